@@ -1,0 +1,1 @@
+"""semroute: YAML routes in, a decision in milliseconds, an answer whatever the providers do."""

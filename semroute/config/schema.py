@@ -1,0 +1,141 @@
+"""What route files may hold (the `Written` structs), and what they become together (`Config`)."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from semroute.types import Fraction, Frozen, Model, ModelEntry, Policy, Route, Written
+
+DialectName = Literal["openai", "anthropic", "gemini", "echo"]
+Scalar = str | int | float | bool
+
+
+class EmbedderSettings(Written):
+    """Which model turns text into vectors."""
+
+    model: str = "bundled"
+    """`bundled`, or the name of any model that fastembed supports."""
+    max_tokens: Annotated[int, Meta(ge=8)] = 128
+    """At most so many tokens of a prompt are embedded, from its head and its tail."""
+    cache_dir: str | None = None
+    """Where fastembed keeps what it downloads; null: its own default."""
+    threads: Annotated[int, Meta(ge=1)] | None = None
+    """Threads for one embedding; null: one."""
+
+
+class Abstain(Written):
+    """When no route is taken."""
+
+    threshold: Fraction = 0.5
+    """The least confidence that takes a route which names no threshold of its own."""
+
+
+class ProviderEntry(Written):
+    """Where models are served. The key comes from the environment: `api_key: "${OPENAI_API_KEY}"`."""
+
+    dialect: DialectName
+    """Its wire format. `openai` covers every compatible server."""
+    base_url: str = ""
+    """Up to the version, such as `https://api.openai.com/v1`."""
+    api_key: str | None = None
+    """null: the provider takes none."""
+    headers: dict[str, str] = {}
+    """Sent with every call."""
+
+
+class Default(Written):
+    """Where a request goes that no route matched with confidence: best to the strong models."""
+
+    models: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Model ids, tried in this order."""
+    policy: Policy | None = None
+    """null: the global one."""
+
+
+class Compare(Written):
+    """A number's bounds; all that are given must hold."""
+
+    gt: float | None = None
+    gte: float | None = None
+    lt: float | None = None
+    lte: float | None = None
+
+
+class When(Written):
+    """The conditions of a rule; all that are given must hold."""
+
+    input_tokens: Compare | None = None
+    """Estimated length of the whole conversation."""
+    metadata: dict[str, Scalar] = {}
+    """Keys of the request's metadata and the values they must have."""
+
+
+class Rule(Written):
+    """Decided before any embedding. The first rule that holds wins."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    """Unique over all files."""
+    when: When
+    description: str = ""
+    models: tuple[str, ...] = ()
+    """The plan; or name a route."""
+    route: str | None = None
+    """The route to take."""
+
+
+class RouteFile(Written):
+    """One `*.yaml` of the routes folder. Every key is optional: all files are merged."""
+
+    embedder: EmbedderSettings | None = None
+    abstain: Abstain | None = None
+    policy: Policy | None = None
+    """For routes that have none of their own."""
+    prices_as_of: datetime.date | None = None
+    """When the prices were last checked."""
+    providers: dict[str, ProviderEntry] = {}
+    models: dict[str, ModelEntry] = {}
+    default: Default | None = None
+    routes: tuple[Route, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+
+class Provider(ProviderEntry):
+    """A provider of the merged configuration."""
+
+    id: str
+    missing_variables: tuple[str, ...] = ()
+    """Environment variables that it names and that are not set: its models cannot be called."""
+
+    def __repr__(self) -> str:
+        """Without the key and the headers, which may hold secrets."""
+        return f"Provider(id={self.id!r}, dialect={self.dialect!r}, base_url={self.base_url!r})"
+
+
+class Source(Frozen):
+    """Where something was written."""
+
+    file: str
+    line: int
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All route files together, checked: every name resolves."""
+
+    providers: dict[str, Provider]
+    models: dict[str, Model]
+    default: Default
+    routes: dict[str, Route]
+    """By name, in the order of the files."""
+    rules: tuple[Rule, ...] = ()
+    embedder: EmbedderSettings = EmbedderSettings()
+    abstain: Abstain = Abstain()
+    policy: Policy = Policy()
+    prices_as_of: datetime.date | None = None
+    sources: dict[str, Source] = {}
+    """Where each thing stands, by a key such as `routes.billing` or `routes.billing.utterances[3]`."""
+    version: str = ""
+    """Changes whenever a file does."""

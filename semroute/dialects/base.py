@@ -1,0 +1,96 @@
+"""The seams of the wire formats. A dialect is pure: bytes and structs in, bytes and structs out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from semroute.dialects.sse import Event
+from semroute.errors import ProviderError, SemrouteError
+from semroute.types import ChatRequest, Chunk, Completion, Frozen, Model, Record
+
+
+class WireRequest(Frozen):
+    """What a provider is sent."""
+
+    path: str
+    """Appended to the provider's `base_url`."""
+    body: bytes
+    """JSON."""
+
+
+class ClientDialect(Protocol):
+    """How a caller speaks to semroute."""
+
+    name: str
+
+    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
+        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        ...
+
+    def render_completion(self, completion: Completion, record: Record) -> bytes:
+        """The body of a whole answer."""
+        ...
+
+    def stream(self, request: ChatRequest) -> StreamRenderer:
+        """A renderer for one streamed answer."""
+        ...
+
+    def render_error(self, error: SemrouteError, status: int) -> bytes:
+        """The body of an error answer with that HTTP status."""
+        ...
+
+
+class StreamRenderer(Protocol):
+    """Server-sent events of one answer, in order: chunks, then `end` or `error`."""
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """Events for one chunk; empty where the dialect has nothing to say of it."""
+        ...
+
+    def end(self, record: Record) -> bytes:
+        """What closes a complete answer."""
+        ...
+
+    def error(self, error: SemrouteError, status: int) -> bytes:
+        """What tells the caller that the answer is broken: never a clean end."""
+        ...
+
+
+class ProviderDialect(Protocol):
+    """How semroute speaks to a provider."""
+
+    name: str
+
+    def headers(self, api_key: str | None) -> dict[str, str]:
+        """What authenticates a call."""
+        ...
+
+    def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
+        """The request for that model; `request.stream` says which kind."""
+        ...
+
+    def parse_completion(self, body: bytes) -> Completion:
+        """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
+        ...
+
+    def stream_parser(self) -> StreamParser:
+        """A parser for one streamed answer."""
+        ...
+
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """The error that an answer of another status means."""
+        ...
+
+
+class StreamParser(Protocol):
+    """Reads the events of one streamed answer."""
+
+    def event(self, event: Event) -> Chunk | None:
+        """The chunk that an event holds, if any. Raises `BadAnswerError` for an error event or malformed data."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer has said why it ended. A stream that ends before is broken."""
+        ...

@@ -1,0 +1,211 @@
+"""Every error that semroute raises, as one tree.
+
+Each has a stable `code` (for machines) and says whether the same call may be worth repeating (`retryable`).
+HTTP status codes are chosen in `api/errors.py` alone.
+
+    SemrouteError
+    ├── ConfigError               route files that cannot be used; carries every problem found
+    ├── SettingsError             a SEMROUTE_* variable or a serve option that cannot be used
+    ├── EmbedderError             the embedding model cannot be loaded
+    ├── RequestError              the caller's fault
+    │   ├── UnknownModelError     no such model
+    │   ├── UnknownRouteError     `auto:<route>` names no route
+    │   ├── AccessError           no key, or a wrong one
+    │   └── PayloadTooLargeError  the body is over the limit
+    ├── NoModelError              no model of the plan can be called
+    ├── PlanExhaustedError        every model of the plan was called, and failed
+    └── ProviderError             one call to one model failed
+        ├── ProviderConnectionError   DNS, TCP or TLS
+        ├── ProviderTimeoutError      a deadline passed
+        ├── RateLimitedError          429
+        ├── ProviderServerError       408, 409, 425, 5xx
+        ├── ProviderAuthError         401 and 403: our key is refused
+        ├── ProviderModelError        the provider does not know the model
+        ├── ProviderRequestError      400, 404, 413, 422: the request itself is refused
+        └── BadAnswerError            an answer that is not one: HTML, malformed JSON, no choices
+            └── StreamBrokenError     a stream that ended before its end
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+
+class SemrouteError(Exception):
+    """The root. `str(error)` is a sentence for people."""
+
+    code: ClassVar[str] = "semroute_error"
+    retryable: ClassVar[bool] = False
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing wrong in the route files."""
+
+    file: str
+    """Path as the user gave it."""
+    line: int
+    """1-based; 0 where the problem belongs to no line."""
+    path: str
+    """Where in the document, such as `$.routes[0].threshold`."""
+    message: str
+    """What was got and what was expected."""
+    severity: str = "error"
+    """`error` or `warning`."""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where} {self.path}: {self.message}"
+
+
+class ConfigError(SemrouteError):
+    """The route files cannot be used. `problems` holds all that was found, not only the first."""
+
+    code = "config_invalid"
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class SettingsError(SemrouteError):
+    """A SEMROUTE_* variable or a serve option cannot be used."""
+
+    code = "settings_invalid"
+
+
+class EmbedderError(SemrouteError):
+    """The embedding model cannot be loaded: missing, altered, or not downloadable."""
+
+    code = "embedder_unavailable"
+
+
+class RequestError(SemrouteError):
+    """The caller's request cannot be served as it is. `param` names the field at fault."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class UnknownModelError(RequestError):
+    """The request names a model that the registry does not hold."""
+
+    code = "model_not_found"
+
+
+class UnknownRouteError(RequestError):
+    """The request forces a route that does not exist."""
+
+    code = "route_not_found"
+
+
+class AccessError(RequestError):
+    """The call needs a key that it does not carry."""
+
+    code = "invalid_api_key"
+
+
+class PayloadTooLargeError(RequestError):
+    """The body is larger than the service accepts."""
+
+    code = "payload_too_large"
+
+
+class NoModelError(SemrouteError):
+    """No model of the plan can be called. `rejected` says why, model by model."""
+
+    code = "no_model_available"
+
+    def __init__(self, message: str, *, rejected: dict[str, str]) -> None:
+        super().__init__(message)
+        self.rejected = rejected
+
+
+class ProviderError(SemrouteError):
+    """One call to one model failed.
+
+    `falls_back` says whether the next model of the plan is tried; `status` is the provider's, where it answered;
+    `body` the provider's own error body, for a caller of the same dialect.
+    """
+
+    code = "provider_error"
+    retryable = True
+    falls_back: ClassVar[bool] = True
+
+    def __init__(self, message: str, *, status: int | None = None, body: bytes | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+
+
+class ProviderConnectionError(ProviderError):
+    """The provider could not be reached, or cut the connection."""
+
+    code = "provider_connection"
+
+
+class ProviderTimeoutError(ProviderError):
+    """The provider did not answer in time."""
+
+    code = "provider_timeout"
+
+
+class RateLimitedError(ProviderError):
+    """429."""
+
+    code = "provider_rate_limited"
+
+
+class ProviderServerError(ProviderError):
+    """408, 409, 425 or 5xx."""
+
+    code = "provider_server_error"
+
+
+class ProviderAuthError(ProviderError):
+    """The provider refuses *our* key: never the caller's fault."""
+
+    code = "provider_auth"
+    retryable = False
+
+
+class ProviderModelError(ProviderError):
+    """The provider does not know the model's name: a fault of the registry."""
+
+    code = "provider_unknown_model"
+    retryable = False
+
+
+class ProviderRequestError(ProviderError):
+    """The provider refuses the request itself: another model would too."""
+
+    code = "provider_refused_request"
+    retryable = False
+    falls_back = False
+
+
+class BadAnswerError(ProviderError):
+    """The provider answered with something that is no completion."""
+
+    code = "provider_bad_answer"
+
+
+class StreamBrokenError(BadAnswerError):
+    """The stream ended, or was cut, before the completion did."""
+
+    code = "provider_stream_broken"
+
+
+class PlanExhaustedError(SemrouteError):
+    """Every model of the plan was called, and failed. `last` is the last failure."""
+
+    code = "all_models_failed"
+    retryable = True
+
+    def __init__(self, message: str, *, last: ProviderError) -> None:
+        super().__init__(message)
+        self.last = last

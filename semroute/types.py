@@ -1,0 +1,354 @@
+"""The structs that every floor shares. All are frozen: a value that was passed on does not change."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Price = Annotated[Decimal, Meta(description="USD per 1,000,000 tokens")]
+Tier = Literal["simple", "moderate", "complex"]
+Feature = Literal["tools", "json", "vision", "reasoning"]
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+Reason = Literal["rule", "semantic", "default", "pinned", "sticky"]
+
+
+class Frozen(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the structs that the program makes."""
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of the structs that people write in route files: an unknown key is an error."""
+
+
+# --- the registry -----------------------------------------------------------------------------------------------------
+
+
+class ModelEntry(Written):
+    """A model as a route file describes it."""
+
+    provider: str
+    """Which entry of `providers` serves it."""
+    name: str
+    """The provider's own name for the model."""
+    tier: Tier = "moderate"
+    """How demanding a request it is meant for."""
+    input_price: Price = Decimal(0)
+    """USD per 1M input tokens."""
+    cached_input_price: Price | None = None
+    """USD per 1M input tokens read from the provider's prompt cache; null: as `input_price`."""
+    output_price: Price = Decimal(0)
+    """USD per 1M output tokens, reasoning included."""
+    quality: Fraction | None = None
+    """How good its answers are in general, 0 to 1, on one scale over all your models."""
+    context_tokens: Annotated[int, Meta(gt=0)] | None = None
+    """Context window, input and output together; null: not checked."""
+    max_output_tokens: Annotated[int, Meta(gt=0)] | None = None
+    """The most it can answer; null: not checked."""
+    features: tuple[Feature, ...] = ("tools", "json")
+    """What it can do. A request that needs another is not sent to it."""
+
+
+class Model(ModelEntry):
+    """A model of the registry."""
+
+    id: str
+    """Its key in `models`: the name that plans, decisions and callers use."""
+
+
+class Timeouts(Written):
+    """Deadlines of one call to one model, in seconds."""
+
+    connect_s: Annotated[float, Meta(gt=0)] = 5.0
+    """DNS, TCP and TLS."""
+    first_token_s: Annotated[float, Meta(gt=0)] = 30.0
+    """From the request to the first content of a streamed answer."""
+    stall_s: Annotated[float, Meta(gt=0)] = 30.0
+    """Between two pieces of a streamed answer."""
+    total_s: Annotated[float, Meta(gt=0)] = 120.0
+    """A whole answer that is not streamed."""
+
+
+class Policy(Written):
+    """How a plan is made from the models that may serve a request."""
+
+    select: Literal["ordered"] = "ordered"
+    """`ordered`: as the route lists them."""
+    timeouts: Timeouts = Timeouts()
+    """Deadlines of each call."""
+    expected_output_tokens: Annotated[int, Meta(gt=0)] = 300
+    """What an answer is taken to be when its cost is estimated beforehand."""
+
+
+class Route(Written):
+    """An intent: what it looks like, and which models serve it."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+    """Unique over all files."""
+    utterances: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1)]
+    """Example prompts. The more varied, the better the match."""
+    models: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Model ids, tried in this order unless the policy says otherwise."""
+    description: str = ""
+    """One sentence for people."""
+    threshold: Fraction | None = None
+    """The least confidence that takes this route; null: the global one."""
+    policy: Policy | None = None
+    """null: the global one."""
+
+
+# --- a request --------------------------------------------------------------------------------------------------------
+
+
+class Text(Frozen, tag="text"):
+    """Plain text."""
+
+    text: str
+
+
+class Thinking(Frozen, tag="thinking"):
+    """What a model thought before it answered."""
+
+    text: str
+
+
+class Image(Frozen, tag="image"):
+    """A picture, by address or inline."""
+
+    url: str
+    """`https:` or `data:` URL."""
+
+
+class ToolCall(Frozen, tag="tool_call"):
+    """A model asks for a tool to be run. In a `Chunk` the pieces of one call share an `index`."""
+
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    """JSON text; in a `Chunk` a piece of it."""
+    index: int = 0
+
+
+class Opaque(Frozen, tag="opaque"):
+    """A part that only its own dialect understands: passed on there, not read here."""
+
+    kind: str
+
+
+Part = Text | Thinking | Image | ToolCall | Opaque
+
+
+class Message(Frozen):
+    """One turn of the conversation."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """Its text parts, one a line."""
+        return "\n".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+class Tool(Frozen):
+    """A function that the model may ask to call."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
+    """JSON Schema of its arguments."""
+
+
+class Params(Frozen):
+    """Sampling and output parameters that several dialects know; null: not given."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    json_output: bool = False
+    """JSON mode or a JSON Schema was asked for."""
+
+
+class ChatRequest(Frozen):
+    """A caller's request, whatever its dialect."""
+
+    id: str
+    messages: tuple[Message, ...]
+    model: str = "auto"
+    """`auto`, `auto:<route>` or a model id."""
+    models: tuple[str, ...] = ()
+    """A caller's own fallback list; not empty: it is the plan."""
+    tools: tuple[Tool, ...] = ()
+    params: Params = Params()
+    stream: bool = False
+    stream_usage: bool = True
+    """Whether the caller wants usage at the end of a stream."""
+    metadata: dict[str, Any] = {}
+    """What rules can read."""
+    dialect: str = "native"
+    """The caller's wire format."""
+    raw: dict[str, Any] = {}
+    """The caller's body. A provider of the same dialect is sent this, so that fields unknown here reach it."""
+
+
+# --- an answer --------------------------------------------------------------------------------------------------------
+
+
+class Usage(Frozen):
+    """Tokens that a call consumed."""
+
+    input_tokens: int = 0
+    """Includes `cached_tokens`."""
+    output_tokens: int = 0
+    """Includes reasoning."""
+    cached_tokens: int = 0
+    """Input read from the provider's prompt cache."""
+    estimated: bool = False
+    """The provider reported none; counted here."""
+
+
+class Completion(Frozen):
+    """A model's whole answer."""
+
+    parts: tuple[Part, ...]
+    finish_reason: FinishReason
+    usage: Usage | None
+    """null: the provider reported none."""
+    model: str
+    """The name the provider gives."""
+    id: str = ""
+    dialect: str = ""
+    """Of `raw`."""
+    raw: bytes = b""
+    """The provider's body, for a caller of the same dialect."""
+
+    @property
+    def text(self) -> str:
+        """Its text parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+class Chunk(Frozen):
+    """A piece of a streamed answer."""
+
+    parts: tuple[Part, ...] = ()
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    model: str = ""
+    id: str = ""
+    dialect: str = ""
+    """Of `raw`."""
+    raw: bytes = b""
+    """The data of the provider's event, for a caller of the same dialect."""
+
+
+# --- a decision and its record ----------------------------------------------------------------------------------------
+
+
+class Signals(Frozen):
+    """Facts of the moment that a decision may depend on, gathered before it."""
+
+    unavailable: dict[str, str] = {}
+    """Models that cannot be called now, and why."""
+
+
+class Nearest(Frozen):
+    """The utterance most like the prompt."""
+
+    utterance: str
+    similarity: float
+    """Cosine, -1 to 1."""
+
+
+class Candidate(Frozen):
+    """A route that was considered."""
+
+    route: str
+    confidence: float
+    nearest: Nearest | None = None
+
+
+class Estimate(Frozen):
+    """What the planned call is likely to cost."""
+
+    input_tokens: int
+    output_tokens: int
+    """Assumed: the policy's `expected_output_tokens`, or the request's `max_tokens` where that is less."""
+    cost_usd: Decimal
+
+
+class Decision(Frozen):
+    """Where a request goes, and why."""
+
+    id: str
+    route: str | None
+    """null: no route was confident enough, or the model was pinned."""
+    reason: Reason
+    explanation: str
+    """One sentence for people."""
+    confidence: float
+    """0 to 1: how sure the best candidate is; 1 for rules and pins."""
+    threshold: float
+    """What the confidence had to reach."""
+    margin: float
+    """Confidence of the best candidate less that of the next."""
+    model: str | None
+    """The first of the plan; null: none can be called."""
+    plan: tuple[str, ...]
+    """Model ids in the order in which they are tried."""
+    rejected: dict[str, str]
+    """Models left out of the plan, and why."""
+    candidates: tuple[Candidate, ...]
+    """Best first."""
+    estimate: Estimate
+    config_version: str
+    rule: str | None = None
+    """The rule that decided."""
+    difficulty: float | None = None
+    latency_ms: float = 0.0
+
+
+class Attempt(Frozen):
+    """One call to one model."""
+
+    model: str
+    status: Literal["ok", "failed", "cancelled"]
+    latency_ms: float
+    """From the request to the last byte read."""
+    first_token_ms: float | None = None
+    """From the request to the first content; streams only."""
+    error_code: str | None = None
+    error: str | None = None
+    usage: Usage = Usage()
+    cost_usd: Decimal = Decimal(0)
+
+
+class Record(Frozen):
+    """The account of one request."""
+
+    request_id: str
+    decision: Decision
+    attempts: tuple[Attempt, ...]
+    outcome: Literal["ok", "failed", "cancelled"]
+    overhead_ms: float
+    """Time spent in semroute itself, outside the provider."""
+
+    @property
+    def model(self) -> str | None:
+        """The model that answered, or the last that was tried."""
+        return self.attempts[-1].model if self.attempts else None
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """Of all attempts."""
+        return sum((attempt.cost_usd for attempt in self.attempts), Decimal(0))
+
+    @property
+    def usage(self) -> Usage:
+        """Of the last attempt."""
+        return self.attempts[-1].usage if self.attempts else Usage()
