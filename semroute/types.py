@@ -28,7 +28,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 # --- the registry -----------------------------------------------------------------------------------------------------
 
 
-class ModelEntry(Written):
+class ModelEntry(Written, frozen=True, kw_only=True):
     """A model as a route file describes it."""
 
     provider: str
@@ -53,14 +53,14 @@ class ModelEntry(Written):
     """What it can do. A request that needs another is not sent to it."""
 
 
-class Model(ModelEntry):
+class Model(ModelEntry, frozen=True, kw_only=True):
     """A model of the registry."""
 
     id: str
     """Its key in `models`: the name that plans, decisions and callers use."""
 
 
-class Timeouts(Written):
+class Timeouts(Written, frozen=True, kw_only=True):
     """Deadlines of one call to one model, in seconds."""
 
     connect_s: Annotated[float, Meta(gt=0)] = 5.0
@@ -73,7 +73,7 @@ class Timeouts(Written):
     """A whole answer that is not streamed."""
 
 
-class Policy(Written):
+class Policy(Written, frozen=True, kw_only=True):
     """How a plan is made from the models that may serve a request."""
 
     select: Literal["ordered"] = "ordered"
@@ -84,7 +84,7 @@ class Policy(Written):
     """What an answer is taken to be when its cost is estimated beforehand."""
 
 
-class Route(Written):
+class Route(Written, frozen=True, kw_only=True):
     """An intent: what it looks like, and which models serve it."""
 
     name: Annotated[str, Meta(min_length=1, max_length=128)]
@@ -104,26 +104,26 @@ class Route(Written):
 # --- a request --------------------------------------------------------------------------------------------------------
 
 
-class Text(Frozen, tag="text"):
+class Text(Frozen, frozen=True, kw_only=True, tag="text"):
     """Plain text."""
 
     text: str
 
 
-class Thinking(Frozen, tag="thinking"):
+class Thinking(Frozen, frozen=True, kw_only=True, tag="thinking"):
     """What a model thought before it answered."""
 
     text: str
 
 
-class Image(Frozen, tag="image"):
+class Image(Frozen, frozen=True, kw_only=True, tag="image"):
     """A picture, by address or inline."""
 
     url: str
     """`https:` or `data:` URL."""
 
 
-class ToolCall(Frozen, tag="tool_call"):
+class ToolCall(Frozen, frozen=True, kw_only=True, tag="tool_call"):
     """A model asks for a tool to be run. In a `Chunk` the pieces of one call share an `index`."""
 
     id: str = ""
@@ -133,7 +133,7 @@ class ToolCall(Frozen, tag="tool_call"):
     index: int = 0
 
 
-class Opaque(Frozen, tag="opaque"):
+class Opaque(Frozen, frozen=True, kw_only=True, tag="opaque"):
     """A part that only its own dialect understands: passed on there, not read here."""
 
     kind: str
@@ -142,7 +142,7 @@ class Opaque(Frozen, tag="opaque"):
 Part = Text | Thinking | Image | ToolCall | Opaque
 
 
-class Message(Frozen):
+class Message(Frozen, frozen=True, kw_only=True):
     """One turn of the conversation."""
 
     role: Role
@@ -154,7 +154,7 @@ class Message(Frozen):
         return "\n".join(part.text for part in self.parts if isinstance(part, Text))
 
 
-class Tool(Frozen):
+class Tool(Frozen, frozen=True, kw_only=True):
     """A function that the model may ask to call."""
 
     name: str
@@ -163,7 +163,7 @@ class Tool(Frozen):
     """JSON Schema of its arguments."""
 
 
-class Params(Frozen):
+class Params(Frozen, frozen=True, kw_only=True):
     """Sampling and output parameters that several dialects know; null: not given."""
 
     max_tokens: int | None = None
@@ -174,7 +174,7 @@ class Params(Frozen):
     """JSON mode or a JSON Schema was asked for."""
 
 
-class ChatRequest(Frozen):
+class ChatRequest(Frozen, frozen=True, kw_only=True):
     """A caller's request, whatever its dialect."""
 
     id: str
@@ -199,7 +199,7 @@ class ChatRequest(Frozen):
 # --- an answer --------------------------------------------------------------------------------------------------------
 
 
-class Usage(Frozen):
+class Usage(Frozen, frozen=True, kw_only=True):
     """Tokens that a call consumed."""
 
     input_tokens: int = 0
@@ -212,7 +212,7 @@ class Usage(Frozen):
     """The provider reported none; counted here."""
 
 
-class Completion(Frozen):
+class Completion(Frozen, frozen=True, kw_only=True):
     """A model's whole answer."""
 
     parts: tuple[Part, ...]
@@ -233,7 +233,7 @@ class Completion(Frozen):
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
 
-class Chunk(Frozen):
+class Chunk(Frozen, frozen=True, kw_only=True):
     """A piece of a streamed answer."""
 
     parts: tuple[Part, ...] = ()
@@ -250,14 +250,14 @@ class Chunk(Frozen):
 # --- a decision and its record ----------------------------------------------------------------------------------------
 
 
-class Signals(Frozen):
+class Signals(Frozen, frozen=True, kw_only=True):
     """Facts of the moment that a decision may depend on, gathered before it."""
 
     unavailable: dict[str, str] = {}
     """Models that cannot be called now, and why."""
 
 
-class Nearest(Frozen):
+class Nearest(Frozen, frozen=True, kw_only=True):
     """The utterance most like the prompt."""
 
     utterance: str
@@ -265,7 +265,7 @@ class Nearest(Frozen):
     """Cosine, -1 to 1."""
 
 
-class Candidate(Frozen):
+class Candidate(Frozen, frozen=True, kw_only=True):
     """A route that was considered."""
 
     route: str
@@ -273,7 +273,7 @@ class Candidate(Frozen):
     nearest: Nearest | None = None
 
 
-class Estimate(Frozen):
+class Estimate(Frozen, frozen=True, kw_only=True):
     """What the planned call is likely to cost."""
 
     input_tokens: int
@@ -282,7 +282,7 @@ class Estimate(Frozen):
     cost_usd: Decimal
 
 
-class Decision(Frozen):
+class Decision(Frozen, frozen=True, kw_only=True):
     """Where a request goes, and why."""
 
     id: str
@@ -313,7 +313,7 @@ class Decision(Frozen):
     latency_ms: float = 0.0
 
 
-class Attempt(Frozen):
+class Attempt(Frozen, frozen=True, kw_only=True):
     """One call to one model."""
 
     model: str
@@ -328,7 +328,7 @@ class Attempt(Frozen):
     cost_usd: Decimal = Decimal(0)
 
 
-class Record(Frozen):
+class Record(Frozen, frozen=True, kw_only=True):
     """The account of one request."""
 
     request_id: str

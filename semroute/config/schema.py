@@ -14,7 +14,7 @@ DialectName = Literal["openai", "anthropic", "gemini", "echo"]
 Scalar = str | int | float | bool
 
 
-class EmbedderSettings(Written):
+class EmbedderSettings(Written, frozen=True, kw_only=True):
     """Which model turns text into vectors."""
 
     model: str = "bundled"
@@ -27,14 +27,14 @@ class EmbedderSettings(Written):
     """Threads for one embedding; null: one."""
 
 
-class Abstain(Written):
+class Abstain(Written, frozen=True, kw_only=True):
     """When no route is taken."""
 
     threshold: Fraction = 0.5
     """The least confidence that takes a route which names no threshold of its own."""
 
 
-class ProviderEntry(Written):
+class ProviderEntry(Written, frozen=True, kw_only=True):
     """Where models are served. The key comes from the environment: `api_key: "${OPENAI_API_KEY}"`."""
 
     dialect: DialectName
@@ -47,7 +47,7 @@ class ProviderEntry(Written):
     """Sent with every call."""
 
 
-class Default(Written):
+class Default(Written, frozen=True, kw_only=True):
     """Where a request goes that no route matched with confidence: best to the strong models."""
 
     models: Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -56,7 +56,7 @@ class Default(Written):
     """null: the global one."""
 
 
-class Compare(Written):
+class Compare(Written, frozen=True, kw_only=True):
     """A number's bounds; all that are given must hold."""
 
     gt: float | None = None
@@ -65,7 +65,7 @@ class Compare(Written):
     lte: float | None = None
 
 
-class When(Written):
+class When(Written, frozen=True, kw_only=True):
     """The conditions of a rule; all that are given must hold."""
 
     input_tokens: Compare | None = None
@@ -74,7 +74,7 @@ class When(Written):
     """Keys of the request's metadata and the values they must have."""
 
 
-class Rule(Written):
+class Rule(Written, frozen=True, kw_only=True):
     """Decided before any embedding. The first rule that holds wins."""
 
     name: Annotated[str, Meta(min_length=1)]
@@ -87,7 +87,7 @@ class Rule(Written):
     """The route to take."""
 
 
-class RouteFile(Written):
+class RouteFile(Written, frozen=True, kw_only=True):
     """One `*.yaml` of the routes folder. Every key is optional: all files are merged."""
 
     embedder: EmbedderSettings | None = None
@@ -103,7 +103,7 @@ class RouteFile(Written):
     rules: tuple[Rule, ...] = ()
 
 
-class Provider(ProviderEntry):
+class Provider(ProviderEntry, frozen=True, kw_only=True):
     """A provider of the merged configuration."""
 
     id: str
@@ -115,7 +115,7 @@ class Provider(ProviderEntry):
         return f"Provider(id={self.id!r}, dialect={self.dialect!r}, base_url={self.base_url!r})"
 
 
-class Source(Frozen):
+class Source(Frozen, frozen=True, kw_only=True):
     """Where something was written."""
 
     file: str

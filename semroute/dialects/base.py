@@ -10,7 +10,7 @@ from semroute.errors import ProviderError, SemrouteError
 from semroute.types import ChatRequest, Chunk, Completion, Frozen, Model, Record
 
 
-class WireRequest(Frozen):
+class WireRequest(Frozen, frozen=True, kw_only=True):
     """What a provider is sent."""
 
     path: str

@@ -8,7 +8,7 @@ from semroute.types import Frozen
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 
-class Event(Frozen):
+class Event(Frozen, frozen=True, kw_only=True):
     """One event."""
 
     data: bytes
