@@ -1,1 +1,24 @@
 """semroute: YAML routes in, a decision in milliseconds, an answer whatever the providers do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from semroute.router import Router as Router
+    from semroute.types import Decision as Decision
+
+__all__ = ["Decision", "Router"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the Router, and the libraries below it, when it is first asked for: `semroute --help` need not wait."""
+    if name == "Router":
+        from semroute.router import Router
+
+        return Router
+    if name == "Decision":
+        from semroute.types import Decision
+
+        return Decision
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

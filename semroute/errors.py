@@ -12,6 +12,7 @@ HTTP status codes are chosen in `api/errors.py` alone.
     │   ├── UnknownRouteError     `auto:<route>` names no route
     │   ├── AccessError           no key, or a wrong one
     │   └── PayloadTooLargeError  the body is over the limit
+    ├── OverloadedError           more requests at once than the service takes
     ├── NoModelError              no model of the plan can be called
     ├── PlanExhaustedError        every model of the plan was called, and failed
     └── ProviderError             one call to one model failed
@@ -115,13 +116,21 @@ class PayloadTooLargeError(RequestError):
     code = "payload_too_large"
 
 
+class OverloadedError(SemrouteError):
+    """More requests are under way than the service takes at once."""
+
+    code = "overloaded"
+    retryable = True
+
+
 class NoModelError(SemrouteError):
     """No model of the plan can be called. `rejected` says why, model by model."""
 
     code = "no_model_available"
 
-    def __init__(self, message: str, *, rejected: dict[str, str]) -> None:
-        super().__init__(message)
+    def __init__(self, rejected: dict[str, str]) -> None:
+        reasons = "; ".join(f"{model}: {reason}" for model, reason in rejected.items())
+        super().__init__(f"no model of the plan can be called: {reasons}")
         self.rejected = rejected
 
 

@@ -14,6 +14,7 @@ Tier = Literal["simple", "moderate", "complex"]
 Feature = Literal["tools", "json", "vision", "reasoning"]
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+Outcome = Literal["running", "ok", "failed", "cancelled"]
 Reason = Literal["rule", "semantic", "default", "pinned", "sticky"]
 
 
@@ -133,13 +134,21 @@ class ToolCall(Frozen, frozen=True, kw_only=True, tag="tool_call"):
     index: int = 0
 
 
+class ToolResult(Frozen, frozen=True, kw_only=True, tag="tool_result"):
+    """What a tool gave back."""
+
+    id: str
+    """Of the `ToolCall` that it answers."""
+    text: str
+
+
 class Opaque(Frozen, frozen=True, kw_only=True, tag="opaque"):
     """A part that only its own dialect understands: passed on there, not read here."""
 
     kind: str
 
 
-Part = Text | Thinking | Image | ToolCall | Opaque
+Part = Text | Thinking | Image | ToolCall | ToolResult | Opaque
 
 
 class Message(Frozen, frozen=True, kw_only=True):
@@ -190,8 +199,8 @@ class ChatRequest(Frozen, frozen=True, kw_only=True):
     """Whether the caller wants usage at the end of a stream."""
     metadata: dict[str, Any] = {}
     """What rules can read."""
-    dialect: str = "native"
-    """The caller's wire format."""
+    dialect: str = ""
+    """Of `raw`."""
     raw: dict[str, Any] = {}
     """The caller's body. A provider of the same dialect is sent this, so that fields unknown here reach it."""
 
@@ -317,7 +326,7 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     """One call to one model."""
 
     model: str
-    status: Literal["ok", "failed", "cancelled"]
+    status: Outcome
     latency_ms: float
     """From the request to the last byte read."""
     first_token_ms: float | None = None
@@ -334,7 +343,7 @@ class Record(Frozen, frozen=True, kw_only=True):
     request_id: str
     decision: Decision
     attempts: tuple[Attempt, ...]
-    outcome: Literal["ok", "failed", "cancelled"]
+    outcome: Outcome
     overhead_ms: float
     """Time spent in semroute itself, outside the provider."""
 

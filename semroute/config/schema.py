@@ -60,9 +60,13 @@ class Compare(Written, frozen=True, kw_only=True):
     """A number's bounds; all that are given must hold."""
 
     gt: float | None = None
+    """Greater than."""
     gte: float | None = None
+    """Greater than, or equal."""
     lt: float | None = None
+    """Less than."""
     lte: float | None = None
+    """Less than, or equal."""
 
 
 class When(Written, frozen=True, kw_only=True):
@@ -91,16 +95,23 @@ class RouteFile(Written, frozen=True, kw_only=True):
     """One `*.yaml` of the routes folder. Every key is optional: all files are merged."""
 
     embedder: EmbedderSettings | None = None
+    """Which model turns text into vectors."""
     abstain: Abstain | None = None
+    """When no route is taken."""
     policy: Policy | None = None
     """For routes that have none of their own."""
     prices_as_of: datetime.date | None = None
     """When the prices were last checked."""
     providers: dict[str, ProviderEntry] = {}
+    """Where models are served, by an id of your choice."""
     models: dict[str, ModelEntry] = {}
+    """The models, by an id of your choice: what plans and callers name them by."""
     default: Default | None = None
+    """Where a request goes that no route matched with confidence."""
     routes: tuple[Route, ...] = ()
+    """The intents."""
     rules: tuple[Rule, ...] = ()
+    """Decided before any embedding, in this order: the first that holds wins."""
 
 
 class Provider(ProviderEntry, frozen=True, kw_only=True):
@@ -120,6 +131,23 @@ class Source(Frozen, frozen=True, kw_only=True):
 
     file: str
     line: int
+    path: str = "$"
+    """Where in that file, such as `$.routes[0].threshold`."""
+
+
+class Draft(Frozen, frozen=True, kw_only=True):
+    """All route files together, before their meaning is checked: a name may lead nowhere."""
+
+    folder: str
+    """As the user gave it."""
+    merged: RouteFile
+    """What could be read."""
+    sources: dict[str, Source]
+    """As in `Config`."""
+    missing_variables: dict[str, tuple[str, ...]] = {}
+    """By provider."""
+    broken: frozenset[str] = frozenset()
+    """Keys, as in `sources`, of what stands in a file and is not in `merged` because it is wrong."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

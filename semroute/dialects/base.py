@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from semroute.dialects.sse import Event
 from semroute.errors import ProviderError, SemrouteError
-from semroute.types import ChatRequest, Chunk, Completion, Frozen, Model, Record
+from semroute.types import ChatRequest, Chunk, Completion, Decision, Frozen, Model, Record
 
 
 class WireRequest(Frozen, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class ClientDialect(Protocol):
         """The body of a whole answer."""
         ...
 
-    def stream(self, request: ChatRequest) -> StreamRenderer:
+    def stream(self, request: ChatRequest, decision: Decision) -> StreamRenderer:
         """A renderer for one streamed answer."""
         ...
 

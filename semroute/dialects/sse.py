@@ -6,6 +6,7 @@ from semroute.errors import BadAnswerError
 from semroute.types import Frozen
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Event(Frozen, frozen=True, kw_only=True):
@@ -20,44 +21,51 @@ class Event(Frozen, frozen=True, kw_only=True):
 class EventParser:
     """Cuts bytes, however they are chunked, into events.
 
-    Line ends may be LF, CRLF or CR. Comments, `id` and `retry` fields are passed over.
+    Line ends may be LF, CRLF or CR. Comments, `id` and `retry` fields are passed over. The work is linear in the bytes,
+    also where one line comes in many small chunks.
     """
 
     def __init__(self) -> None:
-        self._pending = b""
+        self._unfinished: list[bytes] = []
         self._data: list[bytes] = []
+        self._held_bytes = 0
         self._name = ""
         self._after_cr = False
-        self._first = True
+        self._first_line = True
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that are complete with this chunk. Raises `BadAnswerError` past 16 MiB without one."""
+        if self._after_cr and chunk:
+            self._after_cr = False
+            chunk = chunk.removeprefix(b"\n")
         if not chunk:
             return []
-        if self._after_cr and chunk.startswith(b"\n"):
-            chunk = chunk[1:]
-        self._after_cr = chunk.endswith(b"\r") if chunk else False
-        text = self._pending + chunk
-        if b"\r" in text:
-            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        lines = text.split(b"\n")
-        self._pending = lines.pop()
-        events = [event for line in lines if (event := self._line(line)) is not None]
-        if len(self._pending) + sum(map(len, self._data)) > MAX_EVENT_BYTES:
+        if b"\r" in chunk:
+            self._after_cr = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        self._held_bytes += len(chunk)
+        events = self._lines(chunk)
+        if self._held_bytes > MAX_EVENT_BYTES:
             raise BadAnswerError(f"the stream holds an event of over {MAX_EVENT_BYTES} bytes")
         return events
 
     def close(self) -> list[Event]:
         """What is left when the stream ends. Unlike a browser, an event that lacks its blank line counts."""
-        event = self._line(self._pending) if self._pending else None
-        last = self._dispatch()
-        self._pending = b""
-        return [e for e in (event, last) if e is not None]
+        return self._lines(b"\n\n")
+
+    def _lines(self, chunk: bytes) -> list[Event]:
+        first, *others = chunk.split(b"\n")
+        self._unfinished.append(first)
+        if not others:
+            return []
+        lines = [b"".join(self._unfinished), *others]
+        self._unfinished = [lines.pop()]
+        return [event for line in lines if (event := self._line(line)) is not None]
 
     def _line(self, line: bytes) -> Event | None:
-        if self._first:
-            self._first = False
-            line = line.removeprefix(b"\xef\xbb\xbf")
+        if self._first_line:
+            self._first_line = False
+            line = line.removeprefix(BYTE_ORDER_MARK)
         if not line:
             return self._dispatch()
         field, _, value = line.partition(b":")
@@ -70,11 +78,13 @@ class EventParser:
 
     def _dispatch(self) -> Event | None:
         name, data = self._name, self._data
-        self._name, self._data = "", []
+        self._name, self._data, self._held_bytes = "", [], 0
         return Event(data=b"\n".join(data), name=name) if data else None
 
 
 def render(data: bytes, name: str = "") -> bytes:
-    """One event on the wire. `data` holds no line break, as compact JSON does not."""
+    """One event on the wire. `data` may hold line feeds (a provider's event of many data lines), but no CR."""
+    if b"\n" in data:
+        data = data.replace(b"\n", b"\ndata: ")
     head = b"event: " + name.encode() + b"\n" if name else b""
     return head + b"data: " + data + b"\n\n"

@@ -1,0 +1,99 @@
+"""What the service is and how it is: models, routes, health, reload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Response, get, post
+
+from semroute.api import guards
+from semroute.api.errors import AnyRequest
+from semroute.config.schema import Config
+from semroute.gateway import Gateway
+from semroute.reload import Reloader
+from semroute.routing.decide import AUTO
+
+
+@get("/v1/models", guards=[guards.caller])
+async def models(request: AnyRequest) -> dict[str, Any]:
+    """What `model` may be: `auto`, each route as `auto:<route>`, and each model, in OpenAI's form."""
+    config = _config(request)
+    virtual = [_model(AUTO, "semroute", description="Routes each request by its intent.")]
+    virtual += [
+        _model(f"{AUTO}:{route.name}", "semroute", description=route.description) for route in config.routes.values()
+    ]
+    real = [
+        _model(
+            model.id,
+            model.provider,
+            name=model.name,
+            tier=model.tier,
+            context_tokens=model.context_tokens,
+            features=list(model.features),
+            input_price=float(model.input_price),
+            output_price=float(model.output_price),
+        )
+        for model in config.models.values()
+    ]
+    return {"object": "list", "data": virtual + real}
+
+
+@get("/routes", guards=[guards.caller])
+async def routes(request: AnyRequest) -> dict[str, Any]:
+    """The routes in service."""
+    config = _config(request)
+    described = [
+        {
+            "name": route.name,
+            "description": route.description,
+            "utterances": len(route.utterances),
+            "models": list(route.models),
+            "threshold": config.abstain.threshold if route.threshold is None else route.threshold,
+        }
+        for route in config.routes.values()
+    ]
+    return {"config_version": config.version, "routes": described, "default": list(config.default.models)}
+
+
+@get("/health/live")
+async def live() -> dict[str, str]:
+    """Whether the process answers."""
+    return {"status": "alive"}
+
+
+@get("/health/ready")
+async def ready(request: AnyRequest) -> dict[str, Any]:
+    """Whether requests can be served: `ready`, or `degraded` with what is wrong."""
+    gateway: Gateway = request.app.state.gateway
+    reloader: Reloader = request.app.state.reloader
+    warnings = [f"{model} cannot be called: {why}" for model, why in gateway.serving.unavailable.items()]
+    if not gateway.serving.providers:
+        warnings.insert(0, "no model can be called: requests that need an answer get status 503")
+    if reloader.status.error is not None:
+        warnings.insert(0, f"the route files cannot be used, the last good ones stay: {reloader.status.error}")
+    degraded = not gateway.serving.providers or reloader.status.error is not None
+    return {
+        "status": "degraded" if degraded else "ready",
+        "config_version": gateway.serving.router.config.version,
+        "routes": len(gateway.serving.router.config.routes),
+        "models_available": len(gateway.serving.providers),
+        "warnings": warnings,
+    }
+
+
+@post("/admin/reload", guards=[guards.admin], status_code=200)
+async def reload(request: AnyRequest) -> Response[dict[str, Any]]:
+    """Read the route files now. Status 409 where they cannot be used; the old ones then stay in service."""
+    reloader: Reloader = request.app.state.reloader
+    status = await reloader.reload()
+    body = {"config_version": status.config_version, "error": status.error}
+    return Response(body, status_code=200 if status.error is None else 409)
+
+
+def _config(request: AnyRequest) -> Config:
+    gateway: Gateway = request.app.state.gateway
+    return gateway.serving.router.config
+
+
+def _model(model_id: str, owner: str, **metadata: Any) -> dict[str, Any]:
+    return {"id": model_id, "object": "model", "created": 0, "owned_by": owner, "metadata": metadata}

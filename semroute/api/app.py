@@ -1,0 +1,86 @@
+"""The service: a Litestar application around one Gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from pathlib import Path
+
+from litestar import Litestar
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+
+from semroute import settings as settings_module
+from semroute.access import Access
+from semroute.api import admin, completions, errors
+from semroute.config.load import default_folder
+from semroute.errors import SemrouteError
+from semroute.gateway import Gateway, Serving
+from semroute.providers.transport import Transport
+from semroute.reload import Reloader
+from semroute.router import Router
+from semroute.settings import Settings
+from semroute.telemetry import configure, log_record
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """Build the application. Without settings they are read from the environment.
+
+    The router is loaded when the application starts; a `ConfigError` or `EmbedderError` then stops it.
+    """
+    settings = settings or settings_module.read()
+    configure(settings.log_level)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with _running(app, settings):
+            yield
+
+    app = Litestar(
+        route_handlers=[
+            completions.route,
+            completions.complete,
+            completions.chat_completions,
+            admin.models,
+            admin.routes,
+            admin.live,
+            admin.ready,
+            admin.reload,
+        ],
+        lifespan=[lifespan],
+        exception_handlers={
+            SemrouteError: errors.on_semroute_error,
+            HTTPException: errors.on_http_error,
+            Exception: errors.on_unexpected,
+        },
+        request_max_body_size=settings.max_body_bytes,
+        openapi_config=OpenAPIConfig(title="semroute", version=version("semroute"), use_handler_docstrings=True),
+        logging_config=None,
+    )
+    app.state.access = Access(settings)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
+    """Load the router, watch its files, and close everything at the end."""
+    folder = Path(settings.routes) if settings.routes else default_folder()
+    router = await asyncio.to_thread(Router.load, folder)
+    transport = Transport()
+    gateway = Gateway(Serving.open(router, transport, echo=settings.echo), log_record)
+
+    def swap(router: Router) -> None:
+        gateway.serving = Serving.open(router, transport, echo=settings.echo)
+
+    reloader = Reloader(folder, router, swap)
+    app.state.gateway, app.state.reloader = gateway, reloader
+    watching = asyncio.create_task(reloader.watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
+        await gateway.aclose()
+        await transport.aclose()

@@ -1,0 +1,79 @@
+"""What OpenAPI says of bodies that are read by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
+
+_TEXT = Schema(type=OpenAPIType.STRING)
+_COUNT = Schema(type=OpenAPIType.INTEGER, minimum=1)
+_FLAG = Schema(type=OpenAPIType.BOOLEAN, default=False)
+_OBJECT = Schema(type=OpenAPIType.OBJECT)
+_TEXTS = Schema(type=OpenAPIType.ARRAY, items=_TEXT)
+_OBJECTS = Schema(type=OpenAPIType.ARRAY, items=_OBJECT)
+_MODEL = Schema(
+    type=OpenAPIType.STRING, default="auto", description="`auto`, `auto:<route>` to force a route, or a model id."
+)
+_MESSAGES = Schema(
+    type=OpenAPIType.ARRAY,
+    min_items=1,
+    items=Schema(
+        type=OpenAPIType.OBJECT,
+        properties={
+            "role": Schema(type=OpenAPIType.STRING, enum=["system", "user", "assistant", "tool"]),
+            "content": Schema(description="Text, or a list of content parts."),
+        },
+        required=["role"],
+    ),
+)
+_DECIDING = {
+    "prompt": Schema(type=OpenAPIType.STRING, description="One user turn; short for `messages`."),
+    "messages": _MESSAGES,
+    "model": _MODEL,
+    "models": Schema(type=OpenAPIType.ARRAY, items=_TEXT, description="Your own fallback list of model ids."),
+    "metadata": Schema(type=OpenAPIType.OBJECT, description="What rules can read."),
+    "tools": _OBJECTS,
+    "max_tokens": _COUNT,
+    "response_format": _OBJECT,
+}
+_SAMPLING = {
+    "stream": _FLAG,
+    "temperature": Schema(type=OpenAPIType.NUMBER),
+    "top_p": Schema(type=OpenAPIType.NUMBER),
+    "stop": Schema(description="Text, or a list of texts."),
+    "seed": Schema(type=OpenAPIType.INTEGER),
+    "tool_choice": Schema(description="As OpenAI's."),
+}
+
+
+def _body(description: str, properties: dict[str, Schema], required: list[str] | None = None) -> RequestBody:
+    schema = Schema(type=OpenAPIType.OBJECT, properties={**properties}, required=required)
+    return RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, description=description)
+
+
+@dataclass
+class RouteOperation(Operation):
+    """`POST /route`."""
+
+    def __post_init__(self) -> None:
+        self.request_body = _body("`prompt` or `messages`, the rest as you like.", {**_DECIDING, **_SAMPLING})
+
+
+@dataclass
+class CompleteOperation(Operation):
+    """`POST /complete`."""
+
+    def __post_init__(self) -> None:
+        self.request_body = _body("`prompt` or `messages`, the rest as you like.", {**_DECIDING, **_SAMPLING})
+
+
+@dataclass
+class ChatOperation(Operation):
+    """`POST /v1/chat/completions`."""
+
+    def __post_init__(self) -> None:
+        properties = {key: schema for key, schema in {**_DECIDING, **_SAMPLING}.items() if key != "prompt"}
+        self.request_body = _body(
+            "OpenAI's body. Fields that are not listed are passed on as they are.", properties, ["messages"]
+        )

@@ -1,0 +1,89 @@
+"""Errors on the wire: the only place where HTTP status codes are chosen."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from semroute.dialects.base import ClientDialect
+from semroute.dialects.native import Native
+from semroute.dialects.openai import OpenAI
+from semroute.errors import (
+    AccessError,
+    NoModelError,
+    OverloadedError,
+    PayloadTooLargeError,
+    PlanExhaustedError,
+    ProviderError,
+    ProviderRequestError,
+    ProviderTimeoutError,
+    RateLimitedError,
+    RequestError,
+    SemrouteError,
+    UnknownModelError,
+    UnknownRouteError,
+)
+
+log = logging.getLogger("semroute.api")
+
+AnyRequest = Request[Any, Any, Any]
+
+_STATUS: list[tuple[type[SemrouteError], int]] = [
+    (AccessError, 401),
+    (PayloadTooLargeError, 413),
+    (UnknownModelError, 404),
+    (UnknownRouteError, 404),
+    (RequestError, 400),
+    (OverloadedError, 503),
+    (NoModelError, 503),
+    (RateLimitedError, 429),
+    (ProviderTimeoutError, 504),
+    (ProviderError, 502),
+]
+
+
+def status_of(error: SemrouteError) -> int:
+    """The HTTP status of an error."""
+    if isinstance(error, PlanExhaustedError):
+        error = error.last
+    if isinstance(error, ProviderRequestError) and error.status is not None:
+        return error.status
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def dialect_of(request: AnyRequest) -> ClientDialect:
+    """The dialect in which a caller expects errors."""
+    return OpenAI() if request.url.path.startswith("/v1/") else Native()
+
+
+def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str]) -> Response[bytes]:
+    """An error answer in the caller's dialect."""
+    if status in {429, 503}:
+        headers = {**headers, "retry-after": "1"}
+    body = dialect_of(request).render_error(error, status)
+    return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
+
+
+def on_semroute_error(request: AnyRequest, error: SemrouteError) -> Response[bytes]:
+    """An error of ours, raised before there was a decision."""
+    return render(request, error, status_of(error), {})
+
+
+def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    """An error that the framework found: no such path, method or size."""
+    if error.status_code == 413:
+        limit = request.app.request_max_body_size
+        return on_semroute_error(request, PayloadTooLargeError(f"the body is over the limit of {limit} bytes"))
+    detail = error.detail or type(error).__name__
+    if error.status_code == 404:
+        detail = f"there is nothing at {request.url.path}; see /schema for what there is"
+    return render(request, RequestError(detail), error.status_code, dict(error.headers or {}))
+
+
+def on_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """A defect of ours. The caller learns no details, the log does."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return render(request, SemrouteError("semroute failed to handle the request: its log says why"), 500, {})

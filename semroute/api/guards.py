@@ -1,0 +1,24 @@
+"""Who may call a handler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from semroute.access import Access
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+def caller(connection: Connection, _: BaseRouteHandler) -> None:
+    """A caller's key, where one is configured."""
+    access: Access = connection.app.state.access
+    access.require_caller(connection.headers.get("authorization"), connection.headers.get("x-api-key"))
+
+
+def admin(connection: Connection, _: BaseRouteHandler) -> None:
+    """The admin key."""
+    access: Access = connection.app.state.access
+    access.require_admin(connection.headers.get("authorization"), connection.headers.get("x-api-key"))

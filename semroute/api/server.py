@@ -1,0 +1,58 @@
+"""Run the service on granian."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from granian.constants import Interfaces, Loops
+from granian.log import LogLevels
+from granian.server import Server
+
+from semroute.errors import SettingsError
+from semroute.settings import Settings, variable
+
+APP = "semroute.api.app:create_app"
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; running requests are then finished, for `drain_s` at most.
+
+    Raises `SettingsError` where the port cannot be had.
+    """
+    _require_port(settings)
+    _export(settings)
+    Server(
+        APP,
+        factory=True,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        workers=settings.workers,
+        websockets=False,
+        backlog=1024,
+        workers_kill_timeout=settings.drain_s,
+        respawn_failed_workers=True,
+        log_level=LogLevels(settings.log_level),
+    ).serve()
+
+
+def _require_port(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SettingsError(
+                f"cannot listen on {settings.host}:{settings.port}: {reason.lower()}; choose another with --port"
+            ) from None
+
+
+def _export(settings: Settings) -> None:
+    """Hand the settings to the worker processes."""
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+        os.environ[variable(name)] = str(value).lower() if isinstance(value, bool) else str(value)

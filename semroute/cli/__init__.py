@@ -1,0 +1,5 @@
+"""The command line."""
+
+from semroute.cli.main import main
+
+__all__ = ["main"]

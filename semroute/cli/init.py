@@ -1,0 +1,91 @@
+"""`semroute init DIR`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from semroute.cli.output import console
+from semroute.config.jsonschema import json_schema
+
+MODELS = """\
+# yaml-language-server: $schema=./schema.json
+# Who answers. A key comes from the environment; a provider whose key is unset is skipped.
+providers:
+  openai: {dialect: openai, base_url: https://api.openai.com/v1, api_key: "${OPENAI_API_KEY}"}
+  # Any server that speaks OpenAI's dialect: Groq, Mistral, vLLM, Ollama, …
+  local: {dialect: openai, base_url: http://localhost:11434/v1}
+
+# The names on the left are yours. Prices are USD per 1M tokens.
+models:
+  small: {provider: openai, name: gpt-4o-mini, tier: simple, input_price: 0.15, output_price: 0.60,
+          quality: 0.72, context_tokens: 128000, features: [tools, json, vision]}
+  large: {provider: openai, name: gpt-4o, tier: complex, input_price: 2.50, output_price: 10.00,
+          quality: 0.90, context_tokens: 128000, features: [tools, json, vision]}
+  # offline: {provider: local, name: "llama3.2", tier: simple}
+
+# Nothing matched with confidence: fail toward the strong model.
+default:
+  models: [large]
+"""
+
+ROUTES = """\
+# yaml-language-server: $schema=./schema.json
+# Intents: what a prompt may be about, and which models serve it, in the order in which they are tried.
+routes:
+  - name: billing
+    description: Invoices, refunds and payment problems.
+    # Ten or more, as varied as your users: short and long, questions and orders, with and without typos.
+    utterances:
+      - why was I charged twice this month
+      - I want my money back
+      - where can I download my last invoice
+      - my card was declined but the money is gone
+      - cancel my subscription and refund the rest
+      - what does the pro plan cost per seat
+      - can you change the VAT number on the bill
+      - how do I update the credit card you have on file
+      - do you offer a discount for yearly payment
+      - there is a charge on my statement I don't recognise
+    models: [small, large]
+
+  - name: coding
+    description: Writing, explaining and repairing programs.
+    utterances:
+      - write a python function that merges two sorted lists
+      - why does this loop never end
+      - "explain this error: KeyError: 'id'"
+      - refactor this class so that it can be tested
+      - how do I undo the last git commit without losing my changes
+      - turn this callback code into async await
+      - add type hints to the following module
+      - what is the time complexity of this algorithm
+      - my react component renders twice, what is wrong
+      - write a dockerfile for a small flask app
+    models: [large, small]
+
+# Decided before anything is embedded; the first rule that holds wins.
+rules:
+  - {name: long-documents, when: {input_tokens: {gt: 50000}}, models: [large]}
+"""
+
+
+@click.command("init", short_help="Write a commented starter folder.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Overwrite files of these names.")
+def command(folder: Path, force: bool) -> None:
+    """Write a commented starter folder: models, two routes, a rule, and the schema for your editor."""
+    files = {"models.yaml": MODELS, "routes.yaml": ROUTES, "schema.json": json.dumps(json_schema(), indent=2) + "\n"}
+    there = [name for name in files if (folder / name).exists()]
+    if there and not force:
+        raise click.UsageError(f"{folder} has {', '.join(there)} already; --force overwrites")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text, "utf-8")
+    except OSError as error:
+        raise click.UsageError(f"{folder} cannot be written: {error.strerror}") from None
+    console.print(f"wrote {', '.join(files)} to {folder}", markup=False, highlight=False)
+    console.print(f'next: semroute check {folder}; semroute route --routes {folder} "…"', markup=False, highlight=False)

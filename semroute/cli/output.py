@@ -1,0 +1,67 @@
+"""What commands share: where they print, and the options that most of them take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from semroute.config.load import default_folder
+
+PIPED_WIDTH = 150
+
+errors = Console(stderr=True)
+
+
+def _console() -> Console:
+    plain = Console()
+    # A pipe has no width: give tables room instead of 80 columns.
+    return plain if plain.is_terminal else Console(width=PIPED_WIDTH)
+
+
+console = _console()
+
+routes_option = click.option(
+    "--routes",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="The routes folder.  [default: routes/, else the shipped one]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def folder_of(routes: Path | None) -> Path:
+    """The routes folder that a command works on."""
+    return routes or default_folder()
+
+
+def print_json(value: Any) -> None:
+    """One JSON document, indented."""
+    encoded = msgspec.json.Encoder(decimal_format="number").encode(value)
+    click.echo(msgspec.json.format(encoded, indent=2).decode())
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Progress]:
+    """A bar on standard error that leaves nothing behind; silent where that is no terminal."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        yield progress
+
+
+class Bar:
+    """A callback that moves one bar: told how much is done, and how much there is."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        """Move the bar."""
+        self._progress.update(self._task, completed=done, total=total)

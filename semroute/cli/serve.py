@@ -1,0 +1,45 @@
+"""`semroute serve`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from semroute import settings as settings_module
+from semroute.api.server import serve
+from semroute.cli.output import errors, folder_of, routes_option
+from semroute.config.load import load
+from semroute.settings import variable
+
+
+@click.command("serve", short_help="Run the service.")
+@routes_option
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on.  [default: 8000]")
+@click.option("--workers", type=int, help="Processes.  [default: 1]")
+@click.option("--echo", is_flag=True, help="Answer every model's calls with an echo, offline: no key, no cost.")
+@click.option("--insecure", is_flag=True, help="Serve other machines without a key.")
+def command(
+    routes: Path | None, host: str | None, port: int | None, workers: int | None, echo: bool, insecure: bool
+) -> None:
+    """Run the service. What is not given here is read from SEMROUTE_* variables."""
+    given = {"routes": routes, "host": host, "port": port, "workers": workers, "echo": echo, "insecure": insecure}
+    environ = {
+        **os.environ,
+        **{
+            variable(name): str(value).lower() if value is True else str(value)
+            for name, value in given.items()
+            if value
+        },
+    }
+    settings = settings_module.read(environ).check()
+    # Found here, a broken route file is one message instead of a worker's traceback.
+    config = load(folder_of(Path(settings.routes) if settings.routes else None))
+    where = f"http://{settings.host}:{settings.port}"
+    answers = "an echo for every model" if settings.echo else f"{len(config.models)} models"
+    errors.print(
+        f"semroute: {len(config.routes)} routes, {answers}, on {where} (docs: {where}/schema)", highlight=False
+    )
+    serve(settings)

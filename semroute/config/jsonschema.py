@@ -1,0 +1,55 @@
+"""The JSON Schema of a route file, for editors: completion and help while typing."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from semroute import types
+from semroute.config import schema
+from semroute.config.schema import RouteFile
+from semroute.types import Written
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of `RouteFile`, with the lines under its fields as descriptions."""
+    (root,), components = msgspec.json.schema_components([RouteFile], ref_template="#/$defs/{name}")
+    structs = vars(types) | vars(schema)
+    for name, component in components.items():
+        docs = field_docs(structs[name])
+        for field, property_ in component["properties"].items():
+            _price_as_number(property_)
+            if field in docs:
+                property_["description"] = docs[field]
+    return {"$schema": DIALECT, "title": "A semroute route file", **root, "$defs": components}
+
+
+def field_docs(struct: type[Written]) -> dict[str, str]:
+    """The string literal under each field, inherited ones included."""
+    docs = {}
+    for class_ in reversed(struct.__mro__):
+        if not issubclass(class_, Written):
+            continue
+        (definition,) = ast.parse(inspect.getsource(class_)).body
+        body = definition.body if isinstance(definition, ast.ClassDef) else []
+        for field, below in pairwise(body):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    docs[name] = text
+    return docs
+
+
+def _price_as_number(property_: dict[str, Any]) -> None:
+    """A `Decimal` is a string in JSON, to keep it exact; in YAML it is written as a number."""
+    for part in (property_, *property_.get("anyOf", ())):
+        if part.get("format") == "decimal":
+            del part["format"]
+            part |= {"type": "number", "minimum": 0}
+            if property_.get("default") is not None:
+                property_["default"] = float(property_["default"])

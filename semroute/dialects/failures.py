@@ -1,0 +1,110 @@
+"""What a provider's failed answer means: the part that the dialects share, as their error bodies differ little."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from semroute.errors import (
+    BadAnswerError,
+    ProviderAuthError,
+    ProviderError,
+    ProviderModelError,
+    ProviderRequestError,
+    ProviderServerError,
+    RateLimitedError,
+)
+
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON that was expected."""
+MAX_MESSAGE_CHARS = 300
+MAX_SNIPPET_CHARS = 80
+
+_UNKNOWN_MODEL = re.compile(
+    r"model_not_found|(unknown|invalid) model|model\b.{0,120}(does not exist|not found)", re.IGNORECASE | re.DOTALL
+)
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What an error body says."""
+
+    message: str = ""
+    codes: tuple[str, ...] = ()
+    """Its codes and types, such as `model_not_found` or `503`."""
+    is_json: bool = False
+
+
+def read_failure(body: bytes) -> Failure:
+    """Read an error body in any of the shapes that servers use.
+
+    `{"error": {"message", "code", "type"}}`, `{"error": "..."}`, `{"message": "..."}`, `{"detail": ...}`.
+    """
+    try:
+        document = msgspec.json.decode(body)
+    except UNDECODABLE:
+        return Failure()
+    error = document.get("error") or document if isinstance(document, dict) else document
+    if not isinstance(error, dict):
+        return Failure(message=error[:MAX_MESSAGE_CHARS] if isinstance(error, str) else snippet(body), is_json=True)
+    message = error.get("message") or error.get("detail")
+    codes = (error.get(key) for key in ("code", "type", "status", "status_code"))
+    return Failure(
+        message=message[:MAX_MESSAGE_CHARS] if isinstance(message, str) else snippet(body),
+        codes=tuple(str(code) for code in codes if code),
+        is_json=True,
+    )
+
+
+def answered_error(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+    """The error that an answer with a status other than 200 means."""
+    failure = read_failure(body)
+    if failure.message:
+        message = failure.message
+    elif 300 <= status < 400 and "location" in headers:
+        message = f"a redirect to {headers['location'][:MAX_MESSAGE_CHARS]}, which is not followed"
+    else:
+        message = f"{headers.get('content-type') or 'no content type'}, {snippet(body) or 'no body'}"
+    return _error_type(status, failure)(f"status {status}: {message}", status=status, body=body)
+
+
+def streamed_error(data: bytes) -> ProviderError:
+    """The error that was sent inside a stream, where a status could no longer say it."""
+    failure = read_failure(data)
+    codes = " ".join(failure.codes)
+    status = next((int(code) for code in failure.codes if re.fullmatch(r"[45]\d\d", code)), None)
+    if status is None and re.search(r"rate_limit|insufficient_quota", codes):
+        status = 429
+    elif status is None and re.search(r"server_error|api_error|overloaded|unavailable", codes):
+        status = 500
+    error_type = BadAnswerError if status is None else _error_type(status, failure)
+    return error_type(f"got an error inside the stream: {failure.message or snippet(data)}", status=status, body=data)
+
+
+def describe(body: bytes, error: Exception) -> str:
+    """What a body that could not be decoded is, in words."""
+    if not body.strip():
+        return "nothing"
+    if body.lstrip()[:1] == b"<":
+        return f"HTML: {snippet(body)}"
+    return f"{snippet(body)} ({error})"
+
+
+def snippet(body: bytes) -> str:
+    """The start of a body, on one line."""
+    return " ".join(body[: 4 * MAX_SNIPPET_CHARS].decode("utf-8", "replace").split())[:MAX_SNIPPET_CHARS]
+
+
+def _error_type(status: int, failure: Failure) -> type[ProviderError]:
+    if status == 429:
+        return RateLimitedError
+    if status in (408, 409, 425) or 500 <= status < 600:
+        return ProviderServerError
+    if status in (401, 402, 403):  # 402: our account is empty, which is as little the caller's fault as a refused key
+        return ProviderAuthError
+    if status in (400, 404) and _UNKNOWN_MODEL.search(" ".join((*failure.codes, failure.message))):
+        return ProviderModelError
+    if status == 404 and not failure.is_json:  # a page that is not found, not a model: the base_url is wrong
+        return ProviderModelError
+    return ProviderRequestError if 400 <= status < 500 else BadAnswerError

@@ -1,0 +1,136 @@
+"""semroute's own dialect: `/route` and `/complete`.
+
+Messages have OpenAI's form; `prompt` is short for one user turn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from semroute.dialects import sse
+from semroute.dialects.openai import OpenAI, convert
+from semroute.errors import RequestError, SemrouteError
+from semroute.types import ChatRequest, Chunk, Completion, Decision, Record, Text, Thinking, ToolCall
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class NativeBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The body of `/route` and `/complete`: `prompt` or `messages`, the rest as you like."""
+
+    prompt: str | None = None
+    """One user turn."""
+    messages: list[dict[str, Any]] | None = None
+    """A conversation in OpenAI's form."""
+    model: str = "auto"
+    """`auto`, `auto:<route>` or a model id."""
+    models: list[str] | None = None
+    """A fallback list of model ids."""
+    metadata: dict[str, Any] | None = None
+    """What rules can read."""
+    stream: bool = False
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
+
+
+class Native:
+    """The client side of semroute's own dialect."""
+
+    name = "native"
+
+    def __init__(self) -> None:
+        self._openai = OpenAI()
+
+    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
+        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        fields = convert(body, NativeBody)
+        if (fields.prompt is None) == (fields.messages is None):
+            got = "neither" if fields.prompt is None else "both"
+            raise RequestError(f"$: got {got} of `prompt` and `messages`, expected one of them", param="prompt")
+        if fields.prompt is not None and not fields.prompt.strip():
+            raise RequestError("$.prompt: got an empty prompt, expected text", param="prompt")
+        as_openai: dict[str, Any] = msgspec.to_builtins(fields)
+        # Providers bill and log `metadata`; here it is for rules alone.
+        metadata = as_openai.pop("metadata", None) or {}
+        if (prompt := as_openai.pop("prompt", None)) is not None:
+            as_openai["messages"] = [{"role": "user", "content": prompt}]
+        request = self._openai.parse_request(as_openai, request_id)
+        return msgspec.structs.replace(request, metadata=metadata, stream_usage=True)
+
+    def render_completion(self, completion: Completion, record: Record) -> bytes:
+        """The answer with the decision and the account."""
+        body: dict[str, Any] = {"id": record.request_id, "content": completion.text, "model": record.model}
+        calls = [part for part in completion.parts if isinstance(part, ToolCall)]
+        if calls:
+            body["tool_calls"] = calls
+        return _encoder.encode({**body, "finish_reason": completion.finish_reason, **_account(record)})
+
+    def stream(self, request: ChatRequest, decision: Decision) -> NativeStream:
+        """A renderer for one streamed answer."""
+        return NativeStream(decision)
+
+    def render_error(self, error: SemrouteError, status: int) -> bytes:
+        """`{"error": {code, message, param, retryable}}`."""
+        return _encoder.encode(_error(error))
+
+    def render_decision(self, decision: Decision) -> bytes:
+        """The body of `/route`."""
+        return _encoder.encode(decision)
+
+
+class NativeStream:
+    """Events named `decision`, `delta`, then `end` (the account) or `error`."""
+
+    def __init__(self, decision: Decision) -> None:
+        self._decision: Decision | None = decision
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """The decision once, then a `delta` for what the chunk holds."""
+        head = b""
+        if self._decision is not None:
+            head, self._decision = sse.render(_encoder.encode(self._decision), "decision"), None
+        delta: dict[str, Any] = {}
+        text = "".join(part.text for part in chunk.parts if isinstance(part, Text))
+        thinking = "".join(part.text for part in chunk.parts if isinstance(part, Thinking))
+        calls = [part for part in chunk.parts if isinstance(part, ToolCall)]
+        if text:
+            delta["content"] = text
+        if thinking:
+            delta["thinking"] = thinking
+        if calls:
+            delta["tool_calls"] = calls
+        if chunk.finish_reason:
+            delta["finish_reason"] = chunk.finish_reason
+        return head + sse.render(_encoder.encode(delta), "delta") if delta else head
+
+    def end(self, record: Record) -> bytes:
+        """The account."""
+        return sse.render(_encoder.encode({"model": record.model, **_account(record)}), "end")
+
+    def error(self, error: SemrouteError, status: int) -> bytes:
+        """An `error` event, and no `end`."""
+        return sse.render(_encoder.encode(_error(error)), "error")
+
+
+def _account(record: Record) -> dict[str, Any]:
+    return {
+        "decision": record.decision,
+        "usage": record.usage,
+        "cost_usd": record.cost_usd,
+        "attempts": record.attempts,
+    }
+
+
+def _error(error: SemrouteError) -> dict[str, Any]:
+    body: dict[str, Any] = {"code": error.code, "message": str(error), "retryable": error.retryable}
+    if isinstance(error, RequestError) and error.param:
+        body["param"] = error.param
+    return {"error": body}

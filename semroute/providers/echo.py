@@ -1,0 +1,61 @@
+"""A provider that answers offline: for demonstrations, and for trying routes out without keys."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+
+from semroute.types import ChatRequest, Chunk, Completion, FinishReason, Model, Text, Timeouts, Usage
+
+MAX_ECHO_CHARS = 400
+BYTES_PER_TOKEN = 4
+
+
+class EchoProvider:
+    """Says that it is an echo, and what it was asked.
+
+    It takes a token to be four bytes of UTF-8. As it is its own provider, that count is no estimate.
+    """
+
+    async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
+        """The whole echo."""
+        text, finish_reason = _answer(request, model)
+        return Completion(
+            parts=(Text(text=text),),
+            finish_reason=finish_reason,
+            usage=_usage(request, text),
+            model=model.name,
+            id=f"echo-{request.id}",
+        )
+
+    async def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
+        """The echo word by word, then its finish reason and usage."""
+        text, finish_reason = _answer(request, model)
+        for word in re.findall(r"\s*\S+\s*", text):
+            yield Chunk(parts=(Text(text=word),), model=model.name, id=f"echo-{request.id}")
+            await asyncio.sleep(0)  # as a network would: others get their turn, and a cancelled call ends here
+        yield Chunk(finish_reason=finish_reason, model=model.name, id=f"echo-{request.id}")
+        yield Chunk(usage=_usage(request, text), model=model.name, id=f"echo-{request.id}")
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+def _answer(request: ChatRequest, model: Model) -> tuple[str, FinishReason]:
+    asked = next((message.text for message in reversed(request.messages) if message.role == "user"), "")
+    if len(asked) > MAX_ECHO_CHARS:
+        asked = asked[: MAX_ECHO_CHARS - 1] + "…"
+    text = f"[echo of {model.name}] You said: {asked}"
+    max_tokens = request.params.max_tokens
+    if max_tokens is None or _tokens(text) <= max_tokens:
+        return text, "stop"
+    return text.encode()[: max_tokens * BYTES_PER_TOKEN].decode(errors="ignore"), "length"
+
+
+def _usage(request: ChatRequest, text: str) -> Usage:
+    return Usage(input_tokens=sum(_tokens(message.text) for message in request.messages), output_tokens=_tokens(text))
+
+
+def _tokens(text: str) -> int:
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)
