@@ -19,8 +19,6 @@ from semroute.gateway import Call, Gateway
 from semroute.router import new_id
 from semroute.types import Chunk
 
-Answer = Response[bytes] | EventStream
-
 CLIENT_CLOSED_REQUEST = 499
 
 _native = Native()
@@ -37,18 +35,18 @@ async def route(request: AnyRequest) -> Response[bytes]:
 
 
 @post("/complete", guards=[guards.caller], status_code=200, operation_class=docs.CompleteOperation)
-async def complete(request: AnyRequest) -> Any:
+async def complete(request: AnyRequest) -> Response[Any]:
     """Decide, call the model, and answer with the decision and the account."""
     return await answer(request, _native)
 
 
 @post("/v1/chat/completions", guards=[guards.caller], status_code=200, operation_class=docs.ChatOperation)
-async def chat_completions(request: AnyRequest) -> Any:
+async def chat_completions(request: AnyRequest) -> Response[Any]:
     """OpenAI's Chat Completions: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _openai)
 
 
-async def answer(request: AnyRequest, dialect: ClientDialect) -> Answer:
+async def answer(request: AnyRequest, dialect: ClientDialect) -> Response[Any]:
     """Serve one completion in the caller's dialect, streamed or whole."""
     gateway: Gateway = request.app.state.gateway
     chat = dialect.parse_request(decode(await request.body()), new_id())

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from typing import Any, TypeVar
 
+from litestar import Litestar, Response
 from litestar.types import Receive, Scope, Send
 
 Result = TypeVar("Result")
@@ -33,28 +34,33 @@ async def while_connected(work: Coroutine[Any, Any, Result], receive: Receive) -
         await _stop(task)
 
 
-class EventStream:
-    """An ASGI application that sends one stream of server-sent events.
+class EventStream(Response[Any]):
+    """An answer of server-sent events.
 
-    When the caller goes away the iterator is closed at once, and with it the provider's call.
+    When the caller goes away the generator is closed at once, and with it the provider's call: the framework's own
+    stream leaves a generator that waits for a slow caller to the garbage collector.
     """
 
     def __init__(self, events: AsyncGenerator[bytes], headers: Mapping[str, str]) -> None:
+        super().__init__(None)
         self._events = events
-        self._headers = {
+        self._head = {
             "content-type": "text/event-stream; charset=utf-8",
             "cache-control": "no-cache",
             "x-accel-buffering": "no",
             **headers,
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+    def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> Any:
+        """The ASGI application that sends it."""
+        return self._serve
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         with contextlib.suppress(CallerGoneError):
             await while_connected(self._send(send), receive)
 
     async def _send(self, send: Send) -> None:
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._headers.items()]
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._head.items()]
         async with contextlib.aclosing(self._events) as events:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             async for event in events:

@@ -55,7 +55,10 @@ def _show(evaluation: Evaluation) -> None:
         worst = Table("expected", "decided", "n", "for example", box=None, pad_edge=False)
         for confusion in evaluation.confusions[:WORST]:
             worst.add_row(
-                confusion.expected or "(none)", confusion.decided or "(abstained)", str(confusion.n), escape(confusion.example)
+                confusion.expected or "(none)",
+                confusion.decided or "(abstained)",
+                str(confusion.n),
+                escape(confusion.example),
             )
         console.print(worst)
 

@@ -71,7 +71,8 @@ class Native:
         calls = [part for part in completion.parts if isinstance(part, ToolCall)]
         if calls:
             body["tool_calls"] = calls
-        return _encoder.encode({**body, "finish_reason": completion.finish_reason, **_account(record)})
+        body |= {"finish_reason": completion.finish_reason, "decision": record.decision}
+        return _encoder.encode(body | _account(record))
 
     def stream(self, request: ChatRequest, decision: Decision) -> NativeStream:
         """A renderer for one streamed answer."""
@@ -121,12 +122,7 @@ class NativeStream:
 
 
 def _account(record: Record) -> dict[str, Any]:
-    return {
-        "decision": record.decision,
-        "usage": record.usage,
-        "cost_usd": record.cost_usd,
-        "attempts": record.attempts,
-    }
+    return {"usage": record.usage, "cost_usd": record.cost_usd, "attempts": record.attempts}
 
 
 def _error(error: SemrouteError) -> dict[str, Any]:

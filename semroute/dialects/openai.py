@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from semroute.config.validate import complaints
+from semroute.config.wording import render as render_path
 from semroute.dialects import sse
 from semroute.errors import ProviderRequestError, RequestError, SemrouteError
 from semroute.types import (
@@ -198,14 +200,13 @@ class OpenAIStream:
 
 
 def convert(value: dict[str, Any], body_type: type[Body]) -> Body:
-    """Check a caller's body. Raises `RequestError` that names the field."""
+    """Check a caller's body. Raises `RequestError` that names the field, what it got and what it expected."""
     try:
         return msgspec.convert(value, body_type)
-    except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at ")
-        path = where.strip("`") or "$"
-        param = path.removeprefix("$").removeprefix(".") or None
-        raise RequestError(f"{path}: {message[:1].lower()}{message[1:]}", param=param) from None
+    except msgspec.ValidationError:
+        place, message = complaints(value, body_type)[0]
+        path = render_path(place)
+        raise RequestError(f"{path}: {message}", param=path.removeprefix("$").removeprefix(".") or None) from None
 
 
 def render_usage(usage: Usage) -> dict[str, Any]:

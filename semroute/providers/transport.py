@@ -51,6 +51,7 @@ class Response:
         self._response = response
         self._host = host
         self.status = response.status_code
+        response.headers.encoding = "latin-1"  # fits any byte; httpx would try out which encoding does, at each look-up
         self.headers: Mapping[str, str] = response.headers
 
     async def aiter_bytes(self) -> AsyncGenerator[bytes]:
