@@ -49,8 +49,7 @@ rules:
 def models_yaml(base_url: str) -> str:
     """A registry in which a model's id is the fault server's scenario."""
     models = "\n".join(
-        f"  {name}: {{provider: faults, name: {name}, input_price: 1, output_price: 2, features: [tools, json, vision]}}"
-        for name in SCENARIOS
+        f"  {name}: {{provider: faults, name: {name}, input_price: 1, output_price: 2}}" for name in SCENARIOS
     )
     return f"""
 providers:

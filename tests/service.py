@@ -34,7 +34,9 @@ class Service:
         self._log_file = log_file
         self._command = [sys.executable, "-m", "semroute", "serve", "--routes", str(folder), "--port", str(self.port)]
         self._command += options
-        self._environ = {name: value for name, value in os.environ.items() if not name.startswith("SEMROUTE_")} | environ
+        self._environ = {
+            name: value for name, value in os.environ.items() if not name.startswith("SEMROUTE_")
+        } | environ
 
     def __enter__(self) -> Self:
         self._log = self._log_file.open("wb")

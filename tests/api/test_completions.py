@@ -39,7 +39,10 @@ def test_route_gives_the_decision_and_calls_no_model(service: Service, faults: F
     assert (decision["route"], decision["reason"], decision["model"]) == ("billing", "semantic", "ok")
     assert decision["plan"] == ["ok"]
     assert decision["confidence"] >= decision["threshold"]
-    assert decision["candidates"][0]["nearest"]["utterance"] in {"I want my money back", "why was I charged twice this month"}
+    assert decision["candidates"][0]["nearest"]["utterance"] in {
+        "I want my money back",
+        "why was I charged twice this month",
+    }
     assert decision["latency_ms"] > 0
     assert response.headers["x-semroute-route"] == "billing"
     assert response.headers["x-semroute-decision"] == decision["id"]
@@ -175,13 +178,17 @@ def test_a_stream_without_done_ends_cleanly_after_its_finish_reason(service: Ser
 
 
 def test_a_caller_who_leaves_cancels_the_providers_call(service: Service, faults: FaultServer) -> None:
-    with service.client.stream("POST", "/complete", json={"prompt": "x", "model": "endless", "stream": True}) as response:
+    with service.client.stream(
+        "POST", "/complete", json={"prompt": "x", "model": "endless", "stream": True}
+    ) as response:
         next(response.iter_bytes())
         call = faults.requests[-1]
     assert call.disconnected.wait(timeout=5)
 
 
-def test_a_caller_who_leaves_before_the_answer_cancels_the_providers_call(service: Service, faults: FaultServer) -> None:
+def test_a_caller_who_leaves_before_the_answer_cancels_the_providers_call(
+    service: Service, faults: FaultServer
+) -> None:
     before = len(faults.requests)
     with pytest.raises(httpx.ReadTimeout):
         service.client.post("/complete", json={"prompt": "x", "model": "hang"}, timeout=0.3)

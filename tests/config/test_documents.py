@@ -3,7 +3,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,6 @@ from semroute.config.schema import Config
 from semroute.errors import Problem
 
 Result = tuple[Config | None, list[Problem]]
-Write = Callable[..., Path]
 Read = Callable[..., Result]
 
 ROUTE = """

@@ -9,7 +9,6 @@ from semroute.config.schema import Config
 from semroute.errors import Problem
 
 Result = tuple[Config | None, list[Problem]]
-Write = Callable[..., Path]
 Read = Callable[..., Result]
 
 ROUTE = """

@@ -157,10 +157,11 @@ async def cut_body(exchange: Exchange) -> None:
 
 
 async def bad_chunked(exchange: Exchange) -> None:
-    """Breaks the chunked transfer encoding."""
+    """Breaks the chunked transfer encoding; with a 1 most likely not in one read with what precedes it."""
     await exchange.start_events()
     await exchange.event(chunk(exchange.seen.model, {"content": WORDS[0]}))
-    await exchange.write(b"not a length\r\n")
+    await asyncio.sleep(0.1 * exchange.argument)
+    await exchange.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
     exchange.cut()
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 
@@ -206,9 +207,16 @@ async def test_a_broken_stream_gives_what_came_and_then_the_error(
     assert len(got) == chunks
 
 
-async def test_broken_chunked_encoding_is_an_error(provider: HttpProvider) -> None:
-    with pytest.raises(BadAnswerError):  # the head's own or the stream's, as the pieces happen to arrive
-        await collect(provider, "bad-chunked")
+@pytest.mark.parametrize("scenario", ["bad-chunked-0", "bad-chunked-1"])
+@pytest.mark.parametrize("stream", [False, True], ids=["complete", "stream"])
+async def test_broken_chunked_encoding_is_an_error_at_once(provider: HttpProvider, scenario: str, stream: bool) -> None:
+    started = time.monotonic()
+    with pytest.raises((BadAnswerError, ProviderConnectionError)):
+        if stream:
+            await collect(provider, scenario)
+        else:
+            await provider.complete(request(), model(scenario), PATIENT)
+    assert time.monotonic() - started < PATIENT.stall_s / 2
 
 
 @pytest.mark.parametrize("scenario", [f"reset-after-{len(WORDS) + 2}", "half-usage"])
