@@ -21,7 +21,8 @@ WriteRoutes = Callable[[Path], Path]
 SHIPPING = """
 routes:
   - name: shipping
-    utterances: [where is my parcel, the package never arrived, track my order, when will it be delivered, wrong address on the parcel]
+    utterances:
+      [where is my parcel, it never arrived, track my order, when is it delivered, wrong address on the parcel]
     models: [ok]
 """
 
@@ -79,13 +80,14 @@ def test_a_stop_finishes_what_is_running(write_routes: WriteRoutes, faults: Faul
     with Service(write_routes(tmp_path / "routes"), tmp_path / "log", FAULTS_KEY="sk-faults-key") as service:
         before = len(faults.requests)
         with ThreadPoolExecutor(1) as pool:
-            body = {"prompt": "x", "model": "slow-first-token", "stream": True}
+            body = {"prompt": "x", "model": "paced-60", "stream": True}
             running = pool.submit(httpx.post, f"{service.url}/complete", json=body, timeout=30, trust_env=False)
             assert until(lambda: len(faults.requests) > before)
             code = service.stop()
             response = running.result()
         assert response.status_code == 200
-        assert response.text.rstrip().splitlines()[-2] == "event: end"
+        assert response.text.count("word ") == 60
+        assert "event: end" in response.text
         assert code == 0
 
 

@@ -207,6 +207,16 @@ async def stall_after(exchange: Exchange) -> None:
         await asyncio.sleep(0.02)
 
 
+async def paced(exchange: Exchange) -> None:
+    """A good stream of so many words, one every 20 ms."""
+    await exchange.start_events()
+    for _ in range(exchange.argument):
+        await exchange.event(chunk(exchange.seen.model, {"content": "word "}))
+        await asyncio.sleep(0.02)
+    await exchange.event(chunk(exchange.seen.model, {}, "stop"))
+    await exchange.event(b"[DONE]")
+
+
 async def endless(exchange: Exchange) -> None:
     """A stream that goes on until the client leaves."""
     await exchange.start_events()
@@ -344,6 +354,7 @@ SCENARIOS: dict[str, Scenario] = {
     "no-last-line-end": no_last_line_end,
     "half-usage": half_usage,
     "stall-after": stall_after,
+    "paced": paced,
     "endless": endless,
     "malformed-chunk": malformed_chunk,
     "no-done": no_done,
