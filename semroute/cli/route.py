@@ -35,8 +35,10 @@ def command(text: str, routes: Path | None, as_json: bool) -> None:
 def _show(decision: Decision, router: Router) -> None:
     console.print(f"[bold]{decision.route or 'default'}[/] -> [bold]{decision.model or 'no model'}[/]", highlight=False)
     console.print(f"{decision.explanation}.", markup=False, highlight=False)
-    table = Table("route", "confidence", "similarity", box=None, pad_edge=False)
-    table.add_column("nearest utterance", no_wrap=True, overflow="ellipsis")
+    table = Table(box=None, pad_edge=False, expand=True)
+    for column in ("route", "confidence", "similarity"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("nearest utterance", no_wrap=True, overflow="ellipsis", ratio=1)
     for candidate in decision.candidates:
         near = candidate.nearest
         table.add_row(
