@@ -43,6 +43,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
             completions.route,
             completions.complete,
             completions.chat_completions,
+            completions.messages,
+            completions.count_tokens,
             admin.models,
             admin.routes,
             admin.live,
