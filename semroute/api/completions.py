@@ -13,8 +13,10 @@ from semroute.api.errors import AnyRequest, status_of
 from semroute.api.streams import CallerGoneError, EventStream, while_connected
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
+from semroute.dialects.embeddings import Embeddings
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
+from semroute.dialects.responses import Responses
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Gateway
 from semroute.router import new_id
@@ -27,7 +29,9 @@ _CONTROLS = dict.fromkeys([*range(32), 127], " ")
 
 _native = Native()
 _openai = OpenAI()
+_responses = Responses()
 _anthropic = Anthropic()
+_embeddings = Embeddings()
 
 
 @post("/route", guards=[guards.caller], status_code=200, operation_class=docs.RouteOperation)
@@ -51,13 +55,30 @@ async def chat_completions(request: AnyRequest) -> Response[Any]:
     return await answer(request, _openai)
 
 
-@post("/v1/messages", guards=[guards.caller], status_code=200, operation_class=docs.ChatOperation)
+@post("/v1/responses", guards=[guards.caller], status_code=200, operation_class=docs.ResponsesOperation)
+async def responses(request: AnyRequest) -> Response[Any]:
+    """OpenAI's Responses: `model` is `auto`, `auto:<route>` or a model id. Nothing is stored."""
+    return await answer(request, _responses)
+
+
+@post("/v1/embeddings", guards=[guards.caller], status_code=200, operation_class=docs.EmbeddingsOperation)
+async def embeddings(request: AnyRequest) -> Response[Any]:
+    """OpenAI's embeddings, passed through: `model` is a model id."""
+    return await answer(request, _embeddings)
+
+
+@post("/v1/messages", guards=[guards.caller], status_code=200, operation_class=docs.MessagesOperation)
 async def messages(request: AnyRequest) -> Response[Any]:
     """Anthropic's Messages: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _anthropic)
 
 
-@post("/v1/messages/count_tokens", guards=[guards.caller], status_code=200)
+@post(
+    "/v1/messages/count_tokens",
+    guards=[guards.caller],
+    status_code=200,
+    operation_class=docs.MessagesOperation,
+)
 async def count_tokens(request: AnyRequest) -> Response[bytes]:
     """About how many tokens a Messages request sends. Estimated here: no model is called."""
     chat = _anthropic.parse_request(decode(await request.body()), new_id())

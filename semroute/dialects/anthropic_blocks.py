@@ -59,11 +59,9 @@ def _parse_known(kind: str, block: dict[str, Any], path: str, index: int) -> Par
             citations = tuple(parse_citation(each) for each in block.get("citations") or () if isinstance(each, dict))
             return Text(text=text, cache=cache, citations=citations)
         case {"type": "thinking", "thinking": str(text)}:
-            signature, origin = unseal(str(block.get("signature") or ""), NAME)
-            return Thinking(text=text, signature=signature, origin=origin)
+            return unseal(text, str(block.get("signature") or ""), NAME)
         case {"type": "redacted_thinking", "data": str(data)}:
-            signature, origin = unseal(data, NAME)
-            return Thinking(signature=signature, origin=origin, redacted=True)
+            return unseal("", data, NAME, redacted=True)
         case {"type": "image", "source": dict(source)}:
             url = _source_url(source)
             return Image(url=url, cache=cache) if url is not None else Opaque(kind="image file")

@@ -77,7 +77,7 @@ def render_blocks(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
 
 
 def _thinking_block(part: Thinking) -> dict[str, Any]:
-    signature = seal(part.signature, part.origin, NAME)
+    signature = seal(part, NAME)
     if part.redacted:
         return {"type": "redacted_thinking", "data": signature}
     return {"type": "thinking", "thinking": part.text, "signature": signature}
@@ -194,8 +194,7 @@ class AnthropicStream:
         if part.text:
             events += self._delta({"type": "thinking_delta", "thinking": part.text})
         if part.signature:
-            signature = seal(part.signature, part.origin, NAME)
-            events += self._delta({"type": "signature_delta", "signature": signature}) + self._close()
+            events += self._delta({"type": "signature_delta", "signature": seal(part, NAME)}) + self._close()
         return events
 
     def _cite(self, citation: Citation) -> bytes:

@@ -30,14 +30,14 @@ def signs_calls(model_name: str) -> bool:
 
 def parse_part(part: Mapping[str, Any], calls: int) -> Part | None:
     """One part; `calls`: how many tool calls came before it. Null for one that says nothing."""
-    signature, origin = unseal(str(part.get("thoughtSignature") or ""), NAME)
+    signature = str(part.get("thoughtSignature") or "")
     match part:
         case {"text": str(text), "thought": True}:
-            return Thinking(text=text, signature=signature, origin=origin)
+            return unseal(text, signature, NAME)
         case {"text": str(text)}:
             if text:
                 return Text(text=text)
-            return Thinking(signature=signature, origin=origin) if signature else None
+            return unseal("", signature, NAME) if signature else None
         case {"functionCall": {"name": str(name), **call}}:
             arguments = arguments_of(call.get("args") or {})
             id_ = str(call.get("id") or call_id(name, arguments, calls))

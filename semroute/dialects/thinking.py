@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from semroute.dialects.dropped import Dropped
-from semroute.types import ChatRequest, Effort, Model, Params
+from semroute.types import ChatRequest, Effort, Model, Params, Thinking
 
 BUDGETS: dict[Effort, int] = {
     "none": 0,
@@ -16,6 +16,7 @@ BUDGETS: dict[Effort, int] = {
 }
 """Thinking tokens that stand for an effort where a dialect counts tokens."""
 _SEAL = "semroute."
+_REDACTED = "!"
 
 
 def effort_of(params: Params) -> Effort | None:
@@ -47,14 +48,18 @@ def wants_thinking(request: ChatRequest, model: Model, dropped: Dropped) -> bool
     return False
 
 
-def seal(signature: str, origin: str, dialect: str) -> str:
-    """A signature as a caller of that dialect is given it: a foreign one carries its origin."""
-    return signature if origin in ("", dialect) or not signature else f"{_SEAL}{origin}.{signature}"
+def seal(thought: Thinking, dialect: str) -> str:
+    """A thought's signature as a caller of that dialect is given it: a foreign one carries where it comes from."""
+    if thought.origin in ("", dialect) or not thought.signature:
+        return thought.signature
+    return f"{_SEAL}{thought.origin}{_REDACTED if thought.redacted else ''}.{thought.signature}"
 
 
-def unseal(signature: str, dialect: str) -> tuple[str, str]:
-    """The signature that a caller of that dialect sends back, and its origin."""
-    if not signature.startswith(_SEAL):
-        return signature, dialect if signature else ""
-    origin, _, inner = signature.removeprefix(_SEAL).partition(".")
-    return inner, origin
+def unseal(text: str, signature: str, dialect: str, *, redacted: bool = False) -> Thinking:
+    """The thought that a caller of that dialect sends back."""
+    origin = dialect if signature else ""
+    if signature.startswith(_SEAL):
+        origin, _, signature = signature.removeprefix(_SEAL).partition(".")
+        redacted = origin.endswith(_REDACTED)
+        origin = origin.removesuffix(_REDACTED)
+    return Thinking(text=text, signature=signature, origin=origin, redacted=redacted)

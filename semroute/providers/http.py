@@ -16,6 +16,7 @@ from semroute.dialects.anthropic_provider import AnthropicProviderDialect
 from semroute.dialects.base import ProviderDialect, WireRequest
 from semroute.dialects.gemini_provider import GeminiProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
+from semroute.dialects.responses_provider import ResponsesProviderDialect
 from semroute.dialects.sse import EventParser
 from semroute.errors import (
     BadAnswerError,
@@ -37,6 +38,7 @@ DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
     ),
     "anthropic": lambda _: AnthropicProviderDialect(),
     "gemini": lambda _: GeminiProviderDialect(),
+    "responses": lambda _: ResponsesProviderDialect(),
 }
 """By the name that route files use."""
 FINISHED_GRACE_S = 5.0
