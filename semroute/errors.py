@@ -23,6 +23,9 @@ HTTP status codes are chosen in `api/errors.py` alone.
         ├── ProviderAuthError         401 and 403: our key is refused
         ├── ProviderModelError        the provider does not know the model
         ├── ProviderRequestError      400, 404, 413, 422: the request itself is refused
+        ├── ContextLengthError        the request is longer than the model's context window
+        ├── ContentPolicyError        the provider's content policy refuses the request
+        ├── UnsupportedError          a strict request asks for what the provider's dialect cannot say
         └── BadAnswerError            an answer that is not one: HTML, malformed JSON, no choices
             └── StreamBrokenError     a stream that ended before its end
 """
@@ -195,6 +198,28 @@ class ProviderRequestError(ProviderError):
     code = "provider_refused_request"
     retryable = False
     falls_back = False
+
+
+class ContextLengthError(ProviderError):
+    """The request is longer than the model's context window: another model's may hold it."""
+
+    code = "provider_context_length"
+    retryable = False
+
+
+class ContentPolicyError(ProviderError):
+    """The provider's content policy refuses the request."""
+
+    code = "provider_content_policy"
+    retryable = False
+    falls_back = False
+
+
+class UnsupportedError(ProviderError):
+    """A strict request asks for what the provider's dialect cannot say. Nothing was sent."""
+
+    code = "provider_unsupported"
+    retryable = False
 
 
 class BadAnswerError(ProviderError):

@@ -11,18 +11,27 @@ from litestar import MediaType, Response, post
 from semroute.api import docs, errors, guards
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.streams import CallerGoneError, EventStream, while_connected
+from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
+from semroute.dialects.embeddings import Embeddings
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
+from semroute.dialects.responses import Responses
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Gateway
 from semroute.router import new_id
+from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import Chunk
 
 CLIENT_CLOSED_REQUEST = 499
+MAX_HEADER_CHARS = 1000
+_CONTROLS = dict.fromkeys([*range(32), 127], " ")
 
 _native = Native()
 _openai = OpenAI()
+_responses = Responses()
+_anthropic = Anthropic()
+_embeddings = Embeddings()
 
 
 @post("/route", guards=[guards.caller], status_code=200, operation_class=docs.RouteOperation)
@@ -46,6 +55,36 @@ async def chat_completions(request: AnyRequest) -> Response[Any]:
     return await answer(request, _openai)
 
 
+@post("/v1/responses", guards=[guards.caller], status_code=200, operation_class=docs.ResponsesOperation)
+async def responses(request: AnyRequest) -> Response[Any]:
+    """OpenAI's Responses: `model` is `auto`, `auto:<route>` or a model id. Nothing is stored."""
+    return await answer(request, _responses)
+
+
+@post("/v1/embeddings", guards=[guards.caller], status_code=200, operation_class=docs.EmbeddingsOperation)
+async def embeddings(request: AnyRequest) -> Response[Any]:
+    """OpenAI's embeddings, passed through: `model` is a model id."""
+    return await answer(request, _embeddings)
+
+
+@post("/v1/messages", guards=[guards.caller], status_code=200, operation_class=docs.MessagesOperation)
+async def messages(request: AnyRequest) -> Response[Any]:
+    """Anthropic's Messages: `model` is `auto`, `auto:<route>` or a model id."""
+    return await answer(request, _anthropic)
+
+
+@post(
+    "/v1/messages/count_tokens",
+    guards=[guards.caller],
+    status_code=200,
+    operation_class=docs.MessagesOperation,
+)
+async def count_tokens(request: AnyRequest) -> Response[bytes]:
+    """About how many tokens a Messages request sends. Estimated here: no model is called."""
+    chat = _anthropic.parse_request(decode(await request.body()), new_id())
+    return Response(_anthropic.render_count(estimate_input_tokens(chat)), media_type=MediaType.JSON)
+
+
 async def answer(request: AnyRequest, dialect: ClientDialect) -> Response[Any]:
     """Serve one completion in the caller's dialect, streamed or whole."""
     gateway: Gateway = request.app.state.gateway
@@ -54,7 +93,7 @@ async def answer(request: AnyRequest, dialect: ClientDialect) -> Response[Any]:
     try:
         if not chat.stream:
             completion = await while_connected(call.complete(), request.receive)
-            body = dialect.render_completion(completion, call.record)
+            body = dialect.render_completion(completion, call.record, chat)
             return Response(body, headers=_headers(call), media_type=MediaType.JSON)
         chunks = await while_connected(call.stream(), request.receive)
         return EventStream(_events(call, chunks, dialect), _headers(call))
@@ -92,6 +131,11 @@ async def _events(call: Call, chunks: AsyncGenerator[Chunk], dialect: ClientDial
         await chunks.aclose()
 
 
+def _header_text(text: str) -> str:
+    """Text that a header can carry."""
+    return text.encode("ascii", "replace").decode().translate(_CONTROLS)[:MAX_HEADER_CHARS]
+
+
 def _headers(call: Call) -> dict[str, str]:
     record = call.record
     headers = {
@@ -99,7 +143,11 @@ def _headers(call: Call) -> dict[str, str]:
         "x-semroute-attempts": str(len(record.attempts)),
         "x-semroute-cost-usd": f"{record.cost_usd:f}",
         "x-semroute-overhead-ms": f"{record.overhead_ms:.2f}",
+        "x-request-id": record.request_id,  # where OpenAI's clients look for it
+        "request-id": record.request_id,  # where Anthropic's do
     }
+    if record.dropped:
+        headers["x-semroute-dropped"] = _header_text(", ".join(record.dropped))
     if record.decision.route is not None:
         headers["x-semroute-route"] = record.decision.route
     if (model := record.model or record.decision.model) is not None:

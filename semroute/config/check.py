@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from semroute.config.presets import PRESETS
 from semroute.config.schema import Compare, Draft, Rule, Source
 from semroute.config.wording import did_you_mean, listed, quote
 from semroute.errors import Problem
@@ -96,9 +97,14 @@ def _check_providers(draft: Draft) -> Iterator[Problem]:
             if not _is_http(provider.base_url):
                 expected = "expected an address that starts with http:// or https://"
                 yield _error(draft, key, f"got {quote(provider.base_url)}, {expected}")
+        elif provider.preset is not None and PRESETS[provider.preset].base_url:
+            pass
         elif provider.dialect != "echo" and not (key in draft.sources and draft.missing_variables.get(id_)):
             example = "`base_url: https://api.openai.com/v1`"
             yield _error(draft, f"providers.{id_}", f"`base_url` is missing, expected an address such as {example}")
+        if provider.preset is not None and provider.dialect != "openai":
+            preset = f"preset {quote(provider.preset)} is of the openai dialect"
+            yield _error(draft, f"providers.{id_}.dialect", f"got {quote(provider.dialect)}, but {preset}")
 
 
 def _is_http(url: str) -> bool:

@@ -16,7 +16,8 @@ from msgspec.structs import asdict
 from semroute.config.check import check
 from semroute.config.documents import parse
 from semroute.config.merge import merge
-from semroute.config.schema import Abstain, Config, Default, Draft, EmbedderSettings, Provider
+from semroute.config.presets import PRESETS
+from semroute.config.schema import Abstain, Config, Default, Draft, EmbedderSettings, Provider, ProviderEntry
 from semroute.errors import ConfigError, Problem
 from semroute.types import Model, Policy
 
@@ -108,12 +109,16 @@ def _version(files: Mapping[str, bytes]) -> str:
     return digest.hexdigest()[:12]
 
 
+def _base_url(entry: ProviderEntry) -> str:
+    return entry.base_url or (PRESETS[entry.preset].base_url if entry.preset else "")
+
+
 def _config(draft: Draft, default: Default, version: str) -> Config:
     merged = draft.merged
     return Config(
         providers={
             id_: Provider(
-                **{**asdict(entry), "api_key": entry.api_key or None},
+                **{**asdict(entry), "api_key": entry.api_key or None, "base_url": _base_url(entry)},
                 id=id_,
                 missing_variables=draft.missing_variables.get(id_, ()),
             )

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from semroute.config.presets import PresetName
 from semroute.types import Fraction, Frozen, Model, ModelEntry, Policy, Route, Written
 
-DialectName = Literal["openai", "anthropic", "gemini", "echo"]
+DialectName = Literal["openai", "responses", "anthropic", "gemini", "echo"]
 Scalar = str | int | float | bool
 
 
@@ -37,10 +38,14 @@ class Abstain(Written, frozen=True, kw_only=True):
 class ProviderEntry(Written, frozen=True, kw_only=True):
     """Where models are served. The key comes from the environment: `api_key: "${OPENAI_API_KEY}"`."""
 
-    dialect: DialectName
+    dialect: DialectName = "openai"
     """Its wire format. `openai` covers every compatible server."""
+    preset: PresetName | None = None
+    """A server of the `openai` dialect whose address and peculiarities are known; null: none."""
     base_url: str = ""
-    """Up to the version, such as `https://api.openai.com/v1`."""
+    """Up to the version, such as `https://api.openai.com/v1`; empty: the preset's."""
+    api_version: str = ""
+    """For servers that want one with each call, such as Azure; empty: the preset's."""
     api_key: str | None = None
     """null: the provider takes none."""
     headers: dict[str, str] = {}

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from semroute.dialects import sse
-from semroute.dialects.openai import OpenAI, convert
+from semroute.dialects.openai import OpenAI
+from semroute.dialects.reading import convert
 from semroute.errors import RequestError, SemrouteError
 from semroute.types import ChatRequest, Chunk, Completion, Decision, Record, Text, Thinking, ToolCall
 
@@ -65,7 +66,7 @@ class Native:
         request = self._openai.parse_request(as_openai, request_id)
         return msgspec.structs.replace(request, metadata=metadata, stream_usage=True)
 
-    def render_completion(self, completion: Completion, record: Record) -> bytes:
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
         """The answer with the decision and the account."""
         body: dict[str, Any] = {"id": record.request_id, "content": completion.text, "model": record.model}
         calls = [part for part in completion.parts if isinstance(part, ToolCall)]
@@ -78,7 +79,7 @@ class Native:
         """A renderer for one streamed answer."""
         return NativeStream(decision)
 
-    def render_error(self, error: SemrouteError, status: int) -> bytes:
+    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """`{"error": {code, message, param, retryable}}`."""
         return _encoder.encode(_error(error))
 

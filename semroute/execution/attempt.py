@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+import msgspec
+
 from semroute.errors import ProviderError
 from semroute.providers.base import Provider
 from semroute.routing.pricing import cost_usd, estimate_input_tokens, estimate_text_tokens
@@ -66,7 +68,7 @@ async def complete(work: Work, model: Model, attempts: list[Attempt]) -> Complet
         attempts.append(cancelled(model, watch))
         raise
     usage = completion.usage or estimate_usage(work.request, completion.parts)
-    attempts.append(succeeded(model, watch, usage))
+    attempts.append(msgspec.structs.replace(succeeded(model, watch, usage), dropped=completion.dropped))
     return completion
 
 

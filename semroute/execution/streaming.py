@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
+import msgspec
+
 from semroute.errors import ProviderError, StreamBrokenError
 from semroute.execution.attempt import Stopwatch, Work, cancelled, estimate_usage, failed, running, succeeded
 from semroute.types import Attempt, Chunk, Model, Opaque, Part, Usage
@@ -64,6 +66,7 @@ class OpenStream:
         # Its place in the account is taken now, and filled in at the end.
         self._place = len(attempts)
         attempts.append(running(model, watch))
+        self._account(attempts[self._place])
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """The chunks. Raises the provider's `ProviderError` when the answer breaks."""
@@ -93,4 +96,5 @@ class OpenStream:
         return self._usage or estimate_usage(self._work.request, self._seen)
 
     def _account(self, attempt: Attempt) -> None:
-        self._attempts[self._place] = attempt
+        dropped = next((chunk.dropped for chunk in self._head if chunk.dropped), ())
+        self._attempts[self._place] = msgspec.structs.replace(attempt, dropped=dropped)
