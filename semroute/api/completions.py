@@ -17,9 +17,10 @@ from semroute.dialects.openai import OpenAI
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Gateway
 from semroute.router import new_id
-from semroute.types import Chunk
+from semroute.types import ChatRequest, Chunk
 
 CLIENT_CLOSED_REQUEST = 499
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "cookie"})
 
 _native = Native()
 _openai = OpenAI()
@@ -30,7 +31,7 @@ async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
     gateway: Gateway = request.app.state.gateway
     body = decode(await request.body())
-    call = await gateway.open(_native.parse_request(body, new_id()))
+    call = await gateway.open(_with_headers(_native.parse_request(body, new_id()), request))
     return Response(_native.render_decision(call.decision), headers=_headers(call), media_type=MediaType.JSON)
 
 
@@ -49,7 +50,7 @@ async def chat_completions(request: AnyRequest) -> Response[Any]:
 async def answer(request: AnyRequest, dialect: ClientDialect) -> Response[Any]:
     """Serve one completion in the caller's dialect, streamed or whole."""
     gateway: Gateway = request.app.state.gateway
-    chat = dialect.parse_request(decode(await request.body()), new_id())
+    chat = _with_headers(dialect.parse_request(decode(await request.body()), new_id()), request)
     call = await gateway.open(chat)
     try:
         if not chat.stream:
@@ -90,6 +91,12 @@ async def _events(call: Call, chunks: AsyncGenerator[Chunk], dialect: ClientDial
         yield renderer.end(call.record)
     finally:
         await chunks.aclose()
+
+
+def _with_headers(chat: ChatRequest, request: AnyRequest) -> ChatRequest:
+    """The request with its headers, for rules; without those that carry keys."""
+    headers = {name: value for name, value in request.headers.items() if name not in SECRET_HEADERS}
+    return msgspec.structs.replace(chat, headers=headers)
 
 
 def _headers(call: Call) -> dict[str, str]:

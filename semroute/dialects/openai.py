@@ -17,6 +17,7 @@ from semroute.types import (
     Completion,
     Decision,
     Image,
+    JsonSchema,
     Message,
     Opaque,
     Params,
@@ -271,7 +272,16 @@ def _params(fields: _Body) -> Params:
         top_p=fields.top_p,
         stop=stop,
         json_output=(fields.response_format or {}).get("type") in {"json_object", "json_schema"},
+        json_schema=_json_schema(fields.response_format or {}),
     )
+
+
+def _json_schema(response_format: dict[str, Any]) -> JsonSchema | None:
+    match response_format:
+        case {"type": "json_schema", "json_schema": {"schema": dict(document)} as said}:
+            return JsonSchema(document=document, name=str(said.get("name", "answer")))
+        case _:
+            return None
 
 
 def _render_parts(parts: tuple[Part, ...]) -> dict[str, Any]:
