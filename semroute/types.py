@@ -3,103 +3,30 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-from msgspec import Meta
 
-Fraction = Annotated[float, Meta(ge=0, le=1)]
-Price = Annotated[Decimal, Meta(description="USD per 1,000,000 tokens")]
-Tier = Literal["simple", "moderate", "complex"]
-Feature = Literal["tools", "json", "vision", "reasoning"]
+from semroute.written import Feature as Feature
+from semroute.written import Fraction as Fraction
+from semroute.written import JsonContract as JsonContract
+from semroute.written import Model as Model
+from semroute.written import ModelEntry as ModelEntry
+from semroute.written import Policy as Policy
+from semroute.written import Price as Price
+from semroute.written import Route as Route
+from semroute.written import Tier as Tier
+from semroute.written import Timeouts as Timeouts
+from semroute.written import Written as Written
+
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 Outcome = Literal["running", "ok", "failed", "cancelled"]
-Reason = Literal["rule", "semantic", "default", "pinned", "sticky"]
+Reason = Literal["rule", "semantic", "default", "pinned", "sticky", "classifier"]
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the structs that the program makes."""
-
-
-class Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of the structs that people write in route files: an unknown key is an error."""
-
-
-# --- the registry -----------------------------------------------------------------------------------------------------
-
-
-class ModelEntry(Written, frozen=True, kw_only=True):
-    """A model as a route file describes it."""
-
-    provider: str
-    """Which entry of `providers` serves it."""
-    name: str
-    """The provider's own name for the model."""
-    tier: Tier = "moderate"
-    """How demanding a request it is meant for."""
-    input_price: Price = Decimal(0)
-    """USD per 1M input tokens."""
-    cached_input_price: Price | None = None
-    """USD per 1M input tokens read from the provider's prompt cache; null: as `input_price`."""
-    output_price: Price = Decimal(0)
-    """USD per 1M output tokens, reasoning included."""
-    quality: Fraction | None = None
-    """How good its answers are in general, 0 to 1, on one scale over all your models."""
-    context_tokens: Annotated[int, Meta(gt=0)] | None = None
-    """Context window, input and output together; null: not checked."""
-    max_output_tokens: Annotated[int, Meta(gt=0)] | None = None
-    """The most it can answer; null: not checked."""
-    features: tuple[Feature, ...] = ("tools", "json")
-    """What it can do. A request that needs another is not sent to it."""
-
-
-class Model(ModelEntry, frozen=True, kw_only=True):
-    """A model of the registry."""
-
-    id: str
-    """Its key in `models`: the name that plans, decisions and callers use."""
-
-
-class Timeouts(Written, frozen=True, kw_only=True):
-    """Deadlines of one call to one model, in seconds."""
-
-    connect_s: Annotated[float, Meta(gt=0)] = 5.0
-    """DNS, TCP and TLS."""
-    first_token_s: Annotated[float, Meta(gt=0)] = 30.0
-    """From the request to the first content of a streamed answer."""
-    stall_s: Annotated[float, Meta(gt=0)] = 30.0
-    """Between two pieces of a streamed answer."""
-    total_s: Annotated[float, Meta(gt=0)] = 120.0
-    """A whole answer that is not streamed."""
-
-
-class Policy(Written, frozen=True, kw_only=True):
-    """How a plan is made from the models that may serve a request."""
-
-    select: Literal["ordered"] = "ordered"
-    """`ordered`: as the route lists them."""
-    timeouts: Timeouts = Timeouts()
-    """Deadlines of each call."""
-    expected_output_tokens: Annotated[int, Meta(gt=0)] = 300
-    """What an answer is taken to be when its cost is estimated beforehand."""
-
-
-class Route(Written, frozen=True, kw_only=True):
-    """An intent: what it looks like, and which models serve it."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=128)]
-    """Unique over all files."""
-    utterances: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1)]
-    """Example prompts. The more varied, the better the match."""
-    models: Annotated[tuple[str, ...], Meta(min_length=1)]
-    """Model ids, tried in this order unless the policy says otherwise."""
-    description: str = ""
-    """One sentence for people."""
-    threshold: Fraction | None = None
-    """The least confidence that takes this route; null: the global one."""
-    policy: Policy | None = None
-    """null: the global one."""
 
 
 # --- a request --------------------------------------------------------------------------------------------------------
@@ -306,6 +233,10 @@ class ChatRequest(Frozen, frozen=True, kw_only=True):
     """Whether it is an error that a model's dialect has no counterpart for something; otherwise that is left out."""
     metadata: dict[str, Any] = {}
     """What rules can read."""
+    headers: dict[str, str] = {}
+    """HTTP headers, names in lower case, for rules alone; never those that carry keys."""
+    cost_quality: float | None = None
+    """The dial, 0 cheapest to 1 best; null: as the metadata, the header, or the policy says."""
     dialect: str = ""
     """Of `raw`."""
     raw: dict[str, Any] = {}
@@ -408,6 +339,12 @@ class Signals(Frozen, frozen=True, kw_only=True):
 
     unavailable: dict[str, str] = {}
     """Models that cannot be called now, and why."""
+    latency_ms: dict[str, float] = {}
+    """How long each model's answers take of late (an exponentially weighted mean); absent: not measured."""
+    in_flight: dict[str, int] = {}
+    """Calls to each model that have not ended; absent: none."""
+    thrift: float = 0.0
+    """How much a budget that runs low should weigh, 0 to 1: it turns the dial toward cheap."""
 
 
 class Nearest(Frozen, frozen=True, kw_only=True):
@@ -435,6 +372,21 @@ class Estimate(Frozen, frozen=True, kw_only=True):
     cost_usd: Decimal
 
 
+class PlanEntry(Frozen, frozen=True, kw_only=True):
+    """A model of the plan."""
+
+    model: str
+    why: str
+    """Why it stands in this place."""
+    tier: Tier
+    quality: float
+    """Expected, 0 to 1: of this prompt where learned, else of the route, of the model, or of its tier."""
+    cost_usd: Decimal
+    """Estimated."""
+    latency_ms: float | None
+    """Measured, else declared; null: unknown."""
+
+
 class Decision(Frozen, frozen=True, kw_only=True):
     """Where a request goes, and why."""
 
@@ -454,6 +406,8 @@ class Decision(Frozen, frozen=True, kw_only=True):
     """The first of the plan; null: none can be called."""
     plan: tuple[str, ...]
     """Model ids in the order in which they are tried."""
+    plan_details: tuple[PlanEntry, ...] = ()
+    """The same, each with why it stands there and what is expected of it."""
     rejected: dict[str, str]
     """Models left out of the plan, and why."""
     candidates: tuple[Candidate, ...]
@@ -462,7 +416,17 @@ class Decision(Frozen, frozen=True, kw_only=True):
     config_version: str
     rule: str | None = None
     """The rule that decided."""
+    narrowed_by: tuple[str, ...] = ()
+    """The rules that left out models."""
     difficulty: float | None = None
+    """How hard the request is, by what the policy goes by: complexity 0 to 1, confidence in the wanted tier, or the
+    learned gain of the best model over the cheapest; null: it does not matter, or there is no telling."""
+    wants: Tier | None = None
+    """The tier that the difficulty asks for; null: none."""
+    contributions: dict[str, float] = {}
+    """What adds up to the difficulty."""
+    cost_quality: float | None = None
+    """The dial that was applied; null: none."""
     latency_ms: float = 0.0
 
 
@@ -477,6 +441,12 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     """From the request to the first content; streams only."""
     error_code: str | None = None
     error: str | None = None
+    escalated: str | None = None
+    """Why its answer was not good enough, so that another model was tried; null: it was, or there was no check."""
+    purpose: Literal["answer", "judge", "classifier"] = "answer"
+    """What it was called for."""
+    served: bool = False
+    """Its answer was given although it failed a check."""
     usage: Usage = Usage()
     cost_usd: Decimal = Decimal(0)
     dropped: tuple[str, ...] = ()
@@ -496,7 +466,7 @@ class Record(Frozen, frozen=True, kw_only=True):
     @property
     def model(self) -> str | None:
         """The model that answered, or the last that was tried."""
-        return self.attempts[-1].model if self.attempts else None
+        return self._served.model if self._served else None
 
     @property
     def cost_usd(self) -> Decimal:
@@ -505,10 +475,15 @@ class Record(Frozen, frozen=True, kw_only=True):
 
     @property
     def usage(self) -> Usage:
-        """Of the last attempt."""
-        return self.attempts[-1].usage if self.attempts else Usage()
+        """Of the answer that was given, or of the last attempt."""
+        return self._served.usage if self._served else Usage()
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """What the last attempt could not pass on."""
-        return self.attempts[-1].dropped if self.attempts else ()
+        """What the answer's model could not be asked for."""
+        return self._served.dropped if self._served else ()
+
+    @property
+    def _served(self) -> Attempt | None:
+        answers = [attempt for attempt in self.attempts if attempt.purpose == "answer"]
+        return next((attempt for attempt in answers if attempt.served), answers[-1] if answers else None)

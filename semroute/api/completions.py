@@ -21,11 +21,12 @@ from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Gateway
 from semroute.router import new_id
 from semroute.routing.pricing import estimate_input_tokens
-from semroute.types import Chunk
+from semroute.types import ChatRequest, Chunk
 
 CLIENT_CLOSED_REQUEST = 499
 MAX_HEADER_CHARS = 1000
 _CONTROLS = dict.fromkeys([*range(32), 127], " ")
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "cookie"})
 
 _native = Native()
 _openai = OpenAI()
@@ -39,7 +40,7 @@ async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
     gateway: Gateway = request.app.state.gateway
     body = decode(await request.body())
-    call = await gateway.open(_native.parse_request(body, new_id()))
+    call = await gateway.open(_with_headers(_native.parse_request(body, new_id()), request))
     return Response(_native.render_decision(call.decision), headers=_headers(call), media_type=MediaType.JSON)
 
 
@@ -88,7 +89,7 @@ async def count_tokens(request: AnyRequest) -> Response[bytes]:
 async def answer(request: AnyRequest, dialect: ClientDialect) -> Response[Any]:
     """Serve one completion in the caller's dialect, streamed or whole."""
     gateway: Gateway = request.app.state.gateway
-    chat = dialect.parse_request(decode(await request.body()), new_id())
+    chat = _with_headers(dialect.parse_request(decode(await request.body()), new_id()), request)
     call = await gateway.open(chat)
     try:
         if not chat.stream:
@@ -134,6 +135,12 @@ async def _events(call: Call, chunks: AsyncGenerator[Chunk], dialect: ClientDial
 def _header_text(text: str) -> str:
     """Text that a header can carry."""
     return text.encode("ascii", "replace").decode().translate(_CONTROLS)[:MAX_HEADER_CHARS]
+
+
+def _with_headers(chat: ChatRequest, request: AnyRequest) -> ChatRequest:
+    """The request with its headers, for rules; without those that carry keys."""
+    headers = {name: value for name, value in request.headers.items() if name not in SECRET_HEADERS}
+    return msgspec.structs.replace(chat, headers=headers)
 
 
 def _headers(call: Call) -> dict[str, str]:
