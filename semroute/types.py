@@ -5,25 +5,21 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
+
+from semroute.calls import BreakerSettings, FaultName, Limits, OnError, Retry, StreamPolicy
+from semroute.calls import Timeouts as Timeouts
+from semroute.structs import Frozen as Frozen
+from semroute.structs import Written as Written
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Price = Annotated[Decimal, Meta(description="USD per 1,000,000 tokens")]
 Tier = Literal["simple", "moderate", "complex"]
-Feature = Literal["tools", "json", "vision", "reasoning"]
+Feature = Literal["tools", "json", "vision", "reasoning", "prefill"]
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 Outcome = Literal["running", "ok", "failed", "cancelled"]
 Reason = Literal["rule", "semantic", "default", "pinned", "sticky"]
-
-
-class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of the structs that the program makes."""
-
-
-class Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of the structs that people write in route files: an unknown key is an error."""
 
 
 # --- the registry -----------------------------------------------------------------------------------------------------
@@ -51,7 +47,11 @@ class ModelEntry(Written, frozen=True, kw_only=True):
     max_output_tokens: Annotated[int, Meta(gt=0)] | None = None
     """The most it can answer; null: not checked."""
     features: tuple[Feature, ...] = ("tools", "json")
-    """What it can do. A request that needs another is not sent to it."""
+    """What it can do. A request that needs another is not sent to it. `prefill`: it continues an assistant's turn."""
+    limits: Limits = Limits()
+    """How much it takes."""
+    breaker: BreakerSettings = BreakerSettings()
+    """When it is left alone for a while."""
 
 
 class Model(ModelEntry, frozen=True, kw_only=True):
@@ -61,19 +61,6 @@ class Model(ModelEntry, frozen=True, kw_only=True):
     """Its key in `models`: the name that plans, decisions and callers use."""
 
 
-class Timeouts(Written, frozen=True, kw_only=True):
-    """Deadlines of one call to one model, in seconds."""
-
-    connect_s: Annotated[float, Meta(gt=0)] = 5.0
-    """DNS, TCP and TLS."""
-    first_token_s: Annotated[float, Meta(gt=0)] = 30.0
-    """From the request to the first content of a streamed answer."""
-    stall_s: Annotated[float, Meta(gt=0)] = 30.0
-    """Between two pieces of a streamed answer."""
-    total_s: Annotated[float, Meta(gt=0)] = 120.0
-    """A whole answer that is not streamed."""
-
-
 class Policy(Written, frozen=True, kw_only=True):
     """How a plan is made from the models that may serve a request."""
 
@@ -81,6 +68,16 @@ class Policy(Written, frozen=True, kw_only=True):
     """`ordered`: as the route lists them."""
     timeouts: Timeouts = Timeouts()
     """Deadlines of each call."""
+    deadline_s: Annotated[float, Meta(gt=0)] = 600.0
+    """For all calls of a request together, pauses included."""
+    retry: Retry = Retry()
+    """How a call that failed is repeated."""
+    on_error: dict[FaultName, OnError] = {}
+    """What a class of faults leads to, where that differs from the table."""
+    stream: StreamPolicy = StreamPolicy()
+    """Streamed answers."""
+    hedge_after_ms: Annotated[float, Meta(ge=0)] | Literal["p95"] | None = None
+    """The next model is asked too when there is no answer after so long, or after the first's 95th percentile."""
     expected_output_tokens: Annotated[int, Meta(gt=0)] = 300
     """What an answer is taken to be when its cost is estimated beforehand."""
 
@@ -264,6 +261,18 @@ class Signals(Frozen, frozen=True, kw_only=True):
 
     unavailable: dict[str, str] = {}
     """Models that cannot be called now, and why."""
+    open_breakers: dict[str, str] = {}
+    """Models that failed too often of late, and since when."""
+    exhausted: dict[str, str] = {}
+    """Models whose rate or concurrency limit leaves no room for this request, and which."""
+    latency_ms: dict[str, float] = {}
+    """How long each model takes to the first content or the whole answer: a moving average."""
+    in_flight: dict[str, int] = {}
+    """Calls under way, by model; those without are absent."""
+
+    def why_not(self, model_id: str) -> str | None:
+        """Why a model cannot be called now; null: it can."""
+        return self.unavailable.get(model_id) or self.open_breakers.get(model_id)
 
 
 class Nearest(Frozen, frozen=True, kw_only=True):
@@ -348,9 +357,15 @@ class Record(Frozen, frozen=True, kw_only=True):
     """Time spent in semroute itself, outside the provider."""
 
     @property
+    def last(self) -> Attempt | None:
+        """The attempt that answered, or the last that was made."""
+        answered = (attempt for attempt in reversed(self.attempts) if attempt.status in ("ok", "running"))
+        return next(answered, self.attempts[-1] if self.attempts else None)
+
+    @property
     def model(self) -> str | None:
         """The model that answered, or the last that was tried."""
-        return self.attempts[-1].model if self.attempts else None
+        return self.last.model if self.last else None
 
     @property
     def cost_usd(self) -> Decimal:
@@ -359,5 +374,5 @@ class Record(Frozen, frozen=True, kw_only=True):
 
     @property
     def usage(self) -> Usage:
-        """Of the last attempt."""
-        return self.attempts[-1].usage if self.attempts else Usage()
+        """Of the attempt that answered, or the last that was made."""
+        return self.last.usage if self.last else Usage()

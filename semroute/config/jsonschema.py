@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from semroute import types
+from semroute import calls, types
 from semroute.config import schema
 from semroute.config.schema import RouteFile
 from semroute.types import Written
@@ -20,7 +20,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def json_schema() -> dict[str, Any]:
     """The schema of `RouteFile`, with the lines under its fields as descriptions."""
     (root,), components = msgspec.json.schema_components([RouteFile], ref_template="#/$defs/{name}")
-    structs = vars(types) | vars(schema)
+    structs = vars(calls) | vars(types) | vars(schema)
     for name, component in components.items():
         docs = field_docs(structs[name])
         for field, property_ in component["properties"].items():

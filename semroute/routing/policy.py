@@ -21,18 +21,20 @@ def make_plan(models: Iterable[Model], facts: Facts, signals: Signals) -> Plan:
     kept: list[Model] = []
     rejected: dict[str, str] = {}
     for model in models:
-        reason = unfit(model, facts) or signals.unavailable.get(model.id)
+        reason = unfit(model, facts) or signals.why_not(model.id)
         if reason is None:
             kept.append(model)
         else:
             rejected[model.id] = reason
+    if signals.exhausted:  # a model without room comes after those that have some
+        kept.sort(key=lambda model: model.id in signals.exhausted)
     return Plan(models=tuple(kept), rejected=rejected)
 
 
 def pinned_plan(models: Iterable[Model], signals: Signals) -> Plan:
     """What the caller asked for by name is judged by the provider, not here; it only has to be callable."""
     asked = tuple(models)
-    rejected = {m.id: signals.unavailable[m.id] for m in asked if m.id in signals.unavailable}
+    rejected = {m.id: reason for m in asked if (reason := signals.why_not(m.id)) is not None}
     return Plan(models=tuple(m for m in asked if m.id not in rejected), rejected=rejected)
 
 
