@@ -9,6 +9,8 @@ import msgspec
 
 from semroute.errors import (
     BadAnswerError,
+    ContentPolicyError,
+    ContextLengthError,
     ProviderAuthError,
     ProviderError,
     ProviderModelError,
@@ -24,6 +26,14 @@ MAX_SNIPPET_CHARS = 80
 
 _UNKNOWN_MODEL = re.compile(
     r"model_not_found|(unknown|invalid) model|model\b.{0,120}(does not exist|not found)", re.IGNORECASE | re.DOTALL
+)
+_CONTEXT_LENGTH = re.compile(
+    r"context_length_exceeded|(maximum|max) context length|context (length|window).{0,80}exceed"
+    r"|exceed.{0,80}context (length|window)|(prompt|input) is too long|too many (input )?tokens",
+    re.IGNORECASE | re.DOTALL,
+)
+_CONTENT_POLICY = re.compile(
+    r"content_policy|content_filter|content management policy|responsibleaipolicy|safety system", re.IGNORECASE
 )
 
 
@@ -101,10 +111,16 @@ def _error_type(status: int, failure: Failure) -> type[ProviderError]:
         return RateLimitedError
     if status in (408, 409, 425) or 500 <= status < 600:
         return ProviderServerError
+    if status == 403 and _CONTENT_POLICY.search(" ".join(failure.codes)):
+        return ContentPolicyError
     if status in (401, 402, 403):  # 402: our account is empty, which is as little the caller's fault as a refused key
         return ProviderAuthError
     if status in (400, 404) and _UNKNOWN_MODEL.search(" ".join((*failure.codes, failure.message))):
         return ProviderModelError
     if status == 404 and not failure.is_json:  # a page that is not found, not a model: the base_url is wrong
         return ProviderModelError
+    if status in (400, 413, 422) and _CONTEXT_LENGTH.search(" ".join((*failure.codes, failure.message))):
+        return ContextLengthError
+    if status == 400 and _CONTENT_POLICY.search(" ".join((*failure.codes, failure.message))):
+        return ContentPolicyError
     return ProviderRequestError if 400 <= status < 500 else BadAnswerError

@@ -10,7 +10,7 @@ import msgspec
 from semroute.config.validate import complaints
 from semroute.config.wording import render as render_path
 from semroute.dialects import sse
-from semroute.errors import ProviderRequestError, RequestError, SemrouteError
+from semroute.errors import ContentPolicyError, ContextLengthError, ProviderRequestError, RequestError, SemrouteError
 from semroute.types import (
     ChatRequest,
     Chunk,
@@ -33,6 +33,7 @@ from semroute.types import (
 
 NAME = "openai"
 Body = TypeVar("Body")
+REFUSALS = (ProviderRequestError, ContextLengthError, ContentPolicyError)
 ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
@@ -141,7 +142,7 @@ class OpenAI:
 
     def render_error(self, error: SemrouteError, status: int) -> bytes:
         """The body of an error answer: the provider's own where it refused the request in this dialect."""
-        if isinstance(error, ProviderRequestError) and error.body and _is_error_body(error.body):
+        if isinstance(error, REFUSALS) and error.body and _is_error_body(error.body):
             return error.body
         return msgspec.json.encode(_error(error, status))
 
