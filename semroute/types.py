@@ -5,8 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Literal
 
-import msgspec
-
+from semroute.calls import Timeouts as Timeouts
+from semroute.structs import Frozen as Frozen
+from semroute.structs import Written as Written
 from semroute.written import Feature as Feature
 from semroute.written import Fraction as Fraction
 from semroute.written import JsonContract as JsonContract
@@ -16,17 +17,11 @@ from semroute.written import Policy as Policy
 from semroute.written import Price as Price
 from semroute.written import Route as Route
 from semroute.written import Tier as Tier
-from semroute.written import Timeouts as Timeouts
-from semroute.written import Written as Written
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 Outcome = Literal["running", "ok", "failed", "cancelled"]
 Reason = Literal["rule", "semantic", "default", "pinned", "sticky", "classifier"]
-
-
-class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of the structs that the program makes."""
 
 
 # --- a request --------------------------------------------------------------------------------------------------------
@@ -339,12 +334,20 @@ class Signals(Frozen, frozen=True, kw_only=True):
 
     unavailable: dict[str, str] = {}
     """Models that cannot be called now, and why."""
+    open_breakers: dict[str, str] = {}
+    """Models that failed too often of late, and since when."""
+    exhausted: dict[str, str] = {}
+    """Models whose rate or concurrency limit leaves no room for this request, and which."""
     latency_ms: dict[str, float] = {}
-    """How long each model's answers take of late (an exponentially weighted mean); absent: not measured."""
+    """How long each model takes to the first content or the whole answer: a moving average; absent: not measured."""
     in_flight: dict[str, int] = {}
-    """Calls to each model that have not ended; absent: none."""
+    """Calls under way, by model; those without are absent."""
     thrift: float = 0.0
     """How much a budget that runs low should weigh, 0 to 1: it turns the dial toward cheap."""
+
+    def why_not(self, model_id: str) -> str | None:
+        """Why a model cannot be called now; null: it can."""
+        return self.unavailable.get(model_id) or self.open_breakers.get(model_id)
 
 
 class Nearest(Frozen, frozen=True, kw_only=True):
@@ -486,4 +489,6 @@ class Record(Frozen, frozen=True, kw_only=True):
     @property
     def _served(self) -> Attempt | None:
         answers = [attempt for attempt in self.attempts if attempt.purpose == "answer"]
-        return next((attempt for attempt in answers if attempt.served), answers[-1] if answers else None)
+        chosen = (attempt for attempt in answers if attempt.served)
+        answered = (attempt for attempt in reversed(answers) if attempt.status in ("ok", "running"))
+        return next(chosen, next(answered, answers[-1] if answers else None))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 import msgspec
 from litestar import MediaType, Response, post
+from litestar.types import Receive
 
 from semroute.api import docs, errors, guards
 from semroute.api.errors import AnyRequest, status_of
-from semroute.api.streams import CallerGoneError, EventStream, while_connected
+from semroute.api.idempotency import HEADER, once
+from semroute.api.streams import CallerGoneError, EventStream, finished, stop, while_connected
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
 from semroute.dialects.embeddings import Embeddings
@@ -18,7 +21,7 @@ from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.dialects.responses import Responses
 from semroute.errors import RequestError, SemrouteError
-from semroute.gateway import Call, Gateway
+from semroute.gateway import Call, Chunks, Gateway
 from semroute.router import new_id
 from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk
@@ -87,21 +90,62 @@ async def count_tokens(request: AnyRequest) -> Response[bytes]:
 
 
 async def answer(request: AnyRequest, dialect: ClientDialect) -> Response[Any]:
-    """Serve one completion in the caller's dialect, streamed or whole."""
+    """Serve one completion in the caller's dialect, streamed or whole; once for each `Idempotency-Key`."""
+    body = await request.body()
+    key = request.headers.get(HEADER)
+    if key is None:
+        return await _answer(request, body, dialect, request.receive)
+
+    def make(receive: Receive) -> Awaitable[Response[Any]]:
+        return _answer(request, body, dialect, receive)
+
+    return once(request, body, key, make)
+
+
+async def _answer(request: AnyRequest, body: bytes, dialect: ClientDialect, receive: Receive) -> Response[Any]:
     gateway: Gateway = request.app.state.gateway
-    chat = _with_headers(dialect.parse_request(decode(await request.body()), new_id()), request)
+    chat = _with_headers(dialect.parse_request(decode(body), new_id()), request)
     call = await gateway.open(chat)
     try:
-        if not chat.stream:
-            completion = await while_connected(call.complete(), request.receive)
-            body = dialect.render_completion(completion, call.record, chat)
-            return Response(body, headers=_headers(call), media_type=MediaType.JSON)
-        chunks = await while_connected(call.stream(), request.receive)
-        return EventStream(_events(call, chunks, dialect), _headers(call))
+        if chat.stream:
+            return await _stream(call, dialect, receive, request.app.state.keepalive_s)
+        completion = await while_connected(call.complete(), receive)
+        rendered = dialect.render_completion(completion, call.record, chat)
+        return Response(rendered, headers=_headers(call), media_type=MediaType.JSON)
     except SemrouteError as error:
         return errors.render(request, error, status_of(error), _headers(call))
     except CallerGoneError:
         return Response(b"", status_code=CLIENT_CLOSED_REQUEST, headers=_headers(call))
+
+
+async def _stream(call: Call, dialect: ClientDialect, receive: Receive, keepalive_s: float) -> EventStream:
+    """A streamed answer, once it has its first content.
+
+    When that takes long, the head goes out before it, so that comments can keep the connection: what the headers would
+    say of the model, the attempts and the cost is not known then, and a failure is an event of the stream.
+    """
+    opening = asyncio.ensure_future(call.stream())
+    try:
+        begun = await finished(opening, receive, keepalive_s)
+    except BaseException:
+        await _close(opening)
+        raise
+    if begun:
+        opening.result()
+    headers = _headers(call) if begun else _early_headers(call)
+    return EventStream(
+        _events(call, opening, dialect),
+        headers,
+        close=lambda: _close(opening),
+        keepalive_s=keepalive_s,
+        whole=lambda: call.record.outcome == "ok",
+    )
+
+
+async def _close(opening: asyncio.Future[Chunks]) -> None:
+    await stop(opening)
+    if not opening.cancelled() and opening.exception() is None:
+        await opening.result().aclose()
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -118,18 +162,19 @@ def decode(body: bytes) -> dict[str, Any]:
     return decoded
 
 
-async def _events(call: Call, chunks: AsyncGenerator[Chunk], dialect: ClientDialect) -> AsyncGenerator[bytes]:
+async def _events(call: Call, opening: asyncio.Future[Chunks], dialect: ClientDialect) -> AsyncGenerator[bytes]:
     renderer = dialect.stream(call.request, call.decision)
     try:
-        async for chunk in chunks:
+        async for chunk in await opening:
             yield renderer.chunk(chunk)
     except SemrouteError as error:
         # The head has been sent with status 200: the stream itself must say that it is broken.
+        record = call.record
+        if record.attempts and call.request.stream_usage:
+            yield renderer.chunk(Chunk(usage=record.usage))
         yield renderer.error(error, status_of(error))
     else:
         yield renderer.end(call.record)
-    finally:
-        await chunks.aclose()
 
 
 def _header_text(text: str) -> str:
@@ -160,3 +205,10 @@ def _headers(call: Call) -> dict[str, str]:
     if (model := record.model or record.decision.model) is not None:
         headers["x-semroute-model"] = model
     return headers
+
+
+def _early_headers(call: Call) -> dict[str, str]:
+    """What is known before any model has answered."""
+    return {
+        name: value for name, value in _headers(call).items() if name in ("x-semroute-decision", "x-semroute-route")
+    }

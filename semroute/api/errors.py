@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from litestar import MediaType, Request, Response
@@ -16,6 +17,7 @@ from semroute.errors import (
     AccessError,
     ContentPolicyError,
     ContextLengthError,
+    IdempotencyError,
     NoModelError,
     OverloadedError,
     PayloadTooLargeError,
@@ -35,11 +37,14 @@ log = logging.getLogger("semroute.api")
 
 AnyRequest = Request[Any, Any, Any]
 
+_PASSED_ON = (ProviderRequestError, ContextLengthError, ContentPolicyError)
+"""What a provider refuses keeps the provider's status."""
 _STATUS: list[tuple[type[SemrouteError], int]] = [
     (AccessError, 401),
     (PayloadTooLargeError, 413),
     (UnknownModelError, 404),
     (UnknownRouteError, 404),
+    (IdempotencyError, 422),
     (RequestError, 400),
     (OverloadedError, 503),
     (NoModelError, 503),
@@ -56,9 +61,17 @@ def status_of(error: SemrouteError) -> int:
     """The HTTP status of an error."""
     if isinstance(error, PlanExhaustedError):
         error = error.last
-    if isinstance(error, ProviderRequestError) and error.status is not None:
+    if isinstance(error, _PASSED_ON) and error.status is not None:
         return error.status
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def retry_after_s(error: SemrouteError) -> int:
+    """When a caller may try again: as the provider says, or soon."""
+    if isinstance(error, PlanExhaustedError):
+        error = error.last
+    known = error.retry_after_s if isinstance(error, ProviderError | NoModelError) else None
+    return max(1, math.ceil(known)) if known is not None else 1
 
 
 def dialect_of(request: AnyRequest) -> ClientDialect:
@@ -72,7 +85,7 @@ def dialect_of(request: AnyRequest) -> ClientDialect:
 def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str]) -> Response[bytes]:
     """An error answer in the caller's dialect."""
     if status in {429, 503}:
-        headers = {**headers, "retry-after": "1"}
+        headers = {**headers, "retry-after": str(retry_after_s(error))}
     body = dialect_of(request).render_error(error, status, headers.get("request-id", ""))
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
 

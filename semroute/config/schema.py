@@ -10,8 +10,9 @@ from msgspec import Meta
 
 from semroute.config.conditions import Rule
 from semroute.config.presets import PresetName
+from semroute.structs import Written
 from semroute.types import Frozen
-from semroute.written import Fraction, Model, ModelEntry, Name, Policy, Positive, Route, Tier, Written
+from semroute.written import Fraction, Model, ModelEntry, Name, Policy, Positive, Route, Tier
 
 DialectName = Literal["openai", "responses", "anthropic", "gemini", "echo"]
 

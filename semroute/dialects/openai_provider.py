@@ -15,7 +15,7 @@ from semroute.dialects.failures import UNDECODABLE, answered_error, describe, re
 from semroute.dialects.openai_content import parse_citation, parse_logprobs
 from semroute.dialects.openai_request import adapt, render_body
 from semroute.dialects.sse import Event
-from semroute.errors import BadAnswerError, ProviderError
+from semroute.errors import BadAnswerError, MalformedChunkError, ProviderError
 from semroute.types import (
     ChatRequest,
     Chunk,
@@ -143,7 +143,8 @@ class OpenAIStreamParser:
         try:
             piece = _decode_piece(data)
         except UNDECODABLE as error:
-            raise BadAnswerError(f"expected a chunk of a completion, got {describe(data, error)}", body=data) from error
+            got = describe(data, error)
+            raise MalformedChunkError(f"expected a chunk of a completion, got {got}", body=data) from error
         if piece.error or piece.object == "error" or event.name == "error":
             raise streamed_error(data)
         finish_reason: FinishReason | None = None

@@ -10,6 +10,7 @@ from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.dialects.sse import Event
 from semroute.errors import (
     BadAnswerError,
+    MalformedChunkError,
     ProviderAuthError,
     ProviderError,
     ProviderModelError,
@@ -374,8 +375,8 @@ def test_of_several_choices_the_first_is_read_and_all_must_end() -> None:
 @pytest.mark.parametrize(
     ("data", "name", "error_type", "message"),
     [
-        (b'{"choices": [', "", BadAnswerError, "truncated"),
-        (b"upstream error", "", BadAnswerError, "got upstream error"),
+        (b'{"choices": [', "", MalformedChunkError, "truncated"),
+        (b"upstream error", "", MalformedChunkError, "got upstream error"),
         (b'{"error": {"message": "m", "code": 502}}', "", ProviderServerError, "inside the stream: m"),
         (b'{"error": {"message": "m", "code": "rate_limit_exceeded"}}', "", RateLimitedError, "m"),
         (b'{"error": {"message": "m", "type": "insufficient_quota", "code": null}}', "", RateLimitedError, "m"),

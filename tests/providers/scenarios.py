@@ -85,12 +85,14 @@ async def status(exchange: Exchange) -> None:
         body = failure(f"The model `{exchange.seen.model}` does not exist", "model_not_found")
     else:
         body = failure(f"Failed with {HTTPStatus(code).phrase}")
-    await exchange.answer(code, body, retry_after="7", x_request_id="req_1")
+    await exchange.answer(code, body, x_request_id="req_1")
 
 
 async def html(exchange: Exchange) -> None:
     """A page of some proxy, with whatever status."""
-    await exchange.answer(exchange.argument, b"<!DOCTYPE html><html><title>Bad gateway</title></html>", "text/html")
+    await exchange.answer(
+        exchange.argument or 200, b"<!DOCTYPE html><html><title>Bad gateway</title></html>", "text/html"
+    )
 
 
 async def error_200(exchange: Exchange) -> None:
