@@ -117,7 +117,7 @@ class OpenAI:
     def render_completion(self, completion: Completion, record: Record) -> bytes:
         """The provider's own body where it speaks this dialect, else one in its form."""
         if completion.dialect == NAME:
-            return completion.raw
+            return completion.raw if completion.usage is not None else _with_usage(completion.raw, record.usage)
         return msgspec.json.encode(
             {
                 "id": f"chatcmpl-{record.request_id}",
@@ -210,14 +210,20 @@ def convert(value: dict[str, Any], body_type: type[Body]) -> Body:
         raise RequestError(f"{path}: {message}", param=path.removeprefix("$").removeprefix(".") or None) from None
 
 
+def _with_usage(raw: bytes, usage: Usage) -> bytes:
+    """A provider's body that did not say what it consumed, and now does."""
+    return msgspec.json.encode({**msgspec.json.decode(raw), "usage": render_usage(usage)})
+
+
 def render_usage(usage: Usage) -> dict[str, Any]:
-    """OpenAI's usage: the prompt's tokens include the cached ones."""
-    return {
+    """OpenAI's usage: the prompt's tokens include the cached ones. `estimated` where the provider gave none."""
+    rendered = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
     }
+    return {**rendered, "estimated": True} if usage.estimated else rendered
 
 
 def _message(message: _Message, number: int) -> Message:
