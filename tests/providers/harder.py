@@ -178,6 +178,13 @@ async def _go_on(exchange: Exchange, repeated: int) -> None:
     await _send(exchange, [*(chunk(model, {"content": word}) for word in words), chunk(model, {}, "stop")])
 
 
+async def tools_cut(exchange: Exchange) -> None:
+    """A stream that is cut inside a tool call."""
+    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"ci'}}
+    await _send(exchange, [chunk(exchange.seen.model, {"tool_calls": [call]})], done=False)
+    await exchange.end_events()
+
+
 async def thousand(exchange: Exchange) -> None:
     """An answer in so many chunks of one letter."""
     model = exchange.seen.model
@@ -298,6 +305,7 @@ HARDER: dict[str, Scenario] = {
     "no-usage": no_usage,
     "goes-on": goes_on,
     "no-prefill": no_prefill,
+    "tools-cut": tools_cut,
     "thousand": thousand,
     "flood": flood,
     "context-length": context_length,
