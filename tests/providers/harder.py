@@ -86,6 +86,12 @@ async def slow(exchange: Exchange) -> None:
     await ok(exchange)
 
 
+async def late_error(exchange: Exchange) -> None:
+    """Status 500 after so many tenths of a second."""
+    await asyncio.sleep(exchange.argument / 10)
+    await exchange.answer(500, failure("Too late"))
+
+
 async def late_token(exchange: Exchange) -> None:
     """A stream whose head comes at once, and its first token after so many tenths of a second."""
     if not exchange.seen.streamed:
@@ -295,6 +301,7 @@ HARDER: dict[str, Scenario] = {
     "outage": outage,
     "remaining": remaining,
     "slow": slow,
+    "late-error": late_error,
     "late-token": late_token,
     "long": long,
     "long-cut": long_cut,
