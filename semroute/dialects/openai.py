@@ -42,6 +42,7 @@ from semroute.types import (
     Tool,
     ToolCall,
     ToolResult,
+    Usage,
 )
 
 NAME = "openai"
@@ -144,7 +145,7 @@ class OpenAI:
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
         """The provider's own body where it speaks this dialect, else one in its form."""
         if completion.dialect == NAME:
-            return completion.raw
+            return completion.raw if completion.usage is not None else _with_usage(completion.raw, record.usage)
         logprobs = {"content": render_logprobs(completion.logprobs), "refusal": None} if completion.logprobs else None
         body = {
             "id": f"chatcmpl-{record.request_id}",
@@ -174,6 +175,11 @@ class OpenAI:
         if isinstance(cause, refusals) and cause.body and is_error_body(cause.body):
             return cause.body
         return msgspec.json.encode(error_body(error, status))
+
+
+def _with_usage(raw: bytes, usage: Usage) -> bytes:
+    """A provider's body that did not say what it consumed, and now does."""
+    return msgspec.json.encode({**msgspec.json.decode(raw), "usage": render_usage(usage)})
 
 
 def _message(message: _Message, number: int) -> Message:

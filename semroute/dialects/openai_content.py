@@ -193,8 +193,8 @@ def render_citation(citation: Citation) -> dict[str, Any]:
 
 
 def render_usage(usage: Usage) -> dict[str, Any]:
-    """Chat Completions' usage: totals include the cached and the reasoning tokens."""
-    return {
+    """Chat Completions' usage: totals include the cached and the reasoning tokens. `estimated`: the provider gave none."""
+    rendered: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
@@ -204,3 +204,4 @@ def render_usage(usage: Usage) -> dict[str, Any]:
         },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }
+    return {**rendered, "estimated": True} if usage.estimated else rendered

@@ -6,10 +6,9 @@ import asyncio
 import gzip
 import json
 from collections.abc import Awaitable, Callable, Iterable
-from http import HTTPStatus
 from typing import Any
 
-from tests.providers.exchange import Exchange, Seen, head
+from tests.providers.exchange import Exchange, Seen, head, phrase
 
 WORDS = ("Grüße ", "from ", "the ", "provider ", "🙂", ".")
 TEXT = "".join(WORDS)
@@ -84,7 +83,7 @@ async def status(exchange: Exchange) -> None:
     if code == 404:
         body = failure(f"The model `{exchange.seen.model}` does not exist", "model_not_found")
     else:
-        body = failure(f"Failed with {HTTPStatus(code).phrase}")
+        body = failure(f"Failed with {phrase(code)}")
     await exchange.answer(code, body, x_request_id="req_1")
 
 
@@ -331,7 +330,7 @@ async def cookie(exchange: Exchange) -> None:
 
 
 Scenario = Callable[[Exchange], Awaitable[None]]
-SCENARIOS: dict[str, Scenario] = {
+PLAIN: dict[str, Scenario] = {
     "ok": ok,
     "status": status,
     "html": html,

@@ -58,7 +58,7 @@ class ResponsesVendor(Vendor):
                 yield named("response.function_call_arguments.done", **where, arguments=item["arguments"])
             elif item["type"] == "reasoning":
                 yield named("response.output_item.added", output_index=place, item={**item, "summary": []})
-                part = {"type": "summary_text", "text": ""}
+                part: dict[str, Any] = {"type": "summary_text", "text": ""}
                 yield named("response.reasoning_summary_part.added", **where, summary_index=0, part=part)
                 for piece in pieces:
                     yield named("response.reasoning_summary_text.delta", **where, summary_index=0, delta=piece)
