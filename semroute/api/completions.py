@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from semroute.api.streams import CallerGoneError, EventStream, while_connected
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
 from semroute.dialects.embeddings import Embeddings
+from semroute.dialects.gemini import Gemini
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.dialects.responses import Responses
@@ -31,6 +33,7 @@ _native = Native()
 _openai = OpenAI()
 _responses = Responses()
 _anthropic = Anthropic()
+_gemini = Gemini()
 _embeddings = Embeddings()
 
 
@@ -85,10 +88,27 @@ async def count_tokens(request: AnyRequest) -> Response[bytes]:
     return Response(_anthropic.render_count(estimate_input_tokens(chat)), media_type=MediaType.JSON)
 
 
-async def answer(request: AnyRequest, dialect: ClientDialect) -> Response[Any]:
-    """Serve one completion in the caller's dialect, streamed or whole."""
+@post(
+    ["/v1/models/{call:path}", "/v1beta/models/{call:path}"],
+    guards=[guards.caller],
+    status_code=200,
+    operation_class=docs.GeminiOperation,
+)
+async def gemini(request: AnyRequest, call: str) -> Response[Any]:
+    """Gemini's `MODEL:generateContent` and `MODEL:streamGenerateContent`; MODEL as in `/v1/models`."""
+    model, _, method = call.removeprefix("/").rpartition(":")
+    streams = {"generateContent": False, "streamGenerateContent": True}
+    if method not in streams:
+        raise RequestError(f"the path: got the method {method!r}, expected one of {', '.join(streams)}")
+    return await answer(request, _gemini, {"model": model, "stream": streams[method]})
+
+
+async def answer(
+    request: AnyRequest, dialect: ClientDialect, in_path: Mapping[str, Any] = MappingProxyType({})
+) -> Response[Any]:
+    """Serve one completion in the caller's dialect, streamed or whole. `in_path`: what it says outside the body."""
     gateway: Gateway = request.app.state.gateway
-    chat = dialect.parse_request(decode(await request.body()), new_id())
+    chat = dialect.parse_request({**decode(await request.body()), **in_path}, new_id())
     call = await gateway.open(chat)
     try:
         if not chat.stream:
