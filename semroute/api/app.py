@@ -47,6 +47,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             completions.responses,
             completions.messages,
             completions.embeddings,
+            completions.gemini,
             completions.count_tokens,
             admin.models,
             admin.routes,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from semroute.api.streams import CallerGoneError, EventStream, finished, stop, w
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
 from semroute.dialects.embeddings import Embeddings
+from semroute.dialects.gemini import Gemini
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.dialects.responses import Responses
@@ -35,6 +37,7 @@ _native = Native()
 _openai = OpenAI()
 _responses = Responses()
 _anthropic = Anthropic()
+_gemini = Gemini()
 _embeddings = Embeddings()
 
 
@@ -89,22 +92,40 @@ async def count_tokens(request: AnyRequest) -> Response[bytes]:
     return Response(_anthropic.render_count(estimate_input_tokens(chat)), media_type=MediaType.JSON)
 
 
-async def answer(request: AnyRequest, dialect: ClientDialect) -> Response[Any]:
-    """Serve one completion in the caller's dialect, streamed or whole; once for each `Idempotency-Key`."""
+@post(
+    ["/v1/models/{call:path}", "/v1beta/models/{call:path}"],
+    guards=[guards.caller],
+    status_code=200,
+    operation_class=docs.GeminiOperation,
+)
+async def gemini(request: AnyRequest, call: str) -> Response[Any]:
+    """Gemini's `MODEL:generateContent` and `MODEL:streamGenerateContent`; MODEL as in `/v1/models`."""
+    model, _, method = call.removeprefix("/").rpartition(":")
+    streams = {"generateContent": False, "streamGenerateContent": True}
+    if method not in streams:
+        raise RequestError(f"the path: got the method {method!r}, expected one of {', '.join(streams)}")
+    return await answer(request, _gemini, {"model": model, "stream": streams[method]})
+
+
+async def answer(
+    request: AnyRequest, dialect: ClientDialect, in_path: Mapping[str, Any] = MappingProxyType({})
+) -> Response[Any]:
+    """Serve one completion in the caller's dialect, streamed or whole; once for each `Idempotency-Key`.
+
+    `in_path`: what the request says outside its body.
+    """
     body = await request.body()
     key = request.headers.get(HEADER)
-    if key is None:
-        return await _answer(request, body, dialect, request.receive)
 
     def make(receive: Receive) -> Awaitable[Response[Any]]:
-        return _answer(request, body, dialect, receive)
+        return _answer(request, {**decode(body), **in_path}, dialect, receive)
 
-    return once(request, body, key, make)
+    return await make(request.receive) if key is None else once(request, body, key, make)
 
 
-async def _answer(request: AnyRequest, body: bytes, dialect: ClientDialect, receive: Receive) -> Response[Any]:
+async def _answer(request: AnyRequest, body: dict[str, Any], dialect: ClientDialect, receive: Receive) -> Response[Any]:
     gateway: Gateway = request.app.state.gateway
-    chat = _with_headers(dialect.parse_request(decode(body), new_id()), request)
+    chat = _with_headers(dialect.parse_request(body, new_id()), request)
     call = await gateway.open(chat)
     try:
         if chat.stream:

@@ -106,6 +106,17 @@ class ResponsesOperation(Operation):
 
 
 @dataclass
+class GeminiOperation(Operation):
+    """`POST /v1beta/models/MODEL:generateContent`."""
+
+    def __post_init__(self) -> None:
+        described = {"contents": _OBJECTS, "systemInstruction": _OBJECT, "tools": _OBJECTS, "generationConfig": _OBJECT}
+        self.request_body = _body(
+            "Gemini's body. Fields that are not listed are passed on as they are.", {**described}, ["contents"]
+        )
+
+
+@dataclass
 class EmbeddingsOperation(Operation):
     """`POST /v1/embeddings`."""
 

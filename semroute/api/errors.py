@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException
 
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
+from semroute.dialects.gemini import Gemini
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.errors import (
@@ -79,6 +80,8 @@ def dialect_of(request: AnyRequest) -> ClientDialect:
     path = request.url.path
     if path.startswith("/v1/messages") or "anthropic-version" in request.headers:
         return Anthropic()
+    if path.startswith(("/v1beta/", "/v1/models/")):
+        return Gemini()
     return OpenAI() if path.startswith("/v1/") else Native()
 
 

@@ -17,6 +17,8 @@ NAME = "gemini"
 SKIP_SIGNATURE = "skip_thought_signature_validator"
 """What Google's documentation gives for calls that another model made: Gemini 3 refuses one without a signature."""
 _SIGNS_CALLS = re.compile(r"gemini-([3-9]|\d\d)")
+_URL_SAFE = str.maketrans("-_", "+/")
+"""Google takes and sends base64 in either alphabet."""
 _IMAGE_TYPES = {"png": "image/png", "webp": "image/webp", "gif": "image/gif", "heic": "image/heic"}
 
 
@@ -43,7 +45,7 @@ def parse_part(part: Mapping[str, Any], calls: int) -> Part | None:
             id_ = str(call.get("id") or call_id(name, arguments, calls))
             return ToolCall(id=id_, name=name, arguments=arguments, index=calls, signature=signature)
         case {"inlineData": {"mimeType": str(media_type), "data": str(data)}}:
-            return media(media_type, data_url(media_type, data))
+            return media(media_type, data_url(media_type, data.translate(_URL_SAFE)))
         case {"fileData": {"fileUri": str(url), **file}}:
             return media(str(file.get("mimeType") or ""), url)
         case _:

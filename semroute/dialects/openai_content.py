@@ -193,7 +193,7 @@ def render_citation(citation: Citation) -> dict[str, Any]:
 
 
 def render_usage(usage: Usage) -> dict[str, Any]:
-    """Chat Completions' usage: totals include the cached and the reasoning tokens. `estimated`: the provider gave none."""
+    """Chat Completions' usage: totals include cached and reasoning tokens. `estimated`: the provider gave none."""
     rendered: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,

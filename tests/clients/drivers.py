@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import anthropic
 import httpx
 import openai
+from google import genai
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -257,6 +259,70 @@ class AnthropicDriver:
         )
 
 
+class GeminiDriver:
+    dialect = "gemini"
+    finishes = {"stop": "STOP", "tools": "STOP"}
+    usage = {"input": 20, "cached": 5, "written": 0, "output": 6, "reasoning": 4}
+    error = genai.errors.APIError
+
+    def __init__(self, url: str) -> None:
+        options = genai.types.HttpOptions(base_url=url)
+        self.client = genai.Client(api_key="any", http_options=options)
+        declared: list[Any] = [
+            {"name": name, "description": about, "parameters_json_schema": schema}
+            for name, (about, schema) in FUNCTIONS.items()
+        ]
+        self.tools: Any = {"tools": [{"function_declarations": declared}]}
+
+    def ask(self, model: str, contents: Any = "Hi", config: Any = None) -> Got:
+        return self._got([self.client.models.generate_content(model=model, contents=contents, config=config)])
+
+    def stream(self, model: str, config: Any = None) -> Got:
+        return self._got([*self.client.models.generate_content_stream(model=model, contents="Hi", config=config)])
+
+    def plain(self, model: str) -> Got:
+        return self.ask(model)
+
+    def call(self, model: str) -> Got:
+        return self.ask(model, config=self.tools)
+
+    def answer_tools(self, model: str) -> Got:
+        first = self.client.models.generate_content(model=model, contents="Hi", config=self.tools)
+        assert first.candidates and first.function_calls
+        results = [
+            {"function_response": {"id": call.id, "name": call.name, "response": {"output": "18 degrees"}}}
+            for call in first.function_calls
+        ]
+        turns = [{"role": "user", "parts": [{"text": "Hi"}]}, first.candidates[0].content]
+        return self.ask(model, [*turns, {"role": "user", "parts": results}], self.tools)
+
+    def stream_tools(self, model: str) -> Got:
+        return self.stream(model, self.tools)
+
+    def image(self, model: str) -> Got:
+        picture = genai.types.Part.from_bytes(data=base64.b64decode(PIXEL), mime_type="image/png")
+        return self.ask(model, ["What is this?", picture])
+
+    def schema(self, model: str) -> Got:
+        return self.ask(model, config={"response_mime_type": "application/json", "response_json_schema": CITY})
+
+    def _got(self, pieces: list[Any]) -> Got:
+        parts = [part for piece in pieces for part in piece.candidates[0].content.parts or ()]
+        usage = pieces[-1].usage_metadata
+        return Got(
+            text="".join(part.text for part in parts if part.text and not part.thought),
+            calls=[(part.function_call.name, part.function_call.args) for part in parts if part.function_call],
+            finish=pieces[-1].candidates[0].finish_reason.value,
+            usage={
+                "input": usage.prompt_token_count,
+                "cached": usage.cached_content_token_count,
+                "written": 0,
+                "output": usage.candidates_token_count,
+                "reasoning": usage.thoughts_token_count,
+            },
+        )
+
+
 class NativeDriver:
     dialect = "native"
     finishes = {"stop": "stop", "tools": "tool_calls"}
@@ -336,10 +402,11 @@ class NativeDriver:
         )
 
 
-Driver = OpenAIDriver | ResponsesDriver | AnthropicDriver | NativeDriver
+Driver = OpenAIDriver | ResponsesDriver | AnthropicDriver | GeminiDriver | NativeDriver
 DRIVERS: dict[str, type[Driver]] = {
     "openai": OpenAIDriver,
     "responses": ResponsesDriver,
     "anthropic": AnthropicDriver,
+    "gemini": GeminiDriver,
     "native": NativeDriver,
 }

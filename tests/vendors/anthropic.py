@@ -86,8 +86,8 @@ class AnthropicVendor(Vendor):
             if block["type"] == "thinking":
                 yield named("content_block_delta", index=index, delta={"type": "signature_delta", "signature": "c2ln"})
             yield named("content_block_stop", index=index)
-        ending: dict[str, Any] = {"stop_reason": self._reason(body), "stop_sequence": None}
-        yield named("message_delta", delta=ending, usage={"output_tokens": SAID + THOUGHT})
+        closing = {"stop_reason": self._reason(body), "stop_sequence": None}
+        yield named("message_delta", delta=closing, usage=USAGE)
         yield named("message_stop")
 
     def _blocks(self, body: dict[str, Any]) -> list[tuple[dict[str, Any], tuple[str, ...]]]:

@@ -64,13 +64,13 @@ class ResponsesVendor(Vendor):
                     yield named("response.reasoning_summary_text.delta", **where, summary_index=0, delta=piece)
             else:
                 yield named("response.output_item.added", output_index=place, item={**item, "content": []})
-                part = {"type": "output_text", "text": "", "annotations": []}
-                yield named("response.content_part.added", **where, content_index=0, part=part)
+                said = {"type": "output_text", "text": "", "annotations": []}
+                yield named("response.content_part.added", **where, content_index=0, part=said)
                 for piece in pieces:
                     yield named("response.output_text.delta", **where, content_index=0, delta=piece, logprobs=[])
                 text = "".join(pieces)
                 yield named("response.output_text.done", **where, content_index=0, text=text, logprobs=[])
-                yield named("response.content_part.done", **where, content_index=0, part={**part, "text": text})
+                yield named("response.content_part.done", **where, content_index=0, part={**said, "text": text})
             yield named("response.output_item.done", output_index=place, item=item)
         items = [item for item, _ in self._items(body)]
         yield named("response.completed", response=self._response(body, "completed", items))
