@@ -37,7 +37,11 @@ GRACE_S = 1.0
 plans = st.lists(st.sampled_from(FAULTS), min_size=1, max_size=4, unique=True)
 policies = st.builds(
     lambda on_break, hold, hedge: replace(
-        QUICK, deadline_s=DEADLINE_S, stream=StreamPolicy(on_break=on_break, hold=hold), hedge_after_ms=hedge
+        QUICK,
+        timeouts=HASTY,
+        deadline_s=DEADLINE_S,
+        stream=StreamPolicy(on_break=on_break, hold=hold),
+        hedge_after_ms=hedge,
     ),
     st.sampled_from(["error", "continue"]),
     st.sampled_from([0, 3, 1000, "complete"]),
