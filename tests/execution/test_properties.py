@@ -81,6 +81,8 @@ async def _check(server: FaultServer, plan: list[str], policy: Policy, stream: b
         _account_is_true(server, execution, names)
         for name in names:
             assert execution.deployments.of(execution.model(name)).in_flight == 0
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 def _account_is_true(server: FaultServer, execution: Rig, names: list[str]) -> None:
