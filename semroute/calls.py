@@ -27,6 +27,7 @@ FaultName = Literal[
     "auth",
     "unknown_model",
     "refused_request",
+    "unsupported",
     "other",
 ]
 """The classes of faults: each has a line in `semroute.execution.faults.FAULTS`."""

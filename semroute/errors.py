@@ -27,7 +27,8 @@ HTTP status codes are chosen in `api/errors.py` alone.
         ├── ProviderModelError        the provider does not know the model
         ├── ProviderRequestError      400, 404, 413, 422: the request itself is refused
         ├── ContextLengthError        the request is longer than the model's context window
-        ├── ContentPolicyError        the provider's content policy forbids the request or the answer
+        ├── ContentPolicyError        the provider's content policy refuses the request
+        ├── UnsupportedError          a strict request asks for what the provider's dialect cannot say
         └── BadAnswerError            an answer that is not one: HTML, malformed JSON, no choices
             ├── MalformedChunkError   one event of a stream is no chunk
             └── StreamBrokenError     a stream that ended before its end
@@ -224,18 +225,25 @@ class ProviderRequestError(ProviderError):
 
 
 class ContextLengthError(ProviderError):
-    """The request is longer than the model's context window: only a model with a larger one may take it."""
+    """The request is longer than the model's context window: another model's may hold it."""
 
     code = "provider_context_length"
     retryable = False
 
 
 class ContentPolicyError(ProviderError):
-    """The provider's content policy forbids the request or the answer."""
+    """The provider's content policy refuses the request."""
 
     code = "provider_content_policy"
     retryable = False
     falls_back = False
+
+
+class UnsupportedError(ProviderError):
+    """A strict request asks for what the provider's dialect cannot say. Nothing was sent."""
+
+    code = "provider_unsupported"
+    retryable = False
 
 
 class BadAnswerError(ProviderError):

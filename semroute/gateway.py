@@ -28,10 +28,10 @@ from semroute.providers.echo import EchoProvider
 from semroute.providers.http import open_providers
 from semroute.providers.transport import Transport
 from semroute.router import Router
+from semroute.routing.difficulty import Reading
 from semroute.routing.facts import Facts, read_facts
 from semroute.types import (
     Attempt,
-    Candidate,
     ChatRequest,
     Chunk,
     Completion,
@@ -105,11 +105,12 @@ class Gateway:
         router = serving.router
         facts = read_facts(request)
         choice = router.choose(request, facts)
+        reading = await self._read(router, facts) if router.needs_reading(request, facts, choice) else None
         if choice is None:
-            choice = router.choose_semantic(await self._match(router, facts))
+            choice = router.choose_semantic(reading.candidates if reading is not None else (), facts)
         tokens = facts.input_tokens + (facts.max_tokens or 0)
         signals = serving.deployments.signals(serving.unavailable, tokens)
-        decision = router.decide(request, facts, choice, signals)
+        decision = router.decide(request, facts, choice, signals, reading)
         decision = msgspec.structs.replace(decision, latency_ms=(time.perf_counter() - started) * 1000)
         models = router.config.models
         work = Work(
@@ -135,16 +136,15 @@ class Gateway:
         """Wait for what the threads are doing."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    async def _match(self, router: Router, facts: Facts) -> tuple[Candidate, ...]:
+    async def _read(self, router: Router, facts: Facts) -> Reading:
         if self._waiting >= MAX_WAITING:
             raise OverloadedError(f"{MAX_WAITING} prompts are waiting to be matched already: try again later")
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            matches = await loop.run_in_executor(self._threads, router.match, [facts.text])
+            return await loop.run_in_executor(self._threads, router.read, facts.text)
         finally:
             self._waiting -= 1
-        return matches[0]
 
 
 class Call:

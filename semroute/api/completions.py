@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -14,18 +15,30 @@ from semroute.api import docs, errors, guards
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
 from semroute.api.streams import CallerGoneError, EventStream, finished, stop, while_connected
+from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
+from semroute.dialects.embeddings import Embeddings
+from semroute.dialects.gemini import Gemini
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
+from semroute.dialects.responses import Responses
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Chunks, Gateway
 from semroute.router import new_id
-from semroute.types import Chunk
+from semroute.routing.pricing import estimate_input_tokens
+from semroute.types import ChatRequest, Chunk
 
 CLIENT_CLOSED_REQUEST = 499
+MAX_HEADER_CHARS = 1000
+_CONTROLS = dict.fromkeys([*range(32), 127], " ")
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "cookie"})
 
 _native = Native()
 _openai = OpenAI()
+_responses = Responses()
+_anthropic = Anthropic()
+_gemini = Gemini()
+_embeddings = Embeddings()
 
 
 @post("/route", guards=[guards.caller], status_code=200, operation_class=docs.RouteOperation)
@@ -33,7 +46,7 @@ async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
     gateway: Gateway = request.app.state.gateway
     body = decode(await request.body())
-    call = await gateway.open(_native.parse_request(body, new_id()))
+    call = await gateway.open(_with_headers(_native.parse_request(body, new_id()), request))
     return Response(_native.render_decision(call.decision), headers=_headers(call), media_type=MediaType.JSON)
 
 
@@ -49,27 +62,76 @@ async def chat_completions(request: AnyRequest) -> Response[Any]:
     return await answer(request, _openai)
 
 
-async def answer(request: AnyRequest, dialect: ClientDialect) -> Response[Any]:
-    """Serve one completion in the caller's dialect, streamed or whole; once for each `Idempotency-Key`."""
+@post("/v1/responses", guards=[guards.caller], status_code=200, operation_class=docs.ResponsesOperation)
+async def responses(request: AnyRequest) -> Response[Any]:
+    """OpenAI's Responses: `model` is `auto`, `auto:<route>` or a model id. Nothing is stored."""
+    return await answer(request, _responses)
+
+
+@post("/v1/embeddings", guards=[guards.caller], status_code=200, operation_class=docs.EmbeddingsOperation)
+async def embeddings(request: AnyRequest) -> Response[Any]:
+    """OpenAI's embeddings, passed through: `model` is a model id."""
+    return await answer(request, _embeddings)
+
+
+@post("/v1/messages", guards=[guards.caller], status_code=200, operation_class=docs.MessagesOperation)
+async def messages(request: AnyRequest) -> Response[Any]:
+    """Anthropic's Messages: `model` is `auto`, `auto:<route>` or a model id."""
+    return await answer(request, _anthropic)
+
+
+@post(
+    "/v1/messages/count_tokens",
+    guards=[guards.caller],
+    status_code=200,
+    operation_class=docs.MessagesOperation,
+)
+async def count_tokens(request: AnyRequest) -> Response[bytes]:
+    """About how many tokens a Messages request sends. Estimated here: no model is called."""
+    chat = _anthropic.parse_request(decode(await request.body()), new_id())
+    return Response(_anthropic.render_count(estimate_input_tokens(chat)), media_type=MediaType.JSON)
+
+
+@post(
+    ["/v1/models/{call:path}", "/v1beta/models/{call:path}"],
+    guards=[guards.caller],
+    status_code=200,
+    operation_class=docs.GeminiOperation,
+)
+async def gemini(request: AnyRequest, call: str) -> Response[Any]:
+    """Gemini's `MODEL:generateContent` and `MODEL:streamGenerateContent`; MODEL as in `/v1/models`."""
+    model, _, method = call.removeprefix("/").rpartition(":")
+    streams = {"generateContent": False, "streamGenerateContent": True}
+    if method not in streams:
+        raise RequestError(f"the path: got the method {method!r}, expected one of {', '.join(streams)}")
+    return await answer(request, _gemini, {"model": model, "stream": streams[method]})
+
+
+async def answer(
+    request: AnyRequest, dialect: ClientDialect, in_path: Mapping[str, Any] = MappingProxyType({})
+) -> Response[Any]:
+    """Serve one completion in the caller's dialect, streamed or whole; once for each `Idempotency-Key`.
+
+    `in_path`: what the request says outside its body.
+    """
     body = await request.body()
     key = request.headers.get(HEADER)
-    if key is None:
-        return await _answer(request, body, dialect, request.receive)
 
     def make(receive: Receive) -> Awaitable[Response[Any]]:
-        return _answer(request, body, dialect, receive)
+        return _answer(request, {**decode(body), **in_path}, dialect, receive)
 
-    return once(request, body, key, make)
+    return await make(request.receive) if key is None else once(request, body, key, make)
 
 
-async def _answer(request: AnyRequest, body: bytes, dialect: ClientDialect, receive: Receive) -> Response[Any]:
+async def _answer(request: AnyRequest, body: dict[str, Any], dialect: ClientDialect, receive: Receive) -> Response[Any]:
     gateway: Gateway = request.app.state.gateway
-    call = await gateway.open(dialect.parse_request(decode(body), new_id()))
+    chat = _with_headers(dialect.parse_request(body, new_id()), request)
+    call = await gateway.open(chat)
     try:
-        if call.request.stream:
+        if chat.stream:
             return await _stream(call, dialect, receive, request.app.state.keepalive_s)
         completion = await while_connected(call.complete(), receive)
-        rendered = dialect.render_completion(completion, call.record)
+        rendered = dialect.render_completion(completion, call.record, chat)
         return Response(rendered, headers=_headers(call), media_type=MediaType.JSON)
     except SemrouteError as error:
         return errors.render(request, error, status_of(error), _headers(call))
@@ -136,6 +198,17 @@ async def _events(call: Call, opening: asyncio.Future[Chunks], dialect: ClientDi
         yield renderer.end(call.record)
 
 
+def _header_text(text: str) -> str:
+    """Text that a header can carry."""
+    return text.encode("ascii", "replace").decode().translate(_CONTROLS)[:MAX_HEADER_CHARS]
+
+
+def _with_headers(chat: ChatRequest, request: AnyRequest) -> ChatRequest:
+    """The request with its headers, for rules; without those that carry keys."""
+    headers = {name: value for name, value in request.headers.items() if name not in SECRET_HEADERS}
+    return msgspec.structs.replace(chat, headers=headers)
+
+
 def _headers(call: Call) -> dict[str, str]:
     record = call.record
     headers = {
@@ -143,7 +216,11 @@ def _headers(call: Call) -> dict[str, str]:
         "x-semroute-attempts": str(len(record.attempts)),
         "x-semroute-cost-usd": f"{record.cost_usd:f}",
         "x-semroute-overhead-ms": f"{record.overhead_ms:.2f}",
+        "x-request-id": record.request_id,  # where OpenAI's clients look for it
+        "request-id": record.request_id,  # where Anthropic's do
     }
+    if record.dropped:
+        headers["x-semroute-dropped"] = _header_text(", ".join(record.dropped))
     if record.decision.route is not None:
         headers["x-semroute-route"] = record.decision.route
     if (model := record.model or record.decision.model) is not None:

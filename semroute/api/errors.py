@@ -9,7 +9,9 @@ from typing import Any
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
+from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
+from semroute.dialects.gemini import Gemini
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.errors import (
@@ -29,6 +31,7 @@ from semroute.errors import (
     SemrouteError,
     UnknownModelError,
     UnknownRouteError,
+    UnsupportedError,
 )
 
 log = logging.getLogger("semroute.api")
@@ -50,6 +53,7 @@ _STATUS: list[tuple[type[SemrouteError], int]] = [
     (ProviderTimeoutError, 504),
     (ContextLengthError, 400),
     (ContentPolicyError, 400),
+    (UnsupportedError, 400),
     (ProviderError, 502),
 ]
 
@@ -73,14 +77,19 @@ def retry_after_s(error: SemrouteError) -> int:
 
 def dialect_of(request: AnyRequest) -> ClientDialect:
     """The dialect in which a caller expects errors."""
-    return OpenAI() if request.url.path.startswith("/v1/") else Native()
+    path = request.url.path
+    if path.startswith("/v1/messages") or "anthropic-version" in request.headers:
+        return Anthropic()
+    if path.startswith(("/v1beta/", "/v1/models/")):
+        return Gemini()
+    return OpenAI() if path.startswith("/v1/") else Native()
 
 
 def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str]) -> Response[bytes]:
     """An error answer in the caller's dialect."""
     if status in {429, 503}:
         headers = {**headers, "retry-after": str(retry_after_s(error))}
-    body = dialect_of(request).render_error(error, status)
+    body = dialect_of(request).render_error(error, status, headers.get("request-id", ""))
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
 
 

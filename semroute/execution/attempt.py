@@ -54,6 +54,8 @@ class Watch:
         self._permit: Permit = work.deployments.of(model).begin(work.input_tokens)
         self._started = time.perf_counter()
         self._first_token_ms: float | None = None
+        self.dropped: tuple[str, ...] = ()
+        """What the request asks for and the model's dialect cannot say."""
 
     @property
     def elapsed_ms(self) -> float:
@@ -104,7 +106,9 @@ class Watch:
 
     def _account(self, attempt: Attempt) -> float:
         cost = cost_usd(self.model, attempt.usage)
-        attempt = msgspec.structs.replace(attempt, cost_usd=cost, first_token_ms=self._first_token_ms)
+        attempt = msgspec.structs.replace(
+            attempt, cost_usd=cost, first_token_ms=self._first_token_ms, dropped=self.dropped
+        )
         if self._place is None:
             self._attempts.append(attempt)
         else:
@@ -128,6 +132,7 @@ async def complete(work: Work, model: Model, timeouts: Timeouts, attempts: list[
         raced = work.policy.hedge_after_ms is not None
         watch.cancelled(estimate_usage(work.request, ()) if raced else Usage())
         raise
+    watch.dropped = completion.dropped
     usage = completion.usage or estimate_usage(work.request, completion.parts)
     if completion.finish_reason == "content_filter" and not completion.parts:
         refusal = withheld(work.policy)

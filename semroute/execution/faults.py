@@ -28,6 +28,7 @@ from semroute.errors import (
     ProviderTLSError,
     RateLimitedError,
     StreamBrokenError,
+    UnsupportedError,
 )
 from semroute.structs import Frozen
 
@@ -72,6 +73,7 @@ FAULTS: dict[FaultName, Fault] = {
     "auth": Fault(seen_as="401, 402, 403: our key is refused, our account is empty", alarm=True),
     "unknown_model": Fault(seen_as="a model, or an address, that the provider does not know", alarm=True),
     "refused_request": Fault(seen_as="400, 404, 413, 422: the caller's fault, passed on", then="fail", ours=False),
+    "unsupported": Fault(seen_as="a strict request asks for what the dialect cannot say; nothing is sent", ours=False),
     "other": Fault(seen_as="anything else"),
 }
 
@@ -90,6 +92,7 @@ _NAMES: tuple[tuple[type[ProviderError], FaultName], ...] = (
     (ProviderAuthError, "auth"),
     (ProviderModelError, "unknown_model"),
     (ProviderRequestError, "refused_request"),
+    (UnsupportedError, "unsupported"),
 )
 
 

@@ -91,6 +91,7 @@ class OpenStream:
             self._watch.first_token()
             self._seen += [part for part in chunk.parts if not isinstance(part, Opaque)]
         self._usage = chunk.usage or self._usage
+        self._watch.dropped = chunk.dropped or self._watch.dropped
         return chunk
 
     def _enough(self, hold: int | str, chunk: Chunk) -> bool:

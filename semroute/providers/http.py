@@ -8,12 +8,17 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import cached_property
 
+import msgspec
 from msgspec.structs import replace
 
+from semroute.config.presets import PLAIN, PRESETS
 from semroute.config.schema import Config
 from semroute.config.schema import Provider as ProviderSettings
-from semroute.dialects.base import ProviderDialect, StreamParser
+from semroute.dialects.anthropic_provider import AnthropicProviderDialect
+from semroute.dialects.base import ProviderDialect, StreamParser, WireRequest
+from semroute.dialects.gemini_provider import GeminiProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
+from semroute.dialects.responses_provider import ResponsesProviderDialect
 from semroute.dialects.sse import Event, EventParser
 from semroute.errors import (
     BadAnswerError,
@@ -23,6 +28,7 @@ from semroute.errors import (
     ProviderModelError,
     ProviderTimeoutError,
     StreamBrokenError,
+    UnsupportedError,
 )
 from semroute.providers import ratelimits
 from semroute.providers.base import Provider
@@ -30,7 +36,14 @@ from semroute.providers.echo import EchoProvider
 from semroute.providers.transport import Headers, Response, Transport, encode_headers
 from semroute.types import ChatRequest, Chunk, Completion, Model, Timeouts
 
-DIALECTS: dict[str, type[ProviderDialect]] = {"openai": OpenAIProviderDialect}
+DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
+    "openai": lambda provider: OpenAIProviderDialect(
+        PRESETS[provider.preset] if provider.preset else PLAIN, provider.api_version
+    ),
+    "anthropic": lambda _: AnthropicProviderDialect(),
+    "gemini": lambda _: GeminiProviderDialect(),
+    "responses": lambda _: ResponsesProviderDialect(),
+}
 """By the name that route files use."""
 FINISHED_GRACE_S = 5.0
 """How long a stream that said why it ended may take to send its usage and close."""
@@ -69,12 +82,14 @@ class HttpProvider:
         try:
             try:
                 async with asyncio.timeout(timeouts.total_s):
-                    async with await self._send(request, model, timeouts) as response:
+                    wire = self._render(request, model)
+                    async with await self._send(wire, model, timeouts) as response:
                         await self._raise_for_status(response)
                         body = await response.aread()
             except TimeoutError:
                 raise ProviderTimeoutError(f"no answer within {timeouts.total_s:g} s") from None
-            return self._dialect.parse_completion(body)
+            completion = self._dialect.parse_completion(body)
+            return msgspec.structs.replace(completion, dropped=wire.dropped) if wire.dropped else completion
         except ProviderError as error:
             raise self._without_secrets(error) from None
 
@@ -82,11 +97,15 @@ class HttpProvider:
         """An answer piece by piece. Closing the generator closes the connection."""
         watch = _Watch(timeouts)
         try:
+            wire = self._render(request, model)
+            dropped = wire.dropped
             async with (
-                await self._begin(request, model, timeouts, watch) as response,
+                await self._begin(wire, model, timeouts, watch) as response,
                 aclosing(self._chunks(response, watch)) as chunks,
             ):
                 async for chunk in chunks:
+                    if dropped:  # said once, with the first
+                        chunk, dropped = msgspec.structs.replace(chunk, dropped=dropped), ()
                     yield chunk
         except ProviderError as error:
             raise self._without_secrets(error) from None
@@ -98,8 +117,14 @@ class HttpProvider:
     def _headers(self) -> Headers:
         return encode_headers(self._plain_headers)
 
-    async def _send(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Response:
+    def _render(self, request: ChatRequest, model: Model) -> WireRequest:
+        """What is sent. Raises `UnsupportedError` where a strict request would lose something."""
         wire = self._dialect.render_request(request, model)
+        if request.strict and wire.dropped:
+            raise UnsupportedError(f"{self._dialect.name} has no counterpart for: {', '.join(wire.dropped)}")
+        return wire
+
+    async def _send(self, wire: WireRequest, model: Model, timeouts: Timeouts) -> Response:
         response = await self._transport.send(
             "POST", self._base_url + wire.path, headers=self._headers, body=wire.body, connect_s=timeouts.connect_s
         )
@@ -109,11 +134,11 @@ class HttpProvider:
             self._observe(model, told if waits else replace(told, retry_after_s=None))
         return response
 
-    async def _begin(self, request: ChatRequest, model: Model, timeouts: Timeouts, watch: _Watch) -> Response:
+    async def _begin(self, wire: WireRequest, model: Model, timeouts: Timeouts, watch: _Watch) -> Response:
         """Send the request; the answer is a stream of events, or this raises."""
         try:
             async with asyncio.timeout_at(watch.deadline):
-                response = await self._send(request, model, timeouts)
+                response = await self._send(wire, model, timeouts)
                 try:
                     await self._raise_for_status(response)
                     await self._raise_unless_stream(response)
@@ -293,4 +318,4 @@ def _open(provider: ProviderSettings, transport: Transport, observe: Observe | N
         return UnavailableProvider(ProviderAuthError, f"{', '.join(provider.missing_variables)} is not set")
     if provider.dialect not in DIALECTS:
         return UnavailableProvider(ProviderModelError, f"the {provider.dialect} dialect is not supported yet")
-    return HttpProvider(provider, DIALECTS[provider.dialect](), transport, observe)
+    return HttpProvider(provider, DIALECTS[provider.dialect](provider), transport, observe)

@@ -27,6 +27,7 @@ from semroute.types import (
     Opaque,
     Params,
     Part,
+    Refusal,
     Role,
     Text,
     Thinking,
@@ -207,7 +208,7 @@ def test_a_completion_is_read_and_kept() -> None:
         ({"content": None}, ()),
         ({"content": ""}, ()),
         (None, ()),
-        ({"content": None, "refusal": "No."}, (Text(text="No."),)),
+        ({"content": None, "refusal": "No."}, (Refusal(text="No."),)),
         ({"content": "4", "reasoning_content": "2+2"}, (Thinking(text="2+2"), Text(text="4"))),
         ({"content": "4", "reasoning": "2+2"}, (Thinking(text="2+2"), Text(text="4"))),
         ({"content": [{"type": "thinking", "thinking": []}, {"type": "text", "text": "4"}]}, (Text(text="4"),)),
@@ -341,7 +342,7 @@ def test_a_stream_is_read_piece_by_piece() -> None:
     [
         ({"reasoning_content": "hm"}, (Thinking(text="hm"),)),
         ({"reasoning": "hm", "content": None}, (Thinking(text="hm"),)),
-        ({"refusal": "No"}, (Text(text="No"),)),
+        ({"refusal": "No"}, (Refusal(text="No"),)),
         (
             {"tool_calls": [{"index": 1, "id": "a", "function": {"name": "f", "arguments": ""}}]},
             (ToolCall(id="a", name="f", index=1),),
