@@ -37,6 +37,7 @@ from semroute.types import (
     Completion,
     Decision,
     Frozen,
+    Match,
     Outcome,
     Record,
 )
@@ -107,7 +108,7 @@ class Gateway:
         choice = router.choose(request, facts)
         reading = await self._read(router, facts) if router.needs_reading(request, facts, choice) else None
         if choice is None:
-            choice = router.choose_semantic(reading.candidates if reading is not None else (), facts)
+            choice = router.choose_semantic(reading.match if reading is not None else Match(), facts)
         tokens = facts.input_tokens + (facts.max_tokens or 0)
         signals = serving.deployments.signals(serving.unavailable, tokens)
         decision = router.decide(request, facts, choice, signals, reading)

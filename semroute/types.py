@@ -20,6 +20,8 @@ from semroute.written import Tier as Tier
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+ThresholdSource = Literal["route", "abstain", "calibrated"]
+"""Who set a threshold: the route, `abstain: {threshold: …}`, or the calibration on the utterances."""
 Outcome = Literal["running", "ok", "failed", "cancelled"]
 Reason = Literal["rule", "semantic", "default", "pinned", "sticky", "classifier"]
 
@@ -363,7 +365,20 @@ class Candidate(Frozen, frozen=True, kw_only=True):
 
     route: str
     confidence: float
+    """0 to 1: how likely it is that the prompt belongs to this route."""
+    threshold: float = 0.0
+    """What the confidence has to reach for the route to be taken."""
+    threshold_from: ThresholdSource = "calibrated"
     nearest: Nearest | None = None
+
+
+class Match(Frozen, frozen=True, kw_only=True):
+    """How a prompt compares with the routes."""
+
+    candidates: tuple[Candidate, ...] = ()
+    """Best first."""
+    in_scope: float = 0.0
+    """0 to 1: how likely it is that the prompt belongs to any route."""
 
 
 class Estimate(Frozen, frozen=True, kw_only=True):
@@ -415,6 +430,10 @@ class Decision(Frozen, frozen=True, kw_only=True):
     """Models left out of the plan, and why."""
     candidates: tuple[Candidate, ...]
     """Best first."""
+    in_scope: float | None = None
+    """0 to 1: how likely it is that the prompt belongs to any route; null: it was not matched."""
+    threshold_from: ThresholdSource | None = None
+    """Who set the threshold; null: the prompt was not matched."""
     estimate: Estimate
     config_version: str
     rule: str | None = None

@@ -247,7 +247,7 @@ class Route(Written, frozen=True, kw_only=True):
     description: str = ""
     """One sentence for people."""
     threshold: Fraction | None = None
-    """The least confidence that takes this route; null: the global one."""
+    """The least confidence that takes this route; null: as `abstain` says."""
     policy: Policy | None = None
     """null: the global one."""
     output: JsonContract | None = None

@@ -141,6 +141,7 @@ def _config(draft: Draft, default: Default, version: str) -> Config:
         tiers=_tiers(merged.tiers),
         classifier=merged.classifier,
         folder=draft.folder,
+        negatives=merged.negatives,
         embedder=merged.embedder or EmbedderSettings(),
         abstain=merged.abstain or Abstain(),
         policy=merged.policy or Policy(),

@@ -33,8 +33,11 @@ class EmbedderSettings(Written, frozen=True, kw_only=True):
 class Abstain(Written, frozen=True, kw_only=True):
     """When no route is taken."""
 
-    threshold: Fraction = 0.5
-    """The least confidence that takes a route which names no threshold of its own."""
+    threshold: Fraction | None = None
+    """The least confidence that takes a route which names no threshold of its own; null: calibrated for each route."""
+    target_false_abstain: Annotated[float, Meta(gt=0, lt=1)] = 0.05
+    """The share of prompts that belong to a route and may go to the default all the same: what the thresholds are
+    calibrated for. Less of it lets more in that belongs to no route."""
 
 
 class ProviderEntry(Written, frozen=True, kw_only=True):
@@ -106,6 +109,8 @@ class RouteFile(Written, frozen=True, kw_only=True):
     """The intents."""
     rules: tuple[Rule, ...] = ()
     """Decided before any embedding: by priority, then in this order."""
+    negatives: tuple[Name, ...] = ()
+    """Prompts that belong to none of the routes of any file; they sharpen what is in scope."""
     tiers: tuple[TierExemplars, ...] = ()
     """What requests of each tier look like."""
     classifier: Classifier | None = None
@@ -173,6 +178,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     classifier: Classifier | None = None
     folder: str = ""
     """Where the files stand, and what `semroute train` wrote."""
+    negatives: tuple[str, ...] = ()
     embedder: EmbedderSettings = EmbedderSettings()
     abstain: Abstain = Abstain()
     policy: Policy = Policy()

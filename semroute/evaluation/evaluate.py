@@ -41,7 +41,7 @@ class Evaluation(Frozen, frozen=True, kw_only=True):
     oos_recall: float | None
     """Share of out-of-scope rows on which the router abstained."""
     oos_auroc: float | None
-    """How well the confidence tells in scope from out of scope."""
+    """How well `in_scope` tells in scope from out of scope."""
     ece: float | None
     """Expected calibration error of the best candidate's confidence, 10 bins."""
     latency_ms: dict[str, float]
@@ -95,12 +95,13 @@ def measure(rows: list[Row], decisions: list[Decision], latencies_ms: list[float
     right_best = np.array([want is not None and want == got for want, got in zip(expected, best, strict=True)])
     right = np.array([want == got for want, got in zip(expected, decided, strict=True)])
     confidence = np.array([decision.confidence for decision in decisions], dtype=np.float64)
+    scope = np.array([decision.in_scope or 0.0 for decision in decisions], dtype=np.float64)
     return Evaluation(
         n=len(rows),
         accuracy=_mean(right),
         in_scope_accuracy=_mean(right_best[in_scope]),
         oos_recall=_mean(right[~in_scope]),
-        oos_auroc=auroc(confidence[in_scope], confidence[~in_scope]),
+        oos_auroc=auroc(scope[in_scope], scope[~in_scope]),
         ece=expected_calibration_error(confidence, right_best),
         latency_ms={f"p{q}": float(np.percentile(latencies_ms, q)) for q in (50, 99)},
         per_route=per_route(expected, decided),

@@ -8,7 +8,7 @@ forced route, a rule), then the semantic match (`choose_semantic`), which falls 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -21,7 +21,17 @@ from semroute.routing.gain import Gain
 from semroute.routing.policy import Terms, make_plan, pinned_plan, resolve
 from semroute.routing.pricing import estimate
 from semroute.routing.rules import holding
-from semroute.types import Candidate, ChatRequest, Decision, Frozen, Policy, Reason, Signals
+from semroute.types import (
+    Candidate,
+    ChatRequest,
+    Decision,
+    Frozen,
+    Match,
+    Policy,
+    Reason,
+    Signals,
+    ThresholdSource,
+)
 from semroute.written import Difficulty
 
 AUTO = "auto"
@@ -29,12 +39,21 @@ DIFFICULTY = "difficulty-"
 """After `auto:`, and before the share of strong answers that a request asks for."""
 
 
-class Match(Frozen, frozen=True, kw_only=True):
-    """How the prompt compared with the routes; the defaults are those of a choice made without comparing."""
+THRESHOLDS: dict[ThresholdSource, str] = {
+    "route": "set by the route",
+    "abstain": "set for all routes",
+    "calibrated": "calibrated on the utterances",
+}
+
+
+class Comparison(Frozen, frozen=True, kw_only=True):
+    """How the best candidate did; the defaults are those of a choice made without comparing."""
 
     confidence: float = 1.0
     threshold: float = 0.0
+    threshold_from: ThresholdSource | None = None
     margin: float = 1.0
+    in_scope: float | None = None
     candidates: tuple[Candidate, ...] = ()
 
 
@@ -47,7 +66,7 @@ class Choice(Frozen, frozen=True, kw_only=True):
     policy: Policy
     route: str | None = None
     rule: str | None = None
-    match: Match = Match()
+    compared: Comparison = Comparison()
     narrowing: tuple[Rule, ...] = ()
     """Rules that hold and leave out models."""
 
@@ -79,37 +98,39 @@ def _static(config: Config, request: ChatRequest, facts: Facts, rule: Rule | Non
 def choose_classified(config: Config, label: str, semantic: Choice) -> Choice:
     """Take the route that a classifier named, instead of the semantic one."""
     because = f"the classifier says {label}"
-    return replace(_on_route(config, label, "classifier", because, match=semantic.match), narrowing=semantic.narrowing)
+    return replace(
+        _on_route(config, label, "classifier", because, compared=semantic.compared), narrowing=semantic.narrowing
+    )
 
 
-def choose_semantic(config: Config, candidates: Sequence[Candidate], facts: Facts | None = None) -> Choice:
-    """Take the best candidate if its confidence reaches the route's threshold, else the default.
+def choose_semantic(config: Config, match: Match, facts: Facts | None = None) -> Choice:
+    """Take the best candidate if its confidence reaches its threshold, else the default.
 
-    `candidates`: best first. `facts`: what narrowing rules look at; null: none applies.
+    `facts`: what narrowing rules look at; null: none applies.
     """
     narrowing = holding(config.rules, facts)[1] if facts is not None else ()
-    choice = _semantic(config, candidates)
+    choice = _semantic(config, match)
     return replace(choice, narrowing=narrowing) if narrowing else choice
 
 
-def _semantic(config: Config, candidates: Sequence[Candidate]) -> Choice:
-    if not candidates:
+def _semantic(config: Config, match: Match) -> Choice:
+    if not match.candidates:
         return _default(config, "there are no routes to match")
-    best = candidates[0]
-    threshold = config.routes[best.route].threshold
-    if threshold is None:
-        threshold = config.abstain.threshold
-    match = Match(
+    best, *others = match.candidates
+    compared = Comparison(
         confidence=best.confidence,
-        threshold=threshold,
-        margin=best.confidence - (candidates[1].confidence if len(candidates) > 1 else 0.0),
-        candidates=tuple(candidates),
+        threshold=best.threshold,
+        threshold_from=best.threshold_from,
+        margin=best.confidence - (others[0].confidence if others else 0.0),
+        in_scope=match.in_scope,
+        candidates=match.candidates,
     )
-    if best.confidence >= threshold:
-        because = f"the prompt matches {best.route} with confidence {best.confidence:.2f} (threshold {threshold:.2f})"
-        return _on_route(config, best.route, "semantic", because, match=match)
-    because = f"the best match, {best.route}, has confidence {best.confidence:.2f}, below its threshold {threshold:.2f}"
-    return _default(config, because, match)
+    reached = f"{best.threshold:.2f}, {THRESHOLDS[best.threshold_from]}"
+    if best.confidence >= best.threshold:
+        because = f"the prompt matches {best.route} with confidence {best.confidence:.2f} (threshold {reached})"
+        return _on_route(config, best.route, "semantic", because, compared=compared)
+    because = f"the best match, {best.route}, has confidence {best.confidence:.2f}, below its threshold ({reached})"
+    return _default(config, because, compared)
 
 
 def needs_reading(config: Config, request: ChatRequest, facts: Facts, choice: Choice | None) -> bool:
@@ -176,14 +197,16 @@ def decide(
         route=choice.route,
         reason=choice.reason,
         explanation=choice.explanation,
-        confidence=choice.match.confidence,
-        threshold=choice.match.threshold,
-        margin=choice.match.margin,
+        confidence=choice.compared.confidence,
+        threshold=choice.compared.threshold,
+        margin=choice.compared.margin,
         model=first.id if first else None,
         plan=tuple(model.id for model in plan.models),
         plan_details=plan.entries,
         rejected=plan.rejected,
-        candidates=choice.match.candidates,
+        candidates=choice.compared.candidates,
+        in_scope=choice.compared.in_scope,
+        threshold_from=choice.compared.threshold_from,
         estimate=estimate(first, policy, facts.input_tokens, facts.max_tokens),
         config_version=config.version,
         rule=choice.rule,
@@ -228,7 +251,13 @@ def _model_id(config: Config, name: str) -> str:
 
 
 def _on_route(
-    config: Config, name: str, reason: Reason, because: str, *, rule: str | None = None, match: Match = Match()
+    config: Config,
+    name: str,
+    reason: Reason,
+    because: str,
+    *,
+    rule: str | None = None,
+    compared: Comparison = Comparison(),
 ) -> Choice:
     route = config.routes[name]
     return Choice(
@@ -238,17 +267,17 @@ def _on_route(
         policy=route.policy or config.policy,
         route=name,
         rule=rule,
-        match=match,
+        compared=compared,
     )
 
 
-def _default(config: Config, because: str, match: Match = Match(confidence=0.0, margin=0.0)) -> Choice:
+def _default(config: Config, because: str, compared: Comparison = Comparison(confidence=0.0, margin=0.0)) -> Choice:
     return Choice(
         reason="default",
         explanation=f"{because}: the default takes it",
         models=config.default.models,
         policy=config.default.policy or config.policy,
-        match=match,
+        compared=compared,
     )
 
 
