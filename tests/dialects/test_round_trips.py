@@ -224,7 +224,12 @@ def whole(chunks: list[Chunk]) -> Completion:
             case [*_, Refusal() as last], Refusal():
                 parts[-1] = Refusal(text=last.text + part.text)
             case [*_, Thinking() as last], Thinking():
-                parts[-1] = msgspec.structs.replace(last, text=last.text + part.text)
+                parts[-1] = msgspec.structs.replace(
+                    last,
+                    text=last.text + part.text,
+                    signature=part.signature or last.signature,
+                    origin=part.origin or last.origin,
+                )
             case [*_, ToolCall() as last], ToolCall() if last.index == part.index:
                 parts[-1] = msgspec.structs.replace(last, arguments=last.arguments + part.arguments)
             case _:
