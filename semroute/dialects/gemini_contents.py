@@ -98,8 +98,8 @@ class Parts:
                 return self._call(part)
             case ToolResult():
                 return self._result(part)
-            case Opaque(kind=kind):
-                self._dropped.add(kind)
+            case _:
+                self._dropped.add(part.kind)
         return None
 
     def _thinking(self, part: Thinking) -> dict[str, Any] | None:

@@ -1,4 +1,5 @@
 """What a dialect has no counterpart for is noted; what differs is adapted."""
+# ruff: noqa: E501 - tables of cases are read as tables
 
 from __future__ import annotations
 
@@ -194,7 +195,7 @@ def test_settings_without_a_counterpart_are_noted() -> None:
          ("reasoning effort: max_tokens 500 leaves no room for 1024 tokens of thinking",)),
         ("gemini", "", Params(effort="high", show_thinking=True),
          {"generationConfig": {"thinkingConfig": {"thinkingBudget": 16384, "includeThoughts": True}}}, ()),
-        ("gemini", "gemini-3-pro", Params(effort="max"), {"generationConfig": {"thinkingConfig": {"thinkingLevel": "high"}}},  # noqa: E501 - a row of a table
+        ("gemini", "gemini-3-pro", Params(effort="max"), {"generationConfig": {"thinkingConfig": {"thinkingLevel": "high"}}},
          ("reasoning effort max: sent as high",)),
         ("gemini", "gemini-3-pro", Params(thinking_tokens=-1), {}, ()),
     ],
@@ -421,9 +422,9 @@ def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
     parsed = CLIENTS["openai"].parse_request(
         {
             "messages": [
-                {"role": "assistant", "reasoning_content": "hm", "refusal": "no", "content": [{"type": "refusal", "refusal": "n"}],  # noqa: E501 - a row of a table
-                 "tool_calls": [{"id": "c", "function": {"name": "f"}, "extra_content": {"google": {"thought_signature": "s"}}}]},  # noqa: E501 - a row of a table
-                {"role": "user", "content": [{"type": "input_audio"}, {"type": "file", "file": {"file_data": "data:,x"}}]},  # noqa: E501 - a row of a table
+                {"role": "assistant", "reasoning_content": "hm", "refusal": "no", "content": [{"type": "refusal", "refusal": "n"}],
+                 "tool_calls": [{"id": "c", "function": {"name": "f"}, "extra_content": {"google": {"thought_signature": "s"}}}]},
+                {"role": "user", "content": [{"type": "input_audio"}, {"type": "file", "file": {"file_data": "data:,x"}}]},
             ],
             "tools": [{"type": "custom"}],
             "stop": "END",
@@ -437,8 +438,8 @@ def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
         {
             "contents": [
                 {"role": "model", "parts": [{"text": ""}, {"functionCall": {"name": "f"}}]},
-                {"parts": [{"functionResponse": {"name": "f", "response": {"a": 1}}}, {"functionResponse": {"name": "g"}}]},  # noqa: E501 - a row of a table
-                {"parts": [{"inlineData": {"mimeType": "audio/wav", "data": "A"}}, {"fileData": {"fileUri": "https://x"}}]},  # noqa: E501 - a row of a table
+                {"parts": [{"functionResponse": {"name": "f", "response": {"a": 1}}}, {"functionResponse": {"name": "g"}}]},
+                {"parts": [{"inlineData": {"mimeType": "audio/wav", "data": "A"}}, {"fileData": {"fileUri": "https://x"}}]},
             ],
             "tools": [
                 {"googleSearch": {}},
@@ -466,10 +467,10 @@ def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
     ("dialect", "status", "error", "error_type"),
     [
         ("anthropic", 529, {"type": "overloaded_error", "message": "Overloaded"}, ProviderServerError),
-        ("anthropic", 400, {"type": "invalid_request_error", "message": "prompt is too long: 9 tokens > 8"}, ContextLengthError),  # noqa: E501 - a row of a table
+        ("anthropic", 400, {"type": "invalid_request_error", "message": "prompt is too long: 9 tokens > 8"}, ContextLengthError),
         ("anthropic", 400, {"message": "Output blocked by content filtering policy"}, ContentPolicyError),
         ("gemini", 429, {"status": "RESOURCE_EXHAUSTED", "message": "quota"}, RateLimitedError),
-        ("gemini", 400, {"message": "The input token count (9) exceeds the maximum number of tokens allowed (8)."}, ContextLengthError),  # noqa: E501 - a row of a table
+        ("gemini", 400, {"message": "The input token count (9) exceeds the maximum number of tokens allowed (8)."}, ContextLengthError),
         ("gemini", 400, {"message": "API key not valid. Please pass a valid API key."}, ProviderAuthError),
         ("openai", 400, {"code": "context_length_exceeded", "message": "m"}, ContextLengthError),
         ("openai", 403, {"code": "content_policy_violation", "message": "m"}, ContentPolicyError),
