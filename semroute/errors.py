@@ -15,6 +15,7 @@ HTTP status codes are chosen in `api/errors.py` alone.
     ├── OverloadedError           more requests at once than the service takes
     ├── NoModelError              no model of the plan can be called
     ├── PlanExhaustedError        every model of the plan was called, and failed
+    ├── ChecksFailedError         models answered, and no answer passed the cascade's checks
     └── ProviderError             one call to one model failed
         ├── ProviderConnectionError   DNS, TCP or TLS
         ├── ProviderTimeoutError      a deadline passed
@@ -218,3 +219,10 @@ class PlanExhaustedError(SemrouteError):
     def __init__(self, message: str, *, last: ProviderError) -> None:
         super().__init__(message)
         self.last = last
+
+
+class ChecksFailedError(SemrouteError):
+    """Models answered, and no answer passed the cascade's checks."""
+
+    code = "no_answer_passed"
+    retryable = True

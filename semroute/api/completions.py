@@ -107,6 +107,8 @@ def _headers(call: Call) -> dict[str, str]:
         "x-semroute-cost-usd": f"{record.cost_usd:f}",
         "x-semroute-overhead-ms": f"{record.overhead_ms:.2f}",
     }
+    if call.held:
+        headers["x-semroute-held"] = "cascade"
     if record.decision.route is not None:
         headers["x-semroute-route"] = record.decision.route
     if (model := record.model or record.decision.model) is not None:

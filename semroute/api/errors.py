@@ -13,6 +13,7 @@ from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.errors import (
     AccessError,
+    ChecksFailedError,
     NoModelError,
     OverloadedError,
     PayloadTooLargeError,
@@ -39,6 +40,7 @@ _STATUS: list[tuple[type[SemrouteError], int]] = [
     (RequestError, 400),
     (OverloadedError, 503),
     (NoModelError, 503),
+    (ChecksFailedError, 502),
     (RateLimitedError, 429),
     (ProviderTimeoutError, 504),
     (ProviderError, 502),

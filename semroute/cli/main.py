@@ -16,6 +16,7 @@ COMMANDS = {
     "route": "semroute.cli.route",
     "check": "semroute.cli.check",
     "eval": "semroute.cli.evaluate",
+    "train": "semroute.cli.train",
     "init": "semroute.cli.init",
     "schema": "semroute.cli.schema",
 }

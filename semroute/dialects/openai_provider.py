@@ -20,9 +20,11 @@ from semroute.types import (
     Message,
     Model,
     Opaque,
+    Params,
     Part,
     Text,
     Thinking,
+    TokenLogprob,
     Tool,
     ToolCall,
     ToolResult,
@@ -56,6 +58,8 @@ class OpenAIProviderDialect:
         options = body.pop("stream_options", None)
         body["model"] = model.name
         body["stream"] = request.stream
+        if request.params.logprobs:
+            body["logprobs"] = True
         if request.stream:
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         return WireRequest(path="/chat/completions", body=msgspec.json.encode(body))
@@ -78,6 +82,7 @@ class OpenAIProviderDialect:
             usage=_usage(answer.usage),
             model=answer.model or "",
             id=answer.id or "",
+            logprobs=_logprobs(choice.logprobs),
             dialect=self.name,
             raw=body,
         )
@@ -172,9 +177,19 @@ class _Said(msgspec.Struct):
     audio: Any = None
 
 
+class _Token(msgspec.Struct):
+    token: str = ""
+    logprob: float = 0.0
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Token] | None = None
+
+
 class _Choice(msgspec.Struct):
     message: _Said | None = None
     finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
 
 
 class _ChoicePiece(msgspec.Struct):
@@ -274,9 +289,21 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         "temperature": params.temperature,
         "top_p": params.top_p,
         "stop": list(params.stop),
-        "response_format": {"type": "json_object"} if params.json_output else None,
+        "response_format": _response_format(params) if params.json_output else None,
     }
     return {key: value for key, value in body.items() if value is not None and value != []}
+
+
+def _logprobs(said: _Logprobs | None) -> tuple[TokenLogprob, ...]:
+    tokens = (said.content if said is not None else None) or ()
+    return tuple(TokenLogprob(token=token.token, logprob=token.logprob) for token in tokens)
+
+
+def _response_format(params: Params) -> dict[str, Any]:
+    if params.json_schema is None:
+        return {"type": "json_object"}
+    schema = params.json_schema
+    return {"type": "json_schema", "json_schema": {"name": schema.name, "schema": schema.document}}
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
