@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "semroute.cli.check",
     "eval": "semroute.cli.evaluate",
     "train": "semroute.cli.train",
+    "savings": "semroute.cli.savings",
     "init": "semroute.cli.init",
     "schema": "semroute.cli.schema",
 }

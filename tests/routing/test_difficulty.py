@@ -95,7 +95,11 @@ def test_a_json_schema_is_structure() -> None:
 
 @pytest.mark.parametrize(
     ("text", "wants"),
-    [(EASY, "simple"), ("Compare these plans and explain why one must be better.", "moderate"), (HARD, "complex")],
+    [
+        (EASY, "simple"),
+        ("Compare both plans: first the pros and cons, then why one must be better.", "moderate"),
+        (HARD, "complex"),
+    ],
 )
 def test_complexity_wants_a_tier(text: str, wants: str) -> None:
     standing = assess(Difficulty(), facts(text), None, None)

@@ -11,12 +11,12 @@ from semroute.routing.difficulty import Standing
 from semroute.routing.policy import Plan, Terms, deployed, make_plan, pinned_plan, resolve
 from semroute.types import JsonSchema, Model, Params, Policy, Signals, Tool
 from semroute.written import Deployment
-from tests.routing.build import ALL, LARGE, MIDDLE, SMALL, facts, model, rule
+from tests.routing.build import ALL, DEFAULT_POLICY, LARGE, MIDDLE, SMALL, facts, model, rule
 
 REGISTRY = {one.id: one for one in ALL}
 
 
-def plan(*models: Model, policy: Policy = Policy(), signals: Signals = Signals(), **terms: Any) -> Plan:
+def plan(*models: Model, policy: Policy = DEFAULT_POLICY, signals: Signals = Signals(), **terms: Any) -> Plan:
     terms = {"facts": facts(), **terms}
     return make_plan(models or ALL, REGISTRY, Terms(policy=policy, signals=signals, **terms))
 

@@ -18,14 +18,15 @@ from semroute.routing.facts import read_facts
 from semroute.routing.policy import expected_quality, unfit
 from semroute.routing.pricing import estimate
 from semroute.types import ChatRequest, Decision, Image, Message, Model, Params, Policy, Signals, Text, Tool
-from semroute.written import Difficulty
+from semroute.written import TIERS, Difficulty, Feature, Tier
 from tests.routing.build import config, route, rule
 
 fractions = st.floats(0, 1)
 regions = st.lists(st.sampled_from(["eu", "us"]), unique=True).map(tuple)
-features = st.lists(st.sampled_from(["tools", "json", "vision"]), unique=True).map(tuple)
+needs: tuple[Feature, ...] = ("tools", "json", "vision")
+features = st.lists(st.sampled_from(needs), unique=True).map(tuple)
 prices = st.decimals(0, 100, places=3)
-tiers = st.sampled_from(["simple", "moderate", "complex"])
+tiers: st.SearchStrategy[Tier] = st.sampled_from(TIERS)
 
 
 @st.composite
