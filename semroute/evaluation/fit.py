@@ -21,10 +21,10 @@ Rows = NDArray[np.int64]
 MAX_TERMS = 30_000
 MIN_PROMPTS = 2
 """In which a word must stand to be looked at."""
-WORDS_SCALE = 1.0
-LENGTH_SCALE = 0.2
+WORDS_SCALE = 1.5
+LENGTH_SCALE = 0.1
 """How much a view may say before the penalty is felt, against the embedding's 1."""
-PENALTY = 25.0
+PENALTY = 40.0
 PRIOR_STRENGTH = 20.0
 """Prompts that a route's mean counts as beside those of all: what shrinks the mean of a small route."""
 FOLDS = 5

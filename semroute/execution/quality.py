@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from jsonschema import Validator
 from jsonschema.exceptions import best_match
+from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
 from semroute.config.patterns import found
