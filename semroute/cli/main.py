@@ -16,6 +16,8 @@ COMMANDS = {
     "route": "semroute.cli.route",
     "check": "semroute.cli.check",
     "eval": "semroute.cli.evaluate",
+    "train": "semroute.cli.train",
+    "savings": "semroute.cli.savings",
     "init": "semroute.cli.init",
     "schema": "semroute.cli.schema",
 }
