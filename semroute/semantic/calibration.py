@@ -128,7 +128,7 @@ def claim(calibrated_on: Ints, target: float) -> str:
     least = max(0.0, target - 1 / (rows + 1))
     own = int((calibrated_on >= needed).sum())
     return (
-        f"of prompts like the utterances, {least:.1%} to {target:.1%} abstain though they belong to a route, the routes "
+        f"of prompts like the utterances, {least:.1%} to {target:.1%} abstain though they belong to a route, routes "
         f"counting alike (split conformal on {rows} cross-fitted utterances; {own} of {len(calibrated_on)} routes have "
         "enough for a threshold of their own). Heads of the cross-fit saw fewer utterances: rather less will abstain"
     )
