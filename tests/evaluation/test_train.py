@@ -169,7 +169,7 @@ def test_savings_are_what_the_baseline_costs_more(folder: Path) -> None:
     ordered = ROUTES.replace("difficulty: {by: learned, strong_share: 0.5}", "select: ordered")
     (folder / "routes.yaml").write_text(ordered)
     found = savings(Router.load(folder), read_log(log), "large")
-    assert (found.before_usd, found.after_usd, found.saved) == (18, 2, 0.8889)
+    assert (float(found.before_usd), float(found.after_usd), found.saved) == (18, 2, 0.8889)
     assert found.by_model == {"small": 2}
 
 
