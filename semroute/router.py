@@ -94,6 +94,11 @@ class Router:
                 progress(min(start + _BATCH, len(new)), len(new))
         return cls(config, embedder, vectors)
 
+    @property
+    def vectors(self) -> Floats:
+        """The utterances, in the order of `config.routes`: float32 (n, dim), L2-normalised."""
+        return self._vectors
+
     def route(self, request: str | ChatRequest, signals: Signals = Signals()) -> Decision:
         """Decide where a prompt or a request goes.
 
