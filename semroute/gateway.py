@@ -14,12 +14,15 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
 from semroute.errors import NoModelError, OverloadedError
 from semroute.execution import strategies
 from semroute.execution.attempt import Work
+from semroute.execution.sessions import Sessions, SessionStore
 from semroute.execution.streaming import OpenStream
 from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
@@ -27,7 +30,8 @@ from semroute.providers.http import open_providers
 from semroute.providers.transport import Transport
 from semroute.router import Router
 from semroute.routing.decide import Choice
-from semroute.routing.facts import Facts, read_facts
+from semroute.routing.facts import Facts
+from semroute.routing.sticky import Remembered, stick
 from semroute.types import (
     Attempt,
     Candidate,
@@ -40,6 +44,8 @@ from semroute.types import (
     Record,
     Signals,
 )
+
+Result = TypeVar("Result")
 
 MAX_WAITING = 1024
 """Prompts that may wait for an embedding at once; further ones are turned away."""
@@ -73,9 +79,13 @@ class Serving(Frozen, frozen=True, kw_only=True):
 class Gateway:
     """Serves requests. Needs a running event loop; close it with `aclose`."""
 
-    def __init__(self, serving: Serving, on_record: Callable[[Record], None]) -> None:
+    def __init__(
+        self, serving: Serving, on_record: Callable[[Record], None], sessions: SessionStore | None = None
+    ) -> None:
+        """`sessions`: where conversations are remembered; null: in this process."""
         self.serving = serving
         self._on_record = on_record
+        self._sessions = Sessions() if sessions is None else sessions
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="embed")
         self._waiting = 0
 
@@ -85,28 +95,43 @@ class Gateway:
         serving = self.serving
         signals = Signals(unavailable=serving.unavailable)
         router = serving.router
-        facts = read_facts(request)
+        facts = router.read_facts(request)
         choice = router.choose(request, facts)
         if choice is None:
-            choice = router.choose_semantic(await self._match(router, facts))
+            choice = router.choose_semantic(await self._match(router, facts), facts)
+        choice = stick(router.config, choice, self._sessions.get(request.session) if request.session else None)
         decision = router.decide(request, facts, choice, signals)
         decision = msgspec.structs.replace(decision, latency_ms=(time.perf_counter() - started) * 1000)
-        return Call(serving, request, choice, decision, started, self._on_record)
+        self._remember(request, decision, decision.model)
+        if request.explain:
+            decision = await self._in_thread(partial(router.explain, decision, facts))
+        return Call(serving, request, choice, decision, started, self._ended)
 
     async def aclose(self) -> None:
         """Wait for what the threads are doing."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def _match(self, router: Router, facts: Facts) -> tuple[Candidate, ...]:
+        return (await self._in_thread(lambda: router.match([facts.text])))[0]
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
         if self._waiting >= MAX_WAITING:
             raise OverloadedError(f"{MAX_WAITING} prompts are waiting to be matched already: try again later")
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            matches = await loop.run_in_executor(self._threads, router.match, [facts.text])
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._waiting -= 1
-        return matches[0]
+
+    def _remember(self, request: ChatRequest, decision: Decision, model: str | None) -> None:
+        """Keep the request's session on a model. What was asked for by name, or by a rule, says nothing of the rest."""
+        if request.session and model is not None and decision.reason in ("semantic", "default", "sticky"):
+            self._sessions.put(request.session, Remembered(route=decision.route, model=model))
+
+    def _ended(self, request: ChatRequest, record: Record) -> None:
+        if record.outcome == "ok":
+            self._remember(request, record.decision, record.model)
+        self._on_record(record)
 
 
 class Call:
@@ -119,9 +144,9 @@ class Call:
         choice: Choice,
         decision: Decision,
         started: float,
-        on_record: Callable[[Record], None],
+        on_end: Callable[[ChatRequest, Record], None],
     ) -> None:
-        """`started`: when the request came, by `time.perf_counter()`."""
+        """`started`: when the request came, by `time.perf_counter()`. `on_end` is told how it went, once."""
         models = serving.router.config.models
         self.request = request
         self.decision = decision
@@ -134,7 +159,7 @@ class Call:
         self._attempts: list[Attempt] = []
         self._outcome: Outcome = "running"
         self._started = started
-        self._on_record = on_record
+        self._on_end = on_end
 
     @property
     def record(self) -> Record:
@@ -187,7 +212,7 @@ class Call:
 
     def _end(self, outcome: Outcome) -> None:
         self._outcome = outcome
-        self._on_record(self.record)
+        self._on_end(self.request, self.record)
 
     def _require_plan(self) -> None:
         if not self._work.plan:

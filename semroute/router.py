@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semroute.config.load import load
-from semroute.config.schema import Config
+from semroute.config.schema import Config, Tuned
 from semroute.routing.decide import Choice, choose_semantic, choose_static, decide
+from semroute.routing.explain import explain
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.scoring import confidences, prototypes
 from semroute.semantic.embedder import Embedder, open_embedder
@@ -47,7 +48,9 @@ class Router:
 
     def __init__(self, config: Config, embedder: Embedder, vectors: Floats) -> None:
         """`vectors`: float32 (n, dim), L2-normalised, a row for each utterance in the order of `config.routes`."""
-        self.config = config
+        # Thresholds mean something for the encoder alone with which they were found.
+        fits = config.tuned.encoder in ("", embedder.fingerprint)
+        self.config = config if fits else msgspec.structs.replace(config, tuned=Tuned())
         self.embedder = embedder
         self._names = tuple(config.routes)
         self._utterances = tuple(u for route in config.routes.values() for u in route.utterances)
@@ -99,20 +102,30 @@ class Router:
         """The utterances, in the order of `config.routes`: float32 (n, dim), L2-normalised."""
         return self._vectors
 
-    def route(self, request: str | ChatRequest, signals: Signals = Signals()) -> Decision:
-        """Decide where a prompt or a request goes.
+    def route(self, request: str | ChatRequest, signals: Signals = Signals(), *, explain: bool = False) -> Decision:
+        """Decide where a prompt or a request goes. `explain`: with `details`, for which a prompt is matched many times.
 
         Raises `UnknownModelError` and `UnknownRouteError` where the request names what does not exist.
         """
         started = time.perf_counter()
         if isinstance(request, str):
             request = ChatRequest(id=new_id(), messages=(Message(role="user", parts=(Text(text=request),)),))
-        facts = read_facts(request)
+        facts = self.read_facts(request)
         choice = self.choose(request, facts)
         if choice is None:
-            choice = choose_semantic(self.config, self.match([facts.text])[0])
+            choice = self.choose_semantic(self.match([facts.text])[0], facts)
         decision = self.decide(request, facts, choice, signals)
-        return msgspec.structs.replace(decision, latency_ms=(time.perf_counter() - started) * 1000)
+        decision = msgspec.structs.replace(decision, latency_ms=(time.perf_counter() - started) * 1000)
+        return self.explain(decision, facts) if explain or request.explain else decision
+
+    def read_facts(self, request: ChatRequest) -> Facts:
+        """What the decision looks at."""
+        return read_facts(request, self.config.route_on)
+
+    def explain(self, decision: Decision, facts: Facts) -> Decision:
+        """The decision with `details`. Matches the prompt once for each of its words: not for the event loop."""
+        details = explain(facts.text, decision, self.match, lambda found: self.choose_semantic(found, facts).route)
+        return msgspec.structs.replace(decision, details=details)
 
     def choose(self, request: ChatRequest, facts: Facts) -> Choice | None:
         """The choice that a pin or a rule makes; null: the prompt must be matched."""
@@ -129,9 +142,9 @@ class Router:
             self._candidates(*evidence) for evidence in zip(prototype_similarities, similarities, rows, strict=True)
         ]
 
-    def choose_semantic(self, candidates: Sequence[Candidate]) -> Choice:
-        """The choice that a match makes."""
-        return choose_semantic(self.config, candidates)
+    def choose_semantic(self, candidates: Sequence[Candidate], facts: Facts | None = None) -> Choice:
+        """The choice that a match makes. `facts`: of the request; null: its language is not looked at."""
+        return choose_semantic(self.config, candidates, facts)
 
     def decide(self, request: ChatRequest, facts: Facts, choice: Choice, signals: Signals) -> Decision:
         """Turn a choice into a decision with a plan."""

@@ -16,6 +16,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 Outcome = Literal["running", "ok", "failed", "cancelled"]
 Reason = Literal["rule", "semantic", "default", "pinned", "sticky"]
+ThresholdSource = Literal["route", "tuned", "calibrated", "global"]
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +196,10 @@ class ChatRequest(Frozen, frozen=True, kw_only=True):
     tools: tuple[Tool, ...] = ()
     params: Params = Params()
     stream: bool = False
+    explain: bool = False
+    """Whether the decision should carry `details`."""
+    session: str = ""
+    """Names the conversation, which then stays on its model; empty: none."""
     stream_usage: bool = True
     """Whether the caller wants usage at the end of a stream."""
     metadata: dict[str, Any] = {}
@@ -282,6 +287,36 @@ class Candidate(Frozen, frozen=True, kw_only=True):
     nearest: Nearest | None = None
 
 
+class Word(Frozen, frozen=True, kw_only=True):
+    """A word of the prompt, or a few together where the prompt is long."""
+
+    text: str
+    effect: float
+    """How much confidence the best candidate loses without it; negative: it gains."""
+    route_without: str | None
+    """The route that the prompt would take without it; null: none."""
+
+
+class Flip(Frozen, frozen=True, kw_only=True):
+    """The smallest change of confidence that would have decided otherwise."""
+
+    route: str | None
+    """What would have been taken; null: no route."""
+    gap: float
+    """How much confidence it takes."""
+    explanation: str
+    """One sentence for people."""
+
+
+class Details(Frozen, frozen=True, kw_only=True):
+    """What a decision says when it is asked to explain itself."""
+
+    words: tuple[Word, ...]
+    """In the order of the prompt; empty where nothing was compared."""
+    flip: Flip | None
+    """null: something else than confidence decided."""
+
+
 class Estimate(Frozen, frozen=True, kw_only=True):
     """What the planned call is likely to cost."""
 
@@ -304,6 +339,8 @@ class Decision(Frozen, frozen=True, kw_only=True):
     """0 to 1: how sure the best candidate is; 1 for rules and pins."""
     threshold: float
     """What the confidence had to reach."""
+    threshold_source: ThresholdSource | None = None
+    """Where the threshold was set; null: none was asked for."""
     margin: float
     """Confidence of the best candidate less that of the next."""
     model: str | None
@@ -320,6 +357,8 @@ class Decision(Frozen, frozen=True, kw_only=True):
     """The rule that decided."""
     difficulty: float | None = None
     latency_ms: float = 0.0
+    details: Details | None = None
+    """null: not asked for."""
 
 
 class Attempt(Frozen, frozen=True, kw_only=True):

@@ -17,9 +17,11 @@ from semroute.dialects.openai import OpenAI
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Gateway
 from semroute.router import new_id
-from semroute.types import Chunk
+from semroute.types import ChatRequest, Chunk
 
 CLIENT_CLOSED_REQUEST = 499
+SESSION_HEADER = "x-semroute-session"
+MAX_SESSION_CHARS = 256
 
 _native = Native()
 _openai = OpenAI()
@@ -30,7 +32,7 @@ async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
     gateway: Gateway = request.app.state.gateway
     body = decode(await request.body())
-    call = await gateway.open(_native.parse_request(body, new_id()))
+    call = await gateway.open(_in_session(request, _native.parse_request(body, new_id())))
     return Response(_native.render_decision(call.decision), headers=_headers(call), media_type=MediaType.JSON)
 
 
@@ -49,7 +51,7 @@ async def chat_completions(request: AnyRequest) -> Response[Any]:
 async def answer(request: AnyRequest, dialect: ClientDialect) -> Response[Any]:
     """Serve one completion in the caller's dialect, streamed or whole."""
     gateway: Gateway = request.app.state.gateway
-    chat = dialect.parse_request(decode(await request.body()), new_id())
+    chat = _in_session(request, dialect.parse_request(decode(await request.body()), new_id()))
     call = await gateway.open(chat)
     try:
         if not chat.stream:
@@ -76,6 +78,13 @@ def decode(body: bytes) -> dict[str, Any]:
     if not isinstance(decoded, dict):
         raise RequestError(f"the body: got JSON of type {type(decoded).__name__}, expected an object")
     return decoded
+
+
+def _in_session(request: AnyRequest, chat: ChatRequest) -> ChatRequest:
+    """The request with the name of its conversation: the header's, else OpenAI's `user`."""
+    user = chat.raw.get("user")
+    session = request.headers.get(SESSION_HEADER) or (user if isinstance(user, str) else "")
+    return msgspec.structs.replace(chat, session=session[:MAX_SESSION_CHARS]) if session else chat
 
 
 async def _events(call: Call, chunks: AsyncGenerator[Chunk], dialect: ClientDialect) -> AsyncGenerator[bytes]:

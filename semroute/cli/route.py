@@ -11,25 +11,57 @@ from rich.table import Table
 
 from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
 from semroute.router import Router
-from semroute.types import Decision
+from semroute.types import Decision, Details
 
 
 @click.command("route", short_help="Decide where a prompt goes, and say why.")
 @click.argument("text")
 @routes_option
+@click.option("--explain", is_flag=True, help="Show the words that carried it, and what would have changed it.")
 @json_option
-def command(text: str, routes: Path | None, as_json: bool) -> None:
+def command(text: str, routes: Path | None, explain: bool, as_json: bool) -> None:
     """Decide where TEXT goes, and say why. `-` reads it from standard input."""
     if text == "-":
         text = sys.stdin.read()
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder_of(routes), progress=Bar(progress))
     router.route(text)  # the first embedding of a process is slow, and tells nothing
-    decision = router.route(text)
+    decision = router.route(text, explain=explain)
     if as_json:
         print_json(decision)
     else:
         _show(decision, router)
+
+
+SOURCES = {
+    "route": "set by the route",
+    "tuned": "found by semroute tune",
+    "calibrated": "calibrated on the utterances",
+    "global": "abstain.threshold",
+}
+BAR = 24
+"""Width of the longest bar."""
+
+
+def _show_details(decision: Decision, details: Details) -> None:
+    """A bar for each word: green carried the best candidate, red spoke against it."""
+    if details.flip is not None:
+        console.print(f"{details.flip.explanation}.", markup=False, highlight=False)
+    if not details.words:
+        return
+    best = decision.candidates[0].route
+    most = max(abs(word.effect) for word in details.words) or 1.0
+    table = Table("word", f"for {best}", "", "without it", box=None, pad_edge=False)
+    for word in details.words:
+        bar = "█" * round(BAR * abs(word.effect) / most)
+        flips = word.route_without != decision.route
+        table.add_row(
+            escape(word.text),
+            f"{word.effect:+.3f}",
+            f"[{'green' if word.effect > 0 else 'red'}]{bar}[/]",
+            (word.route_without or "no route") if flips else "",
+        )
+    console.print(table)
 
 
 def _show(decision: Decision, router: Router) -> None:
@@ -42,10 +74,14 @@ def _show(decision: Decision, router: Router) -> None:
             candidate.route,
             f"{candidate.confidence:.3f}",
             f"{near.similarity:.3f}" if near else "",
-            escape(near.utterance) if near else "",
+            escape(" ".join(near.utterance.split())) if near else "",
         )
     if decision.candidates:
         console.print(table)
+        source = SOURCES[decision.threshold_source] if decision.threshold_source else ""
+        console.print(f"threshold {decision.threshold:.3f} ({source}), margin {decision.margin:.3f}", highlight=False)
+    if decision.details is not None:
+        _show_details(decision, decision.details)
     console.print(f"plan: {', then '.join(decision.plan) or 'none'}", highlight=False)
     for model, reason in decision.rejected.items():
         console.print(f"not {model}: {reason}", markup=False, highlight=False)

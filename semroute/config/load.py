@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 from semroute.config.check import check
 from semroute.config.documents import parse
 from semroute.config.merge import merge
-from semroute.config.schema import Abstain, Config, Default, Draft, EmbedderSettings, Provider
+from semroute.config.schema import Abstain, Config, Default, Draft, EmbedderSettings, Provider, Tuned
 from semroute.errors import ConfigError, Problem
 from semroute.types import Model, Policy
 
@@ -125,6 +125,8 @@ def _config(draft: Draft, default: Default, version: str) -> Config:
         rules=merged.rules,
         embedder=merged.embedder or EmbedderSettings(),
         abstain=merged.abstain or Abstain(),
+        route_on=merged.route_on or "last_user",
+        tuned=merged.tuned or Tuned(),
         policy=merged.policy or Policy(),
         prices_as_of=merged.prices_as_of,
         sources=draft.sources,

@@ -12,6 +12,7 @@ from semroute.types import Fraction, Frozen, Model, ModelEntry, Policy, Route, W
 
 DialectName = Literal["openai", "anthropic", "gemini", "echo"]
 Scalar = str | int | float | bool
+RouteOn = Literal["last_user", "conversation"]
 
 
 class EmbedderSettings(Written, frozen=True, kw_only=True):
@@ -32,6 +33,15 @@ class Abstain(Written, frozen=True, kw_only=True):
 
     threshold: Fraction = 0.5
     """The least confidence that takes a route which names no threshold of its own."""
+
+
+class Tuned(Written, frozen=True, kw_only=True):
+    """Thresholds that `semroute tune` found: they stand in a file of their own, and count before all others."""
+
+    encoder: str = ""
+    """Fingerprint of the encoder that they were found with: with another they do not count. Empty: with any."""
+    thresholds: dict[str, Fraction] = {}
+    """By route."""
 
 
 class ProviderEntry(Written, frozen=True, kw_only=True):
@@ -100,6 +110,10 @@ class RouteFile(Written, frozen=True, kw_only=True):
     """Which model turns text into vectors."""
     abstain: Abstain | None = None
     """When no route is taken."""
+    route_on: RouteOn | None = None
+    """What text is matched: `last_user`, the last user turn; `conversation`, all user turns. null: `last_user`."""
+    tuned: Tuned | None = None
+    """Thresholds that `semroute tune` found."""
     policy: Policy | None = None
     """For routes that have none of their own."""
     prices_as_of: datetime.date | None = None
@@ -163,6 +177,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     embedder: EmbedderSettings = EmbedderSettings()
     abstain: Abstain = Abstain()
+    route_on: RouteOn = "last_user"
+    tuned: Tuned = Tuned()
     policy: Policy = Policy()
     prices_as_of: datetime.date | None = None
     sources: dict[str, Source] = {}

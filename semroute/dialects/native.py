@@ -30,6 +30,10 @@ class NativeBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     """A fallback list of model ids."""
     metadata: dict[str, Any] | None = None
     """What rules can read."""
+    explain: bool = False
+    """The decision carries `details`: the words that carried it, and what would have changed it."""
+    user: str | None = None
+    """Names the conversation, as `x-semroute-session` does."""
     stream: bool = False
     max_tokens: int | None = None
     temperature: float | None = None
@@ -58,12 +62,13 @@ class Native:
         if fields.prompt is not None and not fields.prompt.strip():
             raise RequestError("$.prompt: got an empty prompt, expected text", param="prompt")
         as_openai: dict[str, Any] = msgspec.to_builtins(fields)
+        as_openai.pop("explain", None)
         # Providers bill and log `metadata`; here it is for rules alone.
         metadata = as_openai.pop("metadata", None) or {}
         if (prompt := as_openai.pop("prompt", None)) is not None:
             as_openai["messages"] = [{"role": "user", "content": prompt}]
         request = self._openai.parse_request(as_openai, request_id)
-        return msgspec.structs.replace(request, metadata=metadata, stream_usage=True)
+        return msgspec.structs.replace(request, metadata=metadata, stream_usage=True, explain=fields.explain)
 
     def render_completion(self, completion: Completion, record: Record) -> bytes:
         """The answer with the decision and the account."""
