@@ -16,6 +16,8 @@ COMMANDS = {
     "route": "semroute.cli.route",
     "check": "semroute.cli.check",
     "eval": "semroute.cli.evaluate",
+    "tune": "semroute.cli.tune",
+    "import": "semroute.cli.import_",
     "init": "semroute.cli.init",
     "schema": "semroute.cli.schema",
 }

@@ -13,6 +13,7 @@ from semroute.config.wording import quote
 from semroute.errors import Problem
 from semroute.evaluation.lint import Corpus, lint
 from semroute.router import Router
+from semroute.routing.decide import threshold_of
 
 MOST_MATCHED = 20
 """Utterances of a route that are matched to see whether its threshold can be reached."""
@@ -32,7 +33,7 @@ def examine(config: Config, progress: Callable[[int, int], None] | None = None) 
         texts = [route.description for route in config.routes.values() if route.description.strip()]
         descriptions[described] = router.embedder.embed(texts)
     corpus = Corpus(config=config, vectors=router.vectors, descriptions=descriptions)
-    return [*lint(corpus), *_thresholds(router)]
+    return [*_stale(config, router.embedder.fingerprint), *lint(corpus), *_thresholds(router)]
 
 
 def leakage(folder: Path, config: Config) -> Iterator[Problem]:
@@ -77,21 +78,40 @@ def _words(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
+def _stale(config: Config, encoder: str) -> Iterator[Problem]:
+    """Tuned thresholds of another encoder, which do not count."""
+    if config.tuned.encoder in ("", encoder):
+        return
+    source = config.sources.get("tuned.encoder") or Source(file="routes", line=0)
+    yield Problem(
+        file=source.file,
+        line=source.line,
+        path=source.path,
+        message=f"the tuned thresholds were found with another encoder ({config.tuned.encoder}, this is {encoder}): "
+        "they do not count",
+        severity="warning",
+        code="stale-thresholds",
+        suggestion="run `semroute tune` again, or delete the file",
+    )
+
+
 def _thresholds(router: Router) -> Iterator[Problem]:
     """Routes whose threshold is so high that not even their own utterances, which the router knows, reach it."""
     for route in router.config.routes.values():
-        if route.threshold is None:
+        threshold, origin = threshold_of(router.config, route.name)
+        if origin not in ("route", "tuned"):
             continue
         matches = router.match(route.utterances[:MOST_MATCHED])
         best = max((c.confidence for match in matches for c in match[:1] if c.route == route.name), default=0.0)
-        if best < route.threshold:
-            source = router.config.sources.get(f"routes.{route.name}.threshold") or Source(file="routes", line=0)
+        if best < threshold:
+            key = f"routes.{route.name}.threshold" if origin == "route" else f"tuned.thresholds.{route.name}"
+            source = router.config.sources.get(key) or Source(file="routes", line=0)
             yield Problem(
                 file=source.file,
                 line=source.line,
                 path=source.path,
                 message=f"`{route.name}` cannot be reached: its own utterances get a confidence of {best:.2f} at most, "
-                f"its threshold is {route.threshold:.2f}",
+                f"its threshold is {threshold:.2f}",
                 severity="warning",
                 code="unreachable",
                 suggestion="lower the threshold, or leave it out",

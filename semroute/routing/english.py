@@ -6,7 +6,8 @@ English, and by letters with marks, against frequent English words.
 
 Measured on prompts that the word lists were not made from: of 98 prompts in 14 languages 84% are told; of English, none
 of 3,100 (CLINC150 validation), one of 5,500 (its test split: "hola!") and none of 14,042 MMLU questions, with formulas.
-By confidence alone 59 of 217 such prompts were taken by a shipped route, most by `translation`; with this, 6. English that is nothing but a foreign name or quotation ("El Niño effects") can be taken for foreign.
+By confidence alone 59 of 217 such prompts were taken by a shipped route, most by `translation`; with this, 6. English
+that is nothing but a foreign name or quotation ("El Niño effects") can be taken for foreign.
 """
 
 from __future__ import annotations
