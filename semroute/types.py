@@ -298,18 +298,17 @@ class Word(Frozen, frozen=True, kw_only=True):
 
 
 class Flip(Frozen, frozen=True, kw_only=True):
-    """The smallest change of confidence that would have decided otherwise."""
+    """The smallest change of confidence that would have decided otherwise, and a sentence about it for people."""
 
     route: str | None
     """What would have been taken; null: no route."""
     gap: float
     """How much confidence it takes."""
     explanation: str
-    """One sentence for people."""
 
 
 class Details(Frozen, frozen=True, kw_only=True):
-    """What a decision says when it is asked to explain itself."""
+    """What a decision says when it is asked to explain itself, and only then."""
 
     words: tuple[Word, ...]
     """In the order of the prompt; empty where nothing was compared."""
@@ -358,7 +357,6 @@ class Decision(Frozen, frozen=True, kw_only=True):
     difficulty: float | None = None
     latency_ms: float = 0.0
     details: Details | None = None
-    """null: not asked for."""
 
 
 class Attempt(Frozen, frozen=True, kw_only=True):
