@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -19,9 +19,11 @@ from typing import TypeVar
 
 import msgspec
 
-from semroute.errors import NoModelError, OverloadedError
+from semroute.errors import NoModelError, OverloadedError, ProviderError
 from semroute.execution import strategies
 from semroute.execution.attempt import Work
+from semroute.execution.continuation import Answer
+from semroute.execution.deployments import Deployments
 from semroute.execution.sessions import Sessions, SessionStore
 from semroute.execution.streaming import OpenStream
 from semroute.providers.base import Provider
@@ -29,24 +31,23 @@ from semroute.providers.echo import EchoProvider
 from semroute.providers.http import open_providers
 from semroute.providers.transport import Transport
 from semroute.router import Router
-from semroute.routing.decide import Choice
-from semroute.routing.facts import Facts
 from semroute.routing.sticky import Remembered, stick
 from semroute.types import (
     Attempt,
-    Candidate,
     ChatRequest,
     Chunk,
     Completion,
     Decision,
     Frozen,
+    Match,
     Outcome,
     Record,
-    Signals,
 )
 
 Result = TypeVar("Result")
 
+MAX_RUNNING = 2048
+"""Requests that may be under way at once; further ones are turned away while the others still get through in time."""
 MAX_WAITING = 1024
 """Prompts that may wait for an embedding at once; further ones are turned away."""
 
@@ -59,31 +60,49 @@ class Serving(Frozen, frozen=True, kw_only=True):
     """By model id; those that cannot be called are absent."""
     unavailable: dict[str, str]
     """Models that cannot be called, and why."""
+    deployments: Deployments
+    """What the calls so far have shown of each model. Not replaced by a reload."""
 
     @classmethod
-    def open(cls, router: Router, transport: Transport, *, echo: bool = False) -> Serving:
-        """Connect a router's models to their providers; with `echo`, to the offline one."""
+    def open(
+        cls, router: Router, transport: Transport, *, echo: bool = False, deployments: Deployments | None = None
+    ) -> Serving:
+        """Connect a router's models to their providers; with `echo`, to the offline one.
+
+        `deployments`: those of the `Serving` that this one replaces.
+        """
         models = router.config.models
+        known = deployments or Deployments()
+        known.keep(models.values())
         if echo:
-            return cls(router=router, providers=dict.fromkeys(models, EchoProvider()), unavailable={})
-        opened = open_providers(router.config, transport)
+            providers: dict[str, Provider] = dict.fromkeys(models, EchoProvider())
+            return cls(router=router, providers=providers, unavailable={}, deployments=known)
+        opened = open_providers(router.config, transport, lambda model, told: known.of(model).learn(told))
         unavailable = {
             model.id: f"{', '.join(missing)} is not set"
             for model in models.values()
             if (missing := router.config.providers[model.provider].missing_variables)
         }
         providers = {model.id: opened[model.provider] for model in models.values() if model.id not in unavailable}
-        return cls(router=router, providers=providers, unavailable=unavailable)
+        return cls(router=router, providers=providers, unavailable=unavailable, deployments=known)
 
 
 class Gateway:
     """Serves requests. Needs a running event loop; close it with `aclose`."""
 
     def __init__(
-        self, serving: Serving, on_record: Callable[[Record], None], sessions: SessionStore | None = None
+        self,
+        serving: Serving,
+        on_record: Callable[[Record], None],
+        *,
+        max_running: int = MAX_RUNNING,
+        sessions: SessionStore | None = None,
     ) -> None:
         """`sessions`: where conversations are remembered; null: in this process."""
         self.serving = serving
+        self.running = 0
+        """Calls under way."""
+        self._max_running = max_running
         self._on_record = on_record
         self._sessions = Sessions() if sessions is None else sessions
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="embed")
@@ -92,27 +111,57 @@ class Gateway:
     async def open(self, request: ChatRequest) -> Call:
         """Gather and decide. Raises `RequestError` for names that do not exist, `OverloadedError`."""
         started = time.perf_counter()
+        if self.running >= self._max_running:
+            raise OverloadedError(f"{self.running} requests are under way already: try again later")
         serving = self.serving
-        signals = Signals(unavailable=serving.unavailable)
         router = serving.router
         facts = router.read_facts(request)
         choice = router.choose(request, facts)
+        reading = (
+            await self._in_thread(partial(router.read, facts.text))
+            if router.needs_reading(request, facts, choice)
+            else None
+        )
         if choice is None:
-            choice = router.choose_semantic(await self._match(router, facts), facts)
+            choice = router.choose_semantic(reading.match if reading is not None else Match(), facts)
         choice = stick(router.config, choice, self._sessions.get(request.session) if request.session else None)
-        decision = router.decide(request, facts, choice, signals)
+        tokens = facts.input_tokens + (facts.max_tokens or 0)
+        signals = serving.deployments.signals(serving.unavailable, tokens)
+        decision = router.decide(request, facts, choice, signals, reading)
         decision = msgspec.structs.replace(decision, latency_ms=(time.perf_counter() - started) * 1000)
         self._remember(request, decision, decision.model)
         if request.explain:
             decision = await self._in_thread(partial(router.explain, decision, facts))
-        return Call(serving, request, choice, decision, started, self._ended)
+        models = router.config.models
+        work = Work(
+            request=request,
+            plan=tuple(models[model_id] for model_id in decision.plan),
+            providers=serving.providers,
+            policy=choice.policy,
+            deployments=serving.deployments,
+            input_tokens=tokens,
+        )
+        return Call(self, work, decision, started)
+
+    def begin(self) -> None:
+        """A call begins to act."""
+        self.running += 1
+
+    def end(self, request: ChatRequest, record: Record) -> None:
+        """A call has ended, as its record says."""
+        self.running -= 1
+        if record.outcome == "ok":
+            self._remember(request, record.decision, record.model)
+        self._on_record(record)
 
     async def aclose(self) -> None:
         """Wait for what the threads are doing."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    async def _match(self, router: Router, facts: Facts) -> tuple[Candidate, ...]:
-        return (await self._in_thread(lambda: router.match([facts.text])))[0]
+    def _remember(self, request: ChatRequest, decision: Decision, model: str | None) -> None:
+        """Keep the request's session on a model. What was asked for by name, or by a rule, says nothing of the rest."""
+        if request.session and model is not None and decision.reason not in ("rule", "pinned"):
+            self._sessions.put(request.session, Remembered(route=decision.route, model=model))
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         if self._waiting >= MAX_WAITING:
@@ -123,43 +172,19 @@ class Gateway:
         finally:
             self._waiting -= 1
 
-    def _remember(self, request: ChatRequest, decision: Decision, model: str | None) -> None:
-        """Keep the request's session on a model. What was asked for by name, or by a rule, says nothing of the rest."""
-        if request.session and model is not None and decision.reason in ("semantic", "default", "sticky"):
-            self._sessions.put(request.session, Remembered(route=decision.route, model=model))
-
-    def _ended(self, request: ChatRequest, record: Record) -> None:
-        if record.outcome == "ok":
-            self._remember(request, record.decision, record.model)
-        self._on_record(record)
-
 
 class Call:
     """One request with its decision. `complete` or `stream` it once."""
 
-    def __init__(
-        self,
-        serving: Serving,
-        request: ChatRequest,
-        choice: Choice,
-        decision: Decision,
-        started: float,
-        on_end: Callable[[ChatRequest, Record], None],
-    ) -> None:
-        """`started`: when the request came, by `time.perf_counter()`. `on_end` is told how it went, once."""
-        models = serving.router.config.models
-        self.request = request
+    def __init__(self, gateway: Gateway, work: Work, decision: Decision, started: float) -> None:
+        """`started`: when the request came, by `time.perf_counter()`."""
+        self.request = work.request
         self.decision = decision
-        self._work = Work(
-            request=request,
-            plan=tuple(models[model_id] for model_id in decision.plan),
-            timeouts=choice.policy.timeouts,
-            providers=serving.providers,
-        )
+        self._gateway = gateway
+        self._work = work
         self._attempts: list[Attempt] = []
         self._outcome: Outcome = "running"
         self._started = started
-        self._on_end = on_end
 
     @property
     def record(self) -> Record:
@@ -176,27 +201,20 @@ class Call:
 
     async def complete(self) -> Completion:
         """Act and record. Raises `NoModelError`, `PlanExhaustedError`, `ProviderError`."""
+        self._gateway.begin()
         with self._recorded():
             self._require_plan()
             completion = await strategies.complete(self._work, self._attempts)
-        self._end("ok")
+        self.end("ok")
         return completion
 
-    async def stream(self) -> AsyncGenerator[Chunk]:
-        """Act up to the first content; the generator gives the rest, and records at its end. Raises as `complete`."""
+    async def stream(self) -> Chunks:
+        """Act up to the first content; `Chunks` gives the rest, and records at its end. Raises as `complete`."""
+        self._gateway.begin()
         with self._recorded():
             self._require_plan()
             opened = await strategies.open_stream(self._work, self._attempts)
-        return self._chunks(opened)
-
-    async def _chunks(self, opened: OpenStream) -> AsyncGenerator[Chunk]:
-        with self._recorded():
-            try:
-                async for chunk in opened:
-                    yield chunk
-            finally:
-                await opened.aclose()
-        self._end("ok")
+        return Chunks(self, opened)
 
     @contextmanager
     def _recorded(self) -> Iterator[None]:
@@ -204,16 +222,46 @@ class Call:
         try:
             yield
         except (asyncio.CancelledError, GeneratorExit):
-            self._end("cancelled")
+            self.end("cancelled")
             raise
         except BaseException:
-            self._end("failed")
+            self.end("failed")
             raise
 
-    def _end(self, outcome: Outcome) -> None:
-        self._outcome = outcome
-        self._on_end(self.request, self.record)
+    def end(self, outcome: Outcome) -> None:
+        """Record, once."""
+        if self._outcome == "running":
+            self._outcome = outcome
+            self._gateway.end(self.request, self.record)
 
     def _require_plan(self) -> None:
         if not self._work.plan:
-            raise NoModelError(self.decision.rejected)
+            rejected = self.decision.rejected
+            raise NoModelError(rejected, retry_after_s=self._work.deployments.retry_after_s(rejected))
+
+
+class Chunks:
+    """A streamed answer that has begun. Iterate it once, and `aclose` it in any case: only then it is recorded."""
+
+    def __init__(self, call: Call, opened: OpenStream | Answer) -> None:
+        self._call = call
+        self._opened = opened
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        """The chunks. Raises `ProviderError` where the answer breaks."""
+        try:
+            async for chunk in self._opened:
+                yield chunk
+        except ProviderError:
+            await self._opened.aclose()
+            self._call.end("failed")
+            raise
+        await self._opened.aclose()
+        self._call.end("ok")
+
+    async def aclose(self) -> None:
+        """Stop, if it has not ended: the caller has gone."""
+        try:
+            await self._opened.aclose()
+        finally:
+            self._call.end("cancelled")

@@ -35,5 +35,5 @@ def log_record(record: Record) -> None:
 
 
 def _severity(attempt: Attempt) -> int:
-    ours = attempt.error_code in {"provider_auth", "provider_unknown_model"}
+    ours = attempt.error_code in {"provider_auth", "provider_unknown_model", "provider_tls"}
     return logging.ERROR if ours else logging.WARNING

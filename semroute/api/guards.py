@@ -15,7 +15,9 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 async def caller(connection: Connection, _: BaseRouteHandler) -> None:
     """A caller's key, where one is configured."""
     access: Access = connection.app.state.access
-    access.require_caller(connection.headers.get("authorization"), connection.headers.get("x-api-key"))
+    headers = connection.headers
+    key = headers.get("x-api-key") or headers.get("x-goog-api-key")
+    access.require_caller(headers.get("authorization"), key)
 
 
 async def admin(connection: Connection, _: BaseRouteHandler) -> None:

@@ -117,7 +117,7 @@ def _figures(evaluation: Evaluation) -> Table:
         ("in-scope accuracy", evaluation.in_scope_accuracy, "best route right, whatever the threshold"),
         ("false abstention", evaluation.false_abstain, "in-scope prompts that no route took"),
         ("OOS recall", evaluation.oos_recall, "out-of-scope prompts on which it abstained"),
-        ("OOS AUROC", evaluation.oos_auroc, "confidence: in scope against out of scope"),
+        ("OOS AUROC", evaluation.oos_auroc, "in scope against out of scope"),
         ("FPR at 95% TPR", evaluation.fpr_at_95_tpr, "out-of-scope prompts taken where 95% in scope are"),
         ("ECE", evaluation.ece, "distance of confidence from truth, 0 is best"),
     ):

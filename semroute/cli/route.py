@@ -11,6 +11,7 @@ from rich.table import Table
 
 from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
 from semroute.router import Router
+from semroute.routing.decide import THRESHOLDS
 from semroute.types import Decision, Details
 
 
@@ -33,12 +34,6 @@ def command(text: str, routes: Path | None, explain: bool, as_json: bool) -> Non
         _show(decision, router)
 
 
-SOURCES = {
-    "route": "set by the route",
-    "tuned": "found by semroute tune",
-    "calibrated": "calibrated on the utterances",
-    "global": "abstain.threshold",
-}
 BAR = 24
 """Width of the longest bar."""
 
@@ -67,7 +62,10 @@ def _show_details(decision: Decision, details: Details) -> None:
 def _show(decision: Decision, router: Router) -> None:
     console.print(f"[bold]{decision.route or 'default'}[/] -> [bold]{decision.model or 'no model'}[/]", highlight=False)
     console.print(f"{decision.explanation}.", markup=False, highlight=False)
-    table = Table("route", "confidence", "similarity", "nearest utterance", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, expand=True)
+    for column in ("route", "confidence", "similarity"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("nearest utterance", no_wrap=True, overflow="ellipsis", ratio=1)
     for candidate in decision.candidates:
         near = candidate.nearest
         table.add_row(
@@ -78,7 +76,7 @@ def _show(decision: Decision, router: Router) -> None:
         )
     if decision.candidates:
         console.print(table)
-        source = SOURCES[decision.threshold_source] if decision.threshold_source else ""
+        source = THRESHOLDS[decision.threshold_from] if decision.threshold_from else ""
         console.print(f"threshold {decision.threshold:.3f} ({source}), margin {decision.margin:.3f}", highlight=False)
     if decision.details is not None:
         _show_details(decision, decision.details)

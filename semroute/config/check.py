@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
-
-from semroute.config.schema import Compare, Draft, Rule, Source
-from semroute.config.wording import did_you_mean, listed, quote
+from semroute.config.check_rules import check_rules
+from semroute.config.check_strategies import check_price_dates, check_strategies
+from semroute.config.findings import error as _error
+from semroute.config.findings import names as _names
+from semroute.config.findings import unknown as _unknown
+from semroute.config.findings import warning as _warning
+from semroute.config.presets import PRESETS
+from semroute.config.schema import Draft
+from semroute.config.wording import listed, quote
 from semroute.errors import Problem
 
 MIN_UTTERANCES = 5
-MAX_PRICE_AGE_DAYS = 180
 
 ROUTE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -33,35 +37,14 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *_check_routes(draft),
         *_check_tuned(draft),
         *_check_utterances(draft),
-        *_check_rules(draft),
+        *check_rules(draft),
+        *check_strategies(draft),
         *_check_variables(draft),
-        *_check_price_date(draft, today),
+        *check_price_dates(draft, today),
     ]
 
 
-def _error(draft: Draft, key: str, message: str) -> Problem:
-    """A problem at what has this key in the draft's sources; at the folder where nothing has."""
-    source = draft.sources.get(key) or Source(file=draft.folder, line=0)
-    return Problem(file=source.file, line=source.line, path=source.path, message=message)
-
-
-def _warning(draft: Draft, key: str, message: str) -> Problem:
-    return replace(_error(draft, key, message), severity="warning")
-
-
-# --- names ------------------------------------------------------------------------------------------------------------
-
-
-def _names(draft: Draft, section: str) -> set[str]:
-    """The names that a section defines, even where what they name is wrong."""
-    merged = draft.merged
-    sound: dict[str, Iterable[str]] = {
-        "providers": merged.providers,
-        "models": merged.models,
-        "routes": [route.name for route in merged.routes],
-    }
-    broken = [key.removeprefix(f"{section}.") for key in draft.broken if key.startswith(f"{section}.")]
-    return {*sound[section], *broken}
+# --- sections -------------------------------------------------------------------------------------------------------
 
 
 def _check_sections(draft: Draft) -> Iterator[Problem]:
@@ -75,18 +58,6 @@ def _check_sections(draft: Draft) -> Iterator[Problem]:
         yield _warning(draft, "routes", "no `routes`: every prompt that no rule takes goes to the default")
 
 
-def _unknown(draft: Draft, section: str, references: dict[str, str]) -> Iterator[Problem]:
-    """References, by the key where they stand, that a section does not define."""
-    names = _names(draft, section)
-    if section in draft.broken or (not names and section != "routes"):  # has its own problem
-        return
-    known = listed(names) or "none is defined"
-    for key, name in references.items():
-        if name not in names:
-            expected = f"expected one of `{section}` ({known})"
-            yield _error(draft, key, f"got {quote(name)}, {expected}{did_you_mean(name, names)}")
-
-
 # --- providers and models ---------------------------------------------------------------------------------------------
 
 
@@ -97,9 +68,14 @@ def _check_providers(draft: Draft) -> Iterator[Problem]:
             if not _is_http(provider.base_url):
                 expected = "expected an address that starts with http:// or https://"
                 yield _error(draft, key, f"got {quote(provider.base_url)}, {expected}")
+        elif provider.preset is not None and PRESETS[provider.preset].base_url:
+            pass
         elif provider.dialect != "echo" and not (key in draft.sources and draft.missing_variables.get(id_)):
             example = "`base_url: https://api.openai.com/v1`"
             yield _error(draft, f"providers.{id_}", f"`base_url` is missing, expected an address such as {example}")
+        if provider.preset is not None and provider.dialect != "openai":
+            preset = f"preset {quote(provider.preset)} is of the openai dialect"
+            yield _error(draft, f"providers.{id_}.dialect", f"got {quote(provider.dialect)}, but {preset}")
 
 
 def _is_http(url: str) -> bool:
@@ -166,17 +142,6 @@ def _not_set(variables: tuple[str, ...]) -> str:
     return f"{listed(variables)} {'is' if len(variables) == 1 else 'are'} not set"
 
 
-def _check_price_date(draft: Draft, today: datetime.date) -> Iterator[Problem]:
-    date = draft.merged.prices_as_of
-    if date is None:
-        return
-    age = (today - date).days
-    if age < 0:
-        yield _warning(draft, "prices_as_of", f"got {date}, expected no date after today, {today}")
-    elif age > MAX_PRICE_AGE_DAYS:
-        yield _warning(draft, "prices_as_of", f"got {date}, {age} days ago, expected at most {MAX_PRICE_AGE_DAYS}")
-
-
 # --- routes -----------------------------------------------------------------------------------------------------------
 
 
@@ -218,37 +183,3 @@ def _check_utterances(draft: Draft) -> Iterator[Problem]:
             else:
                 message = f"got {quote(utterance)}, which `{owner}` has too, at {there}, expected it in one route only"
                 yield _error(draft, key, message)
-
-
-# --- rules ------------------------------------------------------------------------------------------------------------
-
-
-def _check_rules(draft: Draft) -> Iterator[Problem]:
-    rules = draft.merged.rules
-    references = {f"rules.{rule.name}.route": rule.route for rule in rules if rule.route is not None}
-    yield from _unknown(draft, "routes", references)
-    for rule in rules:
-        key = f"rules.{rule.name}"
-        if bool(rule.models) == (rule.route is not None):
-            got = "both `models` and `route`" if rule.models else "neither `models` nor `route`"
-            yield _error(draft, key, f"got {got}, expected one of them")
-        yield from _check_when(draft, key, rule)
-
-
-def _check_when(draft: Draft, key: str, rule: Rule) -> Iterator[Problem]:
-    bounds = rule.when.input_tokens
-    if bounds is None and not rule.when.metadata:
-        yield _warning(draft, f"{key}.when", "got no condition: this rule takes every request")
-    if bounds == Compare():
-        yield _error(draft, f"{key}.when.input_tokens", "got no bound, expected one of `gt`, `gte`, `lt`, `lte`")
-    elif bounds is not None and _never_holds(bounds):
-        yield _error(draft, f"{key}.when.input_tokens", "got bounds that no number keeps, expected a range")
-
-
-def _never_holds(bounds: Compare) -> bool:
-    def meet(low: float | None, high: float | None) -> bool:
-        return low is not None and high is not None and low >= high
-
-    if meet(bounds.gt, bounds.lt) or meet(bounds.gt, bounds.lte) or meet(bounds.gte, bounds.lt):
-        return True
-    return meet(bounds.gte, bounds.lte) and bounds.gte != bounds.lte

@@ -54,6 +54,8 @@ class Outcome(Frozen, frozen=True, kw_only=True):
     """The route with the highest confidence, taken or not."""
     confidence: float
     """Of `best`."""
+    in_scope: float = 0.0
+    """How likely it was taken to belong to any route."""
     latency_ms: float
 
 
@@ -74,9 +76,9 @@ class Evaluation(Frozen, frozen=True, kw_only=True):
     oos_recall: float | None
     """Share of out-of-scope rows on which the router abstained."""
     oos_auroc: float | None
-    """How well the confidence tells in scope from out of scope."""
+    """How well `in_scope` tells in scope from out of scope."""
     fpr_at_95_tpr: float | None
-    """Share of out-of-scope rows still taken at the threshold that takes 95% of the in-scope ones."""
+    """Share of out-of-scope rows above the value of `in_scope` that keeps 95% of the in-scope ones."""
     ece: float | None
     """Expected calibration error of the best candidate's confidence, 10 bins."""
     latency_ms: dict[str, float]
@@ -131,6 +133,7 @@ def decide_rows(router: Router, rows: Sequence[Row], progress: Progress | None =
                 decided=decision.route,
                 best=best.route if best else None,
                 confidence=best.confidence if best else 0.0,
+                in_scope=decision.in_scope or 0.0,
                 latency_ms=latency_ms,
             )
         )
@@ -149,6 +152,7 @@ def measure(outcomes: Sequence[Outcome], folds: int | None = None) -> Evaluation
     expected = [outcome.expected for outcome in outcomes]
     decided = [outcome.decided for outcome in outcomes]
     confidence: Floats = np.array([outcome.confidence for outcome in outcomes], dtype=np.float64)
+    scope: Floats = np.array([outcome.in_scope for outcome in outcomes], dtype=np.float64)
     in_scope: Flags = np.array([want is not None for want in expected], dtype=bool)
     right = np.array([want == got for want, got in zip(expected, decided, strict=True)], dtype=bool)
     abstained = np.array([got is None for got in decided], dtype=bool)
@@ -162,8 +166,8 @@ def measure(outcomes: Sequence[Outcome], folds: int | None = None) -> Evaluation
         in_scope_accuracy=_share(right_best[in_scope]),
         false_abstain=_share(abstained[in_scope]),
         oos_recall=_share(right[~in_scope]),
-        oos_auroc=auroc(confidence[in_scope], confidence[~in_scope]),
-        fpr_at_95_tpr=false_positive_rate(confidence[in_scope], confidence[~in_scope]),
+        oos_auroc=auroc(scope[in_scope], scope[~in_scope]),
+        fpr_at_95_tpr=false_positive_rate(scope[in_scope], scope[~in_scope]),
         ece=expected_calibration_error(confidence, right_best),
         latency_ms={f"p{q}": float(np.percentile(latencies, q)) for q in PERCENTILES} if latencies else {},
         per_route=per_route(expected, decided),

@@ -13,7 +13,6 @@ from semroute.config.wording import quote
 from semroute.errors import Problem
 from semroute.evaluation.lint import Corpus, lint
 from semroute.router import Router
-from semroute.routing.decide import threshold_of
 
 MOST_MATCHED = 20
 """Utterances of a route that are matched to see whether its threshold can be reached."""
@@ -98,11 +97,13 @@ def _stale(config: Config, encoder: str) -> Iterator[Problem]:
 def _thresholds(router: Router) -> Iterator[Problem]:
     """Routes whose threshold is so high that not even their own utterances, which the router knows, reach it."""
     for route in router.config.routes.values():
-        threshold, origin = threshold_of(router.config, route.name)
-        if origin not in ("route", "tuned"):
+        tuned = router.config.tuned.thresholds.get(route.name)
+        threshold, origin = (route.threshold, "route") if tuned is None else (tuned, "tuned")
+        if threshold is None:
             continue
         matches = router.match(route.utterances[:MOST_MATCHED])
-        best = max((c.confidence for match in matches for c in match[:1] if c.route == route.name), default=0.0)
+        firsts = [match.candidates[0] for match in matches if match.candidates]
+        best = max((first.confidence for first in firsts if first.route == route.name), default=0.0)
         if best < threshold:
             key = f"routes.{route.name}.threshold" if origin == "route" else f"tuned.thresholds.{route.name}"
             source = router.config.sources.get(key) or Source(file="routes", line=0)

@@ -8,16 +8,32 @@ forced route, a rule), then the semantic match (`choose_semantic`), which falls 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from msgspec.structs import replace
+
+from semroute.config.conditions import Rule
 from semroute.config.schema import Config
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
+from semroute.routing.difficulty import Reading, Standing, assess
 from semroute.routing.english import foreign
 from semroute.routing.facts import Facts
-from semroute.routing.policy import make_plan, pinned_plan, resolve
+from semroute.routing.gain import Gain
+from semroute.routing.policy import Terms, make_plan, pinned_plan, resolve
 from semroute.routing.pricing import estimate
-from semroute.routing.rules import first_match
-from semroute.types import Candidate, ChatRequest, Decision, Frozen, Policy, Reason, Signals, ThresholdSource
+from semroute.routing.rules import holding
+from semroute.types import (
+    Candidate,
+    ChatRequest,
+    Decision,
+    Frozen,
+    Match,
+    Policy,
+    Reason,
+    Signals,
+    ThresholdSource,
+)
+from semroute.written import Difficulty
 
 AUTO = "auto"
 ENGLISH_ONLY = "bundled"
@@ -25,15 +41,26 @@ ENGLISH_ONLY = "bundled"
 KNOWN_SIMILARITY = 0.75
 """A prompt in another language that is as near as this to an utterance is a variant of it. Of 217 prompts in 15
 languages none came nearer than .70 to an English utterance."""
+DIFFICULTY = "difficulty-"
+"""After `auto:`, and before the share of strong answers that a request asks for."""
 
 
-class Match(Frozen, frozen=True, kw_only=True):
-    """How the prompt compared with the routes; the defaults are those of a choice made without comparing."""
+THRESHOLDS: dict[ThresholdSource, str] = {
+    "tuned": "found by semroute tune",
+    "route": "set by the route",
+    "abstain": "set for all routes",
+    "calibrated": "calibrated on the utterances",
+}
+
+
+class Comparison(Frozen, frozen=True, kw_only=True):
+    """How the best candidate did; the defaults are those of a choice made without comparing."""
 
     confidence: float = 1.0
     threshold: float = 0.0
-    threshold_source: ThresholdSource | None = None
+    threshold_from: ThresholdSource | None = None
     margin: float = 1.0
+    in_scope: float | None = None
     candidates: tuple[Candidate, ...] = ()
 
 
@@ -46,7 +73,9 @@ class Choice(Frozen, frozen=True, kw_only=True):
     policy: Policy
     route: str | None = None
     rule: str | None = None
-    match: Match = Match()
+    compared: Comparison = Comparison()
+    narrowing: tuple[Rule, ...] = ()
+    """Rules that hold and leave out models."""
 
 
 def choose_static(config: Config, request: ChatRequest, facts: Facts) -> Choice | None:
@@ -54,50 +83,63 @@ def choose_static(config: Config, request: ChatRequest, facts: Facts) -> Choice 
 
     Raises `UnknownModelError` and `UnknownRouteError` for names that do not exist.
     """
-    if request.models or request.model != AUTO:
+    rule, narrowing = holding(config.rules, facts)
+    choice = _static(config, request, facts, rule)
+    return replace(choice, narrowing=narrowing) if choice is not None and narrowing else choice
+
+
+def _static(config: Config, request: ChatRequest, facts: Facts, rule: Rule | None) -> Choice | None:
+    if request.models or (request.model != AUTO and strong_share(config, request) is None):
         return _pinned(config, request)
-    rule = first_match(config.rules, facts)
     if rule is not None:
         because = f"rule {rule.name} holds"
         if rule.route is not None:
             return _on_route(config, rule.route, "rule", because, rule=rule.name)
-        return Choice(reason="rule", explanation=because, models=rule.models, policy=config.policy, rule=rule.name)
+        models = rule.models or tuple(m.id for m in config.models.values() if m.tier == rule.tier and not m.group)
+        return Choice(reason="rule", explanation=because, models=models, policy=config.policy, rule=rule.name)
     if not facts.text:
         return _default(config, "the request holds no user text to match")
     return None
 
 
-def choose_semantic(config: Config, candidates: Sequence[Candidate], facts: Facts | None = None) -> Choice:
-    """Take the best candidate if its confidence reaches the route's threshold, else the default.
+def choose_classified(config: Config, label: str, semantic: Choice) -> Choice:
+    """Take the route that a classifier named, instead of the semantic one."""
+    because = f"the classifier says {label}"
+    return replace(
+        _on_route(config, label, "classifier", because, compared=semantic.compared), narrowing=semantic.narrowing
+    )
 
-    `candidates`: best first. `facts`: of the request; null: its language is not looked at.
+
+def choose_semantic(config: Config, match: Match, facts: Facts | None = None) -> Choice:
+    """Take the best candidate if its confidence reaches its threshold, else the default.
+
+    `facts`: what narrowing rules and the language are read off; null: neither counts.
     """
-    if not candidates:
+    narrowing = holding(config.rules, facts)[1] if facts is not None else ()
+    choice = _semantic(config, match, facts)
+    return replace(choice, narrowing=narrowing) if narrowing else choice
+
+
+def _semantic(config: Config, match: Match, facts: Facts | None) -> Choice:
+    if not match.candidates:
         return _default(config, "there are no routes to match")
-    best = candidates[0]
-    threshold, source = threshold_of(config, best.route)
-    match = Match(
+    best, *others = match.candidates
+    compared = Comparison(
         confidence=best.confidence,
-        threshold=threshold,
-        threshold_source=source,
-        margin=best.confidence - (candidates[1].confidence if len(candidates) > 1 else 0.0),
-        candidates=tuple(candidates),
+        threshold=best.threshold,
+        threshold_from=best.threshold_from,
+        margin=best.confidence - (others[0].confidence if others else 0.0),
+        in_scope=match.in_scope,
+        candidates=match.candidates,
     )
     if facts is not None and unreadable(config, facts.text, best):
-        return _default(config, "the prompt is not in English, which is all that the embedded model reads", match)
-    if best.confidence >= threshold:
-        because = f"the prompt matches {best.route} with confidence {best.confidence:.2f} (threshold {threshold:.2f})"
-        return _on_route(config, best.route, "semantic", because, match=match)
-    because = f"the best match, {best.route}, has confidence {best.confidence:.2f}, below its threshold {threshold:.2f}"
-    return _default(config, because, match)
-
-
-def threshold_of(config: Config, route: str) -> tuple[float, ThresholdSource]:
-    """What a route's confidence has to reach, and where that was set."""
-    if route in config.tuned.thresholds:
-        return config.tuned.thresholds[route], "tuned"
-    own = config.routes[route].threshold
-    return (config.abstain.threshold, "global") if own is None else (own, "route")
+        return _default(config, "the prompt is not in English, which is all that the embedded model reads", compared)
+    reached = f"{best.threshold:.2f}, {THRESHOLDS[best.threshold_from]}"
+    if best.confidence >= best.threshold:
+        because = f"the prompt matches {best.route} with confidence {best.confidence:.2f} (threshold {reached})"
+        return _on_route(config, best.route, "semantic", because, compared=compared)
+    because = f"the best match, {best.route}, has confidence {best.confidence:.2f}, below its threshold ({reached})"
+    return _default(config, because, compared)
 
 
 def unreadable(config: Config, text: str, best: Candidate) -> bool:
@@ -107,29 +149,97 @@ def unreadable(config: Config, text: str, best: Candidate) -> bool:
     return foreign(text)
 
 
-def decide(config: Config, request: ChatRequest, facts: Facts, choice: Choice, signals: Signals) -> Decision:
-    """Turn a choice into a decision with a plan."""
+def needs_reading(config: Config, request: ChatRequest, facts: Facts, choice: Choice | None) -> bool:
+    """Whether the prompt must be embedded: to match it, or because the policy goes by what its embedding tells."""
+    if choice is None:
+        return True
+    difficulty = _policy(config, request, choice).difficulty
+    return bool(facts.text) and difficulty is not None and difficulty.by != "complexity"
+
+
+def strong_share(config: Config, request: ChatRequest) -> float | None:
+    """The share that `auto:difficulty-0.3` asks for; null: the request names something else.
+
+    Raises `RequestError` where it is no share. A route of that name comes first.
+    """
+    name = request.model.removeprefix(f"{AUTO}:")
+    if name in config.routes or not request.model.startswith(f"{AUTO}:{DIFFICULTY}"):
+        return None
+    said = name.removeprefix(DIFFICULTY)
+    try:
+        share = float(said)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        expected = f"expected the share of strong answers, 0 to 1, such as {AUTO}:{DIFFICULTY}0.3"
+        raise RequestError(f"model {request.model!r}: got {said!r}, {expected}", param="model")
+    return share
+
+
+def decide(
+    config: Config,
+    request: ChatRequest,
+    facts: Facts,
+    choice: Choice,
+    signals: Signals,
+    *,
+    reading: Reading | None = None,
+    gain: Gain | None = None,
+) -> Decision:
+    """Turn a choice into a decision with a plan.
+
+    `reading`: what the prompt's embedding told; null: it was not needed. `gain`: what was learned; null: nothing.
+    """
+    policy = _policy(config, request, choice)
     models = resolve(choice.models, config.models)
     asked_by_name = choice.reason == "pinned" and choice.route is None
-    plan = pinned_plan(models, signals) if asked_by_name else make_plan(models, facts, signals)
+    output = config.routes[choice.route].output if choice.route is not None else None
+    if output is not None and not asked_by_name:
+        facts = replace(facts, json_schema=facts.json_schema or output.json_schema is not None)
+    standing = Standing() if asked_by_name else assess(policy.difficulty, facts, reading, gain)
+    terms = Terms(
+        policy=policy,
+        facts=facts,
+        signals=signals,
+        route=choice.route,
+        narrowing=choice.narrowing,
+        standing=standing,
+        seed=request.id,
+    )
+    plan = pinned_plan(models, terms) if asked_by_name else make_plan(models, config.models, terms)
     first = plan.models[0] if plan.models else None
     return Decision(
         id=request.id,
         route=choice.route,
         reason=choice.reason,
         explanation=choice.explanation,
-        confidence=choice.match.confidence,
-        threshold=choice.match.threshold,
-        threshold_source=choice.match.threshold_source,
-        margin=choice.match.margin,
+        confidence=choice.compared.confidence,
+        threshold=choice.compared.threshold,
+        margin=choice.compared.margin,
         model=first.id if first else None,
         plan=tuple(model.id for model in plan.models),
+        plan_details=plan.entries,
         rejected=plan.rejected,
-        candidates=choice.match.candidates,
-        estimate=estimate(first, choice.policy, facts.input_tokens, facts.max_tokens),
+        candidates=choice.compared.candidates,
+        in_scope=choice.compared.in_scope,
+        threshold_from=choice.compared.threshold_from,
+        estimate=estimate(first, policy, facts.input_tokens, facts.max_tokens),
         config_version=config.version,
         rule=choice.rule,
+        narrowed_by=tuple(rule.name for rule in choice.narrowing),
+        difficulty=standing.difficulty,
+        wants=standing.wants,
+        contributions=standing.contributions,
+        cost_quality=plan.cost_quality,
     )
+
+
+def _policy(config: Config, request: ChatRequest, choice: Choice) -> Policy:
+    """The choice's policy, with the share that the request asks for."""
+    share = None if request.models else strong_share(config, request)
+    if share is None:
+        return choice.policy
+    return replace(choice.policy, difficulty=Difficulty(by="learned", strong_share=share))
 
 
 def _pinned(config: Config, request: ChatRequest) -> Choice:
@@ -157,7 +267,13 @@ def _model_id(config: Config, name: str) -> str:
 
 
 def _on_route(
-    config: Config, name: str, reason: Reason, because: str, *, rule: str | None = None, match: Match = Match()
+    config: Config,
+    name: str,
+    reason: Reason,
+    because: str,
+    *,
+    rule: str | None = None,
+    compared: Comparison = Comparison(),
 ) -> Choice:
     route = config.routes[name]
     return Choice(
@@ -167,17 +283,17 @@ def _on_route(
         policy=route.policy or config.policy,
         route=name,
         rule=rule,
-        match=match,
+        compared=compared,
     )
 
 
-def _default(config: Config, because: str, match: Match = Match(confidence=0.0, margin=0.0)) -> Choice:
+def _default(config: Config, because: str, compared: Comparison = Comparison(confidence=0.0, margin=0.0)) -> Choice:
     return Choice(
         reason="default",
         explanation=f"{because}: the default takes it",
         models=config.default.models,
         policy=config.default.policy or config.policy,
-        match=match,
+        compared=compared,
     )
 
 

@@ -7,22 +7,22 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from semroute.types import Candidate, Decision, Details, Flip, Word
+from semroute.types import Candidate, Decision, Details, Flip, Match, Word
 
 MAX_PIECES = 32
 """Words of a longer prompt are left out several at a time, so that no prompt takes more matches than this."""
 
 _WORD = re.compile(r"\S+")
 
-Match = Callable[[Sequence[str]], list[tuple[Candidate, ...]]]
-Choose = Callable[[Sequence[Candidate]], str | None]
+Compare = Callable[[Sequence[str]], list[Match]]
+Choose = Callable[[Match], str | None]
 
 
-def explain(text: str, decision: Decision, match: Match, choose: Choose) -> Details:
+def explain(text: str, decision: Decision, match: Compare, choose: Choose) -> Details:
     """The words that carried a decision, and the smallest change that would have made it another.
 
-    `match` gives the candidates of texts; `choose` the route that candidates lead to. Each word's weight is what the
-    best candidate's confidence loses when the word is left out (occlusion, Zeiler and Fergus 2014).
+    `match` compares texts with the routes; `choose` gives the route that a match leads to. Each word's weight is what
+    the best candidate's confidence loses when the word is left out (occlusion, Zeiler and Fergus 2014).
     """
     if not decision.candidates:
         return Details(words=(), flip=None)
@@ -44,7 +44,7 @@ def smallest_flip(decision: Decision, choose: Choose) -> Flip | None:
     """
     best = decision.candidates[0]
     short = decision.threshold - best.confidence
-    certain = (replace(best, confidence=1.0), *decision.candidates[1:])
+    certain = Match(candidates=(replace(best, confidence=1.0), *decision.candidates[1:]), in_scope=1.0)
     if decision.reason == "default" and short > 0 and choose(certain) == best.route:
         because = f"{short:.3f} more confidence, and {best.route} would have been taken"
         return Flip(route=best.route, gap=short, explanation=because)
@@ -58,7 +58,7 @@ def smallest_flip(decision: Decision, choose: Choose) -> Flip | None:
     return Flip(route=rival, gap=decision.margin, explanation=because)
 
 
-def _words(text: str, best: Candidate, match: Match, choose: Choose) -> tuple[Word, ...]:
+def _words(text: str, best: Candidate, match: Compare, choose: Choose) -> tuple[Word, ...]:
     spans = pieces(text)
     if len(spans) < 2:  # without its only word nothing is left to match
         return ()
@@ -66,10 +66,10 @@ def _words(text: str, best: Candidate, match: Match, choose: Choose) -> tuple[Wo
     return tuple(
         Word(
             text=text[start:end],
-            effect=round(best.confidence - _confidence(candidates, best.route), 4),
-            route_without=choose(candidates),
+            effect=round(best.confidence - _confidence(found.candidates, best.route), 4),
+            route_without=choose(found),
         )
-        for (start, end), candidates in zip(spans, without, strict=True)
+        for (start, end), found in zip(spans, without, strict=True)
     )
 
 

@@ -48,6 +48,6 @@ def stick(config: Config, choice: Choice, remembered: Remembered | None) -> Choi
 def _changed(choice: Choice, remembered: Remembered) -> bool:
     if choice.reason == "default" or choice.route == remembered.route:
         return False
-    confidence = {candidate.route: candidate.confidence for candidate in choice.match.candidates}
-    own = choice.match.threshold if remembered.route is None else confidence.get(remembered.route, 0.0)
-    return choice.match.confidence - own >= CLEAR_MARGIN
+    confidence = {candidate.route: candidate.confidence for candidate in choice.compared.candidates}
+    own = choice.compared.threshold if remembered.route is None else confidence.get(remembered.route, 0.0)
+    return choice.compared.confidence - own >= CLEAR_MARGIN

@@ -24,7 +24,7 @@ def test_a_decision_explains_itself_when_asked(service: Service) -> None:
     assert isinstance(details, dict)
     assert [word["text"] for word in details["words"]] == CHARGED.split()
     assert details["flip"]["gap"] > 0
-    assert (decision["threshold"], decision["threshold_source"]) == (0.5, "global")
+    assert decision["threshold_from"] == "calibrated"
     assert ask(service, CHARGED)["details"] is None
 
 

@@ -33,7 +33,7 @@ def test_tuned_thresholds_stand_in_a_file_of_their_own(semroute: Run, folder: Pa
     router = Router.load(folder)
     assert set(tuned["thresholds"]) == set(router.config.routes)
     decision = router.route("why was I charged twice this month")
-    assert (decision.threshold, decision.threshold_source) == (tuned["thresholds"]["customer-support"], "tuned")
+    assert (decision.threshold, decision.threshold_from) == (tuned["thresholds"]["customer-support"], "tuned")
 
 
 def test_a_dry_run_writes_nothing(semroute: Run, folder: Path) -> None:
@@ -54,7 +54,7 @@ def test_too_little_is_refused(semroute: Run, folder: Path) -> None:
 
 def test_thresholds_of_another_encoder_do_not_count(semroute: Run, folder: Path) -> None:
     (folder / "tuned.yaml").write_text("tuned: {encoder: other, thresholds: {coding: 0.01}}\n")
-    assert Router.load(folder).route("why does this loop never end").threshold_source != "tuned"
+    assert Router.load(folder).route("why does this loop never end").threshold_from != "tuned"
     problems = json.loads(semroute("check", folder, "--json").stdout)["problems"]
     (stale,) = (problem for problem in problems if problem["code"] == "stale-thresholds")
     assert (stale["file"], stale["line"]) == (f"{folder}/tuned.yaml", 1)

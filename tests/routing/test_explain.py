@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from semroute.routing.explain import MAX_PIECES, explain, pieces, smallest_flip
-from semroute.types import Candidate, Decision, Estimate, Reason
+from semroute.types import Candidate, Decision, Estimate, Match, Reason
 
 
 def candidates(**confidences: float) -> tuple[Candidate, ...]:
@@ -32,21 +32,26 @@ def decided(route: str | None, reason: Reason, threshold: float, found: tuple[Ca
     )
 
 
-def match(texts: Sequence[str]) -> list[tuple[Candidate, ...]]:
+def match(texts: Sequence[str]) -> list[Match]:
     """Billing is in the word "refund", a little in "please"; travel in "flight"."""
     return [
-        candidates(billing=0.6 * ("refund" in text) + 0.1 * ("please" in text), travel=0.3 * ("flight" in text))
+        Match(
+            candidates=candidates(
+                billing=0.6 * ("refund" in text) + 0.1 * ("please" in text), travel=0.3 * ("flight" in text)
+            )
+        )
         for text in texts
     ]
 
 
-def choose(found: Sequence[Candidate]) -> str | None:
-    return found[0].route if found[0].confidence >= 0.5 else None
+def choose(found: Match) -> str | None:
+    best = found.candidates[0]
+    return best.route if best.confidence >= 0.5 else None
 
 
 def test_each_word_weighs_what_its_absence_costs() -> None:
     text = "please  refund my flight"
-    details = explain(text, decided("billing", "semantic", 0.5, match([text])[0]), match, choose)
+    details = explain(text, decided("billing", "semantic", 0.5, match([text])[0].candidates), match, choose)
     assert [(word.text, word.effect, word.route_without) for word in details.words] == [
         ("please", 0.1, "billing"),
         ("refund", 0.6, None),
@@ -65,7 +70,7 @@ def test_long_prompts_leave_out_several_words_at_once() -> None:
 
 
 def test_one_word_cannot_be_left_out() -> None:
-    details = explain("refund", decided("billing", "semantic", 0.5, match(["refund"])[0]), match, choose)
+    details = explain("refund", decided("billing", "semantic", 0.5, match(["refund"])[0].candidates), match, choose)
     assert details.words == ()
     assert details.flip is not None
 

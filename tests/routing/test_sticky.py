@@ -7,7 +7,7 @@ import pytest
 from semroute.config.schema import Config, Default
 from semroute.routing.decide import Choice, choose_semantic
 from semroute.routing.sticky import CLEAR_MARGIN, Remembered, stick
-from semroute.types import Candidate, Model, Policy, Reason, Route
+from semroute.types import Candidate, Match, Model, Policy, Reason, Route
 
 
 def model(id_: str) -> Model:
@@ -27,7 +27,10 @@ CONFIG = Config(
 
 def semantic(**confidences: float) -> Choice:
     ranked = sorted(confidences.items(), key=lambda item: -item[1])
-    return choose_semantic(CONFIG, [Candidate(route=route, confidence=value) for route, value in ranked])
+    candidates = tuple(
+        Candidate(route=route, confidence=value, threshold=0.5, threshold_from="abstain") for route, value in ranked
+    )
+    return choose_semantic(CONFIG, Match(candidates=candidates))
 
 
 def test_without_a_past_nothing_changes() -> None:
@@ -44,7 +47,7 @@ def test_the_conversations_model_comes_first_on_the_same_route() -> None:
 def test_a_turn_that_says_nothing_stays() -> None:
     kept = stick(CONFIG, semantic(coding=0.3, billing=0.2), Remembered(route="billing", model="small"))
     assert (kept.reason, kept.route, kept.models) == ("sticky", "billing", ("small", "large"))
-    assert kept.match.confidence == 0.3
+    assert kept.compared.confidence == 0.3
 
 
 def test_a_close_call_stays_and_a_clear_change_goes() -> None:
