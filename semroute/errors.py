@@ -61,11 +61,16 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     """What was got and what was expected."""
     severity: str = "error"
-    """`error` or `warning`."""
+    """`error`, `warning` or `info`."""
+    code: str = "config"
+    """What kind of problem, for machines: `config`, or one of lint's such as `collision`."""
+    suggestion: str = ""
+    """What to do about it; empty: the message says what is expected."""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{where} {self.path}: {self.message}"
+        advice = f"; {self.suggestion}" if self.suggestion else ""
+        return f"{where} {self.path}: {self.message}{advice}"
 
 
 class ConfigError(SemrouteError):

@@ -14,6 +14,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
@@ -26,6 +28,7 @@ from semroute.execution.continuation import Answer
 from semroute.execution.contract import ContractProvider
 from semroute.execution.deployments import Deployments
 from semroute.execution.grading import CallModel, Grader
+from semroute.execution.sessions import Sessions, SessionStore
 from semroute.execution.streaming import OpenStream
 from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
@@ -33,8 +36,8 @@ from semroute.providers.http import open_providers
 from semroute.providers.transport import Transport
 from semroute.router import Router
 from semroute.routing.decide import Choice
-from semroute.routing.difficulty import Reading
-from semroute.routing.facts import Facts, read_facts
+from semroute.routing.facts import Facts
+from semroute.routing.sticky import Remembered, stick
 from semroute.types import (
     Attempt,
     ChatRequest,
@@ -49,6 +52,8 @@ from semroute.types import (
     Record,
     Signals,
 )
+
+Result = TypeVar("Result")
 
 MAX_RUNNING = 2048
 """Requests that may be under way at once; further ones are turned away while the others still get through in time."""
@@ -105,13 +110,20 @@ class Gateway:
     """Serves requests. Needs a running event loop; close it with `aclose`."""
 
     def __init__(
-        self, serving: Serving, on_record: Callable[[Record], None], *, max_running: int = MAX_RUNNING
+        self,
+        serving: Serving,
+        on_record: Callable[[Record], None],
+        *,
+        max_running: int = MAX_RUNNING,
+        sessions: SessionStore | None = None,
     ) -> None:
+        """`sessions`: where conversations are remembered; null: in this process."""
         self.serving = serving
         self.running = 0
         """Calls under way."""
         self._max_running = max_running
         self._on_record = on_record
+        self._sessions = Sessions() if sessions is None else sessions
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="embed")
         self._waiting = 0
 
@@ -122,17 +134,25 @@ class Gateway:
             raise OverloadedError(f"{self.running} requests are under way already: try again later")
         serving = self.serving
         router = serving.router
-        facts = read_facts(request)
+        facts = router.read_facts(request)
         choice = router.choose(request, facts)
-        reading = await self._read(router, facts) if router.needs_reading(request, facts, choice) else None
+        reading = (
+            await self._in_thread(partial(router.read, facts.text))
+            if router.needs_reading(request, facts, choice)
+            else None
+        )
         attempts: list[Attempt] = []
         if choice is None:
             choice = router.choose_semantic(reading.match if reading is not None else Match(), facts)
             choice = await self._classify(serving, request, facts, choice, attempts)
+        choice = stick(router.config, choice, self._sessions.get(request.session) if request.session else None)
         tokens = facts.input_tokens + (facts.max_tokens or 0)
         signals = serving.deployments.signals(serving.unavailable, tokens)
         decision = router.decide(request, facts, choice, signals, reading)
         decision = msgspec.structs.replace(decision, latency_ms=(time.perf_counter() - started) * 1000)
+        self._remember(request, decision, decision.model)
+        if request.explain:
+            decision = await self._in_thread(partial(router.explain, decision, facts))
         models, route = router.config.models, router.config.routes.get(choice.route or "")
         work = Work(
             request=request,
@@ -148,9 +168,11 @@ class Gateway:
         """A call begins to act."""
         self.running += 1
 
-    def end(self, record: Record) -> None:
+    def end(self, request: ChatRequest, record: Record) -> None:
         """A call has ended, as its record says."""
         self.running -= 1
+        if record.outcome == "ok":
+            self._remember(request, record.decision, record.model)
         self._on_record(record)
 
     async def aclose(self) -> None:
@@ -175,13 +197,17 @@ class Gateway:
         label = await serving.classifier.label(facts.text, request.id, caller(work), attempts)
         return choice if label is None else serving.router.choose_classified(label, choice)
 
-    async def _read(self, router: Router, facts: Facts) -> Reading:
+    def _remember(self, request: ChatRequest, decision: Decision, model: str | None) -> None:
+        """Keep the request's session on a model. What was asked for by name, or by a rule, says nothing of the rest."""
+        if request.session and model is not None and decision.reason not in ("rule", "pinned"):
+            self._sessions.put(request.session, Remembered(route=decision.route, model=model))
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
         if self._waiting >= MAX_WAITING:
             raise OverloadedError(f"{MAX_WAITING} prompts are waiting to be matched already: try again later")
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, router.read, facts.text)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._waiting -= 1
 
@@ -273,7 +299,7 @@ class Call:
         """Record, once."""
         if self._outcome == "running":
             self._outcome, self._ended = outcome, time.perf_counter()
-            self._gateway.end(self.record)
+            self._gateway.end(self.request, self.record)
 
     def _callable_later(self, model: str) -> bool:
         """Whether a model was left out for what it is now, not for what the request asks."""
