@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 from msgspec import Meta
@@ -14,7 +15,9 @@ Tier = Literal["simple", "moderate", "complex"]
 Feature = Literal["tools", "json", "vision", "reasoning"]
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
-Outcome = Literal["running", "ok", "failed", "cancelled"]
+Outcome = Literal["running", "ok", "failed", "cancelled", "decided", "refused"]
+"""`decided`: only the decision was asked for; `refused`: a budget or a limit had no room for it."""
+Scope = Literal["route", "complete", "read", "admin"]
 Reason = Literal["rule", "semantic", "default", "pinned", "sticky"]
 
 
@@ -27,6 +30,23 @@ class Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 # --- the registry -----------------------------------------------------------------------------------------------------
+
+
+class PriceEntry(Written, frozen=True, kw_only=True):
+    """What a model costs from a day on, in USD per 1M tokens."""
+
+    since: datetime.date = msgspec.field(name="from")
+    """The first day, UTC, on which it holds."""
+    input: Price
+    """Input tokens."""
+    cached_input: Price | None = None
+    """Input read from the provider's prompt cache; null: as `input`."""
+    cache_write: Price | None = None
+    """Input written to the provider's prompt cache; null: as `input`."""
+    output: Price
+    """Output tokens."""
+    reasoning: Price | None = None
+    """Output that the model thought and did not say; null: as `output`."""
 
 
 class ModelEntry(Written, frozen=True, kw_only=True):
@@ -42,8 +62,14 @@ class ModelEntry(Written, frozen=True, kw_only=True):
     """USD per 1M input tokens."""
     cached_input_price: Price | None = None
     """USD per 1M input tokens read from the provider's prompt cache; null: as `input_price`."""
+    cache_write_price: Price | None = None
+    """USD per 1M input tokens written to the provider's prompt cache; null: as `input_price`."""
     output_price: Price = Decimal(0)
-    """USD per 1M output tokens, reasoning included."""
+    """USD per 1M output tokens."""
+    reasoning_price: Price | None = None
+    """USD per 1M output tokens that the model thought and did not say; null: as `output_price`."""
+    prices: tuple[PriceEntry, ...] = ()
+    """Prices that change on a day; before the first of them the five above hold."""
     quality: Fraction | None = None
     """How good its answers are in general, 0 to 1, on one scale over all your models."""
     context_tokens: Annotated[int, Meta(gt=0)] | None = None
@@ -59,6 +85,21 @@ class Model(ModelEntry, frozen=True, kw_only=True):
 
     id: str
     """Its key in `models`: the name that plans, decisions and callers use."""
+
+    def on(self, day: datetime.date) -> Self:
+        """The model at the prices of a day: the latest entry of `prices` that has begun, as the flat prices."""
+        begun = [entry for entry in self.prices if entry.since <= day]
+        if not begun:
+            return self
+        entry = max(begun, key=lambda entry: entry.since)
+        return msgspec.structs.replace(
+            self,
+            input_price=entry.input,
+            cached_input_price=entry.cached_input,
+            cache_write_price=entry.cache_write,
+            output_price=entry.output,
+            reasoning_price=entry.reasoning,
+        )
 
 
 class Timeouts(Written, frozen=True, kw_only=True):
@@ -212,11 +253,15 @@ class Usage(Frozen, frozen=True, kw_only=True):
     """Tokens that a call consumed."""
 
     input_tokens: int = 0
-    """Includes `cached_tokens`."""
+    """Includes `cached_tokens` and `cache_write_tokens`."""
     output_tokens: int = 0
-    """Includes reasoning."""
+    """Includes `reasoning_tokens`."""
     cached_tokens: int = 0
     """Input read from the provider's prompt cache."""
+    cache_write_tokens: int = 0
+    """Input written to the provider's prompt cache."""
+    reasoning_tokens: int = 0
+    """Output that the model thought and did not say."""
     estimated: bool = False
     """The provider reported none; counted here."""
 
@@ -264,6 +309,8 @@ class Signals(Frozen, frozen=True, kw_only=True):
 
     unavailable: dict[str, str] = {}
     """Models that cannot be called now, and why."""
+    thrift: Fraction = 0.0
+    """How far the cost/quality dial should slide toward cheap: 0 not at all, 1 as far as it goes."""
 
 
 class Nearest(Frozen, frozen=True, kw_only=True):
@@ -319,6 +366,8 @@ class Decision(Frozen, frozen=True, kw_only=True):
     rule: str | None = None
     """The rule that decided."""
     difficulty: float | None = None
+    thrift: float = 0.0
+    """How far a budget past its soft limit has slid the dial toward cheap, 0 to 1."""
     latency_ms: float = 0.0
 
 
@@ -337,6 +386,28 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     cost_usd: Decimal = Decimal(0)
 
 
+class Caller(Frozen, frozen=True, kw_only=True):
+    """Who calls: what a key is good for. The defaults are those of a service without keys."""
+
+    id: str = ""
+    """Of the key; empty: no key was needed."""
+    name: str = ""
+    team: str = ""
+    scopes: tuple[Scope, ...] = ("route", "complete", "read", "admin")
+    routes: tuple[str, ...] = ()
+    """Routes it may use; empty: all."""
+    models: tuple[str, ...] = ()
+    """Models it may use; empty: all."""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+    """Requests under way at once."""
+    usd_per_day: Decimal | None = None
+    usd_per_month: Decimal | None = None
+    metadata: dict[str, Any] = {}
+    """What rules can read; it goes before what the request says of itself."""
+
+
 class Record(Frozen, frozen=True, kw_only=True):
     """The account of one request."""
 
@@ -346,6 +417,29 @@ class Record(Frozen, frozen=True, kw_only=True):
     outcome: Outcome
     overhead_ms: float
     """Time spent in semroute itself, outside the provider."""
+    at: float = 0.0
+    """When the request came, in seconds since 1970."""
+    latency_ms: float = 0.0
+    """From the request to the end of the answer."""
+    caller: Caller = Caller()
+    tier: str = ""
+    """Of `model`."""
+    feature: str = ""
+    """The part of the caller's product, as the request's `metadata.feature` names it."""
+    saved_usd: Decimal = Decimal(0)
+    """What the baseline model would have cost for the same tokens, less `cost_usd`; 0 unless answered."""
+    error: str | None = None
+    """Of a request that failed: the last error."""
+    embedding: bytes = b""
+    """Of the matched text: float16, little-endian; empty: nothing was matched."""
+    scores: bytes = b""
+    """The confidence of every route, in the order of the route files: float16, little-endian."""
+    routes: tuple[str, ...] = ()
+    """The names that `scores` belong to."""
+    prompt: str | None = None
+    """As `log.content` says: null, a hash, or text."""
+    answer: str | None = None
+    """As `log.content` says."""
 
     @property
     def model(self) -> str | None:
@@ -361,3 +455,8 @@ class Record(Frozen, frozen=True, kw_only=True):
     def usage(self) -> Usage:
         """Of the last attempt."""
         return self.attempts[-1].usage if self.attempts else Usage()
+
+    @property
+    def first_token_ms(self) -> float | None:
+        """From the last attempt's begin to its first content; streams only."""
+        return self.attempts[-1].first_token_ms if self.attempts else None

@@ -11,14 +11,18 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from semroute.config.schema import Compare, Draft, Rule, Source
 from semroute.config.wording import did_you_mean, listed, quote
 from semroute.errors import Problem
+from semroute.types import ModelEntry
 
 MIN_UTTERANCES = 5
 MAX_PRICE_AGE_DAYS = 180
+PRICES = ("input_price", "cached_input_price", "cache_write_price", "output_price", "reasoning_price")
+PRICE_DECIMALS = 6
+"""Of USD per 1M tokens: a token then costs a whole number of the log's smallest unit, 10^-12 USD."""
 
 ROUTE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -30,6 +34,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *_check_providers(draft),
         *_check_models(draft),
         *_check_plans(draft),
+        *_check_accounting(draft),
         *_check_routes(draft),
         *_check_utterances(draft),
         *_check_rules(draft),
@@ -116,10 +121,44 @@ def _check_models(draft: Draft) -> Iterator[Problem]:
         if not id_.strip() or id_ == "auto" or id_.startswith("auto:"):
             reserved = "`auto` and `auto:<route>` ask for routing"
             yield _error(draft, f"models.{id_}", f"got the id {quote(id_)}, expected another: {reserved}")
-        for field in ("input_price", "cached_input_price", "output_price"):
-            price: Decimal | None = getattr(model, field)
-            if price is not None and not (price.is_finite() and price >= 0):
-                yield _error(draft, f"models.{id_}.{field}", f"got {price}, expected a price of at least 0")
+        yield from _check_prices(draft, id_, model)
+
+
+def _check_prices(draft: Draft, id_: str, model: ModelEntry) -> Iterator[Problem]:
+    prices: dict[str, Decimal | None] = {field: getattr(model, field) for field in PRICES}
+    for index, entry in enumerate(model.prices):
+        dated = asdict(entry)
+        since = dated.pop("since")
+        if any(since == earlier.since for earlier in model.prices[:index]):
+            message = f"got {since} a second time, expected each day once"
+            yield _error(draft, f"models.{id_}.prices[{index}].from", message)
+        prices |= {f"prices[{index}].{field}": price for field, price in dated.items()}
+    for field, price in prices.items():
+        key = f"models.{id_}.{field}"
+        if price is None:
+            continue
+        if not (price.is_finite() and price >= 0):
+            yield _error(draft, key, f"got {price}, expected a price of at least 0")
+        elif price != round(price, PRICE_DECIMALS):
+            yield _error(draft, key, f"got {price}, expected at most {PRICE_DECIMALS} decimals")
+
+
+def _check_accounting(draft: Draft) -> Iterator[Problem]:
+    """The baseline model, and what budgets are for."""
+    merged = draft.merged
+    models = {f"budgets.{budget.name}.model": budget.model for budget in merged.budgets if budget.model is not None}
+    if merged.baseline is not None:
+        models["baseline"] = merged.baseline
+    yield from _unknown(draft, "models", models)
+    routes = {f"budgets.{budget.name}.route": budget.route for budget in merged.budgets if budget.route is not None}
+    yield from _unknown(draft, "routes", routes)
+    for budget in merged.budgets:
+        if not (budget.usd.is_finite() and budget.usd >= 0):
+            yield _error(draft, f"budgets.{budget.name}.usd", f"got {budget.usd}, expected at least 0")
+        scopes = [scope for scope in ("key", "team", "route", "model") if getattr(budget, scope) is not None]
+        if len(scopes) > 1:
+            message = f"got {' and '.join(f'`{scope}`' for scope in scopes)}, expected one of them at most"
+            yield _error(draft, f"budgets.{budget.name}", message)
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------

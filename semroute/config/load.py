@@ -9,6 +9,7 @@ import datetime
 import hashlib
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
 from msgspec.structs import asdict
@@ -16,7 +17,7 @@ from msgspec.structs import asdict
 from semroute.config.check import check
 from semroute.config.documents import parse
 from semroute.config.merge import merge
-from semroute.config.schema import Abstain, Config, Default, Draft, EmbedderSettings, Provider
+from semroute.config.schema import Abstain, Config, Default, Draft, EmbedderSettings, LogSettings, Provider
 from semroute.errors import ConfigError, Problem
 from semroute.types import Model, Policy
 
@@ -51,12 +52,13 @@ def read(
     documents = [parse(str(folder / name), data, environ) for name, data in files.items()]
     draft, found = merge(str(folder), documents)
     problems += found
+    today = today or datetime.datetime.now(datetime.UTC).date()
     if complete and all(document.readable for document in documents):  # names in an unread file would seem unknown
-        problems += check(draft, today=today or datetime.date.today())
+        problems += check(draft, today=today)
     problems.sort(key=lambda problem: (problem.file, problem.line))
     if draft.merged.default is None or any(problem.severity == "error" for problem in problems):
         return None, problems
-    return _config(draft, draft.merged.default, _version(files)), problems
+    return _config(draft, draft.merged.default, _version(files), today), problems
 
 
 def _read_files(folder: Path) -> tuple[dict[str, bytes], list[Problem]]:
@@ -108,8 +110,9 @@ def _version(files: Mapping[str, bytes]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _config(draft: Draft, default: Default, version: str) -> Config:
+def _config(draft: Draft, default: Default, version: str, today: datetime.date) -> Config:
     merged = draft.merged
+    models = {id_: Model(**asdict(entry), id=id_).on(today) for id_, entry in merged.models.items()}
     return Config(
         providers={
             id_: Provider(
@@ -119,8 +122,11 @@ def _config(draft: Draft, default: Default, version: str) -> Config:
             )
             for id_, entry in merged.providers.items()
         },
-        models={id_: Model(**asdict(entry), id=id_) for id_, entry in merged.models.items()},
+        models=models,
         default=default,
+        baseline=merged.baseline or max(default.models, key=lambda id_: _price(models[id_])),
+        budgets=merged.budgets,
+        log=merged.log or LogSettings(),
         routes={route.name: route for route in merged.routes},
         rules=merged.rules,
         embedder=merged.embedder or EmbedderSettings(),
@@ -130,3 +136,7 @@ def _config(draft: Draft, default: Default, version: str) -> Config:
         sources=draft.sources,
         version=version,
     )
+
+
+def _price(model: Model) -> Decimal:
+    return model.input_price + model.output_price
