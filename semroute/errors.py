@@ -11,7 +11,11 @@ HTTP status codes are chosen in `api/errors.py` alone.
     │   ├── UnknownModelError     no such model
     │   ├── UnknownRouteError     `auto:<route>` names no route
     │   ├── AccessError           no key, or a wrong one
+    │   ├── ForbiddenError        the key does not allow this
+    │   ├── BudgetError           a budget is spent
+    │   ├── LimitError            more requests or tokens than the key allows at this time
     │   └── PayloadTooLargeError  the body is over the limit
+    ├── StoreError                a database or the shared state cannot be used
     ├── OverloadedError           more requests at once than the service takes
     ├── NoModelError              no model of the plan can be called
     ├── PlanExhaustedError        every model of the plan was called, and failed
@@ -108,6 +112,40 @@ class AccessError(RequestError):
     """The call needs a key that it does not carry."""
 
     code = "invalid_api_key"
+
+
+class ForbiddenError(RequestError):
+    """The caller's key is known, and does not allow this."""
+
+    code = "forbidden"
+
+
+class BudgetError(RequestError):
+    """A budget has no room for the request. `retry_after_s`: when its next period begins."""
+
+    code = "budget_exceeded"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class LimitError(RequestError):
+    """The key allows no more at this time. `retry_after_s`: when it does again."""
+
+    code = "rate_limit_exceeded"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StoreError(SemrouteError):
+    """A database or the shared state cannot be used."""
+
+    code = "store_unavailable"
+    retryable = True
 
 
 class PayloadTooLargeError(RequestError):
