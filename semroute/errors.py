@@ -13,6 +13,7 @@ HTTP status codes are chosen in `api/errors.py` alone.
     │   ├── AccessError           no key, or a wrong one
     │   ├── ForbiddenError        the key does not allow this
     │   ├── BudgetError           a budget is spent
+    │   ├── NotFoundError         a record that is not in the log
     │   ├── LimitError            more requests or tokens than the key allows at this time
     │   └── PayloadTooLargeError  the body is over the limit
     ├── StoreError                a database or the shared state cannot be used
@@ -139,6 +140,12 @@ class LimitError(RequestError):
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class NotFoundError(RequestError):
+    """What the request asks for is not there."""
+
+    code = "not_found"
 
 
 class StoreError(SemrouteError):

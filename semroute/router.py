@@ -9,6 +9,8 @@ decision.route, decision.model, decision.confidence
 
 from __future__ import annotations
 
+import copy
+import datetime
 import os
 import secrets
 import time
@@ -26,7 +28,7 @@ from semroute.routing.facts import Facts, read_facts
 from semroute.routing.scoring import confidences, prototypes
 from semroute.semantic.embedder import Embedder, open_embedder
 from semroute.semantic.index import Index
-from semroute.types import Candidate, ChatRequest, Decision, Message, Nearest, Signals, Text
+from semroute.types import Candidate, ChatRequest, Decision, Frozen, Message, Nearest, Signals, Text
 
 Floats = NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -35,6 +37,17 @@ Progress = Callable[[int, int], None]
 NEIGHBOURS = 32
 CANDIDATES = 5
 _BATCH = 64
+
+
+class Observation(Frozen, frozen=True, kw_only=True):
+    """How a text compares with the routes."""
+
+    candidates: tuple[Candidate, ...]
+    """The best, best first."""
+    embedding: bytes = b""
+    """Of the text: float16, little-endian."""
+    scores: bytes = b""
+    """The confidence of every route, in the order of `Router.config.routes`: float16, little-endian."""
 
 
 def new_id() -> str:
@@ -113,16 +126,31 @@ class Router:
         """The choice that a pin or a rule makes; null: the prompt must be matched."""
         return choose_static(self.config, request, facts)
 
+    def on(self, day: datetime.date) -> Router:
+        """The same router with the prices of a day."""
+        models = {id_: model.on(day) for id_, model in self.config.models.items()}
+        same = models == self.config.models
+        return self if same else self.configured(msgspec.structs.replace(self.config, models=models))
+
+    def configured(self, config: Config) -> Router:
+        """The same router with another configuration of the same routes."""
+        router = copy.copy(self)
+        router.config = config
+        return router
+
     def match(self, texts: Sequence[str]) -> list[tuple[Candidate, ...]]:
         """The routes most like each text, best first. Takes milliseconds: not for the event loop."""
+        return [observation.candidates for observation in self.observe(texts)]
+
+    def observe(self, texts: Sequence[str]) -> list[Observation]:
+        """As `match`, with what the log keeps of it."""
         if not self._names:
-            return [() for _ in texts]
+            return [Observation(candidates=()) for _ in texts]
         vectors = self.embedder.embed(texts)
         similarities, rows = self._index.search(vectors, NEIGHBOURS)
         prototype_similarities = vectors @ self._prototypes.T
-        return [
-            self._candidates(*evidence) for evidence in zip(prototype_similarities, similarities, rows, strict=True)
-        ]
+        evidence = zip(vectors, prototype_similarities, similarities, rows, strict=True)
+        return [self._observation(*row) for row in evidence]
 
     def choose_semantic(self, candidates: Sequence[Candidate]) -> Choice:
         """The choice that a match makes."""
@@ -132,17 +160,24 @@ class Router:
         """Turn a choice into a decision with a plan."""
         return decide(self.config, request, facts, choice, signals)
 
-    def _candidates(self, prototype: Floats, similarities: Floats, rows: NDArray[np.int64]) -> tuple[Candidate, ...]:
+    def _observation(
+        self, vector: Floats, prototype: Floats, similarities: Floats, rows: NDArray[np.int64]
+    ) -> Observation:
         owners = self._owners[rows]
         scores = confidences(prototype, similarities, owners)
         best = np.argsort(-scores, kind="stable")[:CANDIDATES]
-        return tuple(
+        candidates = tuple(
             Candidate(
                 route=self._names[route],
                 confidence=round(float(scores[route]), 4),
                 nearest=self._nearest(int(route), similarities, rows, owners),
             )
             for route in best
+        )
+        return Observation(
+            candidates=candidates,
+            embedding=vector.astype("<f2").tobytes(),
+            scores=scores.astype("<f2").tobytes(),
         )
 
     def _nearest(

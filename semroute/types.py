@@ -436,10 +436,10 @@ class Record(Frozen, frozen=True, kw_only=True):
     """The confidence of every route, in the order of the route files: float16, little-endian."""
     routes: tuple[str, ...] = ()
     """The names that `scores` belong to."""
+    content: Literal["none", "hash", "redacted", "full"] = "none"
+    """What the log may keep of the next two."""
     prompt: str | None = None
-    """As `log.content` says: null, a hash, or text."""
     answer: str | None = None
-    """As `log.content` says."""
 
     @property
     def model(self) -> str | None:

@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 
 from semroute import settings as settings_module
-from semroute.access import Access
-from semroute.api import admin, completions, errors
+from semroute.access.callers import Access
+from semroute.api import admin, completions, decisions, errors, feedback, metrics
+from semroute.api.accounting import Books, kept_content
 from semroute.config.load import default_folder
 from semroute.errors import SemrouteError
 from semroute.gateway import Gateway, Serving
@@ -22,7 +24,7 @@ from semroute.providers.transport import Transport
 from semroute.reload import Reloader
 from semroute.router import Router
 from semroute.settings import Settings
-from semroute.telemetry import configure, log_record
+from semroute.telemetry.logs import configure
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -31,7 +33,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     The router is loaded when the application starts; a `ConfigError` or `EmbedderError` then stops it.
     """
     settings = settings or settings_module.read()
-    configure(settings.log_level)
+    configure(settings.log_level, settings.log_format)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -48,6 +50,17 @@ def create_app(settings: Settings | None = None) -> Litestar:
             admin.live,
             admin.ready,
             admin.reload,
+            decisions.decisions,
+            decisions.decision,
+            decisions.stats,
+            decisions.budgets,
+            decisions.reset_budget,
+            decisions.audit,
+            feedback.feedback,
+            feedback.link,
+            feedback.linked_page,
+            feedback.linked,
+            metrics.metrics,
         ],
         lifespan=[lifespan],
         exception_handlers={
@@ -59,7 +72,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         openapi_config=OpenAPIConfig(title="semroute", version=version("semroute"), use_handler_docstrings=True),
         logging_config=None,
     )
-    app.state.access = Access(settings)
+    app.state.settings = settings
     return app
 
 
@@ -69,18 +82,28 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     folder = Path(settings.routes) if settings.routes else default_folder()
     router = await asyncio.to_thread(Router.load, folder)
     transport = Transport()
-    gateway = Gateway(Serving.open(router, transport, echo=settings.echo), log_record)
+    gateway = Gateway(_served(router, transport, settings), lambda _: None)
+    books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config.log)
+    gateway.keep(books.record, books.accounts, books.room)
 
     def swap(router: Router) -> None:
-        gateway.serving = Serving.open(router, transport, echo=settings.echo)
+        gateway.serving = _served(router, transport, settings)
 
     reloader = Reloader(folder, router, swap)
-    app.state.gateway, app.state.reloader = gateway, reloader
-    watching = asyncio.create_task(reloader.watch())
+    app.state.gateway, app.state.reloader, app.state.books, app.state.key_store = gateway, reloader, books, books.keys
+    app.state.access = Access(settings, books.ring)
+    watching = {asyncio.create_task(reloader.watch()), asyncio.create_task(books.watch_keys())}
     try:
         yield
     finally:
-        watching.cancel()
-        await asyncio.wait({watching})
+        for task in watching:
+            task.cancel()
+        await asyncio.wait(watching)
         await gateway.aclose()
+        await books.aclose()
         await transport.aclose()
+
+
+def _served(router: Router, transport: Transport, settings: Settings) -> Serving:
+    config = msgspec.structs.replace(router.config, log=kept_content(router.config.log))
+    return Serving.open(router.configured(config), transport, echo=settings.echo)

@@ -16,8 +16,9 @@ from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Gateway
+from semroute.providers import trace
 from semroute.router import new_id
-from semroute.types import Chunk
+from semroute.types import Chunk, Record
 
 CLIENT_CLOSED_REQUEST = 499
 
@@ -25,12 +26,16 @@ _native = Native()
 _openai = OpenAI()
 
 
-@post("/route", guards=[guards.caller], status_code=200, operation_class=docs.RouteOperation)
+@post("/route", guards=[guards.router], status_code=200, operation_class=docs.RouteOperation)
 async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
     gateway: Gateway = request.app.state.gateway
     body = decode(await request.body())
-    call = await gateway.open(_native.parse_request(body, new_id()))
+    call = await gateway.open(_native.parse_request(body, new_id()), request.state.caller)
+    try:
+        await call.decided()
+    except SemrouteError as error:
+        return errors.render(request, error, status_of(error), _headers(call))
     return Response(_native.render_decision(call.decision), headers=_headers(call), media_type=MediaType.JSON)
 
 
@@ -50,7 +55,8 @@ async def answer(request: AnyRequest, dialect: ClientDialect) -> Response[Any]:
     """Serve one completion in the caller's dialect, streamed or whole."""
     gateway: Gateway = request.app.state.gateway
     chat = dialect.parse_request(decode(await request.body()), new_id())
-    call = await gateway.open(chat)
+    trace.follow(request.headers.get("traceparent"), request.headers.get("tracestate"))
+    call = await gateway.open(chat, request.state.caller)
     try:
         if not chat.stream:
             completion = await while_connected(call.complete(), request.receive)
@@ -87,9 +93,15 @@ async def _events(call: Call, chunks: AsyncGenerator[Chunk], dialect: ClientDial
         # The head has been sent with status 200: the stream itself must say that it is broken.
         yield renderer.error(error, status_of(error))
     else:
+        # A comment, which every client of server-sent events passes over: the dialects have no field for money.
+        yield b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n" % _money(call.record)
         yield renderer.end(call.record)
     finally:
         await chunks.aclose()
+
+
+def _money(record: Record) -> tuple[bytes, bytes]:
+    return f"{record.cost_usd:f}".encode(), f"{record.saved_usd:f}".encode()
 
 
 def _headers(call: Call) -> dict[str, str]:
@@ -98,6 +110,7 @@ def _headers(call: Call) -> dict[str, str]:
         "x-semroute-decision": record.request_id,
         "x-semroute-attempts": str(len(record.attempts)),
         "x-semroute-cost-usd": f"{record.cost_usd:f}",
+        "x-semroute-saved-usd": f"{record.saved_usd:f}",
         "x-semroute-overhead-ms": f"{record.overhead_ms:.2f}",
     }
     if record.decision.route is not None:

@@ -13,7 +13,11 @@ from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.errors import (
     AccessError,
+    BudgetError,
+    ForbiddenError,
+    LimitError,
     NoModelError,
+    NotFoundError,
     OverloadedError,
     PayloadTooLargeError,
     PlanExhaustedError,
@@ -23,6 +27,7 @@ from semroute.errors import (
     RateLimitedError,
     RequestError,
     SemrouteError,
+    StoreError,
     UnknownModelError,
     UnknownRouteError,
 )
@@ -33,9 +38,14 @@ AnyRequest = Request[Any, Any, Any]
 
 _STATUS: list[tuple[type[SemrouteError], int]] = [
     (AccessError, 401),
+    (ForbiddenError, 403),
+    (BudgetError, 402),
+    (LimitError, 429),
+    (StoreError, 503),
     (PayloadTooLargeError, 413),
     (UnknownModelError, 404),
     (UnknownRouteError, 404),
+    (NotFoundError, 404),
     (RequestError, 400),
     (OverloadedError, 503),
     (NoModelError, 503),
@@ -61,8 +71,8 @@ def dialect_of(request: AnyRequest) -> ClientDialect:
 
 def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str]) -> Response[bytes]:
     """An error answer in the caller's dialect."""
-    if status in {429, 503}:
-        headers = {**headers, "retry-after": "1"}
+    if status in {402, 429, 503}:
+        headers = {**headers, "retry-after": str(getattr(error, "retry_after_s", 1))}
     body = dialect_of(request).render_error(error, status)
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
 

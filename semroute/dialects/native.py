@@ -122,7 +122,12 @@ class NativeStream:
 
 
 def _account(record: Record) -> dict[str, Any]:
-    return {"usage": record.usage, "cost_usd": record.cost_usd, "attempts": record.attempts}
+    return {
+        "usage": record.usage,
+        "cost_usd": record.cost_usd,
+        "saved_usd": record.saved_usd,
+        "attempts": record.attempts,
+    }
 
 
 def _error(error: SemrouteError) -> dict[str, Any]:

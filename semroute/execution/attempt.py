@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from semroute.errors import ProviderError
 from semroute.providers.base import Provider
@@ -32,6 +32,8 @@ class Work(Frozen, frozen=True, kw_only=True):
     timeouts: Timeouts
     providers: Mapping[str, Provider]
     """By model id."""
+    count_tokens: Callable[[str], int] = estimate_text_tokens
+    """Counts what a provider does not report."""
 
 
 class Stopwatch:
@@ -65,7 +67,7 @@ async def complete(work: Work, model: Model, attempts: list[Attempt]) -> Complet
     except asyncio.CancelledError:
         attempts.append(cancelled(model, watch))
         raise
-    usage = completion.usage or estimate_usage(work.request, completion.parts)
+    usage = completion.usage or estimate_usage(work, completion.parts)
     attempts.append(succeeded(model, watch, usage))
     return completion
 
@@ -113,11 +115,11 @@ def cancelled(model: Model, watch: Stopwatch, usage: Usage = Usage()) -> Attempt
     )
 
 
-def estimate_usage(request: ChatRequest, parts: tuple[Part, ...] | list[Part]) -> Usage:
+def estimate_usage(work: Work, parts: tuple[Part, ...] | list[Part]) -> Usage:
     """About what a call consumed, where the provider does not say."""
     return Usage(
-        input_tokens=estimate_input_tokens(request),
-        output_tokens=sum(estimate_text_tokens(_written(part)) for part in parts),
+        input_tokens=estimate_input_tokens(work.request, work.count_tokens),
+        output_tokens=work.count_tokens("".join(_written(part) for part in parts)),
         estimated=True,
     )
 

@@ -90,7 +90,7 @@ class OpenStream:
         return chunk
 
     def _consumed(self) -> Usage:
-        return self._usage or estimate_usage(self._work.request, self._seen)
+        return self._usage or estimate_usage(self._work, self._seen)
 
     def _account(self, attempt: Attempt) -> None:
         self._attempts[self._place] = attempt

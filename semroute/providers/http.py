@@ -20,6 +20,7 @@ from semroute.errors import (
     ProviderTimeoutError,
     StreamBrokenError,
 )
+from semroute.providers import trace
 from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
 from semroute.providers.transport import Headers, Response, Transport, encode_headers
@@ -85,8 +86,10 @@ class HttpProvider:
 
     async def _send(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Response:
         wire = self._dialect.render_request(request, model)
+        traced = trace.current.get()
+        headers = encode_headers({**self._plain_headers, **traced}) if traced else self._headers
         return await self._transport.send(
-            "POST", self._base_url + wire.path, headers=self._headers, body=wire.body, connect_s=timeouts.connect_s
+            "POST", self._base_url + wire.path, headers=headers, body=wire.body, connect_s=timeouts.connect_s
         )
 
     async def _begin(self, request: ChatRequest, model: Model, timeouts: Timeouts, watch: _Watch) -> Response:

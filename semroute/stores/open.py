@@ -45,12 +45,12 @@ def open_state(state_url: str, database_url: str, clock: Callable[[], float] = t
         path = _sqlite_path(database_url)
         state = SqliteDatabase(path.with_name(f"{path.stem}-state{path.suffix}"), durable=False)
         migrate(state)
-        return SqlState(state, clock)
+        return ResilientState(SqlState(state, clock), clock)
     database = _connect(database_url, durable=False)
     migrate(database)
     remote = database_url.startswith("postgres")
     sql = SqlState(database, clock, threads=STATE_THREADS if remote else 1)
-    return ResilientState(sql, clock) if remote else sql
+    return ResilientState(sql, clock)
 
 
 def _connect(url: str, *, durable: bool) -> Database:

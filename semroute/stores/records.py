@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from semroute.stores.base import to_pico, to_usd
+from semroute.stores.content import kept
 from semroute.types import Attempt, Decision, Frozen, Record
 
 COLUMNS = tuple(
@@ -82,7 +83,8 @@ def body_row(record: Record) -> tuple[Any, ...]:
     packed = _encoder.encode(Body(decision=record.decision, attempts=record.attempts))
     press = zlib.compressobj(1, zdict=_DICTIONARY_1)
     body = b"\x01" + press.compress(packed) + press.flush()
-    return record.request_id, body, record.embedding or None, record.scores or None, record.prompt, record.answer
+    prompt, answer = kept(record.prompt, record.content), kept(record.answer, record.content)
+    return record.request_id, body, record.embedding or None, record.scores or None, prompt, answer
 
 
 def read_body(data: bytes) -> Body:
