@@ -28,24 +28,13 @@ from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
 from semroute.providers.http import open_providers
 from semroute.providers.transport import Transport
+from semroute.record import Caller, Record
 from semroute.router import Observation, Router
 from semroute.routing.decide import Choice
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.pricing import saved_usd
 from semroute.stores.content import without_prompt
-from semroute.types import (
-    Attempt,
-    Caller,
-    ChatRequest,
-    Chunk,
-    Completion,
-    Decision,
-    Frozen,
-    Outcome,
-    Record,
-    Signals,
-    Text,
-)
+from semroute.types import Attempt, ChatRequest, Chunk, Completion, Decision, Frozen, Outcome, Signals, Text
 
 MAX_FEATURE_CHARS = 64
 MAX_WAITING = 1024

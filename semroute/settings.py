@@ -73,6 +73,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.host} can be reached from other machines: set {PREFIX}API_KEY to the key that callers must "
                 "send, make one with `semroute keys create`, or say --insecure to serve anyone"
             )
+        if self.workers > 1 and self.database_url == "memory:" and not self.state_url:
+            raise SettingsError(
+                f"{self.workers} workers need something to share: set {PREFIX}DATABASE_URL to a file or a server, or "
+                f"{PREFIX}STATE_URL to a Redis"
+            )
         return self
 
 

@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from semroute.access.meters import Meter, budget_meter, meters, thrift
 from semroute.config.schema import Config
 from semroute.errors import BudgetError, ForbiddenError, LimitError, StoreError
+from semroute.record import Caller, Record
 from semroute.routing.pricing import cost_usd
 from semroute.stores.base import State, Want, to_pico, to_usd
-from semroute.types import Caller, ChatRequest, Decision, Frozen, Model, Record, Signals, Usage
+from semroute.types import ChatRequest, Decision, Frozen, Model, Signals, Usage
 
 log = logging.getLogger("semroute.access")
 

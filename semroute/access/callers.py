@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from semroute.access.keys import KeyRing, key_id
 from semroute.errors import AccessError, ForbiddenError
+from semroute.record import Caller, Scope
 from semroute.settings import PREFIX, Settings
-from semroute.types import Caller, Scope
 
 FROM_ENVIRONMENT = "env"
 _NOBODY = bytes(32)

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from semroute.record import Caller
 from semroute.stores.base import Database, Row
-from semroute.types import Caller, Frozen
+from semroute.types import Frozen
 
 _KEY = re.compile(r"sr-([0-9a-f]{12})-[A-Za-z0-9_-]{20,}")
 _COLUMNS = "digest, caller, created_at, expires_at, revoked_at"

@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Literal
 
 from semroute.config.schema import Budget, Config
+from semroute.record import Caller
 from semroute.stores.base import to_pico
-from semroute.types import Caller, Frozen
+from semroute.types import Frozen
 
 Kind = Literal["usd", "requests", "tokens", "running"]
 KEY_SOFT = 0.8

@@ -10,6 +10,7 @@ from semroute.access.accounts import Accounts
 from semroute.access.keys import KeyRing, KeyStore
 from semroute.config.schema import LogSettings
 from semroute.errors import StoreError
+from semroute.record import Record
 from semroute.settings import Settings
 from semroute.stores.base import Database
 from semroute.stores.content import can_redact
@@ -19,7 +20,6 @@ from semroute.stores.resilient import ResilientState
 from semroute.stores.writer import LogWriter
 from semroute.telemetry.logs import log_record
 from semroute.telemetry.metrics import Metrics
-from semroute.types import Record
 
 log = logging.getLogger("semroute")
 

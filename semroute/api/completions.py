@@ -17,8 +17,9 @@ from semroute.dialects.openai import OpenAI
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Gateway
 from semroute.providers import trace
+from semroute.record import Record
 from semroute.router import new_id
-from semroute.types import Chunk, Record
+from semroute.types import Chunk
 
 CLIENT_CLOSED_REQUEST = 499
 

@@ -1,4 +1,4 @@
-"""Who may call a handler."""
+"""Who may call a handler. Guards are coroutines: the framework runs plain functions in a thread."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from litestar.handlers import BaseRouteHandler
 from semroute.access.callers import Access
 from semroute.access.keys import KeyStore
 from semroute.errors import RequestError
-from semroute.types import Caller, Scope
+from semroute.record import Caller, Scope
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-def known(connection: Connection, _: BaseRouteHandler) -> None:
+async def known(connection: Connection, _: BaseRouteHandler) -> None:
     """Any good key."""
     _identify(connection)
 
 
-def router(connection: Connection, _: BaseRouteHandler) -> None:
+async def router(connection: Connection, _: BaseRouteHandler) -> None:
     """A key that may ask for decisions."""
     _require(connection, "route")
 
 
-def caller(connection: Connection, _: BaseRouteHandler) -> None:
+async def caller(connection: Connection, _: BaseRouteHandler) -> None:
     """A key that may ask for answers."""
     _require(connection, "complete")
 
 
-def reader(connection: Connection, _: BaseRouteHandler) -> None:
+async def reader(connection: Connection, _: BaseRouteHandler) -> None:
     """A key that may read the log."""
     _require(connection, "read")
 

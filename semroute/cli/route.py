@@ -35,14 +35,17 @@ def command(text: str, routes: Path | None, as_json: bool) -> None:
 def _show(decision: Decision, router: Router) -> None:
     console.print(f"[bold]{decision.route or 'default'}[/] -> [bold]{decision.model or 'no model'}[/]", highlight=False)
     console.print(f"{decision.explanation}.", markup=False, highlight=False)
-    table = Table("route", "confidence", "similarity", "nearest utterance", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, expand=True)
+    for column in ("route", "confidence", "similarity"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("nearest utterance", no_wrap=True, overflow="ellipsis", ratio=1)
     for candidate in decision.candidates:
         near = candidate.nearest
         table.add_row(
             candidate.route,
             f"{candidate.confidence:.3f}",
             f"{near.similarity:.3f}" if near else "",
-            escape(near.utterance) if near else "",
+            escape(" ".join(near.utterance.split())) if near else "",
         )
     if decision.candidates:
         console.print(table)

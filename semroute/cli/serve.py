@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import click
 
 from semroute import settings as settings_module
+from semroute.access.keys import KeyStore
 from semroute.api.server import serve
 from semroute.cli.output import errors, folder_of, routes_option
 from semroute.config.load import load
-from semroute.settings import variable
+from semroute.settings import Settings, variable
+from semroute.stores.open import has_database, open_database
 
 
 @click.command("serve", short_help="Run the service.")
@@ -34,7 +37,8 @@ def command(
             if value
         },
     }
-    settings = settings_module.read(environ).check()
+    settings = settings_module.read(environ)
+    settings.check(has_keys=not settings.loopback and _has_keys(settings))
     # Found here, a broken route file is one message instead of a worker's traceback.
     config = load(folder_of(Path(settings.routes) if settings.routes else None))
     where = f"http://{settings.host}:{settings.port}"
@@ -43,3 +47,14 @@ def command(
         f"semroute: {len(config.routes)} routes, {answers}, on {where} (docs: {where}/schema)", highlight=False
     )
     serve(settings)
+
+
+def _has_keys(settings: Settings) -> bool:
+    """Whether `semroute keys create` made a key that is still good."""
+    if not has_database(settings.database_url):
+        return False
+    database = open_database(settings.database_url)
+    try:
+        return any(not key.ended(time.time()) for key in KeyStore(database).all())
+    finally:
+        database.close()

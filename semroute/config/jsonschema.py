@@ -33,6 +33,7 @@ def json_schema() -> dict[str, Any]:
 def field_docs(struct: type[Written]) -> dict[str, str]:
     """The string literal under each field, inherited ones included."""
     docs = {}
+    written = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
     for class_ in reversed(struct.__mro__):
         if not issubclass(class_, Written):
             continue
@@ -41,7 +42,7 @@ def field_docs(struct: type[Written]) -> dict[str, str]:
         for field, below in pairwise(body):
             match field, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    docs[name] = text
+                    docs[written[name]] = text
     return docs
 
 

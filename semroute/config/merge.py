@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple, get_args, get_origin
 
 import msgspec
@@ -29,33 +30,27 @@ class Entry(NamedTuple):
 
 def merge(folder: str, documents: Sequence[Document]) -> tuple[Draft, list[Problem]]:
     """All documents together, and what is wrong with their form. Their names may still lead nowhere."""
-    problems = [problem for document in documents for problem in document.problems.values()]
+    problems: list[Problem] = []
     broken: set[str] = set()
     entries: dict[str, Entry] = {}
     for document in documents:
+        problems += document.problems.values()
         misshapen = _misshapen(document)
-        problems += misshapen.values()
+        problems += [problem for section, problem in misshapen.items() if (section,) not in document.problems]
         broken |= misshapen.keys()
         for entry in _entries(document):
             first = entries.setdefault(entry.key, entry)
             if first is not entry:
                 problems.append(_defined_twice(first, entry))
-    sound: list[Entry] = []
-    for entry in entries.values():
-        found = _problems(entry)
-        problems += found
-        if found or any(place[: len(entry.place)] == entry.place for place in entry.document.problems):
-            broken.add(entry.key)
-        else:
-            sound.append(entry)
+    sound, found = _sound(entries.values())
     draft = Draft(
         folder=folder,
         merged=_merged(sound),
         sources=_sources(documents, entries),
         missing_variables=_missing_variables(documents),
-        broken=frozenset(broken),
+        broken=frozenset(broken | entries.keys() - {entry.key for entry in sound}),
     )
-    return draft, problems
+    return draft, problems + found
 
 
 def _misshapen(document: Document) -> dict[str, Problem]:
@@ -68,8 +63,7 @@ def _misshapen(document: Document) -> dict[str, Problem]:
             [(place, message)] = complaints(value, SECTIONS[section], (section,))
         else:
             continue
-        if place not in document.problems:
-            problems[section] = document.problem(place, message)
+        problems[section] = document.problem(place, message)
     return problems
 
 
@@ -109,10 +103,18 @@ def _defined_twice(first: Entry, second: Entry) -> Problem:
     return second.document.problem(second.place, message)
 
 
-def _problems(entry: Entry) -> list[Problem]:
-    """What is wrong with an entry, leaving out what follows from its document's own problems."""
-    found = complaints(entry.value, entry.type, entry.place)
-    return [entry.document.problem(*complaint) for complaint in found if complaint.place not in entry.document.problems]
+def _sound(entries: Iterable[Entry]) -> tuple[list[Entry], list[Problem]]:
+    """The entries with nothing wrong in them, and what is wrong in the others beyond what their documents know."""
+    sound: list[Entry] = []
+    problems: list[Problem] = []
+    for document, group in groupby(entries, key=lambda entry: entry.document):
+        known = {place[:depth] for place in document.problems for depth in (1, 2)}
+        for entry in group:
+            found = complaints(entry.value, entry.type, entry.place)
+            problems += [document.problem(*each) for each in found if each.place not in document.problems]
+            if not found and entry.place not in known:
+                sound.append(entry)
+    return sound, problems
 
 
 def _merged(entries: Sequence[Entry]) -> RouteFile:

@@ -85,7 +85,9 @@ class Rule(Written, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1)]
     """Unique over all files."""
     when: When
+    """What must hold of the request."""
     description: str = ""
+    """One sentence for people."""
     models: tuple[str, ...] = ()
     """The plan; or name a route."""
     route: str | None = None

@@ -12,7 +12,8 @@ import msgspec
 from semroute.dialects import sse
 from semroute.dialects.openai import OpenAI, convert
 from semroute.errors import RequestError, SemrouteError
-from semroute.types import ChatRequest, Chunk, Completion, Decision, Record, Text, Thinking, ToolCall
+from semroute.record import Record
+from semroute.types import ChatRequest, Chunk, Completion, Decision, Text, Thinking, ToolCall
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 

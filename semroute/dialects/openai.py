@@ -11,6 +11,7 @@ from semroute.config.validate import complaints
 from semroute.config.wording import render as render_path
 from semroute.dialects import sse
 from semroute.errors import ProviderRequestError, RequestError, SemrouteError
+from semroute.record import Record
 from semroute.types import (
     ChatRequest,
     Chunk,
@@ -21,7 +22,6 @@ from semroute.types import (
     Opaque,
     Params,
     Part,
-    Record,
     Role,
     Text,
     Thinking,

@@ -74,7 +74,7 @@ def read_rows(path: Path, routes: Iterable[str]) -> list[Row]:
 
 
 def evaluate(router: Router, rows: list[Row], progress: Callable[[int, int], None] | None = None) -> Evaluation:
-    """Decide each row alone, as the service would, and measure. `progress` is told how many are done, and of how many."""
+    """Decide each row alone, as the service would, and measure. `progress` is told how many are done of how many."""
     decisions: list[Decision] = []
     latencies: list[float] = []
     for number, row in enumerate(rows, start=1):

@@ -6,6 +6,7 @@ cookies and auth flows of `httpx.AsyncClient`, which are not wanted here and cos
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncGenerator, Mapping
@@ -16,6 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
+from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 from httpx_aiohttp import AiohttpTransport
 
@@ -165,10 +167,43 @@ class Transport:
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
+                response_class=_ClientResponse,
                 max_line_size=MAX_HEADER_BYTES,
                 max_field_size=MAX_HEADER_BYTES,
             )
         return self._session
+
+
+class _ClientResponse(aiohttp.ClientResponse):
+    """An answer whose body ends with its connection at the latest.
+
+    Where the framing of a body breaks after its head was read (a proxy writes its own error into a chunked answer),
+    aiohttp closes the connection, but leaves the reader waiting.
+    """
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Read the head."""
+        await super().start(connection)
+        closed = connection.protocol.closed if connection.protocol is not None else None
+        if closed is not None and not self.content.is_eof():
+            closed.remove_done_callback(_retrieve)  # one for each connection, whatever its number of answers
+            closed.add_done_callback(_retrieve)
+            closed.add_done_callback(self._end_body)
+
+            def forget() -> None:
+                closed.remove_done_callback(self._end_body)
+
+            self.content.on_eof(forget)
+        return self
+
+    def _end_body(self, closed: asyncio.Future[None]) -> None:
+        if not self.content.is_eof() and self.content.exception() is None:
+            self.content.set_exception(aiohttp.ClientPayloadError("the connection was closed"))
+
+
+def _retrieve(closed: asyncio.Future[None]) -> None:
+    """Why a connection went is told by its reads; asyncio would log what nobody asks for."""
+    closed.exception()
 
 
 # By the first kind that fits. `{detail}` is what the operating system or OpenSSL says.

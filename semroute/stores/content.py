@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
-from typing import Literal
 
-Content = Literal["none", "hash", "redacted", "full"]
+from semroute.record import Content
 
 MAX_ERROR_CHARS = 500
 MIN_QUOTED_CHARS = 8

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from semroute.record import Record
 from semroute.stores import records, rollups
 from semroute.stores.base import Database, Feedback, Query, Row, Session, to_pico
-from semroute.types import Record
 
 MAX_PAGE = 500
 _CHUNK = 5000

@@ -31,6 +31,11 @@ def open_database(url: str) -> Database:
     return database
 
 
+def has_database(url: str) -> bool:
+    """Whether something was ever kept there, as far as can be told without looking into it."""
+    return url != "memory:" and (not url.startswith("sqlite:") or _sqlite_path(url).exists())
+
+
 def open_state(state_url: str, database_url: str, clock: Callable[[], float] = time.time) -> State:
     """The shared state: in Redis where there is an address for it, else beside the decision log.
 

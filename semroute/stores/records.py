@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
+from semroute.record import Record
 from semroute.stores.base import to_pico, to_usd
 from semroute.stores.content import kept
-from semroute.types import Attempt, Decision, Frozen, Record
+from semroute.types import Attempt, Decision, Frozen
 
 COLUMNS = tuple(
     "id at route model tier key_id key_name team feature reason outcome cost saved input_tokens output_tokens "  # noqa: SIM905 - nine lines less

@@ -11,8 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from semroute.record import Record
 from semroute.stores.base import to_pico, to_usd
-from semroute.types import Record
 
 DIMENSIONS = ("all", "model", "tier", "route", "key", "team", "feature")
 UPSERT = (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from semroute.errors import StoreError
-from semroute.types import Record
+from semroute.record import Record
 
 log = logging.getLogger("semroute.log")
 

@@ -7,7 +7,8 @@ import json
 import logging
 from typing import Literal
 
-from semroute.types import Attempt, Record
+from semroute.record import Record
+from semroute.types import Attempt
 
 log = logging.getLogger("semroute")
 

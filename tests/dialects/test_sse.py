@@ -1,4 +1,5 @@
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -39,7 +40,7 @@ def parse(*chunks: bytes) -> list[Event]:
 @example(b"\xef\xbb\xbfdata: a\n\n", [1, 2])
 def test_any_chunking_gives_the_same_events(stream: bytes, cuts: list[int]) -> None:
     edges = sorted({0, len(stream), *(min(cut, len(stream)) for cut in cuts)})
-    pieces = [stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [stream[start:end] for start, end in pairwise(edges)]
     assert parse(*pieces) == parse(stream)
 
 

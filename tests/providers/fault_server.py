@@ -20,7 +20,8 @@ import time
 from types import TracebackType
 from typing import Self
 
-from tests.providers.scenarios import SCENARIOS, Exchange, Scenario, Seen
+from tests.providers.exchange import Exchange, Seen
+from tests.providers.scenarios import SCENARIOS, Scenario
 
 
 class FaultServer:
@@ -31,6 +32,7 @@ class FaultServer:
         self.url = ""
         """The base_url for a provider."""
         self.port = 0
+        self._arrival = threading.Condition()
         self._tls = tls
         self._connections = 0
         self._loop = asyncio.new_event_loop()
@@ -51,6 +53,11 @@ class FaultServer:
         self._thread.join()
         self._loop.close()
 
+    def wait_for_requests(self, count: int, timeout_s: float = 10.0) -> bool:
+        """Block until so many have come since the start; false where they do not."""
+        with self._arrival:
+            return self._arrival.wait_for(lambda: len(self.requests) >= count, timeout_s)
+
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
 
@@ -68,7 +75,9 @@ class FaultServer:
         try:
             while not writer.is_closing():
                 seen = await _read_request(reader, early, connection)
-                self.requests.append(seen)
+                with self._arrival:
+                    self.requests.append(seen)
+                    self._arrival.notify_all()
                 scenario, argument = _scenario(seen.model)
                 early = await _run(scenario, Exchange(seen, argument, writer), reader)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):

@@ -5,90 +5,17 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import socket
-import struct
-import threading
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
+
+from tests.providers.exchange import Exchange, Seen, head
 
 WORDS = ("Grüße ", "from ", "the ", "provider ", "🙂", ".")
 TEXT = "".join(WORDS)
 PROMPT_TOKENS, CACHED_TOKENS = 12, 4
 TOOL_ARGUMENTS = '{"city":"Köln"}'
 FOREVER_S = 600.0
-
-
-@dataclass
-class Seen:
-    """A request that the server got."""
-
-    path: str
-    headers: dict[str, str]
-    """Names in lower case."""
-    body: dict[str, Any]
-    connection: int
-    """Counts the connections; two requests with one number came over the same."""
-    at: float
-    """`time.monotonic()`."""
-    disconnected: threading.Event = field(default_factory=threading.Event)
-    """Set when the client goes away before the answer is whole."""
-
-    @property
-    def model(self) -> str:
-        return str(self.body.get("model"))
-
-    @property
-    def streamed(self) -> bool:
-        return bool(self.body.get("stream"))
-
-
-class Exchange:
-    """One request and the raw socket for its answer."""
-
-    def __init__(self, seen: Seen, argument: int, writer: asyncio.StreamWriter) -> None:
-        self.seen = seen
-        self.argument = argument
-        self._writer = writer
-
-    async def write(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def answer(self, status: int, body: bytes, content_type: str = "application/json", **headers: str) -> None:
-        """A whole answer."""
-        lines = {"content-type": content_type, "content-length": str(len(body)), **headers}
-        await self.write(head(status, lines) + body)
-
-    async def start_events(self) -> None:
-        """The head of a streamed answer; `event` and `end_events` follow."""
-        await self.write(head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
-
-    async def event(self, data: bytes) -> None:
-        await self.piece(b"data: " + data + b"\n\n")
-
-    async def piece(self, data: bytes) -> None:
-        await self.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    async def end_events(self) -> None:
-        await self.write(b"0\r\n\r\n")
-
-    def cut(self) -> None:
-        """Close as a server does that ends early."""
-        self._writer.close()
-
-    def reset(self) -> None:
-        """Close as a crashed server does: RST instead of FIN."""
-        raw = self._writer.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
-
-
-def head(status: int, headers: dict[str, str]) -> bytes:
-    reason = HTTPStatus(status).phrase
-    lines = [f"HTTP/1.1 {status} {reason}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 # --- bodies -----------------------------------------------------------------------------------------------------------
@@ -230,10 +157,11 @@ async def cut_body(exchange: Exchange) -> None:
 
 
 async def bad_chunked(exchange: Exchange) -> None:
-    """Breaks the chunked transfer encoding."""
+    """Breaks the chunked transfer encoding; with a 1 most likely not in one read with what precedes it."""
     await exchange.start_events()
     await exchange.event(chunk(exchange.seen.model, {"content": WORDS[0]}))
-    await exchange.write(b"not a length\r\n")
+    await asyncio.sleep(0.1 * exchange.argument)
+    await exchange.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
     exchange.cut()
 
 
@@ -279,12 +207,49 @@ async def stall_after(exchange: Exchange) -> None:
         await asyncio.sleep(0.02)
 
 
+async def paced(exchange: Exchange) -> None:
+    """A good stream of so many words, one every 20 ms."""
+    await exchange.start_events()
+    for _ in range(exchange.argument):
+        await exchange.event(chunk(exchange.seen.model, {"content": "word "}))
+        await asyncio.sleep(0.02)
+    await exchange.event(chunk(exchange.seen.model, {}, "stop"))
+    await exchange.event(b"[DONE]")
+
+
 async def endless(exchange: Exchange) -> None:
     """A stream that goes on until the client leaves."""
     await exchange.start_events()
     while True:
         await exchange.event(chunk(exchange.seen.model, {"content": "on "}))
         await asyncio.sleep(0.01)
+
+
+async def cut_error(exchange: Exchange) -> None:
+    """An error status whose body is cut."""
+    await exchange.write(head(exchange.argument, {"content-length": "99"}) + b'{"error": ')
+    exchange.cut()
+
+
+async def no_last_line_end(exchange: Exchange) -> None:
+    """A good stream whose last event lacks its blank line: `[DONE]`, or with a 1 the one before it."""
+    events = [*chunks(exchange.seen), b"[DONE]"]
+    *others, last = events[: len(events) - exchange.argument]
+    await exchange.start_events()
+    for data in others:
+        await exchange.event(data)
+    await exchange.piece(b"data: " + last)
+    await exchange.end_events()
+
+
+async def half_usage(exchange: Exchange) -> None:
+    """A stream that ends inside its usage, after its finish reason."""
+    *others, last = chunks(exchange.seen)
+    await exchange.start_events()
+    for data in others:
+        await exchange.event(data)
+    await exchange.piece(b"data: " + last[:20])
+    await exchange.end_events()
 
 
 async def malformed_chunk(exchange: Exchange) -> None:
@@ -385,7 +350,11 @@ SCENARIOS: dict[str, Scenario] = {
     "cut-after": cut_after,
     "reset-after": reset_after,
     "half-event": half_event,
+    "cut-error": cut_error,
+    "no-last-line-end": no_last_line_end,
+    "half-usage": half_usage,
     "stall-after": stall_after,
+    "paced": paced,
     "endless": endless,
     "malformed-chunk": malformed_chunk,
     "no-done": no_done,

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from semroute.errors import StoreError
+from semroute.record import Caller, Record
 from semroute.stores.base import Database, Feedback, Query
 from semroute.stores.log import SqlLog
 from semroute.stores.migrations import MIGRATIONS, migrate
-from semroute.types import Attempt, Caller, Decision, Estimate, Outcome, Record, Usage
+from semroute.types import Attempt, Decision, Estimate, Outcome, Usage
 from tests.stores.conftest import NOW
 
 DAY = int(NOW // 86_400)

@@ -1,0 +1,198 @@
+"""What semroute adds to a forwarded call, and how many it forwards, beside the same stub called directly.
+
+    python bench/gateway.py              # a minute
+    python bench/gateway.py --quick      # half of it
+    python bench/gateway.py --json
+
+Peers are measured in the same run where they are installed (bench/README.md says how): `--portkey FOLDER` is the folder
+with its node_modules, `--litellm PYTHON` the interpreter of its environment. Servers, load generator and stub share one
+machine: compare ratios, not times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.load import Load, Target, run
+from bench.processes import free_port, server
+
+ROUTES = """
+providers:
+  stub: {{dialect: openai, base_url: "http://127.0.0.1:{port}/v1"}}
+models:
+  stub: {{provider: stub, name: stub}}
+default:
+  models: [stub]
+"""
+CONNECTIONS = (1, 16)
+SUBJECTS = ["invoice", "python loop", "holiday", "contract", "poem", "proof", "table", "parcel", "melody", "kernel"]
+VERBS = ["explain", "write", "summarise", "translate", "fix", "draft", "compare", "describe", "check", "improve"]
+
+Figures = dict[str, dict[str, float]]
+
+
+def fixed(model: str) -> Any:
+    """The same small request every time."""
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Say something short."}]}).encode()
+    return lambda _: body
+
+
+def distinct(number: int) -> bytes:
+    """A prompt that was never sent before, about twelve tokens long, for the router to match."""
+    verb, subject = VERBS[number % 10], SUBJECTS[number // 10 % 10]
+    prompt = f"please {verb} the {subject} number {number} for my team"
+    return json.dumps({"model": "auto", "messages": [{"role": "user", "content": prompt}]}).encode()
+
+
+def measure(target: Target, seconds: float) -> dict[str, float]:
+    """Load one target at each number of connections."""
+    figures: dict[str, float] = {}
+    for connections in CONNECTIONS:
+        load: Load = asyncio.run(run(target, connections, seconds))
+        if load.failed:
+            raise SystemExit(f"port {target.port}: {load.failed} requests failed")
+        figures |= {f"rps_{connections}": load.rps, f"p50_ms_{connections}": load.p50_ms}
+    return figures
+
+
+@contextlib.contextmanager
+def semroute(stub_port: int) -> Iterator[int]:
+    """The service with the shipped routes, and every model behind the stub."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        shipped = Path(__file__).resolve().parent.parent / "routes"
+        for file in shipped.glob("*.yaml"):
+            if file.name not in {"models.yaml", "rules.yaml"}:
+                text = file.read_text("utf-8")
+                lines = [("    models: [stub]" if "models:" in line else line) for line in text.splitlines()]
+                (Path(folder) / file.name).write_text("\n".join(lines), "utf-8")
+        (Path(folder) / "models.yaml").write_text(ROUTES.format(port=stub_port))
+        command = [sys.executable, "-m", "semroute", "serve", "--routes", folder, "--port", str(port)]
+        with server(command, port, environ={"SEMROUTE_LOG_LEVEL": "warning"}):
+            yield port
+
+
+@contextlib.contextmanager
+def portkey(folder: Path) -> Iterator[int]:
+    """Portkey's gateway."""
+    port = free_port()
+    start = folder / "node_modules/@portkey-ai/gateway/build/start-server.js"
+    node = shutil.which("node") or "node"
+    with server([node, str(start), "--headless", f"--port={port}"], port, environ={"NODE_ENV": "production"}):
+        yield port
+
+
+@contextlib.contextmanager
+def litellm(python: Path, stub_port: int) -> Iterator[int]:
+    """LiteLLM's proxy."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        config = {
+            "model_list": [
+                {
+                    "model_name": "stub",
+                    "litellm_params": {
+                        "model": "openai/stub",
+                        "api_base": f"http://127.0.0.1:{stub_port}/v1",
+                        "api_key": "none",
+                    },
+                }
+            ]
+        }
+        (Path(folder) / "config.yaml").write_text(json.dumps(config))
+        program = str(python.parent / "litellm")
+        command = [program, "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port)]
+        environ = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        with server(command, port, environ=environ, folder=Path(folder)):
+            yield port
+
+
+def measure_all(options: argparse.Namespace, console: Console) -> Figures:
+    """Every target in one run, one after another."""
+    seconds = 2.0 if options.quick else 6.0
+    figures: Figures = {}
+    stub_port = free_port()
+    path = "/v1/chat/completions"
+
+    def note(name: str, target: Target) -> None:
+        console.print(f"measuring {name} …")
+        figures[name] = measure(target, seconds)
+
+    with server([sys.executable, str(Path(__file__).with_name("stub.py")), str(stub_port)], stub_port):
+        note("stub, direct", Target(stub_port, path, fixed("stub")))
+        with semroute(stub_port) as port:
+            note("semroute, pinned model", Target(port, path, fixed("stub")))
+            note("semroute, semantic routing", Target(port, path, distinct))
+        if options.portkey:
+            with portkey(options.portkey) as port:
+                headers = {
+                    "x-portkey-provider": "openai",
+                    "x-portkey-custom-host": f"http://127.0.0.1:{stub_port}/v1",
+                    "authorization": "Bearer none",
+                }
+                note("Portkey", Target(port, path, fixed("stub"), headers))
+        if options.litellm:
+            with litellm(options.litellm, stub_port) as port:
+                note("LiteLLM", Target(port, path, fixed("stub")))
+        note("stub, direct again", Target(stub_port, path, fixed("stub")))
+    return figures
+
+
+def ratios(figures: Figures) -> dict[str, float]:
+    """What can be compared between machines."""
+    plain, semantic = figures["semroute, pinned model"], figures["semroute, semantic routing"]
+    direct = figures["stub, direct"]
+    compared = {
+        "overhead_ms_plain": plain["p50_ms_1"] - direct["p50_ms_1"],
+        "overhead_ms_semantic": semantic["p50_ms_1"] - direct["p50_ms_1"],
+    }
+    if "Portkey" in figures:
+        compared |= {
+            "rps_ratio_portkey": plain["rps_16"] / figures["Portkey"]["rps_16"],
+            "p50_ratio_portkey": plain["p50_ms_1"] / figures["Portkey"]["p50_ms_1"],
+            "semantic_rps_ratio_portkey": semantic["rps_16"] / figures["Portkey"]["rps_16"],
+        }
+    if "LiteLLM" in figures:
+        compared["rps_ratio_litellm"] = plain["rps_16"] / figures["LiteLLM"]["rps_16"]
+    return compared
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="end within a minute")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--portkey", type=Path, metavar="FOLDER", help="folder with Portkey's node_modules")
+    parser.add_argument("--litellm", type=Path, metavar="PYTHON", help="Python of LiteLLM's environment")
+    options = parser.parse_args()
+    figures = measure_all(options, Console(stderr=True, quiet=options.json))
+    compared = ratios(figures)
+    if options.json:
+        print(json.dumps({**compared, "cores": os.cpu_count(), "figures": figures}))
+        return
+    table = Table("", "req/s, 1 conn.", "p50 ms", "req/s, 16 conn.", "p50 ms", title=f"{os.cpu_count()} cores")
+    for name, values in figures.items():
+        table.add_row(name, *(f"{value:,.2f}" if "ms" in key else f"{value:,.0f}" for key, value in values.items()))
+    console = Console()
+    console.print(table)
+    for name, value in compared.items():
+        console.print(f"{name}: {value:.2f}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.service import Service
+
+MESSAGES = [{"role": "user", "content": "hello"}]
+
+BAD_BODIES: list[tuple[bytes, str]] = [
+    (b"", "got an empty body, expected a JSON object"),
+    (b"{bad", "that are not JSON"),
+    (b'{"messages": "\xff\xfe"}', "that are not JSON"),
+    (b"[1, 2]", "expected an object"),
+    (b"[" * 100_000, "nested too deeply"),
+    (b'{"messages": []}', "$.messages: got an empty list, expected at least one message"),
+    (b'{"messages": "hi"}', '$.messages: got "hi", expected a list'),
+    (b'{"messages": [{"role": "wizard", "content": "x"}]}', "$.messages[0].role: got 'wizard', expected one of system"),
+    (b'{"messages": [{"content": "x"}]}', "role"),
+    (b'{"messages": [{"role": "user", "content": [{"type": "text"}]}]}', "$.messages[0].content[0]"),
+    (b'{"messages": [{"role": "user", "content": [{}]}]}', "$.messages[0].content[0].type"),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), BAD_BODIES)
+def test_a_bad_body_is_told_in_openais_shape(service: Service, body: bytes, message: str) -> None:
+    response = service.client.post("/v1/chat/completions", content=body)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["type"] == "invalid_request_error"
+    assert message in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "got neither of `prompt` and `messages`"),
+        ({"prompt": "x", "messages": MESSAGES}, "got both of `prompt` and `messages`"),
+        ({"prompt": "  "}, "$.prompt: got an empty prompt"),
+        ({"prompt": 7}, "$.prompt: got 7, expected"),
+        ({"promt": "x"}, "did you mean `prompt`?"),
+        ({"prompt": "x", "max_tokens": "many"}, "$.max_tokens: got"),
+    ],
+)
+def test_a_bad_native_body_is_told_in_our_shape(service: Service, body: dict[str, Any], message: str) -> None:
+    for path in ("/route", "/complete"):
+        response = service.client.post(path, json=body)
+        assert response.status_code == 400
+        assert message in response.json()["error"]["message"]
+        assert response.json()["error"]["retryable"] is False
+
+
+def test_an_unknown_model_or_route_is_404_with_the_close_names(service: Service) -> None:
+    unknown = service.client.post("/v1/chat/completions", json={"messages": MESSAGES, "model": "status-501"})
+    assert unknown.status_code == 404
+    assert unknown.json()["error"]["code"] == "model_not_found"
+    assert "did you mean status-50" in unknown.json()["error"]["message"]
+    route = service.client.post("/route", json={"prompt": "x", "model": "auto:biling"})
+    assert route.status_code == 404
+    assert "did you mean billing?" in route.json()["error"]["message"]
+
+
+def test_a_body_over_the_limit_is_413(service: Service) -> None:
+    response = service.client.post("/route", content=b'{"prompt": "' + b"x" * 11_000_000 + b'"}')
+    assert response.status_code == 413
+    assert response.json()["error"]["code"] == "payload_too_large"
+    assert "10000000 bytes" in response.json()["error"]["message"]
+
+
+def test_a_prompt_just_under_the_limit_is_decided(service: Service) -> None:
+    response = service.client.post("/route", json={"prompt": "refund " * 1_400_000})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("prompt", ["\x00", "\u202e", "é" * 5000, "🙂" * 1000])
+def test_odd_text_is_decided(service: Service, prompt: str) -> None:
+    assert service.client.post("/route", json={"prompt": prompt}).status_code == 200
+
+
+def test_a_lone_surrogate_is_refused_or_decided_but_never_breaks(service: Service) -> None:
+    response = service.client.post("/route", content=json.dumps({"prompt": "\ud800"}).encode())
+    assert response.status_code in {200, 400}
+
+
+def test_unknown_paths_and_methods_keep_the_dialect(service: Service) -> None:
+    native = service.client.get("/nothing")
+    assert (native.status_code, native.json()["error"]["code"]) == (404, "invalid_request")
+    openai = service.client.get("/v1/nothing")
+    assert (openai.status_code, openai.json()["error"]["type"]) == (404, "invalid_request_error")
+    assert service.client.get("/route").status_code == 405
+
+
+def test_the_service_stays_up_after_all_of_this(service: Service) -> None:
+    assert service.client.get("/health/live").json() == {"status": "alive"}
+    assert "Traceback" not in service.log

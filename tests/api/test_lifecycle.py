@@ -1,0 +1,160 @@
+"""Starting, stopping, reloading, and who may call."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+
+from tests.providers.fault_server import FaultServer
+from tests.service import Service
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+WriteRoutes = Callable[[Path], Path]
+
+SHIPPING = """
+routes:
+  - name: shipping
+    utterances:
+      [where is my parcel, it never arrived, track my order, when is it delivered, wrong address on the parcel]
+    models: [ok]
+"""
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def routes_of(service: Service) -> list[str]:
+    return [route["name"] for route in service.client.get("/routes").json()["routes"]]
+
+
+def test_an_edit_takes_effect_without_losing_a_request(write_routes: WriteRoutes, tmp_path: Path) -> None:
+    with Service(write_routes(tmp_path / "routes"), tmp_path / "log", FAULTS_KEY="sk-faults-key") as service:
+        stop = threading.Event()
+
+        def load() -> list[int]:
+            with httpx.Client(base_url=service.url, trust_env=False, timeout=30) as client:
+                codes = []
+                while not stop.is_set():
+                    codes.append(client.post("/complete", json={"prompt": "I want my money back"}).status_code)
+                return codes
+
+        with ThreadPoolExecutor(2) as pool:
+            loads = [pool.submit(load) for _ in range(2)]
+            (service.folder / "shipping.yaml").write_text(SHIPPING)
+            arrived = until(lambda: "shipping" in routes_of(service))
+            (service.folder / "shipping.yaml").write_text("routes: {broken: ]")
+            reported = until(lambda: service.client.get("/health/ready").json()["status"] == "degraded")
+            stop.set()
+            codes = [code for done in loads for code in done.result()]
+        assert arrived
+        assert reported
+        assert codes
+        assert set(codes) == {200}
+        assert "shipping" in routes_of(service)  # the last good routes stay
+        warnings = service.client.get("/health/ready").json()["warnings"]
+        assert "shipping.yaml:1" in warnings[0]
+        assert "shipping.yaml:1" in service.log
+
+        refused = service.client.post("/admin/reload")
+        assert refused.status_code == 409
+        assert "shipping.yaml:1" in refused.json()["error"]
+        (service.folder / "shipping.yaml").unlink()
+        assert service.client.post("/admin/reload").json()["error"] is None
+        assert routes_of(service) == ["billing", "coding"]
+
+
+def test_a_stop_finishes_what_is_running(write_routes: WriteRoutes, faults: FaultServer, tmp_path: Path) -> None:
+    with Service(write_routes(tmp_path / "routes"), tmp_path / "log", FAULTS_KEY="sk-faults-key") as service:
+        before = len(faults.requests)
+        with ThreadPoolExecutor(1) as pool:
+            body = {"prompt": "x", "model": "paced-60", "stream": True}
+            running = pool.submit(httpx.post, f"{service.url}/complete", json=body, timeout=30, trust_env=False)
+            assert until(lambda: len(faults.requests) > before)
+            code = service.stop()
+            response = running.result()
+        assert response.status_code == 200
+        assert response.text.count("word ") == 60
+        assert "event: end" in response.text
+        assert code == 0
+
+
+def test_two_workers_serve_one_port(write_routes: WriteRoutes, tmp_path: Path) -> None:
+    folder = write_routes(tmp_path / "routes")
+    with Service(folder, tmp_path / "log", "--workers", "2", FAULTS_KEY="sk-faults-key") as service:
+        codes = [service.client.post("/complete", json={"prompt": "refund me"}).status_code for _ in range(10)]
+        assert codes == [200] * 10
+        assert until(lambda: service.log.count("Started worker-") == 2, seconds=60)
+
+
+def test_keys_are_asked_for_where_they_are_set(write_routes: WriteRoutes, tmp_path: Path) -> None:
+    keys = {"SEMROUTE_API_KEY": "caller-key", "SEMROUTE_ADMIN_KEY": "admin-key", "FAULTS_KEY": "sk-faults-key"}
+    with Service(write_routes(tmp_path / "routes"), tmp_path / "log", **keys) as service:
+
+        def status(method: str, path: str, key: str | None, header: str = "Authorization") -> int:
+            value = f"Bearer {key}" if header == "Authorization" else str(key)
+            headers = {header: value} if key else {}
+            body = {"prompt": "x"} if method == "POST" else None
+            return service.client.request(method, path, json=body, headers=headers).status_code
+
+        assert status("POST", "/route", None) == 401
+        assert status("POST", "/route", "wrong") == 401
+        assert status("POST", "/route", "caller-key") == 200
+        assert status("POST", "/route", "caller-key", "x-api-key") == 200
+        assert status("GET", "/v1/models", None) == 401
+        assert status("POST", "/admin/reload", "caller-key") == 401
+        assert status("POST", "/admin/reload", "admin-key") == 200
+        assert status("GET", "/health/live", None) == 200
+        error = service.client.post("/v1/chat/completions", json={}).json()["error"]
+        assert error["type"] == "authentication_error"
+        assert "caller-key" not in service.log
+
+
+def test_the_providers_key_is_nowhere_to_be_seen(service: Service) -> None:
+    for stream in (False, True):
+        answer = service.client.post("/complete", json={"prompt": "x", "model": "quotes-key", "stream": stream})
+        assert "sk-faults-0123456789" not in answer.text
+    assert "sk-faults-0123456789" not in service.log
+
+
+def test_prompts_are_not_logged(service: Service) -> None:
+    service.client.post("/complete", json={"prompt": "the secret word is abracadabra", "models": ["status-500", "ok"]})
+    assert "abracadabra" not in service.log
+
+
+def test_a_port_in_use_is_a_clear_error(semroute: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = semroute("serve", "--port", str(port))
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port}: address already in use" in done.stderr
+    assert "--port" in done.stderr
+
+
+def test_other_machines_are_not_served_without_a_key(semroute: Run) -> None:
+    done = semroute("serve", "--host", "0.0.0.0")
+    assert done.returncode == 2
+    assert "SEMROUTE_API_KEY" in done.stderr
+    assert "--insecure" in done.stderr
+
+
+def test_broken_routes_do_not_start(semroute: Run, tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text("routes:\n  - {name: a, treshold: 1}\n  - 7\n")
+    done = semroute("serve", "--routes", tmp_path)
+    assert done.returncode == 1
+    assert f"{tmp_path}/routes.yaml:2 $.routes[0]" in done.stderr
+    assert f"{tmp_path}/routes.yaml:3 $.routes[1]: got 7" in done.stderr

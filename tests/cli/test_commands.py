@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def folder(semroute: Run, tmp_path: Path) -> Path:
+    """What `semroute init` writes."""
+    assert semroute("init", tmp_path / "mine").returncode == 0
+    return tmp_path / "mine"
+
+
+def test_demo_shows_decisions_and_answers(semroute: Run) -> None:
+    done = semroute("demo", "--routes", ROOT / "routes")
+    assert done.returncode == 0, done.stderr
+    for word in ("customer-support", "(default)", "(rule)", "(pinned)", "[echo of", "nearest utterance", "USD", "less"):
+        assert word in done.stdout
+
+
+def test_demo_as_json(semroute: Run) -> None:
+    shown = json.loads(semroute("demo", "--routes", ROOT / "routes", "--json").stdout)
+    assert shown["ready_s"] > 0
+    first = shown["prompts"][0]
+    assert set(first) == {
+        *("prompt", "route", "reason", "confidence", "nearest", "model", "answer", "cost_usd", "usage", "decision_ms")
+    }
+    assert first["answer"].startswith("[echo of ")
+
+
+def test_demo_with_other_routes(semroute: Run, folder: Path) -> None:
+    done = semroute("demo", "--routes", folder)
+    assert done.returncode == 0, done.stderr
+    assert "2 routes in service" in done.stdout
+
+
+def test_route_says_where_and_why(semroute: Run, folder: Path) -> None:
+    done = semroute("route", "--routes", folder, "I was charged twice")
+    assert done.returncode == 0, done.stderr
+    assert "billing -> small" in done.stdout
+    assert "why was I charged twice this month" in done.stdout
+    assert "plan: small, then large" in done.stdout
+    assert "not callable here: small, large (OPENAI_API_KEY is not set)" in done.stdout
+
+
+def test_route_as_json_is_the_decision(semroute: Run, folder: Path) -> None:
+    decision = json.loads(semroute("route", "--routes", folder, "--json", "I was charged twice").stdout)
+    assert decision["route"] == "billing"
+    assert decision["candidates"][0]["nearest"]["similarity"] > 0.5
+
+
+def test_route_reads_standard_input(folder: Path) -> None:
+    command = ["python", "-m", "semroute", "route", "--routes", str(folder), "-"]
+    done = subprocess.run(command, input="I was charged twice", capture_output=True, text=True, check=True)
+    assert "billing" in done.stdout
+
+
+def test_check_prints_all_problems_and_fails(semroute: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("routes:\n  - {name: a, models: [x], treshold: 2, utterances: [yes]}\nfoo: 1\n")
+    done = semroute("check", tmp_path)
+    assert done.returncode == 1
+    assert "unknown key `treshold`, did you mean `threshold`?" in done.stdout
+    assert "got true, expected a string" in done.stdout
+    assert f"{tmp_path}/a.yaml:3 $.foo" in done.stdout
+    as_json = json.loads(semroute("check", tmp_path, "--json").stdout)
+    assert as_json["ok"] is False
+    assert {problem["line"] for problem in as_json["problems"]} >= {2, 3}
+
+
+def test_check_is_content_with_what_init_writes(semroute: Run, folder: Path) -> None:
+    done = semroute("check", folder)
+    assert done.returncode == 0
+    assert "2 routes, 20 utterances, 2 models" in done.stdout
+    assert "`OPENAI_API_KEY` is not set" in done.stdout
+    assert semroute("check", folder, "--strict").returncode == 1
+    assert semroute("check", folder, "--strict", OPENAI_API_KEY="sk-x").returncode == 0
+
+
+def test_init_does_not_overwrite(semroute: Run, folder: Path) -> None:
+    again = semroute("init", folder)
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+    assert semroute("init", folder, "--force").returncode == 0
+
+
+def test_schema_is_json_schema(semroute: Run) -> None:
+    schema = json.loads(semroute("schema").stdout)
+    assert schema["$schema"].startswith("https://json-schema.org/")
+
+
+def test_eval_reports(semroute: Run, folder: Path, tmp_path: Path) -> None:
+    rows = [
+        {"text": "refund me the double charge on my card", "route": "billing"},
+        {"text": "my python function raises a KeyError", "route": "coding"},
+        {"text": "bananas are yellow", "route": None},
+    ]
+    file = tmp_path / "eval.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    report = json.loads(semroute("eval", file, "--routes", folder, "--json").stdout)
+    assert set(report) == {
+        *(
+            "n",
+            "accuracy",
+            "in_scope_accuracy",
+            "oos_recall",
+            "oos_auroc",
+            "ece",
+            "latency_ms",
+            "per_route",
+            "confusions",
+        )
+    }
+    assert (report["n"], report["in_scope_accuracy"]) == (3, 1.0)
+    assert set(report["latency_ms"]) == {"p50", "p99"}
+    done = semroute("eval", file, "--routes", folder)
+    assert done.returncode == 0
+    assert "in-scope accuracy" in done.stdout
+
+
+def test_eval_tells_the_line_at_fault(semroute: Run, folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "eval.jsonl"
+    file.write_text('{"text": "x", "route": "billing"}\n{"text": "x", "route": "biling"}\n')
+    done = semroute("eval", file, "--routes", folder)
+    assert done.returncode == 1
+    assert f"{file}:2: got route 'biling', which does not exist" in done.stderr
+
+
+def test_wrong_usage_is_exit_code_2(semroute: Run) -> None:
+    assert semroute("nonsense").returncode == 2
+    assert semroute("serve", "--port", "70000").returncode == 2
+    assert semroute("route").returncode == 2
+
+
+def test_help_lists_the_commands(semroute: Run) -> None:
+    text = semroute("--help").stdout
+    assert all(name in text for name in ("demo", "serve", "route", "check", "eval", "init", "schema"))

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+
+import pytest
+
+from semroute.config.check import check
+from semroute.config.schema import Config, Draft, RouteFile
+from semroute.errors import Problem
+
+Result = tuple[Config | None, list[Problem]]
+Read = Callable[..., Result]
+
+
+def said(result: Result) -> list[str]:
+    return [f"{problem.severity}: {problem}" for problem in result[1]]
+
+
+def route(name: str = "billing", models: str = "[small]", utterances: str = "[a, b, c, d, e]") -> str:
+    return f"routes:\n- name: {name}\n  models: {models}\n  utterances: {utterances}\n"
+
+
+def rule(text: str) -> str:
+    return f"rules:\n- {{name: r, {text}}}\n"
+
+
+# --- sections ---------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_at_all_lacks_a_default_models_providers_and_routes() -> None:
+    problems = check(Draft(folder="routes", merged=RouteFile(), sources={}), today=datetime.date(2026, 1, 1))
+    assert [f"{problem.severity}: {problem}" for problem in problems] == [
+        "error: routes $: no `default`: expected the models for prompts that no route matches, "
+        "such as `default: {models: [large]}`",
+        "error: routes $: no `models`: expected at least one, such as `models: {large: {provider: …, name: …}}`",
+        "error: routes $: no `providers`: expected at least one, such as `providers: {openai: {dialect: …}}`",
+        "warning: routes $: no `routes`: every prompt that no rule takes goes to the default",
+    ]
+
+
+def test_a_sound_configuration_has_no_problems(read_files: Read) -> None:
+    config, problems = read_files(x=route())
+    assert config is not None
+    assert problems == []
+
+
+def test_a_model_that_nothing_uses_is_fine(read_files: Read) -> None:
+    assert said(read_files(x=route() + "models: {spare: {provider: local, name: s}}")) == []
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (route(models="[small, smal]"), "x.yaml:3 $.routes[0].models[1]"),
+        (rule("when: {metadata: {a: b}}, models: [smal]"), "x.yaml:2 $.rules[0].models[0]"),
+    ],
+)
+def test_an_unknown_model_is_an_error(read_files: Read, text: str, where: str) -> None:
+    assert said(read_files(x=text)) == [
+        f'error: {where}: got "smal", expected one of `models` (`large`, `small`), did you mean `small`?'
+    ]
+
+
+def test_an_unknown_model_in_the_default_is_an_error(read_files: Read) -> None:
+    base = "providers: {e: {dialect: echo}}\nmodels: {m: {provider: e, name: m}}\ndefault:\n  models: [zzz]\n"
+    assert said(read_files(base=base)) == [
+        'error: base.yaml:4 $.default.models[0]: got "zzz", expected one of `models` (`m`)'
+    ]
+
+
+def test_an_unknown_provider_is_an_error(read_files: Read) -> None:
+    assert said(read_files(x="models:\n  m: {provider: locl, name: m}\n")) == [
+        'error: x.yaml:2 $.models.m.provider: got "locl", expected one of `providers` (`local`), did you mean `local`?'
+    ]
+
+
+def test_an_unknown_route_in_a_rule_is_an_error(read_files: Read) -> None:
+    assert said(read_files(x=rule("when: {metadata: {a: b}}, route: bill") + route())) == [
+        'error: x.yaml:2 $.rules[0].route: got "bill", expected one of `routes` (`billing`), did you mean `billing`?'
+    ]
+    assert said(read_files(x=rule("when: {metadata: {a: b}}, route: bill"))) == [
+        'error: x.yaml:2 $.rules[0].route: got "bill", expected one of `routes` (none is defined)'
+    ]
+
+
+def test_of_very_many_names_the_first_are_listed(read_files: Read) -> None:
+    models = "models:\n" + "".join(f"  m{number:02}: {{provider: local, name: m}}\n" for number in range(30))
+    (line,) = said(read_files(x=models, y=route(models="[zzz]")))
+    assert line.endswith("`m17`, `m18` and 12 more)")
+
+
+def test_a_model_given_twice_in_a_list_is_an_error(read_files: Read) -> None:
+    assert said(read_files(x=route(models="[small, large, small]"))) == [
+        'error: x.yaml:3 $.routes[0].models[2]: got "small" a second time, expected it once'
+    ]
+
+
+@pytest.mark.parametrize("name", ["billing", "a.b-c_D9", "9"])
+def test_names_that_fit_a_request(read_files: Read, name: str) -> None:
+    assert said(read_files(x=route(name=f'"{name}"'))) == []
+
+
+@pytest.mark.parametrize("name", ["a b", "a:b", "a/b", "café", " ", "a\\n"])
+def test_a_route_name_unfit_for_a_request_is_an_error(read_files: Read, name: str) -> None:
+    assert said(read_files(x=route(name=f'"{name}"'))) == [
+        f'error: x.yaml:2 $.routes[0].name: got "{name}", expected letters, digits and `-`, `_`, `.` only'
+    ]
+
+
+def test_a_route_with_the_name_of_a_model_is_an_error(read_files: Read) -> None:
+    assert said(read_files(x=route(name="large"))) == [
+        'error: x.yaml:2 $.routes[0].name: got "large", which is a model\'s id too, expected another name'
+    ]
+
+
+@pytest.mark.parametrize("id_", ["auto", "auto:billing", "", " "])
+def test_a_model_id_that_no_caller_could_ask_for_is_an_error(read_files: Read, id_: str) -> None:
+    (line,) = said(read_files(x=f'models: {{"{id_}": {{provider: local, name: m}}}}'))
+    assert f'got the id "{id_}", expected another' in line
+
+
+# --- providers and prices ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic", "gemini"])
+def test_a_provider_needs_an_address(read_files: Read, dialect: str) -> None:
+    assert said(read_files(x=f"providers:\n  p: {{dialect: {dialect}}}\n")) == [
+        "error: x.yaml:2 $.providers.p: `base_url` is missing, "
+        "expected an address such as `base_url: https://api.openai.com/v1`"
+    ]
+
+
+def test_an_address_is_missed_though_the_key_is_unset_as_well(read_files: Read) -> None:
+    warning, error = sorted(said(read_files(x='providers: {p: {dialect: openai, api_key: "${K}"}}')), reverse=True)
+    assert "`K` is not set" in warning
+    assert "`base_url` is missing" in error
+
+
+def test_an_address_whose_variable_is_unset_is_not_missed(read_files: Read) -> None:
+    (line,) = said(read_files(x='providers: {p: {dialect: openai, base_url: "${U}"}}'))
+    assert line.startswith("warning")
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://x", "https://", "api.openai.com/v1", "http://[", "http://a:x"]
+)
+def test_an_address_that_is_not_http_is_an_error(read_files: Read, url: str) -> None:
+    assert said(read_files(x=f'providers: {{p: {{dialect: echo, base_url: "{url}"}}}}')) == [
+        f'error: x.yaml:1 $.providers.p.base_url: got "{url}", expected an address that starts with http:// or https://'
+    ]
+
+
+@pytest.mark.parametrize("price", ["-0.1", '"NaN"', '"Infinity"'])
+def test_a_price_below_nothing_is_an_error(read_files: Read, price: str) -> None:
+    (line,) = said(read_files(x=f"models: {{m: {{provider: local, name: m, output_price: {price}}}}}"))
+    assert line.endswith(f"$.models.m.output_price: got {price.strip(chr(34))}, expected a price of at least 0")
+
+
+@pytest.mark.parametrize(
+    ("today", "problems"),
+    [
+        ("2026-01-01", []),
+        ("2026-06-30", []),
+        ("2026-07-01", ["warning: x.yaml:1 $.prices_as_of: got 2026-01-01, 181 days ago, expected at most 180"]),
+        (
+            "2025-12-31",
+            ["warning: x.yaml:1 $.prices_as_of: got 2026-01-01, expected no date after today, 2025-12-31"],
+        ),
+    ],
+)
+def test_prices_age(read_files: Read, today: str, problems: list[str]) -> None:
+    assert said(read_files(x="prices_as_of: 2026-01-01", today=today)) == problems
+
+
+# --- variables --------------------------------------------------------------------------------------------------------
+
+CLOUD = """
+providers:
+  cloud: {dialect: echo, api_key: "${KEY}", headers: {x-org: "${ORG}"}}
+models:
+  one: {provider: cloud, name: one}
+  two: {provider: cloud, name: two}
+"""
+
+
+def test_a_provider_without_its_variables_is_a_warning_that_names_its_models(read_files: Read) -> None:
+    config, problems = read_files(x=CLOUD, environ={"ORG": "acme"})
+    assert config is not None
+    assert [str(problem) for problem in problems] == [
+        "x.yaml:3 $.providers.cloud: `KEY` is not set: its models cannot be called: `one`, `two`"
+    ]
+
+
+def test_a_provider_without_models_is_a_warning_too(read_files: Read) -> None:
+    assert said(read_files(x='providers: {p: {dialect: echo, api_key: "${KEY}"}}')) == [
+        "warning: x.yaml:1 $.providers.p: `KEY` is not set: it cannot be called"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (route(models="[one, two]"), "y.yaml:3 $.routes[0].models"),
+        (rule("when: {metadata: {a: b}}, models: [one]"), "y.yaml:2 $.rules[0].models"),
+    ],
+)
+def test_a_plan_of_which_no_model_can_be_called_is_a_warning(read_files: Read, text: str, where: str) -> None:
+    assert said(read_files(x=CLOUD, y=text))[1:] == [
+        f"warning: {where}: none of these models can be called: `KEY`, `ORG` are not set"
+    ]
+
+
+def test_a_plan_with_one_model_that_can_be_called_is_fine(read_files: Read) -> None:
+    assert len(said(read_files(x=CLOUD, y=route(models="[one, small]")))) == 1
+
+
+# --- utterances -------------------------------------------------------------------------------------------------------
+
+
+def test_few_utterances_are_a_warning(read_files: Read) -> None:
+    assert said(read_files(x=route(utterances="[a, b, c, d]"))) == [
+        "warning: x.yaml:4 $.routes[0].utterances: got 4, expected 5 utterances or more"
+    ]
+
+
+@pytest.mark.parametrize("blank", [" ", "\\t", "\\n"])
+def test_a_blank_utterance_is_an_error(read_files: Read, blank: str) -> None:
+    assert said(read_files(x=route(utterances=f'[a, b, c, d, "{blank}"]'))) == [
+        f'error: x.yaml:4 $.routes[0].utterances[4]: got "{blank}", expected a string that is not blank'
+    ]
+
+
+def test_an_utterance_of_two_routes_is_an_error_that_names_both(read_files: Read) -> None:
+    other = route(name="other", utterances='[f, g, h, "MY  Bill ", i]')
+    assert said(read_files(x=route(utterances="[a, b, c, d, my bill]"), y=other)) == [
+        'error: y.yaml:4 $.routes[0].utterances[3]: got "MY  Bill ", which `billing` has too, at x.yaml:4, '
+        "expected it in one route only"
+    ]
+
+
+def test_an_utterance_twice_in_one_route_is_a_warning(read_files: Read) -> None:
+    assert said(read_files(x=route(utterances="[my bill, b, c, d, MY BILL]"))) == [
+        'warning: x.yaml:4 $.routes[0].utterances[4]: got "MY BILL" a second time, first at x.yaml:4'
+    ]
+
+
+def test_a_long_utterance_is_cut_in_a_message(read_files: Read) -> None:
+    long = "word " * 100
+    (line,) = said(read_files(x=route(utterances=f"[a, b, c, {long}, {long}]")))
+    assert len(line) < 200
+    assert "…" in line
+
+
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("target", "got"), [("", "neither"), (", models: [small], route: billing", "both")])
+def test_a_rule_names_either_models_or_a_route(read_files: Read, target: str, got: str) -> None:
+    (line,) = said(read_files(x=rule(f"when: {{metadata: {{a: b}}}}{target}") + route()))
+    assert line.startswith(f"error: x.yaml:2 $.rules[0]: got {got} `models` ")
+    assert line.endswith(" `route`, expected one of them")
+
+
+def test_a_rule_without_conditions_is_a_warning(read_files: Read) -> None:
+    assert said(read_files(x=rule("when: {}, models: [small]"))) == [
+        "warning: x.yaml:2 $.rules[0].when: got no condition: this rule takes every request"
+    ]
+
+
+def test_a_comparison_without_bounds_is_an_error(read_files: Read) -> None:
+    assert said(read_files(x=rule("when: {input_tokens: {}}, models: [small]"))) == [
+        "error: x.yaml:2 $.rules[0].when.input_tokens: got no bound, expected one of `gt`, `gte`, `lt`, `lte`"
+    ]
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    ["gt: 5, lt: 5", "gt: 5, lte: 5", "gte: 5, lt: 5", "gte: 6, lte: 5", "gt: 9, lt: 1", "gte: 1, gt: 5, lt: 3"],
+)
+def test_a_rule_that_never_holds_is_an_error(read_files: Read, bounds: str) -> None:
+    assert said(read_files(x=rule(f"when: {{input_tokens: {{{bounds}}}}}, models: [small]"))) == [
+        "error: x.yaml:2 $.rules[0].when.input_tokens: got bounds that no number keeps, expected a range"
+    ]
+
+
+@pytest.mark.parametrize("bounds", ["gt: 5", "lt: 5", "gte: 5, lte: 5", "gt: 5, lt: 6.5", "gte: 1, lt: 2", "gt: 0"])
+def test_a_rule_that_can_hold_is_fine(read_files: Read, bounds: str) -> None:
+    assert said(read_files(x=rule(f"when: {{input_tokens: {{{bounds}}}}}, models: [small]"))) == []

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semroute.evaluation.metrics import auroc, confusions, expected_calibration_error, per_route
+
+scores = st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=12)
+
+
+@given(scores, scores)
+def test_auroc_counts_pairs_and_halves_ties(positive: list[float], negative: list[float]) -> None:
+    wins = sum((p > n) + (p == n) / 2 for p, n in itertools.product(positive, negative))
+    value = auroc(np.array(positive), np.array(negative))
+    assert value == pytest.approx(wins / (len(positive) * len(negative)))
+
+
+def test_auroc_needs_both_sides() -> None:
+    assert auroc(np.array([]), np.array([1.0])) is None
+    assert auroc(np.array([1.0]), np.array([])) is None
+
+
+def test_calibration_error_is_the_mean_gap_of_the_bins() -> None:
+    confidence = np.array([0.95, 0.95, 0.15, 0.15])
+    right = np.array([True, False, False, False])
+    assert expected_calibration_error(confidence, right) == pytest.approx(0.5 * 0.45 + 0.5 * 0.15)
+    assert expected_calibration_error(np.array([1.0]), np.array([True])) == pytest.approx(0)
+    assert expected_calibration_error(np.array([]), np.array([], dtype=bool)) is None
+
+
+def test_routes_are_judged_one_by_one() -> None:
+    metrics = per_route(["a", "a", "b", None], ["a", "b", "b", "b"])
+    assert (metrics["a"].n, metrics["a"].precision, metrics["a"].recall) == (2, 1.0, 0.5)
+    assert metrics["b"].precision == pytest.approx(1 / 3)
+    assert metrics["b"].f1 == pytest.approx(0.5)
+    unseen = per_route(["a"], [None])["a"]
+    assert (unseen.precision, unseen.recall, unseen.f1) == (None, 0.0, 0.0)
+
+
+def test_confusions_come_most_frequent_first_with_an_example() -> None:
+    found = confusions(["t1", "t2", "t3", "t4"], ["a", "a", "b", None], ["b", "b", "b", "a"])
+    assert [(c.expected, c.decided, c.n, c.example) for c in found] == [("a", "b", 2, "t1"), (None, "a", 1, "t4")]

@@ -1,0 +1,350 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+
+import pytest
+
+from semroute.config.schema import Config, Default
+from semroute.config.schema import Provider as ProviderSettings
+from semroute.dialects.openai_provider import OpenAIProviderDialect
+from semroute.errors import (
+    BadAnswerError,
+    ProviderAuthError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderModelError,
+    ProviderRequestError,
+    ProviderServerError,
+    ProviderTimeoutError,
+    RateLimitedError,
+    StreamBrokenError,
+)
+from semroute.providers import http
+from semroute.providers.echo import EchoProvider
+from semroute.providers.http import HttpProvider, open_providers
+from semroute.providers.transport import MAX_ANSWER_BYTES, Transport
+from semroute.types import ChatRequest, Chunk, Message, Model, Text, Timeouts, ToolCall, Usage
+from tests.providers.fault_server import FaultServer
+from tests.providers.scenarios import CACHED_TOKENS, PROMPT_TOKENS, TEXT, TOOL_ARGUMENTS, WORDS
+
+KEY = "sk-secret-0123456789"
+USAGE = Usage(input_tokens=PROMPT_TOKENS, output_tokens=len(WORDS), cached_tokens=CACHED_TOKENS)
+PATIENT = Timeouts(connect_s=30, first_token_s=30, stall_s=30, total_s=30)
+HASTY = Timeouts(connect_s=30, first_token_s=0.2, stall_s=0.2, total_s=0.2)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FaultServer]:
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def provider(server: FaultServer) -> AsyncIterator[HttpProvider]:
+    transport = Transport()
+    yield HttpProvider(settings(server.url), OpenAIProviderDialect(), transport)
+    await transport.aclose()
+
+
+def settings(url: str) -> ProviderSettings:
+    return ProviderSettings(id="p", dialect="openai", base_url=url, api_key=KEY, headers={"X-Team": "blue-team-secret"})
+
+
+def model(scenario: str) -> Model:
+    return Model(id="m", provider="p", name=scenario)
+
+
+def request(*, stream: bool = False) -> ChatRequest:
+    return ChatRequest(id="1", messages=(Message(role="user", parts=(Text(text="Hi"),)),), stream=stream)
+
+
+async def collect(provider: HttpProvider, scenario: str, timeouts: Timeouts = PATIENT) -> list[Chunk]:
+    return [chunk async for chunk in provider.stream(request(stream=True), model(scenario), timeouts)]
+
+
+def text_of(chunks: list[Chunk]) -> str:
+    return "".join(part.text for chunk in chunks for part in chunk.parts if isinstance(part, Text))
+
+
+async def gone(server: FaultServer) -> bool:
+    """Whether the client of the last request closed its connection, within a second."""
+    return await asyncio.to_thread(server.requests[-1].disconnected.wait, 1)
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", ["ok", "gzip"])
+async def test_a_whole_answer_arrives(provider: HttpProvider, scenario: str) -> None:
+    completion = await provider.complete(request(), model(scenario), PATIENT)
+    assert (completion.text, completion.usage, completion.finish_reason) == (TEXT, USAGE, "stop")
+
+
+async def test_the_provider_is_sent_the_key_and_the_headers(provider: HttpProvider, server: FaultServer) -> None:
+    await provider.complete(request(), model("ok"), PATIENT)
+    seen = server.requests[-1]
+    assert seen.path == "/v1/chat/completions"
+    assert seen.headers["authorization"] == f"Bearer {KEY}"
+    assert seen.headers["x-team"] == "blue-team-secret"
+    assert seen.headers["content-type"] == "application/json"
+    assert seen.headers["accept-encoding"] == "gzip, deflate"
+    assert seen.headers["host"] == f"127.0.0.1:{server.port}"
+    assert seen.body == {"model": "ok", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
+
+
+async def test_a_header_of_the_provider_replaces_ours(server: FaultServer) -> None:
+    own = ProviderSettings(id="p", dialect="openai", base_url=server.url + "/", headers={"User-Agent": "acme"})
+    pool = Transport()
+    await HttpProvider(own, OpenAIProviderDialect(), pool).complete(request(), model("ok"), PATIENT)
+    await pool.aclose()
+    seen = server.requests[-1]
+    assert (seen.headers["user-agent"], seen.path) == ("acme", "/v1/chat/completions")
+    assert "authorization" not in seen.headers
+
+
+@pytest.mark.parametrize(
+    "scenario", ["ok", "gzip", "crlf-sse", "split-bytes", "no-done", "no-last-line-end", "no-last-line-end-1"]
+)
+async def test_a_stream_arrives(provider: HttpProvider, scenario: str) -> None:
+    chunks = await collect(provider, scenario)
+    assert text_of(chunks) == TEXT
+    assert len([chunk for chunk in chunks if chunk.parts]) == len(WORDS)
+    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
+    assert chunks[-1].usage == USAGE
+
+
+async def test_a_tool_call_arrives_whole_and_in_pieces(provider: HttpProvider) -> None:
+    completion = await provider.complete(request(), model("tools"), PATIENT)
+    assert completion.parts == (ToolCall(id="call_1", name="weather", arguments=TOOL_ARGUMENTS),)
+    chunks = await collect(provider, "tools")
+    calls = [part for chunk in chunks for part in chunk.parts if isinstance(part, ToolCall)]
+    assert (calls[0].id, calls[0].name) == ("call_1", "weather")
+    assert "".join(call.arguments for call in calls) == TOOL_ARGUMENTS
+    assert chunks[-1].finish_reason == "tool_calls"
+
+
+async def test_connections_are_kept_for_the_next_call(provider: HttpProvider, server: FaultServer) -> None:
+    await provider.complete(request(), model("ok"), PATIENT)
+    await collect(provider, "ok")
+    await provider.complete(request(), model("ok"), PATIENT)
+    assert len({seen.connection for seen in server.requests[-3:]}) == 1
+
+
+async def test_calls_at_once_do_not_wait_for_each_other(provider: HttpProvider) -> None:
+    answers = await asyncio.gather(*(provider.complete(request(), model("ok"), PATIENT) for _ in range(50)))
+    assert {answer.text for answer in answers} == {TEXT}
+
+
+async def test_a_cookie_is_not_sent_back(provider: HttpProvider, server: FaultServer) -> None:
+    await provider.complete(request(), model("cookie"), PATIENT)
+    await provider.complete(request(), model("ok"), PATIENT)
+    assert "cookie" not in server.requests[-1].headers
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+ANY_CALL: list[tuple[str, type[ProviderError], str]] = [
+    ("status-400", ProviderRequestError, "status 400: Failed with Bad Request"),
+    ("status-401", ProviderAuthError, "status 401"),
+    ("status-403", ProviderAuthError, "status 403"),
+    ("status-404", ProviderModelError, "does not exist"),
+    ("status-408", ProviderServerError, "status 408"),
+    ("status-422", ProviderRequestError, "status 422"),
+    ("status-429", RateLimitedError, "status 429: Failed with Too Many Requests"),
+    ("status-500", ProviderServerError, "status 500"),
+    ("status-503", ProviderServerError, "status 503"),
+    ("cut-error-503", ProviderServerError, "status 503: no content type, no body"),
+    ("html-200", BadAnswerError, "got HTML: <!DOCTYPE html>"),
+    ("html-404", ProviderModelError, "status 404: text/html, <!DOCTYPE html>"),
+    ("html-502", ProviderServerError, "status 502: text/html, <!DOCTYPE html>"),
+    ("error-200", BadAnswerError, "error with status 200: Upstream is on fire"),
+    ("empty-choices", BadAnswerError, "without choices"),
+    ("empty-body", BadAnswerError, "got nothing"),
+    ("malformed-json", BadAnswerError, "truncated"),
+    ("bad-gzip", BadAnswerError, "cannot be decompressed"),
+    ("redirect", BadAnswerError, "status 307: a redirect to https://elsewhere.example/"),
+    ("reset", ProviderConnectionError, r"127\.0\.0\.1:\d+ closed the connection before it answered"),
+    ("close", ProviderConnectionError, "closed the connection before it answered"),
+    ("not-http", BadAnswerError, "does not answer in HTTP: Bad status line"),
+    ("cut-body", ProviderConnectionError, "closed the connection inside its answer"),
+]
+
+
+@pytest.mark.parametrize(("scenario", "error_type", "message"), ANY_CALL)
+@pytest.mark.parametrize("stream", [False, True], ids=["complete", "stream"])
+async def test_a_failure_is_the_error_it_means(
+    provider: HttpProvider, stream: bool, scenario: str, error_type: type[ProviderError], message: str
+) -> None:
+    with pytest.raises(ProviderError, match=message) as caught:
+        if stream:
+            await collect(provider, scenario)
+        else:
+            await provider.complete(request(), model(scenario), PATIENT)
+    assert type(caught.value) is error_type
+
+
+@pytest.mark.parametrize(
+    ("scenario", "error_type", "message", "chunks"),
+    [
+        ("cut-after-0", StreamBrokenError, "the stream ended before the answer did", 0),
+        ("cut-after-3", StreamBrokenError, "the stream ended before the answer did", 3),
+        ("reset-after-3", StreamBrokenError, "the stream was cut: .* closed the connection inside its answer", 3),
+        ("half-event", StreamBrokenError, "the stream ended inside an event", 0),
+        ("malformed-chunk", BadAnswerError, "expected a chunk of a completion", 1),
+        ("error-event", RateLimitedError, "inside the stream: Slow down", 1),
+        ("whole-answer", BadAnswerError, "expected a stream, got a whole answer", 0),
+    ],
+)
+async def test_a_broken_stream_gives_what_came_and_then_the_error(
+    provider: HttpProvider, scenario: str, error_type: type[ProviderError], message: str, chunks: int
+) -> None:
+    got: list[Chunk] = []
+    with pytest.raises(ProviderError, match=message) as caught:
+        async for chunk in provider.stream(request(stream=True), model(scenario), PATIENT):
+            got.append(chunk)
+    assert type(caught.value) is error_type
+    assert len(got) == chunks
+
+
+@pytest.mark.parametrize("scenario", ["bad-chunked-0", "bad-chunked-1"])
+@pytest.mark.parametrize("stream", [False, True], ids=["complete", "stream"])
+async def test_broken_chunked_encoding_is_an_error_at_once(provider: HttpProvider, scenario: str, stream: bool) -> None:
+    started = time.monotonic()
+    with pytest.raises((BadAnswerError, ProviderConnectionError)):
+        if stream:
+            await collect(provider, scenario)
+        else:
+            await provider.complete(request(), model(scenario), PATIENT)
+    assert time.monotonic() - started < PATIENT.stall_s / 2
+
+
+@pytest.mark.parametrize("scenario", [f"reset-after-{len(WORDS) + 2}", "half-usage"])
+async def test_a_cut_after_the_finish_reason_is_no_failure(provider: HttpProvider, scenario: str) -> None:
+    chunks = await collect(provider, scenario)
+    assert (text_of(chunks), chunks[-1].finish_reason) == (TEXT, "stop")
+
+
+async def test_a_stall_after_the_finish_reason_is_no_failure(
+    provider: HttpProvider, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "FINISHED_GRACE_S", 0.1)
+    chunks = await collect(provider, f"stall-after-{len(WORDS) + 2}")
+    assert (text_of(chunks), chunks[-1].finish_reason) == (TEXT, "stop")
+    assert await gone(server)
+
+
+async def test_an_answer_over_the_limit_is_refused(provider: HttpProvider, server: FaultServer) -> None:
+    with pytest.raises(BadAnswerError, match=f"is over {MAX_ANSWER_BYTES} bytes"):
+        await provider.complete(request(), model("huge-1000"), PATIENT)
+    assert await gone(server)
+
+
+async def test_an_error_never_quotes_the_key(provider: HttpProvider) -> None:
+    with pytest.raises(ProviderAuthError, match=r"Bad header: Bearer \*\*\*") as caught:
+        await provider.complete(request(), model("quotes-key"), PATIENT)
+    assert KEY.encode() not in (caught.value.body or b"")
+    assert caught.value.status == 401
+
+
+# --- deadlines and cancellation ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", ["hang", "stall-after-3"])
+async def test_a_whole_answer_has_a_deadline(provider: HttpProvider, server: FaultServer, scenario: str) -> None:
+    with pytest.raises(ProviderTimeoutError, match=r"no answer within 0\.2 s"):
+        await provider.complete(request(), model(scenario), HASTY)
+    assert await gone(server)
+
+
+@pytest.mark.parametrize("scenario", ["hang", "slow-first-token", "stall-after-1"])
+async def test_the_first_token_has_a_deadline(provider: HttpProvider, server: FaultServer, scenario: str) -> None:
+    with pytest.raises(ProviderTimeoutError, match=r"no first token within 0\.2 s"):
+        await collect(provider, scenario, Timeouts(first_token_s=0.2))
+    assert await gone(server)
+
+
+async def test_comments_do_not_hide_a_stall(provider: HttpProvider, server: FaultServer) -> None:
+    got: list[Chunk] = []
+    with pytest.raises(ProviderTimeoutError, match=r"the stream stalled for 0\.2 s"):
+        async for chunk in provider.stream(request(stream=True), model("stall-after-3"), Timeouts(stall_s=0.2)):
+            got.append(chunk)
+    assert text_of(got) == "".join(WORDS[:2])
+    assert await gone(server)
+
+
+async def test_a_slow_consumer_is_not_a_stall(provider: HttpProvider) -> None:
+    got: list[Chunk] = []
+    async for chunk in provider.stream(request(stream=True), model("ok"), Timeouts(stall_s=0.1)):
+        got.append(chunk)
+        if len(got) == 3:
+            await asyncio.sleep(0.3)
+    assert text_of(got) == TEXT
+
+
+async def test_cancelling_a_call_closes_its_connection(provider: HttpProvider, server: FaultServer) -> None:
+    before = len(server.requests)
+    call = asyncio.create_task(provider.complete(request(), model("hang"), PATIENT))
+    assert await asyncio.to_thread(server.wait_for_requests, before + 1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert await gone(server)
+
+
+async def test_closing_a_stream_closes_its_connection(provider: HttpProvider, server: FaultServer) -> None:
+    async with aclosing(provider.stream(request(stream=True), model("endless"), PATIENT)) as chunks:
+        await anext(chunks)
+        await anext(chunks)
+    assert await gone(server)
+
+
+async def test_cancelling_the_consumer_of_a_stream_closes_its_connection(
+    provider: HttpProvider, server: FaultServer
+) -> None:
+    started = asyncio.Event()
+
+    async def consume() -> None:
+        async for _ in provider.stream(request(stream=True), model("stall-after-2"), PATIENT):
+            started.set()
+
+    consumer = asyncio.create_task(consume())
+    await started.wait()
+    consumer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consumer
+    assert await gone(server)
+
+
+# --- opening ----------------------------------------------------------------------------------------------------------
+
+
+def config(**providers: ProviderSettings) -> Config:
+    return Config(providers=providers, models={}, default=Default(models=("m",)), routes={})
+
+
+async def test_every_provider_is_opened(server: FaultServer) -> None:
+    pool = Transport()
+    opened = open_providers(
+        config(
+            p=settings(server.url),
+            local=ProviderSettings(id="local", dialect="echo"),
+            gemini=ProviderSettings(id="gemini", dialect="gemini", base_url="https://x", api_key="k"),
+            keyless=ProviderSettings(id="keyless", dialect="openai", missing_variables=("A_KEY", "A_URL")),
+        ),
+        pool,
+    )
+    assert list(opened) == ["p", "local", "gemini", "keyless"]
+    assert isinstance(opened["local"], EchoProvider)
+    assert (await opened["p"].complete(request(), model("ok"), PATIENT)).text == TEXT
+    for name, error_type, message in [
+        ("gemini", ProviderModelError, "the gemini dialect is not supported yet"),
+        ("keyless", ProviderAuthError, "A_KEY, A_URL is not set"),
+    ]:
+        with pytest.raises(error_type, match=message):
+            await opened[name].complete(request(), model("m"), PATIENT)
+        with pytest.raises(error_type, match=message):
+            await anext(opened[name].stream(request(stream=True), model("m"), PATIENT))
+    for provider in opened.values():
+        await provider.aclose()
+    await pool.aclose()

@@ -1,0 +1,166 @@
+import asyncio
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from semroute.errors import BadAnswerError, ProviderConnectionError, ProviderTimeoutError
+from semroute.providers.transport import Transport, encode_headers
+from tests.providers.fault_server import FaultServer
+from tests.providers.scenarios import TEXT
+
+HEADERS = encode_headers({"authorization": "Bearer key"})
+BODY = b'{"model": "ok"}'
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[Transport]:
+    transport = Transport()
+    yield transport
+    await transport.aclose()
+
+
+async def post(transport: Transport, url: str, *, connect_s: float = 30, body: bytes = BODY) -> bytes:
+    async with await transport.send("POST", url, headers=HEADERS, body=body, connect_s=connect_s) as response:
+        return await response.aread()
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
+    """A self-signed certificate for a name, and a server's context that uses it."""
+    path, key = folder / "cert.pem", folder / "key.pem"
+    kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=fault", "-addext", f"subjectAltName={name}"]
+    command = ["openssl", "req", *kind, *names, "-keyout", str(key), "-out", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, key)
+    return path, context
+
+
+async def test_a_certificate_nobody_vouches_for_is_refused(transport: Transport, tmp_path: Path) -> None:
+    _, context = certificate(tmp_path, "IP:127.0.0.1")
+    with FaultServer(tls=context) as server:
+        message = rf"the TLS certificate of 127\.0\.0\.1:{server.port} is not trusted: self-signed certificate"
+        with pytest.raises(ProviderConnectionError, match=message):
+            await post(transport, server.url)
+        assert server.requests == []
+
+
+async def test_a_certificate_for_another_name_is_refused(tmp_path: Path) -> None:
+    path, context = certificate(tmp_path, "DNS:other.example")
+    transport = Transport(tls=ssl.create_default_context(cafile=path))
+    message = r"is not trusted: .*not valid for '127\.0\.0\.1'"
+    with FaultServer(tls=context) as server, pytest.raises(ProviderConnectionError, match=message):
+        await post(transport, server.url)
+    await transport.aclose()
+
+
+async def test_a_certificate_of_a_trusted_authority_is_accepted(tmp_path: Path) -> None:
+    path, context = certificate(tmp_path, "IP:127.0.0.1")
+    transport = Transport(tls=ssl.create_default_context(cafile=path))
+    with FaultServer(tls=context) as server:
+        assert TEXT.encode() in await post(transport, server.url)
+        await transport.aclose()
+
+
+async def test_a_server_without_tls_is_named(transport: Transport) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(ProviderConnectionError, match=rf"TLS with 127\.0\.0\.1:{port} failed: "):
+        await post(transport, f"https://127.0.0.1:{port}/")
+    server.close()
+
+
+async def test_a_name_that_does_not_resolve_is_named(transport: Transport) -> None:
+    with pytest.raises(ProviderConnectionError, match=r"the name x\.invalid cannot be resolved: "):
+        await post(transport, "https://x.invalid/v1")
+
+
+async def test_a_refused_connection_is_named(transport: Transport) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound but not listening: nobody else gets the port, and it refuses
+        port = unused.getsockname()[1]
+        with pytest.raises(ProviderConnectionError, match=rf"^connection refused by 127\.0\.0\.1:{port}$"):
+            await post(transport, f"http://127.0.0.1:{port}/v1")
+
+
+async def test_connecting_has_a_deadline(transport: Transport) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()  # TCP connects, but nobody answers the TLS handshake
+        port = silent.getsockname()[1]
+        with pytest.raises(ProviderTimeoutError, match=rf"no connection to 127\.0\.0\.1:{port} within 0\.2 s"):
+            await post(transport, f"https://127.0.0.1:{port}/v1", connect_s=0.2)
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "ftp://host/v1", "http://", "http://host:port/"])
+async def test_an_address_that_is_none_is_refused(transport: Transport, url: str) -> None:
+    with pytest.raises(ProviderConnectionError, match="the base_url cannot be used: "):
+        await post(transport, url)
+
+
+async def test_a_password_in_the_address_is_not_shown(transport: Transport) -> None:
+    with pytest.raises(ProviderConnectionError, match="the key, a header or the base_url is malformed") as caught:
+        await post(transport, "http://user:password@127.0.0.1:9/")
+    assert "password" not in str(caught.value)
+
+
+def test_a_key_that_http_cannot_carry_is_not_shown() -> None:
+    with pytest.raises(ProviderConnectionError, match="HTTP cannot carry") as caught:
+        encode_headers({"authorization": "Bearer schlüssel"})
+    assert "schl" not in str(caught.value)
+
+
+async def test_a_proxy_from_the_environment_is_used(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultServer() as proxy:
+        monkeypatch.setenv("http_proxy", f"127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("no_proxy", "direct.invalid")
+        assert TEXT.encode() in await post(transport, "http://provider.invalid/v1")
+        assert proxy.requests[0].path == "http://provider.invalid/v1"
+        with pytest.raises(ProviderConnectionError, match=r"direct\.invalid cannot be resolved"):
+            await post(transport, "http://direct.invalid/v1")
+        await transport.aclose()
+
+
+async def test_a_proxy_that_is_away_is_named(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        with pytest.raises(ProviderConnectionError, match=r"cannot connect to the proxy for provider\.invalid: "):
+            await post(transport, "http://provider.invalid/v1")
+
+
+async def test_the_body_has_a_limit(transport: Transport) -> None:
+    with FaultServer() as server:
+        response = await transport.send("POST", server.url, headers=HEADERS, body=BODY, connect_s=30)
+        async with response:
+            with pytest.raises(BadAnswerError, match="is over 10 bytes"):
+                await response.aread(10)
+        await response.aclose()  # twice does no harm
+
+
+async def test_one_transport_serves_many_addresses(transport: Transport) -> None:
+    with FaultServer() as first, FaultServer() as second:
+        for server in (first, second):
+            assert TEXT.encode() in await post(transport, server.url)
+
+
+async def test_headers_are_found_whatever_their_case(transport: Transport) -> None:
+    with FaultServer() as server:
+        async with await transport.send("POST", server.url, headers=HEADERS, body=BODY, connect_s=30) as response:
+            assert response.status == 200
+            assert response.headers["Content-Type"] == "application/json"
+
+
+async def test_a_closed_transport_says_so() -> None:
+    transport = Transport()
+    await transport.aclose()
+    with pytest.raises(ProviderConnectionError, match="the HTTP transport is closed"):
+        await post(transport, "http://127.0.0.1:9/")

@@ -1,0 +1,79 @@
+"""The real service in a process of its own, for tests that look at it from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+START_S = 60
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Service:
+    """`semroute serve` on a free port while the context is open. Its log is what it wrote to either output."""
+
+    def __init__(self, folder: Path, log_file: Path, *options: str, **environ: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.folder = folder
+        self.database = log_file.with_name("semroute.db")
+        self._log_file = log_file
+        self._command = [sys.executable, "-m", "semroute", "serve", "--routes", str(folder), "--port", str(self.port)]
+        self._command += options
+        self._environ = {name: value for name, value in os.environ.items() if not name.startswith("SEMROUTE_")} | {
+            "SEMROUTE_DATABASE_URL": f"sqlite:///{self.database}",
+            **environ,
+        }
+
+    def __enter__(self) -> Self:
+        self._log = self._log_file.open("wb")
+        self.process = subprocess.Popen(self._command, env=self._environ, stdout=self._log, stderr=self._log)
+        self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        deadline = time.monotonic() + START_S
+        while not self._ready():
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, f"not ready after {START_S} s:\n{self.log}"
+            time.sleep(0.02)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+        self.stop()
+        self._log.close()
+
+    @property
+    def log(self) -> str:
+        return self._log_file.read_text("utf-8", "replace")
+
+    def stop(self) -> int:
+        """Ask it to stop, and wait. Returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def _ready(self) -> bool:
+        try:
+            return self.client.get("/health/live").status_code == 200
+        except httpx.TransportError:
+            return False

@@ -1,0 +1,53 @@
+"""The house rules, run as tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy"],
+        ["importlinter.cli", "lint"],
+    ],
+    ids=" ".join,
+)
+def test_the_code_keeps_the_rules(command: list[str]) -> None:
+    module = [sys.executable, "-m", *command]
+    if command[0] == "importlinter.cli":
+        module = [
+            sys.executable,
+            "-c",
+            "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())",
+        ]
+    done = subprocess.run(module, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_files_are_short() -> None:
+    long = {
+        str(file.relative_to(ROOT)): lines
+        for file in (ROOT / "semroute").rglob("*.py")
+        if (lines := len(file.read_text("utf-8").splitlines())) > 400
+    }
+    assert not long
+
+
+def test_the_containerfile_passes_its_linter() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("hadolint"), "Containerfile"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

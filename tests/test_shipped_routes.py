@@ -1,0 +1,61 @@
+"""The routes that a newcomer starts with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from semroute import Router
+from semroute.config.jsonschema import json_schema
+from semroute.config.load import read
+from semroute.evaluation.evaluate import evaluate, read_rows
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "routes"
+
+
+@pytest.fixture(scope="module")
+def router() -> Router:
+    return Router.load(FOLDER)
+
+
+def test_they_are_many_and_varied(router: Router) -> None:
+    routes = router.config.routes.values()
+    assert len(routes) >= 8
+    assert all(len(route.utterances) >= 10 for route in routes)
+    assert all(route.description for route in routes)
+
+
+def test_they_have_no_problem_but_unset_keys() -> None:
+    config, problems = read(FOLDER, {})
+    assert config is not None
+    assert [p for p in problems if "API_KEY" not in p.message] == []
+
+
+def test_their_schema_is_up_to_date_and_holds() -> None:
+    schema = json.loads((FOLDER / "schema.json").read_text("utf-8"))
+    assert schema == json.loads(json.dumps(json_schema())), "run: semroute schema > routes/schema.json"
+    for file in FOLDER.glob("*.yaml"):
+        text = file.read_text("utf-8")
+        assert text.startswith("# yaml-language-server: $schema=./schema.json")
+        jsonschema.validate(yaml.safe_load(text), schema)
+
+
+def test_the_evaluation_file_is_held_out(router: Router) -> None:
+    rows = read_rows(FOLDER / "eval.jsonl", router.config.routes)
+    assert len(rows) >= 150
+    assert sum(row.route is None for row in rows) >= 30
+    utterances = {u.casefold() for route in router.config.routes.values() for u in route.utterances}
+    assert not utterances & {row.text.casefold() for row in rows}
+
+
+def test_they_decide_well(router: Router) -> None:
+    evaluation = evaluate(router, read_rows(Path(FOLDER / "eval.jsonl"), router.config.routes))
+    assert evaluation.in_scope_accuracy is not None
+    assert evaluation.in_scope_accuracy >= 0.8
+    assert evaluation.oos_auroc is not None
+    assert evaluation.oos_auroc >= 0.7
