@@ -27,7 +27,7 @@ class Access:
         self._api = digest(settings.api_key) if settings.api_key else None
         self._admin = digest(settings.admin_key) if settings.admin_key else None
         self._loopback = settings.loopback
-        self._ring = ring or KeyRing()
+        self._ring = KeyRing() if ring is None else ring
         self._clock = clock
 
     def caller(self, authorization: str | None, api_key: str | None) -> Caller:

@@ -133,7 +133,7 @@ def iso_day(day: int) -> str:
 
 def _decode_cursor(cursor: str) -> str:
     try:
-        return base64.urlsafe_b64decode(cursor).decode()
+        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
     except ValueError:
         raise RequestError(
             f"cursor: got {cursor!r}, expected `next_cursor` of the page before", param="cursor"

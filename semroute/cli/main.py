@@ -16,6 +16,9 @@ COMMANDS = {
     "route": "semroute.cli.route",
     "check": "semroute.cli.check",
     "eval": "semroute.cli.evaluate",
+    "keys": "semroute.cli.keys",
+    "report": "semroute.cli.report",
+    "export": "semroute.cli.export",
     "init": "semroute.cli.init",
     "schema": "semroute.cli.schema",
 }

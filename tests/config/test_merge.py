@@ -37,7 +37,8 @@ from tests.config.reading import ROUTE, Read, said, sound
          "1 $.abstain.treshold: unknown key `treshold`, did you mean `threshold`? allowed: `threshold`"),
         ("abstain: {zzz: 1}", "1 $.abstain.zzz: unknown key `zzz`, allowed: `threshold`"),
         ("defaults: {}", "1 $.defaults: unknown key `defaults`, did you mean `default`? allowed: `abstain`, "
-         "`baseline`, `budgets`, `default`, `embedder`, `log`, `models`, `policy`, `prices_as_of`, `providers`, `routes`, `rules`"),
+         "`baseline`, `budgets`, `default`, `embedder`, `log`, `models`, `policy`, `prices_as_of`, `providers`, "
+         "`routes`, `rules`"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_shown_with_what_was_expected(read_files: Read, text: str, problem: str) -> None:
