@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,8 +14,10 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from semroute.errors import StoreError
 from semroute.stores.base import Row, Session
 
-WAIT_S = 3.0
-"""For a connection; a server that is away for longer is reported."""
+WAIT_S = 1.0
+"""For a connection."""
+RETRY_S = 0.5
+"""How long a server that was away is left alone."""
 
 
 class PostgresSession:
@@ -46,6 +49,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str, *, max_connections: int = 4) -> None:
         self._opening = threading.Lock()
+        self._retry_at = 0.0
         self._pool = ConnectionPool(
             url,
             min_size=1,
@@ -53,13 +57,15 @@ class PostgresDatabase:
             timeout=WAIT_S,
             open=False,
             check=ConnectionPool.check_connection,
-            kwargs={"connect_timeout": int(WAIT_S)},
+            kwargs={"connect_timeout": 2},
             reconnect_timeout=1.0,
         )
 
     @contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[Session]:
         """A transaction: committed at the end, rolled back by an exception."""
+        if time.monotonic() < self._retry_at:
+            raise StoreError("PostgreSQL: it was away a moment ago")
         try:
             with self._opening:
                 if self._pool.closed:
@@ -67,6 +73,9 @@ class PostgresDatabase:
             with self._pool.connection() as connection:
                 yield PostgresSession(connection)
         except (psycopg.Error, PoolTimeout, PoolClosed) as error:
+            if isinstance(error, psycopg.OperationalError):  # a PoolTimeout is one
+                # What waits behind this call is spared the same wait.
+                self._retry_at = time.monotonic() + RETRY_S
             raise StoreError(f"PostgreSQL: {str(error).strip().partition(chr(10))[0]}") from error
 
     def size_bytes(self) -> int:

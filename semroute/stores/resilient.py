@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -33,7 +33,8 @@ class ResilientState:
         self._local = MemoryState(clock)
         self._seen: dict[str, Want] = {}
         self._levels: dict[str, int] = {}
-        self._owed: defaultdict[str, tuple[int, float]] = defaultdict(lambda: (0, 0.0))
+        self._unpaid: dict[str, Mapping[str, tuple[int, float]]] = {}
+        self._paying: asyncio.Task[None] | None = None
         self._outages = 0
         self._retry_at = 0.0
         self.error: str | None = None
@@ -51,8 +52,9 @@ class ResilientState:
     async def settle(self, hold: str, spent: Mapping[str, tuple[int, float]]) -> None:
         """Free what is held, and count what was spent."""
         if await self._try(lambda: _done(self._shared.settle(hold, spent))) is None:
-            for name, (amount, expires_at) in spent.items():
-                self._owed[name] = self._owed[name][0] + amount, expires_at
+            self._unpaid[hold] = spent
+            if self.error is None:  # another request found it back meanwhile
+                self._pay_later()
         await self._local.settle(hold, spent if self.error else dict.fromkeys(spent, (0, 0.0)))
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
@@ -93,8 +95,9 @@ class ResilientState:
 
     async def aclose(self) -> None:
         """Close all connections. What is owed is paid if the shared state is there."""
-        self._retry_at = 0.0
-        await self._try(lambda: _done(self._pay()))
+        if self._paying is not None:
+            await self._paying
+        await self._pay()
         await self._shared.aclose()
 
     async def _try(self, ask: Callable[[], Awaitable[Result]]) -> Result | None:
@@ -105,7 +108,6 @@ class ResilientState:
             if self.error is not None:
                 # One request finds out; the others go on meanwhile.
                 self._retry_at = self._clock() + RETRY_S
-                await self._pay()
             answer = await ask()
         except StoreError as error:
             if self.error is None:
@@ -117,23 +119,29 @@ class ResilientState:
             log.warning("the shared state is back")
             self.error = None
             self._local = MemoryState(self._clock)
+            self._pay_later()
         return answer
 
+    def _pay_later(self) -> None:
+        if self._unpaid and (self._paying is None or self._paying.done()):
+            self._paying = asyncio.create_task(self._pay())
+
     async def _pay(self) -> None:
-        """Add what was spent during the outage; a repetition does nothing, for the payment has a name."""
-        if self._owed:
-            owed = dict(self._owed)
-            await self._shared.settle(f"owed-{id(self)}-{self._outages}-{self._clock()}", owed)
-            for name, (amount, _) in owed.items():
-                left, expires_at = self._owed[name]
-                self._owed[name] = left - amount, expires_at
-            self._owed = defaultdict(lambda: (0, 0.0), {n: owes for n, owes in self._owed.items() if owes[0]})
+        """Settle what could not be settled. Those of which only the answer was lost do not count twice."""
+        while self._unpaid:
+            hold, spent = next(iter(self._unpaid.items()))
+            try:
+                await self._shared.settle(hold, spent)
+            except StoreError:
+                return  # away again
+            del self._unpaid[hold]
 
     def _remember(self, wants: Sequence[Want], verdict: Verdict) -> None:
         for want in wants:
             if want.limit is not None:
                 self._seen[want.counter] = want
-                self._levels[want.counter] = verdict.levels[want.counter]
+                held = want.amount if verdict.refused is None else 0
+                self._levels[want.counter] = verdict.levels[want.counter] + held
         if len(self._seen) > 10_000:
             now = self._clock()
             self._seen = {name: want for name, want in self._seen.items() if want.expires_at > now}
