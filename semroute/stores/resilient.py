@@ -32,7 +32,7 @@ class ResilientState:
         self._clock = clock
         self._local = MemoryState(clock)
         self._seen: dict[str, Want] = {}
-        self._levels: dict[str, int] = {}
+        self._levels: dict[str, tuple[int, float]] = {}
         self._unpaid: dict[str, Mapping[str, tuple[int, float]]] = {}
         self._paying: asyncio.Task[None] | None = None
         self._outages = 0
@@ -137,20 +137,23 @@ class ResilientState:
             del self._unpaid[hold]
 
     def _remember(self, wants: Sequence[Want], verdict: Verdict) -> None:
+        now = self._clock()
         for want in wants:
             if want.limit is not None:
                 self._seen[want.counter] = want
                 held = want.amount if verdict.refused is None else 0
-                self._levels[want.counter] = verdict.levels[want.counter] + held
+                level = verdict.levels[want.counter] + held
+                old, at = self._levels.get(want.counter, (0, 0.0))
+                # Answers overtake one another: of those that come together, the highest is the last.
+                self._levels[want.counter] = (max(level, old), at) if now - at < RETRY_S else (level, now)
         if len(self._seen) > 10_000:
-            now = self._clock()
             self._seen = {name: want for name, want in self._seen.items() if want.expires_at > now}
             self._levels = {name: level for name, level in self._levels.items() if name in self._seen}
 
     async def _take_over(self, wants: Sequence[Want]) -> None:
         """Begin a local counter at the level that was last seen."""
         for want in wants:
-            level = self._levels.pop(want.counter, None)
+            level, _ = self._levels.pop(want.counter, (0, 0.0))
             if level:
                 await self._local.settle(
                     f"seen-{want.counter}-{self._outages}", {want.counter: (level, want.expires_at)}

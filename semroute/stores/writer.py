@@ -118,9 +118,9 @@ class LogWriter:
                 closing = self._closing
             while self._queue and self._write(closing):
                 pass
+            self._prune()
             if closing:
                 return
-            self._prune()
 
     def _write(self, closing: bool) -> bool:
         """Commit one batch, for as long as it takes; false: the service ends, and it cannot be written."""

@@ -199,7 +199,6 @@ def test_old_records_go_once_a_minute(tmp_path: Path, clock: Clock, keep: LogSet
     clock.now += 61
     assert writer.flush()
     assert writer.close()
-    left = len(log.page(Query(limit=500)))
-    assert left == (0 if keep.keep_days else left)
-    assert log.prune(before=None, max_bytes=2**20) == 0 or keep.keep_days
+    left = len(list(log.export(Query())))
+    assert left == 0 if keep.keep_days else 0 < left < 2500
     log.database.close()
