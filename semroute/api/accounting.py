@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from semroute.access.accounts import Accounts
 from semroute.access.keys import KeyRing, KeyStore
 from semroute.config.schema import LogSettings
 from semroute.errors import StoreError
+from semroute.providers import trace
 from semroute.record import Record
 from semroute.settings import Settings
 from semroute.stores.base import Database
@@ -20,6 +21,7 @@ from semroute.stores.resilient import ResilientState
 from semroute.stores.writer import LogWriter
 from semroute.telemetry.logs import log_record
 from semroute.telemetry.metrics import Metrics
+from semroute.telemetry.tracing import open_tracing
 
 log = logging.getLogger("semroute")
 
@@ -41,6 +43,7 @@ class Books:
         self.accounts = Accounts(self.state)
         self.writer = LogWriter(self.log, limits) if settings.decision_log else None
         self.metrics = Metrics() if settings.metrics else None
+        self.tracing = open_tracing()
 
     def record(self, record: Record) -> None:
         """Take the account of a request."""
@@ -49,6 +52,14 @@ class Books:
             self.writer.put(record)
         if self.metrics is not None:
             self.metrics.count(record)
+        if self.tracing is not None:
+            self.tracing.end(record)
+
+    def trace(self, request_id: str, headers: Mapping[str, str]) -> None:
+        """Take part in the caller's trace, and pass it on to providers."""
+        if self.tracing is not None:
+            headers = self.tracing.begin(request_id, headers)
+        trace.follow(headers.get("traceparent"), headers.get("tracestate"))
 
     async def room(self) -> None:
         """Wait while the log is full and the settings want that."""
@@ -80,6 +91,8 @@ class Books:
         """Write what is queued, and close everything."""
         if self.writer is not None:
             await asyncio.to_thread(self.writer.close)
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
         await self.state.aclose()
         await asyncio.to_thread(self.database.close)
 

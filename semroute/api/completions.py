@@ -9,6 +9,7 @@ import msgspec
 from litestar import MediaType, Response, post
 
 from semroute.api import docs, errors, guards
+from semroute.api.accounting import Books
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.streams import CallerGoneError, EventStream, while_connected
 from semroute.dialects.base import ClientDialect
@@ -16,7 +17,6 @@ from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Gateway
-from semroute.providers import trace
 from semroute.record import Record
 from semroute.router import new_id
 from semroute.types import Chunk
@@ -56,8 +56,9 @@ async def answer(request: AnyRequest, dialect: ClientDialect) -> Response[Any]:
     """Serve one completion in the caller's dialect, streamed or whole."""
     gateway: Gateway = request.app.state.gateway
     chat = dialect.parse_request(decode(await request.body()), new_id())
-    trace.follow(request.headers.get("traceparent"), request.headers.get("tracestate"))
     call = await gateway.open(chat, request.state.caller)
+    books: Books = request.app.state.books
+    books.trace(chat.id, request.headers)
     try:
         if not chat.stream:
             completion = await while_connected(call.complete(), request.receive)
