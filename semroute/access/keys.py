@@ -41,7 +41,7 @@ class KeyRing:
 
     def __init__(self) -> None:
         self._keys: Mapping[str, Key] = {}
-        self._state: Row | None = None
+        self._rows: list[Row] = []
 
     def __bool__(self) -> bool:
         """Whether a key was ever made: then no call goes without."""
@@ -53,10 +53,10 @@ class KeyRing:
 
     def refresh(self, store: KeyStore) -> None:
         """Read the keys if they changed. Blocking. Raises `StoreError`."""
-        state = store.state()
-        if state != self._state:
-            self._keys = {key.caller.id: key for key in store.all()}
-            self._state = state
+        rows = store.rows()
+        if rows != self._rows:
+            self._keys = {key.caller.id: key for key in map(_key, rows)}
+            self._rows = rows
 
 
 class KeyStore:
@@ -77,8 +77,7 @@ class KeyStore:
 
     def all(self) -> list[Key]:
         """All keys, the ended ones too, oldest first."""
-        with self._database.transaction(write=False) as session:
-            return [_key(row) for row in session.run(f"SELECT {_COLUMNS} FROM keys ORDER BY created_at, id")]
+        return [_key(row) for row in self.rows()]
 
     def revoke(self, id_: str) -> bool:
         """End a key; false: there is none."""
@@ -94,11 +93,10 @@ class KeyStore:
             sql = "UPDATE keys SET digest = ?, changed_at = ? WHERE id = ? AND revoked_at IS NULL RETURNING id"
             return token if session.run(sql, (_digest(token), self._clock(), id_)) else None
 
-    def state(self) -> Row:
-        """Something that changes whenever a key does."""
+    def rows(self) -> list[Row]:
+        """The keys as they are stored."""
         with self._database.transaction(write=False) as session:
-            [state] = session.run("SELECT COUNT(*), MAX(changed_at) FROM keys")
-        return state
+            return session.run(f"SELECT {_COLUMNS} FROM keys ORDER BY created_at, id")
 
     def audit(self, who: str, action: str, detail: str = "", *, allowed: bool = True) -> None:
         """Note an admin call."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -37,6 +40,8 @@ class Metrics:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"semroute_{name}", text, labels, registry=registry, multiprocess_mode="livesum")
 
+        # `labels` checks and locks each time; the names are few, so what it gives is kept.
+        self._child: Callable[..., Any] = functools.cache(lambda metric, *labels: metric.labels(*labels))
         self._requests = counter(
             "requests", "Requests by where they went and how they ended.", "route", "model", "outcome"
         )
@@ -58,7 +63,7 @@ class Metrics:
     def count(self, record: Record) -> None:
         """Count one request."""
         route, model = record.decision.route or "", record.model or ""
-        self._requests.labels(route, model, record.outcome).inc()
+        self._child(self._requests, route, model, record.outcome).inc()
         self._decision.observe(record.decision.latency_ms / 1000)
         self._overhead.observe(record.overhead_ms / 1000)
         if record.decision.candidates:
@@ -66,9 +71,9 @@ class Metrics:
         if record.decision.reason == "default":
             self._abstentions.inc()
         if record.attempts:
-            self._duration.labels(model).observe(record.latency_ms / 1000)
+            self._child(self._duration, model).observe(record.latency_ms / 1000)
             if cost := float(record.cost_usd):
-                self._cost.labels(route, model).inc(cost)
+                self._child(self._cost, route, model).inc(cost)
             if record.saved_usd > 0:
                 self._saved.inc(float(record.saved_usd))
         for attempt in record.attempts:
@@ -91,9 +96,9 @@ class Metrics:
 
     def _count_attempt(self, attempt: Attempt) -> None:
         model, usage = attempt.model, attempt.usage
-        self._attempts.labels(model, attempt.status, attempt.error_code or "").inc()
+        self._child(self._attempts, model, attempt.status, attempt.error_code or "").inc()
         if attempt.first_token_ms is not None:
-            self._first_token.labels(model).observe(attempt.first_token_ms / 1000)
+            self._child(self._first_token, model).observe(attempt.first_token_ms / 1000)
         kinds = {
             "input": usage.input_tokens,
             "output": usage.output_tokens,
@@ -103,4 +108,4 @@ class Metrics:
         }
         for kind, tokens in kinds.items():
             if tokens:
-                self._tokens.labels(model, kind).inc(tokens)
+                self._child(self._tokens, model, kind).inc(tokens)
