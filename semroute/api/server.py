@@ -11,8 +11,7 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from semroute.errors import SettingsError
-from semroute.settings import Settings, variable
-from semroute.telemetry.metrics import MULTIPROCESS
+from semroute.settings import MULTIPROCESS, Settings, variable
 
 APP = "semroute.api.app:create_app"
 
