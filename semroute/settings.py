@@ -14,8 +14,8 @@ from semroute.errors import SettingsError
 
 PREFIX = "SEMROUTE_"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-"""Where the workers of one service add up what they count. `serve --workers` sets it before prometheus_client, which reads
-it once, is imported."""
+"""Where the workers of one service add up what they count. `serve --workers` sets it before prometheus_client,
+which reads it once, is imported."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
