@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Literal
 
-from semroute.types import Attempt, Decision, Frozen, Outcome, Usage
+from semroute.structs import Frozen
+from semroute.types import Attempt, Decision, Outcome, Usage
 
 Scope = Literal["route", "complete", "read", "admin"]
 Content = Literal["none", "hash", "redacted", "full"]
@@ -69,7 +70,7 @@ class Record(Frozen, frozen=True, kw_only=True):
     @property
     def model(self) -> str | None:
         """The model that answered, or the last that was tried."""
-        return self.attempts[-1].model if self.attempts else None
+        return self._served.model if self._served else None
 
     @property
     def cost_usd(self) -> Decimal:
@@ -78,10 +79,22 @@ class Record(Frozen, frozen=True, kw_only=True):
 
     @property
     def usage(self) -> Usage:
-        """Of the last attempt."""
-        return self.attempts[-1].usage if self.attempts else Usage()
+        """Of the answer that was given, or of the last attempt."""
+        return self._served.usage if self._served else Usage()
 
     @property
     def first_token_ms(self) -> float | None:
-        """From the last attempt's begin to its first content; streams only."""
-        return self.attempts[-1].first_token_ms if self.attempts else None
+        """From the call that answered to its first content; streams only."""
+        return self._served.first_token_ms if self._served else None
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """What the answer's model could not be asked for."""
+        return self._served.dropped if self._served else ()
+
+    @property
+    def _served(self) -> Attempt | None:
+        answers = [attempt for attempt in self.attempts if attempt.purpose == "answer"]
+        chosen = (attempt for attempt in answers if attempt.served)
+        answered = (attempt for attempt in reversed(answers) if attempt.status in ("ok", "running"))
+        return next(chosen, next(answered, answers[-1] if answers else None))

@@ -14,6 +14,7 @@ from watchfiles import Change, awatch
 
 from semroute.errors import SemrouteError
 from semroute.router import Router
+from semroute.semantic.learned import FILE
 from semroute.types import Frozen
 
 log = logging.getLogger("semroute.reload")
@@ -67,4 +68,4 @@ class Reloader:
 def _is_route_file(_: Change, path: str) -> bool:
     # A mounted ConfigMap changes by its `..data` link alone.
     name = Path(path).name
-    return name.endswith((".yaml", ".yml")) or name == "..data"
+    return name.endswith((".yaml", ".yml")) or name in ("..data", FILE)

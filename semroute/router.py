@@ -16,6 +16,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -23,12 +24,22 @@ from numpy.typing import NDArray
 
 from semroute.config.load import load
 from semroute.config.schema import Config
-from semroute.routing.decide import Choice, choose_semantic, choose_static, decide
+from semroute.routing.decide import (
+    Choice,
+    choose_classified,
+    choose_semantic,
+    choose_static,
+    decide,
+    needs_reading,
+)
+from semroute.routing.difficulty import Reading
 from semroute.routing.facts import Facts, read_facts
+from semroute.routing.gain import Gain
 from semroute.routing.scoring import confidences, prototypes
 from semroute.semantic.embedder import Embedder, open_embedder
 from semroute.semantic.index import Index
-from semroute.types import Candidate, ChatRequest, Decision, Frozen, Message, Nearest, Signals, Text
+from semroute.semantic.learned import load_gain
+from semroute.types import Candidate, ChatRequest, Decision, Message, Nearest, Route, Signals, Text, Tier
 
 Floats = NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -39,17 +50,6 @@ CANDIDATES = 5
 _BATCH = 64
 
 
-class Observation(Frozen, frozen=True, kw_only=True):
-    """How a text compares with the routes."""
-
-    candidates: tuple[Candidate, ...]
-    """The best, best first."""
-    embedding: bytes = b""
-    """Of the text: float16, little-endian."""
-    scores: bytes = b""
-    """The confidence of every route, in the order of `Router.config.routes`: float16, little-endian."""
-
-
 def new_id() -> str:
     """A fresh request id. Ids sort by the time they were made."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
@@ -58,9 +58,22 @@ def new_id() -> str:
 class Router:
     """Decides where requests go. Immutable, without network, safe to share among threads."""
 
-    def __init__(self, config: Config, embedder: Embedder, vectors: Floats) -> None:
-        """`vectors`: float32 (n, dim), L2-normalised, a row for each utterance in the order of `config.routes`."""
+    def __init__(
+        self,
+        config: Config,
+        embedder: Embedder,
+        vectors: Floats,
+        *,
+        tiers: Router | None = None,
+        gain: Gain | None = None,
+    ) -> None:
+        """`vectors`: float32 (n, dim), L2-normalised, a row for each utterance in the order of `config.routes`.
+
+        `tiers`: a router whose routes are the exemplar tiers. `gain`: what `semroute train` learned.
+        """
         self.config = config
+        self.gain = gain
+        self._tiers = tiers
         self.embedder = embedder
         self._names = tuple(config.routes)
         self._utterances = tuple(u for route in config.routes.values() for u in route.utterances)
@@ -105,7 +118,8 @@ class Router:
             vectors[rows] = embedder.embed([utterances[row] for row in rows])
             if progress is not None:
                 progress(min(start + _BATCH, len(new)), len(new))
-        return cls(config, embedder, vectors)
+        tiers = _tier_router(config, embedder, previous) if config.tiers else None
+        return cls(config, embedder, vectors, tiers=tiers, gain=load_gain(config, embedder))
 
     def route(self, request: str | ChatRequest, signals: Signals = Signals()) -> Decision:
         """Decide where a prompt or a request goes.
@@ -117,14 +131,39 @@ class Router:
             request = ChatRequest(id=new_id(), messages=(Message(role="user", parts=(Text(text=request),)),))
         facts = read_facts(request)
         choice = self.choose(request, facts)
+        reading = self.read(facts.text) if self.needs_reading(request, facts, choice) else None
         if choice is None:
-            choice = choose_semantic(self.config, self.match([facts.text])[0])
-        decision = self.decide(request, facts, choice, signals)
+            choice = self.choose_semantic(reading.candidates if reading is not None else (), facts)
+        decision = self.decide(request, facts, choice, signals, reading)
         return msgspec.structs.replace(decision, latency_ms=(time.perf_counter() - started) * 1000)
 
     def choose(self, request: ChatRequest, facts: Facts) -> Choice | None:
         """The choice that a pin or a rule makes; null: the prompt must be matched."""
         return choose_static(self.config, request, facts)
+
+    def match(self, texts: Sequence[str]) -> list[tuple[Candidate, ...]]:
+        """The routes most like each text, best first. Takes milliseconds: not for the event loop."""
+        return self._match(self.embedder.embed(texts)) if self._names else [() for _ in texts]
+
+    def read(self, text: str) -> Reading:
+        """All that a prompt's embedding tells: routes, exemplar tier, learned gains. Takes milliseconds, as `match`."""
+        vectors = self.embedder.embed([text])
+        tier = self._tiers.choose_semantic(self._tiers._match(vectors)[0]) if self._tiers is not None else None
+        gains, parts = self.gain.predict(text, vectors[0]) if self.gain is not None else ({}, {})
+        [evidence] = self._evidence(vectors) if self._names else [None]
+        return Reading(
+            candidates=self._candidates(evidence) if evidence is not None else (),
+            embedding=vectors[0].astype("<f2").tobytes(),
+            scores=evidence.scores.astype("<f2").tobytes() if evidence is not None else b"",
+            tier=cast("Tier | None", tier.route) if tier is not None else None,
+            tier_confidence=tier.match.confidence if tier is not None else 0.0,
+            gains=gains,
+            parts=parts,
+        )
+
+    def needs_reading(self, request: ChatRequest, facts: Facts, choice: Choice | None) -> bool:
+        """Whether `read` is needed before `decide`."""
+        return needs_reading(self.config, request, facts, choice)
 
     def on(self, day: datetime.date) -> Router:
         """The same router with the prices of a day."""
@@ -138,46 +177,42 @@ class Router:
         router.config = config
         return router
 
-    def match(self, texts: Sequence[str]) -> list[tuple[Candidate, ...]]:
-        """The routes most like each text, best first. Takes milliseconds: not for the event loop."""
-        return [observation.candidates for observation in self.observe(texts)]
+    def _match(self, vectors: Floats) -> list[tuple[Candidate, ...]]:
+        return [self._candidates(evidence) for evidence in self._evidence(vectors)]
 
-    def observe(self, texts: Sequence[str]) -> list[Observation]:
-        """As `match`, with what the log keeps of it."""
-        if not self._names:
-            return [Observation(candidates=()) for _ in texts]
-        vectors = self.embedder.embed(texts)
+    def _evidence(self, vectors: Floats) -> list[_Evidence]:
         similarities, rows = self._index.search(vectors, NEIGHBOURS)
         prototype_similarities = vectors @ self._prototypes.T
-        evidence = zip(vectors, prototype_similarities, similarities, rows, strict=True)
-        return [self._observation(*row) for row in evidence]
-
-    def choose_semantic(self, candidates: Sequence[Candidate]) -> Choice:
-        """The choice that a match makes."""
-        return choose_semantic(self.config, candidates)
-
-    def decide(self, request: ChatRequest, facts: Facts, choice: Choice, signals: Signals) -> Decision:
-        """Turn a choice into a decision with a plan."""
-        return decide(self.config, request, facts, choice, signals)
-
-    def _observation(
-        self, vector: Floats, prototype: Floats, similarities: Floats, rows: NDArray[np.int64]
-    ) -> Observation:
         owners = self._owners[rows]
-        scores = confidences(prototype, similarities, owners)
+        return [
+            _Evidence(confidences(prototype, near, own), near, found, own)
+            for prototype, near, found, own in zip(prototype_similarities, similarities, rows, owners, strict=True)
+        ]
+
+    def choose_semantic(self, candidates: Sequence[Candidate], facts: Facts | None = None) -> Choice:
+        """The choice that a match makes. `facts`: what narrowing rules look at."""
+        return choose_semantic(self.config, candidates, facts)
+
+    def choose_classified(self, label: str, semantic: Choice) -> Choice:
+        """The choice that a classifier's label makes, instead of the semantic one."""
+        return choose_classified(self.config, label, semantic)
+
+    def decide(
+        self, request: ChatRequest, facts: Facts, choice: Choice, signals: Signals, reading: Reading | None = None
+    ) -> Decision:
+        """Turn a choice into a decision with a plan. `reading`: see `needs_reading`."""
+        return decide(self.config, request, facts, choice, signals, reading=reading, gain=self.gain)
+
+    def _candidates(self, evidence: _Evidence) -> tuple[Candidate, ...]:
+        scores, similarities, rows, owners = evidence
         best = np.argsort(-scores, kind="stable")[:CANDIDATES]
-        candidates = tuple(
+        return tuple(
             Candidate(
                 route=self._names[route],
                 confidence=round(float(scores[route]), 4),
                 nearest=self._nearest(int(route), similarities, rows, owners),
             )
             for route in best
-        )
-        return Observation(
-            candidates=candidates,
-            embedding=vector.astype("<f2").tobytes(),
-            scores=scores.astype("<f2").tobytes(),
         )
 
     def _nearest(
@@ -188,3 +223,27 @@ class Router:
             return None
         place = places[0]
         return Nearest(utterance=self._utterances[rows[place]], similarity=round(float(similarities[place]), 4))
+
+
+class _Evidence(NamedTuple):
+    """How one text compares with the routes."""
+
+    scores: Floats
+    """The confidence of every route, in the order of `config.routes`."""
+    similarities: Floats
+    """Of the nearest utterances, best first."""
+    rows: NDArray[np.int64]
+    """Of the nearest utterances."""
+    owners: NDArray[np.int64]
+    """The routes that these belong to."""
+
+
+def _tier_router(config: Config, embedder: Embedder, previous: Router | None) -> Router:
+    """A router of the exemplar tiers: each is a route in all but its models."""
+    routes: dict[str, Route] = {
+        tier: Route(name=tier, utterances=utterances, models=config.default.models)
+        for tier, utterances in config.tiers.items()
+    }
+    tiers = msgspec.structs.replace(config, routes=routes, rules=(), tiers={}, classifier=None, folder="")
+    known = previous._tiers if previous is not None and previous.embedder is embedder else None
+    return Router.build(tiers, previous=known or Router(tiers, embedder, np.empty((0, embedder.dim), np.float32)))

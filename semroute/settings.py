@@ -46,6 +46,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     feedback_secret: str = ""
     """Signs the links by which end users give feedback; empty: there are none."""
     max_body_bytes: Annotated[int, Meta(ge=1)] = 10_000_000
+    max_running: Annotated[int, Meta(ge=1)] = 2048
+    """Requests under way at once in each process; further ones get status 503."""
+    keepalive_s: Annotated[float, Meta(gt=0)] = 15.0
+    """A stream that has nothing to send for so long sends a comment. From the first one on its headers are out."""
     drain_s: Annotated[int, Meta(ge=1)] = 30
     """How long a stop waits for running requests."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -2,157 +2,75 @@
 
 from __future__ import annotations
 
-import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal
 
-import msgspec
-from msgspec import Meta
+from semroute.calls import Timeouts as Timeouts
+from semroute.structs import Frozen as Frozen
+from semroute.structs import Written as Written
+from semroute.written import Feature as Feature
+from semroute.written import Fraction as Fraction
+from semroute.written import JsonContract as JsonContract
+from semroute.written import Model as Model
+from semroute.written import ModelEntry as ModelEntry
+from semroute.written import Policy as Policy
+from semroute.written import Price as Price
+from semroute.written import Route as Route
+from semroute.written import Tier as Tier
 
-Fraction = Annotated[float, Meta(ge=0, le=1)]
-Price = Annotated[Decimal, Meta(description="USD per 1,000,000 tokens")]
-Tier = Literal["simple", "moderate", "complex"]
-Feature = Literal["tools", "json", "vision", "reasoning"]
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 Outcome = Literal["running", "ok", "failed", "cancelled", "decided", "refused"]
 """`decided`: only the decision was asked for; `refused`: a budget or a limit had no room for it."""
-Reason = Literal["rule", "semantic", "default", "pinned", "sticky"]
-
-
-class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of the structs that the program makes."""
-
-
-class Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of the structs that people write in route files: an unknown key is an error."""
-
-
-# --- the registry -----------------------------------------------------------------------------------------------------
-
-
-class PriceEntry(Written, frozen=True, kw_only=True):
-    """What a model costs from a day on, in USD per 1M tokens."""
-
-    since: datetime.date = msgspec.field(name="from")
-    """The first day, UTC, on which it holds."""
-    input: Price
-    """Input tokens."""
-    cached_input: Price | None = None
-    """Input read from the provider's prompt cache; null: as `input`."""
-    cache_write: Price | None = None
-    """Input written to the provider's prompt cache; null: as `input`."""
-    output: Price
-    """Output tokens."""
-    reasoning: Price | None = None
-    """Output that the model thought and did not say; null: as `output`."""
-
-
-class ModelEntry(Written, frozen=True, kw_only=True):
-    """A model as a route file describes it."""
-
-    provider: str
-    """Which entry of `providers` serves it."""
-    name: str
-    """The provider's own name for the model."""
-    tier: Tier = "moderate"
-    """How demanding a request it is meant for."""
-    input_price: Price = Decimal(0)
-    """USD per 1M input tokens."""
-    cached_input_price: Price | None = None
-    """USD per 1M input tokens read from the provider's prompt cache; null: as `input_price`."""
-    cache_write_price: Price | None = None
-    """USD per 1M input tokens written to the provider's prompt cache; null: as `input_price`."""
-    output_price: Price = Decimal(0)
-    """USD per 1M output tokens."""
-    reasoning_price: Price | None = None
-    """USD per 1M output tokens that the model thought and did not say; null: as `output_price`."""
-    prices: tuple[PriceEntry, ...] = ()
-    """Prices that change on a day; before the first of them the five above hold."""
-    quality: Fraction | None = None
-    """How good its answers are in general, 0 to 1, on one scale over all your models."""
-    context_tokens: Annotated[int, Meta(gt=0)] | None = None
-    """Context window, input and output together; null: not checked."""
-    max_output_tokens: Annotated[int, Meta(gt=0)] | None = None
-    """The most it can answer; null: not checked."""
-    features: tuple[Feature, ...] = ("tools", "json")
-    """What it can do. A request that needs another is not sent to it."""
-
-
-class Model(ModelEntry, frozen=True, kw_only=True):
-    """A model of the registry."""
-
-    id: str
-    """Its key in `models`: the name that plans, decisions and callers use."""
-
-    def on(self, day: datetime.date) -> Self:
-        """The model at the prices of a day: the latest entry of `prices` that has begun, as the flat prices."""
-        begun = [entry for entry in self.prices if entry.since <= day]
-        if not begun:
-            return self
-        entry = max(begun, key=lambda entry: entry.since)
-        return msgspec.structs.replace(
-            self,
-            input_price=entry.input,
-            cached_input_price=entry.cached_input,
-            cache_write_price=entry.cache_write,
-            output_price=entry.output,
-            reasoning_price=entry.reasoning,
-        )
-
-
-class Timeouts(Written, frozen=True, kw_only=True):
-    """Deadlines of one call to one model, in seconds."""
-
-    connect_s: Annotated[float, Meta(gt=0)] = 5.0
-    """DNS, TCP and TLS."""
-    first_token_s: Annotated[float, Meta(gt=0)] = 30.0
-    """From the request to the first content of a streamed answer."""
-    stall_s: Annotated[float, Meta(gt=0)] = 30.0
-    """Between two pieces of a streamed answer."""
-    total_s: Annotated[float, Meta(gt=0)] = 120.0
-    """A whole answer that is not streamed."""
-
-
-class Policy(Written, frozen=True, kw_only=True):
-    """How a plan is made from the models that may serve a request."""
-
-    select: Literal["ordered"] = "ordered"
-    """`ordered`: as the route lists them."""
-    timeouts: Timeouts = Timeouts()
-    """Deadlines of each call."""
-    expected_output_tokens: Annotated[int, Meta(gt=0)] = 300
-    """What an answer is taken to be when its cost is estimated beforehand."""
-
-
-class Route(Written, frozen=True, kw_only=True):
-    """An intent: what it looks like, and which models serve it."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=128)]
-    """Unique over all files."""
-    utterances: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1)]
-    """Example prompts. The more varied, the better the match."""
-    models: Annotated[tuple[str, ...], Meta(min_length=1)]
-    """Model ids, tried in this order unless the policy says otherwise."""
-    description: str = ""
-    """One sentence for people."""
-    threshold: Fraction | None = None
-    """The least confidence that takes this route; null: the global one."""
-    policy: Policy | None = None
-    """null: the global one."""
+Reason = Literal["rule", "semantic", "default", "pinned", "sticky", "classifier"]
 
 
 # --- a request --------------------------------------------------------------------------------------------------------
+
+CacheTtl = Literal["5m", "1h"]
+"""How long a provider keeps a prompt's prefix that was marked for its cache."""
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How much a model should think."""
+ToolMode = Literal["auto", "none", "required", "tool"]
+
+
+class Citation(Frozen, frozen=True, kw_only=True):
+    """Where a statement comes from."""
+
+    url: str = ""
+    title: str = ""
+    quote: str = ""
+    """What the source says."""
+    start: int = 0
+    """Where the statement begins in the text part that carries this citation, in characters, inclusive."""
+    end: int = 0
+    """Where it ends, exclusive; 0 with a `start` of 0: the whole part."""
 
 
 class Text(Frozen, frozen=True, kw_only=True, tag="text"):
     """Plain text."""
 
     text: str
+    cache: CacheTtl | None = None
+    """Marks the prompt up to and with this part for the provider's cache."""
+    citations: tuple[Citation, ...] = ()
 
 
 class Thinking(Frozen, frozen=True, kw_only=True, tag="thinking"):
     """What a model thought before it answered."""
+
+    text: str = ""
+    """Empty: the provider keeps it to itself."""
+    signature: str = ""
+    """What lets the provider that thought this recognise it in a later request; opaque, as is a redacted thought."""
+    origin: str = ""
+    """The dialect of the signature: no other understands it."""
+    redacted: bool = False
+    """The provider shows it to nobody; the signature is the thought itself, encrypted."""
+
+
+class Refusal(Frozen, frozen=True, kw_only=True, tag="refusal"):
+    """A model says that it will not answer."""
 
     text: str
 
@@ -162,6 +80,21 @@ class Image(Frozen, frozen=True, kw_only=True, tag="image"):
 
     url: str
     """`https:` or `data:` URL."""
+    detail: str = ""
+    """How closely to look: `low`, `high` or `auto`; empty: not given."""
+    cache: CacheTtl | None = None
+
+
+class Document(Frozen, frozen=True, kw_only=True, tag="document"):
+    """A file to be read, such as a PDF, by address or inline."""
+
+    url: str
+    """`https:` or `data:` URL."""
+    name: str = ""
+    """Its file name or title."""
+    cite: bool = False
+    """Whether the answer should cite it."""
+    cache: CacheTtl | None = None
 
 
 class ToolCall(Frozen, frozen=True, kw_only=True, tag="tool_call"):
@@ -172,6 +105,9 @@ class ToolCall(Frozen, frozen=True, kw_only=True, tag="tool_call"):
     arguments: str = ""
     """JSON text; in a `Chunk` a piece of it."""
     index: int = 0
+    signature: str = ""
+    """As a thought's: Gemini signs the call instead."""
+    cache: CacheTtl | None = None
 
 
 class ToolResult(Frozen, frozen=True, kw_only=True, tag="tool_result"):
@@ -179,7 +115,11 @@ class ToolResult(Frozen, frozen=True, kw_only=True, tag="tool_result"):
 
     id: str
     """Of the `ToolCall` that it answers."""
-    text: str
+    text: str = ""
+    images: tuple[Image, ...] = ()
+    is_error: bool = False
+    """The tool failed, and `text` says how."""
+    cache: CacheTtl | None = None
 
 
 class Opaque(Frozen, frozen=True, kw_only=True, tag="opaque"):
@@ -188,7 +128,7 @@ class Opaque(Frozen, frozen=True, kw_only=True, tag="opaque"):
     kind: str
 
 
-Part = Text | Thinking | Image | ToolCall | ToolResult | Opaque
+Part = Text | Thinking | Refusal | Image | Document | ToolCall | ToolResult | Opaque
 
 
 class Message(Frozen, frozen=True, kw_only=True):
@@ -196,6 +136,8 @@ class Message(Frozen, frozen=True, kw_only=True):
 
     role: Role
     parts: tuple[Part, ...]
+    name: str = ""
+    """Of the participant, where several share a role."""
 
     @property
     def text(self) -> str:
@@ -210,17 +152,62 @@ class Tool(Frozen, frozen=True, kw_only=True):
     description: str = ""
     parameters: dict[str, Any] = {}
     """JSON Schema of its arguments."""
+    strict: bool | None = None
+    """Whether the arguments are held to the schema; null: not given."""
+    cache: CacheTtl | None = None
+
+
+class ToolChoice(Frozen, frozen=True, kw_only=True):
+    """Whether a tool is called. `required`: any of them; `tool`: the one of that name."""
+
+    mode: ToolMode
+    name: str = ""
+    """Of the tool, with mode `tool`."""
+
+
+class JsonSchema(Frozen, frozen=True, kw_only=True):
+    """The form that an answer must have."""
+
+    document: dict[str, Any]
+    """The JSON Schema itself."""
+    name: str = "answer"
+    description: str = ""
+    strict: bool | None = None
+    """Whether the answer is held to it; null: not given."""
 
 
 class Params(Frozen, frozen=True, kw_only=True):
     """Sampling and output parameters that several dialects know; null: not given."""
 
     max_tokens: int | None = None
+    """Thinking included."""
     temperature: float | None = None
+    """0 to 2, as OpenAI and Gemini count; Anthropic's ends at 1."""
     top_p: float | None = None
+    top_k: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
     stop: tuple[str, ...] = ()
+    seed: int | None = None
+    n: int | None = None
+    """How many answers."""
     json_output: bool = False
     """JSON mode or a JSON Schema was asked for."""
+    json_schema: JsonSchema | None = None
+    """With `json_output`; null: any JSON."""
+    effort: Effort | None = None
+    thinking_tokens: int | None = None
+    """The most that a model may think; -1: as much as it likes; 0: not at all."""
+    show_thinking: bool = False
+    """Whether the caller wants to read the thoughts, or a summary of them."""
+    logprobs: bool = False
+    top_logprobs: int | None = None
+    """How many alternatives to give for each token."""
+    parallel_tool_calls: bool | None = None
+    user: str = ""
+    """The caller's own end user, for the provider's abuse checks; empty: not given."""
+    service_tier: str = ""
+    """Such as `auto`, `default`, `flex`, `priority`; empty: not given."""
 
 
 class ChatRequest(Frozen, frozen=True, kw_only=True):
@@ -233,16 +220,25 @@ class ChatRequest(Frozen, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     """A caller's own fallback list; not empty: it is the plan."""
     tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
     params: Params = Params()
     stream: bool = False
     stream_usage: bool = True
     """Whether the caller wants usage at the end of a stream."""
+    strict: bool = False
+    """Whether it is an error that a model's dialect has no counterpart for something; otherwise that is left out."""
     metadata: dict[str, Any] = {}
     """What rules can read."""
+    headers: dict[str, str] = {}
+    """HTTP headers, names in lower case, for rules alone; never those that carry keys."""
+    cost_quality: float | None = None
+    """The dial, 0 cheapest to 1 best; null: as the metadata, the header, or the policy says."""
     dialect: str = ""
     """Of `raw`."""
     raw: dict[str, Any] = {}
     """The caller's body. A provider of the same dialect is sent this, so that fields unknown here reach it."""
+    unread: tuple[str, ...] = ()
+    """What `raw` holds and the fields above do not: only a provider of the same dialect is sent it."""
 
 
 # --- an answer --------------------------------------------------------------------------------------------------------
@@ -260,9 +256,24 @@ class Usage(Frozen, frozen=True, kw_only=True):
     cache_write_tokens: int = 0
     """Input written to the provider's prompt cache."""
     reasoning_tokens: int = 0
-    """Output that the model thought and did not say."""
+    """Output that was thought, not said."""
     estimated: bool = False
     """The provider reported none; counted here."""
+
+
+class Alternative(Frozen, frozen=True, kw_only=True):
+    """A token that could have come, and how likely it was."""
+
+    token: str
+    logprob: float
+    """Natural logarithm of its probability."""
+
+
+class TokenLogprob(Alternative, frozen=True, kw_only=True):
+    """A token of the answer, and how likely it was."""
+
+    top: tuple[Alternative, ...] = ()
+    """The likeliest tokens in its place, best first."""
 
 
 class Completion(Frozen, frozen=True, kw_only=True):
@@ -275,6 +286,13 @@ class Completion(Frozen, frozen=True, kw_only=True):
     model: str
     """The name the provider gives."""
     id: str = ""
+    stop_sequence: str | None = None
+    """Which of the request's `stop` ended it, where the provider says."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    service_tier: str = ""
+    """The one that served it, where the provider says."""
+    dropped: tuple[str, ...] = ()
+    """What the request asked for and the provider's dialect cannot say."""
     dialect: str = ""
     """Of `raw`."""
     raw: bytes = b""
@@ -290,14 +308,23 @@ class Chunk(Frozen, frozen=True, kw_only=True):
     """A piece of a streamed answer."""
 
     parts: tuple[Part, ...] = ()
+    """Text to append; a `Text` without text adds its citations, a `Thinking` without text its signature."""
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    """Of the whole answer so far: each replaces the one before."""
     model: str = ""
     id: str = ""
+    stop_sequence: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    service_tier: str = ""
+    dropped: tuple[str, ...] = ()
+    """As in `Completion`; in the first chunk."""
     dialect: str = ""
     """Of `raw`."""
     raw: bytes = b""
     """The data of the provider's event, for a caller of the same dialect."""
+    event: str = ""
+    """The name of that event; empty: none."""
 
 
 # --- a decision and its record ----------------------------------------------------------------------------------------
@@ -308,8 +335,20 @@ class Signals(Frozen, frozen=True, kw_only=True):
 
     unavailable: dict[str, str] = {}
     """Models that cannot be called now, and why."""
-    thrift: Fraction = 0.0
-    """How far the cost/quality dial should slide toward cheap: 0 not at all, 1 as far as it goes."""
+    open_breakers: dict[str, str] = {}
+    """Models that failed too often of late, and since when."""
+    exhausted: dict[str, str] = {}
+    """Models whose rate or concurrency limit leaves no room for this request, and which."""
+    latency_ms: dict[str, float] = {}
+    """How long each model takes to the first content or the whole answer: a moving average; absent: not measured."""
+    in_flight: dict[str, int] = {}
+    """Calls under way, by model; those without are absent."""
+    thrift: float = 0.0
+    """How much a budget that runs low should weigh, 0 to 1: it turns the dial toward cheap."""
+
+    def why_not(self, model_id: str) -> str | None:
+        """Why a model cannot be called now; null: it can."""
+        return self.unavailable.get(model_id) or self.open_breakers.get(model_id)
 
 
 class Nearest(Frozen, frozen=True, kw_only=True):
@@ -337,6 +376,21 @@ class Estimate(Frozen, frozen=True, kw_only=True):
     cost_usd: Decimal
 
 
+class PlanEntry(Frozen, frozen=True, kw_only=True):
+    """A model of the plan."""
+
+    model: str
+    why: str
+    """Why it stands in this place."""
+    tier: Tier
+    quality: float
+    """Expected, 0 to 1: of this prompt where learned, else of the route, of the model, or of its tier."""
+    cost_usd: Decimal
+    """Estimated."""
+    latency_ms: float | None
+    """Measured, else declared; null: unknown."""
+
+
 class Decision(Frozen, frozen=True, kw_only=True):
     """Where a request goes, and why."""
 
@@ -356,6 +410,8 @@ class Decision(Frozen, frozen=True, kw_only=True):
     """The first of the plan; null: none can be called."""
     plan: tuple[str, ...]
     """Model ids in the order in which they are tried."""
+    plan_details: tuple[PlanEntry, ...] = ()
+    """The same, each with why it stands there and what is expected of it."""
     rejected: dict[str, str]
     """Models left out of the plan, and why."""
     candidates: tuple[Candidate, ...]
@@ -364,7 +420,17 @@ class Decision(Frozen, frozen=True, kw_only=True):
     config_version: str
     rule: str | None = None
     """The rule that decided."""
+    narrowed_by: tuple[str, ...] = ()
+    """The rules that left out models."""
     difficulty: float | None = None
+    """How hard the request is, by what the policy goes by: complexity 0 to 1, confidence in the wanted tier, or the
+    learned gain of the best model over the cheapest; null: it does not matter, or there is no telling."""
+    wants: Tier | None = None
+    """The tier that the difficulty asks for; null: none."""
+    contributions: dict[str, float] = {}
+    """What adds up to the difficulty."""
+    cost_quality: float | None = None
+    """The dial that was applied; null: none."""
     thrift: float = 0.0
     """How far a budget past its soft limit has slid the dial toward cheap, 0 to 1."""
     latency_ms: float = 0.0
@@ -381,5 +447,13 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     """From the request to the first content; streams only."""
     error_code: str | None = None
     error: str | None = None
+    escalated: str | None = None
+    """Why its answer was not good enough, so that another model was tried; null: it was, or there was no check."""
+    purpose: Literal["answer", "judge", "classifier"] = "answer"
+    """What it was called for."""
+    served: bool = False
+    """Its answer was given although it failed a check."""
     usage: Usage = Usage()
     cost_usd: Decimal = Decimal(0)
+    dropped: tuple[str, ...] = ()
+    """What the request asked for and the model's dialect cannot say."""

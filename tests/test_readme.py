@@ -9,6 +9,7 @@ import sys
 import click
 
 from semroute.cli.main import group
+from semroute.execution import faults
 from semroute.settings import Settings, variable
 from tests.conftest import ROOT
 
@@ -36,3 +37,7 @@ def test_ci_runs_the_commands_that_are_shown() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     assert len(shown) == 2
     assert all(command in script for command in shown)
+
+
+def test_the_table_of_faults_is_the_one_in_use() -> None:
+    assert f"<!-- faults -->\n{faults.markdown()}<!-- /faults -->" in README

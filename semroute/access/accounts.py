@@ -60,7 +60,7 @@ class Accounts:
             spent = [meter for meter, level in levels if meter.model is not None and level >= meter.limit]
             unavailable |= {str(meter.model): f"{meter.name} is spent" for meter in spent}
         if slid or len(unavailable) > len(signals.unavailable):
-            return Signals(unavailable=unavailable, thrift=slid), why or ""
+            return replace(signals, unavailable=unavailable, thrift=slid), why or ""
         return signals, ""
 
     async def admit(

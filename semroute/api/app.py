@@ -19,6 +19,7 @@ from semroute.api import admin, completions, decisions, errors, feedback, metric
 from semroute.api.accounting import Books, kept_content
 from semroute.config.load import default_folder
 from semroute.errors import SemrouteError
+from semroute.execution.idempotency import Idempotency
 from semroute.gateway import Gateway, Serving
 from semroute.providers.transport import Transport
 from semroute.reload import Reloader
@@ -45,6 +46,11 @@ def create_app(settings: Settings | None = None) -> Litestar:
             completions.route,
             completions.complete,
             completions.chat_completions,
+            completions.responses,
+            completions.messages,
+            completions.embeddings,
+            completions.gemini,
+            completions.count_tokens,
             admin.models,
             admin.routes,
             admin.live,
@@ -82,16 +88,19 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     folder = Path(settings.routes) if settings.routes else default_folder()
     router = await asyncio.to_thread(Router.load, folder)
     transport = Transport()
-    gateway = Gateway(_served(router, transport, settings), lambda _: None)
+    serving = Serving.open(_kept(router), transport, echo=settings.echo)
+    gateway = Gateway(serving, lambda _: None, max_running=settings.max_running)
     books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config.log)
     gateway.keep(books.record, books.accounts, books.room)
 
     def swap(router: Router) -> None:
-        gateway.serving = _served(router, transport, settings)
+        known = gateway.serving.deployments
+        gateway.serving = Serving.open(_kept(router), transport, echo=settings.echo, deployments=known)
 
     reloader = Reloader(folder, router, swap)
-    app.state.gateway, app.state.reloader, app.state.books, app.state.key_store = gateway, reloader, books, books.keys
-    app.state.access = Access(settings, books.ring)
+    app.state.gateway, app.state.reloader = gateway, reloader
+    app.state.idempotency, app.state.keepalive_s = Idempotency(), settings.keepalive_s
+    app.state.books, app.state.key_store, app.state.access = books, books.keys, Access(settings, books.ring)
     watching = {asyncio.create_task(reloader.watch()), asyncio.create_task(books.watch_keys())}
     try:
         yield
@@ -104,6 +113,6 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         await transport.aclose()
 
 
-def _served(router: Router, transport: Transport, settings: Settings) -> Serving:
-    config = msgspec.structs.replace(router.config, log=kept_content(router.config.log))
-    return Serving.open(router.configured(config), transport, echo=settings.echo)
+def _kept(router: Router) -> Router:
+    """The router with settings of the log that can be kept here."""
+    return router.configured(msgspec.structs.replace(router.config, log=kept_content(router.config.log)))

@@ -77,3 +77,52 @@ class ChatOperation(Operation):
         self.request_body = _body(
             "OpenAI's body. Fields that are not listed are passed on as they are.", properties, ["messages"]
         )
+
+
+@dataclass
+class MessagesOperation(Operation):
+    """`POST /v1/messages`."""
+
+    def __post_init__(self) -> None:
+        properties = {key: _DECIDING[key] for key in ("messages", "model", "models", "metadata", "tools", "max_tokens")}
+        described = {"system": Schema(description="Text, or a list of text blocks."), "stream": _FLAG, **properties}
+        self.request_body = _body(
+            "Anthropic's body. Fields that are not listed are passed on as they are.", described, ["messages"]
+        )
+
+
+@dataclass
+class ResponsesOperation(Operation):
+    """`POST /v1/responses`."""
+
+    def __post_init__(self) -> None:
+        properties = {key: _DECIDING[key] for key in ("model", "models", "metadata", "tools")}
+        described = {"input": Schema(description="Text, or a list of items."), "stream": _FLAG, **properties}
+        self.request_body = _body(
+            "OpenAI's body. Fields that are not listed are passed on as they are.",
+            {"instructions": _TEXT, **described},
+            ["input"],
+        )
+
+
+@dataclass
+class GeminiOperation(Operation):
+    """`POST /v1beta/models/MODEL:generateContent`."""
+
+    def __post_init__(self) -> None:
+        described = {"contents": _OBJECTS, "systemInstruction": _OBJECT, "tools": _OBJECTS, "generationConfig": _OBJECT}
+        self.request_body = _body(
+            "Gemini's body. Fields that are not listed are passed on as they are.", {**described}, ["contents"]
+        )
+
+
+@dataclass
+class EmbeddingsOperation(Operation):
+    """`POST /v1/embeddings`."""
+
+    def __post_init__(self) -> None:
+        self.request_body = _body(
+            "OpenAI's body. Fields that are not listed are passed on as they are.",
+            {"input": Schema(description="Text, or a list of texts."), "model": _TEXT},
+            ["input", "model"],
+        )

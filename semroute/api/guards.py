@@ -61,6 +61,7 @@ def _require(connection: Connection, scope: Scope) -> Caller:
 
 def _identify(connection: Connection) -> Caller:
     access: Access = connection.app.state.access
-    found = access.caller(connection.headers.get("authorization"), connection.headers.get("x-api-key"))
+    headers = connection.headers
+    found = access.caller(headers.get("authorization"), headers.get("x-api-key") or headers.get("x-goog-api-key"))
     connection.state.caller = found
     return found

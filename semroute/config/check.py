@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable, Iterator
-from decimal import Decimal
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from msgspec.structs import asdict, replace
-
-from semroute.config.schema import Compare, Draft, Rule, Source
-from semroute.config.wording import did_you_mean, listed, quote
+from semroute.config.check_accounting import check_accounting
+from semroute.config.check_rules import check_rules
+from semroute.config.check_strategies import check_price_dates, check_strategies
+from semroute.config.findings import error as _error
+from semroute.config.findings import names as _names
+from semroute.config.findings import unknown as _unknown
+from semroute.config.findings import warning as _warning
+from semroute.config.presets import PRESETS
+from semroute.config.schema import Draft
+from semroute.config.wording import listed, quote
 from semroute.errors import Problem
-from semroute.types import ModelEntry
 
 MIN_UTTERANCES = 5
-MAX_PRICE_AGE_DAYS = 180
-PRICES = ("input_price", "cached_input_price", "cache_write_price", "output_price", "reasoning_price")
-PRICE_DECIMALS = 6
-"""Of USD per 1M tokens: a token then costs a whole number of the log's smallest unit, 10^-12 USD."""
 
 ROUTE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -34,38 +34,17 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *_check_providers(draft),
         *_check_models(draft),
         *_check_plans(draft),
-        *_check_accounting(draft),
+        *check_accounting(draft),
         *_check_routes(draft),
         *_check_utterances(draft),
-        *_check_rules(draft),
+        *check_rules(draft),
+        *check_strategies(draft),
         *_check_variables(draft),
-        *_check_price_date(draft, today),
+        *check_price_dates(draft, today),
     ]
 
 
-def _error(draft: Draft, key: str, message: str) -> Problem:
-    """A problem at what has this key in the draft's sources; at the folder where nothing has."""
-    source = draft.sources.get(key) or Source(file=draft.folder, line=0)
-    return Problem(file=source.file, line=source.line, path=source.path, message=message)
-
-
-def _warning(draft: Draft, key: str, message: str) -> Problem:
-    return replace(_error(draft, key, message), severity="warning")
-
-
-# --- names ------------------------------------------------------------------------------------------------------------
-
-
-def _names(draft: Draft, section: str) -> set[str]:
-    """The names that a section defines, even where what they name is wrong."""
-    merged = draft.merged
-    sound: dict[str, Iterable[str]] = {
-        "providers": merged.providers,
-        "models": merged.models,
-        "routes": [route.name for route in merged.routes],
-    }
-    broken = [key.removeprefix(f"{section}.") for key in draft.broken if key.startswith(f"{section}.")]
-    return {*sound[section], *broken}
+# --- sections -------------------------------------------------------------------------------------------------------
 
 
 def _check_sections(draft: Draft) -> Iterator[Problem]:
@@ -79,18 +58,6 @@ def _check_sections(draft: Draft) -> Iterator[Problem]:
         yield _warning(draft, "routes", "no `routes`: every prompt that no rule takes goes to the default")
 
 
-def _unknown(draft: Draft, section: str, references: dict[str, str]) -> Iterator[Problem]:
-    """References, by the key where they stand, that a section does not define."""
-    names = _names(draft, section)
-    if section in draft.broken or (not names and section != "routes"):  # has its own problem
-        return
-    known = listed(names) or "none is defined"
-    for key, name in references.items():
-        if name not in names:
-            expected = f"expected one of `{section}` ({known})"
-            yield _error(draft, key, f"got {quote(name)}, {expected}{did_you_mean(name, names)}")
-
-
 # --- providers and models ---------------------------------------------------------------------------------------------
 
 
@@ -101,9 +68,14 @@ def _check_providers(draft: Draft) -> Iterator[Problem]:
             if not _is_http(provider.base_url):
                 expected = "expected an address that starts with http:// or https://"
                 yield _error(draft, key, f"got {quote(provider.base_url)}, {expected}")
+        elif provider.preset is not None and PRESETS[provider.preset].base_url:
+            pass
         elif provider.dialect != "echo" and not (key in draft.sources and draft.missing_variables.get(id_)):
             example = "`base_url: https://api.openai.com/v1`"
             yield _error(draft, f"providers.{id_}", f"`base_url` is missing, expected an address such as {example}")
+        if provider.preset is not None and provider.dialect != "openai":
+            preset = f"preset {quote(provider.preset)} is of the openai dialect"
+            yield _error(draft, f"providers.{id_}.dialect", f"got {quote(provider.dialect)}, but {preset}")
 
 
 def _is_http(url: str) -> bool:
@@ -117,48 +89,10 @@ def _is_http(url: str) -> bool:
 def _check_models(draft: Draft) -> Iterator[Problem]:
     models = draft.merged.models
     yield from _unknown(draft, "providers", {f"models.{id_}.provider": model.provider for id_, model in models.items()})
-    for id_, model in models.items():
+    for id_ in models:
         if not id_.strip() or id_ == "auto" or id_.startswith("auto:"):
             reserved = "`auto` and `auto:<route>` ask for routing"
             yield _error(draft, f"models.{id_}", f"got the id {quote(id_)}, expected another: {reserved}")
-        yield from _check_prices(draft, id_, model)
-
-
-def _check_prices(draft: Draft, id_: str, model: ModelEntry) -> Iterator[Problem]:
-    prices: dict[str, Decimal | None] = {field: getattr(model, field) for field in PRICES}
-    for index, entry in enumerate(model.prices):
-        dated = asdict(entry)
-        since = dated.pop("since")
-        if any(since == earlier.since for earlier in model.prices[:index]):
-            message = f"got {since} a second time, expected each day once"
-            yield _error(draft, f"models.{id_}.prices[{index}].from", message)
-        prices |= {f"prices[{index}].{field}": price for field, price in dated.items()}
-    for field, price in prices.items():
-        key = f"models.{id_}.{field}"
-        if price is None:
-            continue
-        if not (price.is_finite() and price >= 0):
-            yield _error(draft, key, f"got {price}, expected a price of at least 0")
-        elif price != round(price, PRICE_DECIMALS):
-            yield _error(draft, key, f"got {price}, expected at most {PRICE_DECIMALS} decimals")
-
-
-def _check_accounting(draft: Draft) -> Iterator[Problem]:
-    """The baseline model, and what budgets are for."""
-    merged = draft.merged
-    models = {f"budgets.{budget.name}.model": budget.model for budget in merged.budgets if budget.model is not None}
-    if merged.baseline is not None:
-        models["baseline"] = merged.baseline
-    yield from _unknown(draft, "models", models)
-    routes = {f"budgets.{budget.name}.route": budget.route for budget in merged.budgets if budget.route is not None}
-    yield from _unknown(draft, "routes", routes)
-    for budget in merged.budgets:
-        if not (budget.usd.is_finite() and budget.usd >= 0):
-            yield _error(draft, f"budgets.{budget.name}.usd", f"got {budget.usd}, expected at least 0")
-        scopes = [scope for scope in ("key", "team", "route", "model") if getattr(budget, scope) is not None]
-        if len(scopes) > 1:
-            message = f"got {' and '.join(f'`{scope}`' for scope in scopes)}, expected one of them at most"
-            yield _error(draft, f"budgets.{budget.name}", message)
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------
@@ -204,17 +138,6 @@ def _not_set(variables: tuple[str, ...]) -> str:
     return f"{listed(variables)} {'is' if len(variables) == 1 else 'are'} not set"
 
 
-def _check_price_date(draft: Draft, today: datetime.date) -> Iterator[Problem]:
-    date = draft.merged.prices_as_of
-    if date is None:
-        return
-    age = (today - date).days
-    if age < 0:
-        yield _warning(draft, "prices_as_of", f"got {date}, expected no date after today, {today}")
-    elif age > MAX_PRICE_AGE_DAYS:
-        yield _warning(draft, "prices_as_of", f"got {date}, {age} days ago, expected at most {MAX_PRICE_AGE_DAYS}")
-
-
 # --- routes -----------------------------------------------------------------------------------------------------------
 
 
@@ -251,37 +174,3 @@ def _check_utterances(draft: Draft) -> Iterator[Problem]:
             else:
                 message = f"got {quote(utterance)}, which `{owner}` has too, at {there}, expected it in one route only"
                 yield _error(draft, key, message)
-
-
-# --- rules ------------------------------------------------------------------------------------------------------------
-
-
-def _check_rules(draft: Draft) -> Iterator[Problem]:
-    rules = draft.merged.rules
-    references = {f"rules.{rule.name}.route": rule.route for rule in rules if rule.route is not None}
-    yield from _unknown(draft, "routes", references)
-    for rule in rules:
-        key = f"rules.{rule.name}"
-        if bool(rule.models) == (rule.route is not None):
-            got = "both `models` and `route`" if rule.models else "neither `models` nor `route`"
-            yield _error(draft, key, f"got {got}, expected one of them")
-        yield from _check_when(draft, key, rule)
-
-
-def _check_when(draft: Draft, key: str, rule: Rule) -> Iterator[Problem]:
-    bounds = rule.when.input_tokens
-    if bounds is None and not rule.when.metadata:
-        yield _warning(draft, f"{key}.when", "got no condition: this rule takes every request")
-    if bounds == Compare():
-        yield _error(draft, f"{key}.when.input_tokens", "got no bound, expected one of `gt`, `gte`, `lt`, `lte`")
-    elif bounds is not None and _never_holds(bounds):
-        yield _error(draft, f"{key}.when.input_tokens", "got bounds that no number keeps, expected a range")
-
-
-def _never_holds(bounds: Compare) -> bool:
-    def meet(low: float | None, high: float | None) -> bool:
-        return low is not None and high is not None and low >= high
-
-    if meet(bounds.gt, bounds.lt) or meet(bounds.gt, bounds.lte) or meet(bounds.gte, bounds.lt):
-        return True
-    return meet(bounds.gte, bounds.lte) and bounds.gte != bounds.lte

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from semroute import types
-from semroute.config import schema
+from semroute import calls, written
+from semroute.config import conditions, schema
 from semroute.config.schema import RouteFile
-from semroute.types import Written
+from semroute.structs import Written
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -20,7 +20,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def json_schema() -> dict[str, Any]:
     """The schema of `RouteFile`, with the lines under its fields as descriptions."""
     (root,), components = msgspec.json.schema_components([RouteFile], ref_template="#/$defs/{name}")
-    structs = vars(types) | vars(schema)
+    structs = vars(calls) | vars(written) | vars(conditions) | vars(schema)
     for name, component in components.items():
         docs = field_docs(structs[name])
         for field, property_ in component["properties"].items():
@@ -33,7 +33,6 @@ def json_schema() -> dict[str, Any]:
 def field_docs(struct: type[Written]) -> dict[str, str]:
     """The string literal under each field, inherited ones included."""
     docs = {}
-    written = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
     for class_ in reversed(struct.__mro__):
         if not issubclass(class_, Written):
             continue
@@ -42,8 +41,9 @@ def field_docs(struct: type[Written]) -> dict[str, str]:
         for field, below in pairwise(body):
             match field, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    docs[written[name]] = text
-    return docs
+                    docs[name] = text
+    written_as = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
+    return {written_as[name]: text for name, text in docs.items()}
 
 
 def _price_as_number(property_: dict[str, Any]) -> None:

@@ -12,14 +12,26 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from semroute.config.check import check
 from semroute.config.documents import parse
 from semroute.config.merge import merge
-from semroute.config.schema import Abstain, Config, Default, Draft, EmbedderSettings, LogSettings, Provider
+from semroute.config.presets import PRESETS
+from semroute.config.schema import (
+    Abstain,
+    Config,
+    Default,
+    Draft,
+    EmbedderSettings,
+    LogSettings,
+    Provider,
+    ProviderEntry,
+    TierExemplars,
+    deployment_ids,
+)
 from semroute.errors import ConfigError, Problem
-from semroute.types import Model, Policy
+from semroute.written import TIERS, Deployment, Model, ModelEntry, Policy, Tier
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
@@ -110,13 +122,17 @@ def _version(files: Mapping[str, bytes]) -> str:
     return digest.hexdigest()[:12]
 
 
+def _base_url(entry: ProviderEntry) -> str:
+    return entry.base_url or (PRESETS[entry.preset].base_url if entry.preset else "")
+
+
 def _config(draft: Draft, default: Default, version: str, today: datetime.date) -> Config:
     merged = draft.merged
-    models = {id_: Model(**asdict(entry), id=id_).on(today) for id_, entry in merged.models.items()}
+    models = {model.id: model.on(today) for id_, entry in merged.models.items() for model in _models(id_, entry)}
     return Config(
         providers={
             id_: Provider(
-                **{**asdict(entry), "api_key": entry.api_key or None},
+                **{**asdict(entry), "api_key": entry.api_key or None, "base_url": _base_url(entry)},
                 id=id_,
                 missing_variables=draft.missing_variables.get(id_, ()),
             )
@@ -128,7 +144,10 @@ def _config(draft: Draft, default: Default, version: str, today: datetime.date) 
         budgets=merged.budgets,
         log=merged.log or LogSettings(),
         routes={route.name: route for route in merged.routes},
-        rules=merged.rules,
+        rules=tuple(sorted(merged.rules, key=lambda rule: -rule.priority)),
+        tiers=_tiers(merged.tiers),
+        classifier=merged.classifier,
+        folder=draft.folder,
         embedder=merged.embedder or EmbedderSettings(),
         abstain=merged.abstain or Abstain(),
         policy=merged.policy or Policy(),
@@ -140,3 +159,24 @@ def _config(draft: Draft, default: Default, version: str, today: datetime.date) 
 
 def _price(model: Model) -> Decimal:
     return model.input_price + model.output_price
+
+
+def _models(id_: str, entry: ModelEntry) -> list[Model]:
+    """A model, and one more for each further deployment of it."""
+    model = Model(**asdict(entry), id=id_)
+    names = deployment_ids(id_, entry)
+    return [model, *(_deployed(model, name, place) for name, place in zip(names, entry.deployments, strict=True))]
+
+
+def _deployed(model: Model, id_: str, place: Deployment) -> Model:
+    said = {field: value for field, value in asdict(place).items() if value is not None}
+    return replace(model, **said, id=id_, group=model.id, deployments=())
+
+
+def _tiers(entries: tuple[TierExemplars, ...]) -> dict[Tier, tuple[str, ...]]:
+    """All utterances of each tier, the lowest tier first."""
+    return {
+        tier: utterances
+        for tier in TIERS
+        if (utterances := tuple(u for entry in entries if entry.tier == tier for u in entry.utterances))
+    }

@@ -9,10 +9,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from semroute.types import Fraction, Frozen, Model, ModelEntry, Policy, Route, Written
+from semroute.config.conditions import Rule
+from semroute.config.presets import PresetName
+from semroute.structs import Written
+from semroute.types import Frozen
+from semroute.written import Fraction, Model, ModelEntry, Name, Policy, Positive, Route, Tier
 
-DialectName = Literal["openai", "anthropic", "gemini", "echo"]
-Scalar = str | int | float | bool
+DialectName = Literal["openai", "responses", "anthropic", "gemini", "echo"]
 
 
 class EmbedderSettings(Written, frozen=True, kw_only=True):
@@ -38,10 +41,14 @@ class Abstain(Written, frozen=True, kw_only=True):
 class ProviderEntry(Written, frozen=True, kw_only=True):
     """Where models are served. The key comes from the environment: `api_key: "${OPENAI_API_KEY}"`."""
 
-    dialect: DialectName
+    dialect: DialectName = "openai"
     """Its wire format. `openai` covers every compatible server."""
+    preset: PresetName | None = None
+    """A server of the `openai` dialect whose address and peculiarities are known; null: none."""
     base_url: str = ""
-    """Up to the version, such as `https://api.openai.com/v1`."""
+    """Up to the version, such as `https://api.openai.com/v1`; empty: the preset's."""
+    api_version: str = ""
+    """For servers that want one with each call, such as Azure; empty: the preset's."""
     api_key: str | None = None
     """null: the provider takes none."""
     headers: dict[str, str] = {}
@@ -57,41 +64,26 @@ class Default(Written, frozen=True, kw_only=True):
     """null: the global one."""
 
 
-class Compare(Written, frozen=True, kw_only=True):
-    """A number's bounds; all that are given must hold."""
+class TierExemplars(Written, frozen=True, kw_only=True):
+    """What requests of a tier look like: matched like a route, for policies with `difficulty: {by: exemplars}`."""
 
-    gt: float | None = None
-    """Greater than."""
-    gte: float | None = None
-    """Greater than, or equal."""
-    lt: float | None = None
-    """Less than."""
-    lte: float | None = None
-    """Less than, or equal."""
+    tier: Tier
+    """The tier that such requests want."""
+    utterances: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    """Example prompts."""
 
 
-class When(Written, frozen=True, kw_only=True):
-    """The conditions of a rule; all that are given must hold."""
+class Classifier(Written, frozen=True, kw_only=True):
+    """A small model that reads each request and names its route. Off unless this is written."""
 
-    input_tokens: Compare | None = None
-    """Estimated length of the whole conversation."""
-    metadata: dict[str, Scalar] = {}
-    """Keys of the request's metadata and the values they must have."""
-
-
-class Rule(Written, frozen=True, kw_only=True):
-    """Decided before any embedding. The first rule that holds wins."""
-
-    name: Annotated[str, Meta(min_length=1)]
-    """Unique over all files."""
-    when: When
-    """What must hold of the request."""
-    description: str = ""
-    """One sentence for people."""
-    models: tuple[str, ...] = ()
-    """The plan; or name a route."""
-    route: str | None = None
-    """The route to take."""
+    model: str
+    """A model id."""
+    routes: tuple[str, ...] = ()
+    """Only where the most similar route is one of these; empty: for every request that no rule took."""
+    deadline_s: Positive = 2.0
+    """After that, or when its answer is no known label, the semantic decision stands."""
+    cache_size: Annotated[int, Meta(ge=0)] = 1024
+    """Answers that are remembered, by prompt."""
 
 
 class Budget(Written, frozen=True, kw_only=True):
@@ -158,7 +150,21 @@ class RouteFile(Written, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = ()
     """The intents."""
     rules: tuple[Rule, ...] = ()
-    """Decided before any embedding, in this order: the first that holds wins."""
+    """Decided before any embedding: by priority, then in this order."""
+    tiers: tuple[TierExemplars, ...] = ()
+    """What requests of each tier look like."""
+    classifier: Classifier | None = None
+    """A model as the router."""
+
+
+def deployment_ids(model: str, entry: ModelEntry) -> tuple[str, ...]:
+    """What a model's further deployments are called: `<model>@<provider>`, and `…#2` where a provider has several."""
+    ids: list[str] = []
+    for place in entry.deployments:
+        id_ = f"{model}@{place.provider}"
+        same = sum(known.partition("#")[0] == id_ for known in ids)
+        ids.append(f"{id_}#{same + 1}" if same else id_)
+    return tuple(ids)
 
 
 class Provider(ProviderEntry, frozen=True, kw_only=True):
@@ -206,6 +212,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     routes: dict[str, Route]
     """By name, in the order of the files."""
     rules: tuple[Rule, ...] = ()
+    """The first to be tried first."""
+    tiers: dict[Tier, tuple[str, ...]] = {}
+    """Example prompts of each tier."""
+    classifier: Classifier | None = None
+    folder: str = ""
+    """Where the files stand, and what `semroute train` wrote."""
     embedder: EmbedderSettings = EmbedderSettings()
     abstain: Abstain = Abstain()
     policy: Policy = Policy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Iterator
-from typing import Annotated, NamedTuple, TypeGuard, Union, get_args, get_origin
+from typing import Annotated, Literal, NamedTuple, TypeGuard, Union, get_args, get_origin
 
 import msgspec
 from msgspec import inspect
@@ -72,8 +72,12 @@ def _inside(value: object, type_: object, place: Place) -> Iterator[Complaint]:
     elif isinstance(value, dict) and _is_struct(type_):
         yield from _fields(value, type_, place)
     elif isinstance(value, dict):
+        names, item_type = get_args(type_)
         for key, item in value.items():
-            yield from complaints(item, get_args(type_)[1], (*place, key))
+            if get_origin(names) is Literal and key not in get_args(names):
+                yield unknown_key(key, get_args(names), place)
+            else:
+                yield from complaints(item, item_type, (*place, key))
 
 
 def _fields(value: dict[str, object], struct: type[msgspec.Struct], place: Place) -> Iterator[Complaint]:

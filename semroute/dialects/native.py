@@ -5,12 +5,14 @@ Messages have OpenAI's form; `prompt` is short for one user turn.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from semroute.dialects import sse
-from semroute.dialects.openai import OpenAI, convert
+from semroute.dialects.openai import OpenAI
+from semroute.dialects.reading import convert
 from semroute.errors import RequestError, SemrouteError
 from semroute.record import Record
 from semroute.types import ChatRequest, Chunk, Completion, Decision, Text, Thinking, ToolCall
@@ -31,6 +33,8 @@ class NativeBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     """A fallback list of model ids."""
     metadata: dict[str, Any] | None = None
     """What rules can read."""
+    cost_quality: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """The dial, 0 cheapest to 1 best."""
     stream: bool = False
     max_tokens: int | None = None
     temperature: float | None = None
@@ -61,12 +65,13 @@ class Native:
         as_openai: dict[str, Any] = msgspec.to_builtins(fields)
         # Providers bill and log `metadata`; here it is for rules alone.
         metadata = as_openai.pop("metadata", None) or {}
+        dial = as_openai.pop("cost_quality", None)
         if (prompt := as_openai.pop("prompt", None)) is not None:
             as_openai["messages"] = [{"role": "user", "content": prompt}]
         request = self._openai.parse_request(as_openai, request_id)
-        return msgspec.structs.replace(request, metadata=metadata, stream_usage=True)
+        return msgspec.structs.replace(request, metadata=metadata, cost_quality=dial, stream_usage=True)
 
-    def render_completion(self, completion: Completion, record: Record) -> bytes:
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
         """The answer with the decision and the account."""
         body: dict[str, Any] = {"id": record.request_id, "content": completion.text, "model": record.model}
         calls = [part for part in completion.parts if isinstance(part, ToolCall)]
@@ -79,7 +84,7 @@ class Native:
         """A renderer for one streamed answer."""
         return NativeStream(decision)
 
-    def render_error(self, error: SemrouteError, status: int) -> bytes:
+    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """`{"error": {code, message, param, retryable}}`."""
         return _encoder.encode(_error(error))
 

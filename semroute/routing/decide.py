@@ -10,15 +10,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
+from semroute.config.conditions import Rule
 from semroute.config.schema import Config
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
+from semroute.routing.difficulty import Reading, Standing, assess
 from semroute.routing.facts import Facts
-from semroute.routing.policy import make_plan, pinned_plan, resolve
+from semroute.routing.gain import Gain
+from semroute.routing.policy import Terms, make_plan, pinned_plan, resolve
 from semroute.routing.pricing import estimate
-from semroute.routing.rules import first_match
+from semroute.routing.rules import holding
 from semroute.types import Candidate, ChatRequest, Decision, Frozen, Policy, Reason, Signals
+from semroute.written import Difficulty
 
 AUTO = "auto"
+DIFFICULTY = "difficulty-"
+"""After `auto:`, and before the share of strong answers that a request asks for."""
 
 
 class Match(Frozen, frozen=True, kw_only=True):
@@ -40,6 +48,8 @@ class Choice(Frozen, frozen=True, kw_only=True):
     route: str | None = None
     rule: str | None = None
     match: Match = Match()
+    narrowing: tuple[Rule, ...] = ()
+    """Rules that hold and leave out models."""
 
 
 def choose_static(config: Config, request: ChatRequest, facts: Facts) -> Choice | None:
@@ -47,24 +57,42 @@ def choose_static(config: Config, request: ChatRequest, facts: Facts) -> Choice 
 
     Raises `UnknownModelError` and `UnknownRouteError` for names that do not exist.
     """
-    if request.models or request.model != AUTO:
+    rule, narrowing = holding(config.rules, facts)
+    choice = _static(config, request, facts, rule)
+    return replace(choice, narrowing=narrowing) if choice is not None and narrowing else choice
+
+
+def _static(config: Config, request: ChatRequest, facts: Facts, rule: Rule | None) -> Choice | None:
+    if request.models or (request.model != AUTO and strong_share(config, request) is None):
         return _pinned(config, request)
-    rule = first_match(config.rules, facts)
     if rule is not None:
         because = f"rule {rule.name} holds"
         if rule.route is not None:
             return _on_route(config, rule.route, "rule", because, rule=rule.name)
-        return Choice(reason="rule", explanation=because, models=rule.models, policy=config.policy, rule=rule.name)
+        models = rule.models or tuple(m.id for m in config.models.values() if m.tier == rule.tier and not m.group)
+        return Choice(reason="rule", explanation=because, models=models, policy=config.policy, rule=rule.name)
     if not facts.text:
         return _default(config, "the request holds no user text to match")
     return None
 
 
-def choose_semantic(config: Config, candidates: Sequence[Candidate]) -> Choice:
+def choose_classified(config: Config, label: str, semantic: Choice) -> Choice:
+    """Take the route that a classifier named, instead of the semantic one."""
+    because = f"the classifier says {label}"
+    return replace(_on_route(config, label, "classifier", because, match=semantic.match), narrowing=semantic.narrowing)
+
+
+def choose_semantic(config: Config, candidates: Sequence[Candidate], facts: Facts | None = None) -> Choice:
     """Take the best candidate if its confidence reaches the route's threshold, else the default.
 
-    `candidates`: best first.
+    `candidates`: best first. `facts`: what narrowing rules look at; null: none applies.
     """
+    narrowing = holding(config.rules, facts)[1] if facts is not None else ()
+    choice = _semantic(config, candidates)
+    return replace(choice, narrowing=narrowing) if narrowing else choice
+
+
+def _semantic(config: Config, candidates: Sequence[Candidate]) -> Choice:
     if not candidates:
         return _default(config, "there are no routes to match")
     best = candidates[0]
@@ -84,11 +112,64 @@ def choose_semantic(config: Config, candidates: Sequence[Candidate]) -> Choice:
     return _default(config, because, match)
 
 
-def decide(config: Config, request: ChatRequest, facts: Facts, choice: Choice, signals: Signals) -> Decision:
-    """Turn a choice into a decision with a plan."""
+def needs_reading(config: Config, request: ChatRequest, facts: Facts, choice: Choice | None) -> bool:
+    """Whether the prompt must be embedded: to match it, or because the policy goes by what its embedding tells."""
+    if choice is None:
+        return True
+    difficulty = _policy(config, request, choice).difficulty
+    return bool(facts.text) and difficulty is not None and difficulty.by != "complexity"
+
+
+def strong_share(config: Config, request: ChatRequest) -> float | None:
+    """The share that `auto:difficulty-0.3` asks for; null: the request names something else.
+
+    Raises `RequestError` where it is no share. A route of that name comes first.
+    """
+    name = request.model.removeprefix(f"{AUTO}:")
+    if name in config.routes or not request.model.startswith(f"{AUTO}:{DIFFICULTY}"):
+        return None
+    said = name.removeprefix(DIFFICULTY)
+    try:
+        share = float(said)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        expected = f"expected the share of strong answers, 0 to 1, such as {AUTO}:{DIFFICULTY}0.3"
+        raise RequestError(f"model {request.model!r}: got {said!r}, {expected}", param="model")
+    return share
+
+
+def decide(
+    config: Config,
+    request: ChatRequest,
+    facts: Facts,
+    choice: Choice,
+    signals: Signals,
+    *,
+    reading: Reading | None = None,
+    gain: Gain | None = None,
+) -> Decision:
+    """Turn a choice into a decision with a plan.
+
+    `reading`: what the prompt's embedding told; null: it was not needed. `gain`: what was learned; null: nothing.
+    """
+    policy = _policy(config, request, choice)
     models = resolve(choice.models, config.models)
     asked_by_name = choice.reason == "pinned" and choice.route is None
-    plan = pinned_plan(models, signals) if asked_by_name else make_plan(models, facts, signals)
+    output = config.routes[choice.route].output if choice.route is not None else None
+    if output is not None and not asked_by_name:
+        facts = replace(facts, json_schema=facts.json_schema or output.json_schema is not None)
+    standing = Standing() if asked_by_name else assess(policy.difficulty, facts, reading, gain)
+    terms = Terms(
+        policy=policy,
+        facts=facts,
+        signals=signals,
+        route=choice.route,
+        narrowing=choice.narrowing,
+        standing=standing,
+        seed=request.id,
+    )
+    plan = pinned_plan(models, terms) if asked_by_name else make_plan(models, config.models, terms)
     first = plan.models[0] if plan.models else None
     return Decision(
         id=request.id,
@@ -100,12 +181,26 @@ def decide(config: Config, request: ChatRequest, facts: Facts, choice: Choice, s
         margin=choice.match.margin,
         model=first.id if first else None,
         plan=tuple(model.id for model in plan.models),
+        plan_details=plan.entries,
         rejected=plan.rejected,
         candidates=choice.match.candidates,
-        estimate=estimate(first, choice.policy, facts.input_tokens, facts.max_tokens),
+        estimate=estimate(first, policy, facts.input_tokens, facts.max_tokens),
         config_version=config.version,
         rule=choice.rule,
+        narrowed_by=tuple(rule.name for rule in choice.narrowing),
+        difficulty=standing.difficulty,
+        wants=standing.wants,
+        contributions=standing.contributions,
+        cost_quality=plan.cost_quality,
     )
+
+
+def _policy(config: Config, request: ChatRequest, choice: Choice) -> Policy:
+    """The choice's policy, with the share that the request asks for."""
+    share = None if request.models else strong_share(config, request)
+    if share is None:
+        return choice.policy
+    return replace(choice.policy, difficulty=Difficulty(by="learned", strong_share=share))
 
 
 def _pinned(config: Config, request: ChatRequest) -> Choice:

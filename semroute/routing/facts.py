@@ -1,14 +1,20 @@
-"""What can be read off a request without understanding it."""
+"""What can be read off a request without understanding it. What costs time is read when a rule first asks for it."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
-from semroute.routing.pricing import estimate_input_tokens
+from semroute.routing.language import guess_language, guess_script
+from semroute.routing.pricing import estimate_input_tokens, estimate_text_tokens
+from semroute.routing.wording import looks_like_code
 from semroute.types import ChatRequest, Feature, Frozen, Image
 
+DIAL = "cost_quality"
+"""The key of a request's metadata that is its dial."""
 
-class Facts(Frozen, frozen=True, kw_only=True):
+
+class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     """What rules and constraints look at."""
 
     text: str
@@ -19,6 +25,46 @@ class Facts(Frozen, frozen=True, kw_only=True):
     needs: tuple[Feature, ...]
     """What a model must be able to do."""
     metadata: dict[str, Any]
+    headers: dict[str, str] = {}
+    """Names in lower case."""
+    turns: int = 1
+    """Messages from the user."""
+    json_schema: bool = False
+    """Whether a JSON Schema for the answer was given."""
+    cost_quality: float | None = None
+    """The request's own dial, 0 cheapest to 1 best; null: none that is a number from 0 to 1."""
+
+    @cached_property
+    def prompt_tokens(self) -> int:
+        """Estimated, of `text`."""
+        return estimate_text_tokens(self.text)
+
+    @cached_property
+    def retrieval_score(self) -> float | None:
+        """How sure a retrieval system is of what it found; null: not given."""
+        return _number(self.metadata.get("retrieval_score"))
+
+    @cached_property
+    def traits(self) -> frozenset[str]:
+        """Which of `code`, `images`, `tools`, `json`, `json_schema` are there."""
+        here = {
+            "code": looks_like_code(self.text),
+            "images": "vision" in self.needs,
+            "tools": "tools" in self.needs,
+            "json": "json" in self.needs,
+            "json_schema": self.json_schema,
+        }
+        return frozenset(name for name, there in here.items() if there)
+
+    @cached_property
+    def script(self) -> str | None:
+        """What `text` is mostly written in; null: no letters."""
+        return guess_script(self.text)
+
+    @cached_property
+    def language(self) -> str | None:
+        """The likeliest language of `text`, ISO 639-1; null: no telling."""
+        return guess_language(self.text)
 
 
 def read_facts(request: ChatRequest) -> Facts:
@@ -29,7 +75,28 @@ def read_facts(request: ChatRequest) -> Facts:
         max_tokens=request.params.max_tokens,
         needs=_needs(request),
         metadata=request.metadata,
+        headers=request.headers,
+        turns=sum(message.role == "user" for message in request.messages),
+        json_schema=request.params.json_schema is not None,
+        cost_quality=_dial(request),
     )
+
+
+def _dial(request: ChatRequest) -> float | None:
+    """The body's own field, else the metadata's, else the header's."""
+    said = (request.cost_quality, request.metadata.get(DIAL), request.headers.get("x-semroute-cost-quality"))
+    dials = (_number(value) for value in said)
+    return next((dial for dial in dials if dial is not None and 0 <= dial <= 1), None)
+
+
+def _number(value: object) -> float | None:
+    """A number, or a text that is one: some clients can only send texts."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _last_user_text(request: ChatRequest) -> str:

@@ -1,39 +1,113 @@
-"""From the models that may serve a request to the plan: which are tried, in which order, and why not the others."""
+"""From the models that may serve a request to the plan: which are tried, in which order, why, and why not the others.
+
+    may serve -> hard constraints -> order of `select` -> difficulty in front -> deployments side by side
+
+What a policy, a rule or the request itself excludes is never in a plan. What the difficulty prefers only comes first:
+a simple model is still better than no answer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from random import Random
 
+from semroute.config.conditions import Rule
+from semroute.config.schema import deployment_ids
+from semroute.routing.balance import balanced
+from semroute.routing.difficulty import Standing, prefer
 from semroute.routing.facts import Facts
-from semroute.types import Frozen, Model, Signals
+from semroute.routing.offers import Offer
+from semroute.routing.pricing import estimate
+from semroute.routing.rules import excluded
+from semroute.types import Frozen, Model, PlanEntry, Policy, Signals, Tier
+
+TIER_QUALITY: dict[Tier, float] = {"simple": 0.6, "moderate": 0.75, "complex": 0.9}
+"""What a model is taken to be worth that states no quality."""
+SCALE = 1_000_000
+THRIFTY = 0.5
+"""From this thrift on, the cheapest model comes first, whatever `select` says."""
 
 
 class Plan(Frozen, frozen=True, kw_only=True):
     """The models to try in order, and those left out."""
 
-    models: tuple[Model, ...]
+    models: tuple[Model, ...] = ()
+    entries: tuple[PlanEntry, ...] = ()
     rejected: dict[str, str]
     """Model id to the reason."""
+    cost_quality: float | None = None
+    """The dial that was applied."""
 
 
-def make_plan(models: Iterable[Model], facts: Facts, signals: Signals) -> Plan:
-    """Keep the given order; leave out what cannot serve the request, or cannot be called now."""
-    kept: list[Model] = []
+class Terms(Frozen, frozen=True, kw_only=True):
+    """Everything that a plan is made under."""
+
+    policy: Policy
+    facts: Facts
+    signals: Signals
+    route: str | None = None
+    narrowing: tuple[Rule, ...] = ()
+    standing: Standing = Standing()
+    seed: str = ""
+    """What chance comes from: the request's id, so that a replay draws alike."""
+
+
+def make_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Terms) -> Plan:
+    """Keep what may serve the request, in the order of the policy; say of the others why not."""
     rejected: dict[str, str] = {}
-    for model in models:
-        reason = unfit(model, facts) or signals.unavailable.get(model.id)
+    heads: list[Offer] = []
+    siblings: dict[str, list[Offer]] = {}
+    random: Random | None = None
+    for place, model in enumerate(models):
+        kept = [offer for one in deployed(model, registry) if (offer := _offer(one, place, terms, rejected))]
+        if len(kept) > 1:
+            random = random or Random(terms.seed)
+            kept = _balanced(kept, model.balance, terms, random)
+        if kept:
+            heads.append(kept[0])
+            siblings[kept[0].model.id] = kept[1:]
+    dial = _dial(terms)
+    ordered = prefer(_select(heads, terms, dial), terms.standing, dialled=terms.facts.cost_quality is not None)
+    if terms.signals.exhausted:  # a model without room comes after those that have some
+        ordered = sorted(ordered, key=lambda offer: offer.model.id in terms.signals.exhausted)
+    offers = [one for head in ordered for one in (head, *_beside(head, siblings[head.model.id]))]
+    return Plan(
+        models=tuple(offer.model for offer in offers),
+        entries=tuple(map(_entry, offers)),
+        rejected=rejected,
+        cost_quality=dial,
+    )
+
+
+def pinned_plan(models: Iterable[Model], terms: Terms) -> Plan:
+    """What the caller asked for by name is judged by the provider; it only has to be callable, and allowed by rules."""
+    kept: list[Offer] = []
+    rejected: dict[str, str] = {}
+    for place, model in enumerate(models):
+        reason = terms.signals.why_not(model.id) or _narrowed(model, terms)
         if reason is None:
-            kept.append(model)
+            why = "the request asks for it" if place == 0 else "the request names it next"
+            kept.append(_priced(model, place, terms, why))
         else:
             rejected[model.id] = reason
-    return Plan(models=tuple(kept), rejected=rejected)
+    return Plan(models=tuple(offer.model for offer in kept), entries=tuple(map(_entry, kept)), rejected=rejected)
 
 
-def pinned_plan(models: Iterable[Model], signals: Signals) -> Plan:
-    """What the caller asked for by name is judged by the provider, not here; it only has to be callable."""
-    asked = tuple(models)
-    rejected = {m.id: signals.unavailable[m.id] for m in asked if m.id in signals.unavailable}
-    return Plan(models=tuple(m for m in asked if m.id not in rejected), rejected=rejected)
+def resolve(ids: Iterable[str], registry: Mapping[str, Model]) -> tuple[Model, ...]:
+    """The models of a checked configuration's ids, each once."""
+    return tuple(registry[model_id] for model_id in dict.fromkeys(ids))
+
+
+def deployed(model: Model, registry: Mapping[str, Model]) -> tuple[Model, ...]:
+    """A model and its further deployments."""
+    if not model.deployments:
+        return (model,)
+    return (model, *(registry[id_] for id_ in deployment_ids(model.id, model)))
+
+
+# --- hard constraints -------------------------------------------------------------------------------------------------
 
 
 def unfit(model: Model, facts: Facts) -> str | None:
@@ -44,9 +118,158 @@ def unfit(model: Model, facts: Facts) -> str | None:
     needed = facts.input_tokens + (facts.max_tokens or 0)
     if model.context_tokens is not None and needed > model.context_tokens:
         return f"the request needs about {needed} tokens, its window holds {model.context_tokens}"
+    if model.max_output_tokens is not None and (facts.max_tokens or 0) > model.max_output_tokens:
+        return f"the request asks for up to {facts.max_tokens} tokens, it gives at most {model.max_output_tokens}"
     return None
 
 
-def resolve(ids: Iterable[str], registry: Mapping[str, Model]) -> tuple[Model, ...]:
-    """The models of a checked configuration's ids, each once."""
-    return tuple(registry[model_id] for model_id in dict.fromkeys(ids))
+def barred(offer: Offer, policy: Policy) -> str | None:
+    """Which constraint of the policy a model breaks; null: none."""
+    model = offer.model
+    missing = [feature for feature in policy.requires if feature not in model.features]
+    if missing:
+        return f"lacks {', '.join(missing)}, which the policy requires"
+    if policy.regions and set(policy.regions).isdisjoint(model.regions):
+        return f"in {_names(model.regions)}, the policy allows {_names(policy.regions)}"
+    if policy.min_quality is not None and (_unstated(model) or offer.quality < policy.min_quality):
+        got = "is not stated" if _unstated(model) else f"{offer.quality:.2f}"
+        return f"quality {got}, the policy wants {policy.min_quality:.2f}"
+    if policy.max_cost_usd is not None and offer.cost_usd > policy.max_cost_usd:
+        return f"would cost about {offer.cost_usd:.6f} USD, the policy allows {policy.max_cost_usd}"
+    if policy.max_latency_ms is not None and (offer.latency_ms or 0) > policy.max_latency_ms:
+        return f"takes about {offer.latency_ms:.0f} ms, the policy allows {policy.max_latency_ms:.0f}"
+    return None
+
+
+def _names(regions: Sequence[str]) -> str:
+    return ", ".join(regions) or "no region"
+
+
+def _unstated(model: Model) -> bool:
+    return model.quality is None and not model.quality_by_route
+
+
+def _narrowed(model: Model, terms: Terms) -> str | None:
+    return next((reason for rule in terms.narrowing if (reason := excluded(model, rule))), None)
+
+
+# --- what is expected of a model --------------------------------------------------------------------------------------
+
+
+def _offer(model: Model, place: int, terms: Terms, rejected: dict[str, str]) -> Offer | None:
+    """What is expected of a model; null, with the reason in `rejected`, where it must not be used."""
+    reason = terms.signals.why_not(model.id) or unfit(model, terms.facts) or _narrowed(model, terms)
+    if reason is None:
+        offer = _priced(model, place, terms)
+        reason = barred(offer, terms.policy)
+        if reason is None:
+            return offer
+    rejected[model.id] = reason
+    return None
+
+
+def _priced(model: Model, place: int, terms: Terms, why: str = "") -> Offer:
+    facts = terms.facts
+    return Offer(
+        model=model,
+        quality=expected_quality(model, terms.route, terms.standing),
+        cost_usd=estimate(model, terms.policy, facts.input_tokens, facts.max_tokens).cost_usd,
+        latency_ms=terms.signals.latency_ms.get(model.id, model.latency_ms),
+        place=place,
+        why=why,
+    )
+
+
+def expected_quality(model: Model, route: str | None, standing: Standing) -> float:
+    """Of this prompt where that was learned, else of the route, else of the model, else of its tier."""
+    learned = standing.quality.get(model.group or model.id)
+    if learned is not None:
+        return learned
+    if route is not None and route in model.quality_by_route:
+        return model.quality_by_route[route]
+    return TIER_QUALITY[model.tier] if model.quality is None else model.quality
+
+
+def _balanced(offers: list[Offer], how: str, terms: Terms, random: Random) -> list[Offer]:
+    by_id = {offer.model.id: offer for offer in offers}
+    models = [offer.model for offer in offers]
+    ordered = balanced(models, how, terms.signals, lambda model: by_id[model.id].cost_usd, random)
+    return [by_id[model.id] for model in ordered]
+
+
+def _beside(head: Offer, others: Iterable[Offer]) -> list[Offer]:
+    group = head.model.group or head.model.id
+    return [offer.because(f"another deployment of {group}") for offer in others]
+
+
+def _entry(offer: Offer) -> PlanEntry:
+    return PlanEntry(
+        model=offer.model.id,
+        why=offer.why,
+        tier=offer.model.tier,
+        quality=round(offer.quality, 4),
+        cost_usd=offer.cost_usd,
+        latency_ms=offer.latency_ms,
+    )
+
+
+# --- order ------------------------------------------------------------------------------------------------------------
+
+
+def _dial(terms: Terms) -> float | None:
+    """The request's dial, else the policy's where it selects by it; thrift turns it toward cheap."""
+    given = terms.facts.cost_quality
+    if given is None and terms.policy.select == "balanced":
+        given = terms.policy.cost_quality
+    return None if given is None else given * (1 - min(1.0, max(0.0, terms.signals.thrift)))
+
+
+def _select(offers: Sequence[Offer], terms: Terms, dial: float | None) -> list[Offer]:
+    """In the order of the policy, or of the request's dial, each with why it stands there."""
+    if dial is not None:
+        key, what = _balance(offers, dial), f"quality against cost at {dial:.2f}"
+    elif terms.signals.thrift >= THRIFTY:
+        key, what = _ORDERS["cheapest"][0], "cost, for the budget runs low"
+    else:
+        key, what = _ORDERS[terms.policy.select]
+    ordered = sorted(offers, key=key)
+    return [offer.because(_why(number, what)) for number, offer in enumerate(ordered)]
+
+
+def _why(number: int, what: str) -> str:
+    return f"first by {what}" if number == 0 else f"next by {what}"
+
+
+_ORDERS: dict[str, tuple[Callable[[Offer], tuple[float | Decimal, ...]], str]] = {
+    "ordered": (lambda o: (o.place,), "the order given"),
+    "cheapest": (lambda o: (o.cost_usd, -o.quality, o.place), "cost"),
+    "fastest": (lambda o: (math.inf if o.latency_ms is None else o.latency_ms, o.cost_usd, o.place), "latency"),
+    "best": (lambda o: (-o.quality, o.cost_usd, o.place), "quality"),
+}
+
+
+def _balance(offers: Sequence[Offer], dial: float) -> Callable[[Offer], tuple[float | Decimal, ...]]:
+    """By `dial * quality - (1 - dial) * cost`, both on a scale of 0 to 1 over these models.
+
+    Cost counts by its logarithm: twice the price is as much at any price. In whole numbers, so that no rounding can
+    turn the order: with a higher dial the first model's quality is never lower.
+    """
+    qualities = [offer.quality for offer in offers]
+    costs = [_log_cost(offer) for offer in offers]
+    weight = round(dial * SCALE)
+
+    def key(offer: Offer) -> tuple[float | Decimal, ...]:
+        good = _within(offer.quality, qualities)
+        dear = _within(_log_cost(offer), costs)
+        return (-(weight * good - (SCALE - weight) * dear), -offer.quality, offer.cost_usd, offer.place)
+
+    return key
+
+
+def _log_cost(offer: Offer) -> float:
+    return math.log1p(float(offer.cost_usd) * SCALE)
+
+
+def _within(value: float, values: Sequence[float]) -> int:
+    low, high = min(values), max(values)
+    return round((value - low) / (high - low) * SCALE) if high > low else 0

@@ -4,27 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from semroute.config.schema import Compare, Rule, When
+from semroute.config.conditions import Compare, Only, Rule, When, left_out
+from semroute.config.patterns import found
 from semroute.routing.facts import Facts
+from semroute.routing.wording import any_of
+from semroute.types import Model
 
 
-def first_match(rules: Iterable[Rule], facts: Facts) -> Rule | None:
-    """The first rule whose conditions all hold."""
-    return next((rule for rule in rules if holds(rule.when, facts)), None)
+def holding(rules: Iterable[Rule], facts: Facts) -> tuple[Rule | None, tuple[Rule, ...]]:
+    """The first rule that holds and names a target, and all that hold and narrow. `rules` stand by priority."""
+    target: Rule | None = None
+    narrowing: list[Rule] = []
+    for rule in rules:
+        aims = rule.targets and target is None
+        if (aims or rule.only is not None) and holds(rule.when, facts):
+            target = rule if aims else target
+            if rule.only is not None:
+                narrowing.append(rule)
+    return target, tuple(narrowing)
 
 
 def holds(when: When, facts: Facts) -> bool:
-    """Whether all conditions hold; without any they do."""
-    if when.input_tokens is not None and not within(when.input_tokens, facts.input_tokens):
-        return False
-    return all(facts.metadata.get(key) == value for key, value in when.metadata.items())
-
-
-def within(bounds: Compare, value: float) -> bool:
-    """Whether a number keeps all bounds that are given."""
+    """Whether all conditions hold; without any they do. What is cheap is asked first."""
     return (
-        (bounds.gt is None or value > bounds.gt)
+        _numbers_hold(when, facts)
+        and all(_equals(wanted, facts.metadata.get(key)) for key, wanted in when.metadata.items())
+        and all(_equals(wanted, facts.headers.get(key.lower())) for key, wanted in when.headers.items())
+        and (not when.has or facts.traits.issuperset(when.has))
+        and (not when.script or facts.script in when.script)
+        and (not when.language or facts.language in when.language)
+        and (not when.keywords or found(any_of(when.keywords), facts.text))
+        and (when.regex is None or found(when.regex, facts.text))
+        and all(holds(part, facts) for part in when.all)
+        and (not when.any or any(holds(part, facts) for part in when.any))
+        and (when.not_ is None or not holds(when.not_, facts))
+    )
+
+
+def _numbers_hold(when: When, facts: Facts) -> bool:
+    return (
+        within(when.input_tokens, facts.input_tokens)
+        and within(when.turns, facts.turns)
+        and within(when.max_tokens, facts.max_tokens)
+        and (when.prompt_tokens is None or within(when.prompt_tokens, facts.prompt_tokens))
+        and (when.retrieval_score is None or within(when.retrieval_score, facts.retrieval_score))
+    )
+
+
+def within(bounds: Compare | None, value: float | None) -> bool:
+    """Whether a number keeps all bounds that are given; no number keeps none."""
+    if bounds is None:
+        return True
+    return (
+        value is not None
+        and (bounds.gt is None or value > bounds.gt)
         and (bounds.gte is None or value >= bounds.gte)
         and (bounds.lt is None or value < bounds.lt)
         and (bounds.lte is None or value <= bounds.lte)
     )
+
+
+def _equals(wanted: object, value: object) -> bool:
+    """Whether a value is what is wanted, one of several, or within bounds. `true` is not 1."""
+    if isinstance(wanted, Compare):
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return within(wanted, number)
+    if isinstance(wanted, tuple):
+        return any(_equals(one, value) for one in wanted)
+    return wanted == value and isinstance(wanted, bool) == isinstance(value, bool)
+
+
+def excluded(model: Model, rule: Rule) -> str | None:
+    """Why a narrowing rule leaves a model out; null: it does not."""
+    allowed = left_out(rule.only or Only(), {model.id, model.group}, model)
+    return None if allowed is None else f"rule {rule.name} allows only {allowed}"

@@ -27,7 +27,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE bodies (
             id TEXT NOT NULL PRIMARY KEY, body {blob} NOT NULL, embedding {blob}, scores {blob}, prompt TEXT,
             answer TEXT
-        ) {clustered}""",
+        )""",  # SQLite keeps a row of this size whole only in a table with row ids
         "CREATE TABLE score_names (version TEXT NOT NULL PRIMARY KEY, names TEXT NOT NULL) {clustered}",
         """CREATE TABLE rollups (
             dimension TEXT NOT NULL, day {int} NOT NULL, value TEXT NOT NULL, metric {int} NOT NULL, n {int} NOT NULL,

@@ -85,7 +85,7 @@ def _count(counts: Counter[int], record: Record) -> None:
     if len(record.attempts) > 1:
         earlier = {attempt.status for attempt in record.attempts[:-1]}
         counts[6] += "failed" in earlier
-        counts[7] += "ok" in earlier
+        counts[7] += any(attempt.escalated is not None for attempt in record.attempts)
     counts[8] += record.outcome == "failed"
     counts[9] += record.decision.reason == "default"
     counts[10] += record.outcome == "cancelled"

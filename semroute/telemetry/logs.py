@@ -80,5 +80,5 @@ def _fields(record: Record) -> dict[str, object]:
 
 
 def _severity(attempt: Attempt) -> int:
-    ours = attempt.error_code in {"provider_auth", "provider_unknown_model"}
+    ours = attempt.error_code in {"provider_auth", "provider_unknown_model", "provider_tls"}
     return logging.ERROR if ours else logging.WARNING

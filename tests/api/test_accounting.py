@@ -113,7 +113,8 @@ def test_usage_that_is_missing_is_estimated_and_marked(books: Service) -> None:
 
 def test_failed_calls_are_in_the_account(books: Service) -> None:
     record = record_of(books, ask(books, model="auto:coding"))
-    assert [attempt["status"] for attempt in record["attempts"]] == ["failed", "ok"]
+    statuses = [attempt["status"] for attempt in record["attempts"]]
+    assert (set(statuses[:-1]), statuses[-1]) == ({"failed"}, "ok")
     assert (record["model"], record["cost_usd"], record["decision"]["plan"]) == ("ok", COST, ["status-500", "ok"])
 
 

@@ -130,7 +130,7 @@ def test_a_fault_of_the_provider_falls_back(service: Service, scenario: str, str
     response = chat(service, models=[scenario, "ok"], stream=stream)
     assert response.status_code == 200
     assert response.headers["x-semroute-model"] == "ok"
-    assert response.headers["x-semroute-attempts"] == "2"
+    assert int(response.headers["x-semroute-attempts"]) >= 2
     text = (
         "".join(c["delta"].get("content") or "" for _, data in sse(response)[:-1] for c in data["choices"])
         if stream

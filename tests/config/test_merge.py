@@ -26,8 +26,8 @@ from tests.config.reading import ROUTE, Read, said, sound
         ("prices_as_of: soon", '1 $.prices_as_of: got "soon", expected a date such as 2026-01-31'),
         ("rules: [{name: '', models: [small], when: {metadata: {a: b}}}]",
          '1 $.rules[0].name: got "", expected a string that is not empty'),
-        ("rules: [{name: r, models: [small], when: {metadata: {a: [1]}}}]",
-         "1 $.rules[0].when.metadata.a: got a list, expected a string, a whole number, a number or true or false"),
+        ("rules: [{name: r, models: [small], when: {turns: [1]}}]",
+         "1 $.rules[0].when.turns: got a list, expected a mapping"),
         ("models: {m: {provider: local, name: m, input_price: cheap}}",
          '1 $.models.m.input_price: got "cheap", expected a number'),
         ("models: {m: {provider: local, name: m, tier: smple}}",
@@ -37,8 +37,8 @@ from tests.config.reading import ROUTE, Read, said, sound
          "1 $.abstain.treshold: unknown key `treshold`, did you mean `threshold`? allowed: `threshold`"),
         ("abstain: {zzz: 1}", "1 $.abstain.zzz: unknown key `zzz`, allowed: `threshold`"),
         ("defaults: {}", "1 $.defaults: unknown key `defaults`, did you mean `default`? allowed: `abstain`, "
-         "`baseline`, `budgets`, `default`, `embedder`, `log`, `models`, `policy`, `prices_as_of`, `providers`, "
-         "`routes`, `rules`"),
+         "`baseline`, `budgets`, `classifier`, `default`, `embedder`, `log`, `models`, `policy`, `prices_as_of`, "
+         "`providers`, `routes`, `rules`, `tiers`"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_shown_with_what_was_expected(read_files: Read, text: str, problem: str) -> None:

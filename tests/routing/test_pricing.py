@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from semroute.config.load import read
 from semroute.routing.pricing import cost_usd, estimate_input_tokens, estimate_text_tokens, saved_usd
-from semroute.types import ChatRequest, Message, Model, PriceEntry, Text, Usage
+from semroute.types import ChatRequest, Message, Text, Usage
+from semroute.written import Model, PriceEntry
 
 MODEL = Model(
     id="m",

@@ -1,0 +1,141 @@
+"""What rules mean: names that lead nowhere, rules that never hold, are never reached, or contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from semroute.config.conditions import Compare, Only, Rule, When, left_out
+from semroute.config.findings import error, names, unknown, warning
+from semroute.config.logic import NUMBERS, implies, impossible, interval
+from semroute.config.patterns import compiled
+from semroute.config.schema import Draft
+from semroute.errors import Problem
+
+
+def check_rules(draft: Draft) -> Iterator[Problem]:
+    """Everything wrong or doubtful in the rules."""
+    rules = draft.merged.rules
+    references = {f"rules.{rule.name}.route": rule.route for rule in rules if rule.route is not None}
+    yield from unknown(draft, "routes", references)
+    for rule in rules:
+        key = f"rules.{rule.name}"
+        yield from _check_target(draft, key, rule)
+        whole = list(_check_when(draft, f"{key}.when", rule.when))
+        yield from whole
+        if not whole and (reason := impossible(rule.when)):
+            yield error(draft, f"{key}.when", f"got conditions that never hold together: {reason}")
+    yield from _check_order(draft, sorted(rules, key=lambda rule: -rule.priority))
+    yield from _check_narrowing(draft, rules)
+
+
+def _check_target(draft: Draft, key: str, rule: Rule) -> Iterator[Problem]:
+    given = [name for name in ("models", "route", "tier") if getattr(rule, name)]
+    if len(given) > 1:
+        named = " and ".join(f"`{name}`" for name in given)
+        yield error(draft, key, f"got both {named}, expected one of them")
+    elif not given and rule.only is None:
+        yield error(draft, key, "got neither `models` nor `tier`, nor `only`, nor `route`, expected one of them")
+    if rule.tier is not None and all(model.tier != rule.tier for model in draft.merged.models.values()):
+        yield error(draft, f"{key}.tier", f'got "{rule.tier}", which is no model\'s tier, expected that of a model')
+    if rule.only is not None:
+        only = f"{key}.only"
+        yield from unknown(draft, "models", {f"{only}.models[{i}]": m for i, m in enumerate(rule.only.models)})
+        yield from unknown(draft, "providers", {f"{only}.providers[{i}]": p for i, p in enumerate(rule.only.providers)})
+        if rule.only == Only():
+            yield error(draft, only, "got nothing that narrows, expected `models`, `providers`, `regions`, …")
+
+
+def _check_when(draft: Draft, key: str, when: When) -> Iterator[Problem]:
+    if when == When():
+        yield warning(draft, key, "got no condition: this rule takes every request")
+    yield from _check_bounds(draft, key, when)
+    if when.regex is not None:
+        try:
+            compiled(when.regex)
+        except ValueError as problem:
+            yield error(draft, f"{key}.regex", f"got a pattern that RE2 does not know: {problem}")
+    for part, place in _parts(when, key):
+        yield from _check_when(draft, place, part)
+
+
+def _check_bounds(draft: Draft, key: str, when: When) -> Iterator[Problem]:
+    bounds: dict[str, Compare | None] = {f"{key}.{name}": getattr(when, name) for name in NUMBERS}
+    for name, wanted in when.metadata.items():
+        if isinstance(wanted, Compare):
+            bounds[f"{key}.metadata.{name}"] = wanted
+        elif wanted == ():
+            yield error(draft, f"{key}.metadata.{name}", "got an empty list, expected the values it may have")
+    for place, compare in bounds.items():
+        if compare == Compare():
+            yield error(draft, place, "got no bound, expected one of `gt`, `gte`, `lt`, `lte`")
+        elif compare is not None and interval(compare).empty:
+            yield error(draft, place, "got bounds that no number keeps, expected a range")
+
+
+def _parts(when: When, key: str) -> Iterator[tuple[When, str]]:
+    for name, parts in (("all", when.all), ("any", when.any)):
+        for index, part in enumerate(parts):
+            yield part, f"{key}.{name}[{index}]"
+    if when.not_ is not None:
+        yield when.not_, f"{key}.not"
+
+
+def _check_order(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
+    """Rules that an earlier one always precedes. `rules` stand by priority."""
+    targeting = [rule for rule in rules if rule.targets]
+    for place, rule in enumerate(targeting):
+        if impossible(rule.when):
+            continue
+        earlier = next((one for one in targeting[:place] if implies(rule.when, one.when)), None)
+        if earlier is None:
+            continue
+        source = draft.sources.get(f"rules.{earlier.name}")
+        there = f"`{earlier.name}`" + (f" at {source.file}:{source.line}" if source else "")
+        if implies(earlier.when, rule.when) and _target(earlier) != _target(rule):
+            message = f"contradicts {there}, which has the same conditions and another target, and comes first"
+        else:
+            message = f"never decides: {there} holds whenever this rule does, and comes first"
+        yield warning(draft, f"rules.{rule.name}", message)
+
+
+def _target(rule: Rule) -> tuple[object, ...]:
+    return (rule.models, rule.route, rule.tier)
+
+
+def _check_narrowing(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
+    """Rules with an `only` that no model meets, alone or with another that holds at the same time."""
+    if names(draft, "models") - draft.merged.models.keys():  # what they are is not known
+        return
+    narrowing = [rule for rule in rules if rule.only is not None and rule.only != Only()]
+    left = {rule.name: _admitted(draft, rule) for rule in narrowing}
+    for place, rule in enumerate(narrowing):
+        key = f"rules.{rule.name}.only"
+        if not left[rule.name]:
+            yield error(draft, key, "got what no model meets, expected to leave one")
+            continue
+        if rule.models and not left[rule.name] & set(rule.models):
+            yield error(draft, key, "got what none of this rule's own `models` meets, expected to leave one")
+        for other in narrowing[:place]:
+            together = implies(rule.when, other.when) or implies(other.when, rule.when)
+            if together and left[other.name] and not left[rule.name] & left[other.name]:
+                yield warning(draft, key, f"contradicts `{other.name}`: where both hold, no model is left")
+
+
+def _admitted(draft: Draft, rule: Rule) -> set[str]:
+    """The models that a rule leaves. A model's deployments count for it."""
+    assert rule.only is not None  # see `_check_narrowing`
+    admitted = set()
+    for id_, entry in draft.merged.models.items():
+        places = [entry] + [
+            msgspec.structs.replace(
+                entry,
+                provider=place.provider,
+                regions=entry.regions if place.regions is None else place.regions,
+            )
+            for place in entry.deployments
+        ]
+        if any(left_out(rule.only, {id_}, place) is None for place in places):
+            admitted.add(id_)
+    return admitted

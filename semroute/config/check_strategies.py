@@ -1,0 +1,165 @@
+"""What models, policies, tiers and the classifier mean together: names, prices, thresholds, plans that stay empty."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from decimal import Decimal
+
+from jsonschema import SchemaError
+from jsonschema.validators import validator_for
+
+from semroute.config.findings import error, names, unknown, warning
+from semroute.config.patterns import compiled
+from semroute.config.schema import Draft, deployment_ids
+from semroute.errors import Problem
+from semroute.written import Cascade, Checks, Difficulty, ModelEntry, Policy
+
+MAX_PRICE_AGE_DAYS = 180
+
+
+def check_strategies(draft: Draft) -> Iterator[Problem]:
+    """Everything wrong or doubtful in how models are chosen."""
+    yield from _check_deployments(draft)
+    yield from _check_route_qualities(draft)
+    for key, policy in _policies(draft).items():
+        yield from _check_policy(draft, key, policy)
+    yield from _check_reach(draft)
+    for route in draft.merged.routes:
+        if route.output is not None and route.output.json_schema is not None:
+            yield from _check_schema(draft, f"routes.{route.name}.output.json_schema", route.output.json_schema)
+    classifier = draft.merged.classifier
+    if classifier is not None:
+        yield from unknown(draft, "models", {"classifier.model": classifier.model})
+        places = {f"classifier.routes[{index}]": name for index, name in enumerate(classifier.routes)}
+        yield from unknown(draft, "routes", places)
+
+
+def check_price_dates(draft: Draft, today: datetime.date) -> Iterator[Problem]:
+    """Dates of prices that are long past, or to come."""
+    dates = {"prices_as_of": draft.merged.prices_as_of}
+    dates |= {f"models.{id_}.prices_as_of": model.prices_as_of for id_, model in draft.merged.models.items()}
+    for key, date in dates.items():
+        if date is None:
+            continue
+        age = (today - date).days
+        if age < 0:
+            yield warning(draft, key, f"got {date}, expected no date after today, {today}")
+        elif age > MAX_PRICE_AGE_DAYS:
+            yield warning(draft, key, f"got {date}, {age} days ago, expected at most {MAX_PRICE_AGE_DAYS}")
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+def _check_deployments(draft: Draft) -> Iterator[Problem]:
+    models = names(draft, "models")
+    for id_, model in draft.merged.models.items():
+        key = f"models.{id_}.deployments"
+        places = {f"{key}[{index}].provider": place.provider for index, place in enumerate(model.deployments)}
+        yield from unknown(draft, "providers", places)
+        for index, (name, place) in enumerate(zip(deployment_ids(id_, model), model.deployments, strict=True)):
+            if name in models:
+                yield error(draft, f"{key}[{index}]", f"would be called `{name}`, which is a model already")
+            for field in ("input_price", "cached_input_price", "output_price"):
+                price: Decimal | None = getattr(place, field)
+                if price is not None and not (price.is_finite() and price >= 0):
+                    yield error(draft, f"{key}[{index}].{field}", f"got {price}, expected a price of at least 0")
+
+
+def _check_route_qualities(draft: Draft) -> Iterator[Problem]:
+    for id_, model in draft.merged.models.items():
+        places = {f"models.{id_}.quality_by_route.{route}": route for route in model.quality_by_route}
+        yield from unknown(draft, "routes", places)
+
+
+# --- policies ---------------------------------------------------------------------------------------------------------
+
+
+def _policies(draft: Draft) -> dict[str, Policy]:
+    """Every policy, by its key."""
+    merged = draft.merged
+    found = {"policy": merged.policy, "default.policy": merged.default.policy if merged.default else None}
+    found |= {f"routes.{route.name}.policy": route.policy for route in merged.routes}
+    return {key: policy for key, policy in found.items() if policy is not None}
+
+
+def _check_policy(draft: Draft, key: str, policy: Policy) -> Iterator[Problem]:
+    if policy.max_cost_usd is not None and not (policy.max_cost_usd.is_finite() and policy.max_cost_usd >= 0):
+        yield error(draft, f"{key}.max_cost_usd", f"got {policy.max_cost_usd}, expected an amount of at least 0")
+    if policy.difficulty is not None:
+        yield from _check_difficulty(draft, f"{key}.difficulty", policy.difficulty)
+    if policy.cascade is not None:
+        yield from _check_cascade(draft, f"{key}.cascade", policy.cascade)
+
+
+def _check_difficulty(draft: Draft, key: str, difficulty: Difficulty) -> Iterator[Problem]:
+    share, retained = difficulty.strong_share is not None, difficulty.min_quality_retained is not None
+    if share and retained:
+        yield error(draft, key, "got both `strong_share` and `min_quality_retained`, expected one of them")
+    if (share or retained) and difficulty.by != "learned":
+        given = "strong_share" if share else "min_quality_retained"
+        yield error(draft, f"{key}.{given}", "has no meaning here, expected it with `by: learned` only")
+    if difficulty.by == "learned" and not (share or retained):
+        yield warning(draft, key, "got no `strong_share` and no `min_quality_retained`: `select` alone orders the plan")
+    if difficulty.moderate_from > difficulty.complex_from:
+        got = f"got {difficulty.moderate_from:g}"
+        yield error(
+            draft, f"{key}.moderate_from", f"{got}, expected at most `complex_from`, {difficulty.complex_from:g}"
+        )
+    if difficulty.by == "exemplars" and not draft.merged.tiers and "tiers" not in draft.broken:
+        yield error(draft, f"{key}.by", "got exemplars, and no `tiers`: expected their utterances")
+
+
+def _check_cascade(draft: Draft, key: str, cascade: Cascade) -> Iterator[Problem]:
+    if cascade.max_cost_usd is not None and not (cascade.max_cost_usd.is_finite() and cascade.max_cost_usd >= 0):
+        yield error(draft, f"{key}.max_cost_usd", f"got {cascade.max_cost_usd}, expected an amount of at least 0")
+    yield from _check_checks(draft, f"{key}.checks", cascade.checks)
+
+
+def _check_checks(draft: Draft, key: str, checks: Checks) -> Iterator[Problem]:
+    if checks.regex is not None:
+        try:
+            compiled(checks.regex)
+        except ValueError as problem:
+            yield error(draft, f"{key}.regex", f"got a pattern that RE2 does not know: {problem}")
+    if checks.json_schema is not None:
+        yield from _check_schema(draft, f"{key}.json_schema", checks.json_schema)
+    if checks.judge is not None:
+        yield from unknown(draft, "models", {f"{key}.judge.model": checks.judge.model})
+    if both := {text.casefold() for text in checks.contains} & {text.casefold() for text in checks.forbids}:
+        yield error(draft, f"{key}.forbids", f"got {', '.join(sorted(both))}, which `contains` demands")
+
+
+def _check_schema(draft: Draft, key: str, schema: dict[str, object]) -> Iterator[Problem]:
+    try:
+        validator_for(schema).check_schema(schema)
+    except SchemaError as problem:
+        yield error(draft, key, f"got no valid JSON Schema: {problem.message}")
+
+
+def _check_reach(draft: Draft) -> Iterator[Problem]:
+    """Plans that a policy's constraints leave empty, whatever the request."""
+    merged = draft.merged
+    if names(draft, "models") - merged.models.keys():  # what they are is not known
+        return
+    general = merged.policy or Policy()
+    plans = {"default": (merged.default.models, merged.default.policy)} if merged.default else {}
+    plans |= {f"routes.{route.name}": (route.models, route.policy) for route in merged.routes}
+    for key, (ids, own) in plans.items():
+        policy = own or general
+        entries = [merged.models[id_] for id_ in ids if id_ in merged.models]
+        if entries and all(_never(entry, policy) for entry in entries):
+            yield warning(draft, f"{key}.models", "the policy leaves none of these models, whatever the request")
+
+
+def _never(entry: ModelEntry, policy: Policy) -> bool:
+    """Whether a model breaks a constraint that no request changes."""
+    regions = {*entry.regions, *(region for place in entry.deployments for region in place.regions or ())}
+    qualities = [entry.quality, *entry.quality_by_route.values()]
+    best = max((quality for quality in qualities if quality is not None), default=None)
+    return (
+        not set(policy.requires) <= set(entry.features)
+        or (bool(policy.regions) and regions.isdisjoint(policy.regions))
+        or (policy.min_quality is not None and (best is None or best < policy.min_quality))
+    )

@@ -1,0 +1,46 @@
+"""What the checks share: how a problem finds its place, and whether a name leads anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
+
+from semroute.config.schema import Draft, Source
+from semroute.config.wording import did_you_mean, listed, quote
+from semroute.errors import Problem
+
+
+def error(draft: Draft, key: str, message: str) -> Problem:
+    """A problem at what has this key in the draft's sources; at the folder where nothing has."""
+    source = draft.sources.get(key) or Source(file=draft.folder, line=0)
+    return Problem(file=source.file, line=source.line, path=source.path, message=message)
+
+
+def warning(draft: Draft, key: str, message: str) -> Problem:
+    """The same, for what is doubtful only."""
+    return replace(error(draft, key, message), severity="warning")
+
+
+def names(draft: Draft, section: str) -> set[str]:
+    """The names that a section defines, even where what they name is wrong."""
+    merged = draft.merged
+    sound: dict[str, Iterable[str]] = {
+        "providers": merged.providers,
+        "models": merged.models,
+        "routes": [route.name for route in merged.routes],
+    }
+    broken = [key.removeprefix(f"{section}.") for key in draft.broken if key.startswith(f"{section}.")]
+    return {*sound[section], *broken}
+
+
+def unknown(draft: Draft, section: str, references: dict[str, str]) -> Iterator[Problem]:
+    """References, by the key where they stand, that a section does not define."""
+    defined = names(draft, section)
+    if section in draft.broken or (not defined and section != "routes"):  # has its own problem
+        return
+    known = listed(defined) or "none is defined"
+    for key, name in references.items():
+        if name not in defined:
+            expected = f"expected one of `{section}` ({known})"
+            yield error(draft, key, f"got {quote(name)}, {expected}{did_you_mean(name, defined)}")

@@ -1,0 +1,144 @@
+"""Fits the expected gain of models: ridge regression on embedding, words and length, with shrunk route priors.
+
+Cross-fitted: what a prompt's gain is predicted to be, for thresholds and for figures, comes from a fit without it.
+Plain numpy: the normal equations are solved by conjugate gradients, so that no matrix of all words is ever made.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semroute.routing.gain import shape, terms, tfidf
+from semroute.types import Frozen
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+MAX_TERMS = 30_000
+MIN_PROMPTS = 2
+"""In which a word must stand to be looked at."""
+WORDS_SCALE = 0.7
+LENGTH_SCALE = 0.1
+"""How much a view may say before the penalty is felt, against the embedding's 1."""
+PENALTY = 12.0
+PRIOR_STRENGTH = 20.0
+"""Prompts that a route's mean counts as beside those of all: what shrinks the mean of a small route."""
+FOLDS = 5
+MAX_CALIBRATION = 4096
+TOLERANCE = 1e-5
+MAX_STEPS = 200
+
+
+class Labels(Frozen, frozen=True, kw_only=True):
+    """Prompts and what each model's answer to them was worth."""
+
+    texts: tuple[str, ...]
+    vectors: Floats
+    """float32 (n, dim), L2-normalised."""
+    quality: Floats
+    """float32 (n, models), 0 to 1; NaN: not judged."""
+    routes: tuple[str | None, ...]
+    """The route of each prompt; null: none."""
+    models: tuple[str, ...]
+    """The first is what the others are compared with: the cheapest."""
+
+    def take(self, rows: Rows) -> Labels:
+        """Some of them."""
+        return Labels(
+            texts=tuple(self.texts[row] for row in rows),
+            vectors=self.vectors[rows],
+            quality=self.quality[rows],
+            routes=tuple(self.routes[row] for row in rows),
+            models=self.models,
+        )
+
+
+class Design:
+    """The features of all prompts, computed once: a dense part, and the words as (row, column, value)."""
+
+    def __init__(self, labels: Labels, known: Rows) -> None:
+        """`known`: the rows from which the vocabulary and the scales are taken."""
+        found = [terms(text) for text in labels.texts]
+        counts: Counter[str] = Counter(term for row in known for term in set(found[row]))
+        frequent = [(term, n) for term, n in counts.most_common(MAX_TERMS) if n >= MIN_PROMPTS]
+        self.vocabulary = tuple(term for term, _ in frequent)
+        self.idf = np.array([1 + np.log((1 + len(known)) / (1 + n)) for _, n in frequent], dtype=np.float32)
+        columns = {term: column for column, term in enumerate(self.vocabulary)}
+        weighted = [tfidf(row, columns, self.idf) for row in found]
+        self.indices = np.concatenate([places for places, _ in weighted] or [np.empty(0, np.int64)])
+        self.values = np.concatenate([values for _, values in weighted] or [np.empty(0, np.float32)]) * WORDS_SCALE
+        self.rows = np.repeat(np.arange(len(found)), [len(places) for places, _ in weighted])
+        figures = np.array([shape(text) for text in labels.texts], dtype=np.float32)
+        self.shape_mean = figures[known].mean(axis=0)
+        self.shape_scale = figures[known].std(axis=0) + np.float32(1e-6)
+        scaled = (figures - self.shape_mean) / self.shape_scale * LENGTH_SCALE
+        self.dense = np.hstack([labels.vectors, scaled]).astype(np.float32)
+
+    @property
+    def size(self) -> int:
+        """Features in all."""
+        return int(self.dense.shape[1]) + len(self.vocabulary)
+
+    def times(self, weights: Doubles, keep: NDArray[np.bool_] | None = None) -> Doubles:
+        """What these weights give each prompt."""
+        edge = self.dense.shape[1]
+        words = np.bincount(self.rows, self.values * weights[edge:][self.indices], len(self.dense))
+        return np.asarray(self.dense @ weights[:edge] + words, dtype=np.float64)
+
+    def gathered(self, amounts: Doubles) -> Doubles:
+        """What these amounts, one a prompt, add up to for each feature: the transpose of `times`."""
+        words = np.bincount(self.indices, self.values * amounts[self.rows], len(self.vocabulary))
+        return np.concatenate([amounts @ self.dense, words])
+
+
+def ridge(design: Design, rows: Rows, target: Doubles, penalty: float = PENALTY) -> tuple[Doubles, float]:
+    """Weights and bias that predict `target` (one a row) with the least squared error, plus `penalty` times |w|²."""
+    bias = float(target.mean()) if len(target) else 0.0
+    mask = np.zeros(len(design.dense))
+    mask[rows] = 1.0
+    wanted = np.zeros(len(design.dense))
+    wanted[rows] = target - bias
+    weights = np.zeros(design.size)
+    residual = design.gathered(wanted)
+    direction, power = residual.copy(), float(residual @ residual)
+    goal = TOLERANCE**2 * power
+    for _ in range(MAX_STEPS):
+        if power <= goal or power == 0.0:
+            break
+        image = design.gathered(mask * design.times(direction)) + penalty * direction
+        step = power / float(direction @ image)
+        weights += step * direction
+        residual -= step * image
+        previous, power = power, float(residual @ residual)
+        direction = residual + power / previous * direction
+    return weights, bias
+
+
+class Priors(Frozen, frozen=True, kw_only=True):
+    """What the routes alone tell."""
+
+    prototypes: Floats
+    """float32 (routes, dim), L2-normalised."""
+    gains: Doubles
+    """(routes,): each route's mean less the mean of all, shrunk toward it."""
+
+
+def route_priors(labels: Labels, rows: Rows, target: Doubles) -> Priors:
+    """Shrunk means by route, and what each route's prompts look like."""
+    names = sorted({route for row in rows if (route := labels.routes[row]) is not None})
+    place = {name: number for number, name in enumerate(names)}
+    mean = float(target.mean()) if len(target) else 0.0
+    sums, counts = np.zeros(len(names)), np.zeros(len(names))
+    directions = np.zeros((len(names), labels.vectors.shape[1]), dtype=np.float32)
+    for row, value in zip(rows, target, strict=True):
+        route = labels.routes[row]
+        if route is not None:
+            sums[place[route]] += value - mean
+            counts[place[route]] += 1
+            directions[place[route]] += labels.vectors[row]
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True).clip(1e-12)
+    return Priors(prototypes=(directions / lengths).astype(np.float32), gains=sums / (counts + PRIOR_STRENGTH))

@@ -1,0 +1,248 @@
+"""How hard a request is, and which models suit it.
+
+Three ways, by what a policy says: `complexity` scores the prompt's form, without training; `exemplars` takes the tier
+whose utterances it resembles; `learned` takes the gain that `semroute train` fitted. All end in a `Standing`, and
+`prefer` puts models in front by it. Where there is no telling, the stronger model comes first.
+
+Complexity is a sum, cut at 1. Each part is its weight (below) times how much of it there is, from 0 to 1:
+
+    length        .20   from 20 tokens (none) to 1,000 (full), by their logarithm
+    code          .15   program code, or a program's error message
+    maths         .20   formulas and the words of mathematics; two of them are full
+    constraints   .20   "must", "at most", "without", "exactly", …; four are full
+    steps         .20   several steps: "first", "then", "step by step", numbered lists; three are full
+    reasoning     .25   "prove", "design", "analyse", "why", "root cause", …; two are full
+    comparison    .15   "compare", "trade-off", "versus", …; two are full
+    questions     .10   question marks beyond the first; three are full
+    structure     .10   a JSON Schema, a table or a format is asked for
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from semroute.config.patterns import compiled, encodable
+from semroute.routing.facts import Facts
+from semroute.routing.gain import Gain
+from semroute.routing.offers import Offer
+from semroute.routing.wording import MAX_CHARS, any_of
+from semroute.types import Candidate, Frozen
+from semroute.written import TIERS, Difficulty, Tier
+
+WEIGHTS = {
+    "length": 0.20,
+    "code": 0.15,
+    "maths": 0.20,
+    "constraints": 0.20,
+    "steps": 0.20,
+    "reasoning": 0.25,
+    "comparison": 0.15,
+    "questions": 0.10,
+    "structure": 0.10,
+}
+SHORT_TOKENS, LONG_TOKENS = 20, 1000
+
+_WORDS = {
+    "maths": (
+        "integral derivative equation theorem matrix probability polynomial eigenvalue modulo logarithm variance "
+        "converge,prime number,standard deviation,solve for,differential equation,square root"
+    ),
+    "constraints": (
+        "must without exactly only unless except never always require requirement requirements constraint constraints "
+        "within ensure,at most,at least,no more than,less than,more than,should not,in the style of,assume that"
+    ),
+    "steps": (
+        "first then next finally afterwards followed second third "
+        "step by step,after that,in order to,multi-step,phase,phases,workflow,migrate,roadmap,end to end"
+    ),
+    "reasoning": (
+        "prove proof derive design architect analyse analyze optimise optimize evaluate diagnose justify infer deduce "
+        "refactor why,root cause,critically,implications,in depth,in detail,rigorous,plan,strategy,implement,debug"
+    ),
+    "comparison": (
+        "compare comparison contrast versus vs tradeoff tradeoffs "
+        "trade-off,trade-offs,pros and cons,advantages,disadvantages,difference between,differences between,better than"
+    ),
+    "structure": "json yaml xml csv schema table markdown bullet bullets,as a list,in the format,the following format",
+}
+_FULL = {"maths": 2, "constraints": 4, "steps": 3, "reasoning": 2, "comparison": 2, "structure": 1}
+_EXTRA = {
+    "maths": r"|\$[^$\n]{2,80}\$|\\(?:frac|sum|int|sqrt|lim)|\b[a-z]\^\d|\d\s*[+*/^=]\s*[\da-z(]",
+    "steps": r"|(?m:^\s*\d+[.)]\s)",
+}
+
+
+def _pattern(name: str) -> str:
+    head, *phrases = _WORDS[name].split(",")
+    return any_of((*head.split(), *phrases)) + _EXTRA.get(name, "")
+
+
+_PATTERNS = {name: _pattern(name) for name in _WORDS}
+
+
+class Standing(Frozen, frozen=True, kw_only=True):
+    """How hard a request is for the models at hand; without anything: it does not matter."""
+
+    difficulty: float | None = None
+    wants: Tier | None = None
+    """Models of this tier come first, then of higher ones, then of lower ones."""
+    contributions: dict[str, float] = {}
+    """What adds up to the difficulty."""
+    quality: dict[str, float] = {}
+    """Expected of each model for this prompt, where it was learned."""
+    gains: dict[str, float] = {}
+    """The same over the first of the learned models."""
+    gain: Gain | None = None
+    """What thresholds are taken from."""
+    rule: Difficulty | None = None
+    """What the policy says."""
+    unsure: bool = False
+    """There is no telling: the strongest model comes first."""
+
+
+class Reading(Frozen, frozen=True, kw_only=True):
+    """What the prompt's embedding told."""
+
+    candidates: tuple[Candidate, ...] = ()
+    """Routes, best first."""
+    tier: Tier | None = None
+    """The most similar of the exemplar tiers; null: none is similar enough."""
+    tier_confidence: float = 0.0
+    gains: dict[str, float] = {}
+    """Learned, by model."""
+    parts: dict[str, dict[str, float]] = {}
+    """What each view of the prompt adds to them."""
+    embedding: bytes = b""
+    """Of the prompt: float16, little-endian."""
+    scores: bytes = b""
+    """The confidence of every route, in the order of the configuration: float16, little-endian."""
+
+
+def assess(rule: Difficulty | None, facts: Facts, reading: Reading | None, gain: Gain | None) -> Standing:
+    """Where a request stands, by what the policy goes by."""
+    if rule is None:
+        return Standing()
+    if rule.by == "complexity":
+        return _by_complexity(rule, facts)
+    if rule.by == "exemplars":
+        if reading is None or reading.tier is None:
+            return Standing(rule=rule, unsure=True)
+        return Standing(
+            rule=rule,
+            difficulty=round(reading.tier_confidence, 4),
+            wants=reading.tier,
+            contributions={reading.tier: round(reading.tier_confidence, 4)},
+        )
+    if gain is None or not gain.trustworthy or reading is None or not reading.gains:
+        return Standing(rule=rule, unsure=True)
+    quality = {model: min(1.0, max(0.0, gain.base_quality + g)) for model, g in reading.gains.items()}
+    best = max(reading.gains, key=lambda model: reading.gains[model])
+    return Standing(
+        rule=rule,
+        difficulty=round(reading.gains[best] - reading.gains[gain.models[0]], 4),
+        contributions={view: round(part, 4) for view, part in reading.parts[best].items()},
+        quality=quality,
+        gains=reading.gains,
+        gain=gain,
+    )
+
+
+def _by_complexity(rule: Difficulty, facts: Facts) -> Standing:
+    if not facts.text:
+        return Standing(rule=rule, unsure=True)
+    parts = complexity(facts)
+    score = round(min(1.0, sum(parts.values())), 4)
+    wants: Tier = "complex" if score >= rule.complex_from else "moderate" if score >= rule.moderate_from else "simple"
+    return Standing(rule=rule, difficulty=score, wants=wants, contributions=parts)
+
+
+def complexity(facts: Facts) -> dict[str, float]:
+    """What makes a prompt complex, part by part; what is not there is left out. The table above says how."""
+    head = encodable(facts.text[:MAX_CHARS])
+    amounts = {
+        "length": math.log(max(1.0, facts.prompt_tokens / SHORT_TOKENS)) / math.log(LONG_TOKENS / SHORT_TOKENS),
+        "code": float("code" in facts.traits),
+        "questions": (head.count("?") - 1) / 3,
+        **{name: len(compiled(_PATTERNS[name]).findall(head)) / _FULL[name] for name in _PATTERNS},
+    }
+    if facts.json_schema:
+        amounts["structure"] = 1.0
+    return {name: round(WEIGHTS[name] * min(1.0, amount), 4) for name, amount in amounts.items() if amount > 0}
+
+
+# --- what follows -----------------------------------------------------------------------------------------------------
+
+
+def prefer(offers: Sequence[Offer], standing: Standing, *, dialled: bool) -> list[Offer]:
+    """The models that suit the difficulty in front, each with why; within a rank the order stays.
+
+    `dialled`: the request brought a dial of its own, which weighs learned qualities itself.
+    """
+    if standing.unsure:
+        return _strongest_first(offers)
+    if standing.wants is not None:
+        return _by_tier(offers, standing.wants, standing.difficulty)
+    learned = [offer for offer in offers if _known(offer, standing)]
+    if not learned or dialled or not _thresholded(standing.rule):
+        return list(offers)
+    return _by_gain(offers, learned, standing)
+
+
+def _thresholded(rule: Difficulty | None) -> bool:
+    return rule is not None and (rule.strong_share is not None or rule.min_quality_retained is not None)
+
+
+def _known(offer: Offer, standing: Standing) -> bool:
+    return _name(offer) in standing.gains
+
+
+def _name(offer: Offer) -> str:
+    return offer.model.group or offer.model.id
+
+
+def _strongest_first(offers: Sequence[Offer]) -> list[Offer]:
+    ordered = sorted(offers, key=lambda offer: -offer.quality)
+    return [_noted(offer, "strongest first, for its difficulty is unknown") for offer in ordered]
+
+
+def _by_tier(offers: Sequence[Offer], wants: Tier, difficulty: float | None) -> list[Offer]:
+    wanted = TIERS.index(wants)
+
+    def rank(offer: Offer) -> int:
+        above = TIERS.index(offer.model.tier) - wanted
+        return above if above >= 0 else len(TIERS) - above
+
+    suits = f"suits difficulty {difficulty:.2f}"
+    return [
+        _noted(offer, f"{offer.model.tier} {suits}") if rank(offer) == 0 else offer
+        for offer in sorted(offers, key=rank)
+    ]
+
+
+def _by_gain(offers: Sequence[Offer], learned: Sequence[Offer], standing: Standing) -> list[Offer]:
+    """The cheapest model that is not far enough behind the best one; then those that are better, then the rest."""
+    gain, rule = standing.gain, standing.rule
+    assert gain is not None and rule is not None  # `assess` gives both with `gains`
+    by_cost = sorted(learned, key=lambda offer: (offer.cost_usd, offer.place))
+    names = tuple(dict.fromkeys(map(_name, by_cost)))
+    threshold = gain.threshold(names, rule.strong_share, rule.min_quality_retained)
+    best = max(standing.gains[name] for name in names)
+    pick = next((offer for offer in by_cost if best - standing.gains[_name(offer)] < threshold), None)
+    if pick is None:
+        pick = max(by_cost, key=lambda offer: standing.gains[_name(offer)])
+    behind = best - standing.gains[_name(by_cost[0])]
+    side = "under" if behind < threshold else "at or over"
+    why = f"gain of the best over the cheapest {behind:.3f}, {side} the threshold {threshold:.3f}"
+    better = standing.gains[_name(pick)]
+
+    def rank(offer: Offer) -> int:
+        if offer is pick:
+            return 0
+        return 1 if _known(offer, standing) and standing.gains[_name(offer)] >= better else 2
+
+    return [_noted(offer, why) if offer is pick else offer for offer in sorted(offers, key=rank)]
+
+
+def _noted(offer: Offer, note: str) -> Offer:
+    return offer.because(f"{note}; {offer.why}")

@@ -1,0 +1,204 @@
+"""The learned gain: how much better each model's answer to a prompt is likely to be than the cheapest one's.
+
+A linear function of three views of the prompt (its embedding, its words, its length and figures) plus a prior of the
+routes it resembles. `semroute train` fits it; here it is only applied. Pure: arrays in, numbers out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semroute.types import Frozen
+
+Floats = NDArray[np.float32]
+
+MAX_CHARS = 8000
+"""Of a prompt's head; the rest changes neither its words' weights nor its length much."""
+WORD = re.compile(r"[a-z]+|\d|[^\W\da-z_]+", re.IGNORECASE)
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_SYMBOLS = frozenset("+-*/=^\\{}()$%<>|_")
+SHAPE = (
+    "characters",
+    "words",
+    "sentences",
+    "lines",
+    "numbers",
+    "distinct numbers",
+    "symbols",
+    "word length",
+    "percent",
+    "questions",
+)
+"""What `shape` measures, in order."""
+ROUTE_TEMPERATURE = 0.05
+"""How sharply routes compete for a prompt's prior, in cosine."""
+
+
+def terms(text: str) -> list[str]:
+    """The words of a prompt, digits one by one, and the pairs of neighbours."""
+    words = WORD.findall(text[:MAX_CHARS].lower())
+    return words + [f"{first} {second}" for first, second in pairwise(words)]
+
+
+def shape(text: str) -> list[float]:
+    """Length and figures of a prompt, on scales that grow slowly: see `SHAPE`."""
+    head = text[:MAX_CHARS]
+    words = head.split()
+    numbers = _NUMBER.findall(head)
+    symbols = sum(map(head.count, _SYMBOLS))
+    log = np.log1p(
+        [
+            len(text),
+            len(words),
+            head.count(". ") + head.count("? ") + head.count("! "),
+            head.count("\n"),
+            len(numbers),
+            len(set(numbers)),
+            symbols,
+            len(head) / max(1, len(words)),
+            head.count("%"),
+            head.count("?"),
+        ]
+    )
+    return [float(value) for value in log]
+
+
+class Calibration(Frozen, frozen=True, kw_only=True):
+    """Prompts whose gains were predicted by a fit that had not seen them, and what their answers were worth."""
+
+    predicted: Floats
+    """float32 (n, models)."""
+    quality: Floats
+    """float32 (n, models), 0 to 1; NaN where a model's answer was not judged."""
+
+
+class Gain(Frozen, frozen=True, kw_only=True, dict=True):
+    """What was learned. Gains are in quality, -1 to 1, over the first of `models`."""
+
+    models: tuple[str, ...]
+    """Model ids; the first is the one that the others are compared with."""
+    base_quality: float
+    """Mean quality of the first model."""
+    vocabulary: tuple[str, ...]
+    idf: Floats
+    """float32 (terms,)."""
+    shape_mean: Floats
+    shape_scale: Floats
+    weights: dict[str, Floats]
+    """By view, `embedding`, `words` and `length`: float32 (models, features)."""
+    bias: Floats
+    """float32 (models,)."""
+    prototypes: Floats
+    """The mean direction of each route's prompts: float32 (routes, dim), L2-normalised."""
+    priors: Floats
+    """Each route's mean gain less the mean of all, shrunk: float32 (models, routes)."""
+    prior_weight: Floats
+    """How much of the prior is added: float32 (models,)."""
+    calibration: Calibration
+    encoder: str
+    """Fingerprint of the embedder."""
+    trustworthy: bool = True
+    """Whether the labels held a signal that a fit could find in prompts it had not seen."""
+
+    @cached_property
+    def columns(self) -> dict[str, int]:
+        """Where each term stands."""
+        return {term: column for column, term in enumerate(self.vocabulary)}
+
+    def predict(self, text: str, vector: Floats) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        """Each model's gain over the first, and what each view adds to it. `vector`: float32 (dim,), L2-normalised."""
+        columns, values = tfidf(terms(text), self.columns, self.idf)
+        figures = (np.array(shape(text), dtype=np.float32) - self.shape_mean) / self.shape_scale
+        shares = route_shares(vector[None, :], self.prototypes)[0]
+        views = {
+            "embedding": self.weights["embedding"] @ vector,
+            "words": self.weights["words"][:, columns] @ values,
+            "length": self.weights["length"] @ figures,
+            "route": self.prior_weight * (self.priors @ shares),
+            "average": self.bias,
+        }
+        table = np.array(list(views.values()))
+        gains = dict(zip(self.models, table.sum(axis=0).tolist(), strict=True))
+        by_view = dict(zip(views, table.tolist(), strict=True))
+        parts = {model: {view: row[place] for view, row in by_view.items()} for place, model in enumerate(self.models)}
+        return gains, parts
+
+    def threshold(
+        self, models: tuple[str, ...], strong_share: float | None, min_quality_retained: float | None
+    ) -> float:
+        """The gap, of the best model over the first of these, from which the first is passed over.
+
+        Measured on prompts that the fit had not seen; these models must all be known here.
+        """
+        places = tuple(self.models.index(model) for model in models)
+        return _threshold(self, places, strong_share, min_quality_retained)
+
+    def __hash__(self) -> int:
+        """By identity: what was learned is never changed, and never made twice."""
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        """By identity."""
+        return self is other
+
+
+@lru_cache(maxsize=256)
+def _threshold(gain: Gain, places: tuple[int, ...], strong_share: float | None, retained: float | None) -> float:
+    predicted = gain.calibration.predicted[:, places]
+    gaps = predicted.max(axis=1) - predicted[:, 0]
+    if strong_share is not None:
+        return threshold_for_share(gaps, strong_share)
+    known = gain.calibration.quality[:, places]
+    judged = ~np.isnan(known).any(axis=1)
+    return threshold_for_quality(gaps[judged], known[judged], retained if retained is not None else 1.0)
+
+
+def threshold_for_share(gaps: Floats, share: float) -> float:
+    """The gap that this share of prompts reaches."""
+    if share <= 0 or not len(gaps):
+        return float("inf") if share <= 0 else float("-inf")
+    return float("-inf") if share >= 1 else float(np.quantile(gaps, 1 - share))
+
+
+def threshold_for_quality(gaps: Floats, quality: Floats, retained: float) -> float:
+    """The largest gap with which at least this share of the best model's mean quality is kept."""
+    if not len(gaps):
+        return float("-inf")
+    means = quality.mean(axis=0)
+    strong = quality[:, int(means.argmax())]
+    order = np.argsort(-gaps, kind="stable")
+    # After the k prompts with the largest gaps went to the strong model and the rest to the first.
+    kept = (quality[:, 0].sum() + np.concatenate([[0.0], np.cumsum((strong - quality[:, 0])[order])])) / len(gaps)
+    enough = np.flatnonzero(kept >= retained * means.max())
+    count = int(enough[0]) if len(enough) else len(gaps)
+    return float("inf") if count == 0 else float(gaps[order[count - 1]])
+
+
+def tfidf(found: Sequence[str], columns: Mapping[str, int], idf: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Which known terms a prompt has, and their weights: sublinear counts times idf, of unit length."""
+    counts: dict[int, int] = {}
+    for term in found:
+        column = columns.get(term)
+        if column is not None:
+            counts[column] = counts.get(column, 0) + 1
+    places = np.fromiter(counts.keys(), dtype=np.int64, count=len(counts))
+    times = np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
+    values: Floats = (1 + np.log(times)) * idf[places]
+    length = float(np.sqrt((values * values).sum()))
+    return places, values / length if length else values
+
+
+def route_shares(vectors: Floats, prototypes: Floats) -> Floats:
+    """How much each route accounts for each prompt: float32 (n, routes), rows that sum to 1; empty without routes."""
+    similarities = vectors @ prototypes.T
+    if not similarities.size:
+        return np.asarray(similarities, dtype=np.float32)
+    powers = np.exp((similarities - similarities.max(axis=1, keepdims=True)) / ROUTE_TEMPERATURE)
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares

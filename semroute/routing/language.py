@@ -1,0 +1,86 @@
+"""Which script and which language a text is in: a guess from its letters and its most frequent words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+MAX_CHARS = 600
+"""Of the text's head; more would not change the guess."""
+
+_RANGES = (
+    (0x0041, 0x024F, "latin"),
+    (0x0370, 0x03FF, "greek"),
+    (0x0400, 0x052F, "cyrillic"),
+    (0x0590, 0x05FF, "hebrew"),
+    (0x0600, 0x077F, "arabic"),
+    (0x0900, 0x097F, "devanagari"),
+    (0x0E00, 0x0E7F, "thai"),
+    (0x1100, 0x11FF, "hangul"),
+    (0x1E00, 0x1EFF, "latin"),
+    (0x3040, 0x30FF, "kana"),
+    (0x3400, 0x9FFF, "han"),
+    (0xAC00, 0xD7AF, "hangul"),
+)
+
+_BY_SCRIPT = {
+    "greek": "el",
+    "hebrew": "he",
+    "arabic": "ar",
+    "devanagari": "hi",
+    "thai": "th",
+    "han": "zh",
+    "kana": "ja",
+    "hangul": "ko",
+}
+
+# Function words that hardly occur in the other languages of the list.
+_WORDS = {
+    "en": "the and is of to in that it what how you for with my are do does can this please write an was",
+    "de": "der die das und ist nicht ich ein eine wie mit für auf dem den zu wir bitte mir kann mein was warum von",
+    "fr": "le la les et est une des que qui pour dans je vous mon comment pas avec sur du au ce pourquoi mes",
+    "es": "el la los las y es una que por para con cómo mi qué del no se lo está puedo porque dónde un en",
+    "it": "il lo la gli e è un una che per con come mi non di del della sono perché ho posso questo mio",
+    "pt": "o a os as e é um uma que por para com como meu não do da em está posso porque você isso minha",
+    "nl": "de het een en is niet ik van hoe met voor op wat mijn je dat kan te zijn waarom deze",
+    "pl": "i w nie to jest na się jak co do że mój czy z dla proszę mi dlaczego jestem mam",
+    "sv": "och det är en ett jag inte som på för hur att med min kan vad till varför",
+    "tr": "bir ve bu için ne değil ben mi var ile çok neden bana olarak",
+}
+_OWNERS: dict[str, list[str]] = {}
+for _language, _words in _WORDS.items():
+    for _word in _words.split():
+        _OWNERS.setdefault(_word, []).append(_language)
+_WORD = re.compile(r"[^\W\d_]+")
+_UKRAINIAN = frozenset("іїєґІЇЄҐ")
+
+
+def guess_script(text: str) -> str | None:
+    """The script of most of its letters; `kana` as soon as there is some, for Japanese mixes it with Han."""
+    head = text[:MAX_CHARS]
+    if head.isascii():
+        return "latin" if any(map(str.isalpha, head)) else None
+    scripts = Counter(_script(letter) for letter in head if letter.isalpha())
+    if not scripts:
+        return None
+    return "kana" if scripts["kana"] else scripts.most_common(1)[0][0]
+
+
+def guess_language(text: str) -> str | None:
+    """By script where that tells, else by the words it shares with each language, rarer ones counting more."""
+    script = guess_script(text)
+    if script == "cyrillic":
+        return "uk" if _UKRAINIAN & set(text[:MAX_CHARS]) else "ru"
+    if script != "latin":
+        return _BY_SCRIPT.get(script or "")
+    votes: dict[str, float] = {}
+    for word in _WORD.findall(text[:MAX_CHARS].lower()):
+        owners = _OWNERS.get(word, ())
+        for language in owners:
+            votes[language] = votes.get(language, 0.0) + 1 / len(owners)
+    return max(votes, key=lambda language: votes[language]) if votes else None
+
+
+def _script(letter: str) -> str:
+    code = ord(letter)
+    return next((name for low, high, name in _RANGES if low <= code <= high), "other")

@@ -1,0 +1,54 @@
+"""What the words of a prompt give away. Every pattern runs in time linear to the text (RE2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from semroute.config.patterns import compiled, encodable, escape, found
+
+MAX_CHARS = 8000
+"""What patterns of our own look at: the head of a text."""
+
+
+@lru_cache(maxsize=1024)
+def any_of(words: tuple[str, ...]) -> str:
+    """A pattern for any of these words or phrases, whole and whatever their case."""
+    return f"(?i)(?:{'|'.join(_whole(word) for word in words)})"
+
+
+def _whole(word: str) -> str:
+    """Not inside of a longer word; scripts that put no spaces between words (from U+2E80 on) have no such borders."""
+    escaped = escape(word)
+    before = r"(?:^|[^\pL\pN_])" if _borders(word[0]) else ""
+    after = r"(?:$|[^\pL\pN_])" if _borders(word[-1]) else ""
+    return before + escaped + after
+
+
+def _borders(letter: str) -> bool:
+    return letter.isalnum() and ord(letter) < 0x2E80
+
+
+_CODE = "|".join(
+    (
+        r"```",
+        r"(?m:^\s*(?:def|class|func|fn|impl|package|#include|import|from|public|private|static)\s+[\w.<\"]+)",
+        r"(?:\b(?:const|let|var)\s+\w+\s*=)",
+        r"(?:=>|\bself\.\w|\bconsole\.log|\bprintln!?\(|\bprintf?\(|\breturn\s+[\w(]+;)",
+        r"(?i:\bselect\s+[\w*,.\s]+\s+from\s+\w)",
+        r"(?:[{;]\s*\n)",
+        r"(?:</?(?:div|html|span|body|script|table|p|a)\b)",
+        r"(?:\b[A-Z]\w*(?:Error|Exception)\b:?)",
+        r"(?:\w+\(\w*\)\s*[{:;])",
+    )
+)
+
+
+def looks_like_code(text: str) -> bool:
+    """Whether a text holds program code, or an error message of a program."""
+    return found(_CODE, text[:MAX_CHARS])
+
+
+def count(words: Iterable[str], text: str) -> int:
+    """How often any of these words or phrases stands in a text."""
+    return len(compiled(any_of(tuple(words))).findall(encodable(text)))
