@@ -83,7 +83,7 @@ def semroute(stub_port: int) -> Iterator[int]:
                 (Path(folder) / file.name).write_text("\n".join(lines), "utf-8")
         (Path(folder) / "models.yaml").write_text(ROUTES.format(port=stub_port))
         command = [sys.executable, "-m", "semroute", "serve", "--routes", folder, "--port", str(port)]
-        with server(command, port, environ={"SEMROUTE_LOG_LEVEL": "warning"}):
+        with server(command, port, environ={"SEMROUTE_LOG_LEVEL": "warning", "SEMROUTE_DATABASE_URL": "memory:"}):
             yield port
 
 

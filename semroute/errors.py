@@ -11,8 +11,13 @@ HTTP status codes are chosen in `api/errors.py` alone.
     │   ├── UnknownModelError     no such model
     │   ├── UnknownRouteError     `auto:<route>` names no route
     │   ├── AccessError           no key, or a wrong one
+    │   ├── ForbiddenError        the key does not allow this
+    │   ├── BudgetError           a budget is spent
+    │   ├── NotFoundError         a record that is not in the log
+    │   ├── LimitError            more requests or tokens than the key allows at this time
     │   ├── IdempotencyError      an idempotency key of another request
     │   └── PayloadTooLargeError  the body is over the limit
+    ├── StoreError                a database or the shared state cannot be used
     ├── OverloadedError           more requests at once than the service takes
     ├── NoModelError              no model of the plan can be called
     ├── PlanExhaustedError        every model of the plan was called, and failed
@@ -121,6 +126,46 @@ class AccessError(RequestError):
     """The call needs a key that it does not carry."""
 
     code = "invalid_api_key"
+
+
+class ForbiddenError(RequestError):
+    """The caller's key is known, and does not allow this."""
+
+    code = "forbidden"
+
+
+class BudgetError(RequestError):
+    """A budget has no room for the request. `retry_after_s`: when its next period begins."""
+
+    code = "budget_exceeded"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class LimitError(RequestError):
+    """The key allows no more at this time. `retry_after_s`: when it does again."""
+
+    code = "rate_limit_exceeded"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NotFoundError(RequestError):
+    """What the request asks for is not there."""
+
+    code = "not_found"
+
+
+class StoreError(SemrouteError):
+    """A database or the shared state cannot be used."""
+
+    code = "store_unavailable"
+    retryable = True
 
 
 class PayloadTooLargeError(RequestError):

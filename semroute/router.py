@@ -9,6 +9,8 @@ decision.route, decision.model, decision.confidence
 
 from __future__ import annotations
 
+import copy
+import datetime
 import os
 import secrets
 import time
@@ -174,8 +176,11 @@ class Router:
         features = self.embedder.featurize([text])
         tier = self._tiers.choose_semantic(self._tiers._match(features)[0]) if self._tiers is not None else None
         gains, parts = self.gain.predict(text, features.vectors[0]) if self.gain is not None else ({}, {})
+        matches, confidences = self._compare(features)
         return Reading(
-            match=self._match(features)[0],
+            match=matches[0],
+            embedding=features.vectors[0].astype("<f2").tobytes(),
+            scores=confidences[0].astype("<f2").tobytes(),
             tier=cast("Tier | None", tier.route) if tier is not None else None,
             tier_confidence=tier.compared.confidence if tier is not None else 0.0,
             gains=gains,
@@ -185,6 +190,18 @@ class Router:
     def needs_reading(self, request: ChatRequest, facts: Facts, choice: Choice | None) -> bool:
         """Whether `read` is needed before `decide`."""
         return needs_reading(self.config, request, facts, choice)
+
+    def on(self, day: datetime.date) -> Router:
+        """The same router with the prices of a day."""
+        models = {id_: model.on(day) for id_, model in self.config.models.items()}
+        same = models == self.config.models
+        return self if same else self.configured(msgspec.structs.replace(self.config, models=models))
+
+    def configured(self, config: Config) -> Router:
+        """The same router with another configuration of the same routes."""
+        router = copy.copy(self)
+        router.config = config
+        return router
 
     def choose_semantic(self, match: Match, facts: Facts | None = None) -> Choice:
         """The choice that a match makes. `facts`: what narrowing rules look at."""
@@ -201,16 +218,22 @@ class Router:
         return decide(self.config, request, facts, choice, signals, reading=reading, gain=self.gain)
 
     def _match(self, features: Features) -> list[Match]:
+        return self._compare(features)[0]
+
+    def _compare(self, features: Features) -> tuple[list[Match], Doubles]:
+        """How texts compare with the best routes, and the confidence in every route: float64 (n, routes)."""
         if self._trained is None:
-            return [Match() for _ in features.tokens]
+            return [Match() for _ in features.tokens], np.empty((len(features.tokens), 0))
         head, vectors = self._trained.head, features.vectors
         logits = head.logits(vectors, features.tokens)
         best = scoring.best_routes(logits)
         similarities, rows = self._index.search(vectors, best)
         evidence = scoring.evidence(logits, similarities.max(axis=1), (vectors @ head.prototypes.T).max(axis=1))
         in_scope = scoring.in_scope(head.gate, evidence)
-        shares = np.take_along_axis(scoring.shares(logits, float(head.temperature[0])), best, axis=1)
-        return [self._compared(*each) for each in zip(in_scope, best, shares, similarities, rows, strict=True)]
+        shares = scoring.shares(logits, float(head.temperature[0]))
+        leading = np.take_along_axis(shares, best, axis=1)
+        matches = [self._compared(*each) for each in zip(in_scope, best, leading, similarities, rows, strict=True)]
+        return matches, in_scope[:, None] * shares
 
     def _compared(self, in_scope: float, routes: Ints, shares: Doubles, similarities: Floats, rows: Ints) -> Match:
         return Match(

@@ -13,6 +13,9 @@ from msgspec import Meta
 from semroute.errors import SettingsError
 
 PREFIX = "SEMROUTE_"
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+"""Where the workers of one service add up what they count. `serve --workers` sets it before prometheus_client,
+which reads it once, is imported."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +35,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What callers must send as a bearer token; empty: nothing."""
     admin_key: str = ""
     """What `/admin` calls must send; empty: they are open on a loopback address, closed on any other."""
+    database_url: str = "sqlite:///semroute.db"
+    """Where the decision log, the keys and the budgets are: `sqlite:///FILE`, `postgresql://…`, or `memory:`."""
+    state_url: str = ""
+    """A Redis or Valkey for what several machines share, `redis://…`; empty: it is kept beside the decision log."""
+    decision_log: bool = True
+    """Whether requests are recorded."""
+    metrics: bool = True
+    """Whether requests are counted for `/metrics`."""
+    feedback_secret: str = ""
+    """Signs the links by which end users give feedback; empty: there are none."""
     max_body_bytes: Annotated[int, Meta(ge=1)] = 10_000_000
     max_running: Annotated[int, Meta(ge=1)] = 2048
     """Requests under way at once in each process; further ones get status 503."""
@@ -40,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drain_s: Annotated[int, Meta(ge=1)] = 30
     """How long a stop waits for running requests."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+    """Lines for people, or a JSON object a line."""
 
     def __repr__(self) -> str:
         """Without the keys."""
@@ -55,12 +70,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         except ValueError:
             return False
 
-    def check(self) -> Settings:
-        """Refuse what would open the service to strangers. Raises `SettingsError`."""
-        if not (self.loopback or self.api_key or self.insecure):
+    def check(self, *, has_keys: bool = False) -> Settings:
+        """Refuse what would open the service to strangers. Raises `SettingsError`.
+
+        `has_keys`: whether `semroute keys create` made any.
+        """
+        if not (self.loopback or self.api_key or self.insecure or has_keys):
             raise SettingsError(
                 f"{self.host} can be reached from other machines: set {PREFIX}API_KEY to the key that callers must "
-                "send, or say --insecure to serve anyone"
+                "send, make one with `semroute keys create`, or say --insecure to serve anyone"
+            )
+        if self.workers > 1 and self.database_url == "memory:" and not self.state_url:
+            raise SettingsError(
+                f"{self.workers} workers need something to share: set {PREFIX}DATABASE_URL to a file or a server, or "
+                f"{PREFIX}STATE_URL to a Redis"
             )
         return self
 
@@ -76,7 +99,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
             msgspec.convert({name: value}, Settings, strict=False)
         except msgspec.ValidationError as error:
             problem = str(error).partition(" - at ")[0]
-            shown = "a value" if name.endswith("key") else repr(value)
+            shown = "a value" if name.endswith(("key", "secret", "url")) else repr(value)
             raise SettingsError(f"{variable(name)}: got {shown}; {problem[:1].lower()}{problem[1:]}") from None
     return msgspec.convert(values, Settings, strict=False)
 

@@ -22,7 +22,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 ThresholdSource = Literal["tuned", "route", "abstain", "calibrated"]
 """Who set a threshold: `semroute tune`, the route, `abstain: {threshold: …}`, or the calibration on the utterances."""
-Outcome = Literal["running", "ok", "failed", "cancelled"]
+Outcome = Literal["running", "ok", "failed", "cancelled", "decided", "refused"]
+"""`decided`: only the decision was asked for; `refused`: a budget or a limit had no room for it."""
 Reason = Literal["rule", "semantic", "default", "pinned", "sticky", "classifier"]
 
 
@@ -482,6 +483,8 @@ class Decision(Frozen, frozen=True, kw_only=True):
     """What adds up to the difficulty."""
     cost_quality: float | None = None
     """The dial that was applied; null: none."""
+    thrift: float = 0.0
+    """How far a budget past its soft limit has slid the dial toward cheap, 0 to 1."""
     latency_ms: float = 0.0
     details: Details | None = None
 
@@ -507,41 +510,3 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     cost_usd: Decimal = Decimal(0)
     dropped: tuple[str, ...] = ()
     """What the request asked for and the model's dialect cannot say."""
-
-
-class Record(Frozen, frozen=True, kw_only=True):
-    """The account of one request."""
-
-    request_id: str
-    decision: Decision
-    attempts: tuple[Attempt, ...]
-    outcome: Outcome
-    overhead_ms: float
-    """Time spent in semroute itself, outside the provider."""
-
-    @property
-    def model(self) -> str | None:
-        """The model that answered, or the last that was tried."""
-        return self._served.model if self._served else None
-
-    @property
-    def cost_usd(self) -> Decimal:
-        """Of all attempts."""
-        return sum((attempt.cost_usd for attempt in self.attempts), Decimal(0))
-
-    @property
-    def usage(self) -> Usage:
-        """Of the answer that was given, or of the last attempt."""
-        return self._served.usage if self._served else Usage()
-
-    @property
-    def dropped(self) -> tuple[str, ...]:
-        """What the answer's model could not be asked for."""
-        return self._served.dropped if self._served else ()
-
-    @property
-    def _served(self) -> Attempt | None:
-        answers = [attempt for attempt in self.attempts if attempt.purpose == "answer"]
-        chosen = (attempt for attempt in answers if attempt.served)
-        answered = (attempt for attempt in reversed(answers) if attempt.status in ("ok", "running"))
-        return next(chosen, next(answered, answers[-1] if answers else None))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from msgspec import Meta
+from msgspec import Meta, field
+from msgspec.structs import replace
 
 from semroute.calls import BreakerSettings, FaultName, Limits, OnError, Retry, StreamPolicy, Timeouts
 from semroute.structs import Written
@@ -25,6 +26,23 @@ Name = Annotated[str, Meta(min_length=1)]
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
+class PriceEntry(Written, frozen=True, kw_only=True):
+    """What a model costs from a day on, in USD per 1M tokens."""
+
+    since: datetime.date = field(name="from")
+    """The first day, UTC, on which it holds."""
+    input: Price
+    """Input tokens."""
+    cached_input: Price | None = None
+    """Input read from the provider's prompt cache; null: as `input`."""
+    cache_write: Price | None = None
+    """Input written to the provider's prompt cache; null: as `input`."""
+    output: Price
+    """Output tokens."""
+    reasoning: Price | None = None
+    """Output that the model thought and did not say; null: as `output`."""
+
+
 class Deployment(Written, frozen=True, kw_only=True):
     """One more place where a model is served. What is null is as the model says."""
 
@@ -38,8 +56,14 @@ class Deployment(Written, frozen=True, kw_only=True):
     """USD per 1M input tokens."""
     cached_input_price: Price | None = None
     """USD per 1M input tokens read from the provider's prompt cache."""
+    cache_write_price: Price | None = None
+    """USD per 1M input tokens written to the provider's prompt cache."""
     output_price: Price | None = None
-    """USD per 1M output tokens, reasoning included."""
+    """USD per 1M output tokens."""
+    reasoning_price: Price | None = None
+    """USD per 1M output tokens that the model thought and did not say."""
+    prices: tuple[PriceEntry, ...] | None = None
+    """Prices that change on a day."""
     regions: tuple[Name, ...] | None = None
     """Where its data may go, such as `eu`."""
     latency_ms: Positive | None = None
@@ -59,8 +83,14 @@ class ModelEntry(Written, frozen=True, kw_only=True):
     """USD per 1M input tokens."""
     cached_input_price: Price | None = None
     """USD per 1M input tokens read from the provider's prompt cache; null: as `input_price`."""
+    cache_write_price: Price | None = None
+    """USD per 1M input tokens written to the provider's prompt cache; null: as `input_price`."""
     output_price: Price = Decimal(0)
-    """USD per 1M output tokens, reasoning included."""
+    """USD per 1M output tokens."""
+    reasoning_price: Price | None = None
+    """USD per 1M output tokens that the model thought and did not say; null: as `output_price`."""
+    prices: tuple[PriceEntry, ...] = ()
+    """Prices that change on a day; before the first of them the five above hold."""
     prices_as_of: datetime.date | None = None
     """When these prices were last checked; null: the file's own `prices_as_of`."""
     quality: Fraction | None = None
@@ -96,6 +126,21 @@ class Model(ModelEntry, frozen=True, kw_only=True):
     """Its key in `models`: the name that plans, decisions and callers use."""
     group: str = ""
     """The model that this is a deployment of; empty: its own."""
+
+    def on(self, day: datetime.date) -> Self:
+        """The model at the prices of a day: the latest entry of `prices` that has begun, as the flat prices."""
+        begun = [entry for entry in self.prices if entry.since <= day]
+        if not begun:
+            return self
+        entry = max(begun, key=lambda entry: entry.since)
+        return replace(
+            self,
+            input_price=entry.input,
+            cached_input_price=entry.cached_input,
+            cache_write_price=entry.cache_write,
+            output_price=entry.output,
+            reasoning_price=entry.reasoning,
+        )
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------

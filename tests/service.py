@@ -31,12 +31,14 @@ class Service:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
+        self.database = log_file.with_name("semroute.db")
         self._log_file = log_file
         self._command = [sys.executable, "-m", "semroute", "serve", "--routes", str(folder), "--port", str(self.port)]
         self._command += options
-        self._environ = {
-            name: value for name, value in os.environ.items() if not name.startswith("SEMROUTE_")
-        } | environ
+        self._environ = {name: value for name, value in os.environ.items() if not name.startswith("SEMROUTE_")} | {
+            "SEMROUTE_DATABASE_URL": f"sqlite:///{self.database}",
+            **environ,
+        }
 
     def __enter__(self) -> Self:
         self._log = self._log_file.open("wb")

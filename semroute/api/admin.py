@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Response, get, post
 
 from semroute.api import guards
+from semroute.api.accounting import Books
 from semroute.api.errors import AnyRequest
 from semroute.config.schema import Config
 from semroute.gateway import Gateway
@@ -14,7 +15,7 @@ from semroute.reload import Reloader
 from semroute.routing.decide import AUTO
 
 
-@get("/v1/models", guards=[guards.caller])
+@get("/v1/models", guards=[guards.known])
 async def models(request: AnyRequest) -> dict[str, Any]:
     """What `model` may be: `auto`, each route as `auto:<route>`, and each model.
 
@@ -51,7 +52,7 @@ def _models(config: Config) -> list[dict[str, Any]]:
     return virtual + real
 
 
-@get("/routes", guards=[guards.caller])
+@get("/routes", guards=[guards.known])
 async def routes(request: AnyRequest) -> dict[str, Any]:
     """The routes in service."""
     config = _config(request)
@@ -84,7 +85,9 @@ async def ready(request: AnyRequest) -> dict[str, Any]:
         warnings.insert(0, "no model can be called: requests that need an answer get status 503")
     if reloader.status.error is not None:
         warnings.insert(0, f"the route files cannot be used, the last good ones stay: {reloader.status.error}")
-    degraded = not gateway.serving.providers or reloader.status.error is not None
+    books: Books = request.app.state.books
+    warnings += books.warnings
+    degraded = bool(books.warnings) or not gateway.serving.providers or reloader.status.error is not None
     return {
         "status": "degraded" if degraded else "ready",
         "config_version": gateway.serving.router.config.version,

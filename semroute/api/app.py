@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 
 from semroute import settings as settings_module
-from semroute.access import Access
-from semroute.api import admin, completions, errors
+from semroute.access.callers import Access
+from semroute.api import admin, completions, decisions, errors, feedback, metrics
+from semroute.api.accounting import Books, kept_content
 from semroute.config.load import default_folder
 from semroute.errors import SemrouteError
 from semroute.execution.idempotency import Idempotency
@@ -23,7 +25,7 @@ from semroute.providers.transport import Transport
 from semroute.reload import Reloader
 from semroute.router import Router
 from semroute.settings import Settings
-from semroute.telemetry import configure, log_record
+from semroute.telemetry.logs import configure
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -32,7 +34,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     The router is loaded when the application starts; a `ConfigError` or `EmbedderError` then stops it.
     """
     settings = settings or settings_module.read()
-    configure(settings.log_level)
+    configure(settings.log_level, settings.log_format)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -54,6 +56,17 @@ def create_app(settings: Settings | None = None) -> Litestar:
             admin.live,
             admin.ready,
             admin.reload,
+            decisions.decisions,
+            decisions.decision,
+            decisions.stats,
+            decisions.budgets,
+            decisions.reset_budget,
+            decisions.audit,
+            feedback.feedback,
+            feedback.link,
+            feedback.linked_page,
+            feedback.linked,
+            metrics.metrics,
         ],
         lifespan=[lifespan],
         exception_handlers={
@@ -65,7 +78,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         openapi_config=OpenAPIConfig(title="semroute", version=version("semroute"), use_handler_docstrings=True),
         logging_config=None,
     )
-    app.state.access = Access(settings)
+    app.state.settings = settings
     return app
 
 
@@ -75,21 +88,31 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     folder = Path(settings.routes) if settings.routes else default_folder()
     router = await asyncio.to_thread(Router.load, folder)
     transport = Transport()
-    serving = Serving.open(router, transport, echo=settings.echo)
-    gateway = Gateway(serving, log_record, max_running=settings.max_running)
+    serving = Serving.open(_kept(router), transport, echo=settings.echo)
+    gateway = Gateway(serving, lambda _: None, max_running=settings.max_running)
+    books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config.log)
+    gateway.keep(books.record, books.accounts, books.room)
 
     def swap(router: Router) -> None:
         known = gateway.serving.deployments
-        gateway.serving = Serving.open(router, transport, echo=settings.echo, deployments=known)
+        gateway.serving = Serving.open(_kept(router), transport, echo=settings.echo, deployments=known)
 
     reloader = Reloader(folder, router, swap)
     app.state.gateway, app.state.reloader = gateway, reloader
     app.state.idempotency, app.state.keepalive_s = Idempotency(), settings.keepalive_s
-    watching = asyncio.create_task(reloader.watch())
+    app.state.books, app.state.key_store, app.state.access = books, books.keys, Access(settings, books.ring)
+    watching = {asyncio.create_task(reloader.watch()), asyncio.create_task(books.watch_keys())}
     try:
         yield
     finally:
-        watching.cancel()
-        await asyncio.wait({watching})
+        for task in watching:
+            task.cancel()
+        await asyncio.wait(watching)
         await gateway.aclose()
+        await books.aclose()
         await transport.aclose()
+
+
+def _kept(router: Router) -> Router:
+    """The router with settings of the log that can be kept here."""
+    return router.configured(msgspec.structs.replace(router.config, log=kept_content(router.config.log)))

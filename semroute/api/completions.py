@@ -12,6 +12,7 @@ from litestar import MediaType, Response, post
 from litestar.types import Receive
 
 from semroute.api import docs, errors, guards
+from semroute.api.accounting import Books
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
 from semroute.api.streams import CallerGoneError, EventStream, finished, stop, while_connected
@@ -24,6 +25,7 @@ from semroute.dialects.openai import OpenAI
 from semroute.dialects.responses import Responses
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Chunks, Gateway
+from semroute.record import Record
 from semroute.router import new_id
 from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk
@@ -43,12 +45,16 @@ _gemini = Gemini()
 _embeddings = Embeddings()
 
 
-@post("/route", guards=[guards.caller], status_code=200, operation_class=docs.RouteOperation)
+@post("/route", guards=[guards.router], status_code=200, operation_class=docs.RouteOperation)
 async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
     gateway: Gateway = request.app.state.gateway
     body = decode(await request.body())
-    call = await gateway.open(_with_headers(_native.parse_request(body, new_id()), request))
+    call = await gateway.open(_with_headers(_native.parse_request(body, new_id()), request), request.state.caller)
+    try:
+        await call.decided()
+    except SemrouteError as error:
+        return errors.render(request, error, status_of(error), _headers(call))
     return Response(_native.render_decision(call.decision), headers=_headers(call), media_type=MediaType.JSON)
 
 
@@ -128,7 +134,9 @@ async def answer(
 async def _answer(request: AnyRequest, body: dict[str, Any], dialect: ClientDialect, receive: Receive) -> Response[Any]:
     gateway: Gateway = request.app.state.gateway
     chat = _with_headers(dialect.parse_request(body, new_id()), request)
-    call = await gateway.open(chat)
+    call = await gateway.open(chat, request.state.caller)
+    books: Books = request.app.state.books
+    books.trace(chat.id, request.headers)
     try:
         if chat.stream:
             return await _stream(call, dialect, receive, request.app.state.keepalive_s)
@@ -197,6 +205,8 @@ async def _events(call: Call, opening: asyncio.Future[Chunks], dialect: ClientDi
             yield renderer.chunk(Chunk(usage=record.usage))
         yield renderer.error(error, status_of(error))
     else:
+        # A comment, which every client of server-sent events passes over: the dialects have no field for money.
+        yield b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n" % _money(call.record)
         yield renderer.end(call.record)
 
 
@@ -213,12 +223,17 @@ def _with_headers(chat: ChatRequest, request: AnyRequest) -> ChatRequest:
     return msgspec.structs.replace(chat, headers=headers, session=session[:MAX_SESSION_CHARS])
 
 
+def _money(record: Record) -> tuple[bytes, bytes]:
+    return f"{record.cost_usd:f}".encode(), f"{record.saved_usd:f}".encode()
+
+
 def _headers(call: Call) -> dict[str, str]:
     record = call.record
     headers = {
         "x-semroute-decision": record.request_id,
         "x-semroute-attempts": str(len(record.attempts)),
         "x-semroute-cost-usd": f"{record.cost_usd:f}",
+        "x-semroute-saved-usd": f"{record.saved_usd:f}",
         "x-semroute-overhead-ms": f"{record.overhead_ms:.2f}",
         "x-request-id": record.request_id,  # where OpenAI's clients look for it
         "request-id": record.request_id,  # where Anthropic's do

@@ -16,11 +16,15 @@ from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.errors import (
     AccessError,
+    BudgetError,
     ChecksFailedError,
     ContentPolicyError,
     ContextLengthError,
+    ForbiddenError,
     IdempotencyError,
+    LimitError,
     NoModelError,
+    NotFoundError,
     OverloadedError,
     PayloadTooLargeError,
     PlanExhaustedError,
@@ -30,6 +34,7 @@ from semroute.errors import (
     RateLimitedError,
     RequestError,
     SemrouteError,
+    StoreError,
     UnknownModelError,
     UnknownRouteError,
     UnsupportedError,
@@ -43,6 +48,11 @@ _PASSED_ON = (ProviderRequestError, ContextLengthError, ContentPolicyError)
 """What a provider refuses keeps the provider's status."""
 _STATUS: list[tuple[type[SemrouteError], int]] = [
     (AccessError, 401),
+    (ForbiddenError, 403),
+    (BudgetError, 402),
+    (LimitError, 429),
+    (NotFoundError, 404),
+    (StoreError, 503),
     (PayloadTooLargeError, 413),
     (UnknownModelError, 404),
     (UnknownRouteError, 404),
@@ -73,7 +83,8 @@ def retry_after_s(error: SemrouteError) -> int:
     """When a caller may try again: as the provider says, or soon."""
     if isinstance(error, PlanExhaustedError):
         error = error.last
-    known = error.retry_after_s if isinstance(error, ProviderError | NoModelError) else None
+    tells = ProviderError | NoModelError | BudgetError | LimitError
+    known = error.retry_after_s if isinstance(error, tells) else None
     return max(1, math.ceil(known)) if known is not None else 1
 
 
@@ -89,7 +100,7 @@ def dialect_of(request: AnyRequest) -> ClientDialect:
 
 def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str]) -> Response[bytes]:
     """An error answer in the caller's dialect."""
-    if status in {429, 503} and error.retryable:
+    if status == 402 or (status in {429, 503} and error.retryable):
         headers = {**headers, "retry-after": str(retry_after_s(error))}
     body = dialect_of(request).render_error(error, status, headers.get("request-id", ""))
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 
 from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
 from granian.server import Server
 
 from semroute.errors import SettingsError
-from semroute.settings import Settings, variable
+from semroute.settings import MULTIPROCESS, Settings, variable
 
 APP = "semroute.api.app:create_app"
 
@@ -22,6 +23,9 @@ def serve(settings: Settings) -> None:
     """
     _require_port(settings)
     _export(settings)
+    if settings.workers > 1:
+        # The workers, which inherit it, add up their counts there; it must be empty at the start.
+        os.environ[MULTIPROCESS] = tempfile.mkdtemp(prefix="semroute-metrics-")
     Server(
         APP,
         factory=True,

@@ -89,6 +89,7 @@ def _service(folder: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SEMROUTE_")}
     environ |= {"SEMROUTE_ROUTES": str(folder), "SEMROUTE_PORT": str(port), "SEMROUTE_LOG_LEVEL": "warning"}
+    environ |= {"SEMROUTE_DATABASE_URL": "memory:"}
     with tempfile.TemporaryFile() as log:
         service = subprocess.Popen(
             [sys.executable, "-m", "semroute", "serve", "--echo"], env=environ, stdout=log, stderr=log

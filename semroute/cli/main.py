@@ -20,6 +20,9 @@ COMMANDS = {
     "savings": "semroute.cli.savings",
     "tune": "semroute.cli.tune",
     "import": "semroute.cli.import_",
+    "keys": "semroute.cli.keys",
+    "report": "semroute.cli.report",
+    "export": "semroute.cli.export",
     "init": "semroute.cli.init",
     "schema": "semroute.cli.schema",
 }

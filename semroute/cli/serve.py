@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import click
 
 from semroute import settings as settings_module
+from semroute.access.keys import KeyStore
 from semroute.api.server import serve
 from semroute.cli.output import errors, folder_of, routes_option
 from semroute.config.load import load
 from semroute.semantic.embedder import BUNDLED, open_embedder
-from semroute.settings import variable
+from semroute.settings import Settings, variable
+from semroute.stores.open import has_database, open_database
 
 
 @click.command("serve", short_help="Run the service.")
@@ -35,7 +38,8 @@ def command(
             if value not in (None, False)
         },
     }
-    settings = settings_module.read(environ).check()
+    settings = settings_module.read(environ)
+    settings.check(has_keys=not settings.loopback and _has_keys(settings))
     # Found here, a broken route file is one message instead of a worker's traceback.
     config = load(folder_of(Path(settings.routes) if settings.routes else None))
     if config.embedder.model != BUNDLED:
@@ -48,3 +52,14 @@ def command(
         soft_wrap=True,
     )
     serve(settings)
+
+
+def _has_keys(settings: Settings) -> bool:
+    """Whether `semroute keys create` made a key that is still good."""
+    if not has_database(settings.database_url):
+        return False
+    database = open_database(settings.database_url)
+    try:
+        return any(not key.ended(time.time()) for key in KeyStore(database).all())
+    finally:
+        database.close()

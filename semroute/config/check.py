@@ -8,9 +8,9 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 from urllib.parse import urlsplit
 
+from semroute.config.check_accounting import check_accounting
 from semroute.config.check_rules import check_rules
 from semroute.config.check_strategies import check_price_dates, check_strategies
 from semroute.config.findings import error as _error
@@ -34,6 +34,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *_check_providers(draft),
         *_check_models(draft),
         *_check_plans(draft),
+        *check_accounting(draft),
         *_check_routes(draft),
         *_check_tuned(draft),
         *_check_utterances(draft),
@@ -89,14 +90,10 @@ def _is_http(url: str) -> bool:
 def _check_models(draft: Draft) -> Iterator[Problem]:
     models = draft.merged.models
     yield from _unknown(draft, "providers", {f"models.{id_}.provider": model.provider for id_, model in models.items()})
-    for id_, model in models.items():
+    for id_ in models:
         if not id_.strip() or id_ == "auto" or id_.startswith("auto:"):
             reserved = "`auto` and `auto:<route>` ask for routing"
             yield _error(draft, f"models.{id_}", f"got the id {quote(id_)}, expected another: {reserved}")
-        for field in ("input_price", "cached_input_price", "output_price"):
-            price: Decimal | None = getattr(model, field)
-            if price is not None and not (price.is_finite() and price >= 0):
-                yield _error(draft, f"models.{id_}.{field}", f"got {price}, expected a price of at least 0")
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------

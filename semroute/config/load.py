@@ -9,6 +9,7 @@ import datetime
 import hashlib
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
 from msgspec.structs import asdict, replace
@@ -23,6 +24,7 @@ from semroute.config.schema import (
     Default,
     Draft,
     EmbedderSettings,
+    LogSettings,
     Provider,
     ProviderEntry,
     TierExemplars,
@@ -63,12 +65,13 @@ def read(
     documents = [parse(str(folder / name), data, environ) for name, data in files.items()]
     draft, found = merge(str(folder), documents)
     problems += found
+    today = today or datetime.datetime.now(datetime.UTC).date()
     if complete and all(document.readable for document in documents):  # names in an unread file would seem unknown
-        problems += check(draft, today=today or datetime.date.today())
+        problems += check(draft, today=today)
     problems.sort(key=lambda problem: (problem.file, problem.line))
     if draft.merged.default is None or any(problem.severity == "error" for problem in problems):
         return None, problems
-    return _config(draft, draft.merged.default, _version(files)), problems
+    return _config(draft, draft.merged.default, _version(files), today), problems
 
 
 def _read_files(folder: Path) -> tuple[dict[str, bytes], list[Problem]]:
@@ -124,8 +127,9 @@ def _base_url(entry: ProviderEntry) -> str:
     return entry.base_url or (PRESETS[entry.preset].base_url if entry.preset else "")
 
 
-def _config(draft: Draft, default: Default, version: str) -> Config:
+def _config(draft: Draft, default: Default, version: str, today: datetime.date) -> Config:
     merged = draft.merged
+    models = {model.id: model.on(today) for id_, entry in merged.models.items() for model in _models(id_, entry)}
     return Config(
         providers={
             id_: Provider(
@@ -135,8 +139,11 @@ def _config(draft: Draft, default: Default, version: str) -> Config:
             )
             for id_, entry in merged.providers.items()
         },
-        models={model.id: model for id_, entry in merged.models.items() for model in _models(id_, entry)},
+        models=models,
         default=default,
+        baseline=merged.baseline or max(default.models, key=lambda id_: _price(models[id_])),
+        budgets=merged.budgets,
+        log=merged.log or LogSettings(),
         routes={route.name: route for route in merged.routes},
         rules=tuple(sorted(merged.rules, key=lambda rule: -rule.priority)),
         tiers=_tiers(merged.tiers),
@@ -152,6 +159,10 @@ def _config(draft: Draft, default: Default, version: str) -> Config:
         sources=draft.sources,
         version=version,
     )
+
+
+def _price(model: Model) -> Decimal:
+    return model.input_price + model.output_price
 
 
 def _models(id_: str, entry: ModelEntry) -> list[Model]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from decimal import Decimal
 from typing import Annotated, Literal
 
 import msgspec
@@ -98,6 +99,44 @@ class Classifier(Written, frozen=True, kw_only=True):
     """Answers that are remembered, by prompt."""
 
 
+class Budget(Written, frozen=True, kw_only=True):
+    """How much may be spent, by whom or on what; without `key`, `team`, `route` and `model`: in all."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    """Unique over all files."""
+    usd: Decimal
+    """The hard limit of each period."""
+    per: Literal["day", "month"] = "month"
+    """UTC."""
+    soft: Fraction = 0.8
+    """From this share of the limit on, the choice of models slides toward cheap."""
+    key: str | None = None
+    """An access key's id or name."""
+    team: str | None = None
+    """A team, as access keys name it."""
+    route: str | None = None
+    """A route."""
+    model: str | None = None
+    """A model's id."""
+
+
+class LogSettings(Written, frozen=True, kw_only=True):
+    """What the decision log keeps. Where it is kept says SEMROUTE_DATABASE_URL."""
+
+    content: Literal["none", "hash", "redacted", "full"] = "none"
+    """Of prompts and answers: nothing, their SHA-256, the text without keys, e-mails, cards and the like, or all."""
+    embedding: bool = True
+    """Keep the embedding of the matched text, so that decisions can be replayed without it."""
+    keep_days: Annotated[int, Meta(ge=1)] | None = None
+    """Older records are deleted; null: none are. Statistics stay."""
+    keep_mb: Annotated[int, Meta(ge=1)] | None = None
+    """The oldest records are deleted when the log is larger; null: never."""
+    queue: Annotated[int, Meta(ge=1)] = 10_000
+    """Records that may wait to be written."""
+    when_full: Literal["drop", "slow"] = "drop"
+    """A full queue: drop records and count them, or let requests wait."""
+
+
 class RouteFile(Written, frozen=True, kw_only=True):
     """One `*.yaml` of the routes folder. Every key is optional: all files are merged."""
 
@@ -119,6 +158,12 @@ class RouteFile(Written, frozen=True, kw_only=True):
     """The models, by an id of your choice: what plans and callers name them by."""
     default: Default | None = None
     """Where a request goes that no route matched with confidence."""
+    baseline: str | None = None
+    """The model that savings are measured against; null: the dearest of the default's."""
+    budgets: tuple[Budget, ...] = ()
+    """How much may be spent."""
+    log: LogSettings | None = None
+    """What the decision log keeps."""
     routes: tuple[Route, ...] = ()
     """The intents."""
     rules: tuple[Rule, ...] = ()
@@ -198,6 +243,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     route_on: RouteOn = "last_user"
     tuned: Tuned = Tuned()
     policy: Policy = Policy()
+    baseline: str = ""
+    """A model's id."""
+    budgets: tuple[Budget, ...] = ()
+    log: LogSettings = LogSettings()
     prices_as_of: datetime.date | None = None
     sources: dict[str, Source] = {}
     """Where each thing stands, by a key such as `routes.billing` or `routes.billing.utterances[3]`."""

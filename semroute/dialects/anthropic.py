@@ -17,6 +17,7 @@ from semroute.errors import (
     ProviderRequestError,
     SemrouteError,
 )
+from semroute.record import Record
 from semroute.types import (
     ChatRequest,
     Completion,
@@ -26,7 +27,6 @@ from semroute.types import (
     Message,
     Params,
     Part,
-    Record,
     Tool,
     ToolChoice,
     ToolMode,

@@ -15,13 +15,13 @@ from semroute.dialects.anthropic_blocks import NAME
 from semroute.dialects.reading import object_of
 from semroute.dialects.thinking import seal
 from semroute.errors import SemrouteError
+from semroute.record import Record
 from semroute.types import (
     ChatRequest,
     Chunk,
     Citation,
     FinishReason,
     Part,
-    Record,
     Refusal,
     Text,
     Thinking,

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from semroute.dialects.sse import Event
 from semroute.errors import ProviderError, SemrouteError, UnsupportedError
-from semroute.types import ChatRequest, Chunk, Completion, Decision, Frozen, Model, Record
+from semroute.record import Record
+from semroute.types import ChatRequest, Chunk, Completion, Decision, Frozen, Model
 
 
 class WireRequest(Frozen, frozen=True, kw_only=True):

@@ -14,7 +14,8 @@ from semroute.dialects.openai import OpenAI
 from semroute.dialects.openai_answer import OpenAIStream
 from semroute.dialects.reading import convert, problem
 from semroute.errors import SemrouteError
-from semroute.types import ChatRequest, Completion, Decision, Message, Record, Text
+from semroute.record import Record
+from semroute.types import ChatRequest, Completion, Decision, Message, Text
 
 
 class _Body(msgspec.Struct):

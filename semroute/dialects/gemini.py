@@ -14,6 +14,7 @@ from semroute.dialects.gemini_answer import GeminiStream, answer, error_body
 from semroute.dialects.gemini_contents import NAME, parse_part
 from semroute.dialects.reading import convert, objects, problem, unread_fields
 from semroute.errors import SemrouteError
+from semroute.record import Record
 from semroute.types import (
     ChatRequest,
     Completion,
@@ -23,7 +24,6 @@ from semroute.types import (
     Message,
     Params,
     Part,
-    Record,
     Tool,
     ToolCall,
     ToolChoice,

@@ -11,6 +11,7 @@ from semroute.dialects.gemini_contents import NAME
 from semroute.dialects.reading import object_of
 from semroute.dialects.thinking import seal
 from semroute.errors import SemrouteError
+from semroute.record import Record
 from semroute.types import (
     ChatRequest,
     Chunk,
@@ -18,7 +19,6 @@ from semroute.types import (
     Completion,
     FinishReason,
     Part,
-    Record,
     Refusal,
     Text,
     Thinking,

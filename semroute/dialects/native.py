@@ -14,7 +14,8 @@ from semroute.dialects import sse
 from semroute.dialects.openai import OpenAI
 from semroute.dialects.reading import convert
 from semroute.errors import RequestError, SemrouteError
-from semroute.types import ChatRequest, Chunk, Completion, Decision, Record, Text, Thinking, ToolCall, Usage
+from semroute.record import Record
+from semroute.types import ChatRequest, Chunk, Completion, Decision, Text, Thinking, ToolCall, Usage
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -137,7 +138,12 @@ class NativeStream:
 
 
 def _account(record: Record) -> dict[str, Any]:
-    return {"usage": record.usage, "cost_usd": record.cost_usd, "attempts": record.attempts}
+    return {
+        "usage": record.usage,
+        "cost_usd": record.cost_usd,
+        "saved_usd": record.saved_usd,
+        "attempts": record.attempts,
+    }
 
 
 def _error(error: SemrouteError) -> dict[str, Any]:

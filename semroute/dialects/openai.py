@@ -26,6 +26,7 @@ from semroute.errors import (
     ProviderRequestError,
     SemrouteError,
 )
+from semroute.record import Record
 from semroute.types import (
     ChatRequest,
     Completion,
@@ -34,7 +35,6 @@ from semroute.types import (
     Message,
     Params,
     Part,
-    Record,
     Refusal,
     Role,
     Text,

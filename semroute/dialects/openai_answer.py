@@ -13,7 +13,8 @@ import msgspec
 from semroute.dialects import sse
 from semroute.dialects.openai_content import render_citation, render_logprobs, render_usage
 from semroute.errors import RequestError, SemrouteError
-from semroute.types import ChatRequest, Chunk, Part, Record, Refusal, Text, Thinking, ToolCall, Usage
+from semroute.record import Record
+from semroute.types import ChatRequest, Chunk, Part, Refusal, Text, Thinking, ToolCall, Usage
 
 NAME = "openai"
 

@@ -13,7 +13,8 @@ from semroute.dialects.responses_answer import response_object
 from semroute.dialects.responses_items import NAME, parse_input
 from semroute.dialects.responses_stream import ResponsesStream
 from semroute.errors import SemrouteError
-from semroute.types import ChatRequest, Completion, Decision, Message, Params, Record, Text, Tool
+from semroute.record import Record
+from semroute.types import ChatRequest, Completion, Decision, Message, Params, Text, Tool
 
 _STATEFUL = {
     "previous_response_id": "semroute keeps no conversations: send the whole conversation in `input`",

@@ -11,12 +11,12 @@ from semroute.dialects.openai_content import render_logprobs
 from semroute.dialects.responses_answer import call_item, closed, content_part, empty_response, message_item
 from semroute.dialects.responses_items import NAME, render_reasoning
 from semroute.errors import SemrouteError
+from semroute.record import Record
 from semroute.types import (
     ChatRequest,
     Chunk,
     FinishReason,
     Part,
-    Record,
     Refusal,
     Text,
     Thinking,

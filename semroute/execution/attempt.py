@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec import field
@@ -41,6 +41,8 @@ class Work(Frozen, frozen=True, kw_only=True):
     deployments: Deployments = field(default_factory=Deployments)
     input_tokens: int = 0
     """About what the request sends, and what it may get at most, where it says so: for the rate limits."""
+    count_tokens: Callable[[str], int] = estimate_text_tokens
+    """Counts what a provider does not report."""
 
 
 class Watch:
@@ -130,10 +132,10 @@ async def complete(work: Work, model: Model, timeouts: Timeouts, attempts: list[
     except asyncio.CancelledError:
         # Who loses a race has read the prompt, and will charge for it.
         raced = work.policy.hedge_after_ms is not None
-        watch.cancelled(estimate_usage(work.request, ()) if raced else Usage())
+        watch.cancelled(estimate_usage(work, ()) if raced else Usage())
         raise
     watch.dropped = completion.dropped
-    usage = completion.usage or estimate_usage(work.request, completion.parts)
+    usage = completion.usage or estimate_usage(work, completion.parts)
     if completion.finish_reason == "content_filter" and not completion.parts:
         refusal = withheld(work.policy)
         if refusal is not None:
@@ -149,11 +151,11 @@ def withheld(policy: Policy) -> ContentPolicyError | None:
     return error if fault_of(error, policy.on_error).then != "fail" else None
 
 
-def estimate_usage(request: ChatRequest, parts: tuple[Part, ...] | list[Part]) -> Usage:
+def estimate_usage(work: Work, parts: tuple[Part, ...] | list[Part]) -> Usage:
     """About what a call consumed, where the provider does not say."""
     return Usage(
-        input_tokens=estimate_input_tokens(request),
-        output_tokens=count_tokens(parts),
+        input_tokens=estimate_input_tokens(work.request, work.count_tokens),
+        output_tokens=work.count_tokens("".join(map(_written, parts))),
         estimated=True,
     )
 

@@ -78,7 +78,7 @@ class OpenStream:
     @property
     def consumed(self) -> Usage:
         """What the call consumed so far, estimated where the provider has not said."""
-        return self._usage or estimate_usage(self._work.request, self._seen)
+        return self._usage or estimate_usage(self._work, self._seen)
 
     async def _fail(self, error: ProviderError) -> None:
         self._ended = True

@@ -30,7 +30,7 @@ from semroute.errors import (
     StreamBrokenError,
     UnsupportedError,
 )
-from semroute.providers import ratelimits
+from semroute.providers import ratelimits, trace
 from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
 from semroute.providers.transport import Headers, Response, Transport, encode_headers
@@ -125,8 +125,10 @@ class HttpProvider:
         return wire
 
     async def _send(self, wire: WireRequest, model: Model, timeouts: Timeouts) -> Response:
+        traced = trace.current.get()
+        headers = encode_headers({**self._plain_headers, **traced}) if traced else self._headers
         response = await self._transport.send(
-            "POST", self._base_url + wire.path, headers=self._headers, body=wire.body, connect_s=timeouts.connect_s
+            "POST", self._base_url + wire.path, headers=headers, body=wire.body, connect_s=timeouts.connect_s
         )
         told = ratelimits.read(response.raw_headers, time.time())
         if told is not ratelimits.NOTHING and self._observe is not None:

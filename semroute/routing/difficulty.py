@@ -122,6 +122,10 @@ class Reading(Frozen, frozen=True, kw_only=True):
     """Learned, by model."""
     parts: dict[str, dict[str, float]] = {}
     """What each view of the prompt adds to them."""
+    embedding: bytes = b""
+    """Of the prompt: float16, little-endian."""
+    scores: bytes = b""
+    """The confidence of every route, in the order of the configuration: float16, little-endian."""
 
 
 def assess(rule: Difficulty | None, facts: Facts, reading: Reading | None, gain: Gain | None) -> Standing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from semroute.types import ChatRequest, Estimate, Image, Model, Policy, Text, ToolCall, ToolResult, Usage
@@ -21,32 +22,46 @@ def estimate_text_tokens(text: str) -> int:
     return -(-size // BYTES_PER_TOKEN)
 
 
-def estimate_input_tokens(request: ChatRequest) -> int:
+def estimate_input_tokens(request: ChatRequest, count: Callable[[str], int] = estimate_text_tokens) -> int:
     """About how many tokens a request sends: messages, pictures and tools."""
     total = 0
+    texts = []
     for message in request.messages:
         total += MESSAGE_TOKENS
         for part in message.parts:
             match part:
                 case Text(text=text) | ToolResult(text=text) | ToolCall(arguments=text):
-                    total += estimate_text_tokens(text)
+                    texts.append(text)
                 case Image():
                     total += IMAGE_TOKENS
                 case _:
                     pass
-    return total + sum(
-        estimate_text_tokens(tool.name + tool.description + str(tool.parameters)) for tool in request.tools
-    )
+    texts += [tool.name + tool.description + str(tool.parameters) for tool in request.tools]
+    return total + sum(count(text) for text in texts)
 
 
 def cost_usd(model: Model, usage: Usage) -> Decimal:
-    """What a call cost, in USD, to the last digit."""
-    cached_price = model.input_price if model.cached_input_price is None else model.cached_input_price
-    fresh_tokens = max(0, usage.input_tokens - usage.cached_tokens)
+    """What a call cost, in USD, to the last digit, at the model's flat prices (`Model.on` gives those of a day)."""
+    input_price, output_price = model.input_price, model.output_price
+    fresh_tokens = max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens)
+    said_tokens = max(0, usage.output_tokens - usage.reasoning_tokens)
     millionths = (
-        fresh_tokens * model.input_price + usage.cached_tokens * cached_price + usage.output_tokens * model.output_price
+        fresh_tokens * input_price
+        + usage.cached_tokens * _or(model.cached_input_price, input_price)
+        + usage.cache_write_tokens * _or(model.cache_write_price, input_price)
+        + said_tokens * output_price
+        + usage.reasoning_tokens * _or(model.reasoning_price, output_price)
     )
     return millionths / _MILLION
+
+
+def _or(price: Decimal | None, otherwise: Decimal) -> Decimal:
+    return otherwise if price is None else price
+
+
+def saved_usd(baseline: Model, usage: Usage, cost: Decimal) -> Decimal:
+    """What the baseline model would have cost for the same tokens, less what was spent."""
+    return cost_usd(baseline, usage) - cost
 
 
 def estimate(model: Model | None, policy: Policy, input_tokens: int, max_tokens: int | None) -> Estimate:

@@ -22,6 +22,7 @@ from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.dialects.responses import Responses
 from semroute.dialects.responses_provider import ResponsesProviderDialect
 from semroute.dialects.sse import EventParser
+from semroute.record import Record
 from semroute.types import (
     ChatRequest,
     Chunk,
@@ -33,7 +34,6 @@ from semroute.types import (
     Model,
     Params,
     Part,
-    Record,
     Refusal,
     Text,
     Thinking,

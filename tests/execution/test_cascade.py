@@ -19,6 +19,7 @@ from semroute.execution.grading import Grader
 from semroute.execution.quality import code_error, failures, unfenced
 from semroute.gateway import caller
 from semroute.providers.transport import Transport
+from semroute.record import Record
 from semroute.types import (
     Attempt,
     ChatRequest,
@@ -28,7 +29,6 @@ from semroute.types import (
     JsonContract,
     Model,
     Params,
-    Record,
     Timeouts,
     TokenLogprob,
     ToolCall,

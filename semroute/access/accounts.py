@@ -1,0 +1,195 @@
+"""Budgets and limits: reserved before a call, settled after it."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from semroute.access.meters import Meter, budget_meter, meters, thrift
+from semroute.config.schema import Config
+from semroute.errors import BudgetError, ForbiddenError, LimitError, StoreError
+from semroute.record import Caller, Record
+from semroute.routing.pricing import cost_usd
+from semroute.stores.base import State, Want, to_pico, to_usd
+from semroute.types import ChatRequest, Decision, Frozen, Model, Signals, Usage
+
+log = logging.getLogger("semroute.access")
+
+LEASE_S = 900.0
+"""How long a reservation stands without being settled: longer than any call, for it frees what a crash left behind."""
+GRACE_S = 86_400.0
+"""How long a counter outlives its period, for reports."""
+FRESH_S = 1.0
+"""How old a level may be that only slides the dial or leaves out a model. Reservations are never stale."""
+
+
+class Hold(Frozen, frozen=True, kw_only=True):
+    """What is reserved for one request."""
+
+    request_id: str
+    meters: tuple[Meter, ...]
+
+
+class Accounts:
+    """Admits requests, and counts what they spent."""
+
+    def __init__(self, state: State, clock: Callable[[], float] = time.time) -> None:
+        self._state = state
+        self._clock = clock
+        self._levels: dict[str, tuple[int, float]] = {}
+
+    async def signals(self, config: Config, caller: Caller, route: str | None, signals: Signals) -> tuple[Signals, str]:
+        """Add to the facts of the moment what keys and budgets say; and why the dial slides, if it does."""
+        unavailable = dict(signals.unavailable)
+        if caller.models:
+            barred = [model for model in config.models if model not in caller.models]
+            unavailable |= dict.fromkeys(barred, f"key {caller.id} may not use it")
+        if caller.routes and route is not None and route not in caller.routes:
+            raise ForbiddenError(f"the key {caller.id} may not use route {route!r}, only {', '.join(caller.routes)}")
+        budgets = [meter for meter in meters(config, caller, route, self._clock()) if meter.kind == "usd"]
+        slid, why = 0.0, None
+        if budgets:
+            levels = await self._recent(budgets)
+            slid, why = thrift(levels)
+            spent = [meter for meter, level in levels if meter.model is not None and level >= meter.limit]
+            unavailable |= {str(meter.model): f"{meter.name} is spent" for meter in spent}
+        if slid or len(unavailable) > len(signals.unavailable):
+            return replace(signals, unavailable=unavailable, thrift=slid), why or ""
+        return signals, ""
+
+    async def admit(
+        self, config: Config, caller: Caller, request: ChatRequest, decision: Decision, *, spends: bool = True
+    ) -> tuple[Hold | None, Decision]:
+        """Reserve what a request may cost. A model without budget leaves the plan. `spends`: whether it calls a model.
+
+        The most that its dearest model can take is reserved: the estimated input, and the output that `max_tokens`, the
+        model's `max_output_tokens` or else the policy's expectation allows. Raises `BudgetError` and `LimitError`.
+        """
+        now = self._clock()
+        applying = [m for m in meters(config, caller, decision.route, now) if spends or m.kind == "requests"]
+        while applying:
+            plan = [config.models[model] for model in decision.plan]
+            chosen = tuple(meter for meter in applying if meter.model is None or meter.model in decision.plan)
+            wants = [_want(meter, _amount(meter, plan, request, decision)) for meter in chosen]
+            verdict = await self._state.reserve(request.id, wants, LEASE_S)
+            self._levels |= {name: (level, now) for name, level in verdict.levels.items()}
+            if verdict.refused is None:
+                return Hold(request_id=request.id, meters=chosen), decision
+            refusing = next(meter for meter in chosen if meter.counter == verdict.refused)
+            if refusing.model is None or len(plan) == 1:
+                raise _refusal(refusing, verdict.levels[refusing.counter], now)
+            decision = _without(decision, refusing)
+        return None, decision
+
+    async def settle(self, hold: Hold, record: Record) -> None:
+        """Free what was reserved, and count what was spent."""
+        spent = {meter.counter: (_spent(meter, record), meter.ends + GRACE_S) for meter in hold.meters}
+        try:
+            await self._state.settle(hold.request_id, spent)
+        except StoreError as error:
+            log.error("%s: what was spent could not be counted: %s", record.request_id, error)
+
+    async def report(self, config: Config, keys: Sequence[Caller]) -> list[dict[str, Any]]:
+        """Every budget, and how much of it is spent."""
+        now = self._clock()
+        found = [budget_meter(budget, now) for budget in config.budgets]
+        no_budgets = Config(providers={}, models={}, default=config.default, routes={})
+        for caller in keys:
+            found += [meter for meter in meters(no_budgets, caller, None, now) if meter.kind == "usd"]
+        levels = await self._state.levels([meter.counter for meter in found])
+        return [_reported(meter, levels) for meter in found]
+
+    async def reset(self, config: Config, keys: Sequence[Caller], counter: str) -> bool:
+        """Forget what was spent of a budget in its period, by the counter that `report` names; false: there is none."""
+        if counter not in {row["counter"] for row in await self.report(config, keys)}:
+            return False
+        await self._state.reset(counter)
+        self._levels.pop(counter, None)
+        return True
+
+    async def _recent(self, wanted: Sequence[Meter]) -> list[tuple[Meter, int]]:
+        """Levels that are not older than `FRESH_S`."""
+        now = self._clock()
+        old = [m.counter for m in wanted if now - self._levels.get(m.counter, (0, -math.inf))[1] > FRESH_S]
+        if old:
+            levels = await self._state.levels(old)
+            self._levels = {n: level for n, level in self._levels.items() if now - level[1] <= FRESH_S}
+            self._levels |= {name: (level, now) for name, level in levels.items()}
+        return [(meter, self._levels.get(meter.counter, (0, now))[0]) for meter in wanted]
+
+
+def _want(meter: Meter, amount: int) -> Want:
+    return Want(meter.counter, amount, meter.limit, meter.ends + GRACE_S)
+
+
+def _amount(meter: Meter, plan: Sequence[Model], request: ChatRequest, decision: Decision) -> int:
+    """The most that a request may take of a meter."""
+    if meter.kind in ("requests", "running"):
+        return 1
+    models = [model for model in plan if meter.model in (None, model.id)]
+    usages = [(model, _most(model, request, decision)) for model in models]
+    if meter.kind == "tokens":
+        return max((usage.input_tokens + usage.output_tokens for _, usage in usages), default=0)
+    return max((to_pico(cost_usd(model, usage)) for model, usage in usages), default=0)
+
+
+def _most(model: Model, request: ChatRequest, decision: Decision) -> Usage:
+    estimate = decision.estimate
+    output_tokens = request.params.max_tokens or model.max_output_tokens or estimate.output_tokens
+    reasons = model.reasoning_price is not None and model.reasoning_price > model.output_price
+    writes = model.cache_write_price is not None and model.cache_write_price > model.input_price
+    return Usage(
+        input_tokens=estimate.input_tokens,
+        cache_write_tokens=estimate.input_tokens if writes else 0,
+        output_tokens=output_tokens,
+        reasoning_tokens=output_tokens if reasons else 0,
+    )
+
+
+def _spent(meter: Meter, record: Record) -> int:
+    attempts = [attempt for attempt in record.attempts if meter.model in (None, attempt.model)]
+    if meter.kind == "usd":
+        return sum(to_pico(attempt.cost_usd) for attempt in attempts)
+    if meter.kind == "tokens":
+        return sum(attempt.usage.input_tokens + attempt.usage.output_tokens for attempt in attempts)
+    return 1 if meter.kind == "requests" else 0
+
+
+def _without(decision: Decision, meter: Meter) -> Decision:
+    plan = tuple(model for model in decision.plan if model != meter.model)
+    rejected = {**decision.rejected, str(meter.model): f"{meter.name} has no room for it"}
+    return replace(decision, plan=plan, model=plan[0], rejected=rejected)
+
+
+def _refusal(meter: Meter, level: int, now: float) -> BudgetError | LimitError:
+    wait_s = max(1, math.ceil(meter.ends - now))
+    if meter.kind != "usd":
+        at_once = meter.kind == "running"
+        message = f"{meter.limit} {meter.name} are taken" if at_once else f"{meter.limit} {meter.name} are used up"
+        return LimitError(message, retry_after_s=1 if at_once else wait_s)
+    ends = datetime.datetime.fromtimestamp(meter.ends, datetime.UTC)
+    return BudgetError(
+        f"{meter.name}, {to_usd(meter.limit):f} USD, has no room for this request: {to_usd(level):f} USD are spent or "
+        f"reserved; it begins anew at {ends:%Y-%m-%d %H:%M} UTC",
+        retry_after_s=wait_s,
+    )
+
+
+def _reported(meter: Meter, levels: Mapping[str, int]) -> dict[str, Any]:
+    level = levels[meter.counter]
+    return {
+        "counter": meter.counter,
+        "name": meter.name,
+        "limit_usd": to_usd(meter.limit),
+        "spent_usd": to_usd(level),
+        "share": round(level / meter.limit, 6) if meter.limit else 1.0,
+        "soft": meter.soft,
+        "begins": meter.begins,
+        "ends": meter.ends,
+    }

@@ -1,0 +1,145 @@
+"""Access keys: `sr-<id>-<secret>`. The database holds their hashes; a lost key cannot be shown again."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from semroute.record import Caller
+from semroute.stores.base import Database, Row
+from semroute.types import Frozen
+
+_KEY = re.compile(r"sr-([0-9a-f]{12})-[A-Za-z0-9_-]{20,}")
+_COLUMNS = "digest, caller, created_at, expires_at, revoked_at"
+
+
+class Key(Frozen, frozen=True, kw_only=True):
+    """A key as it is stored."""
+
+    digest: bytes
+    """SHA-256 of the whole key."""
+    caller: Caller
+    created_at: float
+    """Seconds since 1970, as all times here."""
+    expires_at: float | None
+    revoked_at: float | None
+
+    def ended(self, now: float) -> bool:
+        """Whether it is good no more."""
+        ends = [end for end in (self.expires_at, self.revoked_at) if end is not None]
+        return any(end <= now for end in ends)
+
+
+class KeyRing:
+    """The keys as this process knows them, replaced whole whenever they change."""
+
+    def __init__(self) -> None:
+        self._keys: Mapping[str, Key] = {}
+        self._rows: list[Row] = []
+
+    def __bool__(self) -> bool:
+        """Whether a key was ever made: then no call goes without."""
+        return bool(self._keys)
+
+    def get(self, id_: str) -> Key | None:
+        """The key with an id."""
+        return self._keys.get(id_)
+
+    def refresh(self, store: KeyStore) -> None:
+        """Read the keys if they changed. Blocking. Raises `StoreError`."""
+        rows = store.rows()
+        if rows != self._rows:
+            self._keys = {key.caller.id: key for key in map(_key, rows)}
+            self._rows = rows
+
+
+class KeyStore:
+    """The keys and the audit log in the database. Blocking. Everything raises `StoreError`."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+
+    def create(self, caller: Caller, expires_at: float | None = None) -> tuple[str, Caller]:
+        """Make a key for a caller, whose id is ignored. Returns the key, which is nowhere else, and its caller."""
+        caller = msgspec.structs.replace(caller, id=secrets.token_hex(6))
+        token, now = _new_token(caller.id), self._clock()
+        sql = f"INSERT INTO keys (id, {_COLUMNS}, changed_at) VALUES (?, ?, ?, ?, ?, NULL, ?)"
+        with self._database.transaction() as session:
+            session.run(sql, (caller.id, _digest(token), _encode(caller), now, expires_at, now))
+        return token, caller
+
+    def all(self) -> list[Key]:
+        """All keys, the ended ones too, oldest first."""
+        return [_key(row) for row in self.rows()]
+
+    def revoke(self, id_: str) -> bool:
+        """End a key; false: there is none."""
+        now = self._clock()
+        with self._database.transaction() as session:
+            sql = "UPDATE keys SET revoked_at = COALESCE(revoked_at, ?), changed_at = ? WHERE id = ? RETURNING id"
+            return bool(session.run(sql, (now, now, id_)))
+
+    def rotate(self, id_: str) -> str | None:
+        """Give a key a new secret; the old one ends at once. Null: there is no such key."""
+        token = _new_token(id_)
+        with self._database.transaction() as session:
+            sql = "UPDATE keys SET digest = ?, changed_at = ? WHERE id = ? AND revoked_at IS NULL RETURNING id"
+            return token if session.run(sql, (_digest(token), self._clock(), id_)) else None
+
+    def rows(self) -> list[Row]:
+        """The keys as they are stored."""
+        with self._database.transaction(write=False) as session:
+            return session.run(f"SELECT {_COLUMNS} FROM keys ORDER BY created_at, id")
+
+    def audit(self, who: str, action: str, detail: str = "", *, allowed: bool = True) -> None:
+        """Note an admin call."""
+        now = self._clock()
+        id_ = f"{int(now * 1000):012x}{secrets.token_hex(8)}"
+        with self._database.transaction() as session:
+            sql = "INSERT INTO audit (id, at, who, action, detail, allowed) VALUES (?, ?, ?, ?, ?, ?)"
+            session.run(sql, (id_, now, who, action, detail, int(allowed)))
+
+    def audited(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Admin calls, newest first."""
+        with self._database.transaction(write=False) as session:
+            rows = session.run("SELECT at, who, action, detail, allowed FROM audit ORDER BY id DESC LIMIT ?", (limit,))
+        return [
+            {"at": at, "who": who, "action": action, "detail": detail, "allowed": bool(allowed)}
+            for at, who, action, detail, allowed in rows
+        ]
+
+
+def key_id(token: str) -> str:
+    """The id within a key; empty: it is none of ours."""
+    match = _KEY.fullmatch(token)
+    return match[1] if match else ""
+
+
+def _new_token(id_: str) -> str:
+    return f"sr-{id_}-{secrets.token_urlsafe(32)}"
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _encode(caller: Caller) -> str:
+    return msgspec.json.encode(caller).decode()
+
+
+def _key(row: Row) -> Key:
+    digest, caller, created_at, expires_at, revoked_at = row
+    return Key(
+        digest=bytes(digest),
+        caller=msgspec.json.decode(caller, type=Caller),
+        created_at=created_at,
+        expires_at=expires_at,
+        revoked_at=revoked_at,
+    )

@@ -1,0 +1,127 @@
+"""What a request is measured by: budgets and limits as counters of the shared state. Pure."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Literal
+
+from semroute.config.schema import Budget, Config
+from semroute.record import Caller
+from semroute.stores.base import to_pico
+from semroute.types import Frozen
+
+Kind = Literal["usd", "requests", "tokens", "running"]
+KEY_SOFT = 0.8
+"""The soft limit of a key's own budgets, as a share of the hard one."""
+
+
+class Meter(Frozen, frozen=True, kw_only=True):
+    """A counter and its limit."""
+
+    counter: str
+    kind: Kind
+    limit: int
+    """10^-12 USD, requests or tokens."""
+    name: str
+    """For people."""
+    soft: float = 1.0
+    """The share of the limit from which on the choice slides toward cheap."""
+    begins: float = 0.0
+    ends: float = 0.0
+    """Seconds since 1970."""
+    model: str | None = None
+    """It measures this model alone."""
+
+
+def meters(config: Config, caller: Caller, route: str | None, now: float) -> list[Meter]:
+    """All that apply to a caller on a route; those of models with them."""
+    budgets = [budget for budget in config.budgets if _applies(budget, caller, route)]
+    return [*_limits(caller, now), *_own_budgets(caller, now), *(budget_meter(budget, now) for budget in budgets)]
+
+
+def budget_meter(budget: Budget, now: float) -> Meter:
+    """The counter of a budget in the period of now."""
+    name = f"the budget {budget.name}"
+    return _usd(f"usd:{budget.name}", name, budget.usd, budget.per, now, budget.soft, budget.model)
+
+
+def thrift(levels: Sequence[tuple[Meter, int]]) -> tuple[float, str | None]:
+    """How far the dial slides toward cheap, 0 to 1, and the budget that slides it farthest."""
+    farthest: tuple[float, str | None] = 0.0, None
+    for meter, level in levels:
+        if meter.kind == "usd" and meter.limit > 0 and meter.soft < 1 and meter.model is None:
+            slid = (level / meter.limit - meter.soft) / (1 - meter.soft)
+            if slid > farthest[0]:
+                farthest = min(slid, 1.0), f"{meter.name} is spent to {100 * level / meter.limit:.0f}%"
+    return farthest
+
+
+def _applies(budget: Budget, caller: Caller, route: str | None) -> bool:
+    if budget.key is not None:
+        return bool(caller.id) and budget.key in (caller.id, caller.name)
+    if budget.team is not None:
+        return budget.team == caller.team
+    return budget.route is None or budget.route == route
+
+
+def _limits(caller: Caller, now: float) -> Iterator[Meter]:
+    minute = int(now // 60)
+    begins, ends = minute * 60.0, (minute + 1) * 60.0
+    whose = f"key {caller.id}"
+    if caller.requests_per_minute is not None:
+        name, limit = f"requests a minute of {whose}", caller.requests_per_minute
+        yield Meter(
+            counter=f"rpm:{caller.id}:{minute}", kind="requests", limit=limit, name=name, begins=begins, ends=ends
+        )
+    if caller.tokens_per_minute is not None:
+        name, limit = f"tokens a minute of {whose}", caller.tokens_per_minute
+        yield Meter(
+            counter=f"tpm:{caller.id}:{minute}", kind="tokens", limit=limit, name=name, begins=begins, ends=ends
+        )
+    if caller.concurrency is not None:
+        name, limit = f"requests at once of {whose}", caller.concurrency
+        yield Meter(
+            counter=f"running:{caller.id}", kind="running", limit=limit, name=name, begins=now, ends=now + 86_400
+        )
+
+
+def _own_budgets(caller: Caller, now: float) -> Iterator[Meter]:
+    counter = f"usd-key:{caller.id}"
+    if caller.usd_per_day is not None:
+        yield _usd(counter, f"the daily budget of key {caller.id}", caller.usd_per_day, "day", now, KEY_SOFT)
+    if caller.usd_per_month is not None:
+        yield _usd(counter, f"the monthly budget of key {caller.id}", caller.usd_per_month, "month", now, KEY_SOFT)
+
+
+def _usd(
+    counter: str,
+    name: str,
+    usd: Decimal,
+    per: Literal["day", "month"],
+    now: float,
+    soft: float,
+    model: str | None = None,
+) -> Meter:
+    begins, ends = period(per, now)
+    return Meter(
+        counter=f"{counter}:{per}:{begins:%Y-%m-%d}",
+        kind="usd",
+        limit=to_pico(usd),
+        name=name,
+        soft=soft,
+        begins=begins.timestamp(),
+        ends=ends.timestamp(),
+        model=model,
+    )
+
+
+def period(per: Literal["day", "month"], now: float) -> tuple[datetime.datetime, datetime.datetime]:
+    """The day or month of now, UTC: its first moment, and that of the next."""
+    moment = datetime.datetime.fromtimestamp(now, datetime.UTC)
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if per == "day":
+        return day, day + datetime.timedelta(days=1)
+    first = day.replace(day=1)
+    return first, (first + datetime.timedelta(days=32)).replace(day=1)

@@ -1,0 +1,174 @@
+"""Reading the log: decisions, statistics, budgets, admin calls."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime
+import struct
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from litestar import MediaType, Response, get, post
+
+from semroute.api import guards
+from semroute.api.accounting import Books
+from semroute.api.errors import AnyRequest
+from semroute.errors import NotFoundError, RequestError
+from semroute.gateway import Gateway
+from semroute.stores.base import Query
+from semroute.stores.log import MAX_PAGE
+from semroute.stores.rollups import DIMENSIONS, day_of
+
+MAX_DAYS = 30
+"""Of statistics, where no span is given."""
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_TEXTS = ("route", "model", "key", "team", "feature", "outcome", "error", "label")
+
+
+@get("/decisions", guards=[guards.reader])
+async def decisions(request: AnyRequest) -> Response[bytes]:
+    """Records, newest first.
+
+    Filters: `since`, `until`, `route`, `model`, `key`, `team`, `feature`, `outcome`, `label`, `error` (a part of its
+    text), `min_cost_usd`, `max_cost_usd`. Pages: `limit`, and `cursor` as the last page gave it.
+    """
+    books: Books = request.app.state.books
+    query = read_query(request.query_params)
+    found = await asyncio.to_thread(books.log.page, query)
+    cursor = encode_cursor(found[-1]["id"]) if len(found) == query.limit else None
+    return _json({"decisions": found, "next_cursor": cursor})
+
+
+@get("/decisions/{id_:str}", guards=[guards.reader])
+async def decision(request: AnyRequest, id_: str) -> Response[bytes]:
+    """One whole record."""
+    books: Books = request.app.state.books
+    found = await asyncio.to_thread(books.log.read, id_)
+    if found is None:
+        raise NotFoundError(f"there is no decision {id_!r} in the log")
+    vector = found.pop("embedding")
+    packed = None if vector is None else base64.b64encode(struct.pack(f"<{len(vector)}e", *vector)).decode()
+    return _json({**found, "embedding_float16": packed})
+
+
+@get("/stats", guards=[guards.reader])
+async def stats(request: AnyRequest) -> Response[bytes]:
+    """Totals `by` model, tier, route, key, team, feature, day or all, over the days `since` to `until`, inclusive."""
+    books: Books = request.app.state.books
+    parameters = request.query_params
+    by = parameters.get("by", "model")
+    if by not in (*DIMENSIONS, "day"):
+        raise RequestError(f"by: got {by!r}, expected one of {', '.join((*DIMENSIONS, 'day'))}", param="by")
+    today = day_of(datetime.datetime.now(datetime.UTC).timestamp())
+    since, until = _moment(parameters, "since"), _moment(parameters, "until")
+    last = today if until is None else day_of(until)
+    first = last - MAX_DAYS + 1 if since is None else day_of(since)
+    rows = await asyncio.to_thread(books.log.stats, by, first, last)
+    if by == "day":
+        rows = [{**row, "value": iso_day(int(row["value"]))} for row in rows]
+    return _json({"by": by, "since": iso_day(first), "until": iso_day(last), "rows": rows})
+
+
+@get("/budgets", guards=[guards.reader])
+async def budgets(request: AnyRequest) -> Response[bytes]:
+    """Every budget, and how much of it is spent."""
+    books: Books = request.app.state.books
+    gateway: Gateway = request.app.state.gateway
+    callers = [key.caller for key in await asyncio.to_thread(books.keys.all)]
+    return _json({"budgets": await books.accounts.report(gateway.serving.router.config, callers)})
+
+
+@post("/admin/budgets/reset", guards=[guards.admin], status_code=200)
+async def reset_budget(request: AnyRequest) -> Response[bytes]:
+    """Forget what was spent of a budget in its period: `counter` as `GET /budgets` names it."""
+    books: Books = request.app.state.books
+    gateway: Gateway = request.app.state.gateway
+    counter = request.query_params.get("counter", "")
+    callers = [key.caller for key in await asyncio.to_thread(books.keys.all)]
+    if not await books.accounts.reset(gateway.serving.router.config, callers, counter):
+        raise RequestError(f"counter: got {counter!r}, expected one that GET /budgets names", param="counter")
+    return _json({"counter": counter, "spent_usd": 0})
+
+
+@get("/admin/audit", guards=[guards.admin])
+async def audit(request: AnyRequest) -> Response[bytes]:
+    """Admin calls, newest first."""
+    books: Books = request.app.state.books
+    return _json({"audit": await asyncio.to_thread(books.keys.audited)})
+
+
+def read_query(parameters: Any) -> Query:
+    """The filters of a query string. Raises `RequestError` that names the parameter at fault."""
+    known = {*_TEXTS, "since", "until", "min_cost_usd", "max_cost_usd", "limit", "cursor"}
+    for name in parameters:
+        if name not in known:
+            raise RequestError(f"{name}: unknown, expected one of {', '.join(sorted(known))}", param=name)
+    limit = _number(parameters, "limit")
+    if limit is not None and not (limit == int(limit) and 1 <= limit <= MAX_PAGE):
+        raise RequestError(f"limit: got {limit}, expected a whole number from 1 to {MAX_PAGE}", param="limit")
+    cursor = parameters.get("cursor")
+    return Query(
+        **{name: parameters[name] for name in _TEXTS if name in parameters},
+        since=_moment(parameters, "since"),
+        until=_moment(parameters, "until"),
+        min_cost_usd=_number(parameters, "min_cost_usd"),
+        max_cost_usd=_number(parameters, "max_cost_usd"),
+        limit=50 if limit is None else int(limit),
+        before=None if cursor is None else _decode_cursor(cursor),
+    )
+
+
+def encode_cursor(id_: str) -> str:
+    """Where the next page begins."""
+    return base64.urlsafe_b64encode(id_.encode()).decode()
+
+
+def iso_day(day: int) -> str:
+    """Days since 1970 -> YYYY-MM-DD."""
+    return (datetime.date(1970, 1, 1) + datetime.timedelta(days=day)).isoformat()
+
+
+def _decode_cursor(cursor: str) -> str:
+    try:
+        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
+    except ValueError:
+        raise RequestError(
+            f"cursor: got {cursor!r}, expected `next_cursor` of the page before", param="cursor"
+        ) from None
+
+
+def _moment(parameters: Any, name: str) -> float | None:
+    """A time: ISO 8601, UTC unless it says otherwise, or seconds since 1970."""
+    text = parameters.get(name)
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        expected = "expected a time such as 2026-01-31 or 2026-01-31T12:00:00Z"
+        raise RequestError(f"{name}: got {text!r}, {expected}", param=name) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+def _number(parameters: Any, name: str) -> Decimal | None:
+    text = parameters.get(name)
+    if text is None:
+        return None
+    try:
+        number = Decimal(text)
+    except ArithmeticError:
+        raise RequestError(f"{name}: got {text!r}, expected a number", param=name) from None
+    if not number.is_finite() or abs(number) > 10**6:
+        raise RequestError(f"{name}: got {text!r}, expected a number to a million", param=name)
+    return number
+
+
+def _json(body: Any) -> Response[bytes]:
+    return Response(_encoder.encode(body), media_type=MediaType.JSON)

@@ -1,0 +1,139 @@
+"""Feedback: from callers with a key, and from end users with a signed link."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import html
+import time
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import MediaType, Response, get, post
+from msgspec import Meta
+
+from semroute.api import guards
+from semroute.api.accounting import Books
+from semroute.api.errors import AnyRequest
+from semroute.errors import AccessError, NotFoundError, RequestError
+from semroute.gateway import Gateway
+from semroute.settings import PREFIX, Settings
+from semroute.stores.base import Feedback
+from semroute.types import Written
+
+LINK_S = 30 * 86_400
+
+PAGE = """<!doctype html><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>Feedback</title>
+<form method="post"><p>Was the answer good?</p>
+<label><input type="radio" name="thumbs" value="up" required> yes</label>
+<label><input type="radio" name="thumbs" value="down"> no</label>
+<p><textarea name="comment" maxlength="2000" placeholder="What was wrong?"></textarea></p>
+<button>Send</button></form>"""
+
+
+class Given(Written, frozen=True, kw_only=True):
+    """The body of `POST /feedback`. At least one of the four is needed; given again, it replaces what was there."""
+
+    decision: str = ""
+    """The id that `x-semroute-decision` gave."""
+    thumbs: Literal["up", "down"] | None = None
+    """Short for a `score` of 1 or 0."""
+    score: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """0 bad to 1 good."""
+    label: Annotated[str, Meta(max_length=128)] | None = None
+    """The right route."""
+    comment: Annotated[str, Meta(max_length=2000)] | None = None
+
+
+class LinkRequest(Written, frozen=True, kw_only=True):
+    """The body of `POST /feedback/links`."""
+
+    decision: str
+    """The id that `x-semroute-decision` gave."""
+
+
+@post("/feedback", guards=[guards.caller], status_code=200)
+async def feedback(request: AnyRequest) -> dict[str, str]:
+    """Say how good an answer was, or which route was the right one."""
+    given = _decode(await request.body(), Given)
+    await _take(request, given.decision, given)
+    return {"decision": given.decision, "status": "recorded"}
+
+
+@post("/feedback/links", guards=[guards.caller], status_code=200)
+async def link(request: AnyRequest) -> dict[str, Any]:
+    """A link by which an end user, who has no key, may say how good one answer was; good for 30 days."""
+    decision = _decode(await request.body(), LinkRequest).decision
+    expires = int(time.time()) + LINK_S
+    path = f"/feedback/{decision}/{expires}/{sign(_secret(request), decision, expires)}"
+    return {"path": path, "expires": expires}
+
+
+@get("/feedback/{id_:str}/{expires:int}/{signature:str}")
+async def linked_page(request: AnyRequest, id_: str, expires: int, signature: str) -> Response[str]:
+    """The page behind a signed link. It records nothing until it is sent: mail programs open links too."""
+    _check(request, id_, expires, signature)
+    return Response(PAGE, media_type=MediaType.HTML)
+
+
+@post("/feedback/{id_:str}/{expires:int}/{signature:str}", status_code=200)
+async def linked(request: AnyRequest, id_: str, expires: int, signature: str) -> Response[str]:
+    """Feedback by a signed link, as a form or as JSON without `decision`."""
+    _check(request, id_, expires, signature)
+    if request.headers.get("content-type", "").startswith("application/json"):
+        given = _decode(await request.body(), Given)
+    else:
+        form = {name: str(value) for name, value in (await request.form()).items() if value}
+        given = _decode(msgspec.json.encode(form), Given)
+    await _take(request, id_, given)
+    return Response(f"<!doctype html><p>Thank you.</p><!-- {html.escape(id_)} -->", media_type=MediaType.HTML)
+
+
+def sign(secret: str, decision: str, expires: int) -> str:
+    """HMAC-SHA256 over what a link allows."""
+    return hmac.new(secret.encode(), f"feedback:{decision}:{expires}".encode(), hashlib.sha256).hexdigest()
+
+
+def _check(request: AnyRequest, decision: str, expires: int, signature: str) -> None:
+    if not hmac.compare_digest(sign(_secret(request), decision, expires).encode(), signature.encode()):
+        raise AccessError("this link is not one of ours")
+    if expires < time.time():
+        raise AccessError("this link has expired")
+
+
+def _secret(request: AnyRequest) -> str:
+    settings: Settings = request.app.state.settings
+    if not settings.feedback_secret:
+        raise RequestError(f"feedback links are off: set {PREFIX}FEEDBACK_SECRET to something long and random")
+    return settings.feedback_secret
+
+
+async def _take(request: AnyRequest, decision: str, given: Given) -> None:
+    books: Books = request.app.state.books
+    gateway: Gateway = request.app.state.gateway
+    score = {"up": 1.0, "down": 0.0}.get(given.thumbs or "", given.score)
+    if score is None and given.label is None and given.comment is None:
+        raise RequestError("got no `thumbs`, `score`, `label` or `comment`, expected one of them")
+    routes = gateway.serving.router.config.routes
+    if given.label is not None and given.label not in routes:
+        raise RequestError(f"label: got {given.label!r}, expected a route ({', '.join(routes)})", param="label")
+    if not await asyncio.to_thread(
+        _record, books, decision, Feedback(score=score, label=given.label, comment=given.comment)
+    ):
+        raise NotFoundError(f"there is no decision {decision!r} in the log")
+
+
+def _record(books: Books, decision: str, feedback: Feedback) -> bool:
+    if books.log.feed_back(decision, feedback, time.time()):
+        return True
+    # The record may be on its way.
+    return books.writer is not None and books.writer.flush() and books.log.feed_back(decision, feedback, time.time())
+
+
+def _decode(body: bytes, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RequestError(f"the body: {error}") from None

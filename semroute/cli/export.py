@@ -1,0 +1,84 @@
+"""`semroute export FILE`."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from semroute import settings as settings_module
+from semroute.cli.output import console
+from semroute.errors import SettingsError
+from semroute.stores.base import Query
+from semroute.stores.log import SqlLog
+from semroute.stores.open import open_database
+
+_BATCH = 1000
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+@click.command("export", short_help="Write the decision log to a Parquet or JSONL file.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--since", type=click.DateTime(), help="UTC.")
+@click.option("--until", type=click.DateTime(), help="UTC.")
+def command(file: Path, since: datetime.datetime | None, until: datetime.datetime | None) -> None:
+    """Write the decision log to FILE: Parquet where it ends in `.parquet`, else JSONL."""
+    database = open_database(settings_module.read().database_url)
+    try:
+        rows = SqlLog(database).export(Query(since=_timestamp(since), until=_timestamp(until)))
+        count = _write_parquet(file, rows) if file.suffix == ".parquet" else _write_lines(file, rows)
+    finally:
+        database.close()
+    console.print(f"wrote {count} records to {file}", markup=False, highlight=False)
+
+
+def _timestamp(moment: datetime.datetime | None) -> float | None:
+    return None if moment is None else moment.replace(tzinfo=datetime.UTC).timestamp()
+
+
+def _write_lines(file: Path, rows: Iterable[dict[str, Any]]) -> int:
+    count = 0
+    with file.open("wb") as out:
+        for row in rows:
+            out.write(_encoder.encode(row) + b"\n")
+            count += 1
+    return count
+
+
+def _write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> int:
+    """Columns as in the summary; `decision`, `attempts` and `scores` as JSON, money as decimal128."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise SettingsError("Parquet needs pyarrow: pip install 'semroute[parquet]'") from None
+    whole, number, text = pa.int64(), pa.float64(), pa.string()
+    money = pa.decimal128(38, 12)
+    types = dict.fromkeys(["input_tokens", "output_tokens", "cached_tokens", "attempts_made"], whole)
+    types |= dict.fromkeys(
+        ["at", "latency_ms", "first_token_ms", "overhead_ms", "confidence", "score", "feedback_at"], number
+    )
+    types |= {"cost_usd": money, "saved_usd": money, "estimated": pa.bool_(), "embedding": pa.list_(pa.float32())}
+    names = (
+        "id at route model tier key_id key_name team feature reason outcome input_tokens output_tokens cached_tokens"
+    )
+    names += " estimated attempts_made latency_ms first_token_ms overhead_ms confidence error cost_usd saved_usd score"
+    names += " label comment feedback_at decision attempts scores embedding prompt answer"
+    schema = pa.schema([(name, types.get(name, text)) for name in names.split()])
+    count = 0
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        while batch := list(itertools.islice(rows, _BATCH)):
+            writer.write_table(pa.Table.from_pylist([_flat(row) for row in batch], schema=schema))
+            count += len(batch)
+    return count
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    feedback = row["feedback"] or {}
+    packed = {name: _encoder.encode(row[name]).decode() for name in ("decision", "attempts", "scores")}
+    return {**row, **packed, **feedback, "attempts_made": len(row["attempts"])}

@@ -1,0 +1,157 @@
+"""`semroute keys …`."""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+import click
+from rich.table import Table
+
+from semroute import settings as settings_module
+from semroute.access.keys import Key, KeyStore
+from semroute.cli.output import console, json_option, print_json
+from semroute.record import Caller, Scope
+from semroute.stores.open import open_database
+
+SCOPES: tuple[Scope, ...] = ("route", "complete", "read", "admin")
+
+
+@click.group("keys", short_help="Make, list, revoke and rotate access keys.")
+def command() -> None:
+    """Make, list, revoke and rotate access keys. They are in the database at SEMROUTE_DATABASE_URL.
+
+    A running service follows within a second.
+    """
+
+
+@command.command("create")
+@click.option("--name", default="", help="For people, and for budgets.")
+@click.option("--team", default="", help="Whose budgets it draws on.")
+@click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, help="[default: route, complete]")
+@click.option("--route", "routes", multiple=True, help="A route it may use.  [default: all]")
+@click.option("--model", "models", multiple=True, help="A model it may use.  [default: all]")
+@click.option("--rpm", type=click.IntRange(min=1), help="Requests a minute.")
+@click.option("--tpm", type=click.IntRange(min=1), help="Tokens a minute.")
+@click.option("--concurrency", type=click.IntRange(min=1), help="Requests at once.")
+@click.option("--usd-per-day", type=Decimal, help="Its own budget.")
+@click.option("--usd-per-month", type=Decimal, help="Its own budget.")
+@click.option("--expires", type=click.DateTime(), help="UTC.")
+@click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="What rules can read.")
+@json_option
+def create(as_json: bool, expires: datetime.datetime | None, metadata: tuple[str, ...], **fields: Any) -> None:
+    """Make a key, and show it this once."""
+    pairs = [pair.partition("=") for pair in metadata]
+    if any(not separator for _, separator, _ in pairs):
+        raise click.UsageError("--metadata: expected NAME=VALUE")
+    renamed = {"rpm": "requests_per_minute", "tpm": "tokens_per_minute"}
+    values = {renamed.get(name, name): value for name, value in fields.items()}
+    values["scopes"] = fields["scopes"] or ("route", "complete")
+    caller = Caller(**values, metadata={name: value for name, _, value in pairs})
+    ends = expires.replace(tzinfo=datetime.UTC).timestamp() if expires else None
+    with _store() as store:
+        token, caller = store.create(caller, ends)
+        store.audit(_who(), "keys create", caller.id)
+    if as_json:
+        print_json({"key": token, "id": caller.id})
+    else:
+        console.print(token, markup=False, highlight=False, soft_wrap=True)
+        console.print("Keep it: it is shown this once, and stored as a hash.", style="dim")
+
+
+@command.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List all keys, without their secrets."""
+    with _store() as store:
+        keys = store.all()
+    if as_json:
+        print_json([_shown(key) for key in keys])
+        return
+    table = Table("id", "name", "team", "scopes", "limits", "created", "state", box=None, pad_edge=False)
+    for key in keys:
+        caller, shown = key.caller, _shown(key)
+        table.add_row(
+            caller.id,
+            caller.name,
+            caller.team,
+            " ".join(caller.scopes),
+            _limits(caller),
+            shown["created"],
+            shown["state"],
+        )
+    console.print(table)
+
+
+@command.command("revoke")
+@click.argument("id_", metavar="ID")
+def revoke(id_: str) -> None:
+    """End a key."""
+    with _store() as store:
+        if not store.revoke(id_):
+            raise click.UsageError(f"there is no key {id_!r}")
+        store.audit(_who(), "keys revoke", id_)
+    console.print(f"{id_} is revoked")
+
+
+@command.command("rotate")
+@click.argument("id_", metavar="ID")
+@json_option
+def rotate(id_: str, as_json: bool) -> None:
+    """Give a key a new secret, and show it this once. The old one ends."""
+    with _store() as store:
+        token = store.rotate(id_)
+        if token is None:
+            raise click.UsageError(f"there is no key {id_!r} that is still good")
+        store.audit(_who(), "keys rotate", id_)
+    if as_json:
+        print_json({"key": token, "id": id_})
+    else:
+        console.print(token, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _store() -> Iterator[KeyStore]:
+    database = open_database(settings_module.read().database_url)
+    try:
+        yield KeyStore(database)
+    finally:
+        database.close()
+
+
+def _who() -> str:
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "cli"
+
+
+def _shown(key: Key) -> dict[str, Any]:
+    fields = {name: getattr(key.caller, name) for name in key.caller.__struct_fields__}
+    ended = "revoked" if key.revoked_at is not None else "expired"
+    return {
+        **fields,
+        "created": _day(key.created_at),
+        "expires": _day(key.expires_at) if key.expires_at is not None else None,
+        "state": ended if key.ended(time.time()) else "good",
+    }
+
+
+def _limits(caller: Caller) -> str:
+    limits = {
+        "a minute": caller.requests_per_minute,
+        "tokens a minute": caller.tokens_per_minute,
+        "at once": caller.concurrency,
+        "USD a day": caller.usd_per_day,
+        "USD a month": caller.usd_per_month,
+    }
+    return ", ".join(f"{limit} {name}" for name, limit in limits.items() if limit is not None)
+
+
+def _day(at: float) -> str:
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,61 @@
+"""`semroute report`."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from semroute import settings as settings_module
+from semroute.cli.output import console, json_option, print_json
+from semroute.evaluation.report import COLUMNS, cells, page
+from semroute.stores.log import SqlLog
+from semroute.stores.open import open_database
+from semroute.stores.rollups import DIMENSIONS, day_of
+
+BY = (*DIMENSIONS[1:], "day")
+
+
+@click.command("report", short_help="What was asked, what it cost and what was saved.")
+@click.option("--by", type=click.Choice(BY), multiple=True, help="[default: model, route, key and day]")
+@click.option("--days", type=click.IntRange(min=1), default=30, show_default=True, help="Up to today, UTC.")
+@click.option("--html", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with charts.")
+@json_option
+def command(by: tuple[str, ...], days: int, file: Path | None, as_json: bool) -> None:
+    """Statistics over the decision log at SEMROUTE_DATABASE_URL."""
+    last = day_of(time.time())
+    database = open_database(settings_module.read().database_url)
+    try:
+        log = SqlLog(database)
+        groups = {name: log.stats(name, last - days + 1, last) for name in by or ("model", "route", "key", "day")}
+        each_day = _dated(log.stats("day", last - days + 1, last))
+    finally:
+        database.close()
+    if "day" in groups:
+        groups["day"] = each_day
+    if as_json:
+        print_json(groups)
+    elif file is not None:
+        file.write_text(page(f"semroute: the last {days} days", groups, each_day), "utf-8")
+        console.print(f"wrote {file}", markup=False, highlight=False)
+    else:
+        _show(groups)
+
+
+def _show(groups: dict[str, list[dict[str, Any]]]) -> None:
+    for name, rows in groups.items():
+        table = Table(name, *list(COLUMNS.values())[1:], box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*(escape(cell) for cell in cells(row).values()))
+        console.print(table)
+        console.print()
+
+
+def _dated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    first = datetime.date(1970, 1, 1)
+    return [{**row, "value": (first + datetime.timedelta(days=int(row["value"]))).isoformat()} for row in rows]

@@ -1,0 +1,63 @@
+"""What route files say of money: prices, the baseline and budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from msgspec.structs import asdict
+
+from semroute.config.findings import error, unknown
+from semroute.config.schema import Draft
+from semroute.errors import Problem
+from semroute.written import PriceEntry
+
+PRICES = ("input_price", "cached_input_price", "cache_write_price", "output_price", "reasoning_price")
+PRICE_DECIMALS = 6
+"""Of USD per 1M tokens: a token then costs a whole number of the log's smallest unit, 10^-12 USD."""
+
+
+def check_accounting(draft: Draft) -> Iterator[Problem]:
+    """Prices that cannot be, and budgets for what is not there."""
+    for id_, model in draft.merged.models.items():
+        flat = {field: getattr(model, field) for field in PRICES}
+        yield from _check_prices(draft, f"models.{id_}", flat, model.prices)
+        for place, deployment in enumerate(model.deployments):
+            flat = {field: getattr(deployment, field) for field in PRICES}
+            yield from _check_prices(draft, f"models.{id_}.deployments[{place}]", flat, deployment.prices or ())
+    yield from _check_budgets(draft)
+
+
+def _check_prices(
+    draft: Draft, key: str, prices: dict[str, Decimal | None], entries: tuple[PriceEntry, ...]
+) -> Iterator[Problem]:
+    for index, entry in enumerate(entries):
+        dated = asdict(entry)
+        since = dated.pop("since")
+        if any(since == earlier.since for earlier in entries[:index]):
+            yield error(draft, f"{key}.prices[{index}].from", f"got {since} a second time, expected each day once")
+        prices |= {f"prices[{index}].{field}": price for field, price in dated.items()}
+    for field, price in prices.items():
+        if price is None:
+            continue
+        if not (price.is_finite() and price >= 0):
+            yield error(draft, f"{key}.{field}", f"got {price}, expected a price of at least 0")
+        elif price != round(price, PRICE_DECIMALS):
+            yield error(draft, f"{key}.{field}", f"got {price}, expected at most {PRICE_DECIMALS} decimals")
+
+
+def _check_budgets(draft: Draft) -> Iterator[Problem]:
+    merged = draft.merged
+    models = {f"budgets.{budget.name}.model": budget.model for budget in merged.budgets if budget.model is not None}
+    if merged.baseline is not None:
+        models["baseline"] = merged.baseline
+    yield from unknown(draft, "models", models)
+    routes = {f"budgets.{budget.name}.route": budget.route for budget in merged.budgets if budget.route is not None}
+    yield from unknown(draft, "routes", routes)
+    for budget in merged.budgets:
+        if not (budget.usd.is_finite() and budget.usd >= 0):
+            yield error(draft, f"budgets.{budget.name}.usd", f"got {budget.usd}, expected at least 0")
+        scopes = [scope for scope in ("key", "team", "route", "model") if getattr(budget, scope) is not None]
+        if len(scopes) > 1:
+            message = f"got {' and '.join(f'`{scope}`' for scope in scopes)}, expected one of them at most"
+            yield error(draft, f"budgets.{budget.name}", message)

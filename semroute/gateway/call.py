@@ -1,0 +1,234 @@
+"""One request on its way: admitted, acted on, recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from semroute.access.accounts import Hold
+from semroute.config.schema import Config
+from semroute.errors import BudgetError, LimitError, NoModelError, ProviderError, RequestError
+from semroute.execution import cascade, strategies
+from semroute.execution.attempt import Work
+from semroute.execution.continuation import Answer
+from semroute.execution.grading import Grader
+from semroute.execution.streaming import OpenStream
+from semroute.gateway.act import Whole, caller, contracted
+from semroute.gateway.serving import Serving
+from semroute.record import Caller, Record
+from semroute.routing.difficulty import Reading
+from semroute.routing.pricing import saved_usd
+from semroute.stores.content import without_prompt
+from semroute.types import Attempt, Chunk, Completion, Decision, Outcome, Signals, Text
+
+if TYPE_CHECKING:
+    from semroute.gateway.gateway import Gateway
+
+MAX_FEATURE_CHARS = 64
+
+
+class Origin(NamedTuple):
+    """What a request came from and was decided with."""
+
+    serving: Serving
+    caller: Caller
+    reading: Reading
+    signals: Signals
+    at: float
+    """When it came, by the gateway's clock."""
+    started: float
+    """The same, by `time.perf_counter()`."""
+
+    @property
+    def config(self) -> Config:
+        """What was in service."""
+        return self.serving.router.config
+
+
+class Call:
+    """One request with its decision. `decided`, `complete` or `stream` it once."""
+
+    def __init__(
+        self, gateway: Gateway, work: Work, decision: Decision, origin: Origin, attempts: list[Attempt]
+    ) -> None:
+        """`attempts`: calls that deciding took."""
+        self.request = work.request
+        self.decision = decision
+        self._gateway = gateway
+        self._work = work
+        self._origin = origin
+        self._cascade = work.policy.cascade
+        self._attempts = attempts
+        self._ended: float | None = None
+        self._outcome: Outcome = "running"
+        self._error: str | None = None
+        self._hold: Hold | None = None
+        self._answer: list[str] = []
+
+    @property
+    def record(self) -> Record:
+        """The account so far; final when `complete` has returned, or the stream has ended."""
+        origin, attempts = self._origin, tuple(self._attempts)
+        elapsed_ms = ((self._ended or time.perf_counter()) - origin.started) * 1000
+        record = Record(
+            request_id=self.request.id,
+            decision=self.decision,
+            attempts=attempts,
+            outcome=self._outcome,
+            overhead_ms=max(0.0, elapsed_ms - sum(attempt.latency_ms for attempt in attempts)),
+            at=origin.at,
+            latency_ms=elapsed_ms,
+            caller=origin.caller,
+            feature=str(self.request.metadata.get("feature") or "")[:MAX_FEATURE_CHARS],
+            error=self._error,
+        )
+        models = origin.config.models
+        model, baseline, saved = models.get(record.model or ""), models.get(origin.config.baseline), Decimal(0)
+        if self._outcome == "ok" and baseline is not None:
+            saved = saved_usd(baseline, record.usage, record.cost_usd)
+        return msgspec.structs.replace(record, saved_usd=saved, tier=model.tier if model else "")
+
+    @property
+    def held(self) -> bool:
+        """Whether a streamed answer is held back until it passed its checks."""
+        return self._cascade is not None
+
+    async def decided(self) -> None:
+        """Record a request that asked for the decision alone. Raises `LimitError`."""
+        self._gateway.begin()
+        with self._recorded():
+            await self._admit(spends=False)
+        self.end("decided")
+
+    async def complete(self) -> Completion:
+        """Act and record. Raises `NoModelError`, `PlanExhaustedError`, `ProviderError`, `BudgetError`, `LimitError`."""
+        self._gateway.begin()
+        with self._recorded():
+            await self._admit()
+            completion = await self._act()
+        self._answer.append(completion.text)
+        self.end("ok")
+        return completion
+
+    async def stream(self) -> Chunks:
+        """Act up to the first content; `Chunks` gives the rest, and records at its end. Raises as `complete`."""
+        self._gateway.begin()
+        with self._recorded():
+            await self._admit()
+            if self._cascade is not None:
+                return Chunks(self, Whole(await self._act()))
+            opened = await strategies.open_stream(self._work, self._attempts)
+        return Chunks(self, opened)
+
+    async def _act(self) -> Completion:
+        if self._cascade is None:
+            return await strategies.complete(self._work, self._attempts)
+        serving = self._origin.serving
+        judges = msgspec.structs.replace(self._work, providers=serving.providers)
+        grader = Grader(caller(judges), serving.router.config.models, serving.transport)
+        call = caller(self._work)
+        return await cascade.complete(self._cascade, self.request, self._work.plan, call, grader, self._attempts)
+
+    def note(self, chunk: Chunk) -> None:
+        """Keep what the caller is given, if the log may hold it."""
+        if self._origin.config.log.content != "none":
+            self._answer += [part.text for part in chunk.parts if isinstance(part, Text)]
+
+    def end(self, outcome: Outcome, error: BaseException | None = None) -> None:
+        """Record, once."""
+        if self._outcome != "running":
+            return
+        self._outcome, self._ended = outcome, time.perf_counter()
+        if error is not None and not isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+            self._error = str(error)
+        record = self._for_the_log(self.record)
+        if self._hold is not None:
+            self._gateway.settle(self._hold, record)
+        self._gateway.end(self.request, record)
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """Record what does not end well: a failure, or a caller who went away."""
+        try:
+            yield
+        except (asyncio.CancelledError, GeneratorExit):
+            self.end("cancelled")
+            raise
+        except (BudgetError, LimitError) as error:
+            self.end("refused", error)
+            raise
+        except BaseException as error:
+            self.end("failed", error)
+            raise
+
+    async def _admit(self, *, spends: bool = True) -> None:
+        """Reserve what the request may cost. A model without budget leaves the plan."""
+        accounts, config = self._gateway.accounts, self._origin.config
+        if accounts is not None:
+            admitted = await accounts.admit(config, self._origin.caller, self.request, self.decision, spends=spends)
+            self._hold, self.decision = admitted
+        plan = tuple(config.models[model_id] for model_id in self.decision.plan)
+        if spends and not plan:
+            rejected = self.decision.rejected
+            if rejected and all(self._origin.signals.why_not(model) is None for model in rejected):
+                reasons = "; ".join(f"{model}: {reason}" for model, reason in rejected.items())
+                raise RequestError(f"no model of the plan can serve this request: {reasons}")
+            raise NoModelError(rejected, retry_after_s=self._work.deployments.retry_after_s(rejected))
+        route = config.routes.get(self.decision.route or "")
+        providers = contracted(self._work.providers, self.decision.plan, route.output if route is not None else None)
+        self._work = msgspec.structs.replace(self._work, plan=plan, providers=providers)
+
+    def _for_the_log(self, record: Record) -> Record:
+        """With the evidence, and with as much of the texts as the log may hold."""
+        keep, reading = self._origin.config.log, self._origin.reading
+        prompt = "\n".join(message.text for message in self.request.messages)
+        attempts = record.attempts
+        if any(attempt.error for attempt in attempts) and keep.content != "full":
+            attempts = tuple(
+                msgspec.structs.replace(attempt, error=without_prompt(attempt.error, prompt)) for attempt in attempts
+            )
+        return msgspec.structs.replace(
+            record,
+            attempts=attempts,
+            error=record.error if keep.content == "full" else without_prompt(record.error, prompt),
+            embedding=reading.embedding if keep.embedding else b"",
+            scores=reading.scores,
+            routes=tuple(self._origin.config.routes),
+            content=keep.content,
+            prompt=None if keep.content == "none" else prompt,
+            answer=None if keep.content == "none" else "".join(self._answer),
+        )
+
+
+class Chunks:
+    """A streamed answer that has begun. Iterate it once, and `aclose` it in any case: only then it is recorded."""
+
+    def __init__(self, call: Call, opened: OpenStream | Answer | Whole) -> None:
+        self._call = call
+        self._opened = opened
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        """The chunks. Raises `ProviderError` where the answer breaks."""
+        try:
+            async for chunk in self._opened:
+                self._call.note(chunk)
+                yield chunk
+        except ProviderError as error:
+            await self._opened.aclose()
+            self._call.end("failed", error)
+            raise
+        await self._opened.aclose()
+        self._call.end("ok")
+
+    async def aclose(self) -> None:
+        """Stop, if it has not ended: the caller has gone."""
+        try:
+            await self._opened.aclose()
+        finally:
+            self._call.end("cancelled")

@@ -1,0 +1,183 @@
+"""Gathers and decides; a `Call` acts and records."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from semroute.access.accounts import Accounts, Hold
+from semroute.errors import OverloadedError
+from semroute.execution.attempt import Work
+from semroute.execution.sessions import Sessions, SessionStore
+from semroute.gateway.act import caller as call_one
+from semroute.gateway.call import Call, Origin
+from semroute.gateway.serving import Serving
+from semroute.record import Caller, Record
+from semroute.routing.decide import Choice
+from semroute.routing.difficulty import Reading
+from semroute.routing.facts import Facts
+from semroute.routing.sticky import Remembered, stick
+from semroute.types import Attempt, ChatRequest, Decision, Match
+
+Result = TypeVar("Result")
+
+MAX_RUNNING = 2048
+"""Requests that may be under way at once; further ones are turned away while the others still get through in time."""
+MAX_WAITING = 1024
+"""Prompts that may wait for an embedding at once; further ones are turned away."""
+
+
+class Gateway:
+    """Serves requests. Needs a running event loop; close it with `aclose`."""
+
+    def __init__(
+        self,
+        serving: Serving,
+        on_record: Callable[[Record], None],
+        *,
+        max_running: int = MAX_RUNNING,
+        sessions: SessionStore | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.serving = serving
+        self.accounts: Accounts | None = None
+        """Holds budgets and limits; null: nothing is limited."""
+        self.clock = clock
+        self.running = 0
+        """Calls under way."""
+        self._max_running = max_running
+        self._on_record = on_record
+        self._sessions = Sessions() if sessions is None else sessions
+        self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="embed")
+        self._waiting = 0
+        self._room: Callable[[], Awaitable[None]] | None = None
+        self._settling: set[asyncio.Task[None]] = set()
+
+    def keep(
+        self, on_record: Callable[[Record], None], accounts: Accounts, room: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Keep books. `room` is awaited before a request begins."""
+        self._on_record, self.accounts, self._room = on_record, accounts, room
+
+    async def open(self, request: ChatRequest, caller: Caller = Caller()) -> Call:
+        """Gather and decide.
+
+        Raises `RequestError` for names that do not exist, `ForbiddenError` for a route that the key does not allow, and
+        `OverloadedError`.
+        """
+        at, started = self.clock(), time.perf_counter()
+        if self._room is not None:
+            await self._room()
+        if caller.metadata:
+            request = msgspec.structs.replace(request, metadata={**request.metadata, **caller.metadata})
+        if self.running >= self._max_running:
+            raise OverloadedError(f"{self.running} requests are under way already: try again later")
+        serving = self._serving_on(datetime.datetime.fromtimestamp(at, datetime.UTC).date())
+        router = serving.router
+        facts = router.read_facts(request)
+        choice = router.choose(request, facts)
+        reading = (
+            await self._in_thread(partial(router.read, facts.text))
+            if router.needs_reading(request, facts, choice)
+            else None
+        )
+        attempts: list[Attempt] = []
+        if choice is None:
+            choice = router.choose_semantic(reading.match if reading is not None else Match(), facts)
+            choice = await self._classify(serving, request, facts, choice, attempts)
+        choice = stick(router.config, choice, self._sessions.get(request.session) if request.session else None)
+        tokens = facts.input_tokens + (facts.max_tokens or 0)
+        signals, why = serving.deployments.signals(serving.unavailable, tokens), ""
+        if self.accounts is not None:
+            signals, why = await self.accounts.signals(router.config, caller, choice.route, signals)
+        decision = router.decide(request, facts, choice, signals, reading)
+        decision = msgspec.structs.replace(
+            decision,
+            thrift=signals.thrift,
+            explanation=f"{decision.explanation}; {why}, so the choice leans to cheap" if why else decision.explanation,
+            latency_ms=(time.perf_counter() - started) * 1000,
+        )
+        self._remember(request, decision, decision.model)
+        if request.explain:
+            decision = await self._in_thread(partial(router.explain, decision, facts))
+        work = Work(
+            request=request,
+            plan=(),
+            providers=serving.providers,
+            policy=choice.policy,
+            deployments=serving.deployments,
+            input_tokens=tokens,
+            count_tokens=router.embedder.count_tokens,
+        )
+        origin = Origin(serving, caller, reading or Reading(), signals, at, started)
+        return Call(self, work, decision, origin, attempts)
+
+    def begin(self) -> None:
+        """A call begins to act."""
+        self.running += 1
+
+    def end(self, request: ChatRequest, record: Record) -> None:
+        """A call has ended, as its record says."""
+        self.running -= 1
+        if record.outcome == "ok":
+            self._remember(request, record.decision, record.model)
+        self._on_record(record)
+
+    def settle(self, hold: Hold, record: Record) -> None:
+        """Count what was spent, behind the answer's back."""
+        assert self.accounts is not None
+        task = asyncio.get_running_loop().create_task(self.accounts.settle(hold, record))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def aclose(self) -> None:
+        """Wait for what the threads are doing, and for what is being counted."""
+        if self._settling:
+            await asyncio.wait(self._settling)
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _serving_on(self, day: datetime.date) -> Serving:
+        """What is in service, at the prices of a day."""
+        if self.serving.priced_on != day:
+            self.serving = msgspec.structs.replace(self.serving, router=self.serving.router.on(day), priced_on=day)
+        return self.serving
+
+    async def _classify(
+        self, serving: Serving, request: ChatRequest, facts: Facts, choice: Choice, attempts: list[Attempt]
+    ) -> Choice:
+        """The classifier's choice, where there is one and it knows; else the semantic one."""
+        candidates = choice.compared.candidates
+        if serving.classifier is None or not serving.classifier.wanted(candidates[0].route if candidates else None):
+            return choice
+        work = Work(
+            request=request,
+            plan=(),
+            providers=serving.providers,
+            policy=choice.policy,
+            deployments=serving.deployments,
+            input_tokens=facts.input_tokens,
+        )
+        label = await serving.classifier.label(facts.text, request.id, call_one(work), attempts)
+        return choice if label is None else serving.router.choose_classified(label, choice)
+
+    def _remember(self, request: ChatRequest, decision: Decision, model: str | None) -> None:
+        """Keep the request's session on a model. What was asked for by name, or by a rule, says nothing of the rest."""
+        if request.session and model is not None and decision.reason not in ("rule", "pinned"):
+            self._sessions.put(request.session, Remembered(route=decision.route, model=model))
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        if self._waiting >= MAX_WAITING:
+            raise OverloadedError(f"{MAX_WAITING} prompts are waiting to be matched already: try again later")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            self._waiting -= 1

@@ -1,0 +1,69 @@
+"""What requests are served with."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+
+from semroute.config.schema import Config
+from semroute.execution.classifier import RouteClassifier
+from semroute.execution.deployments import Deployments
+from semroute.providers.base import Provider
+from semroute.providers.echo import EchoProvider
+from semroute.providers.http import open_providers
+from semroute.providers.transport import Transport
+from semroute.router import Router
+from semroute.types import Frozen
+
+
+class Serving(Frozen, frozen=True, kw_only=True):
+    """What requests are served with. A reload replaces it whole; a request keeps the one it began with."""
+
+    router: Router
+    providers: Mapping[str, Provider]
+    """By model id; those that cannot be called are absent."""
+    unavailable: dict[str, str]
+    """Models that cannot be called, and why."""
+    deployments: Deployments
+    """What the calls so far have shown of each model. Not replaced by a reload."""
+    transport: Transport | None = None
+    """For callbacks of checks."""
+    classifier: RouteClassifier | None = None
+    priced_on: datetime.date | None = None
+    """The day, UTC, whose prices the router has; null: it has just been loaded."""
+
+    @classmethod
+    def open(
+        cls, router: Router, transport: Transport, *, echo: bool = False, deployments: Deployments | None = None
+    ) -> Serving:
+        """Connect a router's models to their providers; with `echo`, to the offline one.
+
+        `deployments`: those of the `Serving` that this one replaces.
+        """
+        models = router.config.models
+        known = deployments or Deployments()
+        known.keep(models.values())
+        if echo:
+            providers: dict[str, Provider] = dict.fromkeys(models, EchoProvider())
+            return cls(router=router, providers=providers, unavailable={}, deployments=known, transport=transport)
+        opened = open_providers(router.config, transport, lambda model, told: known.of(model).learn(told))
+        unavailable = {
+            model.id: f"{', '.join(missing)} is not set"
+            for model in models.values()
+            if (missing := router.config.providers[model.provider].missing_variables)
+        }
+        providers = {model.id: opened[model.provider] for model in models.values() if model.id not in unavailable}
+        return cls(
+            router=router,
+            providers=providers,
+            unavailable=unavailable,
+            deployments=known,
+            transport=transport,
+            classifier=_classifier(router.config),
+        )
+
+
+def _classifier(config: Config) -> RouteClassifier | None:
+    if config.classifier is None:
+        return None
+    return RouteClassifier(config.classifier, config.routes, config.models[config.classifier.model])

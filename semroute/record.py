@@ -1,0 +1,100 @@
+"""Who asked, and what became of it: the account of one request."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Literal
+
+from semroute.structs import Frozen
+from semroute.types import Attempt, Decision, Outcome, Usage
+
+Scope = Literal["route", "complete", "read", "admin"]
+Content = Literal["none", "hash", "redacted", "full"]
+
+
+class Caller(Frozen, frozen=True, kw_only=True):
+    """Who calls: what a key is good for. The defaults are those of a service without keys."""
+
+    id: str = ""
+    """Of the key; empty: no key was needed."""
+    name: str = ""
+    team: str = ""
+    scopes: tuple[Scope, ...] = ("route", "complete", "read", "admin")
+    routes: tuple[str, ...] = ()
+    """Routes it may use; empty: all."""
+    models: tuple[str, ...] = ()
+    """Models it may use; empty: all."""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+    """Requests under way at once."""
+    usd_per_day: Decimal | None = None
+    usd_per_month: Decimal | None = None
+    metadata: dict[str, Any] = {}
+    """What rules can read; it goes before what the request says of itself."""
+
+
+class Record(Frozen, frozen=True, kw_only=True):
+    """The account of one request."""
+
+    request_id: str
+    decision: Decision
+    attempts: tuple[Attempt, ...]
+    outcome: Outcome
+    overhead_ms: float
+    """Time spent in semroute itself, outside the provider."""
+    at: float = 0.0
+    """When the request came, in seconds since 1970."""
+    latency_ms: float = 0.0
+    """From the request to the end of the answer."""
+    caller: Caller = Caller()
+    tier: str = ""
+    """Of `model`."""
+    feature: str = ""
+    """The part of the caller's product, as the request's `metadata.feature` names it."""
+    saved_usd: Decimal = Decimal(0)
+    """What the baseline model would have cost for the same tokens, less `cost_usd`; 0 unless answered."""
+    error: str | None = None
+    """Of a request that failed: the last error."""
+    embedding: bytes = b""
+    """Of the matched text: float16, little-endian; empty: nothing was matched."""
+    scores: bytes = b""
+    """The confidence of every route, in the order of the route files: float16, little-endian."""
+    routes: tuple[str, ...] = ()
+    """The names that `scores` belong to."""
+    content: Content = "none"
+    """What the log may keep of the next two."""
+    prompt: str | None = None
+    answer: str | None = None
+
+    @property
+    def model(self) -> str | None:
+        """The model that answered, or the last that was tried."""
+        return self._served.model if self._served else None
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """Of all attempts."""
+        return sum((attempt.cost_usd for attempt in self.attempts), Decimal(0))
+
+    @property
+    def usage(self) -> Usage:
+        """Of the answer that was given, or of the last attempt."""
+        return self._served.usage if self._served else Usage()
+
+    @property
+    def first_token_ms(self) -> float | None:
+        """From the call that answered to its first content; streams only."""
+        return self._served.first_token_ms if self._served else None
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """What the answer's model could not be asked for."""
+        return self._served.dropped if self._served else ()
+
+    @property
+    def _served(self) -> Attempt | None:
+        answers = [attempt for attempt in self.attempts if attempt.purpose == "answer"]
+        chosen = (attempt for attempt in answers if attempt.served)
+        answered = (attempt for attempt in reversed(answers) if attempt.status in ("ok", "running"))
+        return next(chosen, next(answered, answers[-1] if answers else None))

@@ -1,0 +1,179 @@
+"""What is kept: the decision log and the shared state. Seams with one test suite each over all back ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol
+
+from semroute.types import Frozen
+
+PICO = Decimal(10**12)
+"""Stores count money in whole 10^-12 USD: sums are exact, in every back end."""
+
+Row = tuple[Any, ...]
+
+
+def to_pico(usd: Decimal) -> int:
+    """USD -> 10^-12 USD. Prices have 6 decimals at most, so nothing is lost."""
+    return int(usd * PICO)
+
+
+def to_usd(pico: int) -> Decimal:
+    """10^-12 USD -> USD."""
+    return Decimal(pico).scaleb(-12).normalize() + 0
+
+
+# --- databases --------------------------------------------------------------------------------------------------------
+
+
+class Session(Protocol):
+    """An open transaction. SQL is written with `?`."""
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Execute a statement, and give its rows."""
+
+    def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute a statement for each row."""
+
+    def lock(self, names: Iterable[str]) -> None:
+        """Keep other transactions from what has these names until this one ends."""
+
+
+class Database(Protocol):
+    """A SQL database. Blocking, safe to share among threads. Everything raises `StoreError`."""
+
+    types: dict[str, str]
+    """What `{int}`, `{real}`, `{blob}` and `{clustered}` are called in its DDL."""
+
+    def transaction(self, *, write: bool = True) -> AbstractContextManager[Session]:
+        """A transaction: committed at the end, rolled back by an exception."""
+
+    def size_bytes(self) -> int:
+        """What the data takes on disk, without free pages."""
+
+    def close(self) -> None:
+        """Close all connections."""
+
+
+# --- the decision log -------------------------------------------------------------------------------------------------
+
+
+class Query(Frozen, frozen=True, kw_only=True):
+    """Which records of the log; all that is given must hold."""
+
+    since: float | None = None
+    """Seconds since 1970, inclusive."""
+    until: float | None = None
+    """Seconds since 1970, exclusive."""
+    route: str | None = None
+    model: str | None = None
+    key: str | None = None
+    team: str | None = None
+    feature: str | None = None
+    outcome: str | None = None
+    min_cost_usd: Decimal | None = None
+    max_cost_usd: Decimal | None = None
+    error: str | None = None
+    """Part of the error's text, whatever its case."""
+    label: str | None = None
+    """The right route, as feedback gave it."""
+    before: str | None = None
+    """The id that the last page ended with."""
+    limit: int = 50
+
+
+class Feedback(Frozen, frozen=True, kw_only=True):
+    """What somebody thought of an answer. Given again, it replaces what was given before."""
+
+    score: float | None = None
+    """0 bad to 1 good; thumbs are 0 and 1."""
+    label: str | None = None
+    """The right route."""
+    comment: str | None = None
+
+
+class DecisionLog(Protocol):
+    """The memory of all requests. Blocking: for threads. Everything raises `StoreError`."""
+
+    def page(self, query: Query) -> list[dict[str, Any]]:
+        """Summaries, newest first."""
+
+    def read(self, id_: str) -> dict[str, Any] | None:
+        """One whole record; null: there is none."""
+
+    def feed_back(self, id_: str, feedback: Feedback, at: float) -> bool:
+        """Add feedback to a record; false: there is none."""
+
+    def stats(self, by: str, since_day: int, until_day: int) -> list[dict[str, Any]]:
+        """Totals by one dimension, over days since 1970, both inclusive."""
+
+    def export(self, query: Query) -> Iterator[dict[str, Any]]:
+        """Whole records, oldest first, with embeddings."""
+
+
+# --- shared state -----------------------------------------------------------------------------------------------------
+
+
+class Want(NamedTuple):
+    """A claim on a counter."""
+
+    counter: str
+    amount: int
+    limit: int | None
+    """What the counter may reach, held amounts included; null: any."""
+    expires_at: float
+    """When the counter may be forgotten, in seconds since 1970."""
+
+
+class Verdict(NamedTuple):
+    """The answer to a claim."""
+
+    refused: str | None
+    """The first counter that has no room; null: all is held."""
+    levels: dict[str, int]
+    """What the counters held before the claim."""
+
+
+class State(Protocol):
+    """What processes share: counters with reservations, and small values with an end.
+
+    Each call is atomic. Everything raises `StoreError`.
+    """
+
+    async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
+        """Hold an amount of each counter, or nothing where one has no room.
+
+        What is not settled within the lease is free again.
+        """
+
+    async def settle(self, hold: str, spent: Mapping[str, tuple[int, float]]) -> None:
+        """Free what is held, and count what was spent: counter -> (amount, expires_at); once for each hold.
+
+        Every counter that is held must be named, also those of which nothing was spent.
+        """
+
+    async def levels(self, counters: Sequence[str]) -> dict[str, int]:
+        """What counters have reached, held amounts included."""
+
+    async def reset(self, counter: str) -> None:
+        """Forget what was spent."""
+
+    async def get(self, key: str) -> bytes | None:
+        """A value; null: none, or over."""
+
+    async def put(self, key: str, value: bytes, ttl_s: float) -> None:
+        """Set a value for some time."""
+
+    async def put_new(self, key: str, value: bytes, ttl_s: float) -> bool:
+        """Set a value unless there is one; whether it was set."""
+
+    async def delete(self, key: str) -> None:
+        """Forget a value."""
+
+    async def smooth(self, key: str, value: float, weight: float, ttl_s: float) -> float:
+        """Move an average toward a value by a weight of 0 to 1, and give it; without one it begins there."""
+
+    async def aclose(self) -> None:
+        """Close all connections."""

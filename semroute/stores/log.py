@@ -1,0 +1,197 @@
+"""The decision log on any SQL database."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from semroute.record import Record
+from semroute.stores import records, rollups
+from semroute.stores.base import Database, Feedback, Query, Row, Session, to_pico
+
+MAX_PAGE = 500
+_CHUNK = 5000
+_SUMMARY = ", ".join(records.SUMMARY)
+_WHOLE = ", ".join(f"d.{name}" for name in records.SUMMARY) + ", b.body, b.embedding, b.scores, b.prompt, b.answer"
+_EQUAL = {"route": "route", "model": "model", "key": "key_id", "team": "team", "feature": "feature"} | {
+    "outcome": "outcome",
+    "label": "label",
+}
+
+
+class SqlLog:
+    """A `DecisionLog`."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._named: set[str] = set()
+
+    def write(self, batch: Sequence[Record], *, again: bool = False) -> None:
+        """Append records, all or none. `again`: the last try may have been committed; no record counts twice."""
+        with self.database.transaction() as session:
+            if again:
+                batch = _unwritten(session, batch)
+            session.run_many(records.INSERT_DECISION, map(records.decision_row, batch))
+            session.run_many(records.INSERT_BODY, map(records.body_row, batch))
+            # In one order, so that two writers never wait for each other.
+            cells = sorted(rollups.cells(batch).items())
+            session.run_many(rollups.UPSERT, [(*cell, n) for cell, n in cells])
+            named = self._name_scores(session, batch)
+        self._named |= named
+
+    def page(self, query: Query) -> list[dict[str, Any]]:
+        """Summaries, newest first."""
+        where, values = _where(query)
+        limit = min(query.limit, MAX_PAGE)
+        # The inner select is answered from an index alone; then only the page's own rows are read.
+        inner = f"SELECT id FROM decisions {where} ORDER BY id DESC LIMIT ?"
+        sql = f"SELECT {_SUMMARY} FROM decisions WHERE id IN ({inner}) ORDER BY id DESC"
+        with self.database.transaction(write=False) as session:
+            return [records.summary(row) for row in session.run(sql, (*values, limit))]
+
+    def read(self, id_: str) -> dict[str, Any] | None:
+        """One whole record; null: there is none."""
+        with self.database.transaction(write=False) as session:
+            found = _whole(session, "WHERE d.id = ?", (id_,))
+        return found[0] if found else None
+
+    def export(self, query: Query) -> Iterator[dict[str, Any]]:
+        """Whole records, oldest first, with embeddings."""
+        where, values = _where(query, table="d.")
+        after = ""
+        while True:
+            further = f"{where} AND d.id > ?" if where else "WHERE d.id > ?"
+            with self.database.transaction(write=False) as session:
+                found = _whole(session, f"{further} ORDER BY d.id LIMIT {MAX_PAGE}", (*values, after))
+            yield from found
+            if len(found) < MAX_PAGE:
+                return
+            after = found[-1]["id"]
+
+    def stats(self, by: str, since_day: int, until_day: int) -> list[dict[str, Any]]:
+        """Totals by one dimension, or by `day`; most requests first, days in order."""
+        dimension, group = ("all", "day") if by == "day" else (by, "value")
+        # In two halves: the sum of 10^-12 USD may leave 64 bits.
+        sql = (
+            f"SELECT {group}, metric, SUM(n / 1000000), SUM(n % 1000000) FROM rollups "
+            f"WHERE dimension = ? AND day BETWEEN ? AND ? GROUP BY {group}, metric"
+        )
+        counts: defaultdict[Any, dict[int, int]] = defaultdict(dict)
+        with self.database.transaction(write=False) as session:
+            for value, metric, high, low in session.run(sql, (dimension, since_day, until_day)):
+                counts[value][metric] = int(high) * 1_000_000 + int(low)
+        total = sum(metrics.get(0, 0) for metrics in counts.values())
+        rows = [rollups.row(str(value), metrics, total) for value, metrics in counts.items()]
+        if by == "day":
+            return sorted(rows, key=lambda row: int(row["value"]))
+        return sorted(rows, key=lambda row: (-row["requests"], row["value"]))
+
+    def feed_back(self, id_: str, feedback: Feedback, at: float) -> bool:
+        """Add feedback to a record; false: there is none. What is not given stays as it was."""
+        with self.database.transaction() as session:
+            session.lock([f"feedback:{id_}"])
+            sql = "SELECT at, model, tier, route, key_id, team, feature, score FROM decisions WHERE id = ?"
+            found = session.run(sql, (id_,))
+            if not found:
+                return False
+            session.run(
+                "UPDATE decisions SET score = COALESCE(?, score), label = COALESCE(?, label), "
+                "comment = COALESCE(?, comment), feedback_at = ? WHERE id = ?",
+                (feedback.score, feedback.label, feedback.comment, at, id_),
+            )
+            if feedback.score is not None:
+                session.run_many(rollups.UPSERT, _score_cells(found[0], feedback.score))
+        return True
+
+    def prune(self, *, before: float | None, max_bytes: int | None) -> int:
+        """Delete records older than a moment, and the oldest of a log that is too large. Returns how many."""
+        deleted = 0
+        if before is not None:
+            deleted += self._delete_before(f"{int(before * 1000):012x}")
+        size = self.database.size_bytes() if max_bytes is not None else 0
+        if max_bytes is not None and size > max_bytes:
+            with self.database.transaction(write=False) as session:
+                [[count]] = session.run("SELECT COUNT(*) FROM decisions")
+                surplus = int(count * (1 - max_bytes / size)) + 1
+                rows = session.run("SELECT id FROM decisions ORDER BY id LIMIT 1 OFFSET ?", (surplus,))
+            deleted += self._delete_before(rows[0][0] if rows else "~")
+        return deleted
+
+    def _delete_before(self, id_: str) -> int:
+        deleted = 0
+        while True:
+            with self.database.transaction() as session:
+                sql = "SELECT id FROM decisions WHERE id < ? ORDER BY id LIMIT ?"
+                ids = session.run(sql, (id_, _CHUNK))
+                if ids:
+                    for table in ("bodies", "decisions"):
+                        session.run(f"DELETE FROM {table} WHERE id <= ?", ids[-1])
+            deleted += len(ids)
+            if len(ids) < _CHUNK:
+                return deleted
+
+    def _name_scores(self, session: Session, batch: Sequence[Record]) -> set[str]:
+        """Keep the names that score vectors belong to, once for each configuration."""
+        new = {
+            record.decision.config_version: record.routes
+            for record in batch
+            if record.scores and record.decision.config_version not in self._named
+        }
+        sql = "INSERT INTO score_names (version, names) VALUES (?, ?) ON CONFLICT DO NOTHING"
+        session.run_many(sql, [(version, json.dumps(names)) for version, names in sorted(new.items())])
+        return set(new)
+
+
+def _unwritten(session: Session, batch: Sequence[Record]) -> list[Record]:
+    marks = ", ".join("?" * len(batch))
+    sql = f"SELECT id FROM decisions WHERE id IN ({marks})"
+    there = {id_ for (id_,) in session.run(sql, [record.request_id for record in batch])}
+    return [record for record in batch if record.request_id not in there]
+
+
+def _whole(session: Session, condition: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+    rows = session.run(f"SELECT {_WHOLE} FROM decisions d JOIN bodies b ON b.id = d.id {condition}", values)
+    names: dict[str, str] = dict(session.run("SELECT version, names FROM score_names"))
+    width = len(records.SUMMARY)
+    found = []
+    for row in rows:
+        version = records.read_body(row[width]).decision.config_version
+        found.append(records.whole(row[:width], row[width:], names.get(version)))
+    return found
+
+
+def _score_cells(row: Row, score: float) -> list[Row]:
+    """What changes in the rollups when a record gets a score, or another one."""
+    at, model, tier, route, key, team, feature, old = row
+    values = ("", model or "", tier, route or "", key, team, feature)
+    changes = {"score_millionths": round(score * 1e6) - round((old or 0) * 1e6), "feedbacks": int(old is None)}
+    return [
+        (dimension, rollups.day_of(at), value, rollups.TOTALS[name], n)
+        for dimension, value in zip(rollups.DIMENSIONS, values, strict=True)
+        for name, n in changes.items()
+        if n
+    ]
+
+
+def _where(query: Query, table: str = "") -> tuple[str, list[Any]]:
+    """Ids begin with the milliseconds of their time: a span of time is a span of ids."""
+    terms: list[tuple[str, Any]] = []
+    for field, column in _EQUAL.items():
+        if (value := getattr(query, field)) is not None:
+            terms.append((f"{table}{column} = ?", value))
+    bounds = {
+        "id >= ?": None if query.since is None else f"{int(query.since * 1000):012x}",
+        "id < ?": None if query.until is None else f"{int(query.until * 1000):012x}",
+        "cost >= ?": None if query.min_cost_usd is None else to_pico(query.min_cost_usd),
+        "cost <= ?": None if query.max_cost_usd is None else to_pico(query.max_cost_usd),
+    }
+    terms += [(table + term, value) for term, value in bounds.items() if value is not None]
+    if query.before is not None:
+        terms.append((f"{table}id < ?", query.before))
+    if query.error is not None:
+        pattern = query.error.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        terms.append((f"{table}error IS NOT NULL AND lower({table}error) LIKE lower(?) ESCAPE '\\'", f"%{pattern}%"))
+    where = f"WHERE {' AND '.join(term for term, _ in terms)}" if terms else ""
+    return where, [value for _, value in terms]

@@ -1,0 +1,78 @@
+"""The tables, and how older ones become them. Forward only: a migration that was released is never edited."""
+
+from __future__ import annotations
+
+from semroute.errors import StoreError
+from semroute.stores.base import Database
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        # What lists are filtered by stays narrow; what only one record's reader wants stands in `bodies`.
+        """CREATE TABLE decisions (
+            id TEXT NOT NULL PRIMARY KEY, at {real} NOT NULL, route TEXT, model TEXT, tier TEXT NOT NULL,
+            key_id TEXT NOT NULL, key_name TEXT NOT NULL, team TEXT NOT NULL, feature TEXT NOT NULL,
+            reason TEXT NOT NULL, outcome TEXT NOT NULL, cost {int} NOT NULL, saved {int} NOT NULL,
+            input_tokens {int} NOT NULL, output_tokens {int} NOT NULL, cached_tokens {int} NOT NULL,
+            estimated {int} NOT NULL, attempts {int} NOT NULL, latency_ms {real} NOT NULL, first_token_ms {real},
+            overhead_ms {real} NOT NULL, confidence {real} NOT NULL, error TEXT,
+            score {real}, label TEXT, comment TEXT, feedback_at {real}
+        ) {clustered}""",
+        "CREATE INDEX decisions_by_route ON decisions (route, id)",
+        "CREATE INDEX decisions_by_model ON decisions (model, id)",
+        "CREATE INDEX decisions_by_key ON decisions (key_id, id)",
+        "CREATE INDEX decisions_by_outcome ON decisions (outcome, id)",
+        "CREATE INDEX decisions_by_time ON decisions (id, cost)",
+        "CREATE INDEX decisions_with_error ON decisions (id) WHERE error IS NOT NULL",
+        "CREATE INDEX decisions_with_label ON decisions (label, id) WHERE label IS NOT NULL",
+        """CREATE TABLE bodies (
+            id TEXT NOT NULL PRIMARY KEY, body {blob} NOT NULL, embedding {blob}, scores {blob}, prompt TEXT,
+            answer TEXT
+        )""",  # SQLite keeps a row of this size whole only in a table with row ids
+        "CREATE TABLE score_names (version TEXT NOT NULL PRIMARY KEY, names TEXT NOT NULL) {clustered}",
+        """CREATE TABLE rollups (
+            dimension TEXT NOT NULL, day {int} NOT NULL, value TEXT NOT NULL, metric {int} NOT NULL, n {int} NOT NULL,
+            PRIMARY KEY (dimension, day, value, metric)
+        ) {clustered}""",
+        """CREATE TABLE keys (
+            id TEXT NOT NULL PRIMARY KEY, digest {blob} NOT NULL, caller TEXT NOT NULL, created_at {real} NOT NULL,
+            expires_at {real}, revoked_at {real}, changed_at {real} NOT NULL
+        ) {clustered}""",
+        """CREATE TABLE audit (
+            id TEXT NOT NULL PRIMARY KEY, at {real} NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL,
+            detail TEXT NOT NULL, allowed {int} NOT NULL
+        ) {clustered}""",
+        "CREATE TABLE counters (name TEXT NOT NULL PRIMARY KEY, spent {int} NOT NULL, expires_at {real} NOT NULL) "
+        "{clustered}",
+        """CREATE TABLE holds (
+            hold TEXT NOT NULL, counter TEXT NOT NULL, amount {int} NOT NULL, expires_at {real} NOT NULL,
+            PRIMARY KEY (counter, hold)
+        ) {clustered}""",
+        "CREATE INDEX holds_by_hold ON holds (hold)",
+        "CREATE INDEX holds_by_end ON holds (expires_at)",
+        "CREATE TABLE settled (hold TEXT NOT NULL PRIMARY KEY, expires_at {real} NOT NULL) {clustered}",
+        "CREATE TABLE entries (name TEXT NOT NULL PRIMARY KEY, value {blob} NOT NULL, expires_at {real} NOT NULL) "
+        "{clustered}",
+    ),
+)
+
+
+def migrate(database: Database, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> int:
+    """Bring a database to the newest version, one process at a time. Returns how many steps that took.
+
+    Raises `StoreError` where the database is newer than this program.
+    """
+    with database.transaction() as session:
+        session.lock(["semroute.migrations"])
+        session.run("CREATE TABLE IF NOT EXISTS schema_version (version {int} NOT NULL)".format(**database.types))
+        rows = session.run("SELECT version FROM schema_version")
+        version = rows[0][0] if rows else 0
+        if version > len(migrations):
+            raise StoreError(
+                f"the database has version {version}, this semroute knows {len(migrations)}: use a newer semroute"
+            )
+        for statements in migrations[version:]:
+            for statement in statements:
+                session.run(statement.format(**database.types))
+        session.run("DELETE FROM schema_version")
+        session.run("INSERT INTO schema_version (version) VALUES (?)", (len(migrations),))
+    return len(migrations) - version

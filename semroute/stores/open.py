@@ -1,0 +1,94 @@
+"""Stores by their address.
+
+sqlite:///semroute.db        a file here; four slashes: an absolute path
+postgresql://user@host/name  a server
+memory:                      nothing is kept
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+from semroute.errors import SettingsError
+from semroute.settings import PREFIX
+from semroute.stores.base import Database, State
+from semroute.stores.migrations import migrate
+from semroute.stores.resilient import ResilientState
+from semroute.stores.sql_state import SqlState
+from semroute.stores.sqlite import SqliteDatabase
+
+STATE_THREADS = 8
+
+
+def open_database(url: str) -> Database:
+    """Open a database, and bring its tables to the newest version. Raises `SettingsError` and `StoreError`."""
+    database = _connect(url, durable=True)
+    migrate(database)
+    return database
+
+
+def has_database(url: str) -> bool:
+    """Whether something was ever kept there, as far as can be told without looking into it."""
+    return url != "memory:" and (not url.startswith("sqlite:") or _sqlite_path(url).exists())
+
+
+def open_state(state_url: str, database_url: str, clock: Callable[[], float] = time.time) -> State:
+    """The shared state: in Redis where there is an address for it, else beside the decision log.
+
+    A SQLite log has a second file for it, so that a reservation never waits for a commit of the log. Raises
+    `SettingsError` and `StoreError`.
+    """
+    if state_url:
+        if not state_url.startswith(("redis://", "rediss://", "unix://")):
+            raise SettingsError(f"{PREFIX}STATE_URL: got {_kind(state_url)!r}, expected redis://, rediss:// or unix://")
+        return ResilientState(_import("redis", f"{PREFIX}STATE_URL").RedisState(state_url, clock), clock)
+    if database_url.startswith("sqlite:"):
+        path = _sqlite_path(database_url)
+        state = SqliteDatabase(path.with_name(f"{path.stem}-state{path.suffix}"), durable=False)
+        migrate(state)
+        return ResilientState(SqlState(state, clock), clock)
+    database = _connect(database_url, durable=False)
+    migrate(database)
+    remote = database_url.startswith("postgres")
+    sql = SqlState(database, clock, threads=STATE_THREADS if remote else 1)
+    return ResilientState(sql, clock)
+
+
+def _connect(url: str, *, durable: bool) -> Database:
+    if url == "memory:":
+        return SqliteDatabase()
+    if url.startswith("sqlite:"):
+        return SqliteDatabase(_sqlite_path(url), durable=durable)
+    if url.startswith(("postgresql://", "postgres://")):
+        database: Database = _import("postgres", f"{PREFIX}DATABASE_URL").PostgresDatabase(
+            url, max_connections=4 if durable else STATE_THREADS
+        )
+        return database
+    expected = "sqlite:///semroute.db, postgresql://… or memory:"
+    raise SettingsError(f"{PREFIX}DATABASE_URL: got {_kind(url)!r}, expected {expected}")
+
+
+def _sqlite_path(url: str) -> Path:
+    path = url.removeprefix("sqlite:").removeprefix("//").removeprefix("/")
+    if not path or not url.startswith("sqlite:///"):
+        raise SettingsError(f"{PREFIX}DATABASE_URL: got {url!r}, expected sqlite:/// and the path of a file")
+    return Path(path)
+
+
+def _import(back_end: str, variable: str) -> ModuleType:
+    """The module of a back end, whose library is an extra."""
+    try:
+        return importlib.import_module(f"semroute.stores.{back_end}")
+    except ImportError as error:
+        raise SettingsError(
+            f"{variable} asks for {back_end}: pip install 'semroute[{back_end}]' first ({error.name} is missing)"
+        ) from None
+
+
+def _kind(url: str) -> str:
+    """Of an address, which may hold a password, what is safe to show."""
+    return url.partition("//")[0] or url.partition(":")[0]

@@ -1,0 +1,93 @@
+"""PostgreSQL, by psycopg's pool."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from semroute.errors import StoreError
+from semroute.stores.base import Row, Session
+
+WAIT_S = 1.0
+"""For a connection."""
+RETRY_S = 0.5
+"""How long a server that was away is left alone."""
+
+
+class PostgresSession:
+    """A transaction on one connection."""
+
+    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+        self._connection = connection
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Execute a statement, and give its rows."""
+        cursor = self._connection.execute(_spell(sql), values or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute a statement for each row, in one pipeline."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_spell(sql), rows)
+
+    def lock(self, names: Iterable[str]) -> None:
+        """Advisory locks, in order, so that two transactions never wait for each other."""
+        for name in sorted(names):
+            self.run("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (name,))
+
+
+class PostgresDatabase:
+    """A database behind a pool of connections. A connection that broke is replaced."""
+
+    types = {"int": "BIGINT", "real": "DOUBLE PRECISION", "blob": "BYTEA", "clustered": ""}
+
+    def __init__(self, url: str, *, max_connections: int = 4) -> None:
+        self._opening = threading.Lock()
+        self._retry_at = 0.0
+        self._pool = ConnectionPool(
+            url,
+            min_size=1,
+            max_size=max_connections,
+            timeout=WAIT_S,
+            open=False,
+            check=ConnectionPool.check_connection,
+            kwargs={"connect_timeout": 2},
+            reconnect_timeout=1.0,
+        )
+
+    @contextmanager
+    def transaction(self, *, write: bool = True) -> Iterator[Session]:
+        """A transaction: committed at the end, rolled back by an exception."""
+        if time.monotonic() < self._retry_at:
+            raise StoreError("PostgreSQL: it was away a moment ago")
+        try:
+            with self._opening:
+                if self._pool.closed:
+                    self._pool.open()
+            with self._pool.connection() as connection:
+                yield PostgresSession(connection)
+        except (psycopg.Error, PoolTimeout, PoolClosed) as error:
+            if isinstance(error, psycopg.OperationalError):  # a PoolTimeout is one
+                # What waits behind this call is spared the same wait.
+                self._retry_at = time.monotonic() + RETRY_S
+            raise StoreError(f"PostgreSQL: {str(error).strip().partition(chr(10))[0]}") from error
+
+    def size_bytes(self) -> int:
+        """What the log's tables and indexes take on disk."""
+        with self.transaction() as session:
+            [[size]] = session.run("SELECT pg_total_relation_size('decisions') + pg_total_relation_size('bodies')")
+        return int(size)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+
+def _spell(sql: str) -> str:
+    return sql.replace("%", "%%").replace("?", "%s")

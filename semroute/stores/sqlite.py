@@ -1,0 +1,106 @@
+"""SQLite: a file in WAL mode, a connection for each thread."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from semroute.errors import StoreError
+from semroute.stores.base import Row, Session
+
+BUSY_S = 10.0
+
+
+class SqliteSession:
+    """A transaction on one connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Execute a statement, and give its rows."""
+        return self._connection.execute(sql, values).fetchall()
+
+    def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute a statement for each row."""
+        self._connection.executemany(sql, rows)
+
+    def lock(self, names: Iterable[str]) -> None:
+        """Nothing to do: SQLite has one writer at a time."""
+
+
+class SqliteDatabase:
+    """A file; without a path it is kept in memory, and every transaction waits for the last.
+
+    `durable`: a commit survives a power cut, not only a crash of the process.
+    """
+
+    types = {"int": "INTEGER", "real": "REAL", "blob": "BLOB", "clustered": "WITHOUT ROWID"}
+
+    def __init__(self, path: Path | None = None, *, durable: bool = True) -> None:
+        self._path = path
+        self._synchronous = "FULL" if durable else "NORMAL"
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._turn = threading.RLock()
+        if path is None:
+            self._shared = self._connect()
+
+    @contextmanager
+    def transaction(self, *, write: bool = True) -> Iterator[Session]:
+        """A transaction: committed at the end, rolled back by an exception."""
+        try:
+            if self._path is None:
+                with self._turn:
+                    yield from _transact(self._shared, write)
+            else:
+                yield from _transact(self._own(), write)
+        except sqlite3.Error as error:
+            raise StoreError(f"SQLite at {self._path or 'memory'}: {error}") from error
+
+    def size_bytes(self) -> int:
+        """What the data takes on disk, without free pages."""
+        with self.transaction(write=False) as session:
+            [[pages]], [[free]], [[size]] = (
+                session.run(f"PRAGMA {name}") for name in ("page_count", "freelist_count", "page_size")
+            )
+        return int((pages - free) * size)
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._turn:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+
+    def _own(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path or ":memory:", timeout=BUSY_S, isolation_level=None, check_same_thread=False
+        )
+        with self._turn:
+            self._connections.append(connection)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        connection.execute("PRAGMA cache_size=-65536")
+        connection.execute("PRAGMA mmap_size=1073741824")
+        return connection
+
+
+def _transact(connection: sqlite3.Connection, write: bool) -> Iterator[Session]:
+    connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+    try:
+        yield SqliteSession(connection)
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()

@@ -1,0 +1,161 @@
+"""Writes records behind the requests' backs: a bounded queue, and one thread that commits what has come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from semroute.errors import StoreError
+from semroute.record import Record
+
+log = logging.getLogger("semroute.log")
+
+INTERVAL_S = 0.25
+"""Between two commits: what a crash can lose, and the time that the commit itself takes."""
+MAX_BATCH = 1000
+RETRY_S = 0.5
+PRUNE_EVERY_S = 60.0
+
+
+class Sink(Protocol):
+    """Where the writer writes."""
+
+    def write(self, batch: Sequence[Record], *, again: bool = False) -> None:
+        """Append records, all or none. Raises `StoreError`."""
+
+    def prune(self, *, before: float | None, max_bytes: int | None) -> int:
+        """Delete what is too old or too much. Returns how many records."""
+
+
+class Limits(Protocol):
+    """What the writer heeds; it may change while it runs."""
+
+    @property
+    def queue(self) -> int:
+        """Records that may wait."""
+
+    @property
+    def when_full(self) -> Literal["drop", "slow"]:
+        """What a full queue does."""
+
+    @property
+    def keep_days(self) -> int | None:
+        """Days after which records are deleted."""
+
+    @property
+    def keep_mb(self) -> int | None:
+        """The size above which the oldest records are deleted."""
+
+
+class LogWriter:
+    """Takes records without waiting. `close` it: what has come is then written."""
+
+    def __init__(self, sink: Sink, limits: Callable[[], Limits], clock: Callable[[], float] = time.time) -> None:
+        self._sink = sink
+        self._limits = limits
+        self._clock = clock
+        self._queue: deque[Record] = deque()
+        self._wake = threading.Condition()
+        self._urgent = self._closing = False
+        self._taken = self._done = 0
+        self.dropped = 0
+        """Records lost to a full queue."""
+        self.written = 0
+        self.error: str | None = None
+        """Why nothing is written just now."""
+        self._pruned_at = clock()
+        self._thread = threading.Thread(target=self._run, name="decision log", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Records not yet committed."""
+        return self._taken - self._done
+
+    def put(self, record: Record) -> bool:
+        """Queue a record; false: the queue is full, and it is dropped."""
+        if self.waiting >= self._limits().queue and self._limits().when_full != "slow":
+            self.dropped += 1
+            return False
+        self._taken += 1
+        self._queue.append(record)
+        return True
+
+    async def room(self) -> None:
+        """Wait while the queue is full, where the settings want requests to be slowed."""
+        while self.waiting >= self._limits().queue and self._limits().when_full == "slow":  # noqa: ASYNC110 - the thread that writes has no loop to set an event on
+            await asyncio.sleep(INTERVAL_S / 10)
+
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """Block until all that was queued before is written; false: it takes longer."""
+        with self._wake:
+            goal = self._taken
+            self._urgent = True
+            self._wake.notify_all()
+            return self._wake.wait_for(lambda: self._done >= goal, timeout_s)
+
+    def close(self, timeout_s: float = 10.0) -> bool:
+        """Write what is queued, and end; false: it could not be written in time."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        self._thread.join(timeout_s)
+        if self.waiting:
+            self.dropped += self.waiting
+            log.error("%d records of the decision log are lost: %s", self.waiting, self.error or "no time to write")
+        return not self.waiting
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._urgent or self._closing, INTERVAL_S)
+                self._urgent = False
+                closing = self._closing
+            while self._queue and self._write(closing):
+                pass
+            self._prune()
+            if closing:
+                return
+
+    def _write(self, closing: bool) -> bool:
+        """Commit one batch, for as long as it takes; false: the service ends, and it cannot be written."""
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
+        again = False
+        while True:
+            try:
+                self._sink.write(batch, again=again)
+                break
+            except StoreError as error:
+                if self.error is None:
+                    log.error("the decision log cannot be written, and waits: %s", error)
+                self.error, again = str(error), True
+            with self._wake:
+                if self._wake.wait_for(lambda: self._closing, RETRY_S) and closing:
+                    return False
+                closing = self._closing
+        if self.error is not None:
+            log.warning("the decision log is written again")
+            self.error = None
+        with self._wake:
+            self._done += len(batch)
+            self.written += len(batch)
+            self._wake.notify_all()
+        return True
+
+    def _prune(self) -> None:
+        limits, now = self._limits(), self._clock()
+        if now - self._pruned_at < PRUNE_EVERY_S or (limits.keep_days is None and limits.keep_mb is None):
+            return
+        self._pruned_at = now
+        before = None if limits.keep_days is None else now - limits.keep_days * 86_400
+        max_bytes = None if limits.keep_mb is None else limits.keep_mb * 2**20
+        try:
+            if deleted := self._sink.prune(before=before, max_bytes=max_bytes):
+                log.info("%d records of the decision log were over its limits, and are deleted", deleted)
+        except StoreError as error:
+            log.warning("the decision log cannot be pruned: %s", error)

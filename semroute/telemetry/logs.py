@@ -1,0 +1,84 @@
+"""What the service says of itself. Keys are never logged; prompts only where a provider quotes them, at debug."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+from typing import Literal
+
+from semroute.record import Record
+from semroute.types import Attempt
+
+log = logging.getLogger("semroute")
+
+
+def configure(level: str, style: Literal["text", "json"] = "text") -> None:
+    """Log to standard error, as lines for people or as a JSON object a line."""
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    if style == "json":
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonFormatter())
+
+
+class JsonFormatter(logging.Formatter):
+    """`{"time": …, "level": …, "logger": …, "message": …}`, and the fields of `extra={"fields": {…}}`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        line = {
+            "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def log_record(record: Record) -> None:
+    """One line for each request; a warning for each failed attempt, an error where a key of ours was refused."""
+    for attempt in record.attempts:
+        if attempt.status == "failed":
+            fields = {"request_id": record.request_id, "model": attempt.model, "error_code": attempt.error_code}
+            message = "%s: %s failed: %s"
+            values = record.request_id, attempt.model, attempt.error_code
+            log.log(_severity(attempt), message, *values, extra={"fields": fields})
+            # What the provider says may quote the prompt.
+            log.debug("%s: %s said: %s", record.request_id, attempt.model, attempt.error)
+    if not log.isEnabledFor(logging.INFO):
+        return
+    log.info(
+        "%s: %s %s -> %s in %d attempt(s), %s, %s USD, overhead %.1f ms",
+        record.request_id,
+        record.decision.reason,
+        record.decision.route or "-",
+        record.model or "-",
+        len(record.attempts),
+        record.outcome,
+        f"{record.cost_usd:f}",
+        record.overhead_ms,
+        extra={"fields": _fields(record)},
+    )
+
+
+def _fields(record: Record) -> dict[str, object]:
+    return {
+        "request_id": record.request_id,
+        "route": record.decision.route,
+        "reason": record.decision.reason,
+        "model": record.model,
+        "key": record.caller.id or None,
+        "outcome": record.outcome,
+        "attempts": len(record.attempts),
+        "cost_usd": f"{record.cost_usd:f}",
+        "latency_ms": round(record.latency_ms, 1),
+        "overhead_ms": round(record.overhead_ms, 1),
+    }
+
+
+def _severity(attempt: Attempt) -> int:
+    ours = attempt.error_code in {"provider_auth", "provider_unknown_model", "provider_tls"}
+    return logging.ERROR if ours else logging.WARNING

@@ -1,0 +1,110 @@
+"""Prometheus metrics. Labels hold names from the route files alone, so callers cannot multiply them."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from semroute.record import Record
+from semroute.settings import MULTIPROCESS
+from semroute.types import Attempt
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_FAST = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 1)
+_SLOW = (0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60, 120)
+_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
+
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own
+
+
+class Metrics:
+    """Counts what records tell."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"semroute_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"semroute_{name}", text, labels, buckets=buckets, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"semroute_{name}", text, labels, registry=registry, multiprocess_mode="livesum")
+
+        # `labels` checks and locks each time; the names are few, so what it gives is kept.
+        self._child: Callable[..., Any] = functools.cache(lambda metric, *labels: metric.labels(*labels))
+        self._requests = counter(
+            "requests", "Requests by where they went and how they ended.", "route", "model", "outcome"
+        )
+        self._attempts = counter("attempts", "Calls to models.", "model", "status", "error")
+        self._tokens = counter("tokens", "Tokens, cached and reasoning ones also counted alone.", "model", "kind")
+        self._cost = counter("cost_usd", "USD spent, of all attempts.", "route", "model")
+        self._saved = counter("saved_usd", "USD that the baseline model would have cost more; never less than nothing.")
+        self._abstentions = counter("abstentions", "Requests that no route matched with confidence.")
+        self._decision = histogram("decision_seconds", "From the request to its decision.", _FAST)
+        self._overhead = histogram("overhead_seconds", "Time in semroute itself.", _FAST)
+        self._duration = histogram("request_duration_seconds", "From the request to the answer's end.", _SLOW, "model")
+        self._first_token = histogram("first_token_seconds", "From a call to its first content.", _SLOW, "model")
+        self._confidence = histogram("confidence_ratio", "Of the best route, where prompts were matched.", _SHARES)
+        self._breaker = gauge("breaker_open", "1: the model is not called for now.", "model")
+        self._queue = gauge("log_queue_records", "Records not yet in the decision log.")
+        self._dropped = gauge("log_dropped_records", "Records that the decision log lost.")
+        self._state_up = gauge("shared_state_up", "1: the shared state is there.")
+
+    def count(self, record: Record) -> None:
+        """Count one request."""
+        route, model = record.decision.route or "", record.model or ""
+        self._child(self._requests, route, model, record.outcome).inc()
+        self._decision.observe(record.decision.latency_ms / 1000)
+        self._overhead.observe(record.overhead_ms / 1000)
+        if record.decision.candidates:
+            self._confidence.observe(record.decision.confidence)
+        if record.decision.reason == "default":
+            self._abstentions.inc()
+        if record.attempts:
+            self._child(self._duration, model).observe(record.latency_ms / 1000)
+            if cost := float(record.cost_usd):
+                self._child(self._cost, route, model).inc(cost)
+            if record.saved_usd > 0:
+                self._saved.inc(float(record.saved_usd))
+        for attempt in record.attempts:
+            self._count_attempt(attempt)
+
+    def breaker(self, model: str, is_open: bool) -> None:
+        """Say whether a model is called."""
+        self._breaker.labels(model).set(is_open)
+
+    def render(self, waiting: int, dropped: int, state_up: bool) -> bytes:
+        """The text of `/metrics`; of all workers, where there are several."""
+        self._queue.set(waiting)
+        self._dropped.set(dropped)
+        self._state_up.set(state_up)
+        if MULTIPROCESS in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library's own
+            return generate_latest(registry)
+        return generate_latest(self._registry)
+
+    def _count_attempt(self, attempt: Attempt) -> None:
+        model, usage = attempt.model, attempt.usage
+        self._child(self._attempts, model, attempt.status, attempt.error_code or "").inc()
+        if attempt.first_token_ms is not None:
+            self._child(self._first_token, model).observe(attempt.first_token_ms / 1000)
+        kinds = {
+            "input": usage.input_tokens,
+            "output": usage.output_tokens,
+            "cached": usage.cached_tokens,
+            "cache_write": usage.cache_write_tokens,
+            "reasoning": usage.reasoning_tokens,
+        }
+        for kind, tokens in kinds.items():
+            if tokens:
+                self._child(self._tokens, model, kind).inc(tokens)

@@ -1,0 +1,78 @@
+"""Real back ends: a file, and private servers of PostgreSQL and Redis on free ports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from semroute.stores.base import Database, State
+from semroute.stores.memory import MemoryState
+from semroute.stores.migrations import migrate
+from semroute.stores.postgres import PostgresDatabase
+from semroute.stores.redis import RedisState
+from semroute.stores.sql_state import SqlState
+from semroute.stores.sqlite import SqliteDatabase
+from tests.stores.servers import PostgresServer, RedisServer
+
+NOW = 1_780_000_000.0
+
+
+class Clock:
+    """Time that moves when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with PostgresServer.start(tmp_path_factory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer.start(tmp_path_factory) as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    opened: Database
+    if request.param == "postgres":
+        opened = PostgresDatabase(request.getfixturevalue("postgres").new_database())
+    else:
+        opened = SqliteDatabase(tmp_path / "semroute.db" if request.param == "sqlite" else None)
+    migrate(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
+async def state(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[State]:
+    opened = _open_state(request, tmp_path, clock)
+    yield opened
+    await opened.aclose()
+
+
+def _open_state(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> State:
+    if request.param == "memory":
+        return MemoryState(clock)
+    if request.param == "redis":
+        return RedisState(request.getfixturevalue("redis_server").new_database(), clock)
+    if request.param == "postgres":
+        shared: Database = PostgresDatabase(request.getfixturevalue("postgres").new_database())
+    else:
+        shared = SqliteDatabase(tmp_path / "state.db", durable=False)
+    migrate(shared)
+    return SqlState(shared, clock, threads=4 if request.param == "postgres" else 1)

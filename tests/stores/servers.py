@@ -1,0 +1,155 @@
+"""PostgreSQL and Redis of our own, which tests may stop and start."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+import pytest
+
+START_S = 30
+_POSTGRES_BIN = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt")
+
+
+class Server:
+    """A server process that runs while its context is open."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._databases = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        self.start_process()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_process()
+
+    def start_process(self) -> None:
+        """Start it, and wait until it answers."""
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log, **self.user())  # type: ignore[call-overload]
+        deadline = time.monotonic() + START_S
+        while not self.answers():
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.02)
+
+    def stop_process(self) -> None:
+        """Stop it at once, and wait."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def user(self) -> dict[str, object]:
+        return {}
+
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+
+class RedisServer(Server):
+    def command(self) -> list[str]:
+        options = {"--port": str(self.port), "--bind": "127.0.0.1", "--save": "", "--appendonly": "yes"}
+        return [_redis() or "", *itertools.chain(*options.items()), "--dir", str(self.folder)]
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def new_database(self) -> str:
+        """The address of a database that nothing used before."""
+        return f"redis://127.0.0.1:{self.port}/{next(self._databases) % 16}"
+
+    @classmethod
+    def start(cls, folders: pytest.TempPathFactory) -> RedisServer:
+        if _redis() is None:
+            missing("redis-server or valkey-server")
+        return cls(folders.mktemp("redis"))
+
+
+class PostgresServer(Server):
+    """PostgreSQL refuses to run as root: it then runs as the user `postgres`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        if os.geteuid() == 0:
+            for part in (folder, *folder.parents[:2]):
+                part.chmod(0o755)
+            shutil.chown(folder, "postgres", "postgres")
+        command = [_postgres("initdb") or "", "-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-N"]
+        subprocess.run(command, check=True, capture_output=True, cwd="/", **self.user())  # type: ignore[call-overload]
+
+    def command(self) -> list[str]:
+        options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
+        options |= {"max_connections": "50", "shared_buffers": "64MB"}
+        settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        return [_postgres("postgres") or "", "-D", str(self.folder / "data"), "-p", str(self.port), *settings]
+
+    def user(self) -> dict[str, object]:
+        return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+
+    def answers(self) -> bool:
+        try:
+            psycopg.connect(self._url("postgres"), connect_timeout=1).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def new_database(self) -> str:
+        """The address of an empty database."""
+        name = f"test{next(self._databases)}"
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self._url(name)
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    @classmethod
+    def start(cls, folders: pytest.TempPathFactory) -> PostgresServer:
+        if _postgres("initdb") is None:
+            missing("PostgreSQL's initdb")
+        return cls(folders.mktemp("postgres"))
+
+
+def missing(what: str) -> None:
+    """Skip a test here; fail where everything must be there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is not installed, and CI must have it")
+    pytest.skip(f"{what} is not installed")
+
+
+def _redis() -> str | None:
+    return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+def _postgres(program: str) -> str | None:
+    candidates = [path for folder in _POSTGRES_BIN for path in sorted(Path(folder).glob(f"*/bin/{program}"))]
+    return str(candidates[-1]) if candidates else shutil.which(program)
+
+
+Starter = Callable[[pytest.TempPathFactory], Server]

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from semroute.stores.content import can_redact, kept, redact, without_prompt
+
+TEXT = """Mail bob.smith@example.com, card 4111 1111 1111 1111, phone +1 (555) 123-4567, SSN 123-45-6789.
+key sk-proj-abcdefGHIJ1234567890abcd and ghp_abcdefghijklmnopqrstuvwxyz0123456789, AKIAIOSFODNN7EXAMPLE
+password = 'hunter2hunter2'
+Nothing else is to be hidden."""
+
+
+def test_what_is_kept_is_what_was_asked_for() -> None:
+    assert kept("hello", "none") is None
+    assert kept(None, "full") is None
+    assert kept("hello", "full") == "hello"
+    assert kept("hello", "hash") == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+
+
+def test_redaction_hides_keys_mails_cards_and_numbers() -> None:
+    assert can_redact()
+    redacted = redact(TEXT)
+    secrets = (
+        "bob.smith",
+        "4111",
+        "123-4567",
+        "123-45-6789",
+        "abcdefGHIJ",
+        "ghp_abc",
+        "AKIAIOSFODNN7EXAMPLE",
+        "hunter2",
+    )
+    assert [secret for secret in secrets if secret in redacted] == []
+    assert "Nothing else is to be hidden." in redacted
+    assert kept(TEXT, "redacted") == redacted
+
+
+def test_an_error_does_not_quote_the_prompt() -> None:
+    error = "400: invalid content 'my name is Bob and\n' in messages"
+    assert without_prompt(error, "Hello there\nmy name is Bob and") == "400: invalid content '[prompt]\n' in messages"
+    assert without_prompt("no", "no") == "no"
+    assert without_prompt(None, "x") is None
+    assert len(without_prompt("x" * 9999, "y") or "") == 500

@@ -1,0 +1,229 @@
+"""One suite over every back end of the decision log."""
+
+from __future__ import annotations
+
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from semroute.errors import StoreError
+from semroute.record import Caller, Record
+from semroute.stores.base import Database, Feedback, Query
+from semroute.stores.log import SqlLog
+from semroute.stores.migrations import MIGRATIONS, migrate
+from semroute.types import Attempt, Decision, Estimate, Outcome, Usage
+from tests.stores.conftest import NOW
+
+DAY = int(NOW // 86_400)
+
+
+def record(number: int = 1, **fields: Any) -> Record:
+    """Number one came at NOW, each further a second later."""
+    at = NOW + number - 1
+    cost = fields.pop("cost_usd", Decimal("0.000024"))
+    route = fields.pop("route", "billing")
+    attempt = Attempt(
+        model=fields.pop("model", "small"),
+        status="ok",
+        latency_ms=100,
+        usage=Usage(input_tokens=12, output_tokens=6, cached_tokens=4),
+        cost_usd=cost,
+    )
+    outcome: Outcome = fields.pop("outcome", "ok")
+    decision = Decision(
+        id=f"{int(at * 1000):012x}{number:016x}",
+        route=route,
+        reason="semantic" if route else "default",
+        explanation="because",
+        confidence=0.9,
+        threshold=0.5,
+        margin=0.4,
+        model="small",
+        plan=("small", "large"),
+        rejected={"tiny": "too small"},
+        candidates=(),
+        estimate=Estimate(input_tokens=12, output_tokens=300, cost_usd=Decimal("0.001")),
+        config_version="v1",
+    )
+    values: dict[str, Any] = {
+        "attempts": (attempt,),
+        "latency_ms": 100.0,
+        "at": at,
+        "overhead_ms": 2.0,
+        "tier": "simple",
+    }
+    values |= {"embedding": struct.pack("<3e", 0.5, -0.25, 1), "scores": struct.pack("<2e", 0.75, 0.25)}
+    values |= {"routes": ("billing", "coding"), "caller": Caller(id="k1", name="app", team="web"), "feature": "chat"}
+    return Record(request_id=decision.id, decision=decision, outcome=outcome, **values | fields)
+
+
+@pytest.fixture
+def log(database: Database) -> SqlLog:
+    return SqlLog(database)
+
+
+def ids(page: list[dict[str, Any]]) -> list[int]:
+    return [int(row["id"][12:], 16) for row in page]
+
+
+def test_a_record_is_read_back_whole(log: SqlLog) -> None:
+    written = record(error="it broke", saved_usd=Decimal("0.1"), content="full", prompt="hello", answer="there")
+    log.write([written])
+    read = log.read(written.request_id)
+    assert read is not None
+    assert read["decision"] == written.decision
+    assert read["attempts"] == written.attempts
+    assert (read["cost_usd"], read["saved_usd"]) == (Decimal("0.000024"), Decimal("0.1"))
+    assert read["scores"] == {"billing": 0.75, "coding": 0.25}
+    assert read["embedding"] == [0.5, -0.25, 1]
+    assert (read["prompt"], read["answer"], read["error"]) == ("hello", "there", "it broke")
+    assert (read["key_id"], read["team"], read["feature"], read["tier"]) == ("k1", "web", "chat", "simple")
+    assert read["feedback"] is None
+    assert log.read("nothing") is None
+
+
+def test_a_batch_that_may_have_been_written_counts_once(log: SqlLog) -> None:
+    log.write([record(1)])
+    log.write([record(1), record(2)], again=True)
+    assert ids(log.page(Query())) == [2, 1]
+    [total] = log.stats("all", DAY, DAY)
+    assert (total["requests"], total["cost_usd"]) == (2, Decimal("0.000048"))
+
+
+def test_pages_go_back_in_time_without_gap_or_repetition(log: SqlLog) -> None:
+    log.write([record(number) for number in range(1, 26)])
+    seen: list[int] = []
+    before = None
+    while page := log.page(Query(limit=10, before=before)):
+        seen += ids(page)
+        before = page[-1]["id"]
+    assert seen == list(range(25, 0, -1))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"since": NOW + 3}, [5, 4]),
+        ({"until": NOW + 1}, [1]),
+        ({"route": "coding"}, [2]),
+        ({"model": "large"}, [3]),
+        ({"key": "k2"}, [4]),
+        ({"team": "mobile"}, [4]),
+        ({"feature": "search"}, [5]),
+        ({"outcome": "failed"}, [5]),
+        ({"min_cost_usd": Decimal(1)}, [3]),
+        ({"max_cost_usd": Decimal(0)}, [2]),
+        ({"error": "100%_OFF"}, [5]),
+        ({"error": "100_"}, []),
+        ({"model": "small", "min_cost_usd": Decimal("0.00001"), "since": NOW}, [5, 4, 1]),
+    ],
+)
+def test_filters(log: SqlLog, query: dict[str, Any], expected: list[int]) -> None:
+    log.write(
+        [
+            record(1),
+            record(2, route="coding", cost_usd=Decimal(0)),
+            record(3, model="large", cost_usd=Decimal("1.5")),
+            record(4, caller=Caller(id="k2", team="mobile")),
+            record(5, feature="search", outcome="failed", error="it is 100%_off today"),
+        ]
+    )
+    assert ids(log.page(Query(**query))) == expected
+    assert [int(row["id"][12:], 16) for row in log.export(Query(**query))] == expected[::-1]
+
+
+def test_statistics_count_everything(log: SqlLog) -> None:
+    failed = Attempt(model="small", status="failed", latency_ms=5, error_code="provider_timeout")
+    ok = Attempt(model="large", status="ok", latency_ms=9, cost_usd=Decimal("0.5"), usage=Usage(output_tokens=7))
+    log.write(
+        [
+            record(1),
+            record(2, attempts=(failed, ok), latency_ms=1000.0, tier="complex", saved_usd=Decimal("0.25")),
+            record(3, attempts=(ok, ok), route=None, tier="complex"),
+            record(4, attempts=(failed,), outcome="failed"),
+        ]
+    )
+    rows = {row["value"]: row for row in log.stats("model", DAY, DAY)}
+    assert list(rows) == ["large", "small"]
+    large = rows["large"]
+    assert (large["requests"], large["share"], large["output_tokens"]) == (2, 0.5, 21)
+    assert (large["cost_usd"], large["saved_usd"]) == (Decimal("1.5"), Decimal("0.25"))
+    assert (large["fallback_rate"], large["escalation_rate"], large["abstention_rate"]) == (0.5, 0.5, 0.5)
+    assert rows["small"]["error_rate"] == 0.5
+    assert large["latency_ms"]["p99"] == pytest.approx(1000, rel=0.046)
+    assert large["latency_ms"]["p50"] == pytest.approx(100, rel=0.046)
+    assert [row["value"] for row in log.stats("route", DAY, DAY)] == ["billing", ""]
+    assert [row["value"] for row in log.stats("tier", DAY, DAY)] == ["complex", "simple"]
+    assert log.stats("model", DAY + 1, DAY + 9) == []
+
+
+def test_days_are_in_order(log: SqlLog) -> None:
+    log.write([record(1), record(1 + 86_400), record(2 + 86_400)])
+    assert [(row["value"], row["requests"]) for row in log.stats("day", 0, DAY + 1)] == [
+        (str(DAY), 1),
+        (str(DAY + 1), 2),
+    ]
+
+
+def test_feedback_lands_in_the_record_and_again_replaces_it(log: SqlLog) -> None:
+    log.write([record(1), record(2)])
+    id_ = record(1).request_id
+    for score in (0.0, 1.0, 1.0):
+        assert log.feed_back(id_, Feedback(score=score), NOW)
+    assert log.feed_back(id_, Feedback(label="coding", comment="wrong way"), NOW + 1)
+    read = log.read(id_)
+    assert read is not None
+    assert read["feedback"] == {"score": 1, "label": "coding", "comment": "wrong way", "feedback_at": NOW + 1}
+    [total] = log.stats("all", DAY, DAY)
+    assert (total["feedbacks"], total["quality"]) == (1, 1.0)
+    assert ids(log.page(Query(label="coding"))) == [1]
+    assert not log.feed_back("nothing", Feedback(score=1), NOW)
+
+
+def test_pruning_deletes_what_is_old_and_keeps_the_statistics(log: SqlLog) -> None:
+    log.write([record(number) for number in range(1, 11)])
+    assert log.prune(before=NOW + 4, max_bytes=None) == 4
+    assert ids(log.page(Query())) == [10, 9, 8, 7, 6, 5]
+    assert log.read(record(1).request_id) is None
+    assert log.stats("all", DAY, DAY)[0]["requests"] == 10
+
+
+def test_pruning_by_size_deletes_the_oldest(log: SqlLog) -> None:
+    log.write([record(number) for number in range(1, 501)])
+    size = log.database.size_bytes()
+    deleted = log.prune(before=None, max_bytes=size // 2)
+    assert 200 <= deleted <= 300
+    assert ids(log.page(Query(limit=1))) == [500]
+    assert len(list(log.export(Query()))) == 500 - deleted
+
+
+def test_an_export_gives_all_in_order(log: SqlLog) -> None:
+    log.write([record(number) for number in range(1, 1203)])
+    assert [int(row["id"][12:], 16) for row in log.export(Query())] == list(range(1, 1203))
+
+
+def test_writers_and_feedback_at_once_lose_nothing(log: SqlLog) -> None:
+    log.write([record(10_000)])
+
+    def write(number: int) -> None:
+        log.write([record(number * 10 + place) for place in range(1, 11)])
+        log.feed_back(record(10_000).request_id, Feedback(score=number / 20), NOW)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(20)))
+    [total] = log.stats("all", DAY, DAY)
+    assert (total["requests"], total["feedbacks"]) == (201, 1)
+    assert total["cost_usd"] == 201 * Decimal("0.000024")
+
+
+def test_migrations_go_forward_once(database: Database) -> None:
+    assert migrate(database) == 0
+    further = (*MIGRATIONS, ("CREATE TABLE more (id TEXT NOT NULL PRIMARY KEY) {clustered}",))
+    with ThreadPoolExecutor(4) as pool:
+        steps = list(pool.map(lambda _: migrate(database, further), range(4)))
+    assert sorted(steps) == [0, 0, 0, 1]
+    with pytest.raises(StoreError, match="version 2, this semroute knows 1"):
+        migrate(database)
