@@ -70,7 +70,11 @@ class Watch:
         self._place = len(self._attempts)
         self._attempts.append(
             Attempt(
-                model=self.model.id, status="running", latency_ms=self.elapsed_ms, first_token_ms=self._first_token_ms
+                model=self.model.id,
+                status="running",
+                latency_ms=self.elapsed_ms,
+                first_token_ms=self._first_token_ms,
+                dropped=self.dropped,
             )
         )
 

@@ -25,7 +25,6 @@ from semroute.errors import (
     MalformedChunkError,
     ProviderAuthError,
     ProviderError,
-    ProviderModelError,
     ProviderTimeoutError,
     StreamBrokenError,
     UnsupportedError,
@@ -318,6 +317,4 @@ def _open(provider: ProviderSettings, transport: Transport, observe: Observe | N
         return EchoProvider()
     if provider.missing_variables:
         return UnavailableProvider(ProviderAuthError, f"{', '.join(provider.missing_variables)} is not set")
-    if provider.dialect not in DIALECTS:
-        return UnavailableProvider(ProviderModelError, f"the {provider.dialect} dialect is not supported yet")
     return HttpProvider(provider, DIALECTS[provider.dialect](provider), transport, observe)

@@ -56,10 +56,14 @@ def _routes(vendors: dict[str, VendorServer]) -> str:
         "models:",
     ]
     features = "features: [tools, json, vision, reasoning]"
+    patient = "breaker: {failures: 10000, min_calls: 10000}"  # their failures are what the tests ask for
     prices = "input_price: 1, output_price: 2"
     for name in vendors:
         lines.append(f"  {name}: {{provider: {name}, name: {NAMES[name]}, {prices}, {features}}}")
-        lines += [f"  {name}-{status}: {{provider: {name}, name: status-{status}, {features}}}" for status in STATUSES]
+        lines += [
+            f"  {name}-{status}: {{provider: {name}, name: status-{status}, {features}, {patient}}}"
+            for status in STATUSES
+        ]
     lines += [
         f"  claude-old: {{provider: anthropic, name: claude-3-5-haiku-latest, {features}}}",
         f"  azure: {{provider: azure, name: my-deployment, {features}}}",
