@@ -45,7 +45,7 @@ class SemrouteError(Exception):
     """The root. `str(error)` is a sentence for people."""
 
     code: ClassVar[str] = "semroute_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +151,7 @@ class NoModelError(SemrouteError):
         super().__init__(f"no model of the plan can be called: {reasons}")
         self.rejected = rejected
         self.retry_after_s = retry_after_s
+        self.retryable = retry_after_s is not None
 
 
 class ProviderError(SemrouteError):
@@ -276,3 +277,4 @@ class PlanExhaustedError(SemrouteError):
     def __init__(self, message: str, *, last: ProviderError) -> None:
         super().__init__(message)
         self.last = last
+        self.retryable = last.retryable

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
-from semroute.errors import NoModelError, OverloadedError, ProviderError
+from semroute.errors import NoModelError, OverloadedError, ProviderError, RequestError
 from semroute.execution import strategies
 from semroute.execution.attempt import Work
 from semroute.execution.continuation import Answer
@@ -42,6 +42,7 @@ from semroute.types import (
     Match,
     Outcome,
     Record,
+    Signals,
 )
 
 Result = TypeVar("Result")
@@ -141,7 +142,7 @@ class Gateway:
             deployments=serving.deployments,
             input_tokens=tokens,
         )
-        return Call(self, work, decision, started)
+        return Call(self, work, signals, decision, started)
 
     def begin(self) -> None:
         """A call begins to act."""
@@ -176,20 +177,22 @@ class Gateway:
 class Call:
     """One request with its decision. `complete` or `stream` it once."""
 
-    def __init__(self, gateway: Gateway, work: Work, decision: Decision, started: float) -> None:
+    def __init__(self, gateway: Gateway, work: Work, signals: Signals, decision: Decision, started: float) -> None:
         """`started`: when the request came, by `time.perf_counter()`."""
         self.request = work.request
         self.decision = decision
         self._gateway = gateway
         self._work = work
+        self._signals = signals
         self._attempts: list[Attempt] = []
         self._outcome: Outcome = "running"
         self._started = started
+        self._ended: float | None = None
 
     @property
     def record(self) -> Record:
         """The account so far; final when `complete` has returned, or the stream has ended."""
-        elapsed_ms = (time.perf_counter() - self._started) * 1000
+        elapsed_ms = ((self._ended or time.perf_counter()) - self._started) * 1000
         attempts = tuple(self._attempts)
         return Record(
             request_id=self.request.id,
@@ -231,12 +234,19 @@ class Call:
     def end(self, outcome: Outcome) -> None:
         """Record, once."""
         if self._outcome == "running":
-            self._outcome = outcome
+            self._outcome, self._ended = outcome, time.perf_counter()
             self._gateway.end(self.request, self.record)
+
+    def _callable_later(self, model: str) -> bool:
+        """Whether a model was left out for what it is now, not for what the request asks."""
+        return self._signals.why_not(model) is not None
 
     def _require_plan(self) -> None:
         if not self._work.plan:
             rejected = self.decision.rejected
+            if rejected and not any(self._callable_later(model) for model in rejected):
+                reasons = "; ".join(f"{model}: {reason}" for model, reason in rejected.items())
+                raise RequestError(f"no model of the plan can serve this request: {reasons}")
             raise NoModelError(rejected, retry_after_s=self._work.deployments.retry_after_s(rejected))
 
 

@@ -87,7 +87,7 @@ def dialect_of(request: AnyRequest) -> ClientDialect:
 
 def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str]) -> Response[bytes]:
     """An error answer in the caller's dialect."""
-    if status in {429, 503}:
+    if status in {429, 503} and error.retryable:
         headers = {**headers, "retry-after": str(retry_after_s(error))}
     body = dialect_of(request).render_error(error, status, headers.get("request-id", ""))
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)

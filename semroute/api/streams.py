@@ -132,10 +132,14 @@ class _Line:
         if self._comment is not None:
             self._comment.cancel()
 
+    async def _remark(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # the caller has gone: who waits for that learns it himself
+            await self.send(COMMENT)
+
     def _beat(self) -> None:
         idle_s = self._loop.time() - self._last
         if idle_s >= self._idle_s and not self._busy.locked():
-            self._comment = self._loop.create_task(self.send(COMMENT))
+            self._comment = self._loop.create_task(self._remark())
             idle_s = 0.0
         self._timer = self._loop.call_later(max(self._idle_s - idle_s, self._idle_s / 10), self._beat)
 

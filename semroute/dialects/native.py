@@ -14,7 +14,7 @@ from semroute.dialects import sse
 from semroute.dialects.openai import OpenAI
 from semroute.dialects.reading import convert
 from semroute.errors import RequestError, SemrouteError
-from semroute.types import ChatRequest, Chunk, Completion, Decision, Record, Text, Thinking, ToolCall
+from semroute.types import ChatRequest, Chunk, Completion, Decision, Record, Text, Thinking, ToolCall, Usage
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -104,12 +104,14 @@ class NativeStream:
 
     def __init__(self, decision: Decision) -> None:
         self._decision: Decision | None = decision
+        self._usage: Usage | None = None
 
     def chunk(self, chunk: Chunk) -> bytes:
         """The decision once, then a `delta` for what the chunk holds."""
         head = b""
         if self._decision is not None:
             head, self._decision = sse.render(_encoder.encode(self._decision), "decision"), None
+        self._usage = chunk.usage or self._usage
         delta: dict[str, Any] = {}
         text = "".join(part.text for part in chunk.parts if isinstance(part, Text))
         thinking = "".join(part.text for part in chunk.parts if isinstance(part, Thinking))
@@ -129,8 +131,9 @@ class NativeStream:
         return sse.render(_encoder.encode({"model": record.model, **_account(record)}), "end")
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """An `error` event, and no `end`."""
-        return sse.render(_encoder.encode(_error(error)), "error")
+        """An `error` event with the usage up to there, and no `end`."""
+        consumed = {"usage": self._usage} if self._usage is not None else {}
+        return sse.render(_encoder.encode(_error(error) | consumed), "error")
 
 
 def _account(record: Record) -> dict[str, Any]:

@@ -54,8 +54,10 @@ class OpenAIStream:
         return events + sse.render(b"[DONE]")
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """An error event, and no `[DONE]`: the official clients raise on it."""
-        return sse.render(msgspec.json.encode(error_body(error, status)))
+        """The usage up to there, where it was asked for; then an error event, and no `[DONE]`: clients raise on it."""
+        told = self._usage_sent or not self._with_usage or self._usage is None
+        usage = b"" if told else self._event([], usage=self._usage)
+        return usage + sse.render(msgspec.json.encode(error_body(error, status)))
 
     def _pass(self, chunk: Chunk, *, usage_only: bool) -> bytes:
         if usage_only and not self._with_usage:

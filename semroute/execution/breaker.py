@@ -9,12 +9,41 @@ half-open  then one call passes as a probe, and another each `probe_s`: a probe 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Protocol
 
 from semroute.calls import BreakerSettings
 
+State = Literal["closed", "open", "half_open"]
 SLOTS = 10
 """The window moves in so many steps."""
+
+
+class CircuitBreaker(Protocol):
+    """What a deployment asks of its breaker. `Breaker` keeps its state here; another may share it among processes."""
+
+    def state(self, now: float) -> State:
+        """As the module says."""
+        ...
+
+    def opens_in_s(self, now: float) -> float:
+        """How long no call may pass; 0: one may now."""
+        ...
+
+    def begin(self, now: float) -> bool:
+        """A call passes. Returns whether it is the probe."""
+        ...
+
+    def succeed(self, now: float, *, probe: bool = False) -> None:
+        """A call went well."""
+        ...
+
+    def fail(self, now: float, *, probe: bool = False) -> None:
+        """A call failed through the deployment's fault."""
+        ...
+
+    def abandon(self, now: float, *, probe: bool = False) -> None:
+        """A call ended without telling anything."""
+        ...
 
 
 class Breaker:
@@ -28,7 +57,7 @@ class Breaker:
         self._opened: float | None = None
         self._window = Window(settings.window_s)
 
-    def state(self, now: float) -> Literal["closed", "open", "half_open"]:
+    def state(self, now: float) -> State:
         """As the module says."""
         if self._opened is None:
             return "closed"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from semroute.calls import Limits
-from semroute.execution.breaker import Breaker
+from semroute.execution.breaker import Breaker, CircuitBreaker
 from semroute.execution.bucket import Bucket
 from semroute.execution.clock import CLOCK, Clock
 from semroute.providers.ratelimits import Told
@@ -60,10 +60,10 @@ class Permit:
 class Deployment:
     """One model at its provider, as its calls have shown it."""
 
-    def __init__(self, model: Model, clock: Clock) -> None:
+    def __init__(self, model: Model, clock: Clock, breaker: CircuitBreaker) -> None:
         self.model = model
         self.clock = clock
-        self.breaker = Breaker(model.breaker)
+        self.breaker = breaker
         self.in_flight = 0
         self.latency_ms: float | None = None
         self._latencies: deque[float] = deque(maxlen=SAMPLES)
@@ -189,15 +189,17 @@ class Deployment:
 class Deployments:
     """All deployments of a process, by model id. They outlive a reload of the route files."""
 
-    def __init__(self, clock: Clock = CLOCK) -> None:
+    def __init__(self, clock: Clock = CLOCK, breaker: Callable[[Model], CircuitBreaker] | None = None) -> None:
+        """`breaker` makes the circuit breaker of a model; null: one that lives in this process."""
         self.clock = clock
+        self._breaker = breaker or (lambda model: Breaker(model.breaker))
         self._all: dict[str, Deployment] = {}
 
     def of(self, model: Model) -> Deployment:
         """What is known of a model; nothing yet where its entry has changed."""
         known = self._all.get(model.id)
         if known is None or (known.model is not model and known.model != model):
-            known = self._all[model.id] = Deployment(model, self.clock)
+            known = self._all[model.id] = Deployment(model, self.clock, self._breaker(model))
         return known
 
     def keep(self, models: Iterable[Model]) -> None:

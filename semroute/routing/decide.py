@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from semroute.config.conditions import Rule
 from semroute.config.schema import Config
+from semroute.config.wording import MAX_NAME_CHARS
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
 from semroute.routing.difficulty import Reading, Standing, assess
 from semroute.routing.english import foreign
@@ -246,7 +247,7 @@ def _pinned(config: Config, request: ChatRequest) -> Choice:
     if request.model.startswith(f"{AUTO}:") and not request.models:
         name = request.model.removeprefix(f"{AUTO}:")
         if name not in config.routes:
-            raise UnknownRouteError(f"route {name!r} does not exist; {_known(name, config.routes)}", param="model")
+            raise UnknownRouteError(f"route {_cut(name)} does not exist; {_known(name, config.routes)}", param="model")
         return _on_route(config, name, "pinned", f"the request asks for route {name}")
     asked = request.models if request.model == AUTO else (request.model, *request.models)
     ids = tuple(_model_id(config, name) for name in asked)
@@ -258,12 +259,14 @@ def _model_id(config: Config, name: str) -> str:
     """A model's id, by its id or by the provider's name where only one model has it."""
     if name in config.models:
         return name
+    if name == AUTO or name.startswith(f"{AUTO}:"):
+        raise RequestError(f"got {_cut(name)} in a list of models, expected model ids alone", param="models")
     same_name = [model.id for model in config.models.values() if model.name == name]
     if len(same_name) == 1:
         return same_name[0]
     if same_name:
-        raise RequestError(f"model {name!r} could be any of {', '.join(same_name)}", param="model")
-    raise UnknownModelError(f"model {name!r} does not exist; {_known(name, (AUTO, *config.models))}", param="model")
+        raise RequestError(f"model {_cut(name)} could be any of {', '.join(same_name)}", param="model")
+    raise UnknownModelError(f"model {_cut(name)} does not exist; {_known(name, (AUTO, *config.models))}", param="model")
 
 
 def _on_route(
@@ -297,6 +300,10 @@ def _default(config: Config, because: str, compared: Comparison = Comparison(con
     )
 
 
+def _cut(name: str) -> str:
+    return repr(name if len(name) <= MAX_NAME_CHARS else f"{name[:MAX_NAME_CHARS]}…")
+
+
 def _known(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=3)
+    close = [] if len(name) > MAX_NAME_CHARS else difflib.get_close_matches(name, list(names), n=3)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(list(names)[:20])}"

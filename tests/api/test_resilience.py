@@ -48,6 +48,7 @@ def folder(faults: FaultServer, tmp_path_factory: pytest.TempPathFactory) -> Pat
         "breaker: {failures: 1000000, min_calls: 1000000}}"
         for name in MODELS
     )
+    models += "\n  fragile: {provider: faults, name: status-500, breaker: {failures: 2, probe_s: 60}}"
     (folder / "routes.yaml").write_text(ROUTES.format(url=faults.url, models=models))
     return folder
 
@@ -116,6 +117,22 @@ def test_a_quick_stream_has_no_comments(service: Service) -> None:
     assert response.headers["x-semroute-model"] == "ok"
 
 
+# --- circuit breakers -------------------------------------------------------------------------------------------------
+
+
+def test_an_open_breaker_is_in_the_decision_and_fails_fast(service: Service, faults: FaultServer) -> None:
+    chat(service, "fragile")
+    calls = faults.counts["status-500"]
+    response = chat(service, "fragile")
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "no_model_available"
+    assert 50 < int(response.headers["retry-after"]) <= 60
+    decision = service.client.post("/route", json={"prompt": "x", "models": ["fragile", "ok"]}).json()
+    assert "circuit breaker is open" in decision["rejected"]["fragile"]
+    assert decision["plan"] == ["ok"]
+    assert faults.counts["status-500"] == calls
+
+
 # --- accounting -------------------------------------------------------------------------------------------------------
 
 
@@ -134,6 +151,13 @@ def test_usage_is_marked_where_it_is_estimated(service: Service, stream: bool) -
     assert usage["estimated"] is True
     assert usage["prompt_tokens"] > 0
     assert usage["completion_tokens"] > 0
+
+
+def test_the_native_error_event_reports_its_usage(service: Service) -> None:
+    asked = {"prompt": "Hi", "model": "cut-after-3", "stream": True}
+    *_, error = events(service.client.post("/complete", json=asked))
+    assert error["error"]["code"] == "provider_stream_broken"
+    assert error["usage"]["estimated"] is True
 
 
 def test_a_broken_stream_reports_its_usage_and_then_the_error(service: Service) -> None:

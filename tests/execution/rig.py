@@ -18,7 +18,9 @@ from semroute.types import Attempt, ChatRequest, Chunk, Message, Model, Policy, 
 from tests.providers.fault_server import FaultServer
 
 HASTY = Timeouts(connect_s=1, first_token_s=0.2, stall_s=0.2, total_s=0.2, stream_s=1)
-QUICK = Policy(timeouts=HASTY, deadline_s=2, retry=Retry(base_s=0.001, cap_s=0.01))
+PATIENT = Timeouts(connect_s=20, first_token_s=20, stall_s=20, total_s=20)
+QUICK = Policy(timeouts=PATIENT, deadline_s=40, retry=Retry(base_s=0.001, cap_s=0.01))
+"""Repeats at once, but gives a busy machine its time."""
 UNLIMITED = Limits()
 NEVER = BreakerSettings(failures=10**6, min_calls=10**6)
 

@@ -19,11 +19,12 @@ from semroute.execution import strategies
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import Deployments
 from semroute.types import Attempt, Policy
-from tests.execution.rig import QUICK, Rig, rig
+from tests.execution.rig import PATIENT, QUICK, Rig, rig
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import PROMPT_TOKENS, TEXT, WORDS
 
-PATIENT = Timeouts(first_token_s=20, stall_s=20, total_s=20)
+SILENT = Timeouts(connect_s=1, first_token_s=1, stall_s=1, total_s=1)
+"""So long a provider may be silent, where the test is about that."""
 
 
 def policy(**changes: object) -> Policy:
@@ -50,7 +51,7 @@ async def test_then_the_next_one(execution: Rig, scenario: str) -> None:
 @pytest.mark.parametrize("scenario", ["hang", "slow-1000", "loris-10", "loris-head-10"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_silent_provider_is_left_not_asked_again(execution: Rig, scenario: str, stream: bool) -> None:
-    assert await execution.ask(scenario, "ok", stream=stream) == TEXT
+    assert await execution.ask(scenario, "ok", stream=stream, policy=policy(timeouts=SILENT)) == TEXT
     assert execution.account == [(scenario, "provider_timeout"), ("ok", "ok")]
 
 
@@ -94,7 +95,7 @@ async def test_the_deadline_covers_all_calls(execution: Rig) -> None:
     started = time.monotonic()
     slow = policy(deadline_s=0.5, timeouts=PATIENT)
     error = await execution.error("hang", "slow-1000", "ok", policy=slow)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 5
     assert isinstance(error, PlanExhaustedError)
     assert isinstance(error.last, ProviderTimeoutError)
     assert execution.account == [("hang", "provider_timeout")]
@@ -289,7 +290,7 @@ async def test_the_first_may_win_the_race_after_all(execution: Rig) -> None:
 
 
 async def test_a_race_that_all_lose_is_one_error(execution: Rig) -> None:
-    hedged = policy(hedge_after_ms=10)
+    hedged = policy(timeouts=SILENT, hedge_after_ms=10)
     error = await execution.error("hang", "status-401", "slow-1000", policy=hedged)
     assert isinstance(error, PlanExhaustedError)
     assert sorted(model for model, _ in execution.account) == ["hang", "slow-1000", "status-401"]

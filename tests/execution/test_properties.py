@@ -37,7 +37,11 @@ GRACE_S = 1.0
 plans = st.lists(st.sampled_from(FAULTS), min_size=1, max_size=4, unique=True)
 policies = st.builds(
     lambda on_break, hold, hedge: replace(
-        QUICK, deadline_s=DEADLINE_S, stream=StreamPolicy(on_break=on_break, hold=hold), hedge_after_ms=hedge
+        QUICK,
+        timeouts=HASTY,
+        deadline_s=DEADLINE_S,
+        stream=StreamPolicy(on_break=on_break, hold=hold),
+        hedge_after_ms=hedge,
     ),
     st.sampled_from(["error", "continue"]),
     st.sampled_from([0, 3, 1000, "complete"]),
@@ -77,6 +81,8 @@ async def _check(server: FaultServer, plan: list[str], policy: Policy, stream: b
         _account_is_true(server, execution, names)
         for name in names:
             assert execution.deployments.of(execution.model(name)).in_flight == 0
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 def _account_is_true(server: FaultServer, execution: Rig, names: list[str]) -> None:
