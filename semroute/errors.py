@@ -16,6 +16,7 @@ HTTP status codes are chosen in `api/errors.py` alone.
     ├── OverloadedError           more requests at once than the service takes
     ├── NoModelError              no model of the plan can be called
     ├── PlanExhaustedError        every model of the plan was called, and failed
+    ├── ChecksFailedError         models answered, and no answer passed the cascade's checks
     └── ProviderError             one call to one model failed
         ├── ProviderConnectionError   TCP
         │   ├── ProviderDNSError      the provider's name does not resolve
@@ -278,3 +279,10 @@ class PlanExhaustedError(SemrouteError):
         super().__init__(message)
         self.last = last
         self.retryable = last.retryable
+
+
+class ChecksFailedError(SemrouteError):
+    """Models answered, and no answer passed the cascade's checks."""
+
+    code = "no_answer_passed"
+    retryable = True

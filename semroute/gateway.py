@@ -19,11 +19,15 @@ from typing import TypeVar
 
 import msgspec
 
-from semroute.errors import NoModelError, OverloadedError, ProviderError, RequestError
-from semroute.execution import strategies
+from semroute.config.schema import Config
+from semroute.errors import NoModelError, OverloadedError, ProviderConnectionError, ProviderError, RequestError
+from semroute.execution import cascade, strategies
 from semroute.execution.attempt import Work
+from semroute.execution.classifier import RouteClassifier
 from semroute.execution.continuation import Answer
+from semroute.execution.contract import ContractProvider
 from semroute.execution.deployments import Deployments
+from semroute.execution.grading import CallModel, Grader
 from semroute.execution.sessions import Sessions, SessionStore
 from semroute.execution.streaming import OpenStream
 from semroute.providers.base import Provider
@@ -31,6 +35,8 @@ from semroute.providers.echo import EchoProvider
 from semroute.providers.http import open_providers
 from semroute.providers.transport import Transport
 from semroute.router import Router
+from semroute.routing.decide import Choice
+from semroute.routing.facts import Facts
 from semroute.routing.sticky import Remembered, stick
 from semroute.types import (
     Attempt,
@@ -39,7 +45,9 @@ from semroute.types import (
     Completion,
     Decision,
     Frozen,
+    JsonContract,
     Match,
+    Model,
     Outcome,
     Record,
     Signals,
@@ -63,6 +71,9 @@ class Serving(Frozen, frozen=True, kw_only=True):
     """Models that cannot be called, and why."""
     deployments: Deployments
     """What the calls so far have shown of each model. Not replaced by a reload."""
+    transport: Transport | None = None
+    """For callbacks of checks."""
+    classifier: RouteClassifier | None = None
 
     @classmethod
     def open(
@@ -77,7 +88,7 @@ class Serving(Frozen, frozen=True, kw_only=True):
         known.keep(models.values())
         if echo:
             providers: dict[str, Provider] = dict.fromkeys(models, EchoProvider())
-            return cls(router=router, providers=providers, unavailable={}, deployments=known)
+            return cls(router=router, providers=providers, unavailable={}, deployments=known, transport=transport)
         opened = open_providers(router.config, transport, lambda model, told: known.of(model).learn(told))
         unavailable = {
             model.id: f"{', '.join(missing)} is not set"
@@ -85,7 +96,14 @@ class Serving(Frozen, frozen=True, kw_only=True):
             if (missing := router.config.providers[model.provider].missing_variables)
         }
         providers = {model.id: opened[model.provider] for model in models.values() if model.id not in unavailable}
-        return cls(router=router, providers=providers, unavailable=unavailable, deployments=known)
+        return cls(
+            router=router,
+            providers=providers,
+            unavailable=unavailable,
+            deployments=known,
+            transport=transport,
+            classifier=_classifier(router.config),
+        )
 
 
 class Gateway:
@@ -123,8 +141,10 @@ class Gateway:
             if router.needs_reading(request, facts, choice)
             else None
         )
+        attempts: list[Attempt] = []
         if choice is None:
             choice = router.choose_semantic(reading.match if reading is not None else Match(), facts)
+            choice = await self._classify(serving, request, facts, choice, attempts)
         choice = stick(router.config, choice, self._sessions.get(request.session) if request.session else None)
         tokens = facts.input_tokens + (facts.max_tokens or 0)
         signals = serving.deployments.signals(serving.unavailable, tokens)
@@ -133,16 +153,16 @@ class Gateway:
         self._remember(request, decision, decision.model)
         if request.explain:
             decision = await self._in_thread(partial(router.explain, decision, facts))
-        models = router.config.models
+        models, route = router.config.models, router.config.routes.get(choice.route or "")
         work = Work(
             request=request,
             plan=tuple(models[model_id] for model_id in decision.plan),
-            providers=serving.providers,
+            providers=_contracted(serving.providers, decision.plan, route.output if route is not None else None),
             policy=choice.policy,
             deployments=serving.deployments,
             input_tokens=tokens,
         )
-        return Call(self, work, signals, decision, started)
+        return Call(self, serving, work, signals, decision, attempts, started)
 
     def begin(self) -> None:
         """A call begins to act."""
@@ -158,6 +178,24 @@ class Gateway:
     async def aclose(self) -> None:
         """Wait for what the threads are doing."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+    async def _classify(
+        self, serving: Serving, request: ChatRequest, facts: Facts, choice: Choice, attempts: list[Attempt]
+    ) -> Choice:
+        """The classifier's choice, where there is one and it knows; else the semantic one."""
+        candidates = choice.compared.candidates
+        if serving.classifier is None or not serving.classifier.wanted(candidates[0].route if candidates else None):
+            return choice
+        work = Work(
+            request=request,
+            plan=(),
+            providers=serving.providers,
+            policy=choice.policy,
+            deployments=serving.deployments,
+            input_tokens=facts.input_tokens,
+        )
+        label = await serving.classifier.label(facts.text, request.id, caller(work), attempts)
+        return choice if label is None else serving.router.choose_classified(label, choice)
 
     def _remember(self, request: ChatRequest, decision: Decision, model: str | None) -> None:
         """Keep the request's session on a model. What was asked for by name, or by a rule, says nothing of the rest."""
@@ -177,14 +215,25 @@ class Gateway:
 class Call:
     """One request with its decision. `complete` or `stream` it once."""
 
-    def __init__(self, gateway: Gateway, work: Work, signals: Signals, decision: Decision, started: float) -> None:
-        """`started`: when the request came, by `time.perf_counter()`."""
+    def __init__(
+        self,
+        gateway: Gateway,
+        serving: Serving,
+        work: Work,
+        signals: Signals,
+        decision: Decision,
+        attempts: list[Attempt],
+        started: float,
+    ) -> None:
+        """`attempts`: calls that deciding took. `started`: when the request came, by `time.perf_counter()`."""
         self.request = work.request
         self.decision = decision
         self._gateway = gateway
+        self._serving = serving
         self._work = work
+        self._cascade = work.policy.cascade
         self._signals = signals
-        self._attempts: list[Attempt] = []
+        self._attempts = attempts
         self._outcome: Outcome = "running"
         self._started = started
         self._ended: float | None = None
@@ -202,20 +251,35 @@ class Call:
             overhead_ms=max(0.0, elapsed_ms - sum(attempt.latency_ms for attempt in attempts)),
         )
 
+    @property
+    def held(self) -> bool:
+        """Whether a streamed answer is held back until it passed its checks."""
+        return self._cascade is not None
+
     async def complete(self) -> Completion:
         """Act and record. Raises `NoModelError`, `PlanExhaustedError`, `ProviderError`."""
         self._gateway.begin()
         with self._recorded():
             self._require_plan()
-            completion = await strategies.complete(self._work, self._attempts)
+            completion = await self._act()
         self.end("ok")
         return completion
+
+    async def _act(self) -> Completion:
+        if self._cascade is None:
+            return await strategies.complete(self._work, self._attempts)
+        judges = msgspec.structs.replace(self._work, providers=self._serving.providers)
+        grader = Grader(caller(judges), self._serving.router.config.models, self._serving.transport)
+        call = caller(self._work)
+        return await cascade.complete(self._cascade, self.request, self._work.plan, call, grader, self._attempts)
 
     async def stream(self) -> Chunks:
         """Act up to the first content; `Chunks` gives the rest, and records at its end. Raises as `complete`."""
         self._gateway.begin()
         with self._recorded():
             self._require_plan()
+            if self._cascade is not None:
+                return Chunks(self, Whole(await self._act()))
             opened = await strategies.open_stream(self._work, self._attempts)
         return Chunks(self, opened)
 
@@ -253,7 +317,7 @@ class Call:
 class Chunks:
     """A streamed answer that has begun. Iterate it once, and `aclose` it in any case: only then it is recorded."""
 
-    def __init__(self, call: Call, opened: OpenStream | Answer) -> None:
+    def __init__(self, call: Call, opened: OpenStream | Answer | Whole) -> None:
         self._call = call
         self._opened = opened
 
@@ -275,3 +339,46 @@ class Chunks:
             await self._opened.aclose()
         finally:
             self._call.end("cancelled")
+
+
+class Whole:
+    """A whole answer as a stream."""
+
+    def __init__(self, completion: Completion) -> None:
+        self._completion = completion
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        """The chunks."""
+        completion = self._completion
+        yield Chunk(parts=completion.parts, model=completion.model, id=completion.id)
+        yield Chunk(finish_reason=completion.finish_reason, model=completion.model, id=completion.id)
+        if completion.usage is not None:
+            yield Chunk(usage=completion.usage, model=completion.model, id=completion.id)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+def caller(work: Work) -> CallModel:
+    """Calls one model as the plan's models are called, without another to fall back to."""
+
+    async def call(request: ChatRequest, model: Model, attempts: list[Attempt]) -> Completion:
+        if model.id not in work.providers:
+            raise ProviderConnectionError(f"{model.id} cannot be called")
+        return await strategies.complete(msgspec.structs.replace(work, request=request, plan=(model,)), attempts)
+
+    return call
+
+
+def _contracted(
+    providers: Mapping[str, Provider], plan: tuple[str, ...], contract: JsonContract | None
+) -> Mapping[str, Provider]:
+    if contract is None:
+        return providers
+    return {model: ContractProvider(providers[model], contract) for model in plan}
+
+
+def _classifier(config: Config) -> RouteClassifier | None:
+    if config.classifier is None:
+        return None
+    return RouteClassifier(config.classifier, config.routes, config.models[config.classifier.model])

@@ -225,6 +225,8 @@ def _headers(call: Call) -> dict[str, str]:
     }
     if record.dropped:
         headers["x-semroute-dropped"] = _header_text(", ".join(record.dropped))
+    if call.held:
+        headers["x-semroute-held"] = "cascade"
     if record.decision.route is not None:
         headers["x-semroute-route"] = record.decision.route
     if (model := record.model or record.decision.model) is not None:

@@ -16,6 +16,7 @@ from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.errors import (
     AccessError,
+    ChecksFailedError,
     ContentPolicyError,
     ContextLengthError,
     IdempotencyError,
@@ -49,6 +50,7 @@ _STATUS: list[tuple[type[SemrouteError], int]] = [
     (RequestError, 400),
     (OverloadedError, 503),
     (NoModelError, 503),
+    (ChecksFailedError, 502),
     (RateLimitedError, 429),
     (ProviderTimeoutError, 504),
     (ContextLengthError, 400),
