@@ -10,8 +10,8 @@ from semroute.types import Frozen
 
 CLEAR_MARGIN = 0.5
 """How much more likely another route must be than the conversation's own. A turn such as "and the second one?" says
-nothing of its own, and lands anywhere: of 20 like it 15 are taken by a shipped route, 5 of them by more than this. Of the
-held-out prompts that are taken, 74% lead by more."""
+nothing of its own, and lands anywhere: of 20 like it 15 are taken by a shipped route, 5 of them by more than this. Of
+the held-out prompts that are taken, 74% lead by more."""
 
 
 class Remembered(Frozen, frozen=True, kw_only=True):
