@@ -329,16 +329,14 @@ async def test_every_provider_is_opened(server: FaultServer) -> None:
         config(
             p=settings(server.url),
             local=ProviderSettings(id="local", dialect="echo"),
-            gemini=ProviderSettings(id="gemini", dialect="gemini", base_url="https://x", api_key="k"),
             keyless=ProviderSettings(id="keyless", dialect="openai", missing_variables=("A_KEY", "A_URL")),
         ),
         pool,
     )
-    assert list(opened) == ["p", "local", "gemini", "keyless"]
+    assert list(opened) == ["p", "local", "keyless"]
     assert isinstance(opened["local"], EchoProvider)
     assert (await opened["p"].complete(request(), model("ok"), PATIENT)).text == TEXT
     for name, error_type, message in [
-        ("gemini", ProviderModelError, "the gemini dialect is not supported yet"),
         ("keyless", ProviderAuthError, "A_KEY, A_URL is not set"),
     ]:
         with pytest.raises(error_type, match=message):
