@@ -21,14 +21,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
 from semroute import Router
 from semroute.config.schema import Config, Default, Provider
@@ -36,6 +35,7 @@ from semroute.evaluation.metrics import auroc, expected_calibration_error
 from semroute.semantic.embedder import Embedder
 from semroute.types import Model, Route
 
+ROOT = Path(__file__).resolve().parent.parent
 SHOTS = {"5-shot": "train_5", "10-shot": "train_10", "full": "train"}
 GOALS = {
     "5-shot": {"in_scope_accuracy": 0.880, "oos_auroc": 0.962},
@@ -52,6 +52,8 @@ PEER = "semantic-router"
 
 Figures = dict[str, float | None]
 Texts = Sequence[str]
+Done = Callable[[int, int], None]
+"""Called with how much is done, and how much there is to do."""
 
 
 class Rows(NamedTuple):
@@ -103,23 +105,21 @@ def configure(routes: dict[str, tuple[str, ...]]) -> Config:
     )
 
 
-def ask(router: Router, texts: Texts, advance: Callable[[], None]) -> Answers:
+def ask(router: Router, texts: Texts, told: Done) -> Answers:
     """Match each text alone, as the service does."""
     best, confidence, in_scope, taken = [], [], [], []
-    for text in texts:
+    for number, text in enumerate(texts, start=1):
         (match,) = router.match([text])
         choice = router.choose_semantic(match)
         best.append(match.candidates[0].route)
         confidence.append(match.candidates[0].confidence)
         in_scope.append(match.in_scope)
         taken.append(choice.route is not None)
-        advance()
+        told(number, len(texts))
     return Answers(list(best), np.array(confidence), np.array(in_scope), np.array(taken))
 
 
-def ask_peer(
-    routes: dict[str, tuple[str, ...]], texts: Texts, embedder: Embedder, advance: Callable[[], None]
-) -> Answers:
+def ask_peer(routes: dict[str, tuple[str, ...]], texts: Texts, embedder: Embedder, told: Done) -> Answers:
     """semantic-router with its defaults, over the same session; its confidence is the mean of five similarities."""
     from semantic_router import IndexedRouter
     from semantic_router import Route as PeerRoute
@@ -134,11 +134,11 @@ def ask_peer(
         Encoder(name="bundled"), [PeerRoute(name=name, utterances=list(texts)) for name, texts in routes.items()]
     )
     best, confidence = [], []
-    for text in texts:
+    for number, text in enumerate(texts, start=1):
         choice = router(text)
         best.append(choice.name)
         confidence.append(choice.confidence or 0.0)
-        advance()
+        told(number, len(texts))
     return Answers(best, np.array(confidence), np.array(confidence), None)
 
 
@@ -165,22 +165,20 @@ def run(shots: Sequence[str], rows: Rows, peer: bool, console: Console) -> dict[
         for shot in shots:
             routes = by_route(read(SHOTS[shot]))
             started = time.perf_counter()
-            task = progress.add_task(f"{shot}: training")
-            router = Router.build(
-                configure(routes),
-                progress=lambda done, total, task=task: progress.update(task, completed=done, total=total),
-            )
-            console.print(
-                f"{shot}: {sum(map(len, routes.values()))} utterances, {len(routes)} routes, "
-                f"trained in {time.perf_counter() - started:.1f} s"
-            )
-            task = progress.add_task(f"{shot}: semroute", total=len(rows.texts))
-            ours[shot] = measure(rows, ask(router, rows.texts, lambda task=task: progress.advance(task)))
+            router = Router.build(configure(routes), progress=_bar(progress, f"{shot}: training"))
+            seconds = time.perf_counter() - started
+            utterances = sum(map(len, routes.values()))
+            console.print(f"{shot}: {utterances} utterances, {len(routes)} routes, ready in {seconds:.1f} s")
+            ours[shot] = measure(rows, ask(router, rows.texts, _bar(progress, f"{shot}: semroute")))
             if peer:
-                task = progress.add_task(f"{shot}: {PEER}", total=len(rows.texts))
-                answers = ask_peer(routes, rows.texts, router.embedder, lambda task=task: progress.advance(task))
+                answers = ask_peer(routes, rows.texts, router.embedder, _bar(progress, f"{shot}: {PEER}"))
                 theirs[shot] = measure(rows, answers)
     return {"clinc150": ours, "peer": theirs}
+
+
+def _bar(progress: Progress, name: str) -> Done:
+    task = progress.add_task(name)
+    return lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def show(figures: dict[str, dict[str, Figures]], console: Console) -> None:

@@ -16,6 +16,7 @@ HTTP status codes are chosen in `api/errors.py` alone.
     ├── OverloadedError           more requests at once than the service takes
     ├── NoModelError              no model of the plan can be called
     ├── PlanExhaustedError        every model of the plan was called, and failed
+    ├── ChecksFailedError         models answered, and no answer passed the cascade's checks
     └── ProviderError             one call to one model failed
         ├── ProviderConnectionError   TCP
         │   ├── ProviderDNSError      the provider's name does not resolve
@@ -45,7 +46,7 @@ class SemrouteError(Exception):
     """The root. `str(error)` is a sentence for people."""
 
     code: ClassVar[str] = "semroute_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,11 +61,16 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     """What was got and what was expected."""
     severity: str = "error"
-    """`error` or `warning`."""
+    """`error`, `warning` or `info`."""
+    code: str = "config"
+    """What kind of problem, for machines: `config`, or one of lint's such as `collision`."""
+    suggestion: str = ""
+    """What to do about it; empty: the message says what is expected."""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{where} {self.path}: {self.message}"
+        advice = f"; {self.suggestion}" if self.suggestion else ""
+        return f"{where} {self.path}: {self.message}{advice}"
 
 
 class ConfigError(SemrouteError):
@@ -146,6 +152,7 @@ class NoModelError(SemrouteError):
         super().__init__(f"no model of the plan can be called: {reasons}")
         self.rejected = rejected
         self.retry_after_s = retry_after_s
+        self.retryable = retry_after_s is not None
 
 
 class ProviderError(SemrouteError):
@@ -271,3 +278,11 @@ class PlanExhaustedError(SemrouteError):
     def __init__(self, message: str, *, last: ProviderError) -> None:
         super().__init__(message)
         self.last = last
+        self.retryable = last.retryable
+
+
+class ChecksFailedError(SemrouteError):
+    """Models answered, and no answer passed the cascade's checks."""
+
+    code = "no_answer_passed"
+    retryable = True

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from semroute.config.load import load
-from semroute.config.schema import Config
+from semroute.config.schema import Config, Tuned
 from semroute.routing import scoring
 from semroute.routing.decide import (
     Choice,
@@ -31,6 +31,7 @@ from semroute.routing.decide import (
     needs_reading,
 )
 from semroute.routing.difficulty import Reading
+from semroute.routing.explain import explain
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.gain import Gain
 from semroute.routing.scoring import Doubles, Floats, Ints
@@ -75,7 +76,9 @@ class Router:
 
         `tiers`: a router whose routes are the exemplar tiers. `gain`: what `semroute train` learned.
         """
-        self.config = config
+        # Thresholds mean something for the encoder alone with which they were found.
+        fits = config.tuned.encoder in ("", embedder.fingerprint)
+        self.config = config if fits else msgspec.structs.replace(config, tuned=Tuned())
         self.embedder = embedder
         self.gain = gain
         self._tiers = tiers
@@ -127,21 +130,36 @@ class Router:
         tiers = _tier_router(config, embedder, cache) if config.tiers else None
         return cls(config, embedder, trained, tiers=tiers, gain=load_gain(config, embedder))
 
-    def route(self, request: str | ChatRequest, signals: Signals = Signals()) -> Decision:
-        """Decide where a prompt or a request goes.
+    @property
+    def vectors(self) -> Floats:
+        """The utterances, in the order of `config.routes`: float32 (n, dim), L2-normalised."""
+        return np.empty((0, self.embedder.dim), np.float32) if self._trained is None else self._trained.vectors
+
+    def route(self, request: str | ChatRequest, signals: Signals = Signals(), *, explain: bool = False) -> Decision:
+        """Decide where a prompt or a request goes. `explain`: with `details`, for which a prompt is matched many times.
 
         Raises `UnknownModelError` and `UnknownRouteError` where the request names what does not exist.
         """
         started = time.perf_counter()
         if isinstance(request, str):
             request = ChatRequest(id=new_id(), messages=(Message(role="user", parts=(Text(text=request),)),))
-        facts = read_facts(request)
+        facts = self.read_facts(request)
         choice = self.choose(request, facts)
         reading = self.read(facts.text) if self.needs_reading(request, facts, choice) else None
         if choice is None:
             choice = self.choose_semantic(reading.match if reading is not None else Match(), facts)
         decision = self.decide(request, facts, choice, signals, reading)
-        return msgspec.structs.replace(decision, latency_ms=(time.perf_counter() - started) * 1000)
+        decision = msgspec.structs.replace(decision, latency_ms=(time.perf_counter() - started) * 1000)
+        return self.explain(decision, facts) if explain or request.explain else decision
+
+    def read_facts(self, request: ChatRequest) -> Facts:
+        """What the decision looks at."""
+        return read_facts(request, self.config.route_on)
+
+    def explain(self, decision: Decision, facts: Facts) -> Decision:
+        """The decision with `details`. Matches the prompt once for each of its words: not for the event loop."""
+        details = explain(facts.text, decision, self.match, lambda match: self.choose_semantic(match, facts).route)
+        return msgspec.structs.replace(decision, details=details)
 
     def choose(self, request: ChatRequest, facts: Facts) -> Choice | None:
         """The choice that a pin or a rule makes; null: the prompt must be matched."""
@@ -223,7 +241,10 @@ class Router:
         reaches its share of it exactly if the prompt is that likely in scope.
         """
         assert self._trained is not None
-        by_hand = self.config.routes[self._names[route]].threshold
+        name = self._names[route]
+        if name in self.config.tuned.thresholds:
+            return self.config.tuned.thresholds[name], "tuned"
+        by_hand = self.config.routes[name].threshold
         if by_hand is not None:
             return by_hand, "route"
         if self.config.abstain.threshold is not None:

@@ -20,8 +20,8 @@ from semroute.written import Tier as Tier
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
-ThresholdSource = Literal["route", "abstain", "calibrated"]
-"""Who set a threshold: the route, `abstain: {threshold: …}`, or the calibration on the utterances."""
+ThresholdSource = Literal["tuned", "route", "abstain", "calibrated"]
+"""Who set a threshold: `semroute tune`, the route, `abstain: {threshold: …}`, or the calibration on the utterances."""
 Outcome = Literal["running", "ok", "failed", "cancelled"]
 Reason = Literal["rule", "semantic", "default", "pinned", "sticky", "classifier"]
 
@@ -224,6 +224,10 @@ class ChatRequest(Frozen, frozen=True, kw_only=True):
     tool_choice: ToolChoice | None = None
     params: Params = Params()
     stream: bool = False
+    explain: bool = False
+    """Whether the decision should carry `details`."""
+    session: str = ""
+    """Names the conversation, which then stays on its model; empty: none."""
     stream_usage: bool = True
     """Whether the caller wants usage at the end of a stream."""
     strict: bool = False
@@ -405,6 +409,35 @@ class PlanEntry(Frozen, frozen=True, kw_only=True):
     """Measured, else declared; null: unknown."""
 
 
+class Word(Frozen, frozen=True, kw_only=True):
+    """A word of the prompt, or a few together where the prompt is long."""
+
+    text: str
+    effect: float
+    """How much confidence the best candidate loses without it; negative: it gains."""
+    route_without: str | None
+    """The route that the prompt would take without it; null: none."""
+
+
+class Flip(Frozen, frozen=True, kw_only=True):
+    """The smallest change of confidence that would have decided otherwise, and a sentence about it for people."""
+
+    route: str | None
+    """What would have been taken; null: no route."""
+    gap: float
+    """How much confidence it takes."""
+    explanation: str
+
+
+class Details(Frozen, frozen=True, kw_only=True):
+    """What a decision says when it is asked to explain itself, and only then."""
+
+    words: tuple[Word, ...]
+    """In the order of the prompt; empty where nothing was compared."""
+    flip: Flip | None
+    """null: something else than confidence decided."""
+
+
 class Decision(Frozen, frozen=True, kw_only=True):
     """Where a request goes, and why."""
 
@@ -450,6 +483,7 @@ class Decision(Frozen, frozen=True, kw_only=True):
     cost_quality: float | None = None
     """The dial that was applied; null: none."""
     latency_ms: float = 0.0
+    details: Details | None = None
 
 
 class Attempt(Frozen, frozen=True, kw_only=True):

@@ -30,6 +30,8 @@ from semroute.types import ChatRequest, Chunk
 
 CLIENT_CLOSED_REQUEST = 499
 MAX_HEADER_CHARS = 1000
+SESSION_HEADER = "x-semroute-session"
+MAX_SESSION_CHARS = 256
 _CONTROLS = dict.fromkeys([*range(32), 127], " ")
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "cookie"})
 
@@ -204,9 +206,11 @@ def _header_text(text: str) -> str:
 
 
 def _with_headers(chat: ChatRequest, request: AnyRequest) -> ChatRequest:
-    """The request with its headers, for rules; without those that carry keys."""
+    """The request with its headers, for rules, without those that carry keys; and with the name of its conversation."""
     headers = {name: value for name, value in request.headers.items() if name not in SECRET_HEADERS}
-    return msgspec.structs.replace(chat, headers=headers)
+    user = chat.raw.get("user")
+    session = headers.get(SESSION_HEADER) or (user if isinstance(user, str) else "")
+    return msgspec.structs.replace(chat, headers=headers, session=session[:MAX_SESSION_CHARS])
 
 
 def _headers(call: Call) -> dict[str, str]:
@@ -221,6 +225,8 @@ def _headers(call: Call) -> dict[str, str]:
     }
     if record.dropped:
         headers["x-semroute-dropped"] = _header_text(", ".join(record.dropped))
+    if call.held:
+        headers["x-semroute-held"] = "cascade"
     if record.decision.route is not None:
         headers["x-semroute-route"] = record.decision.route
     if (model := record.model or record.decision.model) is not None:

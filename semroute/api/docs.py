@@ -33,6 +33,7 @@ _DECIDING = {
     "model": _MODEL,
     "models": Schema(type=OpenAPIType.ARRAY, items=_TEXT, description="Your own fallback list of model ids."),
     "metadata": Schema(type=OpenAPIType.OBJECT, description="What rules can read."),
+    "user": Schema(type=OpenAPIType.STRING, description="Names the conversation, which then stays on its model."),
     "tools": _OBJECTS,
     "max_tokens": _COUNT,
     "response_format": _OBJECT,
@@ -46,6 +47,9 @@ _SAMPLING = {
     "tool_choice": Schema(description="As OpenAI's."),
 }
 
+_EXPLAIN = Schema(type=OpenAPIType.BOOLEAN, default=False, description="The decision carries `details`.")
+_NATIVE = {**_DECIDING, **_SAMPLING, "explain": _EXPLAIN}
+
 
 def _body(description: str, properties: dict[str, Schema], required: list[str] | None = None) -> RequestBody:
     schema = Schema(type=OpenAPIType.OBJECT, properties={**properties}, required=required)
@@ -57,7 +61,7 @@ class RouteOperation(Operation):
     """`POST /route`."""
 
     def __post_init__(self) -> None:
-        self.request_body = _body("`prompt` or `messages`, the rest as you like.", {**_DECIDING, **_SAMPLING})
+        self.request_body = _body("`prompt` or `messages`, the rest as you like.", _NATIVE)
 
 
 @dataclass
@@ -65,7 +69,7 @@ class CompleteOperation(Operation):
     """`POST /complete`."""
 
     def __post_init__(self) -> None:
-        self.request_body = _body("`prompt` or `messages`, the rest as you like.", {**_DECIDING, **_SAMPLING})
+        self.request_body = _body("`prompt` or `messages`, the rest as you like.", _NATIVE)
 
 
 @dataclass

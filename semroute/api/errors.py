@@ -16,6 +16,7 @@ from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.errors import (
     AccessError,
+    ChecksFailedError,
     ContentPolicyError,
     ContextLengthError,
     IdempotencyError,
@@ -49,6 +50,7 @@ _STATUS: list[tuple[type[SemrouteError], int]] = [
     (RequestError, 400),
     (OverloadedError, 503),
     (NoModelError, 503),
+    (ChecksFailedError, 502),
     (RateLimitedError, 429),
     (ProviderTimeoutError, 504),
     (ContextLengthError, 400),
@@ -87,7 +89,7 @@ def dialect_of(request: AnyRequest) -> ClientDialect:
 
 def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str]) -> Response[bytes]:
     """An error answer in the caller's dialect."""
-    if status in {429, 503}:
+    if status in {429, 503} and error.retryable:
         headers = {**headers, "retry-after": str(retry_after_s(error))}
     body = dialect_of(request).render_error(error, status, headers.get("request-id", ""))
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)

@@ -16,6 +16,10 @@ COMMANDS = {
     "route": "semroute.cli.route",
     "check": "semroute.cli.check",
     "eval": "semroute.cli.evaluate",
+    "train": "semroute.cli.train",
+    "savings": "semroute.cli.savings",
+    "tune": "semroute.cli.tune",
+    "import": "semroute.cli.import_",
     "init": "semroute.cli.init",
     "schema": "semroute.cli.schema",
 }

@@ -10,26 +10,89 @@ from rich.markup import escape
 from rich.table import Table
 
 from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
-from semroute.router import Router
-from semroute.types import Decision
+from semroute.router import Router, new_id
+from semroute.routing.decide import THRESHOLDS
+from semroute.types import ChatRequest, Decision, Details, Message, Text
 
 
 @click.command("route", short_help="Decide where a prompt goes, and say why.")
 @click.argument("text")
+@click.option("--plan", is_flag=True, help="Show each model of the plan: why, and what it is expected to cost.")
+@click.option("--cost-quality", type=click.FloatRange(0, 1), help="The dial: 0 cheapest, 1 best.")
+@click.option("--model", default="auto", help="As in a request, such as auto:difficulty-0.3.  [default: auto]")
 @routes_option
+@click.option("--explain", is_flag=True, help="Show the words that carried it, and what would have changed it.")
 @json_option
-def command(text: str, routes: Path | None, as_json: bool) -> None:
+def command(
+    text: str,
+    plan: bool,
+    cost_quality: float | None,
+    model: str,
+    routes: Path | None,
+    explain: bool,
+    as_json: bool,
+) -> None:
     """Decide where TEXT goes, and say why. `-` reads it from standard input."""
     if text == "-":
         text = sys.stdin.read()
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder_of(routes), progress=Bar(progress))
     router.route(text)  # the first embedding of a process is slow, and tells nothing
-    decision = router.route(text)
+    messages = (Message(role="user", parts=(Text(text=text),)),)
+    request = ChatRequest(id=new_id(), messages=messages, model=model, cost_quality=cost_quality)
+    decision = router.route(request, explain=explain)
     if as_json:
         print_json(decision)
-    else:
-        _show(decision, router)
+        return
+    _show(decision, router)
+    if plan:
+        _show_plan(decision)
+
+
+def _show_plan(decision: Decision) -> None:
+    table = Table("", "model", "tier", "quality", "USD", "latency", "why", box=None, pad_edge=False)
+    for number, entry in enumerate(decision.plan_details, start=1):
+        table.add_row(
+            str(number),
+            entry.model,
+            entry.tier,
+            f"{entry.quality:.2f}",
+            f"{entry.cost_usd:.6f}",
+            "?" if entry.latency_ms is None else f"{entry.latency_ms:.0f} ms",
+            escape(entry.why),
+        )
+    console.print(table)
+    if decision.difficulty is not None:
+        parts = ", ".join(f"{name} {part:+.2f}" for name, part in decision.contributions.items())
+        wants = f", wants {decision.wants}" if decision.wants else ""
+        console.print(f"difficulty {decision.difficulty:.2f}{wants}: {parts}", highlight=False)
+    if decision.narrowed_by:
+        console.print(f"narrowed by: {', '.join(decision.narrowed_by)}", highlight=False)
+
+
+BAR = 24
+"""Width of the longest bar."""
+
+
+def _show_details(decision: Decision, details: Details) -> None:
+    """A bar for each word: green carried the best candidate, red spoke against it."""
+    if details.flip is not None:
+        console.print(f"{details.flip.explanation}.", markup=False, highlight=False)
+    if not details.words:
+        return
+    best = decision.candidates[0].route
+    most = max(abs(word.effect) for word in details.words) or 1.0
+    table = Table("word", f"for {best}", "", "without it", box=None, pad_edge=False)
+    for word in details.words:
+        bar = "█" * round(BAR * abs(word.effect) / most)
+        flips = word.route_without != decision.route
+        table.add_row(
+            escape(word.text),
+            f"{word.effect:+.3f}",
+            f"[{'green' if word.effect > 0 else 'red'}]{bar}[/]",
+            (word.route_without or "no route") if flips else "",
+        )
+    console.print(table)
 
 
 def _show(decision: Decision, router: Router) -> None:
@@ -49,6 +112,10 @@ def _show(decision: Decision, router: Router) -> None:
         )
     if decision.candidates:
         console.print(table)
+        source = THRESHOLDS[decision.threshold_from] if decision.threshold_from else ""
+        console.print(f"threshold {decision.threshold:.3f} ({source}), margin {decision.margin:.3f}", highlight=False)
+    if decision.details is not None:
+        _show_details(decision, decision.details)
     console.print(f"plan: {', then '.join(decision.plan) or 'none'}", highlight=False)
     for model, reason in decision.rejected.items():
         console.print(f"not {model}: {reason}", markup=False, highlight=False)

@@ -35,6 +35,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *_check_models(draft),
         *_check_plans(draft),
         *_check_routes(draft),
+        *_check_tuned(draft),
         *_check_utterances(draft),
         *check_rules(draft),
         *check_strategies(draft),
@@ -155,6 +156,11 @@ def _check_routes(draft: Draft) -> Iterator[Problem]:
             yield _error(draft, f"{key}.name", f"{got}, which is a model's id too, expected another name")
         if (count := len(route.utterances)) < MIN_UTTERANCES:
             yield _warning(draft, f"{key}.utterances", f"got {count}, expected {MIN_UTTERANCES} utterances or more")
+
+
+def _check_tuned(draft: Draft) -> Iterator[Problem]:
+    thresholds = draft.merged.tuned.thresholds if draft.merged.tuned else {}
+    yield from _unknown(draft, "routes", {f"tuned.thresholds.{name}": name for name in thresholds})
 
 
 def _check_utterances(draft: Draft) -> Iterator[Problem]:

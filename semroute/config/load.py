@@ -26,6 +26,7 @@ from semroute.config.schema import (
     Provider,
     ProviderEntry,
     TierExemplars,
+    Tuned,
     deployment_ids,
 )
 from semroute.errors import ConfigError, Problem
@@ -144,6 +145,8 @@ def _config(draft: Draft, default: Default, version: str) -> Config:
         negatives=merged.negatives,
         embedder=merged.embedder or EmbedderSettings(),
         abstain=merged.abstain or Abstain(),
+        route_on=merged.route_on or "last_user",
+        tuned=merged.tuned or Tuned(),
         policy=merged.policy or Policy(),
         prices_as_of=merged.prices_as_of,
         sources=draft.sources,

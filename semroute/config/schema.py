@@ -14,6 +14,7 @@ from semroute.structs import Written
 from semroute.types import Frozen
 from semroute.written import Fraction, Model, ModelEntry, Name, Policy, Positive, Route, Tier
 
+RouteOn = Literal["last_user", "conversation"]
 DialectName = Literal["openai", "responses", "anthropic", "gemini", "echo"]
 
 
@@ -38,6 +39,15 @@ class Abstain(Written, frozen=True, kw_only=True):
     target_false_abstain: Annotated[float, Meta(gt=0, lt=1)] = 0.05
     """The share of prompts that belong to a route and may go to the default all the same: what the thresholds are
     calibrated for. Less of it lets more in that belongs to no route."""
+
+
+class Tuned(Written, frozen=True, kw_only=True):
+    """Thresholds that `semroute tune` found: they stand in a file of their own, and count before all others."""
+
+    encoder: str = ""
+    """Fingerprint of the encoder that they were found with: with another they do not count. Empty: with any."""
+    thresholds: dict[str, Fraction] = {}
+    """By route."""
 
 
 class ProviderEntry(Written, frozen=True, kw_only=True):
@@ -95,6 +105,10 @@ class RouteFile(Written, frozen=True, kw_only=True):
     """Which model turns text into vectors."""
     abstain: Abstain | None = None
     """When no route is taken."""
+    route_on: RouteOn | None = None
+    """What text is matched: `last_user`, the last user turn; `conversation`, all user turns. null: `last_user`."""
+    tuned: Tuned | None = None
+    """Thresholds that `semroute tune` found."""
     policy: Policy | None = None
     """For routes that have none of their own."""
     prices_as_of: datetime.date | None = None
@@ -181,6 +195,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     negatives: tuple[str, ...] = ()
     embedder: EmbedderSettings = EmbedderSettings()
     abstain: Abstain = Abstain()
+    route_on: RouteOn = "last_user"
+    tuned: Tuned = Tuned()
     policy: Policy = Policy()
     prices_as_of: datetime.date | None = None
     sources: dict[str, Source] = {}

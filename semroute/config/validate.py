@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple, TypeGuard, Union, get_args, g
 import msgspec
 from msgspec import inspect
 
-from semroute.config.wording import Place, did_you_mean, got, kind, listed, quote
+from semroute.config.wording import MAX_NAME_CHARS, Place, did_you_mean, got, kind, listed, quote
 
 
 class Complaint(NamedTuple):
@@ -85,7 +85,7 @@ def _fields(value: dict[str, object], struct: type[msgspec.Struct], place: Place
     for key, item in value.items():
         if key in fields:
             yield from complaints(item, fields[key].type, (*place, key))
-        else:
+        elif struct.__struct_config__.forbid_unknown_fields:
             yield unknown_key(key, fields, place)
     for key, field in fields.items():
         if field.required and key not in value:
@@ -95,8 +95,9 @@ def _fields(value: dict[str, object], struct: type[msgspec.Struct], place: Place
 
 def unknown_key(key: str, allowed: Iterable[str], place: Place) -> Complaint:
     """The complaint about a key that means nothing in the mapping at `place`."""
-    message = f"unknown key `{key}`{did_you_mean(key, allowed) or ','} allowed: {listed(allowed)}"
-    return Complaint((*place, key), message)
+    shown = key if len(key) <= MAX_NAME_CHARS else f"{key[:MAX_NAME_CHARS]}…"
+    message = f"unknown key `{shown}`{did_you_mean(key, allowed) or ','} allowed: {listed(allowed)}"
+    return Complaint((*place, shown), message)
 
 
 def _mismatch(value: object, type_: object, place: Place) -> str:

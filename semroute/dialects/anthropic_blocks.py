@@ -154,8 +154,8 @@ def _render_part(part: Part, dropped: Dropped) -> Iterable[dict[str, Any]]:
             yield {**call, **render_cache(part.cache)}
         case ToolResult():
             yield _render_tool_result(part, dropped)
-        case Opaque(kind=kind):
-            dropped.add(kind)
+        case _:
+            dropped.add(part.kind)
 
 
 def _render_thinking(part: Thinking, dropped: Dropped) -> Iterable[dict[str, Any]]:

@@ -189,7 +189,7 @@ def _parts(content: _Content, path: str, ids: dict[str, list[str]]) -> tuple[Par
             case {"functionResponse": dict(response)}:
                 parts.append(_result(response, ids))
                 continue
-        parsed = parse_part(part, sum(isinstance(each, ToolCall) for each in parts))
+        parsed = parse_part(part, sum(isinstance(each, ToolCall) for each in parts), path)
         if isinstance(parsed, ToolCall):
             ids.setdefault(parsed.name, []).append(parsed.id)
         if parsed is not None:

@@ -30,8 +30,11 @@ def signs_calls(model_name: str) -> bool:
 # --- Gemini's parts to ours -------------------------------------------------------------------------------------------
 
 
-def parse_part(part: Mapping[str, Any], calls: int) -> Part | None:
-    """One part; `calls`: how many tool calls came before it. Null for one that says nothing."""
+def parse_part(part: Mapping[str, Any], calls: int, turn: str) -> Part | None:
+    """One part; null for one that says nothing.
+
+    `calls`: how many tool calls came before it; `turn`: what tells the turn from others of the conversation.
+    """
     signature = str(part.get("thoughtSignature") or "")
     match part:
         case {"text": str(text), "thought": True}:
@@ -42,7 +45,7 @@ def parse_part(part: Mapping[str, Any], calls: int) -> Part | None:
             return unseal("", signature, NAME) if signature else None
         case {"functionCall": {"name": str(name), **call}}:
             arguments = arguments_of(call.get("args") or {})
-            id_ = str(call.get("id") or call_id(name, arguments, calls))
+            id_ = str(call.get("id") or call_id(name, turn, calls))
             return ToolCall(id=id_, name=name, arguments=arguments, index=calls, signature=signature)
         case {"inlineData": {"mimeType": str(media_type), "data": str(data)}}:
             return media(media_type, data_url(media_type, data.translate(_URL_SAFE)))
@@ -61,9 +64,9 @@ def media(media_type: str, url: str) -> Part:
     return Document(url=url)
 
 
-def call_id(name: str, arguments: str, number: int) -> str:
+def call_id(name: str, turn: str, number: int) -> str:
     """An id for a call that Gemini gave none: other dialects want one."""
-    return "call_" + hashlib.sha256(f"{number}:{name}:{arguments}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    return "call_" + hashlib.sha256(f"{turn}:{number}:{name}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 # --- our parts to Gemini's --------------------------------------------------------------------------------------------
@@ -95,8 +98,8 @@ class Parts:
                 return self._call(part)
             case ToolResult():
                 return self._result(part)
-            case Opaque(kind=kind):
-                self._dropped.add(kind)
+            case _:
+                self._dropped.add(part.kind)
         return None
 
     def _thinking(self, part: Thinking) -> dict[str, Any] | None:

@@ -137,7 +137,7 @@ class _Reader:
             raise BadAnswerError("expected an answer, got one without candidates", body=raw)
         candidate = answer.candidates[0] if answer.candidates else _Candidate()
         return Chunk(
-            parts=self._parts(candidate),
+            parts=self._parts(candidate, answer.responseId or ""),
             finish_reason=self._finish(candidate, raw),
             usage=_usage(answer.usageMetadata),
             model=answer.modelVersion or "",
@@ -148,10 +148,10 @@ class _Reader:
             raw=raw,
         )
 
-    def _parts(self, candidate: _Candidate) -> tuple[Part, ...]:
+    def _parts(self, candidate: _Candidate, turn: str) -> tuple[Part, ...]:
         parts: list[Part] = []
         for each in (candidate.content or _Content()).parts or ():
-            part = parse_part(each, self._calls)
+            part = parse_part(each, self._calls, turn)
             if part is not None:
                 self._calls += isinstance(part, ToolCall)
                 parts.append(part)

@@ -34,6 +34,10 @@ class NativeBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     """What rules can read."""
     cost_quality: Annotated[float, Meta(ge=0, le=1)] | None = None
     """The dial, 0 cheapest to 1 best."""
+    explain: bool = False
+    """The decision carries `details`: the words that carried it, and what would have changed it."""
+    user: str | None = None
+    """Names the conversation, as `x-semroute-session` does."""
     stream: bool = False
     max_tokens: int | None = None
     temperature: float | None = None
@@ -64,11 +68,14 @@ class Native:
         as_openai: dict[str, Any] = msgspec.to_builtins(fields)
         # Providers bill and log `metadata`; here it is for rules alone.
         metadata = as_openai.pop("metadata", None) or {}
+        as_openai.pop("explain", None)
         dial = as_openai.pop("cost_quality", None)
         if (prompt := as_openai.pop("prompt", None)) is not None:
             as_openai["messages"] = [{"role": "user", "content": prompt}]
         request = self._openai.parse_request(as_openai, request_id)
-        return msgspec.structs.replace(request, metadata=metadata, cost_quality=dial, stream_usage=True)
+        return msgspec.structs.replace(
+            request, metadata=metadata, cost_quality=dial, stream_usage=True, explain=fields.explain
+        )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
         """The answer with the decision and the account."""

@@ -234,7 +234,7 @@ def _params(fields: _Body) -> Params:
         stop=stop,
         seed=fields.seed,
         n=fields.n,
-        json_output=answer.get("type") in {"json_object", "json_schema"},
+        json_output=answer.get("type") in ("json_object", "json_schema"),
         json_schema=parse_schema(answer.get("json_schema")),
         effort=parse_effort(fields.reasoning_effort),
         logprobs=bool(fields.logprobs),

@@ -73,6 +73,8 @@ class OpenAIProviderDialect:
         options = body.pop("stream_options", None)
         body["model"] = model.name
         body["stream"] = request.stream
+        if request.params.logprobs:
+            body["logprobs"] = True
         if request.stream and self._preset.stream_options:
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         adapt(body, self._preset, dropped)

@@ -115,7 +115,7 @@ def _params(fields: _Body) -> Params:
         max_tokens=fields.max_output_tokens,
         temperature=fields.temperature,
         top_p=fields.top_p,
-        json_output=form.get("type") in {"json_object", "json_schema"},
+        json_output=form.get("type") in ("json_object", "json_schema"),
         json_schema=parse_schema(form),
         effort=parse_effort(reasoning.get("effort")),
         show_thinking=bool(reasoning.get("summary") or reasoning.get("generate_summary")),

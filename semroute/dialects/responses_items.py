@@ -204,11 +204,9 @@ def _render_item(part: Part, dropped: Dropped) -> dict[str, Any] | None:
         case Thinking(origin="responses", signature=signature, text=text):
             reasoning_id, _, encrypted = signature.partition(":")
             return {"type": "reasoning", "id": reasoning_id, **_summary(text), "encrypted_content": encrypted}
-        case Thinking():
-            dropped.add("thinking of another provider")
-        case Opaque(kind=kind):
-            dropped.add(kind)
-    return None
+        case _:
+            dropped.add(part.kind if isinstance(part, Opaque) else "thinking of another provider")
+            return None
 
 
 def _render_output(part: ToolResult, dropped: Dropped) -> str | list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from semroute.routing.gain import shape, terms, tfidf
+from semroute.routing.gain import Calibration, Gain, route_shares, shape, terms, tfidf
 from semroute.types import Frozen
 
 Floats = NDArray[np.float32]
@@ -21,10 +21,10 @@ Rows = NDArray[np.int64]
 MAX_TERMS = 30_000
 MIN_PROMPTS = 2
 """In which a word must stand to be looked at."""
-WORDS_SCALE = 0.7
+WORDS_SCALE = 1.5
 LENGTH_SCALE = 0.1
 """How much a view may say before the penalty is felt, against the embedding's 1."""
-PENALTY = 12.0
+PENALTY = 40.0
 PRIOR_STRENGTH = 20.0
 """Prompts that a route's mean counts as beside those of all: what shrinks the mean of a small route."""
 FOLDS = 5
@@ -83,7 +83,7 @@ class Design:
         """Features in all."""
         return int(self.dense.shape[1]) + len(self.vocabulary)
 
-    def times(self, weights: Doubles, keep: NDArray[np.bool_] | None = None) -> Doubles:
+    def times(self, weights: Doubles) -> Doubles:
         """What these weights give each prompt."""
         edge = self.dense.shape[1]
         words = np.bincount(self.rows, self.values * weights[edge:][self.indices], len(self.dense))
@@ -142,3 +142,117 @@ def route_priors(labels: Labels, rows: Rows, target: Doubles) -> Priors:
             directions[place[route]] += labels.vectors[row]
     lengths = np.linalg.norm(directions, axis=1, keepdims=True).clip(1e-12)
     return Priors(prototypes=(directions / lengths).astype(np.float32), gains=sums / (counts + PRIOR_STRENGTH))
+
+
+class Parts(Frozen, frozen=True, kw_only=True):
+    """One model's gain over the first, as two predictions that are still to be put together."""
+
+    ridge: Doubles
+    """From the prompt: (n,)."""
+    prior: Doubles
+    """From the routes that it resembles: (n,)."""
+
+    def mix(self, prior_weight: float) -> Doubles:
+        """The two together."""
+        return self.ridge + prior_weight * self.prior
+
+
+def predict(labels: Labels, design: Design, target: Doubles, seen: Rows, asked: Rows) -> Parts:
+    """What a fit on the rows `seen` says of the rows `asked`. `target`: (n,), one for each label."""
+    weights, bias = ridge(design, seen, target[seen])
+    priors = route_priors(labels, seen, target[seen])
+    shares = route_shares(labels.vectors[asked], priors.prototypes)
+    return Parts(ridge=(design.times(weights) + bias)[asked], prior=shares @ priors.gains)
+
+
+def cross_fit(labels: Labels, design: Design, target: Doubles, rows: Rows, seed: int) -> Parts:
+    """What is said of each of these rows by a fit on the others."""
+    order = np.random.default_rng(seed).permutation(len(rows))
+    mean = np.zeros(len(rows))
+    parts = Parts(ridge=mean.copy(), prior=mean.copy())
+    for fold in np.array_split(order, min(FOLDS, len(rows))):
+        seen = rows[np.setdiff1d(order, fold)]
+        said = predict(labels, design, target, seen, rows[fold])
+        parts.ridge[fold], parts.prior[fold] = said.ridge, said.prior
+    return parts
+
+
+PRIOR_WEIGHTS = (0.0, 0.3, 0.6, 1.0, 1.5)
+
+
+def best_prior_weight(parts: Parts, target: Doubles) -> float:
+    """How much of the routes' prior makes the cross-fitted predictions best: by their correlation with the truth."""
+    return max(PRIOR_WEIGHTS, key=lambda weight: correlation(parts.mix(weight), target))
+
+
+def correlation(predicted: Doubles, truth: Doubles) -> float:
+    """Pearson's, -1 to 1; 0 where either does not vary."""
+    spread = float(predicted.std() * truth.std())
+    return float(((predicted - predicted.mean()) * (truth - truth.mean())).mean()) / spread if spread > 1e-12 else 0.0
+
+
+class Fitted(Frozen, frozen=True, kw_only=True):
+    """What was learned, and how well it does on prompts that the fit had not seen."""
+
+    gain: Gain
+    correlations: dict[str, float]
+    """Of predicted with true gain, by model, cross-fitted."""
+    noise: dict[str, float]
+    """The correlation that chance alone passes once in a hundred times."""
+
+
+def fit(labels: Labels, encoder: str, seed: int = 0) -> Fitted:
+    """Fit the gain of every model over the first one. `encoder`: the fingerprint of the embedder."""
+    design = Design(labels, np.arange(len(labels.texts)))
+    dim = labels.vectors.shape[1]
+    size, models = len(labels.texts), len(labels.models)
+    weights = np.zeros((models, design.size))
+    bias, prior_weight = np.zeros(models), np.zeros(models)
+    predicted = np.zeros((size, models), dtype=np.float32)
+    correlations, noise = {}, {}
+    priors = route_priors(labels, np.arange(size), np.zeros(size))
+    gains = np.zeros((models, len(priors.gains)))
+    for place in range(1, models):
+        target = (labels.quality[:, place] - labels.quality[:, 0]).astype(np.float64)
+        rows = np.flatnonzero(~np.isnan(target))
+        known = np.nan_to_num(target)
+        parts = cross_fit(labels, design, known, rows, seed)
+        prior_weight[place] = best_prior_weight(parts, known[rows])
+        weights[place], bias[place] = ridge(design, rows, known[rows])
+        gains[place] = _priors_of(labels, rows, known[rows], len(priors.gains))
+        whole = predict(labels, design, known, rows, np.arange(size))
+        predicted[:, place] = whole.mix(prior_weight[place])
+        predicted[rows, place] = parts.mix(prior_weight[place])
+        correlations[labels.models[place]] = correlation(parts.mix(prior_weight[place]), known[rows])
+        noise[labels.models[place]] = 2.33 / max(1.0, float(len(rows))) ** 0.5
+    kept = np.random.default_rng(seed).permutation(size)[:MAX_CALIBRATION]
+    gain = Gain(
+        models=labels.models,
+        base_quality=float(np.nanmean(labels.quality[:, 0])),
+        vocabulary=design.vocabulary,
+        idf=design.idf,
+        shape_mean=design.shape_mean,
+        shape_scale=design.shape_scale,
+        weights={
+            "embedding": weights[:, :dim].astype(np.float32),
+            "length": (weights[:, dim : design.dense.shape[1]] * LENGTH_SCALE).astype(np.float32),
+            "words": (weights[:, design.dense.shape[1] :] * WORDS_SCALE).astype(np.float32),
+        },
+        bias=bias.astype(np.float32),
+        prototypes=priors.prototypes,
+        priors=gains.astype(np.float32),
+        prior_weight=prior_weight.astype(np.float32),
+        calibration=Calibration(predicted=predicted[kept], quality=labels.quality[kept]),
+        encoder=encoder,
+        trustworthy=any(correlations[model] > noise[model] for model in correlations),
+    )
+    return Fitted(gain=gain, correlations=correlations, noise=noise)
+
+
+def _priors_of(labels: Labels, rows: Rows, target: Doubles, size: int) -> Doubles:
+    """Shrunk means of all routes, also of those without a row here: 0."""
+    names = sorted({route for route in labels.routes if route is not None})
+    found = sorted({route for row in rows if (route := labels.routes[row]) is not None})
+    gains = np.zeros(size)
+    gains[[names.index(name) for name in found]] = route_priors(labels, rows, target).gains
+    return gains

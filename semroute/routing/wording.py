@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 
-from semroute.config.patterns import compiled, encodable, escape, found
+from semroute.config.patterns import escape, found
 
 MAX_CHARS = 8000
 """What patterns of our own look at: the head of a text."""
@@ -35,7 +34,7 @@ _CODE = "|".join(
         r"(?m:^\s*(?:def|class|func|fn|impl|package|#include|import|from|public|private|static)\s+[\w.<\"]+)",
         r"(?:\b(?:const|let|var)\s+\w+\s*=)",
         r"(?:=>|\bself\.\w|\bconsole\.log|\bprintln!?\(|\bprintf?\(|\breturn\s+[\w(]+;)",
-        r"(?i:\bselect\s+[\w*,.\s]+\s+from\s+\w)",
+        r"\bSELECT\s+[\w*,.\s]+\s+FROM\s+\w|\bselect\s+\*\s+from\s",
         r"(?:[{;]\s*\n)",
         r"(?:</?(?:div|html|span|body|script|table|p|a)\b)",
         r"(?:\b[A-Z]\w*(?:Error|Exception)\b:?)",
@@ -47,8 +46,3 @@ _CODE = "|".join(
 def looks_like_code(text: str) -> bool:
     """Whether a text holds program code, or an error message of a program."""
     return found(_CODE, text[:MAX_CHARS])
-
-
-def count(words: Iterable[str], text: str) -> int:
-    """How often any of these words or phrases stands in a text."""
-    return len(compiled(any_of(tuple(words))).findall(encodable(text)))

@@ -117,3 +117,18 @@ def _quantile(scores: Doubles, weights: Doubles, target: float) -> float:
     below = np.cumsum(weights[order])
     place = int(np.searchsorted(below, target * (below[-1] + weights.mean()), side="right")) - 1
     return float(scores[order][place] if place >= 0 else min(scores[order][0], NO_THRESHOLD))
+
+
+def claim(calibrated_on: Ints, target: float) -> str:
+    """What the thresholds promise, in words. `calibrated_on`: cross-fitted utterances behind each, (routes,)."""
+    rows = int(calibrated_on.sum())
+    needed = int(np.ceil(1 / target)) - 1
+    if rows < needed:
+        return f"nothing is promised: {rows} utterances could be cross-fitted, {target:.0%} takes at least {needed}"
+    least = max(0.0, target - 1 / (rows + 1))
+    own = int((calibrated_on >= needed).sum())
+    return (
+        f"of prompts like the utterances, {least:.1%} to {target:.1%} abstain though they belong to a route, routes "
+        f"counting alike (split conformal on {rows} cross-fitted utterances; {own} of {len(calibrated_on)} routes have "
+        "enough for a threshold of their own). Heads of the cross-fit saw fewer utterances: rather less will abstain"
+    )

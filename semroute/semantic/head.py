@@ -28,7 +28,8 @@ BACKGROUND_SIMILARITY = 0.6
 """A background text this near to an utterance might well belong to its route, and is left out."""
 NAME_RANK = 0.05
 """A route's name counts as an utterance if the route's own prototype is among this share of the nearest to it."""
-ITERATIONS = 40
+ITERATIONS = 25
+"""Few utterances converge in 20; for 15,000, 40 changed no figure by more than .1 points."""
 CHUNK = 512
 
 BACKGROUND = Path(__file__).parent / "background.txt"

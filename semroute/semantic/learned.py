@@ -70,8 +70,10 @@ def load_gain(config: Config, embedder: Embedder) -> Gain | None:
 def read_gain(path: Path) -> Gain:
     """Read a file that `save_gain` wrote. Raises `EmbedderError` where it is another, or was altered."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        archive = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise EmbedderError(f"{path}: is no archive")
+        arrays = {name: archive[name] for name in archive.files}
         checksum = arrays.pop(_CHECKSUM)
         if checksum.tobytes() != _digest(arrays).tobytes():
             raise EmbedderError(f"{path}: its checksum is wrong")

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -88,8 +89,9 @@ def prepare(
         if trained is not None:
             return trained
     texts, owners = task.texts, task.owners
+    known = {**_background(embedder), **(known or {})}
     work = _Work(len(texts) + max(1, len(texts) // FIT_WORK) * (crossfit.fold_count(len(owners)) + 1), progress)
-    material = head.Material(_featurize(texts, embedder, known or {}, work), owners, len(task.negatives))
+    material = head.Material(_featurize(texts, embedder, known, work), owners, len(task.negatives))
     fitted = head.train(material, task.target, lambda: work.add(max(1, len(texts) // FIT_WORK)))
     work.finish()
     trained = Trained(material.texts.vectors[: len(owners)].copy(), fitted)
@@ -109,6 +111,19 @@ class _Work:
 
     def finish(self) -> None:
         self.add(self._total)
+
+
+_BACKGROUNDS: WeakKeyDictionary[Embedder, dict[str, Floats]] = WeakKeyDictionary()
+
+
+def _background(embedder: Embedder) -> dict[str, Floats]:
+    """The vectors of the background, which every task of an embedder shares: a reload need not embed it again."""
+    if embedder not in _BACKGROUNDS:
+        texts = head.background_texts()
+        with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+            vectors = list(threads.map(lambda text: embedder.embed([text])[0], texts))
+        _BACKGROUNDS[embedder] = dict(zip(texts, vectors, strict=True))
+    return _BACKGROUNDS[embedder]
 
 
 def _featurize(texts: Sequence[str], embedder: Embedder, known: Mapping[str, Floats], work: _Work) -> Features:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,15 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # theirs
 ]
 TEXT = "".join(GREETING)
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """What they leave open is closed here, where its warnings are theirs."""
+    yield
+    gc.collect()
+
+
 MODELS = ["openai", "responses", "anthropic", "gemini"]
 CALLS = [("get_weather", {"city": "Paris"}), ("get_time", {"zone": "CET"})]
 TOOL = {

@@ -1,0 +1,106 @@
+"""What rules, complexity, learned difficulty and a policy add to a semantic decision: p50 of both, in one run.
+
+    python bench/decide_policy.py [--json]
+
+Prompts are decided in turn by a router of the shipped routes alone and by one with everything on, so that both see the
+same machine. Measured is the thread's own processor time, which other work on the machine hardly changes; a decision
+waits for nothing else. The difference is to stay under 0.3 ms.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from semroute.config.conditions import Compare, Only, Rule, When
+from semroute.config.load import load
+from semroute.config.schema import Config
+from semroute.evaluation.fit import Labels, fit
+from semroute.router import Router
+from semroute.types import ChatRequest, Message, Policy, Text
+from semroute.written import Difficulty
+
+ROUNDS = 30
+PROMPTS = (
+    "how do I undo my last git commit without losing the changes",
+    "My package never arrived and I want a refund.",
+    "Prove that the square root of 2 is irrational, step by step, then compare both proofs.",
+    "Sum up this meeting transcript in five bullet points for the board.",
+    "wie sagt man auf Englisch Guten Appetit, please translate it and explain why",
+    "Compare token bucket versus sliding window. It must use at most O(log n) memory, without locks. Why?",
+)
+RULES = (
+    Rule(name="refunds", when=When(keywords=("chargeback", "lawsuit")), models=("claude-opus",)),
+    Rule(name="orders", when=When(regex=r"ORDER-[0-9]{6}"), models=("claude-haiku",)),
+    Rule(name="grounded", when=When(retrieval_score=Compare(gte=0.85)), tier="simple"),
+    Rule(name="chinese", when=When(script=("han",)), models=("claude-sonnet",)),
+    Rule(name="french", when=When(language=("fr",)), models=("claude-sonnet",)),
+    Rule(name="tools", when=When(has=("tools", "code"), turns=Compare(gt=9)), models=("claude-sonnet",)),
+    Rule(name="eu", when=When(metadata={"region": "eu"}), only=Only(regions=("eu",))),
+)
+
+
+def with_everything(config: Config, by: Difficulty) -> Config:
+    """The routes with rules, and with a policy that asks for all it can."""
+    policy = Policy(select="balanced", min_quality=0.5, max_latency_ms=60_000, requires=("json",), difficulty=by)
+    rules = (*RULES, *config.rules)
+    routes = {name: msgspec.structs.replace(route, policy=policy) for name, route in config.routes.items()}
+    return msgspec.structs.replace(config, rules=rules, routes=routes, policy=policy)
+
+
+def learned(router: Router) -> Router:
+    """The same router with something learned of two of its models."""
+    texts = tuple(u for route in router.config.routes.values() for u in route.utterances)
+    hard = np.array([len(text) > 60 for text in texts], dtype=np.float32)
+    labels = Labels(
+        texts=texts,
+        vectors=router.embedder.embed(texts),
+        quality=np.column_stack([0.8 - 0.5 * hard, np.full(len(texts), 0.9)]).astype(np.float32),
+        routes=tuple(name for name, route in router.config.routes.items() for _ in route.utterances),
+        models=("gpt-luna", "claude-opus"),
+    )
+    gain = fit(labels, router.embedder.fingerprint).gain
+    return Router(router.config, router.embedder, router._trained, gain=gain)
+
+
+def request(text: str) -> ChatRequest:
+    """One user turn, with metadata."""
+    return ChatRequest(id="r", messages=(Message(role="user", parts=(Text(text=text),)),), metadata={"user": "u"})
+
+
+def main() -> None:
+    """Measure, and print."""
+    config = load(Path(__file__).parents[1] / "routes", {}, today=date(2026, 11, 22))
+    plain = Router.build(config)
+    complexity = Router.build(with_everything(config, Difficulty()), previous=plain)
+    by_gain = Difficulty(by="learned", strong_share=0.3)
+    routers = {
+        "plain": plain,
+        "rules + complexity + policy": complexity,
+        "rules + learned difficulty + policy": learned(Router.build(with_everything(config, by_gain), previous=plain)),
+    }
+    times: dict[str, list[float]] = {name: [] for name in routers}
+    for number in range(ROUNDS + 3):
+        for prompt in PROMPTS:
+            for name, router in routers.items():
+                started = time.thread_time()
+                router.route(request(prompt))
+                if number >= 3:  # the first ones warm up
+                    times[name].append((time.thread_time() - started) * 1000)
+    p50 = {name: round(float(np.median(taken)), 3) for name, taken in times.items()}
+    added = {name: round(value - p50["plain"], 3) for name, value in p50.items() if name != "plain"}
+    if "--json" in sys.argv:
+        print(json.dumps({"p50_ms": p50, "added_ms": added}))
+        return
+    for name, value in p50.items():
+        print(f"{name:38} p50 {value:.3f} ms" + (f"  (+{added[name]:.3f})" if name in added else ""))
+
+
+if __name__ == "__main__":
+    main()

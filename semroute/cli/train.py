@@ -1,0 +1,57 @@
+"""`semroute train LABELS.jsonl`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
+from semroute.evaluation.train import Trained, read_labels, train
+from semroute.router import Router
+
+
+@click.command("train", short_help="Learn from graded answers which prompts need the strong model.")
+@click.argument("labels", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@routes_option
+@json_option
+def command(labels: Path, routes: Path | None, as_json: bool) -> None:
+    """Learn from LABELS how much better a stronger model's answer is, and write it beside the routes.
+
+    A JSON object a line: {"prompt": …, "quality": {model: 0 to 1, …}}, or {"prompt": …, "winner": model, "loser":
+    model}; optional: "route", "cost": {model: USD}. A policy uses what was learned with `difficulty: {by: learned, …}`.
+    """
+    folder = folder_of(routes)
+    with progress_bar("embedding utterances") as progress:
+        router = Router.load(folder, progress=Bar(progress))
+    rows = read_labels(labels, router.config.models)
+    with progress_bar("embedding prompts") as progress:
+        trained = train(router, rows, folder, Bar(progress))
+    if as_json:
+        print_json(trained)
+    else:
+        _show(trained)
+
+
+def _show(trained: Trained) -> None:
+    console.print(f"{trained.n} labels; wrote {trained.file}", markup=False, highlight=False)
+    table = Table("model", "mean quality", "correlation", "chance", box=None, pad_edge=False)
+    for model in trained.models:
+        found = trained.correlation.get(model)
+        table.add_row(
+            model,
+            f"{trained.mean_quality[model]:.3f}",
+            "" if found is None else f"{found:.3f}",
+            "" if found is None else f"under {trained.needed[model]:.3f}",
+        )
+    console.print(table)
+    if not trained.learnable:
+        console.print(
+            "These labels hold no signal that can be learned: on prompts that the fit had not seen, it does no better "
+            "than chance. Plans that go by it put the stronger model first.",
+            style="yellow",
+        )
+        return
+    kept = ", ".join(f"{float(share):.0%}: {value:.1%}" for share, value in trained.shares.items())
+    console.print(f"quality kept, by the share of prompts not sent to {trained.models[0]}: {kept}", highlight=False)

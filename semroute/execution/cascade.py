@@ -1,0 +1,93 @@
+"""Cheapest first, and on to the next model when an answer fails a check.
+
+Escalation is bounded three ways: by count, by cost and by a deadline. A model that cannot be called is passed over, and
+does not count. Each answer that failed stays in the account, with the reason.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from semroute.errors import ChecksFailedError, PlanExhaustedError
+from semroute.execution.grading import CallModel, Grader
+from semroute.types import Attempt, ChatRequest, Completion, Model
+from semroute.written import Cascade
+
+
+class Candidate(NamedTuple):
+    """An answer that failed."""
+
+    completion: Completion
+    reasons: list[str]
+    place: int
+    """Of its attempt in the account."""
+
+
+async def complete(
+    cascade: Cascade,
+    request: ChatRequest,
+    plan: tuple[Model, ...],
+    call: CallModel,
+    grader: Grader,
+    attempts: list[Attempt],
+    clock: Callable[[], float] = time.monotonic,
+) -> Completion:
+    """The first answer that passes; else, as the cascade says, the best one or an error.
+
+    Raises `ChecksFailedError`; `PlanExhaustedError` when no model answered at all; and at once a `ProviderError` that
+    no other model would mend. `clock` gives seconds.
+    """
+    asked = replace(request, stream=False)
+    if cascade.checks.min_logprob is not None:
+        asked = replace(asked, params=replace(asked.params, logprobs=True))
+    deadline = clock() + cascade.deadline_s
+    failed: list[Candidate] = []
+    unanswered: PlanExhaustedError | None = None
+    for model in plan:
+        if failed and (stop := _stopped(cascade, failed, attempts, deadline - clock())):
+            _note(attempts, failed[-1].place, f"{'; '.join(failed[-1].reasons)} ({stop})")
+            break
+        try:
+            completion = await call(asked, model, attempts)
+        except PlanExhaustedError as error:
+            unanswered = error
+            continue
+        place = len(attempts) - 1
+        reasons = await grader.failures(cascade.checks, request, model, completion, attempts)
+        if not reasons:
+            return completion
+        _note(attempts, place, "; ".join(reasons))
+        failed.append(Candidate(completion, reasons, place))
+    if not failed:
+        assert unanswered is not None  # the plan is not empty
+        raise unanswered
+    return _exhausted(cascade, failed, attempts)
+
+
+def _stopped(cascade: Cascade, failed: list[Candidate], attempts: list[Attempt], left_s: float) -> str | None:
+    """Which bound forbids a further model; null: none."""
+    if len(failed) > cascade.max_escalations:
+        return f"no more than {cascade.max_escalations} escalations"
+    spent = sum((attempt.cost_usd for attempt in attempts), Decimal(0))
+    if cascade.max_cost_usd is not None and spent >= cascade.max_cost_usd:
+        return f"{spent:f} USD are spent, of at most {cascade.max_cost_usd:f}"
+    return f"its {cascade.deadline_s:g} s are over" if left_s <= 0 else None
+
+
+def _exhausted(cascade: Cascade, failed: list[Candidate], attempts: list[Attempt]) -> Completion:
+    if cascade.on_exhausted == "error":
+        told = "; ".join(f"{attempts[one.place].model}: {'; '.join(one.reasons)}" for one in failed)
+        raise ChecksFailedError(f"no answer passed the checks: {told}")
+    # Of those that failed equally many checks, the last comes from the strongest model.
+    best = min(reversed(failed), key=lambda one: len(one.reasons))
+    attempts[best.place] = replace(attempts[best.place], served=True)
+    return best.completion
+
+
+def _note(attempts: list[Attempt], place: int, reason: str) -> None:
+    attempts[place] = replace(attempts[place], escalated=reason)

@@ -1,0 +1,66 @@
+"""A route's output contract, put to each model in the way it understands, so that a fallback stays machine-readable."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from semroute.providers.base import Provider
+from semroute.types import ChatRequest, Chunk, Completion, JsonSchema, Message, Model, Text, Timeouts
+from semroute.written import JsonContract
+
+NAME = "answer"
+
+
+class ContractProvider:
+    """A provider whose every answer is asked to keep a contract."""
+
+    def __init__(self, provider: Provider, contract: JsonContract) -> None:
+        self._provider = provider
+        self._contract = contract
+
+    async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
+        """As the provider's."""
+        return await self._provider.complete(put(request, model, self._contract), model, timeouts)
+
+    def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
+        """As the provider's."""
+        return self._provider.stream(put(request, model, self._contract), model, timeouts)
+
+    async def aclose(self) -> None:
+        """Nothing to close: the provider is another's."""
+
+
+def put(request: ChatRequest, model: Model, contract: JsonContract) -> ChatRequest:
+    """The request as a model must get it to keep the contract. A caller's own demand for JSON stands."""
+    if request.params.json_output:
+        return request
+    return _asked(request, contract) if "json" in model.features else _told(request, contract)
+
+
+def _asked(request: ChatRequest, contract: JsonContract) -> ChatRequest:
+    """By the parameter that the provider's dialect has for it."""
+    schema = contract.json_schema
+    wanted = JsonSchema(document=schema, name=NAME) if schema is not None else None
+    said = replace(request, params=replace(request.params, json_output=True, json_schema=wanted))
+    if request.dialect != "openai":
+        return replace(said, dialect="", raw={})
+    form: dict[str, Any] = {"type": "json_object"}
+    if schema is not None:
+        form = {"type": "json_schema", "json_schema": {"name": NAME, "schema": schema}}
+    return replace(said, raw={**request.raw, "response_format": form})
+
+
+def _told(request: ChatRequest, contract: JsonContract) -> ChatRequest:
+    """In words, for a model that knows no such parameter."""
+    text = "Answer with JSON only: no other text, no code fence."
+    if contract.json_schema is not None:
+        text += f" It must be valid by this JSON Schema: {msgspec.json.encode(contract.json_schema).decode()}"
+    messages = (Message(role="system", parts=(Text(text=text),)), *request.messages)
+    if request.dialect != "openai":
+        return replace(request, messages=messages, dialect="", raw={})
+    turns = [{"role": "system", "content": text}, *request.raw.get("messages", ())]
+    return replace(request, messages=messages, raw={**request.raw, "messages": turns})

@@ -1,0 +1,152 @@
+"""Whether an answer is good enough: what can be read off it. Pure: an answer in, reasons out."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from jsonschema.exceptions import best_match
+from jsonschema.protocols import Validator
+from jsonschema.validators import validator_for
+
+from semroute.config.patterns import found
+from semroute.types import Completion, ToolCall
+from semroute.written import Checks
+
+_NOT = r"(?:can't|cannot|can not|won't|am unable|am not able|must decline|refuse|don't feel comfortable)"
+REFUSALS = "|".join(
+    (
+        rf"(?i)^\W*(?:sorry|unfortunately|i apologi[sz]e)?,?\W*(?:but )?i {_NOT}\b",
+        r"^\W*i'?m (?:very |really |so )?sorry\b.{0,40}\b(?:can't|cannot|unable|not able|won't)",
+        r"^\W*as an ai\b.{0,80}\b(?:can't|cannot|unable|not able)",
+        r"^\W*(?:es tut mir leid|je suis désolé|lo siento).{0,60}\b(?:nicht|kann|peux|puedo)\b",
+    )
+)
+"""How an answer begins that declines."""
+HEDGES = "|".join(
+    (
+        r"(?i)\bi'?m not (?:entirely |completely |quite |really )?(?:sure|certain)",
+        r"\bi (?:do not|don't) (?:really )?know\b",
+        r"\bi (?:do not|don't) have (?:enough|sufficient|access to)",
+        r"\bit(?:'s| is) (?:hard|difficult|impossible) to (?:say|tell|know)",
+        r"\bi (?:could|may|might) be (?:wrong|mistaken)",
+        r"\bthere is (?:not enough|insufficient) information",
+        r"\bi (?:cannot|can't) (?:verify|confirm)",
+    )
+)
+"""How an answer says that it may be wrong."""
+_FENCE = re.compile(r"```[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_PYTHON = frozenset({"python", "py", "python3"})
+_PROSE = frozenset({"", "text", "txt", "markdown", "md", "console", "output", "diff", "sh", "bash", "shell"})
+_PAIRS = {")": "(", "]": "[", "}": "{"}
+
+
+def failures(checks: Checks, answer: Completion) -> list[str]:
+    """Why an answer is not good enough, of all checks that need no further call; empty: it is."""
+    return [reason for check in _CHECKS for reason in check(checks, answer)]
+
+
+def _said_enough(checks: Checks, answer: Completion) -> Iterator[str]:
+    text = answer.text.strip()
+    if checks.non_empty and not text and not any(isinstance(part, ToolCall) for part in answer.parts):
+        yield "it is empty"
+    if checks.min_chars is not None and len(text) < checks.min_chars:
+        yield f"it has {len(text)} characters, expected at least {checks.min_chars}"
+    if checks.finish_reasons and answer.finish_reason not in checks.finish_reasons:
+        yield f"it ended with {answer.finish_reason}, expected {' or '.join(checks.finish_reasons)}"
+
+
+def _willing(checks: Checks, answer: Completion) -> Iterator[str]:
+    text = answer.text.strip().replace("\u2019", "'")
+    if checks.no_refusal and (answer.finish_reason == "content_filter" or found(REFUSALS, text[:400])):
+        yield "it declines"
+    if checks.no_hedging and found(HEDGES, text):
+        yield "it says that it may be wrong"
+
+
+def _form(checks: Checks, answer: Completion) -> Iterator[str]:
+    if checks.json or checks.json_schema is not None:
+        try:
+            document = msgspec.json.decode(unfenced(answer.text))
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            yield f"it is not JSON: {error}"
+        else:
+            if checks.json_schema is not None and (reason := schema_error(checks.json_schema, document)):
+                yield reason
+    if checks.code_parses and (reason := code_error(answer.text)):
+        yield reason
+
+
+def _wording(checks: Checks, answer: Completion) -> Iterator[str]:
+    folded = answer.text.casefold()
+    if checks.regex is not None and not found(checks.regex, answer.text):
+        yield "it does not match the regex"
+    yield from (f"it lacks {text!r}" for text in checks.contains if text.casefold() not in folded)
+    yield from (f"it holds {text!r}" for text in checks.forbids if text.casefold() in folded)
+
+
+def _likely(checks: Checks, answer: Completion) -> Iterator[str]:
+    if checks.min_logprob is None:
+        return
+    if not answer.logprobs:
+        yield "the provider gave no log-probabilities"
+        return
+    mean = sum(token.logprob for token in answer.logprobs) / len(answer.logprobs)
+    if mean < checks.min_logprob:
+        yield f"its mean log-probability is {mean:.2f}, expected at least {checks.min_logprob:g}"
+
+
+_CHECKS: tuple[Callable[[Checks, Completion], Iterator[str]], ...] = (_said_enough, _willing, _form, _wording, _likely)
+
+
+def unfenced(text: str) -> str:
+    """What stands in the only code fence of a text; without one, or with several, the text."""
+    fences = _FENCE.findall(text)
+    return str(fences[0][1]) if len(fences) == 1 and text.strip().startswith("```") else text.strip()
+
+
+def schema_error(schema: dict[str, Any], document: Any) -> str | None:
+    """Why a JSON Schema does not accept a document; null: it does."""
+    problem = best_match(_validator(msgspec.json.encode(schema)).iter_errors(document))
+    if problem is None:
+        return None
+    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in problem.absolute_path)
+    return f"its JSON breaks the schema at ${place}: {problem.message[:200]}"
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: bytes) -> Validator:
+    document = msgspec.json.decode(schema)
+    made: Validator = validator_for(document)(document)
+    return made
+
+
+def code_error(text: str) -> str | None:
+    """What is wrong with the fenced code of a text; null: nothing that is seen, or there is none."""
+    for language, code in _FENCE.findall(text):
+        kind = str(language).lower()
+        if kind in _PYTHON:
+            try:
+                ast.parse(textwrap.dedent(code))
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                return f"its Python does not parse: {error}"
+        elif kind not in _PROSE and (reason := _unbalanced(code)):
+            return f"its {language} code is not balanced: {reason}"
+    return "a code fence is not closed" if text.count("```") % 2 else None
+
+
+def _unbalanced(code: str) -> str | None:
+    """A bracket without its partner; what stands in strings and comments does not count."""
+    bare = re.sub(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])'|//[^\n]*|/\*.*?\*/", "", code, flags=re.DOTALL)
+    opened: list[str] = []
+    for letter in bare:
+        if letter in _PAIRS.values():
+            opened.append(letter)
+        elif letter in _PAIRS and (not opened or opened.pop() != _PAIRS[letter]):
+            return f"{letter!r} closes nothing"
+    return f"{opened[-1]!r} is not closed" if opened else None

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from semroute.config.conditions import Compare, When
+from semroute.config.logic import Interval, implies, impossible, interval
+from semroute.config.schema import Config
+from semroute.errors import Problem
+
+Result = tuple[Config | None, list[Problem]]
+Read = Callable[..., Result]
+
+
+def said(result: Result) -> list[str]:
+    return [f"{problem.severity}: {problem}" for problem in result[1]]
+
+
+def when(**written: Any) -> When:
+    return msgspec.convert(written, When)
+
+
+# --- what conditions say about one another ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("conditions", "reason"),
+    [
+        ({"all": [{"turns": {"gt": 5}}, {"turns": {"lt": 3}}]}, "no number keeps all bounds of `turns`"),
+        ({"turns": {"gt": 5}, "all": [{"all": [{"turns": {"lte": 5}}]}]}, "no number keeps all bounds of `turns`"),
+        ({"metadata": {"x": {"gt": 5}}, "all": [{"metadata": {"x": {"lt": 1}}}]}, "no number keeps"),
+        ({"metadata": {"x": "a"}, "all": [{"metadata": {"x": ["b", "c"]}}]}, "no value of `metadata.x`"),
+        ({"metadata": {"x": 1}, "all": [{"metadata": {"x": True}}]}, "no value of `metadata.x`"),
+        ({"headers": {"X": "a"}, "all": [{"headers": {"x": "b"}}]}, "no value of `headers.x`"),
+        ({"language": ["de"], "all": [{"language": ["fr"]}]}, "no value of `language`"),
+        ({"any": [{"all": [{"turns": {"gt": 5}}, {"turns": {"lt": 3}}]}]}, "no branch of `any` can hold"),
+        ({"turns": {"gt": 5}, "not": {"turns": {"gt": 1}}}, "`not` denies"),
+        ({"has": ["code"], "all": [{"not": {"has": ["code"]}}]}, "`not` denies"),
+        ({"not": {}}, "`not` denies"),
+    ],
+    ids=str,
+)
+def test_conditions_that_never_hold(conditions: dict[str, Any], reason: str) -> None:
+    assert str(impossible(when(**conditions))).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {},
+        {"all": [{"turns": {"gt": 1}}, {"turns": {"lt": 3}}]},
+        {"metadata": {"x": 1}, "all": [{"metadata": {"x": 1.0}}]},
+        {"language": ["de", "fr"], "all": [{"language": ["fr"]}]},
+        {"turns": {"gt": 1}, "not": {"turns": {"gt": 5}}},
+        {"any": [{"turns": {"gt": 5}}, {"turns": {"lt": 3}}]},
+    ],
+    ids=str,
+)
+def test_conditions_that_can_hold(conditions: dict[str, Any]) -> None:
+    assert impossible(when(**conditions)) is None
+
+
+@pytest.mark.parametrize(
+    ("conditions", "other"),
+    [
+        ({"turns": {"gt": 5}}, {"turns": {"gte": 5}}),
+        ({"turns": {"gt": 5}, "has": ["code"]}, {}),
+        ({"metadata": {"x": "a"}}, {"metadata": {"x": ["a", "b"]}}),
+        ({"keywords": ["refund"]}, {"keywords": ["refund", "invoice"]}),
+        ({"has": ["code", "tools"]}, {"has": ["tools"]}),
+        ({"regex": "x", "script": ["han"]}, {"regex": "x", "script": ["han", "kana"]}),
+        ({"turns": {"gt": 5}}, {"any": [{"turns": {"gt": 9}}, {"turns": {"gt": 1}}]}),
+        ({"any": [{"turns": {"gt": 9}}], "has": ["code"]}, {"any": [{"turns": {"gt": 9}}]}),
+        ({"all": [{"turns": {"gt": 5}}, {"has": ["code"]}]}, {"has": ["code"], "turns": {"gt": 2}}),
+        ({"not": {"turns": {"gt": 1}}}, {"not": {"turns": {"gt": 5}}}),
+    ],
+    ids=str,
+)
+def test_one_holds_whenever_another_does(conditions: dict[str, Any], other: dict[str, Any]) -> None:
+    assert implies(when(**conditions), when(**other))
+    assert conditions == other or not implies(when(**other), when(**conditions))
+
+
+def test_an_interval_knows_its_ends() -> None:
+    assert interval(Compare(gt=1, lte=2)) == Interval(1, True, 2, False)
+    assert interval(Compare(gt=1, gte=1)) == Interval(low=1, low_open=True)
+    assert interval(Compare(gte=5, lte=5)).empty is False
+    assert interval(Compare(gte=5, lt=5)).empty
+
+
+# --- what `check` says of rules ---------------------------------------------------------------------------------------
+
+
+def test_a_rule_that_cannot_hold_is_an_error(read_files: Read) -> None:
+    text = "rules: [{name: r, models: [small], when: {turns: {gt: 5}, all: [{turns: {lt: 3}}]}}]"
+    assert said(read_files(x=text)) == [
+        "error: x.yaml:1 $.rules[0].when: got conditions that never hold together: "
+        "no number keeps all bounds of `turns`"
+    ]
+
+
+RULES = """
+rules:
+- {name: long, models: [small], when: {input_tokens: {gt: 1000}}%s}
+- {name: longer, models: [%s], when: {input_tokens: {gt: %d}}}
+"""
+
+
+def test_a_shadowed_rule_is_a_warning(read_files: Read) -> None:
+    assert said(read_files(x=RULES % ("", "large", 5000))) == [
+        "warning: x.yaml:4 $.rules[1]: never decides: `long` at x.yaml:3 holds whenever this rule does, and comes first"
+    ]
+
+
+def test_rules_with_the_same_conditions_and_other_targets_contradict(read_files: Read) -> None:
+    assert said(read_files(x=RULES % ("", "large", 1000))) == [
+        "warning: x.yaml:4 $.rules[1]: contradicts `long` at x.yaml:3, which has the same conditions and another "
+        "target, and comes first"
+    ]
+
+
+def test_priority_decides_which_is_shadowed(read_files: Read) -> None:
+    assert said(read_files(x=RULES % (", priority: -1", "large", 5000))) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("when: {turns: {gt: 1}}, only: {}", "got nothing that narrows, expected `models`, `providers`, `regions`, …"),
+        ("when: {turns: {gt: 1}}, only: {regions: [eu]}", "got what no model meets, expected to leave one"),
+        (
+            "when: {turns: {gt: 1}}, models: [small], only: {models: [large]}",
+            "got what none of this rule's own `models` meets, expected to leave one",
+        ),
+    ],
+)
+def test_narrowing_that_leaves_nothing_is_an_error(read_files: Read, rule: str, expected: str) -> None:
+    assert said(read_files(x=f"rules: [{{name: r, {rule}}}]")) == [f"error: x.yaml:1 $.rules[0].only: {expected}"]
+
+
+def test_narrowing_rules_that_leave_nothing_together_contradict(read_files: Read) -> None:
+    text = """
+        rules:
+        - {name: a, when: {turns: {gt: 1}}, only: {models: [small]}}
+        - {name: b, when: {turns: {gt: 5}}, only: {models: [large]}}
+    """
+    assert said(read_files(x=text)) == [
+        "warning: x.yaml:4 $.rules[1].only: contradicts `a`: where both hold, no model is left"
+    ]
+
+
+def test_names_in_a_narrowing_rule_must_exist(read_files: Read) -> None:
+    text = "rules: [{name: r, when: {turns: {gt: 1}}, only: {models: [smal, small], providers: [locl]}}]"
+    lines = said(read_files(x=text))
+    assert any('$.rules[0].only.models[0]: got "smal"' in line for line in lines)
+    assert any('$.rules[0].only.providers[0]: got "locl"' in line for line in lines)
+
+
+def test_a_pattern_that_re2_does_not_know_is_an_error(read_files: Read) -> None:
+    (line,) = said(read_files(x="rules: [{name: r, models: [small], when: {any: [{regex: '(?=x)'}]}}]"))
+    assert line.startswith("error: x.yaml:1 $.rules[0].when.any[0].regex: got a pattern that RE2 does not know")
+
+
+def test_a_tier_without_models_is_an_error(read_files: Read) -> None:
+    (line,) = said(read_files(x="rules: [{name: r, tier: complex, when: {turns: {gt: 1}}}]"))
+    assert line.endswith('$.rules[0].tier: got "complex", which is no model\'s tier, expected that of a model')
+
+
+# --- strategies -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("policy: {difficulty: {by: learned}}", "got no `strong_share` and no `min_quality_retained`"),
+        (
+            "policy: {difficulty: {by: learned, strong_share: 0.3, min_quality_retained: 0.9}}",
+            "got both `strong_share` and `min_quality_retained`, expected one of them",
+        ),
+        ("policy: {difficulty: {strong_share: 0.3}}", "has no meaning here, expected it with `by: learned` only"),
+        ("policy: {difficulty: {moderate_from: 0.9}}", "got 0.9, expected at most `complex_from`, 0.6"),
+        ("policy: {difficulty: {by: exemplars}}", "got exemplars, and no `tiers`: expected their utterances"),
+        ("policy: {max_cost_usd: -1}", "got -1, expected an amount of at least 0"),
+        ("policy: {cascade: {max_cost_usd: -1}}", "got -1, expected an amount of at least 0"),
+        ("policy: {cascade: {checks: {regex: '('}}}", "got a pattern that RE2 does not know: missing ): ("),
+        ("policy: {cascade: {checks: {json_schema: {type: 7}}}}", "got no valid JSON Schema: "),
+        ("policy: {cascade: {checks: {contains: [A], forbids: [a]}}}", "got a, which `contains` demands"),
+        ("policy: {cascade: {checks: {judge: {model: smal, rubric: r}}}}", 'got "smal", expected one of `models`'),
+        ("policy: {min_quality: 0.9}", "the policy leaves none of these models, whatever the request"),
+        ("policy: {regions: [eu]}", "the policy leaves none of these models, whatever the request"),
+        ("policy: {requires: [vision]}", "the policy leaves none of these models, whatever the request"),
+        ("classifier: {model: smal}", 'got "smal", expected one of `models`'),
+        ("models: {m: {provider: local, name: m, deployments: [{provider: locl}]}}", 'got "locl", expected one of'),
+        (
+            "models: {m: {provider: local, name: m, deployments: [{provider: local, input_price: -1}]}}",
+            "got -1, expected a price of at least 0",
+        ),
+        (
+            "models: {m: {provider: local, name: m, deployments: [{provider: local}]}, "
+            "m@local: {provider: local, name: x}}",
+            "would be called `m@local`, which is a model already",
+        ),
+        ("models: {m: {provider: local, name: m, quality_by_route: {x: 1}}}", 'got "x", expected one of `routes`'),
+        ("models: {m: {provider: local, name: m, prices_as_of: 2025-01-01}}", "got 2025-01-01, 516 days ago, expected"),
+        ("models: {m: {provider: local, name: m, prices_as_of: 2027-01-01}}", "got 2027-01-01, expected no date after"),
+    ],
+)
+def test_what_is_wrong_with_a_strategy(read_files: Read, text: str, expected: str) -> None:
+    (line,) = said(read_files(x=text))
+    assert expected in line
+
+
+def test_deployments_become_models_beside_theirs(read_files: Read) -> None:
+    text = """
+        models:
+          m:
+            {provider: local, name: m-1, input_price: 2, quality: 0.8, deployments: [
+              {provider: local, name: m-eu, regions: [eu], input_price: 1}, {provider: local}]}
+    """
+    config, problems = read_files(x=text)
+    assert config is not None, problems
+    assert [(one.id, one.name, one.group) for one in config.models.values()][-3:] == [
+        ("m", "m-1", ""),
+        ("m@local", "m-eu", "m"),
+        ("m@local#2", "m-1", "m"),
+    ]
+    assert (config.models["m@local"].regions, config.models["m@local"].quality) == (("eu",), 0.8)
+    assert config.models["m@local#2"].input_price == 2
+
+
+def test_tiers_and_priorities_are_put_in_order(read_files: Read) -> None:
+    text = """
+        tiers:
+        - {tier: complex, utterances: [prove it]}
+        - {tier: simple, utterances: [hi]}
+        - {tier: complex, utterances: [design it]}
+        rules:
+        - {name: later, when: {turns: {gt: 1}}, models: [small]}
+        - {name: sooner, when: {turns: {gt: 2}}, models: [large], priority: 1}
+    """
+    config, problems = read_files(x=text)
+    assert config is not None, problems
+    assert config.tiers == {"simple": ("hi",), "complex": ("prove it", "design it")}
+    assert [rule.name for rule in config.rules] == ["sooner", "later"]

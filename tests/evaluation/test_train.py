@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semroute.errors import EmbedderError, RequestError
+from semroute.evaluation.savings import read_log, savings
+from semroute.evaluation.train import read_labels, train
+from semroute.router import Router
+from semroute.semantic.learned import FILE, load_gain, read_gain, save_gain
+from semroute.types import ChatRequest, Message, Text
+
+ROUTES = """
+providers: {local: {dialect: echo}}
+models:
+  small: {provider: local, name: small, tier: simple, input_price: 1, output_price: 1, quality: 0.6}
+  large: {provider: local, name: large, tier: complex, input_price: 9, output_price: 9, quality: 0.9}
+default: {models: [small, large]}
+policy: {difficulty: {by: learned, strong_share: 0.5}}
+routes:
+  - {name: chat, models: [small, large], utterances: [hello, how are you, good morning, what is up, nice day]}
+"""
+EASY = ("what is the capital of {}?", "translate {} into French", "spell {} for me", "is {} a colour?")
+HARD = ("prove that {} converges", "derive the equation of {}", "prove the theorem about {}", "integrate {} by parts")
+WORDS = "apple river stone cloud music paper glass wheel forest candle".split()
+
+
+def lines(*, signal: bool) -> list[str]:
+    """Labels in which the strong model is better on hard prompts, or at random."""
+    random = np.random.default_rng(0)
+    made = []
+    for word in WORDS:
+        for hard, templates in ((False, EASY), (True, HARD)):
+            for template in templates:
+                better = hard if signal else bool(random.random() < 0.5)
+                quality = {"small": 0.2 if better else 0.8, "large": 0.8}
+                made.append(json.dumps({"prompt": template.format(word), "quality": quality}))
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    return tmp_path
+
+
+def asked(text: str, model: str = "auto") -> ChatRequest:
+    return ChatRequest(id="r", messages=(Message(role="user", parts=(Text(text=text),)),), model=model)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a signal was learned."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "routes.yaml").write_text(ROUTES)
+    (folder / "labels.jsonl").write_text("\n".join(lines(signal=True)))
+    router = Router.load(folder)
+    report = train(router, read_labels(folder / "labels.jsonl", router.config.models), folder)
+    assert report.learnable
+    assert report.models == ("small", "large")
+    assert report.correlation["large"] > 0.8
+    assert list(report.shares) == ["0.1", "0.2", "0.3", "0.5", "0.7"]
+    return folder
+
+
+def test_what_was_learned_sends_the_hard_prompts_to_the_strong_model(trained: Path) -> None:
+    router = Router.load(trained)
+    hard = router.route(asked("prove that lemon converges"))
+    easy = router.route(asked("what is the capital of lemon?"))
+    assert (hard.model, easy.model) == ("large", "small")
+    assert hard.difficulty is not None
+    assert easy.difficulty is not None
+    assert hard.difficulty > easy.difficulty
+    assert sum(hard.contributions.values()) == pytest.approx(hard.difficulty, abs=0.01)
+    assert "threshold" in hard.plan_details[0].why
+
+
+def test_a_request_may_ask_for_its_own_share(trained: Path) -> None:
+    router = Router.load(trained)
+    assert router.route(asked("what is the capital of lemon?", "auto:difficulty-1")).model == "large"
+    assert router.route(asked("prove that lemon converges", "auto:difficulty-0")).model == "small"
+
+
+def test_the_file_is_bound_to_its_embedder_and_to_its_content(trained: Path, tmp_path: Path) -> None:
+    router = Router.load(trained)
+    assert router.gain is not None
+    path = tmp_path / FILE
+    save_gain(path, router.gain)
+    assert read_gain(path).models == router.gain.models
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    arrays["bias"] = arrays["bias"] + 1
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+    with pytest.raises(EmbedderError, match="checksum"):
+        read_gain(path)
+    path.write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(EmbedderError, match="no file of learned gains"):
+        read_gain(path)
+
+
+def test_a_file_that_cannot_be_used_is_told_and_the_stronger_model_comes_first(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / FILE).write_bytes(b"rubbish")
+    router = Router.load(folder)
+    assert router.gain is None
+    assert "run `semroute train` again" in caplog.text
+    assert router.route(asked("hello")).model == "large"
+
+
+def test_another_embedders_file_is_not_used(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
+    router = Router.load(trained)
+
+    class Other:
+        name, dim, fingerprint = "other", 384, "f" * 16
+        embed = router.embedder.embed
+        tokens = router.embedder.tokens
+        featurize = router.embedder.featurize
+        count_tokens = router.embedder.count_tokens
+
+    assert load_gain(router.config, Other()) is None
+    assert "made with another embedder" in caplog.text
+
+
+def test_labels_without_a_signal_are_said_to_hold_none(
+    folder: Path, semroute: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    labels = folder / "labels.jsonl"
+    labels.write_text("\n".join(lines(signal=False)))
+    done = semroute("train", labels, "--routes", folder)
+    assert done.returncode == 0, done.stderr
+    assert "These labels hold no signal that can be learned" in done.stdout
+    shown = json.loads(semroute("route", "what is the capital of Peru?", "--routes", folder, "--json").stdout)
+    assert shown["model"] == "large"
+    plan = semroute("route", "what is the capital of Peru?", "--routes", folder, "--plan").stdout
+    assert "strongest first, for its difficulty is unknown" in plan
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "expected"),
+        ('{"prompt": "x"}', "expected either `quality`, or `winner` and `loser`"),
+        ('{"prompt": "x", "winner": "small"}', "expected either `quality`, or `winner` and `loser`"),
+        ('{"prompt": "x", "quality": {"smal": 1}}', "got model 'smal', expected one of small, large"),
+        ('{"prompt": "x", "quality": {"small": 2}}', "<= 1.0"),
+        ('{"prompt": "x", "winner": "small", "loser": "large"}', "got 1 labels, expected at least 50"),
+    ],
+)
+def test_a_label_that_cannot_be_used_is_named(folder: Path, line: str, message: str) -> None:
+    path = folder / "labels.jsonl"
+    path.write_text(line)
+    models = Router.load(folder).config.models
+    with pytest.raises(RequestError) as caught:
+        read_labels(path, models)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_savings_are_what_the_baseline_costs_more(folder: Path) -> None:
+    log = folder / "log.jsonl"
+    rows = [{"prompt": "hello", "input_tokens": 1_000_000, "output_tokens": 0}] * 2
+    log.write_text("\n".join(map(json.dumps, rows)))
+    ordered = ROUTES.replace("difficulty: {by: learned, strong_share: 0.5}", "select: ordered")
+    (folder / "routes.yaml").write_text(ordered)
+    found = savings(Router.load(folder), read_log(log), "large")
+    assert (float(found.before_usd), float(found.after_usd), found.saved) == (18, 2, 0.8889)
+    assert found.by_model == {"small": 2}
+
+
+def test_a_log_line_that_cannot_be_read_is_named(folder: Path) -> None:
+    log = folder / "log.jsonl"
+    log.write_text('{"prompt": "x"}')
+    with pytest.raises(RequestError, match=r"log\.jsonl:1: .*output_tokens"):
+        read_log(log)
+    log.write_text("\n")
+    with pytest.raises(RequestError, match="holds no requests"):
+        read_log(log)

@@ -1,0 +1,387 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from semroute.config.schema import Classifier
+from semroute.errors import ChecksFailedError, PlanExhaustedError, ProviderAuthError, ProviderRequestError
+from semroute.execution import cascade
+from semroute.execution.attempt import Work
+from semroute.execution.classifier import RouteClassifier
+from semroute.execution.contract import put
+from semroute.execution.grading import Grader
+from semroute.execution.quality import code_error, failures, unfenced
+from semroute.gateway import caller
+from semroute.providers.transport import Transport
+from semroute.types import (
+    Attempt,
+    ChatRequest,
+    Chunk,
+    Completion,
+    FinishReason,
+    JsonContract,
+    Model,
+    Params,
+    Record,
+    Timeouts,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
+from semroute.types import Text as TextPart
+from semroute.written import Callback, Cascade, Checks, Judge
+from tests.routing.build import ALL, LARGE, SMALL, config, request, route
+
+MODELS = {one.id: one for one in ALL}
+BAD, GOOD = "nope", "a good answer"
+
+
+def answer(text: str, finish_reason: FinishReason = "stop", **fields: Any) -> Completion:
+    usage = Usage(input_tokens=1000, output_tokens=1000)
+    return Completion(parts=(TextPart(text=text),), finish_reason=finish_reason, usage=usage, model="m", **fields)
+
+
+class Scripted:
+    """A provider that gives the answers it was handed, in order; an error is raised."""
+
+    def __init__(self, *answers: str | Completion | Exception) -> None:
+        self.answers = list(answers)
+        self.requests: list[ChatRequest] = []
+
+    async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
+        self.requests.append(request)
+        said = self.answers.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return answer(said) if isinstance(said, str) else said
+
+    async def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Any:
+        yield Chunk()
+
+    async def aclose(self) -> None:
+        pass
+
+
+class Run:
+    """A cascade over the three models, each with its script."""
+
+    def __init__(self, *, clock: Callable[[], float] = lambda: 0.0, **scripts: Any) -> None:
+        self.providers = {
+            name: Scripted(*said) if isinstance(said, tuple) else Scripted(said) for name, said in scripts.items()
+        }
+        self.attempts: list[Attempt] = []
+        self.clock = clock
+
+    async def __call__(self, checks: Checks, transport: Transport | None = None, **fields: Any) -> Completion:
+        call = caller(Work(request=request(), plan=(), providers=self.providers))
+        grader = Grader(call, MODELS, transport)
+        plan = tuple(one for one in ALL if one.id in self.providers)
+        return await cascade.complete(
+            Cascade(checks=checks, **fields), request(stream=True), plan, call, grader, self.attempts, self.clock
+        )
+
+
+LONG = Checks(min_chars=6)
+
+
+async def test_an_answer_that_passes_ends_it() -> None:
+    run = Run(small=GOOD, middle=BAD)
+    assert (await run(LONG)).text == GOOD
+    assert [(one.model, one.escalated) for one in run.attempts] == [("small", None)]
+    assert not run.providers["small"].requests[0].stream  # held back until it passed
+
+
+async def test_an_answer_that_fails_escalates_and_the_reason_is_in_the_account() -> None:
+    run = Run(small=BAD, middle=GOOD)
+    assert (await run(LONG)).text == GOOD
+    assert [one.escalated for one in run.attempts] == ["it has 4 characters, expected at least 6", None]
+
+
+async def test_a_model_that_fails_is_passed_over_and_does_not_count() -> None:
+    run = Run(small=ProviderAuthError("500"), middle=BAD, large=GOOD)
+    assert (await run(LONG, max_escalations=1)).text == GOOD
+    assert [one.status for one in run.attempts] == ["failed", "ok", "ok"]
+
+
+async def test_when_no_model_answers_the_plan_is_exhausted() -> None:
+    with pytest.raises(PlanExhaustedError):
+        await Run(small=ProviderAuthError("500"), large=ProviderAuthError("500"))(LONG)
+
+
+async def test_a_refused_request_is_refused_at_once() -> None:
+    run = Run(small=ProviderRequestError("400"), middle=GOOD)
+    with pytest.raises(ProviderRequestError):
+        await run(LONG)
+    assert len(run.attempts) == 1
+
+
+async def test_it_is_bounded_by_count() -> None:
+    run = Run(small=BAD, middle=BAD, large=GOOD)
+    assert (await run(LONG, max_escalations=1)).text == BAD
+    assert run.attempts[1].escalated == "it has 4 characters, expected at least 6 (no more than 1 escalations)"
+
+
+async def test_it_is_bounded_by_cost() -> None:
+    run = Run(small=BAD, middle=GOOD)
+    assert (await run(LONG, max_cost_usd=Decimal("0.0001"))).text == BAD
+    assert "USD are spent" in str(run.attempts[0].escalated)
+
+
+async def test_it_is_bounded_by_a_deadline() -> None:
+    ticks = iter([0.0, 1.0, 99.0])
+    run = Run(small=BAD, middle=GOOD, clock=lambda: next(ticks))
+    assert (await run(LONG, deadline_s=1.0)).text == BAD
+
+
+async def test_on_exhausted_the_best_attempt_is_given_and_marked() -> None:
+    run = Run(small="short but ok", middle=BAD, large=BAD)
+    checks = Checks(min_chars=50, contains=("ok",))
+    assert (await run(checks)).text == "short but ok"
+    assert [one.served for one in run.attempts] == [True, False, False]
+    record = Record(request_id="r", decision=None, attempts=tuple(run.attempts), outcome="ok", overhead_ms=0)  # type: ignore[arg-type]  # not looked at
+    assert record.model == "small"
+
+
+async def test_of_equally_bad_answers_the_strongest_models_is_given() -> None:
+    run = Run(small="aaaa", large="bbbb")
+    assert (await run(LONG)).text == "bbbb"
+
+
+async def test_on_exhausted_error_says_what_failed() -> None:
+    with pytest.raises(ChecksFailedError, match="small: it has 4 characters"):
+        await Run(small=BAD, large=BAD)(LONG, on_exhausted="error")
+
+
+# --- checks that take a call ------------------------------------------------------------------------------------------
+
+
+def judged(threshold: float = 0.7) -> Checks:
+    return Checks(judge=Judge(model="large", rubric="It is kind.", threshold=threshold))
+
+
+async def test_a_judge_grades_and_is_in_the_account_but_does_not_serve() -> None:
+    run = Run(small=GOOD, large=('{"score": 0.9}',))
+    assert (await run(judged())).text == GOOD
+    assert [(one.model, one.purpose) for one in run.attempts] == [("small", "answer"), ("large", "judge")]
+    asked = run.providers["large"].requests[0]
+    assert "It is kind." in asked.messages[0].text
+    assert GOOD in asked.messages[1].text
+
+
+async def test_a_low_grade_escalates() -> None:
+    run = Run(small=GOOD, middle="better", large=('{"score": 0.2, "reason": "rude"}', '```json\n{"score": 1}\n```'))
+    assert (await run(judged())).text == "better"
+    assert run.attempts[0].escalated == "judge large gives 0.2, expected at least 0.7 (rude)"
+
+
+@pytest.mark.parametrize("said", ["great answer!", ProviderAuthError("500")])
+async def test_a_check_that_cannot_be_made_fails(said: Any) -> None:
+    run = Run(small=GOOD, large=(said, GOOD, said))
+    await run(judged())
+    assert run.attempts[0].escalated is not None
+
+
+async def test_a_model_rates_its_own_certainty() -> None:
+    run = Run(small=(GOOD, '{"score": 0.3}'), middle=("better", '{"score": 0.9}'))
+    assert (await run(Checks(min_certainty=0.5))).text == "better"
+    assert str(run.attempts[0].escalated).startswith("rates its own certainty 0.3")
+
+
+@pytest.fixture
+def verdicts() -> Iterator[tuple[str, list[Any], list[Any]]]:
+    """A callback's address, what it will answer, and what it was sent."""
+    replies: list[Any] = []
+    received: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            status, body = replies.pop(0)
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/", replies, received
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ((200, b'{"pass": true}'), None),
+        ((200, b'{"pass": false, "reason": "wrong tone"}'), "the callback refuses it: wrong tone"),
+        ((500, b"{}"), "the callback answered with status 500"),
+        ((200, b"yes"), "the callback gave no verdict"),
+    ],
+)
+async def test_a_callback_judges(verdicts: Any, reply: Any, reason: str | None) -> None:
+    url, replies, received = verdicts
+    replies.append(reply)
+    transport = Transport()
+    run = Run(small=GOOD)
+    await run(Checks(callback=Callback(url=url)), transport)
+    await transport.aclose()
+    assert received == [{"prompt": "hello there", "answer": GOOD, "model": "small"}]
+    assert str(run.attempts[0].escalated or "").startswith(reason or "")
+    assert (run.attempts[0].escalated is None) == (reason is None)
+
+
+async def test_a_callback_that_cannot_be_reached_fails() -> None:
+    transport = Transport()
+    run = Run(small=GOOD)
+    await run(Checks(callback=Callback(url="http://127.0.0.1:9/")), transport)
+    await transport.aclose()
+    assert "the callback failed" in str(run.attempts[0].escalated)
+
+
+# --- checks of the text -----------------------------------------------------------------------------------------------
+
+SCHEMA = {"type": "object", "required": ["name"], "properties": {"age": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    ("checks", "good", "bad"),
+    [
+        (Checks(), "x", "  "),
+        (Checks(min_chars=3), "abc", "ab"),
+        (Checks(no_refusal=True), "I can help with that.", "I'm sorry, but I can't help with that."),
+        (Checks(no_refusal=True), "Sorry for the delay; here it is.", "I cannot assist with this request."),
+        (Checks(no_refusal=True), "Unable to log in? Reset it.", "As an AI language model, I am unable to do that."),
+        (Checks(no_hedging=True), "It is 4.", "I\u2019m not sure, perhaps 4."),
+        (Checks(no_hedging=True), "Nobody knows better.", "I don't know."),
+        (Checks(json=True), '```json\n{"a": 1}\n```', "{a: 1}"),
+        (Checks(json_schema=SCHEMA), '{"name": "x", "age": 1}', '{"name": "x", "age": "1"}'),
+        (Checks(regex="^[0-9]+$"), "123", "12a"),
+        (Checks(contains=("Total",)), "the total is 4", "it is 4"),
+        (Checks(forbids=("competitor",)), "ours", "Our COMPETITOR"),
+        (Checks(code_parses=True), "```python\nprint(1)\n```", "```python\nprint(1\n```"),
+        (Checks(code_parses=True), "```js\nf({a: ')'}) // (\n```", "```js\nf({a: 1})}\n```"),
+        (Checks(code_parses=True), "no code", "```go\nfunc f() {\n```"),
+        (Checks(code_parses=True), "```text\n(((\n```", "```python\nx = 1\n"),
+    ],
+)
+def test_a_check_of_the_text(checks: Checks, good: str, bad: str) -> None:
+    assert failures(checks, answer(good)) == []
+    assert len(failures(checks, answer(bad))) == 1
+
+
+def test_how_it_ended_and_how_likely_it_was() -> None:
+    ended = Checks(finish_reasons=("stop",))
+    assert failures(ended, answer("x")) == []
+    assert failures(ended, answer("x", "length")) == ["it ended with length, expected stop"]
+    assert failures(Checks(no_refusal=True), answer("x", "content_filter")) == ["it declines"]
+    likely = Checks(min_logprob=-1)
+    assert failures(likely, answer("x")) == ["the provider gave no log-probabilities"]
+    tokens = [TokenLogprob(token="x", logprob=value) for value in (-0.5, -3.0)]
+    assert failures(likely, answer("x", logprobs=(tokens[0],))) == []
+    assert failures(likely, answer("x", logprobs=tuple(tokens))) == [
+        "its mean log-probability is -1.75, expected at least -1"
+    ]
+
+
+def test_a_tool_call_is_no_empty_answer() -> None:
+    called = Completion(parts=(ToolCall(id="1", name="t"),), finish_reason="tool_calls", usage=None, model="m")
+    assert failures(Checks(), called) == []
+
+
+def test_what_stands_in_a_fence() -> None:
+    assert unfenced("```\nx\n```") == "x\n"
+    assert unfenced("see ```x```") == "see ```x```"
+    assert code_error("```python\n    x = 1\n```") is None
+
+
+# --- output contracts -------------------------------------------------------------------------------------------------
+
+
+def openai(**fields: Any) -> ChatRequest:
+    return request(dialect="openai", raw={"messages": [{"role": "user", "content": "hello there"}]}, **fields)
+
+
+def test_a_contract_is_a_parameter_where_the_model_knows_json() -> None:
+    asked = put(openai(), LARGE, JsonContract(json_schema=SCHEMA))
+    assert asked.raw["response_format"]["json_schema"]["schema"] == SCHEMA
+    assert asked.params.json_schema is not None
+    assert asked.params.json_schema.document == SCHEMA
+    assert put(openai(), LARGE, JsonContract()).raw["response_format"] == {"type": "json_object"}
+    assert put(request(), LARGE, JsonContract()).params.json_output
+
+
+def test_a_contract_is_told_in_words_where_it_does_not() -> None:
+    plain = Model(id="m", provider="p", name="m", features=())
+    asked = put(openai(), plain, JsonContract(json_schema=SCHEMA))
+    assert "response_format" not in asked.raw
+    assert '"required":["name"]' in asked.raw["messages"][0]["content"]
+    assert put(request(), plain, JsonContract()).messages[0].role == "system"
+
+
+def test_the_callers_own_demand_stands() -> None:
+    own = openai(params=Params(json_output=True))
+    assert put(own, LARGE, JsonContract(json_schema=SCHEMA)) is own
+
+
+# --- a classifier -----------------------------------------------------------------------------------------------------
+
+
+class Classified:
+    """A classifier over two routes, with its model's script."""
+
+    def __init__(self, *answers: str | Exception, **settings: Any) -> None:
+        routes = config(*ALL, routes=(route(), route("coding", description="Programs."))).routes
+        self.provider = Scripted(*answers)
+        self.classifier = RouteClassifier(Classifier(model="small", **settings), routes, SMALL)
+        self.attempts: list[Attempt] = []
+
+    async def __call__(self, text: str = "hello") -> str | None:
+        call = caller(Work(request=request(), plan=(), providers={"small": self.provider}))
+        return await self.classifier.label(text, "r", call, self.attempts)
+
+
+async def test_a_label_names_a_route_and_is_remembered() -> None:
+    classified = Classified('{"label": "coding"}')
+    assert [await classified(), await classified()] == ["coding", "coding"]
+    assert len(classified.provider.requests) == 1
+    assert "coding: Programs." in classified.provider.requests[0].messages[0].text
+    assert [one.purpose for one in classified.attempts] == ["classifier"]
+
+
+async def test_the_cache_is_bounded() -> None:
+    classified = Classified(*['{"label": "coding"}'] * 3, cache_size=1)
+    for text in ("a", "b", "a"):
+        await classified(text)
+    assert len(classified.provider.requests) == 3
+
+
+@pytest.mark.parametrize("said", ['{"label": "none"}', "coding", ProviderAuthError("500")])
+async def test_without_a_known_label_the_semantic_decision_stands(said: Any) -> None:
+    assert await Classified(said)() is None
+
+
+async def test_too_late_is_no_label() -> None:
+    class Never(Scripted):
+        async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
+            raise TimeoutError
+
+    classified = Classified()
+    classified.provider = Never()
+    assert await classified() is None
+
+
+def test_it_is_asked_for_every_prompt_or_where_certain_routes_are_likely() -> None:
+    assert Classified().classifier.wanted(None)
+    only = Classified(routes=("billing",)).classifier
+    assert (only.wanted("billing"), only.wanted("coding"), only.wanted(None)) == (True, False, False)

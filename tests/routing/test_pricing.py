@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from semroute.routing.pricing import IMAGE_TOKENS, MESSAGE_TOKENS, cost_usd, estimate, estimate_input_tokens
+from semroute.types import (
+    ChatRequest,
+    Image,
+    Message,
+    Opaque,
+    Part,
+    Policy,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from tests.routing.build import model
+
+
+@pytest.mark.parametrize(
+    ("part", "tokens"),
+    [
+        (Text(text="x" * 8), 2),
+        (Text(text="é" * 4), 2),
+        (ToolResult(id="1", text="x" * 9), 3),
+        (ToolCall(arguments="{}"), 1),
+        (Image(url="https://x/y"), IMAGE_TOKENS),
+        (Thinking(text="x" * 400), 0),
+        (Opaque(kind="audio"), 0),
+    ],
+)
+def test_tokens_of_a_part(part: Part, tokens: int) -> None:
+    asked = ChatRequest(id="r", messages=(Message(role="user", parts=(part,)),))
+    assert estimate_input_tokens(asked) == MESSAGE_TOKENS + tokens
+
+
+def test_tools_count() -> None:
+    asked = ChatRequest(id="r", messages=(), tools=(Tool(name="abcd", description="efgh"),))
+    assert estimate_input_tokens(asked) == 3  # the parameters are `{}`
+
+
+def test_cached_tokens_have_their_own_price() -> None:
+    usage = Usage(input_tokens=1000, cached_tokens=400, output_tokens=10)
+    assert cost_usd(model("m", input_price=2, cached_input_price=1, output_price=3), usage) == Decimal("0.00163")
+    assert cost_usd(model("m", input_price=2, output_price=3), usage) == Decimal("0.00203")
+
+
+def test_an_answer_is_taken_to_be_no_longer_than_was_asked_for() -> None:
+    one = model("m", input_price=1, output_price=1)
+    assert estimate(one, Policy(), 10, None).output_tokens == 300
+    assert estimate(one, Policy(), 10, 50).output_tokens == 50
+    assert estimate(None, Policy(), 10, 50).cost_usd == 0

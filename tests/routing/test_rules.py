@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from semroute.config.conditions import Only, When
+from semroute.config.patterns import compiled, encodable, found
+from semroute.routing.facts import Facts, read_facts
+from semroute.routing.language import guess_language, guess_script
+from semroute.routing.rules import excluded, holding, holds
+from semroute.routing.wording import any_of, looks_like_code
+from semroute.types import ChatRequest, Image, JsonSchema, Message, Params, Text, Tool
+from tests.routing.build import LARGE, SMALL, facts, model, request, rule
+
+
+def when(**written: Any) -> When:
+    """Conditions as a route file has them."""
+    return msgspec.convert(written, When)
+
+
+def full() -> Facts:
+    """A request with a bit of everything."""
+    return read_facts(
+        ChatRequest(
+            id="r",
+            messages=(
+                Message(role="user", parts=(Text(text="earlier"),)),
+                Message(role="assistant", parts=(Text(text="yes"),)),
+                Message(role="user", parts=(Image(url="https://x/y.png"), Text(text="Refund ORDER-123 please"))),
+            ),
+            tools=(Tool(name="t"),),
+            params=Params(max_tokens=500, json_output=True, json_schema=JsonSchema(document={})),
+            metadata={"plan": "pro", "beta": True, "seats": 12, "retrieval_score": 0.9},
+            headers={"x-team": "research"},
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ({}, True),
+        ({"metadata": {"plan": "pro"}}, True),
+        ({"metadata": {"plan": "free"}}, False),
+        ({"metadata": {"plan": ["free", "pro"]}}, True),
+        ({"metadata": {"plan": ["free"]}}, False),
+        ({"metadata": {"seats": {"gte": 10, "lt": 13}}}, True),
+        ({"metadata": {"seats": {"gt": 12}}}, False),
+        ({"metadata": {"plan": {"gt": 1}}}, False),
+        ({"metadata": {"beta": True}}, True),
+        ({"metadata": {"beta": 1}}, False),
+        ({"metadata": {"beta": {"gte": 0}}}, False),
+        ({"metadata": {"seats": 12}}, True),
+        ({"metadata": {"missing": "x"}}, False),
+        ({"headers": {"X-Team": "research"}}, True),
+        ({"headers": {"x-team": ["sales", "research"]}}, True),
+        ({"headers": {"x-team": "sales"}}, False),
+        ({"keywords": ["refund"]}, True),
+        ({"keywords": ["fund"]}, False),
+        ({"keywords": ["order-123"]}, True),
+        ({"regex": "ORDER-[0-9]+"}, True),
+        ({"regex": "order-[0-9]+"}, False),
+        ({"regex": "(?i)order-[0-9]+"}, True),
+        ({"input_tokens": {"gt": 10}}, True),
+        ({"input_tokens": {"lte": 10}}, False),
+        ({"prompt_tokens": {"lt": 7}}, True),
+        ({"prompt_tokens": {"gte": 7}}, False),
+        ({"turns": {"gte": 2}}, True),
+        ({"turns": {"gt": 2}}, False),
+        ({"max_tokens": {"lte": 500}}, True),
+        ({"max_tokens": {"gt": 500}}, False),
+        ({"retrieval_score": {"gte": 0.85}}, True),
+        ({"retrieval_score": {"lt": 0.85}}, False),
+        ({"has": ["images", "tools", "json", "json_schema"]}, True),
+        ({"has": ["code"]}, False),
+        ({"language": ["en"]}, True),
+        ({"language": ["de"]}, False),
+        ({"script": ["latin"]}, True),
+        ({"script": ["han", "kana"]}, False),
+        ({"all": [{"turns": {"gte": 2}}, {"has": ["tools"]}]}, True),
+        ({"all": [{"turns": {"gte": 2}}, {"has": ["code"]}]}, False),
+        ({"any": [{"has": ["code"]}, {"has": ["tools"]}]}, True),
+        ({"any": [{"has": ["code"]}, {"turns": {"gt": 5}}]}, False),
+        ({"not": {"has": ["code"]}}, True),
+        ({"not": {"has": ["tools"]}}, False),
+    ],
+    ids=str,
+)
+def test_a_condition(written: dict[str, Any], expected: bool) -> None:
+    assert holds(when(**written), full()) is expected
+
+
+@pytest.mark.parametrize("written", [{"max_tokens": {"gte": 0}}, {"retrieval_score": {"gte": 0}}], ids=str)
+def test_what_was_not_given_keeps_no_bounds(written: dict[str, Any]) -> None:
+    assert not holds(when(**written), facts())
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("0.9", True), ("high", False), (True, False), ([0.9], False), ("1e999", True)]
+)
+def test_a_retrieval_score_may_be_a_text(value: object, expected: bool) -> None:
+    assert holds(when(retrieval_score={"gte": 0.5}), facts(metadata={"retrieval_score": value})) is expected
+
+
+def test_the_first_target_by_priority_wins_and_every_narrowing_applies() -> None:
+    first = rule("first", models=("small",), priority=1)
+    second = rule("second", route="x", only=Only(regions=("eu",)))
+    third = rule("third", only=Only(tiers=("complex",)))
+    never = rule("never", when(turns={"gt": 99}), only=Only(tiers=("simple",)))
+    assert holding((first, second, third, never), facts()) == (first, (second, third))
+    assert holding((never,), facts()) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("only", "reason"),
+    [
+        (Only(models=("large",)), "rule r allows only models large"),
+        (Only(providers=("q",)), "rule r allows only providers q"),
+        (Only(regions=("eu", "ch")), "rule r allows only regions eu, ch"),
+        (Only(features=("vision",)), "rule r allows only models with vision"),
+        (Only(tiers=("complex",)), "rule r allows only tiers complex"),
+        (Only(models=("small",), providers=("p",), features=("tools",), tiers=("simple",)), None),
+        (None, None),
+    ],
+)
+def test_narrowing_says_what_it_allows(only: Only | None, reason: str | None) -> None:
+    assert excluded(SMALL, rule(only=only)) == reason
+
+
+def test_narrowing_to_a_model_keeps_its_deployments_and_narrowing_by_region_looks_at_each() -> None:
+    deployment = model("large@eu", group="large", regions=("eu",))
+    assert excluded(deployment, rule(only=Only(models=("large",), regions=("eu",)))) is None
+    assert excluded(LARGE, rule(only=Only(regions=("eu",)))) is not None
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_catastrophic_pattern_takes_linear_time() -> None:
+    started = time.perf_counter()
+    assert not found(r"(a+)+$", "a" * 20_000 + "b")
+    assert time.perf_counter() - started < 5  # a backtracking engine would need longer than the universe has had
+
+
+@pytest.mark.parametrize("pattern", ["(", "(?=x)", r"\1", "(?:x{1000}){1000}"])
+def test_what_re2_does_not_know_is_a_value_error(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        compiled(pattern)
+
+
+def test_lone_surrogates_do_no_harm() -> None:
+    assert found("x", "\ud800x")
+    assert encodable("\ud800x") == "?x"
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "expected"),
+    [
+        ("refund", "REFUND!", True),
+        ("refund", "refunds", False),
+        ("größe", "Die Größe.", True),
+        ("größe", "Größenwahn", False),
+        ("退款", "我要退款吗", True),
+        ("c++", "in C++ please", True),
+        ("a.b", "axb", False),
+    ],
+)
+def test_a_keyword_is_a_whole_word(word: str, text: str, expected: bool) -> None:
+    assert found(any_of((word,)), text) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "script"),
+    [
+        ("where is my invoice and how do I pay it", "en", "latin"),
+        ("wie kann ich meine Rechnung bezahlen und wann", "de", "latin"),
+        ("comment est-ce que je peux payer ma facture", "fr", "latin"),
+        ("¿cómo puedo pagar mi factura y dónde está?", "es", "latin"),
+        ("come posso pagare la mia fattura, è possibile?", "it", "latin"),
+        ("где мой заказ", "ru", "cyrillic"),
+        ("де моє замовлення, його ще немає", "uk", "cyrillic"),
+        ("我的订单在哪里", "zh", "han"),
+        ("注文はどこですか", "ja", "kana"),
+        ("주문이 어디에 있나요", "ko", "hangul"),
+        ("أين طلبي", "ar", "arabic"),
+        ("ༀབོད", None, "other"),
+        ("12345 !!", None, None),
+        ("12345 …", None, None),
+        ("zzz qqq", None, "latin"),
+    ],
+)
+def test_languages_and_scripts(text: str, language: str | None, script: str | None) -> None:
+    assert (guess_language(text), guess_script(text)) == (language, script)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("def add(a, b):\n    return a + b", True),
+        ("why? ```js\nx\n```", True),
+        ("KeyError: 'id'", True),
+        ("SELECT name FROM users", True),
+        ("please select a gift from your shop", False),
+        ("what shall we have for dinner?", False),
+    ],
+)
+def test_code_is_seen(text: str, code: bool) -> None:
+    assert looks_like_code(text) is code
+    assert ("code" in facts(text).traits) is code
+
+
+# --- facts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "dial"),
+    [
+        ({}, None),
+        ({"cost_quality": 0.2, "metadata": {"cost_quality": 0.9}}, 0.2),
+        ({"metadata": {"cost_quality": "0.9"}, "headers": {"x-semroute-cost-quality": "0.1"}}, 0.9),
+        ({"headers": {"x-semroute-cost-quality": "0.1"}}, 0.1),
+        ({"metadata": {"cost_quality": 7}, "headers": {"x-semroute-cost-quality": "1"}}, 1.0),
+        ({"headers": {"x-semroute-cost-quality": "nan"}}, None),
+    ],
+)
+def test_the_dial_comes_from_body_metadata_or_header(fields: dict[str, Any], dial: float | None) -> None:
+    assert facts(**fields).cost_quality == dial
+
+
+def test_without_user_text_there_is_nothing_to_match() -> None:
+    assert read_facts(request("")).text == ""
+    assert read_facts(request("   ")).text == ""
