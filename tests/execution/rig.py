@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -132,3 +133,5 @@ async def rig(server: FaultServer, deployments: Deployments | None = None) -> As
         yield Rig(server, transport, deployments or Deployments())
     finally:
         await transport.aclose()
+        for _ in range(3):
+            await asyncio.sleep(0)  # connections end in the loop's next rounds

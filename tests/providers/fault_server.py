@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 from tests.providers.exchange import Exchange, Seen
 from tests.providers.harder import HARDER
@@ -46,6 +47,7 @@ class FaultServer:
         self._arrival = threading.Condition()
         self._tls = tls
         self._connections = 0
+        self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault server", daemon=True)
 
@@ -78,11 +80,14 @@ class FaultServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in list(self._writers):
+            writer.transport.abort()  # also where bytes are left that nobody reads
         await asyncio.sleep(0)  # the sockets close in the loop's next round
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
         connection, early = self._connections, b""
+        self._writers.add(writer)
         try:
             while not writer.is_closing():
                 seen = await _read_request(reader, early, connection)
