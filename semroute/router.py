@@ -211,5 +211,7 @@ def _tier_router(config: Config, embedder: Embedder, previous: Router | None) ->
         for tier, utterances in config.tiers.items()
     }
     tiers = msgspec.structs.replace(config, routes=routes, rules=(), tiers={}, classifier=None, folder="")
-    known = previous._tiers if previous is not None and previous.embedder is embedder else None
-    return Router.build(tiers, previous=known or Router(tiers, embedder, np.empty((0, embedder.dim), np.float32)))
+    if previous is not None and previous.embedder is embedder and previous._tiers is not None:
+        return Router.build(tiers, previous=previous._tiers)
+    empty = Router(msgspec.structs.replace(tiers, routes={}), embedder, np.empty((0, embedder.dim), np.float32))
+    return Router.build(tiers, previous=empty)  # which lends the embedder
