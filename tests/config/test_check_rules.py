@@ -155,8 +155,8 @@ def test_narrowing_rules_that_leave_nothing_together_contradict(read_files: Read
 def test_names_in_a_narrowing_rule_must_exist(read_files: Read) -> None:
     text = "rules: [{name: r, when: {turns: {gt: 1}}, only: {models: [smal, small], providers: [locl]}}]"
     lines = said(read_files(x=text))
-    assert any("$.rules[0].only.models[0]: got \"smal\"" in line for line in lines)
-    assert any("$.rules[0].only.providers[0]: got \"locl\"" in line for line in lines)
+    assert any('$.rules[0].only.models[0]: got "smal"' in line for line in lines)
+    assert any('$.rules[0].only.providers[0]: got "locl"' in line for line in lines)
 
 
 def test_a_pattern_that_re2_does_not_know_is_an_error(read_files: Read) -> None:
