@@ -66,7 +66,7 @@ def learned(router: Router) -> Router:
         models=("gpt-luna", "claude-opus"),
     )
     gain = fit(labels, router.embedder.fingerprint).gain
-    return Router(router.config, router.embedder, router._vectors, gain=gain)
+    return Router(router.config, router.embedder, router._trained, gain=gain)
 
 
 def request(text: str) -> ChatRequest:

@@ -11,20 +11,27 @@ HTTP status codes are chosen in `api/errors.py` alone.
     │   ├── UnknownModelError     no such model
     │   ├── UnknownRouteError     `auto:<route>` names no route
     │   ├── AccessError           no key, or a wrong one
+    │   ├── IdempotencyError      an idempotency key of another request
     │   └── PayloadTooLargeError  the body is over the limit
     ├── OverloadedError           more requests at once than the service takes
     ├── NoModelError              no model of the plan can be called
     ├── PlanExhaustedError        every model of the plan was called, and failed
     ├── ChecksFailedError         models answered, and no answer passed the cascade's checks
     └── ProviderError             one call to one model failed
-        ├── ProviderConnectionError   DNS, TCP or TLS
+        ├── ProviderConnectionError   TCP
+        │   ├── ProviderDNSError      the provider's name does not resolve
+        │   └── ProviderTLSError      no trusted TLS connection
         ├── ProviderTimeoutError      a deadline passed
         ├── RateLimitedError          429
         ├── ProviderServerError       408, 409, 425, 5xx
         ├── ProviderAuthError         401 and 403: our key is refused
         ├── ProviderModelError        the provider does not know the model
         ├── ProviderRequestError      400, 404, 413, 422: the request itself is refused
+        ├── ContextLengthError        the request is longer than the model's context window
+        ├── ContentPolicyError        the provider's content policy refuses the request
+        ├── UnsupportedError          a strict request asks for what the provider's dialect cannot say
         └── BadAnswerError            an answer that is not one: HTML, malformed JSON, no choices
+            ├── MalformedChunkError   one event of a stream is no chunk
             └── StreamBrokenError     a stream that ended before its end
 """
 
@@ -39,7 +46,7 @@ class SemrouteError(Exception):
     """The root. `str(error)` is a sentence for people."""
 
     code: ClassVar[str] = "semroute_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,11 +61,16 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     """What was got and what was expected."""
     severity: str = "error"
-    """`error` or `warning`."""
+    """`error`, `warning` or `info`."""
+    code: str = "config"
+    """What kind of problem, for machines: `config`, or one of lint's such as `collision`."""
+    suggestion: str = ""
+    """What to do about it; empty: the message says what is expected."""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{where} {self.path}: {self.message}"
+        advice = f"; {self.suggestion}" if self.suggestion else ""
+        return f"{where} {self.path}: {self.message}{advice}"
 
 
 class ConfigError(SemrouteError):
@@ -124,27 +136,36 @@ class OverloadedError(SemrouteError):
     retryable = True
 
 
+class IdempotencyError(RequestError):
+    """The idempotency key was used before, for another request."""
+
+    code = "idempotency_key_reused"
+
+
 class NoModelError(SemrouteError):
-    """No model of the plan can be called. `rejected` says why, model by model."""
+    """No model of the plan can be called. `rejected` says why, model by model; `retry_after_s` when one may be."""
 
     code = "no_model_available"
 
-    def __init__(self, rejected: dict[str, str]) -> None:
+    def __init__(self, rejected: dict[str, str], *, retry_after_s: float | None = None) -> None:
         reasons = "; ".join(f"{model}: {reason}" for model, reason in rejected.items())
         super().__init__(f"no model of the plan can be called: {reasons}")
         self.rejected = rejected
+        self.retry_after_s = retry_after_s
+        self.retryable = retry_after_s is not None
 
 
 class ProviderError(SemrouteError):
     """One call to one model failed.
 
     `falls_back` says whether the next model of the plan is tried; `status` is the provider's, where it answered;
-    `body` the provider's own error body, for a caller of the same dialect.
+    `body` the provider's own error body, for a caller of the same dialect; `retry_after_s` how long it asks to wait.
     """
 
     code = "provider_error"
     retryable = True
     falls_back: ClassVar[bool] = True
+    retry_after_s: float | None = None
 
     def __init__(self, message: str, *, status: int | None = None, body: bytes | None = None) -> None:
         super().__init__(message)
@@ -156,6 +177,18 @@ class ProviderConnectionError(ProviderError):
     """The provider could not be reached, or cut the connection."""
 
     code = "provider_connection"
+
+
+class ProviderDNSError(ProviderConnectionError):
+    """The provider's name does not resolve."""
+
+    code = "provider_dns"
+
+
+class ProviderTLSError(ProviderConnectionError):
+    """No TLS connection to the provider that could be trusted."""
+
+    code = "provider_tls"
 
 
 class ProviderTimeoutError(ProviderError):
@@ -198,10 +231,36 @@ class ProviderRequestError(ProviderError):
     falls_back = False
 
 
+class ContextLengthError(ProviderError):
+    """The request is longer than the model's context window: another model's may hold it."""
+
+    code = "provider_context_length"
+    retryable = False
+
+
+class ContentPolicyError(ProviderError):
+    """The provider's content policy refuses the request."""
+
+    code = "provider_content_policy"
+    retryable = False
+    falls_back = False
+
+
+class UnsupportedError(ProviderError):
+    """A strict request asks for what the provider's dialect cannot say. Nothing was sent."""
+
+    code = "provider_unsupported"
+    retryable = False
+
+
 class BadAnswerError(ProviderError):
     """The provider answered with something that is no completion."""
 
     code = "provider_bad_answer"
+
+
+class MalformedChunkError(BadAnswerError):
+    """One event of a stream is no chunk of a completion. What follows may be sound."""
 
 
 class StreamBrokenError(BadAnswerError):
@@ -219,6 +278,7 @@ class PlanExhaustedError(SemrouteError):
     def __init__(self, message: str, *, last: ProviderError) -> None:
         super().__init__(message)
         self.last = last
+        self.retryable = last.retryable
 
 
 class ChecksFailedError(SemrouteError):

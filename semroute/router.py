@@ -12,16 +12,16 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from semroute.config.load import load
-from semroute.config.schema import Config
+from semroute.config.schema import Config, Tuned
+from semroute.routing import scoring
 from semroute.routing.decide import (
     Choice,
     choose_classified,
@@ -31,21 +31,28 @@ from semroute.routing.decide import (
     needs_reading,
 )
 from semroute.routing.difficulty import Reading
+from semroute.routing.explain import explain
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.gain import Gain
-from semroute.routing.scoring import confidences, prototypes
-from semroute.semantic.embedder import Embedder, open_embedder
+from semroute.routing.scoring import Doubles, Floats, Ints
+from semroute.semantic.cache import Cache, default_folder
+from semroute.semantic.embedder import Embedder, Features, open_embedder
 from semroute.semantic.index import Index
 from semroute.semantic.learned import load_gain
-from semroute.types import Candidate, ChatRequest, Decision, Message, Nearest, Route, Signals, Text, Tier
-
-Floats = NDArray[np.float32]
-Progress = Callable[[int, int], None]
-"""Called with the number of utterances embedded so far, and of all."""
-
-NEIGHBOURS = 32
-CANDIDATES = 5
-_BATCH = 64
+from semroute.semantic.training import Progress, Task, Trained, prepare
+from semroute.types import (
+    Candidate,
+    ChatRequest,
+    Decision,
+    Match,
+    Message,
+    Nearest,
+    Route,
+    Signals,
+    Text,
+    ThresholdSource,
+    Tier,
+)
 
 
 def new_id() -> str:
@@ -60,27 +67,26 @@ class Router:
         self,
         config: Config,
         embedder: Embedder,
-        vectors: Floats,
+        trained: Trained | None,
         *,
         tiers: Router | None = None,
         gain: Gain | None = None,
     ) -> None:
-        """`vectors`: float32 (n, dim), L2-normalised, a row for each utterance in the order of `config.routes`.
+        """`trained`: for the utterances in the order of `config.routes`; null where there are no routes.
 
         `tiers`: a router whose routes are the exemplar tiers. `gain`: what `semroute train` learned.
         """
-        self.config = config
+        # Thresholds mean something for the encoder alone with which they were found.
+        fits = config.tuned.encoder in ("", embedder.fingerprint)
+        self.config = config if fits else msgspec.structs.replace(config, tuned=Tuned())
+        self.embedder = embedder
         self.gain = gain
         self._tiers = tiers
-        self.embedder = embedder
         self._names = tuple(config.routes)
         self._utterances = tuple(u for route in config.routes.values() for u in route.utterances)
-        self._owners = np.repeat(
-            np.arange(len(self._names)), [len(route.utterances) for route in config.routes.values()]
-        ).astype(np.int64)
-        self._vectors = vectors
-        self._prototypes = prototypes(vectors, self._owners, len(self._names))
-        self._index = Index(vectors)
+        self._trained = trained
+        if trained is not None:
+            self._index = Index(trained.vectors, _task(config).owners, trained.head.prototypes)
 
     @classmethod
     def load(
@@ -91,67 +97,87 @@ class Router:
         previous: Router | None = None,
         progress: Progress | None = None,
     ) -> Router:
-        """Read the route files of a folder, and embed and index their utterances.
+        """Read the route files of a folder, embed and index their utterances, and learn from them.
 
-        `previous` lends its embedder and the vectors of unchanged utterances. Raises `ConfigError` with every problem
-        found, and `EmbedderError`.
+        What was learnt is kept in `$SEMROUTE_CACHE_DIR`, else in the user's folder for caches. `previous` lends its
+        embedder and the vectors of unchanged utterances. Raises `ConfigError` with every problem found, and
+        `EmbedderError`.
         """
-        return cls.build(load(Path(folder), environ), previous=previous, progress=progress)
+        cache = Cache(default_folder(environ))
+        return cls.build(load(Path(folder), environ), previous=previous, progress=progress, cache=cache)
 
     @classmethod
-    def build(cls, config: Config, *, previous: Router | None = None, progress: Progress | None = None) -> Router:
-        """Embed and index the utterances of a configuration. Raises `EmbedderError`."""
-        if previous is not None and previous.config.embedder == config.embedder:
-            embedder, known = previous.embedder, dict(zip(previous._utterances, previous._vectors, strict=True))
-        else:
-            embedder, known = open_embedder(config.embedder), {}
-        utterances = [u for route in config.routes.values() for u in route.utterances]
-        vectors = np.empty((len(utterances), embedder.dim), dtype=np.float32)
-        new = [row for row, utterance in enumerate(utterances) if utterance not in known]
-        for row, utterance in enumerate(utterances):
-            if utterance in known:
-                vectors[row] = known[utterance]
-        for start in range(0, len(new), _BATCH):
-            rows = new[start : start + _BATCH]
-            vectors[rows] = embedder.embed([utterances[row] for row in rows])
-            if progress is not None:
-                progress(min(start + _BATCH, len(new)), len(new))
-        tiers = _tier_router(config, embedder, previous) if config.tiers else None
-        return cls(config, embedder, vectors, tiers=tiers, gain=load_gain(config, embedder))
+    def build(
+        cls,
+        config: Config,
+        *,
+        previous: Router | None = None,
+        progress: Progress | None = None,
+        cache: Cache | None = None,
+    ) -> Router:
+        """Embed and index the utterances of a configuration, and learn from them. Raises `EmbedderError`.
 
-    def route(self, request: str | ChatRequest, signals: Signals = Signals()) -> Decision:
-        """Decide where a prompt or a request goes.
+        `progress` is called with how much is done, and how much there is to do. Without `cache`, nothing is kept.
+        """
+        known: dict[str, Floats] = {}
+        if previous is not None and previous.config.embedder == config.embedder:
+            embedder = previous.embedder
+            if previous._trained is not None:
+                known = dict(zip(previous._utterances, previous._trained.vectors, strict=True))
+        else:
+            embedder = open_embedder(config.embedder)
+        trained = prepare(_task(config), embedder, cache, known, progress) if config.routes else None
+        tiers = _tier_router(config, embedder, cache) if config.tiers else None
+        return cls(config, embedder, trained, tiers=tiers, gain=load_gain(config, embedder))
+
+    @property
+    def vectors(self) -> Floats:
+        """The utterances, in the order of `config.routes`: float32 (n, dim), L2-normalised."""
+        return np.empty((0, self.embedder.dim), np.float32) if self._trained is None else self._trained.vectors
+
+    def route(self, request: str | ChatRequest, signals: Signals = Signals(), *, explain: bool = False) -> Decision:
+        """Decide where a prompt or a request goes. `explain`: with `details`, for which a prompt is matched many times.
 
         Raises `UnknownModelError` and `UnknownRouteError` where the request names what does not exist.
         """
         started = time.perf_counter()
         if isinstance(request, str):
             request = ChatRequest(id=new_id(), messages=(Message(role="user", parts=(Text(text=request),)),))
-        facts = read_facts(request)
+        facts = self.read_facts(request)
         choice = self.choose(request, facts)
         reading = self.read(facts.text) if self.needs_reading(request, facts, choice) else None
         if choice is None:
-            choice = self.choose_semantic(reading.candidates if reading is not None else (), facts)
+            choice = self.choose_semantic(reading.match if reading is not None else Match(), facts)
         decision = self.decide(request, facts, choice, signals, reading)
-        return msgspec.structs.replace(decision, latency_ms=(time.perf_counter() - started) * 1000)
+        decision = msgspec.structs.replace(decision, latency_ms=(time.perf_counter() - started) * 1000)
+        return self.explain(decision, facts) if explain or request.explain else decision
+
+    def read_facts(self, request: ChatRequest) -> Facts:
+        """What the decision looks at."""
+        return read_facts(request, self.config.route_on)
+
+    def explain(self, decision: Decision, facts: Facts) -> Decision:
+        """The decision with `details`. Matches the prompt once for each of its words: not for the event loop."""
+        details = explain(facts.text, decision, self.match, lambda match: self.choose_semantic(match, facts).route)
+        return msgspec.structs.replace(decision, details=details)
 
     def choose(self, request: ChatRequest, facts: Facts) -> Choice | None:
         """The choice that a pin or a rule makes; null: the prompt must be matched."""
         return choose_static(self.config, request, facts)
 
-    def match(self, texts: Sequence[str]) -> list[tuple[Candidate, ...]]:
-        """The routes most like each text, best first. Takes milliseconds: not for the event loop."""
-        return self._match(self.embedder.embed(texts)) if self._names else [() for _ in texts]
+    def match(self, texts: Sequence[str]) -> list[Match]:
+        """How each text compares with the routes. Takes milliseconds: not for the event loop."""
+        return self._match(self.embedder.featurize(texts))
 
     def read(self, text: str) -> Reading:
         """All that a prompt's embedding tells: routes, exemplar tier, learned gains. Takes milliseconds, as `match`."""
-        vectors = self.embedder.embed([text])
-        tier = self._tiers.choose_semantic(self._tiers._match(vectors)[0]) if self._tiers is not None else None
-        gains, parts = self.gain.predict(text, vectors[0]) if self.gain is not None else ({}, {})
+        features = self.embedder.featurize([text])
+        tier = self._tiers.choose_semantic(self._tiers._match(features)[0]) if self._tiers is not None else None
+        gains, parts = self.gain.predict(text, features.vectors[0]) if self.gain is not None else ({}, {})
         return Reading(
-            candidates=self._match(vectors)[0] if self._names else (),
+            match=self._match(features)[0],
             tier=cast("Tier | None", tier.route) if tier is not None else None,
-            tier_confidence=tier.match.confidence if tier is not None else 0.0,
+            tier_confidence=tier.compared.confidence if tier is not None else 0.0,
             gains=gains,
             parts=parts,
         )
@@ -160,16 +186,9 @@ class Router:
         """Whether `read` is needed before `decide`."""
         return needs_reading(self.config, request, facts, choice)
 
-    def _match(self, vectors: Floats) -> list[tuple[Candidate, ...]]:
-        similarities, rows = self._index.search(vectors, NEIGHBOURS)
-        prototype_similarities = vectors @ self._prototypes.T
-        return [
-            self._candidates(*evidence) for evidence in zip(prototype_similarities, similarities, rows, strict=True)
-        ]
-
-    def choose_semantic(self, candidates: Sequence[Candidate], facts: Facts | None = None) -> Choice:
+    def choose_semantic(self, match: Match, facts: Facts | None = None) -> Choice:
         """The choice that a match makes. `facts`: what narrowing rules look at."""
-        return choose_semantic(self.config, candidates, facts)
+        return choose_semantic(self.config, match, facts)
 
     def choose_classified(self, label: str, semantic: Choice) -> Choice:
         """The choice that a classifier's label makes, instead of the semantic one."""
@@ -181,37 +200,72 @@ class Router:
         """Turn a choice into a decision with a plan. `reading`: see `needs_reading`."""
         return decide(self.config, request, facts, choice, signals, reading=reading, gain=self.gain)
 
-    def _candidates(self, prototype: Floats, similarities: Floats, rows: NDArray[np.int64]) -> tuple[Candidate, ...]:
-        owners = self._owners[rows]
-        scores = confidences(prototype, similarities, owners)
-        best = np.argsort(-scores, kind="stable")[:CANDIDATES]
-        return tuple(
-            Candidate(
-                route=self._names[route],
-                confidence=round(float(scores[route]), 4),
-                nearest=self._nearest(int(route), similarities, rows, owners),
-            )
-            for route in best
+    def _match(self, features: Features) -> list[Match]:
+        if self._trained is None:
+            return [Match() for _ in features.tokens]
+        head, vectors = self._trained.head, features.vectors
+        logits = head.logits(vectors, features.tokens)
+        best = scoring.best_routes(logits)
+        similarities, rows = self._index.search(vectors, best)
+        evidence = scoring.evidence(logits, similarities.max(axis=1), (vectors @ head.prototypes.T).max(axis=1))
+        in_scope = scoring.in_scope(head.gate, evidence)
+        shares = np.take_along_axis(scoring.shares(logits, float(head.temperature[0])), best, axis=1)
+        return [self._compared(*each) for each in zip(in_scope, best, shares, similarities, rows, strict=True)]
+
+    def _compared(self, in_scope: float, routes: Ints, shares: Doubles, similarities: Floats, rows: Ints) -> Match:
+        return Match(
+            candidates=tuple(
+                self._candidate(
+                    int(route),
+                    in_scope,
+                    float(share),
+                    Nearest(utterance=self._utterances[row], similarity=round(float(similarity), 4)),
+                )
+                for route, share, similarity, row in zip(routes, shares, similarities, rows, strict=True)
+            ),
+            in_scope=round(float(in_scope), 4),
         )
 
-    def _nearest(
-        self, route: int, similarities: Floats, rows: NDArray[np.int64], owners: NDArray[np.int64]
-    ) -> Nearest | None:
-        places = np.flatnonzero(owners == route)
-        if not len(places):
-            return None
-        place = places[0]
-        return Nearest(utterance=self._utterances[rows[place]], similarity=round(float(similarities[place]), 4))
+    def _candidate(self, route: int, in_scope: float, share: float, nearest: Nearest) -> Candidate:
+        name = self._names[route]
+        threshold, source = self._threshold(route, share)
+        confidence = round(float(in_scope) * share, 4)
+        return Candidate(
+            route=name, confidence=confidence, threshold=round(threshold, 4), threshold_from=source, nearest=nearest
+        )
+
+    def _threshold(self, route: int, share: float) -> tuple[float, ThresholdSource]:
+        """What the confidence in a route has to reach, given its share of what is in scope.
+
+        A calibrated threshold is one for being in scope, which tells better what belongs to no route; the confidence
+        reaches its share of it exactly if the prompt is that likely in scope.
+        """
+        assert self._trained is not None
+        name = self._names[route]
+        if name in self.config.tuned.thresholds:
+            return self.config.tuned.thresholds[name], "tuned"
+        by_hand = self.config.routes[name].threshold
+        if by_hand is not None:
+            return by_hand, "route"
+        if self.config.abstain.threshold is not None:
+            return self.config.abstain.threshold, "abstain"
+        return float(self._trained.head.thresholds[route]) * share, "calibrated"
 
 
-def _tier_router(config: Config, embedder: Embedder, previous: Router | None) -> Router:
+def _task(config: Config) -> Task:
+    return Task(
+        names=tuple(config.routes),
+        utterances=tuple(route.utterances for route in config.routes.values()),
+        negatives=config.negatives,
+        target=config.abstain.target_false_abstain,
+    )
+
+
+def _tier_router(config: Config, embedder: Embedder, cache: Cache | None) -> Router:
     """A router of the exemplar tiers: each is a route in all but its models."""
     routes: dict[str, Route] = {
         tier: Route(name=tier, utterances=utterances, models=config.default.models)
         for tier, utterances in config.tiers.items()
     }
     tiers = msgspec.structs.replace(config, routes=routes, rules=(), tiers={}, classifier=None, folder="")
-    if previous is not None and previous.embedder is embedder and previous._tiers is not None:
-        return Router.build(tiers, previous=previous._tiers)
-    empty = Router(msgspec.structs.replace(tiers, routes={}), embedder, np.empty((0, embedder.dim), np.float32))
-    return Router.build(tiers, previous=empty)  # which lends the embedder
+    return Router(tiers, embedder, prepare(_task(tiers), embedder, cache))

@@ -33,6 +33,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admin_key: str = ""
     """What `/admin` calls must send; empty: they are open on a loopback address, closed on any other."""
     max_body_bytes: Annotated[int, Meta(ge=1)] = 10_000_000
+    max_running: Annotated[int, Meta(ge=1)] = 2048
+    """Requests under way at once in each process; further ones get status 503."""
+    keepalive_s: Annotated[float, Meta(gt=0)] = 15.0
+    """A stream that has nothing to send for so long sends a comment. From the first one on its headers are out."""
     drain_s: Annotated[int, Meta(ge=1)] = 30
     """How long a stop waits for running requests."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -6,8 +6,10 @@ import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
+
+from semroute.calls import BreakerSettings, FaultName, Limits, OnError, Retry, StreamPolicy, Timeouts
+from semroute.structs import Written
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -15,13 +17,9 @@ Price = Annotated[Decimal, Meta(description="USD per 1,000,000 tokens")]
 Tier = Literal["simple", "moderate", "complex"]
 TIERS: tuple[Tier, ...] = ("simple", "moderate", "complex")
 """From the least to the most demanding."""
-Feature = Literal["tools", "json", "vision", "reasoning"]
+Feature = Literal["tools", "json", "vision", "reasoning", "prefill"]
 Finish = Literal["stop", "length", "tool_calls", "content_filter"]
 Name = Annotated[str, Meta(min_length=1)]
-
-
-class Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of the structs that people write in route files: an unknown key is an error."""
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
@@ -74,7 +72,11 @@ class ModelEntry(Written, frozen=True, kw_only=True):
     max_output_tokens: Annotated[int, Meta(gt=0)] | None = None
     """The most it can answer; null: not checked."""
     features: tuple[Feature, ...] = ("tools", "json")
-    """What it can do. A request that needs another is not sent to it."""
+    """What it can do. A request that needs another is not sent to it. `prefill`: it continues an assistant's turn."""
+    limits: Limits = Limits()
+    """How much it takes."""
+    breaker: BreakerSettings = BreakerSettings()
+    """When it is left alone for a while."""
     regions: tuple[Name, ...] = ()
     """Where its data may go, such as `eu`."""
     latency_ms: Positive | None = None
@@ -97,19 +99,6 @@ class Model(ModelEntry, frozen=True, kw_only=True):
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------
-
-
-class Timeouts(Written, frozen=True, kw_only=True):
-    """Deadlines of one call to one model, in seconds."""
-
-    connect_s: Positive = 5.0
-    """DNS, TCP and TLS."""
-    first_token_s: Positive = 30.0
-    """From the request to the first content of a streamed answer."""
-    stall_s: Positive = 30.0
-    """Between two pieces of a streamed answer."""
-    total_s: Positive = 120.0
-    """A whole answer that is not streamed."""
 
 
 class Difficulty(Written, frozen=True, kw_only=True):
@@ -222,6 +211,16 @@ class Policy(Written, frozen=True, kw_only=True):
     """Checks answers, and escalates; null: the first answer is taken."""
     timeouts: Timeouts = Timeouts()
     """Deadlines of each call."""
+    deadline_s: Positive = 600.0
+    """For all calls of a request together, pauses included."""
+    retry: Retry = Retry()
+    """How a call that failed is repeated."""
+    on_error: dict[FaultName, OnError] = {}
+    """What a class of faults leads to, where that differs from the table."""
+    stream: StreamPolicy = StreamPolicy()
+    """Streamed answers."""
+    hedge_after_ms: Annotated[float, Meta(ge=0)] | Literal["p95"] | None = None
+    """The next model is asked too when there is no answer after so long, or after the first's 95th percentile."""
     expected_output_tokens: Annotated[int, Meta(gt=0)] = 300
     """What an answer is taken to be when its cost is estimated beforehand."""
 
@@ -248,7 +247,7 @@ class Route(Written, frozen=True, kw_only=True):
     description: str = ""
     """One sentence for people."""
     threshold: Fraction | None = None
-    """The least confidence that takes this route; null: the global one."""
+    """The least confidence that takes this route; null: as `abstain` says."""
     policy: Policy | None = None
     """null: the global one."""
     output: JsonContract | None = None

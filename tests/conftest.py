@@ -49,7 +49,10 @@ rules:
 def models_yaml(base_url: str) -> str:
     """A registry in which a model's id is the fault server's scenario."""
     models = "\n".join(
-        f"  {name}: {{provider: faults, name: {name}, input_price: 1, output_price: 2}}" for name in SCENARIOS
+        # One service serves many tests: its breakers stay closed.
+        f"  {name}: {{provider: faults, name: {name}, input_price: 1, output_price: 2, "
+        "breaker: {failures: 1000000, min_calls: 1000000}}"
+        for name in SCENARIOS
     )
     return f"""
 providers:
@@ -62,6 +65,7 @@ models:
   keyless: {{provider: keyless, name: keyless}}
 policy:
   timeouts: {{connect_s: 2, first_token_s: 1, stall_s: 1, total_s: 2}}
+  retry: {{base_s: 0.01}}
 default:
   models: [ok]
 """

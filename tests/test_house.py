@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +40,14 @@ def test_files_are_short() -> None:
         if (lines := len(file.read_text("utf-8").splitlines())) > 400
     }
     assert not long
+
+
+def test_the_containerfile_passes_its_linter() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("hadolint"), "Containerfile"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -69,14 +69,17 @@ def test_what_no_route_knows_goes_to_the_default(router: Router) -> None:
 
 
 def test_a_routes_own_threshold_counts(router: Router) -> None:
-    assert router.route("how do I bake bread").threshold == 0.9
-    assert router.route("will it rain tomorrow").threshold == 0.5
+    own = router.route("how do I bake bread")
+    assert (own.threshold, own.threshold_from) == (0.9, "route")
+    other = router.route("will it rain tomorrow")
+    assert other.threshold_from == "calibrated"
+    assert 0 < other.threshold < 1
 
 
 def test_confidences_are_shares_of_one(router: Router) -> None:
-    (candidates,) = router.match(["will it rain tomorrow"])
-    assert sum(candidate.confidence for candidate in candidates) <= 1.001
-    assert all(0 <= candidate.confidence <= 1 for candidate in candidates)
+    (match,) = router.match(["will it rain tomorrow"])
+    assert sum(candidate.confidence for candidate in match.candidates) <= 1.001
+    assert all(0 <= candidate.confidence <= 1 for candidate in match.candidates)
 
 
 def test_matching_together_is_matching_alone(router: Router) -> None:

@@ -16,8 +16,21 @@ from semroute.routing.decide import AUTO
 
 @get("/v1/models", guards=[guards.caller])
 async def models(request: AnyRequest) -> dict[str, Any]:
-    """What `model` may be: `auto`, each route as `auto:<route>`, and each model, in OpenAI's form."""
-    config = _config(request)
+    """What `model` may be: `auto`, each route as `auto:<route>`, and each model.
+
+    In OpenAI's form, or in Anthropic's where the request has the header `anthropic-version`.
+    """
+    listed = _models(_config(request))
+    if "anthropic-version" not in request.headers:
+        return {"object": "list", "data": listed}
+    data = [
+        {"type": "model", "id": each["id"], "display_name": each["id"], "created_at": "1970-01-01T00:00:00Z", **each}
+        for each in listed
+    ]
+    return {"data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]}
+
+
+def _models(config: Config) -> list[dict[str, Any]]:
     virtual = [_model(AUTO, "semroute", description="Routes each request by its intent.")]
     virtual += [
         _model(f"{AUTO}:{route.name}", "semroute", description=route.description) for route in config.routes.values()
@@ -35,7 +48,7 @@ async def models(request: AnyRequest) -> dict[str, Any]:
         )
         for model in config.models.values()
     ]
-    return {"object": "list", "data": virtual + real}
+    return virtual + real
 
 
 @get("/routes", guards=[guards.caller])

@@ -17,6 +17,7 @@ from semroute.access import Access
 from semroute.api import admin, completions, errors
 from semroute.config.load import default_folder
 from semroute.errors import SemrouteError
+from semroute.execution.idempotency import Idempotency
 from semroute.gateway import Gateway, Serving
 from semroute.providers.transport import Transport
 from semroute.reload import Reloader
@@ -43,6 +44,11 @@ def create_app(settings: Settings | None = None) -> Litestar:
             completions.route,
             completions.complete,
             completions.chat_completions,
+            completions.responses,
+            completions.messages,
+            completions.embeddings,
+            completions.gemini,
+            completions.count_tokens,
             admin.models,
             admin.routes,
             admin.live,
@@ -69,13 +75,16 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     folder = Path(settings.routes) if settings.routes else default_folder()
     router = await asyncio.to_thread(Router.load, folder)
     transport = Transport()
-    gateway = Gateway(Serving.open(router, transport, echo=settings.echo), log_record)
+    serving = Serving.open(router, transport, echo=settings.echo)
+    gateway = Gateway(serving, log_record, max_running=settings.max_running)
 
     def swap(router: Router) -> None:
-        gateway.serving = Serving.open(router, transport, echo=settings.echo)
+        known = gateway.serving.deployments
+        gateway.serving = Serving.open(router, transport, echo=settings.echo, deployments=known)
 
     reloader = Reloader(folder, router, swap)
     app.state.gateway, app.state.reloader = gateway, reloader
+    app.state.idempotency, app.state.keepalive_s = Idempotency(), settings.keepalive_s
     watching = asyncio.create_task(reloader.watch())
     try:
         yield

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from litestar import MediaType, Response, post
+from litestar.types import Receive
 
 from semroute.api import docs, errors, guards
 from semroute.api.errors import AnyRequest, status_of
-from semroute.api.streams import CallerGoneError, EventStream, while_connected
+from semroute.api.idempotency import HEADER, once
+from semroute.api.streams import CallerGoneError, EventStream, finished, stop, while_connected
+from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
+from semroute.dialects.embeddings import Embeddings
+from semroute.dialects.gemini import Gemini
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
+from semroute.dialects.responses import Responses
 from semroute.errors import RequestError, SemrouteError
-from semroute.gateway import Call, Gateway
+from semroute.gateway import Call, Chunks, Gateway
 from semroute.router import new_id
+from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk
 
 CLIENT_CLOSED_REQUEST = 499
+MAX_HEADER_CHARS = 1000
+SESSION_HEADER = "x-semroute-session"
+MAX_SESSION_CHARS = 256
+_CONTROLS = dict.fromkeys([*range(32), 127], " ")
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "cookie"})
 
 _native = Native()
 _openai = OpenAI()
+_responses = Responses()
+_anthropic = Anthropic()
+_gemini = Gemini()
+_embeddings = Embeddings()
 
 
 @post("/route", guards=[guards.caller], status_code=200, operation_class=docs.RouteOperation)
@@ -47,22 +64,111 @@ async def chat_completions(request: AnyRequest) -> Response[Any]:
     return await answer(request, _openai)
 
 
-async def answer(request: AnyRequest, dialect: ClientDialect) -> Response[Any]:
-    """Serve one completion in the caller's dialect, streamed or whole."""
+@post("/v1/responses", guards=[guards.caller], status_code=200, operation_class=docs.ResponsesOperation)
+async def responses(request: AnyRequest) -> Response[Any]:
+    """OpenAI's Responses: `model` is `auto`, `auto:<route>` or a model id. Nothing is stored."""
+    return await answer(request, _responses)
+
+
+@post("/v1/embeddings", guards=[guards.caller], status_code=200, operation_class=docs.EmbeddingsOperation)
+async def embeddings(request: AnyRequest) -> Response[Any]:
+    """OpenAI's embeddings, passed through: `model` is a model id."""
+    return await answer(request, _embeddings)
+
+
+@post("/v1/messages", guards=[guards.caller], status_code=200, operation_class=docs.MessagesOperation)
+async def messages(request: AnyRequest) -> Response[Any]:
+    """Anthropic's Messages: `model` is `auto`, `auto:<route>` or a model id."""
+    return await answer(request, _anthropic)
+
+
+@post(
+    "/v1/messages/count_tokens",
+    guards=[guards.caller],
+    status_code=200,
+    operation_class=docs.MessagesOperation,
+)
+async def count_tokens(request: AnyRequest) -> Response[bytes]:
+    """About how many tokens a Messages request sends. Estimated here: no model is called."""
+    chat = _anthropic.parse_request(decode(await request.body()), new_id())
+    return Response(_anthropic.render_count(estimate_input_tokens(chat)), media_type=MediaType.JSON)
+
+
+@post(
+    ["/v1/models/{call:path}", "/v1beta/models/{call:path}"],
+    guards=[guards.caller],
+    status_code=200,
+    operation_class=docs.GeminiOperation,
+)
+async def gemini(request: AnyRequest, call: str) -> Response[Any]:
+    """Gemini's `MODEL:generateContent` and `MODEL:streamGenerateContent`; MODEL as in `/v1/models`."""
+    model, _, method = call.removeprefix("/").rpartition(":")
+    streams = {"generateContent": False, "streamGenerateContent": True}
+    if method not in streams:
+        raise RequestError(f"the path: got the method {method!r}, expected one of {', '.join(streams)}")
+    return await answer(request, _gemini, {"model": model, "stream": streams[method]})
+
+
+async def answer(
+    request: AnyRequest, dialect: ClientDialect, in_path: Mapping[str, Any] = MappingProxyType({})
+) -> Response[Any]:
+    """Serve one completion in the caller's dialect, streamed or whole; once for each `Idempotency-Key`.
+
+    `in_path`: what the request says outside its body.
+    """
+    body = await request.body()
+    key = request.headers.get(HEADER)
+
+    def make(receive: Receive) -> Awaitable[Response[Any]]:
+        return _answer(request, {**decode(body), **in_path}, dialect, receive)
+
+    return await make(request.receive) if key is None else once(request, body, key, make)
+
+
+async def _answer(request: AnyRequest, body: dict[str, Any], dialect: ClientDialect, receive: Receive) -> Response[Any]:
     gateway: Gateway = request.app.state.gateway
-    chat = _with_headers(dialect.parse_request(decode(await request.body()), new_id()), request)
+    chat = _with_headers(dialect.parse_request(body, new_id()), request)
     call = await gateway.open(chat)
     try:
-        if not chat.stream:
-            completion = await while_connected(call.complete(), request.receive)
-            body = dialect.render_completion(completion, call.record)
-            return Response(body, headers=_headers(call), media_type=MediaType.JSON)
-        chunks = await while_connected(call.stream(), request.receive)
-        return EventStream(_events(call, chunks, dialect), _headers(call))
+        if chat.stream:
+            return await _stream(call, dialect, receive, request.app.state.keepalive_s)
+        completion = await while_connected(call.complete(), receive)
+        rendered = dialect.render_completion(completion, call.record, chat)
+        return Response(rendered, headers=_headers(call), media_type=MediaType.JSON)
     except SemrouteError as error:
         return errors.render(request, error, status_of(error), _headers(call))
     except CallerGoneError:
         return Response(b"", status_code=CLIENT_CLOSED_REQUEST, headers=_headers(call))
+
+
+async def _stream(call: Call, dialect: ClientDialect, receive: Receive, keepalive_s: float) -> EventStream:
+    """A streamed answer, once it has its first content.
+
+    When that takes long, the head goes out before it, so that comments can keep the connection: what the headers would
+    say of the model, the attempts and the cost is not known then, and a failure is an event of the stream.
+    """
+    opening = asyncio.ensure_future(call.stream())
+    try:
+        begun = await finished(opening, receive, keepalive_s)
+    except BaseException:
+        await _close(opening)
+        raise
+    if begun:
+        opening.result()
+    headers = _headers(call) if begun else _early_headers(call)
+    return EventStream(
+        _events(call, opening, dialect),
+        headers,
+        close=lambda: _close(opening),
+        keepalive_s=keepalive_s,
+        whole=lambda: call.record.outcome == "ok",
+    )
+
+
+async def _close(opening: asyncio.Future[Chunks]) -> None:
+    await stop(opening)
+    if not opening.cancelled() and opening.exception() is None:
+        await opening.result().aclose()
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -79,24 +185,32 @@ def decode(body: bytes) -> dict[str, Any]:
     return decoded
 
 
-async def _events(call: Call, chunks: AsyncGenerator[Chunk], dialect: ClientDialect) -> AsyncGenerator[bytes]:
+async def _events(call: Call, opening: asyncio.Future[Chunks], dialect: ClientDialect) -> AsyncGenerator[bytes]:
     renderer = dialect.stream(call.request, call.decision)
     try:
-        async for chunk in chunks:
+        async for chunk in await opening:
             yield renderer.chunk(chunk)
     except SemrouteError as error:
         # The head has been sent with status 200: the stream itself must say that it is broken.
+        record = call.record
+        if record.attempts and call.request.stream_usage:
+            yield renderer.chunk(Chunk(usage=record.usage))
         yield renderer.error(error, status_of(error))
     else:
         yield renderer.end(call.record)
-    finally:
-        await chunks.aclose()
+
+
+def _header_text(text: str) -> str:
+    """Text that a header can carry."""
+    return text.encode("ascii", "replace").decode().translate(_CONTROLS)[:MAX_HEADER_CHARS]
 
 
 def _with_headers(chat: ChatRequest, request: AnyRequest) -> ChatRequest:
-    """The request with its headers, for rules; without those that carry keys."""
+    """The request with its headers, for rules, without those that carry keys; and with the name of its conversation."""
     headers = {name: value for name, value in request.headers.items() if name not in SECRET_HEADERS}
-    return msgspec.structs.replace(chat, headers=headers)
+    user = chat.raw.get("user")
+    session = headers.get(SESSION_HEADER) or (user if isinstance(user, str) else "")
+    return msgspec.structs.replace(chat, headers=headers, session=session[:MAX_SESSION_CHARS])
 
 
 def _headers(call: Call) -> dict[str, str]:
@@ -106,7 +220,11 @@ def _headers(call: Call) -> dict[str, str]:
         "x-semroute-attempts": str(len(record.attempts)),
         "x-semroute-cost-usd": f"{record.cost_usd:f}",
         "x-semroute-overhead-ms": f"{record.overhead_ms:.2f}",
+        "x-request-id": record.request_id,  # where OpenAI's clients look for it
+        "request-id": record.request_id,  # where Anthropic's do
     }
+    if record.dropped:
+        headers["x-semroute-dropped"] = _header_text(", ".join(record.dropped))
     if call.held:
         headers["x-semroute-held"] = "cascade"
     if record.decision.route is not None:
@@ -114,3 +232,10 @@ def _headers(call: Call) -> dict[str, str]:
     if (model := record.model or record.decision.model) is not None:
         headers["x-semroute-model"] = model
     return headers
+
+
+def _early_headers(call: Call) -> dict[str, str]:
+    """What is known before any model has answered."""
+    return {
+        name: value for name, value in _headers(call).items() if name in ("x-semroute-decision", "x-semroute-route")
+    }

@@ -33,6 +33,7 @@ _DECIDING = {
     "model": _MODEL,
     "models": Schema(type=OpenAPIType.ARRAY, items=_TEXT, description="Your own fallback list of model ids."),
     "metadata": Schema(type=OpenAPIType.OBJECT, description="What rules can read."),
+    "user": Schema(type=OpenAPIType.STRING, description="Names the conversation, which then stays on its model."),
     "tools": _OBJECTS,
     "max_tokens": _COUNT,
     "response_format": _OBJECT,
@@ -46,6 +47,9 @@ _SAMPLING = {
     "tool_choice": Schema(description="As OpenAI's."),
 }
 
+_EXPLAIN = Schema(type=OpenAPIType.BOOLEAN, default=False, description="The decision carries `details`.")
+_NATIVE = {**_DECIDING, **_SAMPLING, "explain": _EXPLAIN}
+
 
 def _body(description: str, properties: dict[str, Schema], required: list[str] | None = None) -> RequestBody:
     schema = Schema(type=OpenAPIType.OBJECT, properties={**properties}, required=required)
@@ -57,7 +61,7 @@ class RouteOperation(Operation):
     """`POST /route`."""
 
     def __post_init__(self) -> None:
-        self.request_body = _body("`prompt` or `messages`, the rest as you like.", {**_DECIDING, **_SAMPLING})
+        self.request_body = _body("`prompt` or `messages`, the rest as you like.", _NATIVE)
 
 
 @dataclass
@@ -65,7 +69,7 @@ class CompleteOperation(Operation):
     """`POST /complete`."""
 
     def __post_init__(self) -> None:
-        self.request_body = _body("`prompt` or `messages`, the rest as you like.", {**_DECIDING, **_SAMPLING})
+        self.request_body = _body("`prompt` or `messages`, the rest as you like.", _NATIVE)
 
 
 @dataclass
@@ -76,4 +80,53 @@ class ChatOperation(Operation):
         properties = {key: schema for key, schema in {**_DECIDING, **_SAMPLING}.items() if key != "prompt"}
         self.request_body = _body(
             "OpenAI's body. Fields that are not listed are passed on as they are.", properties, ["messages"]
+        )
+
+
+@dataclass
+class MessagesOperation(Operation):
+    """`POST /v1/messages`."""
+
+    def __post_init__(self) -> None:
+        properties = {key: _DECIDING[key] for key in ("messages", "model", "models", "metadata", "tools", "max_tokens")}
+        described = {"system": Schema(description="Text, or a list of text blocks."), "stream": _FLAG, **properties}
+        self.request_body = _body(
+            "Anthropic's body. Fields that are not listed are passed on as they are.", described, ["messages"]
+        )
+
+
+@dataclass
+class ResponsesOperation(Operation):
+    """`POST /v1/responses`."""
+
+    def __post_init__(self) -> None:
+        properties = {key: _DECIDING[key] for key in ("model", "models", "metadata", "tools")}
+        described = {"input": Schema(description="Text, or a list of items."), "stream": _FLAG, **properties}
+        self.request_body = _body(
+            "OpenAI's body. Fields that are not listed are passed on as they are.",
+            {"instructions": _TEXT, **described},
+            ["input"],
+        )
+
+
+@dataclass
+class GeminiOperation(Operation):
+    """`POST /v1beta/models/MODEL:generateContent`."""
+
+    def __post_init__(self) -> None:
+        described = {"contents": _OBJECTS, "systemInstruction": _OBJECT, "tools": _OBJECTS, "generationConfig": _OBJECT}
+        self.request_body = _body(
+            "Gemini's body. Fields that are not listed are passed on as they are.", {**described}, ["contents"]
+        )
+
+
+@dataclass
+class EmbeddingsOperation(Operation):
+    """`POST /v1/embeddings`."""
+
+    def __post_init__(self) -> None:
+        self.request_body = _body(
+            "OpenAI's body. Fields that are not listed are passed on as they are.",
+            {"input": Schema(description="Text, or a list of texts."), "model": _TEXT},
+            ["input", "model"],
         )

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
+from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
+from semroute.dialects.gemini import Gemini
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.errors import (
     AccessError,
     ChecksFailedError,
+    ContentPolicyError,
+    ContextLengthError,
+    IdempotencyError,
     NoModelError,
     OverloadedError,
     PayloadTooLargeError,
@@ -26,23 +32,30 @@ from semroute.errors import (
     SemrouteError,
     UnknownModelError,
     UnknownRouteError,
+    UnsupportedError,
 )
 
 log = logging.getLogger("semroute.api")
 
 AnyRequest = Request[Any, Any, Any]
 
+_PASSED_ON = (ProviderRequestError, ContextLengthError, ContentPolicyError)
+"""What a provider refuses keeps the provider's status."""
 _STATUS: list[tuple[type[SemrouteError], int]] = [
     (AccessError, 401),
     (PayloadTooLargeError, 413),
     (UnknownModelError, 404),
     (UnknownRouteError, 404),
+    (IdempotencyError, 422),
     (RequestError, 400),
     (OverloadedError, 503),
     (NoModelError, 503),
     (ChecksFailedError, 502),
     (RateLimitedError, 429),
     (ProviderTimeoutError, 504),
+    (ContextLengthError, 400),
+    (ContentPolicyError, 400),
+    (UnsupportedError, 400),
     (ProviderError, 502),
 ]
 
@@ -51,21 +64,34 @@ def status_of(error: SemrouteError) -> int:
     """The HTTP status of an error."""
     if isinstance(error, PlanExhaustedError):
         error = error.last
-    if isinstance(error, ProviderRequestError) and error.status is not None:
+    if isinstance(error, _PASSED_ON) and error.status is not None:
         return error.status
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
+def retry_after_s(error: SemrouteError) -> int:
+    """When a caller may try again: as the provider says, or soon."""
+    if isinstance(error, PlanExhaustedError):
+        error = error.last
+    known = error.retry_after_s if isinstance(error, ProviderError | NoModelError) else None
+    return max(1, math.ceil(known)) if known is not None else 1
+
+
 def dialect_of(request: AnyRequest) -> ClientDialect:
     """The dialect in which a caller expects errors."""
-    return OpenAI() if request.url.path.startswith("/v1/") else Native()
+    path = request.url.path
+    if path.startswith("/v1/messages") or "anthropic-version" in request.headers:
+        return Anthropic()
+    if path.startswith(("/v1beta/", "/v1/models/")):
+        return Gemini()
+    return OpenAI() if path.startswith("/v1/") else Native()
 
 
 def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str]) -> Response[bytes]:
     """An error answer in the caller's dialect."""
-    if status in {429, 503}:
-        headers = {**headers, "retry-after": "1"}
-    body = dialect_of(request).render_error(error, status)
+    if status in {429, 503} and error.retryable:
+        headers = {**headers, "retry-after": str(retry_after_s(error))}
+    body = dialect_of(request).render_error(error, status, headers.get("request-id", ""))
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
 
 

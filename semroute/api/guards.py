@@ -1,4 +1,4 @@
-"""Who may call a handler."""
+"""Who may call a handler. Guards are coroutines: the framework runs plain functions in a thread."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from semroute.access import Access
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-def caller(connection: Connection, _: BaseRouteHandler) -> None:
+async def caller(connection: Connection, _: BaseRouteHandler) -> None:
     """A caller's key, where one is configured."""
     access: Access = connection.app.state.access
-    access.require_caller(connection.headers.get("authorization"), connection.headers.get("x-api-key"))
+    headers = connection.headers
+    key = headers.get("x-api-key") or headers.get("x-goog-api-key")
+    access.require_caller(headers.get("authorization"), key)
 
 
-def admin(connection: Connection, _: BaseRouteHandler) -> None:
+async def admin(connection: Connection, _: BaseRouteHandler) -> None:
     """The admin key."""
     access: Access = connection.app.state.access
     access.require_admin(connection.headers.get("authorization"), connection.headers.get("x-api-key"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from litestar import Litestar, Response
 from litestar.types import Receive, Scope, Send
 
 Result = TypeVar("Result")
+COMMENT = b": keep-alive\n\n"
 
 
 class CallerGoneError(Exception):
@@ -23,27 +24,57 @@ async def while_connected(work: Coroutine[Any, Any, Result], receive: Receive) -
     The request's body must have been read: what `receive` gives next is the end of the connection.
     """
     task = asyncio.ensure_future(work)
+    try:
+        await finished(task, receive)
+        return task.result()
+    finally:
+        await stop(task)
+
+
+async def finished(task: asyncio.Future[Any], receive: Receive, patience_s: float | None = None) -> bool:
+    """Wait for a task; false where it takes longer than `patience_s`. Raises `CallerGoneError`; the task goes on."""
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise CallerGoneError
+        await asyncio.wait({task, gone}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and gone.done():
+            raise CallerGoneError
+        return task.done()
     finally:
         gone.cancel()
-        await _stop(task)
+
+
+async def stop(task: asyncio.Future[Any]) -> None:
+    """Cancel a task, and wait for its end."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
 
 
 class EventStream(Response[Any]):
-    """An answer of server-sent events.
+    """An answer of server-sent events. While there is none to send, a comment keeps the connection alive.
 
     When the caller goes away the generator is closed at once, and with it the provider's call: the framework's own
     stream leaves a generator that waits for a slow caller to the garbage collector.
     """
 
-    def __init__(self, events: AsyncGenerator[bytes], headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes],
+        headers: Mapping[str, str],
+        *,
+        close: Callable[[], Awaitable[None]],
+        keepalive_s: float,
+        whole: Callable[[], bool],
+    ) -> None:
+        """`close` ends what the events are made of; it is called once, also where no event was ever asked for.
+
+        `whole` says, after the end, whether it was a good one.
+        """
         super().__init__(None)
         self._events = events
+        self._close = close
+        self._keepalive_s = keepalive_s
+        self.whole = whole
         self._head = {
             "content-type": "text/event-stream; charset=utf-8",
             "cache-control": "no-cache",
@@ -56,25 +87,63 @@ class EventStream(Response[Any]):
         return self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with contextlib.suppress(CallerGoneError):
+        try:
             await while_connected(self._send(send), receive)
+        except CallerGoneError:
+            pass
+        finally:
+            await self._close()
 
     async def _send(self, send: Send) -> None:
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._head.items()]
-        async with contextlib.aclosing(self._events) as events:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            async for event in events:
-                if event:
-                    await send({"type": "http.response.body", "body": event, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        line = _Line(send, self._keepalive_s)
+        try:
+            async with contextlib.aclosing(self._events) as events:
+                async for event in events:
+                    if event:
+                        await line.send(event)
+            await line.send(b"", more=False)
+        finally:
+            line.close()
+
+
+class _Line:
+    """Sends pieces, and a comment when there was none for a while. One timer, no task, on the way that is common."""
+
+    def __init__(self, send: Send, idle_s: float) -> None:
+        self._send = send
+        self._idle_s = idle_s
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._busy = asyncio.Lock()
+        self._comment: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(idle_s, self._beat)
+
+    async def send(self, piece: bytes, *, more: bool = True) -> None:
+        """Send a piece. Returns when the caller takes more."""
+        async with self._busy:
+            await self._send({"type": "http.response.body", "body": piece, "more_body": more})
+        self._last = self._loop.time()
+
+    def close(self) -> None:
+        """No more comments."""
+        self._timer.cancel()
+        if self._comment is not None:
+            self._comment.cancel()
+
+    async def _remark(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # the caller has gone: who waits for that learns it himself
+            await self.send(COMMENT)
+
+    def _beat(self) -> None:
+        idle_s = self._loop.time() - self._last
+        if idle_s >= self._idle_s and not self._busy.locked():
+            self._comment = self._loop.create_task(self._remark())
+            idle_s = 0.0
+        self._timer = self._loop.call_later(max(self._idle_s - idle_s, self._idle_s / 10), self._beat)
 
 
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _stop(task: asyncio.Future[Any]) -> None:
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task})

@@ -8,27 +8,68 @@ from typing import Any
 
 import click
 
-from semroute.cli.output import console, folder_of, json_option, print_json
+from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar
 from semroute.config.load import read
 from semroute.config.schema import Config
 from semroute.errors import Problem
 
-COLOURS = {"error": "red", "warning": "yellow"}
+COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
+GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
 
 
 @click.command("check", short_help="Find what is wrong in the route files.")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
+@click.option("--no-embed", is_flag=True, help="Look at the files only: faster, and blind to what the utterances mean.")
+@click.option("--format", "format_", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
 @json_option
-def command(folder: Path | None, strict: bool, as_json: bool) -> None:
-    """Find everything that is wrong in the route files of FOLDER (default: routes/, else the shipped ones)."""
+def command(folder: Path | None, strict: bool, no_embed: bool, format_: str, as_json: bool) -> None:
+    """Find everything that is wrong in the route files of FOLDER (default: routes/, else the shipped ones).
+
+    Also what only their meaning shows: routes that collide, utterances that stand in the wrong route or repeat
+    themselves, routes that cannot be reached, an evaluation file that holds utterances.
+    """
     folder = folder_of(folder)
     config, problems = read(folder)
-    if as_json:
+    if config is not None:
+        problems += _examine(folder, config, embed=not no_embed)
+    if as_json or format_ == "json":
         print_json(_summary(folder, config, problems))
+    elif format_ == "github":
+        for problem in problems:
+            click.echo(annotation(problem))
     else:
         _show(folder, config, problems)
-    sys.exit(0 if config is not None and not (strict and problems) else 1)
+    failed = config is None or (strict and any(problem.severity != "info" for problem in problems))
+    sys.exit(1 if failed else 0)
+
+
+def annotation(problem: Problem) -> str:
+    """A workflow command: GitHub shows it at the line of the file.
+
+    Source: https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
+    """
+    properties = {"file": problem.file, "line": str(problem.line or 1), "title": f"semroute {problem.code}"}
+    fields = ",".join(f"{key}={_escape(value, ':,')}" for key, value in properties.items())
+    advice = f"; {problem.suggestion}" if problem.suggestion else ""
+    return f"::{GITHUB[problem.severity]} {fields}::{_escape(f'{problem.path}: {problem.message}{advice}')}"
+
+
+def _escape(text: str, more: str = "") -> str:
+    for character in "%\r\n" + more:
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text
+
+
+def _examine(folder: Path, config: Config, *, embed: bool) -> list[Problem]:
+    # These bring the embedding model with them, which the structural check can do without.
+    from semroute.evaluation.examine import examine, leakage
+
+    found = list(leakage(folder, config))
+    if embed:
+        with progress_bar("embedding utterances") as progress:
+            found += examine(config, Bar(progress))
+    return found
 
 
 def _summary(folder: Path, config: Config | None, problems: list[Problem]) -> dict[str, Any]:
@@ -47,7 +88,11 @@ def _show(folder: Path, config: Config | None, problems: list[Problem]) -> None:
         console.print(f"[{COLOURS[problem.severity]}]{problem.severity}[/]", end=" ", highlight=False)
         console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
     counts = {severity: sum(p.severity == severity for p in problems) for severity in COLOURS}
-    found = ", ".join(f"{n} {severity}{'s' * (n != 1)}" for severity, n in counts.items())
+    found = ", ".join(
+        f"{n} {severity}{'s' * (n != 1 and severity != 'info')}"
+        for severity, n in counts.items()
+        if n or severity != "info"
+    )
     holds = (
         f": {len(config.routes)} routes, {_utterances(config)} utterances, {len(config.models)} models"
         if config

@@ -18,6 +18,7 @@ from typing import IO, Any
 import click
 import httpx
 import msgspec
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -37,7 +38,7 @@ PROMPTS: list[dict[str, Any]] = [
     {"prompt": 'Why does this Rust code not compile? let s = String::from("a"); let t = s; println!("{s}");'},
     {"prompt": "Pull the names, dates and amounts out of this contract into JSON."},
     {"prompt": "Sum up this meeting transcript in five bullet points for the board."},
-    {"prompt": "Prove that the square root of 2 is irrational."},
+    {"prompt": "Show that the sum of two odd numbers is always even."},
     {"prompt": "Write a limerick about a lazy accountant."},
     {"prompt": "turn off the lights in the kitchen"},
     {"prompt": "Draft the nightly product texts.", "metadata": {"workload": "batch"}},
@@ -144,28 +145,23 @@ def _ask(client: httpx.Client, body: dict[str, Any]) -> Shown:
 
 
 def _show(shown: list[Shown], config: Config, ready_s: float) -> None:
-    table = Table(title=f"semroute: {len(config.routes)} routes in service after {ready_s:.1f} s, every model an echo")
-    for column in ("prompt", "route", "conf.", "nearest utterance", "model", "answer", "USD", "ms"):
-        numeric = column in {"conf.", "USD", "ms"}
-        table.add_column(
-            column,
-            justify="right" if numeric else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=None if numeric or column in {"route", "model"} else 1,
-        )
-    table.expand = True
+    table = Table(
+        title=f"semroute: {len(config.routes)} routes in service after {ready_s:.1f} s, every model an echo",
+        expand=True,
+        show_lines=True,
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("prompt\n[dim]nearest utterance[/]\nanswer", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("route, confidence\nmodel", no_wrap=True)
+    table.add_column("USD\nms to decide", justify="right", no_wrap=True)
     for row in shown:
-        route = row.route if row.reason == "semantic" else f"{row.route} ({row.reason})"
+        nearest = f"[dim]≈ {escape(row.nearest)}[/]\n" if row.nearest else ""
+        how = f"{row.confidence:.2f}" if row.reason in {"semantic", "default"} else ""
+        why = "" if row.reason == "semantic" else f"({row.reason}) "
         table.add_row(
-            escape(row.prompt),
-            route,
-            f"{row.confidence:.2f}",
-            escape(row.nearest),
-            row.model,
-            escape(row.answer),
-            f"{row.cost_usd:.6f}",
-            f"{row.decision_ms:.1f}",
+            f"[bold]{escape(row.prompt)}[/]\n{nearest}→ {escape(row.answer)}",
+            f"[bold]{row.route}[/] {why}{how}\n{row.model}",
+            f"{row.cost_usd:.6f}\n{row.decision_ms:.1f}",
         )
     console.print(table)
     baseline = config.models[config.default.models[0]]
@@ -177,5 +173,5 @@ def _show(shown: list[Shown], config: Config, ready_s: float) -> None:
         highlight=False,
     )
     console.print(
-        'Next: semroute route "your prompt", or semroute serve --echo and POST to /complete.', highlight=False
+        'Next: semroute route "your prompt"; or semroute serve --echo, and POST to /complete.', highlight=False
     )

@@ -1,56 +1,103 @@
-"""`semroute eval FILE`."""
+"""`semroute eval [FILE]`."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
-from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
-from semroute.evaluation.evaluate import Evaluation, evaluate, read_rows
+from semroute.cli.output import (
+    Bar,
+    console,
+    errors,
+    folder_of,
+    json_option,
+    print_json,
+    progress_bar,
+    routes_option,
+)
+from semroute.evaluation.crossvalidate import cross_validate
+from semroute.evaluation.evaluate import Evaluation, decide_rows, measure, read_rows
+from semroute.evaluation.page import page
 from semroute.router import Router
 
 WORST = 10
+SHARE = click.FloatRange(0, 1)
 
 
 @click.command("eval", short_help="Measure the decisions on labelled prompts.")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @routes_option
+@click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Parts of a cross-validation.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report to look at.")
+@click.option("--min-accuracy", type=SHARE, help="Exit with 1 below this.")
+@click.option("--min-in-scope-accuracy", type=SHARE, help="Exit with 1 below this.")
+@click.option("--min-oos-recall", type=SHARE, help="Exit with 1 below this.")
+@click.option("--min-oos-auroc", type=SHARE, help="Exit with 1 below this.")
+@click.option("--max-ece", type=SHARE, help="Exit with 1 above this.")
 @json_option
-def command(file: Path, routes: Path | None, as_json: bool) -> None:
+def command(
+    file: Path | None, routes: Path | None, folds: int, html: Path | None, as_json: bool, **gates: float | None
+) -> None:
     """Measure the decisions on FILE: a JSON object a line, {"text": …, "route": name or null}.
 
-    null means that no route should match.
+    null means that no route should match. Without FILE the utterances themselves are cross-validated: each is
+    decided by a router that was made without it.
     """
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder_of(routes), progress=Bar(progress))
-    rows = read_rows(file, router.config.routes)
     with progress_bar("deciding") as progress:
-        evaluation = evaluate(router, rows, Bar(progress))
+        if file is None:
+            outcomes = cross_validate(router, folds, Bar(progress))
+        else:
+            outcomes = decide_rows(router, read_rows(file, router.config.routes), Bar(progress))
+    evaluation = measure(outcomes, folds if file is None else None)
+    if html is not None:
+        title = f"semroute: {file.name if file else 'cross-validation of the routes'}"
+        html.write_text(page(title, evaluation, outcomes, router.config.routes), "utf-8")
     if as_json:
         print_json(evaluation)
     else:
         _show(evaluation)
+        if html is not None:
+            console.print(f"report: {html}", highlight=False, markup=False)
+    failures = missed(evaluation, gates)
+    for failure in failures:
+        errors.print(failure, style="red", markup=False, highlight=False)
+    sys.exit(1 if failures else 0)
+
+
+def missed(evaluation: Evaluation, gates: dict[str, float | None]) -> list[str]:
+    """The gates that the figures do not pass, named as options are: `min_accuracy`, `max_ece`. No figure is no pass."""
+    failures = []
+    for gate, bound in gates.items():
+        kind, _, figure = gate.partition("_")
+        if bound is None:
+            continue
+        value: float | None = getattr(evaluation, figure)
+        name = figure.replace("_", "-")
+        if value is None:
+            failures.append(f"{name}: no rows to measure it on, expected {kind} {bound:g}")
+        elif (value < bound) if kind == "min" else (value > bound):
+            failures.append(f"{name}: got {value:.4f}, expected {'at least' if kind == 'min' else 'at most'} {bound:g}")
+    return failures
 
 
 def _show(evaluation: Evaluation) -> None:
-    console.print(f"{evaluation.n} prompts", style="bold")
-    figures = Table(box=None, pad_edge=False, show_header=False)
-    figures.add_row("accuracy", _share(evaluation.accuracy), "right decisions, abstentions included")
-    figures.add_row(
-        "in-scope accuracy", _share(evaluation.in_scope_accuracy), "best route right, whatever the threshold"
-    )
-    figures.add_row("OOS recall", _share(evaluation.oos_recall), "out-of-scope prompts on which it abstained")
-    figures.add_row("OOS AUROC", _share(evaluation.oos_auroc), "confidence: in scope against out of scope")
-    figures.add_row("ECE", _share(evaluation.ece), "distance of confidence from truth, 0 is best")
-    figures.add_row("latency", f"{evaluation.latency_ms['p50']:.1f} ms", f"p99 {evaluation.latency_ms['p99']:.1f} ms")
-    console.print(figures)
+    what = f"utterances, cross-validated in {evaluation.folds} folds" if evaluation.folds else "prompts"
+    console.print(f"{evaluation.n} {what}", style="bold", highlight=False)
+    console.print(_figures(evaluation))
     routes = Table("route", "n", "precision", "recall", "F1", box=None, pad_edge=False)
     for name, metrics in sorted(evaluation.per_route.items(), key=lambda item: item[1].f1 or 0):
         routes.add_row(name, str(metrics.n), _share(metrics.precision), _share(metrics.recall), _share(metrics.f1))
     console.print(routes)
+    reliability = Table("confidence", "n", "mean", "right", box=None, pad_edge=False)
+    for row in evaluation.reliability:
+        reliability.add_row(f"{row.low:.1f} - {row.high:.1f}", str(row.n), _share(row.confidence), _share(row.accuracy))
+    console.print(reliability)
     if evaluation.confusions:
         worst = Table("expected", "decided", "n", "for example", box=None, pad_edge=False)
         for confusion in evaluation.confusions[:WORST]:
@@ -61,6 +108,23 @@ def _show(evaluation: Evaluation) -> None:
                 escape(confusion.example),
             )
         console.print(worst)
+
+
+def _figures(evaluation: Evaluation) -> Table:
+    figures = Table(box=None, pad_edge=False, show_header=False)
+    for name, value, note in (
+        ("accuracy", evaluation.accuracy, "right decisions, abstentions included"),
+        ("in-scope accuracy", evaluation.in_scope_accuracy, "best route right, whatever the threshold"),
+        ("false abstention", evaluation.false_abstain, "in-scope prompts that no route took"),
+        ("OOS recall", evaluation.oos_recall, "out-of-scope prompts on which it abstained"),
+        ("OOS AUROC", evaluation.oos_auroc, "in scope against out of scope"),
+        ("FPR at 95% TPR", evaluation.fpr_at_95_tpr, "out-of-scope prompts taken where 95% in scope are"),
+        ("ECE", evaluation.ece, "distance of confidence from truth, 0 is best"),
+    ):
+        figures.add_row(name, _share(value), note)
+    times = evaluation.latency_ms
+    figures.add_row("latency", f"{times['p50']:.1f} ms", f"p95 {times['p95']:.1f} ms, p99 {times['p99']:.1f} ms")
+    return figures
 
 
 def _share(value: float | None) -> str:

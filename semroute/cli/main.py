@@ -18,6 +18,8 @@ COMMANDS = {
     "eval": "semroute.cli.evaluate",
     "train": "semroute.cli.train",
     "savings": "semroute.cli.savings",
+    "tune": "semroute.cli.tune",
+    "import": "semroute.cli.import_",
     "init": "semroute.cli.init",
     "schema": "semroute.cli.schema",
 }

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
 from semroute.router import Router, new_id
-from semroute.types import ChatRequest, Decision, Message, Text
+from semroute.routing.decide import THRESHOLDS
+from semroute.types import ChatRequest, Decision, Details, Message, Text
 
 
 @click.command("route", short_help="Decide where a prompt goes, and say why.")
@@ -20,8 +21,17 @@ from semroute.types import ChatRequest, Decision, Message, Text
 @click.option("--cost-quality", type=click.FloatRange(0, 1), help="The dial: 0 cheapest, 1 best.")
 @click.option("--model", default="auto", help="As in a request, such as auto:difficulty-0.3.  [default: auto]")
 @routes_option
+@click.option("--explain", is_flag=True, help="Show the words that carried it, and what would have changed it.")
 @json_option
-def command(text: str, plan: bool, cost_quality: float | None, model: str, routes: Path | None, as_json: bool) -> None:
+def command(
+    text: str,
+    plan: bool,
+    cost_quality: float | None,
+    model: str,
+    routes: Path | None,
+    explain: bool,
+    as_json: bool,
+) -> None:
     """Decide where TEXT goes, and say why. `-` reads it from standard input."""
     if text == "-":
         text = sys.stdin.read()
@@ -30,7 +40,7 @@ def command(text: str, plan: bool, cost_quality: float | None, model: str, route
     router.route(text)  # the first embedding of a process is slow, and tells nothing
     messages = (Message(role="user", parts=(Text(text=text),)),)
     request = ChatRequest(id=new_id(), messages=messages, model=model, cost_quality=cost_quality)
-    decision = router.route(request)
+    decision = router.route(request, explain=explain)
     if as_json:
         print_json(decision)
         return
@@ -60,20 +70,52 @@ def _show_plan(decision: Decision) -> None:
         console.print(f"narrowed by: {', '.join(decision.narrowed_by)}", highlight=False)
 
 
+BAR = 24
+"""Width of the longest bar."""
+
+
+def _show_details(decision: Decision, details: Details) -> None:
+    """A bar for each word: green carried the best candidate, red spoke against it."""
+    if details.flip is not None:
+        console.print(f"{details.flip.explanation}.", markup=False, highlight=False)
+    if not details.words:
+        return
+    best = decision.candidates[0].route
+    most = max(abs(word.effect) for word in details.words) or 1.0
+    table = Table("word", f"for {best}", "", "without it", box=None, pad_edge=False)
+    for word in details.words:
+        bar = "█" * round(BAR * abs(word.effect) / most)
+        flips = word.route_without != decision.route
+        table.add_row(
+            escape(word.text),
+            f"{word.effect:+.3f}",
+            f"[{'green' if word.effect > 0 else 'red'}]{bar}[/]",
+            (word.route_without or "no route") if flips else "",
+        )
+    console.print(table)
+
+
 def _show(decision: Decision, router: Router) -> None:
     console.print(f"[bold]{decision.route or 'default'}[/] -> [bold]{decision.model or 'no model'}[/]", highlight=False)
     console.print(f"{decision.explanation}.", markup=False, highlight=False)
-    table = Table("route", "confidence", "similarity", "nearest utterance", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, expand=True)
+    for column in ("route", "confidence", "similarity"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("nearest utterance", no_wrap=True, overflow="ellipsis", ratio=1)
     for candidate in decision.candidates:
         near = candidate.nearest
         table.add_row(
             candidate.route,
             f"{candidate.confidence:.3f}",
             f"{near.similarity:.3f}" if near else "",
-            escape(near.utterance) if near else "",
+            escape(" ".join(near.utterance.split())) if near else "",
         )
     if decision.candidates:
         console.print(table)
+        source = THRESHOLDS[decision.threshold_from] if decision.threshold_from else ""
+        console.print(f"threshold {decision.threshold:.3f} ({source}), margin {decision.margin:.3f}", highlight=False)
+    if decision.details is not None:
+        _show_details(decision, decision.details)
     console.print(f"plan: {', then '.join(decision.plan) or 'none'}", highlight=False)
     for model, reason in decision.rejected.items():
         console.print(f"not {model}: {reason}", markup=False, highlight=False)

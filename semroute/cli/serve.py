@@ -11,6 +11,7 @@ from semroute import settings as settings_module
 from semroute.api.server import serve
 from semroute.cli.output import errors, folder_of, routes_option
 from semroute.config.load import load
+from semroute.semantic.embedder import BUNDLED, open_embedder
 from semroute.settings import variable
 
 
@@ -31,15 +32,19 @@ def command(
         **{
             variable(name): str(value).lower() if value is True else str(value)
             for name, value in given.items()
-            if value
+            if value not in (None, False)
         },
     }
     settings = settings_module.read(environ).check()
     # Found here, a broken route file is one message instead of a worker's traceback.
     config = load(folder_of(Path(settings.routes) if settings.routes else None))
+    if config.embedder.model != BUNDLED:
+        open_embedder(config.embedder)  # downloads it where it can, before the workers need it
     where = f"http://{settings.host}:{settings.port}"
     answers = "an echo for every model" if settings.echo else f"{len(config.models)} models"
     errors.print(
-        f"semroute: {len(config.routes)} routes, {answers}, on {where} (docs: {where}/schema)", highlight=False
+        f"semroute: {len(config.routes)} routes, {answers}, on {where} (docs: {where}/schema)",
+        highlight=False,
+        soft_wrap=True,
     )
     serve(settings)

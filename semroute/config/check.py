@@ -17,6 +17,7 @@ from semroute.config.findings import error as _error
 from semroute.config.findings import names as _names
 from semroute.config.findings import unknown as _unknown
 from semroute.config.findings import warning as _warning
+from semroute.config.presets import PRESETS
 from semroute.config.schema import Draft
 from semroute.config.wording import listed, quote
 from semroute.errors import Problem
@@ -34,6 +35,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *_check_models(draft),
         *_check_plans(draft),
         *_check_routes(draft),
+        *_check_tuned(draft),
         *_check_utterances(draft),
         *check_rules(draft),
         *check_strategies(draft),
@@ -66,9 +68,14 @@ def _check_providers(draft: Draft) -> Iterator[Problem]:
             if not _is_http(provider.base_url):
                 expected = "expected an address that starts with http:// or https://"
                 yield _error(draft, key, f"got {quote(provider.base_url)}, {expected}")
+        elif provider.preset is not None and PRESETS[provider.preset].base_url:
+            pass
         elif provider.dialect != "echo" and not (key in draft.sources and draft.missing_variables.get(id_)):
             example = "`base_url: https://api.openai.com/v1`"
             yield _error(draft, f"providers.{id_}", f"`base_url` is missing, expected an address such as {example}")
+        if provider.preset is not None and provider.dialect != "openai":
+            preset = f"preset {quote(provider.preset)} is of the openai dialect"
+            yield _error(draft, f"providers.{id_}.dialect", f"got {quote(provider.dialect)}, but {preset}")
 
 
 def _is_http(url: str) -> bool:
@@ -149,6 +156,11 @@ def _check_routes(draft: Draft) -> Iterator[Problem]:
             yield _error(draft, f"{key}.name", f"{got}, which is a model's id too, expected another name")
         if (count := len(route.utterances)) < MIN_UTTERANCES:
             yield _warning(draft, f"{key}.utterances", f"got {count}, expected {MIN_UTTERANCES} utterances or more")
+
+
+def _check_tuned(draft: Draft) -> Iterator[Problem]:
+    thresholds = draft.merged.tuned.thresholds if draft.merged.tuned else {}
+    yield from _unknown(draft, "routes", {f"tuned.thresholds.{name}": name for name in thresholds})
 
 
 def _check_utterances(draft: Draft) -> Iterator[Problem]:

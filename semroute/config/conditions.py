@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Literal
 
-from semroute.written import Feature, ModelEntry, Name, Tier, Written
+from semroute.structs import Written
+from semroute.written import Feature, ModelEntry, Name, Tier
 
 Scalar = str | int | float | bool
 Trait = Literal["code", "images", "tools", "json", "json_schema"]

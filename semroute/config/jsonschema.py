@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from semroute import written
+from semroute import calls, written
 from semroute.config import conditions, schema
 from semroute.config.schema import RouteFile
-from semroute.written import Written
+from semroute.structs import Written
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -20,7 +20,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def json_schema() -> dict[str, Any]:
     """The schema of `RouteFile`, with the lines under its fields as descriptions."""
     (root,), components = msgspec.json.schema_components([RouteFile], ref_template="#/$defs/{name}")
-    structs = vars(written) | vars(conditions) | vars(schema)
+    structs = vars(calls) | vars(written) | vars(conditions) | vars(schema)
     for name, component in components.items():
         docs = field_docs(structs[name])
         for field, property_ in component["properties"].items():

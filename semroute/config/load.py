@@ -16,6 +16,7 @@ from msgspec.structs import asdict, replace
 from semroute.config.check import check
 from semroute.config.documents import parse
 from semroute.config.merge import merge
+from semroute.config.presets import PRESETS
 from semroute.config.schema import (
     Abstain,
     Config,
@@ -23,7 +24,9 @@ from semroute.config.schema import (
     Draft,
     EmbedderSettings,
     Provider,
+    ProviderEntry,
     TierExemplars,
+    Tuned,
     deployment_ids,
 )
 from semroute.errors import ConfigError, Problem
@@ -117,12 +120,16 @@ def _version(files: Mapping[str, bytes]) -> str:
     return digest.hexdigest()[:12]
 
 
+def _base_url(entry: ProviderEntry) -> str:
+    return entry.base_url or (PRESETS[entry.preset].base_url if entry.preset else "")
+
+
 def _config(draft: Draft, default: Default, version: str) -> Config:
     merged = draft.merged
     return Config(
         providers={
             id_: Provider(
-                **{**asdict(entry), "api_key": entry.api_key or None},
+                **{**asdict(entry), "api_key": entry.api_key or None, "base_url": _base_url(entry)},
                 id=id_,
                 missing_variables=draft.missing_variables.get(id_, ()),
             )
@@ -135,8 +142,11 @@ def _config(draft: Draft, default: Default, version: str) -> Config:
         tiers=_tiers(merged.tiers),
         classifier=merged.classifier,
         folder=draft.folder,
+        negatives=merged.negatives,
         embedder=merged.embedder or EmbedderSettings(),
         abstain=merged.abstain or Abstain(),
+        route_on=merged.route_on or "last_user",
+        tuned=merged.tuned or Tuned(),
         policy=merged.policy or Policy(),
         prices_as_of=merged.prices_as_of,
         sources=draft.sources,

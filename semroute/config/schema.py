@@ -9,10 +9,13 @@ import msgspec
 from msgspec import Meta
 
 from semroute.config.conditions import Rule
+from semroute.config.presets import PresetName
+from semroute.structs import Written
 from semroute.types import Frozen
-from semroute.written import Fraction, Model, ModelEntry, Name, Policy, Positive, Route, Tier, Written
+from semroute.written import Fraction, Model, ModelEntry, Name, Policy, Positive, Route, Tier
 
-DialectName = Literal["openai", "anthropic", "gemini", "echo"]
+RouteOn = Literal["last_user", "conversation"]
+DialectName = Literal["openai", "responses", "anthropic", "gemini", "echo"]
 
 
 class EmbedderSettings(Written, frozen=True, kw_only=True):
@@ -31,17 +34,33 @@ class EmbedderSettings(Written, frozen=True, kw_only=True):
 class Abstain(Written, frozen=True, kw_only=True):
     """When no route is taken."""
 
-    threshold: Fraction = 0.5
-    """The least confidence that takes a route which names no threshold of its own."""
+    threshold: Fraction | None = None
+    """The least confidence that takes a route which names no threshold of its own; null: calibrated for each route."""
+    target_false_abstain: Annotated[float, Meta(gt=0, lt=1)] = 0.05
+    """The share of prompts that belong to a route and may go to the default all the same: what the thresholds are
+    calibrated for. Less of it lets more in that belongs to no route."""
+
+
+class Tuned(Written, frozen=True, kw_only=True):
+    """Thresholds that `semroute tune` found: they stand in a file of their own, and count before all others."""
+
+    encoder: str = ""
+    """Fingerprint of the encoder that they were found with: with another they do not count. Empty: with any."""
+    thresholds: dict[str, Fraction] = {}
+    """By route."""
 
 
 class ProviderEntry(Written, frozen=True, kw_only=True):
     """Where models are served. The key comes from the environment: `api_key: "${OPENAI_API_KEY}"`."""
 
-    dialect: DialectName
+    dialect: DialectName = "openai"
     """Its wire format. `openai` covers every compatible server."""
+    preset: PresetName | None = None
+    """A server of the `openai` dialect whose address and peculiarities are known; null: none."""
     base_url: str = ""
-    """Up to the version, such as `https://api.openai.com/v1`."""
+    """Up to the version, such as `https://api.openai.com/v1`; empty: the preset's."""
+    api_version: str = ""
+    """For servers that want one with each call, such as Azure; empty: the preset's."""
     api_key: str | None = None
     """null: the provider takes none."""
     headers: dict[str, str] = {}
@@ -86,6 +105,10 @@ class RouteFile(Written, frozen=True, kw_only=True):
     """Which model turns text into vectors."""
     abstain: Abstain | None = None
     """When no route is taken."""
+    route_on: RouteOn | None = None
+    """What text is matched: `last_user`, the last user turn; `conversation`, all user turns. null: `last_user`."""
+    tuned: Tuned | None = None
+    """Thresholds that `semroute tune` found."""
     policy: Policy | None = None
     """For routes that have none of their own."""
     prices_as_of: datetime.date | None = None
@@ -100,6 +123,8 @@ class RouteFile(Written, frozen=True, kw_only=True):
     """The intents."""
     rules: tuple[Rule, ...] = ()
     """Decided before any embedding: by priority, then in this order."""
+    negatives: tuple[Name, ...] = ()
+    """Prompts that belong to none of the routes of any file; they sharpen what is in scope."""
     tiers: tuple[TierExemplars, ...] = ()
     """What requests of each tier look like."""
     classifier: Classifier | None = None
@@ -167,8 +192,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     classifier: Classifier | None = None
     folder: str = ""
     """Where the files stand, and what `semroute train` wrote."""
+    negatives: tuple[str, ...] = ()
     embedder: EmbedderSettings = EmbedderSettings()
     abstain: Abstain = Abstain()
+    route_on: RouteOn = "last_user"
+    tuned: Tuned = Tuned()
     policy: Policy = Policy()
     prices_as_of: datetime.date | None = None
     sources: dict[str, Source] = {}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Iterator
-from typing import Annotated, NamedTuple, TypeGuard, Union, get_args, get_origin
+from typing import Annotated, Literal, NamedTuple, TypeGuard, Union, get_args, get_origin
 
 import msgspec
 from msgspec import inspect
 
-from semroute.config.wording import Place, did_you_mean, got, kind, listed, quote
+from semroute.config.wording import MAX_NAME_CHARS, Place, did_you_mean, got, kind, listed, quote
 
 
 class Complaint(NamedTuple):
@@ -72,8 +72,12 @@ def _inside(value: object, type_: object, place: Place) -> Iterator[Complaint]:
     elif isinstance(value, dict) and _is_struct(type_):
         yield from _fields(value, type_, place)
     elif isinstance(value, dict):
+        names, item_type = get_args(type_)
         for key, item in value.items():
-            yield from complaints(item, get_args(type_)[1], (*place, key))
+            if get_origin(names) is Literal and key not in get_args(names):
+                yield unknown_key(key, get_args(names), place)
+            else:
+                yield from complaints(item, item_type, (*place, key))
 
 
 def _fields(value: dict[str, object], struct: type[msgspec.Struct], place: Place) -> Iterator[Complaint]:
@@ -81,7 +85,7 @@ def _fields(value: dict[str, object], struct: type[msgspec.Struct], place: Place
     for key, item in value.items():
         if key in fields:
             yield from complaints(item, fields[key].type, (*place, key))
-        else:
+        elif struct.__struct_config__.forbid_unknown_fields:
             yield unknown_key(key, fields, place)
     for key, field in fields.items():
         if field.required and key not in value:
@@ -91,8 +95,9 @@ def _fields(value: dict[str, object], struct: type[msgspec.Struct], place: Place
 
 def unknown_key(key: str, allowed: Iterable[str], place: Place) -> Complaint:
     """The complaint about a key that means nothing in the mapping at `place`."""
-    message = f"unknown key `{key}`{did_you_mean(key, allowed) or ','} allowed: {listed(allowed)}"
-    return Complaint((*place, key), message)
+    shown = key if len(key) <= MAX_NAME_CHARS else f"{key[:MAX_NAME_CHARS]}…"
+    message = f"unknown key `{shown}`{did_you_mean(key, allowed) or ','} allowed: {listed(allowed)}"
+    return Complaint((*place, shown), message)
 
 
 def _mismatch(value: object, type_: object, place: Place) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 MAX_SHOWN = 60
 """Characters of a string."""
+MAX_NAME_CHARS = 200
+"""A longer name is no slip of the pen: it is not compared, and not told whole."""
 MAX_LISTED = 20
 
 Place = tuple[str | int, ...]
@@ -64,5 +66,7 @@ def listed(names: Iterable[str]) -> str:
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     """`, did you mean …?` where one is close; otherwise nothing."""
+    if len(name) > MAX_NAME_CHARS:
+        return ""
     close = difflib.get_close_matches(name, list(allowed), n=1)
     return f", did you mean `{close[0]}`?" if close else ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from semroute.dialects.sse import Event
-from semroute.errors import ProviderError, SemrouteError
+from semroute.errors import ProviderError, SemrouteError, UnsupportedError
 from semroute.types import ChatRequest, Chunk, Completion, Decision, Frozen, Model, Record
 
 
@@ -17,6 +17,18 @@ class WireRequest(Frozen, frozen=True, kw_only=True):
     """Appended to the provider's `base_url`."""
     body: bytes
     """JSON."""
+    dropped: tuple[str, ...] = ()
+    """What the request asks for and this dialect cannot say, in a few words each."""
+
+
+EMBEDDINGS = "embeddings"
+"""The dialect of a request for embeddings: OpenAI's, passed through."""
+
+
+def refuse_embeddings(request: ChatRequest, dialect: str) -> None:
+    """Raise `UnsupportedError` for a request that a dialect without embeddings cannot serve."""
+    if request.dialect == EMBEDDINGS:
+        raise UnsupportedError(f"the {dialect} dialect has no embeddings")
 
 
 class ClientDialect(Protocol):
@@ -28,16 +40,16 @@ class ClientDialect(Protocol):
         """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
         ...
 
-    def render_completion(self, completion: Completion, record: Record) -> bytes:
-        """The body of a whole answer."""
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
+        """The body of a whole answer to that request."""
         ...
 
     def stream(self, request: ChatRequest, decision: Decision) -> StreamRenderer:
         """A renderer for one streamed answer."""
         ...
 
-    def render_error(self, error: SemrouteError, status: int) -> bytes:
-        """The body of an error answer with that HTTP status."""
+    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
+        """The body of an error answer with that HTTP status; no id: the request was not read."""
         ...
 
 

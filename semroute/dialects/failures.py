@@ -9,6 +9,8 @@ import msgspec
 
 from semroute.errors import (
     BadAnswerError,
+    ContentPolicyError,
+    ContextLengthError,
     ProviderAuthError,
     ProviderError,
     ProviderModelError,
@@ -24,6 +26,19 @@ MAX_SNIPPET_CHARS = 80
 
 _UNKNOWN_MODEL = re.compile(
     r"model_not_found|(unknown|invalid) model|model\b.{0,120}(does not exist|not found)", re.IGNORECASE | re.DOTALL
+)
+_CONTEXT_LENGTH = re.compile(
+    r"context_length_exceeded|(maximum|max) context length|context (length|window|size).{0,80}exceed"
+    r"|exceed.{0,80}(context (length|limit|window|size)|number of tokens)|(prompt|input) is too long"
+    r"|too many (input )?tokens",
+    re.IGNORECASE | re.DOTALL,
+)
+_BAD_KEY = re.compile(r"api[_ ]key[_ ]?(is )?(not valid|invalid|expired)", re.IGNORECASE)
+"""Gemini refuses a key with status 400."""
+_CONTENT_POLICY = re.compile(
+    r"content_policy|content_filter|content management policy|content filtering policy|responsibleaipolicy"
+    r"|safety system|usage policy",
+    re.IGNORECASE,
 )
 
 
@@ -45,6 +60,8 @@ def read_failure(body: bytes) -> Failure:
         document = msgspec.json.decode(body)
     except UNDECODABLE:
         return Failure()
+    if isinstance(document, list) and len(document) == 1:  # as Gemini sends what fails before a stream begins
+        document = document[0]
     error = document.get("error") or document if isinstance(document, dict) else document
     if not isinstance(error, dict):
         return Failure(message=error[:MAX_MESSAGE_CHARS] if isinstance(error, str) else snippet(body), is_json=True)
@@ -74,9 +91,9 @@ def streamed_error(data: bytes) -> ProviderError:
     failure = read_failure(data)
     codes = " ".join(failure.codes)
     status = next((int(code) for code in failure.codes if re.fullmatch(r"[45]\d\d", code)), None)
-    if status is None and re.search(r"rate_limit|insufficient_quota", codes):
+    if status is None and re.search(r"rate_limit|insufficient_quota|RESOURCE_EXHAUSTED", codes):
         status = 429
-    elif status is None and re.search(r"server_error|api_error|overloaded|unavailable", codes):
+    elif status is None and re.search(r"server_error|api_error|overloaded|unavailable|INTERNAL", codes, re.IGNORECASE):
         status = 500
     error_type = BadAnswerError if status is None else _error_type(status, failure)
     return error_type(f"got an error inside the stream: {failure.message or snippet(data)}", status=status, body=data)
@@ -101,10 +118,18 @@ def _error_type(status: int, failure: Failure) -> type[ProviderError]:
         return RateLimitedError
     if status in (408, 409, 425) or 500 <= status < 600:
         return ProviderServerError
+    if status == 403 and _CONTENT_POLICY.search(" ".join(failure.codes)):
+        return ContentPolicyError
     if status in (401, 402, 403):  # 402: our account is empty, which is as little the caller's fault as a refused key
         return ProviderAuthError
     if status in (400, 404) and _UNKNOWN_MODEL.search(" ".join((*failure.codes, failure.message))):
         return ProviderModelError
     if status == 404 and not failure.is_json:  # a page that is not found, not a model: the base_url is wrong
         return ProviderModelError
+    if status in (400, 413, 422) and _CONTEXT_LENGTH.search(" ".join((*failure.codes, failure.message))):
+        return ContextLengthError
+    if status == 400 and _CONTENT_POLICY.search(" ".join((*failure.codes, failure.message))):
+        return ContentPolicyError
+    if status == 400 and _BAD_KEY.search(" ".join((*failure.codes, failure.message))):
+        return ProviderAuthError
     return ProviderRequestError if 400 <= status < 500 else BadAnswerError

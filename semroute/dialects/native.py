@@ -11,9 +11,10 @@ import msgspec
 from msgspec import Meta
 
 from semroute.dialects import sse
-from semroute.dialects.openai import OpenAI, convert
+from semroute.dialects.openai import OpenAI
+from semroute.dialects.reading import convert
 from semroute.errors import RequestError, SemrouteError
-from semroute.types import ChatRequest, Chunk, Completion, Decision, Record, Text, Thinking, ToolCall
+from semroute.types import ChatRequest, Chunk, Completion, Decision, Record, Text, Thinking, ToolCall, Usage
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -33,6 +34,10 @@ class NativeBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     """What rules can read."""
     cost_quality: Annotated[float, Meta(ge=0, le=1)] | None = None
     """The dial, 0 cheapest to 1 best."""
+    explain: bool = False
+    """The decision carries `details`: the words that carried it, and what would have changed it."""
+    user: str | None = None
+    """Names the conversation, as `x-semroute-session` does."""
     stream: bool = False
     max_tokens: int | None = None
     temperature: float | None = None
@@ -63,13 +68,16 @@ class Native:
         as_openai: dict[str, Any] = msgspec.to_builtins(fields)
         # Providers bill and log `metadata`; here it is for rules alone.
         metadata = as_openai.pop("metadata", None) or {}
+        as_openai.pop("explain", None)
         dial = as_openai.pop("cost_quality", None)
         if (prompt := as_openai.pop("prompt", None)) is not None:
             as_openai["messages"] = [{"role": "user", "content": prompt}]
         request = self._openai.parse_request(as_openai, request_id)
-        return msgspec.structs.replace(request, metadata=metadata, cost_quality=dial, stream_usage=True)
+        return msgspec.structs.replace(
+            request, metadata=metadata, cost_quality=dial, stream_usage=True, explain=fields.explain
+        )
 
-    def render_completion(self, completion: Completion, record: Record) -> bytes:
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
         """The answer with the decision and the account."""
         body: dict[str, Any] = {"id": record.request_id, "content": completion.text, "model": record.model}
         calls = [part for part in completion.parts if isinstance(part, ToolCall)]
@@ -82,7 +90,7 @@ class Native:
         """A renderer for one streamed answer."""
         return NativeStream(decision)
 
-    def render_error(self, error: SemrouteError, status: int) -> bytes:
+    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """`{"error": {code, message, param, retryable}}`."""
         return _encoder.encode(_error(error))
 
@@ -96,12 +104,14 @@ class NativeStream:
 
     def __init__(self, decision: Decision) -> None:
         self._decision: Decision | None = decision
+        self._usage: Usage | None = None
 
     def chunk(self, chunk: Chunk) -> bytes:
         """The decision once, then a `delta` for what the chunk holds."""
         head = b""
         if self._decision is not None:
             head, self._decision = sse.render(_encoder.encode(self._decision), "decision"), None
+        self._usage = chunk.usage or self._usage
         delta: dict[str, Any] = {}
         text = "".join(part.text for part in chunk.parts if isinstance(part, Text))
         thinking = "".join(part.text for part in chunk.parts if isinstance(part, Thinking))
@@ -121,8 +131,9 @@ class NativeStream:
         return sse.render(_encoder.encode({"model": record.model, **_account(record)}), "end")
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """An `error` event, and no `end`."""
-        return sse.render(_encoder.encode(_error(error)), "error")
+        """An `error` event with the usage up to there, and no `end`."""
+        consumed = {"usage": self._usage} if self._usage is not None else {}
+        return sse.render(_encoder.encode(_error(error) | consumed), "error")
 
 
 def _account(record: Record) -> dict[str, Any]:

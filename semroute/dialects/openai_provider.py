@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
-from semroute.dialects.base import WireRequest
+from semroute.config.presets import PLAIN, Preset
+from semroute.dialects.base import EMBEDDINGS, WireRequest
+from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.openai_content import parse_citation, parse_logprobs
+from semroute.dialects.openai_request import adapt, render_body
 from semroute.dialects.sse import Event
-from semroute.errors import BadAnswerError, ProviderError
+from semroute.errors import BadAnswerError, MalformedChunkError, ProviderError
 from semroute.types import (
     ChatRequest,
     Chunk,
     Completion,
     FinishReason,
-    Image,
-    Message,
     Model,
     Opaque,
-    Params,
     Part,
+    Refusal,
     Text,
     Thinking,
-    TokenLogprob,
-    Tool,
     ToolCall,
-    ToolResult,
     Usage,
 )
 
@@ -47,22 +47,42 @@ class OpenAIProviderDialect:
 
     name = "openai"
 
+    def __init__(self, preset: Preset = PLAIN, api_version: str = "") -> None:
+        self._preset = preset
+        self._api_version = api_version or preset.api_version
+
     def headers(self, api_key: str | None) -> dict[str, str]:
-        """A bearer token, where there is a key."""
-        return {"authorization": f"Bearer {api_key}"} if api_key else {}
+        """The key, where there is one; as a bearer token unless the server wants it elsewhere."""
+        if not api_key:
+            return {}
+        header = self._preset.key_header
+        return {header: f"Bearer {api_key}" if header == "authorization" else api_key}
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """The caller's own body where it is OpenAI's, so that fields unknown here reach the provider, or a new one."""
-        body = dict(request.raw) if request.dialect == self.name else _body(request)
-        body.pop("models", None)  # ours: the caller's own fallback list
+        if request.dialect == EMBEDDINGS:
+            body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
+            path = self._path(self._preset.embeddings_path, model)
+            return WireRequest(path=path, body=msgspec.json.encode({**body, "model": model.name}))
+        dropped = Dropped(request)
+        if request.dialect == self.name:
+            dropped = Dropped(msgspec.structs.replace(request, unread=()))
+            body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
+        else:
+            body = render_body(request, model, self._preset, dropped)
         options = body.pop("stream_options", None)
         body["model"] = model.name
         body["stream"] = request.stream
         if request.params.logprobs:
             body["logprobs"] = True
-        if request.stream:
+        if request.stream and self._preset.stream_options:
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-        return WireRequest(path="/chat/completions", body=msgspec.json.encode(body))
+        adapt(body, self._preset, dropped)
+        path = self._path(self._preset.path, model)
+        return WireRequest(path=path, body=msgspec.json.encode(body), dropped=dropped.notes)
+
+    def _path(self, path: str, model: Model) -> str:
+        return path.format(model=quote(model.name, safe=""), api_version=self._api_version)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
@@ -72,24 +92,32 @@ class OpenAIProviderDialect:
             raise BadAnswerError(f"expected a completion, got {describe(body, error)}", body=body) from error
         if answer.error or answer.object == "error":
             raise BadAnswerError(f"got an error with status 200: {read_failure(body).message}", body=body)
+        if answer.object == "list":  # of embeddings: passed through
+            opaque = Opaque(kind=EMBEDDINGS)
+            return self._completion(answer, (opaque,), "stop", body)
         if not answer.choices:
             raise BadAnswerError(f"expected a completion, got one without choices: {snippet(body)}", body=body)
         choice = answer.choices[0]
         parts = _parts(choice.message or _Said())
+        logprobs = parse_logprobs((choice.logprobs or _Logprobs()).content)
+        reason = _finish_reason(choice.finish_reason or "stop")
+        return msgspec.structs.replace(self._completion(answer, parts, reason, body), logprobs=logprobs)
+
+    def _completion(self, answer: _Answer, parts: tuple[Part, ...], reason: FinishReason, body: bytes) -> Completion:
         return Completion(
             parts=parts,
-            finish_reason=_finish_reason(choice.finish_reason or "stop"),
-            usage=_usage(answer.usage),
+            finish_reason=reason,
+            usage=_usage(answer.usage, self._preset),
             model=answer.model or "",
             id=answer.id or "",
-            logprobs=_logprobs(choice.logprobs),
+            service_tier=answer.service_tier or "",
             dialect=self.name,
             raw=body,
         )
 
     def stream_parser(self) -> OpenAIStreamParser:
         """A parser for one streamed answer."""
-        return OpenAIStreamParser()
+        return OpenAIStreamParser(self._preset)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """The error that an answer of another status means."""
@@ -99,7 +127,8 @@ class OpenAIProviderDialect:
 class OpenAIStreamParser:
     """Reads the events of one streamed answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, preset: Preset = PLAIN) -> None:
+        self._preset = preset
         self._open: set[int] = set()
         self._ended = False
 
@@ -116,20 +145,22 @@ class OpenAIStreamParser:
         try:
             piece = _decode_piece(data)
         except UNDECODABLE as error:
-            raise BadAnswerError(f"expected a chunk of a completion, got {describe(data, error)}", body=data) from error
+            got = describe(data, error)
+            raise MalformedChunkError(f"expected a chunk of a completion, got {got}", body=data) from error
         if piece.error or piece.object == "error" or event.name == "error":
             raise streamed_error(data)
         finish_reason: FinishReason | None = None
-        parts: tuple[Part, ...] = ()
+        first = _ChoicePiece()
         for choice in piece.choices or ():
             reason = self._follow(choice)
             if choice.index == 0:
-                finish_reason = reason
-                parts = _parts(choice.delta) if choice.delta is not None else ()
+                first, finish_reason = choice, reason
         return Chunk(
-            parts=parts,
+            parts=_parts(first.delta) if first.delta is not None else (),
+            logprobs=parse_logprobs(first.logprobs.content) if first.logprobs is not None else (),
             finish_reason=finish_reason,
-            usage=_usage(piece.usage) if piece.usage is not None else None,
+            usage=_usage(piece.usage, self._preset),
+            service_tier=piece.service_tier or "",
             model=piece.model or "",
             id=piece.id or "",
             dialect="openai",
@@ -158,6 +189,8 @@ class _Call(msgspec.Struct):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+    extra_content: Any = None
+    """Where Google's own endpoint of this dialect puts the signature of a call."""
 
 
 class _ContentPart(msgspec.Struct):
@@ -175,15 +208,11 @@ class _Said(msgspec.Struct):
     function_call: _Function | None = None
     """What `tool_calls` was called until 2023."""
     audio: Any = None
-
-
-class _Token(msgspec.Struct):
-    token: str = ""
-    logprob: float = 0.0
+    annotations: Any = None
 
 
 class _Logprobs(msgspec.Struct):
-    content: list[_Token] | None = None
+    content: list[Any] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -196,16 +225,23 @@ class _ChoicePiece(msgspec.Struct):
     index: int = 0
     delta: _Said | None = None
     finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
 
 
-class _CachedTokens(msgspec.Struct):
+class _InputDetails(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
 
 
 class _Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    prompt_tokens_details: _CachedTokens | None = None
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
     prompt_cache_hit_tokens: int | None = None
     """DeepSeek's name for the cached tokens."""
 
@@ -216,6 +252,7 @@ class _Answer(msgspec.Struct):
     model: str | None = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
+    service_tier: str | None = None
     error: Any = None
 
 
@@ -225,6 +262,7 @@ class _Piece(msgspec.Struct):
     model: str | None = None
     choices: list[_ChoicePiece] | None = None
     usage: _Usage | None = None
+    service_tier: str | None = None
     error: Any = None
 
 
@@ -236,9 +274,9 @@ def _parts(said: _Said) -> tuple[Part, ...]:
     parts: list[Part] = []
     if thought := said.reasoning_content or said.reasoning:
         parts.append(Thinking(text=thought))
-    if text := said.content or said.refusal:
-        text = text if isinstance(text, str) else "".join(part.text or "" for part in text)
-        parts.append(Text(text=text))
+    parts += _texts(said)
+    if said.refusal:
+        parts.append(Refusal(text=said.refusal))
     if said.tool_calls:
         parts += [_tool_call(call, position) for position, call in enumerate(said.tool_calls)]
     elif said.function_call is not None:
@@ -246,6 +284,17 @@ def _parts(said: _Said) -> tuple[Part, ...]:
     if said.audio:
         parts.append(Opaque(kind="audio"))
     return tuple(parts)
+
+
+def _texts(said: _Said) -> Iterator[Text]:
+    """None, where there is neither text nor a citation, or one."""
+    content = said.content or ""
+    text = content if isinstance(content, str) else "".join(part.text or "" for part in content)
+    annotations = said.annotations if isinstance(said.annotations, list) else []
+    found = [parse_citation(each) for each in annotations if isinstance(each, dict)]
+    citations = tuple(citation for citation in found if citation is not None)
+    if text or citations:
+        yield Text(text=text, citations=citations)
 
 
 def _tool_call(call: _Call, position: int) -> ToolCall:
@@ -256,7 +305,16 @@ def _tool_call(call: _Call, position: int) -> ToolCall:
         name=function.name or "",
         arguments=arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode(),
         index=position if call.index is None else call.index,
+        signature=_signature(call.extra_content),
     )
+
+
+def _signature(extra_content: object) -> str:
+    match extra_content:
+        case {"google": {"thought_signature": str(signature)}}:
+            return signature
+        case _:
+            return ""
 
 
 def _finish_reason(reason: str) -> FinishReason:
@@ -265,83 +323,16 @@ def _finish_reason(reason: str) -> FinishReason:
     return _FINISH_REASONS.get(reason, "stop")
 
 
-def _usage(usage: _Usage | None) -> Usage | None:
+def _usage(usage: _Usage | None, preset: Preset) -> Usage | None:
     if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
         return None
-    details = usage.prompt_tokens_details
-    cached_tokens = details.cached_tokens if details is not None else usage.prompt_cache_hit_tokens
+    read = usage.prompt_tokens_details or _InputDetails(cached_tokens=usage.prompt_cache_hit_tokens)
+    reasoning_tokens = (usage.completion_tokens_details or _OutputDetails()).reasoning_tokens or 0
+    output_tokens = usage.completion_tokens or 0
     return Usage(
         input_tokens=usage.prompt_tokens or 0,
-        output_tokens=usage.completion_tokens or 0,
-        cached_tokens=cached_tokens or 0,
+        output_tokens=output_tokens + reasoning_tokens if preset.reasoning_apart else output_tokens,
+        cached_tokens=read.cached_tokens or 0,
+        cache_write_tokens=read.cache_write_tokens or 0,
+        reasoning_tokens=reasoning_tokens,
     )
-
-
-# --- a body for a request that came in another dialect ---------------------------------------------------------------
-
-
-def _body(request: ChatRequest) -> dict[str, Any]:
-    params = request.params
-    body: dict[str, Any] = {
-        "messages": _messages(request.messages),
-        "tools": [_tool(tool) for tool in request.tools],
-        "max_tokens": params.max_tokens,
-        "temperature": params.temperature,
-        "top_p": params.top_p,
-        "stop": list(params.stop),
-        "response_format": _response_format(params) if params.json_output else None,
-    }
-    return {key: value for key, value in body.items() if value is not None and value != []}
-
-
-def _logprobs(said: _Logprobs | None) -> tuple[TokenLogprob, ...]:
-    tokens = (said.content if said is not None else None) or ()
-    return tuple(TokenLogprob(token=token.token, logprob=token.logprob) for token in tokens)
-
-
-def _response_format(params: Params) -> dict[str, Any]:
-    if params.json_schema is None:
-        return {"type": "json_object"}
-    schema = params.json_schema
-    return {"type": "json_schema", "json_schema": {"name": schema.name, "schema": schema.document}}
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    return {
-        "type": "function",
-        "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
-    }
-
-
-def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    rendered: list[dict[str, Any]] = []
-    for message in messages:
-        results = [part for part in message.parts if isinstance(part, ToolResult)]
-        rendered += [{"role": "tool", "tool_call_id": result.id, "content": result.text} for result in results]
-        if len(results) < len(message.parts) or not results:
-            rendered.append(_turn(message))
-    return rendered
-
-
-def _turn(message: Message) -> dict[str, Any]:
-    calls = [
-        {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": part.arguments or "{}"}}
-        for part in message.parts
-        if isinstance(part, ToolCall)
-    ]
-    if calls:
-        return {"role": message.role, "content": message.text or None, "tool_calls": calls}
-    return {"role": message.role, "content": _content(message)}
-
-
-def _content(message: Message) -> str | list[dict[str, Any]]:
-    """Plain text where it can be: not every compatible server takes a list."""
-    if not any(isinstance(part, Image) for part in message.parts):
-        return message.text
-    content: list[dict[str, Any]] = []
-    for part in message.parts:
-        if isinstance(part, Text):
-            content.append({"type": "text", "text": part.text})
-        elif isinstance(part, Image):
-            content.append({"type": "image_url", "image_url": {"url": part.url}})
-    return content

@@ -13,6 +13,9 @@ from semroute.types import Frozen
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+EXAMPLES = 5
+"""Prompts that are shown of one confusion."""
+
 
 class RouteMetrics(Frozen, frozen=True, kw_only=True):
     """One route, taken as a classifier of its own. Without a row to count, a figure is null."""
@@ -33,6 +36,30 @@ class Confusion(Frozen, frozen=True, kw_only=True):
     n: int
     example: str
     """The first such prompt."""
+    examples: tuple[str, ...] = ()
+    """The first few."""
+
+
+class Bin(Frozen, frozen=True, kw_only=True):
+    """Decisions whose confidence lies in one range: a row of the reliability table."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    """Mean."""
+    accuracy: float
+    """Share that was right; calibrated confidence equals it."""
+
+
+class RiskPoint(Frozen, frozen=True, kw_only=True):
+    """What a threshold would do."""
+
+    threshold: float
+    coverage: float
+    """Share of prompts whose best route would be taken."""
+    risk: float
+    """Share of these that would be wrong."""
 
 
 def auroc(positive: Floats, negative: Floats) -> float | None:
@@ -47,6 +74,31 @@ def auroc(positive: Floats, negative: Floats) -> float | None:
     return float((below + not_above).sum() / (2 * len(positive) * len(negative)))
 
 
+def false_positive_rate(positive: Floats, negative: Floats, recall: float = 0.95) -> float | None:
+    """The share of negatives above the threshold that keeps `recall` of the positives; null without both."""
+    if not len(positive) or not len(negative):
+        return None
+    kept = int(np.ceil(recall * len(positive)))
+    threshold = np.sort(positive)[len(positive) - kept]
+    return float((negative >= threshold).mean())
+
+
+def reliability(confidence: Floats, right: Flags, bins: int = 10) -> tuple[Bin, ...]:
+    """Confidence against truth, over bins of equal width; those without a row are left out."""
+    places = np.minimum((confidence * bins).astype(int), bins - 1)
+    return tuple(
+        Bin(
+            low=b / bins,
+            high=(b + 1) / bins,
+            n=int((places == b).sum()),
+            confidence=float(confidence[places == b].mean()),
+            accuracy=float(right[places == b].mean()),
+        )
+        for b in range(bins)
+        if (places == b).any()
+    )
+
+
 def expected_calibration_error(confidence: Floats, right: Flags, bins: int = 10) -> float | None:
     """How far confidences are from the share of right answers, over bins of equal width; null without rows.
 
@@ -54,13 +106,28 @@ def expected_calibration_error(confidence: Floats, right: Flags, bins: int = 10)
     """
     if not len(confidence):
         return None
-    places = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(float(confidence[places == b].mean()) - float(right[places == b].mean())) * float((places == b).mean())
-        for b in range(bins)
-        if (places == b).any()
-    ]
-    return float(sum(gaps))
+    table = reliability(confidence, right, bins)
+    return sum(abs(row.confidence - row.accuracy) * row.n for row in table) / len(confidence)
+
+
+def risk_coverage(confidence: Floats, right: Flags, points: int = 100) -> tuple[RiskPoint, ...]:
+    """What each threshold would take and how much of it wrongly, from strict to lax; at most so many points.
+
+    Source: El-Yaniv and Wiener 2010.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    ranked, wrong = confidence[order], np.cumsum(~right[order])
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(ranked) else np.empty(0, dtype=np.int64)
+    if len(ends) > points:
+        ends = ends[np.unique(np.linspace(0, len(ends) - 1, points).astype(int))]
+    return tuple(
+        RiskPoint(
+            threshold=float(ranked[end]),
+            coverage=float((end + 1) / len(ranked)),
+            risk=float(wrong[end] / (end + 1)),
+        )
+        for end in ends
+    )
 
 
 def per_route(expected: Sequence[str | None], decided: Sequence[str | None]) -> dict[str, RouteMetrics]:
@@ -75,14 +142,13 @@ def confusions(
     texts: Sequence[str], expected: Sequence[str | None], decided: Sequence[str | None]
 ) -> tuple[Confusion, ...]:
     """Every pair of routes that was confused, the most frequent first."""
-    count: Counter[tuple[str | None, str | None]] = Counter()
-    example: dict[tuple[str | None, str | None], str] = {}
+    confused: dict[tuple[str | None, str | None], list[str]] = {}
     for text, want, got in zip(texts, expected, decided, strict=True):
         if want != got:
-            count[want, got] += 1
-            example.setdefault((want, got), text)
+            confused.setdefault((want, got), []).append(text)
     return tuple(
-        Confusion(expected=want, decided=got, n=n, example=example[want, got]) for (want, got), n in count.most_common()
+        Confusion(expected=want, decided=got, n=len(rows), example=rows[0], examples=tuple(rows[:EXAMPLES]))
+        for (want, got), rows in sorted(confused.items(), key=lambda item: -len(item[1]))
     )
 
 

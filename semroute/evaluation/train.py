@@ -149,8 +149,8 @@ def _labels(router: Router, labels: Sequence[Label], progress: Callable[[int, in
             progress(start + len(batch), len(labels))
     routes: list[str | None] = [label.route or label.category for label in labels]
     unrouted = [row for row, route in enumerate(routes) if route is None]
-    for row, candidates in zip(unrouted, router.match([labels[row].prompt for row in unrouted]), strict=True):
-        routes[row] = candidates[0].route if candidates else None
+    for row, match in zip(unrouted, router.match([labels[row].prompt for row in unrouted]), strict=True):
+        routes[row] = match.candidates[0].route if match.candidates else None
     return Labels(
         texts=tuple(label.prompt for label in labels),
         vectors=vectors,

@@ -6,7 +6,12 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from semroute.errors import ProviderError
+import msgspec
+from msgspec import field
+
+from semroute.errors import ContentPolicyError, ProviderError, ProviderTimeoutError
+from semroute.execution.deployments import Deployments, Permit
+from semroute.execution.faults import fault_of
 from semroute.providers.base import Provider
 from semroute.routing.pricing import cost_usd, estimate_input_tokens, estimate_text_tokens
 from semroute.types import (
@@ -16,6 +21,7 @@ from semroute.types import (
     Frozen,
     Model,
     Part,
+    Policy,
     Text,
     Thinking,
     Timeouts,
@@ -25,101 +31,136 @@ from semroute.types import (
 
 
 class Work(Frozen, frozen=True, kw_only=True):
-    """What is to be done: a request, the models to try, and who serves them."""
+    """What is to be done: a request, the models to try, who serves them, and by which rules."""
 
     request: ChatRequest
     plan: tuple[Model, ...]
-    timeouts: Timeouts
     providers: Mapping[str, Provider]
     """By model id."""
+    policy: Policy = Policy()
+    deployments: Deployments = field(default_factory=Deployments)
+    input_tokens: int = 0
+    """About what the request sends, and what it may get at most, where it says so: for the rate limits."""
 
 
-class Stopwatch:
-    """Measures one attempt, in milliseconds."""
+class Watch:
+    """One attempt under way: its time, its permit, and its place in the account."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: Work, model: Model, attempts: list[Attempt]) -> None:
+        self.model = model
+        self._policy = work.policy
+        self._attempts = attempts
+        self._place: int | None = None
+        self._permit: Permit = work.deployments.of(model).begin(work.input_tokens)
         self._started = time.perf_counter()
-        self.first_token_ms: float | None = None
+        self._first_token_ms: float | None = None
+        self.dropped: tuple[str, ...] = ()
+        """What the request asks for and the model's dialect cannot say."""
 
     @property
     def elapsed_ms(self) -> float:
         """Since the attempt began."""
         return (time.perf_counter() - self._started) * 1000
 
+    def begun(self) -> None:
+        """The first content has come, and will be seen: the attempt takes its place in the account."""
+        self._permit.begun()
+        self._place = len(self._attempts)
+        self._attempts.append(
+            Attempt(
+                model=self.model.id, status="running", latency_ms=self.elapsed_ms, first_token_ms=self._first_token_ms
+            )
+        )
+
     def first_token(self) -> None:
         """Note that the first content has come."""
-        self.first_token_ms = self.elapsed_ms
+        if self._first_token_ms is None:
+            self._first_token_ms = self.elapsed_ms
+
+    def succeeded(self, usage: Usage) -> None:
+        """It gave an answer."""
+        elapsed_ms = self._account(Attempt(model=self.model.id, status="ok", latency_ms=self.elapsed_ms, usage=usage))
+        latency_ms = elapsed_ms if self._first_token_ms is None else self._first_token_ms
+        self._permit.end("ok", latency_ms=latency_ms, tokens=usage.input_tokens + usage.output_tokens)
+
+    def failed(self, error: ProviderError, usage: Usage = Usage()) -> None:
+        """It failed, after the given usage."""
+        attempt = Attempt(
+            model=self.model.id,
+            status="failed",
+            latency_ms=self.elapsed_ms,
+            error_code=error.code,
+            error=str(error),
+            usage=usage,
+        )
+        elapsed_ms = self._account(attempt)
+        ours = fault_of(error, self._policy.on_error).ours
+        # A silent deployment is slow, too: who chooses by latency should know.
+        slow_ms = elapsed_ms if isinstance(error, ProviderTimeoutError) else None
+        self._permit.end("fault" if ours else "ok", latency_ms=slow_ms)
+
+    def cancelled(self, usage: Usage = Usage()) -> None:
+        """The caller did not wait for it, after the given usage."""
+        self._account(Attempt(model=self.model.id, status="cancelled", latency_ms=self.elapsed_ms, usage=usage))
+        self._permit.end("neither")
+
+    def _account(self, attempt: Attempt) -> float:
+        cost = cost_usd(self.model, attempt.usage)
+        attempt = msgspec.structs.replace(
+            attempt, cost_usd=cost, first_token_ms=self._first_token_ms, dropped=self.dropped
+        )
+        if self._place is None:
+            self._attempts.append(attempt)
+        else:
+            self._attempts[self._place] = attempt
+        return attempt.latency_ms
 
 
-async def complete(work: Work, model: Model, attempts: list[Attempt]) -> Completion:
+async def complete(work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> Completion:
     """Call one model for a whole answer, and append the account to `attempts`, whatever happens.
 
     Raises the provider's `ProviderError`.
     """
-    watch = Stopwatch()
+    watch = Watch(work, model, attempts)
     try:
-        completion = await work.providers[model.id].complete(work.request, model, work.timeouts)
+        completion = await work.providers[model.id].complete(work.request, model, timeouts)
     except ProviderError as error:
-        attempts.append(failed(model, watch, error))
+        watch.failed(error)
         raise
     except asyncio.CancelledError:
-        attempts.append(cancelled(model, watch))
+        # Who loses a race has read the prompt, and will charge for it.
+        raced = work.policy.hedge_after_ms is not None
+        watch.cancelled(estimate_usage(work.request, ()) if raced else Usage())
         raise
+    watch.dropped = completion.dropped
     usage = completion.usage or estimate_usage(work.request, completion.parts)
-    attempts.append(succeeded(model, watch, usage))
+    if completion.finish_reason == "content_filter" and not completion.parts:
+        refusal = withheld(work.policy)
+        if refusal is not None:
+            watch.failed(refusal, usage)
+            raise refusal
+    watch.succeeded(usage)
     return completion
 
 
-def running(model: Model, watch: Stopwatch) -> Attempt:
-    """The account of a stream that has begun."""
-    return Attempt(model=model.id, status="running", latency_ms=watch.elapsed_ms, first_token_ms=watch.first_token_ms)
-
-
-def succeeded(model: Model, watch: Stopwatch, usage: Usage) -> Attempt:
-    """The account of a call that gave an answer."""
-    return Attempt(
-        model=model.id,
-        status="ok",
-        latency_ms=watch.elapsed_ms,
-        first_token_ms=watch.first_token_ms,
-        usage=usage,
-        cost_usd=cost_usd(model, usage),
-    )
-
-
-def failed(model: Model, watch: Stopwatch, error: ProviderError, usage: Usage = Usage()) -> Attempt:
-    """The account of a call that failed, after the given usage."""
-    return Attempt(
-        model=model.id,
-        status="failed",
-        latency_ms=watch.elapsed_ms,
-        first_token_ms=watch.first_token_ms,
-        error_code=error.code,
-        error=str(error),
-        usage=usage,
-        cost_usd=cost_usd(model, usage),
-    )
-
-
-def cancelled(model: Model, watch: Stopwatch, usage: Usage = Usage()) -> Attempt:
-    """The account of a call that the caller did not wait for, after the given usage."""
-    return Attempt(
-        model=model.id,
-        status="cancelled",
-        latency_ms=watch.elapsed_ms,
-        first_token_ms=watch.first_token_ms,
-        usage=usage,
-        cost_usd=cost_usd(model, usage),
-    )
+def withheld(policy: Policy) -> ContentPolicyError | None:
+    """What an answer means whose content was filtered away; null: it is passed on as it is."""
+    error = ContentPolicyError("the provider's content filter withheld the answer")
+    return error if fault_of(error, policy.on_error).then != "fail" else None
 
 
 def estimate_usage(request: ChatRequest, parts: tuple[Part, ...] | list[Part]) -> Usage:
     """About what a call consumed, where the provider does not say."""
     return Usage(
         input_tokens=estimate_input_tokens(request),
-        output_tokens=sum(estimate_text_tokens(_written(part)) for part in parts),
+        output_tokens=count_tokens(parts),
         estimated=True,
     )
+
+
+def count_tokens(parts: tuple[Part, ...] | list[Part]) -> int:
+    """About how many tokens an answer has. The pieces of one text count together."""
+    return estimate_text_tokens("".join(_written(part) for part in parts))
 
 
 def _written(part: Part) -> str:

@@ -6,91 +6,100 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from semroute.errors import ProviderError, StreamBrokenError
-from semroute.execution.attempt import Stopwatch, Work, cancelled, estimate_usage, failed, running, succeeded
-from semroute.types import Attempt, Chunk, Model, Opaque, Part, Usage
+from semroute.execution.attempt import Watch, Work, count_tokens, estimate_usage, withheld
+from semroute.types import Attempt, Chunk, Model, Opaque, Part, Timeouts, Usage
 
 
-async def open_stream(work: Work, model: Model, attempts: list[Attempt]) -> OpenStream:
-    """Call one model, and wait for its first content.
+async def open_stream(work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> OpenStream:
+    """Call one model, and wait for its first content; or for as much of it as the policy holds back.
 
     A failure before that is appended to `attempts` and raised, so that another model can be tried: the caller has seen
     nothing yet.
     """
-    watch = Stopwatch()
-    chunks = work.providers[model.id].stream(work.request, model, work.timeouts)
-    head: list[Chunk] = []
-    try:
-        async for chunk in chunks:
-            head.append(chunk)
-            if has_content(chunk) or chunk.finish_reason:
-                watch.first_token()
-                return OpenStream(work, model, attempts, watch, head, chunks)
-        raise StreamBrokenError("the stream ended without an answer")
-    except ProviderError as error:
-        await chunks.aclose()
-        attempts.append(failed(model, watch, error))
-        raise
-    except asyncio.CancelledError:
-        await chunks.aclose()
-        attempts.append(cancelled(model, watch))
-        raise
-
-
-def has_content(chunk: Chunk) -> bool:
-    """Whether a chunk holds something that the caller would see."""
-    return bool(chunk.parts)
+    stream = OpenStream(work, model, timeouts, attempts)
+    await stream.begin()
+    return stream
 
 
 class OpenStream:
-    """An answer that has begun. Iterate it once, to its end, or `aclose` it."""
+    """One model's answer. `begin`, then iterate it once, to its end, or `aclose` it."""
 
-    def __init__(
-        self,
-        work: Work,
-        model: Model,
-        attempts: list[Attempt],
-        watch: Stopwatch,
-        head: list[Chunk],
-        chunks: AsyncGenerator[Chunk],
-    ) -> None:
+    def __init__(self, work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> None:
         self.model = model
         self._work = work
-        self._attempts = attempts
-        self._watch = watch
-        self._head = head
-        self._chunks = chunks
+        self._watch = Watch(work, model, attempts)
+        self._chunks: AsyncGenerator[Chunk] = work.providers[model.id].stream(work.request, model, timeouts)
+        self._held: list[Chunk] = []
         self._seen: list[Part] = []
         self._usage: Usage | None = None
-        # Its place in the account is taken now, and filled in at the end.
-        self._place = len(attempts)
-        attempts.append(running(model, watch))
+        self._begun = False
+        self._ended = False
+
+    async def begin(self) -> None:
+        """Read up to the commit point. Raises the provider's `ProviderError`."""
+        hold = self._work.policy.stream.hold
+        try:
+            async for chunk in self._chunks:
+                self._held.append(self._note(chunk))
+                if (self._begun or chunk.finish_reason) and self._enough(hold, chunk):
+                    break
+            else:
+                if not self._held:
+                    raise StreamBrokenError("the stream ended without an answer")
+            self._watch.begun()
+        except ProviderError as error:
+            await self._fail(error)
+            raise
+        except asyncio.CancelledError:
+            await self.aclose()
+            raise
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """The chunks. Raises the provider's `ProviderError` when the answer breaks."""
         try:
-            for chunk in self._head:
-                yield self._note(chunk)
+            for chunk in self._held:
+                yield chunk
             async for chunk in self._chunks:
                 yield self._note(chunk)
         except ProviderError as error:
-            self._account(failed(self.model, self._watch, error, self._consumed()))
+            await self._fail(error)
             raise
-        else:
-            self._account(succeeded(self.model, self._watch, self._consumed()))
+        self._ended = True
+        self._watch.succeeded(self.consumed)
 
     async def aclose(self) -> None:
         """Stop: cancels the provider's call if it has not ended."""
         await self._chunks.aclose()
-        if self._attempts[self._place].status == "running":
-            self._account(cancelled(self.model, self._watch, self._consumed()))
+        if not self._ended:
+            self._ended = True
+            known = self._begun or self._work.policy.hedge_after_ms is not None
+            self._watch.cancelled(self.consumed if known else Usage())
 
-    def _note(self, chunk: Chunk) -> Chunk:
-        self._seen += [part for part in chunk.parts if not isinstance(part, Opaque)]
-        self._usage = chunk.usage or self._usage
-        return chunk
-
-    def _consumed(self) -> Usage:
+    @property
+    def consumed(self) -> Usage:
+        """What the call consumed so far, estimated where the provider has not said."""
         return self._usage or estimate_usage(self._work.request, self._seen)
 
-    def _account(self, attempt: Attempt) -> None:
-        self._attempts[self._place] = attempt
+    async def _fail(self, error: ProviderError) -> None:
+        self._ended = True
+        await self._chunks.aclose()
+        self._watch.failed(error, self.consumed if self._seen or self._usage else Usage())
+
+    def _note(self, chunk: Chunk) -> Chunk:
+        if chunk.parts:
+            self._begun = True
+            self._watch.first_token()
+            self._seen += [part for part in chunk.parts if not isinstance(part, Opaque)]
+        self._usage = chunk.usage or self._usage
+        self._watch.dropped = chunk.dropped or self._watch.dropped
+        return chunk
+
+    def _enough(self, hold: int | str, chunk: Chunk) -> bool:
+        """Whether the commit point is reached. Raises where the answer was withheld and another model may give one."""
+        if chunk.finish_reason == "content_filter" and not self._begun:
+            refusal = withheld(self._work.policy)
+            if refusal is not None:
+                raise refusal
+        if hold == "complete":
+            return False
+        return not hold or count_tokens(self._seen) >= int(hold)

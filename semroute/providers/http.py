@@ -3,41 +3,69 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import cached_property
 
+import msgspec
+from msgspec.structs import replace
+
+from semroute.config.presets import PLAIN, PRESETS
 from semroute.config.schema import Config
 from semroute.config.schema import Provider as ProviderSettings
-from semroute.dialects.base import ProviderDialect
+from semroute.dialects.anthropic_provider import AnthropicProviderDialect
+from semroute.dialects.base import ProviderDialect, StreamParser, WireRequest
+from semroute.dialects.gemini_provider import GeminiProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
-from semroute.dialects.sse import EventParser
+from semroute.dialects.responses_provider import ResponsesProviderDialect
+from semroute.dialects.sse import Event, EventParser
 from semroute.errors import (
     BadAnswerError,
+    MalformedChunkError,
     ProviderAuthError,
     ProviderError,
     ProviderModelError,
     ProviderTimeoutError,
     StreamBrokenError,
+    UnsupportedError,
 )
+from semroute.providers import ratelimits
 from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
 from semroute.providers.transport import Headers, Response, Transport, encode_headers
 from semroute.types import ChatRequest, Chunk, Completion, Model, Timeouts
 
-DIALECTS: dict[str, type[ProviderDialect]] = {"openai": OpenAIProviderDialect}
+DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
+    "openai": lambda provider: OpenAIProviderDialect(
+        PRESETS[provider.preset] if provider.preset else PLAIN, provider.api_version
+    ),
+    "anthropic": lambda _: AnthropicProviderDialect(),
+    "gemini": lambda _: GeminiProviderDialect(),
+    "responses": lambda _: ResponsesProviderDialect(),
+}
 """By the name that route files use."""
 FINISHED_GRACE_S = 5.0
 """How long a stream that said why it ended may take to send its usage and close."""
 MAX_ERROR_BYTES = 64 * 1024
 MIN_SECRET_CHARS = 8
 
+Observe = Callable[[Model, ratelimits.Told], None]
+"""Is told what the headers of each answer say of a model's rate limits."""
+
 
 class HttpProvider:
     """Calls one provider's API. The transport is shared, and closed by whoever opened it."""
 
-    def __init__(self, provider: ProviderSettings, dialect: ProviderDialect, transport: Transport) -> None:
+    def __init__(
+        self,
+        provider: ProviderSettings,
+        dialect: ProviderDialect,
+        transport: Transport,
+        observe: Observe | None = None,
+    ) -> None:
         self._dialect = dialect
+        self._observe = observe
         self._transport = transport
         self._base_url = provider.base_url.rstrip("/")
         self._plain_headers = {
@@ -54,12 +82,14 @@ class HttpProvider:
         try:
             try:
                 async with asyncio.timeout(timeouts.total_s):
-                    async with await self._send(request, model, timeouts) as response:
+                    wire = self._render(request, model)
+                    async with await self._send(wire, model, timeouts) as response:
                         await self._raise_for_status(response)
                         body = await response.aread()
             except TimeoutError:
                 raise ProviderTimeoutError(f"no answer within {timeouts.total_s:g} s") from None
-            return self._dialect.parse_completion(body)
+            completion = self._dialect.parse_completion(body)
+            return msgspec.structs.replace(completion, dropped=wire.dropped) if wire.dropped else completion
         except ProviderError as error:
             raise self._without_secrets(error) from None
 
@@ -67,11 +97,15 @@ class HttpProvider:
         """An answer piece by piece. Closing the generator closes the connection."""
         watch = _Watch(timeouts)
         try:
+            wire = self._render(request, model)
+            dropped = wire.dropped
             async with (
-                await self._begin(request, model, timeouts, watch) as response,
+                await self._begin(wire, model, timeouts, watch) as response,
                 aclosing(self._chunks(response, watch)) as chunks,
             ):
                 async for chunk in chunks:
+                    if dropped:  # said once, with the first
+                        chunk, dropped = msgspec.structs.replace(chunk, dropped=dropped), ()
                     yield chunk
         except ProviderError as error:
             raise self._without_secrets(error) from None
@@ -83,17 +117,28 @@ class HttpProvider:
     def _headers(self) -> Headers:
         return encode_headers(self._plain_headers)
 
-    async def _send(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Response:
+    def _render(self, request: ChatRequest, model: Model) -> WireRequest:
+        """What is sent. Raises `UnsupportedError` where a strict request would lose something."""
         wire = self._dialect.render_request(request, model)
-        return await self._transport.send(
+        if request.strict and wire.dropped:
+            raise UnsupportedError(f"{self._dialect.name} has no counterpart for: {', '.join(wire.dropped)}")
+        return wire
+
+    async def _send(self, wire: WireRequest, model: Model, timeouts: Timeouts) -> Response:
+        response = await self._transport.send(
             "POST", self._base_url + wire.path, headers=self._headers, body=wire.body, connect_s=timeouts.connect_s
         )
+        told = ratelimits.read(response.raw_headers, time.time())
+        if told is not ratelimits.NOTHING and self._observe is not None:
+            waits = response.status == 429 or response.status >= 500
+            self._observe(model, told if waits else replace(told, retry_after_s=None))
+        return response
 
-    async def _begin(self, request: ChatRequest, model: Model, timeouts: Timeouts, watch: _Watch) -> Response:
+    async def _begin(self, wire: WireRequest, model: Model, timeouts: Timeouts, watch: _Watch) -> Response:
         """Send the request; the answer is a stream of events, or this raises."""
         try:
             async with asyncio.timeout_at(watch.deadline):
-                response = await self._send(request, model, timeouts)
+                response = await self._send(wire, model, timeouts)
                 try:
                     await self._raise_for_status(response)
                     await self._raise_unless_stream(response)
@@ -111,7 +156,9 @@ class HttpProvider:
             body = await response.aread(MAX_ERROR_BYTES)
         except ProviderError:  # too long, or cut: the status still says what kind of failure it is
             body = b""
-        raise self._dialect.parse_error(response.status, response.headers, body)
+        error = self._dialect.parse_error(response.status, response.headers, body)
+        error.retry_after_s = ratelimits.read(response.raw_headers, time.time()).retry_after_s
+        raise error
 
     async def _raise_unless_stream(self, response: Response) -> None:
         """Some servers tell of an error with status 200, or know no streams. Odd content types are let through."""
@@ -121,24 +168,17 @@ class HttpProvider:
             raise BadAnswerError("expected a stream, got a whole answer")
 
     async def _chunks(self, response: Response, watch: _Watch) -> AsyncGenerator[Chunk]:
-        events, parser = EventParser(), self._dialect.stream_parser()
+        events, reader = EventParser(), _Reader(self._dialect.stream_parser())
         async with aclosing(response.aiter_bytes()) as reads:
             while data := await _read(reads, watch):
                 for event in events.feed(data):
-                    if (chunk := parser.event(event)) is not None:
-                        watch.saw(chunk, finished=parser.finished)
+                    if (chunk := reader.chunk(event)) is not None:
+                        watch.saw(chunk, finished=reader.finished)
                         yield chunk
         for event in events.close():
-            try:
-                chunk = parser.event(event)
-            except BadAnswerError as error:
-                if parser.finished:
-                    return
-                raise StreamBrokenError(f"the stream ended inside an event: {error}") from None
-            if chunk is not None:
+            if (chunk := reader.last_chunk(event)) is not None:
                 yield chunk
-        if not parser.finished:
-            raise StreamBrokenError("the stream ended before the answer did")
+        reader.close()
 
     def _without_secrets(self, error: ProviderError) -> ProviderError:
         """The same error; without our key, should the provider have quoted it."""
@@ -148,7 +188,51 @@ class HttpProvider:
             body = body.replace(secret.encode(), b"***") if body is not None else None
         if (message, body) == (str(error), error.body):
             return error
-        return type(error)(message, status=error.status, body=body)
+        clean = type(error)(message, status=error.status, body=body)
+        clean.retry_after_s = error.retry_after_s
+        return clean
+
+
+class _Reader:
+    """Reads the events of one stream: forgives one malformed event where a sound one follows, and repeated ends."""
+
+    def __init__(self, parser: StreamParser) -> None:
+        self._parser = parser
+        self._malformed: MalformedChunkError | None = None
+        self.finished = False
+
+    def chunk(self, event: Event) -> Chunk | None:
+        """The chunk that an event holds, if any. Raises a `ProviderError`."""
+        try:
+            chunk = self._parser.event(event)
+        except MalformedChunkError as error:
+            if self._malformed is not None:
+                raise BadAnswerError(str(error), body=error.body) from None
+            self._malformed = error
+            return None
+        if chunk is None:
+            return None
+        self._malformed = None
+        if self.finished and chunk.finish_reason is not None and not chunk.parts and chunk.usage is None:
+            return None
+        self.finished = self._parser.finished
+        return chunk
+
+    def last_chunk(self, event: Event) -> Chunk | None:
+        """As `chunk`, for what the stream ended inside of."""
+        try:
+            return self._parser.event(event)
+        except BadAnswerError as error:
+            if self.finished:
+                return None
+            raise StreamBrokenError(f"the stream ended inside an event: {error}") from None
+
+    def close(self) -> None:
+        """The stream has ended. Raises where the answer has not."""
+        if self._malformed is not None and not self.finished:
+            raise BadAnswerError(str(self._malformed), body=self._malformed.body)
+        if not self._parser.finished:
+            raise StreamBrokenError("the stream ended before the answer did")
 
 
 class _Watch:
@@ -160,7 +244,8 @@ class _Watch:
         self._begun = False
         self._seen = False
         self.finished = False
-        self.deadline = self._time() + timeouts.first_token_s
+        self._end = self._time() + timeouts.stream_s
+        self.deadline = min(self._time() + timeouts.first_token_s, self._end)
 
     def saw(self, chunk: Chunk, *, finished: bool) -> None:
         """A piece came. Whoever consumes it may take its time: the next deadline is set when reading goes on."""
@@ -172,11 +257,14 @@ class _Watch:
         """Reading goes on."""
         if self._begun and self._seen:
             limit_s = self._timeouts.stall_s
-            self.deadline = self._time() + (min(limit_s, FINISHED_GRACE_S) if self.finished else limit_s)
+            limit_s = min(limit_s, FINISHED_GRACE_S) if self.finished else limit_s
+            self.deadline = min(self._time() + limit_s, self._end)
         self._seen = False
 
     def error(self) -> ProviderTimeoutError:
         """What a passed deadline means."""
+        if self.deadline == self._end:
+            return ProviderTimeoutError(f"no whole answer within {self._timeouts.stream_s:g} s")
         if self._begun:
             return ProviderTimeoutError(f"the stream stalled for {self._timeouts.stall_s:g} s")
         return ProviderTimeoutError(f"no first token within {self._timeouts.first_token_s:g} s")
@@ -218,16 +306,16 @@ class UnavailableProvider:
         """Nothing to close."""
 
 
-def open_providers(config: Config, transport: Transport) -> dict[str, Provider]:
+def open_providers(config: Config, transport: Transport, observe: Observe | None = None) -> dict[str, Provider]:
     """A provider for each that the configuration names, by its id. None is called yet."""
-    return {provider.id: _open(provider, transport) for provider in config.providers.values()}
+    return {provider.id: _open(provider, transport, observe) for provider in config.providers.values()}
 
 
-def _open(provider: ProviderSettings, transport: Transport) -> Provider:
+def _open(provider: ProviderSettings, transport: Transport, observe: Observe | None) -> Provider:
     if provider.dialect == "echo":
         return EchoProvider()
     if provider.missing_variables:
         return UnavailableProvider(ProviderAuthError, f"{', '.join(provider.missing_variables)} is not set")
     if provider.dialect not in DIALECTS:
         return UnavailableProvider(ProviderModelError, f"the {provider.dialect} dialect is not supported yet")
-    return HttpProvider(provider, DIALECTS[provider.dialect](), transport)
+    return HttpProvider(provider, DIALECTS[provider.dialect](provider), transport, observe)

@@ -8,33 +8,60 @@ forced route, a rule), then the semantic match (`choose_semantic`), which falls 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
 from semroute.config.conditions import Rule
 from semroute.config.schema import Config
+from semroute.config.wording import MAX_NAME_CHARS
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
 from semroute.routing.difficulty import Reading, Standing, assess
+from semroute.routing.english import foreign
 from semroute.routing.facts import Facts
 from semroute.routing.gain import Gain
 from semroute.routing.policy import Terms, make_plan, pinned_plan, resolve
 from semroute.routing.pricing import estimate
 from semroute.routing.rules import holding
-from semroute.types import Candidate, ChatRequest, Decision, Frozen, Policy, Reason, Signals
+from semroute.types import (
+    Candidate,
+    ChatRequest,
+    Decision,
+    Frozen,
+    Match,
+    Policy,
+    Reason,
+    Signals,
+    ThresholdSource,
+)
 from semroute.written import Difficulty
 
 AUTO = "auto"
+ENGLISH_ONLY = "bundled"
+"""The encoder that was trained on English alone."""
+KNOWN_SIMILARITY = 0.75
+"""A prompt in another language that is as near as this to an utterance is a variant of it. Of 217 prompts in 15
+languages none came nearer than .70 to an English utterance."""
 DIFFICULTY = "difficulty-"
 """After `auto:`, and before the share of strong answers that a request asks for."""
 
 
-class Match(Frozen, frozen=True, kw_only=True):
-    """How the prompt compared with the routes; the defaults are those of a choice made without comparing."""
+THRESHOLDS: dict[ThresholdSource, str] = {
+    "tuned": "found by semroute tune",
+    "route": "set by the route",
+    "abstain": "set for all routes",
+    "calibrated": "calibrated on the utterances",
+}
+
+
+class Comparison(Frozen, frozen=True, kw_only=True):
+    """How the best candidate did; the defaults are those of a choice made without comparing."""
 
     confidence: float = 1.0
     threshold: float = 0.0
+    threshold_from: ThresholdSource | None = None
     margin: float = 1.0
+    in_scope: float | None = None
     candidates: tuple[Candidate, ...] = ()
 
 
@@ -47,7 +74,7 @@ class Choice(Frozen, frozen=True, kw_only=True):
     policy: Policy
     route: str | None = None
     rule: str | None = None
-    match: Match = Match()
+    compared: Comparison = Comparison()
     narrowing: tuple[Rule, ...] = ()
     """Rules that hold and leave out models."""
 
@@ -79,37 +106,48 @@ def _static(config: Config, request: ChatRequest, facts: Facts, rule: Rule | Non
 def choose_classified(config: Config, label: str, semantic: Choice) -> Choice:
     """Take the route that a classifier named, instead of the semantic one."""
     because = f"the classifier says {label}"
-    return replace(_on_route(config, label, "classifier", because, match=semantic.match), narrowing=semantic.narrowing)
+    return replace(
+        _on_route(config, label, "classifier", because, compared=semantic.compared), narrowing=semantic.narrowing
+    )
 
 
-def choose_semantic(config: Config, candidates: Sequence[Candidate], facts: Facts | None = None) -> Choice:
-    """Take the best candidate if its confidence reaches the route's threshold, else the default.
+def choose_semantic(config: Config, match: Match, facts: Facts | None = None) -> Choice:
+    """Take the best candidate if its confidence reaches its threshold, else the default.
 
-    `candidates`: best first. `facts`: what narrowing rules look at; null: none applies.
+    `facts`: what narrowing rules and the language are read off; null: neither counts.
     """
     narrowing = holding(config.rules, facts)[1] if facts is not None else ()
-    choice = _semantic(config, candidates)
+    choice = _semantic(config, match, facts)
     return replace(choice, narrowing=narrowing) if narrowing else choice
 
 
-def _semantic(config: Config, candidates: Sequence[Candidate]) -> Choice:
-    if not candidates:
+def _semantic(config: Config, match: Match, facts: Facts | None) -> Choice:
+    if not match.candidates:
         return _default(config, "there are no routes to match")
-    best = candidates[0]
-    threshold = config.routes[best.route].threshold
-    if threshold is None:
-        threshold = config.abstain.threshold
-    match = Match(
+    best, *others = match.candidates
+    compared = Comparison(
         confidence=best.confidence,
-        threshold=threshold,
-        margin=best.confidence - (candidates[1].confidence if len(candidates) > 1 else 0.0),
-        candidates=tuple(candidates),
+        threshold=best.threshold,
+        threshold_from=best.threshold_from,
+        margin=best.confidence - (others[0].confidence if others else 0.0),
+        in_scope=match.in_scope,
+        candidates=match.candidates,
     )
-    if best.confidence >= threshold:
-        because = f"the prompt matches {best.route} with confidence {best.confidence:.2f} (threshold {threshold:.2f})"
-        return _on_route(config, best.route, "semantic", because, match=match)
-    because = f"the best match, {best.route}, has confidence {best.confidence:.2f}, below its threshold {threshold:.2f}"
-    return _default(config, because, match)
+    if facts is not None and unreadable(config, facts.text, best):
+        return _default(config, "the prompt is not in English, which is all that the embedded model reads", compared)
+    reached = f"{best.threshold:.2f}, {THRESHOLDS[best.threshold_from]}"
+    if best.confidence >= best.threshold:
+        because = f"the prompt matches {best.route} with confidence {best.confidence:.2f} (threshold {reached})"
+        return _on_route(config, best.route, "semantic", because, compared=compared)
+    because = f"the best match, {best.route}, has confidence {best.confidence:.2f}, below its threshold ({reached})"
+    return _default(config, because, compared)
+
+
+def unreadable(config: Config, text: str, best: Candidate) -> bool:
+    """Whether a prompt is in a language that the encoder does not know, and near no utterance in that language."""
+    if config.embedder.model != ENGLISH_ONLY or (best.nearest and best.nearest.similarity >= KNOWN_SIMILARITY):
+        return False
+    return foreign(text)
 
 
 def needs_reading(config: Config, request: ChatRequest, facts: Facts, choice: Choice | None) -> bool:
@@ -176,14 +214,16 @@ def decide(
         route=choice.route,
         reason=choice.reason,
         explanation=choice.explanation,
-        confidence=choice.match.confidence,
-        threshold=choice.match.threshold,
-        margin=choice.match.margin,
+        confidence=choice.compared.confidence,
+        threshold=choice.compared.threshold,
+        margin=choice.compared.margin,
         model=first.id if first else None,
         plan=tuple(model.id for model in plan.models),
         plan_details=plan.entries,
         rejected=plan.rejected,
-        candidates=choice.match.candidates,
+        candidates=choice.compared.candidates,
+        in_scope=choice.compared.in_scope,
+        threshold_from=choice.compared.threshold_from,
         estimate=estimate(first, policy, facts.input_tokens, facts.max_tokens),
         config_version=config.version,
         rule=choice.rule,
@@ -207,7 +247,7 @@ def _pinned(config: Config, request: ChatRequest) -> Choice:
     if request.model.startswith(f"{AUTO}:") and not request.models:
         name = request.model.removeprefix(f"{AUTO}:")
         if name not in config.routes:
-            raise UnknownRouteError(f"route {name!r} does not exist; {_known(name, config.routes)}", param="model")
+            raise UnknownRouteError(f"route {_cut(name)} does not exist; {_known(name, config.routes)}", param="model")
         return _on_route(config, name, "pinned", f"the request asks for route {name}")
     asked = request.models if request.model == AUTO else (request.model, *request.models)
     ids = tuple(_model_id(config, name) for name in asked)
@@ -219,16 +259,24 @@ def _model_id(config: Config, name: str) -> str:
     """A model's id, by its id or by the provider's name where only one model has it."""
     if name in config.models:
         return name
+    if name == AUTO or name.startswith(f"{AUTO}:"):
+        raise RequestError(f"got {_cut(name)} in a list of models, expected model ids alone", param="models")
     same_name = [model.id for model in config.models.values() if model.name == name]
     if len(same_name) == 1:
         return same_name[0]
     if same_name:
-        raise RequestError(f"model {name!r} could be any of {', '.join(same_name)}", param="model")
-    raise UnknownModelError(f"model {name!r} does not exist; {_known(name, (AUTO, *config.models))}", param="model")
+        raise RequestError(f"model {_cut(name)} could be any of {', '.join(same_name)}", param="model")
+    raise UnknownModelError(f"model {_cut(name)} does not exist; {_known(name, (AUTO, *config.models))}", param="model")
 
 
 def _on_route(
-    config: Config, name: str, reason: Reason, because: str, *, rule: str | None = None, match: Match = Match()
+    config: Config,
+    name: str,
+    reason: Reason,
+    because: str,
+    *,
+    rule: str | None = None,
+    compared: Comparison = Comparison(),
 ) -> Choice:
     route = config.routes[name]
     return Choice(
@@ -238,20 +286,24 @@ def _on_route(
         policy=route.policy or config.policy,
         route=name,
         rule=rule,
-        match=match,
+        compared=compared,
     )
 
 
-def _default(config: Config, because: str, match: Match = Match(confidence=0.0, margin=0.0)) -> Choice:
+def _default(config: Config, because: str, compared: Comparison = Comparison(confidence=0.0, margin=0.0)) -> Choice:
     return Choice(
         reason="default",
         explanation=f"{because}: the default takes it",
         models=config.default.models,
         policy=config.default.policy or config.policy,
-        match=match,
+        compared=compared,
     )
 
 
+def _cut(name: str) -> str:
+    return repr(name if len(name) <= MAX_NAME_CHARS else f"{name[:MAX_NAME_CHARS]}…")
+
+
 def _known(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=3)
+    close = [] if len(name) > MAX_NAME_CHARS else difflib.get_close_matches(name, list(names), n=3)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(list(names)[:20])}"

@@ -28,7 +28,7 @@ from semroute.routing.facts import Facts
 from semroute.routing.gain import Gain
 from semroute.routing.offers import Offer
 from semroute.routing.wording import MAX_CHARS
-from semroute.types import Candidate, Frozen
+from semroute.types import Frozen, Match
 from semroute.written import TIERS, Difficulty, Tier
 
 WEIGHTS = {
@@ -113,8 +113,8 @@ class Standing(Frozen, frozen=True, kw_only=True):
 class Reading(Frozen, frozen=True, kw_only=True):
     """What the prompt's embedding told."""
 
-    candidates: tuple[Candidate, ...] = ()
-    """Routes, best first."""
+    match: Match = Match()
+    """How it compares with the routes."""
     tier: Tier | None = None
     """The most similar of the exemplar tiers; null: none is similar enough."""
     tier_confidence: float = 0.0

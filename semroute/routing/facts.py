@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from semroute.config.schema import RouteOn
 from semroute.routing.language import guess_language, guess_script
 from semroute.routing.pricing import estimate_input_tokens, estimate_text_tokens
 from semroute.routing.wording import looks_like_code
-from semroute.types import ChatRequest, Feature, Frozen, Image
+from semroute.types import ChatRequest, Feature, Frozen, Image, ToolResult
 
 DIAL = "cost_quality"
 """The key of a request's metadata that is its dial."""
@@ -18,7 +19,7 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     """What rules and constraints look at."""
 
     text: str
-    """What is matched against the utterances: the last user turn that has text; empty: none."""
+    """What is matched against the utterances: the last user turn, or all of them; empty: none has text."""
     input_tokens: int
     """Estimated, over the whole conversation."""
     max_tokens: int | None
@@ -67,10 +68,11 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
         return guess_language(self.text)
 
 
-def read_facts(request: ChatRequest) -> Facts:
-    """Look at a request once."""
+def read_facts(request: ChatRequest, route_on: RouteOn = "last_user") -> Facts:
+    """Look at a request once. `route_on`: what of the conversation is matched."""
+    texts = user_texts(request)
     return Facts(
-        text=_last_user_text(request),
+        text="\n".join(texts) if route_on == "conversation" else texts[-1] if texts else "",
         input_tokens=estimate_input_tokens(request),
         max_tokens=request.params.max_tokens,
         needs=_needs(request),
@@ -99,11 +101,19 @@ def _number(value: object) -> float | None:
         return None
 
 
-def _last_user_text(request: ChatRequest) -> str:
-    for message in reversed(request.messages):
-        if message.role == "user" and (text := message.text.strip()):
-            return text
-    return ""
+def user_texts(request: ChatRequest) -> list[str]:
+    """What the user said, turn by turn.
+
+    A turn that brings a tool's result is the agent's, not the user's, even where it carries text: it changes nothing in
+    what the user wants, and so keeps the decision of the turn before it.
+    """
+    return [
+        text
+        for message in request.messages
+        if message.role == "user"
+        and (text := message.text.strip())
+        and not any(isinstance(part, ToolResult) for part in message.parts)
+    ]
 
 
 def _needs(request: ChatRequest) -> tuple[Feature, ...]:

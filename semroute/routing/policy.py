@@ -70,6 +70,8 @@ def make_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Ter
             siblings[kept[0].model.id] = kept[1:]
     dial = _dial(terms)
     ordered = prefer(_select(heads, terms, dial), terms.standing, dialled=terms.facts.cost_quality is not None)
+    if terms.signals.exhausted:  # a model without room comes after those that have some
+        ordered = sorted(ordered, key=lambda offer: offer.model.id in terms.signals.exhausted)
     offers = [one for head in ordered for one in (head, *_beside(head, siblings[head.model.id]))]
     return Plan(
         models=tuple(offer.model for offer in offers),
@@ -84,7 +86,7 @@ def pinned_plan(models: Iterable[Model], terms: Terms) -> Plan:
     kept: list[Offer] = []
     rejected: dict[str, str] = {}
     for place, model in enumerate(models):
-        reason = terms.signals.unavailable.get(model.id) or _narrowed(model, terms)
+        reason = terms.signals.why_not(model.id) or _narrowed(model, terms)
         if reason is None:
             why = "the request asks for it" if place == 0 else "the request names it next"
             kept.append(_priced(model, place, terms, why))
@@ -156,7 +158,7 @@ def _narrowed(model: Model, terms: Terms) -> str | None:
 
 def _offer(model: Model, place: int, terms: Terms, rejected: dict[str, str]) -> Offer | None:
     """What is expected of a model; null, with the reason in `rejected`, where it must not be used."""
-    reason = terms.signals.unavailable.get(model.id) or unfit(model, terms.facts) or _narrowed(model, terms)
+    reason = terms.signals.why_not(model.id) or unfit(model, terms.facts) or _narrowed(model, terms)
     if reason is None:
         offer = _priced(model, place, terms)
         reason = barred(offer, terms.policy)

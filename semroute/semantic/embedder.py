@@ -54,6 +54,15 @@ _PROBE_TIMEOUT_S = 5.0
 _REGISTRATION = threading.Lock()
 
 
+class Features(NamedTuple):
+    """What texts are matched by."""
+
+    vectors: Vectors
+    """float32 (n, dim), L2-normalised; (0, dim) for no texts."""
+    tokens: list[list[int]]
+    """The word-piece ids of that part of each text which is embedded, special tokens excluded."""
+
+
 class Embedder(Protocol):
     """Turns texts into unit vectors. Safe to call from several threads."""
 
@@ -69,8 +78,11 @@ class Embedder(Protocol):
     def fingerprint(self) -> str:
         """16 hex digits that change when vectors may: model, tokenizer, pooling or `max_tokens`."""
 
+    def featurize(self, texts: Sequence[str]) -> Features:
+        """Embed texts, in order, and give their word pieces."""
+
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts, in order: float32 (n, dim), L2-normalised."""
+        """The vectors of `featurize` alone: float32 (n, dim), L2-normalised."""
 
     def count_tokens(self, text: str) -> int:
         """Count a text's tokens, special ones excluded; a close estimate when the text is long."""
@@ -145,7 +157,11 @@ class FastEmbedEmbedder:
         self._body_tokens = self._max_tokens - specials
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts, in order: float32 (n, dim), L2-normalised; (0, dim) for no texts.
+        """Embed texts, in order: float32 (n, dim), L2-normalised; (0, dim) for no texts."""
+        return self.featurize(texts).vectors
+
+    def featurize(self, texts: Sequence[str]) -> Features:
+        """Embed texts, in order, and give the word pieces of what is embedded.
 
         Of a text longer than `max_tokens` tokens, the first half and the last half of that number are embedded. The
         cost of a text does not grow with its length beyond that.
@@ -160,7 +176,7 @@ class FastEmbedEmbedder:
             rows = by_length[start : start + self._batch_size]
             batch = [bounded[row].text for row in rows]
             vectors[rows] = list(self._fastembed.embed(batch, batch_size=len(batch)))
-        return _normalise(vectors)
+        return Features(_normalise(vectors), [part.ids for part in bounded])
 
     def count_tokens(self, text: str) -> int:
         """Count a text's tokens, special ones excluded: exact up to 4,000 characters, else from 4 samples of 1,000."""

@@ -53,6 +53,41 @@ def test_a_bad_native_body_is_told_in_our_shape(service: Service, body: dict[str
         assert response.json()["error"]["retryable"] is False
 
 
+def test_a_fault_is_told_where_it_is_whatever_else_the_body_holds(service: Service) -> None:
+    body = {"seed": 1, "messages": [{"role": "user", "content": "x", "name": "me"}], "temperature": "hot"}
+    error = service.client.post("/v1/chat/completions", json=body).json()["error"]
+    assert error["param"] == "temperature"
+    assert '$.temperature: got "hot", expected a number' in error["message"]
+
+
+@pytest.mark.parametrize("kind", [["json_object"], {}, 7])
+def test_an_odd_response_format_is_no_defect(service: Service, kind: object) -> None:
+    response = service.client.post("/complete", json={"prompt": "x", "response_format": {"type": kind}})
+    assert response.status_code < 500
+
+
+def test_a_very_long_name_is_not_told_whole(service: Service) -> None:
+    for body in ({"prompt": "x", "model": "m" * 100_000}, {"prompt": "x", "k" * 100_000: 1}):
+        response = service.client.post("/complete", json=body)
+        assert response.status_code in {400, 404}
+        assert len(response.text) < 2000
+
+
+def test_what_no_model_can_do_is_the_requests_fault(service: Service) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    body = {"messages": [{"role": "user", "content": [picture]}], "model": "auto:billing"}
+    response = service.client.post("/v1/chat/completions", json=body)
+    assert response.status_code == 400
+    assert "lacks vision" in response.json()["error"]["message"]
+    assert "retry-after" not in response.headers
+
+
+def test_a_list_of_models_holds_model_ids(service: Service) -> None:
+    response = service.client.post("/route", json={"prompt": "x", "models": ["auto"]})
+    assert response.status_code == 400
+    assert "expected model ids alone" in response.json()["error"]["message"]
+
+
 def test_an_unknown_model_or_route_is_404_with_the_close_names(service: Service) -> None:
     unknown = service.client.post("/v1/chat/completions", json={"messages": MESSAGES, "model": "status-501"})
     assert unknown.status_code == 404

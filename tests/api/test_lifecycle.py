@@ -96,7 +96,7 @@ def test_two_workers_serve_one_port(write_routes: WriteRoutes, tmp_path: Path) -
     with Service(folder, tmp_path / "log", "--workers", "2", FAULTS_KEY="sk-faults-key") as service:
         codes = [service.client.post("/complete", json={"prompt": "refund me"}).status_code for _ in range(10)]
         assert codes == [200] * 10
-        assert service.log.count("Started worker-") == 2
+        assert until(lambda: service.log.count("Started worker-") == 2, seconds=60)
 
 
 def test_keys_are_asked_for_where_they_are_set(write_routes: WriteRoutes, tmp_path: Path) -> None:

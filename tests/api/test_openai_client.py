@@ -73,7 +73,7 @@ def test_fallback_is_invisible(client: openai.OpenAI) -> None:
         raw = client.chat.completions.with_raw_response.create(
             model="auto", messages=MESSAGES, extra_body={"models": [fault, "ok"]}
         )
-        assert raw.headers["x-semroute-attempts"] == "2"
+        assert int(raw.headers["x-semroute-attempts"]) >= 2
         assert raw.parse().choices[0].message.content == TEXT
 
 

@@ -108,18 +108,24 @@ def test_eval_reports(semroute: Run, folder: Path, tmp_path: Path) -> None:
     assert set(report) == {
         *(
             "n",
+            "n_out_of_scope",
+            "folds",
             "accuracy",
             "in_scope_accuracy",
+            "false_abstain",
             "oos_recall",
             "oos_auroc",
+            "fpr_at_95_tpr",
             "ece",
             "latency_ms",
             "per_route",
             "confusions",
+            "reliability",
+            "risk_coverage",
         )
     }
     assert (report["n"], report["in_scope_accuracy"]) == (3, 1.0)
-    assert set(report["latency_ms"]) == {"p50", "p99"}
+    assert set(report["latency_ms"]) == {"p50", "p90", "p95", "p99"}
     done = semroute("eval", file, "--routes", folder)
     assert done.returncode == 0
     assert "in-scope accuracy" in done.stdout

@@ -1,35 +1,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 
-from semroute.config.schema import Config
-from semroute.errors import Problem
-
-Result = tuple[Config | None, list[Problem]]
-Read = Callable[..., Result]
-
-ROUTE = """
-routes:
-  - name: billing
-    utterances: [one, two, three, four, five]
-    models: [small]
-"""
-
-
-def said(result: Result) -> list[str]:
-    return [str(problem) for problem in result[1]]
-
-
-def sound(result: Result) -> Config:
-    config, problems = result
-    assert config is not None, said(result)
-    assert not problems
-    return config
-
+from tests.config.reading import ROUTE, Read, said, sound
 
 # --- YAML -------------------------------------------------------------------------------------------------------------
 

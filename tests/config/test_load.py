@@ -14,30 +14,10 @@ from hypothesis import strategies as st
 from semroute.config import load as module
 from semroute.config.load import default_folder, load, read
 from semroute.config.schema import Config, RouteFile
-from semroute.errors import ConfigError, Problem
+from semroute.errors import ConfigError
+from tests.config.reading import ROUTE, Read, said, sound
 
-Result = tuple[Config | None, list[Problem]]
 Write = Callable[..., Path]
-Read = Callable[..., Result]
-
-ROUTE = """
-routes:
-  - name: billing
-    utterances: [one, two, three, four, five]
-    models: [small]
-"""
-
-
-def said(result: Result) -> list[str]:
-    return [str(problem) for problem in result[1]]
-
-
-def sound(result: Result) -> Config:
-    config, problems = result
-    assert config is not None, said(result)
-    assert not problems
-    return config
-
 
 # --- the folder -------------------------------------------------------------------------------------------------------
 

@@ -1,34 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from semroute.config.schema import Config
-from semroute.errors import Problem
-
-Result = tuple[Config | None, list[Problem]]
-Read = Callable[..., Result]
-
-ROUTE = """
-routes:
-  - name: billing
-    utterances: [one, two, three, four, five]
-    models: [small]
-"""
-
-
-def said(result: Result) -> list[str]:
-    return [str(problem) for problem in result[1]]
-
-
-def sound(result: Result) -> Config:
-    config, problems = result
-    assert config is not None, said(result)
-    assert not problems
-    return config
-
+from tests.config.reading import ROUTE, Read, said, sound
 
 # --- form -------------------------------------------------------------------------------------------------------------
 
@@ -38,7 +14,7 @@ def sound(result: Result) -> Config:
     [
         ("abstain:\n  threshold: high\n", '2 $.abstain.threshold: got "high", expected a number from 0 to 1'),
         ("abstain:\n  threshold: 2\n", "2 $.abstain.threshold: got 2, expected a number from 0 to 1"),
-        ("abstain:\n  threshold:\n", "2 $.abstain.threshold: got null, expected a number from 0 to 1"),
+        ("policy:\n  deadline_s:\n", "2 $.policy.deadline_s: got null, expected a number over 0"),
         ("abstain: 1\n", "1 $.abstain: got 1, expected a mapping"),
         ("routes: billing\n", '1 $.routes: got "billing", expected a list'),
         ("routes:\n", "1 $.routes: got null, expected a list"),
@@ -58,11 +34,12 @@ def sound(result: Result) -> Config:
          '1 $.models.m.tier: got "smple", expected one of "complex", "moderate", "simple", did you mean `simple`?'),
         ("models: {m: {provider: local}}", "1 $.models.m: `name` is missing, expected a string"),
         ("abstain: {treshold: 1}",
-         "1 $.abstain.treshold: unknown key `treshold`, did you mean `threshold`? allowed: `threshold`"),
-        ("abstain: {zzz: 1}", "1 $.abstain.zzz: unknown key `zzz`, allowed: `threshold`"),
+         "1 $.abstain.treshold: unknown key `treshold`, did you mean `threshold`? "
+         "allowed: `target_false_abstain`, `threshold`"),
+        ("abstain: {zzz: 1}", "1 $.abstain.zzz: unknown key `zzz`, allowed: `target_false_abstain`, `threshold`"),
         ("defaults: {}", "1 $.defaults: unknown key `defaults`, did you mean `default`? allowed: `abstain`, "
-         "`classifier`, `default`, "
-         "`embedder`, `models`, `policy`, `prices_as_of`, `providers`, `routes`, `rules`, `tiers`"),
+         "`classifier`, `default`, `embedder`, `models`, `negatives`, `policy`, `prices_as_of`, `providers`, "
+         "`route_on`, `routes`, `rules`, `tiers`, `tuned`"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_shown_with_what_was_expected(read_files: Read, text: str, problem: str) -> None:

@@ -10,6 +10,7 @@ from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.dialects.sse import Event
 from semroute.errors import (
     BadAnswerError,
+    MalformedChunkError,
     ProviderAuthError,
     ProviderError,
     ProviderModelError,
@@ -26,6 +27,7 @@ from semroute.types import (
     Opaque,
     Params,
     Part,
+    Refusal,
     Role,
     Text,
     Thinking,
@@ -206,7 +208,7 @@ def test_a_completion_is_read_and_kept() -> None:
         ({"content": None}, ()),
         ({"content": ""}, ()),
         (None, ()),
-        ({"content": None, "refusal": "No."}, (Text(text="No."),)),
+        ({"content": None, "refusal": "No."}, (Refusal(text="No."),)),
         ({"content": "4", "reasoning_content": "2+2"}, (Thinking(text="2+2"), Text(text="4"))),
         ({"content": "4", "reasoning": "2+2"}, (Thinking(text="2+2"), Text(text="4"))),
         ({"content": [{"type": "thinking", "thinking": []}, {"type": "text", "text": "4"}]}, (Text(text="4"),)),
@@ -340,7 +342,7 @@ def test_a_stream_is_read_piece_by_piece() -> None:
     [
         ({"reasoning_content": "hm"}, (Thinking(text="hm"),)),
         ({"reasoning": "hm", "content": None}, (Thinking(text="hm"),)),
-        ({"refusal": "No"}, (Text(text="No"),)),
+        ({"refusal": "No"}, (Refusal(text="No"),)),
         (
             {"tool_calls": [{"index": 1, "id": "a", "function": {"name": "f", "arguments": ""}}]},
             (ToolCall(id="a", name="f", index=1),),
@@ -373,8 +375,8 @@ def test_of_several_choices_the_first_is_read_and_all_must_end() -> None:
 @pytest.mark.parametrize(
     ("data", "name", "error_type", "message"),
     [
-        (b'{"choices": [', "", BadAnswerError, "truncated"),
-        (b"upstream error", "", BadAnswerError, "got upstream error"),
+        (b'{"choices": [', "", MalformedChunkError, "truncated"),
+        (b"upstream error", "", MalformedChunkError, "got upstream error"),
         (b'{"error": {"message": "m", "code": 502}}', "", ProviderServerError, "inside the stream: m"),
         (b'{"error": {"message": "m", "code": "rate_limit_exceeded"}}', "", RateLimitedError, "m"),
         (b'{"error": {"message": "m", "type": "insufficient_quota", "code": null}}', "", RateLimitedError, "m"),

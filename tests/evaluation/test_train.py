@@ -121,6 +121,7 @@ def test_another_embedders_file_is_not_used(trained: Path, caplog: pytest.LogCap
         name, dim, fingerprint = "other", 384, "f" * 16
         embed = router.embedder.embed
         tokens = router.embedder.tokens
+        featurize = router.embedder.featurize
         count_tokens = router.embedder.count_tokens
 
     assert load_gain(router.config, Other()) is None

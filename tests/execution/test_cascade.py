@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from semroute.config.schema import Classifier
-from semroute.errors import ChecksFailedError, PlanExhaustedError, ProviderRequestError, ProviderServerError
+from semroute.errors import ChecksFailedError, PlanExhaustedError, ProviderAuthError, ProviderRequestError
 from semroute.execution import cascade
+from semroute.execution.attempt import Work
 from semroute.execution.classifier import RouteClassifier
 from semroute.execution.contract import put
 from semroute.execution.grading import Grader
@@ -78,7 +79,7 @@ class Run:
         self.clock = clock
 
     async def __call__(self, checks: Checks, transport: Transport | None = None, **fields: Any) -> Completion:
-        call = caller(self.providers, Timeouts())
+        call = caller(Work(request=request(), plan=(), providers=self.providers))
         grader = Grader(call, MODELS, transport)
         plan = tuple(one for one in ALL if one.id in self.providers)
         return await cascade.complete(
@@ -103,14 +104,14 @@ async def test_an_answer_that_fails_escalates_and_the_reason_is_in_the_account()
 
 
 async def test_a_model_that_fails_is_passed_over_and_does_not_count() -> None:
-    run = Run(small=ProviderServerError("500"), middle=BAD, large=GOOD)
+    run = Run(small=ProviderAuthError("500"), middle=BAD, large=GOOD)
     assert (await run(LONG, max_escalations=1)).text == GOOD
     assert [one.status for one in run.attempts] == ["failed", "ok", "ok"]
 
 
 async def test_when_no_model_answers_the_plan_is_exhausted() -> None:
     with pytest.raises(PlanExhaustedError):
-        await Run(small=ProviderServerError("500"), large=ProviderServerError("500"))(LONG)
+        await Run(small=ProviderAuthError("500"), large=ProviderAuthError("500"))(LONG)
 
 
 async def test_a_refused_request_is_refused_at_once() -> None:
@@ -179,7 +180,7 @@ async def test_a_low_grade_escalates() -> None:
     assert run.attempts[0].escalated == "judge large gives 0.2, expected at least 0.7 (rude)"
 
 
-@pytest.mark.parametrize("said", ["great answer!", ProviderServerError("500")])
+@pytest.mark.parametrize("said", ["great answer!", ProviderAuthError("500")])
 async def test_a_check_that_cannot_be_made_fails(said: Any) -> None:
     run = Run(small=GOOD, large=(said, GOOD, said))
     await run(judged())
@@ -346,7 +347,7 @@ class Classified:
         self.attempts: list[Attempt] = []
 
     async def __call__(self, text: str = "hello") -> str | None:
-        call = caller({"small": self.provider}, Timeouts())
+        call = caller(Work(request=request(), plan=(), providers={"small": self.provider}))
         return await self.classifier.label(text, "r", call, self.attempts)
 
 
@@ -365,7 +366,7 @@ async def test_the_cache_is_bounded() -> None:
     assert len(classified.provider.requests) == 3
 
 
-@pytest.mark.parametrize("said", ['{"label": "none"}', "coding", ProviderServerError("500")])
+@pytest.mark.parametrize("said", ['{"label": "none"}', "coding", ProviderAuthError("500")])
 async def test_without_a_known_label_the_semantic_decision_stands(said: Any) -> None:
     assert await Classified(said)() is None
 

@@ -23,6 +23,10 @@ class Seen:
     """Counts the connections; two requests with one number came over the same."""
     at: float
     """`time.monotonic()`."""
+    nth: int = 0
+    """How many requests for the same model came before."""
+    since_first_s: float = 0.0
+    """Since the first request for the same model."""
     disconnected: threading.Event = field(default_factory=threading.Event)
     """Set when the client goes away before the answer is whole."""
 
@@ -76,7 +80,12 @@ class Exchange:
         self._writer.transport.abort()
 
 
+def phrase(status: int) -> str:
+    """What a status is called; those that servers made up are not."""
+    return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Unknown"
+
+
 def head(status: int, headers: dict[str, str]) -> bytes:
-    reason = HTTPStatus(status).phrase
+    reason = phrase(status)
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()

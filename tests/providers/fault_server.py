@@ -1,7 +1,8 @@
 """A real provider, over real sockets, that can misbehave.
 
 It speaks OpenAI's chat completions. The model's name in the body picks the scenario, and may end in a number: `ok`,
-`status-429`, `cut-after-3`. `scenarios.py` holds them all.
+`status-429`, `cut-after-3`; what follows an `@` only tells apart who uses it. `scenarios.py` and `harder.py` hold
+them all.
 
     with FaultServer() as server:
         call(server.url, model="status-500")
@@ -17,18 +18,28 @@ import re
 import ssl
 import threading
 import time
+from collections import Counter
 from types import TracebackType
 from typing import Self
 
 from tests.providers.exchange import Exchange, Seen
-from tests.providers.scenarios import SCENARIOS, Scenario
+from tests.providers.harder import HARDER
+from tests.providers.scenarios import PLAIN, Scenario
+
+SCENARIOS = {**PLAIN, **HARDER}
 
 
 class FaultServer:
     """Serves in a thread while its context is open. `requests` holds what came, in order."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, *, port: int = 0, keep: bool = True) -> None:
+        """`port`: 0 takes a free one. `keep`: hold every request; else only count them."""
         self.requests: list[Seen] = []
+        self.counts: Counter[str] = Counter()
+        """Requests, by model."""
+        self._keep = keep
+        self._first_at: dict[str, float] = {}
+        self._wanted_port = port
         self.url = ""
         """The base_url for a provider."""
         self.port = 0
@@ -59,7 +70,7 @@ class FaultServer:
             return self._arrival.wait_for(lambda: len(self.requests) >= count, timeout_s)
 
     async def _listen(self) -> asyncio.Server:
-        return await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        return await asyncio.start_server(self._serve, "127.0.0.1", self._wanted_port, ssl=self._tls, backlog=1024)
 
     async def _stop(self) -> None:
         self._server.close()
@@ -75,15 +86,22 @@ class FaultServer:
         try:
             while not writer.is_closing():
                 seen = await _read_request(reader, early, connection)
-                with self._arrival:
-                    self.requests.append(seen)
-                    self._arrival.notify_all()
+                self._note(seen)
                 scenario, argument = _scenario(seen.model)
                 early = await _run(scenario, Exchange(seen, argument, writer), reader)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client left, or the test is over
         finally:
             writer.close()
+
+    def _note(self, seen: Seen) -> None:
+        seen.nth = self.counts[seen.model]
+        seen.since_first_s = seen.at - self._first_at.setdefault(seen.model, seen.at)
+        with self._arrival:
+            self.counts[seen.model] += 1
+            if self._keep:
+                self.requests.append(seen)
+            self._arrival.notify_all()
 
 
 async def _read_request(reader: asyncio.StreamReader, early: bytes, connection: int) -> Seen:
@@ -103,6 +121,7 @@ async def _read_request(reader: asyncio.StreamReader, early: bytes, connection: 
 
 
 def _scenario(model: str) -> tuple[Scenario, int]:
+    model = model.partition("@")[0]
     if model in SCENARIOS:
         return SCENARIOS[model], 0
     match = re.fullmatch(r"(.+)-(\d+)", model)

@@ -6,10 +6,9 @@ import asyncio
 import gzip
 import json
 from collections.abc import Awaitable, Callable, Iterable
-from http import HTTPStatus
 from typing import Any
 
-from tests.providers.exchange import Exchange, Seen, head
+from tests.providers.exchange import Exchange, Seen, head, phrase
 
 WORDS = ("Grüße ", "from ", "the ", "provider ", "🙂", ".")
 TEXT = "".join(WORDS)
@@ -84,13 +83,15 @@ async def status(exchange: Exchange) -> None:
     if code == 404:
         body = failure(f"The model `{exchange.seen.model}` does not exist", "model_not_found")
     else:
-        body = failure(f"Failed with {HTTPStatus(code).phrase}")
-    await exchange.answer(code, body, retry_after="7", x_request_id="req_1")
+        body = failure(f"Failed with {phrase(code)}")
+    await exchange.answer(code, body, x_request_id="req_1")
 
 
 async def html(exchange: Exchange) -> None:
     """A page of some proxy, with whatever status."""
-    await exchange.answer(exchange.argument, b"<!DOCTYPE html><html><title>Bad gateway</title></html>", "text/html")
+    await exchange.answer(
+        exchange.argument or 200, b"<!DOCTYPE html><html><title>Bad gateway</title></html>", "text/html"
+    )
 
 
 async def error_200(exchange: Exchange) -> None:
@@ -329,7 +330,7 @@ async def cookie(exchange: Exchange) -> None:
 
 
 Scenario = Callable[[Exchange], Awaitable[None]]
-SCENARIOS: dict[str, Scenario] = {
+PLAIN: dict[str, Scenario] = {
     "ok": ok,
     "status": status,
     "html": html,

@@ -16,7 +16,7 @@ from semroute.routing.decide import (
     strong_share,
 )
 from semroute.routing.facts import read_facts
-from semroute.types import Candidate, ChatRequest, Decision, JsonContract, Policy, Signals
+from semroute.types import Candidate, ChatRequest, Decision, JsonContract, Match, Policy, Signals
 from semroute.written import Difficulty
 from tests.routing.build import ALL, config, facts, model, request, route, rule
 
@@ -61,7 +61,7 @@ def test_a_tier_takes_each_group_of_deployments_once() -> None:
 def test_no_text_goes_to_the_default() -> None:
     choice = static(text="")
     assert choice is not None
-    assert (choice.reason, choice.match.confidence) == ("default", 0.0)
+    assert (choice.reason, choice.compared.confidence) == ("default", 0.0)
 
 
 @pytest.mark.parametrize("fields", [{"model": "large"}, {"text": ""}, {"model": "auto:billing"}])
@@ -74,9 +74,9 @@ def test_narrowing_holds_whatever_else_decides(fields: dict[str, Any]) -> None:
 
 def test_narrowing_holds_for_the_semantic_choice() -> None:
     made = with_rule(rule(only=Only(tiers=("simple",))))
-    choice = choose_semantic(made, (), facts())
+    choice = choose_semantic(made, Match(), facts())
     assert [one.name for one in choice.narrowing] == ["r"]
-    assert choose_semantic(made, ()).narrowing == ()
+    assert choose_semantic(made, Match()).narrowing == ()
 
 
 # --- pinned -----------------------------------------------------------------------------------------------------------
@@ -104,7 +104,8 @@ def test_names_that_lead_nowhere() -> None:
 
 
 def candidate(name: str, confidence: float) -> Candidate:
-    return Candidate(route=name, confidence=confidence)
+    threshold = 0.9 if name == "coding" else 0.5
+    return Candidate(route=name, confidence=confidence, threshold=threshold, threshold_from="route")
 
 
 @pytest.mark.parametrize(
@@ -120,16 +121,16 @@ def candidate(name: str, confidence: float) -> Candidate:
 def test_the_best_candidate_is_taken_from_its_threshold_on(
     candidates: tuple[Candidate, ...], taken: str | None, margin: float
 ) -> None:
-    choice = choose_semantic(CONFIG, candidates)
+    choice = choose_semantic(CONFIG, Match(candidates=candidates))
     assert choice.route == taken
-    assert choice.match.margin == pytest.approx(margin)
+    assert choice.compared.margin == pytest.approx(margin)
     assert decided(choice).reason == ("semantic" if taken else "default")
 
 
 def test_a_classifiers_label_replaces_the_semantic_choice_and_keeps_its_match() -> None:
-    semantic = choose_semantic(CONFIG, (candidate("billing", 0.6),))
+    semantic = choose_semantic(CONFIG, Match(candidates=(candidate("billing", 0.6),)))
     choice = choose_classified(CONFIG, "coding", semantic)
-    assert (choice.reason, choice.route, choice.match) == ("classifier", "coding", semantic.match)
+    assert (choice.reason, choice.route, choice.compared) == ("classifier", "coding", semantic.compared)
 
 
 # --- difficulty -------------------------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ def test_a_route_of_that_name_comes_first() -> None:
 def test_a_share_is_matched_as_any_prompt_and_planned_by_what_was_learned() -> None:
     asked = request(model="auto:difficulty-0.3")
     assert static(model="auto:difficulty-0.3") is None
-    choice = choose_semantic(CONFIG, (candidate("billing", 0.9),))
+    choice = choose_semantic(CONFIG, Match(candidates=(candidate("billing", 0.9),)))
     assert needs_reading(CONFIG, asked, read_facts(asked), choice)
     decision = decided(choice, asked=asked)
     assert decision.plan == ("large", "small")  # nothing was learned: the stronger model first
@@ -178,7 +179,7 @@ def test_an_embedding_is_needed_to_match_and_for_what_it_tells() -> None:
 def test_the_decision_shows_the_difficulty_and_its_parts() -> None:
     made = config(*ALL, policy=Policy(difficulty=Difficulty()), routes=(route(models=("small", "middle", "large")),))
     asked = request("Prove that the plan must be optimal: derive it step by step, then compare it versus the other.")
-    decision = decided(choose_semantic(made, (candidate("billing", 0.9),)), made, asked)
+    decision = decided(choose_semantic(made, Match(candidates=(candidate("billing", 0.9),))), made, asked)
     assert decision.wants == "complex"
     assert decision.model == "large"
     assert sum(decision.contributions.values()) == pytest.approx(decision.difficulty, abs=1e-3)

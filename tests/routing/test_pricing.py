@@ -2,11 +2,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-import numpy as np
 import pytest
 
 from semroute.routing.pricing import IMAGE_TOKENS, MESSAGE_TOKENS, cost_usd, estimate, estimate_input_tokens
-from semroute.routing.scoring import confidences, prototypes
 from semroute.types import (
     ChatRequest,
     Image,
@@ -57,15 +55,3 @@ def test_an_answer_is_taken_to_be_no_longer_than_was_asked_for() -> None:
     assert estimate(one, Policy(), 10, None).output_tokens == 300
     assert estimate(one, Policy(), 10, 50).output_tokens == 50
     assert estimate(None, Policy(), 10, 50).cost_usd == 0
-
-
-def test_a_prompt_belongs_to_the_route_it_resembles() -> None:
-    vectors = np.eye(3, dtype=np.float32)
-    owners = np.array([0, 0, 1], dtype=np.int64)
-    means = prototypes(vectors, owners, 2)
-    query = vectors[2]
-    similarities = vectors @ query
-    order = np.argsort(-similarities)
-    scores = confidences(means @ query, similarities[order], owners[order])
-    assert scores.argmax() == 1
-    assert scores.sum() <= 1

@@ -17,7 +17,7 @@ from semroute.routing.difficulty import Standing
 from semroute.routing.facts import read_facts
 from semroute.routing.policy import expected_quality, unfit
 from semroute.routing.pricing import estimate
-from semroute.types import ChatRequest, Decision, Image, Message, Model, Params, Policy, Signals, Text, Tool
+from semroute.types import ChatRequest, Decision, Image, Match, Message, Model, Params, Policy, Signals, Text, Tool
 from semroute.written import TIERS, Difficulty, Feature, Tier
 from tests.routing.build import config, route, rule
 
@@ -96,7 +96,7 @@ def decided(
         policy=policy,
     )
     facts = read_facts(asked)
-    choice = choose_static(made, asked, facts) or choose_semantic(made, (), facts)
+    choice = choose_static(made, asked, facts) or choose_semantic(made, Match(), facts)
     if facts.text:
         asked = replace(asked, model="auto:billing")
         static = choose_static(made, asked, facts)

@@ -1,0 +1,202 @@
+"""A provider that misbehaves in every way we know of, and what a gateway in front of it makes of that.
+
+    python bench/faults.py            # two minutes, with an outage of 60 s
+    python bench/faults.py --quick    # within a minute, with an outage of 6 s
+    python bench/faults.py --json     # {passed, failed, scenarios: {name: {outcome, attempts, wall_s}}}
+
+By default semroute is started and asked. Another gateway is asked with `--base-url http://127.0.0.1:4000/v1`: it must
+know a model for each name that `--list` prints, each with its plan of models at the fault provider, tried in that
+order, with the timeouts that stand there; the provider listens on `--provider-port`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import ssl
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import trustme
+from rich.console import Console
+from rich.table import Table
+
+from bench.fault_cases import CASES, Case, dns_url
+from bench.fault_client import Client, Result
+from bench.processes import free_port, server
+from tests.providers.fault_server import FaultServer
+
+AT_ONCE = 8
+OUTAGE = "outage"
+
+
+class Pace(NamedTuple):
+    """How long things take."""
+
+    outage_s: float
+    every_s: float
+    """Between two requests in the outage."""
+    probe_s: float
+    """Of the circuit breaker."""
+    back_s: float
+    """After the recovery, by when the primary must serve again."""
+
+
+QUICK = Pace(outage_s=6, every_s=0.4, probe_s=1, back_s=3)
+FULL = Pace(outage_s=60, every_s=4, probe_s=10, back_s=30)
+
+
+def routes(plain: str, tls: str, pace: Pace) -> str:
+    """Semroute's configuration: a route for each case."""
+    models: dict[str, dict[str, object]] = {}
+    written = []
+    outage = Case(OUTAGE, (f"outage-{int(pace.outage_s * 10)}", "ok"))
+    for case in (*CASES, outage):
+        for scenario in case.plan:
+            provider = scenario if scenario in ("tls", "dns") else "plain"
+            # Each case has its models, so that no breaker or limit reaches from one to the next.
+            models[case.model(scenario)] = {
+                "provider": provider,
+                "name": case.model(scenario),
+                "breaker": {"probe_s": pace.probe_s},
+                "context_tokens": 100_000 if scenario == "ok" else 10_000,
+                "features": ["tools", "json", "prefill"],
+            }
+        policy = {"timeouts": case.timeouts, "deadline_s": 20, **case.policy}
+        plan = [case.model(scenario) for scenario in case.plan]
+        written.append({"name": case.name, "utterances": [f"case {case.name}"], "models": plan, "policy": policy})
+    providers = {
+        name: {"dialect": "openai", "base_url": url}
+        for name, url in {"plain": plain, "tls": tls, "dns": dns_url}.items()
+    }
+    default = {"models": [next(iter(models))]}
+    return json.dumps({"providers": providers, "models": models, "default": default, "routes": written})
+
+
+@contextlib.contextmanager
+def semroute(plain: str, tls: str, pace: Pace) -> Iterator[str]:
+    """The service in front of the fault provider. Gives its base_url."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "routes.yaml").write_text(routes(plain, tls, pace))
+        command = [sys.executable, "-m", "semroute", "serve", "--routes", folder, "--port", str(port)]
+        with server(command, port, environ={"SEMROUTE_LOG_LEVEL": "error"}):
+            yield f"http://127.0.0.1:{port}/v1"
+
+
+async def run(client: Client, provider: FaultServer, pace: Pace) -> dict[str, Result]:
+    """Every case, some at once; then the outage alone."""
+    results: dict[str, Result] = {}
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(case: Case) -> None:
+        async with room:
+            results[case.name] = await client.ask(case)
+
+    await asyncio.gather(*(one(case) for case in CASES))
+    ordered = {case.name: results[case.name] for case in CASES}
+    ordered[OUTAGE] = await outage(client, provider, pace)
+    await client.aclose()
+    return ordered
+
+
+async def outage(client: Client, provider: FaultServer, pace: Pace) -> Result:
+    """Requests at a steady pace through an outage: always an answer, few probes, and back soon after."""
+    case = Case(OUTAGE, (f"outage-{int(pace.outage_s * 10)}", "ok"))
+    primary = case.model(case.plan[0])
+    loop = asyncio.get_running_loop()
+    started, back_after_s, problems, during = loop.time(), None, 0, 0
+    while (now_s := loop.time() - started) < pace.outage_s + pace.back_s:
+        before = provider.counts[primary]
+        result = await client.ask(case)
+        problems += result.outcome != "complete"
+        if now_s < pace.outage_s:
+            during = provider.counts[primary]
+        elif result.model == primary and provider.counts[primary] > before:
+            back_after_s = now_s - pace.outage_s
+            break
+        await asyncio.sleep(pace.every_s)
+    most = 6 + int(pace.outage_s / pace.probe_s) + 1
+    passed = not problems and during <= most and back_after_s is not None
+    back = "never" if back_after_s is None else f"after {back_after_s:.1f} s"
+    note = (
+        f"{during} calls to the failing model, at most {most} expected; back on it {back}; {problems} failed requests"
+    )
+    return Result(passed, "complete" if not problems else "error", provider.counts[primary], now_s, note)
+
+
+def show(results: dict[str, Result], console: Console) -> None:
+    """The matrix."""
+    table = Table("scenario", "outcome", "attempts", "wall s", "", box=None, pad_edge=False)
+    for name, result in results.items():
+        mark = "[green]ok[/]" if result.passed else "[red]FAILED[/]"
+        table.add_row(name, result.outcome, str(result.attempts), f"{result.wall_s:.2f}", f"{mark} {result.note}")
+    console.print(table)
+    passed = sum(result.passed for result in results.values())
+    console.print(f"{passed} passed, {len(results) - passed} failed")
+
+
+def as_json(results: dict[str, Result]) -> str:
+    """For machines."""
+    passed = sum(result.passed for result in results.values())
+    scenarios = {
+        name: {"outcome": result.outcome, "attempts": result.attempts, "wall_s": round(result.wall_s, 3)}
+        for name, result in results.items()
+    }
+    failed = [name for name, result in results.items() if not result.passed]
+    return json.dumps(
+        {"passed": passed, "failed": len(failed), "failed_scenarios": failed, "scenarios": scenarios}, indent=1
+    )
+
+
+@contextlib.contextmanager
+def providers(port: int) -> Iterator[tuple[FaultServer, FaultServer]]:
+    """The fault provider, and one whose certificate nobody trusts."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with FaultServer(port=port) as plain, FaultServer(context) as tls:
+        yield plain, tls
+
+
+def measure(base_url: str | None, provider_port: int, pace: Pace, key: str = "none") -> dict[str, Result]:
+    """Start what is needed, and ask everything."""
+    with providers(provider_port) as (plain, tls), contextlib.ExitStack() as stack:
+        if base_url is None:
+            target, prefix = stack.enter_context(semroute(plain.url, tls.url, pace)), "auto:"
+        else:
+            target, prefix = base_url, ""
+        client = Client(target, key, prefix, plain)
+        return asyncio.run(run(client, plain, pace))
+
+
+def main() -> None:
+    """Read the options, measure, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base-url", help="of a gateway that runs already")
+    parser.add_argument("--key", default="none", help="its key")
+    parser.add_argument("--provider-port", type=int, default=0, help="where the fault provider listens")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--list", action="store_true", help="the models that a gateway must know")
+    options = parser.parse_args()
+    pace = QUICK if options.quick else FULL
+    if options.list:
+        print(json.dumps({case.name: case.described() for case in CASES}, indent=1))
+        return
+    results = measure(options.base_url, options.provider_port, pace, options.key)
+    if options.json:
+        print(as_json(results))
+    else:
+        show(results, Console(width=150))
+    sys.exit(0 if all(result.passed for result in results.values()) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""How good decisions are on CLINC150 (Larson et al. 2019), beside semantic-router's on the very same vectors.
+
+    python bench/intent.py               # some minutes
+    python bench/intent.py --quick       # below one: 5 and 10 utterances a route, every fifth test row
+    python bench/intent.py --json
+    python bench/intent.py --split val   # what settings may be chosen on; the test split is only to be reported
+
+The data lie in `$SEMROUTE_BENCH_DATA`, else in `../shared/data` beside the repository: `intent/clinc150.<split>.jsonl`,
+a `{"text": …, "route": name or null}` a line. The peer is measured where it is installed: `pip install .[bench]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from semroute import Router
+from semroute.config.schema import Config, Default, Provider
+from semroute.evaluation.metrics import auroc, expected_calibration_error
+from semroute.semantic.embedder import Embedder
+from semroute.types import Model, Route
+
+ROOT = Path(__file__).resolve().parent.parent
+SHOTS = {"5-shot": "train_5", "10-shot": "train_10", "full": "train"}
+GOALS = {
+    "5-shot": {"in_scope_accuracy": 0.880, "oos_auroc": 0.962},
+    "10-shot": {
+        "in_scope_accuracy": 0.914,
+        "oos_auroc": 0.972,
+        "oos_recall_at_95": 0.85,
+        "ece": 0.05,
+        "false_abstain": 0.05,
+    },
+    "full": {"in_scope_accuracy": 0.963, "oos_auroc": 0.984, "oos_recall_at_95": 0.93},
+}
+PEER = "semantic-router"
+
+Figures = dict[str, float | None]
+Texts = Sequence[str]
+Done = Callable[[int, int], None]
+"""Called with how much is done, and how much there is to do."""
+
+
+class Rows(NamedTuple):
+    """A split."""
+
+    texts: list[str]
+    routes: list[str | None]
+    """null: out of scope."""
+
+
+class Answers(NamedTuple):
+    """What a router said to the rows of a split."""
+
+    best: list[str | None]
+    """Whatever the threshold."""
+    confidence: NDArray[np.float64]
+    """That the best route is right."""
+    in_scope: NDArray[np.float64]
+    """What tells in scope from out of scope: the more, the more likely in scope."""
+    taken: NDArray[np.bool_] | None
+    """Whether the best route was taken; null where the router has no threshold."""
+
+
+def read(name: str, every: int = 1) -> Rows:
+    """Read a split; of `every` so many rows, one."""
+    folder = Path(os.environ.get("SEMROUTE_BENCH_DATA") or ROOT.parent / "shared" / "data")
+    path = folder / "intent" / f"clinc150.{name}.jsonl"
+    if not path.is_file():
+        raise SystemExit(f"{path}: not there; set SEMROUTE_BENCH_DATA to the folder that holds intent/{path.name}")
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()][::every]
+    return Rows([row["text"] for row in rows], [row["route"] for row in rows])
+
+
+def by_route(rows: Rows) -> dict[str, tuple[str, ...]]:
+    """The utterances of each route."""
+    routes: dict[str, list[str]] = {}
+    for text, route in zip(rows.texts, rows.routes, strict=True):
+        routes.setdefault(str(route), []).append(text)
+    return {route: tuple(texts) for route, texts in routes.items()}
+
+
+def configure(routes: dict[str, tuple[str, ...]]) -> Config:
+    """A configuration such as route files give, with nothing set that concerns matching."""
+    return Config(
+        providers={"local": Provider(id="local", dialect="echo")},
+        models={"echo": Model(id="echo", provider="local", name="echo")},
+        default=Default(models=("echo",)),
+        routes={name: Route(name=name, utterances=texts, models=("echo",)) for name, texts in routes.items()},
+    )
+
+
+def ask(router: Router, texts: Texts, told: Done) -> Answers:
+    """Match each text alone, as the service does."""
+    best, confidence, in_scope, taken = [], [], [], []
+    for number, text in enumerate(texts, start=1):
+        (match,) = router.match([text])
+        choice = router.choose_semantic(match)
+        best.append(match.candidates[0].route)
+        confidence.append(match.candidates[0].confidence)
+        in_scope.append(match.in_scope)
+        taken.append(choice.route is not None)
+        told(number, len(texts))
+    return Answers(list(best), np.array(confidence), np.array(in_scope), np.array(taken))
+
+
+def ask_peer(routes: dict[str, tuple[str, ...]], texts: Texts, embedder: Embedder, told: Done) -> Answers:
+    """semantic-router with its defaults, over the same session; its confidence is the mean of five similarities."""
+    from semantic_router import IndexedRouter
+    from semantic_router import Route as PeerRoute
+    from semantic_router.encoders import DenseEncoder
+
+    class Encoder(DenseEncoder):  # type: ignore[misc]  # the package has no types where it is not installed
+        def __call__(self, docs: list[str]) -> list[list[float]]:
+            vectors: list[list[float]] = embedder.embed(docs).tolist()
+            return vectors
+
+    router = IndexedRouter(
+        Encoder(name="bundled"), [PeerRoute(name=name, utterances=list(texts)) for name, texts in routes.items()]
+    )
+    best, confidence = [], []
+    for number, text in enumerate(texts, start=1):
+        choice = router(text)
+        best.append(choice.name)
+        confidence.append(choice.confidence or 0.0)
+        told(number, len(texts))
+    return Answers(best, np.array(confidence), np.array(confidence), None)
+
+
+def measure(rows: Rows, answers: Answers) -> Figures:
+    """The figures of one router."""
+    inside = np.array([route is not None for route in rows.routes])
+    right = np.array([want is not None and want == got for want, got in zip(rows.routes, answers.best, strict=True)])
+    accepted = np.quantile(answers.in_scope[inside], 0.05)
+    confidence = np.clip(answers.confidence, 0, 1)
+    return {
+        "in_scope_accuracy": float(right[inside].mean()),
+        "oos_auroc": auroc(answers.in_scope[inside], answers.in_scope[~inside]),
+        "oos_recall_at_95": float((answers.in_scope[~inside] < accepted).mean()),
+        "ece": expected_calibration_error(confidence, right),
+        "false_abstain": None if answers.taken is None else float((~answers.taken[inside]).mean()),
+    }
+
+
+def run(shots: Sequence[str], rows: Rows, peer: bool, console: Console) -> dict[str, dict[str, Figures]]:
+    """Train, ask and measure, with progress."""
+    ours: dict[str, Figures] = {}
+    theirs: dict[str, Figures] = {}
+    with Progress(console=console, transient=True) as progress:
+        for shot in shots:
+            routes = by_route(read(SHOTS[shot]))
+            started = time.perf_counter()
+            router = Router.build(configure(routes), progress=_bar(progress, f"{shot}: training"))
+            seconds = time.perf_counter() - started
+            utterances = sum(map(len, routes.values()))
+            console.print(f"{shot}: {utterances} utterances, {len(routes)} routes, ready in {seconds:.1f} s")
+            ours[shot] = measure(rows, ask(router, rows.texts, _bar(progress, f"{shot}: semroute")))
+            if peer:
+                answers = ask_peer(routes, rows.texts, router.embedder, _bar(progress, f"{shot}: {PEER}"))
+                theirs[shot] = measure(rows, answers)
+    return {"clinc150": ours, "peer": theirs}
+
+
+def _bar(progress: Progress, name: str) -> Done:
+    task = progress.add_task(name)
+    return lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def show(figures: dict[str, dict[str, Figures]], console: Console) -> None:
+    """A table with the goals."""
+    table = Table("CLINC150", "figure", "goal", "semroute", f"{PEER} 1.1.1")
+    for shot, ours in figures["clinc150"].items():
+        for name, value in ours.items():
+            goal = GOALS[shot].get(name)
+            sign = {"ece": "≤ ", "false_abstain": "± .02 of "}.get(name, "≥ ")
+            told = "" if goal is None else f"{sign}{goal:.3f}"
+            table.add_row(shot, name, told, _figure(value), _figure(figures["peer"].get(shot, {}).get(name)))
+        table.add_section()
+    console.print(table)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def main() -> None:
+    """Read the arguments, run, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="below a minute: less data, the same figures")
+    parser.add_argument("--json", action="store_true", help="the figures alone, for machines")
+    parser.add_argument("--split", choices=("test", "val"), default="test", help="what is asked")
+    arguments = parser.parse_args()
+    console = Console(stderr=arguments.json)
+    peer = importlib.util.find_spec("semantic_router") is not None
+    if not peer:
+        console.print(f"{PEER} is not installed (pip install .[bench]): semroute alone")
+    shots = ["5-shot", "10-shot"] if arguments.quick else list(SHOTS)
+    figures = run(shots, read(arguments.split, every=5 if arguments.quick else 1), peer, console)
+    if arguments.json:
+        print(json.dumps(figures, indent=2))
+    else:
+        show(figures, console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""What semroute adds to the first token of a stream, and how many tokens a second it keeps, beside the same stub.
+
+    python bench/streaming.py            # half a minute
+    python bench/streaming.py --quick
+    python bench/streaming.py --json
+
+The stub sends paced tokens, as a model would. `pass-through`: an OpenAI client before an OpenAI provider; `translated`:
+an Anthropic client before the same provider. The first token is timed on one connection, call after call, and with all
+streams begun at the same moment. The targets take turns, so that a noisy machine is noisy for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.processes import free_port, server
+
+STREAMS = 16
+TOKENS = 100
+ALONE = 60
+TOKEN = " tok"
+PACE_S = 0.01
+ROUTES = """
+providers: {{stub: {{dialect: openai, base_url: "http://127.0.0.1:{port}/v1"}}}}
+models: {{stub: {{provider: stub, name: stub}}}}
+default: {{models: [stub]}}
+"""
+Figures = dict[str, dict[str, float]]
+
+
+@dataclass
+class Target:
+    """Whom to ask, and what was measured."""
+
+    port: int
+    path: str
+    first_alone_ms: list[float] = field(default_factory=list)
+    first_together_ms: list[float] = field(default_factory=list)
+    tokens_per_s: list[float] = field(default_factory=list)
+
+    def request(self, tokens: int) -> bytes:
+        """One streamed call, on a connection that stays open."""
+        body = {"model": "stub", "stream": True, "max_tokens": tokens, "messages": [{"role": "user", "content": "Hi"}]}
+        encoded = json.dumps(body).encode()
+        head = f"POST {self.path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        return f"{head}content-length: {len(encoded)}\r\n\r\n".encode() + encoded
+
+
+async def stub(port: int) -> None:
+    """A provider whose tokens come at a model's pace. Several tokens that are late come together."""
+
+    def piece(delta: dict[str, str], reason: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        return chunked(b"data: " + json.dumps({"id": "c", "model": "stub", "choices": [choice]}).encode() + b"\n\n")
+
+    def chunked(data: bytes) -> bytes:
+        return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+    token = piece({"content": TOKEN})
+    last = piece({}, "stop") + chunked(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                lines = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+                length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+                tokens = json.loads(await reader.readexactly(length))["max_tokens"] if length else TOKENS
+                started = time.perf_counter()
+                writer.write(head + token)
+                for number in range(1, tokens):
+                    await asyncio.sleep(max(0.0, started + number * PACE_S - time.perf_counter()))
+                    writer.write(token)
+                    await writer.drain()
+                writer.write(last)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", port) as listening:
+        await listening.serve_forever()
+
+
+async def stream(target: Target, tokens: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> float:
+    """Read one stream to its end. Returns the time to its first token, in ms."""
+    started = time.perf_counter()
+    writer.write(target.request(tokens))
+    data, first_ms = b"", 0.0
+    while not data.endswith(b"\r\n0\r\n\r\n"):
+        piece = await reader.read(65536)
+        if not piece:
+            raise SystemExit(f"port {target.port}: the stream broke: {data[-200:]!r}")
+        data += piece
+        if not first_ms and TOKEN.encode() in data:
+            first_ms = (time.perf_counter() - started) * 1000
+    if data.count(TOKEN.encode()) != tokens:
+        raise SystemExit(f"port {target.port}: {data.count(TOKEN.encode())} tokens of {tokens}")
+    return first_ms
+
+
+async def alone(target: Target) -> list[float]:
+    """The first tokens' times of short streams, one after another."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
+    firsts = [await stream(target, 1, reader, writer) for _ in range(ALONE)]
+    writer.close()
+    return firsts
+
+
+async def together(target: Target) -> tuple[list[float], float]:
+    """Streams begun at the same moment. Returns their first tokens' times, and the tokens a second of all."""
+    connections = [await asyncio.open_connection("127.0.0.1", target.port) for _ in range(STREAMS)]
+    started = time.perf_counter()
+    firsts = await asyncio.gather(*(stream(target, TOKENS, *connection) for connection in connections))
+    elapsed_s = time.perf_counter() - started
+    for _, writer in connections:
+        writer.close()
+    return list(firsts), STREAMS * TOKENS / elapsed_s
+
+
+async def measure(targets: dict[str, Target], rounds: int) -> None:
+    """Targets take turns, round by round; the first round warms up."""
+    for number in range(rounds + 1):
+        for target in targets.values():
+            first_alone_ms = await alone(target)
+            first_together_ms, tokens_per_s = await together(target)
+            if number:
+                target.first_alone_ms += first_alone_ms
+                target.first_together_ms += first_together_ms
+                target.tokens_per_s.append(tokens_per_s)
+
+
+def figures_of(targets: dict[str, Target]) -> Figures:
+    """Medians, and what each target adds to or keeps of the stub's."""
+    medians = {
+        name: {
+            "first_token_ms_1": statistics.median(target.first_alone_ms),
+            f"first_token_ms_{STREAMS}": statistics.median(target.first_together_ms),
+            f"tokens_per_s_{STREAMS}": statistics.median(target.tokens_per_s),
+        }
+        for name, target in targets.items()
+    }
+    direct = next(iter(medians.values()))
+    for figures in medians.values():
+        added = {f"added_{key}": value - direct[key] for key, value in figures.items() if key.startswith("first")}
+        kept = figures[f"tokens_per_s_{STREAMS}"] / direct[f"tokens_per_s_{STREAMS}"]
+        figures |= {**added, "tokens_kept": kept}
+    return medians
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--stub", type=int, metavar="PORT", help="be the stub")
+    options = parser.parse_args()
+    if options.stub:
+        asyncio.run(stub(options.stub))
+    stub_port, port = free_port(), free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "all.yaml").write_text(ROUTES.format(port=stub_port))
+        serve = [sys.executable, "-m", "semroute", "serve", "--routes", folder, "--port", str(port)]
+        targets = {
+            "stub, direct": Target(stub_port, "/v1/chat/completions"),
+            "pass-through (openai to openai)": Target(port, "/v1/chat/completions"),
+            "translated (anthropic to openai)": Target(port, "/v1/messages"),
+        }
+        with (
+            server([sys.executable, __file__, "--stub", str(stub_port)], stub_port),
+            server(serve, port, environ={"SEMROUTE_LOG_LEVEL": "warning"}),
+        ):
+            asyncio.run(measure(targets, 3 if options.quick else 8))
+    figures = figures_of(targets)
+    if options.json:
+        print(json.dumps(figures))
+        return
+    table = Table("", *next(iter(figures.values())))
+    for name, values in figures.items():
+        table.add_row(name, *(f"{value:.2f}" for value in values.values()))
+    Console(width=200).print(table)
+
+
+if __name__ == "__main__":
+    main()

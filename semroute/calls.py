@@ -1,0 +1,107 @@
+"""What route files say of calls to models: how long, how often, how many at once, and what a failure leads to."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from semroute.structs import Written
+
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(gt=0)]
+Ratio = Annotated[float, Meta(gt=0, le=1)]
+Then = Literal["next", "larger", "fail"]
+FaultName = Literal[
+    "rate_limited",
+    "overloaded",
+    "server_error",
+    "timeout",
+    "connection",
+    "tls",
+    "dns",
+    "bad_answer",
+    "stream_broken",
+    "context_length",
+    "content_policy",
+    "auth",
+    "unknown_model",
+    "refused_request",
+    "unsupported",
+    "other",
+]
+"""The classes of faults: each has a line in `semroute.execution.faults.FAULTS`."""
+
+
+class Timeouts(Written, frozen=True, kw_only=True):
+    """Deadlines of one call to one model, in seconds."""
+
+    connect_s: Seconds = 5.0
+    """DNS, TCP and TLS."""
+    first_token_s: Seconds = 30.0
+    """From the request to the first content of a streamed answer."""
+    stall_s: Seconds = 30.0
+    """Between two pieces of a streamed answer."""
+    total_s: Seconds = 120.0
+    """A whole answer that is not streamed."""
+    stream_s: Seconds = 600.0
+    """A whole answer that is streamed."""
+
+
+class Retry(Written, frozen=True, kw_only=True):
+    """How a call that failed is repeated. The pause before the nth repetition is random, up to `base_s * 2**n`."""
+
+    max_attempts: Count = 10
+    """Calls for one request, over all models."""
+    base_s: Seconds = 0.25
+    """The longest first pause."""
+    cap_s: Seconds = 4.0
+    """The longest pause of all."""
+    max_wait_s: Seconds = 5.0
+    """A provider that asks for a longer pause is left for the next model; the last one is waited for."""
+
+
+class OnError(Written, frozen=True, kw_only=True):
+    """What one class of faults leads to, where that differs from the table; null: as there."""
+
+    retries: Annotated[int, Meta(ge=0)] | None = None
+    """Further calls to the same model."""
+    then: Then | None = None
+    """`next`: the next model; `larger`: the next with a larger context window; `fail`: the caller gets the error."""
+
+
+class StreamPolicy(Written, frozen=True, kw_only=True):
+    """When a streamed answer goes out, and what happens when it breaks after that."""
+
+    on_break: Literal["error", "continue"] = "error"
+    """`error`: the caller gets an error event; `continue`: the next model goes on from what was sent."""
+    hold: Annotated[int, Meta(ge=0)] | Literal["complete"] = 0
+    """So many tokens are held back before the first is sent: a fault among them stays invisible. `complete`: all."""
+
+
+class Limits(Written, frozen=True, kw_only=True):
+    """What a deployment takes; null: no limit, or what its answers' headers say."""
+
+    rpm: Count | None = None
+    """Requests a minute."""
+    tpm: Count | None = None
+    """Tokens a minute, input and output."""
+    concurrency: Count | None = None
+    """Calls at once."""
+    queue: Annotated[int, Meta(ge=0)] = 100
+    """Requests that may wait for it when no other model is free."""
+
+
+class BreakerSettings(Written, frozen=True, kw_only=True):
+    """When a deployment that fails is left alone for a while."""
+
+    failures: Count = 5
+    """So many in a row open it."""
+    error_ratio: Ratio = 0.5
+    """So large a share of the calls in the window opens it, too."""
+    window_s: Seconds = 30.0
+    """Over which the share is taken."""
+    min_calls: Count = 20
+    """In the window, before the share counts."""
+    probe_s: Seconds = 10.0
+    """How long it stays open before one request may try again."""

@@ -1,0 +1,93 @@
+"""`semroute tune [FILE]`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
+from semroute.errors import RequestError
+from semroute.evaluation.labelled import read_labelled
+from semroute.evaluation.tune import Tuning, tune
+from semroute.router import Router
+
+OVERLAY = "tuned.yaml"
+
+
+@click.command("tune", short_help="Find thresholds on labelled prompts.")
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@routes_option
+@click.option(
+    "--max-false-abstain",
+    type=click.FloatRange(0, 1),
+    help="Take the highest thresholds that leave at most this share of in-scope prompts without a route; "
+    "otherwise those with the most right decisions.",
+)
+@click.option("--dry-run", is_flag=True, help="Show, and write nothing.")
+@json_option
+def command(
+    file: Path | None, routes: Path | None, max_false_abstain: float | None, dry_run: bool, as_json: bool
+) -> None:
+    """Find thresholds on FILE (default: eval.jsonl in the routes folder), and write them to tuned.yaml there.
+
+    FILE holds {"text": …, "route": name or null} a line, or logged decisions with "expected": name or null. The files
+    that you wrote are not touched: delete tuned.yaml, and everything is as before.
+    """
+    folder = folder_of(routes)
+    file = file or folder / "eval.jsonl"
+    if not file.is_file():
+        raise RequestError(f"{file}: no such file: name one with labelled prompts")
+    with progress_bar("embedding utterances") as progress:
+        router = Router.load(folder, progress=Bar(progress))
+    with progress_bar("deciding") as progress:
+        outcomes = read_labelled(file, router, Bar(progress))
+    tuning = tune(outcomes, tuple(router.config.routes), max_false_abstain)
+    better = max_false_abstain is not None or tuning.accuracy_held_out > tuning.accuracy_before
+    target = None if dry_run or not better else folder / OVERLAY
+    if target is not None:
+        target.write_text(overlay(tuning, router.embedder.fingerprint, file.name), "utf-8")
+    if as_json:
+        print_json({"written": str(target) if target else None, "tuning": tuning})
+    else:
+        _show(tuning, target, better=better)
+
+
+def overlay(tuning: Tuning, encoder: str, source: str) -> str:
+    """The text of the overlay file."""
+    lines = [
+        f"# Written by `semroute tune` from {tuning.n} prompts of {json.dumps(source)}; delete it to undo.",
+        f"# Accuracy {tuning.accuracy_before:.3f} before, {tuning.accuracy_held_out:.3f} on prompts held out.",
+        "# These thresholds count before all others, and with the encoder alone that they were found with.",
+        "tuned:",
+        f"  encoder: {json.dumps(encoder)}",
+        "  thresholds:",
+        *(f"    {json.dumps(route)}: {value:.4f}" for route, value in tuning.thresholds.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _show(tuning: Tuning, target: Path | None, *, better: bool) -> None:
+    table = Table(
+        "threshold", "accuracy", "taken", "of these wrong", "false abstention", "OOS recall", box=None, pad_edge=False
+    )
+    for row in tuning.table:
+        figures = (row.accuracy, row.coverage, row.wrong, row.false_abstain, row.oos_recall)
+        table.add_row(f"{row.threshold:.2f}", *(f"{figure:.3f}" for figure in figures))
+    console.print(f"{tuning.n} prompts; what one threshold for all routes would do:", highlight=False)
+    console.print(table)
+    thresholds = Table("route", "threshold", "", box=None, pad_edge=False)
+    for route, value in tuning.thresholds.items():
+        thresholds.add_row(route, f"{value:.3f}", "its own" if route in tuning.own else "that of all: too few prompts")
+    console.print(thresholds)
+    console.print(
+        f"accuracy {tuning.accuracy_before:.3f} as it is, {tuning.accuracy:.3f} with these, "
+        f"{tuning.accuracy_held_out:.3f} on prompts held out while choosing",
+        highlight=False,
+    )
+    if target is not None:
+        console.print(f"written: {target}", markup=False, highlight=False)
+    elif not better:
+        console.print("no better than what is set, on prompts held out: nothing is written", highlight=False)

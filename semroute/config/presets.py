@@ -1,0 +1,150 @@
+"""Servers that speak OpenAI's dialect, as data: where they are, how they authenticate, and where they differ."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from semroute.types import Frozen
+
+PresetName = Literal[
+    "openai",
+    "azure",
+    "cerebras",
+    "deepinfra",
+    "deepseek",
+    "groq",
+    "llamacpp",
+    "mistral",
+    "ollama",
+    "openrouter",
+    "together",
+    "vllm",
+    "xai",
+]
+
+
+class Preset(Frozen, frozen=True, kw_only=True):
+    """One server, or one kind of server. What it refuses or silently ignores is left out with a note."""
+
+    source: str
+    """The documentation that this was read from."""
+    base_url: str = ""
+    """Empty: yours to give."""
+    key_header: str = "authorization"
+    """Carries the key; `authorization` as a bearer token."""
+    path: str = "/chat/completions"
+    """`{model}` and `{api_version}` are filled in."""
+    embeddings_path: str = "/embeddings"
+    api_version: str = ""
+    """The default of `{api_version}`."""
+    limit_field: Literal["", "max_tokens", "max_completion_tokens"] = ""
+    """What it calls the output limit; empty: whichever the caller says."""
+    drop: tuple[str, ...] = ()
+    """Fields of the body that it refuses or ignores."""
+    rename: dict[str, str] = {}
+    """Fields of the body, and what it calls them."""
+    developer: bool = False
+    """It knows the role `developer`; otherwise that is `system`."""
+    stream_options: bool = True
+    """It must be asked for usage at the end of a stream; otherwise it sends that unasked."""
+    json_schema: bool = True
+    """It takes a JSON Schema for its answer; otherwise JSON mode and an instruction stand in."""
+    cache: Literal["", "cache_control", "prompt_cache_breakpoint"] = ""
+    """What marks a prompt's prefix for its cache; empty: nothing."""
+    call_id_chars: int = 0
+    """Tool call ids must be exactly so many letters and digits; 0: they may be anything."""
+    reasoning_apart: bool = False
+    """`completion_tokens` leaves the reasoning tokens out."""
+
+
+PLAIN = Preset(source="https://platform.openai.com/docs/api-reference/chat", developer=True)
+"""A server of which nothing else is known."""
+
+PRESETS: dict[PresetName, Preset] = {
+    "openai": Preset(
+        source="https://platform.openai.com/docs/api-reference/chat",
+        base_url="https://api.openai.com/v1",
+        limit_field="max_completion_tokens",
+        developer=True,
+        cache="prompt_cache_breakpoint",
+    ),
+    "azure": Preset(
+        source="https://learn.microsoft.com/azure/ai-services/openai/reference",
+        key_header="api-key",
+        path="/openai/deployments/{model}/chat/completions?api-version={api_version}",
+        embeddings_path="/openai/deployments/{model}/embeddings?api-version={api_version}",
+        api_version="2024-10-21",
+        limit_field="max_completion_tokens",
+        developer=True,
+    ),
+    "cerebras": Preset(
+        source="https://inference-docs.cerebras.ai/resources/openai",
+        base_url="https://api.cerebras.ai/v1",
+        limit_field="max_completion_tokens",
+        drop=("frequency_penalty", "presence_penalty", "logit_bias", "service_tier", "n"),
+    ),
+    "deepinfra": Preset(
+        source="https://deepinfra.com/docs/openai_api",
+        base_url="https://api.deepinfra.com/v1/openai",
+        limit_field="max_tokens",
+        drop=("logit_bias", "parallel_tool_calls", "store"),
+    ),
+    "deepseek": Preset(
+        source="https://api-docs.deepseek.com/api/create-chat-completion",
+        base_url="https://api.deepseek.com",
+        limit_field="max_tokens",
+        drop=("logit_bias", "n", "parallel_tool_calls", "seed", "service_tier", "store"),
+        json_schema=False,
+    ),
+    "groq": Preset(
+        source="https://console.groq.com/docs/openai",
+        base_url="https://api.groq.com/openai/v1",
+        limit_field="max_completion_tokens",
+        drop=("logprobs", "top_logprobs", "logit_bias", "n", "store"),
+    ),
+    "llamacpp": Preset(
+        source="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
+        base_url="http://localhost:8080/v1",
+        limit_field="max_tokens",
+        drop=("service_tier", "store", "user"),
+    ),
+    "mistral": Preset(
+        source="https://docs.mistral.ai/api/#tag/chat",
+        base_url="https://api.mistral.ai/v1",
+        limit_field="max_tokens",
+        rename={"seed": "random_seed"},
+        drop=("logprobs", "top_logprobs", "logit_bias", "service_tier", "store", "user"),
+        stream_options=False,
+        call_id_chars=9,
+    ),
+    "ollama": Preset(
+        source="https://docs.ollama.com/api/openai-compatibility",
+        base_url="http://localhost:11434/v1",
+        limit_field="max_tokens",
+        drop=("logit_bias", "n", "parallel_tool_calls", "service_tier", "store", "tool_choice", "user"),
+    ),
+    "openrouter": Preset(
+        source="https://openrouter.ai/docs/api-reference/parameters",
+        base_url="https://openrouter.ai/api/v1",
+        limit_field="max_tokens",
+        cache="cache_control",
+    ),
+    "together": Preset(
+        source="https://docs.together.ai/docs/openai-api-compatibility",
+        base_url="https://api.together.xyz/v1",
+        limit_field="max_tokens",
+        drop=("logprobs", "top_logprobs", "service_tier", "store", "user"),  # its own `logprobs` is a number
+    ),
+    "vllm": Preset(
+        source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
+        base_url="http://localhost:8000/v1",
+        drop=("service_tier", "store"),
+    ),
+    "xai": Preset(
+        source="https://docs.x.ai/docs/api-reference",
+        base_url="https://api.x.ai/v1",
+        limit_field="max_completion_tokens",
+        drop=("logit_bias", "service_tier", "store"),
+        reasoning_apart=True,
+    ),
+}

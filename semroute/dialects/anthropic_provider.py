@@ -1,0 +1,316 @@
+"""Anthropic Messages, as spoken to a provider. Source: https://platform.claude.com/docs/en/api/messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from semroute.dialects.anthropic_blocks import NAME, parse_citation
+from semroute.dialects.anthropic_request import render_body
+from semroute.dialects.base import WireRequest, refuse_embeddings
+from semroute.dialects.dropped import Dropped
+from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.reading import MINE
+from semroute.dialects.sse import Event
+from semroute.dialects.structured import ANSWER_TOOL
+from semroute.errors import BadAnswerError, ProviderError
+from semroute.types import (
+    ChatRequest,
+    Chunk,
+    Citation,
+    Completion,
+    FinishReason,
+    Model,
+    Opaque,
+    Part,
+    Text,
+    Thinking,
+    ToolCall,
+    Usage,
+)
+
+VERSION = "2023-06-01"
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+class AnthropicProviderDialect:
+    """The Messages API of Anthropic, and of who else serves it."""
+
+    name = NAME
+
+    def headers(self, api_key: str | None) -> dict[str, str]:
+        """The key, where there is one, and the API's version."""
+        return {"anthropic-version": VERSION, **({"x-api-key": api_key} if api_key else {})}
+
+    def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
+        """The caller's own body where it is Anthropic's, so that fields unknown here reach it, or a new one."""
+        refuse_embeddings(request, self.name)
+        notes: tuple[str, ...] = ()
+        if request.dialect == NAME:
+            body = {key: value for key, value in request.raw.items() if key not in MINE}
+            if request.params.user:  # Anthropic refuses any other metadata: the rest was for rules
+                body["metadata"] = {"user_id": request.params.user}
+        else:
+            dropped = Dropped(request)
+            body = render_body(request, model, dropped)
+            notes = dropped.notes
+        body |= {"model": model.name, "stream": request.stream}
+        return WireRequest(path="/v1/messages", body=msgspec.json.encode(body), dropped=notes)
+
+    def parse_completion(self, body: bytes) -> Completion:
+        """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
+        try:
+            answer = _decode_answer(body)
+        except UNDECODABLE as error:
+            raise BadAnswerError(f"expected a message, got {describe(body, error)}", body=body) from error
+        if answer.error is not None or answer.type == "error":
+            raise BadAnswerError(f"got an error with status 200: {read_failure(body).message}", body=body)
+        if answer.content is None:
+            raise BadAnswerError(f"expected a message, got one without content: {snippet(body)}", body=body)
+        parts, answered = _parts(answer.content)
+        reason = _FINISH_REASONS.get(answer.stop_reason or "", "stop")
+        return Completion(
+            parts=parts,
+            finish_reason="stop" if answered and reason == "tool_calls" else reason,
+            usage=_usage(answer.usage),
+            model=answer.model or "",
+            id=answer.id or "",
+            stop_sequence=answer.stop_sequence,
+            service_tier=(answer.usage and answer.usage.service_tier) or "",
+            dialect=NAME,
+            raw=body,
+        )
+
+    def stream_parser(self) -> AnthropicStreamParser:
+        """A parser for one streamed answer."""
+        return AnthropicStreamParser()
+
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """The error that an answer of another status means. 529: Anthropic is overloaded."""
+        return answered_error(status, headers, body)
+
+
+class AnthropicStreamParser:
+    """Reads the events of one streamed answer."""
+
+    def __init__(self) -> None:
+        self._finished = False
+        self._usage = _Usage()
+        self._calls = 0
+        self._open: _Block | None = None
+        self._has_arguments = False
+        self._answered = False
+        self._id = self._model = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer has said why it ended."""
+        return self._finished
+
+    def event(self, event: Event) -> Chunk | None:
+        """The chunk that an event holds. Raises a `ProviderError` for an error or malformed data."""
+        try:
+            piece = _decode_piece(event.data)
+        except UNDECODABLE as error:
+            raise BadAnswerError(
+                f"expected an event of a message, got {describe(event.data, error)}", body=event.data
+            ) from error
+        if piece.type == "error" or event.name == "error":
+            raise streamed_error(event.data)
+        fields: dict[str, Any] = {}
+        match piece.type:
+            case "message_start":
+                self._start(piece.message or _Answer())
+                fields = {"usage": _usage(self._usage)}
+            case "content_block_start":
+                fields = {"parts": self._begin(piece.content_block or _Block())}
+            case "content_block_delta":
+                fields = {"parts": self._delta(piece.delta or _Delta())}
+            case "content_block_stop":
+                fields = {"parts": self._end()}
+            case "message_delta":
+                fields = self._close(piece.delta or _Delta(), piece.usage)
+            case "message_stop":
+                self._finished = True
+        return Chunk(**fields, model=self._model, id=self._id, dialect=NAME, raw=event.data, event=event.name)
+
+    def _start(self, message: _Answer) -> None:
+        self._id, self._model = message.id or "", message.model or ""
+        self._usage = message.usage or self._usage
+
+    def _begin(self, block: _Block) -> tuple[Part, ...]:
+        self._open, self._has_arguments = block, False
+        if block.type == "tool_use" and block.name != ANSWER_TOOL:
+            self._calls += 1
+            return (ToolCall(id=block.id or "", name=block.name or "", index=self._calls - 1),)
+        if block.type == "tool_use":
+            self._answered = True
+            return ()
+        return _block_parts(block, 0)
+
+    def _delta(self, delta: _Delta) -> tuple[Part, ...]:
+        if delta.text:
+            return (Text(text=delta.text),)
+        if delta.thinking:
+            return (Thinking(text=delta.thinking),)
+        if delta.signature:
+            return (Thinking(signature=delta.signature, origin=NAME),)
+        if delta.citation is not None:
+            return (Text(text="", citations=(parse_citation(delta.citation),)),)
+        return self._arguments(delta.partial_json)
+
+    def _arguments(self, piece: str | None) -> tuple[Part, ...]:
+        block = self._open
+        if not piece or block is None or block.type != "tool_use":
+            return ()
+        self._has_arguments = True
+        if block.name == ANSWER_TOOL:
+            return (Text(text=piece),)
+        return (ToolCall(arguments=piece, index=self._calls - 1),)
+
+    def _end(self) -> tuple[Part, ...]:
+        """A call without arguments sends none at all: other dialects want an empty object."""
+        block, self._open = self._open, None
+        if block is None or block.type != "tool_use" or block.name == ANSWER_TOOL or self._has_arguments:
+            return ()
+        return (ToolCall(arguments="{}", index=self._calls - 1),)
+
+    def _close(self, delta: _Delta, usage: _Usage | None) -> dict[str, Any]:
+        if usage is not None:
+            self._usage = _newer(self._usage, usage)
+        if delta.stop_reason is None:
+            return {"usage": _usage(self._usage)}
+        self._finished = True
+        reason = _FINISH_REASONS.get(delta.stop_reason, "stop")
+        return {
+            "finish_reason": "stop" if self._answered and reason == "tool_calls" else reason,
+            "stop_sequence": delta.stop_sequence,
+            "usage": _usage(self._usage),
+            "service_tier": self._usage.service_tier or "",
+        }
+
+
+# --- what is read of an answer; the rest of it stays in `raw` --------------------------------------------------------
+
+
+class _Details(msgspec.Struct):
+    thinking_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int | None = None
+    """Neither read from the cache nor written to it."""
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens: int | None = None
+    """Includes thinking."""
+    output_tokens_details: _Details | None = None
+    service_tier: str | None = None
+
+
+class _Block(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+    citations: list[dict[str, Any]] | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+    id: str | None = None
+    name: str | None = None
+    input: Any = None
+
+
+class _Answer(msgspec.Struct):
+    id: str | None = None
+    type: str | None = None
+    model: str | None = None
+    content: list[_Block] | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+class _Delta(msgspec.Struct):
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    citation: dict[str, Any] | None = None
+    partial_json: str | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+
+
+class _Piece(msgspec.Struct):
+    type: str = ""
+    message: _Answer | None = None
+    content_block: _Block | None = None
+    delta: _Delta | None = None
+    usage: _Usage | None = None
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_piece = msgspec.json.Decoder(_Piece).decode
+
+
+def _parts(blocks: list[_Block]) -> tuple[tuple[Part, ...], bool]:
+    """The parts, and whether one of them was given by the tool that takes the answer."""
+    parts: list[Part] = []
+    answered = False
+    for block in blocks:
+        if block.type == "tool_use" and block.name == ANSWER_TOOL:
+            answered = True
+            parts.append(Text(text=_json(block.input)))
+        else:
+            parts += _block_parts(block, sum(isinstance(part, ToolCall) for part in parts))
+    return tuple(parts), answered
+
+
+def _block_parts(block: _Block, index: int) -> tuple[Part, ...]:
+    match block.type:
+        case "text":
+            citations: tuple[Citation, ...] = tuple(parse_citation(each) for each in block.citations or ())
+            return (Text(text=block.text, citations=citations),) if block.text else ()
+        case "thinking":
+            thought = Thinking(text=block.thinking or "", signature=block.signature or "", origin=NAME)
+            return (thought,) if thought.text or thought.signature else ()
+        case "redacted_thinking":
+            return (Thinking(signature=block.data or "", origin=NAME, redacted=True),)
+        case "tool_use":
+            return (ToolCall(id=block.id or "", name=block.name or "", arguments=_json(block.input), index=index),)
+        case kind:
+            return (Opaque(kind=kind),)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode({} if value is None else value).decode()
+
+
+def _newer(old: _Usage, new: _Usage) -> _Usage:
+    """Counts are running totals, and each may be left out where it has not changed."""
+    values = {name: getattr(new, name) for name in new.__struct_fields__}
+    return msgspec.structs.replace(old, **{name: value for name, value in values.items() if value is not None})
+
+
+def _usage(usage: _Usage | None) -> Usage | None:
+    if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
+        return None
+    cached_tokens, cache_write_tokens = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    details = usage.output_tokens_details
+    return Usage(
+        input_tokens=(usage.input_tokens or 0) + cached_tokens + cache_write_tokens,
+        output_tokens=usage.output_tokens or 0,
+        cached_tokens=cached_tokens,
+        cache_write_tokens=cache_write_tokens,
+        reasoning_tokens=(details and details.thinking_tokens) or 0,
+    )

@@ -1,0 +1,257 @@
+"""Answers in Anthropic's form, whole and streamed.
+
+Source: https://platform.claude.com/docs/en/build-with-claude/streaming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from semroute.dialects import sse
+from semroute.dialects.anthropic_blocks import NAME
+from semroute.dialects.reading import object_of
+from semroute.dialects.thinking import seal
+from semroute.errors import SemrouteError
+from semroute.types import (
+    ChatRequest,
+    Chunk,
+    Citation,
+    FinishReason,
+    Part,
+    Record,
+    Refusal,
+    Text,
+    Thinking,
+    ToolCall,
+    Usage,
+)
+
+_STOP_REASONS: dict[FinishReason, str] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+}
+ErrorBody = Callable[[SemrouteError, int], bytes]
+
+
+def stop_reason(finish_reason: FinishReason, stop_sequence: str | None) -> str:
+    """Anthropic's name for why an answer ended."""
+    return "stop_sequence" if stop_sequence is not None else _STOP_REASONS[finish_reason]
+
+
+def render_usage(usage: Usage) -> dict[str, Any]:
+    """Anthropic's usage: `input_tokens` are those that were neither read from the cache nor written to it."""
+    fresh_tokens = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+    rendered: dict[str, Any] = {
+        "input_tokens": max(0, fresh_tokens),
+        "cache_creation_input_tokens": usage.cache_write_tokens,
+        "cache_read_input_tokens": usage.cached_tokens,
+        "output_tokens": usage.output_tokens,
+    }
+    if usage.reasoning_tokens:
+        rendered["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+    return rendered
+
+
+def render_blocks(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
+    """The content blocks of a whole answer."""
+    blocks: list[dict[str, Any]] = []
+    for part in parts:
+        match part:
+            case Text(text=text, citations=citations):
+                cited = {"citations": [_citation(citation) for citation in citations]} if citations else {}
+                blocks.append({"type": "text", "text": text, **cited})
+            case Refusal(text=text):
+                blocks.append({"type": "text", "text": text})
+            case Thinking():
+                blocks.append(_thinking_block(part))
+            case ToolCall(id=id_, name=name, arguments=arguments):
+                blocks.append({"type": "tool_use", "id": id_, "name": name, "input": object_of(arguments)})
+            case _:
+                pass
+    return blocks
+
+
+def _thinking_block(part: Thinking) -> dict[str, Any]:
+    signature = seal(part, NAME)
+    if part.redacted:
+        return {"type": "redacted_thinking", "data": signature}
+    return {"type": "thinking", "thinking": part.text, "signature": signature}
+
+
+def _citation(citation: Citation) -> dict[str, Any]:
+    """What names an address is told as a search result, else as a place in a document."""
+    if citation.url:
+        return {
+            "type": "web_search_result_location",
+            "url": citation.url,
+            "title": citation.title,
+            "cited_text": citation.quote,
+            "encrypted_index": "",
+        }
+    return {
+        "type": "char_location",
+        "cited_text": citation.quote,
+        "document_index": 0,
+        "document_title": citation.title or None,
+        "start_char_index": 0,
+        "end_char_index": len(citation.quote),
+        "file_id": None,
+    }
+
+
+class AnthropicStream:
+    """`message_start`, for each block start, deltas and stop, then `message_delta` and `message_stop`.
+
+    One block is open at a time: where a provider sends the pieces of several tool calls in turns, those of the later
+    calls wait.
+    """
+
+    def __init__(self, request: ChatRequest, error_body: ErrorBody) -> None:
+        self._id = request.id
+        self._error_body = error_body
+        self._started = False
+        self._stopped = False
+        self._native = False
+        self._index = -1
+        self._kind: tuple[str, int] | None = None
+        self._arguments = ""
+        self._waiting: dict[int, list[ToolCall]] = {}
+        self._usage = Usage()
+        self._finish_reason: FinishReason | None = None
+        self._stop_sequence: str | None = None
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """The provider's own event where it speaks this dialect, else events in its form."""
+        self._usage = chunk.usage or self._usage
+        self._finish_reason = chunk.finish_reason or self._finish_reason
+        self._stop_sequence = chunk.stop_sequence or self._stop_sequence
+        if chunk.dialect == NAME:
+            self._native = True
+            self._stopped = self._stopped or chunk.event == "message_stop"
+            return sse.render(chunk.raw, chunk.event)
+        head = b"" if self._started else self._start(chunk.model)
+        return head + b"".join(self._part(part) for part in chunk.parts)
+
+    def end(self, record: Record) -> bytes:
+        """What closes the message; nothing where the provider has closed it itself."""
+        if self._stopped:
+            return b""
+        if self._native:
+            return _event({"type": "message_stop"})
+        head = b"" if self._started else self._start(record.model or "")
+        usage = self._usage if self._usage != Usage() else record.usage
+        delta = {
+            "stop_reason": stop_reason(self._finish_reason or "stop", self._stop_sequence),
+            "stop_sequence": self._stop_sequence,
+        }
+        closing = {"type": "message_delta", "delta": delta, "usage": render_usage(usage)}
+        return head + self._flush() + _event(closing) + _event({"type": "message_stop"})
+
+    def error(self, error: SemrouteError, status: int) -> bytes:
+        """An `error` event, and no `message_stop`: the official clients raise on it."""
+        return sse.render(self._error_body(error, status), "error")
+
+    def _start(self, model: str) -> bytes:
+        self._started = True
+        message: dict[str, Any] = {
+            "id": f"msg_{self._id}",
+            "type": "message",
+            "role": "assistant",
+            "model": model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": render_usage(self._usage),
+        }
+        return _event({"type": "message_start", "message": message}) + _event({"type": "ping"})
+
+    def _part(self, part: Part) -> bytes:
+        match part:
+            case Text(text=text, citations=citations):
+                opened = self._open("text", {"type": "text", "text": ""})
+                texts = self._delta({"type": "text_delta", "text": text}) if text else b""
+                return opened + texts + b"".join(self._cite(citation) for citation in citations)
+            case Refusal(text=text):
+                return self._open("text", {"type": "text", "text": ""}) + self._delta(
+                    {"type": "text_delta", "text": text}
+                )
+            case Thinking(redacted=True):
+                return self._open("redacted", _thinking_block(part)) + self._close()
+            case Thinking():
+                return self._thinking(part)
+            case ToolCall():
+                return self._tool_call(part)
+            case _:
+                return b""
+
+    def _thinking(self, part: Thinking) -> bytes:
+        events = self._open("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+        if part.text:
+            events += self._delta({"type": "thinking_delta", "thinking": part.text})
+        if part.signature:
+            events += self._delta({"type": "signature_delta", "signature": seal(part, NAME)}) + self._close()
+        return events
+
+    def _cite(self, citation: Citation) -> bytes:
+        return self._delta({"type": "citations_delta", "citation": _citation(citation)})
+
+    def _tool_call(self, call: ToolCall) -> bytes:
+        if self._kind is None or self._kind[0] != "tool_use" or self._kind[1] == call.index:
+            return self._tool_piece(call)
+        self._waiting.setdefault(call.index, []).append(call)
+        events = b""
+        while self._waiting and _is_complete(self._arguments):
+            for waiting in self._waiting.pop(min(self._waiting)):
+                events += self._tool_piece(waiting)
+        return events
+
+    def _tool_piece(self, call: ToolCall) -> bytes:
+        block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+        opened = self._open("tool_use", block, call.index)
+        self._arguments += call.arguments
+        if not call.arguments:
+            return opened
+        return opened + self._delta({"type": "input_json_delta", "partial_json": call.arguments})
+
+    def _open(self, kind: str, block: dict[str, Any], index: int = 0) -> bytes:
+        """Begin a block, unless it is the one that is open."""
+        if self._kind == (kind, index):
+            return b""
+        closing = self._close() if kind == "tool_use" else self._flush()
+        self._kind, self._arguments = (kind, index), ""
+        self._index += 1
+        return closing + _event({"type": "content_block_start", "index": self._index, "content_block": block})
+
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        return _event({"type": "content_block_delta", "index": self._index, "delta": delta})
+
+    def _close(self) -> bytes:
+        if self._kind is None:
+            return b""
+        self._kind = None
+        return _event({"type": "content_block_stop", "index": self._index})
+
+    def _flush(self) -> bytes:
+        """Send the calls that waited, and close what is open."""
+        events = b""
+        while self._waiting:
+            for call in self._waiting.pop(min(self._waiting)):
+                events += self._tool_piece(call)
+        return events + self._close()
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return sse.render(msgspec.json.encode(data), data["type"])
+
+
+def _is_complete(arguments: str) -> bool:
+    try:
+        msgspec.json.decode(arguments)
+    except msgspec.DecodeError:
+        return False
+    return True

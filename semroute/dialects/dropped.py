@@ -1,0 +1,28 @@
+"""What one dialect can say and another cannot: left out with a note, never silently."""
+
+from __future__ import annotations
+
+from semroute.types import ChatRequest
+
+
+class Dropped:
+    """Collects notes, each once, in order."""
+
+    def __init__(self, request: ChatRequest) -> None:
+        """Begins with what the caller's own dialect holds beyond the common vocabulary."""
+        self._notes = dict.fromkeys(request.unread)
+
+    def add(self, note: str) -> None:
+        """Note that something is left out, or sent as something else."""
+        self._notes[note] = None
+
+    def add_given(self, **values: object) -> None:
+        """Note each that was given at all: what is null, false or empty asks for nothing."""
+        for name, value in values.items():
+            if value not in (None, False, "", ()):
+                self.add(name)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(self._notes)

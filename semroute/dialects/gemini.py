@@ -1,0 +1,273 @@
+"""Google's Gemini API as callers speak it. Source: https://ai.google.dev/api/generate-content.
+
+The model stands in the path: `generateContent` hands it in as `model`, and `stream`, beside the caller's fields.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from semroute.dialects.gemini_answer import GeminiStream, answer, error_body
+from semroute.dialects.gemini_contents import NAME, parse_part
+from semroute.dialects.reading import convert, objects, problem, unread_fields
+from semroute.errors import SemrouteError
+from semroute.types import (
+    ChatRequest,
+    Completion,
+    Decision,
+    Effort,
+    JsonSchema,
+    Message,
+    Params,
+    Part,
+    Record,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolMode,
+    ToolResult,
+)
+
+_UNDERSCORE = re.compile(r"_([a-z])")
+_CALLERS_OWN = {
+    "args",
+    "metadata",
+    "parameters",
+    "parametersJsonSchema",
+    "response",
+    "responseJsonSchema",
+    "responseSchema",
+}
+_EFFORTS: dict[str, Effort] = {
+    "minimal": "minimal",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+}
+_MODES: dict[str, ToolMode] = {"AUTO": "auto", "NONE": "none", "ANY": "required"}
+_TIERS = {"standard": "default", "flex": "flex", "priority": "priority"}
+
+
+class _Content(msgspec.Struct):
+    role: str = "user"
+    parts: list[Any] | None = None
+
+
+class _Thinking(msgspec.Struct):
+    includeThoughts: bool | None = None
+    thinkingBudget: int | None = None
+    thinkingLevel: str | None = None
+
+
+class _Config(msgspec.Struct):
+    maxOutputTokens: int | None = None
+    temperature: float | None = None
+    topP: float | None = None
+    topK: int | float | None = None
+    candidateCount: int | None = None
+    frequencyPenalty: float | None = None
+    presencePenalty: float | None = None
+    stopSequences: list[str] | None = None
+    seed: int | None = None
+    responseLogprobs: bool | None = None
+    logprobs: int | None = None
+    responseMimeType: str | None = None
+    responseJsonSchema: dict[str, Any] | None = None
+    responseSchema: dict[str, Any] | None = None
+    thinkingConfig: _Thinking | None = None
+
+
+class _Calling(msgspec.Struct):
+    mode: str = "AUTO"
+    allowedFunctionNames: list[str] | None = None
+
+
+class _ToolConfig(msgspec.Struct):
+    functionCallingConfig: _Calling | None = None
+
+
+class _Body(msgspec.Struct):
+    """The fields that are read here. All others are passed on to a provider of this dialect as they are."""
+
+    contents: list[_Content]
+    model: str = "auto"
+    models: list[str] | None = None
+    stream: bool = False
+    strict: bool = False
+    metadata: dict[str, Any] | None = None
+    systemInstruction: _Content | None = None
+    tools: list[Any] | None = None
+    toolConfig: _ToolConfig | None = None
+    generationConfig: _Config | None = None
+    serviceTier: str | None = None
+
+
+class Gemini:
+    """The client side of Gemini's dialect."""
+
+    name = NAME
+
+    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
+        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        raw = {key: value for key, value in body.items() if key not in ("model", "stream")}
+        body = camel_case(body)
+        fields = convert(body, _Body)
+        if not fields.contents:
+            raise problem("contents", "got an empty list, expected at least one content")
+        tools, hosted = _tools(fields.tools)
+        config = body.get("generationConfig") or {}
+        unread_config = [f"generationConfig.{name}" for name in unread_fields(config, _Config.__struct_fields__)]
+        return ChatRequest(
+            id=request_id,
+            messages=_messages(fields),
+            model=fields.model,
+            models=tuple(fields.models or ()),
+            tools=tools,
+            tool_choice=_tool_choice(fields.toolConfig),
+            params=_params(fields),
+            stream=fields.stream,
+            strict=fields.strict,
+            metadata=fields.metadata or {},
+            dialect=NAME,
+            raw=raw,
+            unread=(*unread_fields(body, _Body.__struct_fields__), *unread_config, *hosted),
+        )
+
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
+        """The provider's own body where it speaks this dialect, else one in its form."""
+        if completion.dialect == NAME:
+            return completion.raw
+        return msgspec.json.encode(answer(completion, completion.usage or record.usage, record.request_id))
+
+    def stream(self, request: ChatRequest, decision: Decision) -> GeminiStream:
+        """A renderer for one streamed answer."""
+        return GeminiStream(request)
+
+    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
+        """The body of an error answer."""
+        return msgspec.json.encode(error_body(error, status))
+
+
+def camel_case(value: Any) -> Any:
+    """Google takes `mime_type` as well as `mimeType`; what callers name themselves stays as it is."""
+    if isinstance(value, list):
+        return [camel_case(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    named = {_UNDERSCORE.sub(lambda match: match[1].upper(), key): each for key, each in value.items()}
+    return {key: each if key in _CALLERS_OWN else camel_case(each) for key, each in named.items()}
+
+
+def _messages(fields: _Body) -> tuple[Message, ...]:
+    messages: list[Message] = []
+    ids: dict[str, list[str]] = {}
+    if fields.systemInstruction is not None:
+        parts = _parts(fields.systemInstruction, "systemInstruction.parts", ids)
+        messages.append(Message(role="system", parts=parts))
+    for number, content in enumerate(fields.contents):
+        if content.role not in ("user", "model", "function"):
+            raise problem(f"contents[{number}].role", f"got {content.role!r}, expected one of user, model")
+        parts = _parts(content, f"contents[{number}].parts", ids)
+        results = tuple(part for part in parts if isinstance(part, ToolResult))
+        said = tuple(part for part in parts if not isinstance(part, ToolResult))
+        if results:
+            messages.append(Message(role="tool", parts=results))
+        if said or not results:
+            messages.append(Message(role="assistant" if content.role == "model" else "user", parts=said))
+    return tuple(messages)
+
+
+def _parts(content: _Content, path: str, ids: dict[str, list[str]]) -> tuple[Part, ...]:
+    """`ids`: of the calls that wait for a result, by the function's name, oldest first."""
+    parts: list[Part] = []
+    for part in objects(content.parts, path):
+        match part:
+            case {"functionResponse": dict(response)}:
+                parts.append(_result(response, ids))
+                continue
+        parsed = parse_part(part, sum(isinstance(each, ToolCall) for each in parts), path)
+        if isinstance(parsed, ToolCall):
+            ids.setdefault(parsed.name, []).append(parsed.id)
+        if parsed is not None:
+            parts.append(parsed)
+    return tuple(parts)
+
+
+def _result(response: dict[str, Any], ids: dict[str, list[str]]) -> ToolResult:
+    name = str(response.get("name") or "")
+    waiting = ids.get(name) or [name]
+    id_ = str(response.get("id") or waiting[0])
+    if id_ in waiting:
+        waiting.remove(id_)
+    answered = response.get("response")
+    answered = answered if isinstance(answered, dict) else {}
+    key = next((key for key in ("error", "output") if answered.keys() == {key}), "")
+    value = answered[key] if key else answered
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return ToolResult(id=id_, text=text, is_error=key == "error")
+
+
+def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
+    """The caller's own functions, and the kinds of the tools that only Google runs."""
+    functions: list[Tool] = []
+    hosted: list[str] = []
+    for number, tool in enumerate(objects(tools, "tools")):
+        hosted += [kind for kind in tool if kind != "functionDeclarations"]
+        declared = tool.get("functionDeclarations")
+        for function in objects(declared, f"tools[{number}].functionDeclarations"):
+            schema = function.get("parametersJsonSchema") or json_schema(function.get("parameters") or {})
+            name, description = str(function.get("name") or ""), str(function.get("description") or "")
+            functions.append(Tool(name=name, description=description, parameters=schema))
+    return tuple(functions), tuple(hosted)
+
+
+def json_schema(schema: Any) -> Any:
+    """A JSON Schema of Gemini's own: that writes the types in capitals, and what may be null as `nullable`."""
+    if isinstance(schema, list):
+        return [json_schema(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    converted = {key: json_schema(value) for key, value in schema.items() if key != "nullable"}
+    if isinstance(schema.get("type"), str):
+        kind = schema["type"].lower()
+        converted["type"] = [kind, "null"] if schema.get("nullable") else kind
+    return converted
+
+
+def _tool_choice(config: _ToolConfig | None) -> ToolChoice | None:
+    calling = config.functionCallingConfig if config else None
+    if calling is None:
+        return None
+    names = calling.allowedFunctionNames or []
+    if len(names) == 1 and calling.mode == "ANY":
+        return ToolChoice(mode="tool", name=names[0])
+    return ToolChoice(mode=_MODES.get(calling.mode, "auto"))
+
+
+def _params(fields: _Body) -> Params:
+    config = fields.generationConfig or _Config()
+    thinking = config.thinkingConfig or _Thinking()
+    schema = config.responseJsonSchema or json_schema(config.responseSchema)
+    return Params(
+        max_tokens=config.maxOutputTokens,
+        temperature=config.temperature,
+        top_p=config.topP,
+        top_k=None if config.topK is None else int(config.topK),
+        frequency_penalty=config.frequencyPenalty,
+        presence_penalty=config.presencePenalty,
+        stop=tuple(config.stopSequences or ()),
+        seed=config.seed,
+        n=config.candidateCount,
+        json_output=config.responseMimeType == "application/json",
+        json_schema=JsonSchema(document=schema) if schema else None,
+        effort=_EFFORTS.get((thinking.thinkingLevel or "").lower()),
+        thinking_tokens=thinking.thinkingBudget,
+        show_thinking=bool(thinking.includeThoughts),
+        logprobs=bool(config.responseLogprobs),
+        top_logprobs=config.logprobs,
+        service_tier=_TIERS.get((fields.serviceTier or "").lower(), ""),
+    )

@@ -1,0 +1,158 @@
+"""Answers in Gemini's form, whole and streamed. Source: https://ai.google.dev/api/generate-content."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from semroute.dialects import sse
+from semroute.dialects.gemini_contents import NAME
+from semroute.dialects.reading import object_of
+from semroute.dialects.thinking import seal
+from semroute.errors import SemrouteError
+from semroute.types import (
+    ChatRequest,
+    Chunk,
+    Citation,
+    Completion,
+    FinishReason,
+    Part,
+    Record,
+    Refusal,
+    Text,
+    Thinking,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
+
+_FINISH_REASONS: dict[FinishReason, str] = {
+    "stop": "STOP",
+    "length": "MAX_TOKENS",
+    "tool_calls": "STOP",
+    "content_filter": "SAFETY",
+}
+_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+def answer(completion: Completion, usage: Usage, request_id: str) -> dict[str, Any]:
+    """A whole answer."""
+    candidate = _candidate(completion.parts, completion.finish_reason)
+    if completion.logprobs:
+        candidate["logprobsResult"] = _logprobs(completion.logprobs)
+    return _answer(candidate, usage, completion.model, request_id)
+
+
+def _answer(candidate: dict[str, Any], usage: Usage | None, model: str, request_id: str) -> dict[str, Any]:
+    counted = {"usageMetadata": _usage(usage)} if usage is not None else {}
+    return {"candidates": [candidate], **counted, "modelVersion": model, "responseId": request_id}
+
+
+def _candidate(parts: tuple[Part, ...], finish_reason: FinishReason | None) -> dict[str, Any]:
+    rendered = [shown for part in parts if (shown := _part(part)) is not None]
+    candidate: dict[str, Any] = {"content": {"role": "model", "parts": rendered}, "index": 0}
+    if finish_reason is not None:
+        candidate["finishReason"] = _FINISH_REASONS[finish_reason]
+    cited = [_cited(citation) for part in parts if isinstance(part, Text) for citation in part.citations]
+    if cited:
+        candidate["citationMetadata"] = {"citationSources": cited}
+    return candidate
+
+
+def _part(part: Part) -> dict[str, Any] | None:
+    match part:
+        case Text(text=text) | Refusal(text=text):
+            return {"text": text} if text else None
+        case Thinking(text=text):
+            signature = seal(part, NAME)
+            thought = {"thought": True} if text else {}
+            return {"text": text, **thought, **({"thoughtSignature": signature} if signature else {})}
+        case ToolCall(id=id_, name=name, arguments=arguments, signature=signature):
+            call = {"id": id_, "name": name, "args": object_of(arguments)}
+            return {"functionCall": call, **({"thoughtSignature": signature} if signature else {})}
+        case _:
+            return None
+
+
+def _cited(citation: Citation) -> dict[str, Any]:
+    return {"startIndex": citation.start, "endIndex": citation.end, "uri": citation.url, "title": citation.title}
+
+
+def _usage(usage: Usage) -> dict[str, int]:
+    """Gemini's usage: the prompt's tokens include the cached ones; the candidates' leave the thoughts out."""
+    return {
+        "promptTokenCount": usage.input_tokens,
+        "cachedContentTokenCount": usage.cached_tokens,
+        "candidatesTokenCount": usage.output_tokens - usage.reasoning_tokens,
+        "thoughtsTokenCount": usage.reasoning_tokens,
+        "totalTokenCount": usage.input_tokens + usage.output_tokens,
+    }
+
+
+def _logprobs(logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any]:
+    return {
+        "chosenCandidates": [{"token": each.token, "logProbability": each.logprob} for each in logprobs],
+        "topCandidates": [
+            {"candidates": [{"token": other.token, "logProbability": other.logprob} for other in each.top]}
+            for each in logprobs
+        ],
+    }
+
+
+class GeminiStream:
+    """An answer an event, each with the next piece. A tool call is sent whole, when it is."""
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._id = request.id
+        self._model = ""
+        self._calls: dict[int, ToolCall] = {}
+        self._usage: Usage | None = None
+        self._finish_reason: FinishReason | None = None
+        self._native = False
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """The provider's own event where it speaks this dialect, else one in its form."""
+        self._model = chunk.model or self._model
+        self._usage = chunk.usage or self._usage
+        self._finish_reason = chunk.finish_reason or self._finish_reason
+        if chunk.dialect == NAME:
+            self._native = True
+            return sse.render(chunk.raw)
+        for part in chunk.parts:
+            if isinstance(part, ToolCall):
+                before = self._calls.get(part.index, part)
+                arguments = before.arguments + part.arguments if part.index in self._calls else part.arguments
+                self._calls[part.index] = msgspec.structs.replace(before, arguments=arguments)
+        said = tuple(part for part in chunk.parts if not isinstance(part, ToolCall))
+        candidate = _candidate(said, None)
+        return self._event(candidate) if candidate["content"]["parts"] or "citationMetadata" in candidate else b""
+
+    def end(self, record: Record) -> bytes:
+        """The calls, why it ended, and usage; nothing where the provider sent them."""
+        if self._native:
+            return b""
+        calls = tuple(call for _, call in sorted(self._calls.items()))
+        return self._event(_candidate(calls, self._finish_reason or "stop"), self._usage or record.usage)
+
+    def error(self, error: SemrouteError, status: int) -> bytes:
+        """An error in place of an answer: the official client raises on it."""
+        return sse.render(msgspec.json.encode(error_body(error, status)))
+
+    def _event(self, candidate: dict[str, Any], usage: Usage | None = None) -> bytes:
+        return sse.render(msgspec.json.encode(_answer(candidate, usage, self._model, self._id)))
+
+
+def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
+    """An error in Google's form."""
+    details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": error.code, "domain": "semroute"}]
+    name = _STATUSES.get(status, "INVALID_ARGUMENT" if status < 500 else "INTERNAL")
+    return {"error": {"code": status, "message": str(error), "status": name, "details": details}}

@@ -1,0 +1,138 @@
+"""Gemini's parts and ours, both ways. Source: https://ai.google.dev/api/caching#Part."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from semroute.dialects.dropped import Dropped
+from semroute.dialects.media import data_url, read_data_url
+from semroute.dialects.reading import arguments_of, given, object_of
+from semroute.dialects.thinking import unseal
+from semroute.types import Document, Image, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
+
+NAME = "gemini"
+SKIP_SIGNATURE = "skip_thought_signature_validator"
+"""What Google's documentation gives for calls that another model made: Gemini 3 refuses one without a signature."""
+_SIGNS_CALLS = re.compile(r"gemini-([3-9]|\d\d)")
+_URL_SAFE = str.maketrans("-_", "+/")
+"""Google takes and sends base64 in either alphabet."""
+_IMAGE_TYPES = {"png": "image/png", "webp": "image/webp", "gif": "image/gif", "heic": "image/heic"}
+
+
+def signs_calls(model_name: str) -> bool:
+    """Whether a model of this name refuses a tool call without its signature."""
+    return _SIGNS_CALLS.search(model_name) is not None
+
+
+# --- Gemini's parts to ours -------------------------------------------------------------------------------------------
+
+
+def parse_part(part: Mapping[str, Any], calls: int, turn: str) -> Part | None:
+    """One part; null for one that says nothing.
+
+    `calls`: how many tool calls came before it; `turn`: what tells the turn from others of the conversation.
+    """
+    signature = str(part.get("thoughtSignature") or "")
+    match part:
+        case {"text": str(text), "thought": True}:
+            return unseal(text, signature, NAME)
+        case {"text": str(text)}:
+            if text:
+                return Text(text=text)
+            return unseal("", signature, NAME) if signature else None
+        case {"functionCall": {"name": str(name), **call}}:
+            arguments = arguments_of(call.get("args") or {})
+            id_ = str(call.get("id") or call_id(name, turn, calls))
+            return ToolCall(id=id_, name=name, arguments=arguments, index=calls, signature=signature)
+        case {"inlineData": {"mimeType": str(media_type), "data": str(data)}}:
+            return media(media_type, data_url(media_type, data.translate(_URL_SAFE)))
+        case {"fileData": {"fileUri": str(url), **file}}:
+            return media(str(file.get("mimeType") or ""), url)
+        case _:
+            return Opaque(kind=next(iter(part), "empty part"))
+
+
+def media(media_type: str, url: str) -> Part:
+    """A picture or a document."""
+    if media_type.startswith("image/"):
+        return Image(url=url)
+    if media_type.startswith(("audio/", "video/")):
+        return Opaque(kind=media_type)
+    return Document(url=url)
+
+
+def call_id(name: str, turn: str, number: int) -> str:
+    """An id for a call that Gemini gave none: other dialects want one."""
+    return "call_" + hashlib.sha256(f"{turn}:{number}:{name}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+# --- our parts to Gemini's --------------------------------------------------------------------------------------------
+
+
+class Parts:
+    """Renders parts of one conversation; what has no counterpart is noted."""
+
+    def __init__(self, dropped: Dropped, *, sign_calls: bool) -> None:
+        self._dropped = dropped
+        self._sign_calls = sign_calls
+        self._names: dict[str, str] = {}
+
+    def render(self, part: Part) -> dict[str, Any] | None:
+        """One part; null where it has no counterpart."""
+        self._dropped.add_given(**{"cache mark": getattr(part, "cache", None)})
+        match part:
+            case Text(text=text) | Refusal(text=text):
+                return {"text": text} if text else None
+            case Image(url=url, detail=detail):
+                self._dropped.add_given(**{"image detail": detail})
+                return _media(url, "image/jpeg")
+            case Document(url=url, cite=cite):
+                self._dropped.add_given(citations=cite)
+                return _media(url, "application/pdf")
+            case Thinking():
+                return self._thinking(part)
+            case ToolCall():
+                return self._call(part)
+            case ToolResult():
+                return self._result(part)
+            case _:
+                self._dropped.add(part.kind)
+        return None
+
+    def _thinking(self, part: Thinking) -> dict[str, Any] | None:
+        if part.origin != NAME or not part.signature:
+            self._dropped.add("thinking of another provider")
+            return None
+        thought = {"thought": True} if part.text else {}
+        return {"text": part.text, **thought, "thoughtSignature": part.signature}
+
+    def _call(self, part: ToolCall) -> dict[str, Any]:
+        self._names[part.id] = part.name
+        signature = part.signature or (SKIP_SIGNATURE if self._sign_calls else "")
+        call = {"name": part.name, "args": object_of(part.arguments), **given({"id": part.id or None})}
+        return {"functionCall": call, **({"thoughtSignature": signature} if signature else {})}
+
+    def _result(self, part: ToolResult) -> dict[str, Any]:
+        """Gemini matches results by the function's name, which the call before has told."""
+        name = self._names.get(part.id, part.id)
+        answer = {"error" if part.is_error else "output": part.text}
+        pictures = [shown for image in part.images if (shown := _inline(image.url)) is not None]
+        if len(pictures) < len(part.images):
+            self._dropped.add("image of a tool result by address")
+        result = {"name": name, "response": answer, **given({"id": part.id or None, "parts": pictures})}
+        return {"functionResponse": result}
+
+
+def _inline(url: str) -> dict[str, Any] | None:
+    inline = read_data_url(url)
+    return {"inlineData": {"mimeType": inline.media_type, "data": inline.data}} if inline else None
+
+
+def _media(url: str, default_type: str) -> dict[str, Any]:
+    """Inline data, or an address with the type that its ending suggests: Gemini wants one."""
+    ending = url.partition("?")[0].rpartition(".")[2].lower()
+    media_type = _IMAGE_TYPES.get(ending, default_type)
+    return _inline(url) or {"fileData": {"mimeType": media_type, "fileUri": url}}

@@ -1,0 +1,140 @@
+"""A request in Gemini's form. Source: https://ai.google.dev/api/generate-content."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from semroute.dialects.dropped import Dropped
+from semroute.dialects.gemini_contents import Parts, signs_calls
+from semroute.dialects.reading import given
+from semroute.dialects.structured import instruction
+from semroute.dialects.thinking import budget_of, effort_of, wants_thinking
+from semroute.types import ChatRequest, Effort, Message, Model, Params, Tool, ToolChoice, ToolMode
+
+MAX_STOPS = 5
+_MODES: dict[ToolMode, str] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
+_LEVELS: dict[Effort, str] = {
+    "none": "minimal",
+    "minimal": "minimal",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}
+_TIERS = {"default": "standard", "flex": "flex", "priority": "priority"}
+_BUDGETS = re.compile(r"gemini-(1|2)[.-]")
+"""Models that are told how many tokens they may think; later ones are told a level."""
+
+
+def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any]:
+    """The body; what has no counterpart is noted."""
+    params = request.params
+    parts = Parts(dropped, sign_calls=signs_calls(model.name))
+    system, contents = _contents(request.messages, parts, dropped)
+    form, told = _form(request, model)
+    if told:
+        system.append({"text": told})
+    config = given(
+        {
+            "maxOutputTokens": params.max_tokens,
+            "temperature": params.temperature,
+            "topP": params.top_p,
+            "topK": params.top_k,
+            "frequencyPenalty": params.frequency_penalty,
+            "presencePenalty": params.presence_penalty,
+            "stopSequences": list(params.stop[:MAX_STOPS]),
+            "seed": params.seed,
+            "responseLogprobs": params.logprobs or None,
+            "logprobs": params.top_logprobs,
+            "thinkingConfig": _thinking(request, model, dropped),
+            **form,
+        }
+    )
+    _note_the_rest(request, dropped)
+    return given(
+        {
+            "systemInstruction": {"parts": system} if system else None,
+            "contents": contents,
+            "tools": [{"functionDeclarations": [_tool(tool, dropped) for tool in request.tools]}]
+            if request.tools
+            else None,
+            "toolConfig": _tool_config(request.tool_choice) if request.tools and request.tool_choice else None,
+            "generationConfig": config or None,
+            "serviceTier": _TIERS.get(params.service_tier),
+        }
+    )
+
+
+def _contents(
+    messages: tuple[Message, ...], parts: Parts, dropped: Dropped
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The system instruction, and the turns of user and model in alternation."""
+    system: list[dict[str, Any]] = []
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        dropped.add_given(**{"message name": message.name})
+        rendered = [shown for part in message.parts if (shown := parts.render(part)) is not None]
+        if message.role == "system":
+            if turns:
+                dropped.add("place of a system message: sent at the start")
+            system += rendered
+            continue
+        role = "model" if message.role == "assistant" else "user"
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["parts"] += rendered
+        elif rendered:
+            turns.append({"role": role, "parts": rendered})
+    return system, turns
+
+
+def _tool(tool: Tool, dropped: Dropped) -> dict[str, Any]:
+    dropped.add_given(**{"cache mark": tool.cache, "strict tools": tool.strict})
+    parameters = tool.parameters if tool.parameters.get("properties") else None  # an empty object is refused
+    return {"name": tool.name, "description": tool.description, **given({"parametersJsonSchema": parameters})}
+
+
+def _tool_config(choice: ToolChoice) -> dict[str, Any]:
+    names = [choice.name] if choice.mode == "tool" else []
+    return {"functionCallingConfig": given({"mode": _MODES[choice.mode], "allowedFunctionNames": names})}
+
+
+def _form(request: ChatRequest, model: Model) -> tuple[dict[str, Any], str]:
+    """JSON by the model's own setting; by an instruction where older models do not take that beside tools."""
+    params = request.params
+    if not params.json_output:
+        return {}, ""
+    if request.tools and _BUDGETS.search(model.name):
+        return {}, instruction(params.json_schema)
+    schema = params.json_schema.document if params.json_schema else None
+    return given({"responseMimeType": "application/json", "responseJsonSchema": schema}), ""
+
+
+def _thinking(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any] | None:
+    params = request.params
+    if not wants_thinking(request, model, dropped):
+        return None
+    shown = {"includeThoughts": True} if params.show_thinking else {}
+    if _BUDGETS.search(model.name):
+        return {"thinkingBudget": budget_of(params), **shown}
+    effort = effort_of(params)
+    if effort is None:  # as much as it likes
+        return shown or None
+    if effort in ("none", "xhigh", "max"):
+        dropped.add(f"reasoning effort {effort}: sent as {_LEVELS[effort]}")
+    return {"thinkingLevel": _LEVELS[effort], **shown}
+
+
+def _note_the_rest(request: ChatRequest, dropped: Dropped) -> None:
+    params: Params = request.params
+    tier = params.service_tier
+    dropped.add_given(
+        user=params.user,
+        n=params.n is not None and params.n > 1,
+        parallel_tool_calls=params.parallel_tool_calls is False,
+        **{
+            f"stop sequences after the first {MAX_STOPS}": len(params.stop) > MAX_STOPS,
+            f"service tier {tier}": bool(tier) and tier not in ("auto", *_TIERS),
+        },
+    )

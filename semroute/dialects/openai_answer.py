@@ -1,0 +1,169 @@
+"""Answers in the form of Chat Completions, whole and streamed.
+
+Source: https://platform.openai.com/docs/api-reference/chat-streaming.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from semroute.dialects import sse
+from semroute.dialects.openai_content import render_citation, render_logprobs, render_usage
+from semroute.errors import RequestError, SemrouteError
+from semroute.types import ChatRequest, Chunk, Part, Record, Refusal, Text, Thinking, ToolCall, Usage
+
+NAME = "openai"
+
+
+class OpenAIStream:
+    """`chat.completion.chunk` events, closed by `[DONE]`."""
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._id = f"chatcmpl-{request.id}"
+        self._created = int(time.time())
+        self._with_usage = request.stream_usage
+        self._usage: Usage | None = None
+        self._usage_sent = False
+        self._model = ""
+        self._started = False
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """The provider's own event where it speaks this dialect, else one in its form."""
+        self._model = chunk.model or self._model
+        self._usage = chunk.usage or self._usage
+        if chunk.dialect == NAME:
+            usage_only = chunk.usage is not None and not chunk.parts and chunk.finish_reason is None
+            return self._pass(chunk, usage_only=usage_only)
+        delta = _render_delta(chunk.parts)
+        if not delta and chunk.finish_reason is None:
+            return b""
+        if not self._started:
+            self._started = True
+            delta = {"role": "assistant", **delta}
+        logprobs = {"content": render_logprobs(chunk.logprobs), "refusal": None} if chunk.logprobs else None
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": chunk.finish_reason}
+        return self._event([choice])
+
+    def end(self, record: Record) -> bytes:
+        """Usage, where it was asked for and not yet sent, and `[DONE]`."""
+        usage = self._usage or record.usage
+        events = b"" if self._usage_sent or not self._with_usage else self._event([], usage=usage)
+        return events + sse.render(b"[DONE]")
+
+    def error(self, error: SemrouteError, status: int) -> bytes:
+        """The usage up to there, where it was asked for; then an error event, and no `[DONE]`: clients raise on it."""
+        told = self._usage_sent or not self._with_usage or self._usage is None
+        usage = b"" if told else self._event([], usage=self._usage)
+        return usage + sse.render(msgspec.json.encode(error_body(error, status)))
+
+    def _pass(self, chunk: Chunk, *, usage_only: bool) -> bytes:
+        if usage_only and not self._with_usage:
+            return b""
+        self._usage_sent = self._usage_sent or chunk.usage is not None
+        self._id = chunk.id or self._id
+        return sse.render(chunk.raw)
+
+    def _event(self, choices: list[dict[str, Any]], *, usage: Usage | None = None) -> bytes:
+        event: dict[str, Any] = {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": self._model,
+            "choices": choices,
+        }
+        if usage is not None:
+            event["usage"] = render_usage(usage)
+        return sse.render(msgspec.json.encode(event))
+
+
+def render_message(parts: tuple[Part, ...]) -> dict[str, Any]:
+    """The `message` of a whole answer, without its role."""
+    text = "".join(part.text for part in parts if isinstance(part, Text))
+    thinking = "".join(part.text for part in parts if isinstance(part, Thinking))
+    refusal = "".join(part.text for part in parts if isinstance(part, Refusal))
+    calls = [
+        {
+            "id": part.id,
+            "type": "function",
+            "function": {"name": part.name, "arguments": part.arguments},
+            **_signature(part),
+        }
+        for part in parts
+        if isinstance(part, ToolCall)
+    ]
+    message: dict[str, Any] = {"content": text or (None if calls or refusal else ""), "refusal": refusal or None}
+    if annotations := _annotations(parts):
+        message["annotations"] = annotations
+    if thinking:
+        message["reasoning_content"] = thinking
+    if calls:
+        message["tool_calls"] = calls
+    return message
+
+
+def _annotations(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
+    """Citations of addresses, in places of the joined text."""
+    annotations, offset = [], 0
+    for part in parts:
+        if not isinstance(part, Text):
+            continue
+        for citation in part.citations:
+            end = citation.end or len(part.text)
+            moved = msgspec.structs.replace(citation, start=citation.start + offset, end=end + offset)
+            annotations.append({"type": "url_citation", "url_citation": render_citation(moved)})
+        offset += len(part.text)
+    return annotations
+
+
+def _render_delta(parts: tuple[Part, ...]) -> dict[str, Any]:
+    delta: dict[str, Any] = {}
+    for part in parts:
+        match part:
+            case Text(text=text):
+                delta["content"] = delta.get("content", "") + text
+                if part.citations:
+                    delta["annotations"] = delta.get("annotations", []) + _annotations((part,))
+            case Refusal(text=text):
+                delta["refusal"] = delta.get("refusal", "") + text
+            case Thinking(text=text) if text:
+                delta["reasoning_content"] = delta.get("reasoning_content", "") + text
+            case ToolCall():
+                delta.setdefault("tool_calls", []).append(_call_piece(part))
+            case _:
+                pass
+    return delta
+
+
+def _call_piece(part: ToolCall) -> dict[str, Any]:
+    function = {"name": part.name} if part.name else {}
+    call = {"id": part.id, "type": "function"} if part.id else {}
+    return {"index": part.index, **call, "function": {**function, "arguments": part.arguments}, **_signature(part)}
+
+
+def _signature(part: ToolCall) -> dict[str, Any]:
+    """Where Google's own endpoint of this dialect puts it: callers send it back with the call."""
+    return {"extra_content": {"google": {"thought_signature": part.signature}}} if part.signature else {}
+
+
+def is_error_body(body: bytes) -> bool:
+    """Whether a provider's error body is one of OpenAI's."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    match decoded:
+        case {"error": {"message": str()}, **rest}:
+            return "type" not in rest and "status" not in decoded["error"]  # Anthropic's has one, Gemini's the other
+        case _:
+            return False
+
+
+def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
+    """An error in OpenAI's form."""
+    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    kind = kinds.get(status, "invalid_request_error" if status < 500 else "api_error")
+    param = error.param if isinstance(error, RequestError) else None
+    return {"error": {"message": str(error), "type": kind, "param": param, "code": error.code}}

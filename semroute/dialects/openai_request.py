@@ -1,0 +1,240 @@
+"""A request in the form of Chat Completions, and what each compatible server wants different about it.
+
+Source: https://platform.openai.com/docs/api-reference/chat/create.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from semroute.config.presets import Preset
+from semroute.dialects.dropped import Dropped
+from semroute.dialects.openai_content import parse_schema, render_function, render_schema
+from semroute.dialects.reading import given
+from semroute.dialects.structured import instruction
+from semroute.dialects.thinking import effort_of, wants_thinking
+from semroute.types import (
+    CacheTtl,
+    ChatRequest,
+    Document,
+    Image,
+    Message,
+    Model,
+    Opaque,
+    Params,
+    Part,
+    Refusal,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+
+LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
+_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+# --- a body for a request that came in another dialect ----------------------------------------------------------------
+
+
+def render_body(request: ChatRequest, model: Model, preset: Preset, dropped: Dropped) -> dict[str, Any]:
+    """The body, without `model` and `stream`; what has no counterpart is noted."""
+    params = request.params
+    effort = effort_of(params) if wants_thinking(request, model, dropped) else None
+    dropped.add_given(top_k=params.top_k is not None)
+    choice = request.tool_choice if request.tools else None
+    return given(
+        {
+            "messages": _Messages(preset, dropped).render(request),
+            "tools": [_tool(tool, preset, dropped) for tool in request.tools],
+            "tool_choice": _tool_choice(choice) if choice else None,
+            "parallel_tool_calls": params.parallel_tool_calls if request.tools else None,
+            "max_tokens": params.max_tokens,
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "frequency_penalty": params.frequency_penalty,
+            "presence_penalty": params.presence_penalty,
+            "stop": list(params.stop),
+            "seed": params.seed,
+            "n": params.n,
+            "response_format": _response_format(params),
+            "reasoning_effort": effort,
+            "logprobs": params.logprobs or None,
+            "top_logprobs": params.top_logprobs,
+            "user": params.user or None,
+            "service_tier": params.service_tier or None,
+        }
+    )
+
+
+def _tool(tool: Tool, preset: Preset, dropped: Dropped) -> dict[str, Any]:
+    return {"type": "function", "function": render_function(tool), **_mark(tool.cache, preset, dropped, tool=True)}
+
+
+def _tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
+    return {"type": "function", "function": {"name": choice.name}} if choice.mode == "tool" else choice.mode
+
+
+def _response_format(params: Params) -> dict[str, Any] | None:
+    if not params.json_output:
+        return None
+    if params.json_schema is None:
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": render_schema(params.json_schema)}
+
+
+def _mark(cache: CacheTtl | None, preset: Preset, dropped: Dropped, *, tool: bool = False) -> dict[str, Any]:
+    """A cache mark as the server knows it."""
+    if cache is None:
+        return {}
+    if preset.cache == "cache_control":
+        return {"cache_control": {"type": "ephemeral", **({"ttl": cache} if cache != "5m" else {})}}
+    if preset.cache == "prompt_cache_breakpoint" and not tool:
+        dropped.add_given(**{"cache mark's ttl": cache != "5m"})
+        return {"prompt_cache_breakpoint": {"mode": "explicit"}}
+    dropped.add("cache mark")
+    return {}
+
+
+class _Messages:
+    """Renders a conversation."""
+
+    def __init__(self, preset: Preset, dropped: Dropped) -> None:
+        self._preset = preset
+        self._dropped = dropped
+        self._rendered: list[dict[str, Any]] = []
+        self._images: list[Image] = []
+
+    def render(self, request: ChatRequest) -> list[dict[str, Any]]:
+        """The messages."""
+        for message in request.messages:
+            self._message(message)
+        self._flush_images()
+        return self._rendered
+
+    def _message(self, message: Message) -> None:
+        results = [part for part in message.parts if isinstance(part, ToolResult)]
+        for result in results:
+            self._result(result)
+        rest = tuple(part for part in message.parts if not isinstance(part, ToolResult))
+        if rest or not results:
+            self._flush_images()
+            self._rendered.append(self._turn(message, rest))
+
+    def _result(self, result: ToolResult) -> None:
+        """A tool message holds text alone: pictures follow in a user's."""
+        self._dropped.add_given(**{"is_error of a tool result": result.is_error, "cache mark": result.cache})
+        self._rendered.append({"role": "tool", "tool_call_id": result.id, "content": result.text})
+        self._images += result.images
+
+    def _flush_images(self) -> None:
+        if self._images:
+            self._dropped.add("place of a tool result's image: sent as the user's")
+            self._rendered.append({"role": "user", "content": self._content(tuple(self._images))})
+            self._images = []
+
+    def _turn(self, message: Message, parts: tuple[Part, ...]) -> dict[str, Any]:
+        calls = [self._call(part) for part in parts if isinstance(part, ToolCall)]
+        refusal = "".join(part.text for part in parts if isinstance(part, Refusal))
+        if any(isinstance(part, Thinking) for part in parts):
+            self._dropped.add("thinking in the conversation")
+        content = self._content(parts)
+        turn: dict[str, Any] = {"role": message.role, "content": content or None if calls or refusal else content}
+        fields = {"name": message.name or None, "refusal": refusal or None, "tool_calls": calls}
+        return {**turn, **given(fields)}
+
+    def _call(self, part: ToolCall) -> dict[str, Any]:
+        signature = {"extra_content": {"google": {"thought_signature": part.signature}}} if part.signature else {}
+        self._dropped.add_given(**{"cache mark": part.cache})
+        function = {"name": part.name, "arguments": part.arguments or "{}"}
+        return {"id": part.id, "type": "function", "function": function, **signature}
+
+    def _content(self, parts: tuple[Part, ...]) -> str | list[dict[str, Any]]:
+        """Plain text where it can be: not every compatible server takes a list."""
+        content = [block for part in parts if (block := self._part(part)) is not None]
+        if all(block.keys() == {"type", "text"} for block in content):
+            return "\n".join(block["text"] for block in content)
+        return content
+
+    def _part(self, part: Part) -> dict[str, Any] | None:
+        match part:
+            case Text(text=text, cache=cache):
+                return {"type": "text", "text": text, **_mark(cache, self._preset, self._dropped)}
+            case Image(url=url, detail=detail, cache=cache):
+                image = {"url": url, **({"detail": detail} if detail else {})}
+                return {"type": "image_url", "image_url": image, **_mark(cache, self._preset, self._dropped)}
+            case Document():
+                return self._document(part)
+            case Opaque(kind=kind):
+                self._dropped.add(kind)
+        return None
+
+    def _document(self, part: Document) -> dict[str, Any] | None:
+        self._dropped.add_given(citations=part.cite)
+        if not part.url.startswith("data:"):
+            self._dropped.add("document by address")
+            return None
+        file = {"filename": part.name or "document", "file_data": part.url}
+        return {"type": "file", "file": file, **_mark(part.cache, self._preset, self._dropped)}
+
+
+# --- what a server wants different ------------------------------------------------------------------------------------
+
+
+def adapt(body: dict[str, Any], preset: Preset, dropped: Dropped) -> None:
+    """Change a body, whichever dialect it came in, to what the server takes."""
+    for field in LIMIT_FIELDS:
+        if preset.limit_field not in ("", field) and field in body:
+            body.setdefault(preset.limit_field, body.pop(field))
+    for field in preset.drop:
+        if _asks(field, body.pop(field, None)):
+            dropped.add(field)
+    for field, name in preset.rename.items():
+        if field in body:
+            body[name] = body.pop(field)
+    if not preset.json_schema and isinstance(body.get("messages"), list):
+        _instruct(body)
+    if isinstance(body.get("messages"), list):
+        body["messages"] = [_adapt_message(message, preset) for message in body["messages"]]
+
+
+def _instruct(body: dict[str, Any]) -> None:
+    """JSON mode and an instruction stand in for a JSON Schema."""
+    match body.get("response_format"):
+        case {"type": "json_schema", "json_schema": dict(fields)}:
+            text = instruction(parse_schema(fields))
+            body["messages"] = [{"role": "system", "content": text}, *body["messages"]]
+            body["response_format"] = {"type": "json_object"}
+
+
+def _asks(field: str, value: object) -> bool:
+    return value not in (None, False, [], {}) and not (field == "n" and value == 1)
+
+
+def _adapt_message(message: Any, preset: Preset) -> Any:
+    if not isinstance(message, dict):
+        return message
+    if message.get("role") == "developer" and not preset.developer:
+        message = {**message, "role": "system"}
+    if preset.call_id_chars:
+        message = _shorten_ids(message, preset.call_id_chars)
+    return message
+
+
+def _shorten_ids(message: dict[str, Any], chars: int) -> dict[str, Any]:
+    """Ids of the length that the server wants: the same id gives the same each time."""
+    if isinstance(message.get("tool_call_id"), str):
+        message = {**message, "tool_call_id": _short_id(message["tool_call_id"], chars)}
+    if isinstance(message.get("tool_calls"), list):
+        calls = [{**call, "id": _short_id(str(call.get("id")), chars)} for call in message["tool_calls"]]
+        message = {**message, "tool_calls": calls}
+    return message
+
+
+def _short_id(id_: str, chars: int) -> str:
+    if len(id_) == chars and id_.isascii() and id_.isalnum():
+        return id_
+    digest = hashlib.sha256(id_.encode("utf-8", "surrogatepass")).digest()
+    return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:chars])

@@ -1,0 +1,73 @@
+"""Reading callers' bodies: complaints that name the field, what it got and what it expected."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from semroute.config.validate import Complaint, complaints
+from semroute.config.wording import render as render_path
+from semroute.errors import RequestError
+
+Body = TypeVar("Body")
+MINE = frozenset({"model", "models", "strict", "stream", "metadata"})
+"""What semroute reads in a body of any dialect; `models` and `strict` are its own and not passed on."""
+
+
+def convert(value: Mapping[str, Any], body_type: type[Body]) -> Body:
+    """Check a caller's body. Raises `RequestError` that names the field, what it got and what it expected."""
+    try:
+        return msgspec.convert(value, body_type)
+    except msgspec.ValidationError:
+        place, message = _complaint(value, body_type)
+        path = render_path(place)
+        raise RequestError(f"{path}: {message}", param=path.removeprefix("$").removeprefix(".") or None) from None
+
+
+def _complaint(value: object, body_type: type[Any]) -> Complaint:
+    """The first; a field unknown here is no reason for one, unless the body says so."""
+    found = complaints(value, body_type)
+    closed = body_type.__struct_config__.forbid_unknown_fields
+    return next((each for each in found if closed or not each.message.startswith("unknown key")), found[0])
+
+
+def problem(path: str, message: str) -> RequestError:
+    """An error at a field of the body."""
+    return RequestError(f"$.{path}: {message}", param=path)
+
+
+def unread_fields(body: Mapping[str, Any], read: Collection[str]) -> tuple[str, ...]:
+    """The fields that a dialect's common vocabulary does not hold, where they say anything."""
+    known = {*read, *MINE}
+    return tuple(name for name, value in body.items() if name not in known and value not in (None, False, [], {}))
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is null or an empty list."""
+    return {key: value for key, value in values.items() if value is not None and value != []}
+
+
+def objects(value: Iterable[Any] | None, path: str) -> list[dict[str, Any]]:
+    """A list of objects. Raises `RequestError` where one is none."""
+    found: list[dict[str, Any]] = []
+    for number, item in enumerate(value or ()):
+        if not isinstance(item, dict):
+            raise problem(f"{path}[{number}]", f"got {type(item).__name__}, expected an object")
+        found.append(item)
+    return found
+
+
+def arguments_of(value: object) -> str:
+    """A tool call's arguments as JSON text."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def object_of(arguments: str) -> dict[str, Any]:
+    """A tool call's arguments as an object; what is none stands under `arguments`."""
+    try:
+        decoded = msgspec.json.decode(arguments or "{}")
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        decoded = arguments
+    return decoded if isinstance(decoded, dict) else {"arguments": decoded}

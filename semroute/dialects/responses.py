@@ -1,0 +1,133 @@
+"""OpenAI Responses as callers speak it. Source: https://platform.openai.com/docs/api-reference/responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from semroute.dialects.openai import OpenAI
+from semroute.dialects.openai_content import parse_effort, parse_function, parse_schema, parse_tool_choice
+from semroute.dialects.reading import convert, problem, unread_fields
+from semroute.dialects.responses_answer import response_object
+from semroute.dialects.responses_items import NAME, parse_input
+from semroute.dialects.responses_stream import ResponsesStream
+from semroute.errors import SemrouteError
+from semroute.types import ChatRequest, Completion, Decision, Message, Params, Record, Text, Tool
+
+_STATEFUL = {
+    "previous_response_id": "semroute keeps no conversations: send the whole conversation in `input`",
+    "conversation": "semroute keeps no conversations: send the whole conversation in `input`",
+    "background": "semroute runs nothing in the background: ask for a stream, or wait for the answer",
+}
+_INCLUDED = {"reasoning.encrypted_content", "message.output_text.logprobs"}
+
+
+class _Body(msgspec.Struct):
+    """The fields that are read here. All others are passed on to a provider of this dialect as they are."""
+
+    input: str | list[Any] | None = None
+    instructions: str | None = None
+    model: str = "auto"
+    models: list[str] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    metadata: dict[str, Any] | None = None
+    stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
+    strict: bool = False
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_logprobs: int | None = None
+    text: dict[str, Any] | None = None
+    reasoning: dict[str, Any] | None = None
+    include: list[str] | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    service_tier: str | None = None
+
+
+class Responses:
+    """The client side of OpenAI's Responses. Nothing is stored: each request holds its whole conversation."""
+
+    name = NAME
+
+    def __init__(self) -> None:
+        self._openai = OpenAI()
+
+    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
+        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        fields = convert(body, _Body)
+        for name, why in _STATEFUL.items():
+            if body.get(name):
+                raise problem(name, why)
+        tools, hosted = _tools(fields.tools)
+        instructions = (Message(role="system", parts=(Text(text=fields.instructions),)),) if fields.instructions else ()
+        return ChatRequest(
+            id=request_id,
+            messages=(*instructions, *parse_input(fields.input)),
+            model=fields.model,
+            models=tuple(fields.models or ()),
+            tools=tools,
+            tool_choice=parse_tool_choice(fields.tool_choice),
+            params=_params(fields),
+            stream=bool(fields.stream),
+            strict=fields.strict,
+            metadata=fields.metadata or {},
+            dialect=NAME,
+            raw=body,
+            unread=(*unread_fields(body, _Body.__struct_fields__), *hosted, *_unread_settings(fields)),
+        )
+
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
+        """The provider's own body where it speaks this dialect, else one in its form."""
+        if completion.dialect == NAME:
+            return completion.raw
+        return msgspec.json.encode(response_object(request, completion, completion.usage or record.usage))
+
+    def stream(self, request: ChatRequest, decision: Decision) -> ResponsesStream:
+        """A renderer for one streamed answer."""
+        return ResponsesStream(request)
+
+    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
+        """The body of an error answer: as Chat Completions has it."""
+        return self._openai.render_error(error, status, request_id)
+
+
+def _tools(tools: list[dict[str, Any]] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
+    """The caller's own functions, and the kinds of the tools that only OpenAI runs."""
+    functions, hosted = [], []
+    for number, tool in enumerate(tools or ()):
+        if tool.get("type") == "function":
+            functions.append(parse_function(tool, f"tools[{number}]"))
+        else:
+            hosted.append(f"{tool.get('type')} tool")
+    return tuple(functions), tuple(hosted)
+
+
+def _params(fields: _Body) -> Params:
+    form = (fields.text or {}).get("format") or {}
+    reasoning = fields.reasoning or {}
+    logprobs = fields.top_logprobs is not None or "message.output_text.logprobs" in (fields.include or ())
+    return Params(
+        max_tokens=fields.max_output_tokens,
+        temperature=fields.temperature,
+        top_p=fields.top_p,
+        json_output=form.get("type") in ("json_object", "json_schema"),
+        json_schema=parse_schema(form),
+        effort=parse_effort(reasoning.get("effort")),
+        show_thinking=bool(reasoning.get("summary") or reasoning.get("generate_summary")),
+        logprobs=logprobs,
+        top_logprobs=fields.top_logprobs,
+        parallel_tool_calls=fields.parallel_tool_calls,
+        user=fields.safety_identifier or fields.user or "",
+        service_tier=fields.service_tier or "",
+    )
+
+
+def _unread_settings(fields: _Body) -> list[str]:
+    """What is said inside the fields that are read, and not understood."""
+    unread = [f"text.{key}" for key in fields.text or {} if key != "format"]
+    return unread + [f"include {name}" for name in fields.include or () if name not in _INCLUDED]

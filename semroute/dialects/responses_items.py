@@ -1,0 +1,230 @@
+"""Items of OpenAI's Responses and our messages, both ways. Source: https://platform.openai.com/docs/api-reference/responses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from semroute.dialects.dropped import Dropped
+from semroute.dialects.openai_content import parse_cache, parse_citation, render_citation
+from semroute.dialects.reading import arguments_of, objects, problem
+from semroute.dialects.thinking import seal, unseal
+from semroute.types import (
+    CacheTtl,
+    Document,
+    Image,
+    Message,
+    Opaque,
+    Part,
+    Refusal,
+    Role,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
+
+NAME = "responses"
+_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_STATEFUL = "semroute keeps no conversations: send the whole conversation in `input`"
+
+# --- items to messages ------------------------------------------------------------------------------------------------
+
+
+def parse_input(items: str | list[Any] | None) -> tuple[Message, ...]:
+    """The messages of a request's `input`. Raises `RequestError`.
+
+    What a model said in a row (thoughts, text, calls) is one message, and so are results in a row.
+    """
+    if items is None or items == []:
+        raise problem("input", "got nothing, expected text or a list of items")
+    if isinstance(items, str):
+        return (Message(role="user", parts=(Text(text=items),)),)
+    messages: list[Message] = []
+    for number, item in enumerate(objects(items, "input")):
+        message = _parse_item(item, f"input[{number}]")
+        last = messages[-1] if messages else None
+        if last is not None and last.role == message.role and message.role in ("assistant", "tool"):
+            messages[-1] = Message(role=last.role, parts=_numbered((*last.parts, *message.parts)))
+        else:
+            messages.append(message)
+    return tuple(messages)
+
+
+def _numbered(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Tool calls, counted through."""
+    numbered: list[Part] = []
+    for part in parts:
+        if isinstance(part, ToolCall):
+            index = sum(isinstance(each, ToolCall) for each in numbered)
+            part = ToolCall(id=part.id, name=part.name, arguments=part.arguments, index=index)
+        numbered.append(part)
+    return tuple(numbered)
+
+
+def _parse_item(item: dict[str, Any], path: str) -> Message:
+    match item:
+        case {"role": str(role), "content": content}:
+            return _parse_message(role, content, path)
+        case {"type": "function_call", "call_id": str(id_), "name": str(name)}:
+            call = ToolCall(id=id_, name=name, arguments=arguments_of(item.get("arguments") or ""))
+            return Message(role="assistant", parts=(call,))
+        case {"type": "function_call_output", "call_id": str(id_)}:
+            return Message(role="tool", parts=(_parse_output(id_, item.get("output"), f"{path}.output"),))
+        case {"type": "reasoning"}:
+            return Message(role="assistant", parts=(parse_reasoning(item),))
+        case {"type": "item_reference"}:
+            raise problem(path, f"got a reference to a stored item: {_STATEFUL}")
+        case {"type": str(kind)} if kind not in ("message", "function_call", "function_call_output"):
+            return Message(role="assistant", parts=(Opaque(kind=kind),))
+        case _:
+            raise problem(path, "expected an item with a `role` and `content`, or of another `type` with its fields")
+
+
+def _parse_message(role: str, content: object, path: str) -> Message:
+    known = _ROLES.get(role)
+    if known is None:
+        raise problem(f"{path}.role", f"got {role!r}, expected one of {', '.join(_ROLES)}")
+    return Message(role=known, parts=_parse_content(content, f"{path}.content"))
+
+
+def _parse_content(content: object, path: str) -> tuple[Part, ...]:
+    if isinstance(content, str):
+        return (Text(text=content),)
+    if not isinstance(content, list):
+        raise problem(path, f"got {type(content).__name__}, expected text or a list of parts")
+    return tuple(parse_content_part(part, f"{path}[{number}]") for number, part in enumerate(objects(content, path)))
+
+
+def parse_content_part(part: dict[str, Any], path: str = "content") -> Part:
+    """One part of a message's content. Raises `RequestError`."""
+    cache = parse_cache(part)
+    match part:
+        case {"type": "output_text", "text": str(text)}:
+            found = [parse_citation(each) for each in part.get("annotations") or () if isinstance(each, dict)]
+            return Text(text=text, citations=tuple(citation for citation in found if citation is not None))
+        case {"type": "input_text" | "text", "text": str(text)}:
+            return Text(text=text, cache=cache)
+        case {"type": "refusal", "refusal": str(text)}:
+            return Refusal(text=text)
+        case {"type": "input_image", "image_url": str(url)}:
+            return Image(url=url, detail=str(part.get("detail") or ""), cache=cache)
+        case {"type": "input_file", "file_data": str(url)} | {"type": "input_file", "file_url": str(url)}:
+            return Document(url=url, name=str(part.get("filename") or ""), cache=cache)
+        case {"type": str(kind)}:
+            return Opaque(kind=kind)
+        case _:
+            raise problem(f"{path}.type", "expected the part's type, such as 'input_text'")
+
+
+def _parse_output(id_: str, output: object, path: str) -> ToolResult:
+    parts = _parse_content(output or "", path)
+    text = "\n".join(part.text for part in parts if isinstance(part, Text))
+    return ToolResult(id=id_, text=text, images=tuple(part for part in parts if isinstance(part, Image)))
+
+
+def parse_reasoning(item: dict[str, Any]) -> Thinking:
+    """A reasoning item. Its id is part of the signature: it must come back with it."""
+    said = item.get("summary") or item.get("content") or []
+    text = "\n\n".join(str(each.get("text") or "") for each in said if isinstance(each, dict))
+    thought = unseal(text, str(item.get("encrypted_content") or ""), NAME)
+    if thought.origin != NAME:
+        return thought
+    return Thinking(text=text, signature=f"{item.get('id') or ''}:{thought.signature}", origin=NAME)
+
+
+# --- messages to items ------------------------------------------------------------------------------------------------
+
+
+def render_input(messages: Iterable[Message], dropped: Dropped) -> list[dict[str, Any]]:
+    """The items of a conversation; what has no counterpart is noted."""
+    items: list[dict[str, Any]] = []
+    for message in messages:
+        dropped.add_given(**{"message name": message.name})
+        content: list[dict[str, Any]] | None = None
+        for part in message.parts:
+            block = _render_part(part, message.role, dropped)
+            if block is not None and content is not None:
+                content.append(block)
+            elif block is not None:  # text after a call begins a message of its own
+                content = [block]
+                items.append({"role": message.role, "content": content})
+            elif (item := _render_item(part, dropped)) is not None:
+                items.append(item)
+                content = None
+    return items
+
+
+def render_cache(cache: CacheTtl | None, dropped: Dropped) -> dict[str, Any]:
+    """A part's cache mark."""
+    dropped.add_given(**{"cache mark's ttl": cache == "1h"})
+    return {"prompt_cache_breakpoint": {"mode": "explicit"}} if cache else {}
+
+
+def _render_part(part: Part, role: Role, dropped: Dropped) -> dict[str, Any] | None:
+    match part:
+        case Text(text=text, cache=cache):
+            if role == "assistant":
+                dropped.add_given(**{"cache mark": cache})
+                return render_text(part)
+            return {"type": "input_text", "text": text, **render_cache(cache, dropped)}
+        case Refusal(text=text):
+            return {"type": "refusal", "refusal": text}
+        case Image():
+            return _render_image(part, dropped)
+        case Document(url=url, name=name):
+            dropped.add_given(citations=part.cite)
+            where = {"file_data": url} if url.startswith("data:") else {"file_url": url}
+            named = {"filename": name} if name else {}
+            return {"type": "input_file", **where, **named, **render_cache(part.cache, dropped)}
+    return None
+
+
+def render_text(part: Text) -> dict[str, Any]:
+    """Text that a model said."""
+    annotations = [
+        {"type": "url_citation", **render_citation(citation), "end_index": citation.end or len(part.text)}
+        for citation in part.citations
+    ]
+    return {"type": "output_text", "text": part.text, "annotations": annotations}
+
+
+def _render_image(part: Image, dropped: Dropped) -> dict[str, Any]:
+    detail = {"detail": part.detail} if part.detail else {}
+    return {"type": "input_image", "image_url": part.url, **detail, **render_cache(part.cache, dropped)}
+
+
+def _render_item(part: Part, dropped: Dropped) -> dict[str, Any] | None:
+    dropped.add_given(**{"cache mark": getattr(part, "cache", None)})
+    match part:
+        case ToolCall(id=id_, name=name, arguments=arguments):
+            return {"type": "function_call", "call_id": id_, "name": name, "arguments": arguments or "{}"}
+        case ToolResult(id=id_):
+            return {"type": "function_call_output", "call_id": id_, "output": _render_output(part, dropped)}
+        case Thinking(origin="responses", signature=signature, text=text):
+            reasoning_id, _, encrypted = signature.partition(":")
+            return {"type": "reasoning", "id": reasoning_id, **_summary(text), "encrypted_content": encrypted}
+        case _:
+            dropped.add(part.kind if isinstance(part, Opaque) else "thinking of another provider")
+            return None
+
+
+def _render_output(part: ToolResult, dropped: Dropped) -> str | list[dict[str, Any]]:
+    dropped.add_given(**{"is_error of a tool result": part.is_error})
+    if not part.images:
+        return part.text
+    text = [{"type": "input_text", "text": part.text}] if part.text else []
+    return [*text, *(_render_image(image, dropped) for image in part.images)]
+
+
+def _summary(text: str) -> dict[str, Any]:
+    return {"summary": [{"type": "summary_text", "text": text}] if text else []}
+
+
+def render_reasoning(part: Thinking, id_: str) -> dict[str, Any]:
+    """A reasoning item for a caller. Another provider's signature is carried along."""
+    signature = seal(part, NAME)
+    if part.origin == NAME:
+        id_, _, signature = signature.partition(":")
+    encrypted = {"encrypted_content": signature} if signature else {}
+    return {"type": "reasoning", "id": id_, **_summary(part.text), **encrypted}

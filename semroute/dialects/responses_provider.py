@@ -1,0 +1,335 @@
+"""OpenAI Responses, as spoken to a provider. Source: https://platform.openai.com/docs/api-reference/responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from semroute.dialects.base import WireRequest, refuse_embeddings
+from semroute.dialects.dropped import Dropped
+from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.openai_content import parse_citation, parse_logprobs, render_function, render_schema
+from semroute.dialects.reading import given
+from semroute.dialects.responses_items import NAME, parse_reasoning, render_input
+from semroute.dialects.sse import Event
+from semroute.dialects.thinking import effort_of, wants_thinking
+from semroute.errors import BadAnswerError, ProviderError
+from semroute.types import (
+    ChatRequest,
+    Chunk,
+    Completion,
+    FinishReason,
+    Model,
+    Opaque,
+    Params,
+    Part,
+    Refusal,
+    Text,
+    Thinking,
+    TokenLogprob,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    Usage,
+)
+
+_INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
+
+
+class ResponsesProviderDialect:
+    """The Responses API. Nothing is asked to be stored, except by a caller of this dialect."""
+
+    name = NAME
+
+    def headers(self, api_key: str | None) -> dict[str, str]:
+        """A bearer token, where there is a key."""
+        return {"authorization": f"Bearer {api_key}"} if api_key else {}
+
+    def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
+        """The caller's own body where it is of this dialect, so that fields unknown here reach it, or a new one."""
+        refuse_embeddings(request, self.name)
+        notes: tuple[str, ...] = ()
+        if request.dialect == NAME:
+            body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
+        else:
+            dropped = Dropped(request)
+            body = _body(request, model, dropped)
+            notes = dropped.notes
+        body |= {"model": model.name, "stream": request.stream}
+        return WireRequest(path="/responses", body=msgspec.json.encode(body), dropped=notes)
+
+    def parse_completion(self, body: bytes) -> Completion:
+        """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
+        try:
+            answer = _decode_answer(body)
+        except UNDECODABLE as error:
+            raise BadAnswerError(f"expected a response, got {describe(body, error)}", body=body) from error
+        if answer.error:
+            raise BadAnswerError(f"got an error with status 200: {read_failure(body).message}", body=body)
+        if answer.output is None:
+            raise BadAnswerError(f"expected a response, got one without output: {snippet(body)}", body=body)
+        parts, logprobs = _parts(answer.output)
+        return Completion(
+            parts=parts,
+            finish_reason=_finish_reason(answer, any(isinstance(part, ToolCall) for part in parts)),
+            usage=_usage(answer.usage),
+            model=answer.model or "",
+            id=answer.id or "",
+            logprobs=logprobs,
+            service_tier=answer.service_tier or "",
+            dialect=NAME,
+            raw=body,
+        )
+
+    def stream_parser(self) -> ResponsesStreamParser:
+        """A parser for one streamed answer."""
+        return ResponsesStreamParser()
+
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """The error that an answer of another status means."""
+        return answered_error(status, headers, body)
+
+
+class ResponsesStreamParser:
+    """Reads the events of one streamed answer."""
+
+    def __init__(self) -> None:
+        self._finished = False
+        self._calls: dict[int, int] = {}
+        self._id = self._model = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer has said why it ended."""
+        return self._finished
+
+    def event(self, event: Event) -> Chunk | None:
+        """The chunk that an event holds. Raises a `ProviderError` for an error or malformed data."""
+        try:
+            piece = _decode_piece(event.data)
+        except UNDECODABLE as error:
+            raise BadAnswerError(
+                f"expected an event of a response, got {describe(event.data, error)}", body=event.data
+            ) from error
+        if piece.type == "error" or event.name == "error":
+            raise streamed_error(event.data)
+        fields: dict[str, Any] = {"parts": self._parts(piece)}
+        if piece.type == "response.output_text.delta":
+            fields["logprobs"] = parse_logprobs(piece.logprobs)
+        if piece.response is not None:
+            fields |= self._response(piece.type, piece.response)
+        return Chunk(**fields, model=self._model, id=self._id, dialect=NAME, raw=event.data, event=event.name)
+
+    def _parts(self, piece: _Piece) -> tuple[Part, ...]:
+        text = piece.delta or ""
+        match piece.type:
+            case "response.output_text.delta":
+                return (Text(text=text),) if text else ()
+            case "response.refusal.delta":
+                return (Refusal(text=text),) if text else ()
+            case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
+                return (Thinking(text=text),) if text else ()
+            case "response.reasoning_summary_part.added":
+                return (Thinking(text="\n\n"),) if piece.summary_index else ()
+            case "response.function_call_arguments.delta":
+                return (ToolCall(arguments=text, index=self._calls.get(piece.output_index, 0)),)
+            case "response.output_text.annotation.added":
+                citation = parse_citation(piece.annotation or {})
+                return (Text(text="", citations=(citation,)),) if citation else ()
+            case "response.output_item.added":
+                return self._added(piece)
+            case "response.output_item.done":
+                return _signature(piece.item or {})
+        return ()
+
+    def _added(self, piece: _Piece) -> tuple[Part, ...]:
+        match piece.item:
+            case {"type": "function_call", "call_id": str(id_), "name": str(name)}:
+                index = self._calls.setdefault(piece.output_index, len(self._calls))
+                return (ToolCall(id=id_, name=name, index=index),)
+            case _:
+                return ()
+
+    def _response(self, kind: str, answer: _Answer) -> dict[str, Any]:
+        self._id, self._model = answer.id or self._id, answer.model or self._model
+        if kind == "response.failed":
+            raise streamed_error(msgspec.json.encode({"error": answer.error or {"message": "the response failed"}}))
+        if kind not in ("response.completed", "response.incomplete"):
+            return {}
+        self._finished = True
+        return {
+            "finish_reason": _finish_reason(answer, bool(self._calls)),
+            "usage": _usage(answer.usage),
+            "service_tier": answer.service_tier or "",
+        }
+
+
+# --- what is read of an answer; the rest of it stays in `raw` --------------------------------------------------------
+
+
+class _InputDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int = 0
+    input_tokens_details: _InputDetails | None = None
+    output_tokens: int = 0
+    output_tokens_details: _OutputDetails | None = None
+
+
+class _Incomplete(msgspec.Struct):
+    reason: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    id: str | None = None
+    model: str | None = None
+    status: str | None = None
+    output: list[dict[str, Any]] | None = None
+    incomplete_details: _Incomplete | None = None
+    usage: _Usage | None = None
+    service_tier: str | None = None
+    error: Any = None
+
+
+class _Piece(msgspec.Struct):
+    type: str = ""
+    delta: str | None = None
+    logprobs: list[Any] | None = None
+    summary_index: int = 0
+    output_index: int = 0
+    annotation: dict[str, Any] | None = None
+    item: dict[str, Any] | None = None
+    response: _Answer | None = None
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_piece = msgspec.json.Decoder(_Piece).decode
+
+
+def _parts(output: list[dict[str, Any]]) -> tuple[tuple[Part, ...], tuple[TokenLogprob, ...]]:
+    parts: list[Part] = []
+    logprobs: list[TokenLogprob] = []
+    for item in output:
+        match item:
+            case {"type": "message", "content": list(content)}:
+                for block in content:
+                    parts += _said(block)
+                    logprobs += parse_logprobs(block.get("logprobs") if isinstance(block, dict) else None)
+            case {"type": "function_call", "call_id": str(id_), "name": str(name), "arguments": str(arguments)}:
+                index = sum(isinstance(part, ToolCall) for part in parts)
+                parts.append(ToolCall(id=id_, name=name, arguments=arguments, index=index))
+            case {"type": "reasoning"}:
+                parts.append(parse_reasoning(item))
+            case {"type": str(kind)}:
+                parts.append(Opaque(kind=kind))
+    return tuple(parts), tuple(logprobs)
+
+
+def _said(block: object) -> tuple[Part, ...]:
+    match block:
+        case {"type": "output_text", "text": str(text), **more}:
+            annotations = more.get("annotations")
+            found = [parse_citation(each) for each in (annotations if isinstance(annotations, list) else ())]
+            return (Text(text=text, citations=tuple(citation for citation in found if citation is not None)),)
+        case {"type": "refusal", "refusal": str(text)}:
+            return (Refusal(text=text),)
+        case _:
+            return ()
+
+
+def _signature(item: dict[str, Any]) -> tuple[Part, ...]:
+    """What a thought is recognised by comes with its end."""
+    if item.get("type") != "reasoning" or not item.get("encrypted_content"):
+        return ()
+    return (msgspec.structs.replace(parse_reasoning(item), text=""),)
+
+
+def _finish_reason(answer: _Answer, has_calls: bool) -> FinishReason:
+    incomplete = answer.incomplete_details
+    if answer.status == "incomplete" and incomplete is not None:
+        return _INCOMPLETE.get(incomplete.reason or "", "length")
+    return "tool_calls" if has_calls else "stop"
+
+
+def _usage(usage: _Usage | None) -> Usage | None:
+    if usage is None:
+        return None
+    read = usage.input_tokens_details or _InputDetails()
+    return Usage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=read.cached_tokens or 0,
+        cache_write_tokens=read.cache_write_tokens or 0,
+        reasoning_tokens=(usage.output_tokens_details or _OutputDetails()).reasoning_tokens or 0,
+    )
+
+
+# --- a body for a request that came in another dialect ---------------------------------------------------------------
+
+
+def _body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any]:
+    params = request.params
+    _note_the_rest(params, dropped)
+    choice = request.tool_choice if request.tools else None
+    return given(
+        {
+            "input": render_input(request.messages, dropped),
+            "tools": [_tool(tool, dropped) for tool in request.tools],
+            "tool_choice": _tool_choice(choice) if choice else None,
+            "parallel_tool_calls": params.parallel_tool_calls if request.tools else None,
+            "max_output_tokens": params.max_tokens,
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "top_logprobs": params.top_logprobs,
+            "text": {"format": _text_format(params)} if params.json_output else None,
+            **_reasoning(request, model, dropped),
+            "user": params.user or None,
+            "service_tier": params.service_tier or None,
+            "store": False,
+        }
+    )
+
+
+def _tool(tool: Tool, dropped: Dropped) -> dict[str, Any]:
+    """Not strict unless it was asked for: here that is not the default."""
+    dropped.add_given(**{"cache mark": tool.cache})
+    return {"type": "function", **render_function(tool), "strict": bool(tool.strict)}
+
+
+def _tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
+    return {"type": "function", "name": choice.name} if choice.mode == "tool" else choice.mode
+
+
+def _text_format(params: Params) -> dict[str, Any]:
+    if params.json_schema is None:
+        return {"type": "json_object"}
+    return {"type": "json_schema", **render_schema(params.json_schema)}
+
+
+def _reasoning(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any]:
+    include = ["message.output_text.logprobs"] if request.params.logprobs else []
+    if not wants_thinking(request, model, dropped):
+        return {"include": include}
+    summary = "auto" if request.params.show_thinking else None
+    reasoning = given({"effort": effort_of(request.params), "summary": summary})
+    return {"reasoning": reasoning or None, "include": [*include, "reasoning.encrypted_content"]}
+
+
+def _note_the_rest(params: Params, dropped: Dropped) -> None:
+    dropped.add_given(
+        frequency_penalty=params.frequency_penalty,
+        presence_penalty=params.presence_penalty,
+        seed=params.seed is not None,
+        n=params.n is not None and params.n > 1,
+        top_k=params.top_k is not None,
+        **{"stop sequences": params.stop},
+    )

@@ -1,0 +1,236 @@
+"""Streamed answers in the form of Responses. Source: https://platform.openai.com/docs/api-reference/responses-streaming."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from semroute.dialects import sse
+from semroute.dialects.openai_content import render_logprobs
+from semroute.dialects.responses_answer import call_item, closed, content_part, empty_response, message_item
+from semroute.dialects.responses_items import NAME, render_reasoning
+from semroute.errors import SemrouteError
+from semroute.types import (
+    ChatRequest,
+    Chunk,
+    FinishReason,
+    Part,
+    Record,
+    Refusal,
+    Text,
+    Thinking,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
+
+
+class _Item:
+    """An item that is being written."""
+
+    def __init__(self, place: int, kind: str) -> None:
+        self.place = place
+        """Its `output_index`."""
+        self.kind = kind
+        self.text: Text | Refusal | None = None
+        self.logprobs: tuple[TokenLogprob, ...] = ()
+        self.thought = Thinking()
+        self.call = ToolCall()
+        self.finished: dict[str, Any] | None = None
+
+
+class ResponsesStream:
+    """Each event carries a `sequence_number`; items may be open side by side, as parallel calls are."""
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._request = request
+        self._number = -1
+        self._response: dict[str, Any] | None = None
+        self._native = False
+        self._ended = False
+        self._items: list[_Item] = []
+        self._calls: dict[int, _Item] = {}
+        self._open: _Item | None = None
+        self._usage: Usage | None = None
+        self._finish_reason: FinishReason = "stop"
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """The provider's own event where it speaks this dialect, else events in its form."""
+        self._usage = chunk.usage or self._usage
+        self._finish_reason = chunk.finish_reason or self._finish_reason
+        if chunk.dialect == NAME:
+            self._native = True
+            self._ended = self._ended or chunk.finish_reason is not None
+            return sse.render(chunk.raw, chunk.event)
+        head = self._start(chunk.model)
+        return head + b"".join(self._part(part, chunk.logprobs) for part in chunk.parts)
+
+    def end(self, record: Record) -> bytes:
+        """The items' ends and `response.completed`, or `response.incomplete`; nothing where the provider sent them."""
+        if self._native:
+            return b""
+        head = self._start(record.model or "")
+        head += self._close_open() + b"".join(self._close_call(item) for item in self._calls.values())
+        output = [item.finished for item in self._items if item.finished is not None]
+        body = closed(self._response or {}, output, self._finish_reason, self._usage or record.usage)
+        return head + self._event(f"response.{body['status']}", response=body)
+
+    def error(self, error: SemrouteError, status: int) -> bytes:
+        """An `error` event, and no end: the official clients raise on it."""
+        param = getattr(error, "param", None)
+        return self._event("error", code=error.code, message=str(error), param=param)
+
+    def _start(self, model: str) -> bytes:
+        if self._response is not None:
+            return b""
+        self._response = empty_response(self._request, model)
+        created = self._event("response.created", response=self._response)
+        return created + self._event("response.in_progress", response=self._response)
+
+    def _part(self, part: Part, logprobs: tuple[TokenLogprob, ...]) -> bytes:
+        match part:
+            case Text() | Refusal():
+                return self._said(part, logprobs)
+            case Thinking():
+                return self._thinking(part)
+            case ToolCall():
+                return self._call(part)
+            case _:
+                return b""
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    def _said(self, part: Text | Refusal, logprobs: tuple[TokenLogprob, ...]) -> bytes:
+        head = b""
+        item = self._open
+        if item is None or type(item.text) is not type(part):
+            head, item = self._open_message(part)
+        before = item.text.text if item.text else ""
+        if isinstance(part, Refusal):
+            item.text = Refusal(text=before + part.text)
+            return head + self._in_item(item, "response.refusal.delta", content_index=0, delta=part.text)
+        cited = item.text.citations if isinstance(item.text, Text) else ()
+        events = head
+        if part.text:
+            item.logprobs += logprobs
+            shown = render_logprobs(logprobs)
+            events += self._in_item(
+                item, "response.output_text.delta", content_index=0, delta=part.text, logprobs=shown
+            )
+        item.text = Text(text=before + part.text, citations=cited + part.citations)
+        annotations = content_part(item.text, [])["annotations"]
+        for place in range(len(cited), len(annotations)):
+            events += self._in_item(
+                item,
+                "response.output_text.annotation.added",
+                content_index=0,
+                annotation_index=place,
+                annotation=annotations[place],
+            )
+        return events
+
+    def _open_message(self, part: Text | Refusal) -> tuple[bytes, _Item]:
+        head = self._close_open()
+        item = self._open = self._new("message")
+        item.text = type(part)(text="")
+        added = message_item(self._request, item.place, "in_progress")
+        head += self._event("response.output_item.added", output_index=item.place, item=added)
+        empty = content_part(item.text, [])
+        return head + self._in_item(item, "response.content_part.added", content_index=0, part=empty), item
+
+    def _close_message(self, item: _Item, said: Text | Refusal) -> bytes:
+        part = content_part(said, render_logprobs(item.logprobs))
+        if isinstance(said, Refusal):
+            events = self._in_item(item, "response.refusal.done", content_index=0, refusal=said.text)
+        else:
+            events = self._in_item(
+                item, "response.output_text.done", content_index=0, text=said.text, logprobs=part["logprobs"]
+            )
+        events += self._in_item(item, "response.content_part.done", content_index=0, part=part)
+        finished = {**message_item(self._request, item.place), "content": [part]}
+        return events + self._done(item, finished)
+
+    # --- thoughts -----------------------------------------------------------------------------------------------------
+
+    def _thinking(self, part: Thinking) -> bytes:
+        events = b""
+        item = self._open
+        if item is None or item.kind != "reasoning" or item.thought.redacted or part.redacted:
+            events = self._close_open()
+            item = self._open = self._new("reasoning")
+            added = render_reasoning(Thinking(), self._id(item))
+            events += self._event("response.output_item.added", output_index=item.place, item=added)
+        before = item.thought
+        item.thought = Thinking(
+            text=before.text + part.text,
+            signature=part.signature or before.signature,
+            origin=part.origin or before.origin,
+            redacted=part.redacted,
+        )
+        if not part.text:
+            return events
+        if not before.text:
+            empty = {"type": "summary_text", "text": ""}
+            events += self._in_item(item, "response.reasoning_summary_part.added", summary_index=0, part=empty)
+        return events + self._in_item(item, "response.reasoning_summary_text.delta", summary_index=0, delta=part.text)
+
+    def _close_thinking(self, item: _Item) -> bytes:
+        events, text = b"", item.thought.text
+        if text:
+            part = {"type": "summary_text", "text": text}
+            events += self._in_item(item, "response.reasoning_summary_text.done", summary_index=0, text=text)
+            events += self._in_item(item, "response.reasoning_summary_part.done", summary_index=0, part=part)
+        return events + self._done(item, render_reasoning(item.thought, self._id(item)))
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    def _call(self, part: ToolCall) -> bytes:
+        events = self._close_open()
+        item = self._calls.get(part.index)
+        if item is None:
+            item = self._calls[part.index] = self._new("function_call")
+            item.call = ToolCall(id=part.id, name=part.name)
+            added = call_item(self._request, item.place, item.call, "in_progress")
+            events += self._event("response.output_item.added", output_index=item.place, item=added)
+        if not part.arguments:
+            return events
+        arguments = item.call.arguments + part.arguments
+        item.call = ToolCall(id=item.call.id, name=item.call.name, arguments=arguments)
+        return events + self._in_item(item, "response.function_call_arguments.delta", delta=part.arguments)
+
+    def _close_call(self, item: _Item) -> bytes:
+        call = item.call
+        done = self._in_item(
+            item, "response.function_call_arguments.done", name=call.name, arguments=call.arguments or "{}"
+        )
+        finished = ToolCall(id=call.id, name=call.name, arguments=call.arguments or "{}")
+        return done + self._done(item, call_item(self._request, item.place, finished))
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def _new(self, kind: str) -> _Item:
+        self._items.append(_Item(len(self._items), kind))
+        return self._items[-1]
+
+    def _id(self, item: _Item) -> str:
+        prefix = {"message": "msg", "reasoning": "rs", "function_call": "fc"}[item.kind]
+        return f"{prefix}_{self._request.id}_{item.place}"
+
+    def _close_open(self) -> bytes:
+        item, self._open = self._open, None
+        if item is None:
+            return b""
+        return self._close_message(item, item.text) if item.text is not None else self._close_thinking(item)
+
+    def _done(self, item: _Item, finished: dict[str, Any]) -> bytes:
+        item.finished = finished
+        return self._event("response.output_item.done", output_index=item.place, item=finished)
+
+    def _in_item(self, item: _Item, kind: str, **fields: Any) -> bytes:
+        return self._event(kind, item_id=self._id(item), output_index=item.place, **fields)
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        self._number += 1
+        event = {"type": kind, "sequence_number": self._number, **fields}
+        return sse.render(msgspec.json.encode(event), kind)

@@ -1,0 +1,65 @@
+"""How much to think, as levels and as tokens, and how a thought finds its way back to the provider that thought it."""
+
+from __future__ import annotations
+
+from semroute.dialects.dropped import Dropped
+from semroute.types import ChatRequest, Effort, Model, Params, Thinking
+
+BUDGETS: dict[Effort, int] = {
+    "none": 0,
+    "minimal": 1024,
+    "low": 2048,
+    "medium": 8192,
+    "high": 16384,
+    "xhigh": 32768,
+    "max": 65536,
+}
+"""Thinking tokens that stand for an effort where a dialect counts tokens."""
+_SEAL = "semroute."
+_REDACTED = "!"
+
+
+def effort_of(params: Params) -> Effort | None:
+    """The effort that was asked for, in levels; null: none was, or as much as the model likes."""
+    tokens = params.thinking_tokens
+    if tokens == 0:
+        return "none"
+    if params.effort is not None or tokens is None or tokens < 0:
+        return params.effort
+    return next((effort for effort, budget in BUDGETS.items() if tokens <= budget), "max")
+
+
+def budget_of(params: Params) -> int | None:
+    """The effort that was asked for, in tokens; null: none was. -1: as much as the model likes."""
+    tokens = params.thinking_tokens
+    if params.effort is None or (tokens is not None and tokens >= 0):
+        return tokens
+    return BUDGETS[params.effort]
+
+
+def wants_thinking(request: ChatRequest, model: Model, dropped: Dropped) -> bool:
+    """Whether the model is to be told how much to think. One that cannot think is not, and that is noted."""
+    effort = effort_of(request.params)
+    asked = effort is not None or request.params.thinking_tokens is not None
+    if not asked or "reasoning" in model.features:
+        return asked
+    if effort != "none":
+        dropped.add("reasoning effort: the model's features lack `reasoning`")
+    return False
+
+
+def seal(thought: Thinking, dialect: str) -> str:
+    """A thought's signature as a caller of that dialect is given it: a foreign one carries where it comes from."""
+    if thought.origin in ("", dialect) or not thought.signature:
+        return thought.signature
+    return f"{_SEAL}{thought.origin}{_REDACTED if thought.redacted else ''}.{thought.signature}"
+
+
+def unseal(text: str, signature: str, dialect: str, *, redacted: bool = False) -> Thinking:
+    """The thought that a caller of that dialect sends back."""
+    origin = dialect if signature else ""
+    if signature.startswith(_SEAL):
+        origin, _, signature = signature.removeprefix(_SEAL).partition(".")
+        redacted = origin.endswith(_REDACTED)
+        origin = origin.removesuffix(_REDACTED)
+    return Thinking(text=text, signature=signature, origin=origin, redacted=redacted)

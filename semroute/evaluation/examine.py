@@ -1,0 +1,119 @@
+"""A routes folder, examined: what its files mean, what its utterances say, and whether its evaluation file is fair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from semroute.config.schema import Config, Source
+from semroute.config.wording import quote
+from semroute.errors import Problem
+from semroute.evaluation.lint import Corpus, lint
+from semroute.router import Router
+
+MOST_MATCHED = 20
+"""Utterances of a route that are matched to see whether its threshold can be reached."""
+
+
+class _Row(msgspec.Struct):
+    text: str
+    route: str | None = None
+
+
+def examine(config: Config, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
+    """What only the embedding shows. Takes about 3 ms an utterance. Raises `EmbedderError`."""
+    router = Router.build(config, progress=progress)
+    descriptions = np.zeros((len(config.routes), router.embedder.dim), dtype=np.float32)
+    described = [number for number, route in enumerate(config.routes.values()) if route.description.strip()]
+    if described:
+        texts = [route.description for route in config.routes.values() if route.description.strip()]
+        descriptions[described] = router.embedder.embed(texts)
+    corpus = Corpus(config=config, vectors=router.vectors, descriptions=descriptions)
+    return [*_stale(config, router.embedder.fingerprint), *lint(corpus), *_thresholds(router)]
+
+
+def leakage(folder: Path, config: Config) -> Iterator[Problem]:
+    """Rows of `*.jsonl` files in the folder that are utterances: they measure memory, not routing."""
+    owners = {
+        _words(utterance): (route.name, config.sources.get(f"routes.{route.name}.utterances[{index}]"))
+        for route in config.routes.values()
+        for index, utterance in enumerate(route.utterances)
+    }
+    for file in sorted(folder.glob("*.jsonl")):
+        for line, row in _rows(file):
+            if _words(row.text) not in owners:
+                continue
+            name, source = owners[_words(row.text)]
+            yield _leak(file, line, row, name, source)
+
+
+def _leak(file: Path, line: int, row: _Row, name: str, source: Source | None) -> Problem:
+    where = f" at {source.file}:{source.line}" if source else ""
+    contradicts = f", and the file expects {quote(row.route) if row.route else 'no route'}" * (row.route != name)
+    return Problem(
+        file=str(file),
+        line=line,
+        path="$.text",
+        message=f"{quote(row.text)} is an utterance of `{name}`{where}{contradicts}",
+        severity="warning",
+        code="leakage",
+        suggestion="take it out of one of the two",
+    )
+
+
+def _rows(file: Path) -> Iterator[tuple[int, _Row]]:
+    """The rows with a text, and their lines. What is malformed is for `semroute eval` to report."""
+    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
+        try:
+            yield number, msgspec.json.decode(line, type=_Row)
+        except msgspec.DecodeError:
+            continue
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _stale(config: Config, encoder: str) -> Iterator[Problem]:
+    """Tuned thresholds of another encoder, which do not count."""
+    if config.tuned.encoder in ("", encoder):
+        return
+    source = config.sources.get("tuned.encoder") or Source(file="routes", line=0)
+    yield Problem(
+        file=source.file,
+        line=source.line,
+        path=source.path,
+        message=f"the tuned thresholds were found with another encoder ({config.tuned.encoder}, this is {encoder}): "
+        "they do not count",
+        severity="warning",
+        code="stale-thresholds",
+        suggestion="run `semroute tune` again, or delete the file",
+    )
+
+
+def _thresholds(router: Router) -> Iterator[Problem]:
+    """Routes whose threshold is so high that not even their own utterances, which the router knows, reach it."""
+    for route in router.config.routes.values():
+        tuned = router.config.tuned.thresholds.get(route.name)
+        threshold, origin = (route.threshold, "route") if tuned is None else (tuned, "tuned")
+        if threshold is None:
+            continue
+        matches = router.match(route.utterances[:MOST_MATCHED])
+        firsts = [match.candidates[0] for match in matches if match.candidates]
+        best = max((first.confidence for first in firsts if first.route == route.name), default=0.0)
+        if best < threshold:
+            key = f"routes.{route.name}.threshold" if origin == "route" else f"tuned.thresholds.{route.name}"
+            source = router.config.sources.get(key) or Source(file="routes", line=0)
+            yield Problem(
+                file=source.file,
+                line=source.line,
+                path=source.path,
+                message=f"`{route.name}` cannot be reached: its own utterances get a confidence of {best:.2f} at most, "
+                f"its threshold is {threshold:.2f}",
+                severity="warning",
+                code="unreachable",
+                suggestion="lower the threshold, or leave it out",
+            )

@@ -1,0 +1,28 @@
+"""When a failed call is repeated. Pure: numbers in, a pause in seconds or none out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from semroute.calls import Retry
+
+
+def pause(
+    retry: Retry,
+    repeated: int,
+    *,
+    asked_s: float | None,
+    left_s: float,
+    others: bool,
+    random: Callable[[], float],
+) -> float | None:
+    """How long to wait before the next call to the same model; null: leave it.
+
+    Exponential with full jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), and never
+    shorter than what the provider asks for. `repeated`: how many repetitions there were; `asked_s`: the provider's
+    Retry-After; `left_s`: until the deadline; `others`: whether another model could take over; `random`: in [0, 1).
+    """
+    wait_s = random() * min(retry.cap_s, retry.base_s * 2.0**repeated)
+    wait_s = max(wait_s, asked_s or 0.0)
+    longest_s = min(left_s, retry.max_wait_s) if others else left_s
+    return wait_s if wait_s < longest_s else None

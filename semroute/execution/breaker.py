@@ -1,0 +1,134 @@
+"""A circuit breaker: times and outcomes in, "may I?" out. It reads no clock.
+
+closed     calls pass; failures in a row, or their share in a window, open it
+open       no call passes for `probe_s`
+half-open  then one call passes as a probe, and another each `probe_s`: a probe that hangs delays nobody
+           a probe that succeeds closes it; one that fails opens it for another `probe_s`
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, Protocol
+
+from semroute.calls import BreakerSettings
+
+State = Literal["closed", "open", "half_open"]
+SLOTS = 10
+"""The window moves in so many steps."""
+
+
+class CircuitBreaker(Protocol):
+    """What a deployment asks of its breaker. `Breaker` keeps its state here; another may share it among processes."""
+
+    def state(self, now: float) -> State:
+        """As the module says."""
+        ...
+
+    def opens_in_s(self, now: float) -> float:
+        """How long no call may pass; 0: one may now."""
+        ...
+
+    def begin(self, now: float) -> bool:
+        """A call passes. Returns whether it is the probe."""
+        ...
+
+    def succeed(self, now: float, *, probe: bool = False) -> None:
+        """A call went well."""
+        ...
+
+    def fail(self, now: float, *, probe: bool = False) -> None:
+        """A call failed through the deployment's fault."""
+        ...
+
+    def abandon(self, now: float, *, probe: bool = False) -> None:
+        """A call ended without telling anything."""
+        ...
+
+
+class Breaker:
+    """The state of one deployment. Times are seconds of one monotonic clock."""
+
+    def __init__(self, settings: BreakerSettings) -> None:
+        self.settings = settings
+        self._in_a_row = 0
+        self._next_probe = math.inf
+        """Only while it is not closed."""
+        self._opened: float | None = None
+        self._window = Window(settings.window_s)
+
+    def state(self, now: float) -> State:
+        """As the module says."""
+        if self._opened is None:
+            return "closed"
+        return "open" if now < self._next_probe else "half_open"
+
+    def opens_in_s(self, now: float) -> float:
+        """How long no call may pass; 0: one may now."""
+        return 0.0 if self._opened is None else max(0.0, self._next_probe - now)
+
+    def begin(self, now: float) -> bool:
+        """A call passes. Returns whether it is the probe."""
+        if self._opened is None:
+            return False
+        self._next_probe = now + self.settings.probe_s
+        return True
+
+    def succeed(self, now: float, *, probe: bool = False) -> None:
+        """A call went well. When not closed, only the probe counts: the others began before the trouble."""
+        if self._opened is None:
+            self._in_a_row = 0
+            self._window.add(now, failed=False)
+        elif probe:
+            self._opened, self._in_a_row = None, 0
+            self._window = Window(self.settings.window_s)
+
+    def fail(self, now: float, *, probe: bool = False) -> None:
+        """A call failed through the deployment's fault."""
+        if self._opened is None:
+            self._in_a_row += 1
+            self._window.add(now, failed=True)
+            if self._too_many(now):
+                self._opened, self._next_probe = now, now + self.settings.probe_s
+        elif probe:
+            self._next_probe = now + self.settings.probe_s
+
+    def abandon(self, now: float, *, probe: bool = False) -> None:
+        """A call ended without telling anything, as its caller left. Another may probe at once."""
+        if probe and self._opened is not None:
+            self._next_probe = now
+
+    def _too_many(self, now: float) -> bool:
+        if self._in_a_row >= self.settings.failures:
+            return True
+        calls, failures = self._window.totals(now)
+        return calls >= self.settings.min_calls and failures >= self.settings.error_ratio * calls
+
+
+class Window:
+    """Counts of the last so many seconds, in `SLOTS` steps."""
+
+    def __init__(self, length_s: float) -> None:
+        self._step_s = length_s / SLOTS
+        self._calls = [0] * SLOTS
+        self._failures = [0] * SLOTS
+        self._slot = -SLOTS
+
+    def add(self, now: float, *, failed: bool) -> None:
+        """Count one call."""
+        place = self._forget(now) % SLOTS
+        self._calls[place] += 1
+        self._failures[place] += failed
+
+    def totals(self, now: float) -> tuple[int, int]:
+        """Calls, and those of them that failed."""
+        self._forget(now)
+        return sum(self._calls), sum(self._failures)
+
+    def _forget(self, now: float) -> int:
+        """Empty the slots that have left the window. Returns the current one."""
+        slot = int(now / self._step_s)
+        for old in range(max(self._slot + 1, slot - SLOTS + 1), slot + 1):
+            self._calls[old % SLOTS] = self._failures[old % SLOTS] = 0
+        self._slot = max(self._slot, slot)
+        return self._slot

@@ -1,0 +1,239 @@
+"""What is known of each deployment (a model at its provider), and whether it may be called now.
+
+A `Deployment` puts the pure parts together: circuit breaker, token buckets, a limit of concurrent calls, latency. The
+decisions take no time and do no I/O; only `queue` waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
+
+from semroute.calls import Limits
+from semroute.execution.breaker import Breaker, CircuitBreaker
+from semroute.execution.bucket import Bucket
+from semroute.execution.clock import CLOCK, Clock
+from semroute.providers.ratelimits import Told
+from semroute.types import Model, Signals
+
+SAMPLES = 64
+"""Latencies that are kept for percentiles."""
+EWMA_WEIGHT = 0.2
+"""Of the newest latency in the average."""
+SOONEST_S = 0.001
+LONGEST_BLOCK_S = 60.0
+"""A provider that asks to wait for longer is asked again after so long."""
+Result = Literal["ok", "fault", "neither"]
+
+
+class BusyError(Exception):
+    """A deployment has no room now, and cannot be waited for. `str(error)` says why."""
+
+
+class Permit:
+    """One call under way. `end` it once; more often does no harm."""
+
+    __slots__ = ("_deployment", "_open", "_probe", "_tokens")
+
+    def __init__(self, deployment: Deployment, tokens: int, probe: bool) -> None:
+        self._deployment = deployment
+        self._tokens = tokens
+        self._probe = probe
+        self._open = True
+
+    def begun(self) -> None:
+        """The first content came: enough for a probe."""
+        if self._probe:
+            self._deployment.breaker.succeed(self._deployment.clock.now(), probe=True)
+            self._probe = False
+
+    def end(self, result: Result, *, latency_ms: float | None = None, tokens: int | None = None) -> None:
+        """The call is over: `fault` through the deployment's own fault. `tokens`: what it consumed, where known."""
+        if self._open:
+            self._open = False
+            self._deployment.finish(result, self._probe, latency_ms, 0 if tokens is None else tokens - self._tokens)
+
+
+class Deployment:
+    """One model at its provider, as its calls have shown it."""
+
+    def __init__(self, model: Model, clock: Clock, breaker: CircuitBreaker) -> None:
+        self.model = model
+        self.clock = clock
+        self.breaker = breaker
+        self.in_flight = 0
+        self.latency_ms: float | None = None
+        self._latencies: deque[float] = deque(maxlen=SAMPLES)
+        self._limits: Limits = model.limits
+        now = clock.now()
+        self._requests = Bucket(self._limits.rpm, now) if self._limits.rpm else None
+        self._tokens = Bucket(self._limits.tpm, now) if self._limits.tpm else None
+        self._not_before = -math.inf
+        self._queued = 0
+        self._turn = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    def broken(self, now: float) -> str | None:
+        """Why its circuit breaker lets no call pass; null: it does."""
+        wait_s = self.breaker.opens_in_s(now)
+        return f"its circuit breaker is open, the next probe is in {wait_s:.1f} s" if wait_s > 0 else None
+
+    def full(self, tokens: int, now: float) -> str | None:
+        """Which limit leaves no room for a call of so many tokens; null: none."""
+        concurrency = self._limits.concurrency
+        if concurrency is not None and self.in_flight >= concurrency:
+            return f"{self.in_flight} calls are under way, its limit"
+        if now < self._not_before:
+            return f"it asked to wait another {self._not_before - now:.1f} s"
+        if self._requests is not None and self._requests.wait_s(1, now) > 0:
+            return f"its limit of {self._requests.capacity:g} requests a minute is used up"
+        if self._tokens is not None and self._tokens.wait_s(tokens, now) > 0:
+            return f"its limit of {self._tokens.capacity:g} tokens a minute is used up"
+        return None
+
+    def ready(self, tokens: int, now: float) -> bool:
+        """Whether a call of so many tokens may begin."""
+        return self.broken(now) is None and self.full(tokens, now) is None
+
+    def wait_s(self, tokens: int, now: float) -> float:
+        """How long until its rate limits leave room, as far as can be told; 0: now, or when a call ends."""
+        waits = [self._not_before - now]
+        if self._requests is not None:
+            waits.append(self._requests.wait_s(1, now))
+        if self._tokens is not None:
+            waits.append(self._tokens.wait_s(tokens, now))
+        return max(0.0, *waits)
+
+    def begin(self, tokens: int) -> Permit:
+        """A call of about so many tokens begins."""
+        now = self.clock.now()
+        self.in_flight += 1
+        if self._requests is not None:
+            self._requests.spend(1, now)
+        if self._tokens is not None:
+            self._tokens.spend(tokens, now)
+        return Permit(self, tokens, self.breaker.begin(now))
+
+    def finish(self, result: Result, probe: bool, latency_ms: float | None, more_tokens: int) -> None:
+        """A call has ended, as its `Permit` says."""
+        now = self.clock.now()
+        self.in_flight -= 1
+        self._freed.set()
+        if result == "ok":
+            self.breaker.succeed(now, probe=probe)
+        elif result == "fault":
+            self.breaker.fail(now, probe=probe)
+        else:
+            self.breaker.abandon(now, probe=probe)
+        if latency_ms is not None:
+            self._latencies.append(latency_ms)
+            old = self.latency_ms
+            self.latency_ms = latency_ms if old is None else old + EWMA_WEIGHT * (latency_ms - old)
+        if more_tokens and self._tokens is not None:
+            self._tokens.spend(more_tokens, now)
+
+    def learn(self, told: Told) -> None:
+        """Take over what the headers of an answer say."""
+        now = self.clock.now()
+        if told.retry_after_s is not None:
+            self._not_before = max(self._not_before, now + min(told.retry_after_s, LONGEST_BLOCK_S))
+        for limit in told.limits:
+            bucket = self._requests if limit.resource == "requests" else self._tokens
+            if bucket is None:
+                bucket = Bucket(max(limit.limit or 0.0, limit.remaining, 1.0), now)
+            bucket.learn(limit=limit.limit, remaining=limit.remaining, reset_s=limit.reset_s, now=now)
+            if limit.resource == "requests":
+                self._requests = bucket
+            else:
+                self._tokens = bucket
+
+    def p95_ms(self) -> float | None:
+        """The 95th percentile of its latest latencies; null: too few are known."""
+        if len(self._latencies) < SAMPLES // 4:
+            return None
+        return sorted(self._latencies)[int(0.95 * len(self._latencies))]
+
+    async def queue(self, tokens: int, timeout_s: float) -> None:
+        """Wait until a call of so many tokens may begin: first come, first served. Begin it without awaiting again.
+
+        Raises `BusyError` where the queue is full, the breaker opens, or it takes longer than `timeout_s`.
+        """
+        if self._queued >= self._limits.queue:
+            raise BusyError(f"{self._queued} requests are waiting for it already")
+        if self.wait_s(tokens, self.clock.now()) >= timeout_s:
+            raise BusyError(self.full(tokens, self.clock.now()) or "it has no room in time")
+        self._queued += 1
+        try:
+            async with asyncio.timeout(timeout_s), self._turn:
+                while not self.ready(tokens, now := self.clock.now()):
+                    if (reason := self.broken(now)) is not None:
+                        raise BusyError(reason)
+                    await self._change(self.wait_s(tokens, now))
+        except TimeoutError:
+            raise BusyError(f"it had no room within {timeout_s:.1f} s") from None
+        finally:
+            self._queued -= 1
+
+    async def _change(self, wait_s: float) -> None:
+        """Sleep until the rate limits leave room; or, where they do, until a call ends."""
+        if wait_s > 0:
+            await self.clock.sleep(max(wait_s, SOONEST_S))
+        else:
+            self._freed.clear()
+            await self._freed.wait()
+
+
+class Deployments:
+    """All deployments of a process, by model id. They outlive a reload of the route files."""
+
+    def __init__(self, clock: Clock = CLOCK, breaker: Callable[[Model], CircuitBreaker] | None = None) -> None:
+        """`breaker` makes the circuit breaker of a model; null: one that lives in this process."""
+        self.clock = clock
+        self._breaker = breaker or (lambda model: Breaker(model.breaker))
+        self._all: dict[str, Deployment] = {}
+
+    def of(self, model: Model) -> Deployment:
+        """What is known of a model; nothing yet where its entry has changed."""
+        known = self._all.get(model.id)
+        if known is None or (known.model is not model and known.model != model):
+            known = self._all[model.id] = Deployment(model, self.clock, self._breaker(model))
+        return known
+
+    def keep(self, models: Iterable[Model]) -> None:
+        """Forget those that are no longer configured."""
+        ids = {model.id for model in models}
+        self._all = {model_id: known for model_id, known in self._all.items() if model_id in ids}
+
+    def signals(self, unavailable: dict[str, str], tokens: int) -> Signals:
+        """The facts of the moment, for a request of so many tokens."""
+        now = self.clock.now()
+        broken: dict[str, str] = {}
+        full: dict[str, str] = {}
+        latency_ms: dict[str, float] = {}
+        in_flight: dict[str, int] = {}
+        for model_id, known in self._all.items():
+            if (reason := known.broken(now)) is not None:
+                broken[model_id] = reason
+            if (reason := known.full(tokens, now)) is not None:
+                full[model_id] = reason
+            if known.latency_ms is not None:
+                latency_ms[model_id] = known.latency_ms
+            if known.in_flight:
+                in_flight[model_id] = known.in_flight
+        return Signals(
+            unavailable=unavailable, open_breakers=broken, exhausted=full, latency_ms=latency_ms, in_flight=in_flight
+        )
+
+    def retry_after_s(self, model_ids: Iterable[str]) -> float | None:
+        """When the first of these may be called again; null: none is known to."""
+        now = self.clock.now()
+        known = [self._all[model_id] for model_id in model_ids if model_id in self._all]
+        waits = [max(each.breaker.opens_in_s(now), each.wait_s(1, now)) for each in known]
+        return min(waits, default=None)
+
+    def states(self) -> Mapping[str, Deployment]:
+        """All, for who shows them."""
+        return self._all

@@ -1,0 +1,222 @@
+"""The one loop that tries the models of a plan until one answers: one deadline, retries, pauses, fallback, hedging.
+
+What a failure leads to stands in `faults.FAULTS`; how long a pause is, in `backoff.pause`; who may be called now, in
+`deployments`. Here they are only put together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, Protocol, TypeVar
+
+from semroute.calls import Timeouts
+from semroute.errors import ContextLengthError, NoModelError, PlanExhaustedError, ProviderError, SemrouteError
+from semroute.execution.attempt import Work
+from semroute.execution.backoff import pause
+from semroute.execution.deployments import BusyError
+from semroute.execution.faults import fault_of
+from semroute.routing.pricing import estimate_input_tokens
+from semroute.types import Attempt, Model
+
+Result = TypeVar("Result", covariant=True)
+SHORTEST_CALL_S = 0.001
+
+
+class Call(Protocol[Result]):
+    """One call to one model. Appends to the account, whatever happens; raises `ProviderError`."""
+
+    async def __call__(self, work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt], /) -> Result:
+        """Call."""
+        ...
+
+
+class Execution(Generic[Result]):
+    """Tries the models of a plan. `pending` holds those not yet tried: what comes after may go on from there."""
+
+    def __init__(
+        self,
+        work: Work,
+        attempts: list[Attempt],
+        call: Call[Result],
+        discard: Callable[[Result], Awaitable[None]] | None = None,
+        *,
+        deadline: float | None = None,
+    ) -> None:
+        """`discard` ends a result that a faster one made superfluous; `deadline` by the clock, null: from now."""
+        self.pending = list(work.plan)
+        self._work = work
+        self._clock = work.deployments.clock
+        self.deadline = self._clock.now() + work.policy.deadline_s if deadline is None else deadline
+        self._attempts = attempts
+        self._budget = len(attempts) + work.policy.retry.max_attempts
+        self._call = call
+        self._discard = discard
+        self._failures: list[tuple[Model, ProviderError]] = []
+        self._skipped: dict[str, str] = {}
+
+    async def result(self) -> Result:
+        """The first good answer.
+
+        Raises `PlanExhaustedError` when all failed, `NoModelError` when none could be called, and at once a
+        `ProviderError` that no other model would mend.
+        """
+        if self._work.policy.hedge_after_ms is None or len(self.pending) == 1:
+            return await self._lane()
+        return await self._race()
+
+    # --- one model after another ---
+
+    async def _lane(self) -> Result:
+        while (model := await self._next()) is not None:
+            try:
+                return await self._persist(model)
+            except ProviderError as error:
+                self._failed(model, error)
+        raise self._exhausted()
+
+    def _failed(self, model: Model, error: ProviderError) -> None:
+        """Note a failure, and who may be tried after it. Raises it where nobody may."""
+        then = fault_of(error, self._work.policy.on_error).then
+        if then == "fail":
+            raise error
+        self._failures.append((model, error))
+        if then == "larger":
+            window = model.context_tokens or estimate_input_tokens(self._work.request)
+            self.pending[:] = [other for other in self.pending if (other.context_tokens or 0) > window]
+            if not self.pending:
+                raise error
+
+    async def _next(self) -> Model | None:
+        """The next model that may be called now; where all are busy, the first that gets room. Call it at once."""
+        if len(self._attempts) >= self._budget or self._left_s() <= SHORTEST_CALL_S:
+            return None
+        now, tokens, deployments = self._clock.now(), self._work.input_tokens, self._work.deployments
+        for place, model in enumerate(self.pending):
+            if deployments.of(model).ready(tokens, now):
+                return self.pending.pop(place)
+        while self.pending:
+            model = min(self.pending, key=lambda model: deployments.of(model).wait_s(tokens, now))
+            self.pending.remove(model)
+            if await self._room(model):
+                return model
+        return None
+
+    async def _room(self, model: Model) -> bool:
+        """Wait until the model may be called. False where that is not to be expected: `_skipped` then says why."""
+        deployment, tokens, now = self._work.deployments.of(model), self._work.input_tokens, self._clock.now()
+        reason = deployment.broken(now)
+        if reason is None:
+            try:
+                await deployment.queue(tokens, self._left_s())
+                return True
+            except BusyError as error:
+                reason = str(error)
+        self._skipped[model.id] = reason
+        return False
+
+    # --- one model, again and again ---
+
+    async def _persist(self, model: Model) -> Result:
+        """Call one model, and again where that may help."""
+        repeated = 0
+        while True:
+            try:
+                return await self._call(self._work, model, self._timeouts(), self._attempts)
+            except ProviderError as error:
+                if not await self._again(model, error, repeated):
+                    raise
+                repeated += 1
+
+    async def _again(self, model: Model, error: ProviderError, repeated: int) -> bool:
+        """Whether the same model may be called again; the pause before that is over then."""
+        if repeated >= fault_of(error, self._work.policy.on_error).retries or len(self._attempts) >= self._budget:
+            return False
+        wait_s = pause(
+            self._work.policy.retry,
+            repeated,
+            asked_s=error.retry_after_s,
+            left_s=self._left_s(),
+            others=bool(self.pending),
+            random=self._clock.random,
+        )
+        deployment = self._work.deployments.of(model)
+        if wait_s is None or deployment.broken(self._clock.now()) is not None:
+            return False
+        await self._clock.sleep(wait_s)
+        if deployment.ready(self._work.input_tokens, self._clock.now()):
+            return True
+        return not self.pending and await self._room(model)
+
+    def _timeouts(self) -> Timeouts:
+        """The route's, within what the deadline leaves."""
+        limits, left_s = self._work.policy.timeouts, max(SHORTEST_CALL_S, self._left_s())
+        if left_s >= limits.total_s and left_s >= limits.stream_s:
+            return limits
+        return Timeouts(
+            connect_s=min(limits.connect_s, left_s),
+            first_token_s=min(limits.first_token_s, left_s),
+            stall_s=min(limits.stall_s, left_s),
+            total_s=min(limits.total_s, left_s),
+            stream_s=min(limits.stream_s, left_s),
+        )
+
+    def _left_s(self) -> float:
+        return self.deadline - self._clock.now()
+
+    # --- several models at once ---
+
+    async def _race(self) -> Result:
+        """Start the next model when those under way take long. The first good answer counts; cancel the others."""
+        lanes = {asyncio.create_task(self._lane())}
+        error: BaseException | None = None
+        try:
+            while lanes:
+                patience_s = self._patience_s()
+                done, lanes = await asyncio.wait(lanes, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+                for lane in done:
+                    error = lane.exception()
+                    if error is None or isinstance(error, ProviderError):
+                        lanes |= done - {lane}
+                        return lane.result()
+                if not done and self.pending:
+                    lanes.add(asyncio.create_task(self._lane()))
+        finally:
+            await self._end(lanes)
+        raise self._exhausted() if isinstance(error, SemrouteError) or error is None else error
+
+    def _patience_s(self) -> float | None:
+        """How long to wait before one more model is started; null: no more."""
+        hedge_after_ms = self._work.policy.hedge_after_ms
+        if not self.pending or hedge_after_ms is None:
+            return None
+        if hedge_after_ms == "p95":
+            p95_ms = self._work.deployments.of(self._work.plan[0]).p95_ms()
+            return None if p95_ms is None else p95_ms / 1000
+        return hedge_after_ms / 1000
+
+    async def _end(self, lanes: set[asyncio.Task[Result]]) -> None:
+        for lane in lanes:
+            lane.cancel()
+        for outcome in await asyncio.gather(*lanes, return_exceptions=True):
+            if self._discard is not None and not isinstance(outcome, BaseException):
+                await self._discard(outcome)
+
+    # --- the end ---
+
+    def _exhausted(self) -> SemrouteError:
+        """What is raised when no model is left."""
+        if not self._failures:
+            if not self._skipped and self._left_s() <= SHORTEST_CALL_S:
+                self._skipped = dict.fromkeys((model.id for model in self._work.plan), "the deadline has passed")
+            retry_after_s = self._work.deployments.retry_after_s(model.id for model in self._work.plan)
+            return NoModelError(self._skipped, retry_after_s=retry_after_s)
+        told = [f"{model.id}: {error}" for model, error in self._failures]
+        told += [f"{model_id}: not called, {reason}" for model_id, reason in self._skipped.items()]
+        told += [
+            f"{model.id}: not called, the deadline or the budget of attempts was used up" for model in self.pending
+        ]
+        last = self._failures[-1][1]
+        if isinstance(last, ContextLengthError):
+            return last
+        return PlanExhaustedError(f"every model of the plan failed: {'; '.join(told)}", last=last)

@@ -1,0 +1,138 @@
+"""What falls back where: one table, and a route's changes to it.
+
+`FAULTS` is the data; `semroute.execution.faults.markdown()` is the same as a page. Routes change lines of it:
+
+    policy:
+      on_error:
+        content_policy: {then: next}
+        rate_limited: {retries: 0}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from semroute.calls import FaultName, OnError, Then
+from semroute.errors import (
+    BadAnswerError,
+    ContentPolicyError,
+    ContextLengthError,
+    ProviderAuthError,
+    ProviderConnectionError,
+    ProviderDNSError,
+    ProviderError,
+    ProviderModelError,
+    ProviderRequestError,
+    ProviderServerError,
+    ProviderTimeoutError,
+    ProviderTLSError,
+    RateLimitedError,
+    StreamBrokenError,
+    UnsupportedError,
+)
+from semroute.structs import Frozen
+
+OVERLOADED = (503, 529)
+
+
+class Fault(Frozen, frozen=True, kw_only=True):
+    """One class of faults, and what it leads to."""
+
+    seen_as: str
+    """How a provider shows it."""
+    retries: int = 0
+    """Further calls to the same model."""
+    then: Then = "next"
+    """What comes after the last of them."""
+    ours: bool = True
+    """It speaks against the deployment: its circuit breaker counts it."""
+    alarm: bool = False
+    """Somebody must act: it is logged as an error."""
+
+
+FAULTS: dict[FaultName, Fault] = {
+    "rate_limited": Fault(seen_as="429; the pause it asks for is kept where time allows", retries=2, ours=False),
+    "overloaded": Fault(seen_as="503, 529", retries=2),
+    "server_error": Fault(seen_as="408, 409, 425, other 5xx, such an error inside a stream", retries=2),
+    "timeout": Fault(seen_as="no connection, first token, next piece or whole answer in time"),
+    "connection": Fault(seen_as="refused, reset, closed before or inside the answer", retries=2),
+    "tls": Fault(seen_as="a certificate that is not trusted, a failed handshake", alarm=True),
+    "dns": Fault(seen_as="a name that does not resolve"),
+    "bad_answer": Fault(
+        seen_as="a truncated or malformed body, HTML with status 200, an `error` object with status 200, "
+        "empty choices, a redirect, a body over the limit",
+        retries=1,
+    ),
+    "stream_broken": Fault(seen_as="a stream that ends before its finish reason, before any content", retries=2),
+    "context_length": Fault(
+        seen_as="400 or 413 that says the request is longer than the context window", then="larger", ours=False
+    ),
+    "content_policy": Fault(
+        seen_as="a refusal by content policy; `content_filter` without content", then="fail", ours=False
+    ),
+    "auth": Fault(seen_as="401, 402, 403: our key is refused, our account is empty", alarm=True),
+    "unknown_model": Fault(seen_as="a model, or an address, that the provider does not know", alarm=True),
+    "refused_request": Fault(seen_as="400, 404, 413, 422: the caller's fault, passed on", then="fail", ours=False),
+    "unsupported": Fault(seen_as="a strict request asks for what the dialect cannot say; nothing is sent", ours=False),
+    "other": Fault(seen_as="anything else"),
+}
+
+# By the first kind that fits.
+_NAMES: tuple[tuple[type[ProviderError], FaultName], ...] = (
+    (RateLimitedError, "rate_limited"),
+    (ProviderServerError, "server_error"),
+    (ProviderTimeoutError, "timeout"),
+    (ProviderTLSError, "tls"),
+    (ProviderDNSError, "dns"),
+    (ProviderConnectionError, "connection"),
+    (StreamBrokenError, "stream_broken"),
+    (BadAnswerError, "bad_answer"),
+    (ContextLengthError, "context_length"),
+    (ContentPolicyError, "content_policy"),
+    (ProviderAuthError, "auth"),
+    (ProviderModelError, "unknown_model"),
+    (ProviderRequestError, "refused_request"),
+    (UnsupportedError, "unsupported"),
+)
+
+
+def name_of(error: ProviderError) -> FaultName:
+    """The class of a failure."""
+    if isinstance(error, ProviderServerError) and error.status in OVERLOADED:
+        return "overloaded"
+    return next((name for kind, name in _NAMES if isinstance(error, kind)), "other")
+
+
+def fault_of(error: ProviderError, changes: Mapping[FaultName, OnError]) -> Fault:
+    """The line of the table for a failure, with a route's changes."""
+    name = name_of(error)
+    fault, change = FAULTS[name], changes.get(name)
+    if change is None:
+        return fault
+    return Fault(
+        seen_as=fault.seen_as,
+        retries=fault.retries if change.retries is None else change.retries,
+        then=change.then or fault.then,
+        ours=fault.ours,
+        alarm=fault.alarm,
+    )
+
+
+_AFTERWARDS = {
+    "next": "the next model",
+    "larger": "the next model with a larger window, else the error",
+    "fail": "the caller gets the error",
+}
+
+
+def markdown() -> str:
+    """The table as a page."""
+    lines = [
+        "| class (`on_error` key) | seen as | on the same model | then | counts for the breaker | alarm |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, fault in FAULTS.items():
+        again = f"{fault.retries} more" if fault.retries else "never again"
+        marks = ["yes" if mark else "no" for mark in (fault.ours, fault.alarm)]
+        lines.append(f"| `{name}` | {fault.seen_as} | {again} | {_AFTERWARDS[fault.then]} | {' | '.join(marks)} |")
+    return "\n".join(lines) + "\n"

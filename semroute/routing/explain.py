@@ -1,0 +1,78 @@
+"""Why a decision came out as it did, and what would have changed it. Pure, but for the matching that it is handed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from semroute.types import Candidate, Decision, Details, Flip, Match, Word
+
+MAX_PIECES = 32
+"""Words of a longer prompt are left out several at a time, so that no prompt takes more matches than this."""
+
+_WORD = re.compile(r"\S+")
+
+Compare = Callable[[Sequence[str]], list[Match]]
+Choose = Callable[[Match], str | None]
+
+
+def explain(text: str, decision: Decision, match: Compare, choose: Choose) -> Details:
+    """The words that carried a decision, and the smallest change that would have made it another.
+
+    `match` compares texts with the routes; `choose` gives the route that a match leads to. Each word's weight is what
+    the best candidate's confidence loses when the word is left out (occlusion, Zeiler and Fergus 2014).
+    """
+    if not decision.candidates:
+        return Details(words=(), flip=None)
+    return Details(words=_words(text, decision.candidates[0], match, choose), flip=smallest_flip(decision, choose))
+
+
+def pieces(text: str) -> list[tuple[int, int]]:
+    """Where each word begins and ends, or each few words where there are more than `MAX_PIECES`."""
+    spans = [word.span() for word in _WORD.finditer(text)]
+    size = -(-len(spans) // MAX_PIECES) or 1
+    groups = [spans[start : start + size] for start in range(0, len(spans), size)]
+    return [(group[0][0], group[-1][1]) for group in groups]
+
+
+def smallest_flip(decision: Decision, choose: Choose) -> Flip | None:
+    """What of the three is nearest: to reach the threshold, to fall below it, or to be overtaken.
+
+    Null where something else than confidence decided.
+    """
+    best = decision.candidates[0]
+    short = decision.threshold - best.confidence
+    certain = Match(candidates=(replace(best, confidence=1.0), *decision.candidates[1:]), in_scope=1.0)
+    if decision.reason == "default" and short > 0 and choose(certain) == best.route:
+        because = f"{short:.3f} more confidence, and {best.route} would have been taken"
+        return Flip(route=best.route, gap=short, explanation=because)
+    if decision.reason != "semantic":
+        return None
+    if len(decision.candidates) == 1 or decision.margin > -short:
+        because = f"{-short:.3f} less confidence in {best.route}, and no route would have been taken"
+        return Flip(route=None, gap=-short, explanation=because)
+    rival = decision.candidates[1].route
+    because = f"{rival} is next, {decision.margin:.3f} behind {best.route}"
+    return Flip(route=rival, gap=decision.margin, explanation=because)
+
+
+def _words(text: str, best: Candidate, match: Compare, choose: Choose) -> tuple[Word, ...]:
+    spans = pieces(text)
+    if len(spans) < 2:  # without its only word nothing is left to match
+        return ()
+    without = match([f"{text[:start]}{text[end:]}".strip() for start, end in spans])
+    return tuple(
+        Word(
+            text=text[start:end],
+            effect=round(best.confidence - _confidence(found.candidates, best.route), 4),
+            route_without=choose(found),
+        )
+        for (start, end), found in zip(spans, without, strict=True)
+    )
+
+
+def _confidence(candidates: Sequence[Candidate], route: str) -> float:
+    """Of a route; 0 where it is not among the best."""
+    return next((candidate.confidence for candidate in candidates if candidate.route == route), 0.0)

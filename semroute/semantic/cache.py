@@ -1,0 +1,101 @@
+"""Arrays on disk, so that a restart with unchanged routes trains nothing.
+
+An entry is a file of its own: a line that names format and key, the SHA-256 of the rest, and a NumPy archive without
+pickles. What is damaged, cut off or not what its name says is not used; a folder that cannot be written is done
+without. Neither is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+
+MAGIC = "semroute-cache 1"
+SUFFIX = ".cache"
+KEPT = 16
+"""Entries that stay in the folder; of more, the longest unused go."""
+
+logger = logging.getLogger(__name__)
+
+
+def default_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """`$SEMROUTE_CACHE_DIR`, else the platform's folder for caches of the user."""
+    if environ.get("SEMROUTE_CACHE_DIR"):
+        return Path(environ["SEMROUTE_CACHE_DIR"])
+    if sys.platform == "darwin":
+        return Path("~/Library/Caches/semroute").expanduser()
+    if sys.platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or "~/AppData/Local").expanduser() / "semroute" / "Cache"
+    return Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "semroute"
+
+
+class Cache:
+    """Entries in a folder, by key. Several processes may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, key: str) -> Arrays | None:
+        """The arrays of an entry; null where there is none that can be trusted. `key`: hexadecimal."""
+        path = self._path(key)
+        try:
+            data = path.read_bytes()
+            os.utime(path)
+        except OSError:
+            return None
+        header, _, rest = data.partition(b"\n")
+        digest, _, body = rest.partition(b"\n")
+        if header.decode("ascii", "replace") != f"{MAGIC} {key}" or digest.decode("ascii", "replace") != _sha256(body):
+            logger.warning("%s: damaged or foreign, it is built anew", path)
+            return None
+        try:
+            with np.load(io.BytesIO(body), allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            logger.warning("%s: cannot be read (%s), it is built anew", path, error)
+            return None
+
+    def write(self, key: str, arrays: Arrays) -> None:
+        """Store an entry whole or not at all."""
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        body = buffer.getbuffer()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".", suffix=SUFFIX, delete=False) as file:
+                try:
+                    file.write(f"{MAGIC} {key}\n{_sha256(body)}\n".encode("ascii"))
+                    file.write(body)
+                    file.close()
+                    Path(file.name).replace(self._path(key))
+                except OSError:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
+            self._forget_unused()
+        except OSError as error:
+            logger.warning("%s: the trained head is not kept: %s", self._folder, error)
+
+    def _forget_unused(self) -> None:
+        entries = [(path.stat().st_mtime, path) for path in self._folder.glob(f"*{SUFFIX}")]
+        for _, path in sorted(entries, reverse=True)[KEPT:]:
+            path.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}{SUFFIX}"
+
+
+def _sha256(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,152 @@
+"""Score utterances by heads that have not seen them, to learn how the final head scores prompts.
+
+Each fold holds out some utterances of every route, and all utterances of some routes. Scored by a head that saw
+neither, the former are what in-scope prompts look like, the latter what near misses look like: prompts of a kind that
+has no route. The background texts of the fold are the far misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from semroute.routing import scoring
+from semroute.routing.scoring import Doubles, Floats, Ints
+from semroute.semantic import softmax
+
+IN_SCOPE, NEAR_MISS, FAR_MISS = 0, 1, 2
+
+FOLDS = ((400, 10), (6000, 5))
+"""Up to so many utterances, so many folds: a head trained on 9 of 10 is nearer to the final one than on 2 of 3."""
+FEWEST_FOLDS = 3
+ITERATIONS = 20
+NEAR_MISSES = 1000
+"""The most near misses scored in a fold."""
+CHUNK = 512
+SEED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """All texts that are fitted: the utterances first, ordered by route, then route names, background, negatives."""
+
+    features: Floats
+    """In the basis of the regression."""
+    vectors: Floats
+    """(texts, dim), L2-normalised."""
+    texts: Ints
+    """(rows,): where each row's vector is; an utterance's is where the row is."""
+    owners: Ints
+    """The route of each; the number of routes for background and negatives."""
+    routes: int
+    utterances: int
+    """How many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrossFitted:
+    """Rows scored by heads that had not seen them."""
+
+    logits: list[Floats]
+    """Of each fold's in-scope rows: (rows, the fold's routes)."""
+    owners: list[Ints]
+    """Of the same rows: the column of the right route."""
+    routes: Ints
+    """(in-scope rows of all folds,): the route of each."""
+    evidence: Doubles
+    """(rows, evidence), in scope or not."""
+    kinds: Ints
+    """(rows,): IN_SCOPE, NEAR_MISS or FAR_MISS; the in-scope rows in the order of `routes`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """The row numbers that one head is trained and tried on."""
+
+    trained: Ints
+    tried: tuple[Ints, Ints, Ints]
+    """By kind: IN_SCOPE, NEAR_MISS, FAR_MISS."""
+
+
+def fold_count(utterances: int) -> int:
+    """How many folds so many utterances are worth."""
+    return next((folds for most, folds in FOLDS if utterances <= most), FEWEST_FOLDS)
+
+
+def cross_fit(rows: Rows, penalty: Floats, fitted: Callable[[], None]) -> CrossFitted:
+    """Train a head for each fold, and score what it has not seen.
+
+    `penalty`: that of the basis; `fitted` is called after each fold.
+    """
+    logits, owners, routes = [], [], [np.zeros(0, np.int64)]
+    evidence, kinds = [np.zeros((0, len(scoring.EVIDENCE)))], [np.zeros(0, np.int64)]
+    for fold in _folds(rows):
+        present = np.unique(rows.owners[fold.trained])
+        column = np.full(rows.routes + 1, -1)
+        column[present] = np.arange(len(present))
+        coefficients, bias = softmax.fit(
+            rows.features[fold.trained], column[rows.owners[fold.trained]], len(present), penalty, ITERATIONS
+        )
+        columns = int((present < rows.routes).sum())
+        for kind, tried in enumerate(fold.tried):
+            scored = (rows.features[tried] @ coefficients + bias)[:, :columns]
+            evidence.append(_evidence(rows, scored, tried, fold.trained))
+            kinds.append(np.full(len(tried), kind))
+            if kind == IN_SCOPE:
+                logits.append(scored)
+                owners.append(column[rows.owners[tried]])
+                routes.append(rows.owners[tried])
+        fitted()
+    return CrossFitted(logits, owners, np.concatenate(routes), np.vstack(evidence), np.concatenate(kinds))
+
+
+def _folds(rows: Rows) -> Iterator[Fold]:
+    folds = fold_count(rows.utterances)
+    chance = np.random.default_rng(SEED)
+    utterance = np.arange(len(rows.owners)) < rows.utterances
+    outside = rows.owners == rows.routes
+    fold_of = _deal(np.where(utterance | outside, rows.owners, -1), folds, chance)
+    group_of = np.append(chance.permutation(rows.routes) % folds if rows.routes > 1 else [-1], -1)
+    for fold in range(folds):
+        left_out = group_of[rows.owners] == fold
+        trained = (fold_of != fold) & ~left_out
+        known = np.zeros(rows.routes + 1, bool)
+        known[rows.owners[trained & utterance]] = True
+        if not known.any():
+            continue
+        near = np.flatnonzero(left_out & utterance)
+        if len(near) > NEAR_MISSES:
+            near = np.sort(chance.choice(near, NEAR_MISSES, replace=False))
+        inside = (fold_of == fold) & utterance & known[rows.owners]
+        far = (fold_of == fold) & outside
+        yield Fold(
+            np.flatnonzero(trained & (known[rows.owners] | outside)),
+            (np.flatnonzero(inside), near, np.flatnonzero(far)),
+        )
+
+
+def _deal(owners: Ints, folds: int, chance: np.random.Generator) -> Ints:
+    """A fold for each row, each route dealt evenly; -1 for a route's only row, and where the owner is -1."""
+    fold_of = np.full(len(owners), -1)
+    order = np.argsort(owners, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(owners[order])) + 1):
+        if len(members) > 1 and owners[members[0]] >= 0:
+            fold_of[chance.permutation(members)] = (np.arange(len(members)) + chance.integers(folds)) % folds
+    return fold_of
+
+
+def _evidence(rows: Rows, logits: Floats, tried: Ints, trained: Ints) -> Doubles:
+    """The evidence as a decision would find it, from the utterances the head was trained on."""
+    sources = trained[trained < rows.utterances]
+    _, starts, owners = np.unique(rows.owners[sources], return_index=True, return_inverse=True)
+    vectors = rows.vectors[sources]
+    prototypes = scoring.prototypes(vectors, owners.astype(np.int64), len(starts))
+    best = scoring.best_routes(logits)
+    nearest = np.zeros(len(tried), np.float32)
+    for start in range(0, len(tried), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        by_route = np.maximum.reduceat(rows.vectors[rows.texts[tried[chunk]]] @ vectors.T, starts, axis=1)
+        nearest[chunk] = np.take_along_axis(by_route, best[chunk], axis=1).max(axis=1)
+    return scoring.evidence(logits, nearest, (rows.vectors[rows.texts[tried]] @ prototypes.T).max(axis=1))

@@ -1,0 +1,161 @@
+"""Multinomial logistic regression, small enough to read: L-BFGS (Liu and Nocedal 1989) in float32, preconditioned.
+
+scikit-learn's solver gives the same weights; here one rotation of the features serves all cross-fitting folds, the
+problem is so well scaled that 15 to 40 passes suffice, and 25 MB of dependency stay away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+MEMORY = 8
+"""Steps that L-BFGS remembers."""
+BIAS_PENALTY = 1e-3
+"""Only keeps the bias of a class without rows where it is."""
+BACKTRACKS = 20
+CHUNK = 1024
+ARMIJO = 1e-4
+"""Share of the decrease that the slope promises which a step must bring (Nocedal and Wright 2006, 3.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Coordinates in which the curvature of the loss is about the same in all directions."""
+
+    mean: Floats
+    """(features,)"""
+    rotation: Floats
+    """(features, features)"""
+    penalty: Floats
+    """(features, features): the ridge penalty of the original weights, in these coordinates."""
+
+    def project(self, features: Floats) -> Floats:
+        """Bring rows, float32 (n, features), into these coordinates, in place."""
+        for start in range(0, len(features), CHUNK):
+            chunk = features[start : start + CHUNK]
+            chunk[:] = (chunk - self.mean) @ self.rotation
+        return features
+
+    def weights(self, coefficients: Floats, bias: Floats) -> tuple[Floats, Floats]:
+        """What was fitted here, (features, classes) and (classes,), for the original features."""
+        weights: Floats = self.rotation @ coefficients
+        return weights, bias - self.mean @ weights
+
+
+def find_basis(features: Floats, classes: int, cost: float) -> Basis:
+    """The basis for `features`, float32 (n, features): a root of the inverse of the expected curvature.
+
+    `cost` is C, as scikit-learn counts it: the loss is the sum over rows plus |weights|^2 / (2 C). The curvature of the
+    softmax is bounded by that of its features (Böhning 1992), 1 / classes of it on average.
+    """
+    ridge = np.float32(1 / cost)
+    mean = features.mean(axis=0)
+    curvature = (features.T @ features - len(features) * np.outer(mean, mean)) / np.float32(classes)
+    curvature[np.diag_indices_from(curvature)] += ridge
+    rotation: Floats = np.ascontiguousarray(np.linalg.inv(np.linalg.cholesky(curvature)).T, dtype=np.float32)
+    penalty: Floats = rotation.T @ (ridge * rotation)
+    return Basis(mean, rotation, penalty)
+
+
+def fit(
+    features: Floats, owners: Ints, classes: int, penalty: Floats, iterations: int, tolerance: float = 1e-3
+) -> tuple[Floats, Floats]:
+    """Fit weights (features, classes) and bias (classes,) to rows in a `Basis`.
+
+    `owners` is the class of each row, int64 (n,). However many rows a class has, it ends with the same prior: the loss
+    is taken after adding the log of the classes' frequencies to the logits, and they are left out afterwards (logit
+    adjustment, Menon et al. 2021). Without that, 2 utterances lose to 100 whatever they say: over ten subsets of
+    CLINC150's training split with 2 to 100 a route, accuracy on the validation split was .94 against .91.
+    """
+    rows, width = features.shape
+    counts = np.bincount(owners, minlength=classes).astype(np.float32)
+    adjustment = np.log(np.maximum(counts, 1) / counts.mean())
+    bias_scale = np.float32(1 / np.sqrt(rows / classes))
+    here = np.arange(rows)
+
+    def loss(point: Floats) -> tuple[float, Floats]:
+        coefficients, bias = point[:-1], point[-1]
+        logits = features @ coefficients
+        logits += bias * bias_scale + adjustment
+        logits -= logits.max(axis=1, keepdims=True)
+        own = logits[here, owners]
+        shares = np.exp(logits, out=logits)
+        sums = shares.sum(axis=1)
+        value = float(np.log(sums).sum(dtype=np.float64) - own.sum(dtype=np.float64))
+        pull = penalty @ coefficients
+        value += 0.5 * float(np.vdot(pull, coefficients))
+        value += 0.5 * BIAS_PENALTY * float((bias**2).sum(dtype=np.float64))
+        shares /= sums[:, None]
+        shares[here, owners] -= 1
+        slope = np.empty_like(point)
+        np.matmul(features.T, shares, out=slope[:-1])
+        slope[:-1] += pull
+        slope[-1] = bias_scale * shares.sum(axis=0) + BIAS_PENALTY * bias
+        return value, slope
+
+    point = minimise(loss, np.zeros((width + 1, classes), np.float32), iterations, tolerance)
+    return point[:-1], point[-1] * bias_scale
+
+
+def minimise(
+    loss: Callable[[Floats], tuple[float, Floats]], point: Floats, iterations: int, tolerance: float
+) -> Floats:
+    """Follow L-BFGS from `point` until the largest slope fell to `tolerance` of the first, or `iterations` are over.
+
+    `loss` gives value and gradient at a point.
+    """
+    value, slope = loss(point)
+    enough = tolerance * float(np.abs(slope).max())
+    steps: list[tuple[Floats, Floats, float]] = []
+    for _ in range(iterations):
+        direction = _direction(slope, steps)
+        decrease = float(np.vdot(slope, direction))
+        if decrease >= 0 or float(np.abs(slope).max()) <= enough:
+            break
+        moved = _line_search(loss, point, value, direction, decrease)
+        if moved is None:
+            break
+        new_point, value, new_slope = moved
+        step, change = new_point - point, new_slope - slope
+        curvature = float(np.vdot(step, change))
+        if curvature > 0:
+            steps = [*steps[1 - MEMORY :], (step, change, curvature)]
+        point, slope = new_point, new_slope
+    return point
+
+
+def _direction(slope: Floats, steps: list[tuple[Floats, Floats, float]]) -> Floats:
+    """The two-loop recursion (Nocedal and Wright 2006, algorithm 7.4)."""
+    direction = -slope
+    shares = []
+    for step, change, curvature in reversed(steps):
+        share = np.float32(np.vdot(step, direction) / curvature)
+        shares.append(share)
+        direction -= share * change
+    if steps:
+        _, change, curvature = steps[-1]
+        direction *= np.float32(curvature / np.vdot(change, change))
+    for (step, change, curvature), share in zip(steps, reversed(shares), strict=True):
+        direction += (share - np.float32(np.vdot(change, direction) / curvature)) * step
+    return direction
+
+
+def _line_search(
+    loss: Callable[[Floats], tuple[float, Floats]], point: Floats, value: float, direction: Floats, decrease: float
+) -> tuple[Floats, float, Floats] | None:
+    """Halve the step until it brings enough; None where rounding leaves nothing to gain."""
+    length = np.float32(1)
+    for _ in range(BACKTRACKS):
+        candidate = point + length * direction
+        new_value, slope = loss(candidate)
+        if new_value <= value + ARMIJO * float(length) * decrease:
+            return candidate, new_value, slope
+        length /= 2
+    return None

@@ -1,0 +1,173 @@
+"""Routes and an embedder -> what a router matches with, from the cache or by training."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import msgspec
+import numpy as np
+
+from semroute.routing import scoring
+from semroute.routing.scoring import Floats, Head, Ints
+from semroute.semantic import calibration, crossfit, head, softmax
+from semroute.semantic.cache import Arrays, Cache
+from semroute.semantic.embedder import Embedder, Features
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done, and how much there is to do: texts to embed, then heads to fit."""
+
+BATCH = 64
+FIT_WORK = 20
+"""Fitting one head takes about as long as embedding one text of so many."""
+CODE = (scoring, calibration, crossfit, head, softmax)
+"""Modules whose change makes trained heads stale."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Trained:
+    """What prompts are matched with."""
+
+    vectors: Floats
+    """Of the utterances, in order: float32 (n, dim), L2-normalised."""
+    head: Head
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Task:
+    """What is trained on."""
+
+    names: tuple[str, ...]
+    """Of the routes."""
+    utterances: tuple[tuple[str, ...], ...]
+    """Of each route, one at least."""
+    negatives: tuple[str, ...]
+    """Prompts that belong to no route."""
+    target: float
+    """Share of in-scope prompts that may abstain."""
+
+    @property
+    def owners(self) -> Ints:
+        """The route of each utterance: int64 (n,)."""
+        return np.repeat(np.arange(len(self.names)), [len(own) for own in self.utterances]).astype(np.int64)
+
+    @property
+    def texts(self) -> list[str]:
+        """All that is embedded, in the order that `head.Material` wants."""
+        utterances = [utterance for own in self.utterances for utterance in own]
+        names = [head.name_text(name) for name in self.names]
+        return [*utterances, *names, *head.background_texts(), *self.negatives]
+
+    def key(self, embedder: Embedder) -> str:
+        """32 hexadecimal digits that change with everything a trained head depends on."""
+        code = [Path(str(module.__file__)).read_bytes() for module in CODE]
+        told = [embedder.fingerprint, self.names, self.utterances, self.negatives, self.target]
+        parts = [*code, "\n".join(head.background_texts()).encode(), msgspec.json.encode(told)]
+        digests = [hashlib.sha256(part).digest() for part in parts]
+        return hashlib.sha256(b"".join(digests)).hexdigest()[:32]
+
+
+def prepare(
+    task: Task,
+    embedder: Embedder,
+    cache: Cache | None = None,
+    known: Mapping[str, Floats] | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Take the trained state of a task from the cache, or train, and put it there.
+
+    `known`: vectors of texts that need no embedding. Raises `EmbedderError`.
+    """
+    key = task.key(embedder) if cache else ""
+    if cache:
+        trained = _unpack(cache.read(key) or {}, len(task.owners), embedder.dim, len(task.names))
+        if trained is not None:
+            return trained
+    texts, owners = task.texts, task.owners
+    known = {**_background(embedder), **(known or {})}
+    work = _Work(len(texts) + max(1, len(texts) // FIT_WORK) * (crossfit.fold_count(len(owners)) + 1), progress)
+    material = head.Material(_featurize(texts, embedder, known, work), owners, len(task.negatives))
+    fitted = head.train(material, task.target, lambda: work.add(max(1, len(texts) // FIT_WORK)))
+    work.finish()
+    trained = Trained(material.texts.vectors[: len(owners)].copy(), fitted)
+    if cache:
+        cache.write(key, _pack(trained))
+    return trained
+
+
+class _Work:
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._total, self._done, self._progress = total, 0, progress
+
+    def add(self, amount: int) -> None:
+        self._done = min(self._done + amount, self._total)
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+    def finish(self) -> None:
+        self.add(self._total)
+
+
+_BACKGROUNDS: WeakKeyDictionary[Embedder, dict[str, Floats]] = WeakKeyDictionary()
+
+
+def _background(embedder: Embedder) -> dict[str, Floats]:
+    """The vectors of the background, which every task of an embedder shares: a reload need not embed it again."""
+    if embedder not in _BACKGROUNDS:
+        texts = head.background_texts()
+        with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+            vectors = list(threads.map(lambda text: embedder.embed([text])[0], texts))
+        _BACKGROUNDS[embedder] = dict(zip(texts, vectors, strict=True))
+    return _BACKGROUNDS[embedder]
+
+
+def _featurize(texts: Sequence[str], embedder: Embedder, known: Mapping[str, Floats], work: _Work) -> Features:
+    """Embed on all cores, each text once and on its own, so that its vector is that of a prompt."""
+    vectors = np.empty((len(texts), embedder.dim), np.float32)
+    tokens: list[list[int]] = [[] for _ in texts]
+    new = [row for row, text in enumerate(texts) if text not in known]
+    old = [row for row, text in enumerate(texts) if text in known]
+    for row, ids in zip(old, embedder.tokens([texts[row] for row in old]), strict=True):
+        vectors[row], tokens[row] = known[texts[row]], ids
+    work.add(len(old))
+    batches = [new[start : start + BATCH] for start in range(0, len(new), BATCH)]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        featurized = threads.map(lambda rows: embedder.featurize([texts[row] for row in rows]), batches)
+        for rows, features in zip(batches, featurized, strict=True):
+            vectors[rows] = features.vectors
+            for row, ids in zip(rows, features.tokens, strict=True):
+                tokens[row] = ids
+            work.add(len(rows))
+    return Features(vectors, tokens)
+
+
+def _pack(trained: Trained) -> Arrays:
+    fields = {field.name: getattr(trained.head, field.name) for field in dataclasses.fields(Head)}
+    return {"vectors": trained.vectors, **fields}
+
+
+def _unpack(arrays: Arrays, utterances: int, dim: int, routes: int) -> Trained | None:
+    """Null where an array is missing or not of its form."""
+    expected = {
+        "vectors": (np.float32, (utterances, dim)),
+        "weights": (np.float32, (dim + scoring.LEXICAL_DIM, routes)),
+        "bias": (np.float32, (routes,)),
+        "prototypes": (np.float32, (routes, dim)),
+        "gate": (np.float64, (len(scoring.EVIDENCE) + 1,)),
+        "temperature": (np.float64, (1,)),
+        "thresholds": (np.float64, (routes,)),
+        "calibrated_on": (np.int64, (routes,)),
+    }
+    idf = arrays.get("idf")
+    if idf is None or idf.dtype != np.float32 or idf.ndim != 1 or not len(idf):
+        return None
+    for name, (dtype, shape) in expected.items():
+        array = arrays.get(name)
+        if array is None or array.dtype != dtype or array.shape != shape or not np.isfinite(array).all():
+            return None
+    return Trained(arrays["vectors"], Head(**{field.name: arrays[field.name] for field in dataclasses.fields(Head)}))

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from semroute.cli.check import annotation
+from semroute.errors import Problem
+from tests.conftest import ROOT
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+KEYS = {
+    f"{name}_API_KEY": "sk-x" for name in ("OPENAI", "ANTHROPIC", "GEMINI", "GROQ", "MISTRAL", "DEEPSEEK", "OPENROUTER")
+}
+BAD = """
+providers: {here: {dialect: echo}}
+models: {small: {provider: here, name: small-1}}
+default: {models: [small]}
+routes:
+  - name: used
+    description: What someone has already taken of their leave.
+    utterances:
+      - how many vacation days have I used
+      - how much leave is gone already
+      - days off taken this year
+      - show the holidays I had
+      - did I take time off in March
+      - how cold is it outside today
+    models: [small]
+  - name: left
+    utterances:
+      - how many vacation days have i used up
+      - how much holiday remains
+      - what is my leave balance
+      - can I still take a week off
+      - days off remaining
+    models: [small]
+    threshold: 1
+  - name: weather
+    utterances:
+      - is it cold outside
+      - will it rain tomorrow
+      - how hot does it get in July
+      - is a storm coming
+      - what is the weather like outside today
+    models: [small]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "all.yaml").write_text(BAD)
+    (tmp_path / "eval.jsonl").write_text('{"text": "Is a storm  coming", "route": "left"}\nnot json\n{"text": "new"}\n')
+    return tmp_path
+
+
+def test_the_shipped_routes_are_quiet(semroute: Run) -> None:
+    done = semroute("check", ROOT / "routes", "--strict", **KEYS)
+    assert done.returncode == 0, done.stdout
+    assert "12 routes, 288 utterances, 14 models; 0 errors, 0 warnings" in done.stdout
+
+
+def test_what_only_the_meaning_shows_is_found(semroute: Run, folder: Path) -> None:
+    done = semroute("check", folder, "--json")
+    assert done.returncode == 0
+    problems = {problem["code"]: problem for problem in json.loads(done.stdout)["problems"]}
+    assert set(problems) == {"collision", "misplaced", "unreachable", "leakage"}
+    assert problems["collision"]["line"] == 18
+    assert f"{folder}/all.yaml:9" in problems["collision"]["message"]
+    assert problems["misplaced"]["line"] == 14
+    assert "looks more like `weather`" in problems["misplaced"]["message"]
+    assert "its threshold is 1.00" in problems["unreachable"]["message"]
+    assert (problems["leakage"]["file"], problems["leakage"]["line"]) == (f"{folder}/eval.jsonl", 1)
+    assert 'the file expects "left"' in problems["leakage"]["message"]
+    assert all(problem["severity"] == "warning" and problem["suggestion"] for problem in problems.values())
+
+
+def test_warnings_are_errors_when_strict(semroute: Run, folder: Path) -> None:
+    assert semroute("check", folder, "--strict").returncode == 1
+
+
+def test_the_structure_alone_is_checked_without_embedding(semroute: Run, folder: Path) -> None:
+    found = json.loads(semroute("check", folder, "--no-embed", "--json").stdout)["problems"]
+    assert [problem["code"] for problem in found] == ["leakage"]
+
+
+def test_github_shows_the_findings_at_their_lines(semroute: Run, folder: Path) -> None:
+    lines = semroute("check", folder, "--format", "github").stdout.splitlines()
+    assert len(lines) == 4
+    assert any(
+        line.startswith(f"::warning file={folder}/all.yaml,line=18,title=semroute collision::$.") for line in lines
+    )
+
+
+def test_an_annotation_escapes_what_github_would_read() -> None:
+    problem = Problem(file="a,b:c.yaml", line=0, path="$", message="100%\nsure", severity="info", code="x")
+    assert annotation(problem) == "::notice file=a%2Cb%3Ac.yaml,line=1,title=semroute x::$: 100%25%0Asure"

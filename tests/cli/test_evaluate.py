@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from semroute.cli.evaluate import missed
+from semroute.evaluation.evaluate import Outcome, measure
+from tests.conftest import ROOT
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    file = tmp_path / "some.jsonl"
+    file.write_text("\n".join((ROOT / "routes/eval.jsonl").read_text("utf-8").splitlines()[::12]) + "\n")
+    return file
+
+
+def test_the_report_is_written_and_a_gate_fails(semroute: Run, rows: Path, tmp_path: Path) -> None:
+    html = tmp_path / "report.html"
+    done = semroute("eval", rows, "--routes", ROOT / "routes", "--html", html, "--min-accuracy", "1", "--max-ece", "1")
+    assert done.returncode == 1
+    assert "accuracy: got" in done.stderr
+    assert "expected at least 1" in done.stderr
+    assert "ece" not in done.stderr
+    assert "FPR at 95% TPR" in done.stdout
+    assert "semroute: some.jsonl" in html.read_text("utf-8")
+
+
+def test_without_a_file_the_utterances_are_cross_validated(semroute: Run) -> None:
+    done = semroute("eval", "--routes", ROOT / "routes", "--json", "--min-in-scope-accuracy", "0.5")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["n"], report["folds"], report["n_out_of_scope"]) == (288, 5, 0)
+    assert report["oos_auroc"] is None
+
+
+def test_a_gate_without_rows_is_not_passed() -> None:
+    row = Outcome(text="x", expected="a", decided="a", best="a", confidence=1.0, latency_ms=1.0)
+    evaluation = measure([row])
+    assert missed(evaluation, {"min_accuracy": 1.0, "max_ece": 0.0, "min_oos_recall": None}) == []
+    assert missed(evaluation, {"min_oos_auroc": 0.9}) == ["oos-auroc: no rows to measure it on, expected min 0.9"]
+    assert missed(evaluation, {"max_ece": -1.0}) == ["ece: got 0.0000, expected at most -1"]

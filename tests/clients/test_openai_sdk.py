@@ -1,0 +1,210 @@
+"""OpenAI's Python SDK against the service, with other vendors behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from pydantic import BaseModel
+
+from tests.clients.drivers import OpenAIDriver
+from tests.vendors.openai import OpenAIVendor
+from tests.vendors.server import GREETING, JSON_ANSWER
+from tests.vendors.world import World
+
+HI: list[Any] = [{"role": "user", "content": "Hi"}]
+
+
+class City(BaseModel):
+    city: str
+    population: int
+
+
+@pytest.fixture
+def client(world: World) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{world.service.url}/v1", api_key="any", max_retries=0) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("model", ["openai", "responses", "anthropic", "gemini"])
+async def test_the_async_client_streams_too(world: World, model: str) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{world.service.url}/v1", api_key="any") as client:
+        whole = await client.chat.completions.create(model=model, messages=HI)
+        text = ""
+        async for chunk in await client.chat.completions.create(model=model, messages=HI, stream=True):
+            text += chunk.choices[0].delta.content or ""
+    assert whole.choices[0].message.content == text == "".join(GREETING)
+
+
+@pytest.mark.parametrize("model", ["openai", "responses", "anthropic", "claude-old", "gemini"])
+def test_an_answer_is_parsed_into_a_class(client: openai.OpenAI, model: str) -> None:
+    """`claude-old` knows no schemas: a tool takes the answer."""
+    done = client.chat.completions.parse(model=model, messages=HI, response_format=City)
+    assert done.choices[0].message.parsed == City(city="Paris", population=2100000)
+    assert done.choices[0].finish_reason == "stop"
+    assert client.responses.parse(model=model, input="Hi", text_format=City).output_parsed == City(
+        city="Paris", population=2100000
+    )
+
+
+def test_an_old_model_streams_its_answer_through_a_tool(client: openai.OpenAI) -> None:
+    with client.chat.completions.stream(model="claude-old", messages=HI, response_format=City) as stream:
+        done = stream.get_final_completion()
+    assert done.choices[0].message.content == "".join(JSON_ANSWER)
+    assert (done.choices[0].message.tool_calls or [], done.choices[0].finish_reason) == ([], "stop")
+
+
+@pytest.mark.parametrize("model", ["responses", "anthropic", "gemini"])
+def test_thoughts_are_streamed_beside_the_answer(client: openai.OpenAI, model: str) -> None:
+    done: Any = client.responses.create(model=model, input="Hi", reasoning={"effort": "low", "summary": "auto"})
+    assert [item.type for item in done.output] == ["reasoning", "message"]
+    assert done.output[0].summary[0].text == "Let me think."
+    with client.responses.stream(model=model, input="Hi", reasoning={"effort": "low", "summary": "auto"}) as stream:
+        kinds = [event.type for event in stream]
+        streamed: Any = stream.get_final_response()
+    assert "response.reasoning_summary_text.delta" in kinds
+    assert streamed.output[0].summary[0].text == "Let me think."
+
+
+def test_a_thought_goes_back_to_who_thought_it(client: openai.OpenAI, world: World) -> None:
+    tools = OpenAIDriver(world.service.url)
+    tools.client.close()
+    functions: Any = [{"type": "function", "strict": False, **tool["function"]} for tool in tools.tools]
+    options: Any = {"model": "anthropic", "reasoning": {"effort": "low"}, "tools": functions}
+    first: Any = client.responses.create(input="Hi", **options)
+    said = [item.model_dump(exclude_none=True) for item in first.output]
+    results = [
+        {"type": "function_call_output", "call_id": item["call_id"], "output": "18"}
+        for item in said
+        if item["type"] == "function_call"
+    ]
+    turns: Any = [{"role": "user", "content": "Hi"}, *said, *results]
+    client.responses.create(input=turns, **options)
+    thought, *calls = world.vendors["anthropic"].last.body["messages"][1]["content"]
+    assert thought == {"type": "thinking", "thinking": "Let me think.", "signature": "c2ln"}
+    assert [call["type"] for call in calls] == ["tool_use", "tool_use"]
+
+
+@pytest.mark.parametrize(
+    ("model", "error_type"),
+    [
+        ("anthropic-400", openai.BadRequestError),
+        ("gemini-429", openai.RateLimitError),
+        ("anthropic-529", openai.InternalServerError),
+        ("openai-401", openai.InternalServerError),
+        ("no-such-model", openai.NotFoundError),
+    ],
+)
+def test_errors_are_the_sdks_own(client: openai.OpenAI, model: str, error_type: type[openai.APIStatusError]) -> None:
+    with pytest.raises(error_type) as caught:
+        client.chat.completions.create(model=model, messages=HI)
+    assert caught.value.request_id or model == "no-such-model"
+    with pytest.raises(error_type):
+        client.responses.create(model=model, input="Hi")
+
+
+def test_the_sdk_retries_what_is_worth_it(world: World) -> None:
+    before = len(world.vendors["gemini"].requests)
+    with openai.OpenAI(base_url=f"{world.service.url}/v1", api_key="any", max_retries=1) as client:
+        with pytest.raises(openai.RateLimitError):
+            client.chat.completions.create(model="gemini-429", messages=HI)
+        retried = len(world.vendors["gemini"].requests) - before
+        with pytest.raises(openai.BadRequestError):
+            client.chat.completions.create(model="gemini-400", messages=HI)
+    assert retried >= 2
+    assert len(world.vendors["gemini"].requests) == before + retried + 1
+
+
+def test_a_plan_of_several_vendors_answers_as_one(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.with_raw_response.create(
+        model="openai-500", messages=HI, extra_body={"models": ["gemini-429", "anthropic"]}
+    )
+    assert answer.headers["x-semroute-model"] == "anthropic"
+    assert answer.parse().choices[0].message.content == "".join(GREETING)
+
+
+def test_what_has_no_counterpart_is_told(client: openai.OpenAI) -> None:
+    options: Any = {"seed": 7, "temperature": 1.5, "logit_bias": {"5": 1}}
+    answer = client.chat.completions.with_raw_response.create(model="claude-old", messages=HI, **options)
+    assert answer.headers["x-semroute-dropped"] == "logit_bias, seed, temperature 1.5: sent as 1"
+    with client.chat.completions.with_streaming_response.create(
+        model="claude-old", messages=HI, stream=True, **options
+    ) as streamed:
+        assert streamed.headers["x-semroute-dropped"] == "logit_bias, seed, temperature 1.5: sent as 1"
+        streamed.read()
+    with pytest.raises(openai.BadRequestError, match="no counterpart for: logit_bias"):
+        client.chat.completions.create(model="claude-old", messages=HI, extra_body={"strict": True}, **options)
+    passed = client.chat.completions.with_raw_response.create(
+        model="openai", messages=HI, extra_body={"strict": True}, **options
+    )
+    assert "x-semroute-dropped" not in passed.headers
+
+
+def test_same_dialect_passes_byte_for_byte(world: World) -> None:
+    body = {"model": "openai", "messages": HI, "unknown_field": [1, None]}
+    through = httpx.post(f"{world.service.url}/v1/chat/completions", json=body, trust_env=False)
+    sent = world.vendors["openai"].last.body
+    assert sent == {**body, "model": "gpt-x", "stream": False}
+    direct = httpx.post(
+        f"{world.vendors['openai'].url}/v1/chat/completions",
+        json=sent,
+        headers={"authorization": "Bearer x"},
+        trust_env=False,
+    )
+    assert through.content == direct.content
+    streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    through = httpx.post(f"{world.service.url}/v1/chat/completions", json=streamed, trust_env=False)
+    pieces = b"".join(
+        OpenAIVendor().events("/v1/chat/completions", {"authorization": "x"}, {**streamed, "model": "gpt-x"})
+    )
+    assert through.content == pieces
+
+
+def test_log_probabilities_come_through(client: openai.OpenAI) -> None:
+    done: Any = client.chat.completions.create(model="openai", messages=HI, logprobs=True, top_logprobs=1)
+    assert done.choices[0].logprobs.content[0].logprob == -0.25
+    told: Any = client.responses.create(model="openai", input="Hi", top_logprobs=1)
+    assert told.output[0].content[0].logprobs[0].logprob == -0.25
+
+
+def test_embeddings_pass_to_the_named_model(client: openai.OpenAI) -> None:
+    raw = client.embeddings.with_raw_response.create(model="embed", input=["a", "b"], encoding_format="float")
+    assert [each.embedding for each in raw.parse().data] == [[0.25, -0.5]] * 2
+    assert raw.headers["x-semroute-cost-usd"] == "0.000007"
+    with pytest.raises(openai.BadRequestError, match="embeddings are not routed"):
+        client.embeddings.create(model="auto", input="a")
+    with pytest.raises(openai.BadRequestError, match="no embeddings"):
+        client.embeddings.create(model="anthropic", input="a")
+
+
+def test_models_and_routes_are_listed(client: openai.OpenAI) -> None:
+    names = [model.id for model in client.models.list()]
+    assert names[:2] == ["auto", "auto:weather"]
+    assert {"openai", "anthropic"} <= set(names)
+
+
+def test_stored_conversations_are_refused_clearly(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="keeps no conversations"):
+        client.responses.create(model="openai", input="Hi", previous_response_id="resp_1")
+
+
+def test_presets_change_what_their_server_wants_changed(client: openai.OpenAI, world: World) -> None:
+    vendor = world.vendors["openai"]
+    client.chat.completions.create(model="azure", messages=HI, max_tokens=9)
+    assert vendor.last.path == "/openai/deployments/my-deployment/chat/completions?api-version=2024-10-21"
+    assert vendor.last.headers["api-key"] == "sk-azure-key-0123"
+    assert (vendor.last.body["max_completion_tokens"], "max_tokens" in vendor.last.body) == (9, False)
+    answer = client.chat.completions.with_raw_response.create(model="groq", messages=HI, logprobs=True)
+    assert answer.headers["x-semroute-dropped"] == "logprobs"
+    assert "logprobs" not in vendor.last.body
+
+
+def test_a_picture_by_address_reaches_every_vendor(client: openai.OpenAI, world: World) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}}
+    messages: Any = [{"role": "user", "content": [{"type": "text", "text": "What?"}, picture]}]
+    for model in ("openai", "responses", "anthropic", "gemini"):
+        client.chat.completions.create(model=model, messages=messages)
+        assert "https://example.com/cat.png" in str(world.vendors[model].last.body)

@@ -1,0 +1,273 @@
+"""How answers reach callers: passed through, in pieces that overlap, and with what few models send."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from semroute.config.presets import PRESETS
+from semroute.dialects.anthropic import Anthropic
+from semroute.dialects.embeddings import Embeddings
+from semroute.dialects.gemini import json_schema
+from semroute.dialects.native import Native
+from semroute.dialects.openai_provider import OpenAIProviderDialect
+from semroute.dialects.sse import Event, EventParser
+from semroute.errors import RequestError, SemrouteError
+from semroute.types import (
+    ChatRequest,
+    Chunk,
+    Citation,
+    Completion,
+    JsonSchema,
+    Message,
+    Model,
+    Opaque,
+    Params,
+    Part,
+    Refusal,
+    Text,
+    Thinking,
+    TokenLogprob,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Usage,
+)
+from tests.dialects.test_round_trips import CLIENTS, DECISION, PROVIDERS, RECORD
+
+REQUEST = ChatRequest(id="1", messages=())
+EVERYTHING: tuple[Part, ...] = (
+    Thinking(text="hm", signature="c2ln", origin="anthropic"),
+    Thinking(signature="cmVk", origin="anthropic", redacted=True),
+    Thinking(signature="rs_9:ZW5j", origin="responses"),
+    Text(text="So", citations=(Citation(title="t", quote="q"), Citation(url="https://x", title="u"))),
+    Refusal(text="no"),
+    Opaque(kind="audio"),
+    ToolCall(id="a", name="f", arguments='{"x":1}', signature="c2ln"),
+    ToolCall(id="b", name="g", arguments="", index=1),
+)
+
+
+def completion(*parts: Part, **fields: Any) -> Completion:
+    return Completion(parts=parts, finish_reason="stop", usage=Usage(input_tokens=1), model="m", **fields)
+
+
+def events(dialect: str, *chunks: Chunk, request: ChatRequest = REQUEST) -> list[tuple[str, dict[str, Any]]]:
+    renderer = CLIENTS[dialect].stream(request, DECISION)
+    wire = b"".join(map(renderer.chunk, chunks)) + renderer.end(RECORD)
+    return [(event.name, json.loads(event.data)) for event in EventParser().feed(wire) if event.data != b"[DONE]"]
+
+
+@pytest.mark.parametrize("dialect", CLIENTS)
+def test_an_answer_of_the_same_dialect_is_passed_on(dialect: str) -> None:
+    passed = completion(dialect=dialect, raw=b"as it came")
+    assert CLIENTS[dialect].render_completion(passed, RECORD, REQUEST) == b"as it came"
+    renderer = CLIENTS[dialect].stream(REQUEST, DECISION)
+    assert renderer.chunk(Chunk(dialect=dialect, raw=b"piece", event="e" if dialect != "openai" else "")) in (
+        b"event: e\ndata: piece\n\n",
+        b"data: piece\n\n",
+    )
+    ends = {"openai": b"data: [DONE]\n\n", "anthropic": b'event: message_stop\ndata: {"type":"message_stop"}\n\n'}
+    assert renderer.end(RECORD).endswith(ends.get(dialect, b""))
+    body = {"model": "auto", "unknown": 1, "models": ["a"], "strict": True}
+    request = ChatRequest(id="1", messages=(), dialect=dialect, raw=body)
+    sent = json.loads(PROVIDERS[dialect].render_request(request, Model(id="m", provider="p", name="n")).body)
+    assert (sent["unknown"], "models" in sent, "strict" in sent) == (1, False, False)
+
+
+@pytest.mark.parametrize("dialect", CLIENTS)
+def test_whatever_a_model_says_can_be_told(dialect: str) -> None:
+    whole = json.loads(
+        CLIENTS[dialect].render_completion(
+            completion(*EVERYTHING, stop_sequence="END", logprobs=(TokenLogprob(token="So", logprob=-1.0),)),
+            RECORD,
+            ChatRequest(
+                id="1",
+                messages=(),
+                tool_choice=ToolChoice(mode="tool", name="f"),
+                params=Params(json_output=True, json_schema=JsonSchema(document={})),
+            ),
+        )
+    )
+    cited = Text(text="", citations=(Citation(url="https://y"),))
+    chunks = [Chunk(parts=(part,), model="m") for part in (*EVERYTHING[:4], cited, *EVERYTHING[4:])]
+    streamed = events(dialect, *chunks, Chunk(finish_reason="tool_calls"))
+    for told in (json.dumps(whole), json.dumps(streamed)):
+        assert "So" in told
+        assert "no" in told
+        assert "https://x" in told
+        assert "audio" not in told
+
+
+def test_thoughts_of_others_carry_where_they_come_from_and_come_back() -> None:
+    whole = json.loads(Anthropic().render_completion(completion(*EVERYTHING[:3]), RECORD, REQUEST))
+    assert [block.get("signature") or block.get("data") for block in whole["content"]] == [
+        "c2ln",
+        "cmVk",
+        "semroute.responses.rs_9:ZW5j",
+    ]
+    told = json.loads(CLIENTS["responses"].render_completion(completion(*EVERYTHING[:3]), RECORD, REQUEST))
+    assert [item["encrypted_content"] for item in told["output"]] == [
+        "semroute.anthropic.c2ln",
+        "semroute.anthropic!.cmVk",
+        "ZW5j",
+    ]
+    back = CLIENTS["responses"].parse_request({"input": told["output"]}, "1")
+    assert back.messages[0].parts == EVERYTHING[:3]
+    turns = [{"role": "assistant", "content": whole["content"]}]
+    assert Anthropic().parse_request({"messages": turns}, "1").messages[0].parts == EVERYTHING[:3]
+
+
+def test_parallel_calls_whose_pieces_alternate_come_one_after_another() -> None:
+    def piece(index: int, arguments: str, id: str = "", name: str = "") -> Chunk:
+        return Chunk(parts=(ToolCall(index=index, arguments=arguments, id=id, name=name),), model="m")
+
+    chunks = [
+        piece(0, '{"a"', id="a", name="f"),
+        piece(1, '{"b"', id="b", name="g"),
+        piece(2, "{", id="c", name="h"),
+        piece(0, ":1}"),
+        piece(1, ":2}"),
+        piece(2, "}"),
+    ]
+    got = [data for _, data in events("anthropic", *chunks, Chunk(finish_reason="tool_calls"))]
+    kinds = [data["type"] for data in got if data["type"].startswith("content_block_s")]
+    assert kinds == ["content_block_start", "content_block_stop"] * 3
+    arguments = ["", "", ""]
+    for data in got:
+        if data["type"] == "content_block_delta":
+            arguments[data["index"]] += data["delta"]["partial_json"]
+    assert arguments == ['{"a":1}', '{"b":2}', "{}"]
+    unfinished = [data for _, data in events("anthropic", *chunks[:3])]
+    assert [data["type"] for data in unfinished].count("content_block_stop") == 3
+
+
+def test_a_stream_of_nothing_still_has_its_frame() -> None:
+    assert events("anthropic")[0][0] == "message_start"
+    assert events("responses")[-1][0] == "response.completed"
+    assert events("gemini")[-1][1]["candidates"][0]["finishReason"] == "STOP"
+    assert events("openai")[-1][1]["choices"] == []
+    assert events("openai", Chunk(parts=(Thinking(signature="s"),)))[-1][1]["choices"] == []
+    quiet = ChatRequest(id="1", messages=(), stream_usage=False)
+    assert events("openai", Chunk(dialect="openai", raw=b"{}", usage=Usage()), request=quiet) == []
+    lone = Chunk(parts=(Thinking(signature="s", origin="gemini"),))
+    assert events("responses", lone)[2][1]["item"]["type"] == "reasoning"
+
+
+def test_a_message_that_the_provider_closed_is_not_closed_twice() -> None:
+    renderer = Anthropic().stream(REQUEST, DECISION)
+    renderer.chunk(Chunk(dialect="anthropic", raw=b"{}", event="message_stop"))
+    assert renderer.end(RECORD) == b""
+
+
+def test_what_anthropic_seldom_sends_is_read() -> None:
+    parser = PROVIDERS["anthropic"].stream_parser()
+
+    def parts(data: dict[str, Any]) -> tuple[Part, ...]:
+        chunk = parser.event(Event(data=json.dumps(data).encode()))
+        assert chunk is not None
+        return chunk.parts
+
+    assert parts({"type": "content_block_delta", "delta": {"partial_json": "{"}}) == ()
+    answer = {"type": "tool_use", "id": "x", "name": "semroute_json_answer"}
+    assert parts({"type": "content_block_start", "content_block": answer}) == ()
+    assert parts({"type": "content_block_delta", "delta": {"partial_json": "{}"}}) == (Text(text="{}"),)
+    signed = {"type": "content_block_delta", "delta": {"signature": "s"}}
+    assert parts(signed) == (Thinking(signature="s", origin="anthropic"),)
+    parts({"type": "message_delta", "delta": {"stop_reason": "tool_use"}})
+    assert parser.finished
+    body = {"content": [{**answer, "input": {"a": 1}}], "stop_reason": "tool_use"}
+    whole = PROVIDERS["anthropic"].parse_completion(json.dumps(body).encode())
+    assert (whole.parts, whole.finish_reason, whole.usage) == ((Text(text='{"a":1}'),), "stop", None)
+    assert Anthropic().render_count(3) == b'{"input_tokens":3}'
+
+
+def test_embeddings_go_through_whole() -> None:
+    client = Embeddings()
+    request = client.parse_request({"model": "e", "input": ["a", [1, 2]], "models": ["f"], "dimensions": 3}, "1")
+    wire = OpenAIProviderDialect().render_request(request, Model(id="e", provider="p", name="text-e"))
+    assert (wire.path, json.loads(wire.body)) == (
+        "/embeddings",
+        {"model": "text-e", "input": ["a", [1, 2]], "dimensions": 3},
+    )
+    body = b'{"object":"list","data":[],"usage":{"prompt_tokens":7,"total_tokens":7}}'
+    got = OpenAIProviderDialect().parse_completion(body)
+    assert (got.usage, client.render_completion(got, RECORD, request)) == (Usage(input_tokens=7), body)
+    assert b"m" in client.render_error(SemrouteError("m"), 500)
+    assert client.stream(request, DECISION).end(RECORD).endswith(b"data: [DONE]\n\n")
+    assert client.parse_request({"model": "e", "input": "a"}, "1").messages[0].text == "a"
+
+
+def test_the_native_dialect_tells_the_decision_and_the_account() -> None:
+    native = Native()
+    request = native.parse_request({"prompt": "Hi", "metadata": {"a": 1}}, "1")
+    assert (request.messages[0].text, request.metadata, "metadata" in request.raw) == ("Hi", {"a": 1}, False)
+    assert native.parse_request({"messages": [{"role": "user", "content": "Hi"}]}, "1").messages == request.messages
+    for body, message in (
+        ({}, "neither"),
+        ({"prompt": "a", "messages": []}, "both"),
+        ({"prompt": " "}, "empty"),
+        ({"x": 1}, "x"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            native.parse_request(body, "1")
+    whole = json.loads(native.render_completion(completion(*EVERYTHING), RECORD, request))
+    assert (whole["content"], [call["name"] for call in whole["tool_calls"]]) == ("So", ["f", "g"])
+    assert "tool_calls" not in json.loads(native.render_completion(completion(), RECORD, request))
+    renderer = native.stream(request, DECISION)
+    wire = (
+        renderer.chunk(Chunk()) + renderer.chunk(Chunk(parts=EVERYTHING, finish_reason="stop")) + renderer.end(RECORD)
+    )
+    assert [event.name for event in EventParser().feed(wire)] == ["decision", "delta", "end"]
+    assert b'"param":"p"' in renderer.error(RequestError("m", param="p"), 400)
+    assert (
+        native.render_error(SemrouteError("m"), 500)
+        == b'{"error":{"code":"semroute_error","message":"m","retryable":false}}'
+    )
+    assert b'"id":"1"' in native.render_decision(DECISION)
+
+
+def test_odd_requests_are_rendered_too() -> None:
+    nothing = (Message(role="assistant", parts=(Opaque(kind="a"),)), Message(role="user", parts=(Text(text="Hi"),)))
+    for dialect in ("anthropic", "gemini"):
+        wire = PROVIDERS[dialect].render_request(
+            ChatRequest(id="1", messages=nothing), Model(id="m", provider="p", name="gemini-3")
+        )
+        assert wire.dropped == ("a",)
+    malformed = (Message(role="assistant", parts=(ToolCall(id="c", name="f", arguments="{"),)),)
+    wire = PROVIDERS["anthropic"].render_request(
+        ChatRequest(id="1", messages=malformed), Model(id="m", provider="p", name="c")
+    )
+    assert json.loads(wire.body)["messages"][0]["content"][0]["input"] == {"arguments": "{"}
+    none = Params(thinking_tokens=5, effort=None)
+    features: Any = ("reasoning",)
+    for params, level in ((none, "minimal"), (Params(effort="none"), "minimal"), (Params(effort="low"), "low")):
+        wire = PROVIDERS["gemini"].render_request(
+            ChatRequest(id="1", messages=nothing, params=params),
+            Model(id="m", provider="p", name="gemini-3-pro", features=features),
+        )
+        assert json.loads(wire.body)["generationConfig"]["thinkingConfig"] == {"thinkingLevel": level}
+    parsed = CLIENTS["gemini"].parse_request(
+        {"contents": [{"parts": [{"functionResponse": {"id": "z", "name": "f", "response": {"output": "x"}}}]}]}, "1"
+    )
+    assert parsed.messages[0].parts == (ToolResult(id="z", text="x"),)
+    said = CLIENTS["responses"].parse_request(
+        {"input": [{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}]}, "1"
+    )
+    assert said.messages[0].parts == (Refusal(text="no"),)
+    user = Anthropic().parse_request({"messages": [{"role": "user"}], "metadata": {"user_id": "u", "x": 1}}, "1")
+    sent = json.loads(PROVIDERS["anthropic"].render_request(user, Model(id="m", provider="p", name="c")).body)
+    assert sent["metadata"] == {"user_id": "u"}
+    plain = ChatRequest(
+        id="1", messages=(), dialect="openai", raw={"messages": [], "response_format": {"type": "text"}}
+    )
+    for name in ("deepseek", "mistral"):
+        body = OpenAIProviderDialect(PRESETS[name]).render_request(plain, Model(id="m", provider="p", name="c")).body
+        assert json.loads(body)["response_format"] == {"type": "text"}
+    assert json_schema({"enum": ["a"]}) == {"enum": ["a"]}
+    no_usage = json.dumps({"output": [], "status": "completed"}).encode()
+    assert PROVIDERS["responses"].parse_completion(no_usage).usage is None
+    assert CLIENTS["openai"].parse_request({"messages": [{"role": "assistant"}]}, "1").messages[0].parts == ()
+    assert CLIENTS["responses"].parse_request({"input": "Hi"}, "1").messages[0].text == "Hi"

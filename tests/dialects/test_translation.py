@@ -1,0 +1,542 @@
+"""What a dialect has no counterpart for is noted; what differs is adapted."""
+# ruff: noqa: E501 - tables of cases are read as tables
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from semroute.config.presets import PRESETS, PresetName
+from semroute.dialects.embeddings import Embeddings
+from semroute.dialects.media import read_data_url, text_of, text_url
+from semroute.dialects.openai_provider import OpenAIProviderDialect
+from semroute.dialects.sse import Event
+from semroute.dialects.thinking import budget_of, effort_of
+from semroute.errors import (
+    BadAnswerError,
+    ContentPolicyError,
+    ContextLengthError,
+    PlanExhaustedError,
+    ProviderAuthError,
+    ProviderError,
+    ProviderRequestError,
+    ProviderServerError,
+    RateLimitedError,
+    RequestError,
+    SemrouteError,
+    UnsupportedError,
+)
+from semroute.types import (
+    ChatRequest,
+    Document,
+    Image,
+    JsonSchema,
+    Message,
+    Model,
+    Opaque,
+    Params,
+    Part,
+    Refusal,
+    Role,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from tests.dialects.test_round_trips import CLIENTS, DECISION, MODELS, PROVIDERS
+
+FEATURES: Any = ("tools", "json", "vision", "reasoning")
+TOOL = Tool(name="f", parameters={"type": "object", "properties": {"a": {}}}, cache="5m", strict=True)
+OPEN = {"type": "object", "properties": {"a": {"type": "string"}}}
+
+
+def turn(role: Role, *parts: Part, name: str = "") -> Message:
+    return Message(role=role, parts=parts, name=name)
+
+
+HI = (turn("user", Text(text="Hi")),)
+
+
+def rendered(
+    dialect: str, messages: tuple[Message, ...] = HI, *, model: str = "", plain: bool = False, **fields: Any
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    request = ChatRequest(id="1", messages=messages, **fields)
+    features: Any = ("tools",) if plain else FEATURES
+    limit = fields.pop("limit", None)
+    chosen = Model(id="m", provider="p", name=model or MODELS[dialect], features=features, max_output_tokens=limit)
+    wire = PROVIDERS[dialect].render_request(request, chosen)
+    return json.loads(wire.body), wire.dropped
+
+
+EVERYTHING = (
+    turn("user", Text(text="Hi", cache="1h"), name="ann"),
+    turn(
+        "assistant",
+        Thinking(text="hm", signature="s", origin="elsewhere"),
+        Text(text="ok", cache="5m"),
+        Refusal(text="no"),
+        Opaque(kind="audio"),
+        ToolCall(id="c", name="f", arguments="[1]", signature="c2ln", cache="5m"),
+    ),
+    turn(
+        "tool",
+        ToolResult(
+            id="c",
+            text="t",
+            images=(Image(url="https://x/y.webp", detail="low"), Image(url="data:image/png;base64,AA")),
+            is_error=True,
+            cache="5m",
+        ),
+    ),
+    turn("system", Text(text="late")),
+    turn("user", Document(url="https://x/y.pdf", cite=True), Document(url=text_url("text"), cite=True), Text(text="")),
+    turn("user", Opaque(kind="video")),
+)
+
+
+def test_everything_at_once_is_sent_or_noted() -> None:
+    notes = {dialect: rendered(dialect, EVERYTHING, tools=(TOOL,), unread=("extra",))[1] for dialect in PROVIDERS}
+    assert notes == {
+        "openai": (
+            "extra",
+            "cache mark",
+            "thinking in the conversation",
+            "audio",
+            "is_error of a tool result",
+            "place of a tool result's image: sent as the user's",
+            "citations",
+            "document by address",
+            "video",
+        ),
+        "responses": (
+            "extra",
+            "message name",
+            "cache mark's ttl",
+            "thinking of another provider",
+            "cache mark",
+            "audio",
+            "is_error of a tool result",
+            "citations",
+            "video",
+        ),
+        "anthropic": (
+            "extra",
+            "message name",
+            "thinking of another provider",
+            "audio",
+            "image detail",
+            "place of a system message: sent at the start",
+            "video",
+        ),
+        "gemini": (
+            "extra",
+            "message name",
+            "cache mark",
+            "thinking of another provider",
+            "audio",
+            "image of a tool result by address",
+            "place of a system message: sent at the start",
+            "citations",
+            "video",
+            "strict tools",
+        ),
+    }
+
+
+def test_settings_without_a_counterpart_are_noted() -> None:
+    params = Params(
+        temperature=1.5, top_p=0.5, top_k=4, frequency_penalty=1, presence_penalty=1, seed=0, n=2, logprobs=True,
+        user="u", service_tier="flex", stop=(" ", "a", "b", "c", "d", "e"), parallel_tool_calls=False,
+    )  # fmt: skip
+    assert rendered("openai", params=params)[1] == ("top_k",)
+    assert rendered("responses", params=params)[1] == (
+        "frequency_penalty", "presence_penalty", "seed", "n", "top_k", "stop sequences",
+    )  # fmt: skip
+    assert rendered("gemini", params=params)[1] == (
+        "user",
+        "n",
+        "parallel_tool_calls",
+        "stop sequences after the first 5",
+    )
+    assert rendered("anthropic", params=params)[1] == (
+        "frequency_penalty", "presence_penalty", "seed", "n", "logprobs", "temperature 1.5: sent as 1", "top_p",
+        "stop sequences of white space", "service tier flex",
+    )  # fmt: skip
+    assert rendered("anthropic", params=params, model="claude-opus-5")[1][5:8] == ("temperature", "top_p", "top_k")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "model", "params", "sent", "notes"),
+    [
+        ("openai", "", Params(thinking_tokens=9000), {"reasoning_effort": "high"}, ()),
+        ("openai", "", Params(thinking_tokens=99999), {"reasoning_effort": "max"}, ()),
+        ("openai", "", Params(thinking_tokens=-1), {}, ()),
+        ("responses", "", Params(effort="low", show_thinking=True),
+         {"reasoning": {"effort": "low", "summary": "auto"}, "include": ["reasoning.encrypted_content"]}, ()),
+        ("anthropic", "", Params(effort="xhigh", show_thinking=True),
+         {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}},
+         ("reasoning effort xhigh: sent as high",)),
+        ("anthropic", "", Params(effort="minimal"),
+         {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+         ("reasoning effort minimal: sent as low",)),
+        ("anthropic", "", Params(effort="none"), {"thinking": {"type": "disabled"}}, ()),
+        ("anthropic", "claude-fable-5", Params(effort="none"), {}, ("reasoning effort none: the model always thinks",)),
+        ("anthropic", "claude-sonnet-4-5", Params(effort="low", max_tokens=9000, temperature=0.5),
+         {"thinking": {"type": "enabled", "budget_tokens": 2048}}, ("temperature",)),
+        ("anthropic", "claude-sonnet-4-5", Params(thinking_tokens=-1, max_tokens=9000),
+         {"thinking": {"type": "enabled", "budget_tokens": 4500}}, ()),
+        ("anthropic", "claude-sonnet-4-5", Params(thinking_tokens=5000, max_tokens=9000),
+         {"thinking": {"type": "enabled", "budget_tokens": 5000}}, ()),
+        ("anthropic", "claude-sonnet-4-5", Params(effort="high", max_tokens=500), {},
+         ("reasoning effort: max_tokens 500 leaves no room for 1024 tokens of thinking",)),
+        ("gemini", "", Params(effort="high", show_thinking=True),
+         {"generationConfig": {"thinkingConfig": {"thinkingBudget": 16384, "includeThoughts": True}}}, ()),
+        ("gemini", "gemini-3-pro", Params(effort="max"), {"generationConfig": {"thinkingConfig": {"thinkingLevel": "high"}}},
+         ("reasoning effort max: sent as high",)),
+        ("gemini", "gemini-3-pro", Params(thinking_tokens=-1), {}, ()),
+    ],
+)  # fmt: skip
+def test_how_much_to_think_is_said_as_each_model_takes_it(
+    dialect: str, model: str, params: Params, sent: dict[str, Any], notes: tuple[str, ...]
+) -> None:
+    body, dropped = rendered(dialect, params=params, model=model)
+    names = ("reasoning_effort", "reasoning", "include", "thinking", "output_config", "generationConfig")
+    assert {name: body[name] for name in names if name in body} == sent
+    assert dropped == notes
+
+
+def test_a_model_that_cannot_think_is_not_told_to() -> None:
+    note = "reasoning effort: the model's features lack `reasoning`"
+    assert rendered("openai", params=Params(effort="low"), plain=True)[1] == (note,)
+    assert rendered("openai", params=Params(effort="none"), plain=True)[1] == ()
+    assert (effort_of(Params()), budget_of(Params()), budget_of(Params(effort="low"))) == (None, None, 2048)
+
+
+def test_thinking_needs_the_thoughts_before_the_last_call_and_forces_no_tool() -> None:
+    call, result = ToolCall(id="c", name="f", arguments="{}"), ToolResult(id="c", text="t")
+    params, old = Params(effort="low", max_tokens=9000), "claude-sonnet-4-5"
+    lost = (*HI, turn("assistant", call), turn("tool", result))
+    note = "reasoning effort: the thoughts before the last tool call are another provider's"
+    assert rendered("anthropic", lost, params=params, model=old)[1] == (note,)
+    thought = Thinking(text="", signature="s", origin="anthropic", redacted=True)
+    body, _ = rendered(
+        "anthropic", (*HI, turn("assistant", thought, call), turn("tool", result)), params=params, model=old
+    )
+    assert body["thinking"] == {"type": "enabled", "budget_tokens": 2048}
+    assert body["messages"][1]["content"][0] == {"type": "redacted_thinking", "data": "s"}
+    choice = ToolChoice(mode="tool", name="f")
+    body, notes = rendered("anthropic", params=params, tools=(TOOL,), tool_choice=choice)
+    assert (body["tool_choice"], notes) == (
+        {"type": "auto"},
+        ("tool choice: a model that thinks cannot be forced",),
+    )
+    only_results = (turn("tool", result),)
+    assert rendered("anthropic", only_results, params=params, model=old)[1] == (note,)
+
+
+def test_json_is_asked_for_as_each_model_takes_it() -> None:
+    params = Params(json_output=True, json_schema=JsonSchema(document=OPEN))
+    body, _ = rendered("anthropic", params=params)
+    assert (body["tool_choice"]["name"], body["tools"][0]["input_schema"]) == ("semroute_json_answer", OPEN)
+    body, _ = rendered("anthropic", params=params, tools=(TOOL,))
+    assert "JSON Schema" in body["system"]
+    body, _ = rendered("anthropic", params=Params(json_output=True))
+    assert "one JSON object" in body["system"]
+    body, _ = rendered("gemini", params=params, tools=(TOOL,))
+    assert "JSON Schema" in body["systemInstruction"]["parts"][0]["text"]
+    assert rendered("responses", params=Params(json_output=True))[0]["text"] == {"format": {"type": "json_object"}}
+    assert rendered("openai", params=Params(json_output=True))[0]["response_format"] == {"type": "json_object"}
+    either = {"anyOf": [{**OPEN, "additionalProperties": False}, {"type": "string"}]}
+    params = Params(json_output=True, json_schema=JsonSchema(document=either))
+    assert rendered("anthropic", params=params)[0]["output_config"]["format"]["schema"] == either
+
+
+def test_inline_content_is_read() -> None:
+    plain = read_data_url("data:,a%20b")
+    assert plain is not None
+    assert (plain.media_type, text_of(plain)) == ("text/plain", "a b")
+    assert read_data_url("https://x") is None
+    assert rendered("anthropic", (turn("user", Document(url=text_url("hm"))),))[0]["messages"][0]["content"] == [
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hm"}}
+    ]
+
+
+# --- presets ----------------------------------------------------------------------------------------------------------
+
+
+BODY: dict[str, Any] = {
+    "messages": [
+        {"role": "developer", "content": "x"},
+        {"role": "assistant", "tool_calls": [{"id": "call_long_id", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "call_long_id", "content": "t"},
+        {"role": "tool", "tool_call_id": "Ab3Ab3Ab3", "content": "t"},
+        "malformed",
+    ],
+    "max_tokens": 5,
+    "logprobs": True,
+    "logit_bias": {"1": 1},
+    "n": 1,
+    "seed": 3,
+    "service_tier": "auto",
+    "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": OPEN}},
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_changes_what_its_server_wants_changed(name: PresetName) -> None:
+    preset = PRESETS[name]
+    assert preset.source.startswith("https://")
+    assert preset.base_url.startswith("http") or name == "azure"
+    dialect = OpenAIProviderDialect(preset, "v9" if name == "azure" else "")
+    request = ChatRequest(id="1", messages=(), dialect="openai", raw=BODY, stream=True)
+    wire = dialect.render_request(request, Model(id="m", provider="p", name="a/b"))
+    body = json.loads(wire.body)
+    assert set(wire.dropped) == {field for field in preset.drop if field in BODY and field != "n"}
+    assert not set(preset.drop) & body.keys()
+    assert ("stream_options" in body) == preset.stream_options
+    assert {field for field in ("max_tokens", "max_completion_tokens") if field in body} == {
+        preset.limit_field or "max_tokens"
+    }
+    roles = [message["role"] for message in body["messages"] if isinstance(message, dict)]
+    assert ("developer" in roles) == preset.developer
+    assert (body["response_format"]["type"] == "json_schema") == preset.json_schema
+    ids = [message["tool_call_id"] for message in body["messages"] if "tool_call_id" in message]
+    assert ids[1] == "Ab3Ab3Ab3"
+    assert len(ids[0]) == (preset.call_id_chars or len("call_long_id"))
+    assert ("random_seed" in body) == (name == "mistral")
+    assert dialect.headers("k") == {preset.key_header: "k" if name == "azure" else "Bearer k"}
+    expected = "/openai/deployments/a%2Fb/chat/completions?api-version=v9" if name == "azure" else "/chat/completions"
+    assert wire.path == expected
+
+
+def test_cache_marks_are_written_as_the_server_knows_them() -> None:
+    messages = (turn("user", Text(text="a", cache="1h")),)
+    request = ChatRequest(id="1", messages=messages, tools=(TOOL,), dialect="x")
+    shown = {}
+    for name in ("openai", "openrouter", "groq"):
+        wire = OpenAIProviderDialect(PRESETS[name]).render_request(request, Model(id="m", provider="p", name="m"))
+        shown[name] = (json.loads(wire.body)["messages"][0]["content"], wire.dropped)
+    assert shown == {
+        "openai": (
+            [{"type": "text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit"}}],
+            ("cache mark's ttl", "cache mark"),
+        ),
+        "openrouter": ([{"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h"}}], ()),
+        "groq": ("a", ("cache mark",)),
+    }
+
+
+def test_reasoning_that_is_counted_apart_is_added() -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": 3}}
+    body = json.dumps({"choices": [{"message": {"content": "x"}}], "usage": usage}).encode()
+    got = OpenAIProviderDialect(PRESETS["xai"]).parse_completion(body).usage
+    assert got is not None
+    assert (got.output_tokens, got.reasoning_tokens) == (5, 3)
+
+
+# --- what callers get wrong -------------------------------------------------------------------------------------------
+
+HEAD: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}]}
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("anthropic", {"messages": []}, "at least one message"),
+    ("anthropic", {"messages": 1, "other": 2}, "expected a list"),
+    ("anthropic", {"messages": [{"role": "x"}]}, "expected one of user, assistant, system"),
+    ("anthropic", {"messages": [{"role": "user", "content": [1]}]}, "expected an object"),
+    ("anthropic", {"messages": [{"role": "user", "content": [{}]}]}, "expected the block's type"),
+    ("anthropic", {"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "lacks what"),
+    ("anthropic", {**HEAD, "tools": [{"name": "f"}]}, "`input_schema`"),
+    ("anthropic", {**HEAD, "tool_choice": {"type": "x"}}, "expected one of auto, any, none, tool"),
+    ("openai", {**HEAD, "tool_choice": "x"}, "expected one of auto, none, required"),
+    ("openai", {**HEAD, "tools": [{"type": "function", "function": {}}]}, "function's name"),
+    ("openai", {"messages": []}, "at least one message"),
+    ("openai", {"messages": [{"role": "x"}]}, "expected one of system"),
+    ("openai", {"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "without its 'text'"),
+    ("openai", {"messages": [{"role": "user", "content": [{}]}]}, "expected the part's type"),
+    ("responses", {}, "expected text or a list of items"),
+    ("responses", {"input": [{"role": "x", "content": "a"}]}, "expected one of system"),
+    ("responses", {"input": [{"role": "user", "content": 1}]}, "expected text or a list of parts"),
+    ("responses", {"input": [{"role": "user", "content": [{}]}]}, "expected the part's type"),
+    ("responses", {"input": [{"type": "item_reference", "id": "x"}]}, "keeps no conversations"),
+    ("responses", {"input": [{"type": "function_call"}]}, "expected an item"),
+    ("responses", {"input": "x", "background": True}, "in the background"),
+    ("gemini", {"contents": []}, "at least one content"),
+    ("gemini", {"contents": [{"role": "x", "parts": []}]}, "expected one of user, model"),
+]
+
+
+@pytest.mark.parametrize(("dialect", "body", "message"), WRONG)
+def test_a_wrong_body_is_refused_with_its_place(dialect: str, body: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        CLIENTS[dialect].parse_request(body, "1")
+
+
+def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
+    parsed = CLIENTS["anthropic"].parse_request(
+        {
+            **HEAD,
+            "system": [{"type": "text", "text": "s"}],
+            "tools": [{"type": "web_search_20250305", "name": "w"}],
+            "thinking": {"type": "between_tools"},
+            "output_config": {"effort": "low", "new": 1},
+            "service_tier": "x",
+            "container": "c",
+            "messages": [
+                {"role": "user", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]},
+                {"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "f"}}]},
+                {"role": "user", "content": [{"type": "document", "source": {"type": "text", "data": "x"}}]},
+                {"role": "assistant"},
+                {"role": "system", "content": "late"},
+            ],
+        },
+        "1",
+    )
+    assert parsed.unread == (
+        "container",
+        "web_search_20250305",
+        "output_config.new",
+        "thinking.between_tools",
+        "service_tier",
+    )
+    kinds = [part.kind for message in parsed.messages for part in message.parts if isinstance(part, Opaque)]
+    assert kinds == ["image file", "document file"]
+    parsed = CLIENTS["responses"].parse_request(
+        {
+            "input": [
+                {"role": "user", "content": [{"type": "input_image", "file_id": "f"}]},
+                {"type": "web_search_call", "id": "w"},
+                {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "t"}]},
+            ],
+            "instructions": "Be brief.",
+            "tools": [{"type": "web_search"}],
+            "text": {"verbosity": "low"},
+            "include": ["file_search_call.results"],
+            "tool_choice": {"type": "function", "name": "f"},
+        },
+        "1",
+    )
+    assert parsed.unread == ("web_search tool", "text.verbosity", "include file_search_call.results")
+    parsed = CLIENTS["openai"].parse_request(
+        {
+            "messages": [
+                {"role": "assistant", "reasoning_content": "hm", "refusal": "no", "content": [{"type": "refusal", "refusal": "n"}],
+                 "tool_calls": [{"id": "c", "function": {"name": "f"}, "extra_content": {"google": {"thought_signature": "s"}}}]},
+                {"role": "user", "content": [{"type": "input_audio"}, {"type": "file", "file": {"file_data": "data:,x"}}]},
+            ],
+            "tools": [{"type": "custom"}],
+            "stop": "END",
+        },
+        "1",
+    )  # fmt: skip
+    assert parsed.unread == ("custom tool",)
+    assert parsed.params.stop == ("END",)
+    assert [part.signature for part in parsed.messages[0].parts if isinstance(part, ToolCall)] == ["s"]
+    parsed = CLIENTS["gemini"].parse_request(
+        {
+            "contents": [
+                {"role": "model", "parts": [{"text": ""}, {"functionCall": {"name": "f"}}]},
+                {"parts": [{"functionResponse": {"name": "f", "response": {"a": 1}}}, {"functionResponse": {"name": "g"}}]},
+                {"parts": [{"inlineData": {"mimeType": "audio/wav", "data": "A"}}, {"fileData": {"fileUri": "https://x"}}]},
+            ],
+            "tools": [
+                {"googleSearch": {}},
+                {"functionDeclarations": [
+                    {"name": "f", "parameters": {"type": "OBJECT", "anyOf": [{"type": "STRING", "nullable": True}]}}
+                ]},
+            ],
+            "toolConfig": {"functionCallingConfig": {"mode": "VALIDATED"}},
+            "generationConfig": {"speechConfig": {"a": 1}, "thinkingConfig": {"thinkingLevel": "LOW"}},
+        },
+        "1",
+    )  # fmt: skip
+    assert parsed.unread == ("generationConfig.speechConfig", "googleSearch")
+    assert parsed.tools[0].parameters == {"type": "object", "anyOf": [{"type": ["string", "null"]}]}
+    results = [part for part in parsed.messages[1].parts if isinstance(part, ToolResult)]
+    assert [result.text for result in results] == ['{"a":1}', "{}"]
+    with pytest.raises(RequestError, match="not routed"):
+        Embeddings().parse_request({"model": "auto:x", "input": "a"}, "1")
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dialect", "status", "error", "error_type"),
+    [
+        ("anthropic", 529, {"type": "overloaded_error", "message": "Overloaded"}, ProviderServerError),
+        ("anthropic", 400, {"type": "invalid_request_error", "message": "prompt is too long: 9 tokens > 8"}, ContextLengthError),
+        ("anthropic", 400, {"message": "Output blocked by content filtering policy"}, ContentPolicyError),
+        ("gemini", 429, {"status": "RESOURCE_EXHAUSTED", "message": "quota"}, RateLimitedError),
+        ("gemini", 400, {"message": "The input token count (9) exceeds the maximum number of tokens allowed (8)."}, ContextLengthError),
+        ("gemini", 400, {"message": "API key not valid. Please pass a valid API key."}, ProviderAuthError),
+        ("openai", 400, {"code": "context_length_exceeded", "message": "m"}, ContextLengthError),
+        ("openai", 403, {"code": "content_policy_violation", "message": "m"}, ContentPolicyError),
+        ("responses", 400, {"message": "m"}, ProviderRequestError),
+    ],
+)  # fmt: skip
+def test_a_vendors_error_is_one_of_ours(
+    dialect: str, status: int, error: dict[str, Any], error_type: type[ProviderError]
+) -> None:
+    body = json.dumps([{"error": error}] if dialect == "gemini" else {"error": error}).encode()
+    assert type(PROVIDERS[dialect].parse_error(status, {}, body)) is error_type
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "responses", "gemini"])
+def test_what_is_no_answer_is_refused(dialect: str) -> None:
+    provider = PROVIDERS[dialect]
+    for body in (
+        b"",
+        b"<html>",
+        b"{}",
+        b'{"type": "error", "error": {"message": "m"}}',
+        b'{"error": {"message": "m"}}',
+    ):
+        with pytest.raises(BadAnswerError):
+            provider.parse_completion(body)
+    for data in (b"{", b'{"type": "error", "error": {"message": "m", "code": 503}}'):
+        with pytest.raises(ProviderError):
+            provider.stream_parser().event(Event(data=data))
+    assert provider.headers(None) == {} or dialect == "anthropic"
+    request = ChatRequest(id="1", messages=(), dialect="embeddings", raw={})
+    with pytest.raises(UnsupportedError):
+        provider.render_request(request, Model(id="m", provider="p", name="m"))
+
+
+def test_a_stream_that_fails_says_how() -> None:
+    failed = {"type": "response.failed", "response": {"error": {"code": "rate_limit_exceeded", "message": "m"}}}
+    with pytest.raises(RateLimitedError):
+        PROVIDERS["responses"].stream_parser().event(Event(data=json.dumps(failed).encode()))
+    for answer, error_type in (
+        ({"promptFeedback": {"blockReason": "SAFETY"}}, ContentPolicyError),
+        ({"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL"}]}, BadAnswerError),
+    ):
+        with pytest.raises(error_type):
+            PROVIDERS["gemini"].stream_parser().event(Event(data=json.dumps(answer).encode()))
+
+
+BODIES = {
+    "openai": b'{"error": {"message": "m", "type": "t"}}',
+    "anthropic": b'{"type": "error", "error": {"type": "t", "message": "m"}}',
+}
+
+
+@pytest.mark.parametrize("dialect", CLIENTS)
+def test_errors_are_told_in_the_callers_dialect(dialect: str) -> None:
+    client = CLIENTS[dialect]
+    for error, status in (
+        (SemrouteError("m"), 500),
+        (RequestError("m", param="p"), 400),
+        (ProviderRequestError("m", body=b"<html>"), 400),
+        (ProviderRequestError("m", body=b"[]"), 400),
+        (PlanExhaustedError("m", last=RateLimitedError("m")), 429),
+    ):
+        told = json.loads(client.render_error(error, status, "r1"))
+        assert told["error"]["message"] == "m"
+    if dialect in BODIES:
+        refused = ProviderRequestError("m", status=400, body=BODIES[dialect])
+        assert client.render_error(refused, 400) == BODIES[dialect]
+    broken = client.stream(ChatRequest(id="1", messages=()), DECISION).error(SemrouteError("m"), 500)
+    assert b"m" in broken

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from semroute.calls import BreakerSettings, Limits
+from semroute.execution.breaker import Breaker
+from semroute.execution.clock import Clock
+from semroute.execution.deployments import LONGEST_BLOCK_S, BusyError, Deployment, Deployments
+from semroute.providers.ratelimits import RateLimit, Told
+from semroute.types import Model
+
+
+class Hands:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(now=lambda: self.now, sleep=self.sleep, random=lambda: 0.0)
+
+
+def model(**limits: int) -> Model:
+    return Model(
+        id="m", provider="p", name="m", limits=Limits(**limits), breaker=BreakerSettings(failures=1, probe_s=10)
+    )
+
+
+def deployment(hands: Hands, **limits: int) -> Deployment:
+    return Deployments(hands.clock).of(model(**limits))
+
+
+def test_a_probe_is_over_with_the_first_content() -> None:
+    hands = Hands()
+    known = deployment(hands)
+    known.begin(1).end("fault")
+    hands.now = 10
+    permit = known.begin(1)
+    assert known.breaker.state(hands.now) == "open"
+    permit.begun()
+    assert known.breaker.state(hands.now) == "closed"
+    permit.end("ok")
+    permit.end("fault")
+    assert (known.in_flight, known.breaker.state(hands.now)) == (0, "closed")
+
+
+def test_a_probe_that_nobody_waited_for_tells_nothing() -> None:
+    hands = Hands()
+    known = deployment(hands)
+    known.begin(1).end("fault")
+    hands.now = 10
+    known.begin(1).end("neither")
+    assert known.ready(1, hands.now)
+
+
+def test_a_pause_that_was_asked_for_is_kept_but_not_for_ever() -> None:
+    hands = Hands()
+    known = deployment(hands)
+    known.learn(Told(retry_after_s=7))
+    assert known.full(1, 0) == "it asked to wait another 7.0 s"
+    assert known.wait_s(1, 0) == 7
+    known.learn(Told(retry_after_s=86400))
+    assert known.wait_s(1, 0) == LONGEST_BLOCK_S
+
+
+def test_headers_correct_what_was_counted_here() -> None:
+    hands = Hands()
+    known = deployment(hands, rpm=100, tpm=1000)
+    known.begin(500)
+    known.learn(
+        Told(
+            limits=(
+                RateLimit(resource="requests", remaining=0, limit=100, reset_s=60),
+                RateLimit(resource="tokens", remaining=10, limit=1000, reset_s=60),
+            )
+        )
+    )
+    assert "requests a minute" in str(known.full(1, 0))
+    assert known.wait_s(100, 0) > known.wait_s(10, 0) > 0
+
+
+def test_latency_is_a_moving_average() -> None:
+    hands = Hands()
+    deployments = Deployments(hands.clock)
+    known = deployments.of(model())
+    for latency_ms in (100, 200):
+        known.begin(1).end("ok", latency_ms=latency_ms)
+    known.begin(1)
+    signals = deployments.signals({"other": "no key"}, 1)
+    assert signals.latency_ms == {"m": 120}
+    assert signals.in_flight == {"m": 1}
+    assert signals.why_not("other") == "no key"
+    assert signals.why_not("m") is None
+
+
+def test_a_changed_entry_begins_anew_and_a_removed_one_is_forgotten() -> None:
+    deployments = Deployments(Hands().clock, lambda model: Breaker(model.breaker))
+    known = deployments.of(model())
+    assert deployments.of(model()) is known
+    assert deployments.of(model(rpm=5)) is not known
+    deployments.keep([])
+    assert deployments.states() == {}
+    assert deployments.retry_after_s(["m"]) is None
+
+
+async def test_waiting_ends_when_the_breaker_opens() -> None:
+    hands = Hands()
+    known = deployment(hands, concurrency=1)
+    permit = known.begin(1)
+    waiting = asyncio.create_task(known.queue(1, 60))
+    await asyncio.sleep(0)
+    permit.end("fault")
+    with pytest.raises(BusyError, match="circuit breaker is open"):
+        await waiting
+
+
+async def test_waiting_has_a_deadline() -> None:
+    known = deployment(Hands(), concurrency=1)
+    known.begin(1)
+    with pytest.raises(BusyError, match="no room within"):
+        await known.queue(1, 0.01)
+
+
+async def test_who_came_first_is_served_first() -> None:
+    hands = Hands()
+    known = deployment(hands, rpm=60)
+    for _ in range(60):
+        known.begin(1)
+    served: list[int] = []
+
+    async def ask(number: int) -> None:
+        await known.queue(1, 60)
+        known.begin(1)
+        served.append(number)
+
+    await asyncio.gather(*(ask(number) for number in range(5)))
+    assert served == [0, 1, 2, 3, 4]
+    assert hands.now == pytest.approx(5)

@@ -1,0 +1,383 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from msgspec.structs import replace
+
+from semroute.calls import BreakerSettings, Limits, OnError, Retry, StreamPolicy, Timeouts
+from semroute.errors import (
+    ContentPolicyError,
+    ContextLengthError,
+    NoModelError,
+    PlanExhaustedError,
+    ProviderRequestError,
+    ProviderTimeoutError,
+)
+from semroute.execution import strategies
+from semroute.execution.clock import Clock
+from semroute.execution.deployments import Deployments
+from semroute.types import Attempt, Policy
+from tests.execution.rig import PATIENT, QUICK, Rig, rig
+from tests.providers.fault_server import FaultServer
+from tests.providers.scenarios import PROMPT_TOKENS, TEXT, WORDS
+
+SILENT = Timeouts(connect_s=1, first_token_s=1, stall_s=1, total_s=1)
+"""So long a provider may be silent, where the test is about that."""
+
+
+def policy(**changes: object) -> Policy:
+    return replace(QUICK, **changes)
+
+
+# --- retries ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("scenario", ["flaky-2", "limited-2"])
+async def test_the_same_model_is_asked_twice_again(execution: Rig, scenario: str, stream: bool) -> None:
+    assert await execution.ask(scenario, stream=stream) == TEXT
+    assert len(execution.attempts) == len(execution.server.requests) == 3
+
+
+@pytest.mark.parametrize("scenario", ["status-500", "status-503", "status-429", "reset", "close"])
+async def test_then_the_next_one(execution: Rig, scenario: str) -> None:
+    assert await execution.ask(scenario, "ok") == TEXT
+    assert [model for model, _ in execution.account] == [scenario] * 3 + ["ok"]
+    assert execution.server.counts == {scenario: 3, "ok": 1}
+
+
+@pytest.mark.parametrize("scenario", ["hang", "slow-1000", "loris-10", "loris-head-10"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_silent_provider_is_left_not_asked_again(execution: Rig, scenario: str, stream: bool) -> None:
+    assert await execution.ask(scenario, "ok", stream=stream, policy=policy(timeouts=SILENT)) == TEXT
+    assert execution.account == [(scenario, "provider_timeout"), ("ok", "ok")]
+
+
+async def test_pauses_are_random_up_to_a_doubling_bound(provider: FaultServer) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    clock = Clock(sleep=sleep, random=lambda: 0.5)
+    async with rig(provider, Deployments(clock)) as execution:
+        await execution.ask("status-500", "ok", policy=policy(retry=Retry(base_s=0.5, cap_s=10)))
+    assert pauses == [0.25, 0.5]
+
+
+async def test_retry_after_is_kept_within_the_deadline(provider: FaultServer) -> None:
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    clock = Clock(now=lambda: now, sleep=sleep, random=lambda: 0.5)
+    async with rig(provider, Deployments(clock)) as execution:
+        assert await execution.ask("retry-after-3", "ok", policy=policy(deadline_s=60)) == TEXT
+        assert (now, len(execution.attempts)) == (3, 2)
+        # Too long while another model is there, but not when it is the only one.
+        assert await execution.ask("retry-after-30", "ok", policy=policy(deadline_s=60)) == TEXT
+        assert execution.account[-1] == ("ok", "ok")
+        assert now == 3
+        assert await execution.ask("retry-after-31", policy=policy(deadline_s=60)) == TEXT
+        assert now == 34
+        # Past the deadline nobody waits.
+        error = await execution.error("retry-after-32", policy=policy(deadline_s=10))
+        assert isinstance(error, PlanExhaustedError)
+        assert error.last.retry_after_s == 32
+        assert now == 34
+
+
+async def test_the_deadline_covers_all_calls(execution: Rig) -> None:
+    started = time.monotonic()
+    slow = policy(deadline_s=0.5, timeouts=PATIENT)
+    error = await execution.error("hang", "slow-1000", "ok", policy=slow)
+    assert time.monotonic() - started < 5
+    assert isinstance(error, PlanExhaustedError)
+    assert isinstance(error.last, ProviderTimeoutError)
+    assert execution.account == [("hang", "provider_timeout")]
+
+
+async def test_the_budget_bounds_the_calls(execution: Rig) -> None:
+    await execution.error("status-500", "status-503", policy=policy(retry=Retry(max_attempts=4, base_s=0.001)))
+    assert len(execution.attempts) == 4
+
+
+async def test_a_route_changes_what_a_fault_leads_to(execution: Rig) -> None:
+    changed = policy(on_error={"server_error": OnError(retries=0), "refused_request": OnError(then="next")})
+    assert await execution.ask("status-500", "status-400", "ok", policy=changed) == TEXT
+    assert len(execution.attempts) == 3
+
+
+# --- what falls back --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", ["status-400", "status-422", "status-413"])
+async def test_the_callers_fault_is_passed_on(execution: Rig, scenario: str) -> None:
+    assert isinstance(await execution.error(scenario, "ok"), ProviderRequestError)
+    assert len(execution.attempts) == 1
+
+
+async def test_a_request_that_is_too_long_goes_to_a_larger_window_only(execution: Rig) -> None:
+    tight = execution.model("context-length", context_tokens=1000)
+    same = execution.model("ok@same", context_tokens=1000)
+    large = execution.model("ok@large", context_tokens=2000)
+    assert await execution.ask(tight, same, large) == TEXT
+    assert [model for model, _ in execution.account] == ["context-length", "ok@large"]
+    error = await execution.error(tight, same)
+    assert isinstance(error, ContextLengthError)
+    assert error.status == 400
+    assert len(execution.attempts) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_refusal_by_policy_is_passed_on_or_falls_back_by_setting(execution: Rig, stream: bool) -> None:
+    fall_back = policy(on_error={"content_policy": OnError(then="next")})
+    assert isinstance(await execution.error("content-policy", "ok", stream=stream), ContentPolicyError)
+    assert await execution.ask("content-policy", "ok", policy=fall_back, stream=stream) == TEXT
+    assert await execution.ask("filtered", "ok", stream=stream) == ""
+    assert await execution.ask("filtered", "ok", policy=fall_back, stream=stream) == TEXT
+    assert execution.account == [("filtered", "provider_content_policy"), ("ok", "ok")]
+
+
+# --- breakers ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_breaker_opens_also_for_the_only_deployment_and_closes_after_a_probe(provider: FaultServer) -> None:
+    now = 0.0
+    async with rig(provider, Deployments(Clock(now=lambda: now))) as execution:
+        model = execution.model("flaky-3", breaker=BreakerSettings(failures=3, probe_s=10))
+        await execution.error(model)
+        assert provider.counts["flaky-3"] == 3
+        error = await execution.error(model)
+        assert isinstance(error, NoModelError)
+        assert error.retry_after_s == 10
+        assert "circuit breaker is open" in str(error)
+        assert provider.counts["flaky-3"] == 3
+        assert execution.attempts == []
+        signals = execution.deployments.signals({}, 10)
+        assert list(signals.open_breakers) == ["flaky-3"]
+        now = 10
+        assert await execution.ask(model) == TEXT
+        assert execution.deployments.signals({}, 10).open_breakers == {}
+
+
+async def test_an_open_breaker_ends_the_retries(execution: Rig) -> None:
+    model = execution.model("status-500", breaker=BreakerSettings(failures=2))
+    assert await execution.ask(model, "ok") == TEXT
+    assert execution.server.counts["status-500"] == 2
+
+
+async def test_only_one_request_probes(provider: FaultServer) -> None:
+    now = 0.0
+    async with rig(provider, Deployments(Clock(now=lambda: now))) as execution:
+        model = execution.model("slow-20", breaker=BreakerSettings(failures=1, probe_s=10))
+        execution.deployments.of(model).breaker.fail(now)
+        now = 11
+        works = [execution.work([model, "ok"], policy(timeouts=PATIENT)) for _ in range(5)]
+        await asyncio.gather(*(strategies.complete(work, []) for work in works))
+        assert provider.counts == {"slow-20": 1, "ok": 4}
+
+
+async def test_broken_streams_count(execution: Rig) -> None:
+    model = execution.model("cut-after-3", breaker=BreakerSettings(failures=2))
+    for _ in range(2):
+        await execution.error(model, stream=True)
+    assert isinstance(await execution.error(model, stream=True), NoModelError)
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_used_up_model_is_passed_over_for_one_with_room(execution: Rig) -> None:
+    model = execution.model("ok@limited", limits=Limits(rpm=2))
+    answered = []
+    for _ in range(4):
+        await execution.ask(model, "ok@other")
+        answered.append(execution.account[0][0])
+    assert answered == ["ok@limited"] * 2 + ["ok@other"] * 2
+    assert "2 requests a minute" in execution.deployments.signals({}, 1).exhausted["ok@limited"]
+
+
+async def test_tokens_are_limited_too_and_corrected_by_what_was_used(execution: Rig) -> None:
+    model = execution.model("ok@limited", limits=Limits(tpm=100))
+    deployment = execution.deployments.of(model)
+    await strategies.complete(execution.work([model], input_tokens=90), [])
+    assert deployment.full(80, deployment.clock.now()) is None
+    await strategies.complete(execution.work([model], input_tokens=80), [])
+    assert "tokens a minute" in str(deployment.full(80, deployment.clock.now()))
+
+
+async def test_limits_are_learned_from_headers(execution: Rig) -> None:
+    assert await execution.ask("remaining-0", "ok") == TEXT
+    assert await execution.ask("remaining-0", "ok") == TEXT
+    assert execution.account == [("ok", "ok")]
+
+
+async def test_a_request_waits_for_its_turn_where_there_is_no_other_model(provider: FaultServer) -> None:
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    async with rig(provider, Deployments(Clock(now=lambda: now, sleep=sleep))) as execution:
+        model = execution.model("ok", limits=Limits(rpm=6))
+        for _ in range(8):
+            assert await execution.ask(model, policy=policy(deadline_s=30)) == TEXT
+        assert now == pytest.approx(20)
+        error = await execution.error(model, policy=policy(deadline_s=5))
+        assert isinstance(error, NoModelError)
+        assert "6 requests a minute" in str(error)
+
+
+async def test_the_queue_is_bounded(execution: Rig) -> None:
+    model = execution.model("slow-20", limits=Limits(concurrency=1, queue=2))
+    works = [execution.work([model], policy(timeouts=PATIENT)) for _ in range(5)]
+    outcomes = await asyncio.gather(*(strategies.complete(work, []) for work in works), return_exceptions=True)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, NoModelError)]
+    assert len(refused) == 2
+    assert "2 requests are waiting" in str(refused[0])
+    assert execution.server.counts["slow-20"] == 3
+
+
+async def test_one_slow_model_does_not_starve_the_others(execution: Rig) -> None:
+    slow = execution.model("hang", limits=Limits(concurrency=3, queue=0))
+    patient = policy(timeouts=PATIENT, deadline_s=20)
+    stuck = [asyncio.create_task(strategies.complete(execution.work([slow], patient), [])) for _ in range(3)]
+    assert await asyncio.to_thread(execution.server.wait_for_requests, 3)
+    assert await execution.ask(slow, "ok", policy=patient) == TEXT
+    assert execution.account == [("ok", "ok")]
+    for task in stuck:
+        task.cancel()
+    await asyncio.gather(*stuck, return_exceptions=True)
+    assert execution.deployments.of(slow).in_flight == 0
+
+
+async def test_a_freed_place_goes_to_who_waits(execution: Rig) -> None:
+    model = execution.model("slow-5", limits=Limits(concurrency=2))
+    works = [execution.work([model], policy(timeouts=PATIENT, deadline_s=20)) for _ in range(8)]
+    await asyncio.gather(*(strategies.complete(work, []) for work in works))
+    assert execution.server.counts["slow-5"] == 8
+
+
+# --- hedging ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_next_model_races_one_that_is_slow(execution: Rig, stream: bool) -> None:
+    hedged = policy(timeouts=PATIENT, hedge_after_ms=30, deadline_s=20)
+    assert await execution.ask("hang", "ok", policy=hedged, stream=stream) == TEXT
+    assert sorted(execution.account) == [("hang", "cancelled"), ("ok", "ok")]
+    loser = next(attempt for attempt in execution.attempts if attempt.status == "cancelled")
+    assert loser.usage.estimated
+    assert loser.cost_usd > 0
+    assert await asyncio.to_thread(execution.server.requests[0].disconnected.wait, 1)
+
+
+async def test_a_fast_answer_is_not_hedged(execution: Rig) -> None:
+    assert await execution.ask("ok", "ok@2", policy=policy(timeouts=PATIENT, hedge_after_ms=5000)) == TEXT
+    assert execution.server.counts == {"ok": 1}
+
+
+async def test_the_first_may_win_the_race_after_all(execution: Rig) -> None:
+    hedged = policy(timeouts=PATIENT, hedge_after_ms=10, deadline_s=20)
+    assert await execution.ask("slow-20", "hang", policy=hedged) == TEXT
+    assert sorted(execution.account) == [("hang", "cancelled"), ("slow-20", "ok")]
+
+
+async def test_a_race_that_all_lose_is_one_error(execution: Rig) -> None:
+    hedged = policy(timeouts=SILENT, hedge_after_ms=10)
+    error = await execution.error("hang", "status-401", "slow-1000", policy=hedged)
+    assert isinstance(error, PlanExhaustedError)
+    assert sorted(model for model, _ in execution.account) == ["hang", "slow-1000", "status-401"]
+
+
+async def test_hedging_after_the_95th_percentile_needs_to_know_it(execution: Rig) -> None:
+    hedged = policy(timeouts=PATIENT, hedge_after_ms="p95", deadline_s=20)
+    model, deployment = execution.model("slow-30"), execution.deployments.of(execution.model("slow-30"))
+    assert await execution.ask(model, "ok", policy=hedged) == TEXT
+    assert execution.server.counts == {"slow-30": 1}
+    for _ in range(60):
+        deployment.begin(1).end("ok", latency_ms=10)
+    assert deployment.p95_ms() == 10
+    await execution.ask(model, "ok", policy=hedged)
+    assert sorted(execution.account) == [("ok", "ok"), ("slow-30", "cancelled")]
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+CONTINUE = StreamPolicy(on_break="continue")
+
+
+async def test_a_broken_stream_is_continued_in_one_piece(execution: Rig) -> None:
+    assert await execution.ask("cut-after-4", "ok", policy=policy(stream=CONTINUE), stream=True) == TEXT
+    assert execution.account == [("cut-after-4", "provider_stream_broken"), ("ok", "ok")]
+    assert execution.usage is not None
+    assert execution.usage.estimated
+    assert execution.usage.input_tokens > PROMPT_TOKENS
+    sent = execution.server.requests[1].body["messages"][-1]
+    assert sent == {"role": "assistant", "content": "".join(WORDS[:3])}
+
+
+async def test_a_model_without_prefill_is_asked_in_words(execution: Rig) -> None:
+    model = execution.model("ok", features=())
+    assert await execution.ask("cut-after-4", model, policy=policy(stream=CONTINUE), stream=True) == TEXT
+    assert execution.server.requests[1].body["messages"][-1]["role"] == "user"
+
+
+async def test_a_refused_prefill_is_asked_in_words(execution: Rig) -> None:
+    await execution.ask("long-cut-40", "no-prefill", policy=policy(stream=CONTINUE), stream=True)
+    assert [how for _, how in execution.account] == ["provider_stream_broken", "provider_refused_request", "ok"]
+
+
+async def test_the_model_that_broke_is_asked_last(execution: Rig) -> None:
+    error = await execution.error("cut-after-4", policy=policy(stream=CONTINUE), stream=True)
+    assert "nobody could go on" in str(error) or "ended before" in str(error)
+    assert execution.text == "".join(WORDS[:3])
+
+
+async def test_a_broken_tool_call_is_not_continued(execution: Rig) -> None:
+    error = await execution.error("tools-cut", "ok", policy=policy(stream=CONTINUE), stream=True)
+    assert error.code == "provider_stream_broken"
+    assert len(execution.attempts) == 1
+
+
+@pytest.mark.parametrize("hold", [5, "complete"])
+async def test_what_is_held_back_can_still_fall_back(execution: Rig, hold: int | str) -> None:
+    held = policy(stream=StreamPolicy(hold=hold))  # type: ignore[arg-type]  # both kinds of it
+    assert await execution.ask("cut-after-3", "ok", policy=held, stream=True) == TEXT
+    assert execution.account[-1] == ("ok", "ok")
+    broken = execution.attempts[0]
+    assert broken.usage.estimated
+    assert broken.usage.output_tokens > 0
+
+
+async def test_usage_is_estimated_where_there_is_none(execution: Rig) -> None:
+    await execution.ask("no-usage", stream=True)
+    assert execution.attempts[0].usage.estimated
+    await execution.error("cut-after-3", stream=True)
+    assert execution.attempts[0].usage.estimated
+    assert execution.attempts[0].cost_usd > 0
+
+
+async def test_failed_attempts_that_gave_nothing_cost_nothing(execution: Rig) -> None:
+    await execution.ask("status-500", "ok", policy=QUICK)
+    assert [attempt.cost_usd for attempt in execution.attempts[:-1]] == [0, 0, 0]
+    assert execution.attempts[-1].cost_usd > 0
+
+
+async def test_a_caller_who_leaves_ends_the_call(execution: Rig) -> None:
+    attempts: list[Attempt] = []
+    work = execution.work(["hang"], policy(timeouts=PATIENT, deadline_s=20))
+    call = asyncio.create_task(strategies.complete(work, attempts))
+    assert await asyncio.to_thread(execution.server.wait_for_requests, 1)
+    left = time.monotonic()
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    assert await asyncio.to_thread(execution.server.requests[0].disconnected.wait, 1)
+    assert time.monotonic() - left < 0.1
+    assert [attempt.status for attempt in attempts] == ["cancelled"]

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from semroute.calls import FaultName, OnError
+from semroute.errors import (
+    ContentPolicyError,
+    ProviderDNSError,
+    ProviderError,
+    ProviderServerError,
+    ProviderTimeoutError,
+    ProviderTLSError,
+    RateLimitedError,
+)
+from semroute.execution import faults
+from semroute.execution.faults import FAULTS, fault_of, name_of
+
+
+def every(kind: type[ProviderError] = ProviderError) -> list[type[ProviderError]]:
+    return [kind, *(each for child in kind.__subclasses__() for each in every(child))]
+
+
+def test_every_name_has_a_line() -> None:
+    assert tuple(FAULTS) == get_args(FaultName)
+
+
+@pytest.mark.parametrize("kind", every()[1:])
+def test_every_error_has_a_class(kind: type[ProviderError]) -> None:
+    assert name_of(kind("x")) != "other"
+
+
+def test_the_table_says_what_the_errors_say_of_falling_back() -> None:
+    for kind in every():
+        assert (fault_of(kind("x"), {}).then != "fail") == kind.falls_back
+
+
+def test_retries_are_for_what_may_pass() -> None:
+    assert {name for name, fault in FAULTS.items() if fault.retries == 2} == {
+        "rate_limited",
+        "overloaded",
+        "server_error",
+        "connection",
+        "stream_broken",
+    }
+    assert fault_of(ProviderTimeoutError("x"), {}).retries == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (ProviderServerError("x", status=503), "overloaded"),
+        (ProviderServerError("x", status=529), "overloaded"),
+        (ProviderServerError("x", status=500), "server_error"),
+        (RateLimitedError("x", status=429), "rate_limited"),
+        (ProviderDNSError("x"), "dns"),
+        (ProviderTLSError("x"), "tls"),
+        (ProviderError("x"), "other"),
+    ],
+)
+def test_errors_are_told_apart(error: ProviderError, name: str) -> None:
+    assert name_of(error) == name
+
+
+def test_a_route_changes_single_cells() -> None:
+    changed = fault_of(ContentPolicyError("x"), {"content_policy": OnError(then="next")})
+    assert (changed.then, changed.retries, changed.ours) == ("next", 0, False)
+    assert fault_of(RateLimitedError("x"), {"rate_limited": OnError(retries=0)}).then == "next"
+
+
+def test_the_page_has_a_line_for_each_class() -> None:
+    assert len(faults.markdown().splitlines()) == len(FAULTS) + 2

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semroute.routing import scoring
+from semroute.routing.scoring import Doubles, Floats, Head
+from semroute.semantic import softmax
+from semroute.semantic.cache import Cache
+from semroute.semantic.calibration import claim, fit_gate, fit_thresholds
+from semroute.semantic.embedder import FastEmbedEmbedder, Features
+from semroute.semantic.head import Material, background_texts, name_text, train
+from semroute.semantic.index import Index
+from semroute.semantic.training import Task, Trained, prepare
+
+DIM = 48
+BACKGROUND = 60
+
+
+class World:
+    """Routes as directions with noise, and words that belong to them: as many prompts as a test wants."""
+
+    def __init__(self, routes: int, noise: float = 0.16, seed: int = 0) -> None:
+        self.chance = np.random.default_rng(seed)
+        self.noise = noise
+        self.routes = routes
+        self.middles = self._unit(self.chance.normal(size=(routes + 40, DIM)))
+
+    def draw(self, owners: Iterable[int]) -> Features:
+        """Prompts of the given routes; routes from `self.routes` on are out of scope."""
+        owners = list(owners)
+        vectors = self.middles[owners] + self.chance.normal(size=(len(owners), DIM)) * self.noise
+        words = [
+            [100 + 10 * owner + int(self.chance.integers(10)), *self.chance.integers(50, size=4)] for owner in owners
+        ]
+        return Features(self._unit(vectors), [[int(word) for word in ids] for ids in words])
+
+    def material(self, counts: Sequence[int], negatives: int = 0) -> Material:
+        owners = np.repeat(np.arange(len(counts)), counts)
+        background = self.chance.integers(self.routes, self.routes + 20, size=BACKGROUND)
+        parts = (
+            self.draw(owners),
+            self.draw(range(len(counts))),
+            self.draw(background),
+            self.draw([self.routes + 30] * negatives),
+        )
+        texts = Features(np.vstack([part.vectors for part in parts]), [ids for part in parts for ids in part.tokens])
+        return Material(texts, owners.astype(np.int64), negatives)
+
+    @staticmethod
+    def _unit(vectors: Doubles) -> Floats:
+        unit: Floats = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        return unit
+
+
+def judge(head: Head, material: Material, prompts: Features) -> tuple[Floats, Doubles]:
+    """Logits and the probability of being in scope."""
+    logits = head.logits(*prompts)
+    index = Index(material.texts.vectors[: len(material.owners)], material.owners, head.prototypes)
+    similarities, _ = index.search(prompts.vectors, scoring.best_routes(logits))
+    evidence = scoring.evidence(logits, similarities.max(axis=1), (prompts.vectors @ head.prototypes.T).max(axis=1))
+    return logits, scoring.in_scope(head.gate, evidence)
+
+
+def test_the_solver_finds_the_minimum() -> None:
+    chance = np.random.default_rng(1)
+    features = chance.normal(size=(200, 6)).astype(np.float32)
+    owners = (features[:, 0] + chance.normal(size=200) > 0).astype(np.int64) + (features[:, 1] > 1)
+    basis = softmax.find_basis(features, 3, cost=1.0)
+    rows = basis.project(features.copy())
+    coefficients, bias = softmax.fit(rows, owners, 3, basis.penalty, 200, tolerance=1e-6)
+    weights, bias = basis.weights(coefficients, bias)
+    logits = features @ weights + bias + np.log(np.bincount(owners) / 200)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    # At the minimum, the gradient of the loss is that of the ridge: |weights|^2 / 2.
+    slope = features.T @ (shares - np.eye(3)[owners])
+    np.testing.assert_allclose(slope, -weights, atol=0.05)
+
+
+def test_routes_with_few_utterances_hold_their_own_against_many() -> None:
+    world = World(10)
+    material = world.material([2, 100, 2, 100, 2, 100, 2, 100, 2, 100])
+    head = train(material, 0.05)
+    owners = np.repeat(np.arange(10), 30)
+    logits, _ = judge(head, material, world.draw(owners))
+    right = logits.argmax(axis=1) == owners
+    assert right[owners % 2 == 1].mean() > 0.9
+    assert right[owners % 2 == 0].mean() > 0.8
+
+
+@pytest.mark.parametrize("target", [0.02, 0.1])
+def test_the_stated_share_of_prompts_abstains(target: float) -> None:
+    world = World(12, noise=0.22)
+    material = world.material([60] * 12)
+    head = train(material, target)
+    owners = np.repeat(np.arange(12), 200)
+    logits, in_scope = judge(head, material, world.draw(owners))
+    abstained = (in_scope < head.thresholds[logits.argmax(axis=1)]).mean()
+    # Heads that saw four fifths of the utterances are less sure than the one that saw all: rather less than stated.
+    assert target / 3 < abstained < target + 0.02
+
+
+def test_being_in_scope_is_a_probability() -> None:
+    world = World(12, noise=0.22)
+    material = world.material([20] * 12)
+    head = train(material, 0.05)
+    owners = np.concatenate((np.repeat(np.arange(12), 80), world.chance.integers(52, size=240) % 20 + 32))
+    _, in_scope = judge(head, material, world.draw(owners))
+    inside = owners < 12
+    assert in_scope[inside].mean() > 0.85
+    assert in_scope[~inside].mean() < 0.3
+    places = np.minimum((in_scope * 5).astype(int), 4)
+    gaps = [abs(in_scope[places == b].mean() - inside[places == b].mean()) * (places == b).mean() for b in set(places)]
+    assert sum(gaps) < 0.08
+
+
+@pytest.mark.parametrize("counts", [[1], [2], [1, 1], [2, 2], [1, 5], [2] * 40, [3, 1, 1, 30]])
+def test_any_number_of_utterances_gives_a_head_that_can_be_used(counts: list[int]) -> None:
+    world = World(len(counts))
+    material = world.material(counts)
+    head = train(material, 0.05)
+    logits, in_scope = judge(head, material, world.draw([*range(len(counts)), len(counts) + 25]))
+    for array in (head.weights, head.bias, head.gate, head.temperature, head.thresholds, logits, in_scope):
+        assert np.isfinite(array).all()
+    assert ((head.thresholds > 0) & (head.thresholds < 1)).all()
+    assert (logits[:-1].argmax(axis=1) == np.arange(len(counts))).mean() > 0.6
+    assert in_scope[-1] < in_scope[:-1].mean()
+
+
+def test_training_twice_gives_the_same() -> None:
+    first, second = (train(World(6).material([8] * 6), 0.05) for _ in range(2))
+    np.testing.assert_array_equal(first.weights, second.weights)
+    np.testing.assert_array_equal(first.thresholds, second.thresholds)
+
+
+def test_negatives_sharpen() -> None:
+    chances = []
+    for negatives in (0, 12):
+        world = World(6, seed=3)
+        material = world.material([10] * 6, negatives)
+        _, in_scope = judge(train(material, 0.05), material, World(6, seed=3).draw([36] * 30))
+        chances.append(in_scope.mean())
+    assert chances[1] < chances[0]
+
+
+def test_names_of_routes_are_read_as_words() -> None:
+    assert name_text("cardArrival") == "card arrival"
+    assert name_text("card_arrival-2") == "card arrival 2"
+    assert name_text("GetWeather") == "get weather"
+
+
+def test_thresholds_are_conformal_quantiles() -> None:
+    scores, owners = np.linspace(0, 1, 199), np.zeros(199, np.int64)
+    # k = floor(.05 x 200) = 10: the tenth smallest.
+    assert fit_thresholds(scores, owners, 1, 0.05)[0] == pytest.approx(scores[9])
+    # Too few for a quantile: nothing known in scope is turned away.
+    assert fit_thresholds(scores[100:105], owners[:5], 1, 0.05)[0] == 0.5
+    assert fit_thresholds(scores[:0], owners[:0], 2, 0.05).tolist() == [0.5, 0.5]
+
+
+def test_what_is_promised_can_be_told() -> None:
+    assert claim(np.array([19, 80]), 0.05).startswith("of prompts like the utterances, 4.0% to 5.0% abstain")
+    assert "2 of 2 routes" in claim(np.array([19, 80]), 0.05)
+    assert "1 of 2 routes" in claim(np.array([18, 81]), 0.05)
+    assert claim(np.array([9, 9]), 0.05).startswith("nothing is promised: 18 utterances")
+
+
+def test_a_gate_without_counterexamples_keeps_to_its_prior() -> None:
+    inside = np.random.default_rng(0).normal(size=(30, 4)) + 5
+    gate = fit_gate(inside, np.zeros(30, np.int64))
+    assert (gate[:-1] > 0).all()
+    assert scoring.in_scope(gate, np.array([inside.mean(axis=0)]))[0] > 0.8
+    assert np.isfinite(fit_gate(np.zeros((0, 4)), np.zeros(0, np.int64))).all()
+
+
+ROUTES = {
+    "balance": "what is my account balance, how much money do I have, show me what is left on my account, "
+    "do I have enough in checking, how much is in my savings",
+    "alarm": "wake me up at seven, set an alarm for six thirty, I need an alarm tomorrow morning, "
+    "change my alarm to eight, cancel the alarm for today",
+    "flights": "book a flight to boston, find me a plane ticket, I want to fly to denver on friday, "
+    "are there cheap flights to rome, get me two seats on the next flight",
+    "recipes": "how do I bake bread, find a recipe for tomato soup, what can I cook with rice and eggs, "
+    "how long do I boil an egg, give me an idea for dinner",
+    "refund": "I want my money back, refund my last order, how do I return these shoes, "
+    "the parcel was damaged, please refund me, cancel the order and pay me back",
+}
+TASK = Task(
+    names=tuple(ROUTES),
+    utterances=tuple(tuple(told.split(", ")) for told in ROUTES.values()),
+    negatives=(),
+    target=0.05,
+)
+FOREIGN = """cuál es el saldo de mi cuenta
+despiértame mañana a las siete
+mets une alarme à sept heures
+je voudrais acheter un billet d'avion
+wie hoch ist mein Kontostand
+ich möchte mein Geld zurück
+qual è il saldo del mio conto
+come si prepara la zuppa di pomodoro
+quero o meu dinheiro de volta
+wat is het saldo van mijn rekening
+jaki jest stan mojego konta
+какой у меня баланс на счёте
+поставь будильник на семь утра
+我的账户余额是多少
+把闹钟设在早上七点
+口座残高はいくらですか
+내 계좌 잔액이 얼마예요
+ما هو رصيد حسابي
+मेरे खाते में कितना पैसा है
+hesabımda ne kadar para var""".splitlines()  # noqa: RUF001 - they are what they look like
+
+
+@pytest.fixture(scope="module")
+def embedder() -> FastEmbedEmbedder:
+    return FastEmbedEmbedder(threads=1)
+
+
+@pytest.fixture(scope="module")
+def background(embedder: FastEmbedEmbedder) -> dict[str, Floats]:
+    """Embedded once for all tests."""
+    return dict(zip(background_texts(), embedder.embed(background_texts()), strict=True))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(embedder: FastEmbedEmbedder, folder: Path, background: dict[str, Floats]) -> Trained:
+    return prepare(TASK, embedder, Cache(folder), background)
+
+
+def ask(trained: Trained, prompts: Features) -> tuple[list[str], list[bool]]:
+    """The best route of each prompt, and whether it is taken."""
+    texts = Features(trained.vectors, [])
+    logits, in_scope = judge(trained.head, Material(texts, TASK.owners, 0), prompts)
+    best = logits.argmax(axis=1)
+    return [TASK.names[route] for route in best], (in_scope >= trained.head.thresholds[best]).tolist()
+
+
+def test_five_utterances_a_route_are_enough_for_paraphrases(trained: Trained, embedder: FastEmbedEmbedder) -> None:
+    prompts = {
+        "how much cash is in my account": "balance",
+        "please wake me at a quarter to five": "alarm",
+        "I have to fly to chicago next week": "flights",
+        "what should I cook tonight": "recipes",
+        "send the money for my order back to me": "refund",
+    }
+    best, taken = ask(trained, embedder.featurize(list(prompts)))
+    assert best == list(prompts.values())
+    assert sum(taken) >= 4
+
+
+def test_prompts_of_no_route_abstain(trained: Trained, embedder: FastEmbedEmbedder) -> None:
+    prompts = ["who painted guernica", "qwpo zmxn", "tell me a joke about penguins", "the sky was grey that day"]
+    assert ask(trained, embedder.featurize(prompts))[1] == [False] * 4
+
+
+def test_other_languages_abstain(trained: Trained, embedder: FastEmbedEmbedder) -> None:
+    _, taken = ask(trained, embedder.featurize(FOREIGN))
+    assert [text for text, matched in zip(FOREIGN, taken, strict=True) if matched] == []
+
+
+def test_a_trained_head_comes_from_the_cache(trained: Trained, embedder: FastEmbedEmbedder, folder: Path) -> None:
+    told: list[tuple[int, int]] = []
+    again = prepare(TASK, embedder, Cache(folder), progress=lambda done, total: told.append((done, total)))
+    assert told == []
+    np.testing.assert_array_equal(again.head.weights, trained.head.weights)
+    np.testing.assert_array_equal(again.vectors, trained.vectors)
+
+
+def test_progress_ends_where_it_said(embedder: FastEmbedEmbedder, background: dict[str, Floats]) -> None:
+    told: list[tuple[int, int]] = []
+    prepare(TASK, embedder, None, background, lambda done, total: told.append((done, total)))
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1][0] == told[-1][1]
+
+
+def test_the_key_changes_with_all_that_training_depends_on(embedder: FastEmbedEmbedder) -> None:
+    class Other(FastEmbedEmbedder):
+        fingerprint = "another"
+
+        def __init__(self) -> None:
+            pass
+
+    tasks = [
+        TASK,
+        Task(TASK.names, TASK.utterances, ("not this",), 0.05),
+        Task(TASK.names, TASK.utterances, (), 0.1),
+        Task(TASK.names, (*TASK.utterances[:-1], ("another",)), (), 0.05),
+        Task((*TASK.names[:-1], "renamed"), TASK.utterances, (), 0.05),
+    ]
+    keys = [task.key(embedder) for task in tasks]
+    assert len({*keys, TASK.key(Other())}) == 6
+    assert TASK.key(embedder) == keys[0]
+
+
+def test_an_entry_of_another_shape_is_trained_anew(
+    embedder: FastEmbedEmbedder, tmp_path: Path, background: dict[str, Floats]
+) -> None:
+    cache, task = Cache(tmp_path), Task(("only",), (("one", "two"),), (), 0.05)
+    cache.write(task.key(embedder), {"vectors": np.zeros((1, 384), np.float32)})
+    assert prepare(task, embedder, cache, background).vectors.shape == (2, 384)
+    read = cache.read(task.key(embedder))
+    assert read is not None
+    assert read["vectors"].shape == (2, 384)

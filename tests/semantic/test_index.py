@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import numpy as np
+
+from semroute.routing.scoring import prototypes
+from semroute.semantic.index import Index
+
+
+def test_the_nearest_of_each_route_is_exact() -> None:
+    chance = np.random.default_rng(0)
+    vectors = chance.normal(size=(500, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    owners = np.sort(chance.integers(20, size=500))
+    index = Index(vectors, owners, prototypes(vectors, owners, 20))
+    queries = vectors[::50] + np.float32(0.01)
+    routes = np.array([chance.permutation(20)[:5] for _ in queries])
+    similarities, rows = index.search(queries, routes)
+    assert len(index) == 500
+    assert rows.shape == similarities.shape == (10, 5)
+    np.testing.assert_array_equal(owners[rows], routes)
+    for query, probed, found in zip(queries, routes, similarities, strict=True):
+        expected = [(vectors[owners == route] @ query).max() for route in probed]
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_one_utterance_is_enough() -> None:
+    vector = np.eye(1, 8, dtype=np.float32)
+    similarities, rows = Index(vector, np.zeros(1, np.int64), vector).search(vector, np.zeros((1, 1), np.int64))
+    assert similarities.tolist() == [[1.0]]
+    assert rows.tolist() == [[0]]
