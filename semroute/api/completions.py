@@ -32,6 +32,8 @@ from semroute.types import ChatRequest, Chunk
 
 CLIENT_CLOSED_REQUEST = 499
 MAX_HEADER_CHARS = 1000
+COST_TRAILER = "x-semroute-cost-trailer"
+"""A request header: the stream ends with a comment that says what it cost."""
 SESSION_HEADER = "x-semroute-session"
 MAX_SESSION_CHARS = 256
 _CONTROLS = dict.fromkeys([*range(32), 127], " ")
@@ -205,8 +207,9 @@ async def _events(call: Call, opening: asyncio.Future[Chunks], dialect: ClientDi
             yield renderer.chunk(Chunk(usage=record.usage))
         yield renderer.error(error, status_of(error))
     else:
-        # A comment, which every client of server-sent events passes over: the dialects have no field for money.
-        yield b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n" % _money(call.record)
+        # A comment, for the dialects have no field for money; only where it is asked for, as not every client takes one.
+        if COST_TRAILER in call.request.headers:
+            yield b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n" % _money(call.record)
         yield renderer.end(call.record)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from decimal import Decimal
 
 from jsonschema import SchemaError
 from jsonschema.validators import validator_for
@@ -58,13 +57,9 @@ def _check_deployments(draft: Draft) -> Iterator[Problem]:
         key = f"models.{id_}.deployments"
         places = {f"{key}[{index}].provider": place.provider for index, place in enumerate(model.deployments)}
         yield from unknown(draft, "providers", places)
-        for index, (name, place) in enumerate(zip(deployment_ids(id_, model), model.deployments, strict=True)):
+        for index, name in enumerate(deployment_ids(id_, model)):
             if name in models:
                 yield error(draft, f"{key}[{index}]", f"would be called `{name}`, which is a model already")
-            for field in ("input_price", "cached_input_price", "output_price"):
-                price: Decimal | None = getattr(place, field)
-                if price is not None and not (price.is_finite() and price >= 0):
-                    yield error(draft, f"{key}[{index}].{field}", f"got {price}, expected a price of at least 0")
 
 
 def _check_route_qualities(draft: Draft) -> Iterator[Problem]:

@@ -96,7 +96,8 @@ def test_a_stream_tells_its_cost_at_its_end(books: Service) -> None:
         if path == "/complete":
             del body["messages"]
             body["prompt"] = PROMPT
-        response = books.client.post(path, json={"model": "ok", **body})
+        asked = {"x-semroute-cost-trailer": "1"}
+        response = books.client.post(path, json={"model": "ok", **body}, headers=asked)
         assert ": x-semroute-cost-usd: 0.000024" in response.text
         assert record_of(books, response)["cost_usd"] == COST
 

@@ -169,7 +169,7 @@ def test_without_any_key_the_answer_names_the_variables(service: Service) -> Non
     response = ask(service, model="keyless")
     assert response.status_code == 503
     assert "NO_SUCH_KEY is not set" in response.json()["error"]["message"]
-    assert "retry-after" in response.headers
+    assert "retry-after" not in response.headers  # it will not be set by waiting
 
 
 @pytest.mark.parametrize("scenario", ["cut-after-2", "reset-after-2", "stall-after-2"])

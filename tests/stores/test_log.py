@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from semroute.errors import StoreError
@@ -138,11 +139,12 @@ def test_filters(log: SqlLog, query: dict[str, Any], expected: list[int]) -> Non
 def test_statistics_count_everything(log: SqlLog) -> None:
     failed = Attempt(model="small", status="failed", latency_ms=5, error_code="provider_timeout")
     ok = Attempt(model="large", status="ok", latency_ms=9, cost_usd=Decimal("0.5"), usage=Usage(output_tokens=7))
+    passed_over = msgspec.structs.replace(ok, escalated="too short")
     log.write(
         [
             record(1),
             record(2, attempts=(failed, ok), latency_ms=1000.0, tier="complex", saved_usd=Decimal("0.25")),
-            record(3, attempts=(ok, ok), route=None, tier="complex"),
+            record(3, attempts=(passed_over, ok), route=None, tier="complex"),
             record(4, attempts=(failed,), outcome="failed"),
         ]
     )
