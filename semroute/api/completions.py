@@ -207,7 +207,7 @@ async def _events(call: Call, opening: asyncio.Future[Chunks], dialect: ClientDi
             yield renderer.chunk(Chunk(usage=record.usage))
         yield renderer.error(error, status_of(error))
     else:
-        # A comment, for the dialects have no field for money; only where it is asked for, as not every client takes one.
+        # A comment, for the dialects have no field for money; only on request, as not every client takes one.
         if COST_TRAILER in call.request.headers:
             yield b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n" % _money(call.record)
         yield renderer.end(call.record)
