@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,12 @@ def _escape(text: str, more: str = "") -> str:
 def _examine(folder: Path, config: Config, *, embed: bool) -> list[Problem]:
     # These bring the embedding model with them, which the structural check can do without.
     from semroute.evaluation.examine import examine, leakage
+    from semroute.semantic.cache import Cache, default_folder
 
     found = list(leakage(folder, config))
     if embed:
         with progress_bar("embedding utterances") as progress:
-            found += examine(config, Bar(progress))
+            found += examine(config, Bar(progress), Cache(default_folder(os.environ)))
     return found
 
 

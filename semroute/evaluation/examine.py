@@ -13,6 +13,7 @@ from semroute.config.wording import quote
 from semroute.errors import Problem
 from semroute.evaluation.lint import Corpus, lint
 from semroute.router import Router
+from semroute.semantic.cache import Cache
 
 MOST_MATCHED = 20
 """Utterances of a route that are matched to see whether its threshold can be reached."""
@@ -23,9 +24,11 @@ class _Row(msgspec.Struct):
     route: str | None = None
 
 
-def examine(config: Config, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
-    """What only the embedding shows. Takes about 3 ms an utterance. Raises `EmbedderError`."""
-    router = Router.build(config, progress=progress)
+def examine(
+    config: Config, progress: Callable[[int, int], None] | None = None, cache: Cache | None = None
+) -> list[Problem]:
+    """What only the embedding shows. Takes about 3 ms an utterance that is not in the cache. Raises `EmbedderError`."""
+    router = Router.build(config, progress=progress, cache=cache)
     descriptions = np.zeros((len(config.routes), router.embedder.dim), dtype=np.float32)
     described = [number for number, route in enumerate(config.routes.values()) if route.description.strip()]
     if described:

@@ -23,11 +23,14 @@ GATE_PRIOR = np.array([0.9, 0.2, 0.2, 0.4, 2.0])
 same subsets gave. It decides alone only where there is nothing to cross-fit."""
 PRIOR_WEIGHT = 1.0
 """Inverse variance of the coefficients around `GATE_PRIOR`."""
-EVIDENCE_PRIOR = np.array([[4.0, 5.0, 0.6, 0.6], [1.5, 1.0, 0.12, 0.12]])
-"""Mean and deviation of in-scope evidence where there is nothing to cross-fit."""
+EVIDENCE_PRIOR = np.array([[3.3, 4.1, 0.53, 0.03], [1.2, 1.2, 0.16, 0.2]])
+"""Mean and deviation of in-scope evidence where there is nothing to cross-fit: about those with one utterance a route,
+for 3 to 150 routes of CLINC150's training split, on its validation split."""
 TEMPERATURES = np.geomspace(0.25, 4.0, 49)
+TYPICAL_TEMPERATURE = 0.5
+"""About what most sets gave; it stands where there is nothing to cross-fit."""
 TEMPERATURE_PRIOR = 5.0
-"""Inverse variance of the log of the temperature around 0."""
+"""Inverse variance of the log of the temperature around that of `TYPICAL_TEMPERATURE`."""
 NO_THRESHOLD = 0.5
 """Where little or nothing could be cross-fitted."""
 POOLED_WEIGHT = 100
@@ -79,7 +82,7 @@ def _logistic(design: Doubles, target: Doubles, weights: Doubles) -> Doubles:
 
 def fit_temperature(logits: list[Floats], owners: list[Ints]) -> float:
     """The temperature at which the shares of in-scope rows are probabilities (Guo et al. 2017)."""
-    losses = 0.5 * TEMPERATURE_PRIOR * np.log(TEMPERATURES) ** 2
+    losses = 0.5 * TEMPERATURE_PRIOR * np.log(TEMPERATURES / TYPICAL_TEMPERATURE) ** 2
     for rows, right in zip(logits, owners, strict=True):
         if rows.shape[1] < 2:
             continue
