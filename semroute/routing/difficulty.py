@@ -72,20 +72,29 @@ _FORMS = {
     "maths": r"(?i)\$[^$\n]{2,80}\$|\\(?:frac|sum|int|sqrt|lim)|\b[a-z]\^\d|\d\s*[+*/^=]\s*[\da-z(]",
     "steps": r"(?m:^\s*\d+[.)]\s)",
 }
+_FORMAL = re.compile(r"[0-9$\\]")
+"""One of these is in every form."""
 _SPLIT = re.compile(r"[a-z]+")
 _SINGLE = {word: name for name, words in _WORDS.items() for word in words.split(",")[0].split()}
-_PHRASES = [(phrase, name) for name, words in _WORDS.items() for phrase in words.split(",")[1:]]
+_PHRASES: dict[str, list[tuple[str, str]]] = {}
+"""By their first word."""
+for _name, _words in _WORDS.items():
+    for _phrase in _words.split(",")[1:]:
+        _PHRASES.setdefault(_SPLIT.findall(_phrase)[0], []).append((_phrase, _name))
 
 
 def _wordings(head: str) -> dict[str, int]:
     """How often the words, phrases and forms of each part stand in a text. A look-up a word: faster than patterns."""
     lowered = head.lower()
-    counts = {name: len(compiled(form).findall(head)) for name, form in _FORMS.items()}
-    for word in _SPLIT.findall(lowered):
+    words = _SPLIT.findall(lowered)
+    counts: dict[str, int] = {}
+    if _FORMAL.search(head):
+        counts = {name: len(compiled(form).findall(head)) for name, form in _FORMS.items()}
+    for word in words:
         if word in _SINGLE:
             counts[_SINGLE[word]] = counts.get(_SINGLE[word], 0) + 1
-    for phrase, name in _PHRASES:
-        if phrase in lowered:
+    for word in _PHRASES.keys() & words:
+        for phrase, name in _PHRASES[word]:
             counts[name] = counts.get(name, 0) + lowered.count(phrase)
     return counts
 
@@ -177,7 +186,8 @@ def complexity(facts: Facts) -> dict[str, float]:
     }
     if facts.json_schema:
         amounts["structure"] = 1.0
-    return {name: round(WEIGHTS[name] * min(1.0, amount), 4) for name, amount in amounts.items() if amount > 0}
+    present = ((name, weight, amounts.get(name, 0)) for name, weight in WEIGHTS.items())
+    return {name: round(weight * min(1.0, amount), 4) for name, weight, amount in present if amount > 0}
 
 
 # --- what follows -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ routes it resembles. `semroute train` fits it; here it is only applied. Pure: ar
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -36,6 +37,8 @@ SHAPE = (
     "questions",
 )
 """What `shape` measures, in order."""
+VIEWS = ("embedding", "words", "length", "route", "average")
+"""What a predicted gain is the sum of."""
 ROUTE_TEMPERATURE = 0.05
 """How sharply routes compete for a prompt's prior, in cosine."""
 
@@ -52,8 +55,9 @@ def shape(text: str) -> list[float]:
     words = head.split()
     numbers = _NUMBER.findall(head)
     symbols = sum(map(head.count, _SYMBOLS))
-    log = np.log1p(
-        [
+    return [
+        math.log1p(figure)
+        for figure in (
             len(text),
             len(words),
             head.count(". ") + head.count("? ") + head.count("! "),
@@ -64,9 +68,8 @@ def shape(text: str) -> list[float]:
             len(head) / max(1, len(words)),
             head.count("%"),
             head.count("?"),
-        ]
-    )
-    return [float(value) for value in log]
+        )
+    ]
 
 
 class Calibration(Frozen, frozen=True, kw_only=True):
@@ -111,23 +114,34 @@ class Gain(Frozen, frozen=True, kw_only=True, dict=True):
         """Where each term stands."""
         return {term: column for column, term in enumerate(self.vocabulary)}
 
+    @cached_property
+    def word_rows(self) -> Floats:
+        """The words' weights, a row a term: float32 (terms, models)."""
+        return np.ascontiguousarray(self.weights["words"].T)
+
+    @cached_property
+    def scaled_length(self) -> Floats:
+        """The weights of length and figures as they are measured: float32 (models, figures)."""
+        scaled: Floats = self.weights["length"] / self.shape_scale
+        return scaled
+
     def predict(self, text: str, vector: Floats) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """Each model's gain over the first, and what each view adds to it. `vector`: float32 (dim,), L2-normalised."""
         columns, values = tfidf(terms(text), self.columns, self.idf)
-        figures = (np.array(shape(text), dtype=np.float32) - self.shape_mean) / self.shape_scale
+        figures = np.array(shape(text), dtype=np.float32) - self.shape_mean
         shares = route_shares(vector[None, :], self.prototypes)[0]
-        views = {
-            "embedding": self.weights["embedding"] @ vector,
-            "words": self.weights["words"][:, columns] @ values,
-            "length": self.weights["length"] @ figures,
-            "route": self.prior_weight * (self.priors @ shares),
-            "average": self.bias,
+        table = (
+            (self.weights["embedding"] @ vector).tolist(),
+            (values @ self.word_rows[columns]).tolist(),
+            (self.scaled_length @ figures).tolist(),
+            (self.prior_weight * (self.priors @ shares)).tolist(),
+            self.bias.tolist(),
+        )
+        parts = {
+            model: dict(zip(VIEWS, views, strict=True))
+            for model, views in zip(self.models, zip(*table, strict=True), strict=True)
         }
-        table = np.array(list(views.values()))
-        gains = dict(zip(self.models, table.sum(axis=0).tolist(), strict=True))
-        by_view = dict(zip(views, table.tolist(), strict=True))
-        parts = {model: {view: row[place] for view, row in by_view.items()} for place, model in enumerate(self.models)}
-        return gains, parts
+        return {model: sum(views.values()) for model, views in parts.items()}, parts
 
     def threshold(
         self, models: tuple[str, ...], strong_share: float | None, min_quality_retained: float | None

@@ -10,7 +10,7 @@ from semroute.config.conditions import Only, When
 from semroute.config.patterns import compiled, encodable, found
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.language import guess_language, guess_script
-from semroute.routing.rules import excluded, holding, holds
+from semroute.routing.rules import aiming, excluded, holds, narrowing
 from semroute.routing.wording import any_of, looks_like_code
 from semroute.types import ChatRequest, Image, JsonSchema, Message, Params, Text, Tool
 from tests.routing.build import LARGE, SMALL, facts, model, request, rule
@@ -110,8 +110,10 @@ def test_the_first_target_by_priority_wins_and_every_narrowing_applies() -> None
     second = rule("second", route="x", only=Only(regions=("eu",)))
     third = rule("third", only=Only(tiers=("complex",)))
     never = rule("never", when(turns={"gt": 99}), only=Only(tiers=("simple",)))
-    assert holding((first, second, third, never), facts()) == (first, (second, third))
-    assert holding((never,), facts()) == (None, ())
+    rules = (never, third, first, second)
+    assert aiming(rules, facts()) == first
+    assert narrowing(rules, facts()) == (third, second)
+    assert (aiming((never, third), facts()), narrowing((never,), facts())) == (None, ())
 
 
 @pytest.mark.parametrize(
