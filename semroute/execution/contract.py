@@ -35,8 +35,9 @@ class ContractProvider:
 
 
 def put(request: ChatRequest, model: Model, contract: JsonContract) -> ChatRequest:
-    """The request as a model must get it to keep the contract. A caller's own demand for JSON stands."""
-    if request.params.json_output:
+    """The request as a model must get it to keep the contract. A caller's own schema stands; mere JSON does not."""
+    params = request.params
+    if params.json_schema is not None or (params.json_output and contract.json_schema is None):
         return request
     return _asked(request, contract) if "json" in model.features else _told(request, contract)
 

@@ -77,6 +77,8 @@ class Choice(Frozen, frozen=True, kw_only=True):
     compared: Comparison = Comparison()
     narrowing: tuple[Rule, ...] = ()
     """Rules that hold and leave out models."""
+    stays_on: str | None = None
+    """The model that the conversation is on; null: none."""
 
 
 def choose_static(config: Config, request: ChatRequest, facts: Facts) -> Choice | None:
@@ -209,6 +211,7 @@ def decide(
         signals=signals,
         route=choice.route,
         narrowing=choice.narrowing,
+        stays_on=choice.stays_on,
         standing=standing,
         seed=request.id,
     )

@@ -76,11 +76,18 @@ _FORMAL = re.compile(r"[0-9$\\]")
 """One of these is in every form."""
 _SPLIT = re.compile(r"[a-z]+")
 _SINGLE = {word: name for name, words in _WORDS.items() for word in words.split(",")[0].split()}
-_PHRASES: dict[str, list[tuple[str, str]]] = {}
-"""By their first word."""
-for _name, _words in _WORDS.items():
-    for _phrase in _words.split(",")[1:]:
-        _PHRASES.setdefault(_SPLIT.findall(_phrase)[0], []).append((_phrase, _name))
+
+
+def _phrases() -> dict[str, list[tuple[str, str]]]:
+    """Phrases of several words with their part, by the first word."""
+    phrases: dict[str, list[tuple[str, str]]] = {}
+    for name, words in _WORDS.items():
+        for phrase in words.split(",")[1:]:
+            phrases.setdefault(_SPLIT.findall(phrase)[0], []).append((phrase, name))
+    return phrases
+
+
+_PHRASES = _phrases()
 
 
 def _wordings(head: str) -> dict[str, int]:
@@ -202,10 +209,10 @@ def prefer(offers: Sequence[Offer], standing: Standing, *, dialled: bool) -> lis
         return _strongest_first(offers)
     if standing.wants is not None:
         return _by_tier(offers, standing.wants, standing.difficulty)
-    learned = [offer for offer in offers if _known(offer, standing)]
-    if not learned or dialled or not _thresholded(standing.rule):
+    if dialled or not _thresholded(standing.rule):
         return list(offers)
-    return _by_gain(offers, learned, standing)
+    learned = [offer for offer in offers if _known(offer, standing)]
+    return _by_gain(offers, learned, standing) if len(learned) > 1 else _strongest_first(offers)
 
 
 def _thresholded(rule: Difficulty | None) -> bool:

@@ -200,9 +200,11 @@ def test_without_a_threshold_or_with_the_requests_dial_the_order_stays() -> None
     assert order(standing("hard", strong_share=1.0), dialled=True) == ["small", "middle", "large"]
 
 
-def test_models_that_nothing_was_learned_of_keep_their_order() -> None:
-    other = [offer(model("a"), 0), offer(model("b"), 1)]
-    assert order(standing("hard", strong_share=0.5), other) == ["a", "b"]
+def test_where_fewer_than_two_models_are_known_the_strongest_comes_first() -> None:
+    weak, strong = offer(model("a", quality=0.5), 0), offer(model("b", quality=0.9), 1)
+    assert order(standing("easy", strong_share=0.5), [weak, strong]) == ["b", "a"]
+    assert order(standing("easy", strong_share=0.5), [offer(SMALL, 0), strong]) == ["b", "small"]
+    assert order(standing("easy"), [weak, strong]) == ["a", "b"]
 
 
 @pytest.mark.parametrize("learned", [None, gain(trustworthy=False)])
