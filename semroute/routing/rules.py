@@ -48,10 +48,8 @@ def _numbers_hold(when: When, facts: Facts) -> bool:
     )
 
 
-def within(bounds: Compare | None, value: float | None) -> bool:
+def within(bounds: Compare, value: float | None) -> bool:
     """Whether a number keeps all bounds that are given; no number keeps none."""
-    if bounds is None:
-        return True
     return (
         value is not None
         and (bounds.gt is None or value > bounds.gt)
