@@ -14,8 +14,9 @@ deciles of the score; APGR is the area under accuracy over the share of strong c
 the strong model's (1); CPT(x) is the share of strong calls, interpolated, at which x of the gap is closed.
 
 RouteLLM's rows are those of tables 2 and 3 of its paper (arXiv 2406.18665v4). Their training data are other than ours:
-Chatbot Arena votes, and for MMLU some 1,500 labels of its validation split, for GSM8K the grades of a GPT-4 judge. Ours learns from the benchmark's own labels, those of the other folds, and nothing else. RouteLLM also leaves out
-test prompts that resemble its training data; here all count.
+Chatbot Arena votes, and for MMLU some 1,500 labels of its validation split, for GSM8K the grades of a GPT-4 judge. Ours
+learns from the benchmark's own labels, those of the other folds, and nothing else. RouteLLM also leaves out test
+prompts that resemble its training data; here all count.
 """
 
 from __future__ import annotations
