@@ -254,6 +254,5 @@ def _headers(call: Call) -> dict[str, str]:
 
 def _early_headers(call: Call) -> dict[str, str]:
     """What is known before any model has answered."""
-    return {
-        name: value for name, value in _headers(call).items() if name in ("x-semroute-decision", "x-semroute-route")
-    }
+    known = ("x-semroute-decision", "x-semroute-route", "x-semroute-held")
+    return {name: value for name, value in _headers(call).items() if name in known}
