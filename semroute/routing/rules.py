@@ -30,12 +30,19 @@ def holds(when: When, facts: Facts) -> bool:
         and (not when.has or facts.traits.issuperset(when.has))
         and (not when.script or facts.script in when.script)
         and (not when.language or facts.language in when.language)
-        and (not when.keywords or found(any_of(when.keywords), facts.text))
+        and (not when.keywords or _says(when.keywords, facts))
         and (when.regex is None or found(when.regex, facts.text))
         and (not when.all or all(holds(part, facts) for part in when.all))
         and (not when.any or any(holds(part, facts) for part in when.any))
         and (when.not_ is None or not holds(when.not_, facts))
     )
+
+
+def _says(words: tuple[str, ...], facts: Facts) -> bool:
+    """Whether one of these stands in the text. Mostly none does, and looking for letters alone tells so at once."""
+    if facts.text.isascii() and not any(not word.isascii() or word.lower() in facts.lowered for word in words):
+        return False
+    return found(any_of(words), facts.text)
 
 
 def _numbers_hold(when: When, facts: Facts) -> bool:
