@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from semroute.config.conditions import Compare, Only, Rule, When
 from semroute.config.load import load
-from semroute.config.schema import Config
+from semroute.config.schema import Config, EmbedderSettings
 from semroute.evaluation.fit import Labels, fit
 from semroute.router import Router
 from semroute.types import ChatRequest, Message, Policy, Text
@@ -80,6 +80,7 @@ def request(text: str) -> ChatRequest:
 def main() -> None:
     """Measure, and print."""
     config = load(Path(__file__).parents[1] / "routes", {}, today=date(2026, 11, 22))
+    config = msgspec.structs.replace(config, embedder=EmbedderSettings(cached_prompts=0))  # each is decided as if new
     plain = Router.build(config)
     complexity = Router.build(with_everything(config, Difficulty()), previous=plain)
     by_gain = Difficulty(by="learned", strong_share=0.3)

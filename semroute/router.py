@@ -37,10 +37,12 @@ from semroute.routing.explain import explain
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.gain import Gain
 from semroute.routing.scoring import Doubles, Floats, Ints
+from semroute.semantic import calibration
 from semroute.semantic.cache import Cache, default_folder
 from semroute.semantic.embedder import Embedder, Features, open_embedder
 from semroute.semantic.index import Index
 from semroute.semantic.learned import load_gain
+from semroute.semantic.remember import RecentFeatures
 from semroute.semantic.training import Progress, Task, Trained, prepare
 from semroute.types import (
     Candidate,
@@ -73,10 +75,12 @@ class Router:
         *,
         tiers: Router | None = None,
         gain: Gain | None = None,
+        recent: RecentFeatures | None = None,
     ) -> None:
         """`trained`: for the utterances in the order of `config.routes`; null where there are no routes.
 
-        `tiers`: a router whose routes are the exemplar tiers. `gain`: what `semroute train` learned.
+        `tiers`: a router whose routes are the exemplar tiers. `gain`: what `semroute train` learned. `recent`: the
+        embedder's memory of prompts, from an earlier router.
         """
         # Thresholds mean something for the encoder alone with which they were found.
         fits = config.tuned.encoder in ("", embedder.fingerprint)
@@ -84,6 +88,7 @@ class Router:
         self.embedder = embedder
         self.gain = gain
         self._tiers = tiers
+        self._recent = recent or RecentFeatures(embedder, config.embedder.cached_prompts)
         self._names = tuple(config.routes)
         self._utterances = tuple(u for route in config.routes.values() for u in route.utterances)
         self._trained = trained
@@ -122,20 +127,28 @@ class Router:
         `progress` is called with how much is done, and how much there is to do. Without `cache`, nothing is kept.
         """
         known: dict[str, Floats] = {}
+        recent = None
         if previous is not None and previous.config.embedder == config.embedder:
-            embedder = previous.embedder
+            embedder, recent = previous.embedder, previous._recent
             if previous._trained is not None:
                 known = dict(zip(previous._utterances, previous._trained.vectors, strict=True))
         else:
             embedder = open_embedder(config.embedder)
         trained = prepare(_task(config), embedder, cache, known, progress) if config.routes else None
         tiers = _tier_router(config, embedder, cache) if config.tiers else None
-        return cls(config, embedder, trained, tiers=tiers, gain=load_gain(config, embedder))
+        return cls(config, embedder, trained, tiers=tiers, gain=load_gain(config, embedder), recent=recent)
 
     @property
     def vectors(self) -> Floats:
         """The utterances, in the order of `config.routes`: float32 (n, dim), L2-normalised."""
         return np.empty((0, self.embedder.dim), np.float32) if self._trained is None else self._trained.vectors
+
+    @property
+    def threshold_claim(self) -> str:
+        """What the calibrated thresholds promise of prompts like the utterances, in words; empty without routes."""
+        if self._trained is None:
+            return ""
+        return calibration.claim(self._trained.head.calibrated_on, self.config.abstain.target_false_abstain)
 
     def route(self, request: str | ChatRequest, signals: Signals = Signals(), *, explain: bool = False) -> Decision:
         """Decide where a prompt or a request goes. `explain`: with `details`, for which a prompt is matched many times.
@@ -172,8 +185,11 @@ class Router:
         return self._match(self.embedder.featurize(texts))
 
     def read(self, text: str) -> Reading:
-        """All that a prompt's embedding tells: routes, exemplar tier, learned gains. Takes milliseconds, as `match`."""
-        features = self.embedder.featurize([text])
+        """All that a prompt's embedding tells: routes, exemplar tier, learned gains. Takes milliseconds, as `match`.
+
+        A prompt that was read before, by this router or the one before a reload, is not embedded again.
+        """
+        features = self._recent.featurize(text)
         tier = self._tiers.choose_semantic(self._tiers._match(features)[0]) if self._tiers is not None else None
         gains, parts = self.gain.predict(text, features.vectors[0]) if self.gain is not None else ({}, {})
         matches, confidences = self._compare(features)
@@ -228,8 +244,7 @@ class Router:
         logits = head.logits(vectors, features.tokens)
         best = scoring.best_routes(logits)
         similarities, rows = self._index.search(vectors, best)
-        evidence = scoring.evidence(logits, similarities.max(axis=1), (vectors @ head.prototypes.T).max(axis=1))
-        in_scope = scoring.in_scope(head.gate, evidence)
+        in_scope = head.in_scope(vectors, logits, similarities.max(axis=1))
         shares = scoring.shares(logits, float(head.temperature[0]))
         leading = np.take_along_axis(shares, best, axis=1)
         matches = [self._compared(*each) for each in zip(in_scope, best, leading, similarities, rows, strict=True)]

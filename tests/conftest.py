@@ -71,6 +71,14 @@ default:
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep trained heads for the session, and out of the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMROUTE_CACHE_DIR", str(tmp_path_factory.mktemp("heads")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def faults() -> Iterator[FaultServer]:
     with FaultServer() as server:

@@ -168,6 +168,10 @@ def test_a_reload_embeds_only_what_is_new(router: Router, tmp_path: Path) -> Non
     assert again.config.version != router.config.version
     assert again.route("a recipe for onion soup").route == "cooking"
     assert np.array_equal(router.embedder.embed(["x"]), again.embedder.embed(["x"]))
+    remembered = len(router._recent)
+    router.route("a prompt that only this test asks")
+    again.route("a prompt that only this test asks")
+    assert len(again._recent) == remembered + 1
 
 
 def test_without_routes_all_goes_to_the_default(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def command(
             outcomes = cross_validate(router, folds, Bar(progress))
         else:
             outcomes = decide_rows(router, read_rows(file, router.config.routes), Bar(progress))
-    evaluation = measure(outcomes, folds if file is None else None)
+    evaluation = measure(outcomes, folds if file is None else None, router.threshold_claim)
     if html is not None:
         title = f"semroute: {file.name if file else 'cross-validation of the routes'}"
         html.write_text(page(title, evaluation, outcomes, router.config.routes), "utf-8")
@@ -90,6 +90,8 @@ def _show(evaluation: Evaluation) -> None:
     what = f"utterances, cross-validated in {evaluation.folds} folds" if evaluation.folds else "prompts"
     console.print(f"{evaluation.n} {what}", style="bold", highlight=False)
     console.print(_figures(evaluation))
+    if evaluation.threshold_claim:
+        console.print(f"calibrated thresholds: {evaluation.threshold_claim}", markup=False, highlight=False)
     routes = Table("route", "n", "precision", "recall", "F1", box=None, pad_edge=False)
     for name, metrics in sorted(evaluation.per_route.items(), key=lambda item: item[1].f1 or 0):
         routes.add_row(name, str(metrics.n), _share(metrics.precision), _share(metrics.recall), _share(metrics.f1))

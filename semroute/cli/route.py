@@ -37,7 +37,7 @@ def command(
         text = sys.stdin.read()
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder_of(routes), progress=Bar(progress))
-    router.route(text)  # the first embedding of a process is slow, and tells nothing
+    router.match([text])  # the first embedding of a process is slow, and tells nothing
     messages = (Message(role="user", parts=(Text(text=text),)),)
     request = ChatRequest(id=new_id(), messages=messages, model=model, cost_quality=cost_quality)
     decision = router.route(request, explain=explain)
@@ -114,6 +114,8 @@ def _show(decision: Decision, router: Router) -> None:
         console.print(table)
         source = THRESHOLDS[decision.threshold_from] if decision.threshold_from else ""
         console.print(f"threshold {decision.threshold:.3f} ({source}), margin {decision.margin:.3f}", highlight=False)
+        if decision.details is not None and decision.threshold_from == "calibrated":
+            console.print(f"calibrated thresholds: {router.threshold_claim}", markup=False, highlight=False)
     if decision.details is not None:
         _show_details(decision, decision.details)
     console.print(f"plan: {', then '.join(decision.plan) or 'none'}", highlight=False)

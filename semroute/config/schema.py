@@ -30,6 +30,8 @@ class EmbedderSettings(Written, frozen=True, kw_only=True):
     """Where fastembed keeps what it downloads; null: its own default."""
     threads: Annotated[int, Meta(ge=1)] | None = None
     """Threads for one embedding; null: one."""
+    cached_prompts: Annotated[int, Meta(ge=0)] = 4096
+    """So many of the last prompts are not embedded again when they are repeated, at about 2 KB each; 0: none."""
 
 
 class Abstain(Written, frozen=True, kw_only=True):

@@ -14,25 +14,26 @@ SEED = 0
 
 
 def cross_validate(router: Router, folds: int, progress: Progress | None = None) -> list[Outcome]:
-    """Every utterance once, in `folds` parts, each holding its share of every route.
+    """Every utterance and every negative once, in `folds` parts, each holding its share of every route.
 
     A route's only utterance is never held out. Raises `RequestError` where no route has two.
     """
-    held_out = assign(router.config, folds)
+    config = router.config
+    held_out = assign(config, folds)
     total = sum(fold >= 0 for numbers in held_out.values() for fold in numbers)
-    if not total:
+    if not any(fold >= 0 for name in config.routes for fold in held_out[name]):
         raise RequestError("cross-validation needs a route with two utterances or more")
     outcomes: list[Outcome] = []
     for fold in range(folds):
         rows = [
-            Row(text=utterance, route=name)
+            Row(text=text, route=name)
             for name, numbers in held_out.items()
-            for utterance, number in zip(router.config.routes[name].utterances, numbers, strict=True)
+            for text, number in zip(_texts(config, name), numbers, strict=True)
             if number == fold
         ]
         if not rows:
             continue
-        without = Router.build(leave_out(router.config, held_out, fold), previous=router)
+        without = Router.build(leave_out(config, held_out, fold), previous=router)
         outcomes += decide_rows(without, rows, _after(len(outcomes), total, progress))
     return outcomes
 
@@ -42,25 +43,28 @@ def _after(before: int, total: int, progress: Progress | None) -> Progress | Non
     return None if progress is None else lambda done, _: progress(before + done, total)
 
 
-def assign(config: Config, folds: int) -> dict[str, list[int]]:
-    """The fold in which each utterance is held out, by route; -1: in none. The same every time."""
+def assign(config: Config, folds: int) -> dict[str | None, list[int]]:
+    """The fold in which each utterance is held out, by route, null for the negatives; -1: in none. Always the same."""
     generator = np.random.default_rng(SEED)
-    assigned = {}
-    for name, route in config.routes.items():
-        count = len(route.utterances)
+    assigned: dict[str | None, list[int]] = {}
+    for name in (*config.routes, None):
+        count = len(_texts(config, name))
         # Started at random, so that routes of few utterances do not all fall into the first folds.
         numbers = (np.arange(count) + generator.integers(folds)) % folds
-        assigned[name] = [int(n) for n in generator.permutation(numbers)] if count > 1 else [-1]
+        alone = name is not None and count == 1
+        assigned[name] = [-1] if alone else [int(n) for n in generator.permutation(numbers)]
     return assigned
 
 
-def leave_out(config: Config, held_out: dict[str, list[int]], fold: int) -> Config:
-    """The configuration without one fold's utterances."""
-    routes = {
-        name: replace(
-            route,
-            utterances=tuple(u for u, number in zip(route.utterances, held_out[name], strict=True) if number != fold),
-        )
-        for name, route in config.routes.items()
-    }
-    return replace(config, routes=routes)
+def leave_out(config: Config, held_out: dict[str | None, list[int]], fold: int) -> Config:
+    """The configuration without one fold's utterances and negatives."""
+
+    def kept(name: str | None) -> tuple[str, ...]:
+        return tuple(text for text, number in zip(_texts(config, name), held_out[name], strict=True) if number != fold)
+
+    routes = {name: replace(route, utterances=kept(name)) for name, route in config.routes.items()}
+    return replace(config, routes=routes, negatives=kept(None))
+
+
+def _texts(config: Config, name: str | None) -> tuple[str, ...]:
+    return config.negatives if name is None else config.routes[name].utterances

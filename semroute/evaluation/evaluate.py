@@ -84,6 +84,8 @@ class Evaluation(Frozen, frozen=True, kw_only=True):
     latency_ms: dict[str, float]
     """Percentiles of one decision, embedding included."""
     per_route: dict[str, RouteMetrics]
+    threshold_claim: str
+    """What the calibrated thresholds promise of prompts like the utterances."""
     confusions: tuple[Confusion, ...]
     """The most frequent first."""
     reliability: tuple[Bin, ...]
@@ -144,11 +146,14 @@ def decide_rows(router: Router, rows: Sequence[Row], progress: Progress | None =
 
 def evaluate(router: Router, rows: Sequence[Row], progress: Progress | None = None) -> Evaluation:
     """Decide and measure."""
-    return measure(decide_rows(router, rows, progress))
+    return measure(decide_rows(router, rows, progress), claim=router.threshold_claim)
 
 
-def measure(outcomes: Sequence[Outcome], folds: int | None = None) -> Evaluation:
-    """The figures of decisions that were made. `folds`: in how many parts they were cross-validated, if they were."""
+def measure(outcomes: Sequence[Outcome], folds: int | None = None, claim: str = "") -> Evaluation:
+    """The figures of decisions that were made.
+
+    `folds`: in how many parts they were cross-validated, if they were. `claim`: see `Evaluation.threshold_claim`.
+    """
     expected = [outcome.expected for outcome in outcomes]
     decided = [outcome.decided for outcome in outcomes]
     confidence: Floats = np.array([outcome.confidence for outcome in outcomes], dtype=np.float64)
@@ -170,6 +175,7 @@ def measure(outcomes: Sequence[Outcome], folds: int | None = None) -> Evaluation
         fpr_at_95_tpr=false_positive_rate(scope[in_scope], scope[~in_scope]),
         ece=expected_calibration_error(confidence, right_best),
         latency_ms={f"p{q}": float(np.percentile(latencies, q)) for q in PERCENTILES} if latencies else {},
+        threshold_claim=claim,
         per_route=per_route(expected, decided),
         confusions=confusions([outcome.text for outcome in outcomes], expected, decided),
         reliability=reliability(confidence, right_best),

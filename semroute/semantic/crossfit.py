@@ -7,7 +7,7 @@ has no route. The background texts of the fold are the far misses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +32,6 @@ SEED = 20
 class Rows:
     """All texts that are fitted: the utterances first, ordered by route, then route names, background, negatives."""
 
-    features: Floats
-    """In the basis of the regression."""
     vectors: Floats
     """(texts, dim), L2-normalised."""
     texts: Ints
@@ -43,6 +41,20 @@ class Rows:
     routes: int
     utterances: int
     """How many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """What one head is trained and tried on."""
+
+    trained: Ints
+    """Row numbers."""
+    tried: tuple[Ints, Ints, Ints]
+    """Row numbers by kind: IN_SCOPE, NEAR_MISS, FAR_MISS."""
+    present: Ints
+    """The classes among the trained rows, ascending: routes, and the background."""
+    columns: int
+    """How many of these are routes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,48 +73,13 @@ class CrossFitted:
     """(rows,): IN_SCOPE, NEAR_MISS or FAR_MISS; the in-scope rows in the order of `routes`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """The row numbers that one head is trained and tried on."""
-
-    trained: Ints
-    tried: tuple[Ints, Ints, Ints]
-    """By kind: IN_SCOPE, NEAR_MISS, FAR_MISS."""
-
-
 def fold_count(utterances: int) -> int:
     """How many folds so many utterances are worth."""
     return next((folds for most, folds in FOLDS if utterances <= most), FEWEST_FOLDS)
 
 
-def cross_fit(rows: Rows, penalty: Floats, fitted: Callable[[], None]) -> CrossFitted:
-    """Train a head for each fold, and score what it has not seen.
-
-    `penalty`: that of the basis; `fitted` is called after each fold.
-    """
-    logits, owners, routes = [], [], [np.zeros(0, np.int64)]
-    evidence, kinds = [np.zeros((0, len(scoring.EVIDENCE)))], [np.zeros(0, np.int64)]
-    for fold in _folds(rows):
-        present = np.unique(rows.owners[fold.trained])
-        column = np.full(rows.routes + 1, -1)
-        column[present] = np.arange(len(present))
-        coefficients, bias = softmax.fit(
-            rows.features[fold.trained], column[rows.owners[fold.trained]], len(present), penalty, ITERATIONS
-        )
-        columns = int((present < rows.routes).sum())
-        for kind, tried in enumerate(fold.tried):
-            scored = (rows.features[tried] @ coefficients + bias)[:, :columns]
-            evidence.append(_evidence(rows, scored, tried, fold.trained))
-            kinds.append(np.full(len(tried), kind))
-            if kind == IN_SCOPE:
-                logits.append(scored)
-                owners.append(column[rows.owners[tried]])
-                routes.append(rows.owners[tried])
-        fitted()
-    return CrossFitted(logits, owners, np.concatenate(routes), np.vstack(evidence), np.concatenate(kinds))
-
-
-def _folds(rows: Rows) -> Iterator[Fold]:
+def deal_folds(rows: Rows) -> Iterator[Fold]:
+    """Deal utterances, routes and background to the folds. There are fewer where nothing would be left to train on."""
     folds = fold_count(rows.utterances)
     chance = np.random.default_rng(SEED)
     utterance = np.arange(len(rows.owners)) < rows.utterances
@@ -116,15 +93,39 @@ def _folds(rows: Rows) -> Iterator[Fold]:
         known[rows.owners[trained & utterance]] = True
         if not known.any():
             continue
+        trained &= known[rows.owners] | outside
         near = np.flatnonzero(left_out & utterance)
         if len(near) > NEAR_MISSES:
             near = np.sort(chance.choice(near, NEAR_MISSES, replace=False))
-        inside = (fold_of == fold) & utterance & known[rows.owners]
-        far = (fold_of == fold) & outside
-        yield Fold(
-            np.flatnonzero(trained & (known[rows.owners] | outside)),
-            (np.flatnonzero(inside), near, np.flatnonzero(far)),
-        )
+        inside = np.flatnonzero((fold_of == fold) & utterance & known[rows.owners])
+        far = np.flatnonzero((fold_of == fold) & outside)
+        present = np.unique(rows.owners[trained])
+        yield Fold(np.flatnonzero(trained), (inside, near, far), present, int(known.sum()))
+
+
+def score(fold: Fold, features: Floats, owners: Ints, penalty: Floats) -> Floats:
+    """Train on the one half of a fold, and score the other: float32 (rows tried, the fold's routes).
+
+    `features` and `penalty`: those of a `softmax.Basis`.
+    """
+    classes = np.searchsorted(fold.present, owners[fold.trained])
+    coefficients, bias = softmax.fit(features[fold.trained], classes, len(fold.present), penalty, ITERATIONS)
+    scored: Floats = features[np.concatenate(fold.tried)] @ coefficients + bias
+    return scored[:, : fold.columns]
+
+
+def collect(rows: Rows, folds: Sequence[Fold], logits: Sequence[Floats]) -> CrossFitted:
+    """What the folds' logits say. `logits`: of the rows tried, in their order."""
+    inside, owners, routes = [], [], [np.zeros(0, np.int64)]
+    evidence, kinds = [np.zeros((0, len(scoring.EVIDENCE)))], [np.zeros(0, np.int64)]
+    for fold, scored in zip(folds, logits, strict=True):
+        own = rows.owners[fold.tried[IN_SCOPE]]
+        inside.append(scored[: len(own)])
+        owners.append(np.searchsorted(fold.present, own))
+        routes.append(own)
+        evidence.append(_evidence(rows, fold, scored))
+        kinds.append(np.repeat(np.arange(3), [len(tried) for tried in fold.tried]))
+    return CrossFitted(inside, owners, np.concatenate(routes), np.vstack(evidence), np.concatenate(kinds))
 
 
 def _deal(owners: Ints, folds: int, chance: np.random.Generator) -> Ints:
@@ -137,16 +138,16 @@ def _deal(owners: Ints, folds: int, chance: np.random.Generator) -> Ints:
     return fold_of
 
 
-def _evidence(rows: Rows, logits: Floats, tried: Ints, trained: Ints) -> Doubles:
+def _evidence(rows: Rows, fold: Fold, logits: Floats) -> Doubles:
     """The evidence as a decision would find it, from the utterances the head was trained on."""
-    sources = trained[trained < rows.utterances]
+    sources = fold.trained[fold.trained < rows.utterances]
     _, starts, owners = np.unique(rows.owners[sources], return_index=True, return_inverse=True)
-    vectors = rows.vectors[sources]
-    prototypes = scoring.prototypes(vectors, owners.astype(np.int64), len(starts))
+    vectors, tried = rows.vectors[sources], rows.vectors[rows.texts[np.concatenate(fold.tried)]]
+    discriminants = scoring.discriminants(vectors, owners.astype(np.int64), len(starts))
     best = scoring.best_routes(logits)
     nearest = np.zeros(len(tried), np.float32)
     for start in range(0, len(tried), CHUNK):
         chunk = slice(start, start + CHUNK)
-        by_route = np.maximum.reduceat(rows.vectors[rows.texts[tried[chunk]]] @ vectors.T, starts, axis=1)
+        by_route = np.maximum.reduceat(tried[chunk] @ vectors.T, starts, axis=1)
         nearest[chunk] = np.take_along_axis(by_route, best[chunk], axis=1).max(axis=1)
-    return scoring.evidence(logits, nearest, (rows.vectors[rows.texts[tried]] @ prototypes.T).max(axis=1))
+    return scoring.evidence(logits, nearest, scoring.discriminate(discriminants, tried).max(axis=1))

@@ -1,8 +1,10 @@
 """Train a `Head` from utterances: fit, cross-fit, calibrate. Deterministic, numpy only.
 
-One multinomial logistic regression over the vector and the hashed word pieces of a text has a class for each route and
-one more for the background: texts of no particular route, and the route files' own `negatives`. The background's class
-takes no part in a decision; it keeps the routes' logits low where no route is.
+Two multinomial logistic regressions, one over the vectors and one over the hashed word pieces, each have a class for
+each route and one more for the background: texts of no particular route, and the route files' own `negatives`. The
+background's class takes no part in a decision; it keeps the routes' logits low where no route is. The logits are added:
+two that were fitted apart err apart, and did better than one over all features (CLINC150's validation split with 100
+utterances a route: .967 against .963, with fewer the same).
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ import numpy as np
 
 from semroute.routing import scoring
 from semroute.routing.scoring import Floats, Head, Ints
-from semroute.semantic import calibration, softmax
-from semroute.semantic.crossfit import IN_SCOPE, Rows, cross_fit
+from semroute.semantic import calibration, crossfit, softmax
+from semroute.semantic.crossfit import IN_SCOPE, Rows
 from semroute.semantic.embedder import Features
 
 COST = 10.0
@@ -64,30 +66,47 @@ class Material:
 def train(material: Material, target: float, fitted: Callable[[], None] = lambda: None) -> Head:
     """Fit and calibrate a head, so that `target` of the in-scope prompts abstain.
 
-    `fitted` is called after each fit: once, and `crossfit.fold_count` times.
+    `fitted` is called after each fit, at most `fits` times.
     """
     utterances, routes = len(material.owners), int(material.owners[-1]) + 1
+    own = material.texts.vectors[:utterances]
     idf = _idf(material.texts.tokens[:utterances])
-    prototypes = scoring.prototypes(material.texts.vectors[:utterances], material.owners, routes)
+    prototypes = scoring.prototypes(own, material.owners, routes)
     chosen, owners = _choose(material, prototypes)
-    features = _features(material.texts, chosen, idf)
-    basis = softmax.find_basis(features, routes + 1, COST)
-    rows = Rows(basis.project(features), material.texts.vectors, chosen, owners, routes, utterances)
-    weights, bias = basis.weights(*softmax.fit(rows.features, owners, routes + 1, basis.penalty, ITERATIONS))
-    fitted()
-    tried = cross_fit(rows, basis.penalty, fitted)
+    rows = Rows(material.texts.vectors, chosen, owners, routes, utterances)
+    folds = list(crossfit.deal_folds(rows))
+    logits = [np.zeros((sum(map(len, fold.tried)), fold.columns), np.float32) for fold in folds]
+    weights, bias = [], np.zeros(routes, np.float32)
+    for features, share in ((_vectors, 1.0), (_bags, scoring.LEXICAL_WEIGHT)):
+        raw = features(material.texts, chosen, idf)
+        basis = softmax.find_basis(raw, routes + 1, COST)
+        projected = basis.project(raw)
+        slopes, offsets = basis.weights(*softmax.fit(projected, owners, routes + 1, basis.penalty, ITERATIONS))
+        weights.append(share * slopes[:, :routes])
+        bias += share * offsets[:routes]
+        fitted()
+        for fold, scored in zip(folds, logits, strict=True):
+            scored += share * crossfit.score(fold, projected, owners, basis.penalty)
+            fitted()
+    tried = crossfit.collect(rows, folds, logits)
     gate = calibration.fit_gate(tried.evidence, tried.kinds)
     inside = scoring.in_scope(gate, tried.evidence[tried.kinds == IN_SCOPE])
     return Head(
-        weights=np.ascontiguousarray(weights[:, :routes]),
-        bias=bias[:routes],
+        weights=np.vstack(weights, dtype=np.float32),
+        bias=bias,
         prototypes=prototypes,
+        discriminants=scoring.discriminants(own, material.owners, routes),
         idf=idf,
         gate=gate,
         temperature=np.array([calibration.fit_temperature(tried.logits, tried.owners)]),
         thresholds=calibration.fit_thresholds(inside, tried.routes, routes, target),
         calibrated_on=np.bincount(tried.routes, minlength=routes),
     )
+
+
+def fits(utterances: int) -> int:
+    """How many regressions are fitted to so many utterances."""
+    return 2 * (crossfit.fold_count(utterances) + 1)
 
 
 def _idf(tokens: Sequence[Sequence[int]]) -> Floats:
@@ -113,13 +132,12 @@ def _choose(material: Material, prototypes: Floats) -> tuple[Ints, Ints]:
     return chosen, owners
 
 
-def _features(texts: Features, chosen: Ints, idf: Floats) -> Floats:
-    """`scoring.features` of the chosen texts; a part at a time, for the memory's sake."""
-    features = np.empty((len(chosen), texts.vectors.shape[1] + scoring.LEXICAL_DIM), np.float32)
-    for start in range(0, len(chosen), CHUNK):
-        part = chosen[start : start + CHUNK]
-        features[start : start + CHUNK] = scoring.features(texts.vectors[part], [texts.tokens[i] for i in part], idf)
-    return features
+def _vectors(texts: Features, chosen: Ints, idf: Floats) -> Floats:
+    return texts.vectors[chosen]
+
+
+def _bags(texts: Features, chosen: Ints, idf: Floats) -> Floats:
+    return scoring.lexical([texts.tokens[row] for row in chosen], idf)
 
 
 def _telling_names(names: Floats, prototypes: Floats) -> Ints:

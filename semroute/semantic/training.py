@@ -23,7 +23,7 @@ Progress = Callable[[int, int], None]
 """Called with how much is done, and how much there is to do: texts to embed, then heads to fit."""
 
 BATCH = 64
-FIT_WORK = 20
+FIT_WORK = 40
 """Fitting one head takes about as long as embedding one text of so many."""
 CODE = (scoring, calibration, crossfit, head, softmax)
 """Modules whose change makes trained heads stale."""
@@ -90,7 +90,7 @@ def prepare(
             return trained
     texts, owners = task.texts, task.owners
     known = {**_background(embedder), **(known or {})}
-    work = _Work(len(texts) + max(1, len(texts) // FIT_WORK) * (crossfit.fold_count(len(owners)) + 1), progress)
+    work = _Work(len(texts) + max(1, len(texts) // FIT_WORK) * head.fits(len(owners)), progress)
     material = head.Material(_featurize(texts, embedder, known, work), owners, len(task.negatives))
     fitted = head.train(material, task.target, lambda: work.add(max(1, len(texts) // FIT_WORK)))
     work.finish()
@@ -158,6 +158,7 @@ def _unpack(arrays: Arrays, utterances: int, dim: int, routes: int) -> Trained |
         "weights": (np.float32, (dim + scoring.LEXICAL_DIM, routes)),
         "bias": (np.float32, (routes,)),
         "prototypes": (np.float32, (routes, dim)),
+        "discriminants": (np.float32, (dim + 1, routes)),
         "gate": (np.float64, (len(scoring.EVIDENCE) + 1,)),
         "temperature": (np.float64, (1,)),
         "thresholds": (np.float64, (routes,)),

@@ -10,8 +10,10 @@ import pytest
 from semroute.cli.evaluate import missed
 from semroute.evaluation.evaluate import Outcome, measure
 from tests.conftest import ROOT
+from tests.test_router import MODELS, ROUTES
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+NEGATIVES = ("is the office open on sunday", "what is your name", "play some jazz", "who won the match", "goodbye")
 
 
 @pytest.fixture
@@ -38,6 +40,25 @@ def test_without_a_file_the_utterances_are_cross_validated(semroute: Run) -> Non
     report = json.loads(done.stdout)
     assert (report["n"], report["folds"], report["n_out_of_scope"]) == (288, 5, 0)
     assert report["oos_auroc"] is None
+    assert "split conformal on" in report["threshold_claim"]
+
+
+def test_negatives_are_cross_validated_too(semroute: Run, tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text(MODELS)
+    negatives = "\n".join(f"  - {text}" for text in NEGATIVES)
+    (tmp_path / "routes.yaml").write_text(f"{ROUTES}\nnegatives:\n{negatives}\n")
+    done = semroute("eval", "--routes", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["n"], report["n_out_of_scope"]) == (6 + len(NEGATIVES), len(NEGATIVES))
+    assert report["oos_auroc"] is not None
+
+
+def test_the_promise_of_the_thresholds_is_printed(semroute: Run, rows: Path) -> None:
+    done = semroute("eval", rows, "--routes", ROOT / "routes")
+    assert "calibrated thresholds: of prompts like the utterances" in " ".join(done.stdout.split())
+    done = semroute("route", "why was I charged twice", "--routes", ROOT / "routes", "--explain")
+    assert "split conformal on" in " ".join(done.stdout.split())
 
 
 def test_a_gate_without_rows_is_not_passed() -> None:

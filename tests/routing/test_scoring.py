@@ -15,6 +15,7 @@ def head(routes: int = 3, dim: int = 4) -> Head:
         weights=chance.normal(size=(dim + LEXICAL_DIM, routes)).astype(np.float32),
         bias=chance.normal(size=routes).astype(np.float32),
         prototypes=np.eye(routes, dim, dtype=np.float32),
+        discriminants=np.eye(dim + 1, routes, dtype=np.float32),
         idf=IDF,
         gate=np.array([1.0, 0.0, 2.0, 0.0, -3.0]),
         temperature=np.ones(1),
@@ -53,13 +54,13 @@ def test_bags_stay_the_same_from_one_release_to_the_next() -> None:
     (bag,) = scoring.lexical([[5]], IDF)
     # The piece, and its pairs with begin and end: trained heads in the cache depend on where these fall.
     buckets = {int(bucket): round(float(bag[bucket]), 3) for bucket in np.flatnonzero(bag)}
-    assert buckets == {26: -0.408, 177: 0.408, 390: -0.816}
+    assert buckets == {177: 0.408, 538: -0.408, 902: -0.816}
 
 
 def test_logits_are_linear_in_vector_and_bag() -> None:
     trained = head()
     vector, tokens = np.array([[0, 1, 0, 0]], np.float32), [[3, 4]]
-    expected = trained.weights[1] + scoring.lexical(tokens, IDF)[0] @ trained.weights[4:] / 2 + trained.bias
+    expected = trained.weights[1] + scoring.lexical(tokens, IDF)[0] @ trained.weights[4:] + trained.bias
     np.testing.assert_allclose(trained.logits(vector, tokens)[0], expected, rtol=1e-4)
 
 
@@ -67,6 +68,21 @@ def test_prototypes_are_unit_means() -> None:
     vectors = np.array([[1, 0], [0, 1], [0, 1]], np.float32)
     found = scoring.prototypes(vectors, np.array([0, 0, 1]), 2)
     np.testing.assert_allclose(found, [[0.5**0.5, 0.5**0.5], [0, 1]], atol=1e-6)
+
+
+def test_discriminants_point_to_the_nearest_mean_where_spread_is_even() -> None:
+    vectors = np.array([[1, 0.1], [1, -0.1], [0.1, 1], [-0.1, 1]], np.float32)
+    found = scoring.discriminants(vectors, np.array([0, 0, 1, 1]), 2)
+    assert found.shape == (3, 2)
+    prompts = np.array([[0.9, 0.2], [0.3, 0.8], [0.5, 0.5]], np.float32)
+    scores = scoring.discriminate(found, prompts)
+    assert scores[:2].argmax(axis=1).tolist() == [0, 1]
+    assert scores[2, 0] == pytest.approx(scores[2, 1])
+
+
+def test_one_utterance_a_route_gives_discriminants() -> None:
+    found = scoring.discriminants(np.eye(3, dtype=np.float32), np.arange(3), 3)
+    assert scoring.discriminate(found, np.eye(3, dtype=np.float32)).argmax(axis=1).tolist() == [0, 1, 2]
 
 
 def test_best_routes_come_first_and_ties_keep_their_order() -> None:

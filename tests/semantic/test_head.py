@@ -61,8 +61,7 @@ def judge(head: Head, material: Material, prompts: Features) -> tuple[Floats, Do
     logits = head.logits(*prompts)
     index = Index(material.texts.vectors[: len(material.owners)], material.owners, head.prototypes)
     similarities, _ = index.search(prompts.vectors, scoring.best_routes(logits))
-    evidence = scoring.evidence(logits, similarities.max(axis=1), (prompts.vectors @ head.prototypes.T).max(axis=1))
-    return logits, scoring.in_scope(head.gate, evidence)
+    return logits, head.in_scope(prompts.vectors, logits, similarities.max(axis=1))
 
 
 def test_the_solver_finds_the_minimum() -> None:

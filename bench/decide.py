@@ -1,0 +1,237 @@
+"""How long a semantic decision takes, beside semantic-router's with the very same ONNX session, and the encoder alone.
+
+    python bench/decide.py           # three minutes, and what training takes the first time
+    python bench/decide.py --quick   # below one, once trained: fewer prompts
+    python bench/decide.py --json
+
+Routes are those of CLINC150 (see bench/intent.py for the data), with 1,500 and 15,000 utterances; prompts are its test
+split, each asked once of every router, in turn, so that all see the same machine. One thread embeds. Memory is the peak
+of a process that trains the 15,000 utterances and decides (with --quick: that takes them from the cache and decides).
+The peer is measured where it is installed: `pip install .[bench]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import importlib.util
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rich.console import Console
+from rich.progress import Progress, track
+from rich.table import Table
+
+from bench.intent import SHOTS, by_route, configure, open_peer, read
+from bench.load import Target, run
+from bench.processes import free_port, server
+from semroute import Router
+from semroute.semantic.cache import Cache, default_folder
+from semroute.semantic.embedder import Embedder, FastEmbedEmbedder
+
+GOALS = {
+    "ratio_p50_1500": 0.45,
+    "ratio_p50_15000": 0.15,
+    "overhead_ms_15000": 0.3,
+    "long_prompt_ratio": 1.3,
+    "peak_rss_mb": 400,
+    "route_rps_ratio": 0.4,
+}
+LEAST = {"route_rps_ratio"}
+"""Figures to reach from below; of the others, less is better."""
+MEANINGS = {
+    "ratio_p50_1500": "decision p50 / semantic-router's, 1,500 utterances",
+    "ratio_p50_15000": "decision p50 / semantic-router's, 15,000 utterances",
+    "overhead_ms_15000": "decision p50 - encoder p50, 15,000 utterances",
+    "long_prompt_ratio": "100,000 characters / 128 tokens, p50",
+    "peak_rss_mb": "peak memory, 15,000 utterances",
+    "route_rps_ratio": "POST /route, 16 connections / encoder alone in batches",
+}
+CONNECTIONS = 16
+BATCH = 32
+WARM_UP = 20
+WORDS = "please tell me which of these many parcels went to the harbour and why nobody there wants to sign for it "
+
+Figures = dict[str, float]
+Ask = Callable[[str], object]
+
+
+def build(shot: str, console: Console) -> Router:
+    """A router of a split, from the cache where it was trained before."""
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(f"{shot}: training")
+        return Router.build(
+            configure(by_route(read(SHOTS[shot]))),
+            cache=Cache(default_folder(os.environ)),
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+
+
+def take_turns(subjects: dict[str, Ask], prompts: Sequence[str], console: Console) -> dict[str, float]:
+    """The p50 of each, in ms; every prompt is asked of all of them, and another one begins each time."""
+    names = list(subjects)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    gc.collect()
+    for number, prompt in enumerate(track(prompts, "deciding", console=console, transient=True)):
+        for turn in range(len(names)):
+            name = names[(number + turn) % len(names)]
+            started = time.perf_counter()
+            subjects[name](prompt)
+            times[name].append((time.perf_counter() - started) * 1000)
+    return {name: statistics.median(taken[WARM_UP:]) for name, taken in times.items()}
+
+
+def measure_speed(prompts: Sequence[str], console: Console) -> tuple[Figures, dict[str, float]]:
+    """Decisions among 1,500 and 15,000 utterances, the peer's, and the encoder alone; and a long prompt."""
+    small, large = build("10-shot", console), build("full", console)
+    subjects: dict[str, Ask] = {
+        "encoder alone": lambda prompt: large.embedder.embed([prompt]),
+        "semroute, 1,500": small.route,
+        "semroute, 15,000": large.route,
+    }
+    if importlib.util.find_spec("semantic_router") is not None:
+        console.print("semantic-router: indexing")
+        for size, shot in (("1,500", "10-shot"), ("15,000", "full")):
+            subjects[f"semantic-router, {size}"] = open_peer(by_route(read(SHOTS[shot])), large.embedder)
+    p50 = take_turns(subjects, prompts, console)
+    figures = {"overhead_ms_15000": p50["semroute, 15,000"] - p50["encoder alone"]}
+    for size in ("1,500", "15,000"):
+        if f"semantic-router, {size}" in p50:
+            ratio = p50[f"semroute, {size}"] / p50[f"semantic-router, {size}"]
+            figures[f"ratio_p50_{size.replace(',', '')}"] = ratio
+    sized = measure_long(large, len(prompts) // 4, console)
+    figures["long_prompt_ratio"] = sized["100,000 characters"] / sized["128 tokens"]
+    return figures, p50 | sized
+
+
+def measure_long(router: Router, rounds: int, console: Console) -> dict[str, float]:
+    """A prompt of as many tokens as are embedded, and one a thousand times as long; each is different each time."""
+    words = WORDS.split()
+    exact = next(n for n in range(1, 200) if router.embedder.count_tokens(" ".join((words * 9)[:n])) >= 125)
+
+    def ask(characters: int | None) -> Ask:
+        def asked(number: str) -> object:
+            text = " ".join((words * 9)[:exact]) if characters is None else (WORDS * 2000)[:characters]
+            return router.route(f"{number} {text}")
+
+        return asked
+
+    return take_turns(
+        {"128 tokens": ask(None), "100,000 characters": ask(100_000)}, list(map(str, range(rounds + WARM_UP))), console
+    )
+
+
+def peak_rss_mb(train: bool) -> float:
+    """The peak of a fresh process, in MB, that makes the router of 15,000 utterances and decides 200 prompts."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_load_and_decide, (train,))
+
+
+def _load_and_decide(train: bool) -> float:
+    config = configure(by_route(read(SHOTS["full"])))
+    router = Router.build(config, cache=None if train else Cache(default_folder(os.environ)))
+    for text in read("test", every=27).texts[:200]:
+        router.route(text)
+    # Not ru_maxrss: that of a new process begins with what its parent had.
+    status = Path("/proc/self/status").read_text("utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+
+def measure_requests(prompts: Sequence[str], seconds: float, console: Console) -> tuple[Figures, dict[str, float]]:
+    """Requests a second of `POST /route` over 15,000 utterances, between two runs of the encoder alone."""
+    encoder = FastEmbedEmbedder(threads=1, batch_size=BATCH)
+    with tempfile.TemporaryDirectory() as folder:
+        write_routes(Path(folder))
+        port = free_port()
+        command = [sys.executable, "-m", "semroute", "serve", "--routes", folder, "--port", str(port)]
+        environ = {"SEMROUTE_LOG_LEVEL": "warning", "SEMROUTE_DATABASE_URL": "memory:"}
+        console.print("encoder alone, in batches")
+        before = embed_in_batches(encoder, prompts)
+        with server(command, port, environ=environ):
+            console.print("POST /route, 16 connections")
+            target = Target(port, "/route", lambda n: _body(prompts[n % len(prompts)], n // len(prompts)))
+            load = asyncio.run(run(target, CONNECTIONS, seconds))
+        after = embed_in_batches(encoder, prompts)
+    if load.failed:
+        raise SystemExit(f"{load.failed} requests failed")
+    alone = (before + after) / 2
+    rates = {"encoder alone, texts/s": alone, "POST /route, requests/s": load.rps}
+    return {"route_rps_ratio": load.rps / alone}, rates
+
+
+def _body(prompt: str, turn: int) -> bytes:
+    """A request that was not made before: after the last prompt the first comes again, a little changed."""
+    return json.dumps({"prompt": f"{prompt} {turn}" if turn else prompt}).encode()
+
+
+def embed_in_batches(encoder: Embedder, texts: Sequence[str]) -> float:
+    """Texts a second on all cores, a thread for each."""
+    chunks = [texts[start : start + 8 * BATCH] for start in range(0, len(texts), 8 * BATCH)]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        list(threads.map(encoder.embed, chunks[:2]))
+        started = time.perf_counter()
+        list(threads.map(encoder.embed, chunks))
+        return len(texts) / (time.perf_counter() - started)
+
+
+def write_routes(folder: Path) -> None:
+    """The same routes as files."""
+    routes = [
+        {"name": name, "utterances": list(texts), "models": ["echo"]}
+        for name, texts in by_route(read(SHOTS["full"])).items()
+    ]
+    config = {
+        "providers": {"local": {"dialect": "echo"}},
+        "models": {"echo": {"provider": "local", "name": "echo"}},
+        "default": {"models": ["echo"]},
+        "routes": routes,
+    }
+    (folder / "routes.yaml").write_text(json.dumps(config), "utf-8")  # JSON is YAML
+
+
+def show(figures: Figures, details: dict[str, float], console: Console) -> None:
+    """Two tables: the figures with their goals, and what they come from."""
+    table = Table("figure", "goal", "measured", title=f"{os.cpu_count()} cores")
+    for name, goal in GOALS.items():
+        sign = "≥" if name in LEAST else "≤"
+        table.add_row(MEANINGS[name], f"{sign} {goal:g}", f"{figures[name]:.2f}" if name in figures else "-")
+    console.print(table)
+    for name, value in details.items():
+        console.print(f"{name}: {value:,.2f}" + ("" if "/s" in name else " ms"), highlight=False)
+
+
+def main() -> None:
+    """Read the arguments, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="below a minute: fewer prompts")
+    parser.add_argument("--json", action="store_true", help="the figures alone, for machines")
+    options = parser.parse_args()
+    console = Console(stderr=options.json)
+    prompts = read("test", every=1).texts
+    few = prompts[:: 27 if options.quick else 9]
+    requests, rates = measure_requests(prompts, 4.0 if options.quick else 12.0, console)
+    speed, times = measure_speed(few, console)
+    figures = speed | {"peak_rss_mb": peak_rss_mb(train=not options.quick)} | requests
+    if options.json:
+        print(
+            json.dumps(
+                {name: figures.get(name) for name in GOALS} | {"cores": os.cpu_count(), "details": times | rates}
+            )
+        )
+        return
+    show(figures, times | rates, Console())
+
+
+if __name__ == "__main__":
+    main()
