@@ -78,6 +78,6 @@ def test_the_worked_example_is_what_the_tool_computes(tmp_path: Path) -> None:
     assert shown
     log = tmp_path / "day.jsonl"
     subprocess.run([sys.executable, "bench/support_day.py", log], cwd=ROOT, check=True)
-    command = [sys.executable, "-m", "semroute", "savings", log, "--routes", "bench/support_routes"]
+    command = [sys.executable, "-m", "semroute", "savings", str(log), "--routes", "bench/support_routes"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == shown[1]
