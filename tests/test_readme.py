@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import click
+import msgspec
 
 from semroute.cli.main import group
 from semroute.execution import faults
+from semroute.router import Router
+from semroute.routing.difficulty import WEIGHTS
 from semroute.settings import Settings, variable
+from semroute.types import ChatRequest, Message, Text
+from semroute.written import Difficulty
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -41,3 +47,37 @@ def test_ci_runs_the_commands_that_are_shown() -> None:
 
 def test_the_table_of_faults_is_the_one_in_use() -> None:
     assert f"<!-- faults -->\n{faults.markdown()}<!-- /faults -->" in README
+
+
+def test_the_strategies_that_are_shown_are_valid_and_apply(tmp_path: Path) -> None:
+    shown = re.search(r"<!-- strategies -->\n```yaml\n(.*?)```", README, re.DOTALL)
+    assert shown
+    (tmp_path / "all.yaml").write_text(shown[1])
+    router = Router.load(tmp_path, environ={"OPENAI_API_KEY": "sk-key"})
+    assert router.route("please send ORDER-123456 back").rule == "refunds"
+    metadata = {"retrieval_score": 0.9}
+    grounded = ChatRequest(id="r", messages=(Message(role="user", parts=(Text(text="hello"),)),), metadata=metadata)
+    assert (router.route(grounded).rule, router.route(grounded).plan) == ("grounded", ("small",))
+    narrowed = router.route(msgspec.structs.replace(grounded, metadata={}, headers={"x-region": "eu"}))
+    assert (narrowed.narrowed_by, "large" in narrowed.rejected) == (("eu",), True)
+
+
+def test_the_table_of_complexity_is_the_one_in_use() -> None:
+    table = re.search(r"<!-- complexity -->\n(.*?)<!-- /complexity -->", README, re.DOTALL)
+    assert table
+    rows = re.findall(r"\| `(\w+)` \| ([\d.]+) \|", table[1])
+    assert {name: float(weight) for name, weight in rows} == WEIGHTS
+    assert (
+        f"From {Difficulty().moderate_from:g} it wants the tier `moderate`, from {Difficulty().complex_from:g}"
+        in README
+    )
+
+
+def test_the_worked_example_is_what_the_tool_computes(tmp_path: Path) -> None:
+    shown = re.search(r"--routes bench/support_routes\n(.*?)```", README, re.DOTALL)
+    assert shown
+    log = tmp_path / "day.jsonl"
+    subprocess.run([sys.executable, "bench/support_day.py", log], cwd=ROOT, check=True)
+    command = [sys.executable, "-m", "semroute", "savings", str(log), "--routes", "bench/support_routes"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == shown[1]

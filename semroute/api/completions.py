@@ -16,6 +16,7 @@ from semroute.api.accounting import Books
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
 from semroute.api.streams import CallerGoneError, EventStream, finished, stop, while_connected
+from semroute.config.conditions import SECRET_HEADERS
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
 from semroute.dialects.embeddings import Embeddings
@@ -37,7 +38,6 @@ COST_TRAILER = "x-semroute-cost-trailer"
 SESSION_HEADER = "x-semroute-session"
 MAX_SESSION_CHARS = 256
 _CONTROLS = dict.fromkeys([*range(32), 127], " ")
-SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "cookie"})
 
 _native = Native()
 _openai = OpenAI()
@@ -254,6 +254,5 @@ def _headers(call: Call) -> dict[str, str]:
 
 def _early_headers(call: Call) -> dict[str, str]:
     """What is known before any model has answered."""
-    return {
-        name: value for name, value in _headers(call).items() if name in ("x-semroute-decision", "x-semroute-route")
-    }
+    known = ("x-semroute-decision", "x-semroute-route", "x-semroute-held")
+    return {name: value for name, value in _headers(call).items() if name in known}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from semroute.config.conditions import Compare, Only, Rule, When, left_out
+from semroute.config.conditions import SECRET_HEADERS, Compare, Only, Rule, When, left_out
 from semroute.config.findings import error, names, unknown, warning
 from semroute.config.logic import NUMBERS, implies, impossible, interval
 from semroute.config.patterns import compiled
@@ -56,6 +56,9 @@ def _check_when(draft: Draft, key: str, when: When) -> Iterator[Problem]:
             compiled(when.regex)
         except ValueError as problem:
             yield error(draft, f"{key}.regex", f"got a pattern that RE2 does not know: {problem}")
+    for name in when.headers:
+        if name.lower() in SECRET_HEADERS:
+            yield error(draft, f"{key}.headers.{name}", "got a header that holds a secret, which rules never see")
     for part, place in _parts(when, key):
         yield from _check_when(draft, place, part)
 

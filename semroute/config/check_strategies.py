@@ -134,7 +134,7 @@ def _check_schema(draft: Draft, key: str, schema: dict[str, object]) -> Iterator
 
 
 def _check_reach(draft: Draft) -> Iterator[Problem]:
-    """Plans that a policy's constraints leave empty, whatever the request."""
+    """Plans that a policy's constraints leave empty, whatever the request; cascades that begin at the wrong end."""
     merged = draft.merged
     if names(draft, "models") - merged.models.keys():  # what they are is not known
         return
@@ -144,8 +144,18 @@ def _check_reach(draft: Draft) -> Iterator[Problem]:
     for key, (ids, own) in plans.items():
         policy = own or general
         entries = [merged.models[id_] for id_ in ids if id_ in merged.models]
+        if policy.cascade is not None and _dear_first(entries, policy):
+            yield warning(draft, f"{key}.models", "got a cascade with a dear model first, expected the cheapest first")
         if entries and all(_never(entry, policy) for entry in entries):
             yield warning(draft, f"{key}.models", "the policy leaves none of these models, whatever the request")
+
+
+def _dear_first(entries: list[ModelEntry], policy: Policy) -> bool:
+    """Whether a plan in this order begins with a model that is dearer than another, with no difficulty to say why."""
+    costs = [entry.input_price + entry.output_price for entry in entries]
+    if policy.difficulty is not None or len(set(costs)) < 2:
+        return False
+    return policy.select == "best" or (policy.select == "ordered" and costs[0] > min(costs))
 
 
 def _never(entry: ModelEntry, policy: Policy) -> bool:

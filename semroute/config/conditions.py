@@ -14,6 +14,9 @@ Script = Literal[
     "latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "thai", "han", "kana", "hangul", "other"
 ]
 
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "cookie"})
+"""Headers that rules never see."""
+
 
 class Compare(Written, frozen=True, kw_only=True):
     """A number's bounds; all that are given must hold."""

@@ -14,6 +14,8 @@ from msgspec.structs import replace
 from semroute.config.conditions import Compare, When
 
 NUMBERS = ("input_tokens", "prompt_tokens", "turns", "max_tokens", "retrieval_score")
+COUNTS = frozenset({"input_tokens", "prompt_tokens", "turns", "max_tokens"})
+"""Of these, none is below 0."""
 SETS = ("language", "script")
 
 
@@ -62,13 +64,13 @@ def impossible(when: When) -> str | None:
     """What keeps conditions from ever holding together; null: nothing that is certain."""
     parts = list(_conjuncts(when))
     for name, ranges in _ranges(parts).items():
-        if _meet(ranges).empty:
+        if _meet([*ranges, Interval(low=0)] if name in COUNTS else ranges).empty:
             return f"no number keeps all bounds of `{name}`"
     for name, sets in _values(parts).items():
         if not frozenset.intersection(*sets):
             return f"no value of `{name}` is in all its lists"
     for part in parts:
-        if part.any and all(impossible(branch) for branch in part.any):
+        if part.any and all(impossible(When(all=(_without_any(when), branch))) for branch in part.any):
             return "no branch of `any` can hold"
         if part.not_ is not None and implies(_without_not(when), part.not_):
             return "`not` denies what the other conditions say"
@@ -106,6 +108,10 @@ def _conjuncts(when: When) -> Iterator[When]:
 
 def _without_not(when: When) -> When:
     return replace(when, not_=None, all=tuple(map(_without_not, when.all)))
+
+
+def _without_any(when: When) -> When:
+    return replace(when, any=(), all=tuple(map(_without_any, when.all)))
 
 
 def _ranges(parts: Iterable[When]) -> dict[str, list[Interval]]:

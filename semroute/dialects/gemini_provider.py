@@ -64,6 +64,8 @@ class GeminiProviderDialect:
             dropped = Dropped(request)
             body = render_body(request, model, dropped)
             notes = dropped.notes
+        if request.params.logprobs:
+            body["generationConfig"] = {**(body.get("generationConfig") or {}), "responseLogprobs": True}
         call = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         path = f"/models/{quote(model.name, safe='')}:{call}"
         return WireRequest(path=path, body=msgspec.json.encode(body), dropped=notes)

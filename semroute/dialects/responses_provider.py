@@ -35,6 +35,7 @@ from semroute.types import (
     Usage,
 )
 
+LOGPROBS = "message.output_text.logprobs"
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
@@ -58,6 +59,8 @@ class ResponsesProviderDialect:
             body = _body(request, model, dropped)
             notes = dropped.notes
         body |= {"model": model.name, "stream": request.stream}
+        if request.params.logprobs:
+            body["include"] = list(dict.fromkeys((*(body.get("include") or ()), LOGPROBS)))
         return WireRequest(path="/responses", body=msgspec.json.encode(body), dropped=notes)
 
     def parse_completion(self, body: bytes) -> Completion:
@@ -316,7 +319,7 @@ def _text_format(params: Params) -> dict[str, Any]:
 
 
 def _reasoning(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any]:
-    include = ["message.output_text.logprobs"] if request.params.logprobs else []
+    include = [LOGPROBS] if request.params.logprobs else []
     if not wants_thinking(request, model, dropped):
         return {"include": include}
     summary = "auto" if request.params.show_thinking else None

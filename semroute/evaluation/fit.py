@@ -68,9 +68,10 @@ class Design:
         self.vocabulary = tuple(term for term, _ in frequent)
         self.idf = np.array([1 + np.log((1 + len(known)) / (1 + n)) for _, n in frequent], dtype=np.float32)
         columns = {term: column for column, term in enumerate(self.vocabulary)}
-        weighted = [tfidf(row, columns, self.idf) for row in found]
-        self.indices = np.concatenate([places for places, _ in weighted] or [np.empty(0, np.int64)])
-        self.values = np.concatenate([values for _, values in weighted] or [np.empty(0, np.float32)]) * WORDS_SCALE
+        idf = [float(value) for value in self.idf]
+        weighted = [tfidf(row, columns, idf) for row in found]
+        self.indices = np.array([place for places, _ in weighted for place in places], dtype=np.int64)
+        self.values = np.array([value for _, values in weighted for value in values], dtype=np.float32) * WORDS_SCALE
         self.rows = np.repeat(np.arange(len(found)), [len(places) for places, _ in weighted])
         figures = np.array([shape(text) for text in labels.texts], dtype=np.float32)
         self.shape_mean = figures[known].mean(axis=0)
@@ -161,7 +162,7 @@ def predict(labels: Labels, design: Design, target: Doubles, seen: Rows, asked: 
     """What a fit on the rows `seen` says of the rows `asked`. `target`: (n,), one for each label."""
     weights, bias = ridge(design, seen, target[seen])
     priors = route_priors(labels, seen, target[seen])
-    shares = route_shares(labels.vectors[asked], priors.prototypes)
+    shares = route_shares(labels.vectors[asked] @ priors.prototypes.T)
     return Parts(ridge=(design.times(weights) + bias)[asked], prior=shares @ priors.gains)
 
 

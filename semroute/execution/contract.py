@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -24,19 +25,31 @@ class ContractProvider:
 
     async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
         """As the provider's."""
-        return await self._provider.complete(put(request, model, self._contract), model, timeouts)
+        asked = put(request, model, self._contract)
+        completion = await self._provider.complete(asked, model, timeouts)
+        return completion if asked.dialect == request.dialect else replace(completion, dialect="", raw=b"")
 
     def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
         """As the provider's."""
-        return self._provider.stream(put(request, model, self._contract), model, timeouts)
+        asked = put(request, model, self._contract)
+        chunks = self._provider.stream(asked, model, timeouts)
+        return chunks if asked.dialect == request.dialect else _read(chunks)
 
     async def aclose(self) -> None:
         """Nothing to close: the provider is another's."""
 
 
+async def _read(chunks: AsyncGenerator[Chunk]) -> AsyncGenerator[Chunk]:
+    """What was read of an answer, without its own bytes: the contract may be kept by means that no caller knows of."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield replace(chunk, dialect="", raw=b"")
+
+
 def put(request: ChatRequest, model: Model, contract: JsonContract) -> ChatRequest:
-    """The request as a model must get it to keep the contract. A caller's own demand for JSON stands."""
-    if request.params.json_output:
+    """The request as a model must get it to keep the contract. A caller's own schema stands; mere JSON does not."""
+    params = request.params
+    if params.json_schema is not None or (params.json_output and contract.json_schema is None):
         return request
     return _asked(request, contract) if "json" in model.features else _told(request, contract)
 

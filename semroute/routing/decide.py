@@ -22,7 +22,7 @@ from semroute.routing.facts import Facts
 from semroute.routing.gain import Gain
 from semroute.routing.policy import Terms, make_plan, pinned_plan, resolve
 from semroute.routing.pricing import estimate
-from semroute.routing.rules import holding
+from semroute.routing.rules import aiming, narrowing
 from semroute.types import (
     Candidate,
     ChatRequest,
@@ -77,6 +77,8 @@ class Choice(Frozen, frozen=True, kw_only=True):
     compared: Comparison = Comparison()
     narrowing: tuple[Rule, ...] = ()
     """Rules that hold and leave out models."""
+    stays_on: str | None = None
+    """The model that the conversation is on; null: none."""
 
 
 def choose_static(config: Config, request: ChatRequest, facts: Facts) -> Choice | None:
@@ -84,14 +86,14 @@ def choose_static(config: Config, request: ChatRequest, facts: Facts) -> Choice 
 
     Raises `UnknownModelError` and `UnknownRouteError` for names that do not exist.
     """
-    rule, narrowing = holding(config.rules, facts)
-    choice = _static(config, request, facts, rule)
-    return replace(choice, narrowing=narrowing) if choice is not None and narrowing else choice
+    choice = _static(config, request, facts)
+    return None if choice is None else _narrowed(config, choice, facts)
 
 
-def _static(config: Config, request: ChatRequest, facts: Facts, rule: Rule | None) -> Choice | None:
+def _static(config: Config, request: ChatRequest, facts: Facts) -> Choice | None:
     if request.models or (request.model != AUTO and strong_share(config, request) is None):
         return _pinned(config, request)
+    rule = aiming(config.rules, facts)
     if rule is not None:
         because = f"rule {rule.name} holds"
         if rule.route is not None:
@@ -116,9 +118,14 @@ def choose_semantic(config: Config, match: Match, facts: Facts | None = None) ->
 
     `facts`: what narrowing rules and the language are read off; null: neither counts.
     """
-    narrowing = holding(config.rules, facts)[1] if facts is not None else ()
     choice = _semantic(config, match, facts)
-    return replace(choice, narrowing=narrowing) if narrowing else choice
+    return choice if facts is None else _narrowed(config, choice, facts)
+
+
+def _narrowed(config: Config, choice: Choice, facts: Facts) -> Choice:
+    """The choice with the rules that leave out models, whatever made it."""
+    rules = narrowing(config.rules, facts)
+    return replace(choice, narrowing=rules) if rules else choice
 
 
 def _semantic(config: Config, match: Match, facts: Facts | None) -> Choice:
@@ -204,6 +211,7 @@ def decide(
         signals=signals,
         route=choice.route,
         narrowing=choice.narrowing,
+        stays_on=choice.stays_on,
         standing=standing,
         seed=request.id,
     )

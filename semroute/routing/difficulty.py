@@ -72,20 +72,36 @@ _FORMS = {
     "maths": r"(?i)\$[^$\n]{2,80}\$|\\(?:frac|sum|int|sqrt|lim)|\b[a-z]\^\d|\d\s*[+*/^=]\s*[\da-z(]",
     "steps": r"(?m:^\s*\d+[.)]\s)",
 }
+_FORMAL = re.compile(r"[0-9$\\]")
+"""One of these is in every form."""
 _SPLIT = re.compile(r"[a-z]+")
 _SINGLE = {word: name for name, words in _WORDS.items() for word in words.split(",")[0].split()}
-_PHRASES = [(phrase, name) for name, words in _WORDS.items() for phrase in words.split(",")[1:]]
+
+
+def _phrases() -> dict[str, list[tuple[str, str]]]:
+    """Phrases of several words with their part, by the first word."""
+    phrases: dict[str, list[tuple[str, str]]] = {}
+    for name, words in _WORDS.items():
+        for phrase in words.split(",")[1:]:
+            phrases.setdefault(_SPLIT.findall(phrase)[0], []).append((phrase, name))
+    return phrases
+
+
+_PHRASES = _phrases()
 
 
 def _wordings(head: str) -> dict[str, int]:
     """How often the words, phrases and forms of each part stand in a text. A look-up a word: faster than patterns."""
     lowered = head.lower()
-    counts = {name: len(compiled(form).findall(head)) for name, form in _FORMS.items()}
-    for word in _SPLIT.findall(lowered):
+    words = _SPLIT.findall(lowered)
+    counts: dict[str, int] = {}
+    if _FORMAL.search(head):
+        counts = {name: len(compiled(form).findall(head)) for name, form in _FORMS.items()}
+    for word in words:
         if word in _SINGLE:
             counts[_SINGLE[word]] = counts.get(_SINGLE[word], 0) + 1
-    for phrase, name in _PHRASES:
-        if phrase in lowered:
+    for word in _PHRASES.keys() & words:
+        for phrase, name in _PHRASES[word]:
             counts[name] = counts.get(name, 0) + lowered.count(phrase)
     return counts
 
@@ -177,7 +193,8 @@ def complexity(facts: Facts) -> dict[str, float]:
     }
     if facts.json_schema:
         amounts["structure"] = 1.0
-    return {name: round(WEIGHTS[name] * min(1.0, amount), 4) for name, amount in amounts.items() if amount > 0}
+    present = ((name, weight, amounts.get(name, 0)) for name, weight in WEIGHTS.items())
+    return {name: round(weight * min(1.0, amount), 4) for name, weight, amount in present if amount > 0}
 
 
 # --- what follows -----------------------------------------------------------------------------------------------------
@@ -192,10 +209,10 @@ def prefer(offers: Sequence[Offer], standing: Standing, *, dialled: bool) -> lis
         return _strongest_first(offers)
     if standing.wants is not None:
         return _by_tier(offers, standing.wants, standing.difficulty)
-    learned = [offer for offer in offers if _known(offer, standing)]
-    if not learned or dialled or not _thresholded(standing.rule):
+    if dialled or not _thresholded(standing.rule):
         return list(offers)
-    return _by_gain(offers, learned, standing)
+    learned = [offer for offer in offers if _known(offer, standing)]
+    return _by_gain(offers, learned, standing) if len(learned) > 1 else _strongest_first(offers)
 
 
 def _thresholded(rule: Difficulty | None) -> bool:

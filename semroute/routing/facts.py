@@ -36,6 +36,11 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     """The request's own dial, 0 cheapest to 1 best; null: none that is a number from 0 to 1."""
 
     @cached_property
+    def lowered(self) -> str:
+        """`text` in lower case."""
+        return self.text.lower()
+
+    @cached_property
     def prompt_tokens(self) -> int:
         """Estimated, of `text`."""
         return estimate_text_tokens(self.text)

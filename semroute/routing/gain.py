@@ -6,10 +6,12 @@ routes it resembles. `semroute train` fits it; here it is only applied. Pure: ar
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import pairwise
+from operator import mul
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,8 @@ SHAPE = (
     "questions",
 )
 """What `shape` measures, in order."""
+VIEWS = ("embedding", "words", "length", "route", "average")
+"""What a predicted gain is the sum of."""
 ROUTE_TEMPERATURE = 0.05
 """How sharply routes compete for a prompt's prior, in cosine."""
 
@@ -52,8 +56,9 @@ def shape(text: str) -> list[float]:
     words = head.split()
     numbers = _NUMBER.findall(head)
     symbols = sum(map(head.count, _SYMBOLS))
-    log = np.log1p(
-        [
+    return [
+        math.log1p(figure)
+        for figure in (
             len(text),
             len(words),
             head.count(". ") + head.count("? ") + head.count("! "),
@@ -64,9 +69,8 @@ def shape(text: str) -> list[float]:
             len(head) / max(1, len(words)),
             head.count("%"),
             head.count("?"),
-        ]
-    )
-    return [float(value) for value in log]
+        )
+    ]
 
 
 class Calibration(Frozen, frozen=True, kw_only=True):
@@ -111,23 +115,52 @@ class Gain(Frozen, frozen=True, kw_only=True, dict=True):
         """Where each term stands."""
         return {term: column for column, term in enumerate(self.vocabulary)}
 
+    @cached_property
+    def _idf(self) -> list[float]:
+        return [float(value) for value in self.idf]
+
+    @cached_property
+    def _word_weights(self) -> list[list[float]]:
+        """For each term, the weights of all models."""
+        weights: list[list[float]] = self.weights["words"].T.tolist()
+        return weights
+
+    @cached_property
+    def _length_weights(self) -> list[tuple[list[float], float]]:
+        """For each model, weights for the figures as they are measured, and what is to be added."""
+        scaled = self.weights["length"] / self.shape_scale
+        return list(zip(scaled.tolist(), (-scaled @ self.shape_mean).tolist(), strict=True))
+
+    @cached_property
+    def _directions(self) -> Floats:
+        """What a vector is compared with: the models' weights, then the routes' prototypes."""
+        return np.vstack([self.weights["embedding"], self.prototypes])
+
+    @cached_property
+    def _route_gains(self) -> Floats:
+        """What a prompt that is all of a route's adds: float32 (models, routes)."""
+        return self.prior_weight[:, None] * self.priors
+
     def predict(self, text: str, vector: Floats) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """Each model's gain over the first, and what each view adds to it. `vector`: float32 (dim,), L2-normalised."""
-        columns, values = tfidf(terms(text), self.columns, self.idf)
-        figures = (np.array(shape(text), dtype=np.float32) - self.shape_mean) / self.shape_scale
-        shares = route_shares(vector[None, :], self.prototypes)[0]
-        views = {
-            "embedding": self.weights["embedding"] @ vector,
-            "words": self.weights["words"][:, columns] @ values,
-            "length": self.weights["length"] @ figures,
-            "route": self.prior_weight * (self.priors @ shares),
-            "average": self.bias,
+        size = len(self.models)
+        places, values = tfidf(terms(text), self.columns, self._idf)
+        found = [self._word_weights[place] for place in places] or [[0.0] * size]
+        figures = shape(text)
+        similarities = self._directions @ vector
+        shares = route_shares(similarities[None, size:])[0]
+        views = (
+            similarities[:size].tolist(),
+            [sum(map(mul, weights, values)) for weights in zip(*found, strict=True)],
+            [sum(map(mul, weights, figures), more) for weights, more in self._length_weights],
+            (self._route_gains @ shares).tolist(),
+            self.bias.tolist(),
+        )
+        parts = {
+            model: dict(zip(VIEWS, added, strict=True))
+            for model, added in zip(self.models, zip(*views, strict=True), strict=True)
         }
-        table = np.array(list(views.values()))
-        gains = dict(zip(self.models, table.sum(axis=0).tolist(), strict=True))
-        by_view = dict(zip(views, table.tolist(), strict=True))
-        parts = {model: {view: row[place] for view, row in by_view.items()} for place, model in enumerate(self.models)}
-        return gains, parts
+        return {model: sum(added.values()) for model, added in parts.items()}, parts
 
     def threshold(
         self, models: tuple[str, ...], strong_share: float | None, min_quality_retained: float | None
@@ -180,25 +213,25 @@ def threshold_for_quality(gaps: Floats, quality: Floats, retained: float) -> flo
     return float("inf") if count == 0 else float(gaps[order[count - 1]])
 
 
-def tfidf(found: Sequence[str], columns: Mapping[str, int], idf: Floats) -> tuple[NDArray[np.int64], Floats]:
+def tfidf(found: Sequence[str], columns: Mapping[str, int], idf: Sequence[float]) -> tuple[list[int], list[float]]:
     """Which known terms a prompt has, and their weights: sublinear counts times idf, of unit length."""
     counts: dict[int, int] = {}
     for term in found:
         column = columns.get(term)
         if column is not None:
             counts[column] = counts.get(column, 0) + 1
-    places = np.fromiter(counts.keys(), dtype=np.int64, count=len(counts))
-    times = np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
-    values: Floats = (1 + np.log(times)) * idf[places]
-    length = float(np.sqrt((values * values).sum()))
-    return places, values / length if length else values
+    values = [(1 + math.log(times)) * idf[column] for column, times in counts.items()]
+    length = math.hypot(*values)
+    return list(counts), [value / length for value in values]
 
 
-def route_shares(vectors: Floats, prototypes: Floats) -> Floats:
-    """How much each route accounts for each prompt: float32 (n, routes), rows that sum to 1; empty without routes."""
-    similarities = vectors @ prototypes.T
+def route_shares(similarities: Floats) -> Floats:
+    """How much each route accounts for each prompt: float32 (n, routes), rows that sum to 1; empty without routes.
+
+    `similarities`: of each prompt to each route's prototype.
+    """
     if not similarities.size:
-        return np.asarray(similarities, dtype=np.float32)
+        return similarities
     powers = np.exp((similarities - similarities.max(axis=1, keepdims=True)) / ROUTE_TEMPERATURE)
     shares: Floats = powers / powers.sum(axis=1, keepdims=True)
     return shares

@@ -1,6 +1,7 @@
 """From the models that may serve a request to the plan: which are tried, in which order, why, and why not the others.
 
-    may serve -> hard constraints -> order of `select` -> difficulty in front -> deployments side by side
+    may serve -> hard constraints -> order of `select` -> difficulty in front -> the conversation's model in front
+              -> deployments side by side
 
 What a policy, a rule or the request itself excludes is never in a plan. What the difficulty prefers only comes first:
 a simple model is still better than no answer.
@@ -49,6 +50,8 @@ class Terms(Frozen, frozen=True, kw_only=True):
     signals: Signals
     route: str | None = None
     narrowing: tuple[Rule, ...] = ()
+    stays_on: str | None = None
+    """The model that the conversation is on."""
     standing: Standing = Standing()
     seed: str = ""
     """What chance comes from: the request's id, so that a replay draws alike."""
@@ -65,11 +68,13 @@ def make_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Ter
         if len(kept) > 1:
             random = random or Random(terms.seed)
             kept = _balanced(kept, model.balance, terms, random)
+            kept.sort(key=lambda offer: offer.model.id != terms.stays_on)
         if kept:
             heads.append(kept[0])
             siblings[kept[0].model.id] = kept[1:]
     dial = _dial(terms)
     ordered = prefer(_select(heads, terms, dial), terms.standing, dialled=terms.facts.cost_quality is not None)
+    ordered = _staying(ordered, terms)
     if terms.signals.exhausted:  # a model without room comes after those that have some
         ordered = sorted(ordered, key=lambda offer: offer.model.id in terms.signals.exhausted)
     offers = [one for head in ordered for one in (head, *_beside(head, siblings[head.model.id]))]
@@ -234,6 +239,19 @@ def _select(offers: Sequence[Offer], terms: Terms, dial: float | None) -> list[O
         key, what = _ORDERS[terms.policy.select]
     ordered = sorted(offers, key=key)
     return [offer.because(_why(number, what)) for number, offer in enumerate(ordered)]
+
+
+def _staying(offers: list[Offer], terms: Terms) -> list[Offer]:
+    """The conversation's model in front: what it was told is in its cache, and its answers are of one kind.
+
+    Not where the request brings its own dial or money runs low, nor where its difficulty asks for a better model.
+    """
+    home = next((offer for offer in offers if offer.model.id == terms.stays_on), None)
+    asked = terms.facts.cost_quality is not None or terms.signals.thrift >= THRIFTY
+    if home is None or asked or (terms.standing.rule is not None and home.quality < offers[0].quality):
+        return offers
+    others = (offer for offer in offers if offer is not home)
+    return [home.because(f"the conversation is on it; {home.why}"), *others]
 
 
 def _why(number: int, what: str) -> str:

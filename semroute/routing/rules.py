@@ -11,50 +11,52 @@ from semroute.routing.wording import any_of
 from semroute.types import Model
 
 
-def holding(rules: Iterable[Rule], facts: Facts) -> tuple[Rule | None, tuple[Rule, ...]]:
-    """The first rule that holds and names a target, and all that hold and narrow. `rules` stand by priority."""
-    target: Rule | None = None
-    narrowing: list[Rule] = []
-    for rule in rules:
-        aims = rule.targets and target is None
-        if (aims or rule.only is not None) and holds(rule.when, facts):
-            target = rule if aims else target
-            if rule.only is not None:
-                narrowing.append(rule)
-    return target, tuple(narrowing)
+def aiming(rules: Iterable[Rule], facts: Facts) -> Rule | None:
+    """The first rule that holds and names a target; null: none. `rules` stand by priority."""
+    return next((rule for rule in rules if rule.targets and holds(rule.when, facts)), None)
+
+
+def narrowing(rules: Iterable[Rule], facts: Facts) -> tuple[Rule, ...]:
+    """All rules that hold and narrow."""
+    return tuple(rule for rule in rules if rule.only is not None and holds(rule.when, facts))
 
 
 def holds(when: When, facts: Facts) -> bool:
     """Whether all conditions hold; without any they do. What is cheap is asked first."""
     return (
         _numbers_hold(when, facts)
-        and all(_equals(wanted, facts.metadata.get(key)) for key, wanted in when.metadata.items())
-        and all(_equals(wanted, facts.headers.get(key.lower())) for key, wanted in when.headers.items())
+        and (not when.metadata or all(_equals(one, facts.metadata.get(key)) for key, one in when.metadata.items()))
+        and (not when.headers or all(_equals(one, facts.headers.get(key.lower())) for key, one in when.headers.items()))
         and (not when.has or facts.traits.issuperset(when.has))
         and (not when.script or facts.script in when.script)
         and (not when.language or facts.language in when.language)
-        and (not when.keywords or found(any_of(when.keywords), facts.text))
+        and (not when.keywords or _says(when.keywords, facts))
         and (when.regex is None or found(when.regex, facts.text))
-        and all(holds(part, facts) for part in when.all)
+        and (not when.all or all(holds(part, facts) for part in when.all))
         and (not when.any or any(holds(part, facts) for part in when.any))
         and (when.not_ is None or not holds(when.not_, facts))
     )
 
 
+def _says(words: tuple[str, ...], facts: Facts) -> bool:
+    """Whether one of these stands in the text. Mostly none does, and looking for letters alone tells so at once."""
+    if facts.text.isascii() and not any(not word.isascii() or word.lower() in facts.lowered for word in words):
+        return False
+    return found(any_of(words), facts.text)
+
+
 def _numbers_hold(when: When, facts: Facts) -> bool:
     return (
-        within(when.input_tokens, facts.input_tokens)
-        and within(when.turns, facts.turns)
-        and within(when.max_tokens, facts.max_tokens)
+        (when.input_tokens is None or within(when.input_tokens, facts.input_tokens))
+        and (when.turns is None or within(when.turns, facts.turns))
+        and (when.max_tokens is None or within(when.max_tokens, facts.max_tokens))
         and (when.prompt_tokens is None or within(when.prompt_tokens, facts.prompt_tokens))
         and (when.retrieval_score is None or within(when.retrieval_score, facts.retrieval_score))
     )
 
 
-def within(bounds: Compare | None, value: float | None) -> bool:
+def within(bounds: Compare, value: float | None) -> bool:
     """Whether a number keeps all bounds that are given; no number keeps none."""
-    if bounds is None:
-        return True
     return (
         value is not None
         and (bounds.gt is None or value > bounds.gt)

@@ -24,31 +24,36 @@ class Remembered(Frozen, frozen=True, kw_only=True):
 
 
 def stick(config: Config, choice: Choice, remembered: Remembered | None) -> Choice:
-    """The conversation's route with its model first, unless the prompt clearly asks for another.
+    """The conversation's route and model, unless the prompt clearly asks for another route.
 
     Rules and pins are kept: they were set on purpose. So is the choice where the old place is gone from the files.
+    Whether the model may still serve, and suits, is left to the plan.
     """
-    if remembered is None or choice.reason not in ("semantic", "default") or _changed(choice, remembered):
+    if remembered is None or choice.reason in ("rule", "pinned") or _changed(choice, remembered):
         return choice
     if remembered.route is not None and remembered.route not in config.routes:
         return choice
     home = config.default if remembered.route is None else config.routes[remembered.route]
-    if remembered.model not in home.models:
+    model = config.models.get(remembered.model)
+    if model is None or (model.group or model.id) not in home.models:
         return choice
     where = "the default" if remembered.route is None else remembered.route
     return replace(
         choice,
         reason="sticky",
-        explanation=f"the session stays on {where} with {remembered.model} ({choice.explanation})",
+        explanation=f"the session stays on {where}, on {remembered.model} where that suits ({choice.explanation})",
         route=remembered.route,
-        models=(remembered.model, *(model for model in home.models if model != remembered.model)),
+        models=home.models,
         policy=home.policy or config.policy,
+        stays_on=remembered.model,
     )
 
 
 def _changed(choice: Choice, remembered: Remembered) -> bool:
     if choice.reason == "default" or choice.route == remembered.route:
         return False
+    if choice.reason == "classifier":
+        return True
     confidence = {candidate.route: candidate.confidence for candidate in choice.compared.candidates}
     if remembered.route is None:
         return choice.compared.margin >= CLEAR_MARGIN

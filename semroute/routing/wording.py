@@ -31,7 +31,13 @@ def _borders(letter: str) -> bool:
 _CODE = "|".join(
     (
         r"```",
-        r"(?m:^\s*(?:def|class|func|fn|impl|package|#include|import|from|public|private|static)\s+[\w.<\"]+)",
+        # Prose begins with some of these words, too ("package arrived damaged"): they need more of a line to tell.
+        r"(?m:^\s*(?:def|func|fn|impl|#include)\s+[\w.<\"]+)",
+        r"(?m:^\s*(?:class|interface|struct|enum)\s+\w+(?:\(|\s*[{<]|:\s*$|\s+(?:extends|implements)\s))",
+        r"(?m:^\s*from\s+[\w.]+\s+import\s)",
+        r"(?m:^\s*import\s+(?:[\w.*]+;|\w+\.\w|\w+\s+as\s|\w+\s*\n|[{*\"']))",
+        r"(?m:^\s*package\s+(?:main\b|[\w.]+;))",
+        r"(?m:^\s*(?:public|private|protected|static)\s+[\w<>\[\], ]+(?:\w\(|\s=\s|;\s*$|\{))",
         r"(?:\b(?:const|let|var)\s+\w+\s*=)",
         r"(?:=>|\bself\.\w|\bconsole\.log|\bprintln!?\(|\bprintf?\(|\breturn\s+[\w(]+;)",
         r"\bSELECT\s+[\w*,.\s]+\s+FROM\s+\w|\bselect\s+\*\s+from\s",

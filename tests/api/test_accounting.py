@@ -15,9 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.test_lifecycle import until
 from tests.providers.fault_server import FaultServer
-from tests.service import Service
+from tests.service import Service, until
 
 WriteRoutes = Callable[[Path], Path]
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from tests.providers.fault_server import FaultServer
-from tests.service import Service
+from tests.service import Service, until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 WriteRoutes = Callable[[Path], Path]
@@ -25,15 +24,6 @@ routes:
       [where is my parcel, it never arrived, track my order, when is it delivered, wrong address on the parcel]
     models: [ok]
 """
-
-
-def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def routes_of(service: Service) -> list[str]:

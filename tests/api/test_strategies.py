@@ -13,6 +13,8 @@ from tests.providers.scenarios import TEXT
 from tests.service import Service
 
 ROUTES = """
+models:
+  later: {provider: faults, name: slow-150}
 routes:
   - name: strict
     utterances: [alpha, beta, gamma, delta, epsilon]
@@ -22,6 +24,14 @@ routes:
     utterances: [one, two, three, four, five]
     models: [ok]
     policy: {cascade: {checks: {min_chars: 1}}}
+  - name: patient
+    utterances: [alfa, bravo, charlie, oscar, tango]
+    models: [later]
+    policy: {timeouts: {first_token_s: 9, stall_s: 9, total_s: 9}, cascade: {checks: {min_chars: 1}}}
+  - name: cheap
+    utterances: [cent, penny, dime, quarter, nickel]
+    models: [status-500, ok]
+    policy: {select: cheapest, retry: {base_s: 0.001, cap_s: 0.01}}
   - name: machine
     utterances: [red, green, blue, black, white]
     models: [ok]
@@ -42,7 +52,9 @@ def strategies(faults: FaultServer, tmp_path_factory: pytest.TempPathFactory) ->
     (folder / "routes").mkdir()
     (folder / "routes" / "models.yaml").write_text(models_yaml(faults.url))
     (folder / "routes" / "routes.yaml").write_text(ROUTES)
-    with Service(folder / "routes", folder / "log", FAULTS_KEY="sk-faults-0123456789") as running:
+    with Service(
+        folder / "routes", folder / "log", FAULTS_KEY="sk-faults-0123456789", SEMROUTE_KEEPALIVE_S="0.5"
+    ) as running:
         yield running
 
 
@@ -54,6 +66,14 @@ def test_a_stream_is_held_until_its_answer_passed_and_a_header_says_so(strategie
     assert events[1]["content"] == TEXT
     plain = strategies.client.post("/complete", json={**body, "model": "ok"})
     assert "x-semroute-held" not in plain.headers
+
+
+def test_a_held_stream_says_so_before_any_answer_has_come(strategies: Service) -> None:
+    body = {"prompt": "hello", "model": "auto:patient", "stream": True}
+    with strategies.client.stream("POST", "/complete", json=body) as response:
+        assert response.headers["x-semroute-held"] == "cascade"
+        assert "x-semroute-model" not in response.headers  # none has answered yet
+        assert TEXT in "".join(response.iter_text())
 
 
 def test_each_attempt_says_why_it_was_not_good_enough(strategies: Service) -> None:
@@ -94,3 +114,17 @@ def test_exemplar_tiers_are_matched_as_routes_are(strategies: Service) -> None:
     decision = strategies.client.post("/route", json=body).json()
     assert decision["wants"] == "complex"
     assert decision["contributions"].keys() == {"complex"}
+
+
+def test_a_conversation_stays_on_the_model_that_answered_also_under_a_policy_that_selects(strategies: Service) -> None:
+    def asked(**fields: object) -> dict[str, object]:
+        body = {"prompt": "which is worth more, penny or dime, cent or quarter", **fields}
+        response = strategies.client.post("/complete", json=body, headers={"x-semroute-session": "coins"})
+        decision: dict[str, object] = response.json()["decision"]
+        return decision
+
+    first, second = asked(), asked()
+    assert (first["route"], first["plan"]) == ("cheap", ["status-500", "ok"])
+    assert (second["reason"], second["plan"]) == ("sticky", ["ok", "status-500"])
+    assert second["plan_details"][0]["why"].startswith("the conversation is on it; ")  # type: ignore[index]  # a list
+    assert asked(cost_quality=0)["plan"] == ["status-500", "ok"]

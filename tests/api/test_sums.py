@@ -13,10 +13,9 @@ import httpx
 
 from semroute.config.schema import EmbedderSettings
 from semroute.semantic.embedder import open_embedder
-from tests.api.test_lifecycle import until
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import CACHED_TOKENS, PROMPT_TOKENS, WORDS
-from tests.service import Service
+from tests.service import Service, until
 
 REQUESTS = int(os.environ.get("SEMROUTE_TEST_REQUESTS", "600"))
 PROMPT = "How many parcels did we send to Köln last week?"

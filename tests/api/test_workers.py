@@ -9,8 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.api.test_lifecycle import until
-from tests.service import Service
+from tests.service import Service, until
 
 PROMPT = "I want my money back, right now!"
 ROOM = 30

@@ -37,6 +37,9 @@ def when(**written: Any) -> When:
         ({"headers": {"X": "a"}, "all": [{"headers": {"x": "b"}}]}, "no value of `headers.x`"),
         ({"language": ["de"], "all": [{"language": ["fr"]}]}, "no value of `language`"),
         ({"any": [{"all": [{"turns": {"gt": 5}}, {"turns": {"lt": 3}}]}]}, "no branch of `any` can hold"),
+        ({"metadata": {"x": "a"}, "any": [{"metadata": {"x": "b"}}, {"metadata": {"x": "c"}}]}, "no branch of `any`"),
+        ({"all": [{"any": [{"turns": {"gt": 5}}]}], "turns": {"lt": 3}}, "no branch of `any`"),
+        ({"input_tokens": {"lt": 0}}, "no number keeps all bounds of `input_tokens`"),
         ({"turns": {"gt": 5}, "not": {"turns": {"gt": 1}}}, "`not` denies"),
         ({"has": ["code"], "all": [{"not": {"has": ["code"]}}]}, "`not` denies"),
         ({"not": {}}, "`not` denies"),
@@ -56,6 +59,8 @@ def test_conditions_that_never_hold(conditions: dict[str, Any], reason: str) -> 
         {"language": ["de", "fr"], "all": [{"language": ["fr"]}]},
         {"turns": {"gt": 1}, "not": {"turns": {"gt": 5}}},
         {"any": [{"turns": {"gt": 5}}, {"turns": {"lt": 3}}]},
+        {"metadata": {"x": "a"}, "any": [{"metadata": {"x": "b"}}, {"metadata": {"x": "a"}}]},
+        {"retrieval_score": {"lt": 0}},
     ],
     ids=str,
 )
@@ -162,6 +167,28 @@ def test_names_in_a_narrowing_rule_must_exist(read_files: Read) -> None:
 def test_a_pattern_that_re2_does_not_know_is_an_error(read_files: Read) -> None:
     (line,) = said(read_files(x="rules: [{name: r, models: [small], when: {any: [{regex: '(?=x)'}]}}]"))
     assert line.startswith("error: x.yaml:1 $.rules[0].when.any[0].regex: got a pattern that RE2 does not know")
+
+
+def test_a_header_that_rules_never_see_is_an_error(read_files: Read) -> None:
+    (line,) = said(read_files(x="rules: [{name: r, models: [small], when: {not: {headers: {Authorization: x}}}}]"))
+    assert line == (
+        "error: x.yaml:1 $.rules[0].when.not.headers.Authorization: got a header that holds a secret, "
+        "which rules never see"
+    )
+
+
+DEAR = "models: {dear: {provider: local, name: d, output_price: 9}}\n"
+DEAR_ROUTE = "routes: [{name: r, utterances: [a, b, c, d, e], models: [dear, small], policy: {%s cascade: {}}}]"
+
+
+@pytest.mark.parametrize(
+    ("policy", "warned"),
+    [("", True), ("select: best,", True), ("select: cheapest,", False), ("difficulty: {},", False)],
+)
+def test_a_cascade_that_begins_at_the_wrong_end_is_told(read_files: Read, policy: str, warned: bool) -> None:
+    lines = said(read_files(x=DEAR + DEAR_ROUTE % policy))
+    told = "warning: x.yaml:2 $.routes[0].models: got a cascade with a dear model first, expected the cheapest first"
+    assert (told in lines) == warned
 
 
 def test_a_tier_without_models_is_an_error(read_files: Read) -> None:

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from semroute.evaluation.train import read_labels, train
 from semroute.router import Router
 from semroute.semantic.learned import FILE, load_gain, read_gain, save_gain
 from semroute.types import ChatRequest, Message, Text
+from tests.service import Service, until
 
 ROUTES = """
 providers: {local: {dialect: echo}}
@@ -112,6 +114,37 @@ def test_a_file_that_cannot_be_used_is_told_and_the_stronger_model_comes_first(
     assert router.gain is None
     assert "run `semroute train` again" in caplog.text
     assert router.route(asked("hello")).model == "large"
+
+
+def test_a_running_service_takes_up_what_was_learned(trained: Path, folder: Path, tmp_path: Path) -> None:
+    hard, easy, unknown = "prove that lemon converges", "what is the capital of lemon?", "its difficulty is unknown"
+    (tmp_path / "log").mkdir()
+    with Service(folder, tmp_path / "log" / "log", "--echo") as service:
+
+        def plan(prompt: str) -> tuple[str, str]:
+            decision = service.client.post("/route", json={"prompt": prompt}).json()
+            return decision["model"], decision["plan_details"][0]["why"]
+
+        def becomes(prompt: str, model: str, why: str) -> bool:
+            return until(lambda: plan(prompt)[0] == model and why in plan(prompt)[1])
+
+        assert plan(easy)[0] == "large"
+        assert unknown in plan(easy)[1]
+        save_gain(folder / FILE, read_gain(trained / FILE))
+        assert becomes(easy, "small", "under the threshold")
+        assert plan(hard)[0] == "large"
+        assert "at or over the threshold" in plan(hard)[1]
+
+        learned = read_gain(trained / FILE)
+        opposite = {view: -weights for view, weights in learned.weights.items()}
+        save_gain(folder / FILE, msgspec.structs.replace(learned, weights=opposite, priors=-learned.priors))
+        assert becomes(hard, "small", "under the threshold")
+
+        (folder / FILE).write_bytes(b"rubbish")
+        assert becomes(easy, "large", unknown)
+        (folder / FILE).unlink()
+        assert becomes(easy, "large", unknown)
+        assert service.client.get("/health/ready").json()["status"] == "ready"
 
 
 def test_another_embedders_file_is_not_used(trained: Path, caplog: pytest.LogCaptureFixture) -> None:

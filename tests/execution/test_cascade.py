@@ -27,6 +27,7 @@ from semroute.types import (
     Completion,
     FinishReason,
     JsonContract,
+    JsonSchema,
     Model,
     Params,
     Timeouts,
@@ -329,9 +330,12 @@ def test_a_contract_is_told_in_words_where_it_does_not() -> None:
     assert put(request(), plain, JsonContract()).messages[0].role == "system"
 
 
-def test_the_callers_own_demand_stands() -> None:
-    own = openai(params=Params(json_output=True))
+def test_the_callers_own_schema_stands_and_mere_json_gets_the_routes() -> None:
+    own = openai(params=Params(json_output=True, json_schema=JsonSchema(document={"type": "object"})))
     assert put(own, LARGE, JsonContract(json_schema=SCHEMA)) is own
+    mere = openai(params=Params(json_output=True))
+    assert put(mere, LARGE, JsonContract()) is mere
+    assert put(mere, LARGE, JsonContract(json_schema=SCHEMA)).raw["response_format"]["type"] == "json_schema"
 
 
 # --- a classifier -----------------------------------------------------------------------------------------------------

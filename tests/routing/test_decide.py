@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from semroute.config.conditions import Only, Rule
+from semroute.config.schema import EmbedderSettings
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
 from semroute.routing.decide import (
     Choice,
@@ -16,7 +18,7 @@ from semroute.routing.decide import (
     strong_share,
 )
 from semroute.routing.facts import read_facts
-from semroute.types import Candidate, ChatRequest, Decision, JsonContract, Match, Policy, Signals
+from semroute.types import Candidate, ChatRequest, Decision, JsonContract, Match, Nearest, Policy, Signals
 from semroute.written import Difficulty
 from tests.routing.build import ALL, config, facts, model, request, route, rule
 
@@ -98,6 +100,8 @@ def test_names_that_lead_nowhere() -> None:
         static(model="auto:biling")
     with pytest.raises(RequestError, match="could be any of a, b"):
         static(config(model("a", name="x"), model("b", name="x")), model="x")
+    with pytest.raises(RequestError, match="got 'auto:billing' in a list of models"):
+        static(model="small", models=("auto:billing",))
 
 
 # --- semantic ---------------------------------------------------------------------------------------------------------
@@ -125,6 +129,28 @@ def test_the_best_candidate_is_taken_from_its_threshold_on(
     assert choice.route == taken
     assert choice.compared.margin == pytest.approx(margin)
     assert decided(choice).reason == ("semantic" if taken else "default")
+
+
+GERMAN = "wie kann ich bitte meine Rechnung bezahlen, wenn die Karte nicht geht?"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoder", "similarity", "taken"),
+    [
+        (GERMAN, "bundled", 0.6, None),
+        (GERMAN, "bundled", 0.8, "billing"),
+        (GERMAN, "some/multilingual-model", 0.6, "billing"),
+        ("how can I pay my bill when the card does not work?", "bundled", 0.6, "billing"),
+    ],
+)
+def test_a_language_that_the_encoder_does_not_read_goes_to_the_default(
+    text: str, encoder: str, similarity: float, taken: str | None
+) -> None:
+    made = config(*ALL, routes=(route(),), embedder=EmbedderSettings(model=encoder))
+    near = msgspec.structs.replace(candidate("billing", 0.9), nearest=Nearest(utterance="pay", similarity=similarity))
+    choice = choose_semantic(made, Match(candidates=(near,)), facts(text))
+    assert choice.route == taken
+    assert ("not in English" in choice.explanation) == (taken is None)
 
 
 def test_a_classifiers_label_replaces_the_semantic_choice_and_keeps_its_match() -> None:

@@ -200,9 +200,11 @@ def test_without_a_threshold_or_with_the_requests_dial_the_order_stays() -> None
     assert order(standing("hard", strong_share=1.0), dialled=True) == ["small", "middle", "large"]
 
 
-def test_models_that_nothing_was_learned_of_keep_their_order() -> None:
-    other = [offer(model("a"), 0), offer(model("b"), 1)]
-    assert order(standing("hard", strong_share=0.5), other) == ["a", "b"]
+def test_where_fewer_than_two_models_are_known_the_strongest_comes_first() -> None:
+    weak, strong = offer(model("a", quality=0.5), 0), offer(model("b", quality=0.9), 1)
+    assert order(standing("easy", strong_share=0.5), [weak, strong]) == ["b", "a"]
+    assert order(standing("easy", strong_share=0.5), [offer(SMALL, 0), strong]) == ["b", "small"]
+    assert order(standing("easy"), [weak, strong]) == ["a", "b"]
 
 
 @pytest.mark.parametrize("learned", [None, gain(trustworthy=False)])
@@ -243,16 +245,18 @@ def test_terms_and_shape() -> None:
 
 
 def test_tfidf_has_unit_length_and_no_terms_have_none() -> None:
-    columns, values = tfidf(["hard", "hard", "unknown"], {"hard": 1}, np.ones(2, np.float32))
-    assert (columns.tolist(), values.tolist()) == ([1], [1.0])
-    assert len(tfidf(["unknown"], {"hard": 1}, np.ones(2, np.float32))[0]) == 0
+    assert tfidf(["hard", "hard", "unknown"], {"hard": 1}, [1.0, 1.0]) == ([1], [1.0])
+    columns, values = tfidf(["hard", "very", "hard"], {"very": 0, "hard": 1}, [1.0, 2.0])
+    assert columns == [1, 0]
+    assert values == pytest.approx(np.array([2 * (1 + np.log(2)), 1.0]) / np.hypot(2 * (1 + np.log(2)), 1.0))
+    assert tfidf(["unknown"], {"hard": 1}, [1.0, 1.0]) == ([], [])
 
 
 def test_route_shares_sum_to_one_and_are_empty_without_routes() -> None:
-    shares = route_shares(np.array([[1, 0]], np.float32), np.eye(2, dtype=np.float32))
+    shares = route_shares(np.array([[1, 0]], np.float32))
     assert shares.sum() == pytest.approx(1)
     assert shares[0, 0] > 0.99
-    assert route_shares(np.ones((1, 2), np.float32), np.empty((0, 2), np.float32)).shape == (1, 0)
+    assert route_shares(np.empty((1, 0), np.float32)).shape == (1, 0)
 
 
 def test_what_was_learned_is_compared_by_identity() -> None:

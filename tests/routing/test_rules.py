@@ -10,7 +10,7 @@ from semroute.config.conditions import Only, When
 from semroute.config.patterns import compiled, encodable, found
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.language import guess_language, guess_script
-from semroute.routing.rules import excluded, holding, holds
+from semroute.routing.rules import aiming, excluded, holds, narrowing
 from semroute.routing.wording import any_of, looks_like_code
 from semroute.types import ChatRequest, Image, JsonSchema, Message, Params, Text, Tool
 from tests.routing.build import LARGE, SMALL, facts, model, request, rule
@@ -110,8 +110,10 @@ def test_the_first_target_by_priority_wins_and_every_narrowing_applies() -> None
     second = rule("second", route="x", only=Only(regions=("eu",)))
     third = rule("third", only=Only(tiers=("complex",)))
     never = rule("never", when(turns={"gt": 99}), only=Only(tiers=("simple",)))
-    assert holding((first, second, third, never), facts()) == (first, (second, third))
-    assert holding((never,), facts()) == (None, ())
+    rules = (never, third, first, second)
+    assert aiming(rules, facts()) == first
+    assert narrowing(rules, facts()) == (third, second)
+    assert (aiming((never, third), facts()), narrowing((never,), facts())) == (None, ())
 
 
 @pytest.mark.parametrize(
@@ -203,6 +205,20 @@ def test_languages_and_scripts(text: str, language: str | None, script: str | No
         ("why? ```js\nx\n```", True),
         ("KeyError: 'id'", True),
         ("SELECT name FROM users", True),
+        ("class Stack:\n    pass", True),
+        ("class Stack extends Base {", True),
+        ("from os import path", True),
+        ("import numpy as np", True),
+        ("import os\nprint(os.name)", True),
+        ("package main", True),
+        ("public static void main(String[] args) {", True),
+        ("package arrived damaged", False),
+        ("from Monday on I cannot log in", False),
+        ("import duties (from China), please", False),
+        ("class notes: what did I miss?", False),
+        ("private lessons (near me) and what they cost", False),
+        ("public transport is late again", False),
+        ("static electricity; how does it come about?", False),
         ("please select a gift from your shop", False),
         ("what shall we have for dinner?", False),
     ],
