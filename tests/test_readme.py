@@ -9,6 +9,7 @@ import sys
 import click
 
 from semroute.cli.main import group
+from semroute.config.presets import PRESETS
 from semroute.execution import faults
 from semroute.settings import Settings, variable
 from tests.conftest import ROOT
@@ -30,6 +31,10 @@ def test_every_command_is_in_the_reference() -> None:
 
 def test_every_setting_is_in_the_reference() -> None:
     assert all(f"`{variable(name)}`" in README for name in Settings.__struct_fields__)
+
+
+def test_every_preset_is_named() -> None:
+    assert all(f"`{name}`" in README for name in PRESETS)
 
 
 def test_ci_runs_the_commands_that_are_shown() -> None:
