@@ -15,7 +15,7 @@ from semroute.api import docs, errors, guards
 from semroute.api.accounting import Books
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
-from semroute.api.streams import CallerGoneError, EventStream, finished, stop, while_connected
+from semroute.api.streams import CallerGoneError, EventStream, Presence, stop, while_connected
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
 from semroute.dialects.embeddings import Embeddings
@@ -141,7 +141,7 @@ async def _answer(request: AnyRequest, body: dict[str, Any], dialect: ClientDial
     books.trace(chat.id, request.headers)
     try:
         if chat.stream:
-            return await _stream(call, dialect, receive, request.app.state.keepalive_s)
+            return await _stream(call, dialect, Presence(receive), request.app.state.keepalive_s)
         completion = await while_connected(call.complete(), receive)
         rendered = dialect.render_completion(completion, call.record, chat)
         return Response(rendered, headers=_headers(call), media_type=MediaType.JSON)
@@ -151,7 +151,7 @@ async def _answer(request: AnyRequest, body: dict[str, Any], dialect: ClientDial
         return Response(b"", status_code=CLIENT_CLOSED_REQUEST, headers=_headers(call))
 
 
-async def _stream(call: Call, dialect: ClientDialect, receive: Receive, keepalive_s: float) -> EventStream:
+async def _stream(call: Call, dialect: ClientDialect, presence: Presence, keepalive_s: float) -> EventStream:
     """A streamed answer, once it has its first content.
 
     When that takes long, the head goes out before it, so that comments can keep the connection: what the headers would
@@ -159,16 +159,19 @@ async def _stream(call: Call, dialect: ClientDialect, receive: Receive, keepaliv
     """
     opening = asyncio.ensure_future(call.stream())
     try:
-        begun = await finished(opening, receive, keepalive_s)
+        with presence.needed():
+            begun, _ = await asyncio.wait({opening}, timeout=keepalive_s)
+        if begun:
+            opening.result()
     except BaseException:
+        presence.close()
         await _close(opening)
         raise
-    if begun:
-        opening.result()
     headers = _headers(call) if begun else _early_headers(call)
     return EventStream(
         _events(call, opening, dialect),
         headers,
+        presence,
         close=lambda: _close(opening),
         keepalive_s=keepalive_s,
         whole=lambda: call.record.outcome == "ok",
