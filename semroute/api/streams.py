@@ -84,7 +84,8 @@ class EventStream(Response[Any]):
         keepalive_s: float,
         whole: Callable[[], bool],
     ) -> None:
-        """Takes over the `presence`. `close` ends what the events are made of; it is called once, also where no event was ever asked for.
+        """Takes over the `presence`. `close` ends what the events are made of; it is called once, also where no event
+        was ever asked for.
 
         `whole` says, after the end, whether it was a good one.
         """
