@@ -31,6 +31,8 @@ from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk
 
 CLIENT_CLOSED_REQUEST = 499
+LONG_BODY_BYTES = 256 * 1024
+"""Longer bodies are read in a thread."""
 MAX_HEADER_CHARS = 1000
 COST_TRAILER = "x-semroute-cost-trailer"
 """A request header: the stream ends with a comment that says what it cost."""
@@ -51,8 +53,8 @@ _embeddings = Embeddings()
 async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
     gateway: Gateway = request.app.state.gateway
-    body = decode(await request.body())
-    call = await gateway.open(_with_headers(_native.parse_request(body, new_id()), request), request.state.caller)
+    chat = await read(await request.body(), _native)
+    call = await gateway.open(_with_headers(chat, request), request.state.caller)
     try:
         await call.decided()
     except SemrouteError as error:
@@ -98,7 +100,7 @@ async def messages(request: AnyRequest) -> Response[Any]:
 )
 async def count_tokens(request: AnyRequest) -> Response[bytes]:
     """About how many tokens a Messages request sends. Estimated here: no model is called."""
-    chat = _anthropic.parse_request(decode(await request.body()), new_id())
+    chat = await read(await request.body(), _anthropic)
     return Response(_anthropic.render_count(estimate_input_tokens(chat)), media_type=MediaType.JSON)
 
 
@@ -128,14 +130,16 @@ async def answer(
     key = request.headers.get(HEADER)
 
     def make(receive: Receive) -> Awaitable[Response[Any]]:
-        return _answer(request, {**decode(body), **in_path}, dialect, receive)
+        return _answer(request, body, in_path, dialect, receive)
 
     return await make(request.receive) if key is None else once(request, body, key, make)
 
 
-async def _answer(request: AnyRequest, body: dict[str, Any], dialect: ClientDialect, receive: Receive) -> Response[Any]:
+async def _answer(
+    request: AnyRequest, body: bytes, in_path: Mapping[str, Any], dialect: ClientDialect, receive: Receive
+) -> Response[Any]:
     gateway: Gateway = request.app.state.gateway
-    chat = _with_headers(dialect.parse_request(body, new_id()), request)
+    chat = _with_headers(await read(body, dialect, in_path), request)
     call = await gateway.open(chat, request.state.caller)
     books: Books = request.app.state.books
     books.trace(chat.id, request.headers)
@@ -182,6 +186,15 @@ async def _close(opening: asyncio.Future[Chunks]) -> None:
     await stop(opening)
     if not opening.cancelled() and opening.exception() is None:
         await opening.result().aclose()
+
+
+async def read(body: bytes, dialect: ClientDialect, in_path: Mapping[str, Any] = MappingProxyType({})) -> ChatRequest:
+    """Read a request; a long one in a thread, so that the others go on meanwhile. Raises `RequestError`."""
+
+    def parse() -> ChatRequest:
+        return dialect.parse_request({**decode(body), **in_path}, new_id())
+
+    return parse() if len(body) <= LONG_BODY_BYTES else await asyncio.to_thread(parse)
 
 
 def decode(body: bytes) -> dict[str, Any]:
