@@ -279,7 +279,7 @@ class Completion(Frozen, frozen=True, kw_only=True):
     """Which of the request's `stop` ended it, where the provider says."""
     logprobs: tuple[TokenLogprob, ...] = ()
     service_tier: str = ""
-    """The one that served it, where the provider says."""
+    """The one that served it, where the provider says; in OpenAI's words."""
     dropped: tuple[str, ...] = ()
     """What the request asked for and the provider's dialect cannot say."""
     dialect: str = ""

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from semroute.cli.main import group
+from semroute.config.presets import PRESETS
 from semroute.execution import faults
 from semroute.router import Router
 from semroute.routing.difficulty import WEIGHTS
@@ -36,6 +37,10 @@ def test_every_command_is_in_the_reference() -> None:
 
 def test_every_setting_is_in_the_reference() -> None:
     assert all(f"`{variable(name)}`" in README for name in Settings.__struct_fields__)
+
+
+def test_every_preset_is_named() -> None:
+    assert all(f"`{name}`" in README for name in PRESETS)
 
 
 def test_ci_runs_the_commands_that_are_shown() -> None:

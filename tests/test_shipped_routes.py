@@ -13,9 +13,21 @@ from semroute import Router
 from semroute.config.jsonschema import json_schema
 from semroute.config.load import read
 from semroute.evaluation.evaluate import evaluate, read_rows
+from semroute.providers.http import DIALECTS
+from semroute.types import ChatRequest, Message, Text
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "routes"
+ENDPOINTS = {  # as the vendors document them
+    "openai": "https://api.openai.com/v1/responses",
+    "anthropic": "https://api.anthropic.com/v1/messages",
+    "gemini": "https://generativelanguage.googleapis.com/v1beta/models/{name}:generateContent",
+    "groq": "https://api.groq.com/openai/v1/chat/completions",
+    "mistral": "https://api.mistral.ai/v1/chat/completions",
+    "deepseek": "https://api.deepseek.com/chat/completions",
+    "openrouter": "https://openrouter.ai/api/v1/chat/completions",
+    "local": "http://localhost:11434/v1/chat/completions",
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +46,18 @@ def test_they_have_no_problem_but_unset_keys() -> None:
     config, problems = read(FOLDER, {})
     assert config is not None
     assert [p for p in problems if "API_KEY" not in p.message] == []
+
+
+def test_their_models_are_called_where_the_vendors_serve_them(router: Router) -> None:
+    request = ChatRequest(id="1", messages=(Message(role="user", parts=(Text(text="Hi"),)),))
+    for model in router.config.models.values():
+        provider = router.config.providers[model.provider]
+        path = DIALECTS[provider.dialect](provider).render_request(request, model).path
+        assert provider.base_url + path == ENDPOINTS[provider.id].format(name=model.name)
+
+
+def test_every_hosted_model_takes_tools_and_json(router: Router) -> None:
+    assert all({"tools", "json"} <= set(model.features) for model in router.config.models.values())
 
 
 def test_their_schema_is_up_to_date_and_holds() -> None:

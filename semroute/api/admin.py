@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Response, get, post
+from litestar import Response, get, head, post
 
 from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.errors import AnyRequest
 from semroute.config.schema import Config
+from semroute.errors import UnknownModelError
 from semroute.gateway import Gateway
 from semroute.reload import Reloader
 from semroute.routing.decide import AUTO
@@ -21,14 +22,27 @@ async def models(request: AnyRequest) -> dict[str, Any]:
 
     In OpenAI's form, or in Anthropic's where the request has the header `anthropic-version`.
     """
-    listed = _models(_config(request))
+    listed = [_shown(request, model) for model in _models(_config(request))]
     if "anthropic-version" not in request.headers:
         return {"object": "list", "data": listed}
-    data = [
-        {"type": "model", "id": each["id"], "display_name": each["id"], "created_at": "1970-01-01T00:00:00Z", **each}
-        for each in listed
-    ]
-    return {"data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]}
+    return {"data": listed, "has_more": False, "first_id": listed[0]["id"], "last_id": listed[-1]["id"]}
+
+
+@get("/v1/models/{name:path}", guards=[guards.known])
+async def model(request: AnyRequest, name: str) -> dict[str, Any]:
+    """One of them."""
+    wanted = name.removeprefix("/")
+    found = next((model for model in _models(_config(request)) if model["id"] == wanted), None)
+    if found is None:
+        raise UnknownModelError(f"model {wanted!r} does not exist; see /v1/models", param="model")
+    return _shown(request, found)
+
+
+def _shown(request: AnyRequest, model: dict[str, Any]) -> dict[str, Any]:
+    """A model in the caller's form."""
+    if "anthropic-version" not in request.headers:
+        return model
+    return {"type": "model", "display_name": model["id"], "created_at": "1970-01-01T00:00:00Z", **model}
 
 
 def _models(config: Config) -> list[dict[str, Any]]:
@@ -73,6 +87,11 @@ async def routes(request: AnyRequest) -> dict[str, Any]:
 async def live() -> dict[str, str]:
     """Whether the process answers."""
     return {"status": "alive"}
+
+
+@head(["/health/live", "/health/ready"], include_in_schema=False)
+async def probed() -> None:
+    """That the process answers, to those who ask for no more."""
 
 
 @get("/health/ready")

@@ -12,11 +12,13 @@ import msgspec
 from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 
 from semroute import settings as settings_module
 from semroute.access.callers import Access
 from semroute.api import admin, completions, decisions, errors, feedback, metrics
 from semroute.api.accounting import Books, kept_content
+from semroute.api.reference import ReferencePage
 from semroute.config.load import default_folder
 from semroute.errors import SemrouteError
 from semroute.execution.idempotency import Idempotency
@@ -52,8 +54,10 @@ def create_app(settings: Settings | None = None) -> Litestar:
             completions.gemini,
             completions.count_tokens,
             admin.models,
+            admin.model,
             admin.routes,
             admin.live,
+            admin.probed,
             admin.ready,
             admin.reload,
             decisions.decisions,
@@ -75,7 +79,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
             Exception: errors.on_unexpected,
         },
         request_max_body_size=settings.max_body_bytes,
-        openapi_config=OpenAPIConfig(title="semroute", version=version("semroute"), use_handler_docstrings=True),
+        openapi_config=OpenAPIConfig(
+            title="semroute",
+            version=version("semroute"),
+            use_handler_docstrings=True,
+            render_plugins=[ReferencePage(path="/"), JsonRenderPlugin(), YamlRenderPlugin()],
+        ),
         logging_config=None,
     )
     app.state.settings = settings

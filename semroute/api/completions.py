@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +15,7 @@ from semroute.api import docs, errors, guards
 from semroute.api.accounting import Books
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
-from semroute.api.streams import CallerGoneError, EventStream, finished, stop, while_connected
+from semroute.api.streams import CallerGoneError, EventStream, Presence, stop, while_connected
 from semroute.config.conditions import SECRET_HEADERS
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
@@ -26,12 +26,14 @@ from semroute.dialects.openai import OpenAI
 from semroute.dialects.responses import Responses
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Chunks, Gateway
-from semroute.record import Record
+from semroute.record import Caller, Record
 from semroute.router import new_id
 from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk
 
 CLIENT_CLOSED_REQUEST = 499
+LONG_BODY_BYTES = 256 * 1024
+"""Longer bodies are read in a thread."""
 MAX_HEADER_CHARS = 1000
 COST_TRAILER = "x-semroute-cost-trailer"
 """A request header: the stream ends with a comment that says what it cost."""
@@ -47,12 +49,13 @@ _gemini = Gemini()
 _embeddings = Embeddings()
 
 
-@post("/route", guards=[guards.router], status_code=200, operation_class=docs.RouteOperation)
+@post("/route", status_code=200, operation_class=docs.RouteOperation)
 async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
+    caller = guards.admit(request, "route")
     gateway: Gateway = request.app.state.gateway
-    body = decode(await request.body())
-    call = await gateway.open(_with_headers(_native.parse_request(body, new_id()), request), request.state.caller)
+    chat = await read(await request.body(), _native)
+    call = await gateway.open(_with_headers(chat, request), caller)
     try:
         await call.decided()
     except SemrouteError as error:
@@ -60,31 +63,31 @@ async def route(request: AnyRequest) -> Response[bytes]:
     return Response(_native.render_decision(call.decision), headers=_headers(call), media_type=MediaType.JSON)
 
 
-@post("/complete", guards=[guards.caller], status_code=200, operation_class=docs.CompleteOperation)
+@post("/complete", status_code=200, operation_class=docs.CompleteOperation)
 async def complete(request: AnyRequest) -> Response[Any]:
     """Decide, call the model, and answer with the decision and the account."""
     return await answer(request, _native)
 
 
-@post("/v1/chat/completions", guards=[guards.caller], status_code=200, operation_class=docs.ChatOperation)
+@post("/v1/chat/completions", status_code=200, operation_class=docs.ChatOperation)
 async def chat_completions(request: AnyRequest) -> Response[Any]:
     """OpenAI's Chat Completions: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _openai)
 
 
-@post("/v1/responses", guards=[guards.caller], status_code=200, operation_class=docs.ResponsesOperation)
+@post("/v1/responses", status_code=200, operation_class=docs.ResponsesOperation)
 async def responses(request: AnyRequest) -> Response[Any]:
     """OpenAI's Responses: `model` is `auto`, `auto:<route>` or a model id. Nothing is stored."""
     return await answer(request, _responses)
 
 
-@post("/v1/embeddings", guards=[guards.caller], status_code=200, operation_class=docs.EmbeddingsOperation)
+@post("/v1/embeddings", status_code=200, operation_class=docs.EmbeddingsOperation)
 async def embeddings(request: AnyRequest) -> Response[Any]:
     """OpenAI's embeddings, passed through: `model` is a model id."""
     return await answer(request, _embeddings)
 
 
-@post("/v1/messages", guards=[guards.caller], status_code=200, operation_class=docs.MessagesOperation)
+@post("/v1/messages", status_code=200, operation_class=docs.MessagesOperation)
 async def messages(request: AnyRequest) -> Response[Any]:
     """Anthropic's Messages: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _anthropic)
@@ -92,19 +95,18 @@ async def messages(request: AnyRequest) -> Response[Any]:
 
 @post(
     "/v1/messages/count_tokens",
-    guards=[guards.caller],
     status_code=200,
     operation_class=docs.MessagesOperation,
 )
 async def count_tokens(request: AnyRequest) -> Response[bytes]:
     """About how many tokens a Messages request sends. Estimated here: no model is called."""
-    chat = _anthropic.parse_request(decode(await request.body()), new_id())
+    guards.admit(request, "complete")
+    chat = await read(await request.body(), _anthropic)
     return Response(_anthropic.render_count(estimate_input_tokens(chat)), media_type=MediaType.JSON)
 
 
 @post(
     ["/v1/models/{call:path}", "/v1beta/models/{call:path}"],
-    guards=[guards.caller],
     status_code=200,
     operation_class=docs.GeminiOperation,
 )
@@ -113,6 +115,7 @@ async def gemini(request: AnyRequest, call: str) -> Response[Any]:
     model, _, method = call.removeprefix("/").rpartition(":")
     streams = {"generateContent": False, "streamGenerateContent": True}
     if method not in streams:
+        guards.admit(request, "complete")
         raise RequestError(f"the path: got the method {method!r}, expected one of {', '.join(streams)}")
     return await answer(request, _gemini, {"model": model, "stream": streams[method]})
 
@@ -124,24 +127,27 @@ async def answer(
 
     `in_path`: what the request says outside its body.
     """
+    caller = guards.admit(request, "complete")
     body = await request.body()
     key = request.headers.get(HEADER)
 
-    def make(receive: Receive) -> Awaitable[Response[Any]]:
-        return _answer(request, {**decode(body), **in_path}, dialect, receive)
+    async def make(receive: Receive) -> Response[Any]:
+        chat = _with_headers(await read(body, dialect, in_path), request)
+        return await _answer(request, caller, chat, dialect, receive)
 
     return await make(request.receive) if key is None else once(request, body, key, make)
 
 
-async def _answer(request: AnyRequest, body: dict[str, Any], dialect: ClientDialect, receive: Receive) -> Response[Any]:
+async def _answer(
+    request: AnyRequest, caller: Caller, chat: ChatRequest, dialect: ClientDialect, receive: Receive
+) -> Response[Any]:
     gateway: Gateway = request.app.state.gateway
-    chat = _with_headers(dialect.parse_request(body, new_id()), request)
-    call = await gateway.open(chat, request.state.caller)
+    call = await gateway.open(chat, caller)
     books: Books = request.app.state.books
     books.trace(chat.id, request.headers)
     try:
         if chat.stream:
-            return await _stream(call, dialect, receive, request.app.state.keepalive_s)
+            return await _stream(call, dialect, Presence(receive), request.app.state.keepalive_s)
         completion = await while_connected(call.complete(), receive)
         rendered = dialect.render_completion(completion, call.record, chat)
         return Response(rendered, headers=_headers(call), media_type=MediaType.JSON)
@@ -151,7 +157,7 @@ async def _answer(request: AnyRequest, body: dict[str, Any], dialect: ClientDial
         return Response(b"", status_code=CLIENT_CLOSED_REQUEST, headers=_headers(call))
 
 
-async def _stream(call: Call, dialect: ClientDialect, receive: Receive, keepalive_s: float) -> EventStream:
+async def _stream(call: Call, dialect: ClientDialect, presence: Presence, keepalive_s: float) -> EventStream:
     """A streamed answer, once it has its first content.
 
     When that takes long, the head goes out before it, so that comments can keep the connection: what the headers would
@@ -159,16 +165,19 @@ async def _stream(call: Call, dialect: ClientDialect, receive: Receive, keepaliv
     """
     opening = asyncio.ensure_future(call.stream())
     try:
-        begun = await finished(opening, receive, keepalive_s)
+        with presence.needed():
+            begun, _ = await asyncio.wait({opening}, timeout=keepalive_s)
+        if begun:
+            opening.result()
     except BaseException:
+        presence.close()
         await _close(opening)
         raise
-    if begun:
-        opening.result()
     headers = _headers(call) if begun else _early_headers(call)
     return EventStream(
         _events(call, opening, dialect),
         headers,
+        presence,
         close=lambda: _close(opening),
         keepalive_s=keepalive_s,
         whole=lambda: call.record.outcome == "ok",
@@ -179,6 +188,15 @@ async def _close(opening: asyncio.Future[Chunks]) -> None:
     await stop(opening)
     if not opening.cancelled() and opening.exception() is None:
         await opening.result().aclose()
+
+
+async def read(body: bytes, dialect: ClientDialect, in_path: Mapping[str, Any] = MappingProxyType({})) -> ChatRequest:
+    """Read a request; a long one in a thread, so that the others go on meanwhile. Raises `RequestError`."""
+
+    def parse() -> ChatRequest:
+        return dialect.parse_request({**decode(body), **in_path}, new_id())
+
+    return parse() if len(body) <= LONG_BODY_BYTES else await asyncio.to_thread(parse)
 
 
 def decode(body: bytes) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def dialect_of(request: AnyRequest) -> ClientDialect:
     path = request.url.path
     if path.startswith("/v1/messages") or "anthropic-version" in request.headers:
         return Anthropic()
-    if path.startswith(("/v1beta/", "/v1/models/")):
+    if path.startswith("/v1beta/") or (path.startswith("/v1/models/") and request.method == "POST"):
         return Gemini()
     return OpenAI() if path.startswith("/v1/") else Native()
 

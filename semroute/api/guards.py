@@ -1,4 +1,8 @@
-"""Who may call a handler. Guards are coroutines: the framework runs plain functions in a thread."""
+"""Who may call a handler.
+
+Guards are coroutines: the framework runs plain functions in a thread. It also copies the handler for each call of a
+guard, so that what answers prompts uses `admit` instead.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +25,14 @@ async def known(connection: Connection, _: BaseRouteHandler) -> None:
     _identify(connection)
 
 
-async def router(connection: Connection, _: BaseRouteHandler) -> None:
-    """A key that may ask for decisions."""
-    _require(connection, "route")
-
-
 async def caller(connection: Connection, _: BaseRouteHandler) -> None:
     """A key that may ask for answers."""
-    _require(connection, "complete")
+    admit(connection, "complete")
 
 
 async def reader(connection: Connection, _: BaseRouteHandler) -> None:
     """A key that may read the log."""
-    _require(connection, "read")
+    admit(connection, "read")
 
 
 async def admin(connection: Connection, _: BaseRouteHandler) -> None:
@@ -42,7 +41,7 @@ async def admin(connection: Connection, _: BaseRouteHandler) -> None:
     who = connection.client.host if connection.client else ""
     allowed = False
     try:
-        who = _require(connection, "admin").id or who
+        who = admit(connection, "admin").id or who
         allowed = True
     except RequestError:
         who = getattr(connection.state, "caller", Caller()).id or who
@@ -52,7 +51,8 @@ async def admin(connection: Connection, _: BaseRouteHandler) -> None:
         await asyncio.to_thread(store.audit, who, action, connection.url.query, allowed=allowed)
 
 
-def _require(connection: Connection, scope: Scope) -> Caller:
+def admit(connection: Connection, scope: Scope) -> Caller:
+    """Who calls, with a key that is good for that. Raises `AccessError` and `ForbiddenError`."""
     access: Access = connection.app.state.access
     found = _identify(connection)
     access.require(found, scope)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from litestar import Litestar, Response
@@ -18,29 +18,46 @@ class CallerGoneError(Exception):
     """The caller closed the connection: there is nobody to answer."""
 
 
-async def while_connected(work: Coroutine[Any, Any, Result], receive: Receive) -> Result:
-    """Do the work, but cancel it when the caller goes away. Raises `CallerGoneError`.
+class Presence:
+    """Whether the caller of a request is still there. `close` it.
 
     The request's body must have been read: what `receive` gives next is the end of the connection.
     """
-    task = asyncio.ensure_future(work)
-    try:
-        await finished(task, receive)
-        return task.result()
-    finally:
-        await stop(task)
+
+    def __init__(self, receive: Receive) -> None:
+        self._gone = asyncio.ensure_future(_disconnected(receive))
+
+    @contextlib.contextmanager
+    def needed(self) -> Iterator[None]:
+        """Cancel the block when the caller goes away. Raises `CallerGoneError`."""
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled_before, gone = task.cancelling(), False
+
+        def cancel(_: asyncio.Future[None]) -> None:
+            nonlocal gone
+            gone = True
+            task.cancel()
+
+        self._gone.add_done_callback(cancel)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if gone and task.uncancel() <= cancelled_before:
+                raise CallerGoneError from None
+            raise
+        finally:
+            self._gone.remove_done_callback(cancel)
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._gone.cancel()
 
 
-async def finished(task: asyncio.Future[Any], receive: Receive, patience_s: float | None = None) -> bool:
-    """Wait for a task; false where it takes longer than `patience_s`. Raises `CallerGoneError`; the task goes on."""
-    gone = asyncio.ensure_future(_disconnected(receive))
-    try:
-        await asyncio.wait({task, gone}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done() and gone.done():
-            raise CallerGoneError
-        return task.done()
-    finally:
-        gone.cancel()
+async def while_connected(work: Awaitable[Result], receive: Receive) -> Result:
+    """Do the work, but cancel it when the caller goes away. Raises `CallerGoneError`."""
+    with contextlib.closing(Presence(receive)) as presence, presence.needed():
+        return await work
 
 
 async def stop(task: asyncio.Future[Any]) -> None:
@@ -61,17 +78,20 @@ class EventStream(Response[Any]):
         self,
         events: AsyncGenerator[bytes],
         headers: Mapping[str, str],
+        presence: Presence,
         *,
         close: Callable[[], Awaitable[None]],
         keepalive_s: float,
         whole: Callable[[], bool],
     ) -> None:
-        """`close` ends what the events are made of; it is called once, also where no event was ever asked for.
+        """Takes over the `presence`. `close` ends what the events are made of; it is called once, also where no event
+        was ever asked for.
 
         `whole` says, after the end, whether it was a good one.
         """
         super().__init__(None)
         self._events = events
+        self._presence = presence
         self._close = close
         self._keepalive_s = keepalive_s
         self.whole = whole
@@ -88,10 +108,12 @@ class EventStream(Response[Any]):
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await while_connected(self._send(send), receive)
+            with self._presence.needed():
+                await self._send(send)
         except CallerGoneError:
             pass
         finally:
+            self._presence.close()
             await self._close()
 
     async def _send(self, send: Send) -> None:

@@ -61,7 +61,7 @@ class ProviderEntry(Written, frozen=True, kw_only=True):
     preset: PresetName | None = None
     """A server of the `openai` dialect whose address and peculiarities are known; null: none."""
     base_url: str = ""
-    """Up to the version, such as `https://api.openai.com/v1`; empty: the preset's."""
+    """With the version, such as `https://api.openai.com/v1`, Anthropic's without; empty: the preset's."""
     api_version: str = ""
     """For servers that want one with each call, such as Azure; empty: the preset's."""
     api_key: str | None = None

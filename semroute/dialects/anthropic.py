@@ -114,7 +114,7 @@ class Anthropic:
                 "content": render_blocks(completion.parts),
                 "stop_reason": stop_reason(completion.finish_reason, completion.stop_sequence),
                 "stop_sequence": completion.stop_sequence,
-                "usage": render_usage(completion.usage or record.usage),
+                "usage": render_usage(completion.usage or record.usage, completion.service_tier),
             }
         )
 

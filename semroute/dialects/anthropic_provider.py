@@ -86,7 +86,7 @@ class AnthropicProviderDialect:
             model=answer.model or "",
             id=answer.id or "",
             stop_sequence=answer.stop_sequence,
-            service_tier=(answer.usage and answer.usage.service_tier) or "",
+            service_tier=_tier(answer.usage),
             dialect=NAME,
             raw=body,
         )
@@ -196,7 +196,7 @@ class AnthropicStreamParser:
             "finish_reason": "stop" if self._answered and reason == "tool_calls" else reason,
             "stop_sequence": delta.stop_sequence,
             "usage": _usage(self._usage),
-            "service_tier": self._usage.service_tier or "",
+            "service_tier": _tier(self._usage),
         }
 
 
@@ -300,6 +300,11 @@ def _newer(old: _Usage, new: _Usage) -> _Usage:
     """Counts are running totals, and each may be left out where it has not changed."""
     values = {name: getattr(new, name) for name in new.__struct_fields__}
     return msgspec.structs.replace(old, **{name: value for name, value in values.items() if value is not None})
+
+
+def _tier(usage: _Usage | None) -> str:
+    tier = (usage and usage.service_tier) or ""
+    return "default" if tier == "standard" else tier
 
 
 def _usage(usage: _Usage | None) -> Usage | None:

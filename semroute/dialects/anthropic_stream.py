@@ -29,6 +29,7 @@ from semroute.types import (
     Usage,
 )
 
+_TIERS = {"default": "standard", "priority": "priority", "batch": "batch"}
 _STOP_REASONS: dict[FinishReason, str] = {
     "stop": "end_turn",
     "length": "max_tokens",
@@ -43,7 +44,7 @@ def stop_reason(finish_reason: FinishReason, stop_sequence: str | None) -> str:
     return "stop_sequence" if stop_sequence is not None else _STOP_REASONS[finish_reason]
 
 
-def render_usage(usage: Usage) -> dict[str, Any]:
+def render_usage(usage: Usage, tier: str = "") -> dict[str, Any]:
     """Anthropic's usage: `input_tokens` are those that were neither read from the cache nor written to it."""
     fresh_tokens = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
     rendered: dict[str, Any] = {
@@ -54,6 +55,8 @@ def render_usage(usage: Usage) -> dict[str, Any]:
     }
     if usage.reasoning_tokens:
         rendered["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+    if tier in _TIERS:
+        rendered["service_tier"] = _TIERS[tier]
     return rendered
 
 
@@ -134,7 +137,7 @@ class AnthropicStream:
             self._native = True
             self._stopped = self._stopped or chunk.event == "message_stop"
             return sse.render(chunk.raw, chunk.event)
-        head = b"" if self._started else self._start(chunk.model)
+        head = b"" if self._started else self._start(chunk.model, chunk.service_tier)
         return head + b"".join(self._part(part) for part in chunk.parts)
 
     def end(self, record: Record) -> bytes:
@@ -156,7 +159,7 @@ class AnthropicStream:
         """An `error` event, and no `message_stop`: the official clients raise on it."""
         return sse.render(self._error_body(error, status), "error")
 
-    def _start(self, model: str) -> bytes:
+    def _start(self, model: str, tier: str = "") -> bytes:
         self._started = True
         message: dict[str, Any] = {
             "id": f"msg_{self._id}",
@@ -166,7 +169,7 @@ class AnthropicStream:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": render_usage(self._usage),
+            "usage": render_usage(self._usage, tier),
         }
         return _event({"type": "message_start", "message": message}) + _event({"type": "ping"})
 

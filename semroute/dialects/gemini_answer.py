@@ -42,22 +42,24 @@ _STATUSES = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
+_TIERS = {"default": "standard", "flex": "flex", "priority": "priority"}
 
 
 def answer(completion: Completion, usage: Usage, request_id: str) -> dict[str, Any]:
     """A whole answer."""
-    candidate = _candidate(completion.parts, completion.finish_reason)
-    if completion.logprobs:
-        candidate["logprobsResult"] = _logprobs(completion.logprobs)
-    return _answer(candidate, usage, completion.model, request_id)
+    candidate = _candidate(completion.parts, completion.finish_reason, completion.logprobs)
+    return _answer(candidate, usage, completion.service_tier, completion.model, request_id)
 
 
-def _answer(candidate: dict[str, Any], usage: Usage | None, model: str, request_id: str) -> dict[str, Any]:
-    counted = {"usageMetadata": _usage(usage)} if usage is not None else {}
+def _answer(candidate: dict[str, Any], usage: Usage | None, tier: str, model: str, request_id: str) -> dict[str, Any]:
+    served = {"serviceTier": _TIERS[tier]} if tier in _TIERS else {}
+    counted = {"usageMetadata": {**_usage(usage), **served}} if usage is not None else {}
     return {"candidates": [candidate], **counted, "modelVersion": model, "responseId": request_id}
 
 
-def _candidate(parts: tuple[Part, ...], finish_reason: FinishReason | None) -> dict[str, Any]:
+def _candidate(
+    parts: tuple[Part, ...], finish_reason: FinishReason | None, logprobs: tuple[TokenLogprob, ...] = ()
+) -> dict[str, Any]:
     rendered = [shown for part in parts if (shown := _part(part)) is not None]
     candidate: dict[str, Any] = {"content": {"role": "model", "parts": rendered}, "index": 0}
     if finish_reason is not None:
@@ -65,6 +67,8 @@ def _candidate(parts: tuple[Part, ...], finish_reason: FinishReason | None) -> d
     cited = [_cited(citation) for part in parts if isinstance(part, Text) for citation in part.citations]
     if cited:
         candidate["citationMetadata"] = {"citationSources": cited}
+    if logprobs:
+        candidate["logprobsResult"] = _logprobs(logprobs)
     return candidate
 
 
@@ -113,7 +117,7 @@ class GeminiStream:
 
     def __init__(self, request: ChatRequest) -> None:
         self._id = request.id
-        self._model = ""
+        self._model = self._tier = ""
         self._calls: dict[int, ToolCall] = {}
         self._usage: Usage | None = None
         self._finish_reason: FinishReason | None = None
@@ -122,6 +126,7 @@ class GeminiStream:
     def chunk(self, chunk: Chunk) -> bytes:
         """The provider's own event where it speaks this dialect, else one in its form."""
         self._model = chunk.model or self._model
+        self._tier = chunk.service_tier or self._tier
         self._usage = chunk.usage or self._usage
         self._finish_reason = chunk.finish_reason or self._finish_reason
         if chunk.dialect == NAME:
@@ -133,7 +138,7 @@ class GeminiStream:
                 arguments = before.arguments + part.arguments if part.index in self._calls else part.arguments
                 self._calls[part.index] = msgspec.structs.replace(before, arguments=arguments)
         said = tuple(part for part in chunk.parts if not isinstance(part, ToolCall))
-        candidate = _candidate(said, None)
+        candidate = _candidate(said, None, chunk.logprobs)
         return self._event(candidate) if candidate["content"]["parts"] or "citationMetadata" in candidate else b""
 
     def end(self, record: Record) -> bytes:
@@ -148,7 +153,7 @@ class GeminiStream:
         return sse.render(msgspec.json.encode(error_body(error, status)))
 
     def _event(self, candidate: dict[str, Any], usage: Usage | None = None) -> bytes:
-        return sse.render(msgspec.json.encode(_answer(candidate, usage, self._model, self._id)))
+        return sse.render(msgspec.json.encode(_answer(candidate, usage, self._tier, self._model, self._id)))
 
 
 def error_body(error: SemrouteError, status: int) -> dict[str, Any]:

@@ -161,6 +161,7 @@ class OpenAI:
                 }
             ],
             "usage": render_usage(completion.usage or record.usage),
+            **({"service_tier": completion.service_tier} if completion.service_tier else {}),
         }
         return msgspec.json.encode(body)
 

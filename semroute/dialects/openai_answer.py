@@ -29,11 +29,13 @@ class OpenAIStream:
         self._usage: Usage | None = None
         self._usage_sent = False
         self._model = ""
+        self._tier = ""
         self._started = False
 
     def chunk(self, chunk: Chunk) -> bytes:
         """The provider's own event where it speaks this dialect, else one in its form."""
         self._model = chunk.model or self._model
+        self._tier = chunk.service_tier or self._tier
         self._usage = chunk.usage or self._usage
         if chunk.dialect == NAME:
             usage_only = chunk.usage is not None and not chunk.parts and chunk.finish_reason is None
@@ -75,6 +77,8 @@ class OpenAIStream:
             "model": self._model,
             "choices": choices,
         }
+        if self._tier:
+            event["service_tier"] = self._tier
         if usage is not None:
             event["usage"] = render_usage(usage)
         return sse.render(msgspec.json.encode(event))

@@ -27,7 +27,8 @@ _INCOMPLETE: dict[FinishReason, str] = {"length": "max_output_tokens", "content_
 def response_object(request: ChatRequest, completion: Completion, usage: Usage) -> dict[str, Any]:
     """A whole answer."""
     body = empty_response(request, completion.model)
-    return closed(body, output_items(request, completion), completion.finish_reason, usage)
+    output = output_items(request, completion)
+    return closed(body, output, completion.finish_reason, usage, completion.service_tier)
 
 
 def empty_response(request: ChatRequest, model: str) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def empty_response(request: ChatRequest, model: str) -> dict[str, Any]:
 
 
 def closed(
-    body: dict[str, Any], output: list[dict[str, Any]], finish_reason: FinishReason, usage: Usage
+    body: dict[str, Any], output: list[dict[str, Any]], finish_reason: FinishReason, usage: Usage, tier: str
 ) -> dict[str, Any]:
     """The same answer at its end."""
     incomplete = _INCOMPLETE.get(finish_reason)
@@ -73,6 +74,7 @@ def closed(
         "status": "incomplete" if incomplete else "completed",
         "incomplete_details": {"reason": incomplete} if incomplete else None,
         "output": output,
+        "service_tier": tier or body.get("service_tier"),
         "usage": render_usage(usage),
     }
 

@@ -53,11 +53,13 @@ class ResponsesStream:
         self._calls: dict[int, _Item] = {}
         self._open: _Item | None = None
         self._usage: Usage | None = None
+        self._tier = ""
         self._finish_reason: FinishReason = "stop"
 
     def chunk(self, chunk: Chunk) -> bytes:
         """The provider's own event where it speaks this dialect, else events in its form."""
         self._usage = chunk.usage or self._usage
+        self._tier = chunk.service_tier or self._tier
         self._finish_reason = chunk.finish_reason or self._finish_reason
         if chunk.dialect == NAME:
             self._native = True
@@ -73,7 +75,7 @@ class ResponsesStream:
         head = self._start(record.model or "")
         head += self._close_open() + b"".join(self._close_call(item) for item in self._calls.values())
         output = [item.finished for item in self._items if item.finished is not None]
-        body = closed(self._response or {}, output, self._finish_reason, self._usage or record.usage)
+        body = closed(self._response or {}, output, self._finish_reason, self._usage or record.usage, self._tier)
         return head + self._event(f"response.{body['status']}", response=body)
 
     def error(self, error: SemrouteError, status: int) -> bytes:

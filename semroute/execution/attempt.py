@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from msgspec import field
@@ -13,13 +14,14 @@ from semroute.errors import ContentPolicyError, ProviderError, ProviderTimeoutEr
 from semroute.execution.deployments import Deployments, Permit
 from semroute.execution.faults import fault_of
 from semroute.providers.base import Provider
-from semroute.routing.pricing import cost_usd, estimate_input_tokens, estimate_text_tokens
+from semroute.routing.pricing import cost_usd, estimate_input_tokens, estimate_text_tokens, size_bytes, tokens_of
 from semroute.types import (
     Attempt,
     ChatRequest,
     Completion,
     Frozen,
     Model,
+    Opaque,
     Part,
     Policy,
     Text,
@@ -28,6 +30,9 @@ from semroute.types import (
     ToolCall,
     Usage,
 )
+
+MAX_COUNTED_CHARS = 65_536
+"""Of an answer, kept for the count of its tokens: only the end shows whether the provider tells it."""
 
 
 class Work(Frozen, frozen=True, kw_only=True):
@@ -155,18 +160,49 @@ def withheld(policy: Policy) -> ContentPolicyError | None:
     return error if fault_of(error, policy.on_error).then != "fail" else None
 
 
-def estimate_usage(work: Work, parts: tuple[Part, ...] | list[Part]) -> Usage:
+def estimate_usage(work: Work, parts: Iterable[Part]) -> Usage:
     """About what a call consumed, where the provider does not say."""
+    said = Said(work.count_tokens)
+    said.add(parts)
+    return estimated(work, said)
+
+
+def estimated(work: Work, said: Said) -> Usage:
+    """As `estimate_usage`, of an answer that came piece by piece."""
     return Usage(
-        input_tokens=estimate_input_tokens(work.request, work.count_tokens),
-        output_tokens=work.count_tokens("".join(map(_written, parts))),
-        estimated=True,
+        input_tokens=estimate_input_tokens(work.request, work.count_tokens), output_tokens=said.tokens, estimated=True
     )
 
 
-def count_tokens(parts: tuple[Part, ...] | list[Part]) -> int:
-    """About how many tokens an answer has. The pieces of one text count together."""
-    return estimate_text_tokens("".join(_written(part) for part in parts))
+class Said:
+    """Counts what an answer says, piece by piece. The pieces of one text count together; it keeps a bounded part."""
+
+    def __init__(self, count_tokens: Callable[[str], int] = estimate_text_tokens) -> None:
+        self._count_tokens = count_tokens
+        self._text = io.StringIO()
+        self._bytes = 0
+        self.any = False
+        """Whether there was a part that the caller can read."""
+
+    def add(self, parts: Iterable[Part]) -> None:
+        """Further pieces."""
+        for part in parts:
+            self.any = self.any or not isinstance(part, Opaque)
+            text = _written(part)
+            self._bytes += size_bytes(text)
+            if self._text.tell() < MAX_COUNTED_CHARS:
+                self._text.write(text[:MAX_COUNTED_CHARS])
+
+    @property
+    def tokens(self) -> int:
+        """About how many tokens there were. What was not kept counts by its size alone."""
+        kept = self._text.getvalue()
+        return self._count_tokens(kept) + tokens_of(self._bytes - size_bytes(kept))
+
+    @property
+    def rough_tokens(self) -> int:
+        """As `tokens`, by the size alone: for a look after each piece."""
+        return tokens_of(self._bytes)
 
 
 def _written(part: Part) -> str:

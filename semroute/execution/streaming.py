@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from semroute.errors import ProviderError, StreamBrokenError
-from semroute.execution.attempt import Watch, Work, count_tokens, estimate_usage, withheld
-from semroute.types import Attempt, Chunk, Model, Opaque, Part, Timeouts, Usage
+from semroute.execution.attempt import Said, Watch, Work, estimated, withheld
+from semroute.types import Attempt, Chunk, Model, Timeouts, Usage
 
 
 async def open_stream(work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> OpenStream:
@@ -30,7 +30,7 @@ class OpenStream:
         self._watch = Watch(work, model, attempts)
         self._chunks: AsyncGenerator[Chunk] = work.providers[model.id].stream(work.request, model, timeouts)
         self._held: list[Chunk] = []
-        self._seen: list[Part] = []
+        self._said = Said(work.count_tokens)
         self._usage: Usage | None = None
         self._begun = False
         self._ended = False
@@ -57,8 +57,10 @@ class OpenStream:
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """The chunks. Raises the provider's `ProviderError` when the answer breaks."""
         try:
-            for chunk in self._held:
+            held, self._held = self._held, []
+            for chunk in held:
                 yield chunk
+            del held
             async for chunk in self._chunks:
                 yield self._note(chunk)
         except ProviderError as error:
@@ -78,18 +80,18 @@ class OpenStream:
     @property
     def consumed(self) -> Usage:
         """What the call consumed so far, estimated where the provider has not said."""
-        return self._usage or estimate_usage(self._work, self._seen)
+        return self._usage or estimated(self._work, self._said)
 
     async def _fail(self, error: ProviderError) -> None:
         self._ended = True
         await self._chunks.aclose()
-        self._watch.failed(error, self.consumed if self._seen or self._usage else Usage())
+        self._watch.failed(error, self.consumed if self._said.any or self._usage else Usage())
 
     def _note(self, chunk: Chunk) -> Chunk:
         if chunk.parts:
             self._begun = True
             self._watch.first_token()
-            self._seen += [part for part in chunk.parts if not isinstance(part, Opaque)]
+            self._said.add(chunk.parts)
         self._usage = chunk.usage or self._usage
         self._watch.dropped = chunk.dropped or self._watch.dropped
         return chunk
@@ -102,4 +104,4 @@ class OpenStream:
                 raise refusal
         if hold == "complete":
             return False
-        return not hold or count_tokens(self._seen) >= int(hold)
+        return not hold or self._said.rough_tokens >= int(hold)

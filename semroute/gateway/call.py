@@ -187,16 +187,18 @@ class Call:
     def _for_the_log(self, record: Record) -> Record:
         """With the evidence, and with as much of the texts as the log may hold."""
         keep, reading = self._origin.config.log, self._origin.reading
-        prompt = "\n".join(message.text for message in self.request.messages)
-        attempts = record.attempts
-        if any(attempt.error for attempt in attempts) and keep.content != "full":
+        attempts, error, prompt = record.attempts, record.error, None
+        if keep.content != "none" or error or any(attempt.error for attempt in attempts):
+            prompt = "\n".join(message.text for message in self.request.messages)
+        if prompt is not None and keep.content != "full":
+            error = without_prompt(error, prompt)
             attempts = tuple(
                 msgspec.structs.replace(attempt, error=without_prompt(attempt.error, prompt)) for attempt in attempts
             )
         return msgspec.structs.replace(
             record,
             attempts=attempts,
-            error=record.error if keep.content == "full" else without_prompt(record.error, prompt),
+            error=error,
             embedding=reading.embedding if keep.embedding else b"",
             scores=reading.scores,
             routes=tuple(self._origin.config.routes),

@@ -31,6 +31,8 @@ Result = TypeVar("Result")
 
 MAX_RUNNING = 2048
 """Requests that may be under way at once; further ones are turned away while the others still get through in time."""
+LONG_MESSAGES = 1000
+"""A longer conversation is looked at in a thread, so that other requests go on meanwhile."""
 MAX_WAITING = 1024
 """Prompts that may wait for an embedding at once; further ones are turned away."""
 
@@ -82,7 +84,8 @@ class Gateway:
             raise OverloadedError(f"{self.running} requests are under way already: try again later")
         serving = self._serving_on(datetime.datetime.fromtimestamp(at, datetime.UTC).date())
         router = serving.router
-        facts = router.read_facts(request)
+        long = len(request.messages) > LONG_MESSAGES
+        facts = await self._in_thread(partial(router.read_facts, request)) if long else router.read_facts(request)
         choice = router.choose(request, facts)
         reading = (
             await self._in_thread(partial(router.read, facts.text))

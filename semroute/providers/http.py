@@ -170,12 +170,11 @@ class HttpProvider:
 
     async def _chunks(self, response: Response, watch: _Watch) -> AsyncGenerator[Chunk]:
         events, reader = EventParser(), _Reader(self._dialect.stream_parser())
-        async with aclosing(response.aiter_bytes()) as reads:
-            while data := await _read(reads, watch):
-                for event in events.feed(data):
-                    if (chunk := reader.chunk(event)) is not None:
-                        watch.saw(chunk, finished=reader.finished)
-                        yield chunk
+        while data := await _read(response, watch):
+            for event in events.feed(data):
+                if (chunk := reader.chunk(event)) is not None:
+                    watch.saw(chunk, finished=reader.finished)
+                    yield chunk
         for event in events.close():
             if (chunk := reader.last_chunk(event)) is not None:
                 yield chunk
@@ -271,12 +270,12 @@ class _Watch:
         return ProviderTimeoutError(f"no first token within {self._timeouts.first_token_s:g} s")
 
 
-async def _read(reads: AsyncGenerator[bytes], watch: _Watch) -> bytes:
+async def _read(response: Response, watch: _Watch) -> bytes:
     """The next bytes; none at the end. Once the answer has said why it ended, nothing makes it a failure any more."""
     watch.start()
     try:
         async with asyncio.timeout_at(watch.deadline):
-            return await anext(reads, b"")
+            return await response.read()
     except TimeoutError:
         if watch.finished:
             return b""

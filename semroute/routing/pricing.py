@@ -18,7 +18,16 @@ def estimate_text_tokens(text: str) -> int:
 
     English has about 4.2 characters a token; scripts of three bytes a character have about 1.3 characters a token.
     """
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return tokens_of(size_bytes(text))
+
+
+def size_bytes(text: str) -> int:
+    """The size of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def tokens_of(size: int) -> int:
+    """About how many tokens a text of so many bytes has."""
     return -(-size // BYTES_PER_TOKEN)
 
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import re
+
+import pytest
+
 from tests.conftest import SCENARIOS
 from tests.service import Service
 
@@ -33,4 +37,29 @@ def test_openapi_describes_the_bodies(service: Service) -> None:
     chat = schema["paths"]["/v1/chat/completions"]["post"]
     assert chat["requestBody"]["content"]["application/json"]["schema"]["required"] == ["messages"]
     assert {"/route", "/complete", "/v1/models", "/routes", "/health/live", "/admin/reload"} <= set(schema["paths"])
-    assert service.client.get("/schema").status_code == 200
+
+
+def test_the_page_of_the_schema_loads_nothing(service: Service) -> None:
+    page = service.client.get("/schema")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "POST /v1/chat/completions" in page.text
+    assert "<td><code>messages</code><td>array, required" in page.text
+    assert not re.search(r"https?://|<script|<link|@import|url\(", page.text)
+
+
+def test_one_model_can_be_looked_up(service: Service) -> None:
+    found = service.client.get("/v1/models/auto:billing").json()
+    assert (found["id"], found["object"], found["metadata"]["description"]) == (
+        "auto:billing",
+        "model",
+        "Invoices, refunds and payment problems.",
+    )
+    assert service.client.get("/v1/models/ok", headers={"anthropic-version": "2023-06-01"}).json()["type"] == "model"
+    missing = service.client.get("/v1/models/none")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+def test_a_probe_may_ask_for_the_head_alone(service: Service, path: str) -> None:
+    answer = service.client.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")

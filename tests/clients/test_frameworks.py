@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.clients import needed
 from tests.vendors.server import GREETING
 from tests.vendors.world import World
 
@@ -45,7 +45,7 @@ TOOL = {
 @pytest.mark.parametrize("model", MODELS)
 def test_litellm(world: World, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # it would fetch its prices
-    litellm: Any = pytest.importorskip("litellm")
+    litellm: Any = needed.module("litellm")
     options: Any = {"model": f"openai/{model}", "api_base": f"{world.service.url}/v1", "api_key": "any"}
     messages = [{"role": "user", "content": "Hi"}]
     done = litellm.completion(messages=messages, **options)
@@ -63,7 +63,7 @@ def test_litellm(world: World, model: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_langchain_openai(world: World, model: str) -> None:
-    langchain: Any = pytest.importorskip("langchain_openai")
+    langchain: Any = needed.module("langchain_openai")
     chat = langchain.ChatOpenAI(model=model, base_url=f"{world.service.url}/v1", api_key="any", stream_usage=True)
     await _langchain(chat)
     chat = langchain.ChatOpenAI(model=model, base_url=f"{world.service.url}/v1", api_key="any", use_responses_api=True)
@@ -76,7 +76,7 @@ async def test_langchain_openai(world: World, model: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_langchain_anthropic(world: World, model: str) -> None:
-    langchain: Any = pytest.importorskip("langchain_anthropic")
+    langchain: Any = needed.module("langchain_anthropic")
     await _langchain(langchain.ChatAnthropic(model=model, base_url=world.service.url, api_key="any", max_tokens=99))
 
 
@@ -94,8 +94,8 @@ async def _langchain(chat: Any) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_llama_index(world: World, model: str) -> None:
-    llama_index: Any = pytest.importorskip("llama_index.llms.openai_like")
-    types: Any = pytest.importorskip("llama_index.core.llms")
+    llama_index: Any = needed.module("llama_index.llms.openai_like")
+    types: Any = needed.module("llama_index.core.llms")
     chat = llama_index.OpenAILike(
         model=model, api_base=f"{world.service.url}/v1", api_key="any", is_chat_model=True, context_window=8000
     )
@@ -133,9 +133,7 @@ console.log(JSON.stringify(out));
 
 
 def test_node_openai(world: World, tmp_path: Path) -> None:
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("needs Node and npm")
+    node, npm = needed.program("node"), needed.program("npm")
     (tmp_path / "package.json").write_text('{"type": "module", "dependencies": {"openai": "*"}}')
     subprocess.run([npm, "install", "--silent", "--no-audit", "--no-fund"], cwd=tmp_path, check=True)
     (tmp_path / "ask.js").write_text(SCRIPT.replace("TOOL", json.dumps(TOOL)))

@@ -14,6 +14,7 @@ from semroute.dialects.gemini import json_schema
 from semroute.dialects.native import Native
 from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.dialects.sse import Event, EventParser
+from semroute.dialects.thinking import effort_of
 from semroute.errors import RequestError, SemrouteError
 from semroute.types import (
     ChatRequest,
@@ -182,6 +183,43 @@ def test_what_anthropic_seldom_sends_is_read() -> None:
     whole = PROVIDERS["anthropic"].parse_completion(json.dumps(body).encode())
     assert (whole.parts, whole.finish_reason, whole.usage) == ((Text(text='{"a":1}'),), "stop", None)
     assert Anthropic().render_count(3) == b'{"input_tokens":3}'
+
+
+@pytest.mark.parametrize("dialect", PROVIDERS)
+@pytest.mark.parametrize("tier", ["default", "priority"])
+def test_the_tier_that_served_is_told_in_the_callers_words(dialect: str, tier: str) -> None:
+    body = CLIENTS[dialect].render_completion(completion(Text(text="a"), service_tier=tier), RECORD, REQUEST)
+    assert PROVIDERS[dialect].parse_completion(body).service_tier == tier
+    parser = PROVIDERS[dialect].stream_parser()
+    first = Chunk(parts=(Text(text="a"),), service_tier=tier)
+    told = events(dialect, first, Chunk(finish_reason="stop", usage=Usage(input_tokens=1)))
+    chunks = [parser.event(Event(name=name, data=json.dumps(data).encode())) for name, data in told]
+    assert tier in {chunk.service_tier for chunk in chunks if chunk is not None}
+
+
+def test_a_tier_that_anthropic_does_not_know_is_not_told_its_callers() -> None:
+    body = CLIENTS["anthropic"].render_completion(completion(Text(text="a"), service_tier="flex"), RECORD, REQUEST)
+    assert "service_tier" not in json.loads(body)["usage"]
+
+
+@pytest.mark.parametrize("dialect", ["openai", "responses", "gemini"])
+def test_log_probabilities_are_streamed(dialect: str) -> None:
+    given = (TokenLogprob(token="a", logprob=-0.5),)
+    told = events(dialect, Chunk(parts=(Text(text="a"),), logprobs=given), Chunk(finish_reason="stop"))
+    parser = PROVIDERS[dialect].stream_parser()
+    chunks = [parser.event(Event(name=name, data=json.dumps(data).encode())) for name, data in told]
+    assert given in [chunk.logprobs for chunk in chunks if chunk is not None]
+
+
+def test_usage_that_a_provider_left_out_is_added() -> None:
+    raw = b'{"id":"x","choices":[],"odd":1}'
+    passed = Completion(parts=(), finish_reason="stop", usage=None, model="m", dialect="openai", raw=raw)
+    body = json.loads(CLIENTS["openai"].render_completion(passed, RECORD, REQUEST))
+    assert (body["odd"], body["usage"]["prompt_tokens"]) == (1, RECORD.usage.input_tokens)
+
+
+def test_no_tokens_to_think_means_no_thinking() -> None:
+    assert effort_of(Params(thinking_tokens=0, effort="high")) == "none"
 
 
 def test_embeddings_go_through_whole() -> None:

@@ -344,6 +344,7 @@ HEAD: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}]}
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("anthropic", {"messages": []}, "at least one message"),
     ("anthropic", {"messages": 1, "other": 2}, "expected a list"),
+    ("openai", {"messages": [{"role": "x"}]}, "expected one of system, developer, user, assistant, tool, function"),
     ("anthropic", {"messages": [{"role": "x"}]}, "expected one of user, assistant, system"),
     ("anthropic", {"messages": [{"role": "user", "content": [1]}]}, "expected an object"),
     ("anthropic", {"messages": [{"role": "user", "content": [{}]}]}, "expected the block's type"),

@@ -1,0 +1,29 @@
+"""What other people's clients need. Where it is missing their tests are skipped; with `CI` set they fail."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+from typing import Any
+
+import pytest
+
+
+def module(name: str) -> Any:
+    """A client that the extra `clients` brings."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return _missing(f"{name}: pip install '.[test,clients]'")
+
+
+def program(name: str) -> str:
+    """The path of a program."""
+    return shutil.which(name) or _missing(name)
+
+
+def _missing(what: str) -> Any:
+    if os.environ.get("CI"):
+        pytest.fail(f"needs {what}")
+    pytest.skip(f"needs {what}")
