@@ -70,6 +70,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         except ValueError:
             return False
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes serve with this one, as far as it can tell."""
+        return self.workers > 1 or bool(self.state_url) or self.database_url.startswith("postgres")
+
     def check(self, *, has_keys: bool = False) -> Settings:
         """Refuse what would open the service to strangers. Raises `SettingsError`.
 

@@ -19,7 +19,8 @@ from semroute.api import admin, completions, decisions, errors, feedback, metric
 from semroute.api.accounting import Books, kept_content
 from semroute.config.load import default_folder
 from semroute.errors import SemrouteError
-from semroute.execution.idempotency import Idempotency
+from semroute.execution.idempotency import Idempotency, SharedAnswers
+from semroute.execution.sessions import SharedSessions
 from semroute.gateway import Gateway, Serving
 from semroute.providers.transport import Transport
 from semroute.reload import Reloader
@@ -92,6 +93,8 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     gateway = Gateway(serving, lambda _: None, max_running=settings.max_running)
     books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config.log)
     gateway.keep(books.record, books.accounts, books.room)
+    if settings.shared:
+        gateway.sessions = SharedSessions(books.state)
 
     def swap(router: Router) -> None:
         known = gateway.serving.deployments
@@ -99,7 +102,8 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
 
     reloader = Reloader(folder, router, swap)
     app.state.gateway, app.state.reloader = gateway, reloader
-    app.state.idempotency, app.state.keepalive_s = Idempotency(), settings.keepalive_s
+    idempotency = Idempotency(SharedAnswers(books.state) if settings.shared else None)
+    app.state.idempotency, app.state.keepalive_s = idempotency, settings.keepalive_s
     app.state.books, app.state.key_store, app.state.access = books, books.keys, Access(settings, books.ring)
     watching = {asyncio.create_task(reloader.watch()), asyncio.create_task(books.watch_keys())}
     try:
@@ -108,6 +112,7 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
         for task in watching:
             task.cancel()
         await asyncio.wait(watching)
+        await idempotency.aclose()
         await gateway.aclose()
         await books.aclose()
         await transport.aclose()
