@@ -19,6 +19,7 @@ from semroute.api import admin, completions, decisions, errors, feedback, metric
 from semroute.api.accounting import Books, kept_content
 from semroute.config.load import default_folder
 from semroute.errors import SemrouteError
+from semroute.execution.exchange import Exchange
 from semroute.execution.idempotency import Idempotency, SharedAnswers
 from semroute.execution.sessions import SharedSessions
 from semroute.gateway import Gateway, Serving
@@ -93,8 +94,11 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     gateway = Gateway(serving, lambda _: None, max_running=settings.max_running)
     books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config.log)
     gateway.keep(books.record, books.accounts, books.room)
+    shared = []
     if settings.shared:
         gateway.sessions = SharedSessions(books.state)
+        exchange = Exchange(books.state, serving.deployments, lambda: gateway.serving.router.config.models.values())
+        shared.append(exchange.run())
 
     def swap(router: Router) -> None:
         known = gateway.serving.deployments
@@ -105,7 +109,7 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     idempotency = Idempotency(SharedAnswers(books.state) if settings.shared else None)
     app.state.idempotency, app.state.keepalive_s = idempotency, settings.keepalive_s
     app.state.books, app.state.key_store, app.state.access = books, books.keys, Access(settings, books.ring)
-    watching = {asyncio.create_task(reloader.watch()), asyncio.create_task(books.watch_keys())}
+    watching = {asyncio.create_task(work) for work in (reloader.watch(), books.watch_keys(), *shared)}
     try:
         yield
     finally:

@@ -169,7 +169,7 @@ class Running:
 
 
 class SharedAnswers:
-    """In the shared state: a mark while one process makes the answer, renewed as long as that lives; then the answer."""
+    """In the shared state: a mark while a process makes the answer, renewed as long as that lives; then the answer."""
 
     def __init__(self, state: State, *, lease_s: float = LEASE_S, poll_s: float = POLL_S) -> None:
         self._state = state

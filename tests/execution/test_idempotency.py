@@ -124,7 +124,7 @@ async def test_a_very_long_answer_is_not_kept() -> None:
     assert await answers.claim("k", Running("f")) is None
 
 
-# --- several processes --------------------------------------------------------------------------------------------------
+# --- several processes ------------------------------------------------------------------------------------------------
 
 
 class Fleet:
