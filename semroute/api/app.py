@@ -94,7 +94,7 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     gateway = Gateway(serving, lambda _: None, max_running=settings.max_running)
     books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config.log)
     gateway.keep(books.record, books.accounts, books.room)
-    shared = []
+    shared = [metrics.show(gateway, books)] if settings.workers > 1 else []
     if settings.shared:
         gateway.sessions = SharedSessions(books.state)
         exchange = Exchange(books.state, serving.deployments, lambda: gateway.serving.router.config.models.values())
