@@ -92,7 +92,7 @@ class Gateway:
         attempts: list[Attempt] = []
         if choice is None:
             choice = router.choose_semantic(reading.match if reading is not None else Match(), facts)
-            choice = await self._classify(serving, request, facts, choice, attempts)
+            choice = await self._classify(serving, request, facts, choice, attempts, caller)
         choice = stick(router.config, choice, await self.sessions.get(session) if session else None)
         tokens = facts.input_tokens + (facts.max_tokens or 0)
         signals, why = serving.deployments.signals(serving.unavailable, tokens), ""
@@ -149,11 +149,24 @@ class Gateway:
         return self.serving
 
     async def _classify(
-        self, serving: Serving, request: ChatRequest, facts: Facts, choice: Choice, attempts: list[Attempt]
+        self,
+        serving: Serving,
+        request: ChatRequest,
+        facts: Facts,
+        choice: Choice,
+        attempts: list[Attempt],
+        caller: Caller,
     ) -> Choice:
         """The classifier's choice, where there is one and it knows; else the semantic one."""
         candidates = choice.compared.candidates
         if serving.classifier is None or not serving.classifier.wanted(candidates[0].route if candidates else None):
+            return choice
+        settings, accounts = serving.router.config.classifier, self.accounts
+        if (
+            settings is not None
+            and accounts is not None
+            and await accounts.exhausted(serving.router.config, caller, settings.model)
+        ):
             return choice
         work = Work(
             request=request,
