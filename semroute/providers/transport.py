@@ -29,6 +29,7 @@ from semroute.errors import (
     ProviderTimeoutError,
     ProviderTLSError,
 )
+from semroute.providers import sent
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_HEADER_BYTES = 32 * 1024
@@ -192,7 +193,11 @@ class _ClientResponse(aiohttp.ClientResponse):
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         """Read the head."""
-        await super().start(connection)
+        try:
+            await super().start(connection)
+        finally:
+            if self._writer is None or self._writer.done():
+                sent.note()
         closed = connection.protocol.closed if connection.protocol is not None else None
         if closed is not None and not self.content.is_eof():
             closed.remove_done_callback(_retrieve)  # one for each connection, whatever its number of answers
