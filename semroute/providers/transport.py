@@ -23,6 +23,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from semroute.errors import (
     BadAnswerError,
+    MalformedAnswerError,
     ProviderConnectionError,
     ProviderDNSError,
     ProviderError,
@@ -223,7 +224,7 @@ def _retrieve(closed: asyncio.Future[None]) -> None:
 # By the first kind that fits. `{detail}` is what the operating system or OpenSSL says.
 _EXPLANATIONS: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
     (httpx.InvalidURL, ProviderConnectionError, "the base_url cannot be used: {detail}"),
-    (httpx.DecodingError, BadAnswerError, "the answer of {host} cannot be decompressed: {detail}"),
+    (httpx.DecodingError, MalformedAnswerError, "the answer of {host} cannot be decompressed: {detail}"),
     (aiohttp.ClientConnectorDNSError, ProviderDNSError, "the name {name} cannot be resolved: {detail}"),
     (aiohttp.ClientProxyConnectionError, ProviderConnectionError, "cannot connect to the proxy for {host}: {detail}"),
     (aiohttp.ClientHttpProxyError, ProviderConnectionError, "the proxy for {host} refused: {detail}"),
@@ -232,8 +233,8 @@ _EXPLANATIONS: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
     (ConnectionRefusedError, ProviderConnectionError, "connection refused by {host}"),
     (aiohttp.ClientConnectorError, ProviderConnectionError, "cannot connect to {host}: {detail}"),
     (TimeoutError, ProviderTimeoutError, "no connection to {host} within {connect_s:g} s"),
-    (aiohttp.ClientResponseError, BadAnswerError, "{host} does not answer in HTTP: {detail}"),
-    (HttpProcessingError, BadAnswerError, "the answer of {host} is malformed HTTP: {detail}"),
+    (aiohttp.ClientResponseError, MalformedAnswerError, "{host} does not answer in HTTP: {detail}"),
+    (HttpProcessingError, MalformedAnswerError, "the answer of {host} is malformed HTTP: {detail}"),
     (ValueError, ProviderConnectionError, "cannot send to {host}: the key, a header or the base_url is malformed"),
 )
 
