@@ -82,11 +82,12 @@ class Accounts:
         applying = [meter for meter in everything if spends or meter.kind == "requests"]
         if not spends:
             await self._charge(ask, everything)
+        before = await self._before(applying, now)
         while applying:
             chosen = tuple(
                 meter for meter in applying if meter.model is None or meter.model in _callable(ask, decision)
             )
-            wants = [_want(meter, most(meter, config, ask, decision)) for meter in chosen]
+            wants = [_want(m, most(m, config, ask, decision), m.past(before.get(m.counter, 0), now)) for m in chosen]
             verdict = await self._state.reserve(ask.request.id, wants, LEASE_S)
             self._levels |= {name: (level, now) for name, level in verdict.levels.items()}
             if verdict.refused is None:
@@ -95,7 +96,8 @@ class Accounts:
             if refusing.model is None or refusing.model not in decision.plan or len(decision.plan) == 1:
                 if spends:
                     await self._charge(ask, everything)
-                raise _refusal(refusing, verdict.levels[refusing.counter], now)
+                amount = most(refusing, config, ask, decision)
+                raise _refusal(refusing, verdict.levels[refusing.counter], before.get(refusing.counter, 0), amount, now)
             decision = _without(decision, refusing)
         return None, decision
 
@@ -132,6 +134,18 @@ class Accounts:
         self._levels.pop(counter, None)
         return True
 
+    async def _before(self, applying: Sequence[Meter], now: float) -> dict[str, int]:
+        """By counter, what the minute before reached. Read once it is over, and again for what is settled late."""
+        previous = {meter.counter: meter.previous for meter in applying if meter.previous is not None}
+        if not previous:
+            return {}
+        begun = next(meter.begins for meter in applying if meter.previous is not None)
+        fresh = max(begun, now - FRESH_S)
+        old = [name for name in previous.values() if self._levels.get(name, (0, -math.inf))[1] < fresh]
+        if old:
+            self._levels |= {name: (level, now) for name, level in (await self._state.levels(old)).items()}
+        return {counter: self._levels.get(name, (0, now))[0] for counter, name in previous.items()}
+
     async def _recent(self, wanted: Sequence[Meter]) -> list[tuple[Meter, int]]:
         """Levels that are not older than `FRESH_S`."""
         now = self._clock()
@@ -149,8 +163,8 @@ def _callable(ask: Ask, decision: Decision) -> set[str]:
     return {*decision.plan, *(call.model for call in ask.spent), *([judge.model] if judge is not None else [])}
 
 
-def _want(meter: Meter, amount: int) -> Want:
-    return Want(meter.counter, amount, meter.limit, meter.ends + GRACE_S)
+def _want(meter: Meter, amount: int, past: int) -> Want:
+    return Want(meter.counter, amount, meter.limit - past, meter.ends + GRACE_S)
 
 
 def _spent(meter: Meter, record: Record) -> int:
@@ -163,8 +177,8 @@ def _without(decision: Decision, meter: Meter) -> Decision:
     return replace(decision, plan=plan, model=plan[0], rejected=rejected)
 
 
-def _refusal(meter: Meter, level: int, now: float) -> BudgetError | LimitError:
-    wait_s = max(1, math.ceil(meter.ends - now))
+def _refusal(meter: Meter, level: int, before: int, amount: int, now: float) -> BudgetError | LimitError:
+    wait_s = max(1, math.ceil(meter.wait_s(level, before, amount, now)))
     if meter.kind != "usd":
         at_once = meter.kind == "running"
         message = f"{meter.limit} {meter.name} are taken" if at_once else f"{meter.limit} {meter.name} are used up"

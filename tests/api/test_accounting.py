@@ -219,7 +219,7 @@ def test_a_key_has_a_rate(books: Service, new_key: Callable[..., dict[str, str]]
     refused = ask(books, new_key("--tpm", "10")["key"])
     assert refused.status_code == 429
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"
-    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert 1 <= int(refused.headers["retry-after"]) <= 80  # the rest of this minute, and a third of the next
 
 
 def test_a_key_has_room_for_so_many_at_once(books: Service, new_key: Callable[..., dict[str, str]]) -> None:
