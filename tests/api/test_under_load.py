@@ -83,6 +83,31 @@ def test_of_a_thousand_at_once_exactly_those_that_fit_are_served(
             assert row["cost_usd"] == COST * ROOM
 
 
+def test_models_that_race_do_not_pass_the_limit(tmp_path: Path) -> None:
+    """What is not consumed of a reservation is free again, so more are served than fit at once; never too many."""
+    limit = COST * 10
+    with FaultServer() as faults:
+        folder = routes(tmp_path / "routes", faults.url, limit)
+        (folder / "policy.yaml").write_text("policy: {hedge_after_ms: 0}")
+        with Service(folder, tmp_path / "log") as service, ThreadPoolExecutor(8) as pool:
+
+            def ask(_: int) -> int:
+                body = {"prompt": PROMPT, "models": ["slow", "ok"], "max_tokens": 6}
+                return httpx.post(f"{service.url}/complete", json=body, timeout=30, trust_env=False).status_code
+
+            codes = list(pool.map(ask, range(60)))
+            assert set(codes) == {200, 402}
+
+            def settled() -> bool:
+                rows = service.client.get("/stats?by=all").json(parse_float=Decimal)["rows"]
+                return (rows[0]["requests"], rows[0]["cost_usd"]) == (60, budget(service)["spent_usd"])
+
+            assert until(settled)
+            # A race took at most 24 for each of its two models, and ended with at least 24 + 12.
+            assert limit - 2 * COST < budget(service)["spent_usd"] <= limit
+            assert codes.count(200) < len(faults.requests) <= 2 * codes.count(200)
+
+
 class Load:
     """Callers that ask until they are told to stop. `answered`: decision id -> when."""
 
