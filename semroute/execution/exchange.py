@@ -8,6 +8,7 @@ limits     what the others spent of a deployment's requests and tokens a minute 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 import uuid
@@ -16,10 +17,13 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from semroute.errors import StoreError
+from semroute.execution.breaker import DEFERRALS
 from semroute.execution.deployments import EWMA_WEIGHT, Deployment, Deployments
 from semroute.stores.base import State
 from semroute.structs import Frozen
 from semroute.types import Model
+
+log = logging.getLogger("semroute.exchange")
 
 EXCHANGE_S = 0.5
 KEEP_S = 60.0
@@ -64,7 +68,10 @@ class Exchange:
         """Exchange until cancelled."""
         while True:
             await asyncio.sleep(EXCHANGE_S)
-            await self.once()
+            try:
+                await self.once()
+            except (msgspec.MsgspecError, ValueError) as error:
+                log.warning("another process says of its models what cannot be read: %s", error)
 
     async def once(self) -> None:
         """Tell what is new here, and take over what is new elsewhere."""
@@ -83,7 +90,8 @@ class Exchange:
 
     async def claim(self, deployment: Deployment) -> bool:
         """Whether this process may send a probe now."""
-        ttl_s = deployment.model.breaker.probe_s
+        # The next probe is due before any process has asked in vain for a whole interval.
+        ttl_s = deployment.model.breaker.probe_s * (1 - 1 / DEFERRALS)
         try:
             return await self._state.put_new(_key("probe", deployment), b"1", ttl_s)
         except StoreError:
