@@ -92,7 +92,7 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     transport = Transport()
     serving = Serving.open(_kept(router), transport, echo=settings.echo)
     gateway = Gateway(serving, lambda _: None, max_running=settings.max_running)
-    books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config.log)
+    books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config)
     gateway.keep(books.record, books.accounts, books.room)
     shared = [metrics.show(gateway, books)] if settings.workers > 1 else []
     if settings.shared:
