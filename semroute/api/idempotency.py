@@ -32,7 +32,10 @@ def once(request: AnyRequest, body: bytes, key: str, answer: Answer) -> Response
         raise RequestError(f"{HEADER}: got {len(key)} characters, expected at most {MAX_KEY_CHARS}", param=HEADER)
     idempotency: Idempotency = request.app.state.idempotency
     caller: Caller = request.state.caller
-    parts = (caller.id, caller.name, request.url.path, key)
+    # Where no key is needed, whatever they send instead tells callers apart.
+    sent = (request.headers.get(name, "") for name in ("authorization", "x-api-key", "x-goog-api-key"))
+    who = f"{caller.id} {caller.name}" if caller.id else "\n".join(sent)
+    parts = (who, request.url.path, key)
     scope = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
     async def make(running: Running) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
@@ -178,10 +179,14 @@ class SharedAnswers:
 
     async def claim(self, key: str, running: Running) -> Saved | None:
         """The answer of a key, also of one that another process makes just now; null: it is for this one to make."""
-        name, mark = _entry(key), Saved(fingerprint=running.fingerprint, status=0, headers=(), pieces=())
+        # Each mark is one of its kind: should the answer to `put_new` be lost, its own mark is known again.
+        name, own = _entry(key), (b"mark", uuid.uuid4().bytes)
+        mark = Saved(fingerprint=running.fingerprint, status=0, headers=(own,), pieces=())
         encoded = msgspec.msgpack.encode(mark)
         while not await self._state.put_new(name, encoded, self._lease_s):
             found = await self._state.get(name)
+            if found == encoded:
+                break
             saved = None if found is None else msgspec.msgpack.decode(found, type=Saved)
             if saved is not None and (saved.status or saved.fingerprint != running.fingerprint):
                 return saved

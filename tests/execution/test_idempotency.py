@@ -186,6 +186,25 @@ async def test_who_waits_takes_over_from_a_process_that_died() -> None:
     assert await body(fleet.process().follow("k", "f", maker)) == b"answer 1"
 
 
+class Deaf(MemoryState):
+    """A state whose answer is lost once."""
+
+    lost = False
+
+    async def put_new(self, key: str, value: bytes, ttl_s: float) -> bool:
+        done = await super().put_new(key, value, ttl_s)
+        done, self.lost = done and self.lost, True
+        return done
+
+
+async def test_a_claim_whose_answer_was_lost_is_known_again() -> None:
+    maker = Maker()
+    maker.go.set()
+    idempotency = Idempotency(SharedAnswers(Deaf()))
+    async with asyncio.timeout(5):
+        assert await body(idempotency.follow("k", "f", maker)) == b"answer 1"
+
+
 async def test_who_waits_may_leave() -> None:
     fleet, maker = Fleet(), Maker()
     first = fleet.process().follow("k", "f", maker)
