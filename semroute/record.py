@@ -94,6 +94,8 @@ class Record(Frozen, frozen=True, kw_only=True):
 
     @property
     def _served(self) -> Attempt | None:
+        if len(self.attempts) == 1 and self.attempts[0].purpose == "answer":  # as nearly always
+            return self.attempts[0]
         answers = [attempt for attempt in self.attempts if attempt.purpose == "answer"]
         chosen = (attempt for attempt in answers if attempt.served)
         answered = (attempt for attempt in reversed(answers) if attempt.status in ("ok", "running"))

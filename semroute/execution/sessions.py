@@ -71,7 +71,10 @@ class SharedSessions:
     async def get(self, session: str) -> Remembered | None:
         """Where the conversation is; null: not known, or silent for too long."""
         found = await self._state.get(_key(session))
-        return await self._own.get(session) if found is None else msgspec.json.decode(found, type=Remembered)
+        try:
+            return await self._own.get(session) if found is None else msgspec.json.decode(found, type=Remembered)
+        except msgspec.MsgspecError:  # written by another version
+            return None
 
     async def put(self, session: str, remembered: Remembered) -> None:
         """Remember where it went."""

@@ -53,3 +53,12 @@ async def test_what_the_shared_state_lost_is_known_where_it_was_seen() -> None:
     sessions = SharedSessions(state)
     await sessions.put("a", HERE)
     assert await sessions.get("a") == HERE
+
+
+async def test_what_another_version_wrote_is_passed_over() -> None:
+    state = MemoryState()
+    sessions = SharedSessions(state)
+    await sessions.put("a", HERE)
+    [key] = state._entries
+    await state.put(key, b'{"somewhere": "else"}', 60)
+    assert await sessions.get("a") is None
