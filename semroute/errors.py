@@ -35,8 +35,12 @@ HTTP status codes are chosen in `api/errors.py` alone.
         ├── ContextLengthError        the request is longer than the model's context window
         ├── ContentPolicyError        the provider's content policy refuses the request
         ├── UnsupportedError          a strict request asks for what the provider's dialect cannot say
-        └── BadAnswerError            an answer that is not one: HTML, malformed JSON, no choices
-            ├── MalformedChunkError   one event of a stream is no chunk
+        └── BadAnswerError            an answer that is not one
+            ├── MalformedAnswerError  truncated or malformed
+            │   └── MalformedChunkError   one event of a stream is no chunk
+            ├── HtmlAnswerError       a page, with status 200
+            ├── ErrorAnswerError      an error, with status 200
+            ├── EmptyAnswerError      no choices
             └── StreamBrokenError     a stream that ended before its end
 """
 
@@ -304,7 +308,31 @@ class BadAnswerError(ProviderError):
     code = "provider_bad_answer"
 
 
-class MalformedChunkError(BadAnswerError):
+class MalformedAnswerError(BadAnswerError):
+    """What should be an answer cannot be read: truncated, or malformed."""
+
+    code = "provider_malformed_answer"
+
+
+class HtmlAnswerError(BadAnswerError):
+    """The provider, or a proxy before it, answered with a page that claims to be fine."""
+
+    code = "provider_html_answer"
+
+
+class ErrorAnswerError(BadAnswerError):
+    """The provider answered with an error that claims to be fine."""
+
+    code = "provider_error_answer"
+
+
+class EmptyAnswerError(BadAnswerError):
+    """The provider answered, and said nothing: no choices, no content."""
+
+    code = "provider_empty_answer"
+
+
+class MalformedChunkError(MalformedAnswerError):
     """One event of a stream is no chunk of a completion. What follows may be sound."""
 
 

@@ -94,12 +94,9 @@ class Record(Frozen, frozen=True, kw_only=True):
 
     @property
     def _served(self) -> Attempt | None:
-        last: Attempt | None = None
-        answered: Attempt | None = None
-        for attempt in self.attempts:
-            if attempt.purpose == "answer":
-                if attempt.served:
-                    return attempt
-                last = attempt
-                answered = attempt if attempt.status in ("ok", "running") else answered
-        return answered or last
+        if len(self.attempts) == 1 and self.attempts[0].purpose == "answer":  # as nearly always
+            return self.attempts[0]
+        answers = [attempt for attempt in self.attempts if attempt.purpose == "answer"]
+        chosen = (attempt for attempt in answers if attempt.served)
+        answered = (attempt for attempt in reversed(answers) if attempt.status in ("ok", "running"))
+        return next(chosen, next(answered, answers[-1] if answers else None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -70,6 +70,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         except ValueError:
             return False
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes serve with this one, as far as it can tell."""
+        return self.workers > 1 or bool(self.state_url) or self.database_url.startswith("postgres")
+
     def check(self, *, has_keys: bool = False) -> Settings:
         """Refuse what would open the service to strangers. Raises `SettingsError`.
 
@@ -91,17 +96,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def read(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings. Raises `SettingsError` that names the variable, what it got and what it expected."""
     values: dict[str, str] = {}
-    for field in msgspec.structs.fields(Settings):
-        if value := environ.get(variable(field.name)):
-            values[field.name] = value
+    for name, allowed in _allowed().items():
+        if value := environ.get(variable(name), "").strip():
+            values[name] = value.lower() if allowed else value
     for name, value in values.items():
         try:
             msgspec.convert({name: value}, Settings, strict=False)
         except msgspec.ValidationError as error:
             problem = str(error).partition(" - at ")[0]
+            if allowed := _allowed()[name]:
+                problem = f"expected one of {', '.join(allowed)}"
             shown = "a value" if name.endswith(("key", "secret", "url")) else repr(value)
             raise SettingsError(f"{variable(name)}: got {shown}; {problem[:1].lower()}{problem[1:]}") from None
     return msgspec.convert(values, Settings, strict=False)
+
+
+def _allowed() -> dict[str, tuple[str, ...]]:
+    """By setting the words that it may be, whatever their case; none: it is no such setting."""
+    words: dict[str, tuple[str, ...]] = {}
+    for field in msgspec.structs.fields(Settings):
+        kind = field.type
+        words[field.name] = get_args(kind) if get_origin(kind) is Literal else ("true", "false") if kind is bool else ()
+    return words
 
 
 def variable(name: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.providers.fault_server import FaultServer
 from tests.service import Service
+from tests.stores.servers import PostgresServer, RedisServer
 
 ROOT = Path(__file__).parent.parent
 
@@ -104,6 +105,18 @@ def service(write_routes: Callable[[Path], Path], tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("service")
     with Service(write_routes(folder / "routes"), folder / "log", FAULTS_KEY="sk-faults-0123456789") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with PostgresServer.start(tmp_path_factory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer.start(tmp_path_factory) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

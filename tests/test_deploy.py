@@ -7,7 +7,7 @@ import re
 
 import yaml
 
-from semroute.telemetry.metrics import Metrics
+from semroute.telemetry.metrics import Metrics, Moment
 from tests.conftest import ROOT
 from tests.stores.test_log import record
 
@@ -15,8 +15,9 @@ from tests.stores.test_log import record
 def test_every_metric_that_is_asked_for_exists() -> None:
     metrics = Metrics()
     metrics.count(record(1))
-    metrics.breaker("small", is_open=False)
-    exported = metrics.render(0, 0, state_up=True).decode()
+    metrics.refuse("invalid_request")
+    metrics.show(Moment(0, 0, True, 0, {"small": False}, {"small": 1.0}))
+    exported = metrics.render().decode()
     known = set(re.findall(r"^# TYPE (\w+)", exported, re.M))
     dashboard = json.loads((ROOT / "deploy/grafana/semroute.json").read_text())
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]

@@ -11,13 +11,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from semroute.access.amounts import Ask, most, took
 from semroute.access.meters import Meter, budget_meter, meters, thrift
 from semroute.config.schema import Config
 from semroute.errors import BudgetError, ForbiddenError, LimitError, StoreError
 from semroute.record import Caller, Record
-from semroute.routing.pricing import cost_usd
-from semroute.stores.base import State, Want, to_pico, to_usd
-from semroute.types import ChatRequest, Decision, Frozen, Model, Signals, Usage
+from semroute.stores.base import State, Want, to_usd
+from semroute.types import Decision, Frozen, Signals
 
 log = logging.getLogger("semroute.access")
 
@@ -63,27 +63,41 @@ class Accounts:
             return replace(signals, unavailable=unavailable, thrift=slid), why or ""
         return signals, ""
 
+    async def exhausted(self, config: Config, caller: Caller, model: str) -> bool:
+        """Whether nothing is left for a call of a model before the route is known."""
+        applying = (meter for meter in meters(config, caller, None, self._clock()) if meter.model in (None, model))
+        budgets = [meter for meter in applying if meter.kind == "usd"]
+        return any(level >= meter.limit for meter, level in await self._recent(budgets))
+
     async def admit(
-        self, config: Config, caller: Caller, request: ChatRequest, decision: Decision, *, spends: bool = True
+        self, config: Config, caller: Caller, ask: Ask, decision: Decision, *, spends: bool = True
     ) -> tuple[Hold | None, Decision]:
         """Reserve what a request may cost. A model without budget leaves the plan. `spends`: whether it calls a model.
 
-        The most that its dearest model can take is reserved: the estimated input, and the output that `max_tokens`, the
-        model's `max_output_tokens` or else the policy's expectation allows. Raises `BudgetError` and `LimitError`.
+        The most that it can take is reserved: the estimated input, and the output that `max_tokens`, the model's
+        `max_output_tokens` or else the policy's expectation allows. Raises `BudgetError` and `LimitError`.
         """
         now = self._clock()
-        applying = [m for m in meters(config, caller, decision.route, now) if spends or m.kind == "requests"]
+        everything = meters(config, caller, decision.route, now)
+        applying = [meter for meter in everything if spends or meter.kind == "requests"]
+        if not spends:
+            await self._charge(ask, everything)
+        before = await self._before(applying, now)
         while applying:
-            plan = [config.models[model] for model in decision.plan]
-            chosen = tuple(meter for meter in applying if meter.model is None or meter.model in decision.plan)
-            wants = [_want(meter, _amount(meter, plan, request, decision)) for meter in chosen]
-            verdict = await self._state.reserve(request.id, wants, LEASE_S)
+            chosen = tuple(
+                meter for meter in applying if meter.model is None or meter.model in _callable(ask, decision)
+            )
+            wants = [_want(m, most(m, config, ask, decision), m.past(before.get(m.counter, 0), now)) for m in chosen]
+            verdict = await self._state.reserve(ask.request.id, wants, LEASE_S)
             self._levels |= {name: (level, now) for name, level in verdict.levels.items()}
             if verdict.refused is None:
-                return Hold(request_id=request.id, meters=chosen), decision
+                return Hold(request_id=ask.request.id, meters=chosen), decision
             refusing = next(meter for meter in chosen if meter.counter == verdict.refused)
-            if refusing.model is None or len(plan) == 1:
-                raise _refusal(refusing, verdict.levels[refusing.counter], now)
+            if refusing.model is None or refusing.model not in decision.plan or len(decision.plan) == 1:
+                if spends:
+                    await self._charge(ask, everything)
+                amount = most(refusing, config, ask, decision)
+                raise _refusal(refusing, verdict.levels[refusing.counter], before.get(refusing.counter, 0), amount, now)
             decision = _without(decision, refusing)
         return None, decision
 
@@ -94,6 +108,13 @@ class Accounts:
             await self._state.settle(hold.request_id, spent)
         except StoreError as error:
             log.error("%s: what was spent could not be counted: %s", record.request_id, error)
+
+    async def _charge(self, ask: Ask, applying: Sequence[Meter]) -> None:
+        """Count what deciding took of a request that goes no further."""
+        taken = {meter.counter: (sum(took(meter, call) for call in ask.spent), meter.ends) for meter in applying}
+        taken = {name: (amount, end + GRACE_S) for name, (amount, end) in taken.items() if amount}
+        if taken:
+            await self._state.settle(f"{ask.request.id}:decided", taken)
 
     async def report(self, config: Config, keys: Sequence[Caller]) -> list[dict[str, Any]]:
         """Every budget, and how much of it is spent."""
@@ -113,6 +134,18 @@ class Accounts:
         self._levels.pop(counter, None)
         return True
 
+    async def _before(self, applying: Sequence[Meter], now: float) -> dict[str, int]:
+        """By counter, what the minute before reached. Read once it is over, and again for what is settled late."""
+        previous = {meter.counter: meter.previous for meter in applying if meter.previous is not None}
+        if not previous:
+            return {}
+        begun = next(meter.begins for meter in applying if meter.previous is not None)
+        fresh = max(begun, now - FRESH_S)
+        old = [name for name in previous.values() if self._levels.get(name, (0, -math.inf))[1] < fresh]
+        if old:
+            self._levels |= {name: (level, now) for name, level in (await self._state.levels(old)).items()}
+        return {counter: self._levels.get(name, (0, now))[0] for counter, name in previous.items()}
+
     async def _recent(self, wanted: Sequence[Meter]) -> list[tuple[Meter, int]]:
         """Levels that are not older than `FRESH_S`."""
         now = self._clock()
@@ -124,41 +157,18 @@ class Accounts:
         return [(meter, self._levels.get(meter.counter, (0, now))[0]) for meter in wanted]
 
 
-def _want(meter: Meter, amount: int) -> Want:
-    return Want(meter.counter, amount, meter.limit, meter.ends + GRACE_S)
+def _callable(ask: Ask, decision: Decision) -> set[str]:
+    """The models that may cost something: the plan's, a judge, and what deciding called."""
+    judge = ask.policy.cascade.checks.judge if ask.policy.cascade is not None else None
+    return {*decision.plan, *(call.model for call in ask.spent), *([judge.model] if judge is not None else [])}
 
 
-def _amount(meter: Meter, plan: Sequence[Model], request: ChatRequest, decision: Decision) -> int:
-    """The most that a request may take of a meter."""
-    if meter.kind in ("requests", "running"):
-        return 1
-    models = [model for model in plan if meter.model in (None, model.id)]
-    usages = [(model, _most(model, request, decision)) for model in models]
-    if meter.kind == "tokens":
-        return max((usage.input_tokens + usage.output_tokens for _, usage in usages), default=0)
-    return max((to_pico(cost_usd(model, usage)) for model, usage in usages), default=0)
-
-
-def _most(model: Model, request: ChatRequest, decision: Decision) -> Usage:
-    estimate = decision.estimate
-    output_tokens = request.params.max_tokens or model.max_output_tokens or estimate.output_tokens
-    reasons = model.reasoning_price is not None and model.reasoning_price > model.output_price
-    writes = model.cache_write_price is not None and model.cache_write_price > model.input_price
-    return Usage(
-        input_tokens=estimate.input_tokens,
-        cache_write_tokens=estimate.input_tokens if writes else 0,
-        output_tokens=output_tokens,
-        reasoning_tokens=output_tokens if reasons else 0,
-    )
+def _want(meter: Meter, amount: int, past: int) -> Want:
+    return Want(meter.counter, amount, meter.limit - past, meter.ends + GRACE_S)
 
 
 def _spent(meter: Meter, record: Record) -> int:
-    attempts = [attempt for attempt in record.attempts if meter.model in (None, attempt.model)]
-    if meter.kind == "usd":
-        return sum(to_pico(attempt.cost_usd) for attempt in attempts)
-    if meter.kind == "tokens":
-        return sum(attempt.usage.input_tokens + attempt.usage.output_tokens for attempt in attempts)
-    return 1 if meter.kind == "requests" else 0
+    return 1 if meter.kind == "requests" else sum(took(meter, attempt) for attempt in record.attempts)
 
 
 def _without(decision: Decision, meter: Meter) -> Decision:
@@ -167,8 +177,8 @@ def _without(decision: Decision, meter: Meter) -> Decision:
     return replace(decision, plan=plan, model=plan[0], rejected=rejected)
 
 
-def _refusal(meter: Meter, level: int, now: float) -> BudgetError | LimitError:
-    wait_s = max(1, math.ceil(meter.ends - now))
+def _refusal(meter: Meter, level: int, before: int, amount: int, now: float) -> BudgetError | LimitError:
+    wait_s = max(1, math.ceil(meter.wait_s(level, before, amount, now)))
     if meter.kind != "usd":
         at_once = meter.kind == "running"
         message = f"{meter.limit} {meter.name} are taken" if at_once else f"{meter.limit} {meter.name} are used up"

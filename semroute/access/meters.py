@@ -33,6 +33,20 @@ class Meter(Frozen, frozen=True, kw_only=True):
     """Seconds since 1970."""
     model: str | None = None
     """It measures this model alone."""
+    previous: str | None = None
+    """The counter of the minute before, which still counts for as much as is left of this one; null: none does."""
+
+    def past(self, level: int, now: float) -> int:
+        """What the minute before still counts, which reached a level: together they are the last 60 seconds."""
+        return round(level * min(1.0, max(0.0, (self.ends - now) / (self.ends - self.begins))))
+
+    def wait_s(self, level: int, previous: int, amount: int, now: float) -> float:
+        """When there may be room for an amount, where this minute and the one before reached such levels."""
+        room, span_s = self.limit - level - amount, self.ends - self.begins
+        if room >= 0 and previous:
+            return max(0.0, self.begins + span_s * (1 - room / previous) - now)
+        after_s = span_s * (1 - max(0, self.limit - amount) / level) if self.previous and level else 0.0
+        return self.ends - now + max(0.0, after_s)
 
 
 def meters(config: Config, caller: Caller, route: str | None, now: float) -> list[Meter]:
@@ -67,24 +81,29 @@ def _applies(budget: Budget, caller: Caller, route: str | None) -> bool:
 
 
 def _limits(caller: Caller, now: float) -> Iterator[Meter]:
-    minute = int(now // 60)
-    begins, ends = minute * 60.0, (minute + 1) * 60.0
     whose = f"key {caller.id}"
     if caller.requests_per_minute is not None:
-        name, limit = f"requests a minute of {whose}", caller.requests_per_minute
-        yield Meter(
-            counter=f"rpm:{caller.id}:{minute}", kind="requests", limit=limit, name=name, begins=begins, ends=ends
-        )
+        yield _minute("requests", f"rpm:{caller.id}", caller.requests_per_minute, f"requests a minute of {whose}", now)
     if caller.tokens_per_minute is not None:
-        name, limit = f"tokens a minute of {whose}", caller.tokens_per_minute
-        yield Meter(
-            counter=f"tpm:{caller.id}:{minute}", kind="tokens", limit=limit, name=name, begins=begins, ends=ends
-        )
+        yield _minute("tokens", f"tpm:{caller.id}", caller.tokens_per_minute, f"tokens a minute of {whose}", now)
     if caller.concurrency is not None:
         name, limit = f"requests at once of {whose}", caller.concurrency
         yield Meter(
             counter=f"running:{caller.id}", kind="running", limit=limit, name=name, begins=now, ends=now + 86_400
         )
+
+
+def _minute(kind: Kind, counter: str, limit: int, name: str, now: float) -> Meter:
+    minute = int(now // 60)
+    return Meter(
+        counter=f"{counter}:{minute}",
+        previous=f"{counter}:{minute - 1}",
+        kind=kind,
+        limit=limit,
+        name=name,
+        begins=minute * 60.0,
+        ends=(minute + 1) * 60.0,
+    )
 
 
 def _own_budgets(caller: Caller, now: float) -> Iterator[Meter]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from semroute.access.accounts import Accounts
 from semroute.access.keys import KeyRing, KeyStore
-from semroute.config.schema import LogSettings
+from semroute.config.schema import Config, LogSettings
 from semroute.errors import StoreError
 from semroute.providers import trace
 from semroute.record import Record
@@ -32,8 +32,8 @@ KEYS_EVERY_S = 1.0
 class Books:
     """Everything that is kept of requests."""
 
-    def __init__(self, settings: Settings, limits: Callable[[], LogSettings]) -> None:
-        """Blocking. `limits`: what the route files say of the log, now. Raises `StoreError` and `SettingsError`."""
+    def __init__(self, settings: Settings, config: Callable[[], Config]) -> None:
+        """Blocking. `config`: what is in service, now. Raises `StoreError` and `SettingsError`."""
         self.database: Database = open_database(settings.database_url)
         self.log = SqlLog(self.database)
         self.keys = KeyStore(self.database)
@@ -41,9 +41,9 @@ class Books:
         self.ring.refresh(self.keys)
         self.state = open_state(settings.state_url, settings.database_url)
         self.accounts = Accounts(self.state)
-        self.writer = LogWriter(self.log, limits) if settings.decision_log else None
+        self.writer = LogWriter(self.log, lambda: config().log) if settings.decision_log else None
         self.metrics = Metrics() if settings.metrics else None
-        self.tracing = open_tracing()
+        self.tracing = open_tracing(config)
 
     def record(self, record: Record) -> None:
         """Take the account of a request."""

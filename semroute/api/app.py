@@ -21,7 +21,9 @@ from semroute.api.accounting import Books, kept_content
 from semroute.api.reference import ReferencePage
 from semroute.config.load import default_folder
 from semroute.errors import SemrouteError
-from semroute.execution.idempotency import Idempotency
+from semroute.execution.exchange import Exchange
+from semroute.execution.idempotency import Idempotency, SharedAnswers
+from semroute.execution.sessions import SharedSessions
 from semroute.gateway import Gateway, Serving
 from semroute.providers.transport import Transport
 from semroute.reload import Reloader
@@ -99,8 +101,13 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     transport = Transport()
     serving = Serving.open(_kept(router), transport, echo=settings.echo)
     gateway = Gateway(serving, lambda _: None, max_running=settings.max_running)
-    books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config.log)
+    books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config)
     gateway.keep(books.record, books.accounts, books.room)
+    shared = [metrics.show(gateway, books)] if settings.workers > 1 else []
+    if settings.shared:
+        gateway.sessions = SharedSessions(books.state)
+        exchange = Exchange(books.state, serving.deployments, lambda: gateway.serving.router.config.models.values())
+        shared.append(exchange.run())
 
     def swap(router: Router) -> None:
         known = gateway.serving.deployments
@@ -108,15 +115,17 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
 
     reloader = Reloader(folder, router, swap)
     app.state.gateway, app.state.reloader = gateway, reloader
-    app.state.idempotency, app.state.keepalive_s = Idempotency(), settings.keepalive_s
+    idempotency = Idempotency(SharedAnswers(books.state) if settings.shared else None)
+    app.state.idempotency, app.state.keepalive_s = idempotency, settings.keepalive_s
     app.state.books, app.state.key_store, app.state.access = books, books.keys, Access(settings, books.ring)
-    watching = {asyncio.create_task(reloader.watch()), asyncio.create_task(books.watch_keys())}
+    watching = {asyncio.create_task(work) for work in (reloader.watch(), books.watch_keys(), *shared)}
     try:
         yield
     finally:
         for task in watching:
             task.cancel()
         await asyncio.wait(watching)
+        await idempotency.aclose()
         await gateway.aclose()
         await books.aclose()
         await transport.aclose()

@@ -9,6 +9,7 @@ from typing import Any
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
+from semroute.api.accounting import Books
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
 from semroute.dialects.gemini import Gemini
@@ -108,6 +109,9 @@ def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict
 
 def on_semroute_error(request: AnyRequest, error: SemrouteError) -> Response[bytes]:
     """An error of ours, raised before there was a decision."""
+    books: Books | None = request.app.state.get("books")
+    if books is not None and books.metrics is not None:
+        books.metrics.refuse(error.code)
     return render(request, error, status_of(error), {})
 
 

@@ -15,6 +15,7 @@ from semroute.api.errors import AnyRequest
 from semroute.api.streams import CallerGoneError, EventStream, while_connected
 from semroute.errors import IdempotencyError, RequestError, SemrouteError
 from semroute.execution.idempotency import Idempotency, Running
+from semroute.record import Caller
 
 HEADER = "idempotency-key"
 MAX_KEY_CHARS = 255
@@ -30,8 +31,12 @@ def once(request: AnyRequest, body: bytes, key: str, answer: Answer) -> Response
     if len(key) > MAX_KEY_CHARS:
         raise RequestError(f"{HEADER}: got {len(key)} characters, expected at most {MAX_KEY_CHARS}", param=HEADER)
     idempotency: Idempotency = request.app.state.idempotency
-    caller = request.headers.get("authorization") or request.headers.get("x-api-key") or ""
-    scope = hashlib.sha256("\0".join((caller, request.url.path, key)).encode("utf-8", "surrogateescape")).hexdigest()
+    caller: Caller = request.state.caller
+    # Where no key is needed, whatever they send instead tells callers apart.
+    sent = (request.headers.get(name, "") for name in ("authorization", "x-api-key", "x-goog-api-key"))
+    who = f"{caller.id} {caller.name}" if caller.id else "\n".join(sent)
+    parts = (who, request.url.path, key)
+    scope = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
     async def make(running: Running) -> bool:
         return await _make(request, running, answer)
@@ -62,7 +67,7 @@ class Followed(Response[Any]):
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         running = self._running
         if not await running.head():
-            error = IdempotencyError("the idempotency key belongs to another request, which has been answered")
+            error = IdempotencyError("the idempotency key belongs to another request")
             refusal = errors.on_semroute_error(self._request, error).to_asgi_response(None, self._request)
             await refusal(scope, receive, send)
             return

@@ -12,6 +12,7 @@ from granian.server import Server
 
 from semroute.errors import SettingsError
 from semroute.settings import MULTIPROCESS, Settings, variable
+from semroute.telemetry.logs import server_config
 
 APP = "semroute.api.app:create_app"
 
@@ -39,6 +40,7 @@ def serve(settings: Settings) -> None:
         workers_kill_timeout=settings.drain_s,
         respawn_failed_workers=True,
         log_level=LogLevels(settings.log_level),
+        log_dictconfig=server_config(settings.log_format),
     ).serve()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from semroute.config.load import default_folder
+from semroute.settings import variable
 
 PIPED_WIDTH = 150
 
@@ -31,14 +33,15 @@ routes_option = click.option(
     "--routes",
     type=click.Path(path_type=Path),
     default=None,
-    help="The routes folder.  [default: routes/, else the shipped one]",
+    help="The routes folder.  [default: SEMROUTE_ROUTES, else routes/, else the shipped one]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
 def folder_of(routes: Path | None) -> Path:
     """The routes folder that a command works on."""
-    return routes or default_folder()
+    named = os.environ.get(variable("routes"))
+    return routes or (Path(named) if named else default_folder())
 
 
 def print_json(value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from semroute.config.load import load
 from semroute.semantic.embedder import BUNDLED, open_embedder
 from semroute.settings import Settings, variable
 from semroute.stores.open import has_database, open_database
+from semroute.telemetry.logs import configure
 
 
 @click.command("serve", short_help="Run the service.")
@@ -46,11 +48,12 @@ def command(
         open_embedder(config.embedder)  # downloads it where it can, before the workers need it
     where = f"http://{settings.host}:{settings.port}"
     answers = "an echo for every model" if settings.echo else f"{len(config.models)} models"
-    errors.print(
-        f"semroute: {len(config.routes)} routes, {answers}, on {where} (docs: {where}/schema)",
-        highlight=False,
-        soft_wrap=True,
-    )
+    greeting = f"{len(config.routes)} routes, {answers}, on {where} (docs: {where}/schema)"
+    if settings.log_format == "json":
+        configure(settings.log_level, settings.log_format)
+        logging.getLogger("semroute").info(greeting)
+    else:
+        errors.print(f"semroute: {greeting}", highlight=False, soft_wrap=True)
     serve(settings)
 
 

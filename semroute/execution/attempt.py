@@ -13,6 +13,7 @@ from msgspec import field
 from semroute.errors import ContentPolicyError, ProviderError, ProviderTimeoutError
 from semroute.execution.deployments import Deployments, Permit
 from semroute.execution.faults import fault_of
+from semroute.providers import sent
 from semroute.providers.base import Provider
 from semroute.routing.pricing import cost_usd, estimate_input_tokens, estimate_text_tokens, size_bytes, tokens_of
 from semroute.types import (
@@ -61,6 +62,7 @@ class Watch:
         self._permit: Permit = work.deployments.of(model).begin(work.input_tokens)
         self._started = time.perf_counter()
         self._first_token_ms: float | None = None
+        self._sent = sent.watch()
         self.dropped: tuple[str, ...] = ()
         """What the request asks for and the model's dialect cannot say."""
 
@@ -68,6 +70,11 @@ class Watch:
     def elapsed_ms(self) -> float:
         """Since the attempt began."""
         return (time.perf_counter() - self._started) * 1000
+
+    @property
+    def sent(self) -> bool:
+        """Whether the request has gone out in full: a call that is cancelled then has cost its input at least."""
+        return self._sent.whole
 
     def begun(self) -> None:
         """The first content has come, and will be seen: the attempt takes its place in the account."""
@@ -139,9 +146,7 @@ async def complete(work: Work, model: Model, timeouts: Timeouts, attempts: list[
         watch.failed(error)
         raise
     except asyncio.CancelledError:
-        # Who loses a race has read the prompt, and will charge for it.
-        raced = work.policy.hedge_after_ms is not None
-        watch.cancelled(estimate_usage(work, ()) if raced else Usage())
+        watch.cancelled(estimate_usage(work, ()) if watch.sent else Usage())
         raise
     watch.dropped = completion.dropped
     usage = completion.usage or estimate_usage(work, completion.parts)

@@ -16,10 +16,12 @@ from semroute.calls import BreakerSettings
 State = Literal["closed", "open", "half_open"]
 SLOTS = 10
 """The window moves in so many steps."""
+DEFERRALS = 10
+"""How often in a probe's interval a process asks whether it may send the next one."""
 
 
 class CircuitBreaker(Protocol):
-    """What a deployment asks of its breaker. `Breaker` keeps its state here; another may share it among processes."""
+    """What is asked of a breaker."""
 
     def state(self, now: float) -> State:
         """As the module says."""
@@ -43,6 +45,18 @@ class CircuitBreaker(Protocol):
 
     def abandon(self, now: float, *, probe: bool = False) -> None:
         """A call ended without telling anything."""
+        ...
+
+    def trip(self, now: float, wait_s: float) -> None:
+        """Another process opened it: no call passes for so long."""
+        ...
+
+    def close(self) -> None:
+        """Another process closed it."""
+        ...
+
+    def defer(self, now: float) -> None:
+        """Another process probes."""
         ...
 
 
@@ -80,8 +94,7 @@ class Breaker:
             self._in_a_row = 0
             self._window.add(now, failed=False)
         elif probe:
-            self._opened, self._in_a_row = None, 0
-            self._window = Window(self.settings.window_s)
+            self.close()
 
     def fail(self, now: float, *, probe: bool = False) -> None:
         """A call failed through the deployment's fault."""
@@ -97,6 +110,19 @@ class Breaker:
         """A call ended without telling anything, as its caller left. Another may probe at once."""
         if probe and self._opened is not None:
             self._next_probe = now
+
+    def trip(self, now: float, wait_s: float) -> None:
+        """Another process opened it: no call passes for so long."""
+        self._opened, self._next_probe = now, now + wait_s
+
+    def close(self) -> None:
+        """Another process closed it."""
+        self._opened, self._in_a_row = None, 0
+        self._window = Window(self.settings.window_s)
+
+    def defer(self, now: float) -> None:
+        """Another process probes. What came of that is asked for soon, should it not be told."""
+        self._next_probe = now + self.settings.probe_s / DEFERRALS
 
     def _too_many(self, now: float) -> bool:
         if self._in_a_row >= self.settings.failures:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Literal, Protocol
 
 from semroute.calls import Limits
 from semroute.execution.breaker import Breaker, CircuitBreaker
@@ -31,6 +31,18 @@ Result = Literal["ok", "fault", "neither"]
 
 class BusyError(Exception):
     """A deployment has no room now, and cannot be waited for. `str(error)` says why."""
+
+
+class Probes(Protocol):
+    """Who may send a probe, where several processes call the same deployment."""
+
+    async def claim(self, deployment: Deployment) -> bool:
+        """Whether this process may send one now."""
+        ...
+
+    def release(self, deployment: Deployment) -> None:
+        """One told nothing: any process may send another."""
+        ...
 
 
 class Permit:
@@ -75,6 +87,10 @@ class Deployment:
         self._queued = 0
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
+        self.probes: Probes | None = None
+        """Who is asked before a probe; null: this process alone calls it."""
+        self._measured: list[float] = []
+        self._spent = {"requests": 0, "tokens": 0}
 
     def broken(self, now: float) -> str | None:
         """Why its circuit breaker lets no call pass; null: it does."""
@@ -111,6 +127,8 @@ class Deployment:
         """A call of about so many tokens begins."""
         now = self.clock.now()
         self.in_flight += 1
+        self._spent["requests"] += 1
+        self._spent["tokens"] += tokens
         if self._requests is not None:
             self._requests.spend(1, now)
         if self._tokens is not None:
@@ -128,12 +146,51 @@ class Deployment:
             self.breaker.fail(now, probe=probe)
         else:
             self.breaker.abandon(now, probe=probe)
+            if probe and self.probes is not None:
+                self.probes.release(self)
         if latency_ms is not None:
             self._latencies.append(latency_ms)
+            if self.probes is not None:
+                self._measured.append(latency_ms)
             old = self.latency_ms
             self.latency_ms = latency_ms if old is None else old + EWMA_WEIGHT * (latency_ms - old)
+        self._spent["tokens"] += more_tokens
         if more_tokens and self._tokens is not None:
             self._tokens.spend(more_tokens, now)
+
+    async def cleared(self) -> bool:
+        """Whether a call may begin, also in view of other processes: of all of them one sends the probe.
+
+        It takes no time while the breaker is closed.
+        """
+        now = self.clock.now()
+        if self.probes is None or self.breaker.state(now) == "closed" or await self.probes.claim(self):
+            return True
+        self.breaker.defer(now)
+        return False
+
+    @property
+    def limited(self) -> bool:
+        """Whether its requests or tokens a minute are limited here. What its headers say counts all processes."""
+        return self._limits.rpm is not None or self._limits.tpm is not None
+
+    def measured(self) -> list[float]:
+        """Latencies since this was asked last, where they are shared."""
+        measured, self._measured = self._measured, []
+        return measured
+
+    def spent(self) -> dict[str, int]:
+        """`requests` and `tokens` since this was asked last; tokens may be fewer than nothing."""
+        spent, self._spent = self._spent, {"requests": 0, "tokens": 0}
+        return spent
+
+    def spent_elsewhere(self, requests: float, tokens: float) -> None:
+        """Other processes spent so much."""
+        now = self.clock.now()
+        if self._requests is not None and requests:
+            self._requests.spend(requests, now)
+        if self._tokens is not None and tokens:
+            self._tokens.spend(tokens, now)
 
     def learn(self, told: Told) -> None:
         """Take over what the headers of an answer say."""
@@ -189,17 +246,23 @@ class Deployment:
 class Deployments:
     """All deployments of a process, by model id. They outlive a reload of the route files."""
 
-    def __init__(self, clock: Clock = CLOCK, breaker: Callable[[Model], CircuitBreaker] | None = None) -> None:
-        """`breaker` makes the circuit breaker of a model; null: one that lives in this process."""
+    def __init__(self, clock: Clock = CLOCK) -> None:
         self.clock = clock
-        self._breaker = breaker or (lambda model: Breaker(model.breaker))
         self._all: dict[str, Deployment] = {}
+        self._probes: Probes | None = None
+
+    def share(self, probes: Probes) -> None:
+        """Ask before each probe, for other processes call the same deployments."""
+        self._probes = probes
+        for known in self._all.values():
+            known.probes = probes
 
     def of(self, model: Model) -> Deployment:
         """What is known of a model; nothing yet where its entry has changed."""
         known = self._all.get(model.id)
         if known is None or (known.model is not model and known.model != model):
-            known = self._all[model.id] = Deployment(model, self.clock, self._breaker(model))
+            known = self._all[model.id] = Deployment(model, self.clock, Breaker(model.breaker))
+            known.probes = self._probes
         return known
 
     def keep(self, models: Iterable[Model]) -> None:

@@ -94,7 +94,8 @@ class Execution(Generic[Result]):
         now, tokens, deployments = self._clock.now(), self._work.input_tokens, self._work.deployments
         for place, model in enumerate(self.pending):
             if deployments.of(model).ready(tokens, now):
-                return self.pending.pop(place)
+                del self.pending[place]
+                return model if await self._cleared(model) else await self._next()
         while self.pending:
             model = min(self.pending, key=lambda model: deployments.of(model).wait_s(tokens, now))
             self.pending.remove(model)
@@ -109,10 +110,18 @@ class Execution(Generic[Result]):
         if reason is None:
             try:
                 await deployment.queue(tokens, self._left_s())
-                return True
+                return await self._cleared(model)
             except BusyError as error:
                 reason = str(error)
         self._skipped[model.id] = reason
+        return False
+
+    async def _cleared(self, model: Model) -> bool:
+        """Whether other processes leave a half-open model to this one."""
+        deployment = self._work.deployments.of(model)
+        if await deployment.cleared():
+            return True
+        self._skipped[model.id] = deployment.broken(self._clock.now()) or "another process probes it"
         return False
 
     # --- one model, again and again ---
@@ -145,7 +154,7 @@ class Execution(Generic[Result]):
             return False
         await self._clock.sleep(wait_s)
         if deployment.ready(self._work.input_tokens, self._clock.now()):
-            return True
+            return await self._cleared(model)
         return not self.pending and await self._room(model)
 
     def _timeouts(self) -> Timeouts:

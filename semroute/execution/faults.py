@@ -17,6 +17,10 @@ from semroute.errors import (
     BadAnswerError,
     ContentPolicyError,
     ContextLengthError,
+    EmptyAnswerError,
+    ErrorAnswerError,
+    HtmlAnswerError,
+    MalformedAnswerError,
     ProviderAuthError,
     ProviderConnectionError,
     ProviderDNSError,
@@ -58,11 +62,11 @@ FAULTS: dict[FaultName, Fault] = {
     "connection": Fault(seen_as="refused, reset, closed before or inside the answer", retries=2),
     "tls": Fault(seen_as="a certificate that is not trusted, a failed handshake", alarm=True),
     "dns": Fault(seen_as="a name that does not resolve"),
-    "bad_answer": Fault(
-        seen_as="a truncated or malformed body, HTML with status 200, an `error` object with status 200, "
-        "empty choices, a redirect, a body over the limit",
-        retries=1,
-    ),
+    "malformed": Fault(seen_as="a truncated or malformed body", retries=1),
+    "html": Fault(seen_as="HTML with status 200", retries=1),
+    "error_body": Fault(seen_as="an `error` object with status 200, or inside a stream", retries=1),
+    "empty_choices": Fault(seen_as="an answer without choices", retries=1),
+    "bad_answer": Fault(seen_as="another answer that is none: a redirect, a body over the limit", retries=1),
     "stream_broken": Fault(seen_as="a stream that ends before its finish reason, before any content", retries=2),
     "context_length": Fault(
         seen_as="400 or 413 that says the request is longer than the context window", then="larger", ours=False
@@ -86,6 +90,10 @@ _NAMES: tuple[tuple[type[ProviderError], FaultName], ...] = (
     (ProviderDNSError, "dns"),
     (ProviderConnectionError, "connection"),
     (StreamBrokenError, "stream_broken"),
+    (MalformedAnswerError, "malformed"),
+    (HtmlAnswerError, "html"),
+    (ErrorAnswerError, "error_body"),
+    (EmptyAnswerError, "empty_choices"),
     (BadAnswerError, "bad_answer"),
     (ContextLengthError, "context_length"),
     (ContentPolicyError, "content_policy"),

@@ -2,23 +2,36 @@
 
 The answer is made once, in a task of its own, and everyone who asked follows it from its start, however late they came.
 It is cancelled when the last follower has left. An answer that failed is not kept: the next request tries again.
+
+Where several processes serve, who asks another one gets the answer when it is whole; should the process that makes it
+die, one of those that wait makes it anew.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
+import msgspec
+
 from semroute.errors import IdempotencyError
+from semroute.stores.base import State
 from semroute.structs import Frozen
 
 TTL_S = 600.0
 MAX_BYTES = 64 * 1024 * 1024
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """A longer answer is not kept once it has ended."""
+MAX_SHARED_BYTES = 1024 * 1024
+"""The same, where processes share answers."""
+LEASE_S = 10.0
+"""How long the process that makes an answer may be silent before it counts as dead."""
+POLL_S = 0.1
+CLOSE_S = 5.0
 
 
 class Saved(Frozen, frozen=True, kw_only=True):
@@ -39,12 +52,16 @@ class Saved(Frozen, frozen=True, kw_only=True):
 class Answers(Protocol):
     """Where whole answers are kept."""
 
-    async def get(self, key: str) -> Saved | None:
-        """The answer of a key; null: none, or no more."""
+    async def claim(self, key: str, running: Running) -> Saved | None:
+        """The answer of a key; null: there is none, and the caller makes it, then keeps or releases it."""
         ...
 
-    async def put(self, key: str, saved: Saved, ttl_s: float) -> None:
+    async def keep(self, key: str, saved: Saved, ttl_s: float) -> None:
         """Keep an answer for so long."""
+        ...
+
+    async def release(self, key: str) -> None:
+        """No answer came of it: another request may try."""
         ...
 
 
@@ -57,18 +74,23 @@ class MemoryAnswers:
         self._kept: OrderedDict[str, tuple[float, Saved]] = OrderedDict()
         self._bytes = 0
 
-    async def get(self, key: str) -> Saved | None:
+    async def claim(self, key: str, running: Running) -> Saved | None:
         """The answer of a key; null: none, or no more."""
         self._expire()
         kept = self._kept.get(key)
         return kept[1] if kept is not None and kept[0] > self._now() else None
 
-    async def put(self, key: str, saved: Saved, ttl_s: float) -> None:
+    async def keep(self, key: str, saved: Saved, ttl_s: float) -> None:
         """Keep an answer for so long."""
+        if saved.size > MAX_ANSWER_BYTES:
+            return
         self._drop(key)
         self._kept[key] = (self._now() + ttl_s, saved)
         self._bytes += saved.size
         self._expire()
+
+    async def release(self, key: str) -> None:
+        """Nothing to do: nobody else waits."""
 
     def _expire(self) -> None:
         while self._kept:
@@ -147,6 +169,68 @@ class Running:
         self._grown = asyncio.Event()
 
 
+class SharedAnswers:
+    """In the shared state: a mark while a process makes the answer, renewed as long as that lives; then the answer."""
+
+    def __init__(self, state: State, *, lease_s: float = LEASE_S, poll_s: float = POLL_S) -> None:
+        self._state = state
+        self._lease_s, self._poll_s = lease_s, poll_s
+        self._renewing: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
+
+    async def claim(self, key: str, running: Running) -> Saved | None:
+        """The answer of a key, also of one that another process makes just now; null: it is for this one to make."""
+        # Each mark is one of its kind: should the answer to `put_new` be lost, its own mark is known again.
+        name, own = _entry(key), (b"mark", uuid.uuid4().bytes)
+        mark = Saved(fingerprint=running.fingerprint, status=0, headers=(own,), pieces=())
+        encoded = msgspec.msgpack.encode(mark)
+        while not await self._state.put_new(name, encoded, self._lease_s):
+            found = await self._state.get(name)
+            if found == encoded:
+                break
+            saved = None if found is None else msgspec.msgpack.decode(found, type=Saved)
+            if saved is not None and (saved.status or saved.fingerprint != running.fingerprint):
+                return saved
+            if running.abandoned.is_set():
+                return mark
+            if saved is not None:
+                await asyncio.sleep(self._poll_s)
+        await self._stop(key)
+        stop = asyncio.Event()
+        self._renewing[key] = stop, asyncio.create_task(self._renew(key, encoded, stop))
+        return None
+
+    async def keep(self, key: str, saved: Saved, ttl_s: float) -> None:
+        """Keep an answer for so long."""
+        if saved.size > MAX_SHARED_BYTES:
+            await self.release(key)
+            return
+        await self._stop(key)
+        await self._state.put(_entry(key), msgspec.msgpack.encode(saved), ttl_s)
+
+    async def release(self, key: str) -> None:
+        """No answer came of it: whoever waits makes one."""
+        await self._stop(key)
+        await self._state.delete(_entry(key))
+
+    async def _renew(self, key: str, mark: bytes, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                async with asyncio.timeout(self._lease_s / 3):
+                    await stop.wait()
+            except TimeoutError:
+                await self._state.put(_entry(key), mark, self._lease_s)
+
+    async def _stop(self, key: str) -> None:
+        """End the renewals: not amid one, which could overwrite what comes after it."""
+        if (renewal := self._renewing.pop(key, None)) is not None:
+            renewal[0].set()
+            await renewal[1]
+
+
+def _entry(key: str) -> str:
+    return f"answer:{key}"
+
+
 Make = Callable[[Running], Awaitable[bool]]
 """Makes an answer; returns whether it is a good one, to be kept."""
 
@@ -177,17 +261,33 @@ class Idempotency:
         running.join()
         return running
 
+    async def aclose(self) -> None:
+        """Wait until what has been made is kept."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_S)
+
     async def _run(self, key: str, running: Running, make: Make) -> None:
         try:
-            saved = await self._answers.get(key)
+            saved = await self._answers.claim(key, running)
             if saved is not None:
                 _replay(saved, running)
-            elif await make(running) and (made := running.saved()).size <= MAX_ANSWER_BYTES:
-                await self._answers.put(key, made, self._ttl_s)
+            else:
+                await self._make(key, running, make)
         finally:
             running.end()
             if self._running.get(key) is running:
                 del self._running[key]
+
+    async def _make(self, key: str, running: Running, make: Make) -> None:
+        good = False
+        try:
+            good = await make(running)
+        finally:
+            running.end()  # nobody waits until it is kept: whoever asks meanwhile follows it, or waits for it
+            if good:
+                await self._answers.keep(key, running.saved(), self._ttl_s)
+            else:
+                await self._answers.release(key)
 
 
 def _replay(saved: Saved, running: Running) -> None:

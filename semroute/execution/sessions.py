@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from semroute.routing.sticky import Remembered
+from semroute.stores.base import State
 
 IDLE_S = 3600.0
 """A conversation that says nothing for so long is forgotten: providers have dropped its prompt cache long before."""
@@ -16,13 +20,13 @@ MAX_SESSIONS = 50_000
 
 
 class SessionStore(Protocol):
-    """Remembers conversations. Does not block."""
+    """Remembers conversations."""
 
-    def get(self, session: str) -> Remembered | None:
+    async def get(self, session: str) -> Remembered | None:
         """Where the conversation is; null: not known, or not any more."""
         ...
 
-    def put(self, session: str, remembered: Remembered) -> None:
+    async def put(self, session: str, remembered: Remembered) -> None:
         """Remember where it went."""
         ...
 
@@ -40,7 +44,7 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, session: str) -> Remembered | None:
+    async def get(self, session: str) -> Remembered | None:
         """Where the conversation is; null: not known, or silent for too long."""
         since, remembered = self._known.get(session, (0.0, None))
         if remembered is not None and self._clock() - since > self._idle_s:
@@ -48,9 +52,36 @@ class Sessions:
             return None
         return remembered
 
-    def put(self, session: str, remembered: Remembered) -> None:
+    async def put(self, session: str, remembered: Remembered) -> None:
         """Remember where it went; forget who has been silent for longest where there are too many."""
         self._known[session] = (self._clock(), remembered)
         self._known.move_to_end(session)
         if len(self._known) > self._limit:
             self._known.popitem(last=False)
+
+
+class SharedSessions:
+    """A `SessionStore` that all processes share: a conversation stays where it is, whoever answers."""
+
+    def __init__(self, state: State, own: Sessions | None = None) -> None:
+        """`own`: what this process saw itself, for when the shared state has lost it."""
+        self._state = state
+        self._own = Sessions() if own is None else own
+
+    async def get(self, session: str) -> Remembered | None:
+        """Where the conversation is; null: not known, or silent for too long."""
+        found = await self._state.get(_key(session))
+        try:
+            return await self._own.get(session) if found is None else msgspec.json.decode(found, type=Remembered)
+        except msgspec.MsgspecError:  # written by another version
+            return None
+
+    async def put(self, session: str, remembered: Remembered) -> None:
+        """Remember where it went."""
+        await self._own.put(session, remembered)
+        await self._state.put(_key(session), msgspec.json.encode(remembered), IDLE_S)
+
+
+def _key(session: str) -> str:
+    # Callers choose the name, and may put a person's into it.
+    return f"session:{hashlib.sha256(session.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}"

@@ -74,8 +74,7 @@ class OpenStream:
         await self._chunks.aclose()
         if not self._ended:
             self._ended = True
-            known = self._begun or self._work.policy.hedge_after_ms is not None
-            self._watch.cancelled(self.consumed if known else Usage())
+            self._watch.cancelled(self.consumed if self._begun or self._watch.sent else Usage())
 
     @property
     def consumed(self) -> Usage:

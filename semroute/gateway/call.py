@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from semroute.access.accounts import Hold
+from semroute.access.amounts import Ask
 from semroute.config.schema import Config
 from semroute.errors import BudgetError, LimitError, NoModelError, ProviderError, RequestError
 from semroute.execution import cascade, strategies
@@ -171,7 +172,8 @@ class Call:
         """Reserve what the request may cost. A model without budget leaves the plan."""
         accounts, config = self._gateway.accounts, self._origin.config
         if accounts is not None:
-            admitted = await accounts.admit(config, self._origin.caller, self.request, self.decision, spends=spends)
+            ask = Ask(request=self.request, policy=self._work.policy, spent=tuple(self._attempts))
+            admitted = await accounts.admit(config, self._origin.caller, ask, self.decision, spends=spends)
             self._hold, self.decision = admitted
         plan = tuple(config.models[model_id] for model_id in self.decision.plan)
         if spends and not plan:

@@ -6,7 +6,7 @@ import asyncio
 import datetime
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -46,22 +46,22 @@ class Gateway:
         on_record: Callable[[Record], None],
         *,
         max_running: int = MAX_RUNNING,
-        sessions: SessionStore | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.serving = serving
         self.accounts: Accounts | None = None
         """Holds budgets and limits; null: nothing is limited."""
+        self.sessions: SessionStore = Sessions()
+        """Which model each conversation is on."""
         self.clock = clock
         self.running = 0
         """Calls under way."""
         self._max_running = max_running
         self._on_record = on_record
-        self._sessions = Sessions() if sessions is None else sessions
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="embed")
         self._waiting = 0
         self._room: Callable[[], Awaitable[None]] | None = None
-        self._settling: set[asyncio.Task[None]] = set()
+        self._writing: set[asyncio.Task[None]] = set()
 
     def keep(
         self, on_record: Callable[[Record], None], accounts: Accounts, room: Callable[[], Awaitable[None]]
@@ -75,7 +75,7 @@ class Gateway:
         Raises `RequestError` for names that do not exist, `ForbiddenError` for a route that the key does not allow, and
         `OverloadedError`.
         """
-        at, started = self.clock(), time.perf_counter()
+        at, started, session = self.clock(), time.perf_counter(), _session(request, caller)
         if self._room is not None:
             await self._room()
         if caller.metadata:
@@ -95,8 +95,8 @@ class Gateway:
         attempts: list[Attempt] = []
         if choice is None:
             choice = router.choose_semantic(reading.match if reading is not None else Match(), facts)
-            choice = await self._classify(serving, request, facts, choice, attempts)
-        choice = stick(router.config, choice, self._sessions.get(request.session) if request.session else None)
+            choice = await self._classify(serving, request, facts, choice, attempts, caller)
+        choice = stick(router.config, choice, await self.sessions.get(session) if session else None)
         tokens = facts.input_tokens + (facts.max_tokens or 0)
         signals, why = serving.deployments.signals(serving.unavailable, tokens), ""
         if self.accounts is not None:
@@ -108,7 +108,7 @@ class Gateway:
             explanation=f"{decision.explanation}; {why}, so the choice leans to cheap" if why else decision.explanation,
             latency_ms=(time.perf_counter() - started) * 1000,
         )
-        self._remember(request, decision, decision.model)
+        self._remember(session, decision, decision.model)
         if request.explain:
             decision = await self._in_thread(partial(router.explain, decision, facts))
         work = Work(
@@ -131,20 +131,18 @@ class Gateway:
         """A call has ended, as its record says."""
         self.running -= 1
         if record.outcome == "ok":
-            self._remember(request, record.decision, record.model)
+            self._remember(_session(request, record.caller), record.decision, record.model)
         self._on_record(record)
 
     def settle(self, hold: Hold, record: Record) -> None:
         """Count what was spent, behind the answer's back."""
         assert self.accounts is not None
-        task = asyncio.get_running_loop().create_task(self.accounts.settle(hold, record))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+        self._later(self.accounts.settle(hold, record))
 
     async def aclose(self) -> None:
-        """Wait for what the threads are doing, and for what is being counted."""
-        if self._settling:
-            await asyncio.wait(self._settling)
+        """Wait for what the threads are doing, and for what is being counted and remembered."""
+        if self._writing:
+            await asyncio.wait(self._writing)
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _serving_on(self, day: datetime.date) -> Serving:
@@ -154,11 +152,24 @@ class Gateway:
         return self.serving
 
     async def _classify(
-        self, serving: Serving, request: ChatRequest, facts: Facts, choice: Choice, attempts: list[Attempt]
+        self,
+        serving: Serving,
+        request: ChatRequest,
+        facts: Facts,
+        choice: Choice,
+        attempts: list[Attempt],
+        caller: Caller,
     ) -> Choice:
         """The classifier's choice, where there is one and it knows; else the semantic one."""
         candidates = choice.compared.candidates
         if serving.classifier is None or not serving.classifier.wanted(candidates[0].route if candidates else None):
+            return choice
+        settings, accounts = serving.router.config.classifier, self.accounts
+        if (
+            settings is not None
+            and accounts is not None
+            and await accounts.exhausted(serving.router.config, caller, settings.model)
+        ):
             return choice
         work = Work(
             request=request,
@@ -171,10 +182,16 @@ class Gateway:
         label = await serving.classifier.label(facts.text, request.id, call_one(work), attempts)
         return choice if label is None else serving.router.choose_classified(label, choice)
 
-    def _remember(self, request: ChatRequest, decision: Decision, model: str | None) -> None:
-        """Keep the request's session on a model. What was asked for by name, or by a rule, says nothing of the rest."""
-        if request.session and model is not None and decision.reason not in ("rule", "pinned"):
-            self._sessions.put(request.session, Remembered(route=decision.route, model=model))
+    def _remember(self, session: str, decision: Decision, model: str | None) -> None:
+        """Keep a session on a model. What was asked for by name, or by a rule, says nothing of the rest."""
+        if session and model is not None and decision.reason not in ("rule", "pinned"):
+            self._later(self.sessions.put(session, Remembered(route=decision.route, model=model)))
+
+    def _later(self, writing: Coroutine[None, None, None]) -> None:
+        """Write to the shared state behind the answer's back."""
+        task = asyncio.get_running_loop().create_task(writing)
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         if self._waiting >= MAX_WAITING:
@@ -184,3 +201,8 @@ class Gateway:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._waiting -= 1
+
+
+def _session(request: ChatRequest, caller: Caller) -> str:
+    """The name of a request's conversation; empty: none. Two callers never share one."""
+    return f"{caller.id}\0{request.session}" if request.session else ""

@@ -30,6 +30,7 @@ from semroute.errors import (
     UnsupportedError,
 )
 from semroute.providers import ratelimits, trace
+from semroute.providers.answers import told_apart
 from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
 from semroute.providers.transport import Headers, Response, Transport, encode_headers
@@ -90,7 +91,7 @@ class HttpProvider:
             completion = self._dialect.parse_completion(body)
             return msgspec.structs.replace(completion, dropped=wire.dropped) if wire.dropped else completion
         except ProviderError as error:
-            raise self._without_secrets(error) from None
+            raise self._told(error) from None
 
     async def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
         """An answer piece by piece. Closing the generator closes the connection."""
@@ -107,7 +108,7 @@ class HttpProvider:
                         chunk, dropped = msgspec.structs.replace(chunk, dropped=dropped), ()
                     yield chunk
         except ProviderError as error:
-            raise self._without_secrets(error) from None
+            raise self._told(error) from None
 
     async def aclose(self) -> None:
         """Nothing to close: the connections are the transport's."""
@@ -180,8 +181,9 @@ class HttpProvider:
                 yield chunk
         reader.close()
 
-    def _without_secrets(self, error: ProviderError) -> ProviderError:
-        """The same error; without our key, should the provider have quoted it."""
+    def _told(self, error: ProviderError) -> ProviderError:
+        """The same error, of its exact kind; without our key, should the provider have quoted it."""
+        error = told_apart(error)
         message, body = str(error), error.body
         for secret in self._secrets:
             message = message.replace(secret, "***")

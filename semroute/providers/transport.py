@@ -24,12 +24,14 @@ from yarl import URL
 
 from semroute.errors import (
     BadAnswerError,
+    MalformedAnswerError,
     ProviderConnectionError,
     ProviderDNSError,
     ProviderError,
     ProviderTimeoutError,
     ProviderTLSError,
 )
+from semroute.providers import sent
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_HEADER_BYTES = 32 * 1024
@@ -193,7 +195,11 @@ class _ClientResponse(aiohttp.ClientResponse):
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         """Read the head."""
-        await super().start(connection)
+        try:
+            await super().start(connection)
+        finally:
+            if self._writer is None or self._writer.done():
+                sent.note()
         closed = connection.protocol.closed if connection.protocol is not None else None
         if closed is not None and not self.content.is_eof():
             closed.remove_done_callback(_retrieve)  # one for each connection, whatever its number of answers
@@ -219,7 +225,7 @@ def _retrieve(closed: asyncio.Future[None]) -> None:
 # By the first kind that fits. `{detail}` is what the operating system or OpenSSL says.
 _EXPLANATIONS: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
     (httpx.InvalidURL, ProviderConnectionError, "the base_url cannot be used: {detail}"),
-    (ContentEncodingError, BadAnswerError, "the answer of {host} cannot be decompressed: {detail}"),
+    (ContentEncodingError, MalformedAnswerError, "the answer of {host} cannot be decompressed: {detail}"),
     (aiohttp.ClientConnectorDNSError, ProviderDNSError, "the name {name} cannot be resolved: {detail}"),
     (aiohttp.ClientProxyConnectionError, ProviderConnectionError, "cannot connect to the proxy for {host}: {detail}"),
     (aiohttp.ClientHttpProxyError, ProviderConnectionError, "the proxy for {host} refused: {detail}"),
@@ -228,8 +234,8 @@ _EXPLANATIONS: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
     (ConnectionRefusedError, ProviderConnectionError, "connection refused by {host}"),
     (aiohttp.ClientConnectorError, ProviderConnectionError, "cannot connect to {host}: {detail}"),
     (TimeoutError, ProviderTimeoutError, "no connection to {host} within {connect_s:g} s"),
-    (aiohttp.ClientResponseError, BadAnswerError, "{host} does not answer in HTTP: {detail}"),
-    (HttpProcessingError, BadAnswerError, "the answer of {host} is malformed HTTP: {detail}"),
+    (aiohttp.ClientResponseError, MalformedAnswerError, "{host} does not answer in HTTP: {detail}"),
+    (HttpProcessingError, MalformedAnswerError, "the answer of {host} is malformed HTTP: {detail}"),
     (ValueError, ProviderConnectionError, "cannot send to {host}: the key, a header or the base_url is malformed"),
 )
 

@@ -163,6 +163,9 @@ class State(Protocol):
     async def get(self, key: str) -> bytes | None:
         """A value; null: none, or over."""
 
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The values that there are, by their keys."""
+
     async def put(self, key: str, value: bytes, ttl_s: float) -> None:
         """Set a value for some time."""
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 from semroute.stores.base import Verdict, Want
 
 SWEEP_S = 60.0
+MAX_BYTES = 64 * 1024 * 1024
+"""Of all values together; past it the one set longest ago makes way."""
 
 
 class _Counter:
@@ -24,10 +27,12 @@ class _Counter:
 class MemoryState:
     """A `State`. Nothing in it waits, so each call is atomic on the event loop."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, *, max_bytes: int = MAX_BYTES) -> None:
         self._clock = clock
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._counters: dict[str, _Counter] = {}
-        self._entries: dict[str, tuple[bytes, float]] = {}
+        self._entries: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._settled: dict[str, float] = {}
         self._swept_at = clock()
 
@@ -70,9 +75,19 @@ class MemoryState:
         value, expires_at = self._entries.get(key, (b"", 0.0))
         return value if expires_at > self._now() else None
 
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The values that there are, by their keys."""
+        now = self._now()
+        found = {key: self._entries[key] for key in keys if key in self._entries}
+        return {key: value for key, (value, expires_at) in found.items() if expires_at > now}
+
     async def put(self, key: str, value: bytes, ttl_s: float) -> None:
         """Set a value for some time."""
+        await self.delete(key)
         self._entries[key] = value, self._now() + ttl_s
+        self._bytes += len(key) + len(value)
+        while self._bytes > self._max_bytes:
+            await self.delete(next(iter(self._entries)))
 
     async def put_new(self, key: str, value: bytes, ttl_s: float) -> bool:
         """Set a value unless there is one; whether it was set."""
@@ -83,7 +98,8 @@ class MemoryState:
 
     async def delete(self, key: str) -> None:
         """Forget a value."""
-        self._entries.pop(key, None)
+        entry = self._entries.pop(key, None)
+        self._bytes -= len(key) + len(entry[0]) if entry is not None else 0
 
     async def smooth(self, key: str, value: float, weight: float, ttl_s: float) -> float:
         """Move an average toward a value, and give it."""
@@ -105,6 +121,7 @@ class MemoryState:
         if now - self._swept_at >= SWEEP_S:
             self._swept_at = now
             self._counters = {n: c for n, c in self._counters.items() if c.expires_at > now or c.level(now) > c.spent}
-            self._entries = {key: entry for key, entry in self._entries.items() if entry[1] > now}
+            self._entries = OrderedDict((key, entry) for key, entry in self._entries.items() if entry[1] > now)
+            self._bytes = sum(len(key) + len(value) for key, (value, _) in self._entries.items())
             self._settled = {hold: end for hold, end in self._settled.items() if end > now}
         return now

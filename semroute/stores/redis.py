@@ -141,6 +141,13 @@ class RedisState:
         """A value; null: none, or over."""
         return cast("bytes | None", await _asked(self._redis.get(PREFIX + key)))
 
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The values that there are, by their keys."""
+        if not keys:
+            return {}
+        values = await _asked(self._redis.mget([PREFIX + key for key in keys]))
+        return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+
     async def put(self, key: str, value: bytes, ttl_s: float) -> None:
         """Set a value for some time."""
         await _asked(self._redis.set(PREFIX + key, value, px=max(1, round(ttl_s * 1000))))

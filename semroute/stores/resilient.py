@@ -73,6 +73,11 @@ class ResilientState:
         found = await self._try(lambda: _boxed(self._shared.get(key)))
         return found[0] if found is not None else await self._local.get(key)
 
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The values that there are, by their keys."""
+        found = await self._try(lambda: self._shared.get_many(keys))
+        return found if found is not None else await self._local.get_many(keys)
+
     async def put(self, key: str, value: bytes, ttl_s: float) -> None:
         """Set a value for some time."""
         if await self._try(lambda: _done(self._shared.put(key, value, ttl_s))) is None:

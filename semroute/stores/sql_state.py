@@ -58,6 +58,10 @@ class SqlState:
         """A value; null: none, or over."""
         return await self._run(_get, key)
 
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The values that there are, by their keys."""
+        return await self._run(_get_many, keys) if keys else {}
+
     async def put(self, key: str, value: bytes, ttl_s: float) -> None:
         """Set a value for some time."""
         await self._run(_execute, _PUT, key, value, self._clock() + ttl_s)
@@ -88,7 +92,8 @@ class SqlState:
         return await loop.run_in_executor(self._threads, self._transact, work, now, *arguments)
 
     def _transact(self, work: Callable[..., Result], now: float, *arguments: Any) -> Result:
-        with self._database.transaction() as session:
+        # Who only looks does not wait for who writes.
+        with self._database.transaction(write=work not in (_levels, _get, _get_many)) as session:
             return work(session, now, *arguments)
 
 
@@ -128,6 +133,12 @@ def _execute(session: Session, now: float, sql: str, *values: Any) -> None:
 def _get(session: Session, now: float, key: str) -> bytes | None:
     rows = session.run("SELECT value FROM entries WHERE name = ? AND expires_at > ?", (key, now))
     return bytes(rows[0][0]) if rows else None
+
+
+def _get_many(session: Session, now: float, keys: Sequence[str]) -> dict[str, bytes]:
+    marks = ", ".join("?" * len(keys))
+    sql = f"SELECT name, value FROM entries WHERE name IN ({marks}) AND expires_at > ?"
+    return {name: bytes(value) for name, value in session.run(sql, (*keys, now))}
 
 
 def _put_new(session: Session, now: float, key: str, value: bytes, ttl_s: float) -> bool:

@@ -5,20 +5,32 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-from typing import Literal
+from typing import Any, Literal
 
 from semroute.record import Record
 from semroute.types import Attempt
 
 log = logging.getLogger("semroute")
 
+TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
 
 def configure(level: str, style: Literal["text", "json"] = "text") -> None:
     """Log to standard error, as lines for people or as a JSON object a line."""
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    if style == "json":
-        for handler in logging.getLogger().handlers:
-            handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper())
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonFormatter() if style == "json" else logging.Formatter(TEXT))
+
+
+def server_config(style: Literal["text", "json"] = "text") -> dict[str, Any]:
+    """How the server below the service logs: as the service does. For `logging.config.dictConfig`."""
+    handlers = {"all": {"class": "logging.StreamHandler", "formatter": style, "stream": "ext://sys.stderr"}}
+    server = {"handlers": ["all"], "level": "INFO", "propagate": False}
+    return {
+        "formatters": {"text": {"format": TEXT}, "json": {"()": JsonFormatter}},
+        "handlers": handlers,
+        "loggers": {"_granian": server, "granian.access": server},
+    }
 
 
 class JsonFormatter(logging.Formatter):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from semroute.record import Record
 from semroute.settings import MULTIPROCESS
@@ -21,13 +22,35 @@ _SLOW = (0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60, 120)
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 
 
+Workers = Literal["livesum", "livemax", "livemin"]
+"""What the values of several workers come to."""
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own
 
 
+class Moment(NamedTuple):
+    """What holds just now in one process."""
+
+    waiting: int
+    """Records not yet in the decision log."""
+    dropped: int
+    """Records that it lost."""
+    state_up: bool
+    """Whether the shared state is there."""
+    running: int
+    """Requests under way."""
+    breakers: Mapping[str, bool]
+    """Whether a model's circuit breaker is open, or half open."""
+    latency_ms: Mapping[str, float]
+    """Moving averages, by model."""
+
+
 class Metrics:
-    """Counts what records tell."""
+    """Counts what records tell, and shows what holds just now."""
 
     def __init__(self) -> None:
+        if MULTIPROCESS in os.environ:
+            _forget_dead(Path(os.environ[MULTIPROCESS]))
         registry = self._registry = CollectorRegistry()
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -36,8 +59,8 @@ class Metrics:
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"semroute_{name}", text, labels, buckets=buckets, registry=registry)
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"semroute_{name}", text, labels, registry=registry, multiprocess_mode="livesum")
+        def gauge(name: str, text: str, over_workers: Workers, *labels: str) -> Gauge:
+            return Gauge(f"semroute_{name}", text, labels, registry=registry, multiprocess_mode=over_workers)
 
         # `labels` checks and locks each time; the names are few, so what it gives is kept.
         self._child: Callable[..., Any] = functools.cache(lambda metric, *labels: metric.labels(*labels))
@@ -54,10 +77,13 @@ class Metrics:
         self._duration = histogram("request_duration_seconds", "From the request to the answer's end.", _SLOW, "model")
         self._first_token = histogram("first_token_seconds", "From a call to its first content.", _SLOW, "model")
         self._confidence = histogram("confidence_ratio", "Of the best route, where prompts were matched.", _SHARES)
-        self._breaker = gauge("breaker_open", "1: the model is not called for now.", "model")
-        self._queue = gauge("log_queue_records", "Records not yet in the decision log.")
-        self._dropped = gauge("log_dropped_records", "Records that the decision log lost.")
-        self._state_up = gauge("shared_state_up", "1: the shared state is there.")
+        self._refused = counter("refused_requests", "Requests refused before a decision: they have no record.", "code")
+        self._breaker = gauge("breaker_open", "1: the model is not called, but for a probe.", "livemax", "model")
+        self._latency = gauge("model_latency_seconds", "Moving average, to the first content.", "livemax", "model")
+        self._running = gauge("running_requests", "Requests under way.", "livesum")
+        self._queue = gauge("log_queue_records", "Records not yet in the decision log.", "livesum")
+        self._dropped = gauge("log_dropped_records", "Records that the decision log lost.", "livesum")
+        self._state_up = gauge("shared_state_up", "1: the shared state is there.", "livemin")
 
     def count(self, record: Record) -> None:
         """Count one request."""
@@ -78,15 +104,23 @@ class Metrics:
         for attempt in record.attempts:
             self._count_attempt(attempt)
 
-    def breaker(self, model: str, is_open: bool) -> None:
-        """Say whether a model is called."""
-        self._breaker.labels(model).set(is_open)
+    def refuse(self, code: str) -> None:
+        """Count a request that was refused before a decision, by its error's code."""
+        self._child(self._refused, code).inc()
 
-    def render(self, waiting: int, dropped: int, state_up: bool) -> bytes:
+    def show(self, moment: Moment) -> None:
+        """Take over what holds just now."""
+        self._queue.set(moment.waiting)
+        self._dropped.set(moment.dropped)
+        self._state_up.set(moment.state_up)
+        self._running.set(moment.running)
+        for model, is_open in moment.breakers.items():
+            self._child(self._breaker, model).set(is_open)
+        for model, latency_ms in moment.latency_ms.items():
+            self._child(self._latency, model).set(latency_ms / 1000)
+
+    def render(self) -> bytes:
         """The text of `/metrics`; of all workers, where there are several."""
-        self._queue.set(waiting)
-        self._dropped.set(dropped)
-        self._state_up.set(state_up)
         if MULTIPROCESS in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library's own
@@ -108,3 +142,13 @@ class Metrics:
         for kind, tokens in kinds.items():
             if tokens:
                 self._child(self._tokens, model, kind).inc(tokens)
+
+
+def _forget_dead(folder: Path) -> None:
+    """Leave out what workers showed that are no more."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]  # the library's own

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from semroute.config.schema import Config
 from semroute.record import Record
 from semroute.types import Attempt
 
@@ -22,10 +23,18 @@ if TYPE_CHECKING:
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 MAX_OPEN = 10_000
 _NANO = 1_000_000_000
+_PROVIDERS = {
+    "azure": "azure.ai.openai",
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "responses": "openai",
+    "xai": "x_ai",
+}
+"""What the conventions call providers, by preset or dialect, where that differs from ours."""
 
 
-def open_tracing(environ: Mapping[str, str] = os.environ) -> Tracing | None:
-    """Tracing, where it is asked for and its libraries are there."""
+def open_tracing(config: Callable[[], Config], environ: Mapping[str, str] = os.environ) -> Tracing | None:
+    """Tracing, where it is asked for and its libraries are there. `config`: what is in service, now."""
     if not environ.get(ENDPOINT) or importlib.util.find_spec("opentelemetry.exporter") is None:
         return None
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -33,13 +42,14 @@ def open_tracing(environ: Mapping[str, str] = os.environ) -> Tracing | None:
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    return Tracing(BatchSpanProcessor(OTLPSpanExporter()), PeriodicExportingMetricReader(OTLPMetricExporter()))
+    reader = PeriodicExportingMetricReader(OTLPMetricExporter())
+    return Tracing(config, BatchSpanProcessor(OTLPSpanExporter()), reader)
 
 
 class Tracing:
     """Spans that are begun with requests and ended with their records. Sending is the processor's, in its thread."""
 
-    def __init__(self, processor: SpanProcessor, reader: object | None = None) -> None:
+    def __init__(self, config: Callable[[], Config], processor: SpanProcessor, reader: object | None = None) -> None:
         from opentelemetry.sdk.metrics import MeterProvider
         from opentelemetry.sdk.metrics.export import MetricReader
         from opentelemetry.sdk.resources import Resource
@@ -54,6 +64,7 @@ class Tracing:
         meter = self._meters.get_meter("semroute")
         self._duration = meter.create_histogram("gen_ai.client.operation.duration", unit="s")
         self._tokens = meter.create_histogram("gen_ai.client.token.usage", unit="{token}")
+        self._config = config
         self._open: Spans = {}
 
     def begin(self, request_id: str, headers: Mapping[str, str]) -> dict[str, str]:
@@ -101,20 +112,20 @@ class Tracing:
     def _call(self, parent: Span, attempt: Attempt, begins: int, ends: int) -> None:
         from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 
+        labels = {"gen_ai.operation.name": "chat", **_called(self._config(), attempt.model)}
         attributes: dict[str, str | int] = {
-            "gen_ai.operation.name": "chat",
-            "gen_ai.request.model": attempt.model,
+            **labels,
+            "semroute.model": attempt.model,
             "gen_ai.usage.input_tokens": attempt.usage.input_tokens,
             "gen_ai.usage.output_tokens": attempt.usage.output_tokens,
         }
         span = self._tracer.start_span(
-            f"chat {attempt.model}",
+            f"chat {labels['gen_ai.request.model']}",
             context=set_span_in_context(parent),
             kind=SpanKind.CLIENT,
             attributes=attributes,
             start_time=begins,
         )
-        labels = {"gen_ai.operation.name": "chat", "gen_ai.request.model": attempt.model}
         if attempt.error_code:
             span.set_attribute("error.type", attempt.error_code)
             span.set_status(Status(StatusCode.ERROR))
@@ -124,3 +135,13 @@ class Tracing:
         for kind in ("input", "output"):
             if tokens := getattr(attempt.usage, f"{kind}_tokens"):
                 self._tokens.record(tokens, {**labels, "gen_ai.token.type": kind})
+
+
+def _called(config: Config, model_id: str) -> dict[str, str]:
+    """A model and its provider, as the conventions name them."""
+    model = config.models.get(model_id)
+    provider = config.providers.get(model.provider) if model is not None else None
+    if model is None or provider is None:  # a reload has taken it away meanwhile
+        return {"gen_ai.provider.name": "unknown", "gen_ai.request.model": model_id}
+    kind = provider.preset or (provider.id if provider.dialect == "openai" else provider.dialect)
+    return {"gen_ai.provider.name": _PROVIDERS.get(kind, kind), "gen_ai.request.model": model.name}

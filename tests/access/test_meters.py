@@ -5,9 +5,15 @@ from decimal import Decimal
 
 import pytest
 
+from semroute.access.accounts import Accounts
+from semroute.access.amounts import Ask
 from semroute.access.meters import Meter, meters, period, thrift
 from semroute.config.schema import Budget, Config, Default
+from semroute.errors import LimitError
 from semroute.record import Caller
+from semroute.stores.memory import MemoryState
+from semroute.types import ChatRequest
+from tests.access.test_amounts import decision
 
 NOW = datetime.datetime(2026, 12, 31, 23, 59, 30, tzinfo=datetime.UTC).timestamp()
 CONFIG = Config(
@@ -59,3 +65,60 @@ def test_the_dial_slides_from_the_soft_limit_to_the_hard_one(level: int, expecte
     slid, why = thrift([(meter, level)])
     assert slid == pytest.approx(expected)
     assert (why is None) == (expected == 0)
+
+
+def minute(now: float, limit: int = 60) -> Meter:
+    return next(iter(meters(CONFIG, Caller(id="k1", requests_per_minute=limit), None, now)))
+
+
+def test_the_minute_before_counts_for_what_is_left_of_this_one() -> None:
+    start = NOW - 30
+    assert minute(start).previous == minute(start - 60).counter
+    assert [minute(start + s).past(40, start + s) for s in (0, 15, 30, 45, 59.9)] == [40, 30, 20, 10, 0]
+
+
+@pytest.mark.parametrize(
+    ("level", "previous", "expected"),
+    [
+        (40, 60, 11),  # at second 41 the minute before counts 19
+        (60, 0, 30 + 1),  # 30 s to the next minute, which then begins with all of this one
+    ],
+)
+def test_when_there_is_room_again(level: int, previous: int, expected: float) -> None:
+    meter, now = minute(NOW), NOW
+    assert meter.wait_s(level, previous, 1, now) == pytest.approx(expected, abs=1.1)
+    later = now + expected + 1.1
+    then = minute(later)
+    reached = (level, previous) if then.counter == meter.counter else (0, level)
+    assert reached[0] + then.past(reached[1], later) + 1 <= meter.limit
+
+
+async def test_no_sixty_seconds_hold_more_than_the_limit() -> None:
+    now = NOW - 30 + 59
+    accounts = Accounts(MemoryState(lambda: now), clock=lambda: now)
+    caller = Caller(id="k1", requests_per_minute=10)
+
+    async def served(count: int) -> int:
+        done = 0
+        for _ in range(count):
+            ask = Ask(request=ChatRequest(id=f"{now}-{done}", messages=(), dialect="openai"))
+            try:
+                hold, _ = await accounts.admit(
+                    Config(providers={}, models={}, routes={}, default=Default(models=())),
+                    caller,
+                    ask,
+                    decision(),
+                    spends=False,
+                )
+            except LimitError as error:
+                assert 0 < error.retry_after_s <= 61
+                break
+            assert hold is not None
+            done += 1
+        return done
+
+    assert await served(12) == 10
+    now += 2  # the next minute has begun
+    assert await served(12) == 0
+    now += 30
+    assert await served(12) == 5

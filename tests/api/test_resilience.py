@@ -17,7 +17,7 @@ import pytest
 from semroute.dialects.sse import EventParser
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import PROMPT_TOKENS, TEXT, WORDS
-from tests.service import Service
+from tests.service import Service, until
 
 ROUTES = """
 providers:
@@ -292,3 +292,20 @@ def test_a_stop_drains(folder: Path, faults: FaultServer, tmp_path: Path) -> Non
         assert service.stop() == 0
         assert [done.result().status_code for done in asked] == [200, 200]
         assert text(asked[1].result()) == TEXT
+
+
+def test_a_caller_who_leaves_before_the_end_of_its_request_asked_for_nothing(service: Service) -> None:
+    """Nothing was decided, called or spent: there is no record, and no error of ours."""
+    before = service.client.get("/stats?by=all").json()["rows"]
+    errors = service.log.count("ERROR")
+    with socket.create_connection(("127.0.0.1", service.port)) as line:
+        line.sendall(b"POST /complete HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+    assert chat(service, "ok").status_code == 200
+
+    def requests() -> int:
+        rows = service.client.get("/stats?by=all").json()["rows"]
+        return int(rows[0]["requests"]) if rows else 0
+
+    assert until(lambda: requests() == (before[0]["requests"] if before else 0) + 1)
+    assert service.log.count("ERROR") == errors
+    assert service.client.get("/metrics").text.count("semroute_running_requests 0.0") == 1

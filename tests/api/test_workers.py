@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 
+from tests.api.test_fleet import LOOP, MODELS
+from tests.conftest import ROUTES
+from tests.providers.fault_server import FaultServer
 from tests.service import Service, until
 
 PROMPT = "I want my money back, right now!"
@@ -36,3 +40,38 @@ def test_workers_share_budgets_log_and_metrics(write_routes: Callable[[Path], Pa
         assert sum(map(float, counted)) == 100
         budget = service.client.get("/budgets").json()["budgets"][0]
         assert budget["spent_usd"] == budget["limit_usd"]
+
+
+def test_workers_share_conversations_answers_and_breakers_without_a_server(tmp_path: Path) -> None:
+    """Each call has a connection of its own, so that both workers get some."""
+    routes = tmp_path / "routes"
+    routes.mkdir()
+    with FaultServer() as faults:
+        (routes / "models.yaml").write_text(MODELS.format(url=faults.url))
+        (routes / "routes.yaml").write_text(ROUTES)
+        with Service(routes, tmp_path / "log", "--workers", "2") as service, ThreadPoolExecutor(8) as pool:
+            assert until(lambda: service.log.count("Started worker-") == 2, seconds=60)
+
+            def ask(path: str, headers: dict[str, str], **body: object) -> httpx.Response:
+                body = {"prompt": "Hi", **body}
+                return httpx.post(f"{service.url}{path}", json=body, headers=headers, timeout=30, trust_env=False)
+
+            def decisions(headers: dict[str, str], **body: object) -> list[dict[str, object]]:
+                return [done.json() for done in pool.map(lambda _: ask("/route", headers, **body), range(16))]
+
+            asked = pool.map(lambda _: ask("/complete", {"idempotency-key": "k"}, model="slow"), range(16))
+            assert len({answer.content for answer in asked}) == faults.counts["slow-100"] == 1
+
+            talk = {"x-semroute-session": "s"}
+            assert ask("/complete", talk, prompt=LOOP).json()["model"] == "ok"
+            plans = {"['ok', 'status-500']"}
+            assert until(lambda: {str(each["plan"]) for each in decisions(talk, prompt="and now?")} == plans)
+
+            def all_know() -> bool:
+                told = decisions({}, models=["shaky", "ok"])
+                return all("circuit breaker is open" in str(each["rejected"]) for each in told)
+
+            ask("/complete", {}, model="shaky")
+            opened = time.monotonic()
+            assert until(all_know)
+            assert time.monotonic() - opened < 1.5

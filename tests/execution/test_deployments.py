@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from semroute.calls import BreakerSettings, Limits
-from semroute.execution.breaker import Breaker
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import LONGEST_BLOCK_S, BusyError, Deployment, Deployments
 from semroute.providers.ratelimits import RateLimit, Told
@@ -100,7 +99,7 @@ def test_latency_is_a_moving_average() -> None:
 
 
 def test_a_changed_entry_begins_anew_and_a_removed_one_is_forgotten() -> None:
-    deployments = Deployments(Hands().clock, lambda model: Breaker(model.breaker))
+    deployments = Deployments(Hands().clock)
     known = deployments.of(model())
     assert deployments.of(model()) is known
     assert deployments.of(model(rpm=5)) is not known

@@ -7,6 +7,10 @@ import pytest
 from semroute.calls import FaultName, OnError
 from semroute.errors import (
     ContentPolicyError,
+    EmptyAnswerError,
+    ErrorAnswerError,
+    HtmlAnswerError,
+    MalformedAnswerError,
     ProviderDNSError,
     ProviderError,
     ProviderServerError,
@@ -56,6 +60,10 @@ def test_retries_are_for_what_may_pass() -> None:
         (RateLimitedError("x", status=429), "rate_limited"),
         (ProviderDNSError("x"), "dns"),
         (ProviderTLSError("x"), "tls"),
+        (MalformedAnswerError("x"), "malformed"),
+        (HtmlAnswerError("x"), "html"),
+        (ErrorAnswerError("x"), "error_body"),
+        (EmptyAnswerError("x"), "empty_choices"),
         (ProviderError("x"), "other"),
     ],
 )

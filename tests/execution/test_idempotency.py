@@ -2,10 +2,20 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from semroute.errors import IdempotencyError
-from semroute.execution.idempotency import MAX_ANSWER_BYTES, Idempotency, MemoryAnswers, Running, Saved
+from semroute.execution.idempotency import (
+    MAX_ANSWER_BYTES,
+    MAX_SHARED_BYTES,
+    Idempotency,
+    MemoryAnswers,
+    Running,
+    Saved,
+    SharedAnswers,
+)
+from semroute.stores.memory import MemoryState
 
 
 def saved(body: bytes = b"x", fingerprint: str = "f") -> Saved:
@@ -94,13 +104,13 @@ async def test_it_is_given_up_when_the_last_follower_leaves() -> None:
 
 async def test_the_store_is_bounded() -> None:
     answers = MemoryAnswers(max_bytes=10)
-    await answers.put("a", saved(b"12345678"), 60)
-    await answers.put("b", saved(b"12345678"), 60)
-    assert await answers.get("a") is None
-    assert await answers.get("b") is not None
-    await answers.put("b", saved(b"1"), 60)
-    await answers.put("c", saved(b"12345678"), 60)
-    assert await answers.get("b") is not None
+    await answers.keep("a", saved(b"12345678"), 60)
+    await answers.keep("b", saved(b"12345678"), 60)
+    assert await answers.claim("a", Running("f")) is None
+    assert await answers.claim("b", Running("f")) is not None
+    await answers.keep("b", saved(b"1"), 60)
+    await answers.keep("c", saved(b"12345678"), 60)
+    assert await answers.claim("b", Running("f")) is not None
 
 
 async def test_a_very_long_answer_is_not_kept() -> None:
@@ -111,4 +121,110 @@ async def test_a_very_long_answer_is_not_kept() -> None:
 
     answers = MemoryAnswers()
     await body(Idempotency(answers).follow("k", "f", make))
-    assert await answers.get("k") is None
+    assert await answers.claim("k", Running("f")) is None
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+
+class Fleet:
+    """Processes that share a state."""
+
+    def __init__(self, lease_s: float = 60) -> None:
+        self.state = MemoryState()
+        self._lease_s = lease_s
+
+    def process(self) -> Idempotency:
+        return Idempotency(SharedAnswers(self.state, lease_s=self._lease_s, poll_s=0.001))
+
+
+async def test_another_process_gives_the_same_answer() -> None:
+    fleet, maker = Fleet(), Maker()
+    maker.go.set()
+    one, other = fleet.process(), fleet.process()
+    assert await body(one.follow("k", "f", maker)) == b"answer 1"
+    await one.aclose()
+    running = other.follow("k", "f", maker)
+    assert await body(running) == b"answer 1"
+    assert running.headers[-1] == (b"idempotent-replayed", b"true")
+    wrong = other.follow("k", "another", maker)
+    assert not await wrong.head()
+    assert maker.made == 1
+
+
+async def test_another_process_waits_for_an_answer_in_the_making() -> None:
+    fleet, maker = Fleet(lease_s=0.03), Maker()
+    first = fleet.process().follow("k", "f", maker)
+    assert await first.head()
+    other = fleet.process()
+    second = asyncio.create_task(body(other.follow("k", "f", maker)))
+    wrong = fleet.process().follow("k", "another", maker)
+    assert not await wrong.head()
+    await asyncio.sleep(0.1)  # longer than the lease: it is renewed
+    assert not second.done()
+    maker.go.set()
+    assert await body(first) == await second == b"answer 1"
+    assert maker.made == 1
+
+
+async def test_who_waits_takes_over_what_failed_or_was_given_up() -> None:
+    fleet, bad, good = Fleet(), Maker(good=False), Maker()
+    good.go.set()
+    first = fleet.process().follow("k", "f", bad)
+    assert await first.head()
+    second = asyncio.create_task(body(fleet.process().follow("k", "f", good)))
+    bad.go.set()
+    assert (await body(first), await second) == (b"answer 1", b"answer 1")
+    assert (bad.made, good.made) == (1, 1)
+
+
+async def test_who_waits_takes_over_from_a_process_that_died() -> None:
+    fleet, maker = Fleet(lease_s=0.05), Maker()
+    maker.go.set()
+    dead = Saved(fingerprint="f", status=0, headers=(), pieces=())
+    await fleet.state.put("answer:k", msgspec.msgpack.encode(dead), 0.05)
+    assert await body(fleet.process().follow("k", "f", maker)) == b"answer 1"
+
+
+class Deaf(MemoryState):
+    """A state whose answer is lost once."""
+
+    lost = False
+
+    async def put_new(self, key: str, value: bytes, ttl_s: float) -> bool:
+        done = await super().put_new(key, value, ttl_s)
+        done, self.lost = done and self.lost, True
+        return done
+
+
+async def test_a_claim_whose_answer_was_lost_is_known_again() -> None:
+    maker = Maker()
+    maker.go.set()
+    idempotency = Idempotency(SharedAnswers(Deaf()))
+    async with asyncio.timeout(5):
+        assert await body(idempotency.follow("k", "f", maker)) == b"answer 1"
+
+
+async def test_who_waits_may_leave() -> None:
+    fleet, maker = Fleet(), Maker()
+    first = fleet.process().follow("k", "f", maker)
+    assert await first.head()
+    other = fleet.process()
+    other.follow("k", "f", maker).leave()
+    await other.aclose()
+    assert maker.made == 1
+    maker.go.set()
+    await body(first)
+
+
+async def test_a_long_answer_is_not_shared() -> None:
+    async def make(running: Running) -> bool:
+        running.start(200, ())
+        running.add(b"x" * (MAX_SHARED_BYTES + 1))
+        return True
+
+    fleet = Fleet()
+    process = fleet.process()
+    await body(process.follow("k", "f", make))
+    await process.aclose()
+    assert await fleet.state.get("answer:k") is None

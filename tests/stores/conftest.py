@@ -14,7 +14,6 @@ from semroute.stores.postgres import PostgresDatabase
 from semroute.stores.redis import RedisState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import SqliteDatabase
-from tests.stores.servers import PostgresServer, RedisServer
 
 NOW = 1_780_000_000.0
 
@@ -32,18 +31,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer.start(tmp_path_factory) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer.start(tmp_path_factory) as server:
-        yield server
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

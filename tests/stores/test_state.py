@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from semroute.stores.base import State, Want
+from semroute.stores.memory import MemoryState
 from tests.stores.conftest import NOW, Clock
 
 END = NOW + 86_400
@@ -100,3 +101,21 @@ async def test_an_average_moves_by_its_weight(state: State) -> None:
     assert await state.smooth("latency:small", 100.0, 0.5, 1000) == 100.0
     assert await state.smooth("latency:small", 200.0, 0.5, 1000) == 150.0
     assert await state.smooth("latency:small", 150.5, 0.5, 1000) == 150.25
+
+
+async def test_several_values_are_read_at_once(state: State, clock: Clock) -> None:
+    await state.put("a", b"1", 60)
+    await state.put("b", b"2", 5)
+    await state.put("c", b"", 60)
+    assert await state.get_many(["a", "b", "c", "none"]) == {"a": b"1", "b": b"2", "c": b""}
+    assert await state.get_many([]) == {}
+
+
+async def test_memory_is_bounded() -> None:
+    state = MemoryState(max_bytes=100)
+    for number in range(50):
+        await state.put(f"{number:02}", b"x" * 18, 60)
+    assert [await state.get(f"{number:02}") is not None for number in (44, 45, 49)] == [False, True, True]
+    await state.put("49", b"y", 60)
+    await state.delete("48")
+    assert await state.get("45") == b"x" * 18

@@ -8,16 +8,24 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from semroute.config.schema import Config, Default, Provider
 from semroute.telemetry.tracing import Tracing, open_tracing
-from semroute.types import Attempt, Usage
+from semroute.types import Attempt, Model, Usage
 from tests.stores.test_log import record
 
+CONFIG = Config(
+    providers={"p": Provider(id="p", dialect="gemini"), "mine": Provider(id="mine", preset="xai")},
+    models={"small": Model(id="small", provider="p", name="small-1")}
+    | {"large": Model(id="large", provider="mine", name="large-1")},
+    routes={},
+    default=Default(models=("small",)),
+)
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def test_a_request_and_its_calls_are_spans_of_the_callers_trace() -> None:
     exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
-    tracing = Tracing(SimpleSpanProcessor(exporter), reader)
+    tracing = Tracing(lambda: CONFIG, SimpleSpanProcessor(exporter), reader)
     failed = Attempt(model="large", status="failed", latency_ms=5, error_code="provider_timeout")
     ok = Attempt(model="small", status="ok", latency_ms=9, usage=Usage(input_tokens=12, output_tokens=6))
     written = replace(record(1), attempts=(failed, ok), saved_usd=Decimal(0))
@@ -28,10 +36,13 @@ def test_a_request_and_its_calls_are_spans_of_the_callers_trace() -> None:
     assert f"{whole.context.trace_id:032x}" == TRACE
     assert onward["traceparent"] == f"00-{TRACE}-{whole.context.span_id:016x}-01"
     assert {first.parent.span_id, second.parent.span_id} == {whole.context.span_id}  # type: ignore[union-attr]  # they have one
-    assert (first.name, dict(first.attributes or {})["error.type"]) == ("chat large", "provider_timeout")
+    assert (first.name, dict(first.attributes or {})["error.type"]) == ("chat large-1", "provider_timeout")
+    assert dict(first.attributes or {})["gen_ai.provider.name"] == "x_ai"
     assert dict(second.attributes or {}) == {
         "gen_ai.operation.name": "chat",
-        "gen_ai.request.model": "small",
+        "gen_ai.provider.name": "gcp.gemini",
+        "gen_ai.request.model": "small-1",
+        "semroute.model": "small",
         "gen_ai.usage.input_tokens": 12,
         "gen_ai.usage.output_tokens": 6,
     }
@@ -43,4 +54,4 @@ def test_a_request_and_its_calls_are_spans_of_the_callers_trace() -> None:
 
 
 def test_nothing_is_traced_unless_asked_for() -> None:
-    assert open_tracing({}) is None
+    assert open_tracing(lambda: CONFIG, {}) is None

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from semroute.access.amounts import GRADE_TOKENS, Ask, most, took
+from semroute.access.meters import Meter
+from semroute.calls import Retry, StreamPolicy
+from semroute.config.schema import Config, Default
+from semroute.types import Attempt, ChatRequest, Decision, Estimate, Message, Model, Params, Policy, Text, Usage
+from semroute.written import Cascade, Checks, Judge
+
+INPUT, OUTPUT = 100, 10
+
+
+def model(name: str, price: int) -> Model:
+    return Model(id=name, provider="p", name=name, input_price=Decimal(price), output_price=Decimal(price))
+
+
+CONFIG = Config(
+    providers={},
+    models={each.id: each for each in (model("small", 1), model("middle", 2), model("large", 4))},
+    routes={},
+    default=Default(models=("small",)),
+)
+USD = Meter(counter="usd", kind="usd", limit=1, name="")
+ONE = (INPUT + OUTPUT) * 10**6
+"""10^-12 USD that the small model takes."""
+
+
+def ask(policy: Policy, *, stream: bool = False, spent: tuple[Attempt, ...] = ()) -> Ask:
+    message = Message(role="user", parts=(Text(text="Hi"),))
+    params = Params(max_tokens=OUTPUT)
+    request = ChatRequest(id="1", messages=(message,), params=params, stream=stream, dialect="openai")
+    return Ask(request=request, policy=policy, spent=spent)
+
+
+def decision() -> Decision:
+    return Decision(
+        id="1",
+        route=None,
+        reason="default",
+        explanation="because",
+        confidence=0.9,
+        threshold=0.5,
+        margin=0.4,
+        model="small",
+        plan=("small", "middle", "large"),
+        rejected={},
+        candidates=(),
+        estimate=Estimate(input_tokens=INPUT, output_tokens=OUTPUT, cost_usd=Decimal(0)),
+        config_version="v1",
+    )
+
+
+def reserved(policy: Policy, meter: Meter = USD, **how: object) -> int:
+    return most(meter, CONFIG, ask(policy, **how), decision())  # type: ignore[arg-type]  # a test's own words
+
+
+def test_one_model_answers_and_the_dearest_counts() -> None:
+    assert reserved(Policy()) == reserved(Policy(), stream=True) == 4 * ONE
+
+
+def test_models_that_race_count_together() -> None:
+    assert reserved(Policy(hedge_after_ms=100)) == 7 * ONE
+    assert reserved(Policy(hedge_after_ms=100, retry=Retry(max_attempts=2))) == 6 * ONE
+
+
+@pytest.mark.parametrize("stream", [StreamPolicy(on_break="continue"), StreamPolicy(hold=20)])
+def test_streams_that_go_on_elsewhere_count_together(stream: StreamPolicy) -> None:
+    assert reserved(Policy(stream=stream), stream=True) == 7 * ONE
+    assert reserved(Policy(stream=stream)) == 4 * ONE
+
+
+def test_escalations_count_as_far_as_they_may_go() -> None:
+    assert reserved(Policy(cascade=Cascade(max_escalations=0))) == 4 * ONE
+    assert reserved(Policy(cascade=Cascade(max_escalations=1))) == 6 * ONE
+    assert reserved(Policy(cascade=Cascade())) == 7 * ONE
+    bounded = Cascade(max_cost_usd=Decimal(ONE).scaleb(-12))
+    assert reserved(Policy(cascade=bounded)) == 5 * ONE
+
+
+def test_judges_count() -> None:
+    judge = Checks(judge=Judge(model="small", rubric="good"))
+    graded = (INPUT + OUTPUT + 2 * GRADE_TOKENS) * 10**6
+    assert reserved(Policy(cascade=Cascade(checks=judge, max_escalations=1))) == 6 * ONE + 2 * graded
+    itself = Checks(min_certainty=0.5)
+    assert reserved(Policy(cascade=Cascade(checks=itself, max_escalations=0))) == 4 * ONE + 4 * graded
+    of_small = Meter(counter="usd", kind="usd", limit=1, name="", model="small")
+    assert reserved(Policy(cascade=Cascade(checks=judge)), of_small) == ONE + 3 * graded
+
+
+def test_what_deciding_took_counts() -> None:
+    call = Attempt(model="small", status="ok", latency_ms=1, cost_usd=Decimal("0.5"), usage=Usage(input_tokens=7))
+    assert reserved(Policy(), spent=(call,)) == 4 * ONE + 5 * 10**11
+    tokens = Meter(counter="tpm", kind="tokens", limit=1, name="")
+    assert reserved(Policy(), tokens, spent=(call,)) == INPUT + OUTPUT + 7
+    of_large = Meter(counter="usd", kind="usd", limit=1, name="", model="large")
+    assert took(of_large, call) == 0
+    assert reserved(Policy(), Meter(counter="rpm", kind="requests", limit=1, name=""), spent=(call,)) == 1
