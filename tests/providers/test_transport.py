@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import socket
 import ssl
 import subprocess
@@ -127,6 +128,15 @@ async def test_a_proxy_from_the_environment_is_used(transport: Transport, monkey
         with pytest.raises(ProviderConnectionError, match=r"direct\.invalid cannot be resolved"):
             await post(transport, "http://direct.invalid/v1")
         await transport.aclose()
+
+
+async def test_a_proxys_password_is_sent_to_the_proxy(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultServer() as proxy:
+        monkeypatch.setenv("http_proxy", f"http://us%40er:pa%3Ass@127.0.0.1:{proxy.port}")
+        await post(transport, "http://provider.invalid/v1")
+        sent = proxy.requests[0].headers
+    assert sent["proxy-authorization"] == f"Basic {base64.b64encode(b'us@er:pa:ss').decode()}"
+    assert sent["authorization"] == "Bearer key"
 
 
 async def test_a_proxy_that_is_away_is_named(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
