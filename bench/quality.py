@@ -40,8 +40,8 @@ from semroute.semantic.embedder import FastEmbedEmbedder
 Doubles = NDArray[np.float64]
 STRONG, WEAK = "gpt-4-1106-preview", "mixtral-8x7b"
 SEED = 0
-QUICK_ROWS, QUICK_SPLITS = 1500, 2
-QUICK = f"{QUICK_ROWS} prompts of MMLU, {QUICK_SPLITS} splits of GSM8K, no leave-one-category-out; other figures"
+QUICK_ROWS, QUICK_SPLITS = 800, 2
+QUICK = f"{QUICK_ROWS} prompts of each, {QUICK_SPLITS} splits of GSM8K, no leave-one-category-out: other figures"
 SPLITS = 10
 # (router, CPT(50%), CPT(80%), APGR)
 PUBLISHED = {
@@ -207,7 +207,8 @@ def main() -> None:
     parser.add_argument("--html", type=Path, help="write the curves here")
     options = parser.parse_args()
     started = time.perf_counter()
-    mmlu, gsm8k = read("mmlu", QUICK_ROWS if options.quick else None), read("gsm8k", None)
+    rows = QUICK_ROWS if options.quick else None
+    mmlu, gsm8k = read("mmlu", rows), read("gsm8k", rows)
     mmlu_score = scores(mmlu, five_folds(mmlu))
     results: dict[str, dict[str, float]] = {
         "mmlu": measures(mmlu, mmlu_score),
