@@ -118,6 +118,7 @@ def test_eval_reports(semroute: Run, folder: Path, tmp_path: Path) -> None:
             "fpr_at_95_tpr",
             "ece",
             "latency_ms",
+            "threshold_claim",
             "per_route",
             "confusions",
             "reliability",
