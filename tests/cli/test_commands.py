@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_route_as_json_is_the_decision(semroute: Run, folder: Path) -> None:
 
 
 def test_route_reads_standard_input(folder: Path) -> None:
-    command = ["python", "-m", "semroute", "route", "--routes", str(folder), "-"]
+    command = [sys.executable, "-m", "semroute", "route", "--routes", str(folder), "-"]
     done = subprocess.run(command, input="I was charged twice", capture_output=True, text=True, check=True)
     assert "billing" in done.stdout
 
