@@ -91,6 +91,7 @@ class Router:
         self._recent = recent or RecentFeatures(embedder, config.embedder.cached_prompts)
         self._names = tuple(config.routes)
         self._utterances = tuple(u for route in config.routes.values() for u in route.utterances)
+        self._fixed = _fixed_thresholds(self.config)
         self._trained = trained
         if trained is not None:
             self._index = Index(trained.vectors, _task(config).owners, trained.head.prototypes)
@@ -217,6 +218,7 @@ class Router:
         """The same router with another configuration of the same routes."""
         router = copy.copy(self)
         router.config = config
+        router._fixed = _fixed_thresholds(config)
         return router
 
     def choose_semantic(self, match: Match, facts: Facts | None = None) -> Choice:
@@ -241,12 +243,13 @@ class Router:
         if self._trained is None:
             return [Match() for _ in features.tokens], np.empty((len(features.tokens), 0))
         head, vectors = self._trained.head, features.vectors
-        logits = head.logits(vectors, features.tokens)
+        logits, discriminants = head.project(vectors, features.tokens)
         best = scoring.best_routes(logits)
         similarities, rows = self._index.search(vectors, best)
-        in_scope = head.in_scope(vectors, logits, similarities.max(axis=1))
+        found = scoring.evidence(logits, similarities.max(axis=1), discriminants.max(axis=1))
+        in_scope = scoring.in_scope(head.gate, found)
         shares = scoring.shares(logits, float(head.temperature[0]))
-        leading = np.take_along_axis(shares, best, axis=1)
+        leading = shares[np.arange(len(shares))[:, None], best]
         matches = [self._compared(*each) for each in zip(in_scope, best, leading, similarities, rows, strict=True)]
         return matches, in_scope[:, None] * shares
 
@@ -279,15 +282,21 @@ class Router:
         reaches its share of it exactly if the prompt is that likely in scope.
         """
         assert self._trained is not None
-        name = self._names[route]
-        if name in self.config.tuned.thresholds:
-            return self.config.tuned.thresholds[name], "tuned"
-        by_hand = self.config.routes[name].threshold
-        if by_hand is not None:
-            return by_hand, "route"
-        if self.config.abstain.threshold is not None:
-            return self.config.abstain.threshold, "abstain"
-        return float(self._trained.head.thresholds[route]) * share, "calibrated"
+        return self._fixed[route] or (float(self._trained.head.thresholds[route]) * share, "calibrated")
+
+
+def _fixed_thresholds(config: Config) -> list[tuple[float, ThresholdSource] | None]:
+    """The thresholds that were set, for each route; null: the calibrated one counts."""
+    fixed: list[tuple[float, ThresholdSource] | None] = []
+    for name, route in config.routes.items():
+        if name in config.tuned.thresholds:
+            fixed.append((config.tuned.thresholds[name], "tuned"))
+        elif route.threshold is not None:
+            fixed.append((route.threshold, "route"))
+        else:
+            of_all = config.abstain.threshold
+            fixed.append(None if of_all is None else (of_all, "abstain"))
+    return fixed
 
 
 def _task(config: Config) -> Task:

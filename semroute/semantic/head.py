@@ -76,14 +76,13 @@ def train(material: Material, target: float, fitted: Callable[[], None] = lambda
     rows = Rows(material.texts.vectors, chosen, owners, routes, utterances)
     folds = list(crossfit.deal_folds(rows))
     logits = [np.zeros((sum(map(len, fold.tried)), fold.columns), np.float32) for fold in folds]
-    weights, bias = [], np.zeros(routes, np.float32)
+    parts = []
     for features, share in ((_vectors, 1.0), (_bags, scoring.LEXICAL_WEIGHT)):
         raw = features(material.texts, chosen, idf)
         basis = softmax.find_basis(raw, routes + 1, COST)
         projected = basis.project(raw)
         slopes, offsets = basis.weights(*softmax.fit(projected, owners, routes + 1, basis.penalty, ITERATIONS))
-        weights.append(share * slopes[:, :routes])
-        bias += share * offsets[:routes]
+        parts.append(share * np.vstack((slopes, offsets))[:, :routes])
         fitted()
         for fold, scored in zip(folds, logits, strict=True):
             scored += share * crossfit.score(fold, projected, owners, basis.penalty)
@@ -91,11 +90,12 @@ def train(material: Material, target: float, fitted: Callable[[], None] = lambda
     tried = crossfit.collect(rows, folds, logits)
     gate = calibration.fit_gate(tried.evidence, tried.kinds)
     inside = scoring.in_scope(gate, tried.evidence[tried.kinds == IN_SCOPE])
+    by_vector, by_words = parts
+    by_vector[-1] += by_words[-1]
     return Head(
-        weights=np.vstack(weights, dtype=np.float32),
-        bias=bias,
+        projection=np.hstack((by_vector, scoring.discriminants(own, material.owners, routes)), dtype=np.float32),
+        word_weights=np.ascontiguousarray(by_words[:-1], dtype=np.float32),
         prototypes=prototypes,
-        discriminants=scoring.discriminants(own, material.owners, routes),
         idf=idf,
         gate=gate,
         temperature=np.array([calibration.fit_temperature(tried.logits, tried.owners)]),

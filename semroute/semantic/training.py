@@ -155,10 +155,9 @@ def _unpack(arrays: Arrays, utterances: int, dim: int, routes: int) -> Trained |
     """Null where an array is missing or not of its form."""
     expected = {
         "vectors": (np.float32, (utterances, dim)),
-        "weights": (np.float32, (dim + scoring.LEXICAL_DIM, routes)),
-        "bias": (np.float32, (routes,)),
+        "projection": (np.float32, (dim + 1, 2 * routes)),
+        "word_weights": (np.float32, (scoring.LEXICAL_DIM, routes)),
         "prototypes": (np.float32, (routes, dim)),
-        "discriminants": (np.float32, (dim + 1, routes)),
         "gate": (np.float64, (len(scoring.EVIDENCE) + 1,)),
         "temperature": (np.float64, (1,)),
         "thresholds": (np.float64, (routes,)),

@@ -12,10 +12,9 @@ IDF = np.linspace(1, 4, 100, dtype=np.float32)
 def head(routes: int = 3, dim: int = 4) -> Head:
     chance = np.random.default_rng(0)
     return Head(
-        weights=chance.normal(size=(dim + LEXICAL_DIM, routes)).astype(np.float32),
-        bias=chance.normal(size=routes).astype(np.float32),
+        projection=chance.normal(size=(dim + 1, 2 * routes)).astype(np.float32),
+        word_weights=chance.normal(size=(LEXICAL_DIM, routes)).astype(np.float32),
         prototypes=np.eye(routes, dim, dtype=np.float32),
-        discriminants=np.eye(dim + 1, routes, dtype=np.float32),
         idf=IDF,
         gate=np.array([1.0, 0.0, 2.0, 0.0, -3.0]),
         temperature=np.ones(1),
@@ -60,8 +59,11 @@ def test_bags_stay_the_same_from_one_release_to_the_next() -> None:
 def test_logits_are_linear_in_vector_and_bag() -> None:
     trained = head()
     vector, tokens = np.array([[0, 1, 0, 0]], np.float32), [[3, 4]]
-    expected = trained.weights[1] + scoring.lexical(tokens, IDF)[0] @ trained.weights[4:] + trained.bias
-    np.testing.assert_allclose(trained.logits(vector, tokens)[0], expected, rtol=1e-4)
+    logits, discriminants = trained.project(vector, tokens)
+    by_vector = trained.projection[1] + trained.projection[4]
+    by_words = scoring.lexical(tokens, IDF)[0] @ trained.word_weights
+    np.testing.assert_allclose(logits[0], by_vector[:3] + by_words, rtol=1e-4)
+    np.testing.assert_allclose(discriminants[0], by_vector[3:], rtol=1e-4)
 
 
 def test_prototypes_are_unit_means() -> None:

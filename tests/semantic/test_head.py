@@ -58,10 +58,11 @@ class World:
 
 def judge(head: Head, material: Material, prompts: Features) -> tuple[Floats, Doubles]:
     """Logits and the probability of being in scope."""
-    logits = head.logits(*prompts)
+    logits, discriminants = head.project(*prompts)
     index = Index(material.texts.vectors[: len(material.owners)], material.owners, head.prototypes)
     similarities, _ = index.search(prompts.vectors, scoring.best_routes(logits))
-    return logits, head.in_scope(prompts.vectors, logits, similarities.max(axis=1))
+    found = scoring.evidence(logits, similarities.max(axis=1), discriminants.max(axis=1))
+    return logits, scoring.in_scope(head.gate, found)
 
 
 def test_the_solver_finds_the_minimum() -> None:
@@ -122,7 +123,7 @@ def test_any_number_of_utterances_gives_a_head_that_can_be_used(counts: list[int
     material = world.material(counts)
     head = train(material, 0.05)
     logits, in_scope = judge(head, material, world.draw([*range(len(counts)), len(counts) + 25]))
-    for array in (head.weights, head.bias, head.gate, head.temperature, head.thresholds, logits, in_scope):
+    for array in (head.projection, head.word_weights, head.gate, head.temperature, head.thresholds, logits, in_scope):
         assert np.isfinite(array).all()
     assert ((head.thresholds > 0) & (head.thresholds < 1)).all()
     assert (logits[:-1].argmax(axis=1) == np.arange(len(counts))).mean() > 0.6
@@ -131,7 +132,7 @@ def test_any_number_of_utterances_gives_a_head_that_can_be_used(counts: list[int
 
 def test_training_twice_gives_the_same() -> None:
     first, second = (train(World(6).material([8] * 6), 0.05) for _ in range(2))
-    np.testing.assert_array_equal(first.weights, second.weights)
+    np.testing.assert_array_equal(first.projection, second.projection)
     np.testing.assert_array_equal(first.thresholds, second.thresholds)
 
 
@@ -271,7 +272,7 @@ def test_a_trained_head_comes_from_the_cache(trained: Trained, embedder: FastEmb
     told: list[tuple[int, int]] = []
     again = prepare(TASK, embedder, Cache(folder), progress=lambda done, total: told.append((done, total)))
     assert told == []
-    np.testing.assert_array_equal(again.head.weights, trained.head.weights)
+    np.testing.assert_array_equal(again.head.projection, trained.head.projection)
     np.testing.assert_array_equal(again.vectors, trained.vectors)
 
 
