@@ -71,8 +71,8 @@ def measure(target: Target, seconds: float) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def semroute(stub_port: int) -> Iterator[int]:
-    """The service with the shipped routes, and every model behind the stub."""
+def semroute(stub_port: int, workers: int = 1) -> Iterator[int]:
+    """The service with the shipped routes, and every model behind the stub; its log in a file, as it is shipped."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         shipped = Path(__file__).resolve().parent.parent / "routes"
@@ -83,7 +83,12 @@ def semroute(stub_port: int) -> Iterator[int]:
                 (Path(folder) / file.name).write_text("\n".join(lines), "utf-8")
         (Path(folder) / "models.yaml").write_text(ROUTES.format(port=stub_port))
         command = [sys.executable, "-m", "semroute", "serve", "--routes", folder, "--port", str(port)]
-        with server(command, port, environ={"SEMROUTE_LOG_LEVEL": "warning", "SEMROUTE_DATABASE_URL": "memory:"}):
+        environ = {
+            "SEMROUTE_LOG_LEVEL": "warning",
+            "SEMROUTE_DATABASE_URL": f"sqlite:///{folder}/semroute.db",
+            "SEMROUTE_WORKERS": str(workers),
+        }
+        with server(command, port, environ=environ):
             yield port
 
 
