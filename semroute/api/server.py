@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import tempfile
 
 from granian.constants import Interfaces, Loops
@@ -15,6 +16,9 @@ from semroute.settings import MULTIPROCESS, Settings, variable
 from semroute.telemetry.logs import server_config
 
 APP = "semroute.api.app:create_app"
+SWITCH_S = 0.0005
+"""How long a thread that wants the interpreter's lock waits before it is handed over. At Python's 5 ms, threads that have
+embedded a prompt wait for the busy event loop for longer than the embedding took."""
 
 
 def serve(settings: Settings) -> None:
@@ -22,6 +26,7 @@ def serve(settings: Settings) -> None:
 
     Raises `SettingsError` where the port cannot be had.
     """
+    sys.setswitchinterval(SWITCH_S)
     _require_port(settings)
     _export(settings)
     if settings.workers > 1:
