@@ -5,8 +5,8 @@
     python bench/decide.py --json
 
 Routes are those of CLINC150 (see bench/intent.py for the data), with 1,500 and 15,000 utterances; prompts are its test
-split, each asked once of every router, a block at a time, so that all see the same machine. One thread embeds. Memory is
-the peak of a process that trains the 15,000 utterances and decides (with --quick: that takes them from the cache and
+split, each asked once of every router, a block at a time, so that all see the same machine. One thread embeds. Memory
+is the peak of a process that trains the 15,000 utterances and decides (with --quick: that takes them from the cache and
 decides). The peer is measured where it is installed: `pip install .[bench]`.
 """
 

@@ -17,8 +17,8 @@ from semroute.telemetry.logs import server_config
 
 APP = "semroute.api.app:create_app"
 SWITCH_S = 0.0005
-"""How long a thread that wants the interpreter's lock waits before it is handed over. At Python's 5 ms, threads that have
-embedded a prompt wait for the busy event loop for longer than the embedding took."""
+"""How long a thread that wants the interpreter's lock waits before it is handed over. At Python's 5 ms, threads that
+have embedded a prompt wait for the busy event loop for longer than the embedding took."""
 
 
 def serve(settings: Settings) -> None:

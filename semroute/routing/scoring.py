@@ -35,8 +35,8 @@ ID_BITS = 24
 """Word-piece ids are below 2 to this power."""
 WORD = 2**64 - 1
 PROBED = 3
-"""Routes of the largest logits: only their utterances are searched for the nearest. To read those of 5 took a tenth of a
-millisecond among 15,000."""
+"""Routes of the largest logits: only their utterances are searched for the nearest. To read those of 5 took a tenth of
+a millisecond among 15,000."""
 EVIDENCE = ("largest logit", "log-sum-exp of the logits", "nearest utterance", "largest discriminant")
 
 
