@@ -18,6 +18,7 @@ from semroute import settings as settings_module
 from semroute.access.callers import Access
 from semroute.api import admin, completions, decisions, errors, feedback, metrics
 from semroute.api.accounting import Books, kept_content
+from semroute.api.direct import Service
 from semroute.api.reference import ReferencePage
 from semroute.config.load import default_folder
 from semroute.errors import SemrouteError
@@ -45,7 +46,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         async with _running(app, settings):
             yield
 
-    app = Litestar(
+    app = Service(
         route_handlers=[
             completions.route,
             completions.complete,

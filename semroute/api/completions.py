@@ -8,11 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from litestar import MediaType, Response, post
+from litestar import Response, post
 from litestar.types import Receive
 
 from semroute.api import docs, errors, guards
 from semroute.api.accounting import Books
+from semroute.api.direct import Rendered, headers_of, read_body
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
 from semroute.api.streams import CallerGoneError, EventStream, Presence, stop, while_connected
@@ -49,45 +50,46 @@ _gemini = Gemini()
 _embeddings = Embeddings()
 
 
-@post("/route", status_code=200, operation_class=docs.RouteOperation)
+@post("/route", status_code=200, operation_class=docs.RouteOperation, direct=True)
 async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
-    caller = guards.admit(request, "route")
+    headers = headers_of(request)
+    caller = guards.admit(request, "route", headers)
     gateway: Gateway = request.app.state.gateway
-    chat = await read(await request.body(), _native)
-    call = await gateway.open(_with_headers(chat, request), caller)
+    chat = await read(await read_body(request), _native)
+    call = await gateway.open(_with_headers(chat, headers), caller)
     try:
         await call.decided()
     except SemrouteError as error:
         return errors.render(request, error, status_of(error), _headers(call))
-    return Response(_native.render_decision(call.decision), headers=_headers(call), media_type=MediaType.JSON)
+    return Rendered(_native.render_decision(call.decision), _headers(call))
 
 
-@post("/complete", status_code=200, operation_class=docs.CompleteOperation)
+@post("/complete", status_code=200, operation_class=docs.CompleteOperation, direct=True)
 async def complete(request: AnyRequest) -> Response[Any]:
     """Decide, call the model, and answer with the decision and the account."""
     return await answer(request, _native)
 
 
-@post("/v1/chat/completions", status_code=200, operation_class=docs.ChatOperation)
+@post("/v1/chat/completions", status_code=200, operation_class=docs.ChatOperation, direct=True)
 async def chat_completions(request: AnyRequest) -> Response[Any]:
     """OpenAI's Chat Completions: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _openai)
 
 
-@post("/v1/responses", status_code=200, operation_class=docs.ResponsesOperation)
+@post("/v1/responses", status_code=200, operation_class=docs.ResponsesOperation, direct=True)
 async def responses(request: AnyRequest) -> Response[Any]:
     """OpenAI's Responses: `model` is `auto`, `auto:<route>` or a model id. Nothing is stored."""
     return await answer(request, _responses)
 
 
-@post("/v1/embeddings", status_code=200, operation_class=docs.EmbeddingsOperation)
+@post("/v1/embeddings", status_code=200, operation_class=docs.EmbeddingsOperation, direct=True)
 async def embeddings(request: AnyRequest) -> Response[Any]:
     """OpenAI's embeddings, passed through: `model` is a model id."""
     return await answer(request, _embeddings)
 
 
-@post("/v1/messages", status_code=200, operation_class=docs.MessagesOperation)
+@post("/v1/messages", status_code=200, operation_class=docs.MessagesOperation, direct=True)
 async def messages(request: AnyRequest) -> Response[Any]:
     """Anthropic's Messages: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _anthropic)
@@ -97,12 +99,13 @@ async def messages(request: AnyRequest) -> Response[Any]:
     "/v1/messages/count_tokens",
     status_code=200,
     operation_class=docs.MessagesOperation,
+    direct=True,
 )
 async def count_tokens(request: AnyRequest) -> Response[bytes]:
     """About how many tokens a Messages request sends. Estimated here: no model is called."""
     guards.admit(request, "complete")
-    chat = await read(await request.body(), _anthropic)
-    return Response(_anthropic.render_count(estimate_input_tokens(chat)), media_type=MediaType.JSON)
+    chat = await read(await read_body(request), _anthropic)
+    return Rendered(_anthropic.render_count(estimate_input_tokens(chat)), {})
 
 
 @post(
@@ -127,15 +130,16 @@ async def answer(
 
     `in_path`: what the request says outside its body.
     """
-    caller = guards.admit(request, "complete")
-    body = await request.body()
-    key = request.headers.get(HEADER)
+    headers = headers_of(request)
+    caller = guards.admit(request, "complete", headers)
+    body = await read_body(request)
+    key = headers.get(HEADER)
 
     async def make(receive: Receive) -> Response[Any]:
-        chat = _with_headers(await read(body, dialect, in_path), request)
+        chat = _with_headers(await read(body, dialect, in_path), headers)
         return await _answer(request, caller, chat, dialect, receive)
 
-    return await make(request.receive) if key is None else once(request, body, key, make)
+    return await make(request.receive) if key is None else once(request, caller, body, key, make)
 
 
 async def _answer(
@@ -144,13 +148,12 @@ async def _answer(
     gateway: Gateway = request.app.state.gateway
     call = await gateway.open(chat, caller)
     books: Books = request.app.state.books
-    books.trace(chat.id, request.headers)
+    books.trace(chat.id, chat.headers)
     try:
         if chat.stream:
             return await _stream(call, dialect, Presence(receive), request.app.state.keepalive_s)
         completion = await while_connected(call.complete(), receive)
-        rendered = dialect.render_completion(completion, call.record, chat)
-        return Response(rendered, headers=_headers(call), media_type=MediaType.JSON)
+        return Rendered(dialect.render_completion(completion, call.record, chat), _headers(call))
     except SemrouteError as error:
         return errors.render(request, error, status_of(error), _headers(call))
     except CallerGoneError:
@@ -236,9 +239,9 @@ def _header_text(text: str) -> str:
     return text.encode("ascii", "replace").decode().translate(_CONTROLS)[:MAX_HEADER_CHARS]
 
 
-def _with_headers(chat: ChatRequest, request: AnyRequest) -> ChatRequest:
+def _with_headers(chat: ChatRequest, sent: Mapping[str, str]) -> ChatRequest:
     """The request with its headers, for rules, without those that carry keys; and with the name of its conversation."""
-    headers = {name: value for name, value in request.headers.items() if name not in SECRET_HEADERS}
+    headers = {name: value for name, value in sent.items() if name not in SECRET_HEADERS}
     user = chat.raw.get("user")
     session = headers.get(SESSION_HEADER) or (user if isinstance(user, str) else "")
     return msgspec.structs.replace(chat, headers=headers, session=session[:MAX_SESSION_CHARS])
