@@ -16,7 +16,7 @@ from semroute.api.accounting import Books
 from semroute.api.direct import Rendered, headers_of, read_body
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
-from semroute.api.streams import CallerGoneError, EventStream, Presence, stop, while_connected
+from semroute.api.streams import CLIENT_CLOSED_REQUEST, CallerGoneError, EventStream, Presence, while_connected
 from semroute.config.conditions import SECRET_HEADERS
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
@@ -32,7 +32,6 @@ from semroute.router import new_id
 from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk
 
-CLIENT_CLOSED_REQUEST = 499
 LONG_BODY_BYTES = 256 * 1024
 """Longer bodies are read in a thread."""
 MAX_HEADER_CHARS = 1000
@@ -40,6 +39,8 @@ COST_TRAILER = "x-semroute-cost-trailer"
 """A request header: the stream ends with a comment that says what it cost."""
 SESSION_HEADER = "x-semroute-session"
 MAX_SESSION_CHARS = 256
+KNOWN_EARLY = ("x-semroute-decision", "x-semroute-route", "x-semroute-held")
+"""The headers that are known before any model has answered."""
 _CONTROLS = dict.fromkeys([*range(32), 127], " ")
 
 _native = Native()
@@ -149,9 +150,9 @@ async def _answer(
     call = await gateway.open(chat, caller)
     books: Books = request.app.state.books
     books.trace(chat.id, chat.headers)
+    if chat.stream:
+        return EventStream(_Streamed(request, call, dialect), Presence(receive), request.app.state.keepalive_s)
     try:
-        if chat.stream:
-            return await _stream(call, dialect, Presence(receive), request.app.state.keepalive_s)
         completion = await while_connected(call.complete(), receive)
         return Rendered(dialect.render_completion(completion, call.record, chat), _headers(call))
     except SemrouteError as error:
@@ -160,37 +161,59 @@ async def _answer(
         return Response(b"", status_code=CLIENT_CLOSED_REQUEST, headers=_headers(call))
 
 
-async def _stream(call: Call, dialect: ClientDialect, presence: Presence, keepalive_s: float) -> EventStream:
-    """A streamed answer, once it has its first content.
+class _Streamed:
+    """One call as the `Source` of a stream."""
 
-    When that takes long, the head goes out before it, so that comments can keep the connection: what the headers would
-    say of the model, the attempts and the cost is not known then, and a failure is an event of the stream.
-    """
-    opening = asyncio.ensure_future(call.stream())
-    try:
-        with presence.needed():
-            begun, _ = await asyncio.wait({opening}, timeout=keepalive_s)
-        if begun:
-            opening.result()
-    except BaseException:
-        presence.close()
-        await _close(opening)
-        raise
-    headers = _headers(call) if begun else _early_headers(call)
-    return EventStream(
-        _events(call, opening, dialect),
-        headers,
-        presence,
-        close=lambda: _close(opening),
-        keepalive_s=keepalive_s,
-        whole=lambda: call.record.outcome == "ok",
-    )
+    def __init__(self, request: AnyRequest, call: Call, dialect: ClientDialect) -> None:
+        self._request = request
+        self._call = call
+        self._renderer = dialect.stream(call.request, call.decision)
+        self._chunks: Chunks | None = None
 
+    async def open(self) -> None:
+        """Wait for the first content. Raises `SemrouteError`."""
+        self._chunks = await self._call.stream()
 
-async def _close(opening: asyncio.Future[Chunks]) -> None:
-    await stop(opening)
-    if not opening.cancelled() and opening.exception() is None:
-        await opening.result().aclose()
+    def headers(self, *, early: bool) -> dict[str, str]:
+        """The account so far; `early`: what is known before any model has answered."""
+        headers = _headers(self._call)
+        return {name: headers[name] for name in KNOWN_EARLY if name in headers} if early else headers
+
+    async def events(self) -> AsyncGenerator[bytes]:
+        """The answer, to its end or to the event that says why it breaks off."""
+        assert self._chunks is not None
+        try:
+            async for chunk in self._chunks:
+                yield self._renderer.chunk(chunk)
+        except SemrouteError as error:
+            yield self.failure(error)
+            return
+        record = self._call.record
+        # A comment, for the dialects have no field for money; only on request, as not every client takes one.
+        if COST_TRAILER in self._call.request.headers:
+            yield b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n" % _money(record)
+        yield self._renderer.end(record)
+
+    def refusal(self, error: SemrouteError) -> Response[bytes]:
+        """The error, with its status."""
+        return errors.render(self._request, error, status_of(error), _headers(self._call))
+
+    def failure(self, error: SemrouteError) -> bytes:
+        """The error as an event: the head has been sent with status 200, so the stream must say that it is broken."""
+        record = self._call.record
+        told = record.attempts and self._call.request.stream_usage
+        usage = self._renderer.chunk(Chunk(usage=record.usage)) if told else b""
+        return usage + self._renderer.error(error, status_of(error))
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer came to a good end."""
+        return self._call.record.outcome == "ok"
+
+    async def aclose(self) -> None:
+        """End the call."""
+        if self._chunks is not None:
+            await self._chunks.aclose()
 
 
 async def read(body: bytes, dialect: ClientDialect, in_path: Mapping[str, Any] = MappingProxyType({})) -> ChatRequest:
@@ -214,24 +237,6 @@ def decode(body: bytes) -> dict[str, Any]:
     if not isinstance(decoded, dict):
         raise RequestError(f"the body: got JSON of type {type(decoded).__name__}, expected an object")
     return decoded
-
-
-async def _events(call: Call, opening: asyncio.Future[Chunks], dialect: ClientDialect) -> AsyncGenerator[bytes]:
-    renderer = dialect.stream(call.request, call.decision)
-    try:
-        async for chunk in await opening:
-            yield renderer.chunk(chunk)
-    except SemrouteError as error:
-        # The head has been sent with status 200: the stream itself must say that it is broken.
-        record = call.record
-        if record.attempts and call.request.stream_usage:
-            yield renderer.chunk(Chunk(usage=record.usage))
-        yield renderer.error(error, status_of(error))
-    else:
-        # A comment, for the dialects have no field for money; only on request, as not every client takes one.
-        if COST_TRAILER in call.request.headers:
-            yield b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n" % _money(call.record)
-        yield renderer.end(call.record)
 
 
 def _header_text(text: str) -> str:
@@ -271,9 +276,3 @@ def _headers(call: Call) -> dict[str, str]:
     if (model := record.model or record.decision.model) is not None:
         headers["x-semroute-model"] = model
     return headers
-
-
-def _early_headers(call: Call) -> dict[str, str]:
-    """What is known before any model has answered."""
-    known = ("x-semroute-decision", "x-semroute-route", "x-semroute-held")
-    return {name: value for name, value in _headers(call).items() if name in known}

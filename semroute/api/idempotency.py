@@ -94,4 +94,4 @@ async def _make(request: AnyRequest, running: Running, answer: Answer) -> bool:
     except Exception as error:  # noqa: BLE001 - this is a task of its own: nobody else would see it
         response = errors.answer_to(request, error)
     await response.to_asgi_response(None, request)(request.scope, receive, send)
-    return running.status == 200 and (response.whole() if isinstance(response, EventStream) else True)
+    return running.status == 200 and (response.whole if isinstance(response, EventStream) else True)
