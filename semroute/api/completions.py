@@ -180,19 +180,19 @@ class _Streamed:
         return {name: headers[name] for name in KNOWN_EARLY if name in headers} if early else headers
 
     async def events(self) -> AsyncGenerator[bytes]:
-        """The answer, to its end or to the event that says why it breaks off."""
+        """The answer, but for its last event. Raises `SemrouteError` where it breaks off."""
         assert self._chunks is not None
-        try:
-            async for chunk in self._chunks:
-                yield self._renderer.chunk(chunk)
-        except SemrouteError as error:
-            yield self.failure(error)
-            return
+        async for chunk in self._chunks:
+            yield self._renderer.chunk(chunk)
+
+    def end(self) -> bytes:
+        """The last event of a whole answer."""
         record = self._call.record
+        last = self._renderer.end(record)
         # A comment, for the dialects have no field for money; only on request, as not every client takes one.
         if COST_TRAILER in self._call.request.headers:
-            yield b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n" % _money(record)
-        yield self._renderer.end(record)
+            return b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n%b" % (*_money(record), last)
+        return last
 
     def refusal(self, error: SemrouteError) -> Response[bytes]:
         """The error, with its status."""

@@ -101,7 +101,11 @@ class Source(Protocol):
         ...
 
     def events(self) -> AsyncGenerator[bytes]:
-        """The answer, to its end or to the event that says why it breaks off."""
+        """The answer, but for its last event. Raises `SemrouteError` where it breaks off."""
+        ...
+
+    def end(self) -> bytes:
+        """The last event of a whole answer."""
         ...
 
     def refusal(self, error: SemrouteError) -> Response[bytes]:
@@ -167,19 +171,20 @@ class EventStream(Response[Any]):
 
     async def _stream(self, line: _Line) -> Response[bytes] | None:
         """Send all of it. Returns what is to be sent instead, where nothing was."""
+        source = self._source
         try:
-            await self._source.open()
-        except SemrouteError as error:
-            if not line.begun:
-                return self._source.refusal(error)
-            await line.send(self._source.failure(error))
-        else:
-            await line.begin(self._source.headers(early=False))
-            async with contextlib.aclosing(self._source.events()) as events:
+            await source.open()
+            await line.begin(source.headers(early=False))
+            async with contextlib.aclosing(source.events()) as events:
                 async for event in events:
                     if event:
                         await line.send(event)
-        await line.send(b"", more=False)
+            last = source.end()
+        except SemrouteError as error:
+            if not line.begun:
+                return source.refusal(error)
+            last = source.failure(error)
+        await line.send(last, more=False)
         return None
 
 
