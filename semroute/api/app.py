@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
@@ -119,6 +120,8 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     idempotency = Idempotency(SharedAnswers(books.state) if settings.shared else None)
     app.state.idempotency, app.state.keepalive_s = idempotency, settings.keepalive_s
     app.state.books, app.state.key_store, app.state.access = books, books.keys, Access(settings, books.ring)
+    gc.collect()
+    gc.freeze()  # what is there by now stays: to look through it now and then would stop everything for 0.1 s
     watching = {asyncio.create_task(work) for work in (reloader.watch(), books.watch_keys(), *shared)}
     try:
         yield
