@@ -19,8 +19,6 @@ COMMENT = b": keep-alive\n\n"
 CLIENT_CLOSED_REQUEST = 499
 SETTLED_S = 0.02
 """How long a request is under way before anybody looks whether its caller has gone."""
-
-
 HEAD = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache",
