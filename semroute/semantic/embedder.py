@@ -2,7 +2,7 @@
 
 The default model is inside the package (`bundled/`) and needs no network. Its int8 arithmetic scales activations over
 everything in one call, so what a text shares a call with changes its vector: against a call of its own, the cosine is
-.992 on average and .972 at worst in calls of 8, .992 and .980 in calls of 32 (640 short texts, sorted by length).
+.992 on average and .972 at worst in calls of 8, .991 and .966 in calls of 32 (640 short texts, sorted by length).
 That is as much as the quantisation itself costs, for 1.6 times the throughput on one thread and about twice on two;
 hence one text a call unless told otherwise. A text then has one vector, whatever else is embedded with it: an utterance
 sent as a prompt is at cosine 1 from itself.
