@@ -33,7 +33,7 @@ BIGRAM_WEIGHT = 0.5
 """Of a pair of neighbouring word pieces, beside the rarer of the two alone. From 0, .5, .7 and 1 on the same sets."""
 WORD = 2**32 - 1
 MIXER = 0x9E3779B1
-"""An odd number near 2^32 over the golden ratio: a product with it spreads keys over the high bits (Knuth 1973, 6.4)."""
+"""An odd number near 2^32 over the golden ratio: products with it spread keys over the high bits (Knuth 1973, 6.4)."""
 BUCKET_SHIFT = 32 - (LEXICAL_DIM.bit_length() - 1)
 SIGN = 1 << BUCKET_SHIFT - 1
 PAIR = 1_000_003
