@@ -13,10 +13,10 @@ from litestar.types import Receive
 
 from semroute.api import docs, errors, guards
 from semroute.api.accounting import Books
-from semroute.api.direct import Rendered, headers_of, read_body
+from semroute.api.direct import CLIENT_CLOSED_REQUEST, Rendered, headers_of, read_body
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
-from semroute.api.streams import CLIENT_CLOSED_REQUEST, CallerGoneError, EventStream, Presence, while_connected
+from semroute.api.streams import CallerGoneError, EventStream, Presence, while_connected
 from semroute.config.conditions import SECRET_HEADERS
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from litestar import Litestar, Request, Response
+from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.types import (
@@ -27,8 +28,9 @@ from litestar.types import (
 
 from semroute.api import errors
 from semroute.api.errors import AnyRequest
-from semroute.errors import PayloadTooLargeError, RequestError
+from semroute.errors import PayloadTooLargeError
 
+CLIENT_CLOSED_REQUEST = 499
 DIRECT = "direct"
 """The keyword that marks a handler."""
 
@@ -72,14 +74,17 @@ class Service(Litestar):
 
 
 async def read_body(request: AnyRequest) -> bytes:
-    """The whole body. Raises `PayloadTooLargeError`, and `RequestError` where the caller leaves inside it."""
+    """The whole body. Raises `PayloadTooLargeError`.
+
+    A caller who leaves inside it has asked for nothing: the framework's `HTTPException` is not counted as a refusal.
+    """
     limit = request.app.request_max_body_size
     assert isinstance(limit, int)
     size, pieces, more = 0, [], True
     while more:
         message = cast("HTTPRequestEvent | HTTPDisconnectEvent", await request.receive())
         if message["type"] == "http.disconnect":
-            raise RequestError("the connection was closed inside the body")
+            raise HTTPException("the connection was closed inside the body", status_code=CLIENT_CLOSED_REQUEST)
         pieces.append(message["body"])
         size += len(message["body"])
         if size > limit:

@@ -11,12 +11,11 @@ from typing import Any, Protocol, TypeVar
 from litestar import Litestar, Response
 from litestar.types import Receive, Scope, Send
 
-from semroute.api.direct import encode_headers
+from semroute.api.direct import CLIENT_CLOSED_REQUEST, encode_headers
 from semroute.errors import SemrouteError
 
 Result = TypeVar("Result")
 COMMENT = b": keep-alive\n\n"
-CLIENT_CLOSED_REQUEST = 499
 SETTLED_S = 0.1
 """How long a request is under way before anybody looks whether its caller has gone."""
 HEAD = {
