@@ -16,7 +16,7 @@ from semroute.errors import SemrouteError
 
 Result = TypeVar("Result")
 COMMENT = b": keep-alive\n\n"
-SETTLED_S = 0.1
+SETTLED_S = 0.02
 """How long a request is under way before anybody looks whether its caller has gone."""
 HEAD = {
     "content-type": "text/event-stream; charset=utf-8",
