@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ from semroute import settings as settings_module
 from semroute.access.callers import Access
 from semroute.api import admin, completions, decisions, errors, feedback, metrics
 from semroute.api.accounting import Books, kept_content
+from semroute.api.direct import Service
 from semroute.api.reference import ReferencePage
 from semroute.config.load import default_folder
 from semroute.errors import SemrouteError
@@ -45,7 +47,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         async with _running(app, settings):
             yield
 
-    app = Litestar(
+    app = Service(
         route_handlers=[
             completions.route,
             completions.complete,
@@ -118,6 +120,8 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     idempotency = Idempotency(SharedAnswers(books.state) if settings.shared else None)
     app.state.idempotency, app.state.keepalive_s = idempotency, settings.keepalive_s
     app.state.books, app.state.key_store, app.state.access = books, books.keys, Access(settings, books.ring)
+    gc.collect()
+    gc.freeze()  # what is there by now stays: to look through it now and then would stop everything for 0.1 s
     watching = {asyncio.create_task(work) for work in (reloader.watch(), books.watch_keys(), *shared)}
     try:
         yield

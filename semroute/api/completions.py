@@ -8,14 +8,15 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from litestar import MediaType, Response, post
+from litestar import Response, post
 from litestar.types import Receive
 
 from semroute.api import docs, errors, guards
 from semroute.api.accounting import Books
+from semroute.api.direct import CLIENT_CLOSED_REQUEST, Rendered, headers_of, read_body
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
-from semroute.api.streams import CallerGoneError, EventStream, Presence, stop, while_connected
+from semroute.api.streams import CallerGoneError, EventStream, Presence, while_connected
 from semroute.config.conditions import SECRET_HEADERS
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
@@ -31,7 +32,6 @@ from semroute.router import new_id
 from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk
 
-CLIENT_CLOSED_REQUEST = 499
 LONG_BODY_BYTES = 256 * 1024
 """Longer bodies are read in a thread."""
 MAX_HEADER_CHARS = 1000
@@ -39,6 +39,8 @@ COST_TRAILER = "x-semroute-cost-trailer"
 """A request header: the stream ends with a comment that says what it cost."""
 SESSION_HEADER = "x-semroute-session"
 MAX_SESSION_CHARS = 256
+KNOWN_EARLY = ("x-semroute-decision", "x-semroute-route", "x-semroute-held")
+"""The headers that are known before any model has answered."""
 _CONTROLS = dict.fromkeys([*range(32), 127], " ")
 
 _native = Native()
@@ -49,45 +51,46 @@ _gemini = Gemini()
 _embeddings = Embeddings()
 
 
-@post("/route", status_code=200, operation_class=docs.RouteOperation)
+@post("/route", status_code=200, operation_class=docs.RouteOperation, direct=True)
 async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
-    caller = guards.admit(request, "route")
+    headers = headers_of(request)
+    caller = guards.admit(request, "route", headers)
     gateway: Gateway = request.app.state.gateway
-    chat = await read(await request.body(), _native)
-    call = await gateway.open(_with_headers(chat, request), caller)
+    chat = await read(await read_body(request), _native)
+    call = await gateway.open(_with_headers(chat, headers), caller)
     try:
         await call.decided()
     except SemrouteError as error:
         return errors.render(request, error, status_of(error), _headers(call))
-    return Response(_native.render_decision(call.decision), headers=_headers(call), media_type=MediaType.JSON)
+    return Rendered(_native.render_decision(call.decision), _headers(call))
 
 
-@post("/complete", status_code=200, operation_class=docs.CompleteOperation)
+@post("/complete", status_code=200, operation_class=docs.CompleteOperation, direct=True)
 async def complete(request: AnyRequest) -> Response[Any]:
     """Decide, call the model, and answer with the decision and the account."""
     return await answer(request, _native)
 
 
-@post("/v1/chat/completions", status_code=200, operation_class=docs.ChatOperation)
+@post("/v1/chat/completions", status_code=200, operation_class=docs.ChatOperation, direct=True)
 async def chat_completions(request: AnyRequest) -> Response[Any]:
     """OpenAI's Chat Completions: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _openai)
 
 
-@post("/v1/responses", status_code=200, operation_class=docs.ResponsesOperation)
+@post("/v1/responses", status_code=200, operation_class=docs.ResponsesOperation, direct=True)
 async def responses(request: AnyRequest) -> Response[Any]:
     """OpenAI's Responses: `model` is `auto`, `auto:<route>` or a model id. Nothing is stored."""
     return await answer(request, _responses)
 
 
-@post("/v1/embeddings", status_code=200, operation_class=docs.EmbeddingsOperation)
+@post("/v1/embeddings", status_code=200, operation_class=docs.EmbeddingsOperation, direct=True)
 async def embeddings(request: AnyRequest) -> Response[Any]:
     """OpenAI's embeddings, passed through: `model` is a model id."""
     return await answer(request, _embeddings)
 
 
-@post("/v1/messages", status_code=200, operation_class=docs.MessagesOperation)
+@post("/v1/messages", status_code=200, operation_class=docs.MessagesOperation, direct=True)
 async def messages(request: AnyRequest) -> Response[Any]:
     """Anthropic's Messages: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _anthropic)
@@ -97,12 +100,13 @@ async def messages(request: AnyRequest) -> Response[Any]:
     "/v1/messages/count_tokens",
     status_code=200,
     operation_class=docs.MessagesOperation,
+    direct=True,
 )
 async def count_tokens(request: AnyRequest) -> Response[bytes]:
     """About how many tokens a Messages request sends. Estimated here: no model is called."""
     guards.admit(request, "complete")
-    chat = await read(await request.body(), _anthropic)
-    return Response(_anthropic.render_count(estimate_input_tokens(chat)), media_type=MediaType.JSON)
+    chat = await read(await read_body(request), _anthropic)
+    return Rendered(_anthropic.render_count(estimate_input_tokens(chat)), {})
 
 
 @post(
@@ -127,15 +131,16 @@ async def answer(
 
     `in_path`: what the request says outside its body.
     """
-    caller = guards.admit(request, "complete")
-    body = await request.body()
-    key = request.headers.get(HEADER)
+    headers = headers_of(request)
+    caller = guards.admit(request, "complete", headers)
+    body = await read_body(request)
+    key = headers.get(HEADER)
 
     async def make(receive: Receive) -> Response[Any]:
-        chat = _with_headers(await read(body, dialect, in_path), request)
+        chat = _with_headers(await read(body, dialect, in_path), headers)
         return await _answer(request, caller, chat, dialect, receive)
 
-    return await make(request.receive) if key is None else once(request, body, key, make)
+    return await make(request.receive) if key is None else once(request, caller, body, key, make)
 
 
 async def _answer(
@@ -144,50 +149,71 @@ async def _answer(
     gateway: Gateway = request.app.state.gateway
     call = await gateway.open(chat, caller)
     books: Books = request.app.state.books
-    books.trace(chat.id, request.headers)
+    books.trace(chat.id, chat.headers)
+    if chat.stream:
+        return EventStream(_Streamed(request, call, dialect), Presence(receive), request.app.state.keepalive_s)
     try:
-        if chat.stream:
-            return await _stream(call, dialect, Presence(receive), request.app.state.keepalive_s)
         completion = await while_connected(call.complete(), receive)
-        rendered = dialect.render_completion(completion, call.record, chat)
-        return Response(rendered, headers=_headers(call), media_type=MediaType.JSON)
+        return Rendered(dialect.render_completion(completion, call.record, chat), _headers(call))
     except SemrouteError as error:
         return errors.render(request, error, status_of(error), _headers(call))
     except CallerGoneError:
         return Response(b"", status_code=CLIENT_CLOSED_REQUEST, headers=_headers(call))
 
 
-async def _stream(call: Call, dialect: ClientDialect, presence: Presence, keepalive_s: float) -> EventStream:
-    """A streamed answer, once it has its first content.
+class _Streamed:
+    """One call as the `Source` of a stream."""
 
-    When that takes long, the head goes out before it, so that comments can keep the connection: what the headers would
-    say of the model, the attempts and the cost is not known then, and a failure is an event of the stream.
-    """
-    opening = asyncio.ensure_future(call.stream())
-    try:
-        with presence.needed():
-            begun, _ = await asyncio.wait({opening}, timeout=keepalive_s)
-        if begun:
-            opening.result()
-    except BaseException:
-        presence.close()
-        await _close(opening)
-        raise
-    headers = _headers(call) if begun else _early_headers(call)
-    return EventStream(
-        _events(call, opening, dialect),
-        headers,
-        presence,
-        close=lambda: _close(opening),
-        keepalive_s=keepalive_s,
-        whole=lambda: call.record.outcome == "ok",
-    )
+    def __init__(self, request: AnyRequest, call: Call, dialect: ClientDialect) -> None:
+        self._request = request
+        self._call = call
+        self._renderer = dialect.stream(call.request, call.decision)
+        self._chunks: Chunks | None = None
 
+    async def open(self) -> None:
+        """Wait for the first content. Raises `SemrouteError`."""
+        self._chunks = await self._call.stream()
 
-async def _close(opening: asyncio.Future[Chunks]) -> None:
-    await stop(opening)
-    if not opening.cancelled() and opening.exception() is None:
-        await opening.result().aclose()
+    def headers(self, *, early: bool) -> dict[str, str]:
+        """The account so far; `early`: what is known before any model has answered."""
+        headers = _headers(self._call)
+        return {name: headers[name] for name in KNOWN_EARLY if name in headers} if early else headers
+
+    async def events(self) -> AsyncGenerator[bytes]:
+        """The answer, but for its last event. Raises `SemrouteError` where it breaks off."""
+        assert self._chunks is not None
+        async for chunk in self._chunks:
+            yield self._renderer.chunk(chunk)
+
+    def end(self) -> bytes:
+        """The last event of a whole answer."""
+        record = self._call.record
+        last = self._renderer.end(record)
+        # A comment, for the dialects have no field for money; only on request, as not every client takes one.
+        if COST_TRAILER in self._call.request.headers:
+            return b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n%b" % (*_money(record), last)
+        return last
+
+    def refusal(self, error: SemrouteError) -> Response[bytes]:
+        """The error, with its status."""
+        return errors.render(self._request, error, status_of(error), _headers(self._call))
+
+    def failure(self, error: SemrouteError) -> bytes:
+        """The error as an event: the head has been sent with status 200, so the stream must say that it is broken."""
+        record = self._call.record
+        told = record.attempts and self._call.request.stream_usage
+        usage = self._renderer.chunk(Chunk(usage=record.usage)) if told else b""
+        return usage + self._renderer.error(error, status_of(error))
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer came to a good end."""
+        return self._call.record.outcome == "ok"
+
+    async def aclose(self) -> None:
+        """End the call."""
+        if self._chunks is not None:
+            await self._chunks.aclose()
 
 
 async def read(body: bytes, dialect: ClientDialect, in_path: Mapping[str, Any] = MappingProxyType({})) -> ChatRequest:
@@ -213,32 +239,14 @@ def decode(body: bytes) -> dict[str, Any]:
     return decoded
 
 
-async def _events(call: Call, opening: asyncio.Future[Chunks], dialect: ClientDialect) -> AsyncGenerator[bytes]:
-    renderer = dialect.stream(call.request, call.decision)
-    try:
-        async for chunk in await opening:
-            yield renderer.chunk(chunk)
-    except SemrouteError as error:
-        # The head has been sent with status 200: the stream itself must say that it is broken.
-        record = call.record
-        if record.attempts and call.request.stream_usage:
-            yield renderer.chunk(Chunk(usage=record.usage))
-        yield renderer.error(error, status_of(error))
-    else:
-        # A comment, for the dialects have no field for money; only on request, as not every client takes one.
-        if COST_TRAILER in call.request.headers:
-            yield b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n" % _money(call.record)
-        yield renderer.end(call.record)
-
-
 def _header_text(text: str) -> str:
     """Text that a header can carry."""
     return text.encode("ascii", "replace").decode().translate(_CONTROLS)[:MAX_HEADER_CHARS]
 
 
-def _with_headers(chat: ChatRequest, request: AnyRequest) -> ChatRequest:
+def _with_headers(chat: ChatRequest, sent: Mapping[str, str]) -> ChatRequest:
     """The request with its headers, for rules, without those that carry keys; and with the name of its conversation."""
-    headers = {name: value for name, value in request.headers.items() if name not in SECRET_HEADERS}
+    headers = {name: value for name, value in sent.items() if name not in SECRET_HEADERS}
     user = chat.raw.get("user")
     session = headers.get(SESSION_HEADER) or (user if isinstance(user, str) else "")
     return msgspec.structs.replace(chat, headers=headers, session=session[:MAX_SESSION_CHARS])
@@ -268,9 +276,3 @@ def _headers(call: Call) -> dict[str, str]:
     if (model := record.model or record.decision.model) is not None:
         headers["x-semroute-model"] = model
     return headers
-
-
-def _early_headers(call: Call) -> dict[str, str]:
-    """What is known before any model has answered."""
-    known = ("x-semroute-decision", "x-semroute-route", "x-semroute-held")
-    return {name: value for name, value in _headers(call).items() if name in known}

@@ -107,6 +107,13 @@ def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
 
 
+def answer_to(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """The answer to a request whose handler raised."""
+    if isinstance(error, SemrouteError):
+        return on_semroute_error(request, error)
+    return on_http_error(request, error) if isinstance(error, HTTPException) else on_unexpected(request, error)
+
+
 def on_semroute_error(request: AnyRequest, error: SemrouteError) -> Response[bytes]:
     """An error of ours, raised before there was a decision."""
     books: Books | None = request.app.state.get("books")

@@ -7,6 +7,7 @@ guard, so that what answers prompts uses `admit` instead.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -51,17 +52,20 @@ async def admin(connection: Connection, _: BaseRouteHandler) -> None:
         await asyncio.to_thread(store.audit, who, action, connection.url.query, allowed=allowed)
 
 
-def admit(connection: Connection, scope: Scope) -> Caller:
-    """Who calls, with a key that is good for that. Raises `AccessError` and `ForbiddenError`."""
+def admit(connection: Connection, scope: Scope, headers: Mapping[str, str] | None = None) -> Caller:
+    """Who calls, with a key that is good for that. Raises `AccessError` and `ForbiddenError`.
+
+    `headers`: the connection's, where they have been read.
+    """
     access: Access = connection.app.state.access
-    found = _identify(connection)
+    found = _identify(connection, headers)
     access.require(found, scope)
     return found
 
 
-def _identify(connection: Connection) -> Caller:
+def _identify(connection: Connection, headers: Mapping[str, str] | None = None) -> Caller:
     access: Access = connection.app.state.access
-    headers = connection.headers
+    headers = connection.headers if headers is None else headers
     found = access.caller(headers.get("authorization"), headers.get("x-api-key") or headers.get("x-goog-api-key"))
-    connection.state.caller = found
+    connection.scope["state"]["caller"] = found
     return found

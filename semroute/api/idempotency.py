@@ -13,7 +13,7 @@ from litestar.types import Message, Receive, Scope, Send
 from semroute.api import errors
 from semroute.api.errors import AnyRequest
 from semroute.api.streams import CallerGoneError, EventStream, while_connected
-from semroute.errors import IdempotencyError, RequestError, SemrouteError
+from semroute.errors import IdempotencyError, RequestError
 from semroute.execution.idempotency import Idempotency, Running
 from semroute.record import Caller
 
@@ -26,12 +26,11 @@ Answer = Callable[[Receive], Awaitable[Response[Any]]]
 """Makes the answer to a request; stops when `receive` says that the caller has gone."""
 
 
-def once(request: AnyRequest, body: bytes, key: str, answer: Answer) -> Response[Any]:
+def once(request: AnyRequest, caller: Caller, body: bytes, key: str, answer: Answer) -> Response[Any]:
     """The one answer for a key. Raises `RequestError` for a key that is none, `IdempotencyError` for another's."""
     if len(key) > MAX_KEY_CHARS:
         raise RequestError(f"{HEADER}: got {len(key)} characters, expected at most {MAX_KEY_CHARS}", param=HEADER)
     idempotency: Idempotency = request.app.state.idempotency
-    caller: Caller = request.state.caller
     # Where no key is needed, whatever they send instead tells callers apart.
     sent = (request.headers.get(name, "") for name in ("authorization", "x-api-key", "x-goog-api-key"))
     who = f"{caller.id} {caller.name}" if caller.id else "\n".join(sent)
@@ -92,9 +91,7 @@ async def _make(request: AnyRequest, running: Running, answer: Answer) -> bool:
 
     try:
         response = await answer(receive)
-    except SemrouteError as error:
-        response = errors.on_semroute_error(request, error)
-    except Exception as error:  # noqa: BLE001 - this is a task of its own: the framework would not see it
-        response = errors.on_unexpected(request, error)
+    except Exception as error:  # noqa: BLE001 - this is a task of its own: nobody else would see it
+        response = errors.answer_to(request, error)
     await response.to_asgi_response(None, request)(request.scope, receive, send)
-    return running.status == 200 and (response.whole() if isinstance(response, EventStream) else True)
+    return running.status == 200 and (response.whole if isinstance(response, EventStream) else True)

@@ -5,13 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from litestar import Litestar, Response
 from litestar.types import Receive, Scope, Send
 
+from semroute.api.direct import CLIENT_CLOSED_REQUEST, encode_headers
+from semroute.errors import SemrouteError
+
 Result = TypeVar("Result")
 COMMENT = b": keep-alive\n\n"
+SETTLED_S = 0.02
+"""How long a request is under way before anybody looks whether its caller has gone."""
+HEAD = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
 
 
 class CallerGoneError(Exception):
@@ -21,11 +32,16 @@ class CallerGoneError(Exception):
 class Presence:
     """Whether the caller of a request is still there. `close` it.
 
-    The request's body must have been read: what `receive` gives next is the end of the connection.
+    The request's body must have been read: what `receive` gives next is the end of the connection. It is asked for when
+    the call to the model is on its way, not before.
     """
 
     def __init__(self, receive: Receive) -> None:
-        self._gone = asyncio.ensure_future(_disconnected(receive))
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._timer = self._loop.call_later(SETTLED_S, self._watch)
+        self._watching: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
     def needed(self) -> Iterator[None]:
@@ -51,7 +67,17 @@ class Presence:
 
     def close(self) -> None:
         """Watch no longer."""
-        self._gone.cancel()
+        self._timer.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def _watch(self) -> None:
+        self._watching = self._loop.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone.set_result(None)
 
 
 async def while_connected(work: Awaitable[Result], receive: Receive) -> Result:
@@ -60,87 +86,125 @@ async def while_connected(work: Awaitable[Result], receive: Receive) -> Result:
         return await work
 
 
-async def stop(task: asyncio.Future[Any]) -> None:
-    """Cancel a task, and wait for its end."""
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task})
+class Source(Protocol):
+    """What a stream is made of. `open` it, take its `events`, and `aclose` it in any case."""
+
+    async def open(self) -> None:
+        """Wait for the first content. Raises `SemrouteError`."""
+        ...
+
+    def headers(self, *, early: bool) -> Mapping[str, str]:
+        """What the head of the answer says; `early`: before the first content."""
+        ...
+
+    def events(self) -> AsyncGenerator[bytes]:
+        """The answer, but for its last event. Raises `SemrouteError` where it breaks off."""
+        ...
+
+    def end(self) -> bytes:
+        """The last event of a whole answer."""
+        ...
+
+    def refusal(self, error: SemrouteError) -> Response[bytes]:
+        """The answer instead of the stream."""
+        ...
+
+    def failure(self, error: SemrouteError) -> bytes:
+        """The event that says why there is no more."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer came to a good end."""
+        ...
+
+    async def aclose(self) -> None:
+        """End what the events are made of."""
+        ...
 
 
 class EventStream(Response[Any]):
-    """An answer of server-sent events. While there is none to send, a comment keeps the connection alive.
+    """An answer of server-sent events, or the error that came before the first of them.
 
-    When the caller goes away the generator is closed at once, and with it the provider's call: the framework's own
-    stream leaves a generator that waits for a slow caller to the garbage collector.
+    While there is nothing to send, a comment keeps the connection alive. When that is so before the first content, the
+    head goes out with it: what the headers would say of the model, the attempts and the cost is not known then, and a
+    failure is an event of the stream.
+
+    When the caller goes away the source is closed at once, and with it the provider's call: the framework's own stream
+    leaves a generator that waits for a slow caller to the garbage collector.
     """
 
-    def __init__(
-        self,
-        events: AsyncGenerator[bytes],
-        headers: Mapping[str, str],
-        presence: Presence,
-        *,
-        close: Callable[[], Awaitable[None]],
-        keepalive_s: float,
-        whole: Callable[[], bool],
-    ) -> None:
-        """Takes over the `presence`. `close` ends what the events are made of; it is called once, also where no event
-        was ever asked for.
-
-        `whole` says, after the end, whether it was a good one.
-        """
+    def __init__(self, source: Source, presence: Presence, keepalive_s: float) -> None:
+        """Takes over the `presence`."""
         super().__init__(None)
-        self._events = events
+        self._source = source
         self._presence = presence
-        self._close = close
         self._keepalive_s = keepalive_s
-        self.whole = whole
-        self._head = {
-            "content-type": "text/event-stream; charset=utf-8",
-            "cache-control": "no-cache",
-            "x-accel-buffering": "no",
-            **headers,
-        }
+
+    @property
+    def whole(self) -> bool:
+        """Whether, after its end, it was a good one."""
+        return self._source.whole
 
     def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> Any:
         """The ASGI application that sends it."""
-        return self._serve
+        return partial(self._serve, request)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, request: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        source = self._source
+        line = _Line(send, self._keepalive_s, lambda: source.headers(early=True))
+        instead: Response[bytes] | None = None
         try:
             with self._presence.needed():
-                await self._send(send)
+                instead = await self._stream(line)
         except CallerGoneError:
-            pass
+            instead = None if line.begun else Response(b"", status_code=CLIENT_CLOSED_REQUEST)
         finally:
             self._presence.close()
-            await self._close()
+            line.close()
+            await source.aclose()
+        if instead is not None:
+            await instead.to_asgi_response(None, request)(scope, receive, send)
 
-    async def _send(self, send: Send) -> None:
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._head.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        line = _Line(send, self._keepalive_s)
+    async def _stream(self, line: _Line) -> Response[bytes] | None:
+        """Send all of it. Returns what is to be sent instead, where nothing was."""
+        source = self._source
         try:
-            async with contextlib.aclosing(self._events) as events:
+            await source.open()
+            await line.begin(source.headers(early=False))
+            async with contextlib.aclosing(source.events()) as events:
                 async for event in events:
                     if event:
                         await line.send(event)
-            await line.send(b"", more=False)
-        finally:
-            line.close()
+            last = source.end()
+        except SemrouteError as error:
+            if not line.begun:
+                return source.refusal(error)
+            last = source.failure(error)
+        await line.send(last, more=False)
+        return None
 
 
 class _Line:
     """Sends pieces, and a comment when there was none for a while. One timer, no task, on the way that is common."""
 
-    def __init__(self, send: Send, idle_s: float) -> None:
+    def __init__(self, send: Send, idle_s: float, early: Callable[[], Mapping[str, str]]) -> None:
+        """`early`: the headers, should a comment be the first to go out."""
         self._send = send
         self._idle_s = idle_s
+        self._early = early
+        self.begun = False
+        """Whether the head has been sent."""
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
         self._busy = asyncio.Lock()
         self._comment: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(idle_s, self._beat)
+
+    async def begin(self, headers: Mapping[str, str]) -> None:
+        """Send the head, unless it is out."""
+        async with self._busy:
+            await self._begin(headers)
 
     async def send(self, piece: bytes, *, more: bool = True) -> None:
         """Send a piece. Returns when the caller takes more."""
@@ -154,8 +218,15 @@ class _Line:
         if self._comment is not None:
             self._comment.cancel()
 
+    async def _begin(self, headers: Mapping[str, str]) -> None:
+        if not self.begun:
+            self.begun = True
+            fields = encode_headers({**HEAD, **headers})
+            await self._send({"type": "http.response.start", "status": 200, "headers": fields})
+
     async def _remark(self) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # the caller has gone: who waits for that learns it himself
+            await self.begin(self._early())
             await self.send(COMMENT)
 
     def _beat(self) -> None:
@@ -164,8 +235,3 @@ class _Line:
             self._comment = self._loop.create_task(self._remark())
             idle_s = 0.0
         self._timer = self._loop.call_later(max(self._idle_s - idle_s, self._idle_s / 10), self._beat)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -69,31 +69,14 @@ class Call:
         self._ended: float | None = None
         self._outcome: Outcome = "running"
         self._error: str | None = None
+        self._final: Record | None = None
         self._hold: Hold | None = None
         self._answer: list[str] = []
 
     @property
     def record(self) -> Record:
         """The account so far; final when `complete` has returned, or the stream has ended."""
-        origin, attempts = self._origin, tuple(self._attempts)
-        elapsed_ms = ((self._ended or time.perf_counter()) - origin.started) * 1000
-        record = Record(
-            request_id=self.request.id,
-            decision=self.decision,
-            attempts=attempts,
-            outcome=self._outcome,
-            overhead_ms=max(0.0, elapsed_ms - sum(attempt.latency_ms for attempt in attempts)),
-            at=origin.at,
-            latency_ms=elapsed_ms,
-            caller=origin.caller,
-            feature=str(self.request.metadata.get("feature") or "")[:MAX_FEATURE_CHARS],
-            error=self._error,
-        )
-        models = origin.config.models
-        model, baseline, saved = models.get(record.model or ""), models.get(origin.config.baseline), Decimal(0)
-        if self._outcome == "ok" and baseline is not None:
-            saved = saved_usd(baseline, record.usage, record.cost_usd)
-        return msgspec.structs.replace(record, saved_usd=saved, tier=model.tier if model else "")
+        return self._final or self._account()
 
     @property
     def held(self) -> bool:
@@ -148,7 +131,8 @@ class Call:
         self._outcome, self._ended = outcome, time.perf_counter()
         if error is not None and not isinstance(error, (asyncio.CancelledError, GeneratorExit)):
             self._error = str(error)
-        record = self._for_the_log(self.record)
+        self._final = self._account()
+        record = self._for_the_log(self._final)
         if self._hold is not None:
             self._gateway.settle(self._hold, record)
         self._gateway.end(self.request, record)
@@ -185,6 +169,27 @@ class Call:
         route = config.routes.get(self.decision.route or "")
         providers = contracted(self._work.providers, self.decision.plan, route.output if route is not None else None)
         self._work = msgspec.structs.replace(self._work, plan=plan, providers=providers)
+
+    def _account(self) -> Record:
+        origin, attempts = self._origin, tuple(self._attempts)
+        elapsed_ms = ((self._ended or time.perf_counter()) - origin.started) * 1000
+        record = Record(
+            request_id=self.request.id,
+            decision=self.decision,
+            attempts=attempts,
+            outcome=self._outcome,
+            overhead_ms=max(0.0, elapsed_ms - sum(attempt.latency_ms for attempt in attempts)),
+            at=origin.at,
+            latency_ms=elapsed_ms,
+            caller=origin.caller,
+            feature=str(self.request.metadata.get("feature") or "")[:MAX_FEATURE_CHARS],
+            error=self._error,
+        )
+        models = origin.config.models
+        model, baseline, saved = models.get(record.model or ""), models.get(origin.config.baseline), Decimal(0)
+        if self._outcome == "ok" and baseline is not None:
+            saved = saved_usd(baseline, record.usage, record.cost_usd)
+        return msgspec.structs.replace(record, saved_usd=saved, tier=model.tier if model else "")
 
     def _for_the_log(self, record: Record) -> Record:
         """With the evidence, and with as much of the texts as the log may hold."""

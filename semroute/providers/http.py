@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
 from functools import cached_property
 
 import msgspec
@@ -95,18 +94,20 @@ class HttpProvider:
 
     async def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
         """An answer piece by piece. Closing the generator closes the connection."""
-        watch = _Watch(timeouts)
+        watch, events = _Watch(timeouts), EventParser()
         try:
             wire = self._render(request, model)
-            dropped = wire.dropped
-            async with (
-                await self._begin(wire, model, timeouts, watch) as response,
-                aclosing(self._chunks(response, watch)) as chunks,
-            ):
-                async for chunk in chunks:
-                    if dropped:  # said once, with the first
-                        chunk, dropped = msgspec.structs.replace(chunk, dropped=dropped), ()
-                    yield chunk
+            reader = _Reader(self._dialect.stream_parser(), wire.dropped)
+            async with await self._begin(wire, model, timeouts, watch) as response:
+                while data := await _read(response, watch):
+                    for event in events.feed(data):
+                        if (chunk := reader.chunk(event)) is not None:
+                            watch.saw(chunk, finished=reader.finished)
+                            yield chunk
+                for event in events.close():
+                    if (chunk := reader.last_chunk(event)) is not None:
+                        yield chunk
+                reader.close()
         except ProviderError as error:
             raise self._told(error) from None
 
@@ -169,18 +170,6 @@ class HttpProvider:
             self._dialect.parse_completion(await response.aread())
             raise BadAnswerError("expected a stream, got a whole answer")
 
-    async def _chunks(self, response: Response, watch: _Watch) -> AsyncGenerator[Chunk]:
-        events, reader = EventParser(), _Reader(self._dialect.stream_parser())
-        while data := await _read(response, watch):
-            for event in events.feed(data):
-                if (chunk := reader.chunk(event)) is not None:
-                    watch.saw(chunk, finished=reader.finished)
-                    yield chunk
-        for event in events.close():
-            if (chunk := reader.last_chunk(event)) is not None:
-                yield chunk
-        reader.close()
-
     def _told(self, error: ProviderError) -> ProviderError:
         """The same error, of its exact kind; without our key, should the provider have quoted it."""
         error = told_apart(error)
@@ -198,8 +187,10 @@ class HttpProvider:
 class _Reader:
     """Reads the events of one stream: forgives one malformed event where a sound one follows, and repeated ends."""
 
-    def __init__(self, parser: StreamParser) -> None:
+    def __init__(self, parser: StreamParser, dropped: tuple[str, ...]) -> None:
+        """`dropped`: what the first chunk says of the request."""
         self._parser = parser
+        self._dropped = dropped
         self._malformed: MalformedChunkError | None = None
         self.finished = False
 
@@ -218,16 +209,22 @@ class _Reader:
         if self.finished and chunk.finish_reason is not None and not chunk.parts and chunk.usage is None:
             return None
         self.finished = self._parser.finished
-        return chunk
+        return self._noted(chunk)
 
     def last_chunk(self, event: Event) -> Chunk | None:
         """As `chunk`, for what the stream ended inside of."""
         try:
-            return self._parser.event(event)
+            chunk = self._parser.event(event)
         except BadAnswerError as error:
             if self.finished:
                 return None
             raise StreamBrokenError(f"the stream ended inside an event: {error}") from None
+        return None if chunk is None else self._noted(chunk)
+
+    def _noted(self, chunk: Chunk) -> Chunk:
+        if self._dropped:
+            chunk, self._dropped = replace(chunk, dropped=self._dropped), ()
+        return chunk
 
     def close(self) -> None:
         """The stream has ended. Raises where the answer has not."""

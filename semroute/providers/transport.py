@@ -1,25 +1,29 @@
 """The HTTP client, behind one seam: no other file imports one.
 
-Addresses and certificate authorities are read by httpx; aiohttp carries the calls. `httpx.AsyncClient` would add
-redirects, cookies and auth flows, which are not wanted here, and cost more than the call itself.
+Addresses and certificate authorities are read by httpx. aiohttp opens, keeps and reads the connections; what is sent on
+them is written here, as it costs less than the call itself: `httpx.AsyncClient` and `aiohttp.ClientSession` would add
+redirects, cookies and auth flows, which are not wanted.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import base64
+import re
 import ssl
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.http import HttpProcessingError
+from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.http_exceptions import ContentEncodingError
-from multidict import CIMultiDict
+from aiohttp.streams import StreamReader
 from yarl import URL
 
 from semroute.errors import (
@@ -35,11 +39,19 @@ from semroute.providers import sent
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_HEADER_BYTES = 32 * 1024
+INTERIM = (100, 102, 103)
+"""Statuses after which the answer's own head comes."""
 
-Headers = CIMultiDict[str]
-"""Made by `encode_headers`, for any number of calls."""
-
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FAILURES = (httpx.InvalidURL, aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
+
+
+class Headers(NamedTuple):
+    """Headers ready to be sent with any number of calls. Made by `encode_headers`."""
+
+    lines: bytes
+    names: frozenset[str]
+    """In lower case."""
 
 
 def encode_headers(headers: Mapping[str, str]) -> Headers:
@@ -47,29 +59,33 @@ def encode_headers(headers: Mapping[str, str]) -> Headers:
 
     Raises `ProviderConnectionError` where HTTP cannot carry one, such as a key with a letter that is not ASCII.
     """
-    if not all(text.isascii() for header in headers.items() for text in header):
+    if not all(text.isascii() and not _CONTROL.search(text) for header in headers.items() for text in header):
         raise ProviderConnectionError("the key or a header holds a character that HTTP cannot carry")
-    return CIMultiDict({**headers, "accept-encoding": "gzip, deflate"})
+    every = {"accept": "*/*", **headers, "accept-encoding": "gzip, deflate"}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in every.items())
+    return Headers(lines.encode("ascii"), frozenset(name.lower() for name in headers))
 
 
 class Response:
     """An answer whose head has arrived. Leaving its context ends the call.
 
-    A connection with bytes still unread is closed, not kept for the next call.
+    A connection with bytes still unread or unsent is closed, not kept for the next call.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, host: str) -> None:
-        self._response = response
+    def __init__(self, message: RawResponseMessage, content: StreamReader, connection: Connection, host: str) -> None:
+        self._content = content
+        self._connection = connection
         self._host = host
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
-        self.raw_headers: Iterable[tuple[bytes, bytes]] = response.raw_headers
+        self.status = message.code
+        self.headers: Mapping[str, str] = message.headers
+        self.raw_headers: Iterable[tuple[bytes, bytes]] = message.raw_headers
         """As they came. One pass over these is cheaper than two look-ups in `headers`."""
+        self._follow(connection.protocol)
 
     async def read(self) -> bytes:
         """The next bytes of the body, decompressed; none at its end. Raises `ProviderError` where it is cut."""
         try:
-            return await self._response.content.readany()
+            return await self._content.readany()
         except _FAILURES as error:
             raise _translate(error, self._host, in_body=True) from None
 
@@ -86,9 +102,7 @@ class Response:
 
     async def aclose(self) -> None:
         """End the call. Does no harm twice."""
-        with contextlib.suppress(*_FAILURES):  # a connection that fails while it is closed is closed
-            self._response.release()
-            await self._response.wait_for_close()
+        self._end()
 
     async def __aenter__(self) -> Self:
         return self
@@ -96,16 +110,59 @@ class Response:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        self._end()
+
+    def _end(self) -> None:
+        """Give the connection back. Done as soon as the body is there, so that the next call need not wait for it."""
+        _finish(self._connection, reusable=True)
+
+    def _follow(self, protocol: ResponseHandler | None) -> None:
+        """End the body with its connection at the latest.
+
+        Where the framing of a body breaks after its head was read (a proxy writes its own error into a chunked answer),
+        aiohttp closes the connection, but leaves the reader waiting.
+        """
+        self._content.on_eof(self._end)
+        closed = protocol.closed if protocol is not None else None
+        if closed is not None and not self._content.is_eof():
+            closed.remove_done_callback(_retrieve)  # one for each connection, whatever its number of answers
+            closed.add_done_callback(_retrieve)
+            closed.add_done_callback(self._cut)
+
+            def forget() -> None:
+                closed.remove_done_callback(self._cut)
+
+            self._content.on_eof(forget)
+
+    def _cut(self, closed: asyncio.Future[None]) -> None:
+        if not self._content.is_eof() and self._content.exception() is None:
+            self._content.set_exception(aiohttp.ClientPayloadError("the connection was closed"))
+
+
+def _retrieve(closed: asyncio.Future[None]) -> None:
+    """Why a connection went is told by its reads; asyncio would log what nobody asks for."""
+    closed.exception()
 
 
 class _Target(NamedTuple):
     """Where calls go. It depends on the address alone, so it is kept."""
 
-    url: URL
     host: str
     """With its port, for messages."""
-    proxy: URL | None
+    first: str
+    """What follows the method in a request's first line."""
+    own: Mapping[str, str]
+    """The headers that the address and the proxy ask for; names in lower case."""
+    request: aiohttp.ClientRequest
+    """Says to what and through which proxy to connect. It is never sent itself."""
+
+    def head(self, method: str, headers: Headers, size: int) -> bytes:
+        """What goes before a body of so many bytes. Raises `ValueError` where the address and a header contradict."""
+        if "authorization" in self.own and "authorization" in headers.names:
+            raise ValueError("both hold credentials")
+        lines = [f"{name}: {value}\r\n" for name, value in self.own.items() if name not in headers.names]
+        start = f"{method} {self.first}\r\n{''.join(lines)}".encode("ascii")
+        return b"%b%bcontent-length: %d\r\n\r\n" % (start, headers.lines, size)
 
 
 class Transport:
@@ -121,7 +178,7 @@ class Transport:
         self._tls = tls or httpx.create_ssl_context()
         self._max_connections = max_connections
         self._keepalive_s = keepalive_s
-        self._session: aiohttp.ClientSession | None = None
+        self._connector: aiohttp.TCPConnector | None = None
         self._targets: dict[str, _Target] = {}
         self._closed = False
 
@@ -137,24 +194,17 @@ class Transport:
         try:
             target = self._target(url)
             host = target.host
-            response = await self._open_session().request(
-                method,
-                target.url,
-                headers=headers,
-                data=body,
-                allow_redirects=False,
-                proxy=target.proxy,
-                timeout=aiohttp.ClientTimeout(connect=connect_s),
-            )
-            return Response(response, host)
+            head = target.head(method, headers, len(body))
+            connection = await self._open_connector().connect(target.request, [], _connect_within(connect_s))
+            return await _exchange(connection, head, body, host)
         except _FAILURES as error:
             raise _translate(error, host, connect_s=connect_s) from None
 
     async def aclose(self) -> None:
         """Close every connection. Calls still under way fail."""
         self._closed = True
-        if self._session is not None:
-            await self._session.close()
+        if self._connector is not None:
+            await self._connector.close()
 
     def _target(self, address: str) -> _Target:
         if address not in self._targets:
@@ -164,62 +214,76 @@ class Transport:
             # Not aiohttp's own `trust_env`: it starts two threads a call, and fails where ~/.netrc knows the host.
             proxies = {} if proxy_bypass(parsed.host) else getproxies()
             proxy = proxies.get(parsed.scheme) or proxies.get("all", "")
-            self._targets[address] = _Target(
-                url=URL(str(parsed)),
-                host=parsed.netloc.decode("ascii"),
-                proxy=URL(proxy if "://" in proxy else f"http://{proxy}") if proxy else None,
-            )
+            forward = URL(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+            self._targets[address] = _aim(URL(str(parsed)), parsed.netloc.decode("ascii"), forward)
         return self._targets[address]
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(
+    def _open_connector(self) -> aiohttp.TCPConnector:
+        if self._connector is None:
+            self._connector = aiohttp.TCPConnector(
                 ssl=self._tls, limit=self._max_connections, keepalive_timeout=self._keepalive_s
             )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                response_class=_ClientResponse,
-                max_line_size=MAX_HEADER_BYTES,
-                max_field_size=MAX_HEADER_BYTES,
-            )
-        return self._session
+        return self._connector
 
 
-class _ClientResponse(aiohttp.ClientResponse):
-    """An answer whose body ends with its connection at the latest.
-
-    Where the framing of a body breaks after its head was read (a proxy writes its own error into a chunked answer),
-    aiohttp closes the connection, but leaves the reader waiting.
-    """
-
-    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        """Read the head."""
-        try:
-            await super().start(connection)
-        finally:
-            if self._writer is None or self._writer.done():
-                sent.note()
-        closed = connection.protocol.closed if connection.protocol is not None else None
-        if closed is not None and not self.content.is_eof():
-            closed.remove_done_callback(_retrieve)  # one for each connection, whatever its number of answers
-            closed.add_done_callback(_retrieve)
-            closed.add_done_callback(self._end_body)
-
-            def forget() -> None:
-                closed.remove_done_callback(self._end_body)
-
-            self.content.on_eof(forget)
-        return self
-
-    def _end_body(self, closed: asyncio.Future[None]) -> None:
-        if not self.content.is_eof() and self.content.exception() is None:
-            self.content.set_exception(aiohttp.ClientPayloadError("the connection was closed"))
+def _aim(url: URL, host: str, proxy: URL | None) -> _Target:
+    forwarded = proxy is not None and url.scheme == "http"  # else the proxy passes on bytes alone
+    path = str(url.with_user(None)) if forwarded else url.raw_path_qs
+    request = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop(), proxy=proxy)
+    own = {"host": request.headers["Host"]}
+    if url.user or url.password:
+        own["authorization"] = _basic(url)
+    if forwarded and proxy is not None and (proxy.user or proxy.password):
+        own["proxy-authorization"] = _basic(proxy)
+    return _Target(host=host, first=f"{path} HTTP/1.1", own=own, request=request)
 
 
-def _retrieve(closed: asyncio.Future[None]) -> None:
-    """Why a connection went is told by its reads; asyncio would log what nobody asks for."""
-    closed.exception()
+def _basic(url: URL) -> str:
+    """The credentials of an address, as a header: RFC 7617."""
+    credentials = f"{url.user or ''}:{url.password or ''}"
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
+
+
+@lru_cache
+def _connect_within(connect_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(connect=connect_s)
+
+
+async def _exchange(connection: Connection, head: bytes, body: bytes, host: str) -> Response:
+    """Send a request on a connection, and read the head of its answer. Closes the connection where that fails."""
+    protocol, wire = connection.protocol, connection.transport
+    if protocol is None or wire is None:
+        connection.close()
+        raise aiohttp.ServerDisconnectedError
+    try:
+        protocol.set_response_params(
+            read_until_eof=True, max_line_size=MAX_HEADER_BYTES, max_field_size=MAX_HEADER_BYTES
+        )
+        wire.writelines((head, body))
+        message, content = await protocol.read()
+        while message.code in INTERIM:
+            message, content = await protocol.read()
+    except BaseException as error:
+        _finish(connection, reusable=False)
+        if isinstance(error, HttpProcessingError):
+            raise MalformedAnswerError(f"{host} does not answer in HTTP: {' '.join(error.message.split())}") from None
+        raise
+    if not wire.get_write_buffer_size():
+        sent.note()
+    return Response(message, content, connection, host)
+
+
+def _finish(connection: Connection, *, reusable: bool) -> None:
+    """Give a connection back, or close it: at once where part of the request still waits to be sent."""
+    wire = connection.transport
+    if wire is not None and wire.get_write_buffer_size():
+        wire.abort()
+        connection.close()
+    elif reusable:
+        connection.release()
+    else:
+        sent.note()
+        connection.close()
 
 
 # By the first kind that fits. `{detail}` is what the operating system or OpenSSL says.

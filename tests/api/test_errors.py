@@ -105,6 +105,23 @@ def test_a_body_over_the_limit_is_413(service: Service) -> None:
     assert "10000000 bytes" in response.json()["error"]["message"]
 
 
+def test_a_body_over_the_limit_is_413_however_it_is_sent(service: Service) -> None:
+    pieces = (b'{"prompt": "' + b"x" * 1_000_000 for _ in range(11))  # without a length
+    response = service.client.post("/v1/chat/completions", content=pieces)
+    assert response.status_code == 413
+    assert response.json()["error"]["code"] == "payload_too_large"
+
+
+def test_a_path_with_a_slash_at_its_end_is_the_same(service: Service) -> None:
+    for path in ("/v1/chat/completions", "/v1/chat/completions/"):
+        answered = service.client.post(path, json={"messages": MESSAGES})
+        assert answered.status_code == 200
+        assert answered.json()["object"] == "chat.completion"
+        assert "x-semroute-decision" in answered.headers
+        refused = service.client.post(path, json={"messages": []})
+        assert (refused.status_code, refused.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
 def test_a_prompt_just_under_the_limit_is_decided(service: Service) -> None:
     response = service.client.post("/route", json={"prompt": "refund " * 1_400_000})
     assert response.status_code == 200

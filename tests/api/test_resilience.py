@@ -295,7 +295,13 @@ def test_a_stop_drains(folder: Path, faults: FaultServer, tmp_path: Path) -> Non
 
 
 def test_a_caller_who_leaves_before_the_end_of_its_request_asked_for_nothing(service: Service) -> None:
-    """Nothing was decided, called or spent: there is no record, and no error of ours."""
+    """Nothing was decided, called, spent or refused: there is no record, and no error of ours."""
+
+    def refused() -> list[str]:
+        lines = service.client.get("/metrics").text.splitlines()
+        return [line for line in lines if line.startswith("semroute_refused_requests_total")]
+
+    refused_before = refused()
     before = service.client.get("/stats?by=all").json()["rows"]
     errors = service.log.count("ERROR")
     with socket.create_connection(("127.0.0.1", service.port)) as line:
@@ -308,4 +314,5 @@ def test_a_caller_who_leaves_before_the_end_of_its_request_asked_for_nothing(ser
 
     assert until(lambda: requests() == (before[0]["requests"] if before else 0) + 1)
     assert service.log.count("ERROR") == errors
+    assert refused() == refused_before
     assert service.client.get("/metrics").text.count("semroute_running_requests 0.0") == 1

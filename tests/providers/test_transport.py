@@ -1,9 +1,11 @@
 import asyncio
 import base64
+import contextlib
 import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,86 @@ def test_a_key_that_http_cannot_carry_is_not_shown() -> None:
     with pytest.raises(ProviderConnectionError, match="HTTP cannot carry") as caught:
         encode_headers({"authorization": "Bearer schlüssel"})
     assert "schl" not in str(caught.value)
+
+
+@pytest.mark.parametrize("header", [("x-note", "a\r\nx-more: b"), ("x\n", "a"), ("x-note", "a\0")])
+def test_a_header_cannot_bring_another(header: tuple[str, str]) -> None:
+    with pytest.raises(ProviderConnectionError, match="HTTP cannot carry"):
+        encode_headers(dict([header]))
+
+
+async def test_credentials_in_the_address_are_sent(transport: Transport) -> None:
+    with FaultServer() as server:
+        url = f"http://us%40er:pa%3Ass@127.0.0.1:{server.port}/v1?a=b%20c"
+        async with await transport.send("POST", url, headers=encode_headers({}), body=BODY, connect_s=30) as response:
+            await response.aread()
+        seen = server.requests[0]
+    assert seen.headers["authorization"] == f"Basic {base64.b64encode(b'us@er:pa:ss').decode()}"
+    assert (seen.headers["host"], seen.path) == (f"127.0.0.1:{server.port}", "/v1?a=b%20c")
+
+
+async def test_a_host_of_ones_own_is_sent_alone(transport: Transport) -> None:
+    with FaultServer() as server:
+        headers = encode_headers({"Host": "other.example"})
+        async with await transport.send("POST", server.url, headers=headers, body=BODY, connect_s=30) as response:
+            await response.aread()
+        assert server.requests[0].headers["host"] == "other.example"
+
+
+@asynccontextmanager
+async def answering(*answers: bytes, reads: bool = True) -> AsyncIterator[tuple[str, list[int]]]:
+    """A server that gives its answers in turn, whatever is asked; to its head alone unless it `reads`.
+
+    Gives its address, and how many answers each of its connections has had.
+    """
+    had: list[int] = []
+    left = list(answers)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        had.append(0)
+        number = len(had) - 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                if reads:
+                    await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+                else:
+                    writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a socket's
+                writer.write(left.pop(0))
+                had[number] += 1
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", had
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+
+async def test_a_connection_serves_one_call_after_another(transport: Transport) -> None:
+    async with answering(ANSWER, ANSWER, ANSWER) as (url, had):
+        assert [await post(transport, url) for _ in range(3)] == [b"{}"] * 3
+        assert had == [3]
+        await transport.aclose()
+
+
+async def test_what_comes_before_the_answer_is_passed_over(transport: Transport) -> None:
+    hints = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+    async with answering(hints + ANSWER) as (url, _):
+        assert await post(transport, url) == b"{}"
+        await transport.aclose()
+
+
+async def test_an_answer_to_half_a_request_ends_its_connection(transport: Transport) -> None:
+    refusal = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\n{}"
+    async with answering(refusal, refusal, reads=False) as (url, had):
+        for _ in range(2):
+            body = b"x" * 30_000_000  # more than the sockets' buffers hold
+            async with await transport.send("POST", url, headers=HEADERS, body=body, connect_s=30) as response:
+                assert (response.status, await response.aread()) == (413, b"{}")
+        assert had == [1, 1]
+        await transport.aclose()
 
 
 async def test_a_proxy_from_the_environment_is_used(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:

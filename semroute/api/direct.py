@@ -1,0 +1,119 @@
+"""The way of a prompt: from the server to its handler and back, past the framework's layers.
+
+Routing, arguments, guards, hooks and response layers of the framework cost a request more than its decision does.
+Handlers that are marked `direct` need none of them: they take the request alone, admit and read it themselves, and give
+a `Response`. All else about them, such as their documentation, is the framework's, and so is every other call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from litestar import Litestar, Request, Response
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+from litestar.types import (
+    HTTPDisconnectEvent,
+    HTTPRequestEvent,
+    HTTPScope,
+    LifeSpanReceive,
+    LifeSpanScope,
+    LifeSpanSend,
+    Receive,
+    Scope,
+    Send,
+)
+
+from semroute.api import errors
+from semroute.api.errors import AnyRequest
+from semroute.errors import PayloadTooLargeError
+
+CLIENT_CLOSED_REQUEST = 499
+DIRECT = "direct"
+"""The keyword that marks a handler."""
+
+
+class Service(Litestar):
+    """An application whose direct handlers are called directly."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._direct: Mapping[tuple[object, object], HTTPRouteHandler] = {
+            (method, route.path): handler
+            for route in self.routes
+            if isinstance(route, HTTPRoute)
+            for handler in route.route_handlers
+            if handler.opt.get(DIRECT)
+            for method in handler.http_methods
+        }
+
+    async def __call__(
+        self,
+        scope: Scope | LifeSpanScope,
+        receive: Receive | LifeSpanReceive,
+        send: Send | LifeSpanSend,
+    ) -> None:
+        """Application entry point."""
+        handler = self._direct.get((scope.get("method"), scope.get("path")))
+        if handler is None:
+            await super().__call__(scope, receive, send)
+        else:
+            await self._answer(handler, cast("HTTPScope", scope), cast("Receive", receive), cast("Send", send))
+
+    async def _answer(self, handler: HTTPRouteHandler, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        scope["litestar_app"] = self
+        scope.setdefault("state", {})
+        request: AnyRequest = Request(scope, receive, send)
+        try:
+            response = await handler.fn(request)
+        except Exception as error:  # noqa: BLE001 - as in the framework: each is answered, and what is a defect logged
+            response = errors.answer_to(request, error)
+        await response.to_asgi_response(None, request)(scope, receive, send)
+
+
+async def read_body(request: AnyRequest) -> bytes:
+    """The whole body. Raises `PayloadTooLargeError`.
+
+    A caller who leaves inside it has asked for nothing: the framework's `HTTPException` is not counted as a refusal.
+    """
+    limit = request.app.request_max_body_size
+    assert isinstance(limit, int)
+    size, pieces, more = 0, [], True
+    while more:
+        message = cast("HTTPRequestEvent | HTTPDisconnectEvent", await request.receive())
+        if message["type"] == "http.disconnect":
+            raise HTTPException("the connection was closed inside the body", status_code=CLIENT_CLOSED_REQUEST)
+        pieces.append(message["body"])
+        size += len(message["body"])
+        if size > limit:
+            raise PayloadTooLargeError(f"the body is over the limit of {limit} bytes")
+        more = message["more_body"]
+    return b"".join(pieces)
+
+
+def headers_of(request: AnyRequest) -> dict[str, str]:
+    """The request's headers, by their names in lower case. Of several with one name, the last."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
+
+
+class Rendered(Response[bytes]):
+    """An answer of status 200 whose body is JSON already."""
+
+    def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
+        super().__init__(body)
+        self._fields = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+
+    def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> Any:
+        """The ASGI application that sends it."""
+        return self._serve
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": encode_headers(self._fields)})
+        await send({"type": "http.response.body", "body": self.content, "more_body": False})
+
+
+def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI sends them."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
