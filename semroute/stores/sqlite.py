@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from semroute.errors import StoreError
 from semroute.stores.base import Row, Session
 
 BUSY_S = 10.0
+AT_ONCE = 32
+"""Rows of one `INSERT`. Each statement gives the interpreter's lock away and must then wait for it, at the cost of
+whoever is busy meanwhile: the fewer, the better."""
 
 
 class SqliteSession:
@@ -26,8 +30,16 @@ class SqliteSession:
         return self._connection.execute(sql, values).fetchall()
 
     def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Execute a statement for each row."""
-        self._connection.executemany(sql, rows)
+        """Execute a statement for each row; an `INSERT` for many at once."""
+        everything = list(rows)
+        head, values, tail = sql.partition(" VALUES ")
+        marks, end, rest = tail.partition(")")
+        many = len(everything) // AT_ONCE * AT_ONCE if values else 0
+        if many:
+            together = f"{head}{values}{', '.join([marks + end] * AT_ONCE)}{rest}"
+            for first in range(0, many, AT_ONCE):
+                self._connection.execute(together, list(chain.from_iterable(everything[first : first + AT_ONCE])))
+        self._connection.executemany(sql, everything[many:])
 
     def lock(self, names: Iterable[str]) -> None:
         """Nothing to do: SQLite has one writer at a time."""
