@@ -14,7 +14,7 @@ from semroute.errors import StoreError
 from semroute.stores.base import Row, Session
 
 BUSY_S = 10.0
-AT_ONCE = 32
+AT_ONCE = (32, 16, 8, 4, 2, 1)
 """Rows of one `INSERT`. Each statement gives the interpreter's lock away and must then wait for it, at the cost of
 whoever is busy meanwhile: the fewer, the better."""
 
@@ -31,15 +31,17 @@ class SqliteSession:
 
     def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Execute a statement for each row; an `INSERT` for many at once."""
-        everything = list(rows)
         head, values, tail = sql.partition(" VALUES ")
+        if not values:
+            self._connection.executemany(sql, rows)
+            return
         marks, end, rest = tail.partition(")")
-        many = len(everything) // AT_ONCE * AT_ONCE if values else 0
-        if many:
-            together = f"{head}{values}{', '.join([marks + end] * AT_ONCE)}{rest}"
-            for first in range(0, many, AT_ONCE):
-                self._connection.execute(together, list(chain.from_iterable(everything[first : first + AT_ONCE])))
-        self._connection.executemany(sql, everything[many:])
+        left = list(rows)
+        for size in AT_ONCE:  # few sizes, so that every statement is compiled but once
+            together = f"{head}{values}{', '.join([marks + end] * size)}{rest}"
+            while len(left) >= size:
+                self._connection.execute(together, list(chain.from_iterable(left[:size])))
+                del left[:size]
 
     def lock(self, names: Iterable[str]) -> None:
         """Nothing to do: SQLite has one writer at a time."""
