@@ -58,7 +58,7 @@ MEANINGS = {
     "overhead_ms_15000": "decision p50 - encoder p50, 15,000 utterances",
     "long_prompt_ratio": "100,000 characters / 128 tokens, p50",
     "peak_rss_mb": "peak memory, 15,000 utterances",
-    "route_rps_ratio": "POST /route, 16 connections / encoder alone in batches",
+    "route_rps_ratio": "POST /route, 16 connections, a worker a core / encoder alone in batches",
 }
 CONNECTIONS = 16
 BATCH = 32
@@ -111,8 +111,11 @@ def measure_speed(prompts: Sequence[str], console: Console) -> tuple[Figures, di
     """Decisions among 1,500 and 15,000 utterances, the peer's, and the encoder alone; and a long prompt."""
     small = build("10-shot", console)
     large = build("full", console, small)
+    assert isinstance(large.embedder, FastEmbedEmbedder)
+    fastembed = large.embedder.fastembed
     subjects: dict[str, Ask] = {
         "encoder alone": lambda prompt: large.embedder.embed([prompt]),
+        "fastembed alone": lambda prompt: list(fastembed.embed([prompt])),
         "semroute, 1,500": small.route,
         "semroute, 15,000": large.route,
     }
@@ -165,25 +168,42 @@ def _load_and_decide(train: bool) -> float:
 
 
 def measure_requests(prompts: Sequence[str], seconds: float, console: Console) -> tuple[Figures, dict[str, float]]:
-    """Requests a second of `POST /route` over 15,000 utterances, between two runs of the encoder alone."""
+    """Requests a second of `POST /route` over 15,000 utterances, between two runs of the encoder alone.
+
+    By one worker, and by one for each core, which is what the ratio is of: the encoder alone has all cores too.
+    """
     encoder = FastEmbedEmbedder(threads=1, batch_size=BATCH)
+    console.print("encoder alone, in batches")
+    before = embed_in_batches(encoder, prompts)
+    one = request_rate(prompts, seconds, 1, console)
+    all_cores = request_rate(prompts, seconds, os.cpu_count() or 1, console)
+    alone = (before + embed_in_batches(encoder, prompts)) / 2
+    rates = {
+        "encoder alone, texts/s": alone,
+        "POST /route, one worker, requests/s": one,
+        "POST /route, a worker a core, requests/s": all_cores,
+    }
+    return {"route_rps_ratio": all_cores / alone}, rates
+
+
+def request_rate(prompts: Sequence[str], seconds: float, workers: int, console: Console) -> float:
+    """Requests a second of `POST /route` by so many workers."""
     with tempfile.TemporaryDirectory() as folder:
         write_routes(Path(folder))
         port = free_port()
         command = [sys.executable, "-m", "semroute", "serve", "--routes", folder, "--port", str(port)]
-        environ = {"SEMROUTE_LOG_LEVEL": "warning", "SEMROUTE_DATABASE_URL": "memory:"}
-        console.print("encoder alone, in batches")
-        before = embed_in_batches(encoder, prompts)
+        environ = {
+            "SEMROUTE_LOG_LEVEL": "warning",
+            "SEMROUTE_DATABASE_URL": f"sqlite:///{folder}/semroute.db",
+            "SEMROUTE_WORKERS": str(workers),
+        }
         with server(command, port, environ=environ):
-            console.print("POST /route, 16 connections")
+            console.print(f"POST /route, 16 connections, workers: {workers}")
             target = Target(port, "/route", lambda n: _body(prompts[n % len(prompts)], n // len(prompts)))
             load = asyncio.run(run(target, CONNECTIONS, seconds))
-        after = embed_in_batches(encoder, prompts)
     if load.failed:
         raise SystemExit(f"{load.failed} requests failed")
-    alone = (before + after) / 2
-    rates = {"encoder alone, texts/s": alone, "POST /route, requests/s": load.rps}
-    return {"route_rps_ratio": load.rps / alone}, rates
+    return load.rps
 
 
 def _body(prompt: str, turn: int) -> bytes:

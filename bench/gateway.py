@@ -1,12 +1,14 @@
 """What semroute adds to a forwarded call, and how many it forwards, beside the same stub called directly.
 
-    python bench/gateway.py              # a minute
+    python bench/gateway.py              # two minutes
     python bench/gateway.py --quick      # half of it
     python bench/gateway.py --json
 
 Peers are measured in the same run where they are installed (bench/README.md says how): `--portkey FOLDER` is the folder
 with its node_modules, `--litellm PYTHON` the interpreter of its environment. Servers, load generator and stub share one
-machine: compare ratios, not times.
+machine: compare ratios, not times. The peers run as their makers start them, each in one process; semroute is measured
+with one worker, and with one for each core (`SEMROUTE_WORKERS`). Ratios of requests a second are those of the latter,
+and with `one_worker` in the name those of the former; times are those of one worker.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ default:
   models: [stub]
 """
 CONNECTIONS = (1, 16)
+PINNED, SEMANTIC, ONE_WORKER = "semroute, pinned model", "semroute, semantic routing", ", one worker"
 SUBJECTS = ["invoice", "python loop", "holiday", "contract", "poem", "proof", "table", "parcel", "melody", "kernel"]
 VERBS = ["explain", "write", "summarise", "translate", "fix", "draft", "compare", "describe", "check", "improve"]
 
@@ -140,9 +143,10 @@ def measure_all(options: argparse.Namespace, console: Console) -> Figures:
 
     with server([sys.executable, str(Path(__file__).with_name("stub.py")), str(stub_port)], stub_port):
         note("stub, direct", Target(stub_port, path, fixed("stub")))
-        with semroute(stub_port) as port:
-            note("semroute, pinned model", Target(port, path, fixed("stub")))
-            note("semroute, semantic routing", Target(port, path, distinct))
+        for workers, suffix in ((1, ONE_WORKER), (os.cpu_count() or 1, "")):
+            with semroute(stub_port, workers) as port:
+                note(f"{PINNED}{suffix}", Target(port, path, fixed("stub")))
+                note(f"{SEMANTIC}{suffix}", Target(port, path, distinct))
         if options.portkey:
             with portkey(options.portkey) as port:
                 headers = {
@@ -160,20 +164,19 @@ def measure_all(options: argparse.Namespace, console: Console) -> Figures:
 
 def ratios(figures: Figures) -> dict[str, float]:
     """What can be compared between machines."""
-    plain, semantic = figures["semroute, pinned model"], figures["semroute, semantic routing"]
+    plain, semantic = figures[PINNED + ONE_WORKER], figures[SEMANTIC + ONE_WORKER]
     direct = figures["stub, direct"]
     compared = {
         "overhead_ms_plain": plain["p50_ms_1"] - direct["p50_ms_1"],
         "overhead_ms_semantic": semantic["p50_ms_1"] - direct["p50_ms_1"],
     }
     if "Portkey" in figures:
-        compared |= {
-            "rps_ratio_portkey": plain["rps_16"] / figures["Portkey"]["rps_16"],
-            "p50_ratio_portkey": plain["p50_ms_1"] / figures["Portkey"]["p50_ms_1"],
-            "semantic_rps_ratio_portkey": semantic["rps_16"] / figures["Portkey"]["rps_16"],
-        }
-    if "LiteLLM" in figures:
-        compared["rps_ratio_litellm"] = plain["rps_16"] / figures["LiteLLM"]["rps_16"]
+        compared["p50_ratio_portkey"] = plain["p50_ms_1"] / figures["Portkey"]["p50_ms_1"]
+    for peer in figures.keys() & {"Portkey", "LiteLLM"}:
+        for suffix, workers in (("", ""), ("_one_worker", ONE_WORKER)):
+            name, rate = f"rps_ratio_{peer.lower()}{suffix}", figures[peer]["rps_16"]
+            compared[name] = figures[PINNED + workers]["rps_16"] / rate
+            compared[f"semantic_{name}"] = figures[SEMANTIC + workers]["rps_16"] / rate
     return compared
 
 

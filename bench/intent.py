@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from fastembed import TextEmbedding
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
@@ -34,7 +35,7 @@ from semroute import Router
 from semroute.config.schema import Config, Default, Provider
 from semroute.evaluation.metrics import auroc, expected_calibration_error
 from semroute.semantic.cache import Cache
-from semroute.semantic.embedder import Embedder
+from semroute.semantic.embedder import Embedder, FastEmbedEmbedder
 from semroute.types import Model, Route
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,15 +123,17 @@ def ask(router: Router, texts: Texts, told: Done) -> Answers:
 
 
 def open_peer(routes: dict[str, tuple[str, ...]], embedder: Embedder) -> Callable[[str], Any]:
-    """semantic-router with its defaults, over the same session."""
+    """semantic-router with its defaults: its encoder for fastembed, over the very session that `embedder` has."""
     from semantic_router import IndexedRouter
     from semantic_router import Route as PeerRoute
-    from semantic_router.encoders import DenseEncoder
+    from semantic_router.encoders import FastEmbedEncoder
 
-    class Encoder(DenseEncoder):  # type: ignore[misc]  # the package has no types where it is not installed
-        def __call__(self, docs: list[str]) -> list[list[float]]:
-            vectors: list[list[float]] = embedder.embed(docs).tolist()
-            return vectors
+    assert isinstance(embedder, FastEmbedEmbedder)
+    loaded = embedder.fastembed
+
+    class Encoder(FastEmbedEncoder):  # type: ignore[misc]  # the package has no types where it is not installed
+        def _initialize_client(self) -> TextEmbedding:
+            return loaded
 
     peers = [PeerRoute(name=name, utterances=list(texts)) for name, texts in routes.items()]
     router: Callable[[str], Any] = IndexedRouter(Encoder(name="bundled"), peers)

@@ -243,9 +243,10 @@ class Router:
         if self._trained is None:
             return [Match() for _ in features.tokens], np.empty((len(features.tokens), 0))
         head, vectors = self._trained.head, features.vectors
-        logits, discriminants = head.project(vectors, features.tokens)
+        logits = head.logits(vectors, features.tokens)
         best = scoring.best_routes(logits)
         similarities, rows = self._index.search(vectors, best)
+        discriminants = scoring.discriminate(head.discriminants, vectors, best)
         found = scoring.evidence(logits, similarities.max(axis=1), discriminants.max(axis=1))
         in_scope = scoring.in_scope(head.gate, found)
         shares = scoring.shares(logits, float(head.temperature[0]))

@@ -150,4 +150,4 @@ def _evidence(rows: Rows, fold: Fold, logits: Floats) -> Doubles:
         chunk = slice(start, start + CHUNK)
         by_route = np.maximum.reduceat(tried[chunk] @ vectors.T, starts, axis=1)
         nearest[chunk] = np.take_along_axis(by_route, best[chunk], axis=1).max(axis=1)
-    return scoring.evidence(logits, nearest, scoring.discriminate(discriminants, tried).max(axis=1))
+    return scoring.evidence(logits, nearest, scoring.discriminate(discriminants, tried, best).max(axis=1))

@@ -93,8 +93,9 @@ def train(material: Material, target: float, fitted: Callable[[], None] = lambda
     by_vector, by_words = parts
     by_vector[-1] += by_words[-1]
     return Head(
-        projection=np.hstack((by_vector, scoring.discriminants(own, material.owners, routes)), dtype=np.float32),
+        projection=np.ascontiguousarray(by_vector, dtype=np.float32),
         word_weights=np.ascontiguousarray(by_words[:-1], dtype=np.float32),
+        discriminants=scoring.discriminants(own, material.owners, routes),
         prototypes=prototypes,
         idf=idf,
         gate=gate,

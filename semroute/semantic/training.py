@@ -155,8 +155,9 @@ def _unpack(arrays: Arrays, utterances: int, dim: int, routes: int) -> Trained |
     """Null where an array is missing or not of its form."""
     expected = {
         "vectors": (np.float32, (utterances, dim)),
-        "projection": (np.float32, (dim + 1, 2 * routes)),
+        "projection": (np.float32, (dim + 1, routes)),
         "word_weights": (np.float32, (scoring.LEXICAL_DIM, routes)),
+        "discriminants": (np.float32, (routes, dim + 1)),
         "prototypes": (np.float32, (routes, dim)),
         "gate": (np.float64, (len(scoring.EVIDENCE) + 1,)),
         "temperature": (np.float64, (1,)),

@@ -12,8 +12,9 @@ IDF = np.linspace(1, 4, 100, dtype=np.float32)
 def head(routes: int = 3, dim: int = 4) -> Head:
     chance = np.random.default_rng(0)
     return Head(
-        projection=chance.normal(size=(dim + 1, 2 * routes)).astype(np.float32),
+        projection=chance.normal(size=(dim + 1, routes)).astype(np.float32),
         word_weights=chance.normal(size=(LEXICAL_DIM, routes)).astype(np.float32),
+        discriminants=chance.normal(size=(routes, dim + 1)).astype(np.float32),
         prototypes=np.eye(routes, dim, dtype=np.float32),
         idf=IDF,
         gate=np.array([1.0, 0.0, 2.0, 0.0, -3.0]),
@@ -53,17 +54,15 @@ def test_bags_stay_the_same_from_one_release_to_the_next() -> None:
     (bag,) = scoring.lexical([[5]], IDF)
     # The piece, and its pairs with begin and end: trained heads in the cache depend on where these fall.
     buckets = {int(bucket): round(float(bag[bucket]), 3) for bucket in np.flatnonzero(bag)}
-    assert buckets == {177: 0.408, 538: -0.408, 902: -0.816}
+    assert buckets == {409: 0.408, 512: 0.816, 820: 0.408}
 
 
 def test_logits_are_linear_in_vector_and_bag() -> None:
     trained = head()
     vector, tokens = np.array([[0, 1, 0, 0]], np.float32), [[3, 4]]
-    logits, discriminants = trained.project(vector, tokens)
     by_vector = trained.projection[1] + trained.projection[4]
     by_words = scoring.lexical(tokens, IDF)[0] @ trained.word_weights
-    np.testing.assert_allclose(logits[0], by_vector[:3] + by_words, rtol=1e-4)
-    np.testing.assert_allclose(discriminants[0], by_vector[3:], rtol=1e-4)
+    np.testing.assert_allclose(trained.logits(vector, tokens)[0], by_vector + by_words, rtol=1e-4)
 
 
 def test_prototypes_are_unit_means() -> None:
@@ -75,16 +74,19 @@ def test_prototypes_are_unit_means() -> None:
 def test_discriminants_point_to_the_nearest_mean_where_spread_is_even() -> None:
     vectors = np.array([[1, 0.1], [1, -0.1], [0.1, 1], [-0.1, 1]], np.float32)
     found = scoring.discriminants(vectors, np.array([0, 0, 1, 1]), 2)
-    assert found.shape == (3, 2)
+    assert found.shape == (2, 3)
     prompts = np.array([[0.9, 0.2], [0.3, 0.8], [0.5, 0.5]], np.float32)
-    scores = scoring.discriminate(found, prompts)
+    scores = scoring.discriminate(found, prompts, np.tile([0, 1], (3, 1)))
+    swapped = scoring.discriminate(found, prompts[:1], np.array([[1, 0]]))
+    np.testing.assert_array_equal(swapped[0], scores[0, ::-1])
     assert scores[:2].argmax(axis=1).tolist() == [0, 1]
     assert scores[2, 0] == pytest.approx(scores[2, 1])
 
 
 def test_one_utterance_a_route_gives_discriminants() -> None:
     found = scoring.discriminants(np.eye(3, dtype=np.float32), np.arange(3), 3)
-    assert scoring.discriminate(found, np.eye(3, dtype=np.float32)).argmax(axis=1).tolist() == [0, 1, 2]
+    scores = scoring.discriminate(found, np.eye(3, dtype=np.float32), np.tile([0, 1, 2], (3, 1)))
+    assert scores.argmax(axis=1).tolist() == [0, 1, 2]
 
 
 def test_best_routes_come_first_and_ties_keep_their_order() -> None:

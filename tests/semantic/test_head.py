@@ -58,9 +58,11 @@ class World:
 
 def judge(head: Head, material: Material, prompts: Features) -> tuple[Floats, Doubles]:
     """Logits and the probability of being in scope."""
-    logits, discriminants = head.project(*prompts)
+    logits = head.logits(*prompts)
     index = Index(material.texts.vectors[: len(material.owners)], material.owners, head.prototypes)
-    similarities, _ = index.search(prompts.vectors, scoring.best_routes(logits))
+    best = scoring.best_routes(logits)
+    similarities, _ = index.search(prompts.vectors, best)
+    discriminants = scoring.discriminate(head.discriminants, prompts.vectors, best)
     found = scoring.evidence(logits, similarities.max(axis=1), discriminants.max(axis=1))
     return logits, scoring.in_scope(head.gate, found)
 
