@@ -108,37 +108,12 @@ class Metrics:
         self._state_up = gauge("shared_state_up", "1: the shared state is there.", "livemin")
 
     def count(self, record: Record) -> None:
-        """Count one request: at once, or with the next few."""
+        """Count one request, with the next few."""
         self._uncounted.append(record)
         if len(self._uncounted) >= TOGETHER:
-            self._count()
+            self.flush()
 
-    def refuse(self, code: str) -> None:
-        """Count a request that was refused before a decision, by its error's code."""
-        self._child(self._refused, code).inc()
-
-    def show(self, moment: Moment) -> None:
-        """Take over what holds just now."""
-        self._count()
-        self._queue.set(moment.waiting)
-        self._dropped.set(moment.dropped)
-        self._state_up.set(moment.state_up)
-        self._running.set(moment.running)
-        for model, is_open in moment.breakers.items():
-            self._child(self._breaker, model).set(is_open)
-        for model, latency_ms in moment.latency_ms.items():
-            self._child(self._latency, model).set(latency_ms / 1000)
-
-    def render(self) -> bytes:
-        """The text of `/metrics`; of all workers, where there are several, as of their last `show`."""
-        self._count()
-        if MULTIPROCESS in os.environ:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library's own
-            return generate_latest(registry)
-        return generate_latest(self._registry)
-
-    def _count(self) -> None:
+    def flush(self) -> None:
         """Count what waits. It is summed first: each call of the library takes a lock."""
         records, self._uncounted = self._uncounted, []
         sums: _Sums = defaultdict(float)
@@ -149,6 +124,31 @@ class Metrics:
             self._child(*key).inc(n)
         for key, amounts in observed.items():
             self._child(*key).observe_all(amounts)
+
+    def refuse(self, code: str) -> None:
+        """Count a request that was refused before a decision, by its error's code."""
+        self._child(self._refused, code).inc()
+
+    def show(self, moment: Moment) -> None:
+        """Take over what holds just now."""
+        self.flush()
+        self._queue.set(moment.waiting)
+        self._dropped.set(moment.dropped)
+        self._state_up.set(moment.state_up)
+        self._running.set(moment.running)
+        for model, is_open in moment.breakers.items():
+            self._child(self._breaker, model).set(is_open)
+        for model, latency_ms in moment.latency_ms.items():
+            self._child(self._latency, model).set(latency_ms / 1000)
+
+    def render(self) -> bytes:
+        """The text of `/metrics`; of all workers, where there are several, the others as of a second ago."""
+        self.flush()
+        if MULTIPROCESS in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library's own
+            return generate_latest(registry)
+        return generate_latest(self._registry)
 
     def _add(self, record: Record, sums: _Sums, observed: _Observed) -> None:
         decision, route, model = record.decision, record.decision.route or "", record.model or ""
