@@ -98,12 +98,13 @@ def _multiply(folder: Path, times: int) -> None:
             "WHERE k + 1 < ?) SELECT k FROM n",
             (times,),
         )
-        for table in ("decisions", "bodies"):
-            columns = [row[1] for row in many.execute(f"PRAGMA few.table_info({table})") if row[1] != "id"]
-            names = ", ".join(columns)
+        copied = "substr({0}, 1, 12) || printf('%04x', k) || substr({0}, 17)"
+        for table in ("decisions", "bodies", "blocks"):
+            columns = [row[1] for row in many.execute(f"PRAGMA few.table_info({table})")]
+            values = [copied.format(name) if name in ("id", "block") else name for name in columns]
             many.execute(
-                f"INSERT INTO main.{table} (id, {names}) SELECT substr(id, 1, 12) || printf('%04x', k) || "
-                f"substr(id, 17), {names} FROM few.{table}, copies ORDER BY 1"
+                f"INSERT INTO main.{table} ({', '.join(columns)}) SELECT {', '.join(values)} "
+                f"FROM few.{table}, copies ORDER BY 1"
             )
         many.execute("INSERT INTO main.rollups SELECT dimension, day, value, metric, n * ? FROM few.rollups", (times,))
         many.execute("INSERT INTO main.score_names SELECT * FROM few.score_names")

@@ -75,12 +75,29 @@ class Record(Frozen, frozen=True, kw_only=True):
     @property
     def cost_usd(self) -> Decimal:
         """Of all attempts."""
+        if len(self.attempts) == 1:  # as nearly always
+            return self.attempts[0].cost_usd
         return sum((attempt.cost_usd for attempt in self.attempts), Decimal(0))
 
     @property
     def usage(self) -> Usage:
         """Of the answer that was given, or of the last attempt."""
         return self._served.usage if self._served else Usage()
+
+    @property
+    def total_usage(self) -> Usage:
+        """Of all attempts together."""
+        if len(self.attempts) == 1:
+            return self.attempts[0].usage
+        usages = [attempt.usage for attempt in self.attempts]
+        return Usage(
+            input_tokens=sum(usage.input_tokens for usage in usages),
+            cached_tokens=sum(usage.cached_tokens for usage in usages),
+            cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
+            output_tokens=sum(usage.output_tokens for usage in usages),
+            reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
+            estimated=any(usage.estimated for usage in usages),
+        )
 
     @property
     def first_token_ms(self) -> float | None:

@@ -91,6 +91,8 @@ class Books:
         """Write what is queued, and close everything."""
         if self.writer is not None:
             await asyncio.to_thread(self.writer.close)
+        if self.metrics is not None:
+            self.metrics.flush()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
         await self.state.aclose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import starmap
 from typing import Any
 
 from semroute.record import Record
@@ -14,7 +15,9 @@ from semroute.stores.base import Database, Feedback, Query, Row, Session, to_pic
 MAX_PAGE = 500
 _CHUNK = 5000
 _SUMMARY = ", ".join(records.SUMMARY)
-_WHOLE = ", ".join(f"d.{name}" for name in records.SUMMARY) + ", b.body, b.embedding, b.scores, b.prompt, b.answer"
+_WHOLE = (
+    ", ".join(f"d.{name}" for name in records.SUMMARY) + ", b.block, b.body, b.embedding, b.scores, b.prompt, b.answer"
+)
 _EQUAL = {"route": "route", "model": "model", "key": "key_id", "team": "team", "feature": "feature"} | {
     "outcome": "outcome",
     "label": "label",
@@ -33,8 +36,12 @@ class SqlLog:
         with self.database.transaction() as session:
             if again:
                 batch = _unwritten(session, batch)
+            batch = sorted(batch, key=lambda record: record.request_id)
+            blocks = list(records.blocks(batch))
             session.run_many(records.INSERT_DECISION, map(records.decision_row, batch))
-            session.run_many(records.INSERT_BODY, map(records.body_row, batch))
+            session.run_many(records.INSERT_BLOCK, starmap(records.block_row, blocks))
+            bodies = (records.body_row(name, record) for name, members in blocks for record in members)
+            session.run_many(records.INSERT_BODY, bodies)
             # In one order, so that two writers never wait for each other.
             cells = sorted(rollups.cells(batch).items())
             session.run_many(rollups.UPSERT, [(*cell, n) for cell, n in cells])
@@ -126,7 +133,7 @@ class SqlLog:
                 sql = "SELECT id FROM decisions WHERE id < ? ORDER BY id LIMIT ?"
                 ids = session.run(sql, (id_, _CHUNK))
                 if ids:
-                    for table in ("bodies", "decisions"):
+                    for table in ("blocks", "bodies", "decisions"):  # a block is as old as the last record in it
                         session.run(f"DELETE FROM {table} WHERE id <= ?", ids[-1])
             deleted += len(ids)
             if len(ids) < _CHUNK:
@@ -155,11 +162,20 @@ def _whole(session: Session, condition: str, values: Sequence[Any]) -> list[dict
     rows = session.run(f"SELECT {_WHOLE} FROM decisions d JOIN bodies b ON b.id = d.id {condition}", values)
     names: dict[str, str] = dict(session.run("SELECT version, names FROM score_names"))
     width = len(records.SUMMARY)
+    blocks = _blocks(session, {row[width] for row in rows if row[width] is not None})
     found = []
     for row in rows:
-        version = records.read_body(row[width]).decision.config_version
-        found.append(records.whole(row[:width], row[width:], names.get(version)))
+        block, alone, *rest = row[width:]
+        body = records.read_body(alone) if block is None else blocks[block][row[0]]
+        found.append(records.whole(row[:width], body, tuple(rest), names.get(body.decision.config_version)))
     return found
+
+
+def _blocks(session: Session, wanted: set[str]) -> dict[str, dict[str, records.Body]]:
+    if not wanted:
+        return {}
+    sql = f"SELECT id, data FROM blocks WHERE id IN ({', '.join('?' * len(wanted))})"
+    return {name: records.read_block(data) for name, data in session.run(sql, sorted(wanted))}
 
 
 def _score_cells(row: Row, score: float) -> list[Row]:

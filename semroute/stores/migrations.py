@@ -53,6 +53,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE entries (name TEXT NOT NULL PRIMARY KEY, value {blob} NOT NULL, expires_at {real} NOT NULL) "
         "{clustered}",
     ),
+    (
+        # The bodies of a block's records, compressed together: a tenth of what each takes alone.
+        "CREATE TABLE blocks (id TEXT NOT NULL PRIMARY KEY, data {blob} NOT NULL)",
+        "ALTER TABLE bodies ADD COLUMN block TEXT",  # null: it stands in `body`
+    ),
 )
 
 

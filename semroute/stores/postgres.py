@@ -81,7 +81,8 @@ class PostgresDatabase:
     def size_bytes(self) -> int:
         """What the log's tables and indexes take on disk."""
         with self.transaction() as session:
-            [[size]] = session.run("SELECT pg_total_relation_size('decisions') + pg_total_relation_size('bodies')")
+            tables = ("decisions", "bodies", "blocks")
+            [[size]] = session.run("SELECT " + " + ".join(f"pg_total_relation_size('{table}')" for table in tables))
         return int(size)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -23,8 +24,12 @@ INSERT_DECISION = (
     f"INSERT INTO decisions ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT DO NOTHING"
 )
 INSERT_BODY = (
-    "INSERT INTO bodies (id, body, embedding, scores, prompt, answer) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    "INSERT INTO bodies (id, body, block, embedding, scores, prompt, answer) VALUES (?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT DO NOTHING"
 )
+INSERT_BLOCK = "INSERT INTO blocks (id, data) VALUES (?, ?) ON CONFLICT DO NOTHING"
+BLOCK = 64
+"""Records whose bodies are compressed together: they are much alike."""
 
 # Names that nearly every body holds: with them, a body of a kilobyte compresses to a third. Never edit: old bodies
 # could no longer be read.
@@ -45,13 +50,14 @@ class Body(Frozen, frozen=True, kw_only=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Body)
+_decode_body = msgspec.msgpack.Decoder(Body).decode
+_decode_block = msgspec.msgpack.Decoder(dict[str, Body]).decode
 
 
 def decision_row(record: Record) -> tuple[Any, ...]:
     """The values of `COLUMNS`."""
     decision, caller, attempts = record.decision, record.caller, record.attempts
-    usages = [attempt.usage for attempt in attempts]
+    usage = record.total_usage
     return (
         record.request_id,
         record.at,
@@ -66,10 +72,10 @@ def decision_row(record: Record) -> tuple[Any, ...]:
         record.outcome,
         to_pico(record.cost_usd),
         to_pico(record.saved_usd),
-        sum(usage.input_tokens for usage in usages),
-        sum(usage.output_tokens for usage in usages),
-        sum(usage.cached_tokens for usage in usages),
-        int(any(usage.estimated for usage in usages)),
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_tokens,
+        int(usage.estimated),
         len(attempts),
         round(record.latency_ms, 3),
         record.first_token_ms,
@@ -79,18 +85,40 @@ def decision_row(record: Record) -> tuple[Any, ...]:
     )
 
 
-def body_row(record: Record) -> tuple[Any, ...]:
-    """The row of `bodies`."""
-    packed = _encoder.encode(Body(decision=record.decision, attempts=record.attempts))
+def blocks(batch: Sequence[Record]) -> Iterator[tuple[str, Sequence[Record]]]:
+    """Records in the order of their ids -> blocks, each named by its last: older blocks have lower names."""
+    for first in range(0, len(batch), BLOCK):
+        members = batch[first : first + BLOCK]
+        yield members[-1].request_id, members
+
+
+def block_row(name: str, members: Sequence[Record]) -> tuple[str, bytes]:
+    """The row of `blocks`."""
+    packed = _encoder.encode(
+        {record.request_id: Body(decision=record.decision, attempts=record.attempts) for record in members}
+    )
     press = zlib.compressobj(1, zdict=_DICTIONARY_1)
-    body = b"\x01" + press.compress(packed) + press.flush()
+    return name, b"\x01" + press.compress(packed) + press.flush()
+
+
+def body_row(name: str, record: Record) -> tuple[Any, ...]:
+    """The row of `bodies`: what does not compress, and the name of the block that has the rest."""
     prompt, answer = kept(record.prompt, record.content), kept(record.answer, record.content)
-    return record.request_id, body, record.embedding or None, record.scores or None, prompt, answer
+    return record.request_id, b"", name, record.embedding or None, record.scores or None, prompt, answer
+
+
+def read_block(data: bytes) -> dict[str, Body]:
+    """The bodies of a block, by their records' ids."""
+    return _decode_block(_unpacked(data))
 
 
 def read_body(data: bytes) -> Body:
-    """What `body_row` wrote."""
-    return _decoder.decode(zlib.decompressobj(zdict=_DICTIONARY_1).decompress(data[1:]))
+    """A body that stands alone, as they all did before there were blocks."""
+    return _decode_body(_unpacked(data))
+
+
+def _unpacked(data: bytes) -> bytes:
+    return zlib.decompressobj(zdict=_DICTIONARY_1).decompress(data[1:])
 
 
 def summary(row: tuple[Any, ...]) -> dict[str, Any]:
@@ -103,14 +131,13 @@ def summary(row: tuple[Any, ...]) -> dict[str, Any]:
     return fields
 
 
-def whole(row: tuple[Any, ...], body: tuple[Any, ...], names: str | None) -> dict[str, Any]:
-    """A summary with its body: (body, embedding, scores, prompt, answer), and the names of the scores as JSON."""
-    data, embedding, scores, prompt, answer = body
-    content = read_body(data)
+def whole(row: tuple[Any, ...], body: Body, rest: tuple[Any, ...], names: str | None) -> dict[str, Any]:
+    """A summary with its body, the rest: (embedding, scores, prompt, answer), and the names of the scores as JSON."""
+    embedding, scores, prompt, answer = rest
     return {
         **summary(row),
-        "decision": content.decision,
-        "attempts": content.attempts,
+        "decision": body.decision,
+        "attempts": body.attempts,
         "scores": dict(zip(json.loads(names), floats(scores), strict=True)) if names and scores else {},
         "embedding": floats(embedding) if embedding else None,
         "prompt": prompt,

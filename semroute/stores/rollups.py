@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from semroute.record import Record
@@ -42,6 +42,10 @@ LATENCY, FIRST_TOKEN = 1000, 2000
 _PER_DOUBLING = 8
 
 Cells = Counter[tuple[str, int, str, int]]
+Totals = tuple[int, ...]
+"""By the numbers of `TOTALS`."""
+_Counts = tuple[Totals, list[int]]
+"""Totals, and the metric of each bucket that a latency fell into."""
 
 
 def day_of(at: float) -> int:
@@ -56,15 +60,20 @@ def bucket(milliseconds: float) -> int:
 
 def cells(records: Iterable[Record]) -> Cells:
     """What records add to the rollups."""
-    groups: defaultdict[tuple[str, ...], Counter[int]] = defaultdict(Counter)
+    alike: defaultdict[tuple[Any, ...], list[Record]] = defaultdict(list)
     for record in records:
-        _count(groups[(str(day_of(record.at)), *values_of(record))], record)
-    added: Cells = Counter()
-    for (day, *values), counts in groups.items():
+        alike[(day_of(record.at), *values_of(record))].append(record)
+    places: defaultdict[tuple[str, int, str], list[_Counts]] = defaultdict(list)
+    for (day, *values), members in alike.items():
+        counts = _count(members)
         for dimension, value in zip(DIMENSIONS, values, strict=True):
-            for metric, n in counts.items():
-                if n:
-                    added[dimension, int(day), value, metric] += n
+            places[dimension, day, value].append(counts)
+    added: Cells = Counter()
+    for place, parts in places.items():
+        totals, buckets = _add(parts)
+        for metric, n in (*enumerate(totals), *Counter(buckets).items()):
+            if n:
+                added[(*place, metric)] = n
     return added
 
 
@@ -74,27 +83,40 @@ def values_of(record: Record) -> tuple[str, ...]:
     return ("", record.model or "", record.tier, record.decision.route or "", caller.id, caller.team, record.feature)
 
 
-def _count(counts: Counter[int], record: Record) -> None:
-    counts[0] += 1
-    for attempt in record.attempts:
-        counts[1] += attempt.usage.input_tokens
-        counts[2] += attempt.usage.output_tokens
-        counts[3] += attempt.usage.cached_tokens
-    counts[4] += to_pico(record.cost_usd)
-    counts[5] += to_pico(record.saved_usd)
-    if len(record.attempts) > 1:
-        earlier = {attempt.status for attempt in record.attempts[:-1]}
-        counts[6] += "failed" in earlier
-        counts[7] += any(attempt.escalated is not None for attempt in record.attempts)
-    counts[8] += record.outcome == "failed"
-    counts[9] += record.decision.reason == "default"
-    counts[10] += record.outcome == "cancelled"
-    counts[11] += record.outcome == "refused"
-    counts[14] += len(record.attempts)
-    if record.attempts:
-        counts[LATENCY + bucket(record.latency_ms)] += 1
-    if record.first_token_ms is not None:
-        counts[FIRST_TOKEN + bucket(record.first_token_ms)] += 1
+def _count(records: Sequence[Record]) -> _Counts:
+    buckets = [LATENCY + bucket(record.latency_ms) for record in records if record.attempts]
+    buckets += [FIRST_TOKEN + bucket(ms) for record in records if (ms := record.first_token_ms) is not None]
+    return _sums(map(_totals, records)), buckets
+
+
+def _add(parts: Sequence[_Counts]) -> _Counts:
+    return _sums(totals for totals, _ in parts), [metric for _, buckets in parts for metric in buckets]
+
+
+def _sums(rows: Iterable[Totals]) -> Totals:
+    return tuple(map(sum, zip(*rows, strict=True)))
+
+
+def _totals(record: Record) -> Totals:
+    """What a record adds."""
+    attempts, outcome, usage = record.attempts, record.outcome, record.total_usage
+    return (
+        1,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_tokens,
+        to_pico(record.cost_usd),
+        to_pico(record.saved_usd),
+        len(attempts) > 1 and any(attempt.status == "failed" for attempt in attempts[:-1]),
+        len(attempts) > 1 and any(attempt.escalated is not None for attempt in attempts),
+        outcome == "failed",
+        record.decision.reason == "default",
+        outcome == "cancelled",
+        outcome == "refused",
+        0,
+        0,
+        len(attempts),
+    )
 
 
 def row(value: str, counts: Mapping[int, int], total: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from semroute.errors import StoreError
 from semroute.stores.base import Row, Session
 
 BUSY_S = 10.0
+AT_ONCE = (32, 16, 8, 4, 2, 1)
+"""Rows of one `INSERT`. Each statement gives the interpreter's lock away and must then wait for it, at the cost of
+whoever is busy meanwhile: the fewer, the better."""
 
 
 class SqliteSession:
@@ -26,8 +30,18 @@ class SqliteSession:
         return self._connection.execute(sql, values).fetchall()
 
     def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Execute a statement for each row."""
-        self._connection.executemany(sql, rows)
+        """Execute a statement for each row; an `INSERT` for many at once."""
+        head, values, tail = sql.partition(" VALUES ")
+        if not values:
+            self._connection.executemany(sql, rows)
+            return
+        marks, end, rest = tail.partition(")")
+        left = list(rows)
+        for size in AT_ONCE:  # few sizes, so that every statement is compiled but once
+            together = f"{head}{values}{', '.join([marks + end] * size)}{rest}"
+            while len(left) >= size:
+                self._connection.execute(together, list(chain.from_iterable(left[:size])))
+                del left[:size]
 
     def lock(self, names: Iterable[str]) -> None:
         """Nothing to do: SQLite has one writer at a time."""

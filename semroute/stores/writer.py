@@ -15,7 +15,7 @@ from semroute.record import Record
 
 log = logging.getLogger("semroute.log")
 
-INTERVAL_S = 0.25
+INTERVAL_S = 0.5
 """Between two commits: what a crash can lose, and the time that the commit itself takes."""
 MAX_BATCH = 1000
 RETRY_S = 0.5
@@ -79,7 +79,8 @@ class LogWriter:
 
     def put(self, record: Record) -> bool:
         """Queue a record; false: the queue is full, and it is dropped."""
-        if self.waiting >= self._limits().queue and self._limits().when_full != "slow":
+        waiting = self._taken - self._done
+        if waiting and waiting >= (limits := self._limits()).queue and limits.when_full != "slow":
             self.dropped += 1
             return False
         self._taken += 1

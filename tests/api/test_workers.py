@@ -35,9 +35,12 @@ def test_workers_share_budgets_log_and_metrics(write_routes: Callable[[Path], Pa
             codes = list(pool.map(ask, range(100)))
         assert (codes.count(200), codes.count(402)) == (ROOM, 100 - ROOM)
         assert until(lambda: service.client.get("/stats?by=all").json()["rows"][0]["requests"] == 100)
-        text = service.client.get("/metrics").text
-        counted = re.findall(r"^semroute_requests_total\{.*\} (\S+)$", text, re.MULTILINE)
-        assert sum(map(float, counted)) == 100
+
+        def counted() -> float:
+            text = service.client.get("/metrics").text
+            return sum(map(float, re.findall(r"^semroute_requests_total\{.*\} (\S+)$", text, re.MULTILINE)))
+
+        assert until(lambda: counted() == 100)
         budget = service.client.get("/budgets").json()["budgets"][0]
         assert budget["spent_usd"] == budget["limit_usd"]
 

@@ -12,6 +12,7 @@ import pytest
 
 from semroute.errors import StoreError
 from semroute.record import Caller, Record
+from semroute.stores import records
 from semroute.stores.base import Database, Feedback, Query
 from semroute.stores.log import SqlLog
 from semroute.stores.migrations import MIGRATIONS, migrate
@@ -19,6 +20,17 @@ from semroute.types import Attempt, Decision, Estimate, Outcome, Usage
 from tests.stores.conftest import NOW
 
 DAY = int(NOW // 86_400)
+# Of `record()`, as version 1 of the database kept it.
+BODY_OF_VERSION_1 = (
+    "01783ffb0ebefa7d94bb4e84401486313156be809d0f60cc60485c2b1e8500331a22023220d9ce4b626581765a6e766096bd"
+    "c4585b4cb6c57d001be303f810ce0ccb6d4d3cd56492734ef8fe6fb8a5f5b62f656fe4c077a09ea063a0698301d82c95485e"
+    "b9e5b82e9f955553699de4b4935a6e21db8c312a5ab6a5fef3216a3569e896fab7222babb897fae7b3a8172279137c61baee"
+    "58507faace8447788666e2c68028e292e194d681dc8c23c71b4e22dfdf978d451b744a1dcfc0b61f20b668b61ba7dc2a466b"
+    "1477b36e8ebbf35e90abad035a6749c02100eaa29fe8e84a1d0b75d9d433b9df098fc31aa6459b332309f71db339ef8b42c7"
+    "8a85dcf87a26a75ec6a6cbd56459254359515194a2b5a2b9cbd71fce68adc7e343975756c932f2cf3bdd70d1178715ed8364"
+    "449ed90461db140b21cb83380c7c8c32d3c3090a33f927804b2275bbff0fd4cebc27e3f6db5f1b95d74d1d15be7aede3b2c1"
+    "4c0566008eb41c867e102098fe02eef02469"
+)
 
 
 def record(number: int = 1, **fields: Any) -> Record:
@@ -193,6 +205,32 @@ def test_pruning_deletes_what_is_old_and_keeps_the_statistics(log: SqlLog) -> No
     assert log.stats("all", DAY, DAY)[0]["requests"] == 10
 
 
+def test_records_that_share_a_block_with_pruned_ones_are_still_read(log: SqlLog) -> None:
+    numbers = range(1, 2 * records.BLOCK + 10)
+    log.write([record(number, error=f"error {number}") for number in reversed(numbers)])
+    assert log.prune(before=NOW + records.BLOCK + 5, max_bytes=None) == records.BLOCK + 5
+    left = numbers[records.BLOCK + 5 :]
+    for number in left:
+        read = log.read(record(number).request_id)
+        assert read is not None
+        assert (read["decision"], read["error"]) == (record(number).decision, f"error {number}")
+    assert [row["decision"].id for row in log.export(Query())] == [record(number).request_id for number in left]
+    with log.database.transaction(write=False) as session:
+        [[blocks]] = session.run("SELECT COUNT(*) FROM blocks")
+    assert blocks == 2
+
+
+def test_a_body_that_an_older_version_wrote_is_read(log: SqlLog) -> None:
+    old = record()
+    log.write([old])
+    with log.database.transaction() as session:
+        session.run("DELETE FROM blocks")
+        session.run("UPDATE bodies SET body = ?, block = NULL", (bytes.fromhex(BODY_OF_VERSION_1),))
+    read = log.read(old.request_id)
+    assert read is not None
+    assert (read["decision"], read["attempts"]) == (old.decision, old.attempts)
+
+
 def test_pruning_by_size_deletes_the_oldest(log: SqlLog) -> None:
     log.write([record(number) for number in range(1, 501)])
     size = log.database.size_bytes()
@@ -227,5 +265,6 @@ def test_migrations_go_forward_once(database: Database) -> None:
     with ThreadPoolExecutor(4) as pool:
         steps = list(pool.map(lambda _: migrate(database, further), range(4)))
     assert sorted(steps) == [0, 0, 0, 1]
-    with pytest.raises(StoreError, match="version 2, this semroute knows 1"):
+    known = len(MIGRATIONS)
+    with pytest.raises(StoreError, match=f"version {known + 1}, this semroute knows {known}"):
         migrate(database)
