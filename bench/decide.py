@@ -172,7 +172,7 @@ def measure_requests(prompts: Sequence[str], seconds: float, console: Console) -
 
     By one worker, and by one for each core, which is what the ratio is of: the encoder alone has all cores too.
     """
-    encoder = FastEmbedEmbedder(threads=1, batch_size=BATCH)
+    encoder = FastEmbedEmbedder(threads=1)
     console.print("encoder alone, in batches")
     before = embed_in_batches(encoder, prompts)
     one = request_rate(prompts, seconds, 1, console)

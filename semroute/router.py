@@ -161,7 +161,7 @@ class Router:
             request = ChatRequest(id=new_id(), messages=(Message(role="user", parts=(Text(text=request),)),))
         facts = self.read_facts(request)
         choice = self.choose(request, facts)
-        reading = self.read(facts.text) if self.needs_reading(request, facts, choice) else None
+        reading = self.read([facts.text])[0] if self.needs_reading(request, facts, choice) else None
         if choice is None:
             choice = self.choose_semantic(reading.match if reading is not None else Match(), facts)
         decision = self.decide(request, facts, choice, signals, reading)
@@ -185,19 +185,25 @@ class Router:
         """How each text compares with the routes. Takes milliseconds: not for the event loop."""
         return self._match(self.embedder.featurize(texts))
 
-    def read(self, text: str) -> Reading:
-        """All that a prompt's embedding tells: routes, exemplar tier, learned gains. Takes milliseconds, as `match`.
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """All that prompts' embeddings tell: routes, exemplar tier, learned gains. Takes milliseconds, as `match`.
 
-        A prompt that was read before, by this router or the one before a reload, is not embedded again.
+        A prompt that was read before, by this router or the one before a reload, is not embedded again. To read some
+        together takes less time than one after the other, and tells the same.
         """
-        features = self._recent.featurize(text)
-        tier = self._tiers.choose_semantic(self._tiers._match(features)[0]) if self._tiers is not None else None
-        gains, parts = self.gain.predict(text, features.vectors[0]) if self.gain is not None else ({}, {})
+        each = self._recent.featurize(texts)
+        features = each[0] if len(each) == 1 else _join(each)
+        tiers = self._tiers
+        chosen = [None] * len(each) if tiers is None else [tiers.choose_semantic(m) for m in tiers._match(features)]
         matches, confidences = self._compare(features)
+        return [self._reading(*one) for one in zip(texts, features.vectors, matches, confidences, chosen, strict=True)]
+
+    def _reading(self, text: str, vector: Floats, match: Match, confidences: Doubles, tier: Choice | None) -> Reading:
+        gains, parts = self.gain.predict(text, vector) if self.gain is not None else ({}, {})
         return Reading(
-            match=matches[0],
-            embedding=features.vectors[0].astype("<f2").tobytes(),
-            scores=confidences[0].astype("<f2").tobytes(),
+            match=match,
+            embedding=vector.astype("<f2").tobytes(),
+            scores=confidences.astype("<f2").tobytes(),
             tier=cast("Tier | None", tier.route) if tier is not None else None,
             tier_confidence=tier.compared.confidence if tier is not None else 0.0,
             gains=gains,
@@ -284,6 +290,10 @@ class Router:
         """
         assert self._trained is not None
         return self._fixed[route] or (float(self._trained.head.thresholds[route]) * share, "calibrated")
+
+
+def _join(each: Sequence[Features]) -> Features:
+    return Features(np.concatenate([one.vectors for one in each]), [ids for one in each for ids in one.tokens])
 
 
 def _fixed_thresholds(config: Config) -> list[tuple[float, ThresholdSource] | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
@@ -102,7 +103,8 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     router = await asyncio.to_thread(Router.load, folder)
     transport = Transport()
     serving = Serving.open(_kept(router), transport, echo=settings.echo)
-    gateway = Gateway(serving, lambda _: None, max_running=settings.max_running)
+    threads = max(1, (os.cpu_count() or 1) // settings.workers)
+    gateway = Gateway(serving, lambda _: None, max_running=settings.max_running, threads=threads)
     books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config)
     gateway.keep(books.record, books.accounts, books.room)
     shared = [metrics.show(gateway, books)] if settings.workers > 1 else []

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
 
 import msgspec
 
@@ -19,6 +16,7 @@ from semroute.execution.attempt import Work
 from semroute.execution.sessions import Sessions, SessionStore
 from semroute.gateway.act import caller as call_one
 from semroute.gateway.call import Call, Origin
+from semroute.gateway.readers import Readers
 from semroute.gateway.serving import Serving
 from semroute.record import Caller, Record
 from semroute.routing.decide import Choice
@@ -27,14 +25,10 @@ from semroute.routing.facts import Facts
 from semroute.routing.sticky import Remembered, stick
 from semroute.types import Attempt, ChatRequest, Decision, Match
 
-Result = TypeVar("Result")
-
 MAX_RUNNING = 2048
 """Requests that may be under way at once; further ones are turned away while the others still get through in time."""
 LONG_MESSAGES = 1000
 """A longer conversation is looked at in a thread, so that other requests go on meanwhile."""
-MAX_WAITING = 1024
-"""Prompts that may wait for an embedding at once; further ones are turned away."""
 
 
 class Gateway:
@@ -46,6 +40,7 @@ class Gateway:
         on_record: Callable[[Record], None],
         *,
         max_running: int = MAX_RUNNING,
+        threads: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.serving = serving
@@ -58,8 +53,7 @@ class Gateway:
         """Calls under way."""
         self._max_running = max_running
         self._on_record = on_record
-        self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="embed")
-        self._waiting = 0
+        self._readers = Readers(threads)
         self._room: Callable[[], Awaitable[None]] | None = None
         self._writing: set[asyncio.Task[None]] = set()
 
@@ -85,13 +79,9 @@ class Gateway:
         serving = self._serving_on(datetime.datetime.fromtimestamp(at, datetime.UTC).date())
         router = serving.router
         long = len(request.messages) > LONG_MESSAGES
-        facts = await self._in_thread(partial(router.read_facts, request)) if long else router.read_facts(request)
+        facts = await self._readers.run(partial(router.read_facts, request)) if long else router.read_facts(request)
         choice = router.choose(request, facts)
-        reading = (
-            await self._in_thread(partial(router.read, facts.text))
-            if router.needs_reading(request, facts, choice)
-            else None
-        )
+        reading = await self._readers.read(router, facts.text) if router.needs_reading(request, facts, choice) else None
         attempts: list[Attempt] = []
         if choice is None:
             choice = router.choose_semantic(reading.match if reading is not None else Match(), facts)
@@ -110,7 +100,7 @@ class Gateway:
         )
         self._remember(session, decision, decision.model)
         if request.explain:
-            decision = await self._in_thread(partial(router.explain, decision, facts))
+            decision = await self._readers.run(partial(router.explain, decision, facts))
         work = Work(
             request=request,
             plan=(),
@@ -143,7 +133,7 @@ class Gateway:
         """Wait for what the threads are doing, and for what is being counted and remembered."""
         if self._writing:
             await asyncio.wait(self._writing)
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._readers.close()
 
     def _serving_on(self, day: datetime.date) -> Serving:
         """What is in service, at the prices of a day."""
@@ -192,15 +182,6 @@ class Gateway:
         task = asyncio.get_running_loop().create_task(writing)
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
-
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        if self._waiting >= MAX_WAITING:
-            raise OverloadedError(f"{MAX_WAITING} prompts are waiting to be matched already: try again later")
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        finally:
-            self._waiting -= 1
 
 
 def _session(request: ChatRequest, caller: Caller) -> str:

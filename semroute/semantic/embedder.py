@@ -1,11 +1,8 @@
 """Texts to vectors: the `Embedder` seam, and fastembed behind it.
 
-The default model is inside the package (`bundled/`) and needs no network. Its int8 arithmetic scales activations over
-everything in one call, so what a text shares a call with changes its vector: against a call of its own, the cosine is
-.992 on average and .972 at worst in calls of 8, .991 and .966 in calls of 32 (640 short texts, sorted by length).
-That is as much as the quantisation itself costs, for 1.6 times the throughput on one thread and about twice on two;
-hence one text a call unless told otherwise. A text then has one vector, whatever else is embedded with it: an utterance
-sent as a prompt is at cosine 1 from itself.
+The default model is inside the package (`bundled/`) and needs no network. Its int8 arithmetic scales activations by
+ranges that were measured once, so a text has one vector, whatever else is embedded with it: an utterance sent as a
+prompt is at cosine 1 from itself. Texts of like length share a call, which takes three quarters of the time.
 """
 
 from __future__ import annotations
@@ -50,8 +47,10 @@ _CHARS_PER_TOKEN = 8  # of the head and of the tail; English averages 4 to 5 wit
 _WORD_CHARS = 100  # how far a cut may move to meet white space; WordPiece itself gives up on longer words
 _COUNT_EXACT_CHARS = 4000  # longer texts are counted by sample
 _COUNT_SAMPLES = 4
+_TOGETHER = 8  # most texts in a call; 4 take as long each, 16 longer
+_LONGER = 1.25  # times as long as the shortest may the longest text in a call be: all take as long as the longest
 _CLS, _SEP = 101, 102  # what the bundled model's texts begin and end with
-_FINGERPRINT_VERSION = 2  # raise it when bounding or pooling changes, so that trained heads are trained anew
+_FINGERPRINT_VERSION = 3  # raise it when bounding or pooling changes, so that trained heads are trained anew
 _PROBE_TIMEOUT_S = 5.0
 _REGISTRATION = threading.Lock()
 
@@ -110,7 +109,6 @@ class FastEmbedEmbedder:
     - `max_tokens`: most tokens of a text that are embedded, special ones included; a longer text is its head and tail
     - `threads`: threads one call may use; None leaves it to onnxruntime (every core)
     - `cache_dir`: where fastembed keeps downloaded models; None leaves it to fastembed; unused by the bundled model
-    - `batch_size`: texts a call; above 1, texts of like length share one, and vectors depend a little on company
     - `bundled_dir`: where the bundled model lies
 
     Raises `EmbedderError` where a bundled file is missing or is not the one shipped, the model's name is unknown, it is
@@ -124,12 +122,10 @@ class FastEmbedEmbedder:
         max_tokens: int = DEFAULT_MAX_TOKENS,
         threads: int | None = None,
         cache_dir: str | Path | None = None,
-        batch_size: int = 1,
         bundled_dir: Path = BUNDLED_DIR,
     ) -> None:
         self.name = model
         self._max_tokens = max_tokens
-        self._batch_size = max(1, batch_size)
         if model == BUNDLED:
             hashes = verify(bundled_dir)
             loaded = _load_bundled(bundled_dir, threads)
@@ -143,7 +139,7 @@ class FastEmbedEmbedder:
         self._set_tokenizer(inner.tokenizer)
         self.fastembed = loaded
         """What was loaded, for those who want it without what is around it here."""
-        self._session: InferenceSession | None = inner.model if model == BUNDLED and batch_size <= 1 else None
+        self._session: InferenceSession | None = inner.model if model == BUNDLED else None
         traits = [_FINGERPRINT_VERSION, type(inner).__name__, max_tokens, *sorted(hashes.items())]
         self.fingerprint = hashlib.sha256(repr(traits).encode()).hexdigest()[:16]
 
@@ -176,24 +172,14 @@ class FastEmbedEmbedder:
         """
         bounded = [self._bound(text) for text in texts]
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        ids = [part.ids for part in bounded]
         if self._session is not None:
-            for row, part in enumerate(bounded):
-                vectors[row] = self._pooled(self._session, part.ids)
-            return Features(vectors, [part.ids for part in bounded])
-        by_length = sorted(range(len(texts)), key=lambda row: len(bounded[row].ids))
-        for start in range(0, len(texts), self._batch_size):
-            rows = by_length[start : start + self._batch_size]
-            batch = [bounded[row].text for row in rows]
-            vectors[rows] = list(self.fastembed.embed(batch, batch_size=len(batch)))
-        return Features(_normalise(vectors), [part.ids for part in bounded])
-
-    def _pooled(self, session: InferenceSession, ids: list[int]) -> Vectors:
-        """What the bundled model says of one text, the direction of the mean over its tokens: float32 (dim,)."""
-        row = np.array([[_CLS, *ids, _SEP]], np.int64)
-        inputs = {"input_ids": row, "attention_mask": np.ones_like(row), "token_type_ids": np.zeros_like(row)}
-        total: Vectors = np.add.reduce(session.run(None, inputs)[0][0], axis=0)
-        unit: Vectors = total / np.sqrt(total @ total)
-        return unit
+            for rows in _of_like_length(ids):
+                vectors[rows] = _pooled(self._session, [ids[row] for row in rows])
+            return Features(vectors, ids)
+        for row, part in enumerate(bounded):
+            vectors[row] = next(iter(self.fastembed.embed([part.text])))
+        return Features(_normalise(vectors), ids)
 
     def count_tokens(self, text: str) -> int:
         """Count a text's tokens, special ones excluded: exact up to 4,000 characters, else from 4 samples of 1,000."""
@@ -220,6 +206,35 @@ class FastEmbedEmbedder:
         head = self._body_tokens - tail
         ends = window[: encoding.offsets[head - 1][1]], window[encoding.offsets[-tail][0] :]
         return Bounded(ids[:head] + ids[-tail:], " ".join(ends))
+
+
+def _of_like_length(ids: Sequence[list[int]]) -> Iterator[list[int]]:
+    """The rows of texts that share a call, shorter ones first."""
+    together: list[int] = []
+    for row in sorted(range(len(ids)), key=lambda row: len(ids[row])):
+        if together and (len(together) == _TOGETHER or len(ids[row]) > _LONGER * len(ids[together[0]]) + 1):
+            yield together
+            together = []
+        together.append(row)
+    if together:
+        yield together
+
+
+def _pooled(session: InferenceSession, ids: Sequence[list[int]]) -> Vectors:
+    """What the bundled model says of texts, the directions of the means over their tokens: float32 (n, dim)."""
+    lengths = [len(own) + 2 for own in ids]
+    padded = np.zeros((len(ids), max(lengths)), np.int64)
+    mask = np.zeros_like(padded)
+    for row, (own, length) in enumerate(zip(ids, lengths, strict=True)):
+        padded[row, :length] = (_CLS, *own, _SEP)
+        mask[row, :length] = 1
+    inputs = {"input_ids": padded, "attention_mask": mask, "token_type_ids": np.zeros_like(padded)}
+    states = session.run(None, inputs)[0]
+    totals = np.empty((len(ids), states.shape[2]), np.float32)
+    for total, own, length in zip(totals, states, lengths, strict=True):
+        np.add.reduce(own[:length], axis=0, out=total)
+        total /= np.sqrt(total @ total)
+    return totals
 
 
 class Bounded(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from semroute.semantic.embedder import Embedder, Features
 
@@ -25,18 +26,21 @@ class RecentFeatures:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def featurize(self, text: str) -> Features:
-        """The features of one text: vectors (1, dim), not to be written to."""
-        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    def featurize(self, texts: Sequence[str]) -> list[Features]:
+        """The features of each text: vectors (1, dim), not to be written to."""
+        keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
         with self._lock:
-            features = self._kept.get(key)
-            if features is not None:
+            known = {key: self._kept[key] for key in keys if key in self._kept}
+            for key in known:
                 self._kept.move_to_end(key)
-                return features
-        features = self.embedder.featurize([text])
-        features.vectors.flags.writeable = False
-        with self._lock:
-            self._kept[key] = features
-            while len(self._kept) > self.size:
-                self._kept.popitem(last=False)
-        return features
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if new:
+            vectors, tokens = self.embedder.featurize([*new.values()])
+            vectors.flags.writeable = False
+            made = {key: Features(vectors[row : row + 1], tokens[row : row + 1]) for row, key in enumerate(new)}
+            with self._lock:
+                self._kept.update(made)
+                while len(self._kept) > self.size:
+                    self._kept.popitem(last=False)
+            known |= made
+        return [known[key] for key in keys]
