@@ -6,9 +6,9 @@
 
 Peers are measured in the same run where they are installed (bench/README.md says how): `--portkey FOLDER` is the folder
 with its node_modules, `--litellm PYTHON` the interpreter of its environment. Servers, load generator and stub share one
-machine: compare ratios, not times. The peers run as their makers start them, each in one process; semroute is measured
-with one worker, and with one for each core (`SEMROUTE_WORKERS`). Ratios of requests a second are those of the latter,
-and with `one_worker` in the name those of the former; times are those of one worker.
+machine; all of them run, and are loaded in turn: compare ratios, not times. The peers run as their makers start them,
+in one process each; semroute is measured with one worker, and with one for each core (`SEMROUTE_WORKERS`). Ratios of
+requests a second are those of the latter, with `one_worker` in the name those of the former; times are of one worker.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import contextlib
 import json
 import os
 import shutil
+import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from bench.load import Load, Target, run
@@ -42,7 +44,12 @@ default:
   models: [stub]
 """
 CONNECTIONS = (1, 16)
-PINNED, SEMANTIC, ONE_WORKER = "semroute, pinned model", "semroute, semantic routing", ", one worker"
+STUB, PINNED, SEMANTIC, ONE_WORKER = (
+    "stub, direct",
+    "semroute, pinned model",
+    "semroute, semantic routing",
+    ", one worker",
+)
 SUBJECTS = ["invoice", "python loop", "holiday", "contract", "poem", "proof", "table", "parcel", "melody", "kernel"]
 VERBS = ["explain", "write", "summarise", "translate", "fix", "draft", "compare", "describe", "check", "improve"]
 
@@ -55,22 +62,34 @@ def fixed(model: str) -> Any:
     return lambda _: body
 
 
-def distinct(number: int) -> bytes:
-    """A prompt that was never sent before, about twelve tokens long, for the router to match."""
-    verb, subject = VERBS[number % 10], SUBJECTS[number // 10 % 10]
-    prompt = f"please {verb} the {subject} number {number} for my team"
-    return json.dumps({"model": "auto", "messages": [{"role": "user", "content": prompt}]}).encode()
+class Distinct:
+    """Prompts about eleven tokens long, for the router to match; none comes twice."""
+
+    def __init__(self) -> None:
+        self._made = 0
+
+    def __call__(self, _: int) -> bytes:
+        """The next body."""
+        self._made += 1
+        verb, subject = VERBS[self._made % 10], SUBJECTS[self._made // 10 % 10]
+        prompt = f"please {verb} the {subject} number {self._made} for my team"
+        return json.dumps({"model": "auto", "messages": [{"role": "user", "content": prompt}]}).encode()
 
 
-def measure(target: Target, seconds: float) -> dict[str, float]:
-    """Load one target at each number of connections."""
-    figures: dict[str, float] = {}
-    for connections in CONNECTIONS:
-        load: Load = asyncio.run(run(target, connections, seconds))
+def take_turns(targets: dict[str, Target], seconds: float, rounds: int, console: Console) -> Figures:
+    """Load the targets in turn, at each number of connections, several times over: medians.
+
+    A machine's speed changes from one minute to the next; so it changes for all.
+    """
+    taken: dict[str, dict[str, list[float]]] = {name: {} for name in targets}
+    turns = [(connections, name) for _ in range(rounds) for connections in CONNECTIONS for name in targets]
+    for connections, name in track(turns, "measuring", console=console, transient=True):
+        load: Load = asyncio.run(run(targets[name], connections, seconds))
         if load.failed:
-            raise SystemExit(f"port {target.port}: {load.failed} requests failed")
-        figures |= {f"rps_{connections}": load.rps, f"p50_ms_{connections}": load.p50_ms}
-    return figures
+            raise SystemExit(f"{name}: {load.failed} requests failed")
+        for figure, value in (("rps", load.rps), ("p50_ms", load.p50_ms)):
+            taken[name].setdefault(f"{figure}_{connections}", []).append(value)
+    return {name: {figure: statistics.median(each) for figure, each in own.items()} for name, own in taken.items()}
 
 
 @contextlib.contextmanager
@@ -131,41 +150,34 @@ def litellm(python: Path, stub_port: int) -> Iterator[int]:
 
 
 def measure_all(options: argparse.Namespace, console: Console) -> Figures:
-    """Every target in one run, one after another."""
-    seconds = 2.0 if options.quick else 6.0
-    figures: Figures = {}
-    stub_port = free_port()
-    path = "/v1/chat/completions"
-
-    def note(name: str, target: Target) -> None:
-        console.print(f"measuring {name} …")
-        figures[name] = measure(target, seconds)
-
-    with server([sys.executable, str(Path(__file__).with_name("stub.py")), str(stub_port)], stub_port):
-        note("stub, direct", Target(stub_port, path, fixed("stub")))
+    """Start everything, and load one after the other."""
+    path, stub_port = "/v1/chat/completions", free_port()
+    with contextlib.ExitStack() as servers:
+        servers.enter_context(
+            server([sys.executable, str(Path(__file__).with_name("stub.py")), str(stub_port)], stub_port)
+        )
+        targets = {STUB: Target(stub_port, path, fixed("stub"))}
         for workers, suffix in ((1, ONE_WORKER), (os.cpu_count() or 1, "")):
-            with semroute(stub_port, workers) as port:
-                note(f"{PINNED}{suffix}", Target(port, path, fixed("stub")))
-                note(f"{SEMANTIC}{suffix}", Target(port, path, distinct))
+            port = servers.enter_context(semroute(stub_port, workers))
+            targets[f"{PINNED}{suffix}"] = Target(port, path, fixed("stub"))
+            targets[f"{SEMANTIC}{suffix}"] = Target(port, path, Distinct())
         if options.portkey:
-            with portkey(options.portkey) as port:
-                headers = {
-                    "x-portkey-provider": "openai",
-                    "x-portkey-custom-host": f"http://127.0.0.1:{stub_port}/v1",
-                    "authorization": "Bearer none",
-                }
-                note("Portkey", Target(port, path, fixed("stub"), headers))
+            headers = {
+                "x-portkey-provider": "openai",
+                "x-portkey-custom-host": f"http://127.0.0.1:{stub_port}/v1",
+                "authorization": "Bearer none",
+            }
+            port = servers.enter_context(portkey(options.portkey))
+            targets["Portkey"] = Target(port, path, fixed("stub"), headers)
         if options.litellm:
-            with litellm(options.litellm, stub_port) as port:
-                note("LiteLLM", Target(port, path, fixed("stub")))
-        note("stub, direct again", Target(stub_port, path, fixed("stub")))
-    return figures
+            targets["LiteLLM"] = Target(servers.enter_context(litellm(options.litellm, stub_port)), path, fixed("stub"))
+        return take_turns(targets, *((1.0, 2) if options.quick else (2.0, 5)), console)
 
 
 def ratios(figures: Figures) -> dict[str, float]:
     """What can be compared between machines."""
     plain, semantic = figures[PINNED + ONE_WORKER], figures[SEMANTIC + ONE_WORKER]
-    direct = figures["stub, direct"]
+    direct = figures[STUB]
     compared = {
         "overhead_ms_plain": plain["p50_ms_1"] - direct["p50_ms_1"],
         "overhead_ms_semantic": semantic["p50_ms_1"] - direct["p50_ms_1"],
