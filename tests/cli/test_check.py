@@ -29,15 +29,15 @@ routes:
       - days off taken this year
       - show the holidays I had
       - did I take time off in March
-      - how cold is it outside today
+      - will it be cold tonight
     models: [small]
   - name: left
     utterances:
       - how many vacation days have i used up
-      - how much holiday remains
-      - what is my leave balance
-      - can I still take a week off
-      - days off remaining
+      - how much data remains on my plan
+      - how many gigabytes can I still use
+      - did I run out of mobile data
+      - what is left of my data allowance
     models: [small]
     threshold: 1
   - name: weather
