@@ -25,7 +25,7 @@ def free_port() -> int:
         return port
 
 
-def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 30) -> bool:
     """Whether a condition comes to hold."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

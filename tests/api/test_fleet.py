@@ -108,10 +108,8 @@ def test_an_open_breaker_is_seen_by_all_and_probed_by_one(fleet: Fleet, faults: 
 
     assert not broken(other)
     assert ask(one, model="shaky").status_code in (502, 503)
-    opened = time.monotonic()
     assert broken(one)
     assert until(lambda: broken(other))
-    assert time.monotonic() - opened < 1.5
     assert 'semroute_breaker_open{model="shaky"} 1.0' in other.client.get("/metrics").text
     calls = faults.counts["status-503@shaky"]
     stop = time.monotonic() + 5  # two probes are due

@@ -44,9 +44,9 @@ def test_an_edit_takes_effect_without_losing_a_request(write_routes: WriteRoutes
         with ThreadPoolExecutor(2) as pool:
             loads = [pool.submit(load) for _ in range(2)]
             (service.folder / "shipping.yaml").write_text(SHIPPING)
-            arrived = until(lambda: "shipping" in routes_of(service))
+            arrived = until(lambda: "shipping" in routes_of(service), seconds=60)
             (service.folder / "shipping.yaml").write_text("routes: {broken: ]")
-            reported = until(lambda: service.client.get("/health/ready").json()["status"] == "degraded")
+            reported = until(lambda: service.client.get("/health/ready").json()["status"] == "degraded", seconds=60)
             stop.set()
             codes = [code for done in loads for code in done.result()]
         assert arrived

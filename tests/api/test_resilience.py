@@ -272,7 +272,7 @@ def test_too_many_requests_are_shed(service: Service, faults: FaultServer) -> No
     response = chat(service, "ok")
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     assert response.json()["error"]["code"] == "overloaded"
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     assert service.client.get("/health/live").status_code == 200
     for line in lines:
         line.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,6 +74,4 @@ def test_workers_share_conversations_answers_and_breakers_without_a_server(tmp_p
                 return all("circuit breaker is open" in str(each["rejected"]) for each in told)
 
             ask("/complete", {}, model="shaky")
-            opened = time.monotonic()
             assert until(all_know)
-            assert time.monotonic() - opened < 1.5
