@@ -1,7 +1,7 @@
 """What semroute adds to a forwarded call, and how many it forwards, beside the same stub called directly.
 
-    python bench/gateway.py              # two minutes
-    python bench/gateway.py --quick      # half of it
+    python bench/gateway.py              # four minutes
+    python bench/gateway.py --quick      # one
     python bench/gateway.py --json
 
 Peers are measured in the same run where they are installed (bench/README.md says how): `--portkey FOLDER` is the folder
