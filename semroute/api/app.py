@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 from litestar import Litestar
-from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 
@@ -23,7 +22,6 @@ from semroute.api.accounting import Books, kept_content
 from semroute.api.direct import Service
 from semroute.api.reference import ReferencePage
 from semroute.config.load import default_folder
-from semroute.errors import SemrouteError
 from semroute.execution.exchange import Exchange
 from semroute.execution.idempotency import Idempotency, SharedAnswers
 from semroute.execution.sessions import SharedSessions
@@ -78,11 +76,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             metrics.metrics,
         ],
         lifespan=[lifespan],
-        exception_handlers={
-            SemrouteError: errors.on_semroute_error,
-            HTTPException: errors.on_http_error,
-            Exception: errors.on_unexpected,
-        },
+        exception_handlers={Exception: errors.answer_to},
         request_max_body_size=settings.max_body_bytes,
         openapi_config=OpenAPIConfig(
             title="semroute",

@@ -82,13 +82,12 @@ class Readers:
 
     def _answer(self, prompts: list[_Prompt], done: asyncio.Future[list[Reading]]) -> None:
         self._free += 1
-        failure = None if done.cancelled() else done.exception()
         for place, prompt in enumerate(prompts):
             if prompt.reading.done():
                 continue
             if done.cancelled():
                 prompt.reading.cancel()
-            elif failure is not None:
+            elif (failure := done.exception()) is not None:
                 prompt.reading.set_exception(failure)
             else:
                 prompt.reading.set_result(done.result()[place])

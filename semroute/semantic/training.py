@@ -120,14 +120,13 @@ def _background(embedder: Embedder) -> dict[str, Floats]:
     """The vectors of the background, which every task of an embedder shares: a reload need not embed it again."""
     if embedder not in _BACKGROUNDS:
         texts = head.background_texts()
-        with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-            vectors = list(threads.map(lambda text: embedder.embed([text])[0], texts))
-        _BACKGROUNDS[embedder] = dict(zip(texts, vectors, strict=True))
+        features = _featurize(texts, embedder, {}, _Work(len(texts), None))
+        _BACKGROUNDS[embedder] = dict(zip(texts, features.vectors, strict=True))
     return _BACKGROUNDS[embedder]
 
 
 def _featurize(texts: Sequence[str], embedder: Embedder, known: Mapping[str, Floats], work: _Work) -> Features:
-    """Embed on all cores, each text once and on its own, so that its vector is that of a prompt."""
+    """Embed on all cores, each text once. Its vector is that of a prompt, whatever shares its call."""
     vectors = np.empty((len(texts), embedder.dim), np.float32)
     tokens: list[list[int]] = [[] for _ in texts]
     new = [row for row, text in enumerate(texts) if text not in known]

@@ -79,7 +79,7 @@ class LogWriter:
 
     def put(self, record: Record) -> bool:
         """Queue a record; false: the queue is full, and it is dropped."""
-        waiting = self._taken - self._done
+        waiting = self.waiting
         if waiting and waiting >= (limits := self._limits()).queue and limits.when_full != "slow":
             self.dropped += 1
             return False

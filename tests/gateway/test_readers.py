@@ -75,25 +75,24 @@ async def test_what_waits_is_read_together_and_tells_the_same(router: Router) ->
     pool.close()
 
 
-async def test_threads_share_what_waits(router: Router) -> None:
+async def sizes_read(router: Router, threads: int, prompts: int) -> list[int]:
+    """How many prompts were read together, call by call, where all came at once."""
     held, embedder = holding(router)
-    pool = Readers(2)
-    asked = await ask(pool, held, [f"prompt {number}" for number in range(12)])
+    pool = Readers(threads)
+    asked = await ask(pool, held, [f"prompt {number}" for number in range(prompts)])
     embedder.go.set()
     await asyncio.gather(*asked)
-    sizes = [len(texts) for texts in embedder.asked]
-    assert sizes[:2] == [1, 1] and max(sizes[2:]) <= readers.TOGETHER and sum(sizes) == 12 and len(sizes) <= 6
     pool.close()
+    return [len(texts) for texts in embedder.asked]
+
+
+async def test_threads_share_what_waits(router: Router) -> None:
+    sizes = await sizes_read(router, threads=2, prompts=12)
+    assert sizes[:2] == [1, 1] and max(sizes[2:]) <= readers.TOGETHER and sum(sizes) == 12 and len(sizes) <= 6
 
 
 async def test_one_thread_takes_no_more_than_a_few(router: Router) -> None:
-    held, embedder = holding(router)
-    pool = Readers(1)
-    asked = await ask(pool, held, [f"prompt {number}" for number in range(20)])
-    embedder.go.set()
-    await asyncio.gather(*asked)
-    assert [len(texts) for texts in embedder.asked] == [1, readers.TOGETHER, readers.TOGETHER, 3]
-    pool.close()
+    assert await sizes_read(router, threads=1, prompts=20) == [1, readers.TOGETHER, readers.TOGETHER, 3]
 
 
 async def test_who_has_left_is_not_read(router: Router) -> None:
