@@ -23,7 +23,6 @@ import numpy as np
 
 from semroute.config.load import load
 from semroute.config.schema import Config, Tuned
-from semroute.routing import scoring
 from semroute.routing.decide import (
     Choice,
     choose_classified,
@@ -36,12 +35,12 @@ from semroute.routing.difficulty import Reading
 from semroute.routing.explain import explain
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.gain import Gain
-from semroute.routing.scoring import Doubles, Floats, Ints
+from semroute.routing.scoring import Floats
 from semroute.semantic import calibration
 from semroute.semantic.cache import Cache, default_folder
 from semroute.semantic.embedder import Embedder, Features, open_embedder
-from semroute.semantic.index import Index
 from semroute.semantic.learned import load_gain
+from semroute.semantic.matching import Comparison, Matcher, Near
 from semroute.semantic.remember import RecentFeatures
 from semroute.semantic.training import Progress, Task, Trained, prepare
 from semroute.types import (
@@ -94,7 +93,8 @@ class Router:
         self._fixed = _fixed_thresholds(self.config)
         self._trained = trained
         if trained is not None:
-            self._index = Index(trained.vectors, _task(config).owners, trained.head.prototypes)
+            self._matcher = Matcher(trained.head, trained.vectors, _task(config).owners)
+            self._calibrated: list[float] = trained.head.thresholds.tolist()
 
     @classmethod
     def load(
@@ -195,10 +195,11 @@ class Router:
         features = each[0] if len(each) == 1 else _join(each)
         tiers = self._tiers
         chosen = [None] * len(each) if tiers is None else [tiers.choose_semantic(m) for m in tiers._match(features)]
-        matches, confidences = self._compare(features)
-        return [self._reading(*one) for one in zip(texts, features.vectors, matches, confidences, chosen, strict=True)]
+        compared = self._compare(features)
+        return [self._reading(*one) for one in zip(texts, features.vectors, compared, chosen, strict=True)]
 
-    def _reading(self, text: str, vector: Floats, match: Match, confidences: Doubles, tier: Choice | None) -> Reading:
+    def _reading(self, text: str, vector: Floats, compared: tuple[Match, Floats], tier: Choice | None) -> Reading:
+        match, confidences = compared
         gains, parts = self.gain.predict(text, vector) if self.gain is not None else ({}, {})
         return Reading(
             match=match,
@@ -242,54 +243,36 @@ class Router:
         return decide(self.config, request, facts, choice, signals, reading=reading, gain=self.gain)
 
     def _match(self, features: Features) -> list[Match]:
-        return self._compare(features)[0]
+        return [match for match, _ in self._compare(features)]
 
-    def _compare(self, features: Features) -> tuple[list[Match], Doubles]:
-        """How texts compare with the best routes, and the confidence in every route: float64 (n, routes)."""
+    def _compare(self, features: Features) -> list[tuple[Match, Floats]]:
+        """How texts compare with the best routes, and the confidence in every route: float32 (routes,)."""
         if self._trained is None:
-            return [Match() for _ in features.tokens], np.empty((len(features.tokens), 0))
-        head, vectors = self._trained.head, features.vectors
-        logits = head.logits(vectors, features.tokens)
-        best = scoring.best_routes(logits)
-        similarities, rows = self._index.search(vectors, best)
-        discriminants = scoring.discriminate(head.discriminants, vectors, best)
-        found = scoring.evidence(logits, similarities.max(axis=1), discriminants.max(axis=1))
-        in_scope = scoring.in_scope(head.gate, found)
-        shares = scoring.shares(logits, float(head.temperature[0]))
-        leading = shares[np.arange(len(shares))[:, None], best]
-        matches = [self._compared(*each) for each in zip(in_scope, best, leading, similarities, rows, strict=True)]
-        return matches, in_scope[:, None] * shares
+            return [(Match(), np.empty(0, np.float32)) for _ in features.tokens]
+        each = map(self._matcher.compare, features.vectors, features.tokens)
+        return [(self._told(compared), compared.confidences) for compared in each]
 
-    def _compared(self, in_scope: float, routes: Ints, shares: Doubles, similarities: Floats, rows: Ints) -> Match:
-        return Match(
-            candidates=tuple(
-                self._candidate(
-                    int(route),
-                    in_scope,
-                    float(share),
-                    Nearest(utterance=self._utterances[row], similarity=round(float(similarity), 4)),
-                )
-                for route, share, similarity, row in zip(routes, shares, similarities, rows, strict=True)
-            ),
-            in_scope=round(float(in_scope), 4),
-        )
+    def _told(self, compared: Comparison) -> Match:
+        candidates = tuple(self._candidate(compared.in_scope, near) for near in compared.nearest)
+        return Match(candidates=candidates, in_scope=round(compared.in_scope, 4))
 
-    def _candidate(self, route: int, in_scope: float, share: float, nearest: Nearest) -> Candidate:
-        name = self._names[route]
-        threshold, source = self._threshold(route, share)
-        confidence = round(float(in_scope) * share, 4)
+    def _candidate(self, in_scope: float, near: Near) -> Candidate:
+        threshold, source = self._threshold(near)
         return Candidate(
-            route=name, confidence=confidence, threshold=round(threshold, 4), threshold_from=source, nearest=nearest
+            route=self._names[near.route],
+            confidence=round(in_scope * near.share, 4),
+            threshold=round(threshold, 4),
+            threshold_from=source,
+            nearest=Nearest(utterance=self._utterances[near.utterance], similarity=round(near.similarity, 4)),
         )
 
-    def _threshold(self, route: int, share: float) -> tuple[float, ThresholdSource]:
+    def _threshold(self, near: Near) -> tuple[float, ThresholdSource]:
         """What the confidence in a route has to reach, given its share of what is in scope.
 
         A calibrated threshold is one for being in scope, which tells better what belongs to no route; the confidence
         reaches its share of it exactly if the prompt is that likely in scope.
         """
-        assert self._trained is not None
-        return self._fixed[route] or (float(self._trained.head.thresholds[route]) * share, "calibrated")
+        return self._fixed[near.route] or (self._calibrated[near.route] * near.share, "calibrated")
 
 
 def _join(each: Sequence[Features]) -> Features:

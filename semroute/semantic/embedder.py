@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import http.client
+import math
 import os
 import threading
 import urllib.error
@@ -49,7 +50,7 @@ _COUNT_EXACT_CHARS = 4000  # longer texts are counted by sample
 _COUNT_SAMPLES = 4
 _TOGETHER = 8  # most texts in a call; 4 take as long each, 16 longer
 _LONGER = 1.25  # times as long as the shortest may the longest text in a call be: all take as long as the longest
-_CLS, _SEP = 101, 102  # what the bundled model's texts begin and end with
+_CLS, _SEP, _PAD = 101, 102, 0  # what the bundled model's texts begin and end with, and are filled up with
 _FINGERPRINT_VERSION = 3  # raise it when bounding or pooling changes, so that trained heads are trained anew
 _PROBE_TIMEOUT_S = 5.0
 _REGISTRATION = threading.Lock()
@@ -222,18 +223,18 @@ def _of_like_length(ids: Sequence[list[int]]) -> Iterator[list[int]]:
 
 def _pooled(session: InferenceSession, ids: Sequence[list[int]]) -> Vectors:
     """What the bundled model says of texts, the directions of the means over their tokens: float32 (n, dim)."""
-    lengths = [len(own) + 2 for own in ids]
-    padded = np.zeros((len(ids), max(lengths)), np.int64)
-    mask = np.zeros_like(padded)
-    for row, (own, length) in enumerate(zip(ids, lengths, strict=True)):
-        padded[row, :length] = (_CLS, *own, _SEP)
-        mask[row, :length] = 1
+    longest = max(map(len, ids))
+    padded = np.array([[_CLS, *own, _SEP, *[_PAD] * (longest - len(own))] for own in ids], np.int64)
+    mask = np.ones_like(padded)
+    for place, own in zip(mask, ids, strict=True):
+        if len(own) < longest:
+            place[len(own) + 2 :] = 0
     inputs = {"input_ids": padded, "attention_mask": mask, "token_type_ids": np.zeros_like(padded)}
     states = session.run(None, inputs)[0]
     totals = np.empty((len(ids), states.shape[2]), np.float32)
-    for total, own, length in zip(totals, states, lengths, strict=True):
-        np.add.reduce(own[:length], axis=0, out=total)
-        total /= np.sqrt(total @ total)
+    for total, own, tokens in zip(totals, states, ids, strict=True):
+        np.add.reduce(own[: len(tokens) + 2], axis=0, out=total)
+        total /= math.sqrt(total @ total)
     return totals
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import faiss
@@ -30,23 +32,39 @@ class Index:
         # faiss's stubs give the C++ signatures of what its Python side replaces.
         self._index: Any = faiss.IndexIVFFlat(self._cells, dim, routes, faiss.METRIC_INNER_PRODUCT)
         vectors, owners = np.ascontiguousarray(vectors), np.ascontiguousarray(owners)
+        self._local = threading.local()
         self._index.add_core(len(vectors), faiss.swig_ptr(vectors), None, faiss.swig_ptr(owners))
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
-    def search(self, queries: Floats, routes: Ints) -> tuple[Floats, Ints]:
-        """The utterance of each given route that is nearest to each query.
+    def nearest(self, query: Floats, routes: Sequence[int]) -> tuple[list[float], list[int]]:
+        """The utterance of each given route that is nearest to a query: cosine similarities, and row numbers.
 
-        `queries`: float32 (m, dim), L2-normalised; `routes`: int64 (m, r). Returns cosine similarities, float32 (m, r),
-        and row numbers, int64 (m, r).
+        `query`: float32 (dim,), L2-normalised; `routes`: one at least.
         """
-        # What faiss's Python side does is to check its arguments, which takes as long as comparing 100 utterances.
-        probed = np.repeat(queries, routes.shape[1], axis=0)
-        cells = np.ascontiguousarray(routes)
-        to_cells, similarities = np.zeros((2, *routes.shape), np.float32)
-        rows = np.empty(routes.shape, np.int64)
-        pointers = map(faiss.swig_ptr, (probed, cells, to_cells, similarities, rows))
-        queried, probes, *results = pointers
-        self._index.search_preassigned_c(len(probed), queried, 1, probes, *results, False)
-        return similarities, rows
+        scratch: _Scratch | None = getattr(self._local, "scratch", None)
+        if scratch is None or scratch.size != len(routes):
+            scratch = self._local.scratch = _Scratch(len(routes), self._index.d)
+        scratch.queries[:] = query
+        scratch.cells[:] = routes
+        queries, cells, to_cells, similarities, rows = scratch.pointers
+        self._index.search_preassigned_c(scratch.size, queries, 1, cells, to_cells, similarities, rows, False)
+        return scratch.similarities.tolist(), scratch.rows.tolist()
+
+
+class _Scratch:
+    """What FAISS reads and writes in a search: one query for each route that is looked into.
+
+    What its Python side does is to check its arguments, which takes as long as comparing 100 utterances.
+    """
+
+    def __init__(self, size: int, dim: int) -> None:
+        self.size = size
+        self.queries = np.empty((size, dim), np.float32)
+        self.cells = np.empty(size, np.int64)
+        self.similarities = np.empty(size, np.float32)
+        self.rows = np.empty(size, np.int64)
+        self._to_cells = np.zeros(size, np.float32)
+        arrays = (self.queries, self.cells, self._to_cells, self.similarities, self.rows)
+        self.pointers = tuple(faiss.swig_ptr(array) for array in arrays)
