@@ -21,6 +21,7 @@ from semroute.stores.resilient import ResilientState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import SqliteDatabase
 
+MEMORY = "memory:"
 STATE_THREADS = 8
 
 
@@ -33,7 +34,7 @@ def open_database(url: str) -> Database:
 
 def has_database(url: str) -> bool:
     """Whether something was ever kept there, as far as can be told without looking into it."""
-    return url != "memory:" and (not url.startswith("sqlite:") or _sqlite_path(url).exists())
+    return url != MEMORY and (not url.startswith("sqlite:") or _sqlite_path(url).exists())
 
 
 def open_state(state_url: str, database_url: str, clock: Callable[[], float] = time.time) -> State:
@@ -59,7 +60,7 @@ def open_state(state_url: str, database_url: str, clock: Callable[[], float] = t
 
 
 def _connect(url: str, *, durable: bool) -> Database:
-    if url == "memory:":
+    if url == MEMORY:
         return SqliteDatabase()
     if url.startswith("sqlite:"):
         return SqliteDatabase(_sqlite_path(url), durable=durable)
