@@ -84,8 +84,10 @@ class Books:
         found = []
         if self.writer is not None and self.writer.error is not None:
             found.append(f"the decision log cannot be written, {self.writer.waiting} records wait: {self.writer.error}")
-        if self.writer is not None and self.writer.dropped:
-            found.append(f"the decision log dropped {self.writer.dropped} records: its queue was full")
+        if self.writer is not None and self.writer.overflown:
+            found.append(f"the decision log dropped {self.writer.overflown} records: its queue was full")
+        if self.writer is not None and self.writer.refused:
+            found.append(f"the decision log lost {self.writer.refused} records that it cannot keep")
         if isinstance(self.state, ResilientState) and self.state.error is not None:
             found.append(f"the shared state is away, limits are held by this process alone: {self.state.error}")
         return found

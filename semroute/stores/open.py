@@ -27,7 +27,7 @@ STATE_THREADS = 8
 
 def open_database(url: str) -> Database:
     """Open a database, and bring its tables to the newest version. Raises `SettingsError` and `StoreError`."""
-    database = _connect(url, durable=True)
+    database = connect(url)
     migrate(database)
     return database
 
@@ -52,14 +52,15 @@ def open_state(state_url: str, database_url: str, clock: Callable[[], float] = t
         state = SqliteDatabase(path.with_name(f"{path.stem}-state{path.suffix}"), durable=False)
         migrate(state)
         return ResilientState(SqlState(state, clock), clock)
-    database = _connect(database_url, durable=False)
+    database = connect(database_url, durable=False)
     migrate(database)
     remote = database_url.startswith("postgres")
     sql = SqlState(database, clock, threads=STATE_THREADS if remote else 1)
     return ResilientState(sql, clock)
 
 
-def _connect(url: str, *, durable: bool) -> Database:
+def connect(url: str, *, durable: bool = True) -> Database:
+    """A database with the tables that it has. Raises `SettingsError`; where it is away, nothing yet."""
     if url == MEMORY:
         return SqliteDatabase()
     if url.startswith("sqlite:"):

@@ -7,6 +7,7 @@ ends when its input does, and writes before that what has come whole: a service 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -17,15 +18,18 @@ from typing import IO
 
 import msgspec
 
-from semroute.errors import SettingsError, StoreError
+from semroute.errors import RefusedValueError, SettingsError, StoreError
 from semroute.record import Record
-from semroute.stores.base import Database
 from semroute.stores.log import SqlLog
-from semroute.stores.open import open_database
+from semroute.stores.open import connect
+
+log = logging.getLogger("semroute.log")
 
 CHUNK = 64
 """Records that are packed at once: the interpreter's lock is held for half a millisecond."""
 CLOSE_S = 5.0
+HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Who stops the service often stops all of its processes, and this one has to write what the others still say."""
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):
@@ -37,7 +41,8 @@ class Open(msgspec.Struct, frozen=True, tag=True):
 class Take(msgspec.Struct, frozen=True, tag=True):
     """Records of the next commit. Has no answer."""
 
-    records: list[Record]
+    records: msgspec.Raw
+    """A list of `Record`; unpacked when it is written, so that what is wrong with one is answered."""
 
 
 class Commit(msgspec.Struct, frozen=True, tag=True):
@@ -57,69 +62,89 @@ class Answer(msgspec.Struct, frozen=True):
     """What became of an order."""
 
     error: str | None = None
+    retryable: bool = True
+    """Whether what failed may be worth repeating; if not, a record is to blame."""
     deleted: int = 0
 
 
 Order = Open | Take | Commit | Prune
 _encode = msgspec.msgpack.Encoder().encode
 _decode_order: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
+_decode_records = msgspec.msgpack.Decoder(list[Record])
 _decode_answer = msgspec.msgpack.Decoder(Answer)
 
 
 class LogProcess:
-    """A `Sink`. Where its process is gone, the next order starts another."""
+    """A `Sink`. Where its process is gone, the next order starts another. Raises `StoreError` where none starts."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
         self._turn = threading.Lock()
         self._closed = False
-        self._process: subprocess.Popen[bytes] | None = self._start()
+        self._process: subprocess.Popen[bytes] | None = _start(database_url)
 
     def write(self, batch: Sequence[Record], *, again: bool = False) -> None:
-        """Append records, all or none. Raises `StoreError`."""
-        chunks = (list(batch[first : first + CHUNK]) for first in range(0, len(batch), CHUNK))
-        self._ask(*map(Take, chunks), Commit(again))
+        """Append records, all or none. Raises `StoreError`; for a record that cannot be kept, anything else."""
+        chunks = (batch[first : first + CHUNK] for first in range(0, len(batch), CHUNK))
+        # All are packed before any is sent: of a batch that cannot be packed, the process has nothing.
+        takes = [_packed(Take(msgspec.Raw(_encode(chunk)))) for chunk in chunks]
+        self._ask(*takes, _packed(Commit(again)))
 
     def prune(self, *, before: float | None, max_bytes: int | None) -> int:
         """Delete what is too old or too much. Returns how many records. Raises `StoreError`."""
-        return self._ask(Prune(before, max_bytes)).deleted
+        return self._ask(_packed(Prune(before, max_bytes))).deleted
 
     def close(self) -> None:
-        """End the process, which first does what it was told; one that is still busy then is killed."""
-        self._closed, process = True, self._process
-        if process is None:
-            return
+        """End the process, which first does what it was told; one that is still busy after `CLOSE_S` is killed."""
+        self._closed = True
         if not self._turn.acquire(timeout=CLOSE_S):
-            process.kill()
+            if (busy := self._process) is not None:
+                busy.kill()
             self._turn.acquire()
-        _end(process)
+        process, self._process = self._process, None
         self._turn.release()
+        if process is not None:
+            _end(process)
 
-    def _ask(self, *orders: Order) -> Answer:
+    def _ask(self, *orders: bytes) -> Answer:
         with self._turn:
             if self._closed:
                 raise StoreError("the decision log is closed")
-            process = self._process = self._process or self._start()
-            try:
-                for order in orders:
-                    _send(_stdin(process), order)
-                packed = _receive(_stdout(process))
-            except OSError:
-                packed = None
-            if packed is None:
+            process = self._process = self._process or _start(self._url)
+            answer = _exchange(process, orders)
+            if answer is None:
                 self._process = None
                 raise StoreError(f"the process that writes the decision log ended with status {_end(process)}")
-        answer = _decode_answer.decode(packed)
         if answer.error is not None:
-            raise StoreError(answer.error)
+            raise (StoreError if answer.retryable else RefusedValueError)(answer.error)
         return answer
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = [sys.executable, "-m", __name__]
+
+def _start(database_url: str) -> subprocess.Popen[bytes]:
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}  # noqa: PTH109 - a string is wanted
+    command = [sys.executable, "-P", "-m", __name__]
+    # It never gets these signals, not even while it starts.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
-        _send(_stdin(process), Open(self._url))
-        return process
+    except OSError as error:
+        raise StoreError(f"the process that writes the decision log cannot be started: {error}") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    with contextlib.suppress(OSError):  # it is gone already: the next order finds out
+        _send(_stdin(process), _packed(Open(database_url)))
+    return process
+
+
+def _exchange(process: subprocess.Popen[bytes], orders: Sequence[bytes]) -> Answer | None:
+    """Give orders, of which the last has an answer; null: the process is gone."""
+    try:
+        for order in orders:
+            _send(_stdin(process), order)
+        packed = _receive(_stdout(process))
+    except OSError:
+        return None
+    return None if packed is None else _decode_answer.decode(packed)
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
@@ -139,47 +164,53 @@ class Scribe:
 
     def __init__(self) -> None:
         self._url = ""
-        self._database: Database | None = None
         self._log: SqlLog | None = None
-        self._taken: list[Record] = []
+        self._taken: list[msgspec.Raw] = []
 
-    def obey(self, order: Order) -> Answer | None:
-        """Do as told; null: there is nothing to answer."""
+    def follow(self, orders: IO[bytes], answers: IO[bytes]) -> None:
+        """Do as told until the orders end; then write what was taken, though nobody is left to ask for it."""
+        while (packed := _receive(orders)) is not None:
+            answer = self._obey(_decode_order.decode(packed))
+            if answer is not None:
+                with contextlib.suppress(BrokenPipeError):  # who asked is gone
+                    _send(answers, _packed(answer))
+        if self._taken and (error := self._answer(Commit(again=True)).error) is not None:
+            log.error("the last records of the decision log are lost: %s", error)
+        if self._log is not None:
+            self._log.database.close()
+
+    def _obey(self, order: Order) -> Answer | None:
         match order:
             case Open(url):
                 self._url = url
-                return None
             case Take(records):
-                self._taken += records
-                return None
-        try:
-            return self._answer(order)
-        except (StoreError, SettingsError) as error:
-            return Answer(error=str(error))
-
-    def end(self) -> None:
-        """Write what was taken, though nobody is left to ask for it: nor to hear of an error."""
-        if self._taken:
-            self.obey(Commit(again=True))
-        if self._database is not None:
-            self._database.close()
+                self._taken.append(records)
+            case Commit() | Prune():
+                return self._answer(order)
+        return None
 
     def _answer(self, order: Commit | Prune) -> Answer:
         taken, self._taken = self._taken, []
-        if self._log is None:
-            self._database = open_database(self._url)
-            self._log = SqlLog(self._database)
-        match order:
-            case Commit(again):
-                self._log.write(taken, again=again)
-                return Answer()
-            case Prune(before, max_bytes):
-                return Answer(deleted=self._log.prune(before=before, max_bytes=max_bytes))
+        try:
+            self._log = self._log or SqlLog(connect(self._url))
+            if isinstance(order, Prune):
+                return Answer(deleted=self._log.prune(before=order.before, max_bytes=order.max_bytes))
+            batch = [record for packed in taken for record in _decode_records.decode(packed)]
+            self._log.write(batch, again=order.again)
+        except (StoreError, SettingsError) as error:
+            return Answer(error=str(error), retryable=not isinstance(error, RefusedValueError))
+        except Exception as error:  # noqa: BLE001 - whatever a record does, the others are to be written
+            return Answer(error=f"{type(error).__name__}: {error}", retryable=False)
+        return Answer()
 
 
-def _send(stream: IO[bytes], message: Order | Answer) -> None:
+def _packed(message: Order | Answer) -> bytes:
     packed = _encode(message)
-    stream.write(len(packed).to_bytes(4, "big") + packed)
+    return len(packed).to_bytes(4, "big") + packed
+
+
+def _send(stream: IO[bytes], packed: bytes) -> None:
+    stream.write(packed)
     stream.flush()
 
 
@@ -201,18 +232,11 @@ def _stdout(process: subprocess.Popen[bytes]) -> IO[bytes]:
 
 
 def main() -> None:
-    """Do as told until the input ends."""
-    # Who stops the service often stops all of its processes, and this one has to write what the others still say.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    scribe = Scribe()
-    with sys.stdin.buffer as orders, sys.stdout.buffer as answers:
-        while (packed := _receive(orders)) is not None:
-            answer = scribe.obey(_decode_order.decode(packed))
-            if answer is not None:
-                with contextlib.suppress(BrokenPipeError):  # who asked is gone
-                    _send(answers, answer)
-        scribe.end()
+    """The process."""
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what a library prints is no answer
+    with open(answers, "wb", buffering=0) as stream:  # noqa: PTH123 - a descriptor is no path
+        Scribe().follow(sys.stdin.buffer, stream)
 
 
 if __name__ == "__main__":
