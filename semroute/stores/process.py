@@ -121,7 +121,7 @@ class LogProcess:
 
 
 def _start(database_url: str) -> subprocess.Popen[bytes]:
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}  # noqa: PTH109 - a string is wanted
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     command = [sys.executable, "-P", "-m", __name__]
     # It never gets these signals, not even while it starts.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
@@ -233,6 +233,9 @@ def _stdout(process: subprocess.Popen[bytes]) -> IO[bytes]:
 
 def main() -> None:
     """The process."""
+    # Of a database that is away, its library warns again and again; the service tells of it once.
+    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logging.disable(logging.WARNING)
     answers = os.dup(1)
     os.dup2(2, 1)  # what a library prints is no answer
     with open(answers, "wb", buffering=0) as stream:  # noqa: PTH123 - a descriptor is no path

@@ -265,7 +265,9 @@ def test_one_that_is_stuck_is_killed_at_the_end(url: str, monkeypatch: pytest.Mo
     busy.close()  # again does no harm
 
 
-def test_it_hears_nothing_of_the_service_and_tells_nobody_the_password(tmp_path: Path) -> None:
+def test_it_hears_nothing_of_the_service_and_tells_nobody_the_password(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with (tmp_path / "open.txt").open("w") as file:
         os.set_inheritable(file.fileno(), True)
         sink = LogProcess("postgresql://sam:hunter2@127.0.0.1:1/x")
@@ -276,6 +278,7 @@ def test_it_hears_nothing_of_the_service_and_tells_nobody_the_password(tmp_path:
         assert "hunter2" not in (proc / "cmdline").read_text() + str(raised.value)
         assert str(file.name) not in {str(each.readlink()) for each in (proc / "fd").iterdir()}
         sink.close()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_wrong_address_is_told() -> None:
