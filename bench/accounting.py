@@ -34,7 +34,9 @@ from semroute.stores.sqlite import SqliteDatabase
 from semroute.types import Attempt, Candidate, Decision, Estimate, Nearest, Usage
 
 CONNECTIONS = 16
-TURN_S = 0.5
+TURN_S = 2.5
+"""Far longer than the log's interval, and the warm-up, a fifth of it, as long: a turn pays for its own records, and the
+next one does not."""
 DAYS, ROUTE_COUNT, MODEL_COUNT, KEY_COUNT = 30, 20, 8, 50
 BATCH = 1000
 WRITTEN = 20_000
@@ -252,7 +254,7 @@ def main() -> None:
     parser.add_argument("--crashes", type=int)
     options = parser.parse_args()
     quick: bool = options.quick
-    figures: dict[str, Any] = overhead(*((2, 2) if quick else (8, 6)))
+    figures: dict[str, Any] = overhead(*((2, 1) if quick else (8, 2)))
     figures |= reading(options.records or (20_000 if quick else 1_000_000), 3 if quick else 20)
     figures |= crashes(2 if quick and options.crashes is None else options.crashes or 50)
     if options.json:
