@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import random
 import sqlite3
@@ -15,7 +16,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,9 @@ from semroute.stores.sqlite import SqliteDatabase
 from semroute.types import Attempt, Candidate, Decision, Estimate, Nearest, Usage
 
 CONNECTIONS = 16
+TURN_S = 2.5
+"""Far longer than the log's interval, and the warm-up, a fifth of it, as long: a turn pays for its own records, and the
+next one does not."""
 DAYS, ROUTE_COUNT, MODEL_COUNT, KEY_COUNT = 30, 20, 8, 50
 BATCH = 1000
 WRITTEN = 20_000
@@ -43,26 +48,49 @@ routes:
     models: [stub]
 """
 
+_numbers = itertools.count()
+_BODIES: dict[str, Callable[[], dict[str, Any]]] = {
+    "pinned": lambda: {"prompt": "hello", "model": "stub"},
+    "matched": lambda: {"prompt": "give me my money back"},
+    "distinct": lambda: {"prompt": f"why was I charged {next(_numbers)} euros on the last invoice of my plan"},
+}
+"""A model is named, which costs the least; a prompt that was matched before; one that never came before."""
 
-def overhead(seconds: float, rounds: int) -> dict[str, float]:
-    """Requests a second with log and metrics on, as a share of those with both off; alternately, in one run."""
+
+def overhead(rounds: int, turns: int) -> dict[str, float]:
+    """Requests a second with log and metrics on, as a share of those with both off: the median of all rounds.
+
+    Two processes of one kind differ by some percent for as long as they live. So each round starts new ones, which are
+    loaded by turns; `_error` is the standard error of its shares.
+    """
+    rates: dict[str, list[float]] = {name: [] for name in _BODIES}
+    shares: dict[str, list[float]] = {name: [] for name in _BODIES}
+    with _stub() as stub_port:
+        for _ in range(rounds):
+            for name, (on, off) in _round(stub_port, turns).items():
+                rates[name].append(on)
+                shares[name].append(on / off)
     figures: dict[str, float] = {}
-    bodies = {"pinned": {"prompt": "hello", "model": "stub"}, "matched": {"prompt": "give me my money back"}}
+    for name, seen in shares.items():
+        figures[f"{name}_rps"] = round(statistics.median(rates[name]))
+        figures[f"{name}_share_of_off"] = round(statistics.median(seen), 3)
+        figures[f"{name}_share_of_off_error"] = round(statistics.stdev(seen) / len(seen) ** 0.5, 3)
+    return figures
+
+
+def _round(stub_port: int, turns: int) -> dict[str, tuple[float, float]]:
+    """Requests a second of one pair of services, with books and without, by the kind of request."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        _stub() as stub_port,
         _service(Path(folder), stub_port, on=True) as on,
         _service(Path(folder), stub_port, on=False) as off,
     ):
-        for name, body in bodies.items():
-            ratios, rates = [], []
-            for _ in range(rounds):
-                with_books, without = (_rate(port, body, seconds) for port in (on, off))
-                ratios.append(with_books / without)
-                rates.append(with_books)
-            figures[f"{name}_rps"] = round(statistics.median(rates))
-            figures[f"{name}_share_of_off"] = round(statistics.median(ratios), 3)
-    return figures
+        sums: dict[tuple[str, int], float] = defaultdict(float)
+        for name, body in _BODIES.items():
+            for _ in range(turns):
+                for port in random.sample((on, off), 2):
+                    sums[name, port] += _rate(port, body) / turns
+        return {name: (sums[name, on], sums[name, off]) for name in _BODIES}
 
 
 def reading(count: int, asks: int) -> dict[str, float]:
@@ -186,9 +214,8 @@ def _record(number: int, count: int) -> Record:
     )
 
 
-def _rate(port: int, body: dict[str, Any], seconds: float) -> float:
-    encoded = json.dumps(body).encode()
-    load = asyncio.run(run(Target(port, "/complete", lambda _: encoded), CONNECTIONS, seconds))
+def _rate(port: int, body: Callable[[], dict[str, Any]]) -> float:
+    load = asyncio.run(run(Target(port, "/complete", lambda _: json.dumps(body()).encode()), CONNECTIONS, TURN_S))
     if load.failed:
         raise SystemExit(f"{load.failed} requests failed")
     return load.rps
@@ -227,7 +254,7 @@ def main() -> None:
     parser.add_argument("--crashes", type=int)
     options = parser.parse_args()
     quick: bool = options.quick
-    figures: dict[str, Any] = overhead(2 if quick else 5, 3 if quick else 7)
+    figures: dict[str, Any] = overhead(*((2, 1) if quick else (8, 2)))
     figures |= reading(options.records or (20_000 if quick else 1_000_000), 3 if quick else 20)
     figures |= crashes(2 if quick and options.crashes is None else options.crashes or 50)
     if options.json:

@@ -1,5 +1,8 @@
 """Kill the service at a random moment under load, and look at what is left in its books.
 
+By turns, all of its processes are killed, as by a power cut, and all but the one that writes the decision log, as where
+the service runs out of memory. Needs /proc.
+
 python -m bench.crash --times 50
 """
 
@@ -34,6 +37,8 @@ COST = 12 * 1 + 10 * 2
 """Millionths of a USD that one answer of the stub costs."""
 CALLERS = 8
 MAX_LOSS_S = 1.0
+LOG_PROCESS = "semroute.stores.process"
+END_S = 30.0
 
 
 class Crash(NamedTuple):
@@ -43,8 +48,8 @@ class Crash(NamedTuple):
     """Requests that callers saw answered."""
     lost: int
     """Of these, the ones that are not in the log."""
-    lost_older: int
-    """Lost ones that were answered more than a second before."""
+    oldest_lost_s: float
+    """How long before the crash the first of these was answered; 0: none is lost."""
     charged: int
     """Requests that the budget was charged for."""
     sent: int
@@ -52,9 +57,17 @@ class Crash(NamedTuple):
     sound: bool
     """Whether both databases pass their integrity check, and the rollups add up to the records."""
 
+    @property
+    def charged_right(self) -> bool:
+        """Whether the budget was charged once for what was answered, and for no more than was sent."""
+        return self.answered - CALLERS <= self.charged <= self.sent
 
-def crash(folder: Path, chance: random.Random) -> Crash:
-    """Start the service, kill it at a random moment under load, and look. Uses the same databases each time."""
+
+def crash(folder: Path, chance: random.Random, *, log_too: bool) -> Crash:
+    """Start the service, kill it at a random moment under load, and look. Uses the same databases each time.
+
+    `log_too`: the process that writes the decision log is killed as well; else it may finish.
+    """
     stub_port, port = free_port(), free_port()
     routes = folder / "routes"
     routes.mkdir(exist_ok=True)
@@ -66,16 +79,19 @@ def crash(folder: Path, chance: random.Random) -> Crash:
     sent = [0] * CALLERS
     stub = [sys.executable, "-m", "bench.stub", str(stub_port)]
     with server(stub, stub_port), server(command, port, environ=environ) as process:
-        worker = _worker_of(process.pid)
+        below = _below(process.pid)
+        [writer] = [pid for pid in below if LOG_PROCESS in Path(f"/proc/{pid}/cmdline").read_text()]
         callers = [threading.Thread(target=_call, args=(port, place, sent, answered)) for place in range(CALLERS)]
         for caller in callers:
             caller.start()
         time.sleep(chance.uniform(0.2, 3.0))
         killed = time.time()
-        for pid in (process.pid, *worker):
-            _kill(pid)
+        for pid in (process.pid, *below):
+            if log_too or pid != writer:
+                _kill(pid)
         for caller in callers:
             caller.join()
+        _await_end(writer)
     with closing(sqlite3.connect(folder / "semroute.db")) as log:
         there = {id_ for (id_,) in log.execute("SELECT id FROM decisions")}
         records = log.execute("SELECT COUNT(*), SUM(cost) FROM decisions").fetchone()
@@ -85,8 +101,8 @@ def crash(folder: Path, chance: random.Random) -> Crash:
     with closing(sqlite3.connect(folder / "semroute-state.db")) as state:
         sound = sound and state.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     lost = [at for id_, at in answered.items() if id_ not in there]
-    older = [at for at in lost if at < killed - MAX_LOSS_S]
-    return Crash(len(answered), len(lost), len(older), _charged(folder) - before, sum(sent), sound)
+    oldest_s = killed - min(lost, default=killed)
+    return Crash(len(answered), len(lost), oldest_s, _charged(folder) - before, sum(sent), sound)
 
 
 def _call(port: int, place: int, sent: list[int], answered: dict[str, float]) -> None:
@@ -117,10 +133,27 @@ def _charged(folder: Path) -> int:
     return charged
 
 
-def _worker_of(pid: int) -> list[int]:
-    """The processes below one; where there is no /proc, none."""
-    file = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in file.read_text().split()] if file.exists() else []
+def _below(pid: int) -> list[int]:
+    """The processes that one has started, those that they have started, and so on."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(child) for file in files for child in file.read_text().split()]
+    return [*children, *(each for child in children for each in _below(child))]
+
+
+def _await_end(pid: int) -> None:
+    deadline = time.monotonic() + END_S
+    while _runs(pid):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"the process that writes the decision log still runs after {END_S} s")
+        time.sleep(0.01)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process has not ended; it may wait for its parent to hear of that."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _kill(pid: int) -> None:
@@ -130,19 +163,23 @@ def _kill(pid: int) -> None:
         return
 
 
-def crashes(times: int, seed: int = 0) -> dict[str, int]:
+def crashes(times: int, seed: int = 0) -> dict[str, float]:
     """Crash so many times on one pair of databases, and add up. Raises `SystemExit` where a promise is broken."""
     chance = random.Random(seed)
-    total = {"crashes": times, "answered": 0, "lost": 0, "lost_older_than_1_s": 0, "charged": 0}
+    total: dict[str, float] = {"crashes": times, "answered": 0, "charged": 0}
+    kinds = {True: "all_killed", False: "log_process_spared"}
+    total |= {f"{figure}_{kind}": 0 for kind in kinds.values() for figure in ("lost", "oldest_lost_s")}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(times):
-            seen = crash(Path(folder), chance)
-            if seen.lost_older or not seen.sound or not seen.answered - CALLERS <= seen.charged <= seen.sent:
-                raise SystemExit(f"crash {number}: {seen}")
+            log_too = number % 2 == 0
+            seen = crash(Path(folder), chance, log_too=log_too)
+            if seen.oldest_lost_s > MAX_LOSS_S or not seen.sound or not seen.charged_right:
+                raise SystemExit(f"crash {number}, {kinds[log_too]}: {seen}")
             total["answered"] += seen.answered
-            total["lost"] += seen.lost
-            total["lost_older_than_1_s"] += seen.lost_older
             total["charged"] += seen.charged
+            total[f"lost_{kinds[log_too]}"] += seen.lost
+            oldest = f"oldest_lost_s_{kinds[log_too]}"
+            total[oldest] = max(total[oldest], round(seen.oldest_lost_s, 2))
     return total
 
 

@@ -18,6 +18,7 @@ HTTP status codes are chosen in `api/errors.py` alone.
     │   ├── IdempotencyError      an idempotency key of another request
     │   └── PayloadTooLargeError  the body is over the limit
     ├── StoreError                a database or the shared state cannot be used
+    │   └── RefusedValueError     the database does not take a value, now or later
     ├── OverloadedError           more requests at once than the service takes
     ├── NoModelError              no model of the plan can be called
     ├── PlanExhaustedError        every model of the plan was called, and failed
@@ -170,6 +171,13 @@ class StoreError(SemrouteError):
 
     code = "store_unavailable"
     retryable = True
+
+
+class RefusedValueError(StoreError):
+    """The database does not take a value, now or later."""
+
+    code = "value_refused"
+    retryable = False
 
 
 class PayloadTooLargeError(RequestError):

@@ -53,7 +53,9 @@ class Service:
 
     def __enter__(self) -> Self:
         self._log = self._log_file.open("wb")
-        self.process = subprocess.Popen(self._command, env=self._environ, stdout=self._log, stderr=self._log)
+        self.process = subprocess.Popen(
+            self._command, env=self._environ, stdout=self._log, stderr=self._log, process_group=0
+        )
         self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
         deadline = time.monotonic() + START_S
         while not self._ready():

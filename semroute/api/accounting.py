@@ -16,7 +16,8 @@ from semroute.settings import Settings
 from semroute.stores.base import Database
 from semroute.stores.content import can_redact
 from semroute.stores.log import SqlLog
-from semroute.stores.open import open_database, open_state
+from semroute.stores.open import MEMORY, open_database, open_state
+from semroute.stores.process import LogProcess
 from semroute.stores.resilient import ResilientState
 from semroute.stores.writer import LogWriter
 from semroute.telemetry.logs import log_record
@@ -41,7 +42,9 @@ class Books:
         self.ring.refresh(self.keys)
         self.state = open_state(settings.state_url, settings.database_url)
         self.accounts = Accounts(self.state)
-        self.writer = LogWriter(self.log, lambda: config().log) if settings.decision_log else None
+        aside = settings.decision_log and settings.database_url != MEMORY
+        self._process = LogProcess(settings.database_url) if aside else None
+        self.writer = LogWriter(self._process or self.log, lambda: config().log) if settings.decision_log else None
         self.metrics = Metrics() if settings.metrics else None
         self.tracing = open_tracing(config)
 
@@ -81,8 +84,10 @@ class Books:
         found = []
         if self.writer is not None and self.writer.error is not None:
             found.append(f"the decision log cannot be written, {self.writer.waiting} records wait: {self.writer.error}")
-        if self.writer is not None and self.writer.dropped:
-            found.append(f"the decision log dropped {self.writer.dropped} records: its queue was full")
+        if self.writer is not None and self.writer.overflown:
+            found.append(f"the decision log dropped {self.writer.overflown} records: its queue was full")
+        if self.writer is not None and self.writer.refused:
+            found.append(f"the decision log lost {self.writer.refused} records that it cannot keep")
         if isinstance(self.state, ResilientState) and self.state.error is not None:
             found.append(f"the shared state is away, limits are held by this process alone: {self.state.error}")
         return found
@@ -91,6 +96,8 @@ class Books:
         """Write what is queued, and close everything."""
         if self.writer is not None:
             await asyncio.to_thread(self.writer.close)
+        if self._process is not None:
+            await asyncio.to_thread(self._process.close)
         if self.metrics is not None:
             self.metrics.flush()
         if self.tracing is not None:

@@ -21,19 +21,20 @@ from semroute.stores.resilient import ResilientState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import SqliteDatabase
 
+MEMORY = "memory:"
 STATE_THREADS = 8
 
 
 def open_database(url: str) -> Database:
     """Open a database, and bring its tables to the newest version. Raises `SettingsError` and `StoreError`."""
-    database = _connect(url, durable=True)
+    database = connect(url)
     migrate(database)
     return database
 
 
 def has_database(url: str) -> bool:
     """Whether something was ever kept there, as far as can be told without looking into it."""
-    return url != "memory:" and (not url.startswith("sqlite:") or _sqlite_path(url).exists())
+    return url != MEMORY and (not url.startswith("sqlite:") or _sqlite_path(url).exists())
 
 
 def open_state(state_url: str, database_url: str, clock: Callable[[], float] = time.time) -> State:
@@ -51,15 +52,16 @@ def open_state(state_url: str, database_url: str, clock: Callable[[], float] = t
         state = SqliteDatabase(path.with_name(f"{path.stem}-state{path.suffix}"), durable=False)
         migrate(state)
         return ResilientState(SqlState(state, clock), clock)
-    database = _connect(database_url, durable=False)
+    database = connect(database_url, durable=False)
     migrate(database)
     remote = database_url.startswith("postgres")
     sql = SqlState(database, clock, threads=STATE_THREADS if remote else 1)
     return ResilientState(sql, clock)
 
 
-def _connect(url: str, *, durable: bool) -> Database:
-    if url == "memory:":
+def connect(url: str, *, durable: bool = True) -> Database:
+    """A database with the tables that it has. Raises `SettingsError`; where it is away, nothing yet."""
+    if url == MEMORY:
         return SqliteDatabase()
     if url.startswith("sqlite:"):
         return SqliteDatabase(_sqlite_path(url), durable=durable)

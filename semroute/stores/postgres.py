@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from semroute.errors import StoreError
+from semroute.errors import RefusedValueError, StoreError
 from semroute.stores.base import Row, Session
 
 WAIT_S = 1.0
@@ -56,6 +58,7 @@ class PostgresDatabase:
             max_size=max_connections,
             timeout=WAIT_S,
             open=False,
+            configure=_configure,
             check=ConnectionPool.check_connection,
             kwargs={"connect_timeout": 2},
             reconnect_timeout=1.0,
@@ -72,11 +75,13 @@ class PostgresDatabase:
                     self._pool.open()
             with self._pool.connection() as connection:
                 yield PostgresSession(connection)
+        except (psycopg.DataError, psycopg.IntegrityError, UnicodeError) as error:
+            raise RefusedValueError(f"PostgreSQL: {_line(error)}") from error
         except (psycopg.Error, PoolTimeout, PoolClosed) as error:
             if isinstance(error, psycopg.OperationalError):  # a PoolTimeout is one
                 # What waits behind this call is spared the same wait.
                 self._retry_at = time.monotonic() + RETRY_S
-            raise StoreError(f"PostgreSQL: {str(error).strip().partition(chr(10))[0]}") from error
+            raise StoreError(f"PostgreSQL: {_line(error)}") from error
 
     def size_bytes(self) -> int:
         """What the log's tables and indexes take on disk."""
@@ -88,6 +93,21 @@ class PostgresDatabase:
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
+
+
+class _Text(StrDumperUnknown):
+    """Text as PostgreSQL can keep it: `U+FFFD` stands for each `NUL`."""
+
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(obj.replace("\0", "\ufffd"))
+
+
+def _configure(connection: psycopg.Connection[Any]) -> None:
+    connection.adapters.register_dumper(str, _Text)
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _spell(sql: str) -> str:

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from semroute.errors import StoreError
+from semroute.errors import RefusedValueError, StoreError
 from semroute.stores.base import Row, Session
 
 BUSY_S = 10.0
@@ -73,6 +73,8 @@ class SqliteDatabase:
                     yield from _transact(self._shared, write)
             else:
                 yield from _transact(self._own(), write)
+        except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, UnicodeError) as error:
+            raise RefusedValueError(f"SQLite at {self._path or 'memory'}: {error}") from error
         except sqlite3.Error as error:
             raise StoreError(f"SQLite at {self._path or 'memory'}: {error}") from error
 

@@ -1,4 +1,7 @@
-"""Writes records behind the requests' backs: a bounded queue, and one thread that commits what has come."""
+"""Writes records behind the requests' backs: a bounded queue, and one thread that hands on what has come.
+
+Where the sink is a `LogProcess` the thread only packs records together; to write them is the work of another process.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from semroute.record import Record
 log = logging.getLogger("semroute.log")
 
 INTERVAL_S = 0.5
-"""Between two commits: what a crash can lose, and the time that the commit itself takes."""
+"""Between two commits. A crash can lose what came since the last, and what was being handed on."""
 MAX_BATCH = 1000
 RETRY_S = 0.5
 PRUNE_EVERY_S = 60.0
@@ -26,10 +29,13 @@ class Sink(Protocol):
     """Where the writer writes."""
 
     def write(self, batch: Sequence[Record], *, again: bool = False) -> None:
-        """Append records, all or none. Raises `StoreError`."""
+        """Append records, all or none. `again`: the last try may have been committed; no record counts twice.
+
+        Raises what is worth repeating (`StoreError.retryable`), or, where a record cannot be kept, anything else.
+        """
 
     def prune(self, *, before: float | None, max_bytes: int | None) -> int:
-        """Delete what is too old or too much. Returns how many records."""
+        """Delete what is too old or too much. Returns how many records. Raises `StoreError`."""
 
 
 class Limits(Protocol):
@@ -63,8 +69,10 @@ class LogWriter:
         self._wake = threading.Condition()
         self._urgent = self._closing = False
         self._taken = self._done = 0
-        self.dropped = 0
+        self.overflown = 0
         """Records lost to a full queue."""
+        self.refused = 0
+        """Records lost because the sink cannot keep them, or not before the end."""
         self.written = 0
         self.error: str | None = None
         """Why nothing is written just now."""
@@ -77,11 +85,16 @@ class LogWriter:
         """Records not yet committed."""
         return self._taken - self._done
 
+    @property
+    def dropped(self) -> int:
+        """Records lost."""
+        return self.overflown + self.refused
+
     def put(self, record: Record) -> bool:
         """Queue a record; false: the queue is full, and it is dropped."""
         waiting = self.waiting
         if waiting and waiting >= (limits := self._limits()).queue and limits.when_full != "slow":
-            self.dropped += 1
+            self.overflown += 1
             return False
         self._taken += 1
         self._queue.append(record)
@@ -107,7 +120,7 @@ class LogWriter:
             self._wake.notify_all()
         self._thread.join(timeout_s)
         if self.waiting:
-            self.dropped += self.waiting
+            self.refused += self.waiting
             log.error("%d records of the decision log are lost: %s", self.waiting, self.error or "no time to write")
         return not self.waiting
 
@@ -117,21 +130,24 @@ class LogWriter:
                 self._wake.wait_for(lambda: self._urgent or self._closing, INTERVAL_S)
                 self._urgent = False
                 closing = self._closing
-            while self._queue and self._write(closing):
+            while self._queue and self._write(self._batch(), closing):
                 pass
             self._prune()
             if closing:
                 return
 
-    def _write(self, closing: bool) -> bool:
-        """Commit one batch, for as long as it takes; false: the service ends, and it cannot be written."""
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
-        again = False
+    def _batch(self) -> list[Record]:
+        return [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
+
+    def _write(self, batch: list[Record], closing: bool, *, again: bool = False) -> bool:
+        """Commit records, for as long as it takes; false: the service ends, and they cannot be written."""
         while True:
             try:
                 self._sink.write(batch, again=again)
                 break
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 - no record, whatever is wrong with it, may end the thread
+                if not (isinstance(error, StoreError) and error.retryable):
+                    return self._sort_out(batch, closing, again, error)
                 if self.error is None:
                     log.error("the decision log cannot be written, and waits: %s", error)
                 self.error, again = str(error), True
@@ -142,11 +158,24 @@ class LogWriter:
         if self.error is not None:
             log.warning("the decision log is written again")
             self.error = None
-        with self._wake:
-            self._done += len(batch)
-            self.written += len(batch)
-            self._wake.notify_all()
+        self.written += len(batch)
+        self._finish(len(batch))
         return True
+
+    def _sort_out(self, batch: list[Record], closing: bool, again: bool, error: Exception) -> bool:
+        """Write those records of a batch that can be kept; false: as `_write`."""
+        if len(batch) > 1:
+            half = len(batch) // 2
+            return all(self._write(part, closing, again=again) for part in (batch[:half], batch[half:]))
+        log.error("the record %s cannot be kept in the decision log: %s", batch[0].request_id, error)
+        self.refused += 1
+        self._finish(1)
+        return True
+
+    def _finish(self, count: int) -> None:
+        with self._wake:
+            self._done += count
+            self._wake.notify_all()
 
     def _prune(self) -> None:
         limits, now = self._limits(), self._clock()
@@ -158,5 +187,5 @@ class LogWriter:
         try:
             if deleted := self._sink.prune(before=before, max_bytes=max_bytes):
                 log.info("%d records of the decision log were over its limits, and are deleted", deleted)
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - the thread has records to write
             log.warning("the decision log cannot be pruned: %s", error)

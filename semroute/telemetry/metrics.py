@@ -130,7 +130,7 @@ class Metrics:
         self._child(self._refused, code).inc()
 
     def show(self, moment: Moment) -> None:
-        """Take over what holds just now."""
+        """Take over what waits, and what holds just now."""
         self.flush()
         self._queue.set(moment.waiting)
         self._dropped.set(moment.dropped)
@@ -142,8 +142,7 @@ class Metrics:
             self._child(self._latency, model).set(latency_ms / 1000)
 
     def render(self) -> bytes:
-        """The text of `/metrics`; of all workers, where there are several, the others as of a second ago."""
-        self.flush()
+        """The text of `/metrics` as of the last `show`; of all workers, where there are several."""
         if MULTIPROCESS in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library's own

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable
@@ -10,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.providers.fault_server import FaultServer
 from tests.service import Service, until
@@ -28,6 +33,14 @@ routes:
 
 def routes_of(service: Service) -> list[str]:
     return [route["name"] for route in service.client.get("/routes").json()["routes"]]
+
+
+def has_processes(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_an_edit_takes_effect_without_losing_a_request(write_routes: WriteRoutes, tmp_path: Path) -> None:
@@ -79,6 +92,35 @@ def test_a_stop_finishes_what_is_running(write_routes: WriteRoutes, faults: Faul
         assert response.text.count("word ") == 60
         assert "event: end" in response.text
         assert code == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("to_all", [True, False], ids=["Ctrl-C", "SIGTERM"])
+def test_a_stop_leaves_every_request_in_the_log(
+    write_routes: WriteRoutes, tmp_path: Path, workers: int, to_all: bool
+) -> None:
+    options = "--workers", str(workers)
+    with Service(write_routes(tmp_path / "routes"), tmp_path / "log", *options, FAULTS_KEY="k") as service:
+        assert until(lambda: service.log.count("Started worker-") == workers, seconds=60)
+
+        def ask(_: int) -> str:
+            body = {"prompt": "refund me", "model": "ok"}
+            answer = httpx.post(f"{service.url}/complete", json=body, timeout=30, trust_env=False)
+            return answer.headers["x-semroute-decision"]
+
+        with ThreadPoolExecutor(8) as pool:
+            ids = set(pool.map(ask, range(100)))
+        if to_all:  # as a terminal does
+            os.killpg(service.process.pid, signal.SIGINT)
+        else:
+            service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(30) == 0
+        assert until(lambda: not has_processes(service.process.pid))
+    assert "Traceback" not in service.log
+    assert "lost" not in service.log
+    with contextlib.closing(sqlite3.connect(service.database)) as log:
+        assert {id_ for (id_,) in log.execute("SELECT id FROM decisions")} == ids
+    assert len(ids) == 100
 
 
 def test_two_workers_serve_one_port(write_routes: WriteRoutes, tmp_path: Path) -> None:

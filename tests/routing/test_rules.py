@@ -60,6 +60,7 @@ def full() -> Facts:
         ({"headers": {"x-team": "sales"}}, False),
         ({"keywords": ["refund"]}, True),
         ({"keywords": ["fund"]}, False),
+        ({"keywords": ["parcel", "invoice"]}, False),
         ({"keywords": ["order-123"]}, True),
         ({"regex": "ORDER-[0-9]+"}, True),
         ({"regex": "order-[0-9]+"}, False),

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from semroute.record import Record
-from semroute.telemetry.metrics import TOGETHER, Metrics
+from semroute.telemetry.metrics import TOGETHER, Metrics, Moment
 from semroute.types import Attempt, Decision, Estimate, Usage
 
 
@@ -49,8 +49,9 @@ def record(number: int) -> Record:
 class Seen:
     """The text of `/metrics`, read."""
 
-    def __init__(self, text: bytes) -> None:
-        families = text_string_to_metric_families(text.decode())
+    def __init__(self, metrics: Metrics) -> None:
+        metrics.show(Moment(waiting=0, dropped=0, state_up=True, running=0, breakers={}, latency_ms={}))
+        families = text_string_to_metric_families(metrics.render().decode())
         self.values = {
             (each.name, frozenset(each.labels.items())): each.value for family in families for each in family.samples
         }
@@ -63,7 +64,7 @@ def test_every_record_is_counted_whether_few_wait_or_many() -> None:
     metrics, count = Metrics(), 2 * TOGETHER + 5
     for number in range(count):
         metrics.count(record(number))
-    seen = Seen(metrics.render())
+    seen = Seen(metrics)
     thirds, fourths = -(-count // 3), -(-count // 4)
     assert seen("requests_total", route="billing", model="small", outcome="ok") == count - fourths
     assert seen("requests_total", route="", model="small", outcome="ok") == seen("abstentions_total") == fourths
@@ -74,7 +75,7 @@ def test_every_record_is_counted_whether_few_wait_or_many() -> None:
     assert seen("tokens_total", model="large", kind="input") is None
     assert seen("cost_usd_total", route="billing", model="small") == 0.5 * (count - fourths)
     assert seen("saved_usd_total") == sum(range(count - 2))
-    assert Seen(metrics.render()).values == seen.values
+    assert Seen(metrics).values == seen.values
 
 
 def test_histograms_are_those_of_the_library() -> None:
@@ -84,7 +85,7 @@ def test_histograms_are_those_of_the_library() -> None:
     for number in range(100):
         metrics.count(record(number))
         library.labels("small").observe(25.0 * number / 1000)
-    seen = Seen(metrics.render())
+    seen = Seen(metrics)
     for bound in (*map(str, map(float, slow)), "+Inf"):
         expected = registry.get_sample_value("library_bucket", {"model": "small", "le": bound})
         assert seen("request_duration_seconds_bucket", model="small", le=bound) == expected
