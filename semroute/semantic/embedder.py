@@ -12,10 +12,12 @@ import hashlib
 import http.client
 import math
 import os
+import re
 import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -26,6 +28,7 @@ from loguru import logger as fastembed_logger
 from tokenizers import Tokenizer
 
 from semroute.errors import EmbedderError
+from semroute.semantic.bounding import bound_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,11 +48,13 @@ DEFAULT_MAX_TOKENS = 128
 _REGISTERED_NAME = "semroute/all-MiniLM-L6-v2-int8"  # what fastembed knows the bundled model as
 _DIM = 384
 _CHARS_PER_TOKEN = 8  # of the head and of the tail; English averages 4 to 5 with its spaces
-_WORD_CHARS = 100  # how far a cut may move to meet white space; WordPiece itself gives up on longer words
 _COUNT_EXACT_CHARS = 4000  # longer texts are counted by sample
 _COUNT_SAMPLES = 4
 _TOGETHER = 8  # most texts in a call; 4 take as long each, 16 longer
 _LONGER = 1.25  # times as long as the shortest may the longest text in a call be: all take as long as the longest
+_PLAIN = re.compile(r"[\t\n\r -Z\\-~]*")  # ASCII without "[", which may begin a special token
+_WORDS = re.compile(r"[a-z0-9]+|[^a-z0-9\s]")
+_WORDS_KEPT = 2**14
 _CLS, _SEP, _PAD = 101, 102, 0  # what the bundled model's texts begin and end with, and are filled up with
 _FINGERPRINT_VERSION = 3  # raise it when bounding or pooling changes, so that trained heads are trained anew
 _PROBE_TIMEOUT_S = 5.0
@@ -155,6 +160,9 @@ class FastEmbedEmbedder:
         self._tokenizer = Tokenizer.from_str(loaded.to_str())
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._pieces_of = lru_cache(_WORDS_KEPT)(
+            lambda word: self._tokenizer.encode(word, add_special_tokens=False).ids
+        )
         loaded.enable_truncation(max_length=self._max_tokens)
         self._body_tokens = self._max_tokens - specials
 
@@ -171,16 +179,16 @@ class FastEmbedEmbedder:
         The bundled model's texts go past fastembed, which would tokenise them a second time, and put long and short
         ones into one call.
         """
-        bounded = [self._bound(text) for text in texts]
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        ids = [part.ids for part in bounded]
         if self._session is not None:
+            ids = self.tokens(texts)
             for rows in _of_like_length(ids):
                 vectors[rows] = _pooled(self._session, [ids[row] for row in rows])
             return Features(vectors, ids)
+        bounded = [self._bound(text) for text in texts]
         for row, part in enumerate(bounded):
             vectors[row] = next(iter(self.fastembed.embed([part.text])))
-        return Features(_normalise(vectors), ids)
+        return Features(_normalise(vectors), [part.ids for part in bounded])
 
     def count_tokens(self, text: str) -> int:
         """Count a text's tokens, special ones excluded: exact up to 4,000 characters, else from 4 samples of 1,000."""
@@ -194,7 +202,21 @@ class FastEmbedEmbedder:
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Give each text's word-piece ids, of the head and tail that are embedded, special tokens excluded."""
-        return [self._bound(text).ids for text in texts]
+        if self._session is None:
+            return [self._bound(text).ids for text in texts]
+        return [self._pieces(text) for text in texts]
+
+    def _pieces(self, text: str) -> list[int]:
+        """The ids of `_bound`. The bundled tokenizer splits plain text into words first, and many were seen before."""
+        window = bound_text(text, _CHARS_PER_TOKEN * self._max_tokens // 2)
+        if _PLAIN.fullmatch(window) is None:
+            return self._bound(text).ids
+        ids = [piece for word in _WORDS.findall(window.lower()) for piece in self._pieces_of(word)]
+        return ids if len(ids) <= self._body_tokens else self._ends(ids)
+
+    def _ends(self, ids: list[int]) -> list[int]:
+        tail = self._body_tokens // 2
+        return ids[: self._body_tokens - tail] + ids[-tail:]
 
     def _bound(self, text: str) -> Bounded:
         """Cut a text to what is embedded: by characters first, so that little is tokenised, then by tokens."""
@@ -206,7 +228,7 @@ class FastEmbedEmbedder:
         tail = self._body_tokens // 2
         head = self._body_tokens - tail
         ends = window[: encoding.offsets[head - 1][1]], window[encoding.offsets[-tail][0] :]
-        return Bounded(ids[:head] + ids[-tail:], " ".join(ends))
+        return Bounded(self._ends(ids), " ".join(ends))
 
 
 def _of_like_length(ids: Sequence[list[int]]) -> Iterator[list[int]]:
@@ -233,6 +255,7 @@ def _pooled(session: InferenceSession, ids: Sequence[list[int]]) -> Vectors:
     states = session.run(None, inputs)[0]
     totals = np.empty((len(ids), states.shape[2]), np.float32)
     for total, own, tokens in zip(totals, states, ids, strict=True):
+        # In the graph it would take less time, but there the order of a sum depends on the longest text of the call.
         np.add.reduce(own[: len(tokens) + 2], axis=0, out=total)
         total /= math.sqrt(total @ total)
     return totals
@@ -245,33 +268,6 @@ class Bounded(NamedTuple):
     """Its token ids, special ones excluded."""
     text: str
     """The same as text: the head's characters, a space, the tail's."""
-
-
-def bound_text(text: str, side_chars: int) -> str:
-    """Give the head and the tail of a long text, joined by a newline; a short text as it is.
-
-    Head and tail have at most `side_chars` characters each. A cut inside a word drops what it left of the word, up to
-    100 characters; without white space (Chinese, base64) nothing is dropped. White space at the ends of a long text
-    does not count.
-    """
-    if len(text) <= 2 * side_chars:
-        return text
-    text = text.strip()
-    if len(text) <= 2 * side_chars:
-        return text
-    slack = min(_WORD_CHARS, side_chars // 2)
-    head, tail = text[:side_chars], text[-side_chars:]
-    if not text[side_chars].isspace():
-        head = head[: side_chars - slack] + _up_to_space(head[side_chars - slack :])
-    if not text[-side_chars - 1].isspace():
-        tail = _up_to_space(tail[:slack][::-1])[::-1] + tail[slack:]
-    return f"{head}\n{tail}"
-
-
-def _up_to_space(end: str) -> str:
-    """Drop a word that a cut left unfinished; without white space there is no telling, and all stays."""
-    words = end.rsplit(maxsplit=1)
-    return end[: -len(words[-1])] if words and len(words[-1]) < len(end) else end
 
 
 def verify(folder: Path) -> dict[str, str]:

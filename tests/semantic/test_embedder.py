@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from semroute.config.schema import EmbedderSettings
 from semroute.errors import EmbedderError
-from semroute.semantic.embedder import BUNDLED_DIR, SUMS, FastEmbedEmbedder, bound_text, open_embedder
+from semroute.semantic.bounding import bound_text
+from semroute.semantic.embedder import BUNDLED_DIR, SUMS, FastEmbedEmbedder, open_embedder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,6 +169,28 @@ def test_any_text_has_a_vector(embedder: FastEmbedEmbedder, text: str) -> None:
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
     assert len(embedder.tokens([text])[0]) <= 126
     assert embedder.count_tokens(text) >= 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Don't e-mail me@example.com, re: [SEP] (50% off!)\r\n\tTODAY_ONLY",
+        "a\x0bb\x0cc\x1fd\x7fe",
+        "naïve [CLS] straße",
+        "antidisestablishmentarianism" * 8,
+        "".join(map(chr, range(128))),
+        *TEXTS,
+    ],
+)
+def test_word_pieces_are_those_of_the_tokenizer(embedder: FastEmbedEmbedder, text: str) -> None:
+    expected = embedder._tokenizer.encode(text, add_special_tokens=False).ids
+    assert embedder.tokens([text, text]) == [expected, expected]
+
+
+@settings(max_examples=500)
+@given(text=st.text(st.characters(max_codepoint=127), max_size=60))
+def test_word_pieces_of_plain_text_are_those_of_the_tokenizer(embedder: FastEmbedEmbedder, text: str) -> None:
+    assert embedder.tokens([text]) == [embedder._tokenizer.encode(text, add_special_tokens=False).ids]
 
 
 def test_a_lone_surrogate_is_ignored(embedder: FastEmbedEmbedder) -> None:

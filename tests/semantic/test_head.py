@@ -13,7 +13,7 @@ from semroute.semantic.cache import Cache
 from semroute.semantic.calibration import claim, fit_gate, fit_thresholds
 from semroute.semantic.embedder import FastEmbedEmbedder, Features
 from semroute.semantic.head import Material, background_texts, name_text, train
-from semroute.semantic.index import Index
+from semroute.semantic.matching import Matcher
 from semroute.semantic.training import Task, Trained, prepare
 
 DIM = 48
@@ -58,13 +58,23 @@ class World:
 
 def judge(head: Head, material: Material, prompts: Features) -> tuple[Floats, Doubles]:
     """Logits and the probability of being in scope."""
+    vectors = material.texts.vectors[: len(material.owners)]
+    matcher = Matcher(head, vectors, material.owners)
+    compared = [matcher.compare(vector, tokens) for vector, tokens in zip(*prompts, strict=True)]
     logits = head.logits(*prompts)
-    index = Index(material.texts.vectors[: len(material.owners)], material.owners, head.prototypes)
     best = scoring.best_routes(logits)
-    similarities, _ = index.search(prompts.vectors, best)
+    by_route = np.array(
+        [(prompts.vectors @ vectors[material.owners == n].T).max(axis=1) for n in range(logits.shape[1])]
+    )
+    nearest = np.take_along_axis(by_route.T, best, axis=1)
     discriminants = scoring.discriminate(head.discriminants, prompts.vectors, best)
-    found = scoring.evidence(logits, similarities.max(axis=1), discriminants.max(axis=1))
-    return logits, scoring.in_scope(head.gate, found)
+    found = scoring.evidence(logits, nearest.max(axis=1), discriminants.max(axis=1))
+    # What is calibrated on many is what one prompt is asked.
+    in_scope, shares = scoring.in_scope(head.gate, found), scoring.shares(logits, float(head.temperature[0]))
+    np.testing.assert_allclose([one.in_scope for one in compared], in_scope, rtol=1e-3)
+    np.testing.assert_allclose([one.confidences for one in compared], in_scope[:, None] * shares, rtol=1e-3, atol=1e-9)
+    assert [[near.route for near in one.nearest] for one in compared] == best.tolist()
+    return logits, in_scope
 
 
 def test_the_solver_finds_the_minimum() -> None:

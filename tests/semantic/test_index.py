@@ -14,17 +14,15 @@ def test_the_nearest_of_each_route_is_exact() -> None:
     index = Index(vectors, owners, prototypes(vectors, owners, 20))
     queries = vectors[::50] + np.float32(0.01)
     routes = np.array([chance.permutation(20)[:5] for _ in queries])
-    similarities, rows = index.search(queries, routes)
     assert len(index) == 500
-    assert rows.shape == similarities.shape == (10, 5)
-    np.testing.assert_array_equal(owners[rows], routes)
-    for query, probed, found in zip(queries, routes, similarities, strict=True):
+    for query, probed in zip(queries, routes, strict=True):
+        similarities, rows = index.nearest(query, probed.tolist())
+        np.testing.assert_array_equal(owners[rows], probed)
         expected = [(vectors[owners == route] @ query).max() for route in probed]
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        np.testing.assert_allclose(similarities, expected, rtol=1e-5)
+    assert index.nearest(queries[0], [3]) == index.nearest(queries[0], [3])
 
 
 def test_one_utterance_is_enough() -> None:
     vector = np.eye(1, 8, dtype=np.float32)
-    similarities, rows = Index(vector, np.zeros(1, np.int64), vector).search(vector, np.zeros((1, 1), np.int64))
-    assert similarities.tolist() == [[1.0]]
-    assert rows.tolist() == [[0]]
+    assert Index(vector, np.zeros(1, np.int64), vector).nearest(vector[0], [0]) == ([1.0], [0])
