@@ -32,8 +32,8 @@ class CallerGoneError(Exception):
 class Presence:
     """Whether the caller of a request is still there. `close` it.
 
-    The request's body must have been read: what `receive` gives next is the end of the connection. It is asked for when
-    the call to the model is on its way, not before.
+    The request's body must have been read: what `receive` still gives is that it has ended, and the end of the
+    connection. It is asked for when the call to the model is on its way, not before.
     """
 
     def __init__(self, receive: Receive) -> None:

@@ -89,6 +89,14 @@ class Response:
         except _FAILURES as error:
             raise _translate(error, self._host, in_body=True) from None
 
+    def ready(self) -> bytes | None:
+        """As `read`, of what is there already; null: that must be waited for."""
+        try:
+            data = self._content.read_nowait()
+        except _FAILURES as error:
+            raise _translate(error, self._host, in_body=True) from None
+        return data if data or self._content.at_eof() else None
+
     async def aread(self, limit_bytes: int = MAX_ANSWER_BYTES) -> bytes:
         """The whole body. Raises `BadAnswerError` past the limit."""
         pieces: list[bytes] = []
@@ -256,10 +264,11 @@ async def _exchange(connection: Connection, head: bytes, body: bytes, host: str)
         connection.close()
         raise aiohttp.ServerDisconnectedError
     try:
+        wire.writelines((head, body))
+        # Behind the request's back: nothing is read before this task waits.
         protocol.set_response_params(
             read_until_eof=True, max_line_size=MAX_HEADER_BYTES, max_field_size=MAX_HEADER_BYTES
         )
-        wire.writelines((head, body))
         message, content = await protocol.read()
         while message.code in INTERIM:
             message, content = await protocol.read()
