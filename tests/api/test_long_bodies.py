@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from typing import Any
@@ -42,3 +43,27 @@ def test_a_long_request_does_not_hold_up_the_others(service: Service, path: str)
     others.join()
     assert answer.status_code == status
     assert max(waits) < took / 2
+
+
+@pytest.mark.parametrize("declared", ["length", "chunks", "both"])
+def test_a_body_that_comes_in_pieces_is_read_whole(service: Service, declared: str) -> None:
+    body = json.dumps({"prompt": "Hi", "model": "none"}).encode()
+    pieces = [body[:10], body[10:]]
+    length = {"length": len(body), "chunks": None, "both": len(pieces[0])}[declared]
+    head = "POST /route HTTP/1.1\r\nhost: x\r\n"
+    head += "" if length is None else f"content-length: {length}\r\n"
+    head += "" if declared == "length" else "transfer-encoding: chunked\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as wire:
+        for _ in range(2):  # the connection stays good
+            wire.sendall(f"{head}\r\n".encode())
+            for piece in pieces:
+                wire.sendall(piece if declared == "length" else b"%x\r\n%b\r\n" % (len(piece), piece))
+                time.sleep(0.05)
+            if declared != "length":
+                wire.sendall(b"0\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += wire.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 404")
+            if declared == "both":
+                break  # RFC 9112, 6.1: such a connection is closed after its answer
