@@ -26,7 +26,7 @@ _SLOW = (0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60, 120)
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 _KINDS = {kind: attrgetter(f"{kind}_tokens") for kind in ("input", "output", "cached", "cache_write", "reasoning")}
 TOGETHER = 64
-"""Requests that are counted in one go: that takes a third of the time."""
+"""Requests that are counted in one go: that takes a third of the time, or less."""
 
 Workers = Literal["livesum", "livemax", "livemin"]
 """What the values of several workers come to."""
