@@ -75,9 +75,7 @@ class Record(Frozen, frozen=True, kw_only=True):
     @property
     def cost_usd(self) -> Decimal:
         """Of all attempts."""
-        if len(self.attempts) == 1:  # as nearly always
-            return self.attempts[0].cost_usd
-        return sum((attempt.cost_usd for attempt in self.attempts), Decimal(0))
+        return cost_usd(self.attempts)
 
     @property
     def usage(self) -> Usage:
@@ -87,17 +85,7 @@ class Record(Frozen, frozen=True, kw_only=True):
     @property
     def total_usage(self) -> Usage:
         """Of all attempts together."""
-        if len(self.attempts) == 1:
-            return self.attempts[0].usage
-        usages = [attempt.usage for attempt in self.attempts]
-        return Usage(
-            input_tokens=sum(usage.input_tokens for usage in usages),
-            cached_tokens=sum(usage.cached_tokens for usage in usages),
-            cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
-            output_tokens=sum(usage.output_tokens for usage in usages),
-            reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
-            estimated=any(usage.estimated for usage in usages),
-        )
+        return total_usage(self.attempts)
 
     @property
     def first_token_ms(self) -> float | None:
@@ -111,9 +99,36 @@ class Record(Frozen, frozen=True, kw_only=True):
 
     @property
     def _served(self) -> Attempt | None:
-        if len(self.attempts) == 1 and self.attempts[0].purpose == "answer":  # as nearly always
-            return self.attempts[0]
-        answers = [attempt for attempt in self.attempts if attempt.purpose == "answer"]
-        chosen = (attempt for attempt in answers if attempt.served)
-        answered = (attempt for attempt in reversed(answers) if attempt.status in ("ok", "running"))
-        return next(chosen, next(answered, answers[-1] if answers else None))
+        return served(self.attempts)
+
+
+def cost_usd(attempts: tuple[Attempt, ...]) -> Decimal:
+    """Of all of them."""
+    if len(attempts) == 1:  # as nearly always
+        return attempts[0].cost_usd
+    return sum((attempt.cost_usd for attempt in attempts), Decimal(0))
+
+
+def total_usage(attempts: tuple[Attempt, ...]) -> Usage:
+    """Of all of them together."""
+    if len(attempts) == 1:
+        return attempts[0].usage
+    usages = [attempt.usage for attempt in attempts]
+    return Usage(
+        input_tokens=sum(usage.input_tokens for usage in usages),
+        cached_tokens=sum(usage.cached_tokens for usage in usages),
+        cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
+        output_tokens=sum(usage.output_tokens for usage in usages),
+        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
+        estimated=any(usage.estimated for usage in usages),
+    )
+
+
+def served(attempts: tuple[Attempt, ...]) -> Attempt | None:
+    """The one whose answer was given, or the last that was to answer."""
+    if len(attempts) == 1 and attempts[0].purpose == "answer":  # as nearly always
+        return attempts[0]
+    answers = [attempt for attempt in attempts if attempt.purpose == "answer"]
+    chosen = (attempt for attempt in answers if attempt.served)
+    answered = (attempt for attempt in reversed(answers) if attempt.status in ("ok", "running"))
+    return next(chosen, next(answered, answers[-1] if answers else None))

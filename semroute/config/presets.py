@@ -9,6 +9,7 @@ from semroute.types import Frozen
 PresetName = Literal[
     "openai",
     "azure",
+    "bedrock",
     "cerebras",
     "deepinfra",
     "deepseek",
@@ -76,6 +77,11 @@ PRESETS: dict[PresetName, Preset] = {
         api_version="2024-10-21",
         limit_field="max_completion_tokens",
         developer=True,
+    ),
+    "bedrock": Preset(
+        # Regional: https://bedrock-mantle.REGION.api.aws/v1, or https://bedrock-runtime.REGION.amazonaws.com/openai/v1.
+        source="https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions-mantle.html",
+        limit_field="max_completion_tokens",
     ),
     "cerebras": Preset(
         source="https://inference-docs.cerebras.ai/resources/openai",

@@ -11,6 +11,7 @@ from typing import Any
 from semroute.record import Record
 from semroute.stores import records, rollups
 from semroute.stores.base import Database, Feedback, Query, Row, Session, to_pico
+from semroute.stores.entries import Entry, by_id, entries
 
 MAX_PAGE = 500
 _CHUNK = 5000
@@ -33,14 +34,18 @@ class SqlLog:
 
     def write(self, batch: Sequence[Record], *, again: bool = False) -> None:
         """Append records, all or none. `again`: the last try may have been committed; no record counts twice."""
+        self.append(entries(batch), again=again)
+
+    def append(self, batch: Sequence[Entry], *, again: bool = False) -> None:
+        """As `write`."""
         with self.database.transaction() as session:
             if again:
                 batch = _unwritten(session, batch)
-            batch = sorted(batch, key=lambda record: record.request_id)
+            batch = sorted(batch, key=by_id)
             blocks = list(records.blocks(batch))
             session.run_many(records.INSERT_DECISION, map(records.decision_row, batch))
             session.run_many(records.INSERT_BLOCK, starmap(records.block_row, blocks))
-            bodies = (records.body_row(name, record) for name, members in blocks for record in members)
+            bodies = (records.body_row(name, entry) for name, members in blocks for entry in members)
             session.run_many(records.INSERT_BODY, bodies)
             # In one order, so that two writers never wait for each other.
             cells = sorted(rollups.cells(batch).items())
@@ -139,23 +144,23 @@ class SqlLog:
             if len(ids) < _CHUNK:
                 return deleted
 
-    def _name_scores(self, session: Session, batch: Sequence[Record]) -> set[str]:
+    def _name_scores(self, session: Session, batch: Sequence[Entry]) -> set[str]:
         """Keep the names that score vectors belong to, once for each configuration."""
         new = {
-            record.decision.config_version: record.routes
-            for record in batch
-            if record.scores and record.decision.config_version not in self._named
+            entry.gist.config_version: entry
+            for entry in batch
+            if entry.sent.scores and entry.gist.config_version not in self._named
         }
         sql = "INSERT INTO score_names (version, names) VALUES (?, ?) ON CONFLICT DO NOTHING"
-        session.run_many(sql, [(version, json.dumps(names)) for version, names in sorted(new.items())])
+        session.run_many(sql, [(version, json.dumps(entry.routes)) for version, entry in sorted(new.items())])
         return set(new)
 
 
-def _unwritten(session: Session, batch: Sequence[Record]) -> list[Record]:
+def _unwritten(session: Session, batch: Sequence[Entry]) -> list[Entry]:
     marks = ", ".join("?" * len(batch))
     sql = f"SELECT id FROM decisions WHERE id IN ({marks})"
-    there = {id_ for (id_,) in session.run(sql, [record.request_id for record in batch])}
-    return [record for record in batch if record.request_id not in there]
+    there = {id_ for (id_,) in session.run(sql, [entry.id for entry in batch])}
+    return [entry for entry in batch if entry.id not in there]
 
 
 def _whole(session: Session, condition: str, values: Sequence[Any]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ import msgspec
 
 from semroute.errors import RefusedValueError, SettingsError, StoreError
 from semroute.record import Record
+from semroute.stores.entries import unpack
 from semroute.stores.log import SqlLog
 from semroute.stores.open import connect
 
@@ -70,7 +71,6 @@ class Answer(msgspec.Struct, frozen=True):
 Order = Open | Take | Commit | Prune
 _encode = msgspec.msgpack.Encoder().encode
 _decode_order: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
-_decode_records = msgspec.msgpack.Decoder(list[Record])
 _decode_answer = msgspec.msgpack.Decoder(Answer)
 
 
@@ -195,8 +195,8 @@ class Scribe:
             self._log = self._log or SqlLog(connect(self._url))
             if isinstance(order, Prune):
                 return Answer(deleted=self._log.prune(before=order.before, max_bytes=order.max_bytes))
-            batch = [record for packed in taken for record in _decode_records.decode(packed)]
-            self._log.write(batch, again=order.again)
+            batch = [entry for packed in taken for entry in unpack(packed)]
+            self._log.append(batch, again=order.again)
         except (StoreError, SettingsError) as error:
             return Answer(error=str(error), retryable=not isinstance(error, RefusedValueError))
         except Exception as error:  # noqa: BLE001 - whatever a record does, the others are to be written

@@ -1,4 +1,4 @@
-"""A `Record` as rows of the log, and back."""
+"""An `Entry` as rows of the log, and back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from semroute.record import Record
-from semroute.stores.base import to_pico, to_usd
+from semroute.stores.base import to_usd
 from semroute.stores.content import kept
+from semroute.stores.entries import Entry, pack
 from semroute.types import Attempt, Decision, Frozen
 
 COLUMNS = tuple(
@@ -49,62 +49,60 @@ class Body(Frozen, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...]
 
 
-_encoder = msgspec.msgpack.Encoder()
 _decode_body = msgspec.msgpack.Decoder(Body).decode
 _decode_block = msgspec.msgpack.Decoder(dict[str, Body]).decode
 
 
-def decision_row(record: Record) -> tuple[Any, ...]:
+def decision_row(entry: Entry) -> tuple[Any, ...]:
     """The values of `COLUMNS`."""
-    decision, caller, attempts = record.decision, record.caller, record.attempts
-    usage = record.total_usage
+    sent, gist, attempts, model, first_token_ms, usage, cost, saved = entry
+    caller = sent.caller
     return (
-        record.request_id,
-        record.at,
-        decision.route,
-        record.model,
-        record.tier,
+        sent.request_id,
+        sent.at,
+        gist.route,
+        model,
+        sent.tier,
         caller.id,
         caller.name,
         caller.team,
-        record.feature,
-        decision.reason,
-        record.outcome,
-        to_pico(record.cost_usd),
-        to_pico(record.saved_usd),
+        sent.feature,
+        gist.reason,
+        sent.outcome,
+        cost,
+        saved,
         usage.input_tokens,
         usage.output_tokens,
         usage.cached_tokens,
         int(usage.estimated),
         len(attempts),
-        round(record.latency_ms, 3),
-        record.first_token_ms,
-        round(record.overhead_ms, 3),
-        decision.confidence,
-        record.error,
+        round(sent.latency_ms, 3),
+        first_token_ms,
+        round(sent.overhead_ms, 3),
+        gist.confidence,
+        sent.error,
     )
 
 
-def blocks(batch: Sequence[Record]) -> Iterator[tuple[str, Sequence[Record]]]:
-    """Records in the order of their ids -> blocks, each named by its last: older blocks have lower names."""
+def blocks(batch: Sequence[Entry]) -> Iterator[tuple[str, Sequence[Entry]]]:
+    """Entries in the order of their ids -> blocks, each named by its last: older blocks have lower names."""
     for first in range(0, len(batch), BLOCK):
         members = batch[first : first + BLOCK]
-        yield members[-1].request_id, members
+        yield members[-1].id, members
 
 
-def block_row(name: str, members: Sequence[Record]) -> tuple[str, bytes]:
+def block_row(name: str, members: Sequence[Entry]) -> tuple[str, bytes]:
     """The row of `blocks`."""
-    packed = _encoder.encode(
-        {record.request_id: Body(decision=record.decision, attempts=record.attempts) for record in members}
-    )
+    packed = pack({entry.id: entry.body for entry in members})
     press = zlib.compressobj(1, zdict=_DICTIONARY_1)
     return name, b"\x01" + press.compress(packed) + press.flush()
 
 
-def body_row(name: str, record: Record) -> tuple[Any, ...]:
+def body_row(name: str, entry: Entry) -> tuple[Any, ...]:
     """The row of `bodies`: what does not compress, and the name of the block that has the rest."""
-    prompt, answer = kept(record.prompt, record.content), kept(record.answer, record.content)
-    return record.request_id, b"", name, record.embedding or None, record.scores or None, prompt, answer
+    sent = entry.sent
+    prompt, answer = kept(sent.prompt, sent.content), kept(sent.answer, sent.content)
+    return sent.request_id, b"", name, sent.embedding or None, sent.scores or None, prompt, answer
 
 
 def read_block(data: bytes) -> dict[str, Body]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import add
 from typing import Any
 
-from semroute.record import Record
-from semroute.stores.base import to_pico, to_usd
+from semroute.stores.base import to_usd
+from semroute.stores.entries import Entry
 
 DIMENSIONS = ("all", "model", "tier", "route", "key", "team", "feature")
 UPSERT = (
@@ -44,8 +45,6 @@ _PER_DOUBLING = 8
 Cells = Counter[tuple[str, int, str, int]]
 Totals = tuple[int, ...]
 """By the numbers of `TOTALS`."""
-_Counts = tuple[Totals, list[int]]
-"""Totals, and the metric of each bucket that a latency fell into."""
 
 
 def day_of(at: float) -> int:
@@ -58,59 +57,61 @@ def bucket(milliseconds: float) -> int:
     return min(max(math.floor(math.log2(max(milliseconds, 0.01)) * _PER_DOUBLING), -200), 400)
 
 
-def cells(records: Iterable[Record]) -> Cells:
-    """What records add to the rollups."""
-    alike: defaultdict[tuple[Any, ...], list[Record]] = defaultdict(list)
-    for record in records:
-        alike[(day_of(record.at), *values_of(record))].append(record)
-    places: defaultdict[tuple[str, int, str], list[_Counts]] = defaultdict(list)
+def cells(entries: Iterable[Entry]) -> Cells:
+    """What entries add to the rollups."""
+    alike: defaultdict[tuple[Any, ...], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        alike[(day_of(entry.sent.at), *values_of(entry))].append(entry)
+    places: dict[tuple[str, int, str], tuple[Totals, list[int]]] = {}
     for (day, *values), members in alike.items():
-        counts = _count(members)
+        totals, buckets = _sums(members), _buckets(members)
         for dimension, value in zip(DIMENSIONS, values, strict=True):
-            places[dimension, day, value].append(counts)
+            place = dimension, day, value
+            before = places.get(place)
+            if before is None:
+                places[place] = totals, [*buckets]
+            else:
+                before[1].extend(buckets)
+                places[place] = tuple(map(add, before[0], totals)), before[1]
     added: Cells = Counter()
-    for place, parts in places.items():
-        totals, buckets = _add(parts)
+    for place, (totals, buckets) in places.items():
         for metric, n in (*enumerate(totals), *Counter(buckets).items()):
             if n:
                 added[(*place, metric)] = n
     return added
 
 
-def values_of(record: Record) -> tuple[str, ...]:
-    """Where a record counts, in the order of `DIMENSIONS`."""
-    caller = record.caller
-    return ("", record.model or "", record.tier, record.decision.route or "", caller.id, caller.team, record.feature)
+def values_of(entry: Entry) -> tuple[str, ...]:
+    """Where an entry counts, in the order of `DIMENSIONS`."""
+    sent, caller = entry.sent, entry.sent.caller
+    return ("", entry.model or "", sent.tier, entry.gist.route or "", caller.id, caller.team, sent.feature)
 
 
-def _count(records: Sequence[Record]) -> _Counts:
-    buckets = [LATENCY + bucket(record.latency_ms) for record in records if record.attempts]
-    buckets += [FIRST_TOKEN + bucket(ms) for record in records if (ms := record.first_token_ms) is not None]
-    return _sums(map(_totals, records)), buckets
+def _buckets(entries: Sequence[Entry]) -> list[int]:
+    """The metric of each bucket that a latency fell into."""
+    buckets = [LATENCY + bucket(entry.sent.latency_ms) for entry in entries if entry.attempts]
+    return buckets + [FIRST_TOKEN + bucket(ms) for entry in entries if (ms := entry.first_token_ms) is not None]
 
 
-def _add(parts: Sequence[_Counts]) -> _Counts:
-    return _sums(totals for totals, _ in parts), [metric for _, buckets in parts for metric in buckets]
+def _sums(entries: Sequence[Entry]) -> Totals:
+    return tuple(map(sum, zip(*map(_totals, entries), strict=True)))
 
 
-def _sums(rows: Iterable[Totals]) -> Totals:
-    return tuple(map(sum, zip(*rows, strict=True)))
-
-
-def _totals(record: Record) -> Totals:
-    """What a record adds."""
-    attempts, outcome, usage = record.attempts, record.outcome, record.total_usage
+def _totals(entry: Entry) -> Totals:
+    """What an entry adds."""
+    sent, gist, attempts, _, _, usage, cost, saved = entry
+    outcome, several = sent.outcome, len(attempts) > 1
     return (
         1,
         usage.input_tokens,
         usage.output_tokens,
         usage.cached_tokens,
-        to_pico(record.cost_usd),
-        to_pico(record.saved_usd),
-        len(attempts) > 1 and any(attempt.status == "failed" for attempt in attempts[:-1]),
-        len(attempts) > 1 and any(attempt.escalated is not None for attempt in attempts),
+        cost,
+        saved,
+        several and any(attempt.status == "failed" for attempt in attempts[:-1]),
+        several and any(attempt.escalated is not None for attempt in attempts),
         outcome == "failed",
-        record.decision.reason == "default",
+        gist.reason == "default",
         outcome == "cancelled",
         outcome == "refused",
         0,
