@@ -273,8 +273,6 @@ async def _read(response: Response, watch: _Watch) -> bytes:
     """The next bytes; none at the end. Once the answer has said why it ended, nothing makes it a failure any more."""
     watch.start()
     try:
-        if (data := response.ready()) is not None:
-            return data
         async with asyncio.timeout_at(watch.deadline):
             return await response.read()
     except TimeoutError:

@@ -89,14 +89,6 @@ class Response:
         except _FAILURES as error:
             raise _translate(error, self._host, in_body=True) from None
 
-    def ready(self) -> bytes | None:
-        """As `read`, of what is there already; null: that must be waited for."""
-        try:
-            data = self._content.read_nowait()
-        except _FAILURES as error:
-            raise _translate(error, self._host, in_body=True) from None
-        return data if data or self._content.at_eof() else None
-
     async def aread(self, limit_bytes: int = MAX_ANSWER_BYTES) -> bytes:
         """The whole body. Raises `BadAnswerError` past the limit."""
         pieces: list[bytes] = []
