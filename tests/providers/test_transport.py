@@ -157,7 +157,7 @@ async def answering(*answers: bytes, reads: bool = True) -> AsyncIterator[tuple[
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         had.append(0)
         number = len(had) - 1
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        with contextlib.suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 if reads:
