@@ -194,11 +194,11 @@ def smooth(file: Path, encode: Callable[[list[str]], dict[str, NDArray[np.int64]
     products = [node for node in graph.node if node.op_type in ("Attention", "MatMul") and node.input[1] in weights]
     # What attention gives is even enough.
     products = [node for node in products if weights[node.input[1]].shape != (HIDDEN, HIDDEN)]
-    seen = watch(model, [node.input[0] for node in products], encode)
+    seen = watch(model, products, encode, lambda states: np.abs(states).max(axis=(0, 1)))
     scaled: dict[str, Any] = {}
     """What goes before a node, by that node's first output."""
-    for place, (node, states) in enumerate(zip(products, seen, strict=True)):
-        large = np.quantile([np.abs(each).max(axis=(0, 1)) for each in states], 0.99, axis=0)
+    for place, (node, largest) in enumerate(zip(products, seen, strict=True)):
+        large = np.quantile(largest, 0.99, axis=0)
         weight = weights[node.input[1]]
         scale = (large**SMOOTHING / np.abs(weight).max(axis=1) ** (1 - SMOOTHING)).astype(np.float32)
         scale /= np.exp(np.log(scale).mean())
@@ -212,16 +212,21 @@ def smooth(file: Path, encode: Callable[[list[str]], dict[str, NDArray[np.int64]
 
 
 def watch(
-    model: Any, names: list[str], encode: Callable[[list[str]], dict[str, NDArray[np.int64]]]
-) -> list[list[NDArray[Any]]]:
-    """What some tensors of a graph are for each of the calibration texts."""
+    model: Any,
+    nodes: list[Any],
+    encode: Callable[[list[str]], dict[str, NDArray[np.int64]]],
+    measured: Callable[[NDArray[Any]], Any],
+) -> list[tuple[Any, ...]]:
+    """What is measured of the first input of some nodes: for each node, of each of the calibration texts."""
     onnx, onnxruntime = import_module("onnx"), import_module("onnxruntime")
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
-    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    watched.graph.output.extend(onnx.ValueInfoProto(name=node.input[0]) for node in nodes)
     session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
-    seen = [session.run(None, encode([text]))[1:] for text in (*everyday(), *sentences())]
-    return [list(each) for each in zip(*seen, strict=True)]
+    texts = (*everyday(), *sentences())
+    return list(
+        zip(*([measured(each) for each in session.run(None, encode([text]))[1:]] for text in texts), strict=True)
+    )
 
 
 def renew(graph: Any, nodes: list[Any]) -> None:
@@ -254,10 +259,11 @@ def fix_ranges(file: Path, encode: Callable[[list[str]], dict[str, NDArray[np.in
     onnx = import_module("onnx")
     model = onnx.load(str(file))
     quantisers = [node for node in model.graph.node if node.op_type == "DynamicQuantizeLinear"]
-    seen = watch(model, [node.input[0] for node in quantisers], encode)
-    for node, states in zip(quantisers, seen, strict=True):
-        low = min(0.0, float(np.quantile([each.min() for each in states], 1 - WITHIN)))
-        high = max(0.0, float(np.quantile([each.max() for each in states], WITHIN)))
+    seen = watch(model, quantisers, encode, lambda states: (states.min(), states.max()))
+    for node, ranges in zip(quantisers, seen, strict=True):
+        lows, highs = zip(*ranges, strict=True)
+        low = min(0.0, float(np.quantile(lows, 1 - WITHIN)))
+        high = max(0.0, float(np.quantile(highs, WITHIN)))
         scale = np.float32((high - low) / 255)
         zero_point = np.uint8(round(-low / float(scale)))
         for name, value in zip(node.output[1:], (scale, zero_point), strict=True):

@@ -1,7 +1,7 @@
 """Kill the service at a random moment under load, and look at what is left in its books.
 
 By turns, all of its processes are killed, as by a power cut, and all but the one that writes the decision log, as where
-the service runs out of memory. Needs /proc.
+the service runs out of memory.
 
 python -m bench.crash --times 50
 """
@@ -9,19 +9,19 @@ python -m bench.crash --times 50
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
-import os
 import random
-import signal
 import sqlite3
 import sys
 import tempfile
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from bench.processes import free_port, server
 
@@ -79,26 +79,28 @@ def crash(folder: Path, chance: random.Random, *, log_too: bool) -> Crash:
     sent = [0] * CALLERS
     stub = [sys.executable, "-m", "bench.stub", str(stub_port)]
     with server(stub, stub_port), server(command, port, environ=environ) as process:
-        below = _below(process.pid)
-        [writer] = [pid for pid in below if LOG_PROCESS in Path(f"/proc/{pid}/cmdline").read_text()]
+        service = psutil.Process(process.pid)
+        processes = [service, *service.children(recursive=True)]
+        [writer] = [each for each in processes if LOG_PROCESS in each.cmdline()]
         callers = [threading.Thread(target=_call, args=(port, place, sent, answered)) for place in range(CALLERS)]
         for caller in callers:
             caller.start()
         time.sleep(chance.uniform(0.2, 3.0))
         killed = time.time()
-        for pid in (process.pid, *below):
-            if log_too or pid != writer:
-                _kill(pid)
+        for each in processes:
+            if log_too or each != writer:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
         for caller in callers:
             caller.join()
         _await_end(writer)
-    with closing(sqlite3.connect(folder / "semroute.db")) as log:
+    with contextlib.closing(sqlite3.connect(folder / "semroute.db")) as log:
         there = {id_ for (id_,) in log.execute("SELECT id FROM decisions")}
         records = log.execute("SELECT COUNT(*), SUM(cost) FROM decisions").fetchone()
         sums = "SELECT SUM(n) FROM rollups WHERE dimension = 'all' AND metric = ?"
         rolled = tuple(log.execute(sums, (metric,)).fetchone()[0] for metric in (0, 4))
         sound = log.execute("PRAGMA integrity_check").fetchone() == ("ok",) and records == rolled
-    with closing(sqlite3.connect(folder / "semroute-state.db")) as state:
+    with contextlib.closing(sqlite3.connect(folder / "semroute-state.db")) as state:
         sound = sound and state.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     lost = [at for id_, at in answered.items() if id_ not in there]
     oldest_s = killed - min(lost, default=killed)
@@ -126,41 +128,21 @@ def _call(port: int, place: int, sent: list[int], answered: dict[str, float]) ->
 def _charged(folder: Path) -> int:
     if not (folder / "semroute-state.db").exists():
         return 0
-    with closing(sqlite3.connect(folder / "semroute-state.db")) as state:
+    with contextlib.closing(sqlite3.connect(folder / "semroute-state.db")) as state:
         spent = state.execute("SELECT SUM(spent) FROM counters").fetchone()[0] or 0
     charged, rest = divmod(int(spent), COST * 10**6)
     assert not rest, f"{spent} is no whole number of requests"
     return charged
 
 
-def _below(pid: int) -> list[int]:
-    """The processes that one has started, those that they have started, and so on."""
-    files = Path(f"/proc/{pid}/task").glob("*/children")
-    children = [int(child) for file in files for child in file.read_text().split()]
-    return [*children, *(each for child in children for each in _below(child))]
-
-
-def _await_end(pid: int) -> None:
+def _await_end(process: psutil.Process) -> None:
+    """Wait until it has ended; its parent may not have heard of that, who may be gone."""
     deadline = time.monotonic() + END_S
-    while _runs(pid):
-        if time.monotonic() > deadline:
-            raise SystemExit(f"the process that writes the decision log still runs after {END_S} s")
-        time.sleep(0.01)
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process has not ended; it may wait for its parent to hear of that."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"the process that writes the decision log still runs after {END_S} s")
+            time.sleep(0.01)
 
 
 def crashes(times: int, seed: int = 0) -> dict[str, float]:

@@ -165,6 +165,8 @@ class FastEmbedEmbedder:
         )
         loaded.enable_truncation(max_length=self._max_tokens)
         self._body_tokens = self._max_tokens - specials
+        self._tail_tokens = self._body_tokens // 2
+        self._head_tokens = self._body_tokens - self._tail_tokens
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embed texts, in order: float32 (n, dim), L2-normalised; (0, dim) for no texts."""
@@ -185,7 +187,7 @@ class FastEmbedEmbedder:
             for rows in _of_like_length(ids):
                 vectors[rows] = _pooled(self._session, [ids[row] for row in rows])
             return Features(vectors, ids)
-        bounded = [self._bound(text) for text in texts]
+        bounded = [self._bound(self._window(text)) for text in texts]
         for row, part in enumerate(bounded):
             vectors[row] = next(iter(self.fastembed.embed([part.text])))
         return Features(_normalise(vectors), [part.ids for part in bounded])
@@ -202,32 +204,31 @@ class FastEmbedEmbedder:
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Give each text's word-piece ids, of the head and tail that are embedded, special tokens excluded."""
-        if self._session is None:
-            return [self._bound(text).ids for text in texts]
-        return [self._pieces(text) for text in texts]
+        return [self._pieces(self._window(text)) for text in texts]
 
-    def _pieces(self, text: str) -> list[int]:
+    def _window(self, text: str) -> str:
+        """Cut a text by characters first, so that little of a long one is tokenised."""
+        return bound_text(text, _CHARS_PER_TOKEN * self._max_tokens // 2)
+
+    def _pieces(self, window: str) -> list[int]:
         """The ids of `_bound`. The bundled tokenizer splits plain text into words first, and many were seen before."""
-        window = bound_text(text, _CHARS_PER_TOKEN * self._max_tokens // 2)
-        if _PLAIN.fullmatch(window) is None:
-            return self._bound(text).ids
+        if self._session is None or _PLAIN.fullmatch(window) is None:
+            return self._bound(window).ids
         ids = [piece for word in _WORDS.findall(window.lower()) for piece in self._pieces_of(word)]
         return ids if len(ids) <= self._body_tokens else self._ends(ids)
 
     def _ends(self, ids: list[int]) -> list[int]:
-        tail = self._body_tokens // 2
-        return ids[: self._body_tokens - tail] + ids[-tail:]
+        return ids[: self._head_tokens] + ids[-self._tail_tokens :]
 
-    def _bound(self, text: str) -> Bounded:
-        """Cut a text to what is embedded: by characters first, so that little is tokenised, then by tokens."""
-        window = _encodable(bound_text(text, _CHARS_PER_TOKEN * self._max_tokens // 2))
+    def _bound(self, window: str) -> Bounded:
+        """Cut a text's window to what is embedded."""
+        window = _encodable(window)
         encoding = self._tokenizer.encode(window, add_special_tokens=False)
         ids: list[int] = encoding.ids
         if len(ids) <= self._body_tokens:
             return Bounded(ids, window)
-        tail = self._body_tokens // 2
-        head = self._body_tokens - tail
-        ends = window[: encoding.offsets[head - 1][1]], window[encoding.offsets[-tail][0] :]
+        head, tail = encoding.offsets[self._head_tokens - 1], encoding.offsets[-self._tail_tokens]
+        ends = window[: head[1]], window[tail[0] :]
         return Bounded(self._ends(ids), " ".join(ends))
 
 

@@ -54,7 +54,7 @@ class Matcher:
     def compare(self, vector: Floats, tokens: Sequence[int]) -> Comparison:
         """Compare one prompt: its vector, float32 (dim,), L2-normalised, and its word pieces."""
         logits = self._head.logits(vector[None], (tokens,))[0]
-        routes = _largest(logits.tolist(), PROBED)
+        routes = _largest(logits, PROBED)
         similarities, utterances = self._index.nearest(vector, routes)
         towards: list[float] = (self._slopes[routes] @ vector).tolist()
         largest = float(logits[routes[0]])
@@ -74,9 +74,9 @@ class Matcher:
         return Comparison(in_scope, [Near(*near) for near in each], shares * np.float32(in_scope))
 
 
-def _largest(values: list[float], count: int) -> list[int]:
+def _largest(logits: Floats, count: int) -> list[int]:
     """Where the largest are, the largest first; of equal ones, the first."""
-    values, places = values.copy(), []
+    values, places = logits.tolist(), []
     for _ in range(min(count, len(values))):
         place = values.index(max(values))
         values[place] = -math.inf

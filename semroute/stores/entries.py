@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -96,7 +95,6 @@ _decode = msgspec.msgpack.Decoder(list[Sent]).decode
 _decode_gist = msgspec.msgpack.Decoder(Gist).decode
 _decode_attempts = msgspec.msgpack.Decoder(tuple[Attempt, ...]).decode
 _decode_names = msgspec.msgpack.Decoder(list[str]).decode
-by_id = attrgetter("sent.request_id")
 
 
 def unpack(packed: bytes | msgspec.Raw) -> list[Entry]:

@@ -6,12 +6,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import starmap
+from operator import attrgetter
 from typing import Any
 
 from semroute.record import Record
 from semroute.stores import records, rollups
 from semroute.stores.base import Database, Feedback, Query, Row, Session, to_pico
-from semroute.stores.entries import Entry, by_id, entries
+from semroute.stores.entries import Entry, entries
 
 MAX_PAGE = 500
 _CHUNK = 5000
@@ -41,7 +42,7 @@ class SqlLog:
         with self.database.transaction() as session:
             if again:
                 batch = _unwritten(session, batch)
-            batch = sorted(batch, key=by_id)
+            batch = sorted(batch, key=attrgetter("id"))
             blocks = list(records.blocks(batch))
             session.run_many(records.INSERT_DECISION, map(records.decision_row, batch))
             session.run_many(records.INSERT_BLOCK, starmap(records.block_row, blocks))

@@ -20,7 +20,7 @@ import msgspec
 
 from semroute.errors import RefusedValueError, SettingsError, StoreError
 from semroute.record import Record
-from semroute.stores.entries import unpack
+from semroute.stores.entries import pack, unpack
 from semroute.stores.log import SqlLog
 from semroute.stores.open import connect
 
@@ -69,7 +69,6 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 Order = Open | Take | Commit | Prune
-_encode = msgspec.msgpack.Encoder().encode
 _decode_order: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
 _decode_answer = msgspec.msgpack.Decoder(Answer)
 
@@ -87,7 +86,7 @@ class LogProcess:
         """Append records, all or none. Raises `StoreError`; for a record that cannot be kept, anything else."""
         chunks = (batch[first : first + CHUNK] for first in range(0, len(batch), CHUNK))
         # All are packed before any is sent: of a batch that cannot be packed, the process has nothing.
-        takes = [_packed(Take(msgspec.Raw(_encode(chunk)))) for chunk in chunks]
+        takes = [_packed(Take(msgspec.Raw(pack(chunk)))) for chunk in chunks]
         self._ask(*takes, _packed(Commit(again)))
 
     def prune(self, *, before: float | None, max_bytes: int | None) -> int:
@@ -205,7 +204,7 @@ class Scribe:
 
 
 def _packed(message: Order | Answer) -> bytes:
-    packed = _encode(message)
+    packed = pack(message)
     return len(packed).to_bytes(4, "big") + packed
 
 
