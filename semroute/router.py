@@ -203,8 +203,8 @@ class Router:
         gains, parts = self.gain.predict(text, vector) if self.gain is not None else ({}, {})
         return Reading(
             match=match,
-            embedding=vector.astype("<f2").tobytes(),
-            scores=confidences.astype("<f2").tobytes(),
+            embedding=vector,
+            scores=confidences,
             tier=cast("Tier | None", tier.route) if tier is not None else None,
             tier_confidence=tier.compared.confidence if tier is not None else 0.0,
             gains=gains,

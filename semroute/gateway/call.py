@@ -25,6 +25,7 @@ from semroute.gateway.serving import Serving
 from semroute.record import Caller, Record
 from semroute.routing.difficulty import Reading
 from semroute.routing.pricing import saved_usd
+from semroute.routing.scoring import Floats
 from semroute.stores.content import without_prompt
 from semroute.types import Attempt, Chunk, Completion, Decision, Outcome, Signals, Text
 
@@ -206,13 +207,18 @@ class Call:
             record,
             attempts=attempts,
             error=error,
-            embedding=reading.embedding if keep.embedding else b"",
-            scores=reading.scores,
+            embedding=_halves(reading.embedding) if keep.embedding else b"",
+            scores=_halves(reading.scores),
             routes=tuple(self._origin.config.routes),
             content=keep.content,
             prompt=None if keep.content == "none" else prompt,
             answer=None if keep.content == "none" else "".join(self._answer),
         )
+
+
+def _halves(values: Floats) -> bytes:
+    """As float16, little-endian."""
+    return values.astype("<f2").tobytes()
 
 
 class Chunks:

@@ -23,10 +23,13 @@ import math
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 from semroute.config.patterns import compiled, encodable
 from semroute.routing.facts import Facts
 from semroute.routing.gain import Gain
 from semroute.routing.offers import Offer
+from semroute.routing.scoring import Floats
 from semroute.routing.wording import MAX_CHARS
 from semroute.types import Frozen, Match
 from semroute.written import TIERS, Difficulty, Tier
@@ -126,6 +129,9 @@ class Standing(Frozen, frozen=True, kw_only=True):
     """There is no telling: the strongest model comes first."""
 
 
+NONE = np.zeros(0, np.float32)
+
+
 class Reading(Frozen, frozen=True, kw_only=True):
     """What the prompt's embedding told."""
 
@@ -138,10 +144,10 @@ class Reading(Frozen, frozen=True, kw_only=True):
     """Learned, by model."""
     parts: dict[str, dict[str, float]] = {}
     """What each view of the prompt adds to them."""
-    embedding: bytes = b""
-    """Of the prompt: float16, little-endian."""
-    scores: bytes = b""
-    """The confidence of every route, in the order of the configuration: float16, little-endian."""
+    embedding: Floats = NONE
+    """Of the prompt: float32 (dim,)."""
+    scores: Floats = NONE
+    """The confidence of every route, in the order of the configuration: float32 (routes,)."""
 
 
 def assess(rule: Difficulty | None, facts: Facts, reading: Reading | None, gain: Gain | None) -> Standing:
