@@ -56,4 +56,4 @@ def test_the_servers_lines_are_json_too(write_routes: Callable[[Path], Path], tm
         service.client.post("/complete", json={"prompt": "Hi", "model": "ok"})
         service.stop()
     loggers = {json.loads(line)["logger"] for line in service.log.splitlines()}
-    assert {"_granian", "semroute"} <= loggers
+    assert {"uvicorn.error", "semroute"} <= loggers

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import sys
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,10 @@ from semroute.reload import Reloader
 from semroute.router import Router
 from semroute.settings import Settings
 from semroute.telemetry.logs import configure
+
+SWITCH_S = 0.0005
+"""How long a thread that wants the interpreter's lock waits before it is handed over. At Python's 5 ms, threads that
+have embedded a prompt wait for the busy event loop for longer than the embedding took."""
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -93,6 +98,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
 @contextlib.asynccontextmanager
 async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     """Load the router, watch its files, and close everything at the end."""
+    sys.setswitchinterval(SWITCH_S)
     folder = Path(settings.routes) if settings.routes else default_folder()
     router = await asyncio.to_thread(Router.load, folder)
     transport = Transport()

@@ -80,7 +80,7 @@ async def read_body(request: AnyRequest) -> bytes:
     """
     limit = request.app.request_max_body_size
     assert isinstance(limit, int)
-    size, pieces, more, declared = 0, [], True, _declared_size(request)
+    size, pieces, more = 0, [], True
     while more:
         message = cast("HTTPRequestEvent | HTTPDisconnectEvent", await request.receive())
         if message["type"] == "http.disconnect":
@@ -89,19 +89,8 @@ async def read_body(request: AnyRequest) -> bytes:
         size += len(message["body"])
         if size > limit:
             raise PayloadTooLargeError(f"the body is over the limit of {limit} bytes")
-        more = message["more_body"] and size != declared  # that nothing follows is known: to be told costs a thread
+        more = message["more_body"]
     return b"".join(pieces)
-
-
-def _declared_size(request: AnyRequest) -> int | None:
-    """The size of the body, where the head alone says it."""
-    declared = None
-    for name, value in request.scope["headers"]:
-        if name == b"transfer-encoding":
-            return None
-        if name == b"content-length":
-            declared = int(value) if value.isdigit() else None
-    return declared
 
 
 def headers_of(request: AnyRequest) -> dict[str, str]:

@@ -1,65 +1,115 @@
-"""Run the service on granian."""
+"""Run the service on uvicorn."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import tempfile
 
-from granian.constants import Interfaces, Loops
-from granian.log import LogLevels
-from granian.server import Server
+from uvicorn import Config, Server
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
+from semroute.api.connection import Connection
 from semroute.errors import SettingsError
 from semroute.settings import MULTIPROCESS, Settings, variable
 from semroute.telemetry.logs import server_config
 
 APP = "semroute.api.app:create_app"
-SWITCH_S = 0.0005
-"""How long a thread that wants the interpreter's lock waits before it is handed over. At Python's 5 ms, threads that
-have embedded a prompt wait for the busy event loop for longer than the embedding took."""
+BACKLOG = 1024
+"""Connections that wait to be accepted."""
+IDLE_S = 75
+"""How long a connection is kept that nothing is asked on: for longer than clients and load balancers keep theirs, so
+that it is not closed in the moment of a request."""
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; running requests are then finished, for `drain_s` at most.
 
-    Raises `SettingsError` where the port cannot be had.
+    One worker is this process; of several, one that ends is started again. Raises `SettingsError` where the port cannot
+    be had.
     """
-    sys.setswitchinterval(SWITCH_S)
-    _require_port(settings)
+    listening = _listen(settings)
     _export(settings)
     if settings.workers > 1:
         # The workers, which inherit it, add up their counts there; it must be empty at the start.
         os.environ[MULTIPROCESS] = tempfile.mkdtemp(prefix="semroute-metrics-")
-    Server(
+    config = Config(
         APP,
         factory=True,
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        loop=Loops.uvloop,
         workers=settings.workers,
-        websockets=False,
-        backlog=1024,
-        workers_kill_timeout=settings.drain_s,
-        respawn_failed_workers=True,
-        log_level=LogLevels(settings.log_level),
-        log_dictconfig=server_config(settings.log_format),
-    ).serve()
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        backlog=BACKLOG,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=settings.drain_s,
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        reset_contextvars=True,
+        log_level=settings.log_level,
+        log_config=server_config(settings.log_format),
+    )
+    if settings.workers == 1:
+        _serve_here(config, listening)
+    else:
+        _serve_apart(config, listening)
 
 
-def _require_port(settings: Settings) -> None:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise SettingsError(
-                f"cannot listen on {settings.host}:{settings.port}: {reason.lower()}; choose another with --port"
-            ) from None
+def _serve_here(config: Config, listening: list[socket.socket]) -> None:
+    # After a stop the server raises the signal again, which would make it look like a failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    Server(config).run(listening)
+
+
+def _serve_apart(config: Config, listening: list[socket.socket]) -> None:
+    workers = _Workers(config, listening)
+    workers.run()
+    if any(worker.exitcode == STARTUP_FAILURE for worker in workers.processes):
+        sys.exit(STARTUP_FAILURE)
+
+
+class _Workers(Multiprocess):
+    """Each worker has a socket of its own at the port: at one for all, who wakes first takes all callers that wait.
+
+    One that is started again listens at all of them.
+    """
+
+    def init_processes(self) -> None:
+        """Start them."""
+        self.processes = [Process(self.config, [listening]) for listening in self.sockets]
+        for worker in self.processes:
+            worker.start()
+
+
+def _listen(settings: Settings) -> list[socket.socket]:
+    """Take the port, for each worker. Nobody is let in before the application has started."""
+    only = _bind(settings)
+    if settings.workers == 1:
+        return [only]
+    only.close()  # that nobody else has the port could not be seen where it is shared
+    return [_bind(settings, socket.SO_REUSEPORT) for _ in range(settings.workers)]
+
+
+def _bind(settings: Settings, *options: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        for option in (socket.SO_REUSEADDR, *options):
+            listening.setsockopt(socket.SOL_SOCKET, option, 1)
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        reason = error.strerror or str(error)
+        raise SettingsError(
+            f"cannot listen on {settings.host}:{settings.port}: {reason.lower()}; choose another with --port"
+        ) from None
+    listening.set_inheritable(True)
+    return listening
 
 
 def _export(settings: Settings) -> None:

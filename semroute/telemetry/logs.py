@@ -27,9 +27,11 @@ def server_config(style: Literal["text", "json"] = "text") -> dict[str, Any]:
     handlers = {"all": {"class": "logging.StreamHandler", "formatter": style, "stream": "ext://sys.stderr"}}
     server = {"handlers": ["all"], "level": "INFO", "propagate": False}
     return {
+        "version": 1,
+        "disable_existing_loggers": False,
         "formatters": {"text": {"format": TEXT}, "json": {"()": JsonFormatter}},
         "handlers": handlers,
-        "loggers": {"_granian": server, "granian.access": server},
+        "loggers": {"uvicorn": server},
     }
 
 

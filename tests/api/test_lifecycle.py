@@ -101,7 +101,7 @@ def test_a_stop_leaves_every_request_in_the_log(
 ) -> None:
     options = "--workers", str(workers)
     with Service(write_routes(tmp_path / "routes"), tmp_path / "log", *options, FAULTS_KEY="k") as service:
-        assert until(lambda: service.log.count("Started worker-") == workers, seconds=60)
+        assert until(lambda: service.log.count("Application startup complete") == workers, seconds=60)
 
         def ask(_: int) -> str:
             body = {"prompt": "refund me", "model": "ok"}
@@ -128,7 +128,7 @@ def test_two_workers_serve_one_port(write_routes: WriteRoutes, tmp_path: Path) -
     with Service(folder, tmp_path / "log", "--workers", "2", FAULTS_KEY="sk-faults-key") as service:
         codes = [service.client.post("/complete", json={"prompt": "refund me"}).status_code for _ in range(10)]
         assert codes == [200] * 10
-        assert until(lambda: service.log.count("Started worker-") == 2, seconds=60)
+        assert until(lambda: service.log.count("Application startup complete") == 2, seconds=60)
 
 
 def test_keys_are_asked_for_where_they_are_set(write_routes: WriteRoutes, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import select
 import socket
 import threading
 import time
@@ -45,25 +47,53 @@ def test_a_long_request_does_not_hold_up_the_others(service: Service, path: str)
     assert max(waits) < took / 2
 
 
-@pytest.mark.parametrize("declared", ["length", "chunks", "both"])
-def test_a_body_that_comes_in_pieces_is_read_whole(service: Service, declared: str) -> None:
+def head(*lines: str) -> bytes:
+    return "\r\n".join(("POST /route HTTP/1.1", "host: x", *lines, "\r\n")).encode()
+
+
+def answer_of(wire: socket.socket) -> bytes:
+    """The answer; all that came where the connection is closed."""
+    answer = b""
+    while not answer.endswith(b"}") and (piece := wire.recv(65536)):
+        answer += piece
+    return answer
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_comes_in_pieces_is_read_whole(service: Service, chunked: bool) -> None:
     body = json.dumps({"prompt": "Hi", "model": "none"}).encode()
-    pieces = [body[:10], body[10:]]
-    length = {"length": len(body), "chunks": None, "both": len(pieces[0])}[declared]
-    head = "POST /route HTTP/1.1\r\nhost: x\r\n"
-    head += "" if length is None else f"content-length: {length}\r\n"
-    head += "" if declared == "length" else "transfer-encoding: chunked\r\n"
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as wire:
         for _ in range(2):  # the connection stays good
-            wire.sendall(f"{head}\r\n".encode())
-            for piece in pieces:
-                wire.sendall(piece if declared == "length" else b"%x\r\n%b\r\n" % (len(piece), piece))
+            wire.sendall(head("transfer-encoding: chunked" if chunked else f"content-length: {len(body)}"))
+            for piece in (body[:10], body[10:]):
+                wire.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
                 time.sleep(0.05)
-            if declared != "length":
+            if chunked:
                 wire.sendall(b"0\r\n\r\n")
-            answer = b""
-            while not answer.endswith(b"}"):
-                answer += wire.recv(65536)
-            assert answer.startswith(b"HTTP/1.1 404")
-            if declared == "both":
-                break  # RFC 9112, 6.1: such a connection is closed after its answer
+            assert answer_of(wire).startswith(b"HTTP/1.1 404")
+
+
+def test_a_body_with_two_sizes_is_refused(service: Service) -> None:
+    """Or who stands between might see another request in it (RFC 9112, 6.1)."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as wire:
+        wire.sendall(head("content-length: 4", "transfer-encoding: chunked") + b"2\r\n{}\r\n0\r\n\r\n")
+        assert answer_of(wire).startswith(b"HTTP/1.1 400")
+
+
+def test_a_head_without_end_is_refused(service: Service) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as wire:
+        wire.sendall(head(f"content-length: {10**6}"))  # a large body is no large head
+        for _ in range(20):
+            wire.sendall(b" " * 50_000)
+            time.sleep(0.01)
+        assert answer_of(wire).startswith(b"HTTP/1.1 400")
+        wire.sendall(head()[:-2])
+        sent = 0
+        while sent < 1000 and not select.select([wire], [], [], 0.005)[0]:
+            wire.sendall(b"x-more: %b\r\n" % (b"y" * 1000))
+            sent += 1
+        assert wire.recv(65536).startswith(b"HTTP/1.1 431")
+        assert 60 < sent < 80
+        with contextlib.suppress(ConnectionError):
+            assert not wire.recv(65536)
+    assert service.client.get("/health/live").status_code == 200

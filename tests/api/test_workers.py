@@ -23,7 +23,7 @@ def test_workers_share_budgets_log_and_metrics(write_routes: Callable[[Path], Pa
     folder = write_routes(tmp_path / "routes")
     (folder / "budgets.yaml").write_text(BUDGETS)
     with Service(folder, tmp_path / "log", "--workers", "2", FAULTS_KEY="sk-faults-key") as service:
-        assert until(lambda: service.log.count("Started worker-") == 2, seconds=60)
+        assert until(lambda: service.log.count("Application startup complete") == 2, seconds=60)
 
         def ask(_: int) -> int:
             # A connection of its own, so that both workers get some.
@@ -52,7 +52,7 @@ def test_workers_share_conversations_answers_and_breakers_without_a_server(tmp_p
         (routes / "models.yaml").write_text(MODELS.format(url=faults.url))
         (routes / "routes.yaml").write_text(ROUTES)
         with Service(routes, tmp_path / "log", "--workers", "2") as service, ThreadPoolExecutor(8) as pool:
-            assert until(lambda: service.log.count("Started worker-") == 2, seconds=60)
+            assert until(lambda: service.log.count("Application startup complete") == 2, seconds=60)
 
             def ask(path: str, headers: dict[str, str], **body: object) -> httpx.Response:
                 body = {"prompt": "Hi", **body}
