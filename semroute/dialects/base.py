@@ -70,11 +70,22 @@ class StreamRenderer(Protocol):
         ...
 
 
+class EventReader(Protocol):
+    """Cuts the bytes of one streamed answer into events, however they are chunked."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that are complete with this chunk. Raises `BadAnswerError` for what is no event."""
+        ...
+
+    def close(self) -> list[Event]:
+        """What is left when the stream ends."""
+        ...
+
+
 class ProviderDialect(Protocol):
     """How semroute speaks to a provider."""
 
     name: str
-
     def headers(self, api_key: str | None) -> dict[str, str]:
         """What authenticates a call."""
         ...
@@ -85,6 +96,10 @@ class ProviderDialect(Protocol):
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
+        ...
+
+    def events(self) -> EventReader:
+        """What cuts one streamed answer into events: an `sse.EventParser`, or what knows another framing."""
         ...
 
     def stream_parser(self) -> StreamParser:

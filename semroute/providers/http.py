@@ -18,7 +18,7 @@ from semroute.dialects.base import ProviderDialect, StreamParser, WireRequest
 from semroute.dialects.gemini_provider import GeminiProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.dialects.responses_provider import ResponsesProviderDialect
-from semroute.dialects.sse import Event, EventParser
+from semroute.dialects.sse import Event
 from semroute.errors import (
     BadAnswerError,
     MalformedChunkError,
@@ -94,7 +94,7 @@ class HttpProvider:
 
     async def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
         """An answer piece by piece. Closing the generator closes the connection."""
-        watch, events = _Watch(timeouts), EventParser()
+        watch, events = _Watch(timeouts), self._dialect.events()
         try:
             wire = self._render(request, model)
             reader = _Reader(self._dialect.stream_parser(), wire.dropped)
