@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from semroute.dialects.sse import Event
@@ -20,6 +20,8 @@ class WireRequest(Frozen, frozen=True, kw_only=True):
     """JSON."""
     dropped: tuple[str, ...] = ()
     """What the request asks for and this dialect cannot say, in a few words each."""
+    model: str = ""
+    """The model's name, where this dialect's answers do not say it."""
 
 
 EMBEDDINGS = "embeddings"
@@ -73,11 +75,11 @@ class StreamRenderer(Protocol):
 class EventReader(Protocol):
     """Cuts the bytes of one streamed answer into events, however they are chunked."""
 
-    def feed(self, chunk: bytes) -> list[Event]:
+    def feed(self, chunk: bytes) -> Iterable[Event]:
         """The events that are complete with this chunk. Raises `BadAnswerError` for what is no event."""
         ...
 
-    def close(self) -> list[Event]:
+    def close(self) -> Iterable[Event]:
         """What is left when the stream ends."""
         ...
 
@@ -86,6 +88,7 @@ class ProviderDialect(Protocol):
     """How semroute speaks to a provider."""
 
     name: str
+
     def headers(self, api_key: str | None) -> dict[str, str]:
         """What authenticates a call."""
         ...

@@ -47,6 +47,9 @@ class Seen:
 class Vendor:
     """What a vendor answers. `answer` gives a whole answer, `events` the bytes of a streamed one."""
 
+    content_type = "text/event-stream"
+    """Of a streamed answer."""
+
     def answer(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -111,7 +114,7 @@ def _handler(vendor: Vendor, requests: list[Seen]) -> type[BaseHTTPRequestHandle
         def _stream(self, events: Iterator[bytes]) -> None:
             first = next(events)  # a refusal comes before the head
             self.send_response(200)
-            self.send_header("content-type", "text/event-stream")
+            self.send_header("content-type", vendor.content_type)
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()
             for event in (first, *events):
