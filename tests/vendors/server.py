@@ -42,6 +42,8 @@ class Seen:
     headers: dict[str, str]
     """Names in lower case."""
     body: dict[str, Any]
+    raw: bytes = b""
+    """The body as it came."""
 
 
 class Vendor:
@@ -91,8 +93,9 @@ def _handler(vendor: Vendor, requests: list[Seen]) -> type[BaseHTTPRequestHandle
         disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
-            seen = Seen(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+            body = json.loads(raw)
+            seen = Seen(self.path, {name.lower(): value for name, value in self.headers.items()}, body, raw)
             requests.append(seen)
             try:
                 if vendor.streamed(self.path, body):
