@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from semroute.cli.main import group
+from semroute.config.load import load
 from semroute.config.presets import PRESETS
 from semroute.execution import faults
 from semroute.router import Router
@@ -65,6 +66,15 @@ def test_the_strategies_that_are_shown_are_valid_and_apply(tmp_path: Path) -> No
     assert (router.route(grounded).rule, router.route(grounded).plan) == ("grounded", ("small",))
     narrowed = router.route(msgspec.structs.replace(grounded, metadata={}, headers={"x-region": "eu"}))
     assert (narrowed.narrowed_by, "large" in narrowed.rejected) == (("eu",), True)
+
+
+def test_the_provider_on_bedrock_that_is_shown_can_be_called(tmp_path: Path) -> None:
+    shown = re.search(r"<!-- bedrock -->\n```yaml\n(.*?)```", README, re.DOTALL)
+    assert shown
+    (tmp_path / "all.yaml").write_text(shown[1])
+    provider = load(tmp_path, environ={}).providers["aws"]
+    assert (provider.unavailable, provider.api_key) == ("", None)
+    assert provider.base_url == "https://bedrock-runtime.eu-central-1.amazonaws.com"
 
 
 def test_the_table_of_complexity_is_the_one_in_use() -> None:

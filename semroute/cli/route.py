@@ -123,9 +123,9 @@ def _show(decision: Decision, router: Router) -> None:
         console.print(f"not {model}: {reason}", markup=False, highlight=False)
     for provider in router.config.providers.values():
         models = [m for m in decision.plan if router.config.models[m].provider == provider.id]
-        if models and provider.missing_variables:
-            missing = ", ".join(provider.missing_variables)
-            console.print(f"not callable here: {', '.join(models)} ({missing} is not set)", style="yellow")
+        if models and provider.unavailable:
+            reason = f"not callable here: {', '.join(models)} ({provider.unavailable})"
+            console.print(reason, markup=False, style="yellow")
     estimate = decision.estimate
     console.print(
         f"about {estimate.input_tokens} tokens in, {estimate.output_tokens} out, "

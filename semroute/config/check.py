@@ -18,13 +18,14 @@ from semroute.config.findings import names as _names
 from semroute.config.findings import unknown as _unknown
 from semroute.config.findings import warning as _warning
 from semroute.config.presets import PRESETS
-from semroute.config.schema import Draft
+from semroute.config.schema import Draft, ProviderEntry, not_installed
 from semroute.config.wording import listed, quote
 from semroute.errors import Problem
 
 MIN_UTTERANCES = 5
 
 ROUTE_NAME = re.compile(r"[A-Za-z0-9._-]+")
+REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
 
 
 def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
@@ -65,18 +66,38 @@ def _check_sections(draft: Draft) -> Iterator[Problem]:
 def _check_providers(draft: Draft) -> Iterator[Problem]:
     for id_, provider in draft.merged.providers.items():
         key = f"providers.{id_}.base_url"
+        if provider.dialect == "bedrock":
+            yield from _check_region(draft, id_, provider)
+        elif provider.region:
+            told = f"got {quote(provider.region)}, but only the bedrock dialect has regions"
+            yield _error(draft, f"providers.{id_}.region", told)
         if provider.base_url:
             if not _is_http(provider.base_url):
                 expected = "expected an address that starts with http:// or https://"
                 yield _error(draft, key, f"got {quote(provider.base_url)}, {expected}")
         elif provider.preset is not None and PRESETS[provider.preset].base_url:
             pass
-        elif provider.dialect != "echo" and not (key in draft.sources and draft.missing_variables.get(id_)):
+        elif provider.dialect not in ("echo", "bedrock") and not (
+            key in draft.sources and draft.missing_variables.get(id_)
+        ):
             example = "`base_url: https://api.openai.com/v1`"
             yield _error(draft, f"providers.{id_}", f"`base_url` is missing, expected an address such as {example}")
         if provider.preset is not None and provider.dialect != "openai":
             preset = f"preset {quote(provider.preset)} is of the openai dialect"
             yield _error(draft, f"providers.{id_}.dialect", f"got {quote(provider.dialect)}, but {preset}")
+
+
+def _check_region(draft: Draft, id_: str, provider: ProviderEntry) -> Iterator[Problem]:
+    """Requests go to a region, and are signed for it unless they carry a key."""
+    if draft.missing_variables.get(id_):
+        return
+    if provider.region and not REGION.fullmatch(provider.region):
+        written = f"providers.{id_}.region"
+        key = written if written in draft.sources else f"providers.{id_}"  # or AWS's own settings name it
+        yield _error(draft, key, f"got {quote(provider.region)}, expected a region such as `eu-central-1`")
+    if not provider.region and not (provider.base_url and provider.api_key):
+        expected = "expected one such as `region: eu-central-1`, or AWS_REGION in the environment"
+        yield _error(draft, f"providers.{id_}", f"`region` is missing, {expected}")
 
 
 def _is_http(url: str) -> bool:
@@ -116,23 +137,22 @@ def _check_plans(draft: Draft) -> Iterator[Problem]:
                 yield _error(draft, f"{key}.models[{index}]", f"got {quote(model)} a second time, expected it once")
 
 
-def _missing(draft: Draft, model: str) -> tuple[str, ...]:
-    """The unset variables that keep a model from being called."""
-    entry = draft.merged.models.get(model)
-    return draft.missing_variables.get(entry.provider, ()) if entry else ()
-
-
 def _check_variables(draft: Draft) -> Iterator[Problem]:
-    """Variables that are not set: a warning, since what they serve may not be needed here."""
-    for provider, variables in draft.missing_variables.items():
-        models = [id_ for id_, model in draft.merged.models.items() if model.provider == provider]
+    """Variables that are not set, and extras not installed: warnings, as what they serve may not be needed here."""
+    unset, extras, entries = draft.missing_variables, draft.missing_extras, draft.merged.models
+    reasons = {provider: not_installed(extra) for provider, extra in extras.items()}
+    reasons |= {provider: _not_set(variables) for provider, variables in unset.items()}
+    for provider, reason in reasons.items():
+        models = [id_ for id_, model in entries.items() if model.provider == provider]
         consequence = f"its models cannot be called: {listed(models)}" if models else "it cannot be called"
-        yield _warning(draft, f"providers.{provider}", f"{_not_set(variables)}: {consequence}")
+        yield _warning(draft, f"providers.{provider}", f"{reason}: {consequence}")
     for key, plan in _plans(draft).items():
-        missing = [_missing(draft, model) for model in plan]
-        if all(missing):
-            variables = tuple(dict.fromkeys(variable for variables in missing for variable in variables))
-            yield _warning(draft, f"{key}.models", f"none of these models can be called: {_not_set(variables)}")
+        providers = dict.fromkeys(entries[model].provider if model in entries else "" for model in plan)
+        if all(provider in reasons for provider in providers):
+            variables = dict.fromkeys(variable for provider in providers for variable in unset.get(provider, ()))
+            told = [_not_set(tuple(variables))] if variables else []
+            told += dict.fromkeys(reasons[provider] for provider in providers if provider not in unset)
+            yield _warning(draft, f"{key}.models", f"none of these models can be called: {', '.join(told)}")
 
 
 def _not_set(variables: tuple[str, ...]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from msgspec.structs import asdict, replace
 
+from semroute.config.aws import located
 from semroute.config.check import check
 from semroute.config.documents import parse
 from semroute.config.merge import merge
@@ -64,6 +65,7 @@ def read(
     complete = not problems
     documents = [parse(str(folder / name), data, environ) for name, data in files.items()]
     draft, found = merge(str(folder), documents)
+    draft = located(draft, environ)
     problems += found
     today = today or datetime.datetime.now(datetime.UTC).date()
     if complete and all(document.readable for document in documents):  # names in an unread file would seem unknown
@@ -136,6 +138,7 @@ def _config(draft: Draft, default: Default, version: str, today: datetime.date) 
                 **{**asdict(entry), "api_key": entry.api_key or None, "base_url": _base_url(entry)},
                 id=id_,
                 missing_variables=draft.missing_variables.get(id_, ()),
+                missing_extra=draft.missing_extras.get(id_, ""),
             )
             for id_, entry in merged.providers.items()
         },

@@ -16,7 +16,7 @@ from semroute.types import Frozen
 from semroute.written import Fraction, Model, ModelEntry, Name, Policy, Positive, Route, Tier
 
 RouteOn = Literal["last_user", "conversation"]
-DialectName = Literal["openai", "responses", "anthropic", "gemini", "echo"]
+DialectName = Literal["openai", "responses", "anthropic", "gemini", "bedrock", "echo"]
 
 
 class EmbedderSettings(Written, frozen=True, kw_only=True):
@@ -61,11 +61,13 @@ class ProviderEntry(Written, frozen=True, kw_only=True):
     preset: PresetName | None = None
     """A server of the `openai` dialect whose address and peculiarities are known; null: none."""
     base_url: str = ""
-    """With the version, such as `https://api.openai.com/v1`, Anthropic's without; empty: the preset's."""
+    """With the version, such as `https://api.openai.com/v1`, Anthropic's without; empty: the preset's, the region's."""
+    region: str = ""
+    """Of Amazon Bedrock, such as `eu-central-1`; empty: as the `base_url` or AWS's own settings say."""
     api_version: str = ""
     """For servers that want one with each call, such as Azure; empty: the preset's."""
     api_key: str | None = None
-    """null: the provider takes none."""
+    """null: the provider takes none; Amazon Bedrock is called with AWS's credentials then."""
     headers: dict[str, str] = {}
     """Sent with every call."""
 
@@ -188,12 +190,26 @@ def deployment_ids(model: str, entry: ModelEntry) -> tuple[str, ...]:
     return tuple(ids)
 
 
+def not_installed(extra: str) -> str:
+    """What to do about an extra that is missing."""
+    return f"the extra `{extra}` is not installed (pip install 'semroute[{extra}]')"
+
+
 class Provider(ProviderEntry, frozen=True, kw_only=True):
     """A provider of the merged configuration."""
 
     id: str
     missing_variables: tuple[str, ...] = ()
     """Environment variables that it names and that are not set: its models cannot be called."""
+    missing_extra: str = ""
+    """The extra of semroute that it needs and that is not installed: its models cannot be called."""
+
+    @property
+    def unavailable(self) -> str:
+        """Why its models cannot be called here; empty: they can."""
+        if self.missing_variables:
+            return f"{', '.join(self.missing_variables)} is not set"
+        return not_installed(self.missing_extra) if self.missing_extra else ""
 
     def __repr__(self) -> str:
         """Without the key and the headers, which may hold secrets."""
@@ -220,6 +236,8 @@ class Draft(Frozen, frozen=True, kw_only=True):
     """As in `Config`."""
     missing_variables: dict[str, tuple[str, ...]] = {}
     """By provider."""
+    missing_extras: dict[str, str] = {}
+    """By provider, the extra of semroute that it needs and that is not installed."""
     broken: frozenset[str] = frozenset()
     """Keys, as in `sources`, of what stands in a file and is not in `merged` because it is wrong."""
 

@@ -13,7 +13,7 @@ from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.reading import MINE
-from semroute.dialects.sse import Event
+from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.structured import ANSWER_TOOL
 from semroute.errors import BadAnswerError, ProviderError
 from semroute.types import (
@@ -47,6 +47,7 @@ class AnthropicProviderDialect:
     """The Messages API of Anthropic, and of who else serves it."""
 
     name = NAME
+    events = EventParser
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         """The key, where there is one, and the API's version."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from semroute.dialects.sse import Event
@@ -20,6 +20,8 @@ class WireRequest(Frozen, frozen=True, kw_only=True):
     """JSON."""
     dropped: tuple[str, ...] = ()
     """What the request asks for and this dialect cannot say, in a few words each."""
+    model: str = ""
+    """The model's name, where this dialect's answers do not say it."""
 
 
 EMBEDDINGS = "embeddings"
@@ -70,6 +72,18 @@ class StreamRenderer(Protocol):
         ...
 
 
+class EventReader(Protocol):
+    """Cuts the bytes of one streamed answer into events, however they are chunked."""
+
+    def feed(self, chunk: bytes) -> Iterable[Event]:
+        """The events that are complete with this chunk. Raises `BadAnswerError` for what is no event."""
+        ...
+
+    def close(self) -> Iterable[Event]:
+        """What is left when the stream ends."""
+        ...
+
+
 class ProviderDialect(Protocol):
     """How semroute speaks to a provider."""
 
@@ -85,6 +99,10 @@ class ProviderDialect(Protocol):
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
+        ...
+
+    def events(self) -> EventReader:
+        """What cuts one streamed answer into events: an `sse.EventParser`, or what knows another framing."""
         ...
 
     def stream_parser(self) -> StreamParser:

@@ -25,12 +25,14 @@ MAX_MESSAGE_CHARS = 300
 MAX_SNIPPET_CHARS = 80
 
 _UNKNOWN_MODEL = re.compile(
-    r"model_not_found|(unknown|invalid) model|model\b.{0,120}(does not exist|not found)", re.IGNORECASE | re.DOTALL
+    r"model_not_found|(unknown|invalid) model|model\b.{0,120}(does not exist|not found)"
+    r"|ResourceNotFoundException|model identifier is invalid|on-demand throughput",
+    re.IGNORECASE | re.DOTALL,
 )
 _CONTEXT_LENGTH = re.compile(
     r"context_length_exceeded|(maximum|max) context length|context (length|window|size).{0,80}exceed"
     r"|exceed.{0,80}(context (length|limit|window|size)|number of tokens)|(prompt|input) is too long"
-    r"|too many (input )?tokens",
+    r"|too many (input )?tokens|input tokens? exceed|expected maxLength",
     re.IGNORECASE | re.DOTALL,
 )
 _BAD_KEY = re.compile(r"api[_ ]key[_ ]?(is )?(not valid|invalid|expired)", re.IGNORECASE)
@@ -54,7 +56,8 @@ class Failure(msgspec.Struct, frozen=True):
 def read_failure(body: bytes) -> Failure:
     """Read an error body in any of the shapes that servers use.
 
-    `{"error": {"message", "code", "type"}}`, `{"error": "..."}`, `{"message": "..."}`, `{"detail": ...}`.
+    `{"error": {"message", "code", "type"}}`, `{"error": "..."}`, `{"message": "..."}`, `{"detail": ...}`; AWS sends
+    `{"Message": "..."}` where a request fails before it reaches a model.
     """
     try:
         document = msgspec.json.decode(body)
@@ -65,7 +68,7 @@ def read_failure(body: bytes) -> Failure:
     error = document.get("error") or document if isinstance(document, dict) else document
     if not isinstance(error, dict):
         return Failure(message=error[:MAX_MESSAGE_CHARS] if isinstance(error, str) else snippet(body), is_json=True)
-    message = error.get("message") or error.get("detail")
+    message = error.get("message") or error.get("detail") or error.get("Message")
     codes = (error.get(key) for key in ("code", "type", "status", "status_code"))
     return Failure(
         message=message[:MAX_MESSAGE_CHARS] if isinstance(message, str) else snippet(body),
@@ -74,23 +77,30 @@ def read_failure(body: bytes) -> Failure:
     )
 
 
-def answered_error(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-    """The error that an answer with a status other than 200 means."""
+def answered_error(
+    status: int, headers: Mapping[str, str], body: bytes, *, meant: int | None = None, kind: str = ""
+) -> ProviderError:
+    """The error that an answer with a status other than 200 means.
+
+    `meant`: the status that it should have had; `kind`: its type, where that does not stand in the body.
+    """
     failure = read_failure(body)
+    if kind:
+        failure = msgspec.structs.replace(failure, codes=(*failure.codes, kind))
     if failure.message:
         message = failure.message
     elif 300 <= status < 400 and "location" in headers:
         message = f"a redirect to {headers['location'][:MAX_MESSAGE_CHARS]}, which is not followed"
     else:
         message = f"{headers.get('content-type') or 'no content type'}, {snippet(body) or 'no body'}"
-    return _error_type(status, failure)(f"status {status}: {message}", status=status, body=body)
+    return _error_type(meant or status, failure)(f"status {status}: {message}", status=status, body=body)
 
 
-def streamed_error(data: bytes) -> ProviderError:
-    """The error that was sent inside a stream, where a status could no longer say it."""
+def streamed_error(data: bytes, meant: int | None = None) -> ProviderError:
+    """The error that was sent inside a stream, where a status could no longer say it. `meant`: it, where known."""
     failure = read_failure(data)
     codes = " ".join(failure.codes)
-    status = next((int(code) for code in failure.codes if re.fullmatch(r"[45]\d\d", code)), None)
+    status = meant or next((int(code) for code in failure.codes if re.fullmatch(r"[45]\d\d", code)), None)
     if status is None and re.search(r"rate_limit|insufficient_quota|RESOURCE_EXHAUSTED", codes):
         status = 429
     elif status is None and re.search(r"server_error|api_error|overloaded|unavailable|INTERNAL", codes, re.IGNORECASE):

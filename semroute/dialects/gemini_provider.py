@@ -13,7 +13,7 @@ from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, streamed_error
 from semroute.dialects.gemini_contents import NAME, parse_part
 from semroute.dialects.gemini_request import render_body
-from semroute.dialects.sse import Event
+from semroute.dialects.sse import Event, EventParser
 from semroute.errors import BadAnswerError, ContentPolicyError, ProviderError
 from semroute.types import (
     Alternative,
@@ -49,6 +49,7 @@ class GeminiProviderDialect:
     """`generateContent` and `streamGenerateContent`."""
 
     name = NAME
+    events = EventParser
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         """The key, where there is one."""

@@ -14,7 +14,7 @@ from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.openai_content import parse_citation, parse_logprobs
 from semroute.dialects.openai_request import adapt, render_body
-from semroute.dialects.sse import Event
+from semroute.dialects.sse import Event, EventParser
 from semroute.errors import BadAnswerError, MalformedChunkError, ProviderError
 from semroute.types import (
     ChatRequest,
@@ -46,6 +46,7 @@ class OpenAIProviderDialect:
     """Chat Completions of OpenAI and of the many servers that are compatible with it."""
 
     name = "openai"
+    events = EventParser
 
     def __init__(self, preset: Preset = PLAIN, api_version: str = "") -> None:
         self._preset = preset

@@ -13,7 +13,7 @@ from semroute.dialects.failures import UNDECODABLE, answered_error, describe, re
 from semroute.dialects.openai_content import parse_citation, parse_logprobs, render_function, render_schema
 from semroute.dialects.reading import given
 from semroute.dialects.responses_items import NAME, parse_reasoning, render_input
-from semroute.dialects.sse import Event
+from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.thinking import effort_of, wants_thinking
 from semroute.errors import BadAnswerError, ProviderError
 from semroute.types import (
@@ -43,6 +43,7 @@ class ResponsesProviderDialect:
     """The Responses API. Nothing is asked to be stored, except by a caller of this dialect."""
 
     name = NAME
+    events = EventParser
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         """A bearer token, where there is a key."""

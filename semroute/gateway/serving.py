@@ -48,9 +48,9 @@ class Serving(Frozen, frozen=True, kw_only=True):
             return cls(router=router, providers=providers, unavailable={}, deployments=known, transport=transport)
         opened = open_providers(router.config, transport, lambda model, told: known.of(model).learn(told))
         unavailable = {
-            model.id: f"{', '.join(missing)} is not set"
+            model.id: reason
             for model in models.values()
-            if (missing := router.config.providers[model.provider].missing_variables)
+            if (reason := router.config.providers[model.provider].unavailable)
         }
         providers = {model.id: opened[model.provider] for model in models.values() if model.id not in unavailable}
         return cls(

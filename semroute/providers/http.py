@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from functools import cached_property
 
-import msgspec
 from msgspec.structs import replace
 
 from semroute.config.presets import PLAIN, PRESETS
@@ -15,10 +14,11 @@ from semroute.config.schema import Config
 from semroute.config.schema import Provider as ProviderSettings
 from semroute.dialects.anthropic_provider import AnthropicProviderDialect
 from semroute.dialects.base import ProviderDialect, StreamParser, WireRequest
+from semroute.dialects.bedrock_provider import BedrockProviderDialect
 from semroute.dialects.gemini_provider import GeminiProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.dialects.responses_provider import ResponsesProviderDialect
-from semroute.dialects.sse import Event, EventParser
+from semroute.dialects.sse import Event
 from semroute.errors import (
     BadAnswerError,
     MalformedChunkError,
@@ -32,7 +32,7 @@ from semroute.providers import ratelimits, trace
 from semroute.providers.answers import told_apart
 from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
-from semroute.providers.transport import Headers, Response, Transport, encode_headers
+from semroute.providers.transport import Headers, Response, Sender, Transport, encode_headers
 from semroute.types import ChatRequest, Chunk, Completion, Model, Timeouts
 
 DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
@@ -40,6 +40,7 @@ DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
         PRESETS[provider.preset] if provider.preset else PLAIN, provider.api_version
     ),
     "anthropic": lambda _: AnthropicProviderDialect(),
+    "bedrock": lambda _: BedrockProviderDialect(),
     "gemini": lambda _: GeminiProviderDialect(),
     "responses": lambda _: ResponsesProviderDialect(),
 }
@@ -60,7 +61,7 @@ class HttpProvider:
         self,
         provider: ProviderSettings,
         dialect: ProviderDialect,
-        transport: Transport,
+        transport: Sender,
         observe: Observe | None = None,
     ) -> None:
         self._dialect = dialect
@@ -88,16 +89,18 @@ class HttpProvider:
             except TimeoutError:
                 raise ProviderTimeoutError(f"no answer within {timeouts.total_s:g} s") from None
             completion = self._dialect.parse_completion(body)
-            return msgspec.structs.replace(completion, dropped=wire.dropped) if wire.dropped else completion
+            if wire.dropped or wire.model:
+                completion = replace(completion, dropped=wire.dropped, model=completion.model or wire.model)
+            return completion
         except ProviderError as error:
             raise self._told(error) from None
 
     async def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
         """An answer piece by piece. Closing the generator closes the connection."""
-        watch, events = _Watch(timeouts), EventParser()
+        watch, events = _Watch(timeouts), self._dialect.events()
         try:
             wire = self._render(request, model)
-            reader = _Reader(self._dialect.stream_parser(), wire.dropped)
+            reader = _Reader(self._dialect.stream_parser(), wire)
             async with await self._begin(wire, model, timeouts, watch) as response:
                 while data := await _read(response, watch):
                     for event in events.feed(data):
@@ -174,7 +177,7 @@ class HttpProvider:
         """The same error, of its exact kind; without our key, should the provider have quoted it."""
         error = told_apart(error)
         message, body = str(error), error.body
-        for secret in self._secrets:
+        for secret in (*self._secrets, *self._transport.secrets):
             message = message.replace(secret, "***")
             body = body.replace(secret.encode(), b"***") if body is not None else None
         if (message, body) == (str(error), error.body):
@@ -187,10 +190,10 @@ class HttpProvider:
 class _Reader:
     """Reads the events of one stream: forgives one malformed event where a sound one follows, and repeated ends."""
 
-    def __init__(self, parser: StreamParser, dropped: tuple[str, ...]) -> None:
-        """`dropped`: what the first chunk says of the request."""
+    def __init__(self, parser: StreamParser, wire: WireRequest) -> None:
+        """`wire`: the request, of which the first chunk says what the answer does not."""
         self._parser = parser
-        self._dropped = dropped
+        self._wire = wire if wire.dropped or wire.model else None
         self._malformed: MalformedChunkError | None = None
         self.finished = False
 
@@ -222,8 +225,9 @@ class _Reader:
         return None if chunk is None else self._noted(chunk)
 
     def _noted(self, chunk: Chunk) -> Chunk:
-        if self._dropped:
-            chunk, self._dropped = replace(chunk, dropped=self._dropped), ()
+        if self._wire is not None:
+            wire, self._wire = self._wire, None
+            chunk = replace(chunk, dropped=wire.dropped, model=chunk.model or wire.model)
         return chunk
 
     def close(self) -> None:
@@ -313,6 +317,16 @@ def open_providers(config: Config, transport: Transport, observe: Observe | None
 def _open(provider: ProviderSettings, transport: Transport, observe: Observe | None) -> Provider:
     if provider.dialect == "echo":
         return EchoProvider()
-    if provider.missing_variables:
-        return UnavailableProvider(ProviderAuthError, f"{', '.join(provider.missing_variables)} is not set")
-    return HttpProvider(provider, DIALECTS[provider.dialect](provider), transport, observe)
+    if provider.unavailable:
+        return UnavailableProvider(ProviderAuthError, provider.unavailable)
+    return HttpProvider(provider, DIALECTS[provider.dialect](provider), _sender(provider, transport), observe)
+
+
+def _sender(provider: ProviderSettings, transport: Transport) -> Sender:
+    """The transport, or what signs requests on their way to it."""
+    authorized = provider.api_key or any(name.lower() == "authorization" for name in provider.headers)
+    if provider.dialect != "bedrock" or authorized:
+        return transport
+    from semroute.providers.aws import SigningSender  # imports botocore
+
+    return SigningSender(transport, provider.region, provider.headers)

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -165,12 +165,27 @@ class _Target(NamedTuple):
         return b"%b%bcontent-length: %d\r\n\r\n" % (start, headers.lines, size)
 
 
+class Sender(Protocol):
+    """Sends requests: a `Transport`, or what signs them on their way to one."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What it adds to requests and no message may repeat."""
+        ...
+
+    async def send(self, method: str, url: str, *, headers: Headers, body: bytes, connect_s: float) -> Response:
+        """Send a request and wait for the head of its answer. Raises `ProviderError`."""
+        ...
+
+
 class Transport:
     """A pool of connections, for one event loop. It opens nothing before the first call.
 
     Redirects are not followed and cookies are not kept: both would mix callers. Proxies are taken from the environment
     (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), certificate authorities from `SSL_CERT_FILE` or certifi.
     """
+
+    secrets: tuple[str, ...] = ()
 
     def __init__(
         self, *, tls: ssl.SSLContext | None = None, max_connections: int = 1000, keepalive_s: float = 30.0

@@ -25,6 +25,7 @@ MAX_OPEN = 10_000
 _NANO = 1_000_000_000
 _PROVIDERS = {
     "azure": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
     "gemini": "gcp.gemini",
     "mistral": "mistral_ai",
     "responses": "openai",

@@ -28,7 +28,7 @@ def client(world: World) -> Iterator[anthropic.Anthropic]:
         yield opened
 
 
-@pytest.mark.parametrize("model", ["openai", "responses", "anthropic", "gemini"])
+@pytest.mark.parametrize("model", ["openai", "responses", "anthropic", "gemini", "bedrock"])
 async def test_the_async_client_streams_too(world: World, model: str) -> None:
     async with anthropic.AsyncAnthropic(base_url=world.service.url, api_key="any") as client:
         whole: Any = await client.messages.create(model=model, max_tokens=99, messages=HI)
@@ -37,13 +37,13 @@ async def test_the_async_client_streams_too(world: World, model: str) -> None:
     assert whole.content[0].text == text == "".join(GREETING)
 
 
-@pytest.mark.parametrize("model", ["openai", "responses", "anthropic", "gemini"])
+@pytest.mark.parametrize("model", ["openai", "responses", "anthropic", "gemini", "bedrock"])
 def test_an_answer_is_parsed_into_a_class(client: anthropic.Anthropic, model: str) -> None:
     done = client.messages.parse(model=model, max_tokens=99, messages=HI, output_format=City)
     assert done.parsed_output == City(city="Paris", population=2100000)
 
 
-@pytest.mark.parametrize("model", ["openai", "responses", "gemini"])
+@pytest.mark.parametrize("model", ["openai", "responses", "gemini", "bedrock"])
 def test_events_come_in_anthropics_order(client: anthropic.Anthropic, model: str) -> None:
     tools: Any = [{"name": "get_weather", "input_schema": {"type": "object", "properties": {"city": {}}}}]
     with client.messages.create(model=model, max_tokens=99, messages=HI, tools=tools, stream=True) as stream:
@@ -53,7 +53,7 @@ def test_events_come_in_anthropics_order(client: anthropic.Anthropic, model: str
     assert kinds == ["message_start", *block, *block, "message_delta", "message_stop"]
 
 
-@pytest.mark.parametrize("model", ["responses", "anthropic", "gemini"])
+@pytest.mark.parametrize("model", ["responses", "anthropic", "gemini", "bedrock"])
 def test_thoughts_come_as_blocks(client: anthropic.Anthropic, model: str) -> None:
     thinking: Any = {"type": "enabled", "budget_tokens": 1024}
     whole: Any = client.messages.create(model=model, max_tokens=4000, messages=HI, thinking=thinking)

@@ -29,7 +29,7 @@ def client(world: World) -> Iterator[openai.OpenAI]:
         yield opened
 
 
-@pytest.mark.parametrize("model", ["openai", "responses", "anthropic", "gemini"])
+@pytest.mark.parametrize("model", ["openai", "responses", "anthropic", "gemini", "bedrock"])
 async def test_the_async_client_streams_too(world: World, model: str) -> None:
     async with openai.AsyncOpenAI(base_url=f"{world.service.url}/v1", api_key="any") as client:
         whole = await client.chat.completions.create(model=model, messages=HI)
@@ -57,7 +57,7 @@ def test_an_old_model_streams_its_answer_through_a_tool(client: openai.OpenAI) -
     assert (done.choices[0].message.tool_calls or [], done.choices[0].finish_reason) == ([], "stop")
 
 
-@pytest.mark.parametrize("model", ["responses", "anthropic", "gemini"])
+@pytest.mark.parametrize("model", ["responses", "anthropic", "gemini", "bedrock"])
 def test_thoughts_are_streamed_beside_the_answer(client: openai.OpenAI, model: str) -> None:
     done: Any = client.responses.create(model=model, input="Hi", reasoning={"effort": "low", "summary": "auto"})
     assert [item.type for item in done.output] == ["reasoning", "message"]

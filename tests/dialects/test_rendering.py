@@ -185,7 +185,7 @@ def test_what_anthropic_seldom_sends_is_read() -> None:
     assert Anthropic().render_count(3) == b'{"input_tokens":3}'
 
 
-@pytest.mark.parametrize("dialect", PROVIDERS)
+@pytest.mark.parametrize("dialect", CLIENTS)
 @pytest.mark.parametrize("tier", ["default", "priority"])
 def test_the_tier_that_served_is_told_in_the_callers_words(dialect: str, tier: str) -> None:
     body = CLIENTS[dialect].render_completion(completion(Text(text="a"), service_tier=tier), RECORD, REQUEST)

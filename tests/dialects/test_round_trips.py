@@ -15,6 +15,7 @@ from semroute.config.presets import PRESETS
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.anthropic_provider import AnthropicProviderDialect
 from semroute.dialects.base import ClientDialect, ProviderDialect
+from semroute.dialects.bedrock_provider import BedrockProviderDialect
 from semroute.dialects.gemini import Gemini
 from semroute.dialects.gemini_provider import GeminiProviderDialect
 from semroute.dialects.openai import OpenAI
@@ -54,8 +55,15 @@ PROVIDERS: dict[str, ProviderDialect] = {
     "responses": ResponsesProviderDialect(),
     "anthropic": AnthropicProviderDialect(),
     "gemini": GeminiProviderDialect(),
+    "bedrock": BedrockProviderDialect(),
 }
-MODELS = {"openai": "gpt-x", "responses": "gpt-x", "anthropic": "claude-sonnet-4-6", "gemini": "gemini-2.5-flash"}
+MODELS = {
+    "openai": "gpt-x",
+    "responses": "gpt-x",
+    "anthropic": "claude-sonnet-4-6",
+    "gemini": "gemini-2.5-flash",
+    "bedrock": "eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
+}
 DIALECTS = pytest.mark.parametrize("dialect", CLIENTS)
 DECISION = Decision(
     id="1",

@@ -144,6 +144,17 @@ def test_everything_at_once_is_sent_or_noted() -> None:
             "video",
             "strict tools",
         ),
+        "bedrock": (
+            "extra",
+            "message name",
+            "thinking of another provider",
+            "audio",
+            "image detail",
+            "image by address",
+            "place of a system message: sent at the start",
+            "document by address",
+            "video",
+        ),
     }
 
 

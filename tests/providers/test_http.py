@@ -334,14 +334,16 @@ async def test_every_provider_is_opened(server: FaultServer) -> None:
             p=settings(server.url),
             local=ProviderSettings(id="local", dialect="echo"),
             keyless=ProviderSettings(id="keyless", dialect="openai", missing_variables=("A_KEY", "A_URL")),
+            bare=ProviderSettings(id="bare", dialect="bedrock", missing_extra="bedrock"),
         ),
         pool,
     )
-    assert list(opened) == ["p", "local", "keyless"]
+    assert list(opened) == ["p", "local", "keyless", "bare"]
     assert isinstance(opened["local"], EchoProvider)
     assert (await opened["p"].complete(request(), model("ok"), PATIENT)).text == TEXT
     for name, error_type, message in [
         ("keyless", ProviderAuthError, "A_KEY, A_URL is not set"),
+        ("bare", ProviderAuthError, r"the extra `bedrock` is not installed \(pip install 'semroute\[bedrock\]'\)"),
     ]:
         with pytest.raises(error_type, match=message):
             await opened[name].complete(request(), model("m"), PATIENT)

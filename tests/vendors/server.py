@@ -42,10 +42,15 @@ class Seen:
     headers: dict[str, str]
     """Names in lower case."""
     body: dict[str, Any]
+    raw: bytes = b""
+    """The body as it came."""
 
 
 class Vendor:
     """What a vendor answers. `answer` gives a whole answer, `events` the bytes of a streamed one."""
+
+    content_type = "text/event-stream"
+    """Of a streamed answer."""
 
     def answer(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
         raise NotImplementedError
@@ -88,8 +93,9 @@ def _handler(vendor: Vendor, requests: list[Seen]) -> type[BaseHTTPRequestHandle
         disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
-            seen = Seen(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+            body = json.loads(raw)
+            seen = Seen(self.path, {name.lower(): value for name, value in self.headers.items()}, body, raw)
             requests.append(seen)
             try:
                 if vendor.streamed(self.path, body):
@@ -111,7 +117,7 @@ def _handler(vendor: Vendor, requests: list[Seen]) -> type[BaseHTTPRequestHandle
         def _stream(self, events: Iterator[bytes]) -> None:
             first = next(events)  # a refusal comes before the head
             self.send_response(200)
-            self.send_header("content-type", "text/event-stream")
+            self.send_header("content-type", vendor.content_type)
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()
             for event in (first, *events):

@@ -9,14 +9,21 @@ from pathlib import Path
 
 from tests.service import Service
 from tests.vendors.anthropic import AnthropicVendor
+from tests.vendors.bedrock import BedrockVendor
 from tests.vendors.gemini import GeminiVendor
 from tests.vendors.openai import OpenAIVendor
 from tests.vendors.responses import ResponsesVendor
 from tests.vendors.server import VendorServer
 
-NAMES = {"openai": "gpt-x", "responses": "gpt-x", "anthropic": "claude-sonnet-4-6", "gemini": "gemini-3-flash"}
+NAMES = {
+    "openai": "gpt-x",
+    "responses": "gpt-x",
+    "anthropic": "claude-sonnet-4-6",
+    "gemini": "gemini-3-flash",
+    "bedrock": "eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
+}
 """Each vendor's model, by the provider's dialect; its id is the dialect's."""
-PATHS = {"openai": "/v1", "responses": "/v1", "anthropic": "", "gemini": "/v1beta"}
+PATHS = {"openai": "/v1", "responses": "/v1", "anthropic": "", "gemini": "/v1beta", "bedrock": ""}
 STATUSES = (400, 401, 404, 429, 500, 529)
 
 
@@ -36,6 +43,7 @@ def open_world(folder: Path) -> Iterator[World]:
             "responses": stack.enter_context(VendorServer(ResponsesVendor())),
             "anthropic": stack.enter_context(VendorServer(AnthropicVendor())),
             "gemini": stack.enter_context(VendorServer(GeminiVendor())),
+            "bedrock": stack.enter_context(VendorServer(BedrockVendor())),
         }
         routes = folder / "routes"
         routes.mkdir(parents=True)

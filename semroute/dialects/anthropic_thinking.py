@@ -1,0 +1,100 @@
+"""What Claude is told of thinking and sampling, wherever it is served.
+
+Sources: https://platform.claude.com/docs/en/build-with-claude/extended-thinking,
+https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from semroute.dialects.anthropic_models import Traits
+from semroute.dialects.dropped import Dropped
+from semroute.dialects.thinking import budget_of, effort_of, wants_thinking
+from semroute.types import ChatRequest, Effort, Message, Model, Params, Thinking
+
+DEFAULT_MAX_TOKENS = 8192
+"""Anthropic wants a limit; this one stands in where neither the caller nor the registry names one."""
+MIN_BUDGET_TOKENS = 1024
+
+
+def thinking_of(
+    request: ChatRequest, model: Model, traits: Traits, origins: Collection[str], dropped: Dropped
+) -> dict[str, Any]:
+    """Whether to think, and how much; empty: nothing is said of it. `origins`: whose thoughts it recognises."""
+    params = request.params
+    if not wants_thinking(request, model, dropped):
+        return {}
+    if effort_of(params) == "none":
+        if traits.must_think:
+            dropped.add("reasoning effort none: the model always thinks")
+            return {}
+        return {"type": "disabled"}
+    if traits.adaptive:
+        return {"type": "adaptive", **({"display": "summarized"} if params.show_thinking else {})}
+    return _budget(request, model, origins, dropped)
+
+
+def _budget(request: ChatRequest, model: Model, origins: Collection[str], dropped: Dropped) -> dict[str, Any]:
+    """How many tokens it may think: less than it may answer in all."""
+    max_tokens = max_tokens_of(request.params, model)
+    wanted = budget_of(request.params) or -1
+    exact = wanted > 0 and request.params.effort is None
+    budget_tokens = wanted if exact else min(wanted if wanted > 0 else max_tokens, max_tokens // 2)
+    budget_tokens = max(MIN_BUDGET_TOKENS, budget_tokens)
+    if budget_tokens >= max_tokens:
+        dropped.add(f"reasoning effort: max_tokens {max_tokens} leaves no room for {budget_tokens} tokens of thinking")
+        return {}
+    if _misses_thoughts(request.messages, origins):
+        dropped.add("reasoning effort: the thoughts before the last tool call are another provider's")
+        return {}
+    return {"type": "enabled", "budget_tokens": budget_tokens}
+
+
+def _misses_thoughts(messages: tuple[Message, ...], origins: Collection[str]) -> bool:
+    """Whether a tool's result is being answered, and what was thought before its call cannot be sent."""
+    if not messages or messages[-1].role != "tool":
+        return False
+    last = next((message for message in reversed(messages) if message.role == "assistant"), None)
+    own = [part for part in last.parts if isinstance(part, Thinking) and part.origin in origins] if last else []
+    return not own
+
+
+def effort_level(request: ChatRequest, model: Model, traits: Traits, dropped: Dropped) -> Effort | None:
+    """The effort that a model of that generation is told, if any."""
+    if not traits.efforts or "reasoning" not in model.features:
+        return None
+    effort = effort_of(request.params)
+    if effort is None or effort == "none" or effort in traits.efforts:
+        return None if effort == "none" else effort
+    nearest: Effort = "low" if effort == "minimal" else "high"
+    dropped.add(f"reasoning effort {effort}: sent as {nearest}")
+    return nearest
+
+
+def max_tokens_of(params: Params, model: Model) -> int:
+    """The most that it may say, thinking included."""
+    limit = model.max_output_tokens
+    if params.max_tokens is None:
+        return limit or DEFAULT_MAX_TOKENS
+    return min(params.max_tokens, limit) if limit else params.max_tokens
+
+
+def sampling_of(params: Params, traits: Traits, thinks: bool, dropped: Dropped) -> dict[str, Any]:
+    """Anthropic's temperature ends at 1, and a model that thinks takes none. `top_p` goes with no temperature."""
+    temperature, top_p, top_k = params.temperature, params.top_p, params.top_k
+    if not traits.sampling or thinks:
+        dropped.add_given(
+            temperature=temperature is not None and temperature != 1,
+            top_p=top_p is not None and top_p != 1,
+            top_k=top_k is not None,
+        )
+        return {}
+    if temperature is not None and temperature > 1:
+        dropped.add(f"temperature {temperature:g}: sent as 1")
+        temperature = 1.0
+    if temperature is not None and top_p is not None:
+        dropped.add_given(top_p=top_p != 1)
+        top_p = None
+    return {"temperature": temperature, "top_p": top_p, "top_k": top_k}
