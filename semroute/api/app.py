@@ -23,6 +23,7 @@ from semroute.api.accounting import Books, kept_content
 from semroute.api.direct import Service
 from semroute.api.reference import ReferencePage
 from semroute.config.load import default_folder
+from semroute.errors import SemrouteError
 from semroute.execution.exchange import Exchange
 from semroute.execution.idempotency import Idempotency, SharedAnswers
 from semroute.execution.sessions import SharedSessions
@@ -41,15 +42,19 @@ have embedded a prompt wait for the busy event loop for longer than the embeddin
 def create_app(settings: Settings | None = None) -> Litestar:
     """Build the application. Without settings they are read from the environment.
 
-    The router is loaded when the application starts; a `ConfigError` or `EmbedderError` then stops it.
+    The router is loaded and the database opened when the application starts; any `SemrouteError` then stops it.
     """
     settings = settings or settings_module.read()
     configure(settings.log_level, settings.log_format)
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with _running(app, settings):
-            yield
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        try:
+            async with _running(app, settings):
+                yield
+        except SemrouteError as error:
+            app.failure = str(error)
+            raise
 
     app = Service(
         route_handlers=[

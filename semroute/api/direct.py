@@ -21,6 +21,7 @@ from litestar.types import (
     LifeSpanReceive,
     LifeSpanScope,
     LifeSpanSend,
+    LifeSpanSendMessage,
     Receive,
     Scope,
     Send,
@@ -37,6 +38,9 @@ DIRECT = "direct"
 
 class Service(Litestar):
     """An application whose direct handlers are called directly."""
+
+    failure = ""
+    """Why it cannot start, where that is no defect: there is more to read in it than in a traceback."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -57,10 +61,20 @@ class Service(Litestar):
     ) -> None:
         """Application entry point."""
         handler = self._direct.get((scope.get("method"), scope.get("path")))
-        if handler is None:
+        if scope["type"] == "lifespan":
+            await super().__call__(scope, receive, self._telling(cast("LifeSpanSend", send)))
+        elif handler is None:
             await super().__call__(scope, receive, send)
         else:
             await self._answer(handler, cast("HTTPScope", scope), cast("Receive", receive), cast("Send", send))
+
+    def _telling(self, send: LifeSpanSend) -> LifeSpanSend:
+        async def tell(message: LifeSpanSendMessage) -> None:
+            if message["type"] == "lifespan.startup.failed" and self.failure:
+                message = {"type": message["type"], "message": self.failure}
+            await send(message)
+
+        return tell
 
     async def _answer(self, handler: HTTPRouteHandler, scope: HTTPScope, receive: Receive, send: Send) -> None:
         scope["litestar_app"] = self

@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.providers.fault_server import FaultServer
-from tests.service import Service, until
+from tests.service import Service, free_port, until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 WriteRoutes = Callable[[Path], Path]
@@ -129,6 +130,30 @@ def test_two_workers_serve_one_port(write_routes: WriteRoutes, tmp_path: Path) -
         codes = [service.client.post("/complete", json={"prompt": "refund me"}).status_code for _ in range(10)]
         assert codes == [200] * 10
         assert until(lambda: service.log.count("Application startup complete") == 2, seconds=60)
+
+
+def test_a_worker_that_dies_is_started_again(write_routes: WriteRoutes, tmp_path: Path) -> None:
+    folder = write_routes(tmp_path / "routes")
+    with Service(folder, tmp_path / "log", "--workers", "2", FAULTS_KEY="sk-faults-key") as service:
+        assert until(lambda: service.log.count("Application startup complete") == 2, seconds=60)
+        workers = [
+            each for each in psutil.Process(service.process.pid).children() if "spawn_main" in str(each.cmdline())
+        ]
+        assert len(workers) == 2
+        workers[0].kill()
+        assert until(lambda: service.log.count("Application startup complete") == 3, seconds=60)
+        for _ in range(20):
+            assert httpx.get(f"{service.url}/health/live", timeout=30, trust_env=False).status_code == 200
+        assert service.stop() == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_keeps_every_worker_from_starting_ends_the_service(semroute: Run, tmp_path: Path, workers: str) -> None:
+    options = "--port", str(free_port()), "--workers", workers
+    done = semroute("serve", *options, SEMROUTE_DATABASE_URL=f"sqlite:///{tmp_path}/no/where.db")
+    assert done.returncode == 3
+    assert f"SQLite at {tmp_path}/no/where.db: unable to open database file" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_keys_are_asked_for_where_they_are_set(write_routes: WriteRoutes, tmp_path: Path) -> None:
