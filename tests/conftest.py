@@ -108,14 +108,14 @@ def service(write_routes: Callable[[Path], Path], tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer.start(tmp_path_factory) as server:
+def postgres() -> Iterator[PostgresServer]:
+    with PostgresServer.start() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer.start(tmp_path_factory) as server:
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer.start() as server:
         yield server
 
 

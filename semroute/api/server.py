@@ -24,6 +24,8 @@ BACKLOG = 1024
 IDLE_S = 75
 """How long a connection is kept that nothing is asked on: for longer than clients and load balancers keep theirs, so
 that it is not closed in the moment of a request."""
+HEALTH_S = 20
+"""A worker that gives no sign of life for so long is ended, and started again. It gives none before it has imported."""
 
 
 def serve(settings: Settings) -> None:
@@ -47,6 +49,7 @@ def serve(settings: Settings) -> None:
         backlog=BACKLOG,
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=settings.drain_s,
+        timeout_worker_healthcheck=HEALTH_S,
         proxy_headers=False,
         server_header=False,
         access_log=False,

@@ -8,8 +8,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,10 +22,14 @@ _POSTGRES_BIN = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt")
 
 
 class Server:
-    """A server process that runs while its context is open."""
+    """A server process that runs while its context is open.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Its folder is none of pytest's, which takes the path to its own away from other users whenever a run begins.
+    """
+
+    def __init__(self) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="semroute-test-")
+        self.folder = Path(self._temporary.name)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -40,6 +44,7 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop_process()
+        self._temporary.cleanup()
 
     def start_process(self) -> None:
         """Start it, and wait until it answers."""
@@ -85,22 +90,20 @@ class RedisServer(Server):
         return f"redis://127.0.0.1:{self.port}/{next(self._databases) % 16}"
 
     @classmethod
-    def start(cls, folders: pytest.TempPathFactory) -> RedisServer:
+    def start(cls) -> RedisServer:
         if _redis() is None:
             missing("redis-server or valkey-server")
-        return cls(folders.mktemp("redis"))
+        return cls()
 
 
 class PostgresServer(Server):
     """PostgreSQL refuses to run as root: it then runs as the user `postgres`."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self) -> None:
+        super().__init__()
         if os.geteuid() == 0:
-            for part in (folder, *folder.parents[:2]):
-                part.chmod(0o755)
-            shutil.chown(folder, "postgres", "postgres")
-        command = [_postgres("initdb") or "", "-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-N"]
+            shutil.chown(self.folder, "postgres", "postgres")
+        command = [_postgres("initdb") or "", "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "-N"]
         subprocess.run(command, check=True, capture_output=True, cwd="/", **self.user())  # type: ignore[call-overload]
 
     def command(self) -> list[str]:
@@ -130,10 +133,10 @@ class PostgresServer(Server):
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     @classmethod
-    def start(cls, folders: pytest.TempPathFactory) -> PostgresServer:
+    def start(cls) -> PostgresServer:
         if _postgres("initdb") is None:
             missing("PostgreSQL's initdb")
-        return cls(folders.mktemp("postgres"))
+        return cls()
 
 
 def missing(what: str) -> None:
@@ -150,6 +153,3 @@ def _redis() -> str | None:
 def _postgres(program: str) -> str | None:
     candidates = [path for folder in _POSTGRES_BIN for path in sorted(Path(folder).glob(f"*/bin/{program}"))]
     return str(candidates[-1]) if candidates else shutil.which(program)
-
-
-Starter = Callable[[pytest.TempPathFactory], Server]
