@@ -37,6 +37,8 @@ from semroute.telemetry.logs import configure
 SWITCH_S = 0.0005
 """How long a thread that wants the interpreter's lock waits before it is handed over. At Python's 5 ms, threads that
 have embedded a prompt wait for the busy event loop for longer than the embedding took."""
+COLLECTED = (10_000, 20, 50)
+"""When unreachable objects are looked for. A request makes some hundred objects, and nearly all go without that."""
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -128,6 +130,7 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     app.state.idempotency, app.state.keepalive_s = idempotency, settings.keepalive_s
     app.state.books, app.state.key_store, app.state.access = books, books.keys, Access(settings, books.ring)
     gc.collect()
+    gc.set_threshold(*COLLECTED)
     gc.freeze()  # what is there by now stays: to look through it now and then would stop everything for 0.1 s
     watching = {asyncio.create_task(work) for work in (reloader.watch(), books.watch_keys(), *shared)}
     try:
