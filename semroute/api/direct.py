@@ -61,12 +61,12 @@ class Service(Litestar):
     ) -> None:
         """Application entry point."""
         handler = self._direct.get((scope.get("method"), scope.get("path")))
-        if scope["type"] == "lifespan":
-            await super().__call__(scope, receive, self._telling(cast("LifeSpanSend", send)))
-        elif handler is None:
-            await super().__call__(scope, receive, send)
-        else:
+        if handler is not None:
             await self._answer(handler, cast("HTTPScope", scope), cast("Receive", receive), cast("Send", send))
+        elif scope["type"] == "lifespan":
+            await super().__call__(scope, receive, self._telling(cast("LifeSpanSend", send)))
+        else:
+            await super().__call__(scope, receive, send)
 
     def _telling(self, send: LifeSpanSend) -> LifeSpanSend:
         async def tell(message: LifeSpanSendMessage) -> None:

@@ -111,7 +111,6 @@ def _bind(settings: Settings, *options: int) -> socket.socket:
         raise SettingsError(
             f"cannot listen on {settings.host}:{settings.port}: {reason.lower()}; choose another with --port"
         ) from None
-    listening.set_inheritable(True)
     return listening
 
 
