@@ -10,6 +10,7 @@ from semroute.dialects.anthropic_thinking import effort_level, max_tokens_of, sa
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.reading import given
 from semroute.dialects.structured import answer_tool, instruction, is_closed
+from semroute.dialects.turns import alternate
 from semroute.types import ChatRequest, Message, Model, Params, Tool, ToolChoice, ToolMode
 
 _TOOL_MODES: dict[ToolMode, str] = {"auto": "auto", "required": "any", "none": "none", "tool": "tool"}
@@ -54,21 +55,8 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
 
 def _messages(messages: tuple[Message, ...], dropped: Dropped) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The system prompt, and the turns of user and assistant in alternation."""
-    system: list[dict[str, Any]] = []
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        dropped.add_given(**{"message name": message.name})
-        blocks = render_content(message.parts, dropped)
-        if message.role == "system":
-            if turns:
-                dropped.add("place of a system message: sent at the start")
-            system += blocks
-            continue
-        role = "assistant" if message.role == "assistant" else "user"
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        elif blocks:
-            turns.append({"role": role, "content": blocks})
+    system, alternating = alternate(messages, lambda message: render_content(message.parts, dropped), dropped)
+    turns: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in alternating]
     for turn in turns:
         if [*map(set, turn["content"])] == [{"type", "text"}]:
             turn["content"] = turn["content"][0]["text"]

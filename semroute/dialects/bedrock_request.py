@@ -17,6 +17,7 @@ from semroute.dialects.dropped import Dropped
 from semroute.dialects.reading import given
 from semroute.dialects.structured import answer_tool, instruction, is_closed
 from semroute.dialects.thinking import effort_of, wants_thinking
+from semroute.dialects.turns import alternate
 from semroute.types import ChatRequest, Effort, Frozen, JsonSchema, Message, Model, Params, Tool, ToolChoice
 
 OPENING = "Continue."
@@ -87,21 +88,13 @@ def _messages(
     messages: tuple[Message, ...], blocks: Blocks, dropped: Dropped
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The system prompt, and the turns of user and assistant in alternation, the user's first."""
-    system: list[dict[str, Any]] = []
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        dropped.add_given(**{"message name": message.name})
+
+    def render(message: Message) -> list[dict[str, Any]]:
         rendered = blocks.render(message.parts)
-        if message.role == "system":
-            if turns:
-                dropped.add("place of a system message: sent at the start")
-            system += _system(rendered, dropped)
-            continue
-        role = "assistant" if message.role == "assistant" else "user"
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += rendered
-        elif rendered:
-            turns.append({"role": role, "content": rendered})
+        return _system(rendered, dropped) if message.role == "system" else rendered
+
+    system, alternating = alternate(messages, render, dropped)
+    turns: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in alternating]
     if not turns or turns[0]["role"] == "assistant":
         dropped.add_given(**{"a conversation that begins with the assistant": bool(turns)})
         turns.insert(0, {"role": "user", "content": [{"text": OPENING}]})

@@ -10,6 +10,7 @@ from semroute.dialects.gemini_contents import Parts, signs_calls
 from semroute.dialects.reading import given
 from semroute.dialects.structured import instruction
 from semroute.dialects.thinking import budget_of, effort_of, wants_thinking
+from semroute.dialects.turns import alternate
 from semroute.types import ChatRequest, Effort, Message, Model, Params, Tool, ToolChoice, ToolMode
 
 MAX_STOPS = 5
@@ -71,22 +72,13 @@ def _contents(
     messages: tuple[Message, ...], parts: Parts, dropped: Dropped
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The system instruction, and the turns of user and model in alternation."""
-    system: list[dict[str, Any]] = []
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        dropped.add_given(**{"message name": message.name})
-        rendered = [shown for part in message.parts if (shown := parts.render(part)) is not None]
-        if message.role == "system":
-            if turns:
-                dropped.add("place of a system message: sent at the start")
-            system += rendered
-            continue
-        role = "model" if message.role == "assistant" else "user"
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["parts"] += rendered
-        elif rendered:
-            turns.append({"role": role, "parts": rendered})
-    return system, turns
+
+    def render(message: Message) -> list[dict[str, Any]]:
+        return [shown for part in message.parts if (shown := parts.render(part)) is not None]
+
+    system, turns = alternate(messages, render, dropped)
+    roles = {"user": "user", "assistant": "model"}
+    return system, [{"role": roles[role], "parts": content} for role, content in turns]
 
 
 def _tool(tool: Tool, dropped: Dropped) -> dict[str, Any]:

@@ -1,0 +1,37 @@
+"""A conversation in which user and assistant alternate, as Anthropic's, Bedrock's and Gemini's formats want it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from semroute.dialects.dropped import Dropped
+from semroute.types import Message
+
+Content = list[dict[str, Any]]
+Turn = tuple[Literal["user", "assistant"], Content]
+
+
+def alternate(
+    messages: Iterable[Message], render: Callable[[Message], Content], dropped: Dropped
+) -> tuple[Content, list[Turn]]:
+    """The content of the system prompt, and the turns. Tool results are the user's.
+
+    `render`: what a message holds, in the format; `dropped`: takes the notes.
+    """
+    system: Content = []
+    turns: list[Turn] = []
+    for message in messages:
+        dropped.add_given(**{"message name": message.name})
+        content = render(message)
+        if message.role == "system":
+            if turns:
+                dropped.add("place of a system message: sent at the start")
+            system += content
+            continue
+        role: Literal["user", "assistant"] = "assistant" if message.role == "assistant" else "user"
+        if turns and turns[-1][0] == role:
+            turns[-1][1].extend(content)
+        elif content:
+            turns.append((role, content))
+    return system, turns
