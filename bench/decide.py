@@ -2,11 +2,13 @@
 
     python bench/decide.py           # three minutes, and what training takes the first time
     python bench/decide.py --quick   # below one, once trained: fewer prompts
+    python bench/decide.py --threads 2
     python bench/decide.py --json
 
 Routes are those of CLINC150 (see bench/intent.py for the data), with 1,500 and 15,000 utterances; prompts are its test
-split, each asked once of every router, a block at a time, so that all see the same machine. One thread embeds. Memory
-is the peak of a process that trains the 15,000 utterances and decides (with --quick: that takes them from the cache and
+split, each asked once of every router, a block at a time, so that all see the same machine. One thread embeds, as in a
+service, or as many as --threads says, for the peer too; requests are counted with one in each worker. Memory is the
+peak of a process that trains the 15,000 utterances and decides (with --quick: that takes them from the cache and
 decides). The peer is measured where it is installed: `pip install .[bench]`.
 """
 
@@ -72,14 +74,13 @@ Figures = dict[str, float]
 Ask = Callable[[str], object]
 
 
-def build(shot: str, console: Console, previous: Router | None = None) -> Router:
+def build(shot: str, console: Console, threads: int, previous: Router | None = None) -> Router:
     """A router of a split, from the cache where it was trained before. It does not remember prompts: all asks are new.
 
     `previous` lends its embedder, so that all that is measured uses one session.
     """
-    config = msgspec.structs.replace(
-        configure(by_route(read(SHOTS[shot]))), embedder=EmbedderSettings(cached_prompts=0)
-    )
+    embedder = EmbedderSettings(cached_prompts=0, threads=threads)
+    config = msgspec.structs.replace(configure(by_route(read(SHOTS[shot]))), embedder=embedder)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(f"{shot}: training")
         return Router.build(
@@ -107,10 +108,10 @@ def take_turns(subjects: dict[str, Ask], prompts: Sequence[str], console: Consol
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def measure_speed(prompts: Sequence[str], console: Console) -> tuple[Figures, dict[str, float]]:
+def measure_speed(prompts: Sequence[str], console: Console, threads: int = 1) -> tuple[Figures, dict[str, float]]:
     """Decisions among 1,500 and 15,000 utterances, the peer's, and the encoder alone; and a long prompt."""
-    small = build("10-shot", console)
-    large = build("full", console, small)
+    small = build("10-shot", console, threads)
+    large = build("full", console, threads, small)
     assert isinstance(large.embedder, FastEmbedEmbedder)
     fastembed = large.embedder.fastembed
     subjects: dict[str, Ask] = {
@@ -251,13 +252,14 @@ def main() -> None:
     """Read the arguments, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="below a minute: fewer prompts")
+    parser.add_argument("--threads", type=int, default=1, help="threads of one call of the encoder (default 1)")
     parser.add_argument("--json", action="store_true", help="the figures alone, for machines")
     options = parser.parse_args()
     console = Console(stderr=options.json)
     prompts = read("test", every=1).texts
     few = prompts[:: 27 if options.quick else 9]
     requests, rates = measure_requests(prompts, 4.0 if options.quick else 12.0, console)
-    speed, times = measure_speed(few, console)
+    speed, times = measure_speed(few, console, options.threads)
     figures = speed | {"peak_rss_mb": peak_rss_mb(train=not options.quick)} | requests
     if options.json:
         print(
