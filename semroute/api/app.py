@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import sys
 from collections.abc import AsyncIterator
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from semroute.api.accounting import Books, kept_content
 from semroute.api.direct import Service
 from semroute.api.reference import ReferencePage
 from semroute.config.load import default_folder
+from semroute.cores import usable_cores
 from semroute.errors import SemrouteError
 from semroute.execution.exchange import Exchange
 from semroute.execution.idempotency import Idempotency, SharedAnswers
@@ -110,7 +110,7 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     router = await asyncio.to_thread(Router.load, folder)
     transport = Transport()
     serving = Serving.open(_kept(router), transport, echo=settings.echo)
-    threads = max(1, (os.cpu_count() or 1) // settings.workers)
+    threads = max(1, usable_cores() // settings.workers)
     gateway = Gateway(serving, lambda _: None, max_running=settings.max_running, threads=threads)
     books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config)
     gateway.keep(books.record, books.accounts, books.room)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+from semroute.cores import usable_cores
 from semroute.errors import OverloadedError
 from semroute.router import Router
 from semroute.routing.difficulty import Reading
@@ -35,8 +35,8 @@ class Readers:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        """`threads`: null, one for each core."""
-        self._free = threads or os.cpu_count() or 1
+        """`threads`: null, one for each core that the process may use."""
+        self._free = threads or usable_cores()
         self._threads = ThreadPoolExecutor(self._free, thread_name_prefix="embed")
         self._waiting: deque[_Prompt] = deque()
         self._working = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 import numpy as np
 
+from semroute.cores import usable_cores
 from semroute.routing import scoring
 from semroute.routing.scoring import Floats, Head, Ints
 from semroute.semantic import calibration, crossfit, head, softmax
@@ -135,7 +135,7 @@ def _featurize(texts: Sequence[str], embedder: Embedder, known: Mapping[str, Flo
         vectors[row], tokens[row] = known[texts[row]], ids
     work.add(len(old))
     batches = [new[start : start + BATCH] for start in range(0, len(new), BATCH)]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+    with ThreadPoolExecutor(usable_cores()) as threads:
         featurized = threads.map(lambda rows: embedder.featurize([texts[row] for row in rows]), batches)
         for rows, features in zip(batches, featurized, strict=True):
             vectors[rows] = features.vectors

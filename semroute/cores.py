@@ -1,0 +1,56 @@
+"""How many cores this process may use: in a container often fewer than the machine has."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+GROUPS = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")
+"""The control groups of this process, a line each: `number:controllers:path`, without controllers in version 2."""
+
+
+def usable_cores(groups: Path = GROUPS, own: Path = OWN) -> int:
+    """At least 1: the machine's, or fewer where the process is bound to some or its control group has a quota.
+
+    A quota of one and a half counts as two. `groups`: where Linux shows its control groups.
+    """
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([bound, *(math.ceil(quota) for quota in _quotas(groups, own))]))
+
+
+def _quotas(groups: Path, own: Path) -> Iterator[float]:
+    """In cores, of every group that the process is in. What cannot be read sets none."""
+    try:
+        lines = own.read_text("utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        quota_of = _quota_v1 if controllers else _quota_v2
+        # Within a container its own group is the top one, though the path may still be that on the machine.
+        group = groups / "cpu" if controllers else groups
+        for part in ("", *path.split("/")):
+            group /= part
+            if (quota := quota_of(group)) is not None:
+                yield quota
+
+
+def _quota_v1(group: Path) -> float | None:
+    try:
+        quota, period = (int((group / f"cpu.cfs_{name}_us").read_text("utf-8")) for name in ("quota", "period"))
+    except (OSError, ValueError):
+        return None
+    return quota / period if quota > 0 and period > 0 else None
+
+
+def _quota_v2(group: Path) -> float | None:
+    try:
+        quota, period = map(int, (group / "cpu.max").read_text("utf-8").split())
+    except (OSError, ValueError):  # "max 100000": no quota
+        return None
+    return quota / period if quota > 0 and period > 0 else None
