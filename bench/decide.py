@@ -41,6 +41,7 @@ from bench.load import Target, run
 from bench.processes import free_port, server
 from semroute import Router
 from semroute.config.schema import EmbedderSettings
+from semroute.cores import usable_cores
 from semroute.semantic.cache import Cache, default_folder
 from semroute.semantic.embedder import Embedder, FastEmbedEmbedder
 
@@ -177,7 +178,7 @@ def measure_requests(prompts: Sequence[str], seconds: float, console: Console) -
     console.print("encoder alone, in batches")
     before = embed_in_batches(encoder, prompts)
     one = request_rate(prompts, seconds, 1, console)
-    all_cores = request_rate(prompts, seconds, os.cpu_count() or 1, console)
+    all_cores = request_rate(prompts, seconds, usable_cores(), console)
     alone = (before + embed_in_batches(encoder, prompts)) / 2
     rates = {
         "encoder alone, texts/s": alone,
@@ -215,7 +216,7 @@ def _body(prompt: str, turn: int) -> bytes:
 def embed_in_batches(encoder: Embedder, texts: Sequence[str]) -> float:
     """Texts a second on all cores, a thread for each."""
     chunks = [texts[start : start + 8 * BATCH] for start in range(0, len(texts), 8 * BATCH)]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+    with ThreadPoolExecutor(usable_cores()) as threads:
         list(threads.map(encoder.embed, chunks[:2]))
         started = time.perf_counter()
         list(threads.map(encoder.embed, chunks))
@@ -239,7 +240,7 @@ def write_routes(folder: Path) -> None:
 
 def show(figures: Figures, details: dict[str, float], console: Console) -> None:
     """Two tables: the figures with their goals, and what they come from."""
-    table = Table("figure", "goal", "measured", title=f"{os.cpu_count()} cores")
+    table = Table("figure", "goal", "measured", title=f"{usable_cores()} cores")
     for name, goal in GOALS.items():
         sign = "≥" if name in LEAST else "≤"
         table.add_row(MEANINGS[name], f"{sign} {goal:g}", f"{figures[name]:.2f}" if name in figures else "-")
@@ -264,7 +265,7 @@ def main() -> None:
     if options.json:
         print(
             json.dumps(
-                {name: figures.get(name) for name in GOALS} | {"cores": os.cpu_count(), "details": times | rates}
+                {name: figures.get(name) for name in GOALS} | {"cores": usable_cores(), "details": times | rates}
             )
         )
         return

@@ -17,7 +17,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import shutil
 import statistics
 import sys
@@ -34,6 +33,7 @@ from rich.table import Table
 
 from bench.load import Load, Target, run
 from bench.processes import free_port, server
+from semroute.cores import usable_cores
 
 ROUTES = """
 providers:
@@ -157,7 +157,7 @@ def measure_all(options: argparse.Namespace, console: Console) -> Figures:
             server([sys.executable, str(Path(__file__).with_name("stub.py")), str(stub_port)], stub_port)
         )
         targets = {STUB: Target(stub_port, path, fixed("stub"))}
-        for workers, suffix in ((1, ONE_WORKER), (os.cpu_count() or 1, "")):
+        for workers, suffix in ((1, ONE_WORKER), (usable_cores(), "")):
             port = servers.enter_context(semroute(stub_port, workers))
             targets[f"{PINNED}{suffix}"] = Target(port, path, fixed("stub"))
             targets[f"{SEMANTIC}{suffix}"] = Target(port, path, Distinct())
@@ -203,9 +203,9 @@ def main() -> None:
     figures = measure_all(options, Console(stderr=True, quiet=options.json))
     compared = ratios(figures)
     if options.json:
-        print(json.dumps({**compared, "cores": os.cpu_count(), "figures": figures}))
+        print(json.dumps({**compared, "cores": usable_cores(), "figures": figures}))
         return
-    table = Table("", "req/s, 1 conn.", "p50 ms", "req/s, 16 conn.", "p50 ms", title=f"{os.cpu_count()} cores")
+    table = Table("", "req/s, 1 conn.", "p50 ms", "req/s, 16 conn.", "p50 ms", title=f"{usable_cores()} cores")
     for name, values in figures.items():
         table.add_row(name, *(f"{value:,.2f}" if "ms" in key else f"{value:,.0f}" for key, value in values.items()))
     console = Console()

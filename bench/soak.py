@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import random
 import re
 import statistics
@@ -33,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.processes import free_port, server
+from semroute.cores import usable_cores
 
 CONNECTIONS = 16
 FAULTS = """
@@ -240,7 +240,7 @@ def _judged(
         "rss_mb": [round(first / 2**20, 1), round(last / 2**20, 1)],
         "rss_growth": round(growth, 4),
         "more_fds": more_fds,
-        "cpus": os.cpu_count(),
+        "cpus": usable_cores(),
     }
 
 
