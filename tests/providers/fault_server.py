@@ -75,6 +75,10 @@ class FaultServer:
         return await asyncio.start_server(self._serve, "127.0.0.1", self._wanted_port, ssl=self._tls, backlog=1024)
 
     async def _stop(self) -> None:
+        for listening in self._server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        for _ in range(5):  # who has just come is let in first: asyncio would leave such a socket open
+            await asyncio.sleep(0)
         self._server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:

@@ -59,8 +59,12 @@ def written(url: str) -> Iterator[SqlLog]:
 
 
 def pid_of(sink: LogProcess) -> int:
-    assert sink._process is not None
-    return sink._process.pid
+    """Where it was killed, the next one's: the writer waits half a second before it starts that."""
+    deadline = time.monotonic() + 30
+    while (process := sink._process) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process is not None
+    return process.pid
 
 
 def state_of(pid: int) -> str:
@@ -149,8 +153,8 @@ def test_a_killed_process_costs_no_record_and_repeats_none(sink: LogProcess, wri
     for number in range(1, 2001):
         assert writer.put(record(number))
         if number % 250 == 0:
-            pids.add(pid_of(sink))
-            os.kill(pid_of(sink), signal.SIGKILL)
+            pids.add(pid := pid_of(sink))
+            os.kill(pid, signal.SIGKILL)
             if number % 500 == 0:
                 assert writer.flush(30)
         time.sleep(0.0005)
