@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -70,6 +71,13 @@ policy:
 default:
   models: [ok]
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left_open() -> Iterator[None]:
+    """What a module leaves open fails there, and not a test that happens to run when it is collected, which is rare."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)
