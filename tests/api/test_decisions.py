@@ -52,13 +52,12 @@ def test_a_session_stays_on_the_model_that_answered(service: Service) -> None:
 
 
 def test_openais_user_names_a_session(service: Service) -> None:
-    client = openai.OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0)
-    turns = [CHARGED, "and the second one?"]
-    for turn in turns:
-        raw = client.chat.completions.with_raw_response.create(
-            model="auto", user="customer-7", messages=[{"role": "user", "content": turn}]
-        )
-        assert raw.headers["x-semroute-route"] == "billing"
+    with openai.OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0) as client:
+        for turn in (CHARGED, "and the second one?"):
+            raw = client.chat.completions.with_raw_response.create(
+                model="auto", user="customer-7", messages=[{"role": "user", "content": turn}]
+            )
+            assert raw.headers["x-semroute-route"] == "billing"
 
 
 def test_a_pin_is_not_remembered(service: Service) -> None:
