@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
@@ -31,26 +31,19 @@ def _quotas(groups: Path, own: Path) -> Iterator[float]:
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        quota_of = _quota_v1 if controllers else _quota_v2
+        files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
         # Within a container its own group is the top one, though the path may still be that on the machine.
         group = groups / "cpu" if controllers else groups
-        for part in ("", *path.split("/")):
+        for part in path.rstrip("/").split("/"):
             group /= part
-            if (quota := quota_of(group)) is not None:
+            if (quota := _quota([group / file for file in files])) is not None:
                 yield quota
 
 
-def _quota_v1(group: Path) -> float | None:
+def _quota(files: Sequence[Path]) -> float | None:
+    """Of one group. The files hold two numbers together, microseconds of how many."""
     try:
-        quota, period = (int((group / f"cpu.cfs_{name}_us").read_text("utf-8")) for name in ("quota", "period"))
-    except (OSError, ValueError):
-        return None
-    return quota / period if quota > 0 and period > 0 else None
-
-
-def _quota_v2(group: Path) -> float | None:
-    try:
-        quota, period = map(int, (group / "cpu.max").read_text("utf-8").split())
+        quota, period = map(int, " ".join(file.read_text("utf-8") for file in files).split())
     except (OSError, ValueError):  # "max 100000": no quota
         return None
     return quota / period if quota > 0 and period > 0 else None

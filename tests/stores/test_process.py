@@ -60,11 +60,9 @@ def written(url: str) -> Iterator[SqlLog]:
 
 def pid_of(sink: LogProcess) -> int:
     """Where it was killed, the next one's: the writer waits half a second before it starts that."""
-    deadline = time.monotonic() + 30
-    while (process := sink._process) is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert process is not None
-    return process.pid
+    assert until(lambda: sink._process is not None)
+    assert sink._process is not None
+    return sink._process.pid
 
 
 def state_of(pid: int) -> str:
