@@ -9,6 +9,7 @@ from semroute.config.schema import Config
 from semroute.errors import RequestError
 from semroute.evaluation.evaluate import Outcome, Progress, Row, decide_rows
 from semroute.router import Router
+from semroute.semantic.crossfit import leaders
 
 SEED = 0
 
@@ -16,10 +17,10 @@ SEED = 0
 def cross_validate(router: Router, folds: int, progress: Progress | None = None) -> list[Outcome]:
     """Every utterance and every negative once, in `folds` parts, each holding its share of every route.
 
-    A route's only utterance is never held out. Raises `RequestError` where no route has two.
+    All that a route has is never held out. Raises `RequestError` where no route has two.
     """
     config = router.config
-    held_out = assign(config, folds)
+    held_out = assign(router, folds)
     total = sum(fold >= 0 for numbers in held_out.values() for fold in numbers)
     if not any(fold >= 0 for name in config.routes for fold in held_out[name]):
         raise RequestError("cross-validation needs a route with two utterances or more")
@@ -43,16 +44,25 @@ def _after(before: int, total: int, progress: Progress | None) -> Progress | Non
     return None if progress is None else lambda done, _: progress(before + done, total)
 
 
-def assign(config: Config, folds: int) -> dict[str | None, list[int]]:
-    """The fold in which each utterance is held out, by route, null for the negatives; -1: in none. Always the same."""
-    generator = np.random.default_rng(SEED)
+def assign(router: Router, folds: int) -> dict[str | None, list[int]]:
+    """The fold in which each utterance is held out, by route, null for the negatives; -1: in none. Always the same.
+
+    Utterances of a route that all but repeat each other are held out together: one would give the other away.
+    """
+    config, generator = router.config, np.random.default_rng(SEED)
     assigned: dict[str | None, list[int]] = {}
+    first = 0
     for name in (*config.routes, None):
         count = len(_texts(config, name))
+        leads = (
+            np.arange(count) if name is None else leaders(router.vectors[first : first + count], np.zeros(count, int))
+        )
+        first += count
+        groups, members = np.unique(leads, return_inverse=True)
         # Started at random, so that routes of few utterances do not all fall into the first folds.
-        numbers = (np.arange(count) + generator.integers(folds)) % folds
-        alone = name is not None and count == 1
-        assigned[name] = [-1] if alone else [int(n) for n in generator.permutation(numbers)]
+        numbers = (np.arange(len(groups)) + generator.integers(folds)) % folds
+        alone = name is not None and len(groups) == 1
+        assigned[name] = [-1] * count if alone else generator.permutation(numbers)[members].tolist()
     return assigned
 
 

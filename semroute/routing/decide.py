@@ -136,17 +136,19 @@ def _semantic(config: Config, match: Match, facts: Facts | None) -> Choice:
         confidence=best.confidence,
         threshold=best.threshold,
         threshold_from=best.threshold_from,
-        margin=best.confidence - (others[0].confidence if others else 0.0),
+        margin=round(best.confidence - (others[0].confidence if others else 0.0), 4),
         in_scope=match.in_scope,
         candidates=match.candidates,
     )
     if facts is not None and unreadable(config, facts.text, best):
         return _default(config, "the prompt is not in English, which is all that the embedded model reads", compared)
-    reached = f"{best.threshold:.2f}, {THRESHOLDS[best.threshold_from]}"
+    digits = 2 if round(best.confidence, 2) != round(best.threshold, 2) else 4
+    confidence, threshold = f"{best.confidence:.{digits}f}", f"{best.threshold:.{digits}f}"
+    reached = f"{threshold}, {THRESHOLDS[best.threshold_from]}"
     if best.confidence >= best.threshold:
-        because = f"the prompt matches {best.route} with confidence {best.confidence:.2f} (threshold {reached})"
+        because = f"the prompt matches {best.route} with confidence {confidence} (threshold {reached})"
         return _on_route(config, best.route, "semantic", because, compared=compared)
-    because = f"the best match, {best.route}, has confidence {best.confidence:.2f}, below its threshold ({reached})"
+    because = f"the best match, {best.route}, has confidence {confidence}, below its threshold ({reached})"
     return _default(config, because, compared)
 
 

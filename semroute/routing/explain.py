@@ -38,24 +38,48 @@ def pieces(text: str) -> list[tuple[int, int]]:
 
 
 def smallest_flip(decision: Decision, choose: Choose) -> Flip | None:
-    """What of the three is nearest: to reach the threshold, to fall below it, or to be overtaken.
+    """What is nearest: that the best candidate reaches its threshold or falls below it, or that another overtakes it.
 
     Null where something else than confidence decided.
     """
-    best = decision.candidates[0]
-    short = decision.threshold - best.confidence
-    certain = Match(candidates=(replace(best, confidence=1.0), *decision.candidates[1:]), in_scope=1.0)
-    if decision.reason == "default" and short > 0 and choose(certain) == best.route:
-        because = f"{short:.3f} more confidence, and {best.route} would have been taken"
-        return Flip(route=best.route, gap=short, explanation=because)
-    if decision.reason != "semantic":
-        return None
-    if len(decision.candidates) == 1 or decision.margin > -short:
-        because = f"{-short:.3f} less confidence in {best.route}, and no route would have been taken"
-        return Flip(route=None, gap=-short, explanation=because)
-    rival = decision.candidates[1].route
-    because = f"{rival} is next, {decision.margin:.3f} behind {best.route}"
-    return Flip(route=rival, gap=decision.margin, explanation=because)
+    best, *others = decision.candidates
+    flips: list[Flip] = []
+    if decision.reason == "default":
+        flips = [_more(best, decision.threshold)] if _taken(replace(best, confidence=1.0), choose) else []
+        for rival in others:
+            ahead = _ahead(rival, max(best.confidence, _fixed(rival)))
+            flips += [_more(rival, ahead.confidence)] if _taken(ahead, choose) else []
+    elif decision.reason == "semantic":
+        short = best.confidence - decision.threshold
+        because = f"{short:.3f} less confidence in {best.route}, and no route would have been taken"
+        flips = [Flip(route=None, gap=short, explanation=because)]
+        for rival in others:
+            gap, taken = best.confidence - rival.confidence, _taken(_ahead(rival, best.confidence), choose)
+            because = f"{rival.route} is next, {gap:.3f} behind {best.route}"
+            because += "" if taken else ", and would not reach its own threshold: no route would have been taken"
+            flips.append(Flip(route=rival.route if taken else None, gap=gap, explanation=because))
+    return min(flips, key=lambda flip: flip.gap, default=None)
+
+
+def _more(candidate: Candidate, confidence: float) -> Flip:
+    gap = confidence - candidate.confidence
+    because = f"{gap:.3f} more confidence, and {candidate.route} would have been taken"
+    return Flip(route=candidate.route, gap=gap, explanation=because)
+
+
+def _ahead(rival: Candidate, confidence: float) -> Candidate:
+    """The candidate with so much confidence; a calibrated threshold is a share of it, and grows along."""
+    threshold = _fixed(rival) or rival.threshold * confidence / max(rival.confidence, 1e-9)
+    return replace(rival, confidence=confidence, threshold=threshold)
+
+
+def _fixed(candidate: Candidate) -> float:
+    """The threshold that was set for a candidate; 0: it is calibrated."""
+    return 0.0 if candidate.threshold_from == "calibrated" else candidate.threshold
+
+
+def _taken(best: Candidate, choose: Choose) -> bool:
+    return choose(Match(candidates=(best,), in_scope=1.0)) == best.route
 
 
 def _words(text: str, best: Candidate, match: Compare, choose: Choose) -> tuple[Word, ...]:

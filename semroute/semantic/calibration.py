@@ -33,8 +33,11 @@ TEMPERATURE_PRIOR = 5.0
 """Inverse variance of the log of the temperature around that of `TYPICAL_TEMPERATURE`."""
 NO_THRESHOLD = 0.5
 """Where little or nothing could be cross-fitted."""
-POOLED_WEIGHT = 100
-"""Cross-fitted utterances at which a route's own quantile counts as much as that of all routes together."""
+OWN_PLACE = 5
+"""A route whose own threshold would be the fifth smallest of its scores, or a later one, has one: with 5%, from 99. The
+share that abstains then scatters by 2 points; by the smallest of 19, by 5."""
+SOME, FEW = -1, -2
+"""Groups of the other routes: those whose scores would do for a threshold, and those whose would not."""
 
 
 def fit_gate(evidence: Doubles, kinds: Ints) -> Doubles:
@@ -95,44 +98,55 @@ def fit_thresholds(in_scope: Doubles, owners: Ints, routes: int, target: float) 
     """How likely in scope a prompt must be for each route, so that `target` of its own abstain: float64 (routes,).
 
     `in_scope` are the probabilities of cross-fitted utterances (n,), `owners` their routes. Split conformal
-    (Vovk et al. 2005; Angelopoulos and Bates 2021): below the k-th smallest of n scores, k = floor(target (n + 1)), a
-    further prompt of the same kind falls with probability at most `target`, and at least `target` - 1 / (n + 1). All
-    routes together, each with the same weight, give one threshold; a route with enough utterances to have a quantile of
-    its own moves its threshold towards that.
+    (Vovk et al. 2005; Angelopoulos and Bates 2021), by groups of routes: below the k-th smallest of a group's n scores,
+    k = floor(target (n + 1)), a further prompt of the same kind falls with probability k / (n + 1).
     """
-    if not len(in_scope):
-        return np.full(routes, NO_THRESHOLD)
-    counts = np.bincount(owners, minlength=routes)
-    pooled = _quantile(in_scope, 1 / counts[owners], target)
-    thresholds = np.full(routes, pooled)
-    for route in np.flatnonzero(np.floor(target * (counts + 1)) >= 1):
-        own = np.sort(in_scope[owners == route])[int(target * (counts[route] + 1)) - 1]
-        share = counts[route] / (counts[route] + POOLED_WEIGHT)
-        thresholds[route] += share * (own - pooled)
+    groups = _groups(np.bincount(owners, minlength=routes), target)
+    thresholds = np.empty(routes)
+    for group in np.unique(groups):
+        members = groups == group
+        thresholds[members] = _quantile(in_scope[members[owners]], target)
     return thresholds
 
 
-def _quantile(scores: Doubles, weights: Doubles, target: float) -> float:
-    """The largest score below which at most `target` of the weight lies, one row of mean weight added.
+def _groups(calibrated_on: Ints, target: float) -> Ints:
+    """Routes of one number share a threshold: int64 (routes,).
 
-    With too few rows for that, the smallest score, or `NO_THRESHOLD` if that is less.
+    A route with scores enough is a group of its own. What the others share would be all but decided by the larger of
+    them: those with few scores share one of their own.
     """
-    order = np.argsort(scores)
-    below = np.cumsum(weights[order])
-    place = int(np.searchsorted(below, target * (below[-1] + weights.mean()), side="right")) - 1
-    return float(scores[order][place] if place >= 0 else min(scores[order][0], NO_THRESHOLD))
+    places = _place(calibrated_on, target)
+    return np.where(places >= OWN_PLACE, np.arange(len(places)), np.where(places >= 1, SOME, FEW))
+
+
+def _place(scores: Ints, target: float) -> Ints:
+    """Which of so many scores, from the smallest, is the threshold; 0: they are too few."""
+    places: Ints = np.floor(target * (scores + 1) + 1e-9).astype(np.int64)
+    return places
+
+
+def _quantile(scores: Doubles, target: float) -> float:
+    """Of too few scores, the smallest, or `NO_THRESHOLD` if that is less."""
+    place = int(_place(np.array(len(scores)), target))
+    return float(np.sort(scores)[place - 1]) if place else float(min([*scores, NO_THRESHOLD]))
 
 
 def claim(calibrated_on: Ints, target: float) -> str:
     """What the thresholds promise, in words. `calibrated_on`: cross-fitted utterances behind each, (routes,)."""
-    rows = int(calibrated_on.sum())
-    needed = int(np.ceil(1 / target)) - 1
-    if rows < needed:
-        return f"nothing is promised: {rows} utterances could be cross-fitted, {target:.0%} takes at least {needed}"
-    least = max(0.0, target - 1 / (rows + 1))
-    own = int((calibrated_on >= needed).sum())
-    return (
-        f"of prompts like the utterances, {least:.1%} to {target:.1%} abstain though they belong to a route, routes "
-        f"counting alike (split conformal on {rows} cross-fitted utterances; {own} of {len(calibrated_on)} routes have "
-        "enough for a threshold of their own). Heads of the cross-fit saw fewer utterances: rather less will abstain"
+    groups = _groups(calibrated_on, target)
+    own = int((groups >= 0).sum())
+    kept, broken = [f"for each of {own} routes by itself" if own > 1 else "for 1 route by itself"] if own else [], []
+    for group in (SOME, FEW):
+        members, scores = int((groups == group).sum()), int(calibrated_on[groups == group].sum())
+        routes = f"{members} routes" if members > 1 else "1 route"
+        if members and _place(np.array(scores), target) >= 1:
+            kept.append(f"for {routes}{' together' * (members > 1)}, in proportion to their utterances")
+        elif members:
+            needed = int(np.ceil(1 / target)) - 1
+            told = f"{scores} utterances could be cross-fitted, {target:.0%} takes at least {needed}"
+            broken.append(f"nothing is promised for {routes}: {told}")
+    promise = (
+        f"at most {target:.1%} of prompts like the utterances fall below their threshold, {' and '.join(kept)} (split "
+        f"conformal on {calibrated_on.sum()} cross-fitted utterances, by heads that saw fewer than the final one)"
     )
+    return "; ".join([promise, *broken] if kept else broken)

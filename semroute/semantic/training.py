@@ -164,7 +164,7 @@ def _unpack(arrays: Arrays, utterances: int, dim: int, routes: int) -> Trained |
         "calibrated_on": (np.int64, (routes,)),
     }
     idf = arrays.get("idf")
-    if idf is None or idf.dtype != np.float32 or idf.ndim != 1 or not len(idf):
+    if idf is None or idf.dtype != np.float32 or idf.ndim != 1 or not len(idf) or not np.isfinite(idf).all():
         return None
     for name, (dtype, shape) in expected.items():
         array = arrays.get(name)

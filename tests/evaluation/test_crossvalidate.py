@@ -38,10 +38,17 @@ def test_an_utterance_is_not_judged_by_itself(tmp_path: Path) -> None:
     router = load(tmp_path, ROUTES.replace("how is bread baked", stray))
     (outcome,) = (outcome for outcome in cross_validate(router, 3) if outcome.text == stray)
     assert (outcome.expected, outcome.best) == ("cooking", "weather")
-    config, held_out = router.config, assign(router.config, 3)
+    config, held_out = router.config, assign(router, 3)
     for fold in range(3):
         kept = leave_out(config, held_out, fold).routes["cooking"].utterances
         assert (stray in kept) == (held_out["cooking"][2] != fold)
+
+
+def test_what_all_but_repeats_an_utterance_is_held_out_with_it(tmp_path: Path) -> None:
+    routes = ROUTES.replace("how is bread baked", "how is bread baked, how is bread baked please, How is bread baked.")
+    held_out = assign(load(tmp_path, routes), 3)["cooking"]
+    assert held_out[2] == held_out[3] == held_out[4]
+    assert len(set(held_out)) == 3
 
 
 def test_progress_counts_over_all_folds(tmp_path: Path) -> None:
@@ -51,9 +58,9 @@ def test_progress_counts_over_all_folds(tmp_path: Path) -> None:
 
 
 def test_folds_are_even_the_same_each_time_and_leave_no_route_empty(tmp_path: Path) -> None:
-    config = load(tmp_path).config
-    held_out = assign(config, 3)
-    assert held_out == assign(config, 3)
+    router = load(tmp_path)
+    config, held_out = router.config, assign(router, 3)
+    assert held_out == assign(router, 3)
     assert sorted(Counter(held_out["weather"]).values()) == [1, 2, 2]
     assert held_out["lonely"] == [-1]
     assert all(route.utterances for fold in range(3) for route in leave_out(config, held_out, fold).routes.values())

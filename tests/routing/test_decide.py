@@ -131,6 +131,12 @@ def test_the_best_candidate_is_taken_from_its_threshold_on(
     assert decided(choice).reason == ("semantic" if taken else "default")
 
 
+def test_figures_that_decided_are_told_apart() -> None:
+    close = Candidate(route="billing", confidence=0.4996, threshold=0.5001, threshold_from="route")
+    said = choose_semantic(CONFIG, Match(candidates=(close,))).explanation
+    assert "confidence 0.4996, below its threshold (0.5001" in said
+
+
 GERMAN = "wie kann ich bitte meine Rechnung bezahlen, wenn die Karte nicht geht?"
 
 

@@ -97,6 +97,48 @@ def test_the_smallest_change_is_told(decision: Decision, route: str | None, gap:
     assert flip.gap == pytest.approx(gap)
 
 
+def by_hand(**figures: tuple[float, float]) -> tuple[Candidate, ...]:
+    """Candidates with (confidence, threshold)."""
+    return tuple(
+        Candidate(route=route, confidence=confidence, threshold=threshold, threshold_from="route")
+        for route, (confidence, threshold) in figures.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("decision", "route", "gap"),
+    [
+        (decided("a", "semantic", 0.1, by_hand(a=(0.8, 0.1), b=(0.7, 0.95))), None, 0.1),
+        (decided("a", "semantic", 0.1, by_hand(a=(0.8, 0.1), b=(0.5, 0.95), c=(0.4, 0.3))), None, 0.3),
+        (decided("a", "semantic", 0.4, by_hand(a=(0.8, 0.4), b=(0.45, 0.3))), "b", 0.35),
+        (decided(None, "default", 0.95, by_hand(a=(0.587, 0.95), b=(0.406, 0.1))), "b", 0.181),
+        (decided(None, "default", 0.6, by_hand(a=(0.5, 0.6), b=(0.45, 0.7))), "a", 0.1),
+        (decided(None, "default", 0.9, by_hand(a=(0.5, 0.9), b=(0.45, 0.7))), "b", 0.25),
+    ],
+)
+def test_each_candidate_has_its_own_threshold(decision: Decision, route: str | None, gap: float) -> None:
+    flip = smallest_flip(decision, lambda found: _above_its_own(found.candidates[0]))
+    assert flip is not None
+    assert flip.route == route
+    assert flip.gap == pytest.approx(gap)
+    assert ("no route" in flip.explanation) == (route is None)
+
+
+def _above_its_own(best: Candidate) -> str | None:
+    return best.route if best.confidence >= best.threshold else None
+
+
+def test_a_calibrated_threshold_grows_with_the_confidence() -> None:
+    """It stands for how likely a prompt is in scope, which does not change when another route is likelier."""
+    sure = Candidate(route="a", confidence=0.6, threshold=0.5)
+    for threshold, route in ((0.15, "b"), (0.25, None)):
+        found = (sure, Candidate(route="b", confidence=0.2, threshold=threshold))
+        flip = smallest_flip(decided("a", "semantic", 0.05, found), lambda found: _above_its_own(found.candidates[0]))
+        assert flip is not None
+        assert flip.route == route
+        assert flip.gap == pytest.approx(0.4)
+
+
 def test_no_confidence_would_have_changed_what_something_else_decided() -> None:
     assert smallest_flip(decided("a", "sticky", 0.5, candidates(a=0.9)), choose) is None
     assert smallest_flip(decided(None, "default", 0.5, candidates(a=0.4)), lambda found: None) is None

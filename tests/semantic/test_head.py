@@ -173,11 +173,56 @@ def test_thresholds_are_conformal_quantiles() -> None:
     assert fit_thresholds(scores[:0], owners[:0], 2, 0.05).tolist() == [0.5, 0.5]
 
 
+@pytest.mark.parametrize("counts", [[200, 200], [30, 30, 25], [15] * 4, [150, 40, 30, 12, 12]], ids=str)
+def test_the_thresholds_keep_what_is_promised(counts: list[int]) -> None:
+    """Of further prompts, at most 5% fall below: of each route with its own threshold, else of all that share one."""
+    chance = np.random.default_rng(0)
+    owners = np.repeat(np.arange(len(counts)), counts)
+    hard = owners % 2  # every other route has scores far lower
+    below = np.zeros(len(counts))
+    for _ in range(400):
+        scores = chance.beta(np.where(hard, 2, 40), 1)
+        thresholds = fit_thresholds(scores, owners, len(counts), 0.05)
+        further = chance.beta(np.where(hard, 2, 40), 1, size=(20, len(owners)))
+        fallen = (further < thresholds[owners]).mean(axis=0)
+        below += np.bincount(owners, weights=fallen) / counts / 400
+    for shared in np.unique(thresholds):
+        members = thresholds == shared
+        assert np.average(below[members], weights=np.array(counts)[members]) < 0.055
+
+
 def test_what_is_promised_can_be_told() -> None:
-    assert claim(np.array([19, 80]), 0.05).startswith("of prompts like the utterances, 4.0% to 5.0% abstain")
-    assert "2 of 2 routes" in claim(np.array([19, 80]), 0.05)
-    assert "1 of 2 routes" in claim(np.array([18, 81]), 0.05)
-    assert claim(np.array([9, 9]), 0.05).startswith("nothing is promised: 18 utterances")
+    assert claim(np.array([19, 80]), 0.05) == (
+        "at most 5.0% of prompts like the utterances fall below their threshold, for 2 routes together, in "
+        "proportion to their utterances (split conformal on 99 cross-fitted utterances, by heads that saw fewer than "
+        "the final one)"
+    )
+    assert "for 1 route by itself and for 1 route, in proportion" in claim(np.array([99, 19]), 0.05)
+    unequal = claim(np.array([200, 2]), 0.05)
+    assert unequal.startswith("at most 5.0%")
+    assert unequal.endswith(
+        "; nothing is promised for 1 route: 2 utterances could be cross-fitted, 5% takes at least 19"
+    )
+    assert claim(np.array([9, 9]), 0.05).startswith("nothing is promised for 2 routes: 18 utterances")
+    assert "for 2 routes together" in claim(np.array([10, 9]), 0.05)
+
+
+def test_utterances_that_repeat_each_other_are_not_tried_on_each_other() -> None:
+    """With "please" and the like beside each utterance, thresholds would rise to 1."""
+    world = World(5, seed=4)
+    once = world.material([12] * 5)
+    rows = [row for route in range(5) for row in range(12 * route, 12 * route + 12) for _ in range(4)]
+    vectors = once.texts.vectors[rows] + np.random.default_rng(0).normal(scale=0.01, size=(240, DIM))
+    vectors = np.vstack((vectors / np.linalg.norm(vectors, axis=1, keepdims=True), once.texts.vectors[60:]))
+    tokens = [*(once.texts.tokens[row] for row in rows), *once.texts.tokens[60:]]
+    repeated = Material(Features(vectors.astype(np.float32), tokens), np.repeat(np.arange(5), 48), once.negatives)
+    heads = [train(material, 0.05) for material in (once, repeated)]
+    assert heads[1].calibrated_on.sum() <= heads[0].calibrated_on.sum()
+    abstained = []
+    for head, material in zip(heads, (once, repeated), strict=True):
+        _, in_scope = judge(head, material, World(5, seed=4).draw(np.repeat(np.arange(5), 40)))
+        abstained.append((in_scope < head.thresholds.max()).mean())
+    assert abstained[1] < abstained[0] + 0.1
 
 
 def test_a_gate_without_counterexamples_keeps_to_its_prior() -> None:
@@ -323,3 +368,5 @@ def test_an_entry_of_another_shape_is_trained_anew(
     read = cache.read(task.key(embedder))
     assert read is not None
     assert read["vectors"].shape == (2, 384)
+    cache.write(task.key(embedder), {**read, "idf": np.full(len(read["idf"]), np.nan, np.float32)})
+    assert np.isfinite(prepare(task, embedder, cache, background).head.idf).all()
