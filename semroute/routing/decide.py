@@ -140,7 +140,7 @@ def _semantic(config: Config, match: Match, facts: Facts | None) -> Choice:
         in_scope=match.in_scope,
         candidates=match.candidates,
     )
-    if facts is not None and unreadable(config, facts.text, best):
+    if facts is not None and unreadable(config, facts.last_turn, best):
         return _default(config, "the prompt is not in English, which is all that the embedded model reads", compared)
     reached = f"{best.threshold:.2f}, {THRESHOLDS[best.threshold_from]}"
     if best.confidence >= best.threshold:
