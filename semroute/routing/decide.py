@@ -42,6 +42,7 @@ ENGLISH_ONLY = "bundled"
 KNOWN_SIMILARITY = 0.75
 """A prompt in another language that is as near as this to an utterance is a variant of it. Of 217 prompts in 15
 languages none came nearer than .70 to an English utterance."""
+DEFAULT_TAKES_IT = ": the default takes it"
 DIFFICULTY = "difficulty-"
 """After `auto:`, and before the share of strong answers that a request asks for."""
 
@@ -301,7 +302,7 @@ def _on_route(
 def _default(config: Config, because: str, compared: Comparison = Comparison(confidence=0.0, margin=0.0)) -> Choice:
     return Choice(
         reason="default",
-        explanation=f"{because}: the default takes it",
+        explanation=f"{because}{DEFAULT_TAKES_IT}",
         models=config.default.models,
         policy=config.default.policy or config.policy,
         compared=compared,
