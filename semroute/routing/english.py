@@ -5,9 +5,11 @@ nothing. The test is by script, and in Latin script by what each word says: a wo
 another language, one that English knows at all, or else its letters, three at a time (`english.txt`, which
 `bench/english.py` makes). So a language is told that nobody has listed, and a typo or a name is not.
 
-Measured, with letters learned from other languages than the prompt's: of 583 prompts in 46 languages 97% are told. Of
-English, none of 3,100 (CLINC150 validation), one of 5,500 (its test split: "hola!"), and none of 15,361 questions with
-formulas (MMLU, GSM8K). English that is nothing but a foreign name or quotation ("dulce de leche") can be taken for it.
+Measured, with letters learned from other languages than the prompt's: of the 583 prompts in 50 languages from which
+the bounds were chosen 97% are told; of 254 others a shipped route takes 18 (7%), most of them two or three words with
+a name that English knows, such as "error python lista". Of English, none of 3,100 (CLINC150 validation) is taken for
+foreign, one of 5,500 (its test split: "hola!"), and none of 15,361 questions with formulas (MMLU, GSM8K). English
+that is nothing but a foreign name or quotation ("dulce de leche") can be.
 """
 
 from __future__ import annotations
