@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from semroute import Router
+from semroute.types import ChatRequest, Message, Text
 from tests.conftest import ROOT
 from tests.routing.test_english import FOREIGN
 
@@ -25,6 +27,13 @@ PROMPTS = {
     "Japanese": "注文が届きません",
     "Arabic": "احك لي نكتة",
     "Hindi": "समुद्र पर एक कविता लिखो",
+    "Swedish": "sortera listan efter pris",
+    "Finnish": "laske keskiarvo",
+    "Hungarian": "rendezd ár szerint a listát",
+    "Indonesian": "urutkan daftar harga",
+    "Swahili": "panga orodha kwa bei",
+    "Tagalog": "ayusin ang listahan",
+    "Catalan": "ordena la llista per preu",
 }
 
 
@@ -42,8 +51,22 @@ def test_the_shipped_routes_abstain(router: Router, language: str) -> None:
 
 
 def test_an_english_request_about_another_language_is_routed(router: Router) -> None:
-    for prompt in ("translate 'Guten Appetit' to english please", "how do you say thank you in japanese"):
-        assert router.route(prompt).route == "translation"
+    for prompt in (
+        "translate 'Guten Appetit' to english please",
+        "how do you say thank you in japanese",
+        "translate: das ist nicht mein Hund",
+        "translate 'où est la gare'",
+    ):
+        assert router.route(prompt).route == "translation", prompt
+
+
+def test_the_last_turn_tells_the_language_of_a_conversation(router: Router) -> None:
+    conversation = router.configured(msgspec.structs.replace(router.config, route_on="conversation"))
+    turns = ("Guten Tag, ich habe da mal eine Frage an dich", "write a python function that sorts a list")
+    messages = tuple(Message(role="user", parts=(Text(text=turn),)) for turn in turns)
+    asked = conversation.route(ChatRequest(id="r", messages=messages))
+    assert "not in English" not in asked.explanation
+    assert "not in English" in conversation.route(ChatRequest(id="r", messages=messages[::-1])).explanation
 
 
 def test_utterances_in_another_language_match_what_is_near_them(tmp_path: Path) -> None:

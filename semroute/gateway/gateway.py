@@ -86,7 +86,7 @@ class Gateway:
         if choice is None:
             choice = router.choose_semantic(reading.match if reading is not None else Match(), facts)
             choice = await self._classify(serving, request, facts, choice, attempts, caller)
-        choice = stick(router.config, choice, await self.sessions.get(session) if session else None)
+        choice = stick(router.config, choice, await self.sessions.get(session) if session else None, facts)
         tokens = facts.input_tokens + (facts.max_tokens or 0)
         signals, why = serving.deployments.signals(serving.unavailable, tokens), ""
         if self.accounts is not None:

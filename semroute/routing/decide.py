@@ -42,6 +42,7 @@ ENGLISH_ONLY = "bundled"
 KNOWN_SIMILARITY = 0.75
 """A prompt in another language that is as near as this to an utterance is a variant of it. Of 217 prompts in 15
 languages none came nearer than .70 to an English utterance."""
+DEFAULT_TAKES_IT = ": the default takes it"
 DIFFICULTY = "difficulty-"
 """After `auto:`, and before the share of strong answers that a request asks for."""
 
@@ -140,7 +141,7 @@ def _semantic(config: Config, match: Match, facts: Facts | None) -> Choice:
         in_scope=match.in_scope,
         candidates=match.candidates,
     )
-    if facts is not None and unreadable(config, facts.text, best):
+    if facts is not None and unreadable(config, facts.last_turn, best):
         return _default(config, "the prompt is not in English, which is all that the embedded model reads", compared)
     digits = 2 if round(best.confidence, 2) != round(best.threshold, 2) else 4
     confidence, threshold = f"{best.confidence:.{digits}f}", f"{best.threshold:.{digits}f}"
@@ -303,7 +304,7 @@ def _on_route(
 def _default(config: Config, because: str, compared: Comparison = Comparison(confidence=0.0, margin=0.0)) -> Choice:
     return Choice(
         reason="default",
-        explanation=f"{because}: the default takes it",
+        explanation=f"{because}{DEFAULT_TAKES_IT}",
         models=config.default.models,
         policy=config.default.policy or config.policy,
         compared=compared,

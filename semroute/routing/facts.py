@@ -20,6 +20,8 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
 
     text: str
     """What is matched against the utterances: the last user turn, or all of them; empty: none has text."""
+    last_turn: str
+    """The last user turn alone: its language is what counts."""
     input_tokens: int
     """Estimated, over the whole conversation."""
     max_tokens: int | None
@@ -76,8 +78,10 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
 def read_facts(request: ChatRequest, route_on: RouteOn = "last_user") -> Facts:
     """Look at a request once. `route_on`: what of the conversation is matched."""
     texts = user_texts(request)
+    last = texts[-1] if texts else ""
     return Facts(
-        text="\n".join(texts) if route_on == "conversation" else texts[-1] if texts else "",
+        text="\n".join(texts) if route_on == "conversation" else last,
+        last_turn=last,
         input_tokens=estimate_input_tokens(request),
         max_tokens=request.params.max_tokens,
         needs=_needs(request),

@@ -20,6 +20,18 @@ FOREIGN = {
     "Arabic": ["تم حظر حسابي"],
     "Hindi": ["मेरा खाता बंद हो गया"],
     "Korean": ["비밀번호를 어떻게 바꾸나요"],
+    "Swedish": ["sortera listan efter pris", "boka om resan", "vaxla pengar utomlands"],
+    "Finnish": ["laske keskiarvo", "varaa aika hammaslääkärille"],
+    "Czech": ["seřaď tabulku podle ceny", "kde koupím lístek"],
+    "Romanian": ["vreau banii înapoi", "sorteaza tabelul dupa pret"],
+    "Hungarian": ["rendezd ár szerint a listát", "hol vegyek jegyet"],
+    "Indonesian": ["urutkan daftar harga", "ceritakan dongeng"],
+    "Swahili": ["panga orodha kwa bei", "nunua tiketi"],
+    "Tagalog": ["ayusin ang listahan", "magkano ang pamasahe"],
+    "Catalan": ["ordena la llista per preu", "compra un bitllet"],
+    "Esperanto": ["ordigu la liston laŭ prezo", "mi volas aĉeti bileton"],
+    "Lithuanian": ["noriu nusipirkti bilietą"],
+    "Hindi in Latin letters": ["mujhe ticket kharidna hai"],
 }
 ENGLISH = [
     "",
@@ -41,6 +53,21 @@ ENGLISH = [
     "Photosynthesis requires\nA. glucose, light, CO2\nB. light, CO2, water\nC. water, soil, O2",
     "what does 'je ne sais quoi' mean",
     "translate this to english: Sehr geehrte Damen und Herren, ich möchte meine Bestellung stornieren",
+    "pls refnd my ordr",
+    "accnt lokced halp",
+    "Kubernetes CrashLoopBackOff",
+    "ibuprofen and paracetamol dosage",
+    "balance 5 FeCl2 + 8 HCl + KMnO4 → 5 FeCl3 + MnCl2",
+    "WHERE IS MY REFUND",
+    "schadenfreude",
+    "translate: das ist nicht mein Hund",
+    "please translate das ist nicht mein Hund",
+    "translate 'où est la gare'",
+    "'où est la gare' in english",
+    "english for “dov’è la stazione”",
+    "into english: das ist nicht mein Hund",
+    "what does weltschmerz mean",
+    "how do you say Guten Abend",
     "你好吗? 我很好 - what does this mean in english, please",
 ]
 
@@ -53,6 +80,13 @@ def test_another_language_is_told(text: str) -> None:
 @pytest.mark.parametrize("text", ENGLISH)
 def test_english_is_left_alone(text: str) -> None:
     assert not foreign(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Übersetze 'the dog is asleep' ins Polnische", "¿Cómo se dice “deadline” en español?"]
+)
+def test_a_foreign_request_around_an_english_text_is_foreign(text: str) -> None:
+    assert foreign(text)
 
 
 def test_a_long_text_is_judged_by_its_ends() -> None:

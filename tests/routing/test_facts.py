@@ -21,7 +21,8 @@ def request(*messages: Message) -> ChatRequest:
 def test_the_last_user_turn_is_matched_unless_the_conversation_is() -> None:
     turns = request(user("hello"), Message(role="assistant", parts=(Text(text="hi"),)), ASKED)
     assert read_facts(turns).text == "is my order on its way?"
-    assert read_facts(turns, "conversation").text == "hello\nis my order on its way?"
+    both = read_facts(turns, "conversation")
+    assert (both.text, both.last_turn) == ("hello\nis my order on its way?", "is my order on its way?")
 
 
 def test_a_tool_result_keeps_the_turn_before_it() -> None:

@@ -3,13 +3,15 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from semroute.config.schema import Config, Default
 from semroute.routing.decide import Choice, choose_classified, choose_semantic
 from semroute.routing.difficulty import assess
 from semroute.routing.policy import Plan, Terms, make_plan
-from semroute.routing.sticky import CLEAR_MARGIN, Remembered, stick
+from semroute.routing.sticky import CLEAR_MARGIN, Remembered
+from semroute.routing.sticky import stick as stick_at
 from semroute.types import Candidate, Match, Model, Policy, Reason, Route, Signals
 from semroute.written import Deployment, Difficulty
 from tests.routing import build
@@ -28,6 +30,13 @@ CONFIG = Config(
         "coding": Route(name="coding", utterances=("y",), models=("large",)),
     },
 )
+
+
+CLEAR = "please explain in your own words what you need"
+
+
+def stick(config: Config, choice: Choice, remembered: Remembered | None, said: str = CLEAR) -> Choice:
+    return stick_at(config, choice, remembered, build.facts(said))
 
 
 def semantic(**confidences: float) -> Choice:
@@ -62,6 +71,52 @@ def test_a_close_call_stays_and_a_clear_change_goes() -> None:
     clear = semantic(coding=0.55, billing=0.55 - CLEAR_MARGIN - 0.01)
     assert stick(CONFIG, close, past).reason == "sticky"
     assert stick(CONFIG, clear, past) is clear
+
+
+STRENGTHS = msgspec.structs.replace(
+    CONFIG,
+    models={
+        name: msgspec.structs.replace(model(name), quality=quality)
+        for name, quality in {"weak": 0.6, "fair": 0.7, "strong": 0.9}.items()
+    },
+    default=Default(models=("strong",)),
+    routes={
+        name: Route(name=name, utterances=("x",), models=models)
+        for name, models in {"chat": ("weak",), "support": ("weak", "fair"), "coding": ("fair", "strong")}.items()
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("home", "on", "said", "best", "goes"),
+    [
+        ("coding", "strong", "why?", "chat", False),
+        ("coding", "strong", "what does that mean", "chat", False),
+        ("coding", "strong", "translate this to French: good morning", "support", True),
+        ("support", "fair", "ok", "chat", False),
+        ("chat", "weak", "fix my bug", "coding", True),
+        ("chat", "weak", "where is it?", "support", True),
+        (None, "strong", "thanks", "chat", False),
+        (None, "strong", "thanks", "coding", False),
+        (None, "strong", "where is the parcel that I ordered", "support", True),
+    ],
+)
+def test_a_turn_that_says_little_goes_only_to_better_models(
+    home: str | None, on: str, said: str, best: str, goes: bool
+) -> None:
+    ranked = sorted(STRENGTHS.routes, key=lambda name: name != best)
+    candidates = tuple(
+        Candidate(route=name, confidence=0.95 if name == best else 0.01, threshold=0.5, threshold_from="abstain")
+        for name in ranked
+    )
+    choice = choose_semantic(STRENGTHS, Match(candidates=candidates))
+    assert (stick(STRENGTHS, choice, Remembered(route=home, model=on), said) is choice) == goes
+
+
+def test_the_explanation_does_not_send_a_session_to_the_default() -> None:
+    kept = stick(CONFIG, semantic(coding=0.3, billing=0.2), Remembered(route="billing", model="small"))
+    assert kept.explanation.startswith("the session stays on billing, on small where that suits (this turn alone: ")
+    assert "default" not in kept.explanation
 
 
 def test_from_the_default_a_confident_match_goes() -> None:
