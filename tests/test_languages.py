@@ -32,7 +32,7 @@ PROMPTS = {
     "Hungarian": "rendezd ár szerint a listát",
     "Indonesian": "urutkan daftar harga",
     "Swahili": "panga orodha kwa bei",
-    "Tagalog": "ayusin ang listahan",
+    "Tagalog": "paano ko maibabalik ang binili ko",
     "Catalan": "ordena la llista per preu",
 }
 

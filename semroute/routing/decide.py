@@ -157,7 +157,7 @@ def unreadable(config: Config, text: str, best: Candidate) -> bool:
     """Whether a prompt is in a language that the encoder does not know, and near no utterance in that language."""
     if config.embedder.model != ENGLISH_ONLY or (best.nearest and best.nearest.similarity >= KNOWN_SIMILARITY):
         return False
-    return foreign(text)
+    return foreign(text, best.nearest.utterance if best.nearest else "")
 
 
 def needs_reading(config: Config, request: ChatRequest, facts: Facts, choice: Choice | None) -> bool:

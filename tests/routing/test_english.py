@@ -27,7 +27,7 @@ FOREIGN = {
     "Hungarian": ["rendezd ár szerint a listát", "hol vegyek jegyet"],
     "Indonesian": ["urutkan daftar harga", "ceritakan dongeng"],
     "Swahili": ["panga orodha kwa bei", "nunua tiketi"],
-    "Tagalog": ["ayusin ang listahan", "magkano ang pamasahe"],
+    "Tagalog": ["paano ko maibabalik ang binili ko", "magkano ang pamasahe"],
     "Catalan": ["ordena la llista per preu", "compra un bitllet"],
     "Esperanto": ["ordigu la liston laŭ prezo", "mi volas aĉeti bileton"],
     "Lithuanian": ["noriu nusipirkti bilietą"],
@@ -68,6 +68,7 @@ ENGLISH = [
     "into english: das ist nicht mein Hund",
     "what does weltschmerz mean",
     "how do you say Guten Abend",
+    "metformin dosing",
     "你好吗? 我很好 - what does this mean in english, please",
 ]
 
@@ -94,3 +95,10 @@ def test_a_long_text_is_judged_by_its_ends() -> None:
     assert foreign(letter)
     assert not foreign(f"Please translate the following letter for me:\n{letter}")
     assert not foreign(f"{letter}\n\nCan you tell me what this is about?")
+
+
+def test_the_words_of_an_utterance_are_no_sign_of_another_language() -> None:
+    jargon = "ferromagnetic hysteresis"
+    assert foreign(jargon)
+    assert not foreign(jargon, known="what makes iron ferromagnetic")
+    assert foreign("wo ist meine Bestellung", known="track my order")
