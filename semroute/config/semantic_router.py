@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from semroute.config.check import ROUTE_NAME
+from semroute.config.wording import words
 from semroute.errors import RequestError
 from semroute.types import Frozen
 
@@ -160,11 +161,11 @@ def _route(name: str, parts: Sequence[dict[str, Any]], taken: dict[str, str], na
         if not isinstance(utterance, str) or not utterance.strip():
             skipped += 1
             continue
-        words = " ".join(utterance.split()).casefold()
-        if taken.setdefault(words, ours) == ours and utterance not in utterances:
+        owner = taken.setdefault(words(utterance), ours)
+        if owner != ours:
+            notes.append(f"{json.dumps(utterance, ensure_ascii=False)} left out: {owner} has it too")
+        elif utterance not in utterances:
             utterances.append(utterance)
-        elif taken[words] != ours:
-            notes.append(f"{json.dumps(utterance, ensure_ascii=False)} left out: {taken[words]} has it too")
     if skipped:
         notes.append(f"{skipped} utterances that are blank or no text left out")
     for part in parts:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from semroute.config.schema import Config, Source
-from semroute.config.wording import quote
-from semroute.errors import Problem
+from semroute.config.wording import quote, words
+from semroute.errors import Problem, RequestError
+from semroute.evaluation.lines import numbered_lines
 from semroute.evaluation.lint import Corpus, lint
 from semroute.router import Router
 from semroute.semantic.cache import Cache
@@ -41,15 +43,15 @@ def examine(
 def leakage(folder: Path, config: Config) -> Iterator[Problem]:
     """Rows of `*.jsonl` files in the folder that are utterances: they measure memory, not routing."""
     owners = {
-        _words(utterance): (route.name, config.sources.get(f"routes.{route.name}.utterances[{index}]"))
+        words(utterance): (route.name, config.sources.get(f"routes.{route.name}.utterances[{index}]"))
         for route in config.routes.values()
         for index, utterance in enumerate(route.utterances)
     }
     for file in sorted(folder.glob("*.jsonl")):
         for line, row in _rows(file):
-            if _words(row.text) not in owners:
+            if words(row.text) not in owners:
                 continue
-            name, source = owners[_words(row.text)]
+            name, source = owners[words(row.text)]
             yield _leak(file, line, row, name, source)
 
 
@@ -69,15 +71,10 @@ def _leak(file: Path, line: int, row: _Row, name: str, source: Source | None) ->
 
 def _rows(file: Path) -> Iterator[tuple[int, _Row]]:
     """The rows with a text, and their lines. What is malformed is for `semroute eval` to report."""
-    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
-        try:
-            yield number, msgspec.json.decode(line, type=_Row)
-        except msgspec.DecodeError:
-            continue
-
-
-def _words(text: str) -> str:
-    return " ".join(text.split()).casefold()
+    with suppress(RequestError):
+        for number, line in numbered_lines(file):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                yield number, msgspec.json.decode(line, type=_Row)
 
 
 def _stale(config: Config, encoder: str) -> Iterator[Problem]:

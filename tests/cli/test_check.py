@@ -54,7 +54,8 @@ routes:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "all.yaml").write_text(BAD)
-    (tmp_path / "eval.jsonl").write_text('{"text": "Is a storm  coming", "route": "left"}\nnot json\n{"text": "new"}\n')
+    rows = '\ufeff{"text": "Is a storm  coming", "route": "left"}\nnot json\n{"text": "new"}\n'
+    (tmp_path / "eval.jsonl").write_text(rows, "utf-8")
     return tmp_path
 
 
