@@ -11,6 +11,8 @@ from rich.table import Table
 
 from semroute.cli.output import (
     Bar,
+    OutputFile,
+    Share,
     console,
     errors,
     folder_of,
@@ -25,14 +27,14 @@ from semroute.evaluation.page import page
 from semroute.router import Router
 
 WORST = 10
-SHARE = click.FloatRange(0, 1)
+SHARE = Share()
 
 
 @click.command("eval", short_help="Measure the decisions on labelled prompts.")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @routes_option
 @click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Parts of a cross-validation.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report to look at.")
+@click.option("--html", type=OutputFile(), help="Write a report to look at.")
 @click.option("--min-accuracy", type=SHARE, help="Exit with 1 below this.")
 @click.option("--min-in-scope-accuracy", type=SHARE, help="Exit with 1 below this.")
 @click.option("--min-oos-recall", type=SHARE, help="Exit with 1 below this.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
+from semroute.cli.output import Bar, Share, console, folder_of, json_option, print_json, progress_bar, routes_option
 from semroute.config.documents import parse
 from semroute.config.schema import Config
 from semroute.errors import RequestError
@@ -25,7 +25,7 @@ HEADER = "# Written by `semroute tune` from "
 @routes_option
 @click.option(
     "--max-false-abstain",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     help="Take the highest thresholds that leave at most this share of in-scope prompts without a route; "
     "otherwise those with the most right decisions.",
 )

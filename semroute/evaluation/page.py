@@ -91,7 +91,7 @@ def page(title: str, evaluation: Evaluation, outcomes: Sequence[Outcome], routes
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
-        f'<h1>{escape(title)}</h1><div class="sub">{escape(_basis(evaluation))}</div>'
+        f'<h1>{escape(title)}</h1><div class="sub">{escape(_basis(evaluation))}</div>{_claim(evaluation)}'
         f"{_cards(evaluation)}{''.join(sections)}</main></body></html>\n"
     )
 
@@ -128,6 +128,11 @@ def _basis(evaluation: Evaluation) -> str:
         how = f"each decided by a router made without it, in {evaluation.folds} folds"
         return f"{evaluation.n} utterances of the route files, {how}"
     return f"{evaluation.n} prompts, {evaluation.n_out_of_scope} of them out of scope"
+
+
+def _claim(evaluation: Evaluation) -> str:
+    told = evaluation.threshold_claim
+    return f"<p>Calibrated thresholds: {escape(told)}.</p>" if told else ""
 
 
 def _cards(evaluation: Evaluation) -> str:
