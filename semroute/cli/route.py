@@ -81,6 +81,8 @@ def _show_plan(decision: Decision) -> None:
 
 BAR = 24
 """Width of the longest bar."""
+WORDS = 48
+"""Of a long prompt several words are left out at a time: so much of them is shown."""
 
 
 def _show_details(decision: Decision, details: Details) -> None:
@@ -91,12 +93,15 @@ def _show_details(decision: Decision, details: Details) -> None:
         return
     best = decision.candidates[0].route
     most = max(abs(word.effect) for word in details.words) or 1.0
-    table = Table("word", f"for {best}", "", "without it", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("word", no_wrap=True, overflow="ellipsis", max_width=WORDS)
+    for column in (f"for {best}", "", "without it"):
+        table.add_column(column)
     for word in details.words:
         bar = "█" * round(BAR * abs(word.effect) / most)
         flips = word.route_without != decision.route
         table.add_row(
-            escape(word.text),
+            escape(" ".join(word.text.split())),
             f"{word.effect:+.3f}",
             f"[{'green' if word.effect > 0 else 'red'}]{bar}[/]",
             (word.route_without or "no route") if flips else "",

@@ -78,12 +78,7 @@ def page(title: str, evaluation: Evaluation, outcomes: Sequence[Outcome], routes
             f"Expected down, decided across, {NONE} is no route. Blue is right, red wrong, amber abstained.{less}",
             f'<div class="scroll">{matrix_chart(matrix)}</div>',
         ),
-        _section(
-            "Which routes are weak?",
-            'F1, the worst first<span class="key" style="background:var(--mark)"></span>precision'
-            '<span class="key" style="background:var(--good)"></span>recall',
-            f'<div class="scroll">{route_bars(evaluation.per_route)}</div>',
-        ),
+        _weak_routes(evaluation),
         _confusions(evaluation),
         _surest_mistakes(outcomes),
     ]
@@ -162,6 +157,17 @@ def _cards(evaluation: Evaluation) -> str:
 
 def _section(title: str, note: str, body: str) -> str:
     return f"<section><h2>{title}</h2><p>{note}</p>{body}</section>"
+
+
+def _weak_routes(evaluation: Evaluation) -> str:
+    if not evaluation.per_route:
+        return ""
+    return _section(
+        "Which routes are weak?",
+        'F1, the worst first<span class="key" style="background:var(--mark)"></span>precision'
+        '<span class="key" style="background:var(--good)"></span>recall',
+        f'<div class="scroll">{route_bars(evaluation.per_route)}</div>',
+    )
 
 
 def _confusions(evaluation: Evaluation) -> str:

@@ -53,6 +53,13 @@ def test_route_says_where_and_why(semroute: Run, folder: Path) -> None:
     assert "not callable here: small, large (OPENAI_API_KEY is not set)" in done.stdout
 
 
+def test_a_long_prompt_is_explained_in_a_table_that_fits(semroute: Run, folder: Path) -> None:
+    done = semroute("route", "--routes", folder, "--explain", "I was charged twice this month " * 150)
+    assert done.returncode == 0, done.stderr
+    assert "…" in done.stdout
+    assert len(done.stdout.splitlines()) < 60
+
+
 def test_route_as_json_is_the_decision(semroute: Run, folder: Path) -> None:
     decision = json.loads(semroute("route", "--routes", folder, "--json", "I was charged twice").stdout)
     assert decision["route"] == "billing"

@@ -26,8 +26,11 @@ def rows(tmp_path: Path) -> Path:
 
 def test_the_report_is_written_and_a_gate_fails(semroute: Run, rows: Path, tmp_path: Path) -> None:
     html = tmp_path / "report.html"
+    with rows.open("a", encoding="utf-8") as file:
+        file.write('{"text": "Twice told", "route": "coding"}\n{"text": "twice  told", "route": null}\n')
     done = semroute("eval", rows, "--routes", ROOT / "routes", "--html", html, "--min-accuracy", "1", "--max-ece", "1")
     assert done.returncode == 1
+    assert '"Twice told" has labels that contradict: coding, none' in done.stderr
     assert "accuracy: got" in done.stderr
     assert "expected at least 1" in done.stderr
     assert "ece" not in done.stderr
