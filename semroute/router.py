@@ -146,10 +146,12 @@ class Router:
 
     @property
     def threshold_claim(self) -> str:
-        """What the calibrated thresholds promise of prompts like the utterances, in words; empty without routes."""
-        if self._trained is None:
+        """What the calibrated thresholds promise of prompts like the utterances, in words; empty where none is used."""
+        used = self._fixed.count(None)
+        if self._trained is None or not used:
             return ""
-        return calibration.claim(self._trained.head.calibrated_on, self.config.abstain.target_false_abstain)
+        claim = calibration.claim(self._trained.head.calibrated_on, self.config.abstain.target_false_abstain)
+        return claim if used == len(self._fixed) else f"used for {used} of {len(self._fixed)} routes; {claim}"
 
     def route(self, request: str | ChatRequest, signals: Signals = Signals(), *, explain: bool = False) -> Decision:
         """Decide where a prompt or a request goes. `explain`: with `details`, for which a prompt is matched many times.

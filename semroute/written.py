@@ -21,6 +21,8 @@ TIERS: tuple[Tier, ...] = ("simple", "moderate", "complex")
 Feature = Literal["tools", "json", "vision", "reasoning", "prefill"]
 Finish = Literal["stop", "length", "tool_calls", "content_filter"]
 Name = Annotated[str, Meta(min_length=1)]
+MAX_ROUTE_NAME = 128
+"""Characters."""
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
@@ -283,7 +285,7 @@ class JsonContract(Written, frozen=True, kw_only=True):
 class Route(Written, frozen=True, kw_only=True):
     """An intent: what it looks like, and which models serve it."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=128)]
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_ROUTE_NAME)]
     """Unique over all files."""
     utterances: Annotated[tuple[Name, ...], Meta(min_length=1)]
     """Example prompts. The more varied, the better the match."""

@@ -11,8 +11,8 @@ import click
 
 from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar
 from semroute.config.load import read
-from semroute.config.schema import Config
-from semroute.errors import Problem
+from semroute.config.schema import Config, Source
+from semroute.errors import EmbedderError, Problem
 
 COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
@@ -41,7 +41,8 @@ def command(folder: Path | None, strict: bool, no_embed: bool, format_: str, as_
             click.echo(annotation(problem))
     else:
         _show(folder, config, problems)
-    failed = config is None or (strict and any(problem.severity != "info" for problem in problems))
+    fatal = {"error", "warning"} if strict else {"error"}
+    failed = any(problem.severity in fatal for problem in problems)
     sys.exit(1 if failed else 0)
 
 
@@ -64,19 +65,34 @@ def _escape(text: str, more: str = "") -> str:
 
 def _examine(folder: Path, config: Config, *, embed: bool) -> list[Problem]:
     # These bring the embedding model with them, which the structural check can do without.
-    from semroute.evaluation.examine import examine, leakage
+    from semroute.evaluation.examine import examine, leakage, unlearned
     from semroute.semantic.cache import Cache, default_folder
 
-    found = list(leakage(folder, config))
+    found = [*leakage(folder, config), *unlearned(folder, config)]
     if embed:
-        with progress_bar("embedding utterances") as progress:
-            found += examine(config, Bar(progress), Cache(default_folder(os.environ)))
+        try:
+            with progress_bar("embedding utterances") as progress:
+                found += examine(config, Bar(progress), Cache(default_folder(os.environ)))
+        except EmbedderError as error:
+            source = config.sources.get("embedder.model") or Source(file=str(folder), line=0)
+            found.append(_unloadable(source, error))
     return found
+
+
+def _unloadable(source: Source, error: EmbedderError) -> Problem:
+    return Problem(
+        file=source.file,
+        line=source.line,
+        path=source.path,
+        message=str(error),
+        code="embedder",
+        suggestion="name a model that can be loaded here, or `bundled`",
+    )
 
 
 def _summary(folder: Path, config: Config | None, problems: list[Problem]) -> dict[str, Any]:
     return {
-        "ok": config is not None,
+        "ok": all(problem.severity != "error" for problem in problems),
         "folder": str(folder),
         "routes": len(config.routes) if config else None,
         "utterances": _utterances(config) if config else None,

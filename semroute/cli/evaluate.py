@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,6 +12,8 @@ from rich.table import Table
 
 from semroute.cli.output import (
     Bar,
+    OutputFile,
+    Share,
     console,
     errors,
     folder_of,
@@ -19,20 +22,21 @@ from semroute.cli.output import (
     progress_bar,
     routes_option,
 )
+from semroute.config.wording import quote, words
 from semroute.evaluation.crossvalidate import cross_validate
-from semroute.evaluation.evaluate import Evaluation, decide_rows, measure, read_rows
+from semroute.evaluation.evaluate import Evaluation, Outcome, decide_rows, measure, read_rows
 from semroute.evaluation.page import page
 from semroute.router import Router
 
 WORST = 10
-SHARE = click.FloatRange(0, 1)
+SHARE = Share()
 
 
 @click.command("eval", short_help="Measure the decisions on labelled prompts.")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @routes_option
 @click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Parts of a cross-validation.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report to look at.")
+@click.option("--html", type=OutputFile(), help="Write a report to look at.")
 @click.option("--min-accuracy", type=SHARE, help="Exit with 1 below this.")
 @click.option("--min-in-scope-accuracy", type=SHARE, help="Exit with 1 below this.")
 @click.option("--min-oos-recall", type=SHARE, help="Exit with 1 below this.")
@@ -54,6 +58,7 @@ def command(
             outcomes = cross_validate(router, folds, Bar(progress))
         else:
             outcomes = decide_rows(router, read_rows(file, router.config.routes), Bar(progress))
+    _warn_of_contradictions(outcomes)
     evaluation = measure(outcomes, folds if file is None else None, router.threshold_claim)
     if html is not None:
         title = f"semroute: {file.name if file else 'cross-validation of the routes'}"
@@ -68,6 +73,18 @@ def command(
     for failure in failures:
         errors.print(failure, style="red", markup=False, highlight=False)
     sys.exit(1 if failures else 0)
+
+
+def _warn_of_contradictions(outcomes: Sequence[Outcome]) -> None:
+    """A prompt with two labels is wrong by one of them, whatever is decided."""
+    copies: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        copies.setdefault(words(outcome.text), []).append(outcome)
+    for same in copies.values():
+        labels = sorted({outcome.expected or "none" for outcome in same})
+        if len(labels) > 1:
+            told = f"{quote(same[0].text)} has labels that contradict: {', '.join(labels)}"
+            errors.print(told, style="yellow", markup=False, highlight=False)
 
 
 def missed(evaluation: Evaluation, gates: dict[str, float | None]) -> list[str]:

@@ -6,13 +6,13 @@ import datetime
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 import msgspec
 
 from semroute import settings as settings_module
-from semroute.cli.output import console
+from semroute.cli.output import OutputFile, console
 from semroute.errors import SettingsError
 from semroute.stores.base import Query
 from semroute.stores.log import SqlLog
@@ -23,17 +23,26 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 @click.command("export", short_help="Write the decision log to a Parquet or JSONL file.")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=OutputFile(allow_dash=True))
 @click.option("--since", type=click.DateTime(), help="UTC.")
 @click.option("--until", type=click.DateTime(), help="UTC.")
 def command(file: Path, since: datetime.datetime | None, until: datetime.datetime | None) -> None:
-    """Write the decision log to FILE: Parquet where it ends in `.parquet`, else JSONL."""
+    """Write the decision log to FILE: Parquet where it ends in `.parquet`, JSONL in `.jsonl`; `-` prints JSONL."""
+    printed = str(file) == "-"
+    if not printed and file.suffix not in (".parquet", ".jsonl"):
+        raise click.UsageError(f"{file}: got an unknown ending, expected .parquet or .jsonl")
     database = open_database(settings_module.read().database_url)
     try:
         rows = SqlLog(database).export(Query(since=_timestamp(since), until=_timestamp(until)))
-        count = _write_parquet(file, rows) if file.suffix == ".parquet" else _write_lines(file, rows)
+        if file.suffix == ".parquet":
+            count = _write_parquet(file, rows)
+        else:
+            with click.open_file(file, "wb") as out:
+                count = _write_lines(out, rows)
     finally:
         database.close()
+    if printed:
+        return
     console.print(f"wrote {count} records to {file}", markup=False, highlight=False)
 
 
@@ -41,12 +50,11 @@ def _timestamp(moment: datetime.datetime | None) -> float | None:
     return None if moment is None else moment.replace(tzinfo=datetime.UTC).timestamp()
 
 
-def _write_lines(file: Path, rows: Iterable[dict[str, Any]]) -> int:
+def _write_lines(out: IO[bytes], rows: Iterable[dict[str, Any]]) -> int:
     count = 0
-    with file.open("wb") as out:
-        for row in rows:
-            out.write(_encoder.encode(row) + b"\n")
-            count += 1
+    for row in rows:
+        out.write(_encoder.encode(row) + b"\n")
+        count += 1
     return count
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from semroute.cli.init import MODELS
 from semroute.cli.output import console
 from semroute.config.jsonschema import json_schema
 from semroute.config.load import read
 from semroute.config.semantic_router import read_semantic_router, render
-from semroute.errors import RequestError
+from semroute.errors import ConfigError, Problem, RequestError
+
+STARTER = "models"
 
 
 @click.command("import", short_help="Take over semantic-router's route files.")
@@ -23,28 +28,50 @@ from semroute.errors import RequestError
 def command(file: Path, output: Path | None, models: tuple[str, ...], force: bool) -> None:
     """Turn FILE, a JSON or YAML file of semantic-router 0.x or 1.x, into a route file, and print it.
 
-    With --output it is written instead, with a starter models.yaml where the folder has no models. What cannot be
-    carried over stands in it as comments. Nothing that FILE names is imported.
+    With --output it is written instead, with a starter models.yaml where the folder has no models, but not where the
+    folder would be broken by it. What cannot be carried over stands in it as comments. Nothing that FILE names is
+    imported.
     """
     try:
-        text = file.read_text("utf-8")
+        text = file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequestError(f"{file}: cannot be read: {error}") from None
     imported = read_semantic_router(str(file), text)
     if output is None:
-        click.echo(render(imported, file.name, models or ("small", "large")), nl=False)
+        click.echo(render(imported, file.name, models or ("small", "large")).encode(), nl=False)
         return
-    target = output / f"{file.stem}.yaml"
+    target = output / (f"{file.stem}.yaml" if file.stem != STARTER else "routes.yaml")
     if target.exists() and not force:
         raise click.UsageError(f"{target} exists already; --force overwrites it")
-    output.mkdir(parents=True, exist_ok=True)
+    files = {target.name: render(imported, file.name, models or _default_models(output))}
     if not any(output.glob("*.y*ml")):
-        (output / "models.yaml").write_text(MODELS, "utf-8")
-        (output / "schema.json").write_text(json.dumps(json_schema(), indent=2) + "\n", "utf-8")
-    target.write_text(render(imported, file.name, models or _default_models(output)), "utf-8")
+        files |= {f"{STARTER}.yaml": MODELS, "schema.json": json.dumps(json_schema(), indent=2) + "\n"}
+    _check(output, files)
+    output.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (output / name).write_text(text, "utf-8")
     console.print(
         f"{target}: {len(imported.routes)} routes. Next: semroute check {output}", markup=False, highlight=False
     )
+
+
+def _check(output: Path, files: dict[str, str]) -> None:
+    """Raises `ConfigError` where the folder would have errors with these files that it has not without them."""
+    before = {str(problem) for problem in read(output)[1]}
+    with tempfile.TemporaryDirectory() as name:
+        trial = Path(name)
+        for path in output.glob("*.y*ml"):
+            shutil.copy(path, trial)
+        for file, text in files.items():
+            (trial / file).write_text(text, "utf-8")
+        problems = [_moved(problem, trial, output) for problem in read(trial)[1] if problem.severity == "error"]
+    if new := [problem for problem in problems if str(problem) not in before]:
+        raise ConfigError(new)
+
+
+def _moved(problem: Problem, trial: Path, output: Path) -> Problem:
+    file, message = (text.replace(str(trial), str(output)) for text in (problem.file, problem.message))
+    return replace(problem, file=file, message=message)
 
 
 def _default_models(folder: Path) -> tuple[str, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 import click
 
-from semroute.cli.output import errors
+from semroute.cli.output import discard_output, errors
 from semroute.errors import ConfigError, SemrouteError
 
 COMMANDS = {
@@ -56,6 +57,9 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line, and turn errors into messages."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # the terminal may not know a character
     try:
         group(prog_name="semroute")
     except SemrouteError as error:
@@ -63,3 +67,11 @@ def main() -> None:
         for problem in problems:
             errors.print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(WRONG_USAGE if error.code == "settings_invalid" else FOUND_BAD)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        if error.filename is None:  # the output itself
+            discard_output()
+        what = "output" if error.filename is None else error.filename
+        errors.print(f"{what}: {error.strerror}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(WRONG_USAGE)

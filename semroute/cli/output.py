@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import msgspec
@@ -21,10 +23,22 @@ PIPED_WIDTH = 150
 errors = Console(stderr=True)
 
 
+class _Output(Console):
+    """Standard output. Where nobody reads on, such as after `| head`, the command ends as it would have."""
+
+    def on_broken_pipe(self) -> None:
+        discard_output()
+
+
+def discard_output() -> None:
+    """What is still to be printed goes nowhere: else the interpreter tries once more at its end, and complains."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _console() -> Console:
-    plain = Console()
+    plain = _Output()
     # A pipe has no width: give tables room instead of 80 columns.
-    return plain if plain.is_terminal else Console(width=PIPED_WIDTH)
+    return plain if plain.is_terminal else _Output(width=PIPED_WIDTH)
 
 
 console = _console()
@@ -35,6 +49,36 @@ routes_option = click.option(
     default=None,
     help="The routes folder.  [default: SEMROUTE_ROUTES, else routes/, else the shipped one]",
 )
+
+
+class Share(click.FloatRange):
+    """A number from 0 to 1, which NaN is not."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Refuses what no comparison does."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is not in the range 0<=x<=1.", param, ctx)
+        return number
+
+
+class OutputFile(click.Path):
+    """A file to write: whether its folder is there is known before the work begins."""
+
+    def __init__(self, *, allow_dash: bool = False) -> None:
+        super().__init__(dir_okay=False, writable=True, allow_dash=allow_dash, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Refuses a file in a folder that is not there."""
+        path = cast("Path", super().convert(value, param, ctx))
+        if not path.parent.is_dir():
+            self.fail(f"{path}: no such folder: {path.parent}", param, ctx)
+        return path
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
@@ -47,7 +91,7 @@ def folder_of(routes: Path | None) -> Path:
 def print_json(value: Any) -> None:
     """One JSON document, indented."""
     encoded = msgspec.json.Encoder(decimal_format="number").encode(value)
-    click.echo(msgspec.json.format(encoded, indent=2).decode())
+    click.echo(msgspec.json.format(encoded, indent=2))  # bytes: JSON is UTF-8, whatever the terminal is
 
 
 @contextmanager

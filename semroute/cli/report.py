@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from semroute import settings as settings_module
-from semroute.cli.output import console, json_option, print_json
+from semroute.cli.output import OutputFile, console, json_option, print_json
 from semroute.evaluation.report import COLUMNS, cells, page
 from semroute.stores.log import SqlLog
 from semroute.stores.open import open_database
@@ -24,7 +24,7 @@ BY = (*DIMENSIONS[1:], "day")
 @click.command("report", short_help="What was asked, what it cost and what was saved.")
 @click.option("--by", type=click.Choice(BY), multiple=True, help="[default: model, route, key and day]")
 @click.option("--days", type=click.IntRange(min=1), default=30, show_default=True, help="Up to today, UTC.")
-@click.option("--html", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with charts.")
+@click.option("--html", "file", type=OutputFile(), help="Write a page with charts.")
 @json_option
 def command(by: tuple[str, ...], days: int, file: Path | None, as_json: bool) -> None:
     """Statistics over the decision log at SEMROUTE_DATABASE_URL."""

@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
+from semroute.cli.output import Bar, Share, console, folder_of, json_option, print_json, progress_bar, routes_option
 from semroute.router import Router, new_id
 from semroute.routing.decide import THRESHOLDS
 from semroute.types import ChatRequest, Decision, Details, Message, Text
@@ -18,7 +18,7 @@ from semroute.types import ChatRequest, Decision, Details, Message, Text
 @click.command("route", short_help="Decide where a prompt goes, and say why.")
 @click.argument("text")
 @click.option("--plan", is_flag=True, help="Show each model of the plan: why, and what it is expected to cost.")
-@click.option("--cost-quality", type=click.FloatRange(0, 1), help="The dial: 0 cheapest, 1 best.")
+@click.option("--cost-quality", type=Share(), help="The dial: 0 cheapest, 1 best.")
 @click.option("--model", default="auto", help="As in a request, such as auto:difficulty-0.3.  [default: auto]")
 @routes_option
 @click.option("--explain", is_flag=True, help="Show the words that carried it, and what would have changed it.")
@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Decide where TEXT goes, and say why. `-` reads it from standard input."""
     if text == "-":
-        text = sys.stdin.read()
+        text = _standard_input()
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder_of(routes), progress=Bar(progress))
     router.match([text])  # the first embedding of a process is slow, and tells nothing
@@ -47,6 +47,15 @@ def command(
     _show(decision, router)
     if plan:
         _show_plan(decision)
+
+
+def _standard_input() -> str:
+    if sys.stdin is None:
+        raise click.UsageError("standard input is closed")
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"standard input cannot be read: {error}") from None
 
 
 def _show_plan(decision: Decision) -> None:
@@ -72,6 +81,8 @@ def _show_plan(decision: Decision) -> None:
 
 BAR = 24
 """Width of the longest bar."""
+WORDS = 48
+"""Of a long prompt several words are left out at a time: so much of them is shown."""
 
 
 def _show_details(decision: Decision, details: Details) -> None:
@@ -82,12 +93,15 @@ def _show_details(decision: Decision, details: Details) -> None:
         return
     best = decision.candidates[0].route
     most = max(abs(word.effect) for word in details.words) or 1.0
-    table = Table("word", f"for {best}", "", "without it", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("word", no_wrap=True, overflow="ellipsis", max_width=WORDS)
+    for column in (f"for {best}", "", "without it"):
+        table.add_column(column)
     for word in details.words:
         bar = "█" * round(BAR * abs(word.effect) / most)
         flips = word.route_without != decision.route
         table.add_row(
-            escape(word.text),
+            escape(" ".join(word.text.split())),
             f"{word.effect:+.3f}",
             f"[{'green' if word.effect > 0 else 'red'}]{bar}[/]",
             (word.route_without or "no route") if flips else "",

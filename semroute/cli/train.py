@@ -35,7 +35,8 @@ def command(labels: Path, routes: Path | None, as_json: bool) -> None:
 
 
 def _show(trained: Trained) -> None:
-    console.print(f"{trained.n} labels; wrote {trained.file}", markup=False, highlight=False)
+    written = f"; wrote {trained.file}" if trained.file else ""
+    console.print(f"{trained.n} labels{written}", markup=False, highlight=False)
     table = Table("model", "mean quality", "correlation", "chance", box=None, pad_edge=False)
     for model in trained.models:
         found = trained.correlation.get(model)
@@ -49,7 +50,7 @@ def _show(trained: Trained) -> None:
     if not trained.learnable:
         console.print(
             "These labels hold no signal that can be learned: on prompts that the fit had not seen, it does no better "
-            "than chance. Plans that go by it put the stronger model first.",
+            "than chance. Nothing is written.",
             style="yellow",
         )
         return

@@ -8,13 +8,16 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
+from semroute.cli.output import Bar, Share, console, folder_of, json_option, print_json, progress_bar, routes_option
+from semroute.config.documents import parse
+from semroute.config.schema import Config
 from semroute.errors import RequestError
 from semroute.evaluation.labelled import read_labelled
 from semroute.evaluation.tune import Tuning, tune
 from semroute.router import Router
 
 OVERLAY = "tuned.yaml"
+HEADER = "# Written by `semroute tune` from "
 
 
 @click.command("tune", short_help="Find thresholds on labelled prompts.")
@@ -22,7 +25,7 @@ OVERLAY = "tuned.yaml"
 @routes_option
 @click.option(
     "--max-false-abstain",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     help="Take the highest thresholds that leave at most this share of in-scope prompts without a route; "
     "otherwise those with the most right decisions.",
 )
@@ -34,7 +37,7 @@ def command(
     """Find thresholds on FILE (default: eval.jsonl in the routes folder), and write them to tuned.yaml there.
 
     FILE holds {"text": …, "route": name or null} a line, or logged decisions with "expected": name or null. The files
-    that you wrote are not touched: delete tuned.yaml, and everything is as before.
+    that you wrote are not touched, a tuned.yaml of yours neither: delete that of `tune`, and everything is as before.
     """
     folder = folder_of(routes)
     file = file or folder / "eval.jsonl"
@@ -42,6 +45,8 @@ def command(
         raise RequestError(f"{file}: no such file: name one with labelled prompts")
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder, progress=Bar(progress))
+    if not dry_run:
+        check_free(folder / OVERLAY, router.config)
     with progress_bar("deciding") as progress:
         outcomes = read_labelled(file, router, Bar(progress))
     tuning = tune(outcomes, tuple(router.config.routes), max_false_abstain)
@@ -55,10 +60,23 @@ def command(
         _show(tuning, target, better=better)
 
 
+def check_free(target: Path, config: Config) -> None:
+    """Raises `RequestError` where to write `target` would destroy what people wrote, or define `tuned` twice."""
+    source = config.sources.get("tuned")
+    if source is not None and Path(source.file) != target:
+        raise RequestError(f"{source.file}:{source.line}: got `tuned`, expected it in {target} alone: take it out here")
+    if not target.exists():
+        return
+    data = target.read_bytes()
+    if not data.startswith(HEADER.encode()) or parse(str(target), data, {}).value.keys() != {"tuned"}:
+        advice = "keep what is yours in a file of another name and delete this one, or look with --dry-run"
+        raise RequestError(f"{target}: holds what `semroute tune` did not write: {advice}")
+
+
 def overlay(tuning: Tuning, encoder: str, source: str) -> str:
     """The text of the overlay file."""
     lines = [
-        f"# Written by `semroute tune` from {tuning.n} prompts of {json.dumps(source)}; delete it to undo.",
+        f"{HEADER}{tuning.n} prompts of {json.dumps(source)}; delete it to undo.",
         f"# Accuracy {tuning.accuracy_before:.3f} before, {tuning.accuracy_held_out:.3f} on prompts held out.",
         "# These thresholds count before all others, and with the encoder alone that they were found with.",
         "tuned:",

@@ -10,16 +10,19 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from semroute.config.check_accounting import check_accounting
 from semroute.config.check_rules import check_rules
 from semroute.config.check_strategies import check_price_dates, check_strategies
 from semroute.config.findings import error as _error
+from semroute.config.findings import nameless as _nameless
 from semroute.config.findings import names as _names
 from semroute.config.findings import unknown as _unknown
 from semroute.config.findings import warning as _warning
 from semroute.config.presets import PRESETS
 from semroute.config.schema import Draft, ProviderEntry, not_installed
-from semroute.config.wording import listed, quote
+from semroute.config.wording import listed, quote, words
 from semroute.errors import Problem
 
 MIN_UTTERANCES = 5
@@ -56,8 +59,9 @@ def _check_sections(draft: Draft) -> Iterator[Problem]:
     for section, example in {"models": "large: {provider: …, name: …}", "providers": "openai: {dialect: …}"}.items():
         if not _names(draft, section) and section not in draft.broken:
             yield _error(draft, section, f"no `{section}`: expected at least one, such as `{section}: {{{example}}}`")
-    if not _names(draft, "routes") and "routes" not in draft.broken:
-        yield _warning(draft, "routes", "no `routes`: every prompt that no rule takes goes to the default")
+    if not (_names(draft, "routes") or "routes" in draft.broken or _nameless(draft.broken, "routes")):
+        told = "no `routes`: every prompt that no rule takes goes to the default"
+        yield _warning(draft, "routes", told, "no-routes", "write one, with a name, utterances and models")
 
 
 # --- providers and models ---------------------------------------------------------------------------------------------
@@ -145,14 +149,16 @@ def _check_variables(draft: Draft) -> Iterator[Problem]:
     for provider, reason in reasons.items():
         models = [id_ for id_, model in entries.items() if model.provider == provider]
         consequence = f"its models cannot be called: {listed(models)}" if models else "it cannot be called"
-        yield _warning(draft, f"providers.{provider}", f"{reason}: {consequence}")
+        advice = "mend that, or leave it so where it is not needed"
+        yield _warning(draft, f"providers.{provider}", f"{reason}: {consequence}", "unavailable", advice)
     for key, plan in _plans(draft).items():
         providers = dict.fromkeys(entries[model].provider if model in entries else "" for model in plan)
         if all(provider in reasons for provider in providers):
             variables = dict.fromkeys(variable for provider in providers for variable in unset.get(provider, ()))
             told = [_not_set(tuple(variables))] if variables else []
             told += dict.fromkeys(reasons[provider] for provider in providers if provider not in unset)
-            yield _warning(draft, f"{key}.models", f"none of these models can be called: {', '.join(told)}")
+            message = f"none of these models can be called: {', '.join(told)}"
+            yield _warning(draft, f"{key}.models", message, "unavailable", "add one that can")
 
 
 def _not_set(variables: tuple[str, ...]) -> str:
@@ -172,7 +178,8 @@ def _check_routes(draft: Draft) -> Iterator[Problem]:
         if route.name in models:
             yield _error(draft, f"{key}.name", f"{got}, which is a model's id too, expected another name")
         if (count := len(route.utterances)) < MIN_UTTERANCES:
-            yield _warning(draft, f"{key}.utterances", f"got {count}, expected {MIN_UTTERANCES} utterances or more")
+            message = f"got {count}, expected {MIN_UTTERANCES} utterances or more"
+            yield _warning(draft, f"{key}.utterances", message, "few-utterances", "add some, as your users say it")
 
 
 def _check_tuned(draft: Draft) -> Iterator[Problem]:
@@ -181,22 +188,34 @@ def _check_tuned(draft: Draft) -> Iterator[Problem]:
 
 
 def _check_utterances(draft: Draft) -> Iterator[Problem]:
-    """Blank ones, and those given twice, whatever their case and spaces."""
-    first: dict[str, tuple[str, str]] = {}
+    """Utterances and negatives that are blank, or given twice, whatever their case and spaces."""
+    first: dict[str, tuple[str | None, str]] = {}
+    for owner, key, text in _examples(draft):
+        if not text.strip():
+            yield _error(draft, key, f"got {quote(text)}, expected a string that is not blank")
+            continue
+        first_owner, where = first.setdefault(words(text), (owner, key))
+        if where == key:
+            continue
+        source = draft.sources[where]
+        there = f"{source.file}:{source.line}"
+        if owner == first_owner:
+            message = f"got {quote(text)} a second time, first at {there}"
+            yield _warning(draft, key, message, "duplicate", "keep one of the two")
+        elif owner is None:
+            message = f"got {quote(text)}, an utterance of `{first_owner}` at {there}, which matches all the same"
+            yield _warning(draft, key, message, "contradiction", "take it out of one of the two")
+        else:
+            message = f"got {quote(text)}, which `{first_owner}` has too, at {there}, expected it in one route only"
+            problem = _error(draft, key, message)
+            yield replace(problem, code="ambiguous", suggestion="take it out of one of the two")
+
+
+def _examples(draft: Draft) -> Iterator[tuple[str | None, str, str]]:
+    """Each utterance, then each negative: its route, its key and its text."""
     for route in draft.merged.routes:
         for index, utterance in enumerate(route.utterances):
-            key = f"routes.{route.name}.utterances[{index}]"
-            words = " ".join(utterance.split()).casefold()
-            if not words:
-                yield _error(draft, key, f"got {quote(utterance)}, expected a string that is not blank")
-                continue
-            owner, where = first.setdefault(words, (route.name, key))
-            if where == key:
-                continue
-            source = draft.sources[where]
-            there = f"{source.file}:{source.line}"
-            if owner == route.name:
-                yield _warning(draft, key, f"got {quote(utterance)} a second time, first at {there}")
-            else:
-                message = f"got {quote(utterance)}, which `{owner}` has too, at {there}, expected it in one route only"
-                yield _error(draft, key, message)
+            yield route.name, f"routes.{route.name}.utterances[{index}]", utterance
+    sound = (key for key in _nameless(draft.sources, "negatives") if key not in draft.broken)
+    for key, negative in zip(sound, draft.merged.negatives, strict=False):
+        yield None, key, negative

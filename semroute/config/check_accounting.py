@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from msgspec.structs import asdict
 
-from semroute.config.findings import error, unknown
+from semroute.config.findings import error, unknown, warning
 from semroute.config.schema import Draft
 from semroute.errors import Problem
 from semroute.written import PriceEntry
@@ -25,6 +25,7 @@ def check_accounting(draft: Draft) -> Iterator[Problem]:
         for place, deployment in enumerate(model.deployments):
             flat = {field: getattr(deployment, field) for field in PRICES}
             yield from _check_prices(draft, f"models.{id_}.deployments[{place}]", flat, deployment.prices or ())
+    yield from _check_unpriced(draft)
     yield from _check_budgets(draft)
 
 
@@ -44,6 +45,17 @@ def _check_prices(
             yield error(draft, f"{key}.{field}", f"got {price}, expected a price of at least 0")
         elif price != round(price, PRICE_DECIMALS):
             yield error(draft, f"{key}.{field}", f"got {price}, expected at most {PRICE_DECIMALS} decimals")
+
+
+def _check_unpriced(draft: Draft) -> Iterator[Problem]:
+    """Models that count as free because nobody said what they cost."""
+    for id_, model in draft.merged.models.items():
+        key = f"models.{id_}"
+        provider = draft.merged.providers.get(model.provider)
+        given = any(f"{key}.{field}" in draft.sources for field in ("input_price", "output_price", "prices"))
+        if provider is not None and provider.dialect != "echo" and not given:
+            message = "got no price: it counts as free, for budgets and for what is cheapest"
+            yield warning(draft, key, message, "unpriced", "give its prices, or `input_price: 0` if it is free")
 
 
 def _check_budgets(draft: Draft) -> Iterator[Problem]:

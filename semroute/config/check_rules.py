@@ -22,6 +22,9 @@ def check_rules(draft: Draft) -> Iterator[Problem]:
     for rule in rules:
         key = f"rules.{rule.name}"
         yield from _check_target(draft, key, rule)
+        if rule.when == When():
+            message = "got no condition: this rule takes every request"
+            yield warning(draft, f"{key}.when", message, "catch-all", "say when it holds, or let `default` do it")
         whole = list(_check_when(draft, f"{key}.when", rule.when))
         yield from whole
         if not whole and (reason := impossible(rule.when)):
@@ -48,8 +51,6 @@ def _check_target(draft: Draft, key: str, rule: Rule) -> Iterator[Problem]:
 
 
 def _check_when(draft: Draft, key: str, when: When) -> Iterator[Problem]:
-    if when == When():
-        yield warning(draft, key, "got no condition: this rule takes every request")
     yield from _check_bounds(draft, key, when)
     if when.regex is not None:
         try:
@@ -98,9 +99,11 @@ def _check_order(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
         there = f"`{earlier.name}`" + (f" at {source.file}:{source.line}" if source else "")
         if implies(earlier.when, rule.when) and _target(earlier) != _target(rule):
             message = f"contradicts {there}, which has the same conditions and another target, and comes first"
+            yield warning(draft, f"rules.{rule.name}", message, "contradiction", "keep one of the two")
         else:
             message = f"never decides: {there} holds whenever this rule does, and comes first"
-        yield warning(draft, f"rules.{rule.name}", message)
+            advice = "put the narrower rule first, or give it a higher `priority`"
+            yield warning(draft, f"rules.{rule.name}", message, "unreachable", advice)
 
 
 def _target(rule: Rule) -> tuple[object, ...]:
@@ -123,7 +126,8 @@ def _check_narrowing(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
         for other in narrowing[:place]:
             together = implies(rule.when, other.when) or implies(other.when, rule.when)
             if together and left[other.name] and not left[rule.name] & left[other.name]:
-                yield warning(draft, key, f"contradicts `{other.name}`: where both hold, no model is left")
+                message = f"contradicts `{other.name}`: where both hold, no model is left"
+                yield warning(draft, key, message, "contradiction", "let one of the two allow what the other does")
 
 
 def _admitted(draft: Draft, rule: Rule) -> set[str]:

@@ -43,9 +43,11 @@ def check_price_dates(draft: Draft, today: datetime.date) -> Iterator[Problem]:
             continue
         age = (today - date).days
         if age < 0:
-            yield warning(draft, key, f"got {date}, expected no date after today, {today}")
+            message = f"got {date}, expected no date after today, {today}"
+            yield warning(draft, key, message, "prices-as-of", "write the day on which you looked")
         elif age > MAX_PRICE_AGE_DAYS:
-            yield warning(draft, key, f"got {date}, {age} days ago, expected at most {MAX_PRICE_AGE_DAYS}")
+            message = f"got {date}, {age} days ago, expected at most {MAX_PRICE_AGE_DAYS}"
+            yield warning(draft, key, message, "prices-as-of", "compare the prices with the providers', and date them")
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
@@ -96,7 +98,8 @@ def _check_difficulty(draft: Draft, key: str, difficulty: Difficulty) -> Iterato
         given = "strong_share" if share else "min_quality_retained"
         yield error(draft, f"{key}.{given}", "has no meaning here, expected it with `by: learned` only")
     if difficulty.by == "learned" and not (share or retained):
-        yield warning(draft, key, "got no `strong_share` and no `min_quality_retained`: `select` alone orders the plan")
+        message = "got no `strong_share` and no `min_quality_retained`: `select` alone orders the plan"
+        yield warning(draft, key, message, "no-effect", "give one of them")
     if difficulty.moderate_from > difficulty.complex_from:
         got = f"got {difficulty.moderate_from:g}"
         yield error(
@@ -145,9 +148,11 @@ def _check_reach(draft: Draft) -> Iterator[Problem]:
         policy = own or general
         entries = [merged.models[id_] for id_ in ids if id_ in merged.models]
         if policy.cascade is not None and _dear_first(entries, policy):
-            yield warning(draft, f"{key}.models", "got a cascade with a dear model first, expected the cheapest first")
+            message = "got a cascade with a dear model first, expected the cheapest first"
+            yield warning(draft, f"{key}.models", message, "cascade-order", "list them so, or `select: cheapest`")
         if entries and all(_never(entry, policy) for entry in entries):
-            yield warning(draft, f"{key}.models", "the policy leaves none of these models, whatever the request")
+            message = "the policy leaves none of these models, whatever the request"
+            yield warning(draft, f"{key}.models", message, "empty-plan", "add one that meets it, or ask for less of it")
 
 
 def _dear_first(entries: list[ModelEntry], policy: Policy) -> bool:

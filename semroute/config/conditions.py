@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from semroute.structs import Written
 from semroute.written import Feature, ModelEntry, Name, Tier
 
 Scalar = str | int | float | bool
+NotEmpty = Meta(min_length=1)
+"""Of what is written; that it is not written says nothing."""
 Trait = Literal["code", "images", "tools", "json", "json_schema"]
 Script = Literal[
     "latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "thai", "han", "kana", "hangul", "other"
@@ -36,11 +40,11 @@ class When(Written, frozen=True, kw_only=True, rename={"not_": "not"}):
 
     metadata: dict[str, Scalar | tuple[Scalar, ...] | Compare] = {}
     """Keys of the request's metadata: the value each must have, a list of values, or bounds such as `{gte: 3}`."""
-    headers: dict[str, str | tuple[str, ...]] = {}
+    headers: dict[str, str | Annotated[tuple[str, ...], NotEmpty]] = {}
     """HTTP headers of the request, in lower case: the value each must have, or a list. Never keys or cookies."""
-    keywords: tuple[Name, ...] = ()
+    keywords: Annotated[tuple[Name, ...], NotEmpty] = ()
     """Whole words or phrases, whatever their case; one of them must stand in the last user turn."""
-    regex: str | None = None
+    regex: Name | None = None
     """RE2 syntax, which takes linear time; found anywhere in the last user turn. `(?i)` in front ignores the case."""
     input_tokens: Compare | None = None
     """Estimated length of the whole conversation."""
@@ -52,15 +56,15 @@ class When(Written, frozen=True, kw_only=True, rename={"not_": "not"}):
     """The requested `max_tokens`; not given, it does not hold."""
     retrieval_score: Compare | None = None
     """`metadata.retrieval_score`: how sure a retrieval system is of what it found; not given, it does not hold."""
-    has: tuple[Trait, ...] = ()
+    has: Annotated[tuple[Trait, ...], NotEmpty] = ()
     """All of these are there: code, images, tools, JSON mode, a JSON Schema for the answer."""
-    language: tuple[Name, ...] = ()
+    language: Annotated[tuple[Name, ...], NotEmpty] = ()
     """The last user turn is in one of these, as ISO 639-1 codes such as `de`: a guess from frequent words."""
-    script: tuple[Script, ...] = ()
+    script: Annotated[tuple[Script, ...], NotEmpty] = ()
     """The last user turn is written mostly in one of these."""
-    all: tuple[When, ...] = ()
+    all: Annotated[tuple[When, ...], NotEmpty] = ()
     """Each of these holds."""
-    any: tuple[When, ...] = ()
+    any: Annotated[tuple[When, ...], NotEmpty] = ()
     """One of these holds."""
     not_: When | None = None
     """This does not hold. Written `not`."""
@@ -69,15 +73,15 @@ class When(Written, frozen=True, kw_only=True, rename={"not_": "not"}):
 class Only(Written, frozen=True, kw_only=True):
     """The models that remain: those that meet all that is given. Pinned models too must meet it."""
 
-    models: tuple[str, ...] = ()
+    models: Annotated[tuple[str, ...], NotEmpty] = ()
     """Model ids."""
-    providers: tuple[str, ...] = ()
+    providers: Annotated[tuple[str, ...], NotEmpty] = ()
     """Served by one of these."""
-    regions: tuple[Name, ...] = ()
+    regions: Annotated[tuple[Name, ...], NotEmpty] = ()
     """In one of these."""
-    features: tuple[Feature, ...] = ()
+    features: Annotated[tuple[Feature, ...], NotEmpty] = ()
     """With all of these."""
-    tiers: tuple[Tier, ...] = ()
+    tiers: Annotated[tuple[Tier, ...], NotEmpty] = ()
     """Of one of these."""
 
 

@@ -82,9 +82,16 @@ def parse(file: str, data: bytes, environ: Mapping[str, str]) -> Document:
     except yaml.reader.ReaderError as error:
         return _unreadable(document, _line(data, error.position), f"not valid YAML: {error.reason}")
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
         reason = ", ".join(filter(None, (error.context, error.problem)))
-        return _unreadable(document, mark.line + 1 if mark else 0, f"not valid YAML: {reason}")
+        lines = data.splitlines()
+        # What is missing at the end is reported past it: where it was opened says more.
+        marks = [mark for mark in (error.problem_mark, error.context_mark) if mark and mark.line < len(lines)]
+        if not marks:
+            return _unreadable(document, len(lines), f"not valid YAML: {reason}")
+        line, column = marks[0].line, marks[0].column
+        if lines[line].decode("utf-8", "replace")[column : column + 1] == "\t":
+            reason += " (a tab: YAML is indented with spaces)"
+        return _unreadable(document, line + 1, f"not valid YAML: {reason}")
     if value is None:
         return document
     if not isinstance(value, dict):

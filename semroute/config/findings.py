@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
@@ -17,9 +18,15 @@ def error(draft: Draft, key: str, message: str) -> Problem:
     return Problem(file=source.file, line=source.line, path=source.path, message=message)
 
 
-def warning(draft: Draft, key: str, message: str) -> Problem:
-    """The same, for what is doubtful only."""
-    return replace(error(draft, key, message), severity="warning")
+def warning(draft: Draft, key: str, message: str, code: str, suggestion: str) -> Problem:
+    """The same, for what is doubtful only: what kind of doubt, and what to do about it."""
+    return replace(error(draft, key, message), severity="warning", code=code, suggestion=suggestion)
+
+
+def nameless(sources: Iterable[str], section: str) -> list[str]:
+    """The keys of a section's entries without names, such as the negatives, in the order of the files."""
+    entry = re.compile(rf".*:{section}\[\d+\]")
+    return [key for key in sources if entry.fullmatch(key)]
 
 
 def names(draft: Draft, section: str) -> set[str]:

@@ -16,8 +16,10 @@ from typing import Any
 import yaml
 
 from semroute.config.check import ROUTE_NAME
+from semroute.config.wording import got, words
 from semroute.errors import RequestError
 from semroute.types import Frozen
+from semroute.written import MAX_ROUTE_NAME
 
 MAX_DEPTH = 20
 """Routers within routers."""
@@ -87,9 +89,9 @@ def render(imported: Imported, source: str, models: Sequence[str]) -> str:
 
 def _decode(file: str, text: str) -> object:
     try:
-        if file.endswith(".json"):
+        if file.lower().endswith(".json"):
             return json.loads(text)
-        if file.endswith((".yaml", ".yml")):
+        if file.lower().endswith((".yaml", ".yml")):
             return yaml.safe_load(text)
     except (json.JSONDecodeError, yaml.YAMLError) as error:
         raise RequestError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
@@ -106,7 +108,7 @@ def _entries(file: str, value: object, place: str, notes: list[str]) -> Iterator
         yield from _items(file, value, place)
         return
     if not isinstance(value, dict):
-        raise RequestError(f"{file} {place}: got {type(value).__name__}, expected a mapping with `routes` or `routers`")
+        raise RequestError(f"{file} {place}: got {got(value)}, expected a mapping with `routes` or `routers`")
     notes += _encoder_notes(value)
     routers = value.get("routers")
     if isinstance(routers, list):
@@ -117,6 +119,8 @@ def _entries(file: str, value: object, place: str, notes: list[str]) -> Iterator
     elif isinstance(value.get("index"), dict) and value.get("routes") is None:
         kind = value["index"].get("type")
         raise RequestError(f"{file} {place}: its routes stand in the index ({kind}), which the file only names")
+    elif value.get("routes") is not None:
+        raise RequestError(f"{file} {place}.routes: got {got(value['routes'])}, expected a list of routes")
     else:
         raise RequestError(f"{file} {place}: got neither `routes` nor `routers`, expected a file of semantic-router")
 
@@ -124,7 +128,7 @@ def _entries(file: str, value: object, place: str, notes: list[str]) -> Iterator
 def _items(file: str, items: Iterable[object], place: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, item in enumerate(items):
         if not isinstance(item, dict):
-            raise RequestError(f"{file} {place}[{number}]: got {type(item).__name__}, expected a route")
+            raise RequestError(f"{file} {place}[{number}]: got {got(item)}, expected a route")
         if not isinstance(item.get("utterances", []), list):
             raise RequestError(f"{file} {place}[{number}].utterances: expected a list")
         yield f"{place}[{number}]", item
@@ -160,11 +164,11 @@ def _route(name: str, parts: Sequence[dict[str, Any]], taken: dict[str, str], na
         if not isinstance(utterance, str) or not utterance.strip():
             skipped += 1
             continue
-        words = " ".join(utterance.split()).casefold()
-        if taken.setdefault(words, ours) == ours and utterance not in utterances:
+        owner = taken.setdefault(words(utterance), ours)
+        if owner != ours:
+            notes.append(f"{json.dumps(utterance, ensure_ascii=False)} left out: {owner} has it too")
+        elif utterance not in utterances:
             utterances.append(utterance)
-        elif taken[words] != ours:
-            notes.append(f"{json.dumps(utterance, ensure_ascii=False)} left out: {taken[words]} has it too")
     if skipped:
         notes.append(f"{skipped} utterances that are blank or no text left out")
     for part in parts:
@@ -174,10 +178,12 @@ def _route(name: str, parts: Sequence[dict[str, Any]], taken: dict[str, str], na
 
 
 def _free_name(name: str, names: set[str]) -> str:
-    ours = name if ROUTE_NAME.fullmatch(name) else re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-") or "route"
-    number = 2
+    sound = name if ROUTE_NAME.fullmatch(name) else re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-") or "route"
+    ours = sound = sound[:MAX_ROUTE_NAME]
+    number = 1
     while ours in names:
-        ours, number = f"{ours.removesuffix(f'-{number - 1}')}-{number}", number + 1
+        number += 1
+        ours = f"{sound[: MAX_ROUTE_NAME - len(f'-{number}')]}-{number}"
     return ours
 
 
@@ -194,6 +200,7 @@ def _part_notes(part: dict[str, Any]) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON may hold half a character
     return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=1_000_000)).strip()
 
 

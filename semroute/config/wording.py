@@ -34,6 +34,11 @@ def quote(text: str) -> str:
     return json.dumps(shown, ensure_ascii=False)
 
 
+def words(text: str) -> str:
+    """A text as it is compared with others: whatever its case and spaces."""
+    return " ".join(text.split()).casefold()
+
+
 def got(value: object) -> str:
     """A value that YAML gave, as YAML would write it; of a list or a mapping only the kind."""
     if isinstance(value, str):

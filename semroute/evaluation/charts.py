@@ -13,7 +13,7 @@ from semroute.types import Frozen
 
 PLOT = 320
 """Width and height of a square plot's inside."""
-LEFT, BOTTOM, TOP, RIGHT = 46, 42, 12, 22
+LEFT, BOTTOM, TOP, RIGHT = 46, 42, 26, 22
 CELL = 34
 BAR = 22
 
@@ -155,7 +155,7 @@ def _axes(across: str, up: str, ceiling: float = 1.0) -> list[str]:
     body.append(
         f'<text class="axis" x="{_x(0.5):.1f}" y="{_y(0) + 36:.1f}" text-anchor="middle">{escape(across)}</text>'
     )
-    body.append(f'<text class="axis" x="{_x(0) + 6:.1f}" y="{_y(1) + 14:.1f}">{escape(up)}</text>')
+    body.append(f'<text class="axis" x="{_x(0):.1f}" y="{_y(1) - 11:.1f}">{escape(up)}</text>')
     return body
 
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from semroute.errors import RequestError
+from semroute.evaluation.lines import read_lines
 from semroute.evaluation.metrics import (
     Bin,
     Confusion,
@@ -97,27 +98,11 @@ def read_rows(path: Path, routes: Iterable[str]) -> list[Row]:
     """Read an evaluation file, one JSON object a line. Raises `RequestError` with the line at fault."""
     known = set(routes)
     rows = []
-    for number, line in numbered_lines(path):
-        try:
-            row = msgspec.json.decode(line, type=Row)
-        except msgspec.DecodeError as error:
-            raise RequestError(f'{path}:{number}: {error}; expected {{"text": …, "route": name or null}}') from None
+    for number, row in read_lines(path, Row, '{"text": …, "route": name or null}'):
         if row.route is not None and row.route not in known:
             raise RequestError(f"{path}:{number}: got route {row.route!r}, which does not exist")
         rows.append(row)
     return rows
-
-
-def numbered_lines(path: Path) -> list[tuple[int, str]]:
-    """The lines of a file that are not blank, numbered from 1. Raises `RequestError` where there are none."""
-    try:
-        lines = path.read_text("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: cannot be read: {error}") from None
-    filled = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    if not filled:
-        raise RequestError(f"{path}: holds no rows")
-    return filled
 
 
 def decide_rows(router: Router, rows: Sequence[Row], progress: Progress | None = None) -> list[Outcome]:

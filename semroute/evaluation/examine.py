@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from semroute.config.findings import nameless
 from semroute.config.schema import Config, Source
-from semroute.config.wording import quote
-from semroute.errors import Problem
+from semroute.config.wording import quote, words
+from semroute.errors import Problem, RequestError
+from semroute.evaluation.lines import numbered_lines
 from semroute.evaluation.lint import Corpus, lint
 from semroute.router import Router
 from semroute.semantic.cache import Cache
+from semroute.semantic.learned import FILE
+from semroute.types import Route
 
 MOST_MATCHED = 20
 """Utterances of a route that are matched to see whether its threshold can be reached."""
@@ -39,45 +44,65 @@ def examine(
 
 
 def leakage(folder: Path, config: Config) -> Iterator[Problem]:
-    """Rows of `*.jsonl` files in the folder that are utterances: they measure memory, not routing."""
-    owners = {
-        _words(utterance): (route.name, config.sources.get(f"routes.{route.name}.utterances[{index}]"))
+    """Rows of `*.jsonl` files in the folder that are utterances or negatives: they measure memory, not routing."""
+    keys = nameless(config.sources, "negatives")
+    owners: dict[str, tuple[str | None, Source | None]] = {
+        words(text): (None, config.sources[key]) for key, text in zip(keys, config.negatives, strict=False)
+    } | {
+        words(utterance): (route.name, config.sources.get(f"routes.{route.name}.utterances[{index}]"))
         for route in config.routes.values()
         for index, utterance in enumerate(route.utterances)
     }
     for file in sorted(folder.glob("*.jsonl")):
         for line, row in _rows(file):
-            if _words(row.text) not in owners:
+            if words(row.text) not in owners:
                 continue
-            name, source = owners[_words(row.text)]
+            name, source = owners[words(row.text)]
             yield _leak(file, line, row, name, source)
 
 
-def _leak(file: Path, line: int, row: _Row, name: str, source: Source | None) -> Problem:
+def _leak(file: Path, line: int, row: _Row, name: str | None, source: Source | None) -> Problem:
+    what = "a negative" if name is None else f"an utterance of `{name}`"
     where = f" at {source.file}:{source.line}" if source else ""
     contradicts = f", and the file expects {quote(row.route) if row.route else 'no route'}" * (row.route != name)
     return Problem(
         file=str(file),
         line=line,
         path="$.text",
-        message=f"{quote(row.text)} is an utterance of `{name}`{where}{contradicts}",
+        message=f"{quote(row.text)} is {what}{where}{contradicts}",
         severity="warning",
         code="leakage",
         suggestion="take it out of one of the two",
     )
 
 
+def unlearned(folder: Path, config: Config) -> Iterator[Problem]:
+    """Policies that go by what `semroute train` learned, where it has written nothing."""
+    if (folder / FILE).is_file():
+        return
+    policies = {"policy": config.policy, "default.policy": config.default.policy}
+    policies |= {f"routes.{route.name}.policy": route.policy for route in config.routes.values()}
+    for key, policy in policies.items():
+        if policy is None or policy.difficulty is None or policy.difficulty.by != "learned":
+            continue
+        source = config.sources.get(f"{key}.difficulty") or Source(file=str(folder), line=0)
+        yield Problem(
+            file=source.file,
+            line=source.line,
+            path=source.path,
+            message=f"goes by what was learned, and there is no {FILE}: every prompt goes to the strongest model",
+            severity="warning",
+            code="unlearned",
+            suggestion="run `semroute train`, or go `by: complexity`",
+        )
+
+
 def _rows(file: Path) -> Iterator[tuple[int, _Row]]:
     """The rows with a text, and their lines. What is malformed is for `semroute eval` to report."""
-    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
-        try:
-            yield number, msgspec.json.decode(line, type=_Row)
-        except msgspec.DecodeError:
-            continue
-
-
-def _words(text: str) -> str:
-    return " ".join(text.split()).casefold()
+    with suppress(RequestError):
+        for number, line in numbered_lines(file):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                yield number, msgspec.json.decode(line, type=_Row)
 
 
 def _stale(config: Config, encoder: str) -> Iterator[Problem]:
@@ -100,15 +125,13 @@ def _stale(config: Config, encoder: str) -> Iterator[Problem]:
 def _thresholds(router: Router) -> Iterator[Problem]:
     """Routes whose threshold is so high that not even their own utterances, which the router knows, reach it."""
     for route in router.config.routes.values():
-        tuned = router.config.tuned.thresholds.get(route.name)
-        threshold, origin = (route.threshold, "route") if tuned is None else (tuned, "tuned")
+        threshold, key = _set_threshold(router.config, route)
         if threshold is None:
             continue
         matches = router.match(route.utterances[:MOST_MATCHED])
         firsts = [match.candidates[0] for match in matches if match.candidates]
         best = max((first.confidence for first in firsts if first.route == route.name), default=0.0)
         if best < threshold:
-            key = f"routes.{route.name}.threshold" if origin == "route" else f"tuned.thresholds.{route.name}"
             source = router.config.sources.get(key) or Source(file="routes", line=0)
             yield Problem(
                 file=source.file,
@@ -120,3 +143,12 @@ def _thresholds(router: Router) -> Iterator[Problem]:
                 code="unreachable",
                 suggestion="lower the threshold, or leave it out",
             )
+
+
+def _set_threshold(config: Config, route: Route) -> tuple[float | None, str]:
+    """The threshold that was set for a route, and its key; null: none was."""
+    if route.name in config.tuned.thresholds:
+        return config.tuned.thresholds[route.name], f"tuned.thresholds.{route.name}"
+    if route.threshold is not None:
+        return route.threshold, f"routes.{route.name}.threshold"
+    return config.abstain.threshold, "abstain.threshold"

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from semroute.config.schema import Config
 from semroute.errors import RequestError
-from semroute.evaluation.evaluate import Outcome, Progress, numbered_lines
+from semroute.evaluation.evaluate import Outcome, Progress
+from semroute.evaluation.lines import numbered_lines
 from semroute.router import Router
-from semroute.routing.decide import unreadable
-from semroute.types import Candidate, Decision
+from semroute.types import Candidate, Decision, Reason
 
 EXPECTED = '{"text": …, "route": name or null}, or a decision with "expected": name or null'
+
+
+BELOW = "the best match, "
+"""How the explanation of a decision begins that a threshold sent to the default."""
 
 
 class _Logged(msgspec.Struct):
     """What is read of a decision that was logged; its prompt need not have been."""
 
+    id: str
     route: str | None
-    candidates: list[Candidate]
+    reason: Reason
+    explanation: str
+    candidates: tuple[Candidate, ...]
     config_version: str
 
 
@@ -51,21 +56,22 @@ def read_labelled(path: Path, router: Router, progress: Progress | None = None) 
     return outcomes
 
 
-def _decided(config: Config, decision: Decision, text: str, expected: str | None) -> Outcome:
-    """A decision against what it should have been. No best route where no threshold has a say: a rule, a language."""
-    best = decision.candidates[0] if decision.candidates else None
-    kept_off = best is not None and unreadable(config, text, best)
+def _decided(decision: Decision | _Logged, text: str, expected: str | None) -> Outcome:
+    """A decision against what it should have been. No best route where no threshold had a say, such as by a rule."""
+    below = decision.reason == "default" and decision.explanation.startswith(BELOW)
+    by_threshold = decision.reason == "semantic" or below
+    best = decision.candidates[0] if decision.candidates and by_threshold else None
     return Outcome(
         text=text,
         expected=expected,
         decided=decision.route,
-        best=None if best is None or kept_off else best.route,
+        best=best.route if best else None,
         confidence=best.confidence if best else 0.0,
         latency_ms=0.0,
     )
 
 
-def _outcome(router: Router, line: str) -> Outcome:
+def _outcome(router: Router, line: bytes) -> Outcome:
     fields: Any = msgspec.json.decode(line)
     if isinstance(fields, dict) and "candidates" in fields:  # the decision itself, as `/route` answers it
         fields = {"expected": fields.get("expected", msgspec.UNSET), "decision": fields}
@@ -76,24 +82,12 @@ def _outcome(router: Router, line: str) -> Outcome:
     if expected is not None and expected not in router.config.routes:
         raise ValueError(f"got route {expected!r}, which does not exist")
     if row.text is not None:
-        return _decided(router.config, router.route(row.text), row.text, expected)
+        return _decided(router.route(row.text), row.text, expected)
     if row.decision is None:
         raise ValueError("got neither `text` nor `decision`")
-    return _logged(router, row.decision, expected, row.decision.candidates)
-
-
-def _logged(router: Router, decision: _Logged, expected: str | None, candidates: Sequence[Candidate]) -> Outcome:
-    if decision.config_version != router.config.version:
-        got, here = decision.config_version, router.config.version
+    if row.decision.config_version != router.config.version:
+        got, here = row.decision.config_version, router.config.version
         raise ValueError(
             f"got a decision of route files {got!r}, these are {here!r}: its confidences are not comparable"
         )
-    best = candidates[0] if candidates else None
-    return Outcome(
-        text="",
-        expected=expected,
-        decided=decision.route,
-        best=best.route if best else None,
-        confidence=best.confidence if best else 0.0,
-        latency_ms=0.0,
-    )
+    return _decided(row.decision, f"decision {row.decision.id}", expected)

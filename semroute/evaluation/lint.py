@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from semroute.config.schema import Config, Source
-from semroute.config.wording import quote
+from semroute.config.wording import quote, words
 from semroute.errors import Problem
 from semroute.evaluation.crossfit import Floats, Rows, cross_fitted, nearest_by_route, similarities
 from semroute.types import Frozen
@@ -170,7 +170,7 @@ def _near_duplicates(corpus: Corpus, places: _Places) -> Iterator[Problem]:
 
 def _same(a: str, b: str) -> bool:
     """Whether the structural check reports them already."""
-    return a.split() == b.split() or " ".join(a.split()).casefold() == " ".join(b.split()).casefold()
+    return words(a) == words(b)
 
 
 def _misplaced(

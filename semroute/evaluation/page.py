@@ -78,12 +78,7 @@ def page(title: str, evaluation: Evaluation, outcomes: Sequence[Outcome], routes
             f"Expected down, decided across, {NONE} is no route. Blue is right, red wrong, amber abstained.{less}",
             f'<div class="scroll">{matrix_chart(matrix)}</div>',
         ),
-        _section(
-            "Which routes are weak?",
-            'F1, the worst first<span class="key" style="background:var(--mark)"></span>precision'
-            '<span class="key" style="background:var(--good)"></span>recall',
-            f'<div class="scroll">{route_bars(evaluation.per_route)}</div>',
-        ),
+        _weak_routes(evaluation),
         _confusions(evaluation),
         _surest_mistakes(outcomes),
     ]
@@ -91,7 +86,7 @@ def page(title: str, evaluation: Evaluation, outcomes: Sequence[Outcome], routes
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
-        f'<h1>{escape(title)}</h1><div class="sub">{escape(_basis(evaluation))}</div>'
+        f'<h1>{escape(title)}</h1><div class="sub">{escape(_basis(evaluation))}</div>{_claim(evaluation)}'
         f"{_cards(evaluation)}{''.join(sections)}</main></body></html>\n"
     )
 
@@ -130,6 +125,11 @@ def _basis(evaluation: Evaluation) -> str:
     return f"{evaluation.n} prompts, {evaluation.n_out_of_scope} of them out of scope"
 
 
+def _claim(evaluation: Evaluation) -> str:
+    told = evaluation.threshold_claim
+    return f"<p>Calibrated thresholds: {escape(told)}.</p>" if told else ""
+
+
 def _cards(evaluation: Evaluation) -> str:
     shares = [
         ("accuracy", evaluation.accuracy, "right decisions, abstentions included"),
@@ -157,6 +157,17 @@ def _cards(evaluation: Evaluation) -> str:
 
 def _section(title: str, note: str, body: str) -> str:
     return f"<section><h2>{title}</h2><p>{note}</p>{body}</section>"
+
+
+def _weak_routes(evaluation: Evaluation) -> str:
+    if not evaluation.per_route:
+        return ""
+    return _section(
+        "Which routes are weak?",
+        'F1, the worst first<span class="key" style="background:var(--mark)"></span>precision'
+        '<span class="key" style="background:var(--good)"></span>recall',
+        f'<div class="scroll">{route_bars(evaluation.per_route)}</div>',
+    )
 
 
 def _confusions(evaluation: Evaluation) -> str:

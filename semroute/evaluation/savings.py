@@ -11,7 +11,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from semroute.errors import NoModelError, RequestError, UnknownModelError
+from semroute.errors import NoModelError, UnknownModelError
+from semroute.evaluation.lines import read_lines
 from semroute.router import Router
 from semroute.routing.pricing import cost_usd, estimate_text_tokens
 from semroute.types import Decision, Frozen, Usage
@@ -46,22 +47,8 @@ class Savings(Frozen, frozen=True, kw_only=True):
 
 def read_log(path: Path) -> list[Logged]:
     """Read a log, one JSON object a line. Raises `RequestError` with the line at fault."""
-    rows = []
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: cannot be read: {error}") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(msgspec.json.decode(line, type=Logged))
-        except msgspec.DecodeError as error:
-            expected = '{"prompt": …, "output_tokens": …}, optional "input_tokens"'
-            raise RequestError(f"{path}:{number}: {error}; expected {expected}") from None
-    if not rows:
-        raise RequestError(f"{path}: holds no requests")
-    return rows
+    expected = '{"prompt": …, "output_tokens": …}, optional "input_tokens"'
+    return [row for _, row in read_lines(path, Logged, expected)]
 
 
 def savings(

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from semroute.errors import RequestError
 from semroute.evaluation.fit import Fitted, Labels, fit
+from semroute.evaluation.lines import read_lines
 from semroute.router import Router
 from semroute.routing.pricing import estimate, estimate_text_tokens
 from semroute.semantic.learned import FILE, save_gain
@@ -43,7 +44,8 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Trained(Frozen, frozen=True, kw_only=True):
     """What `semroute train` reports."""
 
-    file: str
+    file: str | None
+    """What was written; null: nothing, since no model passed."""
     n: int
     """Labels."""
     models: tuple[str, ...]
@@ -54,37 +56,35 @@ class Trained(Frozen, frozen=True, kw_only=True):
     needed: dict[str, float]
     """What it must pass to be more than chance (one in a hundred)."""
     learnable: bool
-    """Whether any passes. If not, the file says so and plans put the stronger model first."""
+    """Whether any passes. If not, nothing is written."""
     shares: dict[str, float]
     """Of the strongest model's quality that is kept, by the share of prompts that do not go to the cheapest."""
 
 
 def read_labels(path: Path, known: Mapping[str, Model]) -> list[Label]:
     """Read a label file, one JSON object a line. Raises `RequestError` with the line at fault."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: cannot be read: {error}") from None
-    labels = [_label(path, number, line, known) for number, line in enumerate(lines, start=1) if line.strip()]
+    expected = '{"prompt": …, "quality": {model: 0 to 1}} or {"prompt": …, "winner": model, "loser": model}'
+    labels = []
+    for number, label in read_lines(path, Label, expected):
+        _check_label(f"{path}:{number}", label, known)
+        labels.append(label)
     if len(labels) < MIN_LABELS:
         raise RequestError(f"{path}: got {len(labels)} labels, expected at least {MIN_LABELS}")
+    models = {model for label in labels for model in qualities(label)}
+    if len(models) < 2:
+        raise RequestError(f"{path}: got answers of {', '.join(models)} alone, expected those of two models or more")
     return labels
 
 
-def _label(path: Path, number: int, line: str, known: Mapping[str, Model]) -> Label:
-    where = f"{path}:{number}"
-    try:
-        label = msgspec.json.decode(line, type=Label)
-    except msgspec.DecodeError as error:
-        expected = '{"prompt": …, "quality": {model: 0 to 1}} or {"prompt": …, "winner": model, "loser": model}'
-        raise RequestError(f"{where}: {error}; expected {expected}") from None
+def _check_label(where: str, label: Label, known: Mapping[str, Model]) -> None:
     preferred = label.winner is not None and label.loser is not None
     if bool(label.quality) == preferred or (label.winner is None) != (label.loser is None):
         raise RequestError(f"{where}: expected either `quality`, or `winner` and `loser`")
     for model in qualities(label):
         if model not in known:
             raise RequestError(f"{where}: got model {model!r}, expected one of {', '.join(known)}")
-    return label
+    if preferred and label.winner == label.loser:
+        raise RequestError(f"{where}: got {label.winner!r} as `winner` and as `loser`, expected two models")
 
 
 def qualities(label: Label) -> dict[str, float]:
@@ -95,14 +95,19 @@ def qualities(label: Label) -> dict[str, float]:
 def train(
     router: Router, labels: Sequence[Label], folder: Path, progress: Callable[[int, int], None] | None = None
 ) -> Trained:
-    """Fit, and write `difficulty.npz` into the routes folder. `progress` is told how many prompts are embedded."""
+    """Fit, and write `difficulty.npz` into the routes folder if there was something to learn.
+
+    `progress` is told how many prompts are embedded.
+    """
     fitted = fit(_labels(router, labels, progress), router.embedder.fingerprint)
+    if not fitted.gain.trustworthy:
+        return report(fitted, len(labels), None)
     path = folder / FILE
     save_gain(path, fitted.gain)
     return report(fitted, len(labels), str(path))
 
 
-def report(fitted: Fitted, n: int, file: str) -> Trained:
+def report(fitted: Fitted, n: int, file: str | None) -> Trained:
     """What was learned, in figures."""
     gain = fitted.gain
     means = np.nanmean(gain.calibration.quality, axis=0)

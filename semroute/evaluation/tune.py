@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from semroute.config.wording import words
 from semroute.errors import RequestError
 from semroute.evaluation.evaluate import Outcome
 from semroute.evaluation.metrics import Floats
@@ -53,6 +54,7 @@ class Tuning(Frozen, frozen=True, kw_only=True):
     """What `semroute tune` found."""
 
     n: int
+    """Prompts; copies of one count once, with the first's label."""
     threshold: float
     """The best for all routes together."""
     thresholds: dict[str, float]
@@ -71,8 +73,10 @@ class Tuning(Frozen, frozen=True, kw_only=True):
 def tune(outcomes: Sequence[Outcome], routes: Sequence[str], max_false_abstain: float | None = None) -> Tuning:
     """The thresholds with the most right decisions; with `max_false_abstain`, the highest that keep to it.
 
-    Raises `RequestError` where there are too few prompts to tell, saying how many are enough.
+    A prompt counts once, however often it stands there: a copy tells nothing new, and holds nothing out. Raises
+    `RequestError` where there are too few prompts to tell, saying how many are enough.
     """
+    outcomes = list({words(outcome.text): outcome for outcome in reversed(outcomes)}.values())[::-1]
     require_enough(outcomes)
     chosen = choose(outcomes, routes, max_false_abstain)
     return Tuning(
@@ -98,8 +102,8 @@ def require_enough(outcomes: Sequence[Outcome]) -> None:
         if count < needed:
             width = Z95 / (2 * math.sqrt(count)) if count else 1.0
             raise RequestError(
-                f"too little to tune on: {count} prompts {kind} tell a share to within {min(width, 1):.0%} at best; "
-                f"expected {needed} or more (within {WIDEST:.0%}, 19 times in 20)"
+                f"too little to tune on: {count} different prompts {kind} tell a share to within {min(width, 1):.0%} "
+                f"at best; expected {needed} or more (within {WIDEST:.0%}, 19 times in 20)"
             )
 
 

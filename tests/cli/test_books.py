@@ -50,6 +50,8 @@ def test_export_to_parquet_and_lines(semroute: Run, url: str, tmp_path: Path) ->
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["cost_usd"] for line in lines] == [0.000024] * 3
     assert lines[0]["scores"] == {"billing": 0.75, "coding": 0.25}
+    printed = semroute("export", "-", SEMROUTE_DATABASE_URL=url).stdout
+    assert printed == (tmp_path / "log.jsonl").read_text()
     semroute("export", tmp_path / "log.parquet", SEMROUTE_DATABASE_URL=url)
     table = pq.read_table(tmp_path / "log.parquet").to_pylist()
     assert [str(row["cost_usd"]) for row in table] == ["0.000024000000"] * 3

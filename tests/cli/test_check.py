@@ -54,7 +54,8 @@ routes:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "all.yaml").write_text(BAD)
-    (tmp_path / "eval.jsonl").write_text('{"text": "Is a storm  coming", "route": "left"}\nnot json\n{"text": "new"}\n')
+    rows = '\ufeff{"text": "Is a storm  coming", "route": "left"}\nnot json\n{"text": "new"}\n'
+    (tmp_path / "eval.jsonl").write_text(rows, "utf-8")
     return tmp_path
 
 
@@ -77,6 +78,42 @@ def test_what_only_the_meaning_shows_is_found(semroute: Run, folder: Path) -> No
     assert (problems["leakage"]["file"], problems["leakage"]["line"]) == (f"{folder}/eval.jsonl", 1)
     assert 'the file expects "left"' in problems["leakage"]["message"]
     assert all(problem["severity"] == "warning" and problem["suggestion"] for problem in problems.values())
+
+
+def test_a_row_that_is_a_negative_measures_memory_too(semroute: Run, folder: Path) -> None:
+    (folder / "more.yaml").write_text("negatives: [new, old]\n")
+    found = json.loads(semroute("check", folder, "--no-embed", "--json").stdout)["problems"]
+    (leak,) = (problem for problem in found if problem["line"] == 3)
+    assert leak["message"] == f'"new" is a negative at {folder}/more.yaml:1'
+
+
+def test_a_threshold_for_all_that_a_route_cannot_reach_is_found(semroute: Run, folder: Path) -> None:
+    (folder / "more.yaml").write_text("abstain: {threshold: 1}\n")
+    found = json.loads(semroute("check", folder, "--json").stdout)["problems"]
+    lost = [(problem["file"], problem["line"]) for problem in found if "its threshold is 1.00" in problem["message"]]
+    assert lost.count((f"{folder}/more.yaml", 1)) == 2  # the third route has a threshold of its own
+
+
+def test_a_policy_by_what_was_never_learned_is_told(semroute: Run, folder: Path) -> None:
+    (folder / "more.yaml").write_text("policy:\n  difficulty: {by: learned, strong_share: 0.3}\n")
+    found = json.loads(semroute("check", folder, "--no-embed", "--json").stdout)["problems"]
+    (told,) = (problem for problem in found if problem["code"] == "unlearned")
+    assert (told["file"], told["line"]) == (f"{folder}/more.yaml", 2)
+    assert "semroute train" in told["suggestion"]
+    (folder / "difficulty.npz").touch()
+    assert "unlearned" not in semroute("check", folder, "--no-embed", "--json").stdout
+
+
+def test_an_embedder_that_cannot_be_loaded_is_a_problem_at_its_line(semroute: Run, folder: Path) -> None:
+    (folder / "more.yaml").write_text("embedder:\n  model: nope/nope\n")
+    done = semroute("check", folder, "--json")
+    assert done.returncode == 1
+    shown = json.loads(done.stdout)
+    assert shown["ok"] is False
+    (told,) = (problem for problem in shown["problems"] if problem["severity"] == "error")
+    assert (told["file"], told["line"], told["code"]) == (f"{folder}/more.yaml", 2, "embedder")
+    annotated = semroute("check", folder, "--format", "github").stdout
+    assert f"::error file={folder}/more.yaml,line=2,title=semroute embedder::" in annotated
 
 
 def test_warnings_are_errors_when_strict(semroute: Run, folder: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,6 +51,13 @@ def test_route_says_where_and_why(semroute: Run, folder: Path) -> None:
     assert "why was I charged twice this month" in done.stdout
     assert "plan: small, then large" in done.stdout
     assert "not callable here: small, large (OPENAI_API_KEY is not set)" in done.stdout
+
+
+def test_a_long_prompt_is_explained_in_a_table_that_fits(semroute: Run, folder: Path) -> None:
+    done = semroute("route", "--routes", folder, "--explain", "I was charged twice this month " * 150)
+    assert done.returncode == 0, done.stderr
+    assert "…" in done.stdout
+    assert len(done.stdout.splitlines()) < 60
 
 
 def test_route_as_json_is_the_decision(semroute: Run, folder: Path) -> None:
@@ -145,6 +153,60 @@ def test_wrong_usage_is_exit_code_2(semroute: Run) -> None:
     assert semroute("nonsense").returncode == 2
     assert semroute("serve", "--port", "70000").returncode == 2
     assert semroute("route").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("eval", "--min-accuracy", "nan"),
+        ("eval", "--html", "/nowhere/x.html"),
+        ("tune", "--max-false-abstain", "nan"),
+        ("route", "hi", "--cost-quality", "nan"),
+        ("report", "--html", "/nowhere/x.html"),
+        ("export", "/nowhere/x.jsonl"),
+        ("export", "x.csv"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_work(semroute: Run, arguments: tuple[str, ...]) -> None:
+    done = semroute(*arguments, SEMROUTE_DATABASE_URL="memory:")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def shell(command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    line = f"set -o pipefail; {sys.executable} -m semroute {command}"
+    return subprocess.run(
+        ["bash", "-c", line], env={**os.environ, **environ}, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("check --no-embed {} > /dev/full", 2, "output: No space left on device\n"),
+        ("check --no-embed --json {} > /dev/full", 2, "output: No space left on device\n"),
+        ("route --routes {} - <&-", 2, "standard input is closed"),
+        ("route --routes {} - < <(printf '\\xff')", 2, "standard input cannot be read: 'utf-8' codec"),
+        ("route --routes {} hi | head -1", 0, ""),
+    ],
+)
+def test_streams_that_do_not_work_are_told_in_a_line(folder: Path, command: str, code: int, said: str) -> None:
+    done = shell(command.format(folder), PYTHONUTF8="1", PYTHONIOENCODING="utf-8:strict")
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+def test_a_terminal_need_not_know_every_character(folder: Path) -> None:
+    (folder / "more.yaml").write_text(
+        "routes:\n- {name: café, models: [small], utterances: [où est le café]}\n", "utf-8"
+    )
+    done = shell(f"check --no-embed {folder}", PYTHONIOENCODING="ascii")
+    assert done.returncode == 1
+    assert 'got "caf?", expected letters' in done.stdout
+    shell(f"check --no-embed --json {folder} > {folder}/out.json", PYTHONIOENCODING="ascii")
+    assert "café" in (folder / "out.json").read_text("utf-8")
 
 
 def test_help_lists_the_commands(semroute: Run) -> None:

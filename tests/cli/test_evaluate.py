@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from semroute import Router
 from semroute.cli.evaluate import missed
 from semroute.evaluation.evaluate import Outcome, measure
 from tests.conftest import ROOT
@@ -25,13 +26,17 @@ def rows(tmp_path: Path) -> Path:
 
 def test_the_report_is_written_and_a_gate_fails(semroute: Run, rows: Path, tmp_path: Path) -> None:
     html = tmp_path / "report.html"
+    with rows.open("a", encoding="utf-8") as file:
+        file.write('{"text": "Twice told", "route": "coding"}\n{"text": "twice  told", "route": null}\n')
     done = semroute("eval", rows, "--routes", ROOT / "routes", "--html", html, "--min-accuracy", "1", "--max-ece", "1")
     assert done.returncode == 1
+    assert '"Twice told" has labels that contradict: coding, none' in done.stderr
     assert "accuracy: got" in done.stderr
     assert "expected at least 1" in done.stderr
     assert "ece" not in done.stderr
     assert "FPR at 95% TPR" in done.stdout
     assert "semroute: some.jsonl" in html.read_text("utf-8")
+    assert "Calibrated thresholds: of prompts like the utterances" in html.read_text("utf-8")
 
 
 def test_without_a_file_the_utterances_are_cross_validated(semroute: Run) -> None:
@@ -59,6 +64,21 @@ def test_the_promise_of_the_thresholds_is_printed(semroute: Run, rows: Path) -> 
     assert "calibrated thresholds: at most 5.0% of prompts like the utterances" in " ".join(done.stdout.split())
     done = semroute("route", "why was I charged twice", "--routes", ROOT / "routes", "--explain")
     assert "split conformal on" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("added", "claim"),
+    [
+        ("", "used for 1 of 2 routes; nothing is promised"),
+        ("abstain: {threshold: 0.7}", ""),
+        ("tuned: {thresholds: {weather: 0.5}}", ""),
+    ],
+)
+def test_the_promise_is_made_where_calibrated_thresholds_are_used(tmp_path: Path, added: str, claim: str) -> None:
+    (tmp_path / "all.yaml").write_text(f"{MODELS}{ROUTES}{added}\n")  # one of two routes has its own threshold
+    said = Router.load(tmp_path).threshold_claim
+    assert said.startswith(claim)
+    assert bool(said) is bool(claim)
 
 
 def test_a_gate_without_rows_is_not_passed() -> None:

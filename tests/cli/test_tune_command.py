@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from semroute import Router
+from semroute.cli.tune import HEADER
 from semroute.config.load import read
 from tests.conftest import ROOT
 
@@ -34,6 +35,30 @@ def test_tuned_thresholds_stand_in_a_file_of_their_own(semroute: Run, folder: Pa
     assert set(tuned["thresholds"]) == set(router.config.routes)
     decision = router.route("why was I charged twice this month")
     assert (decision.threshold, decision.threshold_from) == (tuned["thresholds"]["customer-support"], "tuned")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("tuned.yaml", "# my own\ntuned: {thresholds: {coding: 0.5}}\n", "`semroute tune` did not write"),
+        ("tuned.yaml", f"{HEADER}9 prompts\ntuned: {{}}\nnegatives: [hm]\n", "`semroute tune` did not write"),
+        ("mine.yaml", "tuned: {thresholds: {coding: 0.5}}\n", "mine.yaml:1: got `tuned`, expected it in"),
+    ],
+)
+def test_what_people_wrote_is_left_alone(semroute: Run, folder: Path, file: str, text: str, message: str) -> None:
+    (folder / file).write_text(text)
+    done = semroute("tune", "--routes", folder, "--max-false-abstain", "0.05")
+    assert done.returncode == 1
+    assert message in done.stderr.replace("\n", "")
+    assert (folder / file).read_text() == text
+    assert semroute("tune", "--routes", folder, "--dry-run").returncode == 0
+
+
+def test_what_tune_wrote_is_written_anew(semroute: Run, folder: Path) -> None:
+    (folder / "tuned.yaml").write_text(f"{HEADER}9 prompts\ntuned: {{thresholds: {{coding: 0.5}}}}\n")
+    done = semroute("tune", "--routes", folder, "--max-false-abstain", "0.05")
+    assert done.returncode == 0, done.stderr
+    assert "from 236 prompts" in (folder / "tuned.yaml").read_text()
 
 
 def test_a_dry_run_writes_nothing(semroute: Run, folder: Path) -> None:

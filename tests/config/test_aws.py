@@ -19,7 +19,7 @@ def bedrock(fields: str) -> str:
 providers:
   aws: {{dialect: bedrock{fields}}}
 models:
-  claude: {{provider: aws, name: eu.anthropic.claude-sonnet-4-5-20250929-v1:0}}
+  claude: {{provider: aws, name: eu.anthropic.claude-sonnet-4-5-20250929-v1:0, input_price: 3}}
 """
 
 

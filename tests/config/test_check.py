@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from semroute.config.check import check
+from semroute.config.load import read
 from semroute.config.schema import Config, Draft, RouteFile
 from semroute.errors import Problem
+from tests.config.conftest import BASE
 
 Result = tuple[Config | None, list[Problem]]
 Read = Callable[..., Result]
@@ -30,13 +33,19 @@ def rule(text: str) -> str:
 
 def test_nothing_at_all_lacks_a_default_models_providers_and_routes() -> None:
     problems = check(Draft(folder="routes", merged=RouteFile(), sources={}), today=datetime.date(2026, 1, 1))
-    assert [f"{problem.severity}: {problem}" for problem in problems] == [
+    assert [f"{problem.severity}: {problem.file} {problem.path}: {problem.message}" for problem in problems] == [
         "error: routes $: no `default`: expected the models for prompts that no route matches, "
         "such as `default: {models: [large]}`",
         "error: routes $: no `models`: expected at least one, such as `models: {large: {provider: …, name: …}}`",
         "error: routes $: no `providers`: expected at least one, such as `providers: {openai: {dialect: …}}`",
         "warning: routes $: no `routes`: every prompt that no rule takes goes to the default",
     ]
+
+
+@pytest.mark.parametrize("broken", ["- {utterances: [a], models: [small]}", "- {name: a, models: []}", "{}"])
+def test_routes_that_are_broken_are_not_said_to_be_missing(write: Callable[..., Path], broken: str) -> None:
+    _, problems = read(write(base=BASE, x=f"routes:\n  {broken}\n"), {})
+    assert {problem.severity for problem in problems} == {"error"}
 
 
 def test_a_sound_configuration_has_no_problems(read_files: Read) -> None:
@@ -246,6 +255,66 @@ def test_an_utterance_twice_in_one_route_is_a_warning(read_files: Read) -> None:
     assert said(read_files(x=route(utterances="[my bill, b, c, d, MY BILL]"))) == [
         'warning: x.yaml:4 $.routes[0].utterances[4]: got "MY BILL" a second time, first at x.yaml:4'
     ]
+
+
+NEGATIVE = 'negatives: [hm, "HM  ", " ", my bill]'
+
+
+def test_negatives_are_looked_at_like_utterances(read_files: Read) -> None:
+    assert said(read_files(x=NEGATIVE, y=route(utterances="[My bill, b, c, d, e]"))) == [
+        'warning: x.yaml:1 $.negatives[1]: got "HM  " a second time, first at x.yaml:1',
+        'error: x.yaml:1 $.negatives[2]: got " ", expected a string that is not blank',
+        'warning: x.yaml:1 $.negatives[3]: got "my bill", an utterance of `billing` at y.yaml:4, '
+        "which matches all the same",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "severity", "code"),
+    [
+        (route(utterances="[a, b]"), "warning", "few-utterances"),
+        (route(utterances="[a, b, c, d, A]"), "warning", "duplicate"),
+        (route() + "- {name: other, models: [small], utterances: [a, f, g, h, i]}", "error", "ambiguous"),
+        (route() + "negatives: [a]", "warning", "contradiction"),
+        (route() + rule("when: {}, models: [small]"), "warning", "catch-all"),
+        (
+            route()
+            + rule("when: {turns: {gt: 1}}, models: [small]")
+            + "- {name: s, when: {turns: {gt: 2}}, tier: moderate}",
+            "warning",
+            "unreachable",
+        ),
+        (route() + "providers: {p: {dialect: echo, api_key: '${K}'}}", "warning", "unavailable"),
+        (route() + "prices_as_of: 2020-01-01", "warning", "prices-as-of"),
+        (route() + "policy: {difficulty: {by: learned}}", "warning", "no-effect"),
+        (route() + "policy: {min_quality: 0.9}", "warning", "empty-plan"),
+        ("rules: []", "warning", "no-routes"),
+    ],
+)
+def test_a_doubt_has_a_code_and_a_suggestion(write: Callable[..., Path], text: str, severity: str, code: str) -> None:
+    _, problems = read(write(base=BASE, x=text), {})
+    assert {(problem.severity, problem.code) for problem in problems} == {(severity, code)}
+    assert all(problem.suggestion for problem in problems)
+
+
+UNPRICED = """
+providers: {p: {dialect: openai, base_url: "http://p/v1"}}
+models: {m: {provider: p, name: m%s}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("price", "count"),
+    [
+        ("", 1),
+        (", input_price: 0", 0),
+        (", output_price: 1", 0),
+        (", prices: [{from: 2026-01-01, input: 1, output: 1}]", 0),
+    ],
+)
+def test_a_model_without_a_price_is_a_warning(read_files: Read, price: str, count: int) -> None:
+    expected = "warning: x.yaml:3 $.models.m: got no price: it counts as free, for budgets and for what is cheapest"
+    assert said(read_files(x=UNPRICED % price)) == [expected] * count
 
 
 def test_a_long_utterance_is_cut_in_a_message(read_files: Read) -> None:

@@ -114,6 +114,22 @@ rules:
 """
 
 
+@pytest.mark.parametrize(
+    ("conditions", "complaint"),
+    [
+        ("{keywords: []}", ".keywords: got an empty list, expected a list that is not empty"),
+        ("{keywords: [x], has: []}", ".has: got an empty list, expected a list that is not empty"),
+        ("{any: []}", ".any: got an empty list, expected a list that is not empty"),
+        ("{headers: {x: []}}", ".headers.x: got an empty list, expected a string or a list that is not empty"),
+        ("{regex: ''}", '.regex: got "", expected a string that is not empty'),
+        ("{not: {}}", ": got conditions that never hold together: `not` denies what the other conditions say"),
+    ],
+)
+def test_conditions_that_say_nothing_are_errors(read_files: Read, conditions: str, complaint: str) -> None:
+    rules = f"rules:\n- {{name: r, when: {conditions}, models: [small]}}\n"
+    assert said(read_files(x=rules)) == [f"error: x.yaml:2 $.rules[0].when{complaint}"]
+
+
 def test_a_shadowed_rule_is_a_warning(read_files: Read) -> None:
     assert said(read_files(x=RULES % ("", "large", 5000))) == [
         "warning: x.yaml:4 $.rules[1]: never decides: `long` at x.yaml:3 holds whenever this rule does, and comes first"

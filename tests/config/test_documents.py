@@ -14,7 +14,13 @@ from tests.config.reading import ROUTE, Read, said, sound
     ("text", "problem"),
     [
         ("a: b: c\n", "x.yaml:1 $: not valid YAML: mapping values are not allowed"),
-        ("routes:\n  - name: 'x\n", "x.yaml:3 $: not valid YAML: while scanning a quoted scalar"),
+        ("routes: [", "x.yaml:1 $: not valid YAML: while parsing a flow node"),
+        (
+            "routes:\n\t- x\n",
+            "x.yaml:2 $: not valid YAML: while scanning for the next token, found character that cannot "
+            "start any token (a tab: YAML is indented with spaces)",
+        ),
+        ("routes:\n  - name: 'x\n", "x.yaml:2 $: not valid YAML: while scanning a quoted scalar"),
         ("routes:\n- *nobody\n", "x.yaml:2 $: not valid YAML: found undefined alias"),
         ("a: 1\n---\nb: 2\n", "x.yaml:2 $: not valid YAML: expected a single document"),
         ("a: 1\nb: \x00\n", "x.yaml:2 $: not valid YAML: "),

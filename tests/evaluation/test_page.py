@@ -36,6 +36,12 @@ def html() -> str:
     return page("A <title>", measure(OUTCOMES), OUTCOMES, ROUTES)
 
 
+def test_without_a_row_in_scope_no_route_is_called_weak(html: str) -> None:
+    nothing = [outcome(None, None)]
+    assert "Which routes are weak?" in html
+    assert "Which routes are weak?" not in page("x", measure(nothing), nothing, ROUTES)
+
+
 def test_nothing_comes_from_elsewhere(html: str) -> None:
     assert not re.search(r"(?:src|href)=|url\(|@import|<script|<link|https?:", html)
     assert "prefers-color-scheme:dark" in html

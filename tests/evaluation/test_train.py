@@ -169,6 +169,7 @@ def test_labels_without_a_signal_are_said_to_hold_none(
     done = semroute("train", labels, "--routes", folder)
     assert done.returncode == 0, done.stderr
     assert "These labels hold no signal that can be learned" in done.stdout
+    assert not (folder / FILE).exists()
     shown = json.loads(semroute("route", "what is the capital of Peru?", "--routes", folder, "--json").stdout)
     assert shown["model"] == "large"
     plan = semroute("route", "what is the capital of Peru?", "--routes", folder, "--plan").stdout
@@ -183,6 +184,8 @@ def test_labels_without_a_signal_are_said_to_hold_none(
         ('{"prompt": "x", "winner": "small"}', "expected either `quality`, or `winner` and `loser`"),
         ('{"prompt": "x", "quality": {"smal": 1}}', "got model 'smal', expected one of small, large"),
         ('{"prompt": "x", "quality": {"small": 2}}', "<= 1.0"),
+        ('{"prompt": "x", "winner": "small", "loser": "small"}', "got 'small' as `winner` and as `loser`"),
+        ("\n".join(['{"prompt": "x", "quality": {"small": 1}}'] * 50), "got answers of small alone"),
         ('{"prompt": "x", "winner": "small", "loser": "large"}', "got 1 labels, expected at least 50"),
     ],
 )
@@ -213,5 +216,5 @@ def test_a_log_line_that_cannot_be_read_is_named(folder: Path) -> None:
     with pytest.raises(RequestError, match=r"log\.jsonl:1: .*output_tokens"):
         read_log(log)
     log.write_text("\n")
-    with pytest.raises(RequestError, match="holds no requests"):
+    with pytest.raises(RequestError, match="holds no rows"):
         read_log(log)

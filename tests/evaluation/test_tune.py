@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from semroute import Router
 from semroute.errors import RequestError
@@ -11,15 +14,18 @@ from semroute.evaluation.evaluate import Outcome
 from semroute.evaluation.labelled import read_labelled
 from semroute.evaluation.tune import point, rows_needed, tune
 
+NUMBERS = itertools.count()
+
 
 def outcome(expected: str | None, best: str | None, confidence: float, decided: str | None = None) -> Outcome:
-    return Outcome(text="x", expected=expected, decided=decided, best=best, confidence=confidence, latency_ms=0)
+    text = f"prompt {next(NUMBERS)}"
+    return Outcome(text=text, expected=expected, decided=decided, best=best, confidence=confidence, latency_ms=0)
 
 
 def prompts(route: str, low: float, high: float, out_of_scope: float, n: int = 50) -> list[Outcome]:
     """In-scope confidences from `low` to `high`, and as many out of scope, all at `out_of_scope`."""
     inside = [outcome(route, route, low + (high - low) * i / n) for i in range(n)]
-    return inside + [outcome(None, route, out_of_scope)] * n
+    return inside + [outcome(None, route, out_of_scope) for _ in range(n)]
 
 
 def test_how_much_is_enough_follows_from_the_width() -> None:
@@ -28,16 +34,23 @@ def test_how_much_is_enough_follows_from_the_width() -> None:
 
 @pytest.mark.parametrize(("inside", "outside", "kind"), [(42, 50, "a route should"), (50, 42, "no route should")])
 def test_too_little_is_refused_with_what_is_enough(inside: int, outside: int, kind: str) -> None:
-    rows = [outcome("a", "a", 0.9)] * inside + [outcome(None, "a", 0.1)] * outside
-    with pytest.raises(
-        RequestError, match=f"42 prompts that {kind} take .* to within 15% at best; expected 43 or more"
-    ):
+    rows = [outcome("a", "a", 0.9) for _ in range(inside)] + [outcome(None, "a", 0.1) for _ in range(outside)]
+    expected = f"42 different prompts that {kind} take .* to within 15% at best; expected 43 or more"
+    with pytest.raises(RequestError, match=expected):
         tune(rows, ["a"])
+    copies = [replace(row, text=f" {row.text.upper()}") for row in rows]
+    with pytest.raises(RequestError, match=expected):
+        tune(rows + copies, ["a"])
+
+
+def test_a_copy_changes_nothing() -> None:
+    rows = prompts("a", 0.3, 0.9, 0.4)
+    assert tune(rows + rows, ["a"]) == tune(rows, ["a"])
 
 
 def test_nothing_out_of_scope_is_refused() -> None:
-    with pytest.raises(RequestError, match="0 prompts that no route should take"):
-        tune([outcome("a", "a", 0.9)] * 100, ["a"])
+    with pytest.raises(RequestError, match="0 different prompts that no route should take"):
+        tune([outcome("a", "a", 0.9) for _ in range(100)], ["a"])
 
 
 def test_the_threshold_lies_in_the_middle_of_the_gap() -> None:
@@ -88,6 +101,7 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> Router:
     (folder / "all.yaml").write_text(
         "providers: {here: {dialect: echo}}\nmodels: {m: {provider: here, name: m}}\ndefault: {models: [m]}\n"
         "routes:\n  - {name: weather, models: [m], utterances: [will it rain tomorrow, how cold is it outside]}\n"
+        "rules:\n  - {name: urgent, when: {keywords: [urgent]}, models: [m]}\n"
     )
     return Router.load(folder)
 
@@ -100,7 +114,10 @@ def read(router: Router, folder: Path, *lines: object) -> list[Outcome]:
 
 def test_texts_are_decided_and_logged_decisions_are_taken_as_they_were(router: Router, tmp_path: Path) -> None:
     logged = {
+        "id": "1",
         "route": "weather",
+        "reason": "semantic",
+        "explanation": "",
         "candidates": [{"route": "weather", "confidence": 0.77}],
         "config_version": router.config.version,
     }
@@ -121,13 +138,37 @@ def test_texts_are_decided_and_logged_decisions_are_taken_as_they_were(router: R
     assert [row.confidence for row in rows[2:]] == [0.77, 0.77]
 
 
+def test_a_log_says_what_the_same_prompts_say_as_text(router: Router, tmp_path: Path) -> None:
+    texts = ("will it rain tomorrow", "who won the match", "wird es morgen regnen oder nicht", "URGENT: is it cold")
+    decisions = [msgspec.to_builtins(router.route(text)) for text in texts]
+    as_text = read(router, tmp_path, *({"text": text, "expected": None} for text in texts))
+    logged = read(router, tmp_path, *({**decision, "expected": None} for decision in decisions))
+    assert [row.best for row in as_text] == ["weather", "weather", None, None]
+    assert [(row.best, row.confidence, row.decided) for row in logged] == [
+        (row.best, row.confidence, row.decided) for row in as_text
+    ]
+
+
+@pytest.mark.parametrize("reason", ["sticky", "classifier", "pinned", "rule"])
+def test_what_something_else_decided_no_threshold_changes(router: Router, tmp_path: Path, reason: str) -> None:
+    decision = msgspec.to_builtins(router.route("will it rain tomorrow")) | {"reason": reason}
+    (row,) = read(router, tmp_path, {"decision": decision, "expected": "weather"})
+    assert (row.decided, row.best) == ("weather", None)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ({"text": "x", "route": "wether"}, "got route 'wether', which does not exist"),
         ({"text": "x"}, "the right route is missing"),
         ({"expected": None}, "got neither `text` nor `decision`"),
-        ({"route": None, "candidates": [], "config_version": "old", "expected": None}, "of route files 'old'"),
+        (
+            {
+                **{"id": "1", "route": None, "reason": "default", "explanation": "", "candidates": []},
+                **{"config_version": "old", "expected": None},
+            },
+            "of route files 'old'",
+        ),
         ([1], "Expected `object`"),
     ],
 )

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from semroute.errors import RequestError
+from semroute.evaluation.evaluate import Row, read_rows
+from semroute.evaluation.savings import Logged, read_log
+from semroute.evaluation.train import read_labels
+from semroute.types import Model
+
+MODELS = {name: Model(id=name, provider="p", name=name) for name in ("small", "large")}
+LABEL = b'{"prompt": "x", "winner": "large", "loser": "small"}'
+READERS: dict[str, Callable[[Path], object]] = {
+    "text": lambda path: read_rows(path, ["a"]),
+    "prompt": read_log,
+    "winner": lambda path: read_labels(path, MODELS),
+}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    file = tmp_path / "some.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"text": "x", "route": "a"}\r\n\n')
+    assert read_rows(file, ["a"]) == [Row(text="x", route="a")]
+    file.write_bytes(b'\xef\xbb\xbf{"prompt": "x", "output_tokens": 1}')
+    assert read_log(file) == [Logged(prompt="x", output_tokens=1)]
+    file.write_bytes(b"\xef\xbb\xbf" + b"\n".join([LABEL] * 50))
+    assert len(read_labels(file, MODELS)) == 50
+
+
+@pytest.mark.parametrize("key", READERS)
+def test_what_is_no_utf_8_is_told_with_its_line(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "some.jsonl"
+    file.write_bytes(b'\n{"%s": "\xff"}\n' % key.encode())
+    with pytest.raises(RequestError, match=r"some\.jsonl:2: 'utf-8' codec can't decode byte 0xff"):
+        READERS[key](file)
