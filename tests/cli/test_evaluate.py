@@ -36,7 +36,7 @@ def test_the_report_is_written_and_a_gate_fails(semroute: Run, rows: Path, tmp_p
     assert "ece" not in done.stderr
     assert "FPR at 95% TPR" in done.stdout
     assert "semroute: some.jsonl" in html.read_text("utf-8")
-    assert "Calibrated thresholds: of prompts like the utterances" in html.read_text("utf-8")
+    assert "Calibrated thresholds: at most 5.0% of prompts like the utterances" in html.read_text("utf-8")
 
 
 def test_without_a_file_the_utterances_are_cross_validated(semroute: Run) -> None:
