@@ -172,6 +172,28 @@ def test_what_keeps_every_worker_from_starting_ends_the_service(tmp_path: Path, 
     assert "Traceback" not in done.stderr
 
 
+def test_the_service_trains_on_one_thread_of_blas(write_routes: WriteRoutes, tmp_path: Path) -> None:
+    script = """
+import asyncio
+from threadpoolctl import threadpool_info
+from semroute.api.app import create_app
+async def main():
+    async with create_app().lifespan():
+        print({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
+asyncio.run(main())
+"""
+    environ = {"SEMROUTE_DATABASE_URL": "memory:", "SEMROUTE_ROUTES": str(write_routes(tmp_path / "routes"))}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "{1}\n", done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "environ", "told"),
     [
