@@ -54,6 +54,10 @@ class Reloader:
                 return self._keep(f"{type(error).__name__}: {error}")
             if router.config.version != self._router.config.version:
                 log.info("routes %s replace %s", router.config.version, self._router.config.version)
+            elif self.status.error is not None:
+                log.info(
+                    "the route files can be used again: they hold the routes in service, %s", router.config.version
+                )
             self._router = router
             self.status = ReloadStatus(config_version=router.config.version)
             return self.status

@@ -22,7 +22,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Each field is read from the variable of its name: `max_body_bytes` from `SEMROUTE_MAX_BODY_BYTES`."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=1, le=65535)] = 8000
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    """0: one that is free."""
     workers: Annotated[int, Meta(ge=1)] = 1
     """Processes. Each holds its own router."""
     routes: str = ""

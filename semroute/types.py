@@ -223,7 +223,7 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     purpose: Literal["answer", "judge", "classifier"] = "answer"
     """What it was called for."""
     served: bool = False
-    """Its answer was given although it failed a check."""
+    """Its answer was given although it failed a check, as the best of those that did; false where it failed none."""
     usage: Usage = Usage()
     cost_usd: Decimal = Decimal(0)
     dropped: tuple[str, ...] = ()

@@ -7,12 +7,13 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from semroute.record import Caller
-from semroute.stores.base import Database, Row
+from semroute.stores.base import MAX_USD, Database, Row
 from semroute.types import Frozen
 
 _KEY = re.compile(r"sr-([0-9a-f]{12})-[A-Za-z0-9_-]{20,}")
@@ -79,6 +80,11 @@ class KeyStore:
         """All keys, the ended ones too, oldest first."""
         return [_key(row) for row in self.rows()]
 
+    def named(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Statistics by key, each with the key's `name`; empty: it has none."""
+        names = {key.caller.id: key.caller.name for key in self.all()}
+        return [{**row, "name": names.get(row["value"], "")} for row in rows]
+
     def revoke(self, id_: str) -> bool:
         """End a key; false: there is none."""
         now = self._clock()
@@ -135,11 +141,21 @@ def _encode(caller: Caller) -> str:
 
 
 def _key(row: Row) -> Key:
-    digest, caller, created_at, expires_at, revoked_at = row
+    digest, stored, created_at, expires_at, revoked_at = row
+    caller = msgspec.json.decode(stored, type=Caller)
     return Key(
         digest=bytes(digest),
-        caller=msgspec.json.decode(caller, type=Caller),
+        caller=msgspec.structs.replace(
+            caller, usd_per_day=_countable(caller.usd_per_day), usd_per_month=_countable(caller.usd_per_month)
+        ),
         created_at=created_at,
         expires_at=expires_at,
         revoked_at=revoked_at,
     )
+
+
+def _countable(usd: Decimal | None) -> Decimal | None:
+    """A budget that can be held: of one that is no amount nothing may be spent."""
+    if usd is None:
+        return None
+    return Decimal(0) if usd.is_nan() else min(max(usd, Decimal(0)), MAX_USD)

@@ -29,6 +29,7 @@ from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Chunks, Gateway
 from semroute.record import Caller, Record
 from semroute.router import new_id
+from semroute.routing.facts import DIAL, read_dial
 from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk
 
@@ -220,7 +221,9 @@ async def read(body: bytes, dialect: ClientDialect, in_path: Mapping[str, Any] =
     """Read a request; a long one in a thread, so that the others go on meanwhile. Raises `RequestError`."""
 
     def parse() -> ChatRequest:
-        return dialect.parse_request({**decode(body), **in_path}, new_id())
+        fields = {**decode(body), **in_path}
+        dial = read_dial(fields.pop(DIAL, None), f"$.{DIAL}")  # ours in every dialect: no provider knows it
+        return msgspec.structs.replace(dialect.parse_request(fields, new_id()), cost_quality=dial)
 
     return parse() if len(body) <= LONG_BODY_BYTES else await asyncio.to_thread(parse)
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import datetime
 import struct
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -14,18 +15,28 @@ from litestar import MediaType, Response, get, post
 
 from semroute.api import guards
 from semroute.api.accounting import Books
+from semroute.api.completions import decode
 from semroute.api.errors import AnyRequest
+from semroute.dialects.reading import convert
 from semroute.errors import NotFoundError, RequestError
 from semroute.gateway import Gateway
+from semroute.record import Caller
 from semroute.stores.base import Query
 from semroute.stores.log import MAX_PAGE
 from semroute.stores.rollups import DIMENSIONS, day_of
+from semroute.structs import Written
 
 MAX_DAYS = 30
 """Of statistics, where no span is given."""
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _TEXTS = ("route", "model", "key", "team", "feature", "outcome", "error", "label")
+
+
+class Reset(Written, frozen=True, kw_only=True):
+    """The body of `POST /admin/budgets/reset`, which may be empty."""
+
+    counter: str = ""
 
 
 @get("/decisions", guards=[guards.reader])
@@ -69,6 +80,8 @@ async def stats(request: AnyRequest) -> Response[bytes]:
     rows = await asyncio.to_thread(books.log.stats, by, first, last)
     if by == "day":
         rows = [{**row, "value": iso_day(int(row["value"]))} for row in rows]
+    if by == "key":
+        rows = await asyncio.to_thread(books.keys.named, rows)
     return _json({"by": by, "since": iso_day(first), "until": iso_day(last), "rows": rows})
 
 
@@ -77,19 +90,18 @@ async def budgets(request: AnyRequest) -> Response[bytes]:
     """Every budget, and how much of it is spent."""
     books: Books = request.app.state.books
     gateway: Gateway = request.app.state.gateway
-    callers = [key.caller for key in await asyncio.to_thread(books.keys.all)]
-    return _json({"budgets": await books.accounts.report(gateway.serving.router.config, callers)})
+    return _json({"budgets": await books.accounts.report(gateway.serving.router.config, await _callers(books))})
 
 
 @post("/admin/budgets/reset", guards=[guards.admin], status_code=200)
 async def reset_budget(request: AnyRequest) -> Response[bytes]:
-    """Forget what was spent of a budget in its period: `counter` as `GET /budgets` names it."""
+    """Forget what was spent of a budget in its period: `counter`, in the query or the body, as in `GET /budgets`."""
     books: Books = request.app.state.books
     gateway: Gateway = request.app.state.gateway
-    counter = request.query_params.get("counter", "")
-    callers = [key.caller for key in await asyncio.to_thread(books.keys.all)]
-    if not await books.accounts.reset(gateway.serving.router.config, callers, counter):
-        raise RequestError(f"counter: got {counter!r}, expected one that GET /budgets names", param="counter")
+    counter = request.query_params.get("counter") or convert(decode(await request.body() or b"{}"), Reset).counter
+    if not await books.accounts.reset(gateway.serving.router.config, await _callers(books), counter):
+        got = f"got {counter!r}" if counter else "is missing"
+        raise RequestError(f"counter: {got}, expected one that GET /budgets names", param="counter")
     return _json({"counter": counter, "spent_usd": 0})
 
 
@@ -98,6 +110,12 @@ async def audit(request: AnyRequest) -> Response[bytes]:
     """Admin calls, newest first."""
     books: Books = request.app.state.books
     return _json({"audit": await asyncio.to_thread(books.keys.audited)})
+
+
+async def _callers(books: Books) -> list[Caller]:
+    """Those whose keys are still good."""
+    now = time.time()
+    return [key.caller for key in await asyncio.to_thread(books.keys.all) if not key.ended(now)]
 
 
 def read_query(parameters: Any) -> Query:

@@ -129,7 +129,9 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         return on_semroute_error(request, PayloadTooLargeError(f"the body is over the limit of {limit} bytes"))
     detail = error.detail or type(error).__name__
     if error.status_code == 404:
-        detail = f"there is nothing at {request.url.path}; see /schema for what there is"
+        return render(
+            request, NotFoundError(f"there is nothing at {request.url.path}; see /schema for what there is"), 404, {}
+        )
     return render(request, RequestError(detail), error.status_code, dict(error.headers or {}))
 
 

@@ -9,13 +9,14 @@ import html
 import time
 from typing import Annotated, Any, Literal
 
-import msgspec
 from litestar import MediaType, Response, get, post
 from msgspec import Meta
 
 from semroute.api import guards
 from semroute.api.accounting import Books
+from semroute.api.completions import decode
 from semroute.api.errors import AnyRequest
+from semroute.dialects.reading import convert
 from semroute.errors import AccessError, NotFoundError, RequestError
 from semroute.gateway import Gateway
 from semroute.settings import PREFIX, Settings
@@ -57,7 +58,9 @@ class LinkRequest(Written, frozen=True, kw_only=True):
 @post("/feedback", guards=[guards.caller], status_code=200)
 async def feedback(request: AnyRequest) -> dict[str, str]:
     """Say how good an answer was, or which route was the right one."""
-    given = _decode(await request.body(), Given)
+    given = convert(decode(await request.body()), Given)
+    if not given.decision:
+        raise RequestError("`decision` is missing, expected the id that x-semroute-decision gave", param="decision")
     await _take(request, given.decision, given)
     return {"decision": given.decision, "status": "recorded"}
 
@@ -65,7 +68,7 @@ async def feedback(request: AnyRequest) -> dict[str, str]:
 @post("/feedback/links", guards=[guards.caller], status_code=200)
 async def link(request: AnyRequest) -> dict[str, Any]:
     """A link by which an end user, who has no key, may say how good one answer was; good for 30 days."""
-    decision = _decode(await request.body(), LinkRequest).decision
+    decision = convert(decode(await request.body()), LinkRequest).decision
     expires = int(time.time()) + LINK_S
     path = f"/feedback/{decision}/{expires}/{sign(_secret(request), decision, expires)}"
     return {"path": path, "expires": expires}
@@ -83,10 +86,10 @@ async def linked(request: AnyRequest, id_: str, expires: int, signature: str) ->
     """Feedback by a signed link, as a form or as JSON without `decision`."""
     _check(request, id_, expires, signature)
     if request.headers.get("content-type", "").startswith("application/json"):
-        given = _decode(await request.body(), Given)
+        given = convert(decode(await request.body()), Given)
     else:
         form = {name: str(value) for name, value in (await request.form()).items() if value}
-        given = _decode(msgspec.json.encode(form), Given)
+        given = convert(form, Given)
     await _take(request, id_, given)
     return Response(f"<!doctype html><p>Thank you.</p><!-- {html.escape(id_)} -->", media_type=MediaType.HTML)
 
@@ -130,10 +133,3 @@ def _record(books: Books, decision: str, feedback: Feedback) -> bool:
         return True
     # The record may be on its way.
     return books.writer is not None and books.writer.flush() and books.log.feed_back(decision, feedback, time.time())
-
-
-def _decode(body: bytes, kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RequestError(f"the body: {error}") from None

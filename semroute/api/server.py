@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -19,6 +20,8 @@ from semroute.settings import MULTIPROCESS, Settings, variable
 from semroute.telemetry.logs import server_config
 
 APP = "semroute.api.app:create_app"
+FAILED = 1
+"""The exit code of a service that could not start."""
 BACKLOG = 1024
 """Connections that wait to be accepted."""
 IDLE_S = 75
@@ -28,13 +31,24 @@ HEALTH_S = 20
 """A worker that gives no sign of life for so long is ended, and started again. It gives none before it has imported."""
 
 
-def serve(settings: Settings) -> None:
+def listen(settings: Settings) -> list[socket.socket]:
+    """Take the port, for each worker. Nobody is let in before the application has started.
+
+    Raises `SettingsError` where it cannot be had.
+    """
+    only = _bind(settings.host, settings.port)
+    if settings.workers == 1:
+        return [only]
+    port = only.getsockname()[1]
+    only.close()  # that nobody else has the port could not be seen where it is shared
+    return [_bind(settings.host, port, socket.SO_REUSEPORT) for _ in range(settings.workers)]
+
+
+def serve(settings: Settings, listening: list[socket.socket]) -> None:
     """Serve until SIGINT or SIGTERM; running requests are then finished, for `drain_s` at most.
 
-    One worker is this process; of several, one that ends is started again. Raises `SettingsError` where the port cannot
-    be had.
+    One worker is this process; of several, one that ends is started again. Exits with `FAILED` where none can start.
     """
-    listening = _listen(settings)
     _export(settings)
     if settings.workers > 1:
         # The workers, which inherit it, add up their counts there; it must be empty at the start.
@@ -67,14 +81,17 @@ def _serve_here(config: Config, listening: list[socket.socket]) -> None:
     # After a stop the server raises the signal again, which would make it look like a failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    Server(config).run(listening)
+    try:
+        Server(config).run(listening)
+    except SystemExit:
+        sys.exit(FAILED)
 
 
 def _serve_apart(config: Config, listening: list[socket.socket]) -> None:
     workers = _Workers(config, listening)
     workers.run()
     if any(worker.exitcode == STARTUP_FAILURE for worker in workers.processes):
-        sys.exit(STARTUP_FAILURE)
+        sys.exit(FAILED)
 
 
 class _Workers(Multiprocess):
@@ -90,27 +107,17 @@ class _Workers(Multiprocess):
             worker.start()
 
 
-def _listen(settings: Settings) -> list[socket.socket]:
-    """Take the port, for each worker. Nobody is let in before the application has started."""
-    only = _bind(settings)
-    if settings.workers == 1:
-        return [only]
-    only.close()  # that nobody else has the port could not be seen where it is shared
-    return [_bind(settings, socket.SO_REUSEPORT) for _ in range(settings.workers)]
-
-
-def _bind(settings: Settings, *options: int) -> socket.socket:
-    listening = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET, socket.SOCK_STREAM)
+def _bind(host: str, port: int, *options: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         for option in (socket.SO_REUSEADDR, *options):
             listening.setsockopt(socket.SOL_SOCKET, option, 1)
-        listening.bind((settings.host, settings.port))
+        listening.bind((host, port))
     except OSError as error:
         listening.close()
         reason = error.strerror or str(error)
-        raise SettingsError(
-            f"cannot listen on {settings.host}:{settings.port}: {reason.lower()}; choose another with --port"
-        ) from None
+        other = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+        raise SettingsError(f"cannot listen on {host}:{port}: {reason.lower()}; choose another with {other}") from None
     return listening
 
 

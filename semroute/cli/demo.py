@@ -161,7 +161,7 @@ def _show(shown: list[Shown], config: Config, ready_s: float) -> None:
         why = "" if row.reason == "semantic" else f"({row.reason}) "
         table.add_row(
             f"[bold]{escape(row.prompt)}[/]\n{nearest}→ {escape(row.answer)}",
-            f"[bold]{row.route}[/] {why}{how}\n{row.model}",
+            f"[bold]{escape(row.route)}[/] {why}{how}\n{escape(row.model)}",
             f"{row.cost_usd:.6f}\n{row.decision_ms:.1f}",
         )
     console.print(table)
@@ -171,6 +171,7 @@ def _show(shown: list[Shown], config: Config, ready_s: float) -> None:
     saved = f": {1 - spent / all_strong:.0%} less" if all_strong else ""
     console.print(
         f"At list prices these answers cost {spent:.6f} USD; all of them from {baseline.id}, {all_strong:.6f}{saved}.",
+        markup=False,
         highlight=False,
     )
     console.print(

@@ -16,7 +16,7 @@ from semroute.cli.output import OutputFile, console
 from semroute.errors import SettingsError
 from semroute.stores.base import Query
 from semroute.stores.log import SqlLog
-from semroute.stores.open import open_database
+from semroute.stores.open import open_to_read
 
 _BATCH = 1000
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -31,7 +31,7 @@ def command(file: Path, since: datetime.datetime | None, until: datetime.datetim
     printed = str(file) == "-"
     if not printed and file.suffix not in (".parquet", ".jsonl"):
         raise click.UsageError(f"{file}: got an unknown ending, expected .parquet or .jsonl")
-    database = open_database(settings_module.read().database_url)
+    database = open_to_read(settings_module.read().database_url)
     try:
         rows = SqlLog(database).export(Query(since=_timestamp(since), until=_timestamp(until)))
         if file.suffix == ".parquet":

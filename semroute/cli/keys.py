@@ -5,21 +5,36 @@ from __future__ import annotations
 import datetime
 import getpass
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from semroute import settings as settings_module
 from semroute.access.keys import Key, KeyStore
 from semroute.cli.output import console, json_option, print_json
+from semroute.errors import SettingsError
 from semroute.record import Caller, Scope
-from semroute.stores.open import open_database
+from semroute.stores.base import MAX_USD, Database
+from semroute.stores.open import MEMORY, open_database, open_to_read, shown
 
 SCOPES: tuple[Scope, ...] = ("route", "complete", "read", "admin")
+LIMIT = click.IntRange(min=1, max=10**12)
+
+
+def usd(value: str) -> Decimal:
+    """Read an amount that a counter can hold."""
+    try:
+        amount = Decimal(value)
+        if 0 <= amount <= MAX_USD:
+            return amount
+    except ArithmeticError:  # to compare NaN is none, too
+        pass
+    raise click.BadParameter(f"got {value!r}, expected a number from 0 to {MAX_USD:,}")
 
 
 @click.group("keys", short_help="Make, list, revoke and rotate access keys.")
@@ -36,24 +51,26 @@ def command() -> None:
 @click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, help="[default: route, complete]")
 @click.option("--route", "routes", multiple=True, help="A route it may use.  [default: all]")
 @click.option("--model", "models", multiple=True, help="A model it may use.  [default: all]")
-@click.option("--rpm", type=click.IntRange(min=1), help="Requests a minute.")
-@click.option("--tpm", type=click.IntRange(min=1), help="Tokens a minute.")
-@click.option("--concurrency", type=click.IntRange(min=1), help="Requests at once.")
-@click.option("--usd-per-day", type=Decimal, help="Its own budget.")
-@click.option("--usd-per-month", type=Decimal, help="Its own budget.")
+@click.option("--rpm", type=LIMIT, help="Requests a minute.")
+@click.option("--tpm", type=LIMIT, help="Tokens a minute.")
+@click.option("--concurrency", type=LIMIT, help="Requests at once.")
+@click.option("--usd-per-day", type=usd, help="Its own budget.")
+@click.option("--usd-per-month", type=usd, help="Its own budget.")
 @click.option("--expires", type=click.DateTime(), help="UTC.")
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="What rules can read.")
 @json_option
 def create(as_json: bool, expires: datetime.datetime | None, metadata: tuple[str, ...], **fields: Any) -> None:
     """Make a key, and show it this once."""
     pairs = [pair.partition("=") for pair in metadata]
-    if any(not separator for _, separator, _ in pairs):
+    if any(not name or not separator for name, separator, _ in pairs):
         raise click.UsageError("--metadata: expected NAME=VALUE")
     renamed = {"rpm": "requests_per_minute", "tpm": "tokens_per_minute"}
     values = {renamed.get(name, name): value for name, value in fields.items()}
     values["scopes"] = fields["scopes"] or ("route", "complete")
     caller = Caller(**values, metadata={name: value for name, _, value in pairs})
     ends = expires.replace(tzinfo=datetime.UTC).timestamp() if expires else None
+    if ends is not None and ends <= time.time():
+        raise click.UsageError(f"--expires: got {_day(ends)}, expected a time to come")
     with _store() as store:
         token, caller = store.create(caller, ends)
         store.audit(_who(), "keys create", caller.id)
@@ -68,23 +85,28 @@ def create(as_json: bool, expires: datetime.datetime | None, metadata: tuple[str
 @json_option
 def list_(as_json: bool) -> None:
     """List all keys, without their secrets."""
-    with _store() as store:
+    with _store(open_to_read) as store:
         keys = store.all()
     if as_json:
         print_json([_shown(key) for key in keys])
         return
+    if not keys:
+        where = shown(settings_module.read().database_url)
+        console.print(f"no keys in {where} yet", markup=False, highlight=False, soft_wrap=True)
+        return
     table = Table("id", "name", "team", "scopes", "limits", "created", "state", box=None, pad_edge=False)
     for key in keys:
-        caller, shown = key.caller, _shown(key)
-        table.add_row(
+        caller, fields = key.caller, _shown(key)
+        cells = (
             caller.id,
             caller.name,
             caller.team,
             " ".join(caller.scopes),
             _limits(caller),
-            shown["created"],
-            shown["state"],
+            fields["created"],
+            fields["state"],
         )
+        table.add_row(*map(escape, cells))
     console.print(table)
 
 
@@ -92,11 +114,11 @@ def list_(as_json: bool) -> None:
 @click.argument("id_", metavar="ID")
 def revoke(id_: str) -> None:
     """End a key."""
-    with _store() as store:
+    with _store(open_to_read) as store:
         if not store.revoke(id_):
             raise click.UsageError(f"there is no key {id_!r}")
         store.audit(_who(), "keys revoke", id_)
-    console.print(f"{id_} is revoked")
+    console.print(f"{id_} is revoked", markup=False, highlight=False)
 
 
 @command.command("rotate")
@@ -104,7 +126,7 @@ def revoke(id_: str) -> None:
 @json_option
 def rotate(id_: str, as_json: bool) -> None:
     """Give a key a new secret, and show it this once. The old one ends."""
-    with _store() as store:
+    with _store(open_to_read) as store:
         token = store.rotate(id_)
         if token is None:
             raise click.UsageError(f"there is no key {id_!r} that is still good")
@@ -116,8 +138,13 @@ def rotate(id_: str, as_json: bool) -> None:
 
 
 @contextmanager
-def _store() -> Iterator[KeyStore]:
-    database = open_database(settings_module.read().database_url)
+def _store(opened: Callable[[str], Database] = open_database) -> Iterator[KeyStore]:
+    url = settings_module.read().database_url
+    if url == MEMORY:
+        raise SettingsError(
+            f"{settings_module.variable('database_url')}: got {MEMORY}, where no key outlasts a command"
+        )
+    database = opened(url)
     try:
         yield KeyStore(database)
     finally:

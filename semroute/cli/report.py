@@ -12,10 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from semroute import settings as settings_module
+from semroute.access.keys import KeyStore
 from semroute.cli.output import OutputFile, console, json_option, print_json
 from semroute.evaluation.report import COLUMNS, cells, page
 from semroute.stores.log import SqlLog
-from semroute.stores.open import open_database
+from semroute.stores.open import open_to_read, shown
 from semroute.stores.rollups import DIMENSIONS, day_of
 
 BY = (*DIMENSIONS[1:], "day")
@@ -29,22 +30,31 @@ BY = (*DIMENSIONS[1:], "day")
 def command(by: tuple[str, ...], days: int, file: Path | None, as_json: bool) -> None:
     """Statistics over the decision log at SEMROUTE_DATABASE_URL."""
     last = day_of(time.time())
-    database = open_database(settings_module.read().database_url)
+    url = settings_module.read().database_url
+    database = open_to_read(url)
     try:
         log = SqlLog(database)
         groups = {name: log.stats(name, last - days + 1, last) for name in by or ("model", "route", "key", "day")}
         each_day = _dated(log.stats("day", last - days + 1, last))
+        if "key" in groups:
+            groups["key"] = KeyStore(database).named(groups["key"])
     finally:
         database.close()
     if "day" in groups:
         groups["day"] = each_day
     if as_json:
         print_json(groups)
-    elif file is not None:
+        return
+    if "key" in groups:
+        groups["key"] = [{**row, "value": row["name"] or row["value"]} for row in groups["key"]]
+    if file is not None:
         file.write_text(page(f"semroute: the last {days} days", groups, each_day), "utf-8")
         console.print(f"wrote {file}", markup=False, highlight=False)
-    else:
+    elif each_day:
         _show(groups)
+    else:
+        told = f"no requests in {shown(url)} in the last {days} days"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show(groups: dict[str, list[dict[str, Any]]]) -> None:

@@ -34,8 +34,8 @@ def command(log: Path, baseline: str | None, routes: Path | None, as_json: bool)
 
 def _show(found: Savings) -> None:
     console.print(f"{found.requests:,} requests", style="bold", highlight=False)
-    console.print(f"all to {found.baseline}: {found.before_usd:,.2f} USD", highlight=False)
+    console.print(f"all to {found.baseline}: {found.before_usd:,.2f} USD", markup=False, highlight=False)
     console.print(f"routed: {found.after_usd:,.2f} USD, {found.saved:.1%} less", highlight=False)
     for title, counts in (("models", found.by_model), ("routes", found.by_route)):
         shares = ", ".join(f"{name} {count / found.requests:.1%}" for name, count in counts.items())
-        console.print(f"{title}: {shares}", highlight=False)
+        console.print(f"{title}: {shares}", markup=False, highlight=False)

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
 from pathlib import Path
 
 import click
+import msgspec
 
 from semroute import settings as settings_module
 from semroute.access.keys import KeyStore
-from semroute.api.server import serve
+from semroute.api.server import listen, serve
 from semroute.cli.output import errors, folder_of, routes_option
 from semroute.config.load import load
 from semroute.semantic.embedder import BUNDLED, open_embedder
 from semroute.settings import Settings, variable
-from semroute.stores.open import has_database, open_database
+from semroute.stores.open import open_database, open_state, open_to_read
 from semroute.telemetry.logs import configure
 
 
 @click.command("serve", short_help="Run the service.")
 @routes_option
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=int, help="Port to listen on.  [default: 8000]")
-@click.option("--workers", type=int, help="Processes.  [default: 1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0: one that is free.  [default: 8000]")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: 1]")
 @click.option("--echo", is_flag=True, help="Answer every model's calls with an echo, offline: no key, no cost.")
 @click.option("--insecure", is_flag=True, help="Serve other machines without a key.")
 def command(
@@ -37,7 +39,7 @@ def command(
         **{
             variable(name): str(value).lower() if value is True else str(value)
             for name, value in given.items()
-            if value not in (None, False)
+            if value is not None and value is not False
         },
     }
     settings = settings_module.read(environ)
@@ -46,6 +48,9 @@ def command(
     config = load(folder_of(Path(settings.routes) if settings.routes else None))
     if config.embedder.model != BUNDLED:
         open_embedder(config.embedder)  # downloads it where it can, before the workers need it
+    _open_stores(settings)
+    listening = listen(settings)
+    settings = msgspec.structs.replace(settings, port=listening[0].getsockname()[1])
     where = f"http://{settings.host}:{settings.port}"
     answers = "an echo for every model" if settings.echo else f"{len(config.models)} models"
     greeting = f"{len(config.routes)} routes, {answers}, on {where} (docs: {where}/schema)"
@@ -54,15 +59,19 @@ def command(
         logging.getLogger("semroute").info(greeting)
     else:
         errors.print(f"semroute: {greeting}", highlight=False, soft_wrap=True)
-    serve(settings)
+    serve(settings, listening)
 
 
 def _has_keys(settings: Settings) -> bool:
     """Whether `semroute keys create` made a key that is still good."""
-    if not has_database(settings.database_url):
-        return False
-    database = open_database(settings.database_url)
+    database = open_to_read(settings.database_url)
     try:
         return any(not key.ended(time.time()) for key in KeyStore(database).all())
     finally:
         database.close()
+
+
+def _open_stores(settings: Settings) -> None:
+    """Find here, once, what would keep every worker from starting."""
+    open_database(settings.database_url).close()
+    asyncio.run(open_state(settings.state_url, settings.database_url).aclose())

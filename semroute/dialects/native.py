@@ -40,7 +40,7 @@ class NativeBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     user: str | None = None
     """Names the conversation, as `x-semroute-session` does."""
     stream: bool = False
-    max_tokens: int | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
     temperature: float | None = None
     top_p: float | None = None
     stop: str | list[str] | None = None

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 
+from semroute.dialects.base import refuse_embeddings
 from semroute.types import ChatRequest, Chunk, Completion, FinishReason, Model, Text, Timeouts, Usage
 
 MAX_ECHO_CHARS = 400
@@ -19,7 +20,8 @@ class EchoProvider:
     """
 
     async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
-        """The whole echo."""
+        """The whole echo. Raises `UnsupportedError` for embeddings."""
+        refuse_embeddings(request, "echo")
         text, finish_reason = _answer(request, model)
         return Completion(
             parts=(Text(text=text),),

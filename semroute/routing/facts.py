@@ -6,13 +6,16 @@ from functools import cached_property
 from typing import Any
 
 from semroute.config.schema import RouteOn
+from semroute.config.wording import got
+from semroute.errors import RequestError
 from semroute.routing.language import guess_language, guess_script
 from semroute.routing.pricing import estimate_input_tokens, estimate_text_tokens
 from semroute.routing.wording import looks_like_code
 from semroute.types import ChatRequest, Feature, Frozen, Image, ToolResult
 
 DIAL = "cost_quality"
-"""The key of a request's metadata that is its dial."""
+"""The field of a request's body, or the key of its metadata, that is its dial."""
+DIAL_HEADER = "x-semroute-cost-quality"
 
 
 class Facts(Frozen, frozen=True, kw_only=True, dict=True):
@@ -35,7 +38,7 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     json_schema: bool = False
     """Whether a JSON Schema for the answer was given."""
     cost_quality: float | None = None
-    """The request's own dial, 0 cheapest to 1 best; null: none that is a number from 0 to 1."""
+    """The request's own dial, 0 cheapest to 1 best; null: none."""
 
     @cached_property
     def lowered(self) -> str:
@@ -76,7 +79,7 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
 
 
 def read_facts(request: ChatRequest, route_on: RouteOn = "last_user") -> Facts:
-    """Look at a request once. `route_on`: what of the conversation is matched."""
+    """Look at a request once. `route_on`: what of the conversation is matched. Raises `RequestError` for a bad dial."""
     texts = user_texts(request)
     last = texts[-1] if texts else ""
     return Facts(
@@ -95,9 +98,20 @@ def read_facts(request: ChatRequest, route_on: RouteOn = "last_user") -> Facts:
 
 def _dial(request: ChatRequest) -> float | None:
     """The body's own field, else the metadata's, else the header's."""
-    said = (request.cost_quality, request.metadata.get(DIAL), request.headers.get("x-semroute-cost-quality"))
-    dials = (_number(value) for value in said)
-    return next((dial for dial in dials if dial is not None and 0 <= dial <= 1), None)
+    dials = [
+        request.cost_quality,
+        read_dial(request.metadata.get(DIAL), f"$.metadata.{DIAL}"),
+        read_dial(request.headers.get(DIAL_HEADER), DIAL_HEADER),
+    ]
+    return next((dial for dial in dials if dial is not None), None)
+
+
+def read_dial(value: object, place: str) -> float | None:
+    """The dial as a caller gave it; null: not at all. Raises `RequestError` that names the place."""
+    dial = _number(value)
+    if value is not None and (dial is None or not 0 <= dial <= 1):
+        raise RequestError(f"{place}: got {got(value)}, expected a number from 0 to 1", param=place.removeprefix("$."))
+    return dial
 
 
 def _number(value: object) -> float | None:

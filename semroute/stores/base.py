@@ -11,6 +11,8 @@ from semroute.types import Frozen
 
 PICO = Decimal(10**12)
 """Stores count money in whole 10^-12 USD: sums are exact, in every back end."""
+MAX_USD = Decimal(9_000_000)
+"""What a counter of 64 bits can hold, in round figures."""
 
 Row = tuple[Any, ...]
 

@@ -95,6 +95,8 @@ class SqlLog:
         with self.database.transaction(write=False) as session:
             for value, metric, high, low in session.run(sql, (dimension, since_day, until_day)):
                 counts[value][metric] = int(high) * 1_000_000 + int(low)
+        if by in ("model", "tier"):
+            counts.pop("", None)  # requests that called no model have no share among them
         total = sum(metrics.get(0, 0) for metrics in counts.values())
         rows = [rollups.row(str(value), metrics, total) for value, metrics in counts.items()]
         if by == "day":

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlsplit
 
 from semroute.errors import SettingsError
 from semroute.settings import PREFIX
@@ -32,9 +33,19 @@ def open_database(url: str) -> Database:
     return database
 
 
-def has_database(url: str) -> bool:
-    """Whether something was ever kept there, as far as can be told without looking into it."""
-    return url != MEMORY and (not url.startswith("sqlite:") or _sqlite_path(url).exists())
+def open_to_read(url: str) -> Database:
+    """Open a database, or an empty one in memory where there is no file yet: who only reads makes none.
+
+    Raises as `open_database` does.
+    """
+    missing = url.startswith("sqlite:") and not _sqlite_path(url).exists()
+    return open_database(MEMORY if missing else url)
+
+
+def shown(url: str) -> str:
+    """The address of a database without a password."""
+    parts = urlsplit(url)
+    return url if parts.scheme in ("sqlite", "memory") else f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
 def open_state(state_url: str, database_url: str, clock: Callable[[], float] = time.time) -> State:
@@ -46,7 +57,11 @@ def open_state(state_url: str, database_url: str, clock: Callable[[], float] = t
     if state_url:
         if not state_url.startswith(("redis://", "rediss://", "unix://")):
             raise SettingsError(f"{PREFIX}STATE_URL: got {_kind(state_url)!r}, expected redis://, rediss:// or unix://")
-        return ResilientState(_import("redis", f"{PREFIX}STATE_URL").RedisState(state_url, clock), clock)
+        redis = _import("redis", f"{PREFIX}STATE_URL")
+        try:
+            return ResilientState(redis.RedisState(state_url, clock), clock)
+        except ValueError:  # it may show a part of the password
+            raise SettingsError(f"{PREFIX}STATE_URL: cannot be read, expected redis://HOST:PORT") from None
     if database_url.startswith("sqlite:"):
         path = _sqlite_path(database_url)
         state = SqliteDatabase(path.with_name(f"{path.stem}-state{path.suffix}"), durable=False)

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -15,6 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
+from semroute.access.keys import KeyStore
+from semroute.record import Caller
+from semroute.stores.sqlite import SqliteDatabase
 from tests.providers.fault_server import FaultServer
 from tests.service import Service, until
 
@@ -158,6 +162,9 @@ def test_what_is_not_there_is_404(books: Service) -> None:
 
 def test_statistics_by_each_dimension(books: Service) -> None:
     record_of(books, ask(books))
+    record_of(books, ask(books, path="/route", model="auto"))  # it calls no model
+    for by in ("model", "tier"):
+        assert "" not in {row["value"] for row in books.client.get(f"/stats?by={by}").json()["rows"]}
     for by in ("all", "model", "tier", "route", "key", "team", "feature", "day"):
         rows = books.client.get(f"/stats?by={by}").json()["rows"]
         assert sum(row["requests"] for row in rows) > 0
@@ -204,10 +211,11 @@ def test_rules_read_the_metadata_of_a_key(books: Service, new_key: Callable[...,
     assert ask(books, token, model="auto", metadata={"workload": "other"}).json()["decision"]["rule"] == "batch"
 
 
-def test_an_expired_key_is_refused(books: Service, semroute: Run) -> None:
-    url = f"sqlite:///{books.database}"
-    made = json.loads(semroute("keys", "create", "--json", "--expires", "2020-01-01", SEMROUTE_DATABASE_URL=url).stdout)
-    assert until(lambda: "expired" in ask(books, made["key"]).text)
+def test_an_expired_key_is_refused(books: Service) -> None:
+    database = SqliteDatabase(books.database)
+    token, _ = KeyStore(database).create(Caller(), expires_at=time.time() - 1)
+    database.close()
+    assert until(lambda: "expired" in ask(books, token).text)
 
 
 def test_a_key_has_a_rate(books: Service, new_key: Callable[..., dict[str, str]]) -> None:
@@ -249,6 +257,27 @@ def test_exactly_what_fits_a_budget_is_served(books: Service, new_key: Callable[
     assert ask(books, made["key"]).status_code == 200
 
 
+def test_a_budget_that_is_no_amount_breaks_no_other(books: Service) -> None:
+    database = SqliteDatabase(books.database)
+    store = KeyStore(database)
+    callers = [Caller(usd_per_day=Decimal(usd)) for usd in ("NaN", "Infinity", "-1", "1e400")]
+    made = [store.create(caller) for caller in callers]
+    ended = store.create(Caller(usd_per_day=Decimal(1)))[1].id
+    store.revoke(ended)
+    assert [str(key.caller.usd_per_day) for key in store.all()[-5:-1]] == ["0", "9000000", "0", "9000000"]
+    database.close()
+    assert until(lambda: ask(books, made[-1][0]).status_code == 200)
+    assert [ask(books, token).status_code for token, _ in made] == [402, 200, 402, 200]
+    counters = [row["counter"] for row in books.client.get("/budgets").json()["budgets"]]
+    mine = next(counter for counter in counters if made[1][1].id in counter)
+    assert not any(ended in counter for counter in counters)
+    assert books.client.post("/admin/budgets/reset", json={"counter": mine}).json()["counter"] == mine
+    for sent, got in (({}, "is missing"), ({"counter": "x"}, "got 'x'")):
+        refused = books.client.post("/admin/budgets/reset", json=sent)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["message"] == f"counter: {got}, expected one that GET /budgets names"
+
+
 def test_a_soft_limit_slides_the_dial_and_the_hard_one_refuses(books: Service) -> None:
     def spent() -> Decimal:
         rows = books.client.get("/budgets").json(parse_float=Decimal)["budgets"]
@@ -287,6 +316,11 @@ def test_feedback_is_given_by_id(books: Service) -> None:
     assert (feedback["score"], feedback["label"], feedback["comment"]) == (1, "coding", None)
     for bad in ({}, {"score": 2}, {"label": "nowhere"}, {"thumbs": "sideways"}):
         assert books.client.post("/feedback", json={"decision": id_, **bad}).status_code == 400
+    missing = books.client.post("/feedback", json={"thumbs": "up"})
+    assert (missing.status_code, missing.json()["error"]["param"]) == (400, "decision")
+    unknown = books.client.post("/feedback", json={"decision": id_, "stars": 5}).json()["error"]["message"]
+    assert "unknown key `stars`" in unknown
+    assert "`thumbs`" in unknown
     assert books.client.post("/feedback", json={"decision": "nothing", "score": 1}).status_code == 404
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.providers.fault_server import FaultServer
 from tests.service import Service
 
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -137,9 +138,41 @@ def test_a_lone_surrogate_is_refused_or_decided_but_never_breaks(service: Servic
     assert response.status_code in {200, 400}
 
 
+@pytest.mark.parametrize(
+    ("body", "headers", "place"),
+    [
+        ({"cost_quality": 5}, {}, "$.cost_quality: got 5"),
+        ({"metadata": {"cost_quality": "high"}}, {}, '$.metadata.cost_quality: got "high"'),
+        ({}, {"x-semroute-cost-quality": "nan"}, 'x-semroute-cost-quality: got "nan"'),
+    ],
+)
+@pytest.mark.parametrize("path", ["/route", "/complete", "/v1/chat/completions", "/v1/messages"])
+def test_a_bad_dial_is_refused_everywhere(
+    service: Service, path: str, body: dict[str, Any], headers: dict[str, str], place: str
+) -> None:
+    said: dict[str, Any] = {"model": "ok", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    refused = service.client.post(path, json=said | body, headers=headers)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["message"] == f"{place}, expected a number from 0 to 1"
+
+
+@pytest.mark.parametrize("path", ["/complete", "/v1/chat/completions"])
+def test_the_dial_goes_to_no_provider(service: Service, faults: FaultServer, path: str) -> None:
+    body = {"model": "ok", "cost_quality": 0.25, "messages": [{"role": "user", "content": "Hi"}]}
+    response = service.client.post(path, json=body)
+    assert response.status_code == 200
+    assert "cost_quality" not in faults.requests[-1].body
+
+
+@pytest.mark.parametrize("max_tokens", [0, -1])
+def test_an_answer_has_a_token_at_least(service: Service, max_tokens: int) -> None:
+    refused = service.client.post("/complete", json={"prompt": "Hi", "max_tokens": max_tokens})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "max_tokens")
+
+
 def test_unknown_paths_and_methods_keep_the_dialect(service: Service) -> None:
     native = service.client.get("/nothing")
-    assert (native.status_code, native.json()["error"]["code"]) == (404, "invalid_request")
+    assert (native.status_code, native.json()["error"]["code"]) == (404, "not_found")
     openai = service.client.get("/v1/nothing")
     assert (openai.status_code, openai.json()["error"]["type"]) == (404, "invalid_request_error")
     assert service.client.get("/route").status_code == 405

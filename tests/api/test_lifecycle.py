@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +20,7 @@ import psutil
 import pytest
 
 from tests.providers.fault_server import FaultServer
-from tests.service import Service, free_port, until
+from tests.service import Service, until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 WriteRoutes = Callable[[Path], Path]
@@ -77,6 +79,12 @@ def test_an_edit_takes_effect_without_losing_a_request(write_routes: WriteRoutes
         assert "shipping.yaml:1" in refused.json()["error"]
         (service.folder / "shipping.yaml").unlink()
         assert service.client.post("/admin/reload").json()["error"] is None
+        (service.folder / "shipping.yaml").write_text("routes: {broken: ]")
+        assert service.client.post("/admin/reload").status_code == 409
+        assert "can be used again" not in service.log
+        (service.folder / "shipping.yaml").unlink()
+        assert service.client.post("/admin/reload").json()["error"] is None
+        assert "can be used again" in service.log
         assert routes_of(service) == ["billing", "coding"]
 
 
@@ -148,12 +156,84 @@ def test_a_worker_that_dies_is_started_again(write_routes: WriteRoutes, tmp_path
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_what_keeps_every_worker_from_starting_ends_the_service(semroute: Run, tmp_path: Path, workers: str) -> None:
-    options = "--port", str(free_port()), "--workers", workers
-    done = semroute("serve", *options, SEMROUTE_DATABASE_URL=f"sqlite:///{tmp_path}/no/where.db")
-    assert done.returncode == 3
+def test_what_keeps_every_worker_from_starting_ends_the_service(tmp_path: Path, workers: str) -> None:
+    script = "from semroute import settings; from semroute.api.server import listen, serve; s = settings.read(); "
+    environ = {"DATABASE_URL": f"sqlite:///{tmp_path}/no/where.db", "PORT": "0", "WORKERS": workers}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script} serve(s, listen(s))"],
+        env=os.environ | {f"SEMROUTE_{name}": value for name, value in environ.items()},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
     assert f"SQLite at {tmp_path}/no/where.db: unable to open database file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_service_trains_on_one_thread_of_blas(write_routes: WriteRoutes, tmp_path: Path) -> None:
+    script = """
+import asyncio
+from threadpoolctl import threadpool_info
+from semroute.api.app import create_app
+async def main():
+    async with create_app().lifespan():
+        print({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
+asyncio.run(main())
+"""
+    environ = {"SEMROUTE_DATABASE_URL": "memory:", "SEMROUTE_ROUTES": str(write_routes(tmp_path / "routes"))}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "{1}\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "told"),
+    [
+        ([], {"SEMROUTE_DATABASE_URL": "sqlite:///no/where.db"}, "SQLite at no/where.db: unable to open"),
+        (["--port", "99999"], {}, "Invalid value for '--port': 99999 is not in the range"),
+        (["--workers", "0"], {}, "Invalid value for '--workers': 0 is not in the range"),
+        (["--host", "nope.invalid", "--insecure"], {}, "choose another with --host"),
+        ([], {"SEMROUTE_DATABASE_URL": "foo:bar"}, "SEMROUTE_DATABASE_URL: got 'foo:bar', expected"),
+        ([], {"SEMROUTE_STATE_URL": "foo:bar"}, "SEMROUTE_STATE_URL: got 'foo:bar', expected"),
+        ([], {"SEMROUTE_STATE_URL": "redis://:a#b@x"}, "SEMROUTE_STATE_URL: cannot be read, expected redis://HOST"),
+    ],
+)
+def test_what_cannot_be_served_is_said_before_anything_else(
+    semroute: Run, tmp_path: Path, options: list[str], environ: dict[str, str], told: str
+) -> None:
+    done = semroute("serve", *options, **{"SEMROUTE_DATABASE_URL": f"sqlite:///{tmp_path}/a.db", **environ})
+    assert done.returncode == (1 if "SQLite" in told else 2)
+    assert told in done.stderr
+    assert "routes, " not in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_port_0_is_one_that_is_free(write_routes: WriteRoutes, tmp_path: Path, workers: str) -> None:
+    options = "--routes", str(write_routes(tmp_path / "routes")), "--port", "0", "--workers", workers, "--echo"
+    environ = os.environ | {"SEMROUTE_DATABASE_URL": f"sqlite:///{tmp_path}/a.db"}
+    written = tmp_path / "log"
+    with written.open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "semroute", "serve", *options], env=environ, stderr=log)
+    try:
+        assert until(lambda: written.read_text().count("Application startup complete") == int(workers), seconds=60)
+        told = re.search(r"on (http://127\.0\.0\.1:\d+) ", written.read_text())
+        assert told is not None
+        assert httpx.get(f"{told[1]}/health/live", trust_env=False).status_code == 200
+        body = {"model": "ok", "input": "Hi"}
+        refused = httpx.post(f"{told[1]}/v1/embeddings", json=body, timeout=30, trust_env=False)
+        assert (refused.status_code, refused.headers["x-semroute-cost-usd"]) == (400, "0")
+        assert "the echo dialect has no embeddings" in refused.json()["error"]["message"]
+    finally:
+        process.terminate()
+        assert process.wait(40) == 0
 
 
 def test_keys_are_asked_for_where_they_are_set(write_routes: WriteRoutes, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`report` and `export` on a log of known records."""
+"""`report` and `export` on a log of known records; `keys`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
 
+from semroute.access.keys import KeyStore
+from semroute.record import Caller
 from semroute.stores.base import Feedback
 from semroute.stores.log import SqlLog
 from semroute.stores.migrations import migrate
@@ -43,6 +45,66 @@ def test_report_as_tables_json_and_a_page(semroute: Run, url: str, tmp_path: Pat
     html = page.read_text()
     assert html.count("<svg") == 2
     assert "http" not in html  # it needs nothing else
+
+
+def test_a_key_is_told_by_its_name(semroute: Run, url: str) -> None:
+    database = SqliteDatabase(Path(url.removeprefix("sqlite:///")))
+    _, caller = KeyStore(database).create(Caller(name="the [/] app"))
+    SqlLog(database).write([replace(record(9), at=time.time(), caller=caller)])
+    database.close()
+    rows = json.loads(semroute("report", "--json", "--by", "key", SEMROUTE_DATABASE_URL=url).stdout)["key"]
+    assert {(row["value"], row["name"]) for row in rows} > {(caller.id, "the [/] app")}
+    assert "the [/] app " in semroute("report", "--by", "key", SEMROUTE_DATABASE_URL=url).stdout
+
+
+def test_who_only_reads_makes_no_database(semroute: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/none.db"
+    told = {
+        ("report",): f"no requests in {url} in the last 30 days\n",
+        ("report", "--json", "--by", "day"): '{\n  "day": []\n}\n',
+        ("keys", "list"): f"no keys in {url} yet\n",
+        ("keys", "list", "--json"): "[]\n",
+    }
+    for command, expected in told.items():
+        assert semroute(*command, SEMROUTE_DATABASE_URL=url).stdout == expected
+    assert semroute("keys", "revoke", "x", SEMROUTE_DATABASE_URL=url).returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--usd-per-day", "NaN", "got 'NaN', expected a number from 0 to 9,000,000"),
+        ("--usd-per-day", "Infinity", "got 'Infinity', expected a number"),
+        ("--usd-per-day", "1e400", "got '1e400', expected a number"),
+        ("--usd-per-month", "-0.01", "got '-0.01', expected a number"),
+        ("--usd-per-month", "much", "got 'much', expected a number"),
+        ("--rpm", "0", "0 is not in the range"),
+        ("--tpm", "1" + "0" * 30, "is not in the range"),
+        ("--concurrency", "-1", "-1 is not in the range"),
+        ("--metadata", "=x", "expected NAME=VALUE"),
+        ("--expires", "2020-01-01", "--expires: got 2020-01-01 00:00, expected a time to come"),
+    ],
+)
+def test_a_key_that_cannot_work_is_not_made(semroute: Run, tmp_path: Path, option: str, value: str, told: str) -> None:
+    url = f"sqlite:///{tmp_path}/keys.db"
+    done = semroute("keys", "create", option, value, SEMROUTE_DATABASE_URL=url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_keys_are_kept_somewhere(semroute: Run) -> None:
+    done = semroute("keys", "create", SEMROUTE_DATABASE_URL="memory:")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "SEMROUTE_DATABASE_URL: got memory:, where no key outlasts a command" in done.stderr
+
+
+def test_names_are_shown_as_they_are(semroute: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/keys.db"
+    for name in ("foo [/] bar", "[red]x[/red]"):
+        assert semroute("keys", "create", "--name", name, SEMROUTE_DATABASE_URL=url).returncode == 0
+        assert name in semroute("keys", "list", SEMROUTE_DATABASE_URL=url).stdout
 
 
 def test_export_to_parquet_and_lines(semroute: Run, url: str, tmp_path: Path) -> None:

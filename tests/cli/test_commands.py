@@ -44,6 +44,22 @@ def test_demo_with_other_routes(semroute: Run, folder: Path) -> None:
     assert "2 routes in service" in done.stdout
 
 
+def test_the_ids_of_models_are_no_markup(semroute: Run, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text("""
+providers: {p: {dialect: echo}}
+models: {"m[/]": {provider: p, name: m, output_price: 1}}
+baseline: "m[/]"
+default: {models: ["m[/]"]}
+routes: [{name: billing, models: ["m[/]"], utterances: [refund me please, where is my invoice]}]
+""")
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "refund me please", "output_tokens": 9}\n')
+    shown = semroute("demo", "--routes", tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "m[/]" in shown.stdout
+    saved = semroute("savings", tmp_path / "prompts.jsonl", "--routes", tmp_path)
+    assert "m[/] 100.0%" in saved.stdout, saved.stderr
+
+
 def test_route_says_where_and_why(semroute: Run, folder: Path) -> None:
     done = semroute("route", "--routes", folder, "I was charged twice")
     assert done.returncode == 0, done.stderr

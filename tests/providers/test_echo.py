@@ -1,5 +1,8 @@
 import pytest
+from msgspec.structs import replace
 
+from semroute.dialects.base import EMBEDDINGS
+from semroute.errors import UnsupportedError
 from semroute.providers.echo import MAX_ECHO_CHARS, EchoProvider
 from semroute.types import ChatRequest, Message, Model, Params, Role, Text, Timeouts, Usage
 
@@ -59,3 +62,8 @@ async def test_a_request_without_a_users_text_is_answered_too() -> None:
     completion = await ECHO.complete(request(("system", "x")), MODEL, Timeouts())
     assert completion.text == "[echo of gpt-x] You said: "
     await ECHO.aclose()
+
+
+async def test_an_echo_has_no_vectors() -> None:
+    with pytest.raises(UnsupportedError, match="the echo dialect has no embeddings"):
+        await ECHO.complete(replace(request(("user", "Hi")), dialect=EMBEDDINGS), MODEL, Timeouts())

@@ -8,6 +8,7 @@ import pytest
 
 from semroute.config.conditions import Only, When
 from semroute.config.patterns import compiled, encodable, found
+from semroute.errors import RequestError
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.language import guess_language, guess_script
 from semroute.routing.rules import aiming, excluded, holds, narrowing
@@ -239,12 +240,17 @@ def test_code_is_seen(text: str, code: bool) -> None:
         ({"cost_quality": 0.2, "metadata": {"cost_quality": 0.9}}, 0.2),
         ({"metadata": {"cost_quality": "0.9"}, "headers": {"x-semroute-cost-quality": "0.1"}}, 0.9),
         ({"headers": {"x-semroute-cost-quality": "0.1"}}, 0.1),
-        ({"metadata": {"cost_quality": 7}, "headers": {"x-semroute-cost-quality": "1"}}, 1.0),
-        ({"headers": {"x-semroute-cost-quality": "nan"}}, None),
+        ({"metadata": {"cost_quality": None}, "headers": {"x-semroute-cost-quality": "1"}}, 1.0),
     ],
 )
 def test_the_dial_comes_from_body_metadata_or_header(fields: dict[str, Any], dial: float | None) -> None:
     assert facts(**fields).cost_quality == dial
+
+
+@pytest.mark.parametrize("value", [7, -0.1, "nan", "high", True, [0.5]])
+def test_a_dial_that_is_none_is_told_by_its_place(value: object) -> None:
+    with pytest.raises(RequestError, match=r"metadata\.cost_quality: got .*, expected a number from 0 to 1"):
+        facts(metadata={"cost_quality": value}, headers={"x-semroute-cost-quality": "1"})
 
 
 def test_without_user_text_there_is_nothing_to_match() -> None:
