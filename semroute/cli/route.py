@@ -63,7 +63,7 @@ def _show_plan(decision: Decision) -> None:
     for number, entry in enumerate(decision.plan_details, start=1):
         table.add_row(
             str(number),
-            entry.model,
+            escape(entry.model),
             entry.tier,
             f"{entry.quality:.2f}",
             f"{entry.cost_usd:.6f}",
@@ -110,7 +110,8 @@ def _show_details(decision: Decision, details: Details) -> None:
 
 
 def _show(decision: Decision, router: Router) -> None:
-    console.print(f"[bold]{decision.route or 'default'}[/] -> [bold]{decision.model or 'no model'}[/]", highlight=False)
+    model = escape(decision.model or "no model")
+    console.print(f"[bold]{decision.route or 'default'}[/] -> [bold]{model}[/]", highlight=False)
     console.print(f"{decision.explanation}.", markup=False, highlight=False)
     table = Table(box=None, pad_edge=False, expand=True)
     for column in ("route", "confidence", "similarity"):
@@ -132,9 +133,9 @@ def _show(decision: Decision, router: Router) -> None:
             console.print(f"calibrated thresholds: {router.threshold_claim}", markup=False, highlight=False)
     if decision.details is not None:
         _show_details(decision, decision.details)
-    console.print(f"plan: {', then '.join(decision.plan) or 'none'}", highlight=False)
-    for model, reason in decision.rejected.items():
-        console.print(f"not {model}: {reason}", markup=False, highlight=False)
+    console.print(f"plan: {', then '.join(decision.plan) or 'none'}", markup=False, highlight=False)
+    for left_out, reason in decision.rejected.items():
+        console.print(f"not {left_out}: {reason}", markup=False, highlight=False)
     for provider in router.config.providers.values():
         models = [m for m in decision.plan if router.config.models[m].provider == provider.id]
         if models and provider.unavailable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
@@ -41,7 +42,7 @@ def _show(trained: Trained) -> None:
     for model in trained.models:
         found = trained.correlation.get(model)
         table.add_row(
-            model,
+            escape(model),
             f"{trained.mean_quality[model]:.3f}",
             "" if found is None else f"{found:.3f}",
             "" if found is None else f"under {trained.needed[model]:.3f}",
@@ -55,4 +56,5 @@ def _show(trained: Trained) -> None:
         )
         return
     kept = ", ".join(f"{float(share):.0%}: {value:.1%}" for share, value in trained.shares.items())
-    console.print(f"quality kept, by the share of prompts not sent to {trained.models[0]}: {kept}", highlight=False)
+    told = f"quality kept, by the share of prompts not sent to {trained.models[0]}: {kept}"
+    console.print(told, markup=False, highlight=False)
