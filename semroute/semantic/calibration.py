@@ -134,19 +134,30 @@ def _quantile(scores: Doubles, target: float) -> float:
 def claim(calibrated_on: Ints, target: float) -> str:
     """What the thresholds promise, in words. `calibrated_on`: cross-fitted utterances behind each, (routes,)."""
     groups = _groups(calibrated_on, target)
-    own = int((groups >= 0).sum())
-    kept, broken = [f"for each of {own} routes by itself" if own > 1 else "for 1 route by itself"] if own else [], []
+    own = calibrated_on[groups >= 0]
+    kept, broken = [], []
+    if len(own):
+        kept.append(f"for {_routes(len(own))} each by itself{_scatter(int(own.min()), target)}")
     for group in (SOME, FEW):
         members, scores = int((groups == group).sum()), int(calibrated_on[groups == group].sum())
-        routes = f"{members} routes" if members > 1 else "1 route"
         if members and _place(np.array(scores), target) >= 1:
-            kept.append(f"for {routes}{' together' * (members > 1)}, in proportion to their utterances")
+            kept.append(f"for {_routes(members)} in proportion to their utterances{_scatter(scores, target)}")
         elif members:
             needed = int(np.ceil(1 / target)) - 1
             told = f"{scores} utterances could be cross-fitted, {target:.0%} takes at least {needed}"
-            broken.append(f"nothing is promised for {routes}: {told}")
+            broken.append(f"nothing is promised for {_routes(members)}: {told}")
     promise = (
-        f"at most {target:.1%} of prompts like the utterances fall below their threshold, {' and '.join(kept)} (split "
-        f"conformal on {calibrated_on.sum()} cross-fitted utterances, by heads that saw fewer than the final one)"
+        f"on average at most {target:.1%} of prompts like the utterances fall below their threshold, "
+        f"{' and '.join(kept)} (split conformal on {calibrated_on.sum()} cross-fitted utterances, by heads that saw "
+        "fewer than the final one)"
     )
     return "; ".join([promise, *broken] if kept else broken)
+
+
+def _routes(count: int) -> str:
+    return f"{count} routes" if count > 1 else "1 route"
+
+
+def _scatter(scores: int, target: float) -> str:
+    """How far the share of a single set of routes lies from the average: the deviation of Beta(k, n + 1 - k)."""
+    return f", give or take {100 * (target * (1 - target) / (scores + 2)) ** 0.5:.1f} points"
