@@ -90,7 +90,7 @@ class Router:
         self._recent = recent or RecentFeatures(embedder, config.embedder.cached_prompts)
         self._names = tuple(config.routes)
         self._utterances = tuple(u for route in config.routes.values() for u in route.utterances)
-        self._fixed = _fixed_thresholds(self.config)
+        self._fixed = fixed_thresholds(self.config)
         self._trained = trained
         if trained is not None:
             self._matcher = Matcher(trained.head, trained.vectors, _task(config).owners)
@@ -227,7 +227,7 @@ class Router:
         """The same router with another configuration of the same routes."""
         router = copy.copy(self)
         router.config = config
-        router._fixed = _fixed_thresholds(config)
+        router._fixed = fixed_thresholds(config)
         return router
 
     def choose_semantic(self, match: Match, facts: Facts | None = None) -> Choice:
@@ -281,7 +281,7 @@ def _join(each: Sequence[Features]) -> Features:
     return Features(np.concatenate([one.vectors for one in each]), [ids for one in each for ids in one.tokens])
 
 
-def _fixed_thresholds(config: Config) -> list[tuple[float, ThresholdSource] | None]:
+def fixed_thresholds(config: Config) -> list[tuple[float, ThresholdSource] | None]:
     """The thresholds that were set, for each route; null: the calibrated one counts."""
     fixed: list[tuple[float, ThresholdSource] | None] = []
     for name, route in config.routes.items():

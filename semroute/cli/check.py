@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar
+from semroute.config.findings import problem_at
 from semroute.config.load import read
 from semroute.config.schema import Config, Source
 from semroute.errors import EmbedderError, Problem
@@ -75,19 +76,9 @@ def _examine(folder: Path, config: Config, *, embed: bool) -> list[Problem]:
                 found += examine(config, Bar(progress), Cache(default_folder(os.environ)))
         except EmbedderError as error:
             source = config.sources.get("embedder.model") or Source(file=str(folder), line=0)
-            found.append(_unloadable(source, error))
+            advice = "name a model that can be loaded here, or `bundled`"
+            found.append(problem_at(source, str(error), "error", "embedder", advice))
     return found
-
-
-def _unloadable(source: Source, error: EmbedderError) -> Problem:
-    return Problem(
-        file=source.file,
-        line=source.line,
-        path=source.path,
-        message=str(error),
-        code="embedder",
-        suggestion="name a model that can be loaded here, or `bundled`",
-    )
 
 
 def _summary(folder: Path, config: Config | None, problems: list[Problem]) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from msgspec.structs import replace
-
 from semroute.config.schema import Draft, Source
 from semroute.config.wording import did_you_mean, listed, quote
 from semroute.errors import Problem
@@ -14,13 +12,31 @@ from semroute.errors import Problem
 
 def error(draft: Draft, key: str, message: str) -> Problem:
     """A problem at what has this key in the draft's sources; at the folder where nothing has."""
-    source = draft.sources.get(key) or Source(file=draft.folder, line=0)
-    return Problem(file=source.file, line=source.line, path=source.path, message=message)
+    return problem_at(_source(draft, key), message)
 
 
 def warning(draft: Draft, key: str, message: str, code: str, suggestion: str) -> Problem:
     """The same, for what is doubtful only: what kind of doubt, and what to do about it."""
-    return replace(error(draft, key, message), severity="warning", code=code, suggestion=suggestion)
+    return problem_at(_source(draft, key), message, "warning", code, suggestion)
+
+
+def problem_at(
+    source: Source, message: str, severity: str = "error", code: str = "config", suggestion: str = ""
+) -> Problem:
+    """A problem where something was written."""
+    return Problem(
+        file=source.file,
+        line=source.line,
+        path=source.path,
+        message=message,
+        severity=severity,
+        code=code,
+        suggestion=suggestion,
+    )
+
+
+def _source(draft: Draft, key: str) -> Source:
+    return draft.sources.get(key) or Source(file=draft.folder, line=0)
 
 
 def nameless(sources: Iterable[str], section: str) -> list[str]:

@@ -9,17 +9,18 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from semroute.config.findings import nameless
+from semroute.config.findings import nameless, problem_at
 from semroute.config.schema import Config, Source
 from semroute.config.wording import quote, words
 from semroute.errors import Problem, RequestError
 from semroute.evaluation.lines import numbered_lines
 from semroute.evaluation.lint import Corpus, lint
-from semroute.router import Router
+from semroute.router import Router, fixed_thresholds
 from semroute.semantic.cache import Cache
 from semroute.semantic.learned import FILE
-from semroute.types import Route
 
+THRESHOLD_KEYS = {"tuned": "tuned.thresholds.{}", "route": "routes.{}.threshold", "abstain": "abstain.threshold"}
+"""Where a threshold that was set is written, by who set it."""
 MOST_MATCHED = 20
 """Utterances of a route that are matched to see whether its threshold can be reached."""
 
@@ -65,15 +66,9 @@ def _leak(file: Path, line: int, row: _Row, name: str | None, source: Source | N
     what = "a negative" if name is None else f"an utterance of `{name}`"
     where = f" at {source.file}:{source.line}" if source else ""
     contradicts = f", and the file expects {quote(row.route) if row.route else 'no route'}" * (row.route != name)
-    return Problem(
-        file=str(file),
-        line=line,
-        path="$.text",
-        message=f"{quote(row.text)} is {what}{where}{contradicts}",
-        severity="warning",
-        code="leakage",
-        suggestion="take it out of one of the two",
-    )
+    message = f"{quote(row.text)} is {what}{where}{contradicts}"
+    here = Source(file=str(file), line=line, path="$.text")
+    return problem_at(here, message, "warning", "leakage", "take it out of one of the two")
 
 
 def unlearned(folder: Path, config: Config) -> Iterator[Problem]:
@@ -86,15 +81,8 @@ def unlearned(folder: Path, config: Config) -> Iterator[Problem]:
         if policy is None or policy.difficulty is None or policy.difficulty.by != "learned":
             continue
         source = config.sources.get(f"{key}.difficulty") or Source(file=str(folder), line=0)
-        yield Problem(
-            file=source.file,
-            line=source.line,
-            path=source.path,
-            message=f"goes by what was learned, and there is no {FILE}: every prompt goes to the strongest model",
-            severity="warning",
-            code="unlearned",
-            suggestion="run `semroute train`, or go `by: complexity`",
-        )
+        message = f"goes by what was learned, and there is no {FILE}: every prompt goes to the strongest model"
+        yield problem_at(source, message, "warning", "unlearned", "run `semroute train`, or go `by: complexity`")
 
 
 def _rows(file: Path) -> Iterator[tuple[int, _Row]]:
@@ -110,45 +98,27 @@ def _stale(config: Config, encoder: str) -> Iterator[Problem]:
     if config.tuned.encoder in ("", encoder):
         return
     source = config.sources.get("tuned.encoder") or Source(file="routes", line=0)
-    yield Problem(
-        file=source.file,
-        line=source.line,
-        path=source.path,
-        message=f"the tuned thresholds were found with another encoder ({config.tuned.encoder}, this is {encoder}): "
-        "they do not count",
-        severity="warning",
-        code="stale-thresholds",
-        suggestion="run `semroute tune` again, or delete the file",
+    message = (
+        f"the tuned thresholds were found with another encoder ({config.tuned.encoder}, this is {encoder}): "
+        "they do not count"
     )
+    yield problem_at(source, message, "warning", "stale-thresholds", "run `semroute tune` again, or delete the file")
 
 
 def _thresholds(router: Router) -> Iterator[Problem]:
     """Routes whose threshold is so high that not even their own utterances, which the router knows, reach it."""
-    for route in router.config.routes.values():
-        threshold, key = _set_threshold(router.config, route)
-        if threshold is None:
+    for route, fixed in zip(router.config.routes.values(), fixed_thresholds(router.config), strict=True):
+        if fixed is None:
             continue
+        threshold, set_by = fixed
         matches = router.match(route.utterances[:MOST_MATCHED])
         firsts = [match.candidates[0] for match in matches if match.candidates]
         best = max((first.confidence for first in firsts if first.route == route.name), default=0.0)
         if best < threshold:
+            key = THRESHOLD_KEYS[set_by].format(route.name)
             source = router.config.sources.get(key) or Source(file="routes", line=0)
-            yield Problem(
-                file=source.file,
-                line=source.line,
-                path=source.path,
-                message=f"`{route.name}` cannot be reached: its own utterances get a confidence of {best:.2f} at most, "
-                f"its threshold is {threshold:.2f}",
-                severity="warning",
-                code="unreachable",
-                suggestion="lower the threshold, or leave it out",
+            message = (
+                f"`{route.name}` cannot be reached: its own utterances get a confidence of {best:.2f} at most, "
+                f"its threshold is {threshold:.2f}"
             )
-
-
-def _set_threshold(config: Config, route: Route) -> tuple[float | None, str]:
-    """The threshold that was set for a route, and its key; null: none was."""
-    if route.name in config.tuned.thresholds:
-        return config.tuned.thresholds[route.name], f"tuned.thresholds.{route.name}"
-    if route.threshold is not None:
-        return route.threshold, f"routes.{route.name}.threshold"
-    return config.abstain.threshold, "abstain.threshold"
+            yield problem_at(source, message, "warning", "unreachable", "lower the threshold, or leave it out")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from semroute.config.findings import problem_at
 from semroute.config.schema import Config, Source
 from semroute.config.wording import quote, words
 from semroute.errors import Problem
@@ -105,16 +106,7 @@ class _Places:
         return self.at(self._keys[row], code, severity, message, suggestion)
 
     def at(self, key: str, code: str, severity: str, message: str, suggestion: str) -> Problem:
-        source = self._source(key)
-        return Problem(
-            file=source.file,
-            line=source.line,
-            path=source.path,
-            message=message,
-            severity=severity,
-            code=code,
-            suggestion=suggestion,
-        )
+        return problem_at(self._source(key), message, severity, code, suggestion)
 
     def _source(self, key: str) -> Source:
         return self._sources.get(key) or Source(file="routes", line=0)
