@@ -11,13 +11,10 @@ from semroute.errors import RequestError
 from semroute.evaluation.evaluate import Outcome, Progress
 from semroute.evaluation.lines import numbered_lines
 from semroute.router import Router
+from semroute.routing.decide import BELOW
 from semroute.types import Candidate, Decision, Reason
 
 EXPECTED = '{"text": …, "route": name or null}, or a decision with "expected": name or null'
-
-
-BELOW = "the best match, "
-"""How the explanation of a decision begins that a threshold sent to the default."""
 
 
 class _Logged(msgspec.Struct):

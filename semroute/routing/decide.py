@@ -43,6 +43,8 @@ KNOWN_SIMILARITY = 0.75
 """A prompt in another language that is as near as this to an utterance is a variant of it. Of 217 prompts in 15
 languages none came nearer than .70 to an English utterance."""
 DEFAULT_TAKES_IT = ": the default takes it"
+BELOW = "the best match, "
+"""How the explanation of a decision begins that a threshold sent to the default."""
 DIFFICULTY = "difficulty-"
 """After `auto:`, and before the share of strong answers that a request asks for."""
 
@@ -149,7 +151,7 @@ def _semantic(config: Config, match: Match, facts: Facts | None) -> Choice:
     if best.confidence >= best.threshold:
         because = f"the prompt matches {best.route} with confidence {confidence} (threshold {reached})"
         return _on_route(config, best.route, "semantic", because, compared=compared)
-    because = f"the best match, {best.route}, has confidence {confidence}, below its threshold ({reached})"
+    because = f"{BELOW}{best.route}, has confidence {confidence}, below its threshold ({reached})"
     return _default(config, because, compared)
 
 

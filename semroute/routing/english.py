@@ -14,6 +14,7 @@ that is nothing but a foreign name or quotation ("dulce de leche") can be.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from functools import cache, lru_cache
@@ -202,20 +203,20 @@ def foreign(text: str, known: str = "") -> bool:
         return False
     if not shown.isascii() and _other_script(shown) > 0.5:
         return sum(word in _ENGLISH for word in words) < FRAME_HITS
-    taught = set(_words(known))
-    if not _sounds_foreign(words, taught):
+    if not _sounds_foreign(words):
         return False
     asking = _words(_QUOTED.sub(" ", shown))
     framed = len(asking) < len(words) and not _ENGLISH.isdisjoint(asking)
-    return not framed or _sounds_foreign(asking, taught)
+    taught = frozenset(_words(known))
+    return _sounds_foreign(words, taught) and (not framed or _sounds_foreign(asking, taught))
 
 
-def _sounds_foreign(words: list[str], taught: set[str]) -> bool:
+def _sounds_foreign(words: list[str], taught: frozenset[str] = frozenset()) -> bool:
     """One unknown word alone is often a name or a typo: it must be a frequent one of another language."""
     distinct = set(words)
     if len(distinct) < 2:
         return not _STRONG.isdisjoint(distinct)
-    said = sum(KNOWN if word in taught else _evidence(word) for word in distinct)
+    said = sum(max(_evidence(word), KNOWN if word in taught else -math.inf) for word in distinct)
     return said < min(FOREIGN_BELOW, FOREIGN_MEAN * len(distinct))
 
 

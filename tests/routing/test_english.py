@@ -102,3 +102,5 @@ def test_the_words_of_an_utterance_are_no_sign_of_another_language() -> None:
     assert foreign(jargon)
     assert not foreign(jargon, known="what makes iron ferromagnetic")
     assert foreign("wo ist meine Bestellung", known="track my order")
+    # A frequent English word says as much for English as it does without the utterance.
+    assert not foreign("show kubelet gtfo", known="show my order")
