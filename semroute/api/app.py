@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from semroute import settings as settings_module
 from semroute.access.callers import Access
-from semroute.api import admin, completions, decisions, errors, feedback, metrics
+from semroute.api import admin, completions, dashboard, decisions, errors, feedback, metrics
 from semroute.api.accounting import Books, kept_content
 from semroute.api.direct import Service
 from semroute.api.reference import ReferencePage
@@ -87,6 +87,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
             feedback.linked_page,
             feedback.linked,
             metrics.metrics,
+            dashboard.page,
+            dashboard.part,
         ],
         lifespan=[lifespan],
         exception_handlers={Exception: errors.answer_to},

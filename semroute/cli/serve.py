@@ -53,7 +53,7 @@ def command(
     settings = msgspec.structs.replace(settings, port=listening[0].getsockname()[1])
     where = f"http://{settings.host}:{settings.port}"
     answers = "an echo for every model" if settings.echo else f"{len(config.models)} models"
-    greeting = f"{len(config.routes)} routes, {answers}, on {where} (docs: {where}/schema)"
+    greeting = f"{len(config.routes)} routes, {answers}, on {where} (look: {where}/ui, docs: {where}/schema)"
     if settings.log_format == "json":
         configure(settings.log_level, settings.log_format)
         logging.getLogger("semroute").info(greeting)

@@ -1,0 +1,40 @@
+// Calls of the service's own API, with the reader's key where one was given.
+
+const KEY = "semroute-key";
+
+export class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
+export const useKey = (key) => sessionStorage.setItem(KEY, key);
+export const forgetKey = () => sessionStorage.removeItem(KEY);
+
+/**
+ * Ask, and give the answer's JSON. Paths are relative, so that the page works behind a prefix.
+ * Throws `ApiError` with what the service said.
+ */
+export async function ask(method, path, body) {
+  const headers = {};
+  const key = sessionStorage.getItem(KEY);
+  if (key !== null) headers.authorization = `Bearer ${key}`;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  } catch {
+    throw new ApiError(0, "the service does not answer");
+  }
+  const answer = await response.json().catch(() => null);
+  if (!response.ok) throw new ApiError(response.status, answer?.error?.message ?? `status ${response.status}`);
+  return answer;
+}
+
+/** A path with those parameters that say something. */
+export function query(path, parameters) {
+  const said = Object.entries(parameters).filter(([, value]) => value !== "" && value != null);
+  return said.length ? `${path}?${new URLSearchParams(said)}` : path;
+}

@@ -1,0 +1,89 @@
+// The frame of the page: which view is shown, who asks, whether the service is well.
+
+import { ApiError, ask, forgetKey, hasKey, useKey } from "./api.js";
+import { h, show } from "./dom.js";
+import * as decisions from "./decisions.js";
+import * as routes from "./routes.js";
+import * as traffic from "./traffic.js";
+import * as trying from "./try.js";
+
+const HEALTH_EVERY_MS = 10_000;
+const VIEWS = { try: trying, traffic, decisions, routes };
+
+const view = document.getElementById("view");
+const dialog = document.getElementById("dialog");
+const health = document.getElementById("health");
+let leave = () => {};
+
+/** Show the view that the address names, `#decisions/ID` for instance. */
+async function turn() {
+  const [name, ...rest] = location.hash.slice(1).split("/");
+  const current = name in VIEWS ? name : "try";
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === `#${current}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  leave();
+  leave = () => {};
+  dialog.close();
+  const place = h("div");
+  show(view, place);
+  const failed = (error) => {
+    if (error instanceof ApiError && error.status === 401) askForKey(error.message);
+    show(place, h("section", {}, h("p", { class: "error" }, error.message)));
+  };
+  try {
+    leave = (await VIEWS[current].open(place, rest.map(decodeURIComponent), failed)) ?? (() => {});
+  } catch (error) {
+    failed(error);
+  }
+}
+
+/** Ask for an access key. It is kept until the tab is closed, and sent to this service alone. */
+function askForKey(why) {
+  const field = h("input", { type: "password", autocomplete: "off", "aria-label": "access key", placeholder: "sk-…" });
+  const form = h(
+    "form",
+    {
+      method: "dialog",
+      onsubmit: () => {
+        if (field.value.trim()) useKey(field.value.trim());
+        turn();
+      },
+    },
+    h("h2", {}, "Access key"),
+    why ? h("p", { class: "error" }, why) : null,
+    h("p", { class: "muted small" }, "It is kept until this tab is closed, and sent to this service alone."),
+    field,
+    h(
+      "div",
+      { class: "row" },
+      h("button", { class: "main" }, "Use it"),
+      hasKey() ? h("button", { type: "button", onclick: () => { forgetKey(); turn(); } }, "Forget it") : null,
+      h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"),
+    ),
+  );
+  show(dialog, form);
+  if (!dialog.open) dialog.showModal();
+}
+
+async function look() {
+  try {
+    const found = await ask("GET", "health/ready");
+    health.dataset.state = found.status;
+    health.title = found.warnings.join("\n");
+    const warnings = found.warnings.length ? `, ${found.warnings.length} warnings` : "";
+    health.textContent = `${found.status}: ${found.routes} routes, ${found.models_available} models${warnings}`;
+  } catch (error) {
+    health.dataset.state = "away";
+    health.title = error.message;
+    health.textContent = "the service does not answer";
+  }
+}
+
+document.getElementById("key").addEventListener("click", () => askForKey(""));
+dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+addEventListener("hashchange", turn);
+setInterval(() => { if (!document.hidden) look(); }, HEALTH_EVERY_MS);
+look();
+turn();
