@@ -118,7 +118,7 @@ class Call:
         judges = msgspec.structs.replace(self._work, providers=serving.providers)
         grader = Grader(caller(judges), serving.router.config.models, serving.transport)
         call = caller(self._work)
-        return await cascade.complete(self._cascade, self.request, self._work.plan, call, grader, self._attempts)
+        return await cascade.complete(self._cascade, self._work, call, grader, self._attempts)
 
     def note(self, chunk: Chunk) -> None:
         """Keep what the caller is given, if the log may hold it."""
