@@ -16,6 +16,9 @@ from semroute.execution.seam import Seam, continuation
 from semroute.execution.streaming import OpenStream
 from semroute.types import Attempt, Chunk, Model, Part, Text, Thinking, Usage
 
+SELF_CONTAINED = ("", "openai")
+"""Dialects whose events stand alone: they open nothing that a later one has to close."""
+
 
 class Answer:
     """A streamed answer over as many models as it takes. Iterate it once, to its end, or `aclose` it."""
@@ -31,13 +34,14 @@ class Answer:
         self._deadline, self._budget = execution.deadline, execution.budget
         self._said: list[str] = []
         self._consumed: list[Usage] = []
-        self._only_text = not work.request.raw.get("n", 1) or work.request.raw.get("n", 1) == 1
+        self._several = (work.request.params.n or 1) > 1
+        self._only_text = not self._several
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """The chunks. Raises the provider's `ProviderError` when the answer breaks and nobody can go on."""
         try:
             async for chunk in self._stream:
-                yield self._note(chunk)
+                yield self._note(chunk if self._several else _unbound(chunk))
             return
         except ProviderError as error:
             broken = error
@@ -113,6 +117,11 @@ class Answer:
 def _without_repetition(parts: tuple[Part, ...], seam: Seam) -> tuple[Part, ...]:
     joined = [Text(text=seam.feed(part.text)) if isinstance(part, Text) else part for part in parts]
     return tuple(part for part in joined if not isinstance(part, Text) or part.text)
+
+
+def _unbound(chunk: Chunk) -> Chunk:
+    """A chunk that another model's may follow: rendered anew, where the provider's own event would need its own end."""
+    return chunk if chunk.dialect in SELF_CONTAINED else replace(chunk, dialect="", raw=b"", event="")
 
 
 def _own(chunk: Chunk, parts: tuple[Part, ...]) -> Chunk:
