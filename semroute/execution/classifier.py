@@ -55,7 +55,7 @@ class RouteClassifier:
             async with asyncio.timeout(self._settings.deadline_s):
                 reply = await call(self._request(text, request_id), self._model, calls)
             said = msgspec.json.decode(unfenced(reply.text), type=Label).label
-        except (TimeoutError, *UNANSWERED, msgspec.DecodeError, UnicodeError):
+        except (TimeoutError, *UNANSWERED, msgspec.DecodeError, UnicodeError, RecursionError):
             return None
         finally:
             attempts += [replace(one, purpose="classifier") for one in calls]

@@ -54,6 +54,7 @@ from tests.routing.build import ALL, LARGE, MIDDLE, SMALL, config, request, rout
 
 MODELS = {one.id: one for one in ALL}
 BAD, GOOD = "nope", "a good answer"
+DEEP = f'{{"more": {"[" * 25_000}{"]" * 25_000}}}'
 
 
 def answer(text: str, finish_reason: FinishReason = "stop", **fields: Any) -> Completion:
@@ -237,7 +238,7 @@ async def test_a_low_grade_escalates() -> None:
     assert run.attempts[0].escalated == "judge large gives 0.2, expected at least 0.7 (rude)"
 
 
-@pytest.mark.parametrize("said", ["great answer!", ProviderAuthError("500")])
+@pytest.mark.parametrize("said", ["great answer!", DEEP, ProviderAuthError("500")])
 async def test_a_check_that_cannot_be_made_fails(said: Any) -> None:
     run = Run(small=GOOD, large=(said, GOOD, said))
     await run(judged())
@@ -358,9 +359,22 @@ def test_how_it_ended_and_how_likely_it_was() -> None:
     ]
 
 
-def test_a_tool_call_is_no_empty_answer() -> None:
-    called = Completion(parts=(ToolCall(id="1", name="t"),), finish_reason="tool_calls", usage=None, model="m")
-    assert failures(Checks(), called) == []
+CALL = ToolCall(id="1", name="weather", arguments='{"city": "Rome"}')
+
+
+def test_what_is_asked_of_a_text_is_not_asked_of_a_call_alone() -> None:
+    called = Completion(parts=(CALL,), finish_reason="tool_calls", usage=None, model="m")
+    assert failures(Checks(min_chars=6, json=True, contains=("sure",), regex="sure"), called) == []
+    assert failures(Checks(finish_reasons=("stop",)), called) == ["it ended with tool_calls, expected stop"]
+    said = replace(called, parts=(TextPart(text="nope"), CALL))
+    assert failures(LONG, said) == ["it has 4 characters, expected at least 6"]
+
+
+async def test_a_judge_is_shown_the_call() -> None:
+    called = Completion(parts=(CALL,), finish_reason="tool_calls", usage=Usage(), model="m")
+    run = Run(small=called, large='{"score": 0.9}')
+    assert (await run(judged())).parts == (CALL,)
+    assert 'weather {"city": "Rome"}' in run.providers["large"].requests[0].messages[1].text
 
 
 def test_what_stands_in_a_fence() -> None:
