@@ -183,6 +183,7 @@ class Execution(Generic[Result]):
     async def _race(self) -> Result:
         """Start the next model when those under way take long. The first good answer counts; cancel the others."""
         lanes = {asyncio.create_task(self._lane())}
+        winner: asyncio.Task[Result] | None = None
         error: BaseException | None = None
         try:
             while lanes:
@@ -192,11 +193,12 @@ class Execution(Generic[Result]):
                     error = lane.exception()
                     if error is None or (isinstance(error, ProviderError) and self._final(error)):
                         lanes |= done - {lane}
+                        winner = lane
                         return lane.result()
                 if not done and self.pending:
                     lanes.add(asyncio.create_task(self._lane()))
         finally:
-            await self._end(lanes)
+            await self._end(lanes, winner)
         raise self._exhausted() if isinstance(error, SemrouteError) or error is None else error
 
     def _patience_s(self) -> float | None:
@@ -209,12 +211,21 @@ class Execution(Generic[Result]):
             return None if p95_ms is None else p95_ms / 1000
         return hedge_after_ms / 1000
 
-    async def _end(self, lanes: set[asyncio.Task[Result]]) -> None:
+    async def _end(self, lanes: set[asyncio.Task[Result]], winner: asyncio.Task[Result] | None) -> None:
+        """Cancel the lanes of a race. Where the caller leaves meanwhile, nobody takes what the winner holds."""
         for lane in lanes:
             lane.cancel()
-        for outcome in await asyncio.gather(*lanes, return_exceptions=True):
-            if self._discard is not None and not isinstance(outcome, BaseException):
-                await self._discard(outcome)
+        superfluous = set(lanes)
+        try:
+            await asyncio.gather(*lanes, return_exceptions=True)
+        except asyncio.CancelledError:
+            if winner is not None:
+                superfluous.add(winner)
+            raise
+        finally:
+            for lane in superfluous:
+                if self._discard is not None and lane.done() and not lane.cancelled() and lane.exception() is None:
+                    await self._discard(lane.result())
 
     # --- the end ---
 

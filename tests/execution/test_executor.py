@@ -16,9 +16,11 @@ from semroute.errors import (
     ProviderTimeoutError,
 )
 from semroute.execution import strategies
+from semroute.execution.attempt import Work
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import Deployments
-from semroute.types import Attempt, Policy
+from semroute.execution.executor import Execution
+from semroute.types import Attempt, Model, Policy
 from tests.execution.rig import PATIENT, QUICK, Rig, rig
 from tests.providers.fault_server import FaultServer
 from tests.providers.harder import LONG
@@ -313,6 +315,29 @@ async def test_who_has_a_larger_window_may_still_win_the_race(execution: Rig, st
     large = execution.model("slow-30", context_tokens=200)
     assert await execution.ask(small, large, policy=hedged, stream=stream) == TEXT
     assert [how for _, how in execution.account] == ["provider_context_length", "ok"]
+
+
+async def test_a_winner_is_ended_where_the_caller_leaves_while_the_others_end(execution: Rig) -> None:
+    leaving, ended = asyncio.Event(), list[str]()
+
+    async def call(work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> str:
+        try:
+            await asyncio.sleep(20 if model.id == "slow" else 0)
+        finally:
+            if model.id == "slow":
+                leaving.set()
+                await asyncio.sleep(20)
+        return model.id
+
+    async def discard(result: str) -> None:
+        ended.append(result)
+
+    work = execution.work(["slow", "ok"], policy(timeouts=PATIENT, hedge_after_ms=1, deadline_s=20))
+    asked = asyncio.create_task(Execution(work, [], call, discard).result())
+    await leaving.wait()
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    assert (asked.cancelled(), ended) == (True, ["ok"])
 
 
 async def test_hedging_after_the_95th_percentile_needs_to_know_it(execution: Rig) -> None:
