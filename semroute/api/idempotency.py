@@ -28,8 +28,8 @@ Answer = Callable[[Receive], Awaitable[Response[Any]]]
 
 def once(request: AnyRequest, caller: Caller, body: bytes, key: str, answer: Answer) -> Response[Any]:
     """The one answer for a key. Raises `RequestError` for a key that is none, `IdempotencyError` for another's."""
-    if len(key) > MAX_KEY_CHARS:
-        raise RequestError(f"{HEADER}: got {len(key)} characters, expected at most {MAX_KEY_CHARS}", param=HEADER)
+    if not 1 <= len(key) <= MAX_KEY_CHARS:
+        raise RequestError(f"{HEADER}: got {len(key)} characters, expected 1 to {MAX_KEY_CHARS}", param=HEADER)
     idempotency: Idempotency = request.app.state.idempotency
     # Where no key is needed, whatever they send instead tells callers apart.
     sent = (request.headers.get(name, "") for name in ("authorization", "x-api-key", "x-goog-api-key"))

@@ -1,7 +1,8 @@
 """Cheapest first, and on to the next model when an answer fails a check.
 
 Escalation is bounded three ways: by count, by cost and by a deadline. A model that cannot be called is passed over, and
-does not count. Each answer that failed stays in the account, with the reason.
+does not count; so are those whose window is no larger, after a request that was too long. Each answer that failed stays
+in the account, with the reason.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from semroute.errors import ChecksFailedError, PlanExhaustedError
-from semroute.execution.grading import CallModel, Grader
-from semroute.types import Attempt, ChatRequest, Completion, Model
+from semroute.errors import ChecksFailedError, NoModelError, ProviderError, SemrouteError
+from semroute.execution.attempt import Work
+from semroute.execution.faults import fault_of, larger
+from semroute.execution.grading import UNANSWERED, CallModel, Grader
+from semroute.types import Attempt, Completion, Model
 from semroute.written import Cascade
 
 
@@ -30,8 +33,7 @@ class Candidate(NamedTuple):
 
 async def complete(
     cascade: Cascade,
-    request: ChatRequest,
-    plan: tuple[Model, ...],
+    work: Work,
     call: CallModel,
     grader: Grader,
     attempts: list[Attempt],
@@ -39,26 +41,29 @@ async def complete(
 ) -> Completion:
     """The first answer that passes; else, as the cascade says, the best one or an error.
 
-    Raises `ChecksFailedError`; `PlanExhaustedError` when no model answered at all; and at once a `ProviderError` that
-    no other model would mend. `clock` gives seconds.
+    Raises `ChecksFailedError`; and where no model answered at all, `PlanExhaustedError`, `NoModelError`, or at once a
+    `ProviderError` that no other model would mend. `clock` gives seconds.
     """
-    asked = replace(request, stream=False)
+    asked = replace(work.request, stream=False)
     if cascade.checks.min_logprob is not None:
         asked = replace(asked, params=replace(asked.params, logprobs=True))
     deadline = clock() + cascade.deadline_s
     failed: list[Candidate] = []
-    unanswered: PlanExhaustedError | None = None
-    for model in plan:
+    unanswered: SemrouteError | None = None
+    pending = list(work.plan)
+    while pending:
+        model = pending.pop(0)
         if failed and (stop := _stopped(cascade, failed, attempts, deadline - clock())):
             _note(attempts, failed[-1].place, f"{'; '.join(failed[-1].reasons)} ({stop})")
             break
         try:
             completion = await call(asked, model, attempts)
-        except PlanExhaustedError as error:
-            unanswered = error
+        except UNANSWERED as error:
+            unanswered = error if not isinstance(error, NoModelError) else unanswered or error
+            pending = _left(pending, model, error, work)
             continue
         place = len(attempts) - 1
-        reasons = await grader.failures(cascade.checks, request, model, completion, attempts)
+        reasons = await grader.failures(cascade.checks, work.request, model, completion, attempts)
         if not reasons:
             return completion
         _note(attempts, place, "; ".join(reasons))
@@ -67,6 +72,14 @@ async def complete(
         assert unanswered is not None  # the plan is not empty
         raise unanswered
     return _exhausted(cascade, failed, attempts)
+
+
+def _left(pending: list[Model], unanswering: Model, error: SemrouteError, work: Work) -> list[Model]:
+    """Who may be asked after a model that gave no answer."""
+    then = fault_of(error, work.policy.on_error).then if isinstance(error, ProviderError) else "next"
+    if then == "larger":
+        return larger(pending, unanswering, work.request)
+    return pending if then == "next" else []
 
 
 def _stopped(cascade: Cascade, failed: list[Candidate], attempts: list[Attempt], left_s: float) -> str | None:

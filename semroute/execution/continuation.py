@@ -16,28 +16,32 @@ from semroute.execution.seam import Seam, continuation
 from semroute.execution.streaming import OpenStream
 from semroute.types import Attempt, Chunk, Model, Part, Text, Thinking, Usage
 
+SELF_CONTAINED = ("", "openai")
+"""Dialects whose events stand alone: they open nothing that a later one has to close."""
+
 
 class Answer:
     """A streamed answer over as many models as it takes. Iterate it once, to its end, or `aclose` it."""
 
     def __init__(
-        self, work: Work, attempts: list[Attempt], opened: OpenStream, pending: list[Model], deadline: float
+        self, work: Work, attempts: list[Attempt], opened: OpenStream, execution: Execution[OpenStream]
     ) -> None:
-        """`pending`: the models not yet tried; `deadline`: of the whole request."""
+        """`execution`: what opened it. Its deadline and its budget of attempts are those of the whole request."""
         self._work = work
         self._attempts = attempts
         self._stream = opened
-        self._pending = pending
-        self._deadline = deadline
+        self._pending = execution.pending
+        self._deadline, self._budget = execution.deadline, execution.budget
         self._said: list[str] = []
         self._consumed: list[Usage] = []
-        self._only_text = not work.request.raw.get("n", 1) or work.request.raw.get("n", 1) == 1
+        self._several = (work.request.params.n or 1) > 1
+        self._only_text = not self._several
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """The chunks. Raises the provider's `ProviderError` when the answer breaks and nobody can go on."""
         try:
             async for chunk in self._stream:
-                yield self._note(chunk)
+                yield self._note(chunk if self._several else _unbound(chunk))
             return
         except ProviderError as error:
             broken = error
@@ -58,11 +62,13 @@ class Answer:
         """Ask the next model to go on; the one that broke comes last. Raises `broken` where none does."""
         failed = self._stream.model
         self._consumed.append(self._stream.consumed)
-        if not self._only_text or not self._said or fault_of(broken, self._work.policy.on_error).then == "fail":
+        if not self._only_text or fault_of(broken, self._work.policy.on_error).then == "fail":
             raise broken
         policy = replace(self._work.policy, stream=StreamPolicy())
         work = replace(self._work, plan=(*self._pending, failed), policy=policy)
-        execution = Execution(work, self._attempts, self._go_on, OpenStream.aclose, deadline=self._deadline)
+        execution = Execution(
+            work, self._attempts, self._go_on, OpenStream.aclose, deadline=self._deadline, budget=self._budget
+        )
         try:
             self._stream = await execution.result()
         except SemrouteError as error:
@@ -72,6 +78,8 @@ class Answer:
     async def _go_on(self, work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> OpenStream:
         """One call for the rest of the answer. A model that refuses to be prefilled is asked in words."""
         said = "".join(self._said)
+        if not said:  # it broke while it was thinking
+            return await streaming.open_stream(work, model, timeouts, attempts)
         if "prefill" in model.features:
             request = continuation(work.request, said, prefill=True)
             try:
@@ -87,14 +95,14 @@ class Answer:
         ended: Chunk | None = None
         async for chunk in self._stream:
             parts = _without_repetition(chunk.parts, seam)
+            if parts:
+                yield _own(chunk, parts)
             if chunk.finish_reason is not None:
                 ended = chunk
-            elif parts:
-                yield _own(chunk, parts)
         if rest := seam.close():
             yield Chunk(parts=(Text(text=rest),))
         if ended is not None:
-            yield _own(ended, ())
+            yield Chunk(finish_reason=ended.finish_reason, model=ended.model)
         yield Chunk(usage=_sum([*self._consumed, self._stream.consumed]))
 
     def _note(self, chunk: Chunk) -> Chunk:
@@ -111,9 +119,14 @@ def _without_repetition(parts: tuple[Part, ...], seam: Seam) -> tuple[Part, ...]
     return tuple(part for part in joined if not isinstance(part, Text) or part.text)
 
 
+def _unbound(chunk: Chunk) -> Chunk:
+    """A chunk that another model's may follow: rendered anew, where the provider's own event would need its own end."""
+    return chunk if chunk.dialect in SELF_CONTAINED else replace(chunk, dialect="", raw=b"", event="")
+
+
 def _own(chunk: Chunk, parts: tuple[Part, ...]) -> Chunk:
     """A chunk that is rendered anew: the provider's own event says what was said already, and its own usage."""
-    return Chunk(parts=parts, finish_reason=chunk.finish_reason, model=chunk.model)
+    return Chunk(parts=parts, model=chunk.model)
 
 
 def _sum(usages: list[Usage]) -> Usage:

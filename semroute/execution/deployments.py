@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, Protocol
 
 from semroute.calls import Limits
 from semroute.execution.breaker import Breaker, CircuitBreaker
 from semroute.execution.bucket import Bucket
 from semroute.execution.clock import CLOCK, Clock
-from semroute.providers.ratelimits import Told
+from semroute.providers.ratelimits import Resource, Told
 from semroute.types import Model, Signals
 
 SAMPLES = 64
@@ -81,8 +81,10 @@ class Deployment:
         self._latencies: deque[float] = deque(maxlen=SAMPLES)
         self._limits: Limits = model.limits
         now = clock.now()
-        self._requests = Bucket(self._limits.rpm, now) if self._limits.rpm else None
-        self._tokens = Bucket(self._limits.tpm, now) if self._limits.tpm else None
+        rates: dict[Resource, int | None] = {"requests": self._limits.rpm, "tokens": self._limits.tpm}
+        self._configured = {resource: Bucket(rate, now) for resource, rate in rates.items() if rate}
+        self._told: dict[Resource, Bucket] = {}
+        """By the headers of its answers. Both hold: who writes a limit may be given more, and not want it."""
         self._not_before = -math.inf
         self._queued = 0
         self._turn = asyncio.Lock()
@@ -104,10 +106,9 @@ class Deployment:
             return f"{self.in_flight} calls are under way, its limit"
         if now < self._not_before:
             return f"it asked to wait another {self._not_before - now:.1f} s"
-        if self._requests is not None and self._requests.wait_s(1, now) > 0:
-            return f"its limit of {self._requests.capacity:g} requests a minute is used up"
-        if self._tokens is not None and self._tokens.wait_s(tokens, now) > 0:
-            return f"its limit of {self._tokens.capacity:g} tokens a minute is used up"
+        for resource, bucket in self._buckets():
+            if bucket.wait_s(1 if resource == "requests" else tokens, now) > 0:
+                return f"its limit of {bucket.capacity:g} {resource} a minute is used up"
         return None
 
     def ready(self, tokens: int, now: float) -> bool:
@@ -116,12 +117,8 @@ class Deployment:
 
     def wait_s(self, tokens: int, now: float) -> float:
         """How long until its rate limits leave room, as far as can be told; 0: now, or when a call ends."""
-        waits = [self._not_before - now]
-        if self._requests is not None:
-            waits.append(self._requests.wait_s(1, now))
-        if self._tokens is not None:
-            waits.append(self._tokens.wait_s(tokens, now))
-        return max(0.0, *waits)
+        waits = [bucket.wait_s(1 if resource == "requests" else tokens, now) for resource, bucket in self._buckets()]
+        return max(0.0, self._not_before - now, *waits)
 
     def begin(self, tokens: int) -> Permit:
         """A call of about so many tokens begins."""
@@ -129,10 +126,8 @@ class Deployment:
         self.in_flight += 1
         self._spent["requests"] += 1
         self._spent["tokens"] += tokens
-        if self._requests is not None:
-            self._requests.spend(1, now)
-        if self._tokens is not None:
-            self._tokens.spend(tokens, now)
+        for resource, bucket in self._buckets():
+            bucket.spend(1 if resource == "requests" else tokens, now)
         return Permit(self, tokens, self.breaker.begin(now))
 
     def finish(self, result: Result, probe: bool, latency_ms: float | None, more_tokens: int) -> None:
@@ -155,8 +150,9 @@ class Deployment:
             old = self.latency_ms
             self.latency_ms = latency_ms if old is None else old + EWMA_WEIGHT * (latency_ms - old)
         self._spent["tokens"] += more_tokens
-        if more_tokens and self._tokens is not None:
-            self._tokens.spend(more_tokens, now)
+        for resource, bucket in self._buckets():
+            if resource == "tokens":
+                bucket.spend(more_tokens, now)
 
     async def cleared(self) -> bool:
         """Whether a call may begin, also in view of other processes: of all of them one sends the probe.
@@ -187,10 +183,8 @@ class Deployment:
     def spent_elsewhere(self, requests: float, tokens: float) -> None:
         """Other processes spent so much."""
         now = self.clock.now()
-        if self._requests is not None and requests:
-            self._requests.spend(requests, now)
-        if self._tokens is not None and tokens:
-            self._tokens.spend(tokens, now)
+        for resource, bucket in self._configured.items():
+            bucket.spend(requests if resource == "requests" else tokens, now)
 
     def learn(self, told: Told) -> None:
         """Take over what the headers of an answer say."""
@@ -198,14 +192,14 @@ class Deployment:
         if told.retry_after_s is not None:
             self._not_before = max(self._not_before, now + min(told.retry_after_s, LONGEST_BLOCK_S))
         for limit in told.limits:
-            bucket = self._requests if limit.resource == "requests" else self._tokens
+            bucket = self._told.get(limit.resource)
             if bucket is None:
-                bucket = Bucket(max(limit.limit or 0.0, limit.remaining, 1.0), now)
+                bucket = self._told[limit.resource] = Bucket(max(limit.limit or 0.0, limit.remaining, 1.0), now)
             bucket.learn(limit=limit.limit, remaining=limit.remaining, reset_s=limit.reset_s, now=now)
-            if limit.resource == "requests":
-                self._requests = bucket
-            else:
-                self._tokens = bucket
+
+    def _buckets(self) -> Iterator[tuple[Resource, Bucket]]:
+        yield from self._configured.items()
+        yield from self._told.items()
 
     def p95_ms(self) -> float | None:
         """The 95th percentile of its latest latencies; null: too few are known."""

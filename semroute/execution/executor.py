@@ -15,8 +15,7 @@ from semroute.errors import ContextLengthError, NoModelError, PlanExhaustedError
 from semroute.execution.attempt import Work
 from semroute.execution.backoff import pause
 from semroute.execution.deployments import BusyError
-from semroute.execution.faults import fault_of
-from semroute.routing.pricing import estimate_input_tokens
+from semroute.execution.faults import fault_of, larger
 from semroute.types import Attempt, Model
 
 Result = TypeVar("Result", covariant=True)
@@ -42,14 +41,18 @@ class Execution(Generic[Result]):
         discard: Callable[[Result], Awaitable[None]] | None = None,
         *,
         deadline: float | None = None,
+        budget: int | None = None,
     ) -> None:
-        """`discard` ends a result that a faster one made superfluous; `deadline` by the clock, null: from now."""
+        """`discard` ends a result that a faster one made superfluous.
+
+        `deadline`: by the clock; `budget`: how many attempts the account may come to. Null: the policy's, from now.
+        """
         self.pending = list(work.plan)
         self._work = work
         self._clock = work.deployments.clock
         self.deadline = self._clock.now() + work.policy.deadline_s if deadline is None else deadline
         self._attempts = attempts
-        self._budget = len(attempts) + work.policy.retry.max_attempts
+        self.budget = len(attempts) + work.policy.retry.max_attempts if budget is None else budget
         self._call = call
         self._discard = discard
         self._failures: list[tuple[Model, ProviderError]] = []
@@ -77,19 +80,21 @@ class Execution(Generic[Result]):
 
     def _failed(self, model: Model, error: ProviderError) -> None:
         """Note a failure, and who may be tried after it. Raises it where nobody may."""
-        then = fault_of(error, self._work.policy.on_error).then
-        if then == "fail":
+        if self._final(error):
             raise error
         self._failures.append((model, error))
-        if then == "larger":
-            window = model.context_tokens or estimate_input_tokens(self._work.request)
-            self.pending[:] = [other for other in self.pending if (other.context_tokens or 0) > window]
+        if fault_of(error, self._work.policy.on_error).then == "larger":
+            self.pending[:] = larger(self.pending, model, self._work.request)
             if not self.pending:
                 raise error
 
+    def _final(self, error: ProviderError) -> bool:
+        """Whether no other model would mend it."""
+        return fault_of(error, self._work.policy.on_error).then == "fail"
+
     async def _next(self) -> Model | None:
         """The next model that may be called now; where all are busy, the first that gets room. Call it at once."""
-        if len(self._attempts) >= self._budget or self._left_s() <= SHORTEST_CALL_S:
+        if len(self._attempts) >= self.budget or self._left_s() <= SHORTEST_CALL_S:
             return None
         now, tokens, deployments = self._clock.now(), self._work.input_tokens, self._work.deployments
         for place, model in enumerate(self.pending):
@@ -139,7 +144,7 @@ class Execution(Generic[Result]):
 
     async def _again(self, model: Model, error: ProviderError, repeated: int) -> bool:
         """Whether the same model may be called again; the pause before that is over then."""
-        if repeated >= fault_of(error, self._work.policy.on_error).retries or len(self._attempts) >= self._budget:
+        if repeated >= fault_of(error, self._work.policy.on_error).retries or len(self._attempts) >= self.budget:
             return False
         wait_s = pause(
             self._work.policy.retry,
@@ -178,6 +183,7 @@ class Execution(Generic[Result]):
     async def _race(self) -> Result:
         """Start the next model when those under way take long. The first good answer counts; cancel the others."""
         lanes = {asyncio.create_task(self._lane())}
+        winner: asyncio.Task[Result] | None = None
         error: BaseException | None = None
         try:
             while lanes:
@@ -185,13 +191,14 @@ class Execution(Generic[Result]):
                 done, lanes = await asyncio.wait(lanes, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
                 for lane in done:
                     error = lane.exception()
-                    if error is None or isinstance(error, ProviderError):
+                    if error is None or (isinstance(error, ProviderError) and self._final(error)):
                         lanes |= done - {lane}
+                        winner = lane
                         return lane.result()
                 if not done and self.pending:
                     lanes.add(asyncio.create_task(self._lane()))
         finally:
-            await self._end(lanes)
+            await self._end(lanes, winner)
         raise self._exhausted() if isinstance(error, SemrouteError) or error is None else error
 
     def _patience_s(self) -> float | None:
@@ -204,20 +211,31 @@ class Execution(Generic[Result]):
             return None if p95_ms is None else p95_ms / 1000
         return hedge_after_ms / 1000
 
-    async def _end(self, lanes: set[asyncio.Task[Result]]) -> None:
+    async def _end(self, lanes: set[asyncio.Task[Result]], winner: asyncio.Task[Result] | None) -> None:
+        """Cancel the lanes of a race. Where the caller leaves meanwhile, nobody takes what the winner holds."""
         for lane in lanes:
             lane.cancel()
-        for outcome in await asyncio.gather(*lanes, return_exceptions=True):
-            if self._discard is not None and not isinstance(outcome, BaseException):
-                await self._discard(outcome)
+        superfluous = set(lanes)
+        try:
+            await asyncio.gather(*lanes, return_exceptions=True)
+        except asyncio.CancelledError:
+            if winner is not None:
+                superfluous.add(winner)
+            raise
+        finally:
+            for lane in superfluous:
+                if self._discard is not None and lane.done() and not lane.cancelled() and lane.exception() is None:
+                    await self._discard(lane.result())
 
     # --- the end ---
 
     def _exhausted(self) -> SemrouteError:
         """What is raised when no model is left."""
         if not self._failures:
-            if not self._skipped and self._left_s() <= SHORTEST_CALL_S:
-                self._skipped = dict.fromkeys((model.id for model in self._work.plan), "the deadline has passed")
+            if not self._skipped:
+                late = self._left_s() <= SHORTEST_CALL_S
+                why = "the deadline has passed" if late else "the budget of attempts is used up"
+                self._skipped = dict.fromkeys((model.id for model in self._work.plan), why)
             retry_after_s = self._work.deployments.retry_after_s(model.id for model in self._work.plan)
             return NoModelError(self._skipped, retry_after_s=retry_after_s)
         told = [f"{model.id}: {error}" for model, error in self._failures]

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from semroute.calls import FaultName, OnError, Then
 from semroute.errors import (
@@ -34,7 +34,9 @@ from semroute.errors import (
     StreamBrokenError,
     UnsupportedError,
 )
+from semroute.routing.pricing import estimate_input_tokens
 from semroute.structs import Frozen
+from semroute.types import ChatRequest, Model
 
 OVERLOADED = (503, 529)
 
@@ -124,6 +126,12 @@ def fault_of(error: ProviderError, changes: Mapping[FaultName, OnError]) -> Faul
         ours=fault.ours,
         alarm=fault.alarm,
     )
+
+
+def larger(models: Iterable[Model], failed: Model, request: ChatRequest) -> list[Model]:
+    """Those with a larger window than one for which the request was too long."""
+    window = failed.context_tokens or estimate_input_tokens(request)
+    return [model for model in models if (model.context_tokens or 0) > window]
 
 
 _AFTERWARDS = {

@@ -8,14 +8,16 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from msgspec.structs import replace
 
-from semroute.errors import PlanExhaustedError, ProviderError
-from semroute.execution.quality import failures, unfenced
+from semroute.errors import NoModelError, PlanExhaustedError, ProviderError
+from semroute.execution.quality import failures, unfenced, wording
 from semroute.providers.transport import Transport, encode_headers
 from semroute.types import Attempt, ChatRequest, Completion, Message, Model, Params, Text
 from semroute.written import Callback, Checks, Judge
 
 CallModel = Callable[[ChatRequest, Model, list[Attempt]], Awaitable[Completion]]
-"""Calls one model, and appends the account. Raises `ProviderError`, `PlanExhaustedError`."""
+"""Calls one model, and appends the account. Raises one of `UNANSWERED`."""
+UNANSWERED = (ProviderError, PlanExhaustedError, NoModelError)
+"""What a model may raise: it refused, it failed, or it cannot be called now."""
 
 MAX_ANSWER_CHARS = 20_000
 """Of an answer that is graded; its head and its tail."""
@@ -72,9 +74,9 @@ class Grader:
         try:
             reply = await self._call(_grading(judge, request, answer), self._models[judge.model], calls)
             grade = msgspec.json.decode(unfenced(reply.text), type=Grade)
-        except (ProviderError, PlanExhaustedError) as error:
+        except UNANSWERED as error:
             return [f"{judge.model} could not grade it: {error}"]
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             return [f"{judge.model} gave no grade: {error}"]
         finally:
             attempts += [replace(call, purpose="judge") for call in calls]
@@ -88,7 +90,7 @@ class Grader:
     ) -> list[str]:
         if self._transport is None:
             return ["the callback cannot be called here"]
-        body = msgspec.json.encode({"prompt": _prompt(request), "answer": answer.text, "model": model.id})
+        body = msgspec.json.encode({"prompt": _prompt(request), "answer": wording(answer), "model": model.id})
         headers = encode_headers({"content-type": "application/json", "user-agent": "semroute"})
         try:
             async with asyncio.timeout(callback.timeout_s):
@@ -104,14 +106,14 @@ class Grader:
             return [f"the callback did not answer within {callback.timeout_s:g} s"]
         except ProviderError as error:
             return [f"the callback failed: {error}"]
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             return [f"the callback gave no verdict: {error}"]
         return [] if verdict.passed else [f"the callback refuses it{': ' + verdict.reason if verdict.reason else ''}"]
 
 
 def _grading(judge: Judge, request: ChatRequest, answer: Completion) -> ChatRequest:
     """The request to a judge: of its own, so that nothing of the caller's parameters reaches it."""
-    text = f"<request>\n{_cut(_prompt(request))}\n</request>\n<answer>\n{_cut(answer.text)}\n</answer>"
+    text = f"<request>\n{_cut(_prompt(request))}\n</request>\n<answer>\n{_cut(wording(answer))}\n</answer>"
     return ChatRequest(
         id=request.id,
         messages=(

@@ -48,15 +48,28 @@ _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 def failures(checks: Checks, answer: Completion) -> list[str]:
     """Why an answer is not good enough, of all checks that need no further call; empty: it is."""
-    return [reason for check in _CHECKS for reason in check(checks, answer)]
+    made = _CHECKS if answer.text.strip() or not _calls(answer) else _OF_ANY
+    return [reason for check in made for reason in check(checks, answer)]
+
+
+def wording(answer: Completion) -> str:
+    """What an answer says, to who grades it: its text, and the tools it calls with their arguments."""
+    return "\n".join([*filter(None, [answer.text]), *(f"{call.name} {call.arguments}" for call in _calls(answer))])
+
+
+def _calls(answer: Completion) -> list[ToolCall]:
+    return [part for part in answer.parts if isinstance(part, ToolCall)]
 
 
 def _said_enough(checks: Checks, answer: Completion) -> Iterator[str]:
     text = answer.text.strip()
-    if checks.non_empty and not text and not any(isinstance(part, ToolCall) for part in answer.parts):
+    if checks.non_empty and not text:
         yield "it is empty"
     if checks.min_chars is not None and len(text) < checks.min_chars:
         yield f"it has {len(text)} characters, expected at least {checks.min_chars}"
+
+
+def _ended(checks: Checks, answer: Completion) -> Iterator[str]:
     if checks.finish_reasons and answer.finish_reason not in checks.finish_reasons:
         yield f"it ended with {answer.finish_reason}, expected {' or '.join(checks.finish_reasons)}"
 
@@ -101,7 +114,9 @@ def _likely(checks: Checks, answer: Completion) -> Iterator[str]:
         yield f"its mean log-probability is {mean:.2f}, expected at least {checks.min_logprob:g}"
 
 
-_CHECKS: tuple[Callable[[Checks, Completion], Iterator[str]], ...] = (_said_enough, _willing, _form, _wording, _likely)
+_OF_ANY: tuple[Callable[[Checks, Completion], Iterator[str]], ...] = (_ended, _likely)
+"""What is asked of an answer that only calls tools, too: there is no text yet."""
+_CHECKS = (_said_enough, _willing, _form, _wording, *_OF_ANY)
 
 
 def unfenced(text: str) -> str:

@@ -10,13 +10,13 @@ from semroute.execution.streaming import OpenStream
 from semroute.types import Attempt, Completion
 
 
-async def complete(work: Work, attempts: list[Attempt]) -> Completion:
+async def complete(work: Work, attempts: list[Attempt], *, deadline: float | None = None) -> Completion:
     """A whole answer from the first model that gives one. Every call is appended to `attempts`.
 
     Raises `PlanExhaustedError` when all failed, `NoModelError` when none could be called, and at once a `ProviderError`
-    that no other model would mend.
+    that no other model would mend. `deadline`: by the clock of the deployments; null: the policy's, from now.
     """
-    return await Execution(work, attempts, attempt.complete).result()
+    return await Execution(work, attempts, attempt.complete, deadline=deadline).result()
 
 
 async def open_stream(work: Work, attempts: list[Attempt]) -> OpenStream | Answer:
@@ -28,4 +28,4 @@ async def open_stream(work: Work, attempts: list[Attempt]) -> OpenStream | Answe
     opened = await execution.result()
     if work.policy.stream.on_break == "error":
         return opened
-    return Answer(work, attempts, opened, execution.pending, execution.deadline)
+    return Answer(work, attempts, opened, execution)

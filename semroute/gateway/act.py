@@ -34,12 +34,14 @@ class Whole:
 
 
 def caller(work: Work) -> CallModel:
-    """Calls one model as the plan's models are called, without another to fall back to."""
+    """Calls one model as the plan's models are called, without another to fall back to: within one deadline for all."""
+    deadline = work.deployments.clock.now() + work.policy.deadline_s
 
     async def call(request: ChatRequest, model: Model, attempts: list[Attempt]) -> Completion:
         if model.id not in work.providers:
             raise ProviderConnectionError(f"{model.id} cannot be called")
-        return await strategies.complete(msgspec.structs.replace(work, request=request, plan=(model,)), attempts)
+        asked = msgspec.structs.replace(work, request=request, plan=(model,))
+        return await strategies.complete(asked, attempts, deadline=deadline)
 
     return call
 

@@ -14,6 +14,7 @@ import msgspec
 from semroute.access.accounts import Hold
 from semroute.access.amounts import Ask
 from semroute.config.schema import Config
+from semroute.dialects.base import EMBEDDINGS
 from semroute.errors import BudgetError, LimitError, NoModelError, ProviderError, RequestError
 from semroute.execution import cascade, strategies
 from semroute.execution.attempt import Work
@@ -65,7 +66,8 @@ class Call:
         self._gateway = gateway
         self._work = work
         self._origin = origin
-        self._cascade = work.policy.cascade
+        # Embeddings have no text that could be checked.
+        self._cascade = work.policy.cascade if work.request.dialect != EMBEDDINGS else None
         self._attempts = attempts
         self._ended: float | None = None
         self._outcome: Outcome = "running"
@@ -118,7 +120,7 @@ class Call:
         judges = msgspec.structs.replace(self._work, providers=serving.providers)
         grader = Grader(caller(judges), serving.router.config.models, serving.transport)
         call = caller(self._work)
-        return await cascade.complete(self._cascade, self.request, self._work.plan, call, grader, self._attempts)
+        return await cascade.complete(self._cascade, self._work, call, grader, self._attempts)
 
     def note(self, chunk: Chunk) -> None:
         """Keep what the caller is given, if the log may hold it."""

@@ -51,6 +51,8 @@ class Gateway:
         self.clock = clock
         self.running = 0
         """Calls under way."""
+        self._deciding = 0
+        """Requests that are not yet calls."""
         self._max_running = max_running
         self._on_record = on_record
         self._readers = Readers(threads)
@@ -69,13 +71,21 @@ class Gateway:
         Raises `RequestError` for names that do not exist, `ForbiddenError` for a route that the key does not allow, and
         `OverloadedError`.
         """
+        under_way = self.running + self._deciding
+        if under_way >= self._max_running:
+            raise OverloadedError(f"{under_way} requests are under way already: try again later")
+        self._deciding += 1
+        try:
+            return await self._open(request, caller)
+        finally:
+            self._deciding -= 1
+
+    async def _open(self, request: ChatRequest, caller: Caller) -> Call:
         at, started, session = self.clock(), time.perf_counter(), _session(request, caller)
         if self._room is not None:
             await self._room()
         if caller.metadata:
             request = msgspec.structs.replace(request, metadata={**request.metadata, **caller.metadata})
-        if self.running >= self._max_running:
-            raise OverloadedError(f"{self.running} requests are under way already: try again later")
         serving = self._serving_on(datetime.datetime.fromtimestamp(at, datetime.UTC).date())
         router = serving.router
         long = len(request.messages) > LONG_MESSAGES

@@ -15,10 +15,11 @@ from tests.service import Service
 ROUTES = """
 models:
   later: {provider: faults, name: slow-150}
+  again: {provider: faults, name: "ok@again"}
 routes:
   - name: strict
     utterances: [alpha, beta, gamma, delta, epsilon]
-    models: [ok, tools]
+    models: [ok, again]
     policy: {cascade: {checks: {contains: [not in any answer]}, on_exhausted: error}}
   - name: lenient
     utterances: [one, two, three, four, five]

@@ -2,19 +2,28 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from semroute.config.schema import Classifier
-from semroute.errors import ChecksFailedError, PlanExhaustedError, ProviderAuthError, ProviderRequestError
+from semroute.errors import (
+    ChecksFailedError,
+    ContextLengthError,
+    NoModelError,
+    PlanExhaustedError,
+    ProviderAuthError,
+    ProviderRequestError,
+)
 from semroute.execution import cascade
 from semroute.execution.attempt import Work
 from semroute.execution.classifier import RouteClassifier
 from semroute.execution.contract import put
+from semroute.execution.deployments import Deployments
 from semroute.execution.grading import Grader
 from semroute.execution.quality import code_error, failures, unfenced
 from semroute.gateway import caller
@@ -30,6 +39,7 @@ from semroute.types import (
     JsonSchema,
     Model,
     Params,
+    Policy,
     Timeouts,
     TokenLogprob,
     ToolCall,
@@ -37,10 +47,14 @@ from semroute.types import (
 )
 from semroute.types import Text as TextPart
 from semroute.written import Callback, Cascade, Checks, Judge
-from tests.routing.build import ALL, LARGE, SMALL, config, request, route
+from tests.execution.rig import PATIENT, rig
+from tests.providers.fault_server import FaultServer
+from tests.providers.scenarios import TEXT
+from tests.routing.build import ALL, LARGE, MIDDLE, SMALL, config, request, route
 
 MODELS = {one.id: one for one in ALL}
 BAD, GOOD = "nope", "a good answer"
+DEEP = f'{{"more": {"[" * 25_000}{"]" * 25_000}}}'
 
 
 def answer(text: str, finish_reason: FinishReason = "stop", **fields: Any) -> Completion:
@@ -78,14 +92,20 @@ class Run:
         }
         self.attempts: list[Attempt] = []
         self.clock = clock
+        self.deployments = Deployments()
+        self.models: Sequence[Model] = ALL
+
+    def breaks(self, model: Model) -> None:
+        """Its circuit breaker is open."""
+        for _ in range(model.breaker.failures):
+            self.deployments.of(model).begin(1).end("fault")
 
     async def __call__(self, checks: Checks, transport: Transport | None = None, **fields: Any) -> Completion:
-        call = caller(Work(request=request(), plan=(), providers=self.providers))
+        plan = tuple(one for one in self.models if one.id in self.providers)
+        work = Work(request=request(stream=True), plan=plan, providers=self.providers, deployments=self.deployments)
+        call = caller(work)
         grader = Grader(call, MODELS, transport)
-        plan = tuple(one for one in ALL if one.id in self.providers)
-        return await cascade.complete(
-            Cascade(checks=checks, **fields), request(stream=True), plan, call, grader, self.attempts, self.clock
-        )
+        return await cascade.complete(Cascade(checks=checks, **fields), work, call, grader, self.attempts, self.clock)
 
 
 LONG = Checks(min_chars=6)
@@ -120,6 +140,43 @@ async def test_a_refused_request_is_refused_at_once() -> None:
     with pytest.raises(ProviderRequestError):
         await run(LONG)
     assert len(run.attempts) == 1
+
+
+async def test_a_refusal_after_an_answer_leaves_that_answer() -> None:
+    run = Run(small=BAD, middle=ProviderRequestError("400"), large=GOOD)
+    assert (await run(LONG)).text == BAD
+    assert [one.served for one in run.attempts] == [True, False]
+
+
+async def test_a_model_whose_breaker_is_open_is_passed_over() -> None:
+    run = Run(small=BAD, middle=BAD, large=GOOD)
+    run.breaks(MIDDLE)
+    assert (await run(LONG)).text == GOOD
+    for one in (SMALL, LARGE):
+        run.breaks(one)
+    with pytest.raises(NoModelError, match="its circuit breaker is open"):
+        await run(LONG)
+
+
+async def test_a_request_that_is_too_long_goes_to_a_larger_window_only() -> None:
+    windows = zip(ALL, (1000, 500, 2000), strict=True)
+    run = Run(small=ContextLengthError("too long"), middle=GOOD, large=GOOD)
+    run.models = [replace(one, context_tokens=tokens) for one, tokens in windows]
+    assert (await run(LONG)).text == GOOD
+    assert [one.model for one in run.attempts] == ["small", "large"]
+
+
+async def test_one_deadline_covers_all_its_calls(provider: FaultServer) -> None:
+    """The models' and the judge's; an answer that came in time is not lost to those that did not."""
+    async with rig(provider) as execution:
+        quick = Policy(timeouts=PATIENT, deadline_s=0.5)
+        work = execution.work(["ok", "hang", "hang@2"], quick)
+        call = caller(replace(work, providers=dict.fromkeys(("ok", "hang", "hang@2", "hang@3"), work.providers["ok"])))
+        grader = Grader(call, {"hang@3": execution.model("hang@3")}, None)
+        checks = Checks(judge=Judge(model="hang@3", rubric="good"))
+        attempts: list[Attempt] = []
+        assert (await cascade.complete(Cascade(checks=checks), work, call, grader, attempts)).text == TEXT
+        assert [one.model for one in attempts] == ["ok", "hang@3"]
 
 
 async def test_it_is_bounded_by_count() -> None:
@@ -181,11 +238,18 @@ async def test_a_low_grade_escalates() -> None:
     assert run.attempts[0].escalated == "judge large gives 0.2, expected at least 0.7 (rude)"
 
 
-@pytest.mark.parametrize("said", ["great answer!", ProviderAuthError("500")])
+@pytest.mark.parametrize("said", ["great answer!", DEEP, ProviderAuthError("500")])
 async def test_a_check_that_cannot_be_made_fails(said: Any) -> None:
     run = Run(small=GOOD, large=(said, GOOD, said))
     await run(judged())
     assert run.attempts[0].escalated is not None
+
+
+async def test_a_judge_whose_breaker_is_open_cannot_grade() -> None:
+    run = Run(small=GOOD, large='{"score": 1}')
+    run.breaks(LARGE)
+    assert (await run(judged())).text == GOOD
+    assert str(run.attempts[0].escalated).startswith("large could not grade it: no model")
 
 
 async def test_a_model_rates_its_own_certainty() -> None:
@@ -295,9 +359,22 @@ def test_how_it_ended_and_how_likely_it_was() -> None:
     ]
 
 
-def test_a_tool_call_is_no_empty_answer() -> None:
-    called = Completion(parts=(ToolCall(id="1", name="t"),), finish_reason="tool_calls", usage=None, model="m")
-    assert failures(Checks(), called) == []
+CALL = ToolCall(id="1", name="weather", arguments='{"city": "Rome"}')
+
+
+def test_what_is_asked_of_a_text_is_not_asked_of_a_call_alone() -> None:
+    called = Completion(parts=(CALL,), finish_reason="tool_calls", usage=None, model="m")
+    assert failures(Checks(min_chars=6, json=True, contains=("sure",), regex="sure"), called) == []
+    assert failures(Checks(finish_reasons=("stop",)), called) == ["it ended with tool_calls, expected stop"]
+    said = replace(called, parts=(TextPart(text="nope"), CALL))
+    assert failures(LONG, said) == ["it has 4 characters, expected at least 6"]
+
+
+async def test_a_judge_is_shown_the_call() -> None:
+    called = Completion(parts=(CALL,), finish_reason="tool_calls", usage=Usage(), model="m")
+    run = Run(small=called, large='{"score": 0.9}')
+    assert (await run(judged())).parts == (CALL,)
+    assert 'weather {"city": "Rome"}' in run.providers["large"].requests[0].messages[1].text
 
 
 def test_what_stands_in_a_fence() -> None:
@@ -349,9 +426,11 @@ class Classified:
         self.provider = Scripted(*answers)
         self.classifier = RouteClassifier(Classifier(model="small", **settings), routes, SMALL)
         self.attempts: list[Attempt] = []
+        self.deployments = Deployments()
 
     async def __call__(self, text: str = "hello") -> str | None:
-        call = caller(Work(request=request(), plan=(), providers={"small": self.provider}))
+        work = Work(request=request(), plan=(), providers={"small": self.provider}, deployments=self.deployments)
+        call = caller(work)
         return await self.classifier.label(text, "r", call, self.attempts)
 
 
@@ -373,6 +452,14 @@ async def test_the_cache_is_bounded() -> None:
 @pytest.mark.parametrize("said", ['{"label": "none"}', "coding", ProviderAuthError("500")])
 async def test_without_a_known_label_the_semantic_decision_stands(said: Any) -> None:
     assert await Classified(said)() is None
+
+
+async def test_without_a_model_that_can_be_called_the_semantic_decision_stands() -> None:
+    classified = Classified('{"label": "coding"}')
+    for _ in range(SMALL.breaker.failures):
+        classified.deployments.of(SMALL).begin(1).end("fault")
+    assert await classified() is None
+    assert classified.provider.requests == []
 
 
 async def test_too_late_is_no_label() -> None:

@@ -16,11 +16,14 @@ from semroute.errors import (
     ProviderTimeoutError,
 )
 from semroute.execution import strategies
+from semroute.execution.attempt import Work
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import Deployments
-from semroute.types import Attempt, Policy
+from semroute.execution.executor import Execution
+from semroute.types import Attempt, Model, Policy
 from tests.execution.rig import PATIENT, QUICK, Rig, rig
 from tests.providers.fault_server import FaultServer
+from tests.providers.harder import LONG
 from tests.providers.scenarios import PROMPT_TOKENS, TEXT, WORDS
 
 SILENT = Timeouts(connect_s=1, first_token_s=1, stall_s=1, total_s=1)
@@ -211,6 +214,15 @@ async def test_tokens_are_limited_too_and_corrected_by_what_was_used(execution: 
     assert "tokens a minute" in str(deployment.full(80, deployment.clock.now()))
 
 
+async def test_a_configured_limit_holds_also_where_headers_tell_of_more(execution: Rig) -> None:
+    model = execution.model("remaining-50", limits=Limits(rpm=2))
+    answered = []
+    for _ in range(4):
+        await execution.ask(model, "ok")
+        answered.append(execution.account[0][0])
+    assert answered == ["remaining-50"] * 2 + ["ok"] * 2
+
+
 async def test_limits_are_learned_from_headers(execution: Rig) -> None:
     assert await execution.ask("remaining-0", "ok") == TEXT
     assert await execution.ask("remaining-0", "ok") == TEXT
@@ -296,6 +308,38 @@ async def test_a_race_that_all_lose_is_one_error(execution: Rig) -> None:
     assert sorted(model for model, _ in execution.account) == ["hang", "slow-1000", "status-401"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_has_a_larger_window_may_still_win_the_race(execution: Rig, stream: bool) -> None:
+    hedged = policy(timeouts=PATIENT, hedge_after_ms=10, deadline_s=20)
+    small = execution.model("late-context-length-1", context_tokens=100)
+    large = execution.model("slow-30", context_tokens=200)
+    assert await execution.ask(small, large, policy=hedged, stream=stream) == TEXT
+    assert [how for _, how in execution.account] == ["provider_context_length", "ok"]
+
+
+async def test_a_winner_is_ended_where_the_caller_leaves_while_the_others_end(execution: Rig) -> None:
+    leaving, ended = asyncio.Event(), list[str]()
+
+    async def call(work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> str:
+        try:
+            await asyncio.sleep(20 if model.id == "slow" else 0)
+        finally:
+            if model.id == "slow":
+                leaving.set()
+                await asyncio.sleep(20)
+        return model.id
+
+    async def discard(result: str) -> None:
+        ended.append(result)
+
+    work = execution.work(["slow", "ok"], policy(timeouts=PATIENT, hedge_after_ms=1, deadline_s=20))
+    asked = asyncio.create_task(Execution(work, [], call, discard).result())
+    await leaving.wait()
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    assert (asked.cancelled(), ended) == (True, ["ok"])
+
+
 async def test_hedging_after_the_95th_percentile_needs_to_know_it(execution: Rig) -> None:
     hedged = policy(timeouts=PATIENT, hedge_after_ms="p95", deadline_s=20)
     model, deployment = execution.model("slow-30"), execution.deployments.of(execution.model("slow-30"))
@@ -338,6 +382,25 @@ async def test_the_model_that_broke_is_asked_last(execution: Rig) -> None:
     error = await execution.error("cut-after-4", policy=policy(stream=CONTINUE), stream=True)
     assert "nobody could go on" in str(error) or "ended before" in str(error)
     assert execution.text == "".join(WORDS[:3])
+
+
+async def test_what_comes_with_the_finish_reason_is_in_the_continued_answer(execution: Rig) -> None:
+    await execution.ask("long-cut-40", "ends-at-once", policy=policy(stream=CONTINUE), stream=True)
+    assert execution.text == LONG
+    finished = [chunk.finish_reason for chunk in execution.chunks if chunk.finish_reason]
+    assert finished == ["stop"]
+
+
+async def test_an_answer_that_broke_while_thinking_begins_anew(execution: Rig) -> None:
+    assert await execution.ask("thinks-cut", "ok", policy=policy(stream=CONTINUE), stream=True) == TEXT
+    assert execution.server.requests[1].body["messages"] == execution.server.requests[0].body["messages"]
+
+
+async def test_the_budget_of_attempts_covers_continuations(execution: Rig) -> None:
+    bounded = policy(stream=CONTINUE, retry=Retry(max_attempts=4, base_s=0.001), timeouts=PATIENT, deadline_s=20)
+    error = await execution.error("cut-after-2", "cut-after-2@2", policy=bounded, stream=True)
+    assert "the budget of attempts is used up" in str(error)
+    assert len(execution.attempts) == 4
 
 
 async def test_a_broken_tool_call_is_not_continued(execution: Rig) -> None:

@@ -164,6 +164,22 @@ async def goes_on(exchange: Exchange) -> None:
     await _go_on(exchange, exchange.argument)
 
 
+async def ends_at_once(exchange: Exchange) -> None:
+    """Goes on from an assistant's turn; its last word comes with the finish reason."""
+    model = exchange.seen.model
+    said = next((each["content"] for each in exchange.seen.body["messages"] if each["role"] == "assistant"), "")
+    *words, last = LONG_WORDS[said.count(" ") :]
+    await _send(
+        exchange, [*(chunk(model, {"content": word}) for word in words), chunk(model, {"content": last}, "stop")]
+    )
+
+
+async def thinks_cut(exchange: Exchange) -> None:
+    """A stream that is cut before the first word of its answer, after some of its reasoning."""
+    await _send(exchange, [chunk(exchange.seen.model, {"reasoning_content": "Well, "})], done=False)
+    exchange.cut()
+
+
 async def no_prefill(exchange: Exchange) -> None:
     """Refuses a conversation that ends with an assistant's turn; goes on when it is asked in words."""
     if exchange.seen.body["messages"][-1]["role"] == "assistant":
@@ -218,6 +234,12 @@ async def context_length(exchange: Exchange) -> None:
     """The request is too long for the model."""
     message = "This model's maximum context length is 128 tokens. However, your messages resulted in 999 tokens."
     await exchange.answer(400, failure(message, "context_length_exceeded"))
+
+
+async def late_context_length(exchange: Exchange) -> None:
+    """The same, after so many tenths of a second."""
+    await asyncio.sleep(exchange.argument / 10)
+    await context_length(exchange)
 
 
 async def content_policy(exchange: Exchange) -> None:
@@ -311,11 +333,14 @@ HARDER: dict[str, Scenario] = {
     "duplicate-finish": duplicate_finish,
     "no-usage": no_usage,
     "goes-on": goes_on,
+    "ends-at-once": ends_at_once,
+    "thinks-cut": thinks_cut,
     "no-prefill": no_prefill,
     "tools-cut": tools_cut,
     "thousand": thousand,
     "flood": flood,
     "context-length": context_length,
+    "late-context-length": late_context_length,
     "content-policy": content_policy,
     "filtered": filtered,
     "error-first": error_first,
