@@ -12,15 +12,19 @@ import msgspec
 
 from semroute.dialects.gemini_answer import GeminiStream, answer, error_body
 from semroute.dialects.gemini_contents import NAME, parse_part
+from semroute.dialects.turns import user_turn
 from semroute.dialects.reading import convert, objects, problem, unread_fields
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
     ChatRequest,
     Completion,
+    Document,
     Decision,
+    Image,
     Effort,
     JsonSchema,
+    Opaque,
     Message,
     Params,
     Part,
@@ -172,12 +176,7 @@ def _messages(fields: _Body) -> tuple[Message, ...]:
         if content.role not in ("user", "model", "function"):
             raise problem(f"contents[{number}].role", f"got {content.role!r}, expected one of user, model")
         parts = _parts(content, f"contents[{number}].parts", ids)
-        results = tuple(part for part in parts if isinstance(part, ToolResult))
-        said = tuple(part for part in parts if not isinstance(part, ToolResult))
-        if results:
-            messages.append(Message(role="tool", parts=results))
-        if said or not results:
-            messages.append(Message(role="assistant" if content.role == "model" else "user", parts=said))
+        messages.append(Message(role="assistant", parts=parts) if content.role == "model" else user_turn(parts))
     return tuple(messages)
 
 
@@ -187,7 +186,7 @@ def _parts(content: _Content, path: str, ids: dict[str, list[str]]) -> tuple[Par
     for part in objects(content.parts, path):
         match part:
             case {"functionResponse": dict(response)}:
-                parts.append(_result(response, ids))
+                parts.append(_result(response, ids, path))
                 continue
         parsed = parse_part(part, sum(isinstance(each, ToolCall) for each in parts), path)
         if isinstance(parsed, ToolCall):
@@ -197,7 +196,7 @@ def _parts(content: _Content, path: str, ids: dict[str, list[str]]) -> tuple[Par
     return tuple(parts)
 
 
-def _result(response: dict[str, Any], ids: dict[str, list[str]]) -> ToolResult:
+def _result(response: dict[str, Any], ids: dict[str, list[str]], path: str) -> ToolResult:
     name = str(response.get("name") or "")
     waiting = ids.get(name) or [name]
     id_ = str(response.get("id") or waiting[0])
@@ -208,7 +207,9 @@ def _result(response: dict[str, Any], ids: dict[str, list[str]]) -> ToolResult:
     key = next((key for key in ("error", "output") if answered.keys() == {key}), "")
     value = answered[key] if key else answered
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return ToolResult(id=id_, text=text, is_error=key == "error")
+    shown = [parse_part(part, 0, path) for part in objects(response.get("parts"), f"{path}.functionResponse.parts")]
+    media = tuple(part for part in shown if isinstance(part, Image | Document | Opaque))
+    return ToolResult(id=id_, text=text, media=media, is_error=key == "error")
 
 
 def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:

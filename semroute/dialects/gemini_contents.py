@@ -119,10 +119,14 @@ class Parts:
         """Gemini matches results by the function's name, which the call before has told."""
         name = self._names.get(part.id, part.id)
         answer = {"error" if part.is_error else "output": part.text}
-        pictures = [shown for image in part.images if (shown := _inline(image.url)) is not None]
-        if len(pictures) < len(part.images):
-            self._dropped.add("image of a tool result by address")
-        result = {"name": name, "response": answer, **given({"id": part.id or None, "parts": pictures})}
+        inline: list[dict[str, Any]] = []
+        for each in part.media:
+            shown = None if isinstance(each, Opaque) else _inline(each.url)
+            if shown is not None:
+                inline.append(shown)
+            else:
+                self._dropped.add(each.kind if isinstance(each, Opaque) else "file of a tool result by address")
+        result = {"name": name, "response": answer, **given({"id": part.id or None, "parts": inline})}
         return {"functionResponse": result}
 
 

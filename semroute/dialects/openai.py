@@ -31,8 +31,10 @@ from semroute.types import (
     ChatRequest,
     Completion,
     Decision,
+    Document,
     Image,
     Message,
+    Opaque,
     Params,
     Part,
     Refusal,
@@ -192,8 +194,10 @@ def _message(message: _Message, number: int) -> Message:
     name = message.name or ""
     if role == "tool":
         text = "\n".join(part.text for part in parts if isinstance(part, Text))
-        images = tuple(part for part in parts if isinstance(part, Image))
-        return Message(role=role, parts=(ToolResult(id=message.tool_call_id or name, text=text, images=images),))
+        media = tuple(part for part in parts if isinstance(part, Image | Document | Opaque))
+        id_ = message.tool_call_id or f"call_{number - 1}"
+        cache = next((mark for part in parts if (mark := getattr(part, "cache", None))), None)
+        return Message(role=role, parts=(ToolResult(id=id_, text=text, media=media, cache=cache),))
     before: list[Part] = [Thinking(text=message.reasoning_content)] if message.reasoning_content else []
     refusal = [Refusal(text=message.refusal)] if message.refusal else []
     calls = [_call(call, index) for index, call in enumerate(message.tool_calls or ())]

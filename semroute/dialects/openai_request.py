@@ -105,13 +105,13 @@ class _Messages:
         self._preset = preset
         self._dropped = dropped
         self._rendered: list[dict[str, Any]] = []
-        self._images: list[Image] = []
+        self._media: list[Part] = []
 
     def render(self, request: ChatRequest) -> list[dict[str, Any]]:
         """The messages."""
         for message in request.messages:
             self._message(message)
-        self._flush_images()
+        self._flush_media()
         return self._rendered
 
     def _message(self, message: Message) -> None:
@@ -120,20 +120,20 @@ class _Messages:
             self._result(result)
         rest = tuple(part for part in message.parts if not isinstance(part, ToolResult))
         if rest or not results:
-            self._flush_images()
+            self._flush_media()
             self._rendered.append(self._turn(message, rest))
 
     def _result(self, result: ToolResult) -> None:
         """A tool message holds text alone: pictures follow in a user's."""
         self._dropped.add_given(**{"is_error of a tool result": result.is_error, "cache mark": result.cache})
         self._rendered.append({"role": "tool", "tool_call_id": result.id, "content": result.text})
-        self._images += result.images
+        self._media += result.media
 
-    def _flush_images(self) -> None:
-        if self._images:
-            self._dropped.add("place of a tool result's image: sent as the user's")
-            self._rendered.append({"role": "user", "content": self._content(tuple(self._images))})
-            self._images = []
+    def _flush_media(self) -> None:
+        content, self._media = self._content(tuple(self._media)), []
+        if content:
+            self._dropped.add("place of a tool result's file: sent as the user's")
+            self._rendered.append({"role": "user", "content": content})
 
     def _turn(self, message: Message, parts: tuple[Part, ...]) -> dict[str, Any]:
         calls = [self._call(part) for part in parts if isinstance(part, ToolCall)]

@@ -120,7 +120,8 @@ def parse_content_part(part: dict[str, Any], path: str = "content") -> Part:
 def _parse_output(id_: str, output: object, path: str) -> ToolResult:
     parts = _parse_content(output or "", path)
     text = "\n".join(part.text for part in parts if isinstance(part, Text))
-    return ToolResult(id=id_, text=text, images=tuple(part for part in parts if isinstance(part, Image)))
+    media = tuple(part for part in parts if isinstance(part, Image | Document | Opaque))
+    return ToolResult(id=id_, text=text, media=media)
 
 
 def parse_reasoning(item: dict[str, Any]) -> Thinking:
@@ -211,10 +212,12 @@ def _render_item(part: Part, dropped: Dropped) -> dict[str, Any] | None:
 
 def _render_output(part: ToolResult, dropped: Dropped) -> str | list[dict[str, Any]]:
     dropped.add_given(**{"is_error of a tool result": part.is_error})
-    if not part.images:
+    dropped.add_given(**{each.kind: True for each in part.media if isinstance(each, Opaque)})
+    media = [shown for each in part.media if (shown := _render_part(each, "tool", dropped)) is not None]
+    if not media:
         return part.text
     text = [{"type": "input_text", "text": part.text}] if part.text else []
-    return [*text, *(_render_image(image, dropped) for image in part.images)]
+    return [*text, *media]
 
 
 def _summary(text: str) -> dict[str, Any]:

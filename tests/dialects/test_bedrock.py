@@ -114,7 +114,7 @@ def test_a_conversation_is_sent_in_turns() -> None:
             turn("user", Text(text="What is this?"), Image(url=PNG, detail="low", cache="1h")),
             turn("user", Text(text=" ")),
             turn("assistant", Text(text="A dot."), ToolCall(id="c", name="f", arguments="[1]")),
-            turn("tool", ToolResult(id="c", text="no", images=(Image(url=PNG),), is_error=True)),
+            turn("tool", ToolResult(id="c", text="no", media=(Image(url=PNG),), is_error=True)),
             turn("user", Text(text="Go on."), name="ann"),
         ),
         tools=(Tool(name="f", cache="5m", strict=True),),

@@ -28,6 +28,7 @@ from semroute.errors import (
     SemrouteError,
     UnsupportedError,
 )
+from semroute.routing.facts import read_facts
 from semroute.types import (
     ChatRequest,
     Document,
@@ -87,7 +88,12 @@ EVERYTHING = (
         ToolResult(
             id="c",
             text="t",
-            images=(Image(url="https://x/y.webp", detail="low"), Image(url="data:image/png;base64,AA")),
+            media=(
+                Image(url="https://x/y.webp", detail="low"),
+                Image(url="data:image/png;base64,AA"),
+                Document(url="data:application/pdf;base64,AA"),
+                Opaque(kind="search_result"),
+            ),
             is_error=True,
             cache="5m",
         ),
@@ -107,7 +113,8 @@ def test_everything_at_once_is_sent_or_noted() -> None:
             "thinking in the conversation",
             "audio",
             "is_error of a tool result",
-            "place of a tool result's image: sent as the user's",
+            "search_result",
+            "place of a tool result's file: sent as the user's",
             "citations",
             "document by address",
             "video",
@@ -120,6 +127,7 @@ def test_everything_at_once_is_sent_or_noted() -> None:
             "cache mark",
             "audio",
             "is_error of a tool result",
+            "search_result",
             "citations",
             "video",
         ),
@@ -129,6 +137,7 @@ def test_everything_at_once_is_sent_or_noted() -> None:
             "thinking of another provider",
             "audio",
             "image detail",
+            "search_result",
             "place of a system message: sent at the start",
             "video",
         ),
@@ -138,7 +147,8 @@ def test_everything_at_once_is_sent_or_noted() -> None:
             "cache mark",
             "thinking of another provider",
             "audio",
-            "image of a tool result by address",
+            "file of a tool result by address",
+            "search_result",
             "place of a system message: sent at the start",
             "citations",
             "video",
@@ -151,6 +161,7 @@ def test_everything_at_once_is_sent_or_noted() -> None:
             "audio",
             "image detail",
             "image by address",
+            "search_result",
             "place of a system message: sent at the start",
             "document by address",
             "video",
@@ -398,6 +409,38 @@ def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
             "container": "c",
             "messages": [
                 {"role": "user", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]},
+def test_what_is_said_beside_a_tools_result_is_the_agents() -> None:
+    call: dict[str, Any] = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
+    pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AA"}}
+    result: dict[str, Any] = {"type": "tool_result", "tool_use_id": "c", "content": [pdf, {"type": "search_result"}]}
+    said = {"type": "text", "text": "<reminder>"}
+    messages = [
+        *HEAD["messages"],
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [said, result]},
+    ]
+    inline = {"inlineData": {"mimeType": "application/pdf", "data": "AA"}}
+    answered = {"functionResponse": {"name": "f", "id": "c", "response": {"output": ""}, "parts": [inline, {"odd": 1}]}}
+    contents = [
+        {"role": "user", "parts": [{"text": "Hi"}]},
+        {"role": "model", "parts": [{"functionCall": {"name": "f", "id": "c"}}]},
+        {"role": "user", "parts": [{"text": "<reminder>"}, answered]},
+    ]
+    document = Document(url="data:application/pdf;base64,AA")
+    for dialect, body, odd in (
+        ("anthropic", {"messages": messages}, "search_result"),
+        ("gemini", {"contents": contents}, "odd"),
+    ):
+        request = CLIENTS[dialect].parse_request(body, "1")
+        assert request.messages[-1] == turn(
+            "user", ToolResult(id="c", media=(document, Opaque(kind=odd))), Text(text="<reminder>")
+        )
+        assert read_facts(request).text == "Hi"
+        told, notes = rendered("openai", request.messages)
+        assert [message["role"] for message in told["messages"]] == ["user", "assistant", "tool", "user", "user"]
+        assert notes == (odd, "place of a tool result's file: sent as the user's")
+
+
                 {"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "f"}}]},
                 {"role": "user", "content": [{"type": "document", "source": {"type": "text", "data": "x"}}]},
                 {"role": "assistant"},
