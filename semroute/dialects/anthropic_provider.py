@@ -9,6 +9,7 @@ import msgspec
 
 from semroute.dialects.anthropic_blocks import NAME, parse_citation
 from semroute.dialects.anthropic_request import render_body
+from semroute.dialects.anthropic_thinking import keep_own_thoughts
 from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
@@ -56,17 +57,17 @@ class AnthropicProviderDialect:
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """The caller's own body where it is Anthropic's, so that fields unknown here reach it, or a new one."""
         refuse_embeddings(request, self.name)
-        notes: tuple[str, ...] = ()
         if request.dialect == NAME:
+            dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in MINE}
             if request.params.user:  # Anthropic refuses any other metadata: the rest was for rules
                 body["metadata"] = {"user_id": request.params.user}
+            keep_own_thoughts(body, request, dropped)
         else:
-            dropped = Dropped(request)
+            dropped = Dropped(request.unread)
             body = render_body(request, model, dropped)
-            notes = dropped.notes
         body |= {"model": model.name, "stream": request.stream}
-        return WireRequest(path="/v1/messages", body=msgspec.json.encode(body), dropped=notes)
+        return WireRequest(path="/v1/messages", body=msgspec.json.encode(body), dropped=dropped.notes)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""

@@ -5,27 +5,26 @@ The model stands in the path: `generateContent` hands it in as `model`, and `str
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 
 from semroute.dialects.gemini_answer import GeminiStream, answer, error_body
-from semroute.dialects.gemini_contents import NAME, parse_part
-from semroute.dialects.turns import user_turn
+from semroute.dialects.gemini_contents import NAME, camel_case, parse_part
 from semroute.dialects.reading import convert, objects, problem, unread_fields
+from semroute.dialects.turns import user_turn
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
     ChatRequest,
     Completion,
-    Document,
     Decision,
-    Image,
+    Document,
     Effort,
+    Image,
     JsonSchema,
-    Opaque,
     Message,
+    Opaque,
     Params,
     Part,
     Tool,
@@ -35,16 +34,6 @@ from semroute.types import (
     ToolResult,
 )
 
-_UNDERSCORE = re.compile(r"_([a-z])")
-_CALLERS_OWN = {
-    "args",
-    "metadata",
-    "parameters",
-    "parametersJsonSchema",
-    "response",
-    "responseJsonSchema",
-    "responseSchema",
-}
 _EFFORTS: dict[str, Effort] = {
     "minimal": "minimal",
     "low": "low",
@@ -154,16 +143,6 @@ class Gemini:
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """The body of an error answer."""
         return msgspec.json.encode(error_body(error, status))
-
-
-def camel_case(value: Any) -> Any:
-    """Google takes `mime_type` as well as `mimeType`; what callers name themselves stays as it is."""
-    if isinstance(value, list):
-        return [camel_case(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    named = {_UNDERSCORE.sub(lambda match: match[1].upper(), key): each for key, each in value.items()}
-    return {key: each if key in _CALLERS_OWN else camel_case(each) for key, each in named.items()}
 
 
 def _messages(fields: _Body) -> tuple[Message, ...]:

@@ -65,11 +65,11 @@ class OpenAIProviderDialect:
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
             path = self._path(self._preset.embeddings_path, model)
             return WireRequest(path=path, body=msgspec.json.encode({**body, "model": model.name}))
-        dropped = Dropped(request)
         if request.dialect == self.name:
-            dropped = Dropped(msgspec.structs.replace(request, unread=()))
+            dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
         else:
+            dropped = Dropped(request.unread)
             body = render_body(request, model, self._preset, dropped)
         options = body.pop("stream_options", None)
         body["model"] = model.name

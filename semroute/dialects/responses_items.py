@@ -8,7 +8,7 @@ from typing import Any
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.openai_content import parse_cache, parse_citation, render_citation
 from semroute.dialects.reading import arguments_of, objects, problem
-from semroute.dialects.thinking import seal, unseal
+from semroute.dialects.thinking import is_sealed, seal, unseal
 from semroute.types import (
     CacheTtl,
     Document,
@@ -132,6 +132,17 @@ def parse_reasoning(item: dict[str, Any]) -> Thinking:
     if thought.origin != NAME:
         return thought
     return Thinking(text=text, signature=f"{item.get('id') or ''}:{thought.signature}", origin=NAME)
+
+
+def keep_own_thoughts(body: dict[str, Any], dropped: Dropped) -> None:
+    """Take the thoughts of other providers out of a caller's own body: OpenAI cannot decrypt them."""
+    items = body.get("input")
+    if not isinstance(items, list):
+        return
+    own = [item for item in items if not is_sealed(item.get("encrypted_content"))]
+    if len(own) < len(items):
+        dropped.add("thinking of another provider")
+        body["input"] = own
 
 
 # --- messages to items ------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.vendors.anthropic import AnthropicVendor
-from tests.vendors.server import GREETING
+from tests.vendors.server import GREETING, RESULT
 from tests.vendors.world import World
 
 HI: list[Any] = [{"role": "user", "content": "Hi"}]
@@ -63,6 +63,19 @@ def test_thoughts_come_as_blocks(client: anthropic.Anthropic, model: str) -> Non
         streamed: Any = stream.get_final_message()
     assert streamed.content[0].thinking == "Let me think."
     assert streamed.content[0].signature == whole.content[0].signature
+
+
+@pytest.mark.parametrize("first", ["openai", "responses", "anthropic", "gemini", "bedrock"])
+def test_a_loop_of_tools_may_go_on_with_another_vendor(client: anthropic.Anthropic, first: str) -> None:
+    tools: Any = [{"name": name, "input_schema": {"type": "object"}} for name in ("get_weather", "get_time")]
+    options: Any = {"max_tokens": 4000, "tools": tools, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    with client.messages.stream(model=first, messages=HI, **options) as stream:
+        said: Any = stream.get_final_message().content
+    results = [{"type": "tool_result", "tool_use_id": block.id, "content": "18"} for block in said[-2:]]
+    turns: Any = [*HI, {"role": "assistant", "content": said}, {"role": "user", "content": results}]
+    for model in ("anthropic", "responses", "gemini"):
+        done: Any = client.messages.create(model=model, messages=turns, **options)
+        assert done.content[-1].text == "".join(RESULT)
 
 
 @pytest.mark.parametrize(

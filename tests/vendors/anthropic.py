@@ -140,6 +140,8 @@ class AnthropicVendor(Vendor):
         for message in body["messages"]:
             for block in message["content"] if isinstance(message["content"], list) else ():
                 require(block["type"] in BLOCKS, refused(400, f"block {block['type']}"))
+                if block["type"] == "thinking":
+                    require(block["signature"] == "c2ln", refused(400, "Invalid `signature` in `thinking` block"))
         for tool in body.get("tools") or ():
             require("input_schema" in tool and "name" in tool, refused(400, "tool"))
 
