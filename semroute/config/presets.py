@@ -54,6 +54,8 @@ class Preset(Frozen, frozen=True, kw_only=True):
     """What marks a prompt's prefix for its cache; empty: nothing."""
     call_id_chars: int = 0
     """Tool call ids must be exactly so many letters and digits; 0: they may be anything."""
+    wants_thoughts: bool = False
+    """It refuses what an assistant said in a loop of tools without its `reasoning_content`, which may be empty."""
     reasoning_apart: bool = False
     """`completion_tokens` leaves the reasoning tokens out."""
 
@@ -101,6 +103,7 @@ PRESETS: dict[PresetName, Preset] = {
         limit_field="max_tokens",
         drop=("logit_bias", "n", "parallel_tool_calls", "seed", "service_tier", "store"),
         json_schema=False,
+        wants_thoughts=True,  # https://api-docs.deepseek.com/guides/thinking_mode
     ),
     "groq": Preset(
         source="https://console.groq.com/docs/openai",

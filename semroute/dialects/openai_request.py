@@ -138,11 +138,18 @@ class _Messages:
     def _turn(self, message: Message, parts: tuple[Part, ...]) -> dict[str, Any]:
         calls = [self._call(part) for part in parts if isinstance(part, ToolCall)]
         refusal = "".join(part.text for part in parts if isinstance(part, Refusal))
-        if any(isinstance(part, Thinking) for part in parts):
+        thinking = "\n".join(part.text for part in parts if isinstance(part, Thinking))
+        if thinking and not self._preset.wants_thoughts:
+            thinking = ""
             self._dropped.add("thinking in the conversation")
         content = self._content(parts)
         turn: dict[str, Any] = {"role": message.role, "content": content or None if calls or refusal else content}
-        fields = {"name": message.name or None, "refusal": refusal or None, "tool_calls": calls}
+        fields = {
+            "name": message.name or None,
+            "refusal": refusal or None,
+            "reasoning_content": thinking or None,
+            "tool_calls": calls,
+        }
         return {**turn, **given(fields)}
 
     def _call(self, part: ToolCall) -> dict[str, Any]:
@@ -217,6 +224,8 @@ def _adapt_message(message: Any, preset: Preset) -> Any:
     if not isinstance(message, dict):
         return message
     if message.get("role") == "developer" and not preset.developer:
+    if message.get("role") == "assistant" and preset.wants_thoughts:
+        message = {"reasoning_content": "", **message}
         message = {**message, "role": "system"}
     if preset.call_id_chars:
         message = _shorten_ids(message, preset.call_id_chars)

@@ -330,6 +330,8 @@ def test_a_preset_changes_what_its_server_wants_changed(name: PresetName) -> Non
     assert ids[1] == "Ab3Ab3Ab3"
     assert len(ids[0]) == (preset.call_id_chars or len("call_long_id"))
     assert ("random_seed" in body) == (name == "mistral")
+    thoughts = [message["reasoning_content"] for message in body["messages"] if "reasoning_content" in message]
+    assert thoughts == ([""] if preset.wants_thoughts else [])
     assert dialect.headers("k") == {preset.key_header: "k" if name == "azure" else "Bearer k"}
     expected = "/openai/deployments/a%2Fb/chat/completions?api-version=v9" if name == "azure" else "/chat/completions"
     assert wire.path == expected
@@ -350,6 +352,16 @@ def test_cache_marks_are_written_as_the_server_knows_them() -> None:
         "openrouter": ([{"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h"}}], ()),
         "groq": ("a", ("cache mark",)),
     }
+
+
+def test_deepseek_is_sent_what_was_thought_before_a_call() -> None:
+    thought, call = Thinking(text="hm", signature="s", origin="elsewhere"), ToolCall(id="c", name="f", arguments="{}")
+    request = ChatRequest(id="1", messages=(*HI, turn("assistant", thought, call)), dialect="anthropic")
+    lost = ("thinking in the conversation",)
+    for preset, said, notes in ((PRESETS["deepseek"], "hm", ()), (PRESETS["groq"], None, lost)):
+        wire = OpenAIProviderDialect(preset).render_request(request, Model(id="m", provider="p", name="n"))
+        assert json.loads(wire.body)["messages"][1].get("reasoning_content") == said
+        assert wire.dropped == notes
 
 
 def test_reasoning_that_is_counted_apart_is_added() -> None:
