@@ -43,7 +43,7 @@ def render_body(request: ChatRequest, model: Model, preset: Preset, dropped: Dro
     """The body, without `model` and `stream`; what has no counterpart is noted."""
     params = request.params
     effort = effort_of(params) if wants_thinking(request, model, dropped) else None
-    dropped.add_given(top_k=params.top_k is not None)
+    dropped.add_given(top_k=params.top_k is not None, n=params.n is not None and params.n > 1)
     choice = request.tool_choice if request.tools else None
     return given(
         {
@@ -58,7 +58,6 @@ def render_body(request: ChatRequest, model: Model, preset: Preset, dropped: Dro
             "presence_penalty": params.presence_penalty,
             "stop": list(params.stop),
             "seed": params.seed,
-            "n": params.n,
             "response_format": _response_format(params),
             "reasoning_effort": effort,
             "logprobs": params.logprobs or None,
@@ -124,7 +123,7 @@ class _Messages:
             self._rendered.append(self._turn(message, rest))
 
     def _result(self, result: ToolResult) -> None:
-        """A tool message holds text alone: pictures follow in a user's."""
+        """A tool message holds text alone: pictures and documents follow in a user's."""
         self._dropped.add_given(**{"is_error of a tool result": result.is_error, "cache mark": result.cache})
         self._rendered.append({"role": "tool", "tool_call_id": result.id, "content": result.text})
         self._media += result.media
@@ -140,8 +139,8 @@ class _Messages:
         refusal = "".join(part.text for part in parts if isinstance(part, Refusal))
         thinking = "\n".join(part.text for part in parts if isinstance(part, Thinking))
         if thinking and not self._preset.wants_thoughts:
-            thinking = ""
             self._dropped.add("thinking in the conversation")
+            thinking = ""
         content = self._content(parts)
         turn: dict[str, Any] = {"role": message.role, "content": content or None if calls or refusal else content}
         fields = {
@@ -224,9 +223,9 @@ def _adapt_message(message: Any, preset: Preset) -> Any:
     if not isinstance(message, dict):
         return message
     if message.get("role") == "developer" and not preset.developer:
+        message = {**message, "role": "system"}
     if message.get("role") == "assistant" and preset.wants_thoughts:
         message = {"reasoning_content": "", **message}
-        message = {**message, "role": "system"}
     if preset.call_id_chars:
         message = _shorten_ids(message, preset.call_id_chars)
     return message

@@ -174,7 +174,7 @@ def test_settings_without_a_counterpart_are_noted() -> None:
         temperature=1.5, top_p=0.5, top_k=4, frequency_penalty=1, presence_penalty=1, seed=0, n=2, logprobs=True,
         user="u", service_tier="flex", stop=(" ", "a", "b", "c", "d", "e"), parallel_tool_calls=False,
     )  # fmt: skip
-    assert rendered("openai", params=params)[1] == ("top_k",)
+    assert rendered("openai", params=params)[1] == ("top_k", "n")
     assert rendered("responses", params=params)[1] == (
         "frequency_penalty", "presence_penalty", "seed", "n", "top_k", "stop sequences",
     )  # fmt: skip
@@ -409,18 +409,58 @@ def test_a_wrong_body_is_refused_with_its_place(dialect: str, body: dict[str, An
         CLIENTS[dialect].parse_request(body, "1")
 
 
-def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
-    parsed = CLIENTS["anthropic"].parse_request(
+@pytest.mark.parametrize(
+    ("choice", "parsed", "unread"),
+    [
+        ({"type": "function", "function": {"name": "f"}}, ToolChoice(mode="tool", name="f"), ()),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": []}},
+            ToolChoice(mode="required"),
+            ("tool choice allowed_tools",),
+        ),
+        (
+            {"type": "allowed_tools", "mode": "required", "tools": []},
+            ToolChoice(mode="required"),
+            ("tool choice allowed_tools",),
+        ),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}},
+            None,
+            ("tool choice allowed_tools",),
+        ),
+        ({"type": "mcp", "server_label": "s"}, None, ("tool choice mcp",)),
+    ],
+)
+def test_a_tool_choice_of_openais_own_is_left_to_openai(
+    choice: dict[str, Any], parsed: ToolChoice | None, unread: tuple[str, ...]
+) -> None:
+    for dialect, head in (("openai", HEAD), ("responses", {"input": "Hi"})):
+        request = CLIENTS[dialect].parse_request({**head, "tool_choice": choice}, "1")
+        assert (request.tool_choice, request.unread) == (parsed, unread)
+        wire = PROVIDERS[dialect].render_request(request, Model(id="m", provider="p", name="n"))
+        assert json.loads(wire.body)["tool_choice"] == choice
+
+
+def test_calls_of_openais_other_kinds_keep_their_results() -> None:
+    parsed = CLIENTS["openai"].parse_request(
         {
-            **HEAD,
-            "system": [{"type": "text", "text": "s"}],
-            "tools": [{"type": "web_search_20250305", "name": "w"}],
-            "thinking": {"type": "between_tools"},
-            "output_config": {"effort": "low", "new": 1},
-            "service_tier": "x",
-            "container": "c",
             "messages": [
-                {"role": "user", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]},
+                {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"a":1}'}},
+                {"role": "function", "name": "f", "content": "18"},
+                {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "g", "input": "x"}}]},
+                {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "y", "cache_control": {}}]},
+            ],
+        },
+        "1",
+    )  # fmt: skip
+    assert [message.parts for message in parsed.messages] == [
+        (ToolCall(id="call_0", name="f", arguments='{"a":1}'),),
+        (ToolResult(id="call_0", text="18"),),
+        (ToolCall(id="c", name="g", arguments='{"input":"x"}'),),
+        (ToolResult(id="c", text="y", cache="5m"),),
+    ]
+
+
 def test_what_is_said_beside_a_tools_result_is_the_agents() -> None:
     call: dict[str, Any] = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
     pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AA"}}
@@ -453,6 +493,18 @@ def test_what_is_said_beside_a_tools_result_is_the_agents() -> None:
         assert notes == (odd, "place of a tool result's file: sent as the user's")
 
 
+def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
+    parsed = CLIENTS["anthropic"].parse_request(
+        {
+            **HEAD,
+            "system": [{"type": "text", "text": "s"}],
+            "tools": [{"type": "web_search_20250305", "name": "w"}],
+            "thinking": {"type": "between_tools"},
+            "output_config": {"effort": "low", "new": 1},
+            "service_tier": "x",
+            "container": "c",
+            "messages": [
+                {"role": "user", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]},
                 {"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "f"}}]},
                 {"role": "user", "content": [{"type": "document", "source": {"type": "text", "data": "x"}}]},
                 {"role": "assistant"},
@@ -481,11 +533,13 @@ def test_what_is_said_beside_a_tools_result_is_the_agents() -> None:
             "tools": [{"type": "web_search"}],
             "text": {"verbosity": "low"},
             "include": ["file_search_call.results"],
-            "tool_choice": {"type": "function", "name": "f"},
+            "tool_choice": {"type": "web_search"},
         },
         "1",
     )
-    assert parsed.unread == ("web_search tool", "text.verbosity", "include file_search_call.results")
+    assert parsed.unread == (
+        "web_search tool", "tool choice web_search", "text.verbosity", "include file_search_call.results",
+    )  # fmt: skip
     parsed = CLIENTS["openai"].parse_request(
         {
             "messages": [
@@ -494,11 +548,12 @@ def test_what_is_said_beside_a_tools_result_is_the_agents() -> None:
                 {"role": "user", "content": [{"type": "input_audio"}, {"type": "file", "file": {"file_data": "data:,x"}}]},
             ],
             "tools": [{"type": "custom"}],
+            "tool_choice": {"type": "custom", "custom": {"name": "f"}},
             "stop": "END",
         },
         "1",
     )  # fmt: skip
-    assert parsed.unread == ("custom tool",)
+    assert parsed.unread == ("custom tool", "tool choice custom")
     assert parsed.params.stop == ("END",)
     assert [part.signature for part in parsed.messages[0].parts if isinstance(part, ToolCall)] == ["s"]
     parsed = CLIENTS["gemini"].parse_request(
