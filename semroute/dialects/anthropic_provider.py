@@ -33,6 +33,7 @@ from semroute.types import (
 )
 
 VERSION = "2023-06-01"
+BETA_HEADER = "anthropic-beta"
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -67,7 +68,12 @@ class AnthropicProviderDialect:
             dropped = Dropped(request.unread)
             body = render_body(request, model, dropped)
         body |= {"model": model.name, "stream": request.stream}
-        return WireRequest(path="/v1/messages", body=msgspec.json.encode(body), dropped=dropped.notes)
+        return WireRequest(
+            path="/v1/messages",
+            body=msgspec.json.encode(body),
+            headers=_betas(request),
+            dropped=dropped.notes,
+        )
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
@@ -100,6 +106,12 @@ class AnthropicProviderDialect:
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """The error that an answer of another status means. 529: Anthropic is overloaded."""
         return answered_error(status, headers, body)
+
+
+def _betas(request: ChatRequest) -> dict[str, str]:
+    """What is new in Anthropic's API is refused in a body without the header that names it."""
+    named = request.headers.get(BETA_HEADER, "") if request.dialect == NAME else ""
+    return {BETA_HEADER: named} if named.isascii() and named.strip() and named.isprintable() else {}
 
 
 class AnthropicStreamParser:

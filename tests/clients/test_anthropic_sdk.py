@@ -123,6 +123,20 @@ def test_same_dialect_passes_byte_for_byte(world: World) -> None:
     assert through.content == b"".join(AnthropicVendor().events("/v1/messages", headers, {**sent, "stream": True}))
 
 
+def test_what_is_in_beta_reaches_anthropic(client: anthropic.Anthropic, world: World) -> None:
+    edits: Any = {"edits": [{"type": "clear_tool_uses_20250919"}]}
+    options: Any = {"max_tokens": 99, "messages": HI, "betas": ["context-management-2025-06-27", "x"]}
+    done: Any = client.beta.messages.create(model="anthropic", context_management=edits, **options)
+    assert done.content[0].text == "".join(GREETING)
+    seen = world.vendors["anthropic"].last
+    assert (seen.headers["anthropic-beta"], seen.body["context_management"]) == (
+        "context-management-2025-06-27,x",
+        edits,
+    )
+    client.beta.messages.create(model="responses", **options)
+    assert "anthropic-beta" not in world.vendors["responses"].last.headers
+
+
 def test_tokens_are_counted_without_a_call(client: anthropic.Anthropic, world: World) -> None:
     before = [len(vendor.requests) for vendor in world.vendors.values()]
     counted = client.messages.count_tokens(model="auto", messages=[{"role": "user", "content": "x" * 400}])
