@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from semroute.dialects.gemini_answer import GeminiStream, answer, error_body
-from semroute.dialects.gemini_contents import NAME, camel_case, parse_part
+from semroute.dialects.gemini_contents import NAME, camel_case, camel_names, parse_part
 from semroute.dialects.reading import convert, objects, problem, unread_fields
 from semroute.dialects.turns import user_turn
 from semroute.errors import SemrouteError
@@ -34,6 +34,11 @@ from semroute.types import (
     ToolResult,
 )
 
+_NO_KEYWORDS = ("nullable", "propertyOrdering", "example")
+"""What JSON Schema says otherwise, or not at all."""
+_SCHEMAS = ("items", "anyOf", "additionalProperties")
+_COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
+"""Google writes its int64 as text."""
 _EFFORTS: dict[str, Effort] = {
     "minimal": "minimal",
     "low": "low",
@@ -211,11 +216,19 @@ def json_schema(schema: Any) -> Any:
         return [json_schema(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    converted = {key: json_schema(value) for key, value in schema.items() if key != "nullable"}
+    converted = {key: _keyword(key, value) for key, value in camel_names(schema).items() if key not in _NO_KEYWORDS}
     if isinstance(schema.get("type"), str):
         kind = schema["type"].lower()
         converted["type"] = [kind, "null"] if schema.get("nullable") else kind
     return converted
+
+
+def _keyword(name: str, value: Any) -> Any:
+    if name == "properties" and isinstance(value, dict):
+        return {property_name: json_schema(schema) for property_name, schema in value.items()}
+    if name in _SCHEMAS:
+        return json_schema(value)
+    return int(value) if name in _COUNTS and isinstance(value, str) and value.isdecimal() else value
 
 
 def _tool_choice(config: _ToolConfig | None) -> ToolChoice | None:

@@ -45,8 +45,12 @@ def camel_case(value: Any) -> Any:
         return [camel_case(each) for each in value]
     if not isinstance(value, dict):
         return value
-    named = {_UNDERSCORE.sub(lambda match: match[1].upper(), key): each for key, each in value.items()}
-    return {key: each if key in _CALLERS_OWN else camel_case(each) for key, each in named.items()}
+    return {key: each if key in _CALLERS_OWN else camel_case(each) for key, each in camel_names(value).items()}
+
+
+def camel_names(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The same fields, each by its name in camel case."""
+    return {_UNDERSCORE.sub(lambda match: match[1].upper(), key): each for key, each in fields.items()}
 
 
 def render_signature(thought: Thinking) -> str:

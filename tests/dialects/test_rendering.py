@@ -392,6 +392,22 @@ def test_odd_requests_are_rendered_too() -> None:
         body = OpenAIProviderDialect(PRESETS[name]).render_request(plain, Model(id="m", provider="p", name="c")).body
         assert json.loads(body)["response_format"] == {"type": "text"}
     assert json_schema({"enum": ["a"]}) == {"enum": ["a"]}
+    named: dict[str, Any] = {
+        "nullable": {"type": "STRING", "min_length": "3"},
+        "any_of": {"type": "INTEGER", "nullable": True},
+    }
+    assert json_schema(
+        {
+            "type": "OBJECT",
+            "properties": named,
+            "property_ordering": ["any_of", "nullable"],
+            "any_of": [{"type": "ARRAY", "items": {"type": "NUMBER"}, "max_items": 2}],
+        }
+    ) == {
+        "type": "object",
+        "properties": {"nullable": {"type": "string", "minLength": 3}, "any_of": {"type": ["integer", "null"]}},
+        "anyOf": [{"type": "array", "items": {"type": "number"}, "maxItems": 2}],
+    }
     no_usage = json.dumps({"output": [], "status": "completed"}).encode()
     assert PROVIDERS["responses"].parse_completion(no_usage).usage is None
     assert CLIENTS["openai"].parse_request({"messages": [{"role": "assistant"}]}, "1").messages[0].parts == ()
