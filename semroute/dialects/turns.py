@@ -46,4 +46,7 @@ def alternate(
             turns[-1][1].extend(content)
         elif content:
             turns.append((role, content))
+    if system and not turns:
+        dropped.add("a system prompt alone: sent as the user's")
+        return [], [("user", system)]
     return system, turns

@@ -169,6 +169,14 @@ def test_everything_at_once_is_sent_or_noted() -> None:
     }
 
 
+def test_a_system_prompt_alone_is_the_users() -> None:
+    for dialect, turns in (("anthropic", "messages"), ("gemini", "contents"), ("bedrock", "messages")):
+        body, notes = rendered(dialect, (turn("system", Text(text="Say something.")),))
+        assert [(said["role"], "Say something." in str(said)) for said in body[turns]] == [("user", True)]
+        assert not body.keys() & {"system", "systemInstruction"}
+        assert notes == ("a system prompt alone: sent as the user's",)
+
+
 def test_settings_without_a_counterpart_are_noted() -> None:
     params = Params(
         temperature=1.5, top_p=0.5, top_k=4, frequency_penalty=1, presence_penalty=1, seed=0, n=2, logprobs=True,
