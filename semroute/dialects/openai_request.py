@@ -203,7 +203,7 @@ def adapt(body: dict[str, Any], preset: Preset, dropped: Dropped) -> None:
     if not preset.json_schema and isinstance(body.get("messages"), list):
         _instruct(body)
     if isinstance(body.get("messages"), list):
-        body["messages"] = [_adapt_message(message, preset) for message in body["messages"]]
+        body["messages"] = [_adapt_message(message, preset, dropped) for message in body["messages"]]
 
 
 def _instruct(body: dict[str, Any]) -> None:
@@ -219,9 +219,13 @@ def _asks(field: str, value: object) -> bool:
     return value not in (None, False, [], {}) and not (field == "n" and value == 1)
 
 
-def _adapt_message(message: Any, preset: Preset) -> Any:
+def _adapt_message(message: Any, preset: Preset, dropped: Dropped) -> Any:
     if not isinstance(message, dict):
         return message
+    refused = [field for field in preset.message_drop if field in message]
+    if refused:
+        dropped.add_given(**{f"message {field}": _asks(field, message[field]) for field in refused})
+        message = {field: value for field, value in message.items() if field not in refused}
     if message.get("role") == "developer" and not preset.developer:
         message = {**message, "role": "system"}
     if message.get("role") == "assistant" and preset.wants_thoughts:

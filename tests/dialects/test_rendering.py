@@ -173,6 +173,8 @@ def test_a_provider_is_not_sent_the_thoughts_of_another(dialect: str) -> None:
         unsigned, called = call["parts"]
         assert unsigned == {"text": "ah", "thought": True}  # Google passes over these
         assert called["thoughtSignature"] == "skip_thought_signature_validator"
+        only_thought = {"role": "model", "parts": whole["candidates"][0]["content"]["parts"][:1]}
+        assert sent_on(dialect, {"contents": [only_thought, result]})[0]["contents"] == [result]
     else:
         assert call["type"] == "function_call"
         assert sent_on(dialect, {"input": "Hi"})[1] == ()

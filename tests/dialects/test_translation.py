@@ -362,6 +362,32 @@ def test_cache_marks_are_written_as_the_server_knows_them() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("openai", ["extra_content", "reasoning_content"]),
+        ("groq", ["annotations", "extra_content", "reasoning_content"]),
+        ("mistral", ["annotations", "extra_content", "reasoning_content", "name"]),
+        ("openrouter", []),
+    ],
+)
+def test_a_server_is_not_sent_back_what_it_refuses_in_a_message(name: PresetName, refused: list[str]) -> None:
+    said: dict[str, Any] = {
+        "role": "assistant",
+        "content": "ok",
+        "name": "n",
+        "reasoning_content": "hm",
+        "refusal": None,
+    }
+    said |= {"annotations": [{"type": "url_citation"}], "extra_content": {"google": {}}}
+    request = ChatRequest(id="1", messages=(), dialect="openai", raw={"messages": [said]})
+    wire = OpenAIProviderDialect(PRESETS[name]).render_request(request, Model(id="m", provider="p", name="n"))
+    [sent] = json.loads(wire.body)["messages"]
+    kept = set(said) - set(refused)
+    assert sent.keys() == (kept - {"refusal"} if name == "mistral" else kept)
+    assert wire.dropped == tuple(f"message {field}" for field in refused)
+
+
 def test_deepseek_is_sent_what_was_thought_before_a_call() -> None:
     thought, call = Thinking(text="hm", signature="s", origin="elsewhere"), ToolCall(id="c", name="f", arguments="{}")
     request = ChatRequest(id="1", messages=(*HI, turn("assistant", thought, call)), dialect="anthropic")
