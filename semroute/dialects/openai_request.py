@@ -120,7 +120,9 @@ class _Messages:
         rest = tuple(part for part in message.parts if not isinstance(part, ToolResult))
         if rest or not results:
             self._flush_media()
-            self._rendered.append(self._turn(message, rest))
+            turn = self._turn(message, rest)
+            if message.role != "assistant" or turn["content"] or len(turn) > 2:  # else nothing is left of it
+                self._rendered.append(turn)
 
     def _result(self, result: ToolResult) -> None:
         """A tool message holds text alone: pictures and documents follow in a user's."""
@@ -137,10 +139,10 @@ class _Messages:
     def _turn(self, message: Message, parts: tuple[Part, ...]) -> dict[str, Any]:
         calls = [self._call(part) for part in parts if isinstance(part, ToolCall)]
         refusal = "".join(part.text for part in parts if isinstance(part, Refusal))
-        thinking = "\n".join(part.text for part in parts if isinstance(part, Thinking))
-        if thinking and not self._preset.wants_thoughts:
+        thoughts = [part for part in parts if isinstance(part, Thinking)]
+        thinking = "\n".join(thought.text for thought in thoughts) if self._preset.wants_thoughts else ""
+        if thoughts and not thinking:
             self._dropped.add("thinking in the conversation")
-            thinking = ""
         content = self._content(parts)
         turn: dict[str, Any] = {"role": message.role, "content": content or None if calls or refusal else content}
         fields = {

@@ -69,7 +69,10 @@ def _parse_item(item: dict[str, Any], path: str) -> Message:
         case {"type": "function_call", "call_id": str(id_), "name": str(name)}:
             call = ToolCall(id=id_, name=name, arguments=arguments_of(item.get("arguments") or ""))
             return Message(role="assistant", parts=(call,))
-        case {"type": "function_call_output", "call_id": str(id_)}:
+        case {"type": "custom_tool_call", "call_id": str(id_), "name": str(name), "input": str(text)}:
+            call = ToolCall(id=id_, name=name, arguments=arguments_of({"input": text}))
+            return Message(role="assistant", parts=(call,))
+        case {"type": "function_call_output" | "custom_tool_call_output", "call_id": str(id_)}:
             return Message(role="tool", parts=(_parse_output(id_, item.get("output"), f"{path}.output"),))
         case {"type": "reasoning"}:
             return Message(role="assistant", parts=(parse_reasoning(item),))

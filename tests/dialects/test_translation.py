@@ -493,6 +493,22 @@ def test_calls_of_openais_other_kinds_keep_their_results() -> None:
         (ToolCall(id="c", name="g", arguments='{"input":"x"}'),),
         (ToolResult(id="c", text="y", cache="5m"),),
     ]
+    items: list[dict[str, Any]] = [
+        {"type": "custom_tool_call", "call_id": "c", "name": "g", "input": "x"},
+        {"type": "custom_tool_call_output", "call_id": "c", "output": "y"},
+    ]
+    assert [message.parts for message in CLIENTS["responses"].parse_request({"input": items}, "1").messages] == [
+        (ToolCall(id="c", name="g", arguments='{"input":"x"}'),),
+        (ToolResult(id="c", text="y"),),
+    ]
+
+
+def test_a_turn_of_which_nothing_is_left_is_not_sent() -> None:
+    redacted = Thinking(signature="s", origin="anthropic", redacted=True)
+    for part in (Thinking(text="hm"), redacted, Opaque(kind="web_search_call")):
+        body, notes = rendered("openai", (*HI, turn("assistant", part), *HI))
+        assert [message["role"] for message in body["messages"]] == ["user", "user"]
+        assert len(notes) == 1
 
 
 def test_what_is_said_beside_a_tools_result_is_the_agents() -> None:
