@@ -82,6 +82,12 @@ class Document(Frozen, frozen=True, kw_only=True, tag="document"):
     cache: CacheTtl | None = None
 
 
+class Opaque(Frozen, frozen=True, kw_only=True, tag="opaque"):
+    """A part that only its own dialect understands: passed on there, not read here."""
+
+    kind: str
+
+
 class ToolCall(Frozen, frozen=True, kw_only=True, tag="tool_call"):
     """A model asks for a tool to be run. In a `Chunk` the pieces of one call share an `index`."""
 
@@ -101,16 +107,11 @@ class ToolResult(Frozen, frozen=True, kw_only=True, tag="tool_result"):
     id: str
     """Of the `ToolCall` that it answers."""
     text: str = ""
-    images: tuple[Image, ...] = ()
+    media: tuple[Image | Document | Opaque, ...] = ()
+    """What it gave beside text."""
     is_error: bool = False
     """The tool failed, and `text` says how."""
     cache: CacheTtl | None = None
-
-
-class Opaque(Frozen, frozen=True, kw_only=True, tag="opaque"):
-    """A part that only its own dialect understands: passed on there, not read here."""
-
-    kind: str
 
 
 Part = Text | Thinking | Refusal | Image | Document | ToolCall | ToolResult | Opaque
@@ -128,6 +129,12 @@ class Message(Frozen, frozen=True, kw_only=True):
     def text(self) -> str:
         """Its text parts, one a line."""
         return "\n".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """Its pictures, also those in tools' results."""
+        every = (each for part in self.parts for each in (part.media if isinstance(part, ToolResult) else (part,)))
+        return tuple(each for each in every if isinstance(each, Image))
 
 
 class Tool(Frozen, frozen=True, kw_only=True):

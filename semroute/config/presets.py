@@ -42,6 +42,8 @@ class Preset(Frozen, frozen=True, kw_only=True):
     """What it calls the output limit; empty: whichever the caller says."""
     drop: tuple[str, ...] = ()
     """Fields of the body that it refuses or ignores."""
+    message_drop: tuple[str, ...] = ()
+    """Fields of a message that it refuses, such as what other servers' answers hold and callers send back."""
     rename: dict[str, str] = {}
     """Fields of the body, and what it calls them."""
     developer: bool = False
@@ -54,9 +56,13 @@ class Preset(Frozen, frozen=True, kw_only=True):
     """What marks a prompt's prefix for its cache; empty: nothing."""
     call_id_chars: int = 0
     """Tool call ids must be exactly so many letters and digits; 0: they may be anything."""
+    wants_thoughts: bool = False
+    """It refuses what an assistant said in a loop of tools without its `reasoning_content`, which may be empty."""
     reasoning_apart: bool = False
     """`completion_tokens` leaves the reasoning tokens out."""
 
+
+_ANSWERED = ("annotations", "extra_content", "reasoning_content")
 
 PLAIN = Preset(source="https://platform.openai.com/docs/api-reference/chat", developer=True)
 """A server of which nothing else is known."""
@@ -66,6 +72,7 @@ PRESETS: dict[PresetName, Preset] = {
         source="https://platform.openai.com/docs/api-reference/chat",
         base_url="https://api.openai.com/v1",
         limit_field="max_completion_tokens",
+        message_drop=("extra_content", "reasoning_content"),
         developer=True,
         cache="prompt_cache_breakpoint",
     ),
@@ -76,6 +83,7 @@ PRESETS: dict[PresetName, Preset] = {
         embeddings_path="/openai/deployments/{model}/embeddings?api-version={api_version}",
         api_version="2024-10-21",
         limit_field="max_completion_tokens",
+        message_drop=("extra_content", "reasoning_content"),
         developer=True,
     ),
     "bedrock": Preset(
@@ -88,6 +96,7 @@ PRESETS: dict[PresetName, Preset] = {
         base_url="https://api.cerebras.ai/v1",
         limit_field="max_completion_tokens",
         drop=("frequency_penalty", "presence_penalty", "logit_bias", "service_tier", "n"),
+        message_drop=_ANSWERED,
     ),
     "deepinfra": Preset(
         source="https://deepinfra.com/docs/openai_api",
@@ -101,12 +110,14 @@ PRESETS: dict[PresetName, Preset] = {
         limit_field="max_tokens",
         drop=("logit_bias", "n", "parallel_tool_calls", "seed", "service_tier", "store"),
         json_schema=False,
+        wants_thoughts=True,  # https://api-docs.deepseek.com/guides/thinking_mode
     ),
     "groq": Preset(
         source="https://console.groq.com/docs/openai",
         base_url="https://api.groq.com/openai/v1",
         limit_field="max_completion_tokens",
         drop=("logprobs", "top_logprobs", "logit_bias", "n", "store"),
+        message_drop=_ANSWERED,
     ),
     "llamacpp": Preset(
         source="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
@@ -120,6 +131,7 @@ PRESETS: dict[PresetName, Preset] = {
         limit_field="max_tokens",
         rename={"seed": "random_seed"},
         drop=("logprobs", "top_logprobs", "logit_bias", "service_tier", "store", "user"),
+        message_drop=(*_ANSWERED, "audio", "name", "refusal"),
         stream_options=False,
         call_id_chars=9,
     ),

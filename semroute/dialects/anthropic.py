@@ -9,6 +9,7 @@ import msgspec
 from semroute.dialects.anthropic_blocks import NAME, parse_cache, parse_content
 from semroute.dialects.anthropic_stream import AnthropicStream, render_blocks, render_usage, stop_reason
 from semroute.dialects.reading import convert, objects, problem, unread_fields
+from semroute.dialects.turns import user_turn
 from semroute.errors import (
     ContentPolicyError,
     ContextLengthError,
@@ -26,11 +27,9 @@ from semroute.types import (
     JsonSchema,
     Message,
     Params,
-    Part,
     Tool,
     ToolChoice,
     ToolMode,
-    ToolResult,
 )
 
 _TOOL_MODES: dict[str, ToolMode] = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
@@ -147,7 +146,7 @@ def _messages(fields: _Body) -> tuple[Message, ...]:
         parts = parse_content(message.content, f"{path}.content")
         match message.role:
             case "user":
-                messages += _user_turn(parts)
+                messages.append(user_turn(parts))
             case "assistant":
                 messages.append(Message(role="assistant", parts=parts))
             case "system":
@@ -155,14 +154,6 @@ def _messages(fields: _Body) -> tuple[Message, ...]:
             case other:
                 raise problem(f"{path}.role", f"got {other!r}, expected one of user, assistant, system")
     return tuple(messages)
-
-
-def _user_turn(parts: tuple[Part, ...]) -> list[Message]:
-    """Tool results are a turn of their own here, before what the user says."""
-    results = tuple(part for part in parts if isinstance(part, ToolResult))
-    said = tuple(part for part in parts if not isinstance(part, ToolResult))
-    turns = [Message(role="tool", parts=results)] if results else []
-    return [*turns, Message(role="user", parts=said)] if said or not results else turns
 
 
 def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:

@@ -116,7 +116,7 @@ def _tool_result(block: dict[str, Any], id_: str, path: str, cache: CacheTtl | N
     return ToolResult(
         id=id_,
         text="\n".join(part.text for part in parts if isinstance(part, Text)),
-        images=tuple(part for part in parts if isinstance(part, Image)),
+        media=tuple(part for part in parts if isinstance(part, Image | Document | Opaque)),
         is_error=bool(block.get("is_error")),
         cache=cache,
     )
@@ -192,9 +192,8 @@ def _render_document(part: Document) -> dict[str, Any]:
 
 def _render_tool_result(part: ToolResult, dropped: Dropped) -> dict[str, Any]:
     content: str | list[dict[str, Any]] = part.text
-    if part.images:
-        content = [{"type": "text", "text": part.text}] if part.text else []
-        content += [_render_image(image, dropped) for image in part.images]
+    if media := render_content(part.media, dropped):
+        content = [*([{"type": "text", "text": part.text}] if part.text else []), *media]
     error = {"is_error": True} if part.is_error else {}
     result = {"type": "tool_result", "tool_use_id": part.id, "content": content}
     return {**result, **error, **render_cache(part.cache)}

@@ -9,6 +9,7 @@ import msgspec
 
 from semroute.dialects.anthropic_blocks import NAME, parse_citation
 from semroute.dialects.anthropic_request import render_body
+from semroute.dialects.anthropic_thinking import keep_own_thoughts
 from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
@@ -32,6 +33,7 @@ from semroute.types import (
 )
 
 VERSION = "2023-06-01"
+BETA_HEADER = "anthropic-beta"
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -56,17 +58,22 @@ class AnthropicProviderDialect:
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """The caller's own body where it is Anthropic's, so that fields unknown here reach it, or a new one."""
         refuse_embeddings(request, self.name)
-        notes: tuple[str, ...] = ()
         if request.dialect == NAME:
+            dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in MINE}
             if request.params.user:  # Anthropic refuses any other metadata: the rest was for rules
                 body["metadata"] = {"user_id": request.params.user}
+            keep_own_thoughts(body, request, dropped)
         else:
-            dropped = Dropped(request)
+            dropped = Dropped(request.unread)
             body = render_body(request, model, dropped)
-            notes = dropped.notes
         body |= {"model": model.name, "stream": request.stream}
-        return WireRequest(path="/v1/messages", body=msgspec.json.encode(body), dropped=notes)
+        return WireRequest(
+            path="/v1/messages",
+            body=msgspec.json.encode(body),
+            headers=_betas(request),
+            dropped=dropped.notes,
+        )
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
@@ -99,6 +106,12 @@ class AnthropicProviderDialect:
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """The error that an answer of another status means. 529: Anthropic is overloaded."""
         return answered_error(status, headers, body)
+
+
+def _betas(request: ChatRequest) -> dict[str, str]:
+    """What is new in Anthropic's API is refused in a body without the header that names it."""
+    named = request.headers.get(BETA_HEADER, "") if request.dialect == NAME else ""
+    return {BETA_HEADER: named} if named.isascii() and named.strip() and named.isprintable() else {}
 
 
 class AnthropicStreamParser:

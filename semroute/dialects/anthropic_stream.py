@@ -123,6 +123,7 @@ class AnthropicStream:
         self._index = -1
         self._kind: tuple[str, int] | None = None
         self._arguments = ""
+        self._thought = Thinking()
         self._waiting: dict[int, list[ToolCall]] = {}
         self._usage = Usage()
         self._finish_reason: FinishReason | None = None
@@ -197,7 +198,8 @@ class AnthropicStream:
         if part.text:
             events += self._delta({"type": "thinking_delta", "thinking": part.text})
         if part.signature:
-            events += self._delta({"type": "signature_delta", "signature": seal(part, NAME)}) + self._close()
+            self._thought = part
+            events += self._close()
         return events
 
     def _cite(self, citation: Citation) -> bytes:
@@ -236,8 +238,12 @@ class AnthropicStream:
     def _close(self) -> bytes:
         if self._kind is None:
             return b""
+        signature = b""
+        if self._kind[0] == "thinking":
+            signature = self._delta({"type": "signature_delta", "signature": seal(self._thought, NAME)})
+            self._thought = Thinking()
         self._kind = None
-        return _event({"type": "content_block_stop", "index": self._index})
+        return signature + _event({"type": "content_block_stop", "index": self._index})
 
     def _flush(self) -> bytes:
         """Send the calls that waited, and close what is open."""

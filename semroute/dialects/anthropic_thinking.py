@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from semroute.dialects.anthropic_blocks import NAME
 from semroute.dialects.anthropic_models import Traits
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.thinking import budget_of, effort_of, wants_thinking
+from semroute.dialects.thinking import budget_of, effort_of, is_sealed, wants_thinking
+from semroute.dialects.turns import has_results
 from semroute.types import ChatRequest, Effort, Message, Model, Params, Thinking
 
 DEFAULT_MAX_TOKENS = 8192
 """Anthropic wants a limit; this one stands in where neither the caller nor the registry names one."""
 MIN_BUDGET_TOKENS = 1024
+_LOST = "reasoning effort: the thoughts before the last tool call are another provider's"
 
 
 def thinking_of(
@@ -47,18 +50,47 @@ def _budget(request: ChatRequest, model: Model, origins: Collection[str], droppe
         dropped.add(f"reasoning effort: max_tokens {max_tokens} leaves no room for {budget_tokens} tokens of thinking")
         return {}
     if _misses_thoughts(request.messages, origins):
-        dropped.add("reasoning effort: the thoughts before the last tool call are another provider's")
+        dropped.add(_LOST)
         return {}
     return {"type": "enabled", "budget_tokens": budget_tokens}
 
 
 def _misses_thoughts(messages: tuple[Message, ...], origins: Collection[str]) -> bool:
-    """Whether a tool's result is being answered, and what was thought before its call cannot be sent."""
-    if not messages or messages[-1].role != "tool":
+    """Whether a tool's result is being answered, and what was thought before the turn's calls cannot be sent."""
+    start = 0
+    for number, message in enumerate(messages):
+        after_result = number > 0 and messages[number - 1].role == "tool"
+        if message.role == "user" and not after_result and not has_results((message,)):
+            start = number + 1
+    turn = messages[start:]
+    if not has_results(turn):
         return False
-    last = next((message for message in reversed(messages) if message.role == "assistant"), None)
-    own = [part for part in last.parts if isinstance(part, Thinking) and part.origin in origins] if last else []
-    return not own
+    first = next((message for message in turn if message.role == "assistant"), None)
+    return not any(isinstance(part, Thinking) and part.origin in origins for part in (first.parts if first else ()))
+
+
+def keep_own_thoughts(body: dict[str, Any], request: ChatRequest, dropped: Dropped) -> None:
+    """Take the thoughts of other providers out of a caller's own body: Anthropic refuses what it has not signed."""
+    messages: list[dict[str, Any]] = []
+    for message in body.get("messages") or ():
+        content = message.get("content")
+        own = [block for block in content if not _is_foreign(block)] if isinstance(content, list) else content
+        if own == content:
+            messages.append(message)
+            continue
+        dropped.add("thinking of another provider")
+        if own:
+            messages.append({**message, "content": own})
+    if dropped.notes:
+        body["messages"] = messages
+    # Who serves this dialect beside Anthropic may not sign: what has no origin is that provider's.
+    if (body.get("thinking") or {}).get("type") == "enabled" and _misses_thoughts(request.messages, (NAME, "")):
+        dropped.add(_LOST)
+        del body["thinking"]
+
+
+def _is_foreign(block: dict[str, Any]) -> bool:
+    return is_sealed(block.get("signature")) or is_sealed(block.get("data"))
 
 
 def effort_level(request: ChatRequest, model: Model, traits: Traits, dropped: Dropped) -> Effort | None:

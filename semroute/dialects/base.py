@@ -18,6 +18,8 @@ class WireRequest(Frozen, frozen=True, kw_only=True):
     """Appended to the provider's `base_url`."""
     body: bytes
     """JSON."""
+    headers: dict[str, str] = {}
+    """What goes along with it, names in lower case; joined to the provider's own where both have one."""
     dropped: tuple[str, ...] = ()
     """What the request asks for and this dialect cannot say, in a few words each."""
     model: str = ""

@@ -192,7 +192,7 @@ class Blocks:
 
     def _result(self, part: ToolResult) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"text": part.text}] if part.text.strip() else []
-        content += [shown for image in part.images if (shown := self._image(image)) is not None]
+        content += [shown for each in part.media if (shown := self._block(each)) is not None]
         status = {"status": "error"} if part.is_error and self._traits.tells_errors else {}
         self._dropped.add_given(**{"is_error of a tool result": part.is_error and not status})
         return {"toolResult": {"toolUseId": call_id(part.id), "content": content, **status}}

@@ -83,7 +83,7 @@ class BedrockProviderDialect:
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """A new body: no client speaks this dialect."""
         refuse_embeddings(request, self.name)
-        dropped = Dropped(request)
+        dropped = Dropped(request.unread)
         body = render_body(request, model, dropped)
         call = "converse-stream" if request.stream else "converse"
         # A colon stays, as the transport would make one of `%3A`: what is signed is what is sent.

@@ -17,7 +17,7 @@ from semroute.dialects.dropped import Dropped
 from semroute.dialects.reading import given
 from semroute.dialects.structured import answer_tool, instruction, is_closed
 from semroute.dialects.thinking import effort_of, wants_thinking
-from semroute.dialects.turns import alternate
+from semroute.dialects.turns import alternate, has_results
 from semroute.types import ChatRequest, Effort, Frozen, JsonSchema, Message, Model, Params, Tool, ToolChoice
 
 OPENING = "Continue."
@@ -245,7 +245,7 @@ def _form(request: ChatRequest, traits: Traits, thought: Thought) -> tuple[dict[
         return None, None, instruction(None) if request.params.json_output else ""
     if traits.schemas and is_closed(schema.document):
         return {"type": "json_schema", "structure": {"jsonSchema": _json_schema(schema)}}, None, ""
-    free = not thought.on and not request.tools and not any(message.role == "tool" for message in request.messages)
+    free = not thought.on and not request.tools and not has_results(request.messages)
     if traits.forced == "tool" and free and schema.document.get("type") == "object":
         return None, answer_tool(schema), ""
     return None, None, instruction(schema)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from semroute.types import ChatRequest
+from collections.abc import Iterable
 
 
 class Dropped:
     """Collects notes, each once, in order."""
 
-    def __init__(self, request: ChatRequest) -> None:
-        """Begins with what the caller's own dialect holds beyond the common vocabulary."""
-        self._notes = dict.fromkeys(request.unread)
+    def __init__(self, unread: Iterable[str] = ()) -> None:
+        """`unread`: what the caller's own dialect holds beyond the common vocabulary."""
+        self._notes = dict.fromkeys(unread)
 
     def add(self, note: str) -> None:
         """Note that something is left out, or sent as something else."""

@@ -5,23 +5,26 @@ The model stands in the path: `generateContent` hands it in as `model`, and `str
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 
 from semroute.dialects.gemini_answer import GeminiStream, answer, error_body
-from semroute.dialects.gemini_contents import NAME, parse_part
+from semroute.dialects.gemini_contents import NAME, camel_case, camel_names, parse_part
 from semroute.dialects.reading import convert, objects, problem, unread_fields
+from semroute.dialects.turns import user_turn
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
     ChatRequest,
     Completion,
     Decision,
+    Document,
     Effort,
+    Image,
     JsonSchema,
     Message,
+    Opaque,
     Params,
     Part,
     Tool,
@@ -31,16 +34,11 @@ from semroute.types import (
     ToolResult,
 )
 
-_UNDERSCORE = re.compile(r"_([a-z])")
-_CALLERS_OWN = {
-    "args",
-    "metadata",
-    "parameters",
-    "parametersJsonSchema",
-    "response",
-    "responseJsonSchema",
-    "responseSchema",
-}
+_NO_KEYWORDS = ("nullable", "propertyOrdering", "example")
+"""What JSON Schema says otherwise, or not at all."""
+_SCHEMAS = ("items", "anyOf", "additionalProperties")
+_COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
+"""Google writes its int64 as text."""
 _EFFORTS: dict[str, Effort] = {
     "minimal": "minimal",
     "low": "low",
@@ -152,16 +150,6 @@ class Gemini:
         return msgspec.json.encode(error_body(error, status))
 
 
-def camel_case(value: Any) -> Any:
-    """Google takes `mime_type` as well as `mimeType`; what callers name themselves stays as it is."""
-    if isinstance(value, list):
-        return [camel_case(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    named = {_UNDERSCORE.sub(lambda match: match[1].upper(), key): each for key, each in value.items()}
-    return {key: each if key in _CALLERS_OWN else camel_case(each) for key, each in named.items()}
-
-
 def _messages(fields: _Body) -> tuple[Message, ...]:
     messages: list[Message] = []
     ids: dict[str, list[str]] = {}
@@ -172,12 +160,7 @@ def _messages(fields: _Body) -> tuple[Message, ...]:
         if content.role not in ("user", "model", "function"):
             raise problem(f"contents[{number}].role", f"got {content.role!r}, expected one of user, model")
         parts = _parts(content, f"contents[{number}].parts", ids)
-        results = tuple(part for part in parts if isinstance(part, ToolResult))
-        said = tuple(part for part in parts if not isinstance(part, ToolResult))
-        if results:
-            messages.append(Message(role="tool", parts=results))
-        if said or not results:
-            messages.append(Message(role="assistant" if content.role == "model" else "user", parts=said))
+        messages.append(Message(role="assistant", parts=parts) if content.role == "model" else user_turn(parts))
     return tuple(messages)
 
 
@@ -187,7 +170,7 @@ def _parts(content: _Content, path: str, ids: dict[str, list[str]]) -> tuple[Par
     for part in objects(content.parts, path):
         match part:
             case {"functionResponse": dict(response)}:
-                parts.append(_result(response, ids))
+                parts.append(_result(response, ids, path))
                 continue
         parsed = parse_part(part, sum(isinstance(each, ToolCall) for each in parts), path)
         if isinstance(parsed, ToolCall):
@@ -197,7 +180,7 @@ def _parts(content: _Content, path: str, ids: dict[str, list[str]]) -> tuple[Par
     return tuple(parts)
 
 
-def _result(response: dict[str, Any], ids: dict[str, list[str]]) -> ToolResult:
+def _result(response: dict[str, Any], ids: dict[str, list[str]], path: str) -> ToolResult:
     name = str(response.get("name") or "")
     waiting = ids.get(name) or [name]
     id_ = str(response.get("id") or waiting[0])
@@ -208,7 +191,9 @@ def _result(response: dict[str, Any], ids: dict[str, list[str]]) -> ToolResult:
     key = next((key for key in ("error", "output") if answered.keys() == {key}), "")
     value = answered[key] if key else answered
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return ToolResult(id=id_, text=text, is_error=key == "error")
+    shown = [parse_part(part, 0, path) for part in objects(response.get("parts"), f"{path}.functionResponse.parts")]
+    media = tuple(part for part in shown if isinstance(part, Image | Document | Opaque))
+    return ToolResult(id=id_, text=text, media=media, is_error=key == "error")
 
 
 def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
@@ -231,11 +216,19 @@ def json_schema(schema: Any) -> Any:
         return [json_schema(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    converted = {key: json_schema(value) for key, value in schema.items() if key != "nullable"}
+    converted = {key: _keyword(key, value) for key, value in camel_names(schema).items() if key not in _NO_KEYWORDS}
     if isinstance(schema.get("type"), str):
         kind = schema["type"].lower()
         converted["type"] = [kind, "null"] if schema.get("nullable") else kind
     return converted
+
+
+def _keyword(name: str, value: Any) -> Any:
+    if name == "properties" and isinstance(value, dict):
+        return {property_name: json_schema(schema) for property_name, schema in value.items()}
+    if name in _SCHEMAS:
+        return json_schema(value)
+    return int(value) if name in _COUNTS and isinstance(value, str) and value.isdecimal() else value
 
 
 def _tool_choice(config: _ToolConfig | None) -> ToolChoice | None:

@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 
 from semroute.dialects import sse
-from semroute.dialects.gemini_contents import NAME
+from semroute.dialects.gemini_contents import NAME, render_signature
 from semroute.dialects.reading import object_of
-from semroute.dialects.thinking import seal
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
@@ -77,7 +76,7 @@ def _part(part: Part) -> dict[str, Any] | None:
         case Text(text=text) | Refusal(text=text):
             return {"text": text} if text else None
         case Thinking(text=text):
-            signature = seal(part, NAME)
+            signature = render_signature(part)
             thought = {"thought": True} if text else {}
             return {"text": text, **thought, **({"thoughtSignature": signature} if signature else {})}
         case ToolCall(id=id_, name=name, arguments=arguments, signature=signature):

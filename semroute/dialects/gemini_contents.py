@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.media import data_url, read_data_url
 from semroute.dialects.reading import arguments_of, given, object_of
-from semroute.dialects.thinking import unseal
+from semroute.dialects.thinking import SEAL, is_sealed, seal, unseal
 from semroute.types import Document, Image, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 
 NAME = "gemini"
@@ -19,12 +20,53 @@ SKIP_SIGNATURE = "skip_thought_signature_validator"
 _SIGNS_CALLS = re.compile(r"gemini-([3-9]|\d\d)")
 _URL_SAFE = str.maketrans("-_", "+/")
 """Google takes and sends base64 in either alphabet."""
+_SEALED = base64.b64encode(SEAL.encode()).decode()
+_UNDERSCORE = re.compile(r"_([a-z])")
+_CALLERS_OWN = {
+    "args",
+    "metadata",
+    "parameters",
+    "parametersJsonSchema",
+    "response",
+    "responseJsonSchema",
+    "responseSchema",
+}
 _IMAGE_TYPES = {"png": "image/png", "webp": "image/webp", "gif": "image/gif", "heic": "image/heic"}
 
 
 def signs_calls(model_name: str) -> bool:
     """Whether a model of this name refuses a tool call without its signature."""
     return _SIGNS_CALLS.search(model_name) is not None
+
+
+def camel_case(value: Any) -> Any:
+    """Google takes `mime_type` as well as `mimeType`; what callers name themselves stays as it is."""
+    if isinstance(value, list):
+        return [camel_case(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: each if key in _CALLERS_OWN else camel_case(each) for key, each in camel_names(value).items()}
+
+
+def camel_names(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The same fields, each by its name in camel case."""
+    return {_UNDERSCORE.sub(lambda match: match[1].upper(), key): each for key, each in fields.items()}
+
+
+def render_signature(thought: Thinking) -> str:
+    """A thought's signature for a caller. That of another provider is in base64 too: the official client decodes it."""
+    signature = seal(thought, NAME) if thought.signature else ""
+    return base64.b64encode(signature.encode("utf-8", "surrogatepass")).decode() if is_sealed(signature) else signature
+
+
+def _parse_signature(part: Mapping[str, Any]) -> str:
+    signature = str(part.get("thoughtSignature") or "")
+    if not signature.startswith(_SEALED):
+        return signature
+    try:
+        return base64.b64decode(signature.translate(_URL_SAFE)).decode("utf-8", "replace")
+    except ValueError:
+        return signature
 
 
 # --- Gemini's parts to ours -------------------------------------------------------------------------------------------
@@ -35,7 +77,7 @@ def parse_part(part: Mapping[str, Any], calls: int, turn: str) -> Part | None:
 
     `calls`: how many tool calls came before it; `turn`: what tells the turn from others of the conversation.
     """
-    signature = str(part.get("thoughtSignature") or "")
+    signature = _parse_signature(part)
     match part:
         case {"text": str(text), "thought": True}:
             return unseal(text, signature, NAME)
@@ -67,6 +109,26 @@ def media(media_type: str, url: str) -> Part:
 def call_id(name: str, turn: str, number: int) -> str:
     """An id for a call that Gemini gave none: other dialects want one."""
     return "call_" + hashlib.sha256(f"{turn}:{number}:{name}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def keep_own_thoughts(body: dict[str, Any], dropped: Dropped, *, sign_calls: bool) -> None:
+    """Take the thoughts of other providers out of a caller's own body, and sign the calls that those made."""
+    contents: list[Any] = []
+    changed = False
+    for content in camel_case(body.get("contents") or []):
+        parts = content.get("parts") or []
+        own = [part for part in parts if not is_sealed(_parse_signature(part))]
+        if len(own) < len(parts):
+            dropped.add("thinking of another provider")
+            changed = True
+        calls = [part for part in own if "functionCall" in part]
+        if sign_calls and calls and not any("thoughtSignature" in part for part in calls):
+            calls[0]["thoughtSignature"] = SKIP_SIGNATURE  # of parallel calls Gemini signs the first
+            changed = True
+        if own:
+            contents.append({**content, "parts": own})
+    if changed:
+        body["contents"] = contents
 
 
 # --- our parts to Gemini's --------------------------------------------------------------------------------------------
@@ -119,10 +181,14 @@ class Parts:
         """Gemini matches results by the function's name, which the call before has told."""
         name = self._names.get(part.id, part.id)
         answer = {"error" if part.is_error else "output": part.text}
-        pictures = [shown for image in part.images if (shown := _inline(image.url)) is not None]
-        if len(pictures) < len(part.images):
-            self._dropped.add("image of a tool result by address")
-        result = {"name": name, "response": answer, **given({"id": part.id or None, "parts": pictures})}
+        inline: list[dict[str, Any]] = []
+        for each in part.media:
+            shown = None if isinstance(each, Opaque) else _inline(each.url)
+            if shown is not None:
+                inline.append(shown)
+            else:
+                self._dropped.add(each.kind if isinstance(each, Opaque) else "file of a tool result by address")
+        result = {"name": name, "response": answer, **given({"id": part.id or None, "parts": inline})}
         return {"functionResponse": result}
 
 

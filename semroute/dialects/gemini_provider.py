@@ -11,7 +11,7 @@ import msgspec
 from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, streamed_error
-from semroute.dialects.gemini_contents import NAME, parse_part
+from semroute.dialects.gemini_contents import NAME, keep_own_thoughts, parse_part, signs_calls
 from semroute.dialects.gemini_request import render_body
 from semroute.dialects.sse import Event, EventParser
 from semroute.errors import BadAnswerError, ContentPolicyError, ProviderError
@@ -58,18 +58,18 @@ class GeminiProviderDialect:
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """The caller's own body where it is Gemini's, so that fields unknown here reach it, or a new one."""
         refuse_embeddings(request, self.name)
-        notes: tuple[str, ...] = ()
         if request.dialect == NAME:
+            dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict", "metadata")}
+            keep_own_thoughts(body, dropped, sign_calls=signs_calls(model.name))
         else:
-            dropped = Dropped(request)
+            dropped = Dropped(request.unread)
             body = render_body(request, model, dropped)
-            notes = dropped.notes
         if request.params.logprobs:
             body["generationConfig"] = {**(body.get("generationConfig") or {}), "responseLogprobs": True}
         call = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         path = f"/models/{quote(model.name, safe='')}:{call}"
-        return WireRequest(path=path, body=msgspec.json.encode(body), dropped=notes)
+        return WireRequest(path=path, body=msgspec.json.encode(body), dropped=dropped.notes)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""

@@ -18,7 +18,7 @@ from semroute.dialects.openai_content import (
     render_logprobs,
     render_usage,
 )
-from semroute.dialects.reading import convert, problem, unread_fields
+from semroute.dialects.reading import arguments_of, convert, problem, unread_fields
 from semroute.errors import (
     ContentPolicyError,
     ContextLengthError,
@@ -31,8 +31,10 @@ from semroute.types import (
     ChatRequest,
     Completion,
     Decision,
+    Document,
     Image,
     Message,
+    Opaque,
     Params,
     Part,
     Refusal,
@@ -61,9 +63,16 @@ class _Function(msgspec.Struct):
     arguments: str = ""
 
 
+class _Custom(msgspec.Struct):
+    name: str = ""
+    input: str = ""
+
+
 class _ToolCall(msgspec.Struct):
     id: str = ""
     function: _Function = msgspec.field(default_factory=_Function)
+    custom: _Custom | None = None
+    """A call of a tool that takes plain text."""
     extra_content: dict[str, Any] | None = None
     """Where Google's own endpoint of this dialect puts the signature of a call."""
 
@@ -75,6 +84,8 @@ class _Message(msgspec.Struct):
     refusal: str | None = None
     reasoning_content: str | None = None
     tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
+    """What `tool_calls` was called until 2023. A message of the role `function` comes next, with the result."""
     tool_call_id: str | None = None
 
 
@@ -125,13 +136,14 @@ class OpenAI:
         if not fields.messages:
             raise problem("messages", "got an empty list, expected at least one message")
         tools, hosted = _tools(fields.tools)
+        choice, unread_choice = parse_tool_choice(fields.tool_choice)
         return ChatRequest(
             id=request_id,
             messages=tuple(_message(message, number) for number, message in enumerate(fields.messages)),
             model=fields.model,
             models=tuple(fields.models or ()),
             tools=tools,
-            tool_choice=parse_tool_choice(fields.tool_choice),
+            tool_choice=choice,
             params=_params(fields),
             stream=bool(fields.stream),
             stream_usage=bool(fields.stream_options and fields.stream_options.include_usage),
@@ -139,7 +151,7 @@ class OpenAI:
             metadata=fields.metadata or {},
             dialect=NAME,
             raw=body,
-            unread=(*unread_fields(body, _Body.__struct_fields__), *hosted),
+            unread=(*unread_fields(body, _Body.__struct_fields__), *hosted, *unread_choice),
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
@@ -192,11 +204,15 @@ def _message(message: _Message, number: int) -> Message:
     name = message.name or ""
     if role == "tool":
         text = "\n".join(part.text for part in parts if isinstance(part, Text))
-        images = tuple(part for part in parts if isinstance(part, Image))
-        return Message(role=role, parts=(ToolResult(id=message.tool_call_id or name, text=text, images=images),))
+        media = tuple(part for part in parts if isinstance(part, Image | Document | Opaque))
+        id_ = message.tool_call_id or f"call_{number - 1}"
+        cache = next((mark for part in parts if (mark := getattr(part, "cache", None))), None)
+        return Message(role=role, parts=(ToolResult(id=id_, text=text, media=media, cache=cache),))
     before: list[Part] = [Thinking(text=message.reasoning_content)] if message.reasoning_content else []
     refusal = [Refusal(text=message.refusal)] if message.refusal else []
     calls = [_call(call, index) for index, call in enumerate(message.tool_calls or ())]
+    if message.function_call is not None:
+        calls.append(_call(_ToolCall(id=f"call_{number}", function=message.function_call), len(calls)))
     return Message(role=role, parts=(*before, *parts, *refusal, *calls), name=name)
 
 
@@ -206,6 +222,8 @@ def _call(call: _ToolCall, index: int) -> ToolCall:
         case {"google": {"thought_signature": str(signature)}}:
             pass
     function = call.function
+    if call.custom is not None:
+        function = _Function(name=call.custom.name, arguments=arguments_of({"input": call.custom.input}))
     return ToolCall(id=call.id, name=function.name, arguments=function.arguments, index=index, signature=signature)
 
 

@@ -71,15 +71,22 @@ def parse_cache(part: Mapping[str, Any]) -> CacheTtl | None:
 # --- tools ------------------------------------------------------------------------------------------------------------
 
 
-def parse_tool_choice(choice: str | dict[str, Any] | None) -> ToolChoice | None:
-    """Which tool is to be called. Raises `RequestError`."""
+def parse_tool_choice(choice: str | dict[str, Any] | None) -> tuple[ToolChoice | None, tuple[str, ...]]:
+    """Which tool is to be called, and what is said of it that only OpenAI knows. Raises `RequestError`."""
     match choice:
         case None:
-            return None
+            return None, ()
         case "auto" | "none" | "required":
-            return ToolChoice(mode=next(mode for mode in TOOL_MODES if mode == choice))
+            return ToolChoice(mode=next(mode for mode in TOOL_MODES if mode == choice)), ()
         case {"type": "function", "function": {"name": str(name)}} | {"type": "function", "name": str(name)}:
-            return ToolChoice(mode="tool", name=name)
+            return ToolChoice(mode="tool", name=name), ()
+        case {"type": "allowed_tools", "allowed_tools": {"mode": "required"}} | {
+            "type": "allowed_tools",
+            "mode": "required",
+        }:
+            return ToolChoice(mode="required"), ("tool choice allowed_tools",)
+        case {"type": str(kind)} if kind != "function":
+            return None, (f"tool choice {kind}",)
         case _:
             expected = "expected one of auto, none, required, or a function's name"
             raise problem("tool_choice", f"got {choice!r}, {expected}")

@@ -65,11 +65,11 @@ class OpenAIProviderDialect:
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
             path = self._path(self._preset.embeddings_path, model)
             return WireRequest(path=path, body=msgspec.json.encode({**body, "model": model.name}))
-        dropped = Dropped(request)
         if request.dialect == self.name:
-            dropped = Dropped(msgspec.structs.replace(request, unread=()))
+            dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
         else:
+            dropped = Dropped(request.unread)
             body = render_body(request, model, self._preset, dropped)
         options = body.pop("stream_options", None)
         body["model"] = model.name
@@ -132,6 +132,10 @@ class OpenAIStreamParser:
         self._preset = preset
         self._open: set[int] = set()
         self._ended = False
+        self._ids: dict[int, str] = {}
+        """Of the calls, by the index that they are given here."""
+        self._places: dict[int, int] = {}
+        """That index, by the server's."""
 
     @property
     def finished(self) -> bool:
@@ -157,7 +161,7 @@ class OpenAIStreamParser:
             if choice.index == 0:
                 first, finish_reason = choice, reason
         return Chunk(
-            parts=_parts(first.delta) if first.delta is not None else (),
+            parts=tuple(self._numbered(part) for part in _parts(first.delta)) if first.delta is not None else (),
             logprobs=parse_logprobs(first.logprobs.content) if first.logprobs is not None else (),
             finish_reason=finish_reason,
             usage=_usage(piece.usage, self._preset),
@@ -167,6 +171,17 @@ class OpenAIStreamParser:
             dialect="openai",
             raw=event.data,
         )
+
+    def _numbered(self, part: Part) -> Part:
+        """Some servers, such as Ollama, give all calls one index: a name with a new id begins another call."""
+        if not isinstance(part, ToolCall):
+            return part
+        place = self._places.get(part.index)
+        if place is None or (part.name and part.id not in ("", self._ids[place])):
+            place = part.index if part.index not in self._ids else max(self._ids) + 1
+            self._places[part.index] = place
+            self._ids[place] = part.id
+        return part if place == part.index else msgspec.structs.replace(part, index=place)
 
     def _follow(self, choice: _ChoicePiece) -> FinishReason | None:
         if not choice.finish_reason:

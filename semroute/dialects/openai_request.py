@@ -43,7 +43,7 @@ def render_body(request: ChatRequest, model: Model, preset: Preset, dropped: Dro
     """The body, without `model` and `stream`; what has no counterpart is noted."""
     params = request.params
     effort = effort_of(params) if wants_thinking(request, model, dropped) else None
-    dropped.add_given(top_k=params.top_k is not None)
+    dropped.add_given(top_k=params.top_k is not None, n=params.n is not None and params.n > 1)
     choice = request.tool_choice if request.tools else None
     return given(
         {
@@ -58,7 +58,6 @@ def render_body(request: ChatRequest, model: Model, preset: Preset, dropped: Dro
             "presence_penalty": params.presence_penalty,
             "stop": list(params.stop),
             "seed": params.seed,
-            "n": params.n,
             "response_format": _response_format(params),
             "reasoning_effort": effort,
             "logprobs": params.logprobs or None,
@@ -105,13 +104,13 @@ class _Messages:
         self._preset = preset
         self._dropped = dropped
         self._rendered: list[dict[str, Any]] = []
-        self._images: list[Image] = []
+        self._media: list[Part] = []
 
     def render(self, request: ChatRequest) -> list[dict[str, Any]]:
         """The messages."""
         for message in request.messages:
             self._message(message)
-        self._flush_images()
+        self._flush_media()
         return self._rendered
 
     def _message(self, message: Message) -> None:
@@ -120,29 +119,38 @@ class _Messages:
             self._result(result)
         rest = tuple(part for part in message.parts if not isinstance(part, ToolResult))
         if rest or not results:
-            self._flush_images()
-            self._rendered.append(self._turn(message, rest))
+            self._flush_media()
+            turn = self._turn(message, rest)
+            if message.role != "assistant" or turn["content"] or len(turn) > 2:  # else nothing is left of it
+                self._rendered.append(turn)
 
     def _result(self, result: ToolResult) -> None:
-        """A tool message holds text alone: pictures follow in a user's."""
+        """A tool message holds text alone: pictures and documents follow in a user's."""
         self._dropped.add_given(**{"is_error of a tool result": result.is_error, "cache mark": result.cache})
         self._rendered.append({"role": "tool", "tool_call_id": result.id, "content": result.text})
-        self._images += result.images
+        self._media += result.media
 
-    def _flush_images(self) -> None:
-        if self._images:
-            self._dropped.add("place of a tool result's image: sent as the user's")
-            self._rendered.append({"role": "user", "content": self._content(tuple(self._images))})
-            self._images = []
+    def _flush_media(self) -> None:
+        content, self._media = self._content(tuple(self._media)), []
+        if content:
+            self._dropped.add("place of a tool result's file: sent as the user's")
+            self._rendered.append({"role": "user", "content": content})
 
     def _turn(self, message: Message, parts: tuple[Part, ...]) -> dict[str, Any]:
         calls = [self._call(part) for part in parts if isinstance(part, ToolCall)]
         refusal = "".join(part.text for part in parts if isinstance(part, Refusal))
-        if any(isinstance(part, Thinking) for part in parts):
+        thoughts = [part for part in parts if isinstance(part, Thinking)]
+        thinking = "\n".join(thought.text for thought in thoughts) if self._preset.wants_thoughts else ""
+        if thoughts and not thinking:
             self._dropped.add("thinking in the conversation")
         content = self._content(parts)
         turn: dict[str, Any] = {"role": message.role, "content": content or None if calls or refusal else content}
-        fields = {"name": message.name or None, "refusal": refusal or None, "tool_calls": calls}
+        fields = {
+            "name": message.name or None,
+            "refusal": refusal or None,
+            "reasoning_content": thinking or None,
+            "tool_calls": calls,
+        }
         return {**turn, **given(fields)}
 
     def _call(self, part: ToolCall) -> dict[str, Any]:
@@ -197,7 +205,7 @@ def adapt(body: dict[str, Any], preset: Preset, dropped: Dropped) -> None:
     if not preset.json_schema and isinstance(body.get("messages"), list):
         _instruct(body)
     if isinstance(body.get("messages"), list):
-        body["messages"] = [_adapt_message(message, preset) for message in body["messages"]]
+        body["messages"] = [_adapt_message(message, preset, dropped) for message in body["messages"]]
 
 
 def _instruct(body: dict[str, Any]) -> None:
@@ -213,11 +221,17 @@ def _asks(field: str, value: object) -> bool:
     return value not in (None, False, [], {}) and not (field == "n" and value == 1)
 
 
-def _adapt_message(message: Any, preset: Preset) -> Any:
+def _adapt_message(message: Any, preset: Preset, dropped: Dropped) -> Any:
     if not isinstance(message, dict):
         return message
+    refused = [field for field in preset.message_drop if field in message]
+    if refused:
+        dropped.add_given(**{f"message {field}": _asks(field, message[field]) for field in refused})
+        message = {field: value for field, value in message.items() if field not in refused}
     if message.get("role") == "developer" and not preset.developer:
         message = {**message, "role": "system"}
+    if message.get("role") == "assistant" and preset.wants_thoughts:
+        message = {"reasoning_content": "", **message}
     if preset.call_id_chars:
         message = _shorten_ids(message, preset.call_id_chars)
     return message

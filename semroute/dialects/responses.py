@@ -65,6 +65,7 @@ class Responses:
             if body.get(name):
                 raise problem(name, why)
         tools, hosted = _tools(fields.tools)
+        choice, unread_choice = parse_tool_choice(fields.tool_choice)
         instructions = (Message(role="system", parts=(Text(text=fields.instructions),)),) if fields.instructions else ()
         return ChatRequest(
             id=request_id,
@@ -72,14 +73,14 @@ class Responses:
             model=fields.model,
             models=tuple(fields.models or ()),
             tools=tools,
-            tool_choice=parse_tool_choice(fields.tool_choice),
+            tool_choice=choice,
             params=_params(fields),
             stream=bool(fields.stream),
             strict=fields.strict,
             metadata=fields.metadata or {},
             dialect=NAME,
             raw=body,
-            unread=(*unread_fields(body, _Body.__struct_fields__), *hosted, *_unread_settings(fields)),
+            unread=(*unread_fields(body, _Body.__struct_fields__), *hosted, *unread_choice, *_unread_settings(fields)),
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:

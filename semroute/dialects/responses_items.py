@@ -8,7 +8,7 @@ from typing import Any
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.openai_content import parse_cache, parse_citation, render_citation
 from semroute.dialects.reading import arguments_of, objects, problem
-from semroute.dialects.thinking import seal, unseal
+from semroute.dialects.thinking import is_sealed, seal, unseal
 from semroute.types import (
     CacheTtl,
     Document,
@@ -69,7 +69,10 @@ def _parse_item(item: dict[str, Any], path: str) -> Message:
         case {"type": "function_call", "call_id": str(id_), "name": str(name)}:
             call = ToolCall(id=id_, name=name, arguments=arguments_of(item.get("arguments") or ""))
             return Message(role="assistant", parts=(call,))
-        case {"type": "function_call_output", "call_id": str(id_)}:
+        case {"type": "custom_tool_call", "call_id": str(id_), "name": str(name), "input": str(text)}:
+            call = ToolCall(id=id_, name=name, arguments=arguments_of({"input": text}))
+            return Message(role="assistant", parts=(call,))
+        case {"type": "function_call_output" | "custom_tool_call_output", "call_id": str(id_)}:
             return Message(role="tool", parts=(_parse_output(id_, item.get("output"), f"{path}.output"),))
         case {"type": "reasoning"}:
             return Message(role="assistant", parts=(parse_reasoning(item),))
@@ -120,7 +123,8 @@ def parse_content_part(part: dict[str, Any], path: str = "content") -> Part:
 def _parse_output(id_: str, output: object, path: str) -> ToolResult:
     parts = _parse_content(output or "", path)
     text = "\n".join(part.text for part in parts if isinstance(part, Text))
-    return ToolResult(id=id_, text=text, images=tuple(part for part in parts if isinstance(part, Image)))
+    media = tuple(part for part in parts if isinstance(part, Image | Document | Opaque))
+    return ToolResult(id=id_, text=text, media=media)
 
 
 def parse_reasoning(item: dict[str, Any]) -> Thinking:
@@ -131,6 +135,17 @@ def parse_reasoning(item: dict[str, Any]) -> Thinking:
     if thought.origin != NAME:
         return thought
     return Thinking(text=text, signature=f"{item.get('id') or ''}:{thought.signature}", origin=NAME)
+
+
+def keep_own_thoughts(body: dict[str, Any], dropped: Dropped) -> None:
+    """Take the thoughts of other providers out of a caller's own body: OpenAI cannot decrypt them."""
+    items = body.get("input")
+    if not isinstance(items, list):
+        return
+    own = [item for item in items if not is_sealed(item.get("encrypted_content"))]
+    if len(own) < len(items):
+        dropped.add("thinking of another provider")
+        body["input"] = own
 
 
 # --- messages to items ------------------------------------------------------------------------------------------------
@@ -211,10 +226,12 @@ def _render_item(part: Part, dropped: Dropped) -> dict[str, Any] | None:
 
 def _render_output(part: ToolResult, dropped: Dropped) -> str | list[dict[str, Any]]:
     dropped.add_given(**{"is_error of a tool result": part.is_error})
-    if not part.images:
+    dropped.add_given(**{each.kind: True for each in part.media if isinstance(each, Opaque)})
+    media = [shown for each in part.media if (shown := _render_part(each, "tool", dropped)) is not None]
+    if not media:
         return part.text
     text = [{"type": "input_text", "text": part.text}] if part.text else []
-    return [*text, *(_render_image(image, dropped) for image in part.images)]
+    return [*text, *media]
 
 
 def _summary(text: str) -> dict[str, Any]:

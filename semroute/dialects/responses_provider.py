@@ -12,7 +12,7 @@ from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.openai_content import parse_citation, parse_logprobs, render_function, render_schema
 from semroute.dialects.reading import given
-from semroute.dialects.responses_items import NAME, parse_reasoning, render_input
+from semroute.dialects.responses_items import NAME, keep_own_thoughts, parse_reasoning, render_input
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.thinking import effort_of, wants_thinking
 from semroute.errors import BadAnswerError, ProviderError
@@ -52,17 +52,17 @@ class ResponsesProviderDialect:
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """The caller's own body where it is of this dialect, so that fields unknown here reach it, or a new one."""
         refuse_embeddings(request, self.name)
-        notes: tuple[str, ...] = ()
         if request.dialect == NAME:
+            dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
+            keep_own_thoughts(body, dropped)
         else:
-            dropped = Dropped(request)
+            dropped = Dropped(request.unread)
             body = _body(request, model, dropped)
-            notes = dropped.notes
         body |= {"model": model.name, "stream": request.stream}
         if request.params.logprobs:
             body["include"] = list(dict.fromkeys((*(body.get("include") or ()), LOGPROBS)))
-        return WireRequest(path="/responses", body=msgspec.json.encode(body), dropped=notes)
+        return WireRequest(path="/responses", body=msgspec.json.encode(body), dropped=dropped.notes)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""

@@ -15,7 +15,9 @@ BUDGETS: dict[Effort, int] = {
     "max": 65536,
 }
 """Thinking tokens that stand for an effort where a dialect counts tokens."""
-_SEAL = "semroute."
+SEAL = "semroute."
+"""What the signature of another provider's thought begins with."""
+_UNSIGNED = "unsigned"
 _REDACTED = "!"
 
 
@@ -49,17 +51,25 @@ def wants_thinking(request: ChatRequest, model: Model, dropped: Dropped) -> bool
 
 
 def seal(thought: Thinking, dialect: str) -> str:
-    """A thought's signature as a caller of that dialect is given it: a foreign one carries where it comes from."""
-    if thought.origin in ("", dialect) or not thought.signature:
+    """A thought's signature as a caller of that dialect is given it: a foreign one carries where it comes from.
+
+    One without a signature gets this mark as well: the dialect's own provider would refuse it.
+    """
+    if thought.origin == dialect:
         return thought.signature
-    return f"{_SEAL}{thought.origin}{_REDACTED if thought.redacted else ''}.{thought.signature}"
+    return f"{SEAL}{thought.origin or _UNSIGNED}{_REDACTED if thought.redacted else ''}.{thought.signature}"
+
+
+def is_sealed(signature: object) -> bool:
+    """Whether a caller sends back a thought of another provider than those of its dialect."""
+    return isinstance(signature, str) and signature.startswith(SEAL)
 
 
 def unseal(text: str, signature: str, dialect: str, *, redacted: bool = False) -> Thinking:
     """The thought that a caller of that dialect sends back."""
     origin = dialect if signature else ""
-    if signature.startswith(_SEAL):
-        origin, _, signature = signature.removeprefix(_SEAL).partition(".")
+    if signature.startswith(SEAL):
+        origin, _, signature = signature.removeprefix(SEAL).partition(".")
         redacted = origin.endswith(_REDACTED)
         origin = origin.removesuffix(_REDACTED)
     return Thinking(text=text, signature=signature, origin=origin, redacted=redacted)

@@ -6,10 +6,22 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from semroute.dialects.dropped import Dropped
-from semroute.types import Message
+from semroute.types import Message, Part, ToolResult
 
 Content = list[dict[str, Any]]
 Turn = tuple[Literal["user", "assistant"], Content]
+
+
+def user_turn(parts: tuple[Part, ...]) -> Message:
+    """What a user's turn holds: tools' results come first, and are a turn of their own where nothing is said beside."""
+    results = tuple(part for part in parts if isinstance(part, ToolResult))
+    said = tuple(part for part in parts if not isinstance(part, ToolResult))
+    return Message(role="tool" if results and not said else "user", parts=(*results, *said))
+
+
+def has_results(messages: Iterable[Message]) -> bool:
+    """Whether a tool's result is among them."""
+    return any(isinstance(part, ToolResult) for message in messages for part in message.parts)
 
 
 def alternate(
@@ -34,4 +46,7 @@ def alternate(
             turns[-1][1].extend(content)
         elif content:
             turns.append((role, content))
+    if system and not turns:
+        dropped.add("a system prompt alone: sent as the user's")
+        return [], [("user", system)]
     return system, turns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import cached_property
 
 from msgspec.structs import replace
@@ -129,8 +129,7 @@ class HttpProvider:
         return wire
 
     async def _send(self, wire: WireRequest, model: Model, timeouts: Timeouts) -> Response:
-        traced = trace.current.get()
-        headers = encode_headers({**self._plain_headers, **traced}) if traced else self._headers
+        headers = self._headers_with(wire.headers)
         response = await self._transport.send(
             "POST", self._base_url + wire.path, headers=headers, body=wire.body, connect_s=timeouts.connect_s
         )
@@ -139,6 +138,14 @@ class HttpProvider:
             waits = response.status == 429 or response.status >= 500
             self._observe(model, told if waits else replace(told, retry_after_s=None))
         return response
+
+    def _headers_with(self, callers: Mapping[str, str]) -> Headers:
+        traced = trace.current.get()
+        if not traced and not callers:
+            return self._headers
+        plain = self._plain_headers
+        joined = {name: f"{plain[name]},{value}" if name in plain else value for name, value in callers.items()}
+        return encode_headers({**plain, **traced, **joined})
 
     async def _begin(self, wire: WireRequest, model: Model, timeouts: Timeouts, watch: _Watch) -> Response:
         """Send the request; the answer is a stream of events, or this raises."""

@@ -11,7 +11,7 @@ from semroute.errors import RequestError
 from semroute.routing.language import guess_language, guess_script
 from semroute.routing.pricing import estimate_input_tokens, estimate_text_tokens
 from semroute.routing.wording import looks_like_code
-from semroute.types import ChatRequest, Feature, Frozen, Image, ToolResult
+from semroute.types import ChatRequest, Feature, Frozen, ToolResult
 
 DIAL = "cost_quality"
 """The field of a request's body, or the key of its metadata, that is its dial."""
@@ -145,6 +145,6 @@ def _needs(request: ChatRequest) -> tuple[Feature, ...]:
         needs.append("tools")
     if request.params.json_output:
         needs.append("json")
-    if any(isinstance(part, Image) for message in request.messages for part in message.parts):
+    if any(message.images for message in request.messages):
         needs.append("vision")
     return tuple(needs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from semroute.types import ChatRequest, Estimate, Image, Model, Policy, Text, ToolCall, ToolResult, Usage
+from semroute.types import ChatRequest, Estimate, Model, Policy, Text, ToolCall, ToolResult, Usage
 
 BYTES_PER_TOKEN = 4
 IMAGE_TOKENS = 800
@@ -36,13 +36,11 @@ def estimate_input_tokens(request: ChatRequest, count: Callable[[str], int] = es
     total = 0
     texts = []
     for message in request.messages:
-        total += MESSAGE_TOKENS
+        total += MESSAGE_TOKENS + IMAGE_TOKENS * len(message.images)
         for part in message.parts:
             match part:
                 case Text(text=text) | ToolResult(text=text) | ToolCall(arguments=text):
                     texts.append(text)
-                case Image():
-                    total += IMAGE_TOKENS
                 case _:
                     pass
     texts += [tool.name + tool.description + str(tool.parameters) for tool in request.tools]

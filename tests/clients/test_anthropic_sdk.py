@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.vendors.anthropic import AnthropicVendor
-from tests.vendors.server import GREETING
+from tests.vendors.server import GREETING, RESULT
 from tests.vendors.world import World
 
 HI: list[Any] = [{"role": "user", "content": "Hi"}]
@@ -65,6 +65,19 @@ def test_thoughts_come_as_blocks(client: anthropic.Anthropic, model: str) -> Non
     assert streamed.content[0].signature == whole.content[0].signature
 
 
+@pytest.mark.parametrize("first", ["openai", "responses", "anthropic", "gemini", "bedrock"])
+def test_a_loop_of_tools_may_go_on_with_another_vendor(client: anthropic.Anthropic, first: str) -> None:
+    tools: Any = [{"name": name, "input_schema": {"type": "object"}} for name in ("get_weather", "get_time")]
+    options: Any = {"max_tokens": 4000, "tools": tools, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    with client.messages.stream(model=first, messages=HI, **options) as stream:
+        said: Any = stream.get_final_message().content
+    results = [{"type": "tool_result", "tool_use_id": block.id, "content": "18"} for block in said[-2:]]
+    turns: Any = [*HI, {"role": "assistant", "content": said}, {"role": "user", "content": results}]
+    for model in ("anthropic", "responses", "gemini"):
+        done: Any = client.messages.create(model=model, messages=turns, **options)
+        assert done.content[-1].text == "".join(RESULT)
+
+
 @pytest.mark.parametrize(
     ("model", "error_type"),
     [
@@ -108,6 +121,20 @@ def test_same_dialect_passes_byte_for_byte(world: World) -> None:
         f"{world.service.url}/v1/messages", json={**body, "stream": True}, headers=headers, trust_env=False
     )
     assert through.content == b"".join(AnthropicVendor().events("/v1/messages", headers, {**sent, "stream": True}))
+
+
+def test_what_is_in_beta_reaches_anthropic(client: anthropic.Anthropic, world: World) -> None:
+    edits: Any = {"edits": [{"type": "clear_tool_uses_20250919"}]}
+    options: Any = {"max_tokens": 99, "messages": HI, "betas": ["context-management-2025-06-27", "x"]}
+    done: Any = client.beta.messages.create(model="anthropic", context_management=edits, **options)
+    assert done.content[0].text == "".join(GREETING)
+    seen = world.vendors["anthropic"].last
+    assert (seen.headers["anthropic-beta"], seen.body["context_management"]) == (
+        "context-management-2025-06-27,x",
+        edits,
+    )
+    client.beta.messages.create(model="responses", **options)
+    assert "anthropic-beta" not in world.vendors["responses"].last.headers
 
 
 def test_tokens_are_counted_without_a_call(client: anthropic.Anthropic, world: World) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from tests.clients.drivers import OpenAIDriver
 from tests.vendors.openai import OpenAIVendor
-from tests.vendors.server import GREETING, JSON_ANSWER
+from tests.vendors.server import GREETING, JSON_ANSWER, RESULT
 from tests.vendors.world import World
 
 HI: list[Any] = [{"role": "user", "content": "Hi"}]
@@ -86,6 +86,17 @@ def test_a_thought_goes_back_to_who_thought_it(client: openai.OpenAI, world: Wor
     thought, *calls = world.vendors["anthropic"].last.body["messages"][1]["content"]
     assert thought == {"type": "thinking", "thinking": "Let me think.", "signature": "c2ln"}
     assert [call["type"] for call in calls] == ["tool_use", "tool_use"]
+
+
+@pytest.mark.parametrize("first", ["openai", "responses", "anthropic", "gemini", "bedrock"])
+def test_a_loop_of_tools_may_go_on_with_another_vendor(client: openai.OpenAI, first: str) -> None:
+    tools: Any = [{"type": "function", "name": name, "parameters": {}} for name in ("get_weather", "get_time")]
+    options: Any = {"tools": tools, "reasoning": {"effort": "low", "summary": "auto"}}
+    done: Any = client.responses.create(model=first, input="Hi", **options)
+    results = [{"type": "function_call_output", "call_id": call.call_id, "output": "18"} for call in done.output[-2:]]
+    turns: Any = [{"role": "user", "content": "Hi"}, *done.output, *results]
+    for model in ("anthropic", "responses", "gemini"):
+        assert client.responses.create(model=model, input=turns, **options).output_text == "".join(RESULT)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,8 @@ def conversations(draw: st.DrawFn, dialect: str) -> tuple[Message, ...]:
             messages += [Message(role="tool", parts=(result,)) for result in results]
         elif results:
             messages.append(Message(role="tool", parts=results))
+        if results:
+            messages.append(Message(role="assistant", parts=draw(_assistant_parts(dialect))))
     return tuple(messages)
 
 

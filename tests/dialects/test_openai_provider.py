@@ -355,6 +355,25 @@ def test_a_delta_may_hold_more_than_text(delta: dict[str, Any], parts: tuple[Par
     assert read(piece(delta)).parts == parts
 
 
+@pytest.mark.parametrize(
+    ("pieces", "indexes"),
+    [
+        ([(0, "a", "f", "{}"), (0, "b", "f", "{"), (0, "", "", "}"), (0, "c", "g", "{}")], [0, 1, 1, 2]),
+        ([(0, "a", "f", "{"), (0, "a", "f", ""), (0, "z", "", "}"), (1, "b", "f", "{}")], [0, 0, 0, 1]),
+        ([(0, "a", "f", "{}"), (0, "b", "f", "{}"), (1, "c", "f", "{}"), (1, "", "", " ")], [0, 1, 2, 2]),
+        ([(None, "a", "f", "{}"), (None, "b", "f", "{}")], [0, 1]),
+    ],
+)
+def test_calls_that_share_an_index_are_told_apart_by_their_ids(pieces: list[Any], indexes: list[int]) -> None:
+    parser = DIALECT.stream_parser()
+    got = []
+    for index, id_, name, arguments in pieces:
+        call = {"index": index, "id": id_, "function": {"name": name, "arguments": arguments}}
+        chunk = parser.event(piece({"tool_calls": [call]}))
+        got += [part.index for part in chunk.parts if isinstance(part, ToolCall)] if chunk else []
+    assert got == indexes
+
+
 def test_a_choice_without_a_delta_is_tolerated() -> None:
     assert read(Event(data=b'{"choices": [{"finish_reason": null}]}')).parts == ()
 

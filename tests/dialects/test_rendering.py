@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -119,6 +120,94 @@ def test_thoughts_of_others_carry_where_they_come_from_and_come_back() -> None:
     assert back.messages[0].parts == EVERYTHING[:3]
     turns = [{"role": "assistant", "content": whole["content"]}]
     assert Anthropic().parse_request({"messages": turns}, "1").messages[0].parts == EVERYTHING[:3]
+    told = json.loads(CLIENTS["gemini"].render_completion(completion(*EVERYTHING[:3]), RECORD, REQUEST))
+    content = told["candidates"][0]["content"]
+    signed = [base64.b64decode(part["thoughtSignature"], validate=True) for part in content["parts"]]
+    assert signed[2] == b"semroute.responses.rs_9:ZW5j"
+    assert CLIENTS["gemini"].parse_request({"contents": [content]}, "1").messages[0].parts == EVERYTHING[:3]
+
+
+FOREIGN: tuple[Part, ...] = (
+    Thinking(text="hm", signature="Zm9y", origin="elsewhere"),
+    Thinking(text="ah"),
+    ToolCall(id="c", name="f", arguments='{"x":1}'),
+)
+RESULTS: dict[str, Any] = {
+    "anthropic": {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "t"}]},
+    "responses": {"type": "function_call_output", "call_id": "c", "output": "t"},
+    "gemini": {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"output": "t"}}}]},
+}
+
+
+def next_turn(dialect: str, answer: Any) -> dict[str, Any]:
+    """What a caller asks next who has been given that answer."""
+    result, thinking = RESULTS[dialect], {"type": "enabled", "budget_tokens": 1024}
+    if dialect == "anthropic":
+        return {"messages": [{"role": "assistant", "content": answer["content"]}, result], "thinking": thinking}
+    if dialect == "responses":
+        return {"input": [*answer["output"], result]}
+    return {"contents": [answer["candidates"][0]["content"], result]}
+
+
+def sent_on(dialect: str, body: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    request = CLIENTS[dialect].parse_request(body, "1")
+    wire = PROVIDERS[dialect].render_request(request, Model(id="m", provider="p", name="gemini-3-flash"))
+    return json.loads(wire.body), wire.dropped
+
+
+@pytest.mark.parametrize("dialect", RESULTS)
+def test_a_provider_is_not_sent_the_thoughts_of_another(dialect: str) -> None:
+    whole = json.loads(CLIENTS[dialect].render_completion(completion(*FOREIGN), RECORD, REQUEST))
+    body = next_turn(dialect, whole)
+    sent, notes = sent_on(dialect, body)
+    assert notes[0] == "thinking of another provider"
+    call, result = sent[next(name for name in ("messages", "input", "contents") if name in sent)][-2:]
+    assert result == RESULTS[dialect]
+    if dialect == "anthropic":
+        assert call["content"] == [{"type": "tool_use", "id": "c", "name": "f", "input": {"x": 1}}]
+        assert notes[1:] == ("reasoning effort: the thoughts before the last tool call are another provider's",)
+        assert "thinking" not in sent
+        only_thought = {"role": "assistant", "content": whole["content"][:1]}
+        assert sent_on(dialect, {"messages": [only_thought, result]})[0]["messages"] == [result]
+    elif dialect == "gemini":
+        unsigned, called = call["parts"]
+        assert unsigned == {"text": "ah", "thought": True}  # Google passes over these
+        assert called["thoughtSignature"] == "skip_thought_signature_validator"
+        only_thought = {"role": "model", "parts": whole["candidates"][0]["content"]["parts"][:1]}
+        assert sent_on(dialect, {"contents": [only_thought, result]})[0]["contents"] == [result]
+    else:
+        assert call["type"] == "function_call"
+        assert sent_on(dialect, {"input": "Hi"})[1] == ()
+
+
+@pytest.mark.parametrize("dialect", RESULTS)
+def test_a_provider_is_sent_its_own_thoughts_as_they_came(dialect: str) -> None:
+    own = Thinking(text="hm", signature="rs_1:c2ln" if dialect == "responses" else "c2ln", origin=dialect)
+    call = ToolCall(id="c", name="f", arguments='{"x":1}', signature="c2ln")
+    whole = json.loads(CLIENTS[dialect].render_completion(completion(own, call), RECORD, REQUEST))
+    body = next_turn(dialect, whole)
+    sent, notes = sent_on(dialect, body)
+    assert notes == ()
+    assert {**sent, **body} == sent
+
+
+def test_a_thought_without_a_signature_is_marked_in_a_stream_too() -> None:
+    streamed = events(
+        "anthropic", Chunk(parts=(Thinking(text="h"),)), Chunk(parts=(Thinking(text="m"), Text(text="Hi")))
+    )
+    deltas = [event["delta"] for name, event in streamed if name == "content_block_delta"]
+    assert deltas[:3] == [
+        {"type": "thinking_delta", "thinking": "h"},
+        {"type": "thinking_delta", "thinking": "m"},
+        {"type": "signature_delta", "signature": "semroute.unsigned."},
+    ]
+
+
+def test_a_signature_that_only_looks_like_another_providers_is_one_of_geminis() -> None:
+    odd = {"contents": [{"role": "model", "parts": [{"text": "", "thoughtSignature": "c2Vtcm91dGUuA"}]}]}
+    assert CLIENTS["gemini"].parse_request(odd, "1").messages[0].parts == (
+        Thinking(signature="c2Vtcm91dGUuA", origin="gemini"),
+    )
 
 
 def test_parallel_calls_whose_pieces_alternate_come_one_after_another() -> None:
@@ -305,6 +394,22 @@ def test_odd_requests_are_rendered_too() -> None:
         body = OpenAIProviderDialect(PRESETS[name]).render_request(plain, Model(id="m", provider="p", name="c")).body
         assert json.loads(body)["response_format"] == {"type": "text"}
     assert json_schema({"enum": ["a"]}) == {"enum": ["a"]}
+    named: dict[str, Any] = {
+        "nullable": {"type": "STRING", "min_length": "3"},
+        "any_of": {"type": "INTEGER", "nullable": True},
+    }
+    assert json_schema(
+        {
+            "type": "OBJECT",
+            "properties": named,
+            "property_ordering": ["any_of", "nullable"],
+            "any_of": [{"type": "ARRAY", "items": {"type": "NUMBER"}, "max_items": 2}],
+        }
+    ) == {
+        "type": "object",
+        "properties": {"nullable": {"type": "string", "minLength": 3}, "any_of": {"type": ["integer", "null"]}},
+        "anyOf": [{"type": "array", "items": {"type": "number"}, "maxItems": 2}],
+    }
     no_usage = json.dumps({"output": [], "status": "completed"}).encode()
     assert PROVIDERS["responses"].parse_completion(no_usage).usage is None
     assert CLIENTS["openai"].parse_request({"messages": [{"role": "assistant"}]}, "1").messages[0].parts == ()

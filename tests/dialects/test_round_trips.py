@@ -119,7 +119,7 @@ def test_tools_survive(dialect: str, data: st.DataObject) -> None:
 
 HELD: dict[str, set[str]] = {
     "openai": {
-        *("max_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty", "stop", "seed", "n", "effort"),
+        *("max_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty", "stop", "seed", "effort"),
         *("json_schema", "logprobs", "parallel_tool_calls", "user", "service_tier"),
     },
     "responses": {
@@ -141,7 +141,6 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "presence_penalty": st.floats(-2, 2),
     "stop": st.lists(st.sampled_from(["END", "\n\nHuman", "x"]), min_size=1, max_size=4, unique=True).map(tuple),
     "seed": st.integers(0, 99),
-    "n": st.integers(1, 3),
     "effort": st.sampled_from(["none", "minimal", "low", "medium", "high", "xhigh", "max"]),
     "thinking_tokens": st.integers(-1, 9999),
     "json_schema": st.builds(JsonSchema, document=schemas),

@@ -28,6 +28,7 @@ from semroute.errors import (
     SemrouteError,
     UnsupportedError,
 )
+from semroute.routing.facts import read_facts
 from semroute.types import (
     ChatRequest,
     Document,
@@ -87,7 +88,12 @@ EVERYTHING = (
         ToolResult(
             id="c",
             text="t",
-            images=(Image(url="https://x/y.webp", detail="low"), Image(url="data:image/png;base64,AA")),
+            media=(
+                Image(url="https://x/y.webp", detail="low"),
+                Image(url="data:image/png;base64,AA"),
+                Document(url="data:application/pdf;base64,AA"),
+                Opaque(kind="search_result"),
+            ),
             is_error=True,
             cache="5m",
         ),
@@ -107,7 +113,8 @@ def test_everything_at_once_is_sent_or_noted() -> None:
             "thinking in the conversation",
             "audio",
             "is_error of a tool result",
-            "place of a tool result's image: sent as the user's",
+            "search_result",
+            "place of a tool result's file: sent as the user's",
             "citations",
             "document by address",
             "video",
@@ -120,6 +127,7 @@ def test_everything_at_once_is_sent_or_noted() -> None:
             "cache mark",
             "audio",
             "is_error of a tool result",
+            "search_result",
             "citations",
             "video",
         ),
@@ -129,6 +137,7 @@ def test_everything_at_once_is_sent_or_noted() -> None:
             "thinking of another provider",
             "audio",
             "image detail",
+            "search_result",
             "place of a system message: sent at the start",
             "video",
         ),
@@ -138,7 +147,8 @@ def test_everything_at_once_is_sent_or_noted() -> None:
             "cache mark",
             "thinking of another provider",
             "audio",
-            "image of a tool result by address",
+            "file of a tool result by address",
+            "search_result",
             "place of a system message: sent at the start",
             "citations",
             "video",
@@ -151,6 +161,7 @@ def test_everything_at_once_is_sent_or_noted() -> None:
             "audio",
             "image detail",
             "image by address",
+            "search_result",
             "place of a system message: sent at the start",
             "document by address",
             "video",
@@ -158,12 +169,20 @@ def test_everything_at_once_is_sent_or_noted() -> None:
     }
 
 
+def test_a_system_prompt_alone_is_the_users() -> None:
+    for dialect, turns in (("anthropic", "messages"), ("gemini", "contents"), ("bedrock", "messages")):
+        body, notes = rendered(dialect, (turn("system", Text(text="Say something.")),))
+        assert [(said["role"], "Say something." in str(said)) for said in body[turns]] == [("user", True)]
+        assert not body.keys() & {"system", "systemInstruction"}
+        assert notes == ("a system prompt alone: sent as the user's",)
+
+
 def test_settings_without_a_counterpart_are_noted() -> None:
     params = Params(
         temperature=1.5, top_p=0.5, top_k=4, frequency_penalty=1, presence_penalty=1, seed=0, n=2, logprobs=True,
         user="u", service_tier="flex", stop=(" ", "a", "b", "c", "d", "e"), parallel_tool_calls=False,
     )  # fmt: skip
-    assert rendered("openai", params=params)[1] == ("top_k",)
+    assert rendered("openai", params=params)[1] == ("top_k", "n")
     assert rendered("responses", params=params)[1] == (
         "frequency_penalty", "presence_penalty", "seed", "n", "top_k", "stop sequences",
     )  # fmt: skip
@@ -319,6 +338,8 @@ def test_a_preset_changes_what_its_server_wants_changed(name: PresetName) -> Non
     assert ids[1] == "Ab3Ab3Ab3"
     assert len(ids[0]) == (preset.call_id_chars or len("call_long_id"))
     assert ("random_seed" in body) == (name == "mistral")
+    thoughts = [message["reasoning_content"] for message in body["messages"] if "reasoning_content" in message]
+    assert thoughts == ([""] if preset.wants_thoughts else [])
     assert dialect.headers("k") == {preset.key_header: "k" if name == "azure" else "Bearer k"}
     expected = "/openai/deployments/a%2Fb/chat/completions?api-version=v9" if name == "azure" else "/chat/completions"
     assert wire.path == expected
@@ -339,6 +360,42 @@ def test_cache_marks_are_written_as_the_server_knows_them() -> None:
         "openrouter": ([{"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h"}}], ()),
         "groq": ("a", ("cache mark",)),
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("openai", ["extra_content", "reasoning_content"]),
+        ("groq", ["annotations", "extra_content", "reasoning_content"]),
+        ("mistral", ["annotations", "extra_content", "reasoning_content", "name"]),
+        ("openrouter", []),
+    ],
+)
+def test_a_server_is_not_sent_back_what_it_refuses_in_a_message(name: PresetName, refused: list[str]) -> None:
+    said: dict[str, Any] = {
+        "role": "assistant",
+        "content": "ok",
+        "name": "n",
+        "reasoning_content": "hm",
+        "refusal": None,
+    }
+    said |= {"annotations": [{"type": "url_citation"}], "extra_content": {"google": {}}}
+    request = ChatRequest(id="1", messages=(), dialect="openai", raw={"messages": [said]})
+    wire = OpenAIProviderDialect(PRESETS[name]).render_request(request, Model(id="m", provider="p", name="n"))
+    [sent] = json.loads(wire.body)["messages"]
+    kept = set(said) - set(refused)
+    assert sent.keys() == (kept - {"refusal"} if name == "mistral" else kept)
+    assert wire.dropped == tuple(f"message {field}" for field in refused)
+
+
+def test_deepseek_is_sent_what_was_thought_before_a_call() -> None:
+    thought, call = Thinking(text="hm", signature="s", origin="elsewhere"), ToolCall(id="c", name="f", arguments="{}")
+    request = ChatRequest(id="1", messages=(*HI, turn("assistant", thought, call)), dialect="anthropic")
+    lost = ("thinking in the conversation",)
+    for preset, said, notes in ((PRESETS["deepseek"], "hm", ()), (PRESETS["groq"], None, lost)):
+        wire = OpenAIProviderDialect(preset).render_request(request, Model(id="m", provider="p", name="n"))
+        assert json.loads(wire.body)["messages"][1].get("reasoning_content") == said
+        assert wire.dropped == notes
 
 
 def test_reasoning_that_is_counted_apart_is_added() -> None:
@@ -386,6 +443,106 @@ def test_a_wrong_body_is_refused_with_its_place(dialect: str, body: dict[str, An
         CLIENTS[dialect].parse_request(body, "1")
 
 
+@pytest.mark.parametrize(
+    ("choice", "parsed", "unread"),
+    [
+        ({"type": "function", "function": {"name": "f"}}, ToolChoice(mode="tool", name="f"), ()),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": []}},
+            ToolChoice(mode="required"),
+            ("tool choice allowed_tools",),
+        ),
+        (
+            {"type": "allowed_tools", "mode": "required", "tools": []},
+            ToolChoice(mode="required"),
+            ("tool choice allowed_tools",),
+        ),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}},
+            None,
+            ("tool choice allowed_tools",),
+        ),
+        ({"type": "mcp", "server_label": "s"}, None, ("tool choice mcp",)),
+    ],
+)
+def test_a_tool_choice_of_openais_own_is_left_to_openai(
+    choice: dict[str, Any], parsed: ToolChoice | None, unread: tuple[str, ...]
+) -> None:
+    for dialect, head in (("openai", HEAD), ("responses", {"input": "Hi"})):
+        request = CLIENTS[dialect].parse_request({**head, "tool_choice": choice}, "1")
+        assert (request.tool_choice, request.unread) == (parsed, unread)
+        wire = PROVIDERS[dialect].render_request(request, Model(id="m", provider="p", name="n"))
+        assert json.loads(wire.body)["tool_choice"] == choice
+
+
+def test_calls_of_openais_other_kinds_keep_their_results() -> None:
+    parsed = CLIENTS["openai"].parse_request(
+        {
+            "messages": [
+                {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"a":1}'}},
+                {"role": "function", "name": "f", "content": "18"},
+                {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "g", "input": "x"}}]},
+                {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "y", "cache_control": {}}]},
+            ],
+        },
+        "1",
+    )  # fmt: skip
+    assert [message.parts for message in parsed.messages] == [
+        (ToolCall(id="call_0", name="f", arguments='{"a":1}'),),
+        (ToolResult(id="call_0", text="18"),),
+        (ToolCall(id="c", name="g", arguments='{"input":"x"}'),),
+        (ToolResult(id="c", text="y", cache="5m"),),
+    ]
+    items: list[dict[str, Any]] = [
+        {"type": "custom_tool_call", "call_id": "c", "name": "g", "input": "x"},
+        {"type": "custom_tool_call_output", "call_id": "c", "output": "y"},
+    ]
+    assert [message.parts for message in CLIENTS["responses"].parse_request({"input": items}, "1").messages] == [
+        (ToolCall(id="c", name="g", arguments='{"input":"x"}'),),
+        (ToolResult(id="c", text="y"),),
+    ]
+
+
+def test_a_turn_of_which_nothing_is_left_is_not_sent() -> None:
+    redacted = Thinking(signature="s", origin="anthropic", redacted=True)
+    for part in (Thinking(text="hm"), redacted, Opaque(kind="web_search_call")):
+        body, notes = rendered("openai", (*HI, turn("assistant", part), *HI))
+        assert [message["role"] for message in body["messages"]] == ["user", "user"]
+        assert len(notes) == 1
+
+
+def test_what_is_said_beside_a_tools_result_is_the_agents() -> None:
+    call: dict[str, Any] = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
+    pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AA"}}
+    result: dict[str, Any] = {"type": "tool_result", "tool_use_id": "c", "content": [pdf, {"type": "search_result"}]}
+    said = {"type": "text", "text": "<reminder>"}
+    messages = [
+        *HEAD["messages"],
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [said, result]},
+    ]
+    inline = {"inlineData": {"mimeType": "application/pdf", "data": "AA"}}
+    answered = {"functionResponse": {"name": "f", "id": "c", "response": {"output": ""}, "parts": [inline, {"odd": 1}]}}
+    contents = [
+        {"role": "user", "parts": [{"text": "Hi"}]},
+        {"role": "model", "parts": [{"functionCall": {"name": "f", "id": "c"}}]},
+        {"role": "user", "parts": [{"text": "<reminder>"}, answered]},
+    ]
+    document = Document(url="data:application/pdf;base64,AA")
+    for dialect, body, odd in (
+        ("anthropic", {"messages": messages}, "search_result"),
+        ("gemini", {"contents": contents}, "odd"),
+    ):
+        request = CLIENTS[dialect].parse_request(body, "1")
+        assert request.messages[-1] == turn(
+            "user", ToolResult(id="c", media=(document, Opaque(kind=odd))), Text(text="<reminder>")
+        )
+        assert read_facts(request).text == "Hi"
+        told, notes = rendered("openai", request.messages)
+        assert [message["role"] for message in told["messages"]] == ["user", "assistant", "tool", "user", "user"]
+        assert notes == (odd, "place of a tool result's file: sent as the user's")
+
+
 def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
     parsed = CLIENTS["anthropic"].parse_request(
         {
@@ -426,11 +583,13 @@ def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
             "tools": [{"type": "web_search"}],
             "text": {"verbosity": "low"},
             "include": ["file_search_call.results"],
-            "tool_choice": {"type": "function", "name": "f"},
+            "tool_choice": {"type": "web_search"},
         },
         "1",
     )
-    assert parsed.unread == ("web_search tool", "text.verbosity", "include file_search_call.results")
+    assert parsed.unread == (
+        "web_search tool", "tool choice web_search", "text.verbosity", "include file_search_call.results",
+    )  # fmt: skip
     parsed = CLIENTS["openai"].parse_request(
         {
             "messages": [
@@ -439,11 +598,12 @@ def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
                 {"role": "user", "content": [{"type": "input_audio"}, {"type": "file", "file": {"file_data": "data:,x"}}]},
             ],
             "tools": [{"type": "custom"}],
+            "tool_choice": {"type": "custom", "custom": {"name": "f"}},
             "stop": "END",
         },
         "1",
     )  # fmt: skip
-    assert parsed.unread == ("custom tool",)
+    assert parsed.unread == ("custom tool", "tool choice custom")
     assert parsed.params.stop == ("END",)
     assert [part.signature for part in parsed.messages[0].parts if isinstance(part, ToolCall)] == ["s"]
     parsed = CLIENTS["gemini"].parse_request(

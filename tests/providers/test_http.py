@@ -2,11 +2,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
 from semroute.config.schema import Config, Default
 from semroute.config.schema import Provider as ProviderSettings
+from semroute.dialects.anthropic_provider import AnthropicProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.errors import (
     BadAnswerError,
@@ -31,6 +33,8 @@ from semroute.providers.transport import MAX_ANSWER_BYTES, Transport
 from semroute.types import ChatRequest, Chunk, Message, Model, Text, Timeouts, ToolCall, Usage
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import CACHED_TOKENS, PROMPT_TOKENS, TEXT, TOOL_ARGUMENTS, WORDS
+from tests.vendors.anthropic import AnthropicVendor
+from tests.vendors.server import VendorServer
 
 KEY = "sk-secret-0123456789"
 USAGE = Usage(input_tokens=PROMPT_TOKENS, output_tokens=len(WORDS), cached_tokens=CACHED_TOKENS)
@@ -105,6 +109,20 @@ async def test_a_header_of_the_provider_replaces_ours(server: FaultServer) -> No
     seen = server.requests[-1]
     assert (seen.headers["user-agent"], seen.path) == ("acme", "/v1/chat/completions")
     assert "authorization" not in seen.headers
+
+
+async def test_what_a_caller_asks_for_in_beta_is_joined_to_the_providers_own() -> None:
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9}
+    headers = {"anthropic-beta": "ours"}
+    pool = Transport()
+    with VendorServer(AnthropicVendor()) as vendor:
+        own = ProviderSettings(id="p", dialect="anthropic", base_url=vendor.url, api_key=KEY, headers=headers)
+        provider = HttpProvider(own, AnthropicProviderDialect(), pool)
+        for said, sent in (("theirs", "ours,theirs"), (" ", "ours"), ("ß", "ours")):
+            asked = ChatRequest(id="1", messages=(), dialect="anthropic", raw=body, headers={"anthropic-beta": said})
+            await provider.complete(asked, model("claude"), PATIENT)
+            assert vendor.last.headers["anthropic-beta"] == sent
+    await pool.aclose()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from semroute.routing.facts import read_facts
-from semroute.types import ChatRequest, Message, Text, ToolCall, ToolResult
+from semroute.types import ChatRequest, Image, Message, Text, ToolCall, ToolResult
 
 
 def user(text: str) -> Message:
@@ -33,6 +33,12 @@ def test_a_tool_result_keeps_the_turn_before_it() -> None:
         assert read_facts(request(ASKED, CALLED, result)).text == alone
         assert read_facts(request(ASKED, CALLED, result, CALLED, result)).text == alone
     assert read_facts(request(ASKED, CALLED, openai, user("thanks"))).text == "thanks"
+
+
+def test_a_picture_in_a_tools_result_needs_a_model_that_sees() -> None:
+    picture = Image(url="https://x/y.png")
+    for part in (picture, ToolResult(id="1", media=(picture,))):
+        assert read_facts(request(ASKED, CALLED, Message(role="user", parts=(part,)))).needs == ("vision",)
 
 
 def test_nothing_said_is_nothing_to_match() -> None:

@@ -30,6 +30,7 @@ from tests.routing.build import model
         (ToolResult(id="1", text="x" * 9), 3),
         (ToolCall(arguments="{}"), 1),
         (Image(url="https://x/y"), IMAGE_TOKENS),
+        (ToolResult(id="1", media=(Image(url="https://x/y"),)), IMAGE_TOKENS),
         (Thinking(text="x" * 400), 0),
         (Opaque(kind="audio"), 0),
     ],

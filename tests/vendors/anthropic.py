@@ -133,6 +133,8 @@ class AnthropicVendor(Vendor):
         require((body.get("temperature") or 0) <= 1, refused(400, "temperature: range: 0..1"))
         known = {"model", "max_tokens", "messages", "system", "tools", "tool_choice", "thinking", "output_config"}
         known |= {"temperature", "top_p", "top_k", "stop_sequences", "stream", "metadata", "service_tier"}
+        if "context-management" in headers.get("anthropic-beta", ""):
+            known.add("context_management")
         for name in body:
             require(name in known, refused(400, f"{name}: Extra inputs are not permitted"))
         roles = [message["role"] for message in body["messages"]]
@@ -140,6 +142,8 @@ class AnthropicVendor(Vendor):
         for message in body["messages"]:
             for block in message["content"] if isinstance(message["content"], list) else ():
                 require(block["type"] in BLOCKS, refused(400, f"block {block['type']}"))
+                if block["type"] == "thinking":
+                    require(block["signature"] == "c2ln", refused(400, "Invalid `signature` in `thinking` block"))
         for tool in body.get("tools") or ():
             require("input_schema" in tool and "name" in tool, refused(400, "tool"))
 

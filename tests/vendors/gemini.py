@@ -38,6 +38,9 @@ def refused(status: int, message: str) -> Refused:
     return Refused(status, {"error": {"code": status, "message": message, "status": STATUSES.get(status, "INTERNAL")}})
 
 
+SIGNATURES = ("c2ln", "skip_thought_signature_validator")
+
+
 class GeminiVendor(Vendor):
     def streamed(self, path: str, body: dict[str, Any]) -> bool:
         return ":streamGenerateContent?alt=sse" in path
@@ -100,6 +103,8 @@ class GeminiVendor(Vendor):
         called: list[str] = []
         for content in body["contents"]:
             require(content["role"] in ("user", "model"), refused(400, "role"))
+            signatures = [part.get("thoughtSignature") for part in content["parts"] if "functionCall" in part]
+            require(not signatures or signatures[0] in SIGNATURES, refused(400, "missing a thought_signature"))
             for part in content["parts"]:
                 if "functionCall" in part:
                     called.append(part["functionCall"]["name"])

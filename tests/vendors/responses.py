@@ -126,5 +126,7 @@ class ResponsesVendor(Vendor):
             raise refused(int(body["model"][7:]), "the vendor says no", "vendor_error", "vendor_code")
         require("messages" not in body and "stop" not in body, refused(400, "unknown parameter"))
         for item in body["input"] if isinstance(body["input"], list) else ():
+            if item.get("type") == "reasoning":
+                require(item.get("encrypted_content") == "c2ln", refused(400, "encrypted content not verified"))
             for part in item.get("content") or () if isinstance(item.get("content"), list) else ():
                 require(part["type"] in PARTS, refused(400, f"part {part['type']}"))
