@@ -31,6 +31,9 @@ budgets:
   - {name: everything, usd: 1000, per: month}
   - {name: billing-route, usd: 0.00012, per: day, route: billing, soft: 0.5}
   - {name: tools-model, usd: 0, per: day, model: tools}
+  - {name: twin-model, usd: 0.00006, per: day, model: twin}
+models:
+  twin: {provider: faults, name: ok, input_price: 1, output_price: 2, deployments: [{provider: faults, name: ok}]}
 """
 PROVIDER_KEY = "sk-faults-0123456789"
 # 8 tokens by the rule of four bytes, and 4 of the message: as many as the provider will report.
@@ -204,6 +207,11 @@ def test_a_key_may_use_its_routes_and_models_only(books: Service, new_key: Calla
     decision = ask(books, token, model="auto:coding").json()["decision"]
     assert decision["plan"] == ["ok"]
     assert "may not use it" in decision["rejected"]["status-500"]
+    for path, asked in (("/complete", {}), ("/complete", {"stream": True}), ("/v1/embeddings", {"input": "x"})):
+        refused = ask(books, token, path, model="tools", models=["status-500"], **asked)
+        assert refused.status_code == 403
+        assert f"the key {token[3:15]} may not use tools, status-500, only ok" in refused.text
+    assert record_of(books, refused)["outcome"] == "refused"
 
 
 def test_rules_read_the_metadata_of_a_key(books: Service, new_key: Callable[..., dict[str, str]]) -> None:
@@ -302,6 +310,18 @@ def test_a_model_without_budget_leaves_the_plan(books: Service) -> None:
     response = ask(books, model="auto", models=["tools", "ok"])
     assert response.json()["model"] == "ok"
     assert "the budget tools-model" in response.json()["decision"]["rejected"]["tools"]
+
+
+def test_the_deployments_of_a_model_draw_on_its_budget_and_are_for_its_keys(
+    books: Service, new_key: Callable[..., dict[str, str]]
+) -> None:
+    token = new_key("--model", "twin")["key"]
+    assert [ask(books, token, model=model).json()["model"] for model in ("twin", "twin@faults")] == [
+        "twin",
+        "twin@faults",
+    ]
+    refused = ask(books, token, model="twin@faults")
+    assert (refused.status_code, "0.000048 USD are spent" in refused.text) == (402, True)
 
 
 # --- feedback ---------------------------------------------------------------------------------------------------------
