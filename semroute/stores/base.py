@@ -70,6 +70,7 @@ class Query(Frozen, frozen=True, kw_only=True):
     until: float | None = None
     """Seconds since 1970, exclusive."""
     route: str | None = None
+    """Empty, it and the next: none."""
     model: str | None = None
     key: str | None = None
     team: str | None = None

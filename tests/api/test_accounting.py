@@ -151,10 +151,13 @@ def test_the_log_is_filtered_and_paged(books: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=x", "since=yesterday", "colour=red", "cursor=%00", "min_cost_usd=nan"]
+    "query",
+    "limit=0 limit=x since=yesterday since=nan until=inf until=1e12 colour=red cursor=%00 min_cost_usd=nan".split(),
 )
 def test_a_bad_filter_is_named(books: Service, query: str) -> None:
     response = books.client.get(f"/decisions?{query}")
+    if query.startswith(("since", "until")):
+        assert books.client.get(f"/stats?{query}").json() == response.json()
     assert response.status_code == 400
     assert response.json()["error"]["param"] == query.partition("=")[0]
 
@@ -420,6 +423,7 @@ def test_metrics_count_what_happened(books: Service) -> None:
         text = books.client.get("/metrics").text
         return next((float(row.rsplit(" ", 1)[1]) for row in text.splitlines() if row.startswith(line)), 0.0)
 
+    assert books.client.get("/metrics").headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     before = value('semroute_cost_usd_total{model="ok",route=""}')
     ask(books)
     assert value('semroute_cost_usd_total{model="ok",route=""}') == pytest.approx(before + 0.000024)

@@ -119,16 +119,18 @@ def test_pages_go_back_in_time_without_gap_or_repetition(log: SqlLog) -> None:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ({"since": NOW + 3}, [5, 4]),
+        ({"since": NOW + 3}, [6, 5, 4]),
         ({"until": NOW + 1}, [1]),
         ({"route": "coding"}, [2]),
+        ({"route": ""}, [6]),
         ({"model": "large"}, [3]),
+        ({"model": "", "since": NOW}, [6]),
         ({"key": "k2"}, [4]),
         ({"team": "mobile"}, [4]),
         ({"feature": "search"}, [5]),
         ({"outcome": "failed"}, [5]),
         ({"min_cost_usd": Decimal(1)}, [3]),
-        ({"max_cost_usd": Decimal(0)}, [2]),
+        ({"max_cost_usd": Decimal(0)}, [6, 2]),
         ({"error": "100%_OFF"}, [5]),
         ({"error": "100_"}, []),
         ({"model": "small", "min_cost_usd": Decimal("0.00001"), "since": NOW}, [5, 4, 1]),
@@ -142,6 +144,7 @@ def test_filters(log: SqlLog, query: dict[str, Any], expected: list[int]) -> Non
             record(3, model="large", cost_usd=Decimal("1.5")),
             record(4, caller=Caller(id="k2", team="mobile")),
             record(5, feature="search", outcome="failed", error="it is 100%_off today"),
+            record(6, route=None, attempts=(), outcome="decided"),
         ]
     )
     assert ids(log.page(Query(**query))) == expected
@@ -172,6 +175,13 @@ def test_statistics_count_everything(log: SqlLog) -> None:
     assert [row["value"] for row in log.stats("route", DAY, DAY)] == ["billing", ""]
     assert [row["value"] for row in log.stats("tier", DAY, DAY)] == ["complex", "simple"]
     assert log.stats("model", DAY + 1, DAY + 9) == []
+    log.write([record(5, attempts=(), outcome="decided", tier="")])
+    assert len(log.stats("model", DAY, DAY)) == len(log.stats("tier", DAY, DAY)) == 2
+    classified = msgspec.structs.replace(ok, purpose="classifier", cost_usd=Decimal("0.125"))
+    log.write([record(6, attempts=(classified,), outcome="decided", tier="")])
+    for by in ("model", "tier", "route", "all"):
+        rows_by = log.stats(by, DAY, DAY)
+        assert sum(row["cost_usd"] for row in rows_by) == Decimal("1.625024")
 
 
 def test_days_are_in_order(log: SqlLog) -> None:
