@@ -50,7 +50,7 @@ class Database(Protocol):
     """What `{int}`, `{real}`, `{blob}` and `{clustered}` are called in its DDL."""
 
     def transaction(self, *, write: bool = True) -> AbstractContextManager[Session]:
-        """A transaction: committed at the end, rolled back by an exception."""
+        """A transaction: committed at the end, rolled back by an exception. One that only reads sees one moment."""
 
     def size_bytes(self) -> int:
         """What the data takes on disk, without free pages."""

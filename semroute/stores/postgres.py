@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg import IsolationLevel
 from psycopg.abc import Buffer
 from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
@@ -86,6 +87,8 @@ class PostgresDatabase:
                 if self._pool.closed:
                     self._pool.open()
             with self._pool.connection() as connection:
+                # Who reads a record in two steps finds it whole, though it is deleted between them.
+                connection.isolation_level = None if write else IsolationLevel.REPEATABLE_READ
                 yield PostgresSession(connection)
         except (psycopg.DataError, psycopg.IntegrityError, UnicodeError) as error:
             raise RefusedValueError(f"PostgreSQL: {_line(error)}") from error

@@ -253,6 +253,17 @@ def test_pruning_by_size_deletes_the_oldest(log: SqlLog) -> None:
     assert len(list(log.export(Query()))) >= 100
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
+def test_what_is_pruned_while_it_is_read_is_read_whole(log: SqlLog) -> None:
+    log.write([record(1)])
+    with log.database.transaction(write=False) as session:
+        [[block]] = session.run("SELECT block FROM bodies")
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(log.prune, before=NOW + 1, max_bytes=None).result() == 1
+        assert len(session.run("SELECT data FROM blocks WHERE id = ?", (block,))) == 1
+    assert log.read(record(1).request_id) is None
+
+
 def test_an_export_gives_all_in_order(log: SqlLog) -> None:
     log.write([record(number) for number in range(1, 1203)])
     assert [int(row["id"][12:], 16) for row in log.export(Query())] == list(range(1, 1203))
