@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from semroute.structs import Frozen
-from semroute.types import Attempt, Decision, Outcome, Usage
+from semroute.types import Attempt, Decision, Model, Outcome, Usage
 
 Scope = Literal["route", "complete", "read", "admin"]
 Content = Literal["none", "hash", "redacted", "full"]
@@ -32,6 +32,10 @@ class Caller(Frozen, frozen=True, kw_only=True):
     usd_per_month: Decimal | None = None
     metadata: dict[str, Any] = {}
     """What rules can read; it goes before what the request says of itself."""
+
+    def may_use(self, model: Model) -> bool:
+        """Whether it is good for a model. Who may use one may use all of its deployments."""
+        return not self.models or model.id in self.models or model.group in self.models
 
 
 class Record(Frozen, frozen=True, kw_only=True):

@@ -47,9 +47,8 @@ class Accounts:
     async def signals(self, config: Config, caller: Caller, route: str | None, signals: Signals) -> tuple[Signals, str]:
         """Add to the facts of the moment what keys and budgets say; and why the dial slides, if it does."""
         unavailable = dict(signals.unavailable)
-        if caller.models:
-            barred = [model for model in config.models if model not in caller.models]
-            unavailable |= dict.fromkeys(barred, f"key {caller.id} may not use it")
+        barred = [model.id for model in config.models.values() if not caller.may_use(model)] if caller.models else []
+        unavailable |= dict.fromkeys(barred, f"key {caller.id} may not use it")
         if caller.routes and route is not None and route not in caller.routes:
             raise ForbiddenError(f"the key {caller.id} may not use route {route!r}, only {', '.join(caller.routes)}")
         budgets = [meter for meter in meters(config, caller, route, self._clock()) if meter.kind == "usd"]
@@ -57,15 +56,15 @@ class Accounts:
         if budgets:
             levels = await self._recent(budgets)
             slid, why = thrift(levels)
-            spent = [meter for meter, level in levels if meter.model is not None and level >= meter.limit]
-            unavailable |= {str(meter.model): f"{meter.name} is spent" for meter in spent}
+            spent = [meter for meter, level in levels if level >= meter.limit]
+            unavailable |= {model: f"{meter.name} is spent" for meter in spent for model in meter.models or ()}
         if slid or len(unavailable) > len(signals.unavailable):
             return replace(signals, unavailable=unavailable, thrift=slid), why or ""
         return signals, ""
 
     async def exhausted(self, config: Config, caller: Caller, model: str) -> bool:
         """Whether nothing is left for a call of a model before the route is known."""
-        applying = (meter for meter in meters(config, caller, None, self._clock()) if meter.model in (None, model))
+        applying = (meter for meter in meters(config, caller, None, self._clock()) if meter.measures(model))
         budgets = [meter for meter in applying if meter.kind == "usd"]
         return any(level >= meter.limit for meter, level in await self._recent(budgets))
 
@@ -84,21 +83,21 @@ class Accounts:
             await self._charge(ask, everything)
         before = await self._before(applying, now)
         while applying:
-            chosen = tuple(
-                meter for meter in applying if meter.model is None or meter.model in _callable(ask, decision)
-            )
+            called = _callable(ask, decision)
+            chosen = tuple(meter for meter in applying if meter.models is None or meter.models & called)
             wants = [_want(m, most(m, config, ask, decision), m.past(before.get(m.counter, 0), now)) for m in chosen]
             verdict = await self._state.reserve(ask.request.id, wants, LEASE_S)
             self._levels |= {name: (level, now) for name, level in verdict.levels.items()}
             if verdict.refused is None:
                 return Hold(request_id=ask.request.id, meters=chosen), decision
             refusing = next(meter for meter in chosen if meter.counter == verdict.refused)
-            if refusing.model is None or refusing.model not in decision.plan or len(decision.plan) == 1:
+            left = tuple(model for model in decision.plan if not refusing.measures(model))
+            if left in ((), decision.plan):
                 if spends:
                     await self._charge(ask, everything)
                 amount = most(refusing, config, ask, decision)
                 raise _refusal(refusing, verdict.levels[refusing.counter], before.get(refusing.counter, 0), amount, now)
-            decision = _without(decision, refusing)
+            decision = _without(decision, refusing, left)
         return None, decision
 
     async def settle(self, hold: Hold, record: Record) -> None:
@@ -119,7 +118,7 @@ class Accounts:
     async def report(self, config: Config, keys: Sequence[Caller]) -> list[dict[str, Any]]:
         """Every budget, and how much of it is spent."""
         now = self._clock()
-        found = [budget_meter(budget, now) for budget in config.budgets]
+        found = [budget_meter(config, budget, now) for budget in config.budgets]
         no_budgets = Config(providers={}, models={}, default=config.default, routes={})
         for caller in keys:
             found += [meter for meter in meters(no_budgets, caller, None, now) if meter.kind == "usd"]
@@ -171,10 +170,9 @@ def _spent(meter: Meter, record: Record) -> int:
     return 1 if meter.kind == "requests" else sum(took(meter, attempt) for attempt in record.attempts)
 
 
-def _without(decision: Decision, meter: Meter) -> Decision:
-    plan = tuple(model for model in decision.plan if model != meter.model)
-    rejected = {**decision.rejected, str(meter.model): f"{meter.name} has no room for it"}
-    return replace(decision, plan=plan, model=plan[0], rejected=rejected)
+def _without(decision: Decision, meter: Meter, left: tuple[str, ...]) -> Decision:
+    gone = dict.fromkeys((model for model in decision.plan if model not in left), f"{meter.name} has no room for it")
+    return replace(decision, plan=left, model=left[0], rejected={**decision.rejected, **gone})
 
 
 def _refusal(meter: Meter, level: int, before: int, amount: int, now: float) -> BudgetError | LimitError:

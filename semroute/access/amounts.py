@@ -36,7 +36,7 @@ def most(meter: Meter, config: Config, ask: Ask, decision: Decision) -> int:
     amount = _tokens if meter.kind == "tokens" else _pico
     models = [config.models[model_id] for model_id in decision.plan]
     usages = [(model, _usage(model, ask, decision)) for model in models]
-    calls = sorted((amount(model, usage) for model, usage in usages if meter.model in (None, model.id)), reverse=True)
+    calls = sorted((amount(model, usage) for model, usage in usages if meter.measures(model.id)), reverse=True)
     times = _times(ask, len(models))
     total, cascade = sum(calls[:times]), ask.policy.cascade
     if cascade is not None:
@@ -49,7 +49,7 @@ def most(meter: Meter, config: Config, ask: Ask, decision: Decision) -> int:
 
 def took(meter: Meter, attempt: Attempt) -> int:
     """What a call took of a meter of USD or tokens."""
-    if meter.model not in (None, attempt.model):
+    if not meter.measures(attempt.model):
         return 0
     if meter.kind == "usd":
         return to_pico(attempt.cost_usd)
@@ -90,9 +90,7 @@ def _judged(
     judges = [model] if checks.min_certainty is not None else []
     judges += [config.models[checks.judge.model]] if checks.judge is not None else []
     read = usage.input_tokens + usage.output_tokens + GRADE_TOKENS
-    return sum(
-        amount(judge, _dearest(judge, read, GRADE_TOKENS)) for judge in judges if meter.model in (None, judge.id)
-    )
+    return sum(amount(judge, _dearest(judge, read, GRADE_TOKENS)) for judge in judges if meter.measures(judge.id))
 
 
 def _pico(model: Model, usage: Usage) -> int:

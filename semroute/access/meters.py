@@ -31,10 +31,14 @@ class Meter(Frozen, frozen=True, kw_only=True):
     begins: float = 0.0
     ends: float = 0.0
     """Seconds since 1970."""
-    model: str | None = None
-    """It measures this model alone."""
+    models: frozenset[str] | None = None
+    """It measures these alone: a model with its deployments; null: all."""
     previous: str | None = None
     """The counter of the minute before, which still counts for as much as is left of this one; null: none does."""
+
+    def measures(self, model: str) -> bool:
+        """Whether calls of a model count."""
+        return self.models is None or model in self.models
 
     def past(self, level: int, now: float) -> int:
         """What the minute before still counts, which reached a level: together they are the last 60 seconds."""
@@ -51,21 +55,23 @@ class Meter(Frozen, frozen=True, kw_only=True):
 
 def meters(config: Config, caller: Caller, route: str | None, now: float) -> list[Meter]:
     """All that apply to a caller on a route; those of models with them."""
-    budgets = [budget for budget in config.budgets if _applies(budget, caller, route)]
-    return [*_limits(caller, now), *_own_budgets(caller, now), *(budget_meter(budget, now) for budget in budgets)]
+    budgets = (budget_meter(config, budget, now) for budget in config.budgets if _applies(budget, caller, route))
+    return [*_limits(caller, now), *_own_budgets(caller, now), *budgets]
 
 
-def budget_meter(budget: Budget, now: float) -> Meter:
+def budget_meter(config: Config, budget: Budget, now: float) -> Meter:
     """The counter of a budget in the period of now."""
-    name = f"the budget {budget.name}"
-    return _usd(f"usd:{budget.name}", name, budget.usd, budget.per, now, budget.soft, budget.model)
+    name, models = f"the budget {budget.name}", None
+    if budget.model is not None:
+        models = frozenset(model.id for model in config.models.values() if budget.model in (model.id, model.group))
+    return _usd(f"usd:{budget.name}", name, budget.usd, budget.per, now, budget.soft, models)
 
 
 def thrift(levels: Sequence[tuple[Meter, int]]) -> tuple[float, str | None]:
     """How far the dial slides toward cheap, 0 to 1, and the budget that slides it farthest."""
     farthest: tuple[float, str | None] = 0.0, None
     for meter, level in levels:
-        if meter.kind == "usd" and meter.limit > 0 and meter.soft < 1 and meter.model is None:
+        if meter.kind == "usd" and meter.limit > 0 and meter.soft < 1 and meter.models is None:
             slid = (level / meter.limit - meter.soft) / (1 - meter.soft)
             if slid > farthest[0]:
                 farthest = min(slid, 1.0), f"{meter.name} is spent to {100 * level / meter.limit:.0f}%"
@@ -121,7 +127,7 @@ def _usd(
     per: Literal["day", "month"],
     now: float,
     soft: float,
-    model: str | None = None,
+    models: frozenset[str] | None = None,
 ) -> Meter:
     begins, ends = period(per, now)
     return Meter(
@@ -132,7 +138,7 @@ def _usd(
         soft=soft,
         begins=begins.timestamp(),
         ends=ends.timestamp(),
-        model=model,
+        models=models,
     )
 
 

@@ -164,15 +164,14 @@ def _moment(parameters: Any, name: str) -> float | None:
     if text is None:
         return None
     try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        moment = datetime.datetime.fromisoformat(text.replace(" ", "+"))
-    except ValueError:
+        try:
+            moment = datetime.datetime.fromtimestamp(float(text), datetime.UTC)
+        except ValueError:
+            moment = datetime.datetime.fromisoformat(text.replace(" ", "+"))
+    except (ValueError, OverflowError):
         expected = "expected a time such as 2026-01-31 or 2026-01-31T12:00:00Z"
         raise RequestError(f"{name}: got {text!r}, {expected}", param=name) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+    return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp())
 
 
 def _number(parameters: Any, name: str) -> Decimal | None:

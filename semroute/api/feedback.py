@@ -24,6 +24,8 @@ from semroute.stores.base import Feedback
 from semroute.types import Written
 
 LINK_S = 30 * 86_400
+PATIENCE_S, LOOK_EVERY_S = 2.0, 0.1
+"""How long a record is waited for that another process may be about to write."""
 
 PAGE = """<!doctype html><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Feedback</title>
@@ -122,10 +124,13 @@ async def _take(request: AnyRequest, decision: str, given: Given) -> None:
     routes = gateway.serving.router.config.routes
     if given.label is not None and given.label not in routes:
         raise RequestError(f"label: got {given.label!r}, expected a route ({', '.join(routes)})", param="label")
-    if not await asyncio.to_thread(
-        _record, books, decision, Feedback(score=score, label=given.label, comment=given.comment)
-    ):
-        raise NotFoundError(f"there is no decision {decision!r} in the log")
+    settings: Settings = request.app.state.settings
+    said = Feedback(score=score, label=given.label, comment=given.comment)
+    deadline = time.monotonic() + (PATIENCE_S if settings.shared else 0)
+    while not await asyncio.to_thread(_record, books, decision, said):
+        if time.monotonic() >= deadline:
+            raise NotFoundError(f"there is no decision {decision!r} in the log")
+        await asyncio.sleep(LOOK_EVERY_S)
 
 
 def _record(books: Books, decision: str, feedback: Feedback) -> bool:

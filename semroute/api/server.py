@@ -47,7 +47,8 @@ def listen(settings: Settings) -> list[socket.socket]:
 def serve(settings: Settings, listening: list[socket.socket]) -> None:
     """Serve until SIGINT or SIGTERM; running requests are then finished, for `drain_s` at most.
 
-    One worker is this process; of several, one that ends is started again. Exits with `FAILED` where none can start.
+    One worker is this process, which a SIGHUP ends as well; of several, which it replaces, one that ends is started
+    again. Exits with `FAILED` where none can start.
     """
     _export(settings)
     if settings.workers > 1:
@@ -81,8 +82,11 @@ def _serve_here(config: Config, listening: list[socket.socket]) -> None:
     # After a stop the server raises the signal again, which would make it look like a failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
+    server = Server(config)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not where `nohup` has it ignored
+        signal.signal(signal.SIGHUP, server.handle_exit)
     try:
-        Server(config).run(listening)
+        server.run(listening)
     except SystemExit:
         sys.exit(FAILED)
 

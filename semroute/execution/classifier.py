@@ -32,9 +32,8 @@ class Label(msgspec.Struct, frozen=True):
 class RouteClassifier:
     """Labels prompts, and remembers what it said. One for each configuration."""
 
-    def __init__(self, settings: Classifier, routes: Mapping[str, Route], model: Model) -> None:
+    def __init__(self, settings: Classifier, routes: Mapping[str, Route]) -> None:
         self._settings = settings
-        self._model = model
         self._routes = routes
         labels = "\n".join(f"- {route.name}: {route.description or route.utterances[0]}" for route in routes.values())
         self._instruction = _INSTRUCTION.format(labels=labels)
@@ -44,8 +43,13 @@ class RouteClassifier:
         """Whether to ask, where `likeliest` is the most similar route."""
         return not self._settings.routes or likeliest in self._settings.routes
 
-    async def label(self, text: str, request_id: str, call: CallModel, attempts: list[Attempt]) -> str | None:
-        """A route's name; null: none, too late, or no answer that can be read. The call is appended to `attempts`."""
+    async def label(
+        self, text: str, request_id: str, model: Model, call: CallModel, attempts: list[Attempt]
+    ) -> str | None:
+        """A route's name; null: none, too late, or no answer that can be read. The call is appended to `attempts`.
+
+        `model`: the one of the settings, at the prices of the day.
+        """
         key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         if key in self._known:
             self._known.move_to_end(key)
@@ -53,7 +57,7 @@ class RouteClassifier:
         calls: list[Attempt] = []
         try:
             async with asyncio.timeout(self._settings.deadline_s):
-                reply = await call(self._request(text, request_id), self._model, calls)
+                reply = await call(self._request(text, request_id), model, calls)
             said = msgspec.json.decode(unfenced(reply.text), type=Label).label
         except (TimeoutError, *UNANSWERED, msgspec.DecodeError, UnicodeError, RecursionError):
             return None

@@ -15,7 +15,15 @@ from semroute.access.accounts import Hold
 from semroute.access.amounts import Ask
 from semroute.config.schema import Config
 from semroute.dialects.base import EMBEDDINGS
-from semroute.errors import BudgetError, LimitError, NoModelError, ProviderError, RequestError
+from semroute.errors import (
+    BudgetError,
+    ForbiddenError,
+    LimitError,
+    NoModelError,
+    ProviderError,
+    RequestError,
+    SemrouteError,
+)
 from semroute.execution import cascade, strategies
 from semroute.execution.attempt import Work
 from semroute.execution.continuation import Answer
@@ -148,7 +156,7 @@ class Call:
         except (asyncio.CancelledError, GeneratorExit):
             self.end("cancelled")
             raise
-        except (BudgetError, LimitError) as error:
+        except (BudgetError, ForbiddenError, LimitError) as error:
             self.end("refused", error)
             raise
         except BaseException as error:
@@ -164,14 +172,20 @@ class Call:
             self._hold, self.decision = admitted
         plan = tuple(config.models[model_id] for model_id in self.decision.plan)
         if spends and not plan:
-            rejected = self.decision.rejected
-            if rejected and all(self._origin.signals.why_not(model) is None for model in rejected):
-                reasons = "; ".join(f"{model}: {reason}" for model, reason in rejected.items())
-                raise RequestError(f"no model of the plan can serve this request: {reasons}")
-            raise NoModelError(rejected, retry_after_s=self._work.deployments.retry_after_s(rejected))
+            raise self._no_model(self.decision.rejected)
         route = config.routes.get(self.decision.route or "")
         providers = contracted(self._work.providers, self.decision.plan, route.output if route is not None else None)
         self._work = msgspec.structs.replace(self._work, plan=plan, providers=providers)
+
+    def _no_model(self, rejected: dict[str, str]) -> SemrouteError:
+        """Why nothing of the plan is left: the key, the request itself, or what may be over in a moment."""
+        key, models = self._origin.caller, self._origin.config.models
+        if rejected and not any(key.may_use(models[model]) for model in rejected):
+            return ForbiddenError(f"the key {key.id} may not use {', '.join(rejected)}, only {', '.join(key.models)}")
+        if rejected and all(self._origin.signals.why_not(model) is None for model in rejected):
+            reasons = "; ".join(f"{model}: {reason}" for model, reason in rejected.items())
+            return RequestError(f"no model of the plan can serve this request: {reasons}")
+        return NoModelError(rejected, retry_after_s=self._work.deployments.retry_after_s(rejected))
 
     def _account(self) -> Record:
         origin, attempts = self._origin, tuple(self._attempts)

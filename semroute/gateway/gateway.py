@@ -161,15 +161,12 @@ class Gateway:
         caller: Caller,
     ) -> Choice:
         """The classifier's choice, where there is one and it knows; else the semantic one."""
-        candidates = choice.compared.candidates
+        candidates, config = choice.compared.candidates, serving.router.config
         if serving.classifier is None or not serving.classifier.wanted(candidates[0].route if candidates else None):
             return choice
-        settings, accounts = serving.router.config.classifier, self.accounts
-        if (
-            settings is not None
-            and accounts is not None
-            and await accounts.exhausted(serving.router.config, caller, settings.model)
-        ):
+        assert config.classifier is not None
+        model = config.models[config.classifier.model]
+        if self.accounts is not None and await self.accounts.exhausted(config, caller, model.id):
             return choice
         work = Work(
             request=request,
@@ -179,7 +176,7 @@ class Gateway:
             deployments=serving.deployments,
             input_tokens=facts.input_tokens,
         )
-        label = await serving.classifier.label(facts.text, request.id, call_one(work), attempts)
+        label = await serving.classifier.label(facts.text, request.id, model, call_one(work), attempts)
         return choice if label is None else serving.router.choose_classified(label, choice)
 
     def _remember(self, session: str, decision: Decision, model: str | None) -> None:

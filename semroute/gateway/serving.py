@@ -66,4 +66,4 @@ class Serving(Frozen, frozen=True, kw_only=True):
 def _classifier(config: Config) -> RouteClassifier | None:
     if config.classifier is None:
         return None
-    return RouteClassifier(config.classifier, config.routes, config.models[config.classifier.model])
+    return RouteClassifier(config.classifier, config.routes)

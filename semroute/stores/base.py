@@ -50,7 +50,7 @@ class Database(Protocol):
     """What `{int}`, `{real}`, `{blob}` and `{clustered}` are called in its DDL."""
 
     def transaction(self, *, write: bool = True) -> AbstractContextManager[Session]:
-        """A transaction: committed at the end, rolled back by an exception."""
+        """A transaction: committed at the end, rolled back by an exception. One that only reads sees one moment."""
 
     def size_bytes(self) -> int:
         """What the data takes on disk, without free pages."""
@@ -70,6 +70,7 @@ class Query(Frozen, frozen=True, kw_only=True):
     until: float | None = None
     """Seconds since 1970, exclusive."""
     route: str | None = None
+    """Empty, it and the next: none."""
     model: str | None = None
     key: str | None = None
     team: str | None = None

@@ -95,8 +95,8 @@ class SqlLog:
         with self.database.transaction(write=False) as session:
             for value, metric, high, low in session.run(sql, (dimension, since_day, until_day)):
                 counts[value][metric] = int(high) * 1_000_000 + int(low)
-        if by in ("model", "tier"):
-            counts.pop("", None)  # requests that called no model have no share among them
+        if by in ("model", "tier") and not counts[""].get(rollups.TOTALS["cost"]):
+            del counts[""]  # requests that cost nothing, and got no answer, have no share among them
         total = sum(metrics.get(0, 0) for metrics in counts.values())
         rows = [rollups.row(str(value), metrics, total) for value, metrics in counts.items()]
         if by == "day":
@@ -204,7 +204,8 @@ def _where(query: Query, table: str = "") -> tuple[str, list[Any]]:
     terms: list[tuple[str, Any]] = []
     for field, column in _EQUAL.items():
         if (value := getattr(query, field)) is not None:
-            terms.append((f"{table}{column} = ?", value))
+            none = value == "" and field in ("route", "model")
+            terms.append((f"{table}{column} IS NULL", None) if none else (f"{table}{column} = ?", value))
     bounds = {
         "id >= ?": None if query.since is None else f"{int(query.since * 1000):012x}",
         "id < ?": None if query.until is None else f"{int(query.until * 1000):012x}",
@@ -218,4 +219,4 @@ def _where(query: Query, table: str = "") -> tuple[str, list[Any]]:
         pattern = query.error.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         terms.append((f"{table}error IS NOT NULL AND lower({table}error) LIKE lower(?) ESCAPE '\\'", f"%{pattern}%"))
     where = f"WHERE {' AND '.join(term for term, _ in terms)}" if terms else ""
-    return where, [value for _, value in terms]
+    return where, [value for _, value in terms if value is not None]

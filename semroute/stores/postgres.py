@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg import IsolationLevel
 from psycopg.abc import Buffer
 from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
@@ -20,6 +21,18 @@ WAIT_S = 1.0
 """For a connection."""
 RETRY_S = 0.5
 """How long a server that was away is left alone."""
+
+# Records by the size of the newest, each row with its pointer, times what the indexes add. Not the size of the files:
+# what is deleted leaves room in those, and makes them no smaller.
+_SIZE = """
+WITH newest AS (SELECT b.* FROM bodies b JOIN (SELECT id FROM decisions ORDER BY id DESC LIMIT 1024) d USING (id))
+SELECT COALESCE((SELECT COUNT(*) FROM decisions) / NULLIF((SELECT COUNT(*) FROM newest), 0)::float8
+    * ((SELECT SUM(pg_column_size(d.*) + 4) FROM decisions d JOIN newest USING (id))
+        + (SELECT SUM(pg_column_size(newest.*) + 4) FROM newest)
+        + (SELECT COALESCE(SUM(pg_column_size(data) + 4), 0) FROM blocks WHERE id IN (SELECT block FROM newest)))
+    * (SELECT SUM(pg_total_relation_size(name)) / SUM(pg_table_size(name))
+        FROM unnest(ARRAY['decisions', 'bodies', 'blocks']::regclass[]) name), 0)
+"""
 
 
 class PostgresSession:
@@ -74,6 +87,8 @@ class PostgresDatabase:
                 if self._pool.closed:
                     self._pool.open()
             with self._pool.connection() as connection:
+                # Who reads a record in two steps finds it whole, though it is deleted between them.
+                connection.isolation_level = None if write else IsolationLevel.REPEATABLE_READ
                 yield PostgresSession(connection)
         except (psycopg.DataError, psycopg.IntegrityError, UnicodeError) as error:
             raise RefusedValueError(f"PostgreSQL: {_line(error)}") from error
@@ -84,10 +99,9 @@ class PostgresDatabase:
             raise StoreError(f"PostgreSQL: {_line(error)}") from error
 
     def size_bytes(self) -> int:
-        """What the log's tables and indexes take on disk."""
-        with self.transaction() as session:
-            tables = ("decisions", "bodies", "blocks")
-            [[size]] = session.run("SELECT " + " + ".join(f"pg_total_relation_size('{table}')" for table in tables))
+        """About what the log's records take on disk, with their indexes."""
+        with self.transaction(write=False) as session:
+            [[size]] = session.run(_SIZE)
         return int(size)
 
     def close(self) -> None:

@@ -113,12 +113,10 @@ class ResilientState:
             if self.error is not None:
                 # One request finds out; the others go on meanwhile.
                 self._retry_at = self._clock() + RETRY_S
+                await self._pay_one()  # what is full, or may only be read, gives answers and takes nothing
             answer = await ask()
         except StoreError as error:
-            if self.error is None:
-                self._outages += 1
-                log.error("the shared state is away, limits are held by this process alone: %s", error)
-            self.error, self._retry_at = str(error), self._clock() + RETRY_S
+            self._gone(error)
             return None
         if self.error is not None:
             log.warning("the shared state is back")
@@ -127,19 +125,30 @@ class ResilientState:
             self._pay_later()
         return answer
 
+    def _gone(self, error: StoreError) -> None:
+        if self.error is None:
+            self._outages += 1
+            log.error("the shared state is away, limits are held by this process alone: %s", error)
+        self.error, self._retry_at = str(error), self._clock() + RETRY_S
+
     def _pay_later(self) -> None:
         if self._unpaid and (self._paying is None or self._paying.done()):
             self._paying = asyncio.create_task(self._pay())
 
     async def _pay(self) -> None:
-        """Settle what could not be settled. Those of which only the answer was lost do not count twice."""
-        while self._unpaid:
+        """Settle what could not be settled."""
+        try:
+            while self._unpaid:
+                await self._pay_one()
+        except StoreError as error:
+            self._gone(error)
+
+    async def _pay_one(self) -> None:
+        """Settle one request. One of which only the answer was lost does not count twice. Raises `StoreError`."""
+        if self._unpaid:
             hold, spent = next(iter(self._unpaid.items()))
-            try:
-                await self._shared.settle(hold, spent)
-            except StoreError:
-                return  # away again
-            del self._unpaid[hold]
+            await self._shared.settle(hold, spent)
+            self._unpaid.pop(hold, None)
 
     def _remember(self, wants: Sequence[Want], verdict: Verdict) -> None:
         now = self._clock()

@@ -87,7 +87,7 @@ def test_judges_count() -> None:
     assert reserved(Policy(cascade=Cascade(checks=judge, max_escalations=1))) == 6 * ONE + 2 * graded
     itself = Checks(min_certainty=0.5)
     assert reserved(Policy(cascade=Cascade(checks=itself, max_escalations=0))) == 4 * ONE + 4 * graded
-    of_small = Meter(counter="usd", kind="usd", limit=1, name="", model="small")
+    of_small = Meter(counter="usd", kind="usd", limit=1, name="", models=frozenset({"small"}))
     assert reserved(Policy(cascade=Cascade(checks=judge)), of_small) == ONE + 3 * graded
 
 
@@ -96,6 +96,6 @@ def test_what_deciding_took_counts() -> None:
     assert reserved(Policy(), spent=(call,)) == 4 * ONE + 5 * 10**11
     tokens = Meter(counter="tpm", kind="tokens", limit=1, name="")
     assert reserved(Policy(), tokens, spent=(call,)) == INPUT + OUTPUT + 7
-    of_large = Meter(counter="usd", kind="usd", limit=1, name="", model="large")
+    of_large = Meter(counter="usd", kind="usd", limit=1, name="", models=frozenset({"large"}))
     assert took(of_large, call) == 0
     assert reserved(Policy(), Meter(counter="rpm", kind="requests", limit=1, name=""), spent=(call,)) == 1

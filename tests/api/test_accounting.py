@@ -31,6 +31,9 @@ budgets:
   - {name: everything, usd: 1000, per: month}
   - {name: billing-route, usd: 0.00012, per: day, route: billing, soft: 0.5}
   - {name: tools-model, usd: 0, per: day, model: tools}
+  - {name: twin-model, usd: 0.00006, per: day, model: twin}
+models:
+  twin: {provider: faults, name: ok, input_price: 1, output_price: 2, deployments: [{provider: faults, name: ok}]}
 """
 PROVIDER_KEY = "sk-faults-0123456789"
 # 8 tokens by the rule of four bytes, and 4 of the message: as many as the provider will report.
@@ -148,10 +151,13 @@ def test_the_log_is_filtered_and_paged(books: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=x", "since=yesterday", "colour=red", "cursor=%00", "min_cost_usd=nan"]
+    "query",
+    "limit=0 limit=x since=yesterday since=nan until=inf until=1e12 colour=red cursor=%00 min_cost_usd=nan".split(),
 )
 def test_a_bad_filter_is_named(books: Service, query: str) -> None:
     response = books.client.get(f"/decisions?{query}")
+    if query.startswith(("since", "until")):
+        assert books.client.get(f"/stats?{query}").json() == response.json()
     assert response.status_code == 400
     assert response.json()["error"]["param"] == query.partition("=")[0]
 
@@ -204,6 +210,11 @@ def test_a_key_may_use_its_routes_and_models_only(books: Service, new_key: Calla
     decision = ask(books, token, model="auto:coding").json()["decision"]
     assert decision["plan"] == ["ok"]
     assert "may not use it" in decision["rejected"]["status-500"]
+    for path, asked in (("/complete", {}), ("/complete", {"stream": True}), ("/v1/embeddings", {"input": "x"})):
+        refused = ask(books, token, path, model="tools", models=["status-500"], **asked)
+        assert refused.status_code == 403
+        assert f"the key {token[3:15]} may not use tools, status-500, only ok" in refused.text
+    assert record_of(books, refused)["outcome"] == "refused"
 
 
 def test_rules_read_the_metadata_of_a_key(books: Service, new_key: Callable[..., dict[str, str]]) -> None:
@@ -304,6 +315,18 @@ def test_a_model_without_budget_leaves_the_plan(books: Service) -> None:
     assert "the budget tools-model" in response.json()["decision"]["rejected"]["tools"]
 
 
+def test_the_deployments_of_a_model_draw_on_its_budget_and_are_for_its_keys(
+    books: Service, new_key: Callable[..., dict[str, str]]
+) -> None:
+    token = new_key("--model", "twin")["key"]
+    assert [ask(books, token, model=model).json()["model"] for model in ("twin", "twin@faults")] == [
+        "twin",
+        "twin@faults",
+    ]
+    refused = ask(books, token, model="twin@faults")
+    assert (refused.status_code, "0.000048 USD are spent" in refused.text) == (402, True)
+
+
 # --- feedback ---------------------------------------------------------------------------------------------------------
 
 
@@ -400,6 +423,7 @@ def test_metrics_count_what_happened(books: Service) -> None:
         text = books.client.get("/metrics").text
         return next((float(row.rsplit(" ", 1)[1]) for row in text.splitlines() if row.startswith(line)), 0.0)
 
+    assert books.client.get("/metrics").headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     before = value('semroute_cost_usd_total{model="ok",route=""}')
     ask(books)
     assert value('semroute_cost_usd_total{model="ok",route=""}') == pytest.approx(before + 0.000024)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from semroute import Router
+from semroute.gateway import Gateway, Serving
+from semroute.providers.transport import Transport
+from semroute.types import ChatRequest, Message, Text
 from tests.conftest import ROUTES, models_yaml
 from tests.providers.fault_server import FaultServer
 from tests.service import Service
@@ -131,3 +137,27 @@ def test_it_may_be_asked_for_certain_routes_alone(faults: FaultServer, labeller:
         python = "write a python function that merges two sorted lists [billing]"
         assert complete(service, python)["decision"]["route"] == "billing"
         assert len(labeller.requests) == before + 1
+
+
+async def test_it_costs_what_its_model_does_that_day(labeller: VendorServer, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(f"""
+providers: {{labels: {{dialect: openai, base_url: "{labeller.url}/v1", api_key: sk-labels-0123}}}}
+models:
+  tiny:
+    provider: labels
+    name: tiny
+    prices: [{{from: 2020-01-01, input: 1, output: 2}}, {{from: 2999-01-01, input: 10, output: 20}}]
+default: {{models: [tiny]}}
+classifier: {{model: tiny}}
+routes: [{{name: billing, utterances: [I want my money back, why was I charged twice], models: [tiny]}}]
+""")
+    costs, transport = [], Transport()
+    gateway = Gateway(Serving.open(Router.load(tmp_path), transport), lambda _: None, clock=lambda: at)
+    for day in (datetime.date(2998, 12, 31), datetime.date(2999, 1, 1)):
+        at = datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.UTC).timestamp()
+        message = Message(role="user", parts=(Text(text=f"{day} [billing]"),))
+        call = await gateway.open(ChatRequest(id="r", messages=(message,)))
+        costs.append(call.record.cost_usd)
+    await gateway.aclose()
+    await transport.aclose()
+    assert costs == [Decimal("0.00012"), Decimal("0.0012")]

@@ -103,10 +103,12 @@ def test_a_stop_finishes_what_is_running(write_routes: WriteRoutes, faults: Faul
         assert code == 0
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("to_all", [True, False], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("workers", "number"),
+    [(1, signal.SIGINT), (2, signal.SIGINT), (1, signal.SIGTERM), (2, signal.SIGTERM), (1, signal.SIGHUP)],
+)
 def test_a_stop_leaves_every_request_in_the_log(
-    write_routes: WriteRoutes, tmp_path: Path, workers: int, to_all: bool
+    write_routes: WriteRoutes, tmp_path: Path, workers: int, number: signal.Signals
 ) -> None:
     options = "--workers", str(workers)
     with Service(write_routes(tmp_path / "routes"), tmp_path / "log", *options, FAULTS_KEY="k") as service:
@@ -119,10 +121,10 @@ def test_a_stop_leaves_every_request_in_the_log(
 
         with ThreadPoolExecutor(8) as pool:
             ids = set(pool.map(ask, range(100)))
-        if to_all:  # as a terminal does
-            os.killpg(service.process.pid, signal.SIGINT)
+        if number == signal.SIGINT:  # as a terminal does
+            os.killpg(service.process.pid, number)
         else:
-            service.process.send_signal(signal.SIGTERM)
+            service.process.send_signal(number)
         assert service.process.wait(30) == 0
         assert until(lambda: not has_processes(service.process.pid))
     assert "Traceback" not in service.log

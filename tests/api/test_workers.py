@@ -40,6 +40,10 @@ def test_workers_share_budgets_log_and_metrics(write_routes: Callable[[Path], Pa
             return sum(map(float, re.findall(r"^semroute_requests_total\{.*\} (\S+)$", text, re.MULTILINE)))
 
         assert until(lambda: counted() == 100)
+        for _ in range(12):
+            answered = httpx.post(f"{service.url}/complete", json={"prompt": "x"}, timeout=30, trust_env=False)
+            given = {"decision": answered.headers["x-semroute-decision"], "score": 1}
+            assert httpx.post(f"{service.url}/feedback", json=given, timeout=30, trust_env=False).status_code == 200
         budget = service.client.get("/budgets").json()["budgets"][0]
         assert budget["spent_usd"] == budget["limit_usd"]
 

@@ -424,14 +424,14 @@ class Classified:
     def __init__(self, *answers: str | Exception, **settings: Any) -> None:
         routes = config(*ALL, routes=(route(), route("coding", description="Programs."))).routes
         self.provider = Scripted(*answers)
-        self.classifier = RouteClassifier(Classifier(model="small", **settings), routes, SMALL)
+        self.classifier = RouteClassifier(Classifier(model="small", **settings), routes)
         self.attempts: list[Attempt] = []
         self.deployments = Deployments()
 
     async def __call__(self, text: str = "hello") -> str | None:
         work = Work(request=request(), plan=(), providers={"small": self.provider}, deployments=self.deployments)
         call = caller(work)
-        return await self.classifier.label(text, "r", call, self.attempts)
+        return await self.classifier.label(text, "r", SMALL, call, self.attempts)
 
 
 async def test_a_label_names_a_route_and_is_remembered() -> None:

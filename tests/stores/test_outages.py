@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 
 from semroute.config.schema import LogSettings
 from semroute.errors import StoreError
@@ -87,6 +88,27 @@ async def test_limits_hold_while_the_shared_state_is_away(redis_server: RedisSer
     assert await spend(state, range(60, 160), 1000) == 40
     await asyncio.to_thread(redis_server.start_process)
     await shared.aclose()
+
+
+async def test_limits_hold_while_the_shared_state_can_only_be_read(redis_server: RedisServer, clock: Clock) -> None:
+    url = redis_server.new_database()
+    state, again = ResilientState(RedisState(url, clock), clock), RedisState(url, clock)
+    assert await spend(state, range(50), 1000) == 50
+    served = 0
+    async with redis.asyncio.Redis.from_url(url) as server:
+        await server.config_set("maxmemory", 1)
+        for number in range(50, 150):
+            clock.now += 2
+            await state.levels(["usd:all"])  # it answers
+            served += await spend(state, [number], 1000)
+        await server.config_set("maxmemory", 0)
+    assert served == 50
+    clock.now += 2
+    await state.levels(["usd:all"])
+    assert state.error is None
+    await state.aclose()
+    assert await again.levels(["usd:all"]) == {"usd:all": 1000}
+    await again.aclose()
 
 
 def test_postgres_restarts_while_the_log_is_written(postgres: PostgresServer) -> None:
