@@ -161,7 +161,7 @@ class Difficulty(Written, frozen=True, kw_only=True):
     strong_share: Fraction | None = None
     """`learned`: the share of requests that should not go to the cheapest model."""
     min_quality_retained: Fraction | None = None
-    """`learned`: the share of the strongest model's lead over the cheapest that must be kept, at the least cost."""
+    """`learned`: the share of the best model's mean quality that must be kept, at the least cost."""
 
 
 class Judge(Written, frozen=True, kw_only=True):

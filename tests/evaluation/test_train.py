@@ -187,6 +187,10 @@ def test_labels_without_a_signal_are_said_to_hold_none(
         ('{"prompt": "x", "winner": "small", "loser": "small"}', "got 'small' as `winner` and as `loser`"),
         ("\n".join(['{"prompt": "x", "quality": {"small": 1}}'] * 50), "got answers of small alone"),
         ('{"prompt": "x", "winner": "small", "loser": "large"}', "got 1 labels, expected at least 50"),
+        (
+            "\n".join(['{"prompt": "x", "quality": {"small": 1}}', '{"prompt": "x", "quality": {"large": 1}}'] * 25),
+            "got no label that compares large with small, the cheapest model, expected some",
+        ),
     ],
 )
 def test_a_label_that_cannot_be_used_is_named(folder: Path, line: str, message: str) -> None:

@@ -10,6 +10,8 @@ from semroute.routing.gain import (
     SHAPE,
     Calibration,
     Gain,
+    behind_best,
+    picked,
     route_shares,
     shape,
     terms,
@@ -229,13 +231,29 @@ def test_thresholds_by_share() -> None:
 
 
 def test_thresholds_by_quality() -> None:
-    gaps = np.array([3, 2, 1], np.float32)
+    behind = np.array([[3, 0], [2, 0], [1, 0]], np.float32)
     quality = np.array([[0, 1], [0, 1], [1, 1]], np.float32)
-    assert threshold_for_quality(gaps, quality, 0.3) == float("inf")
-    assert threshold_for_quality(gaps, quality, 0.6) == 3
-    assert threshold_for_quality(gaps, quality, 1.0) == 2
-    assert threshold_for_quality(gaps[:0], quality[:0], 0.5) == float("-inf")
-    assert threshold_for_quality(gaps, quality, 1.5) == 1
+    assert threshold_for_quality(behind, quality, 0.3) == float("inf")
+    assert threshold_for_quality(behind, quality, 0.6) == 3
+    assert threshold_for_quality(behind, quality, 1.0) == 2
+    assert threshold_for_quality(behind[:0], quality[:0], 0.5) == float("-inf")
+    assert threshold_for_quality(behind, quality, 1.5) == float("-inf")
+
+
+@pytest.mark.parametrize("retained", [0.7, 0.9, 0.95, 1.0])
+def test_of_several_models_the_quality_to_keep_is_that_of_the_models_that_are_picked(retained: float) -> None:
+    random = np.random.default_rng(3)
+    hard = random.random(500)
+    quality = np.column_stack([0.9 - 0.6 * hard, 0.9 - 0.4 * hard, 0.95 - 0.1 * hard]).astype(np.float32)
+    behind = behind_best((quality - quality[:, :1] + random.normal(0, 0.03, quality.shape)).astype(np.float32).round(2))
+
+    def kept(threshold: float) -> float:
+        return float(quality[np.arange(500), picked(behind, threshold)].mean() / quality.mean(axis=0).max())
+
+    threshold = threshold_for_quality(behind, quality, retained)
+    larger = [gap for gap in np.unique(behind) if gap > threshold]
+    assert kept(threshold) >= retained or threshold == float("-inf")
+    assert all(kept(gap) < retained for gap in larger)
 
 
 def test_terms_and_shape() -> None:
