@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from semroute.errors import ChecksFailedError, PlanExhaustedError
+from semroute.errors import ChecksFailedError, NoModelError, PlanExhaustedError, ProviderError
 from semroute.execution.grading import CallModel, Grader
 from semroute.types import Attempt, ChatRequest, Completion, Model
 from semroute.written import Cascade
@@ -39,24 +39,29 @@ async def complete(
 ) -> Completion:
     """The first answer that passes; else, as the cascade says, the best one or an error.
 
-    Raises `ChecksFailedError`; `PlanExhaustedError` when no model answered at all; and at once a `ProviderError` that
-    no other model would mend. `clock` gives seconds.
+    Raises `ChecksFailedError`; `PlanExhaustedError` or `NoModelError` when no model answered at all; and a
+    `ProviderError` that no other model would mend, where it comes before any answer: after one it ends the escalation.
+    `clock` gives seconds.
     """
     asked = replace(request, stream=False)
     if cascade.checks.min_logprob is not None:
         asked = replace(asked, params=replace(asked.params, logprobs=True))
     deadline = clock() + cascade.deadline_s
     failed: list[Candidate] = []
-    unanswered: PlanExhaustedError | None = None
+    unanswered: PlanExhaustedError | NoModelError | None = None
     for model in plan:
         if failed and (stop := _stopped(cascade, failed, attempts, deadline - clock())):
             _note(attempts, failed[-1].place, f"{'; '.join(failed[-1].reasons)} ({stop})")
             break
         try:
             completion = await call(asked, model, attempts)
-        except PlanExhaustedError as error:
+        except (PlanExhaustedError, NoModelError) as error:
             unanswered = error
             continue
+        except ProviderError:
+            if not failed:
+                raise
+            break
         place = len(attempts) - 1
         reasons = await grader.failures(cascade.checks, request, model, completion, attempts)
         if not reasons:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from semroute.config.schema import Classifier
-from semroute.errors import PlanExhaustedError, ProviderError
+from semroute.errors import NoModelError, PlanExhaustedError, ProviderError
 from semroute.execution.grading import CallModel
 from semroute.execution.quality import unfenced
 from semroute.types import Attempt, ChatRequest, Message, Model, Params, Route, Text
@@ -56,7 +56,9 @@ class RouteClassifier:
             async with asyncio.timeout(self._settings.deadline_s):
                 reply = await call(self._request(text, request_id), self._model, calls)
             said = msgspec.json.decode(unfenced(reply.text), type=Label).label
-        except (TimeoutError, ProviderError, PlanExhaustedError, msgspec.DecodeError, UnicodeError):
+        except (TimeoutError, ProviderError, PlanExhaustedError, NoModelError):
+            return None
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             return None
         finally:
             attempts += [replace(one, purpose="classifier") for one in calls]

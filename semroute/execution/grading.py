@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from msgspec.structs import replace
 
-from semroute.errors import PlanExhaustedError, ProviderError
+from semroute.errors import NoModelError, PlanExhaustedError, ProviderError
 from semroute.execution.quality import failures, unfenced
 from semroute.providers.transport import Transport, encode_headers
 from semroute.types import Attempt, ChatRequest, Completion, Message, Model, Params, Text
 from semroute.written import Callback, Checks, Judge
 
 CallModel = Callable[[ChatRequest, Model, list[Attempt]], Awaitable[Completion]]
-"""Calls one model, and appends the account. Raises `ProviderError`, `PlanExhaustedError`."""
+"""Calls one model, and appends the account. Raises `ProviderError`, `PlanExhaustedError`, `NoModelError`."""
 
 MAX_ANSWER_CHARS = 20_000
 """Of an answer that is graded; its head and its tail."""
@@ -72,9 +72,9 @@ class Grader:
         try:
             reply = await self._call(_grading(judge, request, answer), self._models[judge.model], calls)
             grade = msgspec.json.decode(unfenced(reply.text), type=Grade)
-        except (ProviderError, PlanExhaustedError) as error:
+        except (ProviderError, PlanExhaustedError, NoModelError) as error:
             return [f"{judge.model} could not grade it: {error}"]
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             return [f"{judge.model} gave no grade: {error}"]
         finally:
             attempts += [replace(call, purpose="judge") for call in calls]
@@ -104,7 +104,7 @@ class Grader:
             return [f"the callback did not answer within {callback.timeout_s:g} s"]
         except ProviderError as error:
             return [f"the callback failed: {error}"]
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             return [f"the callback gave no verdict: {error}"]
         return [] if verdict.passed else [f"the callback refuses it{': ' + verdict.reason if verdict.reason else ''}"]
 

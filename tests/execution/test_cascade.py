@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from semroute.config.schema import Classifier
-from semroute.errors import ChecksFailedError, PlanExhaustedError, ProviderAuthError, ProviderRequestError
+from semroute.errors import (
+    ChecksFailedError,
+    NoModelError,
+    PlanExhaustedError,
+    ProviderAuthError,
+    ProviderRequestError,
+)
 from semroute.execution import cascade
 from semroute.execution.attempt import Work
 from semroute.execution.classifier import RouteClassifier
@@ -41,6 +47,7 @@ from tests.routing.build import ALL, LARGE, SMALL, config, request, route
 
 MODELS = {one.id: one for one in ALL}
 BAD, GOOD = "nope", "a good answer"
+DEEP = f'{{"more": {"[" * 25_000}{"]" * 25_000}}}'
 
 
 def answer(text: str, finish_reason: FinishReason = "stop", **fields: Any) -> Completion:
@@ -69,6 +76,12 @@ class Scripted:
         pass
 
 
+def leave_alone(work: Work, model: Model) -> None:
+    """Open the circuit breaker of a model."""
+    for _ in range(model.breaker.failures):
+        work.deployments.of(model).begin(0).end("fault")
+
+
 class Run:
     """A cascade over the three models, each with its script."""
 
@@ -78,9 +91,13 @@ class Run:
         }
         self.attempts: list[Attempt] = []
         self.clock = clock
+        self.left_alone: tuple[str, ...] = ()
 
     async def __call__(self, checks: Checks, transport: Transport | None = None, **fields: Any) -> Completion:
-        call = caller(Work(request=request(), plan=(), providers=self.providers))
+        work = Work(request=request(), plan=(), providers=self.providers)
+        for id_ in self.left_alone:
+            leave_alone(work, MODELS[id_])
+        call = caller(work)
         grader = Grader(call, MODELS, transport)
         plan = tuple(one for one in ALL if one.id in self.providers)
         return await cascade.complete(
@@ -110,6 +127,22 @@ async def test_a_model_that_fails_is_passed_over_and_does_not_count() -> None:
     assert [one.status for one in run.attempts] == ["failed", "ok", "ok"]
 
 
+async def test_a_model_that_is_left_alone_is_passed_over_too() -> None:
+    run = Run(small=GOOD, middle="aaaa", large=GOOD)
+    run.left_alone = ("small", "large")
+    assert (await run(LONG)).text == "aaaa"
+    run.left_alone = ("small", "middle", "large")
+    with pytest.raises(NoModelError, match="its circuit breaker is open"):
+        await run(LONG)
+
+
+async def test_a_judge_that_is_left_alone_is_a_check_that_cannot_be_made() -> None:
+    run = Run(small=GOOD)
+    run.left_alone = ("large",)
+    assert (await run(judged())).text == GOOD
+    assert str(run.attempts[0].escalated).startswith("large could not grade it: ")
+
+
 async def test_when_no_model_answers_the_plan_is_exhausted() -> None:
     with pytest.raises(PlanExhaustedError):
         await Run(small=ProviderAuthError("500"), large=ProviderAuthError("500"))(LONG)
@@ -120,6 +153,14 @@ async def test_a_refused_request_is_refused_at_once() -> None:
     with pytest.raises(ProviderRequestError):
         await run(LONG)
     assert len(run.attempts) == 1
+
+
+async def test_a_request_that_a_later_model_refuses_ends_it_with_the_answer_that_there_is() -> None:
+    run = Run(small="aaaa", middle=ProviderRequestError("400"), large=GOOD)
+    assert (await run(LONG)).text == "aaaa"
+    assert [(one.status, one.served) for one in run.attempts] == [("ok", True), ("failed", False)]
+    with pytest.raises(ChecksFailedError, match="small: it has 4 characters"):
+        await Run(small="aaaa", middle=ProviderRequestError("400"))(LONG, on_exhausted="error")
 
 
 async def test_it_is_bounded_by_count() -> None:
@@ -181,7 +222,7 @@ async def test_a_low_grade_escalates() -> None:
     assert run.attempts[0].escalated == "judge large gives 0.2, expected at least 0.7 (rude)"
 
 
-@pytest.mark.parametrize("said", ["great answer!", ProviderAuthError("500")])
+@pytest.mark.parametrize("said", ["great answer!", DEEP, ProviderAuthError("500")])
 async def test_a_check_that_cannot_be_made_fails(said: Any) -> None:
     run = Run(small=GOOD, large=(said, GOOD, said))
     await run(judged())
@@ -228,6 +269,7 @@ def verdicts() -> Iterator[tuple[str, list[Any], list[Any]]]:
         ((200, b'{"pass": false, "reason": "wrong tone"}'), "the callback refuses it: wrong tone"),
         ((500, b"{}"), "the callback answered with status 500"),
         ((200, b"yes"), "the callback gave no verdict"),
+        ((200, DEEP.encode()), "the callback gave no verdict"),
     ],
 )
 async def test_a_callback_judges(verdicts: Any, reply: Any, reason: str | None) -> None:
@@ -349,9 +391,13 @@ class Classified:
         self.provider = Scripted(*answers)
         self.classifier = RouteClassifier(Classifier(model="small", **settings), routes, SMALL)
         self.attempts: list[Attempt] = []
+        self.left_alone = False
 
     async def __call__(self, text: str = "hello") -> str | None:
-        call = caller(Work(request=request(), plan=(), providers={"small": self.provider}))
+        work = Work(request=request(), plan=(), providers={"small": self.provider})
+        if self.left_alone:
+            leave_alone(work, SMALL)
+        call = caller(work)
         return await self.classifier.label(text, "r", call, self.attempts)
 
 
@@ -370,9 +416,17 @@ async def test_the_cache_is_bounded() -> None:
     assert len(classified.provider.requests) == 3
 
 
-@pytest.mark.parametrize("said", ['{"label": "none"}', "coding", ProviderAuthError("500")])
+@pytest.mark.parametrize("said", ['{"label": "none"}', "coding", DEEP, ProviderAuthError("500")])
 async def test_without_a_known_label_the_semantic_decision_stands(said: Any) -> None:
     assert await Classified(said)() is None
+
+
+async def test_a_classifier_that_is_left_alone_gives_no_label() -> None:
+    classified = Classified('{"label": "coding"}')
+    classified.left_alone = True
+    assert await classified() is None
+    classified.left_alone = False
+    assert await classified() == "coding"
 
 
 async def test_too_late_is_no_label() -> None:
