@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
-from semroute.config.conditions import Compare, When
+from semroute.config.conditions import Compare, Language, When
 from semroute.config.logic import Interval, implies, impossible, interval
 from semroute.config.schema import Config
 from semroute.errors import Problem
@@ -114,6 +114,9 @@ rules:
 """
 
 
+LANGUAGES = ", ".join(f'"{code}"' for code in get_args(Language))
+
+
 @pytest.mark.parametrize(
     ("conditions", "complaint"),
     [
@@ -122,6 +125,7 @@ rules:
         ("{any: []}", ".any: got an empty list, expected a list that is not empty"),
         ("{headers: {x: []}}", ".headers.x: got an empty list, expected a string or a list that is not empty"),
         ("{regex: ''}", '.regex: got "", expected a string that is not empty'),
+        ("{language: [german]}", f'.language[0]: got "german", expected one of {LANGUAGES}'),
         ("{not: {}}", ": got conditions that never hold together: `not` denies what the other conditions say"),
     ],
 )
