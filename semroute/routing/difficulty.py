@@ -245,11 +245,13 @@ def _by_tier(offers: Sequence[Offer], wants: Tier, difficulty: float | None) -> 
         above = TIERS.index(offer.model.tier) - wanted
         return above if above >= 0 else len(TIERS) - above
 
-    suits = f"suits difficulty {difficulty:.2f}"
-    return [
-        _noted(offer, f"{offer.model.tier} {suits}") if rank(offer) == 0 else offer
-        for offer in sorted(offers, key=rank)
-    ]
+    def note(offer: Offer) -> str:
+        tier, place = offer.model.tier, rank(offer)
+        if place == 0:
+            return f"{tier} suits difficulty {difficulty:.2f}"
+        return f"{tier} is {'more' if place < len(TIERS) else 'less'} than difficulty {difficulty:.2f} wants"
+
+    return [_noted(offer, note(offer)) for offer in sorted(offers, key=rank)]
 
 
 def _by_gain(offers: Sequence[Offer], learned: Sequence[Offer], standing: Standing) -> list[Offer]:
@@ -273,7 +275,8 @@ def _by_gain(offers: Sequence[Offer], learned: Sequence[Offer], standing: Standi
             return 0
         return 1 if _known(offer, standing) and standing.gains[_name(offer)] >= better else 2
 
-    return [_noted(offer, why) if offer is pick else offer for offer in sorted(offers, key=rank)]
+    notes = (why, "gains no less", "not known to gain as much")
+    return [_noted(offer, notes[rank(offer)]) for offer in sorted(offers, key=rank)]
 
 
 def _noted(offer: Offer, note: str) -> Offer:

@@ -119,17 +119,21 @@ def test_without_a_rule_difficulty_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wants", "expected"),
+    ("wants", "expected", "others"),
     [
-        ("simple", ["small", "middle", "large"]),
-        ("moderate", ["middle", "large", "small"]),
-        ("complex", ["large", "middle", "small"]),
+        ("simple", ["small", "middle", "large"], ["more", "more"]),
+        ("moderate", ["middle", "large", "small"], ["more", "less"]),
+        ("complex", ["large", "middle", "small"], ["less", "less"]),
     ],
 )
-def test_the_wanted_tier_comes_first_then_higher_then_lower_ones(wants: Any, expected: list[str]) -> None:
+def test_the_wanted_tier_comes_first_then_higher_then_lower_ones(
+    wants: Any, expected: list[str], others: list[str]
+) -> None:
     standing = Standing(wants=wants, difficulty=0.4)
     assert order(standing) == expected
-    assert prefer(OFFERS, standing, dialled=False)[0].why.endswith("suits difficulty 0.40; w")
+    whys = [one.why for one in prefer(OFFERS, standing, dialled=False)]
+    assert whys[0] == f"{wants} suits difficulty 0.40; w"
+    assert [why.split()[2] for why in whys[1:]] == others
 
 
 # --- exemplars --------------------------------------------------------------------------------------------------------
@@ -195,6 +199,8 @@ def test_of_several_models_the_cheapest_that_is_good_enough() -> None:
         gain=learned,
     )
     assert order(stand) == ["middle", "large", "small"]
+    whys = [one.why for one in prefer(OFFERS, stand, dialled=False)]
+    assert whys[1:] == ["gains no less; w", "not known to gain as much; w"]
 
 
 def test_without_a_threshold_or_with_the_requests_dial_the_order_stays() -> None:
