@@ -120,15 +120,6 @@ class ModelEntry(Written, frozen=True, kw_only=True):
     balance: Literal["p2c", "weighted", "least_busy", "lowest_latency", "cheapest"] = "p2c"
     """Which deployment comes first. `p2c`: the faster of two drawn at random, by measured latency."""
 
-
-class Model(ModelEntry, frozen=True, kw_only=True):
-    """A model of the registry."""
-
-    id: str
-    """Its key in `models`: the name that plans, decisions and callers use."""
-    group: str = ""
-    """The model that this is a deployment of; empty: its own."""
-
     def on(self, day: datetime.date) -> Self:
         """The model at the prices of a day: the latest entry of `prices` that has begun, as the flat prices."""
         begun = [entry for entry in self.prices if entry.since <= day]
@@ -143,6 +134,15 @@ class Model(ModelEntry, frozen=True, kw_only=True):
             output_price=entry.output,
             reasoning_price=entry.reasoning,
         )
+
+
+class Model(ModelEntry, frozen=True, kw_only=True):
+    """A model of the registry."""
+
+    id: str
+    """Its key in `models`: the name that plans, decisions and callers use."""
+    group: str = ""
+    """The model that this is a deployment of; empty: its own."""
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------
