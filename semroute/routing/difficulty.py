@@ -71,8 +71,9 @@ _WORDS = {
     "structure": "json yaml xml csv schema table markdown bullet bullets,as a list,in the format,the following format",
 }
 _FULL = {"maths": 2, "constraints": 4, "steps": 3, "reasoning": 2, "comparison": 2, "structure": 1}
+# A slash without a blank before it is that of a date or an address, such as 12/03, more often than a quotient's.
 _FORMS = {
-    "maths": r"(?i)\$[^$\n]{2,80}\$|\\(?:frac|sum|int|sqrt|lim)|\b[a-z]\^\d|\d\s*[+*/^=]\s*[\da-z(]",
+    "maths": r"(?i)\$[^$\n]{2,80}\$|\\(?:frac|sum|int|sqrt|lim)|\b[a-z]\^\d|\d(?:\s*[+*^=]|\s+/)\s*[\da-z(]",
     "steps": r"(?m:^\s*\d+[.)]\s)",
 }
 _FORMAL = re.compile(r"[0-9$\\]")

@@ -214,6 +214,20 @@ def test_savings_are_what_the_baseline_costs_more(folder: Path) -> None:
     assert found.by_model == {"small": 2}
 
 
+def test_savings_are_measured_against_the_baseline_of_the_route_files(
+    folder: Path, semroute: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    log = folder / "log.jsonl"
+    log.write_text(json.dumps({"prompt": "hello", "input_tokens": 1_000_000, "output_tokens": 0}))
+    always = ROUTES.replace("difficulty: {by: learned, strong_share: 0.5}", "select: best")
+    for baseline, shown in (
+        ("", "all to large: 9.00 USD\nrouted: 9.00 USD, 0.0% less\n"),
+        ("baseline: small\n", "all to small: 1.00 USD\nrouted: 9.00 USD, 800.0% more\n"),
+    ):
+        (folder / "routes.yaml").write_text(always + baseline)
+        assert shown in semroute("savings", log, "--routes", folder).stdout
+
+
 def test_a_log_line_that_cannot_be_read_is_named(folder: Path) -> None:
     log = folder / "log.jsonl"
     log.write_text('{"prompt": "x"}')

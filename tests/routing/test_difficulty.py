@@ -90,6 +90,21 @@ def test_an_easy_question_has_almost_none() -> None:
     assert sum(complexity(facts(EASY)).values()) < 0.1
 
 
+@pytest.mark.parametrize(
+    ("text", "maths"),
+    [
+        ("what is 17*23?", 0.1),
+        ("simplify (2a^3 b)^2 / (4 a b^5) and 8 / 3", 0.2),
+        ("what is 3/4 + 1/8?", 0.1),
+        ("do I have plans on 12/03/2019?", None),
+        ("are you open 24/7?", None),
+        ("why does v2/items answer 401/403 to 10.0.0.1/24?", None),
+    ],
+)
+def test_dates_and_addresses_are_no_formulas(text: str, maths: float | None) -> None:
+    assert complexity(facts(text)).get("maths") == maths
+
+
 def test_a_json_schema_is_structure() -> None:
     params = Params(json_output=True, json_schema=JsonSchema(document={}))
     assert complexity(facts(EASY, params=params))["structure"] == WEIGHTS["structure"]
