@@ -67,7 +67,7 @@ class When(Written, frozen=True, kw_only=True, rename={"not_": "not"}):
     headers: dict[str, str | Annotated[tuple[str, ...], NotEmpty]] = {}
     """HTTP headers of the request, in lower case: the value each must have, or a list. Never keys or cookies."""
     keywords: Annotated[tuple[Name, ...], NotEmpty] = ()
-    """Whole words or phrases, whatever their case; one of them must stand in the last user turn."""
+    """Whole words or phrases, whatever their case and apostrophes; one of them must stand in the last user turn."""
     regex: Name | None = None
     """RE2 syntax, which takes linear time; found anywhere in the last user turn. `(?i)` in front ignores the case."""
     input_tokens: Compare | None = None

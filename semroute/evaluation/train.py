@@ -89,6 +89,8 @@ def _check_label(where: str, label: Label, known: Mapping[str, Model]) -> None:
     for model in qualities(label):
         if model not in known:
             raise RequestError(f"{where}: got model {model!r}, expected one of {', '.join(known)}")
+        if group := known[model].group:
+            raise RequestError(f"{where}: got the deployment {model!r}, expected its model, {group!r}")
     if preferred and label.winner == label.loser:
         raise RequestError(f"{where}: got {label.winner!r} as `winner` and as `loser`, expected two models")
 

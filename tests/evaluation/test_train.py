@@ -203,6 +203,16 @@ def test_a_label_that_cannot_be_used_is_named(folder: Path, line: str, message: 
     assert str(path) in str(caught.value)
 
 
+def test_a_label_names_a_model_and_no_deployment_of_it(folder: Path) -> None:
+    path = folder / "labels.jsonl"
+    path.write_text('{"prompt": "x", "winner": "large@local", "loser": "small"}')
+    (folder / "routes.yaml").write_text(
+        ROUTES.replace("quality: 0.9", "quality: 0.9, deployments: [{provider: local}]")
+    )
+    with pytest.raises(RequestError, match=":1: got the deployment 'large@local', expected its model, 'large'"):
+        read_labels(path, Router.load(folder).config.models)
+
+
 def test_savings_are_what_the_baseline_costs_more(folder: Path) -> None:
     log = folder / "log.jsonl"
     rows = [{"prompt": "hello", "input_tokens": 1_000_000, "output_tokens": 0}] * 2

@@ -172,6 +172,9 @@ def test_lone_surrogates_do_no_harm() -> None:
         ("退款", "我要退款吗", True),
         ("c++", "in C++ please", True),
         ("a.b", "axb", False),
+        ("can't", "I CAN\u2019T log in", True),
+        ("can\u2019t", "I can't log in", True),
+        ("can't", "I cant log in", False),
     ],
 )
 def test_a_keyword_is_a_whole_word(word: str, text: str, expected: bool) -> None:
