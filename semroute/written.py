@@ -120,15 +120,6 @@ class ModelEntry(Written, frozen=True, kw_only=True):
     balance: Literal["p2c", "weighted", "least_busy", "lowest_latency", "cheapest"] = "p2c"
     """Which deployment comes first. `p2c`: the faster of two drawn at random, by measured latency."""
 
-
-class Model(ModelEntry, frozen=True, kw_only=True):
-    """A model of the registry."""
-
-    id: str
-    """Its key in `models`: the name that plans, decisions and callers use."""
-    group: str = ""
-    """The model that this is a deployment of; empty: its own."""
-
     def on(self, day: datetime.date) -> Self:
         """The model at the prices of a day: the latest entry of `prices` that has begun, as the flat prices."""
         begun = [entry for entry in self.prices if entry.since <= day]
@@ -143,6 +134,15 @@ class Model(ModelEntry, frozen=True, kw_only=True):
             output_price=entry.output,
             reasoning_price=entry.reasoning,
         )
+
+
+class Model(ModelEntry, frozen=True, kw_only=True):
+    """A model of the registry."""
+
+    id: str
+    """Its key in `models`: the name that plans, decisions and callers use."""
+    group: str = ""
+    """The model that this is a deployment of; empty: its own."""
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class Difficulty(Written, frozen=True, kw_only=True):
     strong_share: Fraction | None = None
     """`learned`: the share of requests that should not go to the cheapest model."""
     min_quality_retained: Fraction | None = None
-    """`learned`: the share of the strongest model's lead over the cheapest that must be kept, at the least cost."""
+    """`learned`: the share of the best model's mean quality that must be kept, at the least cost."""
 
 
 class Judge(Written, frozen=True, kw_only=True):

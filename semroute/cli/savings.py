@@ -13,7 +13,7 @@ from semroute.router import Router
 
 @click.command("savings", short_help="What routing saves on a log of requests.")
 @click.argument("log", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--baseline", help="The model they go to without routing.  [default: the default's first]")
+@click.option("--baseline", help="The model they go to without routing.  [default: `baseline`]")
 @routes_option
 @json_option
 def command(log: Path, baseline: str | None, routes: Path | None, as_json: bool) -> None:
@@ -35,7 +35,8 @@ def command(log: Path, baseline: str | None, routes: Path | None, as_json: bool)
 def _show(found: Savings) -> None:
     console.print(f"{found.requests:,} requests", style="bold", highlight=False)
     console.print(f"all to {found.baseline}: {found.before_usd:,.2f} USD", markup=False, highlight=False)
-    console.print(f"routed: {found.after_usd:,.2f} USD, {found.saved:.1%} less", highlight=False)
+    change = f"{abs(found.saved):.1%} {'less' if found.saved >= 0 else 'more'}"
+    console.print(f"routed: {found.after_usd:,.2f} USD, {change}", highlight=False)
     for title, counts in (("models", found.by_model), ("routes", found.by_route)):
         shares = ", ".join(f"{name} {count / found.requests:.1%}" for name, count in counts.items())
         console.print(f"{title}: {shares}", markup=False, highlight=False)

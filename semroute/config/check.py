@@ -43,7 +43,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *_check_tuned(draft),
         *_check_utterances(draft),
         *check_rules(draft),
-        *check_strategies(draft),
+        *check_strategies(draft, today),
         *_check_variables(draft),
         *check_price_dates(draft, today),
     ]

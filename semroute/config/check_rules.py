@@ -121,13 +121,24 @@ def _check_narrowing(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
         if not left[rule.name]:
             yield error(draft, key, "got what no model meets, expected to leave one")
             continue
-        if rule.models and not left[rule.name] & set(rule.models):
-            yield error(draft, key, "got what none of this rule's own `models` meets, expected to leave one")
+        target, aimed_at = _aims_at(draft, rule)
+        if aimed_at and not left[rule.name] & aimed_at:
+            yield error(draft, key, f"got what no model of this rule's own `{target}` meets, expected to leave one")
         for other in narrowing[:place]:
             together = implies(rule.when, other.when) or implies(other.when, rule.when)
             if together and left[other.name] and not left[rule.name] & left[other.name]:
                 message = f"contradicts `{other.name}`: where both hold, no model is left"
                 yield warning(draft, key, message, "contradiction", "let one of the two allow what the other does")
+
+
+def _aims_at(draft: Draft, rule: Rule) -> tuple[str, set[str]]:
+    """What a rule names as its target, and the models that stand for; none where it names none."""
+    merged = draft.merged
+    if rule.route is not None:
+        return "route", {id_ for route in merged.routes if route.name == rule.route for id_ in route.models}
+    if rule.tier is not None:
+        return "tier", {id_ for id_, entry in merged.models.items() if entry.tier == rule.tier}
+    return "models", set(rule.models)
 
 
 def _admitted(draft: Draft, rule: Rule) -> set[str]:

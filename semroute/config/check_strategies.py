@@ -17,13 +17,13 @@ from semroute.written import Cascade, Checks, Difficulty, ModelEntry, Policy
 MAX_PRICE_AGE_DAYS = 180
 
 
-def check_strategies(draft: Draft) -> Iterator[Problem]:
+def check_strategies(draft: Draft, today: datetime.date) -> Iterator[Problem]:
     """Everything wrong or doubtful in how models are chosen."""
     yield from _check_deployments(draft)
     yield from _check_route_qualities(draft)
     for key, policy in _policies(draft).items():
         yield from _check_policy(draft, key, policy)
-    yield from _check_reach(draft)
+    yield from _check_reach(draft, today)
     for route in draft.merged.routes:
         if route.output is not None and route.output.json_schema is not None:
             yield from _check_schema(draft, f"routes.{route.name}.output.json_schema", route.output.json_schema)
@@ -136,40 +136,40 @@ def _check_schema(draft: Draft, key: str, schema: dict[str, object]) -> Iterator
         yield error(draft, key, f"got no valid JSON Schema: {problem.message}")
 
 
-def _check_reach(draft: Draft) -> Iterator[Problem]:
+def _check_reach(draft: Draft, today: datetime.date) -> Iterator[Problem]:
     """Plans that a policy's constraints leave empty, whatever the request; cascades that begin at the wrong end."""
     merged = draft.merged
     if names(draft, "models") - merged.models.keys():  # what they are is not known
         return
     general = merged.policy or Policy()
-    plans = {"default": (merged.default.models, merged.default.policy)} if merged.default else {}
-    plans |= {f"routes.{route.name}": (route.models, route.policy) for route in merged.routes}
-    for key, (ids, own) in plans.items():
+    plans = [("default", "", merged.default.models, merged.default.policy)] if merged.default else []
+    plans += [(f"routes.{route.name}", route.name, route.models, route.policy) for route in merged.routes]
+    for key, route, ids, own in plans:
         policy = own or general
         entries = [merged.models[id_] for id_ in ids if id_ in merged.models]
-        if policy.cascade is not None and _dear_first(entries, policy):
+        if policy.cascade is not None and _dear_first(entries, policy, today):
             message = "got a cascade with a dear model first, expected the cheapest first"
             yield warning(draft, f"{key}.models", message, "cascade-order", "list them so, or `select: cheapest`")
-        if entries and all(_never(entry, policy) for entry in entries):
+        if entries and all(_never(entry, policy, route) for entry in entries):
             message = "the policy leaves none of these models, whatever the request"
             yield warning(draft, f"{key}.models", message, "empty-plan", "add one that meets it, or ask for less of it")
 
 
-def _dear_first(entries: list[ModelEntry], policy: Policy) -> bool:
+def _dear_first(entries: list[ModelEntry], policy: Policy, today: datetime.date) -> bool:
     """Whether a plan in this order begins with a model that is dearer than another, with no difficulty to say why."""
-    costs = [entry.input_price + entry.output_price for entry in entries]
+    costs = [priced.input_price + priced.output_price for priced in (entry.on(today) for entry in entries)]
     if policy.difficulty is not None or len(set(costs)) < 2:
         return False
     return policy.select == "best" or (policy.select == "ordered" and costs[0] > min(costs))
 
 
-def _never(entry: ModelEntry, policy: Policy) -> bool:
-    """Whether a model breaks a constraint that no request changes."""
+def _never(entry: ModelEntry, policy: Policy, route: str) -> bool:
+    """Whether a model breaks a constraint that no request changes, on this route; empty: on none."""
     regions = {*entry.regions, *(region for place in entry.deployments for region in place.regions or ())}
-    qualities = [entry.quality, *entry.quality_by_route.values()]
-    best = max((quality for quality in qualities if quality is not None), default=None)
+    quality = entry.quality_by_route.get(route, entry.quality)
+    learned = policy.difficulty is not None and policy.difficulty.by == "learned"
     return (
         not set(policy.requires) <= set(entry.features)
         or (bool(policy.regions) and regions.isdisjoint(policy.regions))
-        or (policy.min_quality is not None and (best is None or best < policy.min_quality))
+        or (policy.min_quality is not None and not learned and (quality is None or quality < policy.min_quality))
     )

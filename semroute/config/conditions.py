@@ -17,6 +17,29 @@ Trait = Literal["code", "images", "tools", "json", "json_schema"]
 Script = Literal[
     "latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "thai", "han", "kana", "hangul", "other"
 ]
+Language = Literal[
+    "ar",
+    "de",
+    "el",
+    "en",
+    "es",
+    "fr",
+    "he",
+    "hi",
+    "it",
+    "ja",
+    "ko",
+    "nl",
+    "pl",
+    "pt",
+    "ru",
+    "sv",
+    "th",
+    "tr",
+    "uk",
+    "zh",
+]
+"""What `routing/language.py` tells apart."""
 
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "cookie"})
 """Headers that rules never see."""
@@ -39,11 +62,12 @@ class When(Written, frozen=True, kw_only=True, rename={"not_": "not"}):
     """The conditions of a rule; all that are given must hold."""
 
     metadata: dict[str, Scalar | tuple[Scalar, ...] | Compare] = {}
-    """Keys of the request's metadata: the value each must have, a list of values, or bounds such as `{gte: 3}`."""
+    """Keys of the request's metadata: the value each must have, a list of values, or bounds such as `{gte: 3}`, which a
+    text that is a number keeps as well."""
     headers: dict[str, str | Annotated[tuple[str, ...], NotEmpty]] = {}
     """HTTP headers of the request, in lower case: the value each must have, or a list. Never keys or cookies."""
     keywords: Annotated[tuple[Name, ...], NotEmpty] = ()
-    """Whole words or phrases, whatever their case; one of them must stand in the last user turn."""
+    """Whole words or phrases, whatever their case and apostrophes; one of them must stand in the last user turn."""
     regex: Name | None = None
     """RE2 syntax, which takes linear time; found anywhere in the last user turn. `(?i)` in front ignores the case."""
     input_tokens: Compare | None = None
@@ -58,7 +82,7 @@ class When(Written, frozen=True, kw_only=True, rename={"not_": "not"}):
     """`metadata.retrieval_score`: how sure a retrieval system is of what it found; not given, it does not hold."""
     has: Annotated[tuple[Trait, ...], NotEmpty] = ()
     """All of these are there: code, images, tools, JSON mode, a JSON Schema for the answer."""
-    language: Annotated[tuple[Name, ...], NotEmpty] = ()
+    language: Annotated[tuple[Language, ...], NotEmpty] = ()
     """The last user turn is in one of these, as ISO 639-1 codes such as `de`: a guess from frequent words."""
     script: Annotated[tuple[Script, ...], NotEmpty] = ()
     """The last user turn is written mostly in one of these."""

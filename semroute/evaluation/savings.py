@@ -59,10 +59,10 @@ def savings(
 ) -> Savings:
     """Decide each request, and compare costs at list prices. Equal prompts are decided once.
 
-    `baseline`: null: the default's first model. Raises `UnknownModelError`; `NoModelError` for a plan without models.
+    `baseline`: null: that of the route files. Raises `UnknownModelError`; `NoModelError` for a plan without models.
     """
     models = router.config.models
-    name = baseline or router.config.default.models[0]
+    name = baseline or router.config.baseline
     if name not in models:
         raise UnknownModelError(f"model {name!r} does not exist", param="baseline")
     decided: dict[str, Decision] = {}

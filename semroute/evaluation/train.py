@@ -14,6 +14,7 @@ from semroute.errors import RequestError
 from semroute.evaluation.fit import Fitted, Labels, fit
 from semroute.evaluation.lines import read_lines
 from semroute.router import Router
+from semroute.routing.gain import behind_best, picked, threshold_for_share
 from semroute.routing.pricing import estimate, estimate_text_tokens
 from semroute.semantic.learned import FILE, save_gain
 from semroute.types import Frozen, Model, Policy
@@ -73,6 +74,11 @@ def read_labels(path: Path, known: Mapping[str, Model]) -> list[Label]:
     models = {model for label in labels for model in qualities(label)}
     if len(models) < 2:
         raise RequestError(f"{path}: got answers of {', '.join(models)} alone, expected those of two models or more")
+    cheapest, *others = by_cost(labels, known)
+    for model in others:
+        if not any({cheapest, model} <= qualities(label).keys() for label in labels):
+            message = f"got no label that compares {model} with {cheapest}, the cheapest model, expected some"
+            raise RequestError(f"{path}: {message}")
     return labels
 
 
@@ -83,6 +89,8 @@ def _check_label(where: str, label: Label, known: Mapping[str, Model]) -> None:
     for model in qualities(label):
         if model not in known:
             raise RequestError(f"{where}: got model {model!r}, expected one of {', '.join(known)}")
+        if group := known[model].group:
+            raise RequestError(f"{where}: got the deployment {model!r}, expected its model, {group!r}")
     if preferred and label.winner == label.loser:
         raise RequestError(f"{where}: got {label.winner!r} as `winner` and as `loser`, expected two models")
 
@@ -130,11 +138,10 @@ def _shares(fitted: Fitted) -> dict[str, float]:
     quality, predicted = calibration.quality[judged], calibration.predicted[judged]
     if not len(quality):
         return {}
-    best = quality.mean(axis=0).max()
+    best, behind = quality.mean(axis=0).max(), behind_best(predicted)
     kept = {}
     for share in (0.1, 0.2, 0.3, 0.5, 0.7):
-        gaps = predicted.max(axis=1) - predicted[:, 0]
-        chosen = np.where(gaps >= np.quantile(gaps, 1 - share), predicted.argmax(axis=1), 0)
+        chosen = picked(behind, threshold_for_share(behind[:, 0], share))
         routed = quality[np.arange(len(quality)), chosen].mean()
         kept[f"{share:g}"] = round(float(routed / best), 4) if best else 0.0
     return kept

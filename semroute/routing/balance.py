@@ -32,7 +32,9 @@ def p2c(deployments: Sequence[Model], signals: Signals, cost: Cost, random: Rand
     EWMA latency times the calls that would be in flight.
     """
     pair = random.sample(list(deployments), 2)
-    return min(pair, key=lambda model: latency(model, signals) * (signals.in_flight.get(model.id, 0) + 1))
+    # What is unknown is taken for as fast as the fastest: it gets a try, and not all calls until the first has ended.
+    fastest = min((known for model in deployments if (known := latency(model, signals))), default=1.0)
+    return min(pair, key=lambda m: (latency(m, signals) or fastest) * (signals.in_flight.get(m.id, 0) + 1))
 
 
 def weighted(deployments: Sequence[Model], signals: Signals, cost: Cost, random: Random) -> Model:

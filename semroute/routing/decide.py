@@ -220,7 +220,7 @@ def decide(
         standing=standing,
         seed=request.id,
     )
-    plan = pinned_plan(models, terms) if asked_by_name else make_plan(models, config.models, terms)
+    plan = (pinned_plan if asked_by_name else make_plan)(models, config.models, terms)
     first = plan.models[0] if plan.models else None
     return Decision(
         id=request.id,

@@ -71,8 +71,9 @@ _WORDS = {
     "structure": "json yaml xml csv schema table markdown bullet bullets,as a list,in the format,the following format",
 }
 _FULL = {"maths": 2, "constraints": 4, "steps": 3, "reasoning": 2, "comparison": 2, "structure": 1}
+# A slash without a blank before it is that of a date or an address, such as 12/03, more often than a quotient's.
 _FORMS = {
-    "maths": r"(?i)\$[^$\n]{2,80}\$|\\(?:frac|sum|int|sqrt|lim)|\b[a-z]\^\d|\d\s*[+*/^=]\s*[\da-z(]",
+    "maths": r"(?i)\$[^$\n]{2,80}\$|\\(?:frac|sum|int|sqrt|lim)|\b[a-z]\^\d|\d(?:\s*[+*^=]|\s+/)\s*[\da-z(]",
     "steps": r"(?m:^\s*\d+[.)]\s)",
 }
 _FORMAL = re.compile(r"[0-9$\\]")
@@ -245,11 +246,13 @@ def _by_tier(offers: Sequence[Offer], wants: Tier, difficulty: float | None) -> 
         above = TIERS.index(offer.model.tier) - wanted
         return above if above >= 0 else len(TIERS) - above
 
-    suits = f"suits difficulty {difficulty:.2f}"
-    return [
-        _noted(offer, f"{offer.model.tier} {suits}") if rank(offer) == 0 else offer
-        for offer in sorted(offers, key=rank)
-    ]
+    def note(offer: Offer) -> str:
+        tier, place = offer.model.tier, rank(offer)
+        if place == 0:
+            return f"{tier} suits difficulty {difficulty:.2f}"
+        return f"{tier} is {'more' if place < len(TIERS) else 'less'} than difficulty {difficulty:.2f} wants"
+
+    return [_noted(offer, note(offer)) for offer in sorted(offers, key=rank)]
 
 
 def _by_gain(offers: Sequence[Offer], learned: Sequence[Offer], standing: Standing) -> list[Offer]:
@@ -273,7 +276,8 @@ def _by_gain(offers: Sequence[Offer], learned: Sequence[Offer], standing: Standi
             return 0
         return 1 if _known(offer, standing) and standing.gains[_name(offer)] >= better else 2
 
-    return [_noted(offer, why) if offer is pick else offer for offer in sorted(offers, key=rank)]
+    notes = (why, "gains no less", "not known to gain as much")
+    return [_noted(offer, notes[rank(offer)]) for offer in sorted(offers, key=rank)]
 
 
 def _noted(offer: Offer, note: str) -> Offer:

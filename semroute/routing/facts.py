@@ -53,7 +53,7 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     @cached_property
     def retrieval_score(self) -> float | None:
         """How sure a retrieval system is of what it found; null: not given."""
-        return _number(self.metadata.get("retrieval_score"))
+        return number(self.metadata.get("retrieval_score"))
 
     @cached_property
     def traits(self) -> frozenset[str]:
@@ -108,13 +108,13 @@ def _dial(request: ChatRequest) -> float | None:
 
 def read_dial(value: object, place: str) -> float | None:
     """The dial as a caller gave it; null: not at all. Raises `RequestError` that names the place."""
-    dial = _number(value)
+    dial = number(value)
     if value is not None and (dial is None or not 0 <= dial <= 1):
         raise RequestError(f"{place}: got {got(value)}, expected a number from 0 to 1", param=place.removeprefix("$."))
     return dial
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
     """A number, or a text that is one: some clients can only send texts."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -183,13 +183,25 @@ class Gain(Frozen, frozen=True, kw_only=True, dict=True):
 
 @lru_cache(maxsize=256)
 def _threshold(gain: Gain, places: tuple[int, ...], strong_share: float | None, retained: float | None) -> float:
-    predicted = gain.calibration.predicted[:, places]
-    gaps = predicted.max(axis=1) - predicted[:, 0]
+    behind = behind_best(gain.calibration.predicted[:, places])
     if strong_share is not None:
-        return threshold_for_share(gaps, strong_share)
+        return threshold_for_share(behind[:, 0], strong_share)
     known = gain.calibration.quality[:, places]
     judged = ~np.isnan(known).any(axis=1)
-    return threshold_for_quality(gaps[judged], known[judged], retained if retained is not None else 1.0)
+    return threshold_for_quality(behind[judged], known[judged], retained if retained is not None else 1.0)
+
+
+def behind_best(predicted: Floats) -> Floats:
+    """How far each model is behind the best one of a prompt: float32 (n, models), from gains of the same shape."""
+    behind: Floats = predicted.max(axis=1, keepdims=True) - predicted
+    return behind
+
+
+def picked(behind: Floats, threshold: float) -> NDArray[np.int64]:
+    """Which model each prompt goes to, int64 (n,): the first that is behind by less, else the best one."""
+    near = behind < threshold
+    places: NDArray[np.int64] = np.where(near.any(axis=1), near.argmax(axis=1), behind.argmin(axis=1))
+    return places
 
 
 def threshold_for_share(gaps: Floats, share: float) -> float:
@@ -199,18 +211,28 @@ def threshold_for_share(gaps: Floats, share: float) -> float:
     return float("-inf") if share >= 1 else float(np.quantile(gaps, 1 - share))
 
 
-def threshold_for_quality(gaps: Floats, quality: Floats, retained: float) -> float:
-    """The largest gap with which at least this share of the best model's mean quality is kept."""
-    if not len(gaps):
+def threshold_for_quality(behind: Floats, quality: Floats, retained: float) -> float:
+    """The largest threshold with which what is `picked` keeps this share of the best model's mean quality.
+
+    Both are float32 (n, models), the cheapest model first.
+    """
+    if not len(behind):
         return float("-inf")
-    means = quality.mean(axis=0)
-    strong = quality[:, int(means.argmax())]
-    order = np.argsort(-gaps, kind="stable")
-    # After the k prompts with the largest gaps went to the strong model and the rest to the first.
-    kept = (quality[:, 0].sum() + np.concatenate([[0.0], np.cumsum((strong - quality[:, 0])[order])])) / len(gaps)
-    enough = np.flatnonzero(kept >= retained * means.max())
-    count = int(enough[0]) if len(enough) else len(gaps)
-    return float("inf") if count == 0 else float(gaps[order[count - 1]])
+    # A prompt leaves a model at the threshold that this one is behind by, for the next that is behind by less.
+    gap, worth = behind[:, 0], quality[:, 0].astype(np.float64)
+    kept, wanted = float(worth.sum()), retained * float(quality.sum(axis=0, dtype=np.float64).max())
+    if kept >= wanted:
+        return float("inf")
+    left, gained = [], []
+    for nearness, value in zip(behind.T[1:], quality.T[1:], strict=True):
+        nearer = nearness < gap
+        left.append(gap[nearer])
+        gained.append((value - worth)[nearer])
+        gap, worth = np.where(nearer, nearness, gap), np.where(nearer, value, worth)
+    steps, place = np.unique(-np.concatenate(left), return_inverse=True)
+    totals = kept + np.cumsum(np.bincount(place, np.concatenate(gained), len(steps)))
+    enough = np.flatnonzero(totals >= wanted)
+    return -float(steps[enough[0]]) if len(enough) else float("-inf")
 
 
 def tfidf(found: Sequence[str], columns: Mapping[str, int], idf: Sequence[float]) -> tuple[list[int], list[float]]:

@@ -34,17 +34,19 @@ _BY_SCRIPT = {
     "hangul": "ko",
 }
 
-# Function words that hardly occur in the other languages of the list.
+# Function words. One that several languages have counts for each by its share: an English "a" is no Portuguese.
 _WORDS = {
-    "en": "the and is of to in that it what how you for with my are do does can this please write an was",
+    "en": "the and is of to in that it what how you for with my are do does can this please write an was i a me have "
+    "has get at be or not no on as if when where who which about could would should give your there need want make "
+    "tell had been by from any",
     "de": "der die das und ist nicht ich ein eine wie mit für auf dem den zu wir bitte mir kann mein was warum von",
-    "fr": "le la les et est une des que qui pour dans je vous mon comment pas avec sur du au ce pourquoi mes",
-    "es": "el la los las y es una que por para con cómo mi qué del no se lo está puedo porque dónde un en",
-    "it": "il lo la gli e è un una che per con come mi non di del della sono perché ho posso questo mio",
-    "pt": "o a os as e é um uma que por para com como meu não do da em está posso porque você isso minha",
+    "fr": "le la les et est une des que qui pour dans je vous mon comment pas avec sur du au ce pourquoi mes a me on",
+    "es": "el la los las y es una que por para con cómo mi qué del no se lo está puedo porque dónde un en a me",
+    "it": "il lo la gli e è un una che per con come mi non di del della sono perché ho posso questo mio a i me no",
+    "pt": "o a os as e é um uma que por para com como meu não do da em está posso porque você isso minha me no",
     "nl": "de het een en is niet ik van hoe met voor op wat mijn je dat kan te zijn waarom deze",
-    "pl": "i w nie to jest na się jak co do że mój czy z dla proszę mi dlaczego jestem mam",
-    "sv": "och det är en ett jag inte som på för hur att med min kan vad till varför",
+    "pl": "i w nie to jest na się jak co do że mój czy z dla proszę mi dlaczego jestem mam a on",
+    "sv": "och det är en ett jag inte som på för hur att med min kan vad till varför i ska du har av",
     "tr": "bir ve bu için ne değil ben mi var ile çok neden bana olarak",
 }
 _OWNERS: dict[str, list[str]] = {}

@@ -14,6 +14,8 @@ class Offer(Frozen, frozen=True, kw_only=True):
 
     model: Model
     quality: float
+    known: bool = True
+    """Whether the quality is learned or stated; false: it is what its tier is taken for."""
     cost_usd: Decimal
     latency_ms: float | None
     place: int

@@ -28,7 +28,7 @@ TIER_QUALITY: dict[Tier, float] = {"simple": 0.6, "moderate": 0.75, "complex": 0
 """What a model is taken to be worth that states no quality."""
 SCALE = 1_000_000
 THRIFTY = 0.5
-"""From this thrift on, the cheapest model comes first, whatever `select` says."""
+"""From this thrift on, the cheapest model comes first, whatever `select` and the difficulty say."""
 
 
 class Plan(Frozen, frozen=True, kw_only=True):
@@ -62,21 +62,16 @@ def make_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Ter
     rejected: dict[str, str] = {}
     heads: list[Offer] = []
     siblings: dict[str, list[Offer]] = {}
-    random: Random | None = None
     for place, model in enumerate(models):
         kept = [offer for one in deployed(model, registry) if (offer := _offer(one, place, terms, rejected))]
-        if len(kept) > 1:
-            random = random or Random(terms.seed)
-            kept = _balanced(kept, model.balance, terms, random)
-            kept.sort(key=lambda offer: offer.model.id != terms.stays_on)
         if kept:
-            heads.append(kept[0])
-            siblings[kept[0].model.id] = kept[1:]
+            head, *siblings[head.model.id] = _side_by_side(kept, model.balance, terms)
+            heads.append(head)
     dial = _dial(terms)
-    ordered = prefer(_select(heads, terms, dial), terms.standing, dialled=terms.facts.cost_quality is not None)
-    ordered = _staying(ordered, terms)
-    if terms.signals.exhausted:  # a model without room comes after those that have some
-        ordered = sorted(ordered, key=lambda offer: offer.model.id in terms.signals.exhausted)
+    ordered = _select(heads, terms, dial)
+    if terms.signals.thrift < THRIFTY:
+        ordered = prefer(ordered, terms.standing, dialled=terms.facts.cost_quality is not None)
+    ordered = _with_room_first(_staying(ordered, terms), terms.signals.exhausted)
     offers = [one for head in ordered for one in (head, *_beside(head, siblings[head.model.id]))]
     return Plan(
         models=tuple(offer.model for offer in offers),
@@ -86,18 +81,22 @@ def make_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Ter
     )
 
 
-def pinned_plan(models: Iterable[Model], terms: Terms) -> Plan:
+def pinned_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Terms) -> Plan:
     """What the caller asked for by name is judged by the provider; it only has to be callable, and allowed by rules."""
-    kept: list[Offer] = []
+    offers: list[Offer] = []
     rejected: dict[str, str] = {}
     for place, model in enumerate(models):
-        reason = terms.signals.why_not(model.id) or _narrowed(model, terms)
-        if reason is None:
+        kept: list[Offer] = []
+        for one in deployed(model, registry):
+            if reason := terms.signals.why_not(one.id) or _narrowed(one, terms):
+                rejected[one.id] = reason
+            else:
+                kept.append(_priced(one, place, terms))
+        if kept:
+            head, *others = _side_by_side(kept, model.balance, terms)
             why = "the request asks for it" if place == 0 else "the request names it next"
-            kept.append(_priced(model, place, terms, why))
-        else:
-            rejected[model.id] = reason
-    return Plan(models=tuple(offer.model for offer in kept), entries=tuple(map(_entry, kept)), rejected=rejected)
+            offers += [head.because(why), *_beside(head, others)]
+    return Plan(models=tuple(offer.model for offer in offers), entries=tuple(map(_entry, offers)), rejected=rejected)
 
 
 def resolve(ids: Iterable[str], registry: Mapping[str, Model]) -> tuple[Model, ...]:
@@ -136,8 +135,8 @@ def barred(offer: Offer, policy: Policy) -> str | None:
         return f"lacks {', '.join(missing)}, which the policy requires"
     if policy.regions and set(policy.regions).isdisjoint(model.regions):
         return f"in {_names(model.regions)}, the policy allows {_names(policy.regions)}"
-    if policy.min_quality is not None and (_unstated(model) or offer.quality < policy.min_quality):
-        got = "is not stated" if _unstated(model) else f"{offer.quality:.2f}"
+    if policy.min_quality is not None and (not offer.known or offer.quality < policy.min_quality):
+        got = f"{offer.quality:.2f}" if offer.known else "is not stated"
         return f"quality {got}, the policy wants {policy.min_quality:.2f}"
     if policy.max_cost_usd is not None and offer.cost_usd > policy.max_cost_usd:
         return f"would cost about {offer.cost_usd:.6f} USD, the policy allows {policy.max_cost_usd}"
@@ -148,10 +147,6 @@ def barred(offer: Offer, policy: Policy) -> str | None:
 
 def _names(regions: Sequence[str]) -> str:
     return ", ".join(regions) or "no region"
-
-
-def _unstated(model: Model) -> bool:
-    return model.quality is None and not model.quality_by_route
 
 
 def _narrowed(model: Model, terms: Terms) -> str | None:
@@ -173,33 +168,47 @@ def _offer(model: Model, place: int, terms: Terms, rejected: dict[str, str]) -> 
     return None
 
 
-def _priced(model: Model, place: int, terms: Terms, why: str = "") -> Offer:
-    facts = terms.facts
+def _priced(model: Model, place: int, terms: Terms) -> Offer:
+    facts, quality = terms.facts, _known_quality(model, terms.route, terms.standing)
     return Offer(
         model=model,
-        quality=expected_quality(model, terms.route, terms.standing),
+        quality=TIER_QUALITY[model.tier] if quality is None else quality,
+        known=quality is not None,
         cost_usd=estimate(model, terms.policy, facts.input_tokens, facts.max_tokens).cost_usd,
         latency_ms=terms.signals.latency_ms.get(model.id, model.latency_ms),
         place=place,
-        why=why,
     )
 
 
 def expected_quality(model: Model, route: str | None, standing: Standing) -> float:
     """Of this prompt where that was learned, else of the route, else of the model, else of its tier."""
+    known = _known_quality(model, route, standing)
+    return TIER_QUALITY[model.tier] if known is None else known
+
+
+def _known_quality(model: Model, route: str | None, standing: Standing) -> float | None:
+    """Learned or stated; null: neither."""
     learned = standing.quality.get(model.group or model.id)
-    if learned is not None:
-        return learned
-    if route is not None and route in model.quality_by_route:
-        return model.quality_by_route[route]
-    return TIER_QUALITY[model.tier] if model.quality is None else model.quality
+    return learned if learned is not None else model.quality_by_route.get(route or "", model.quality)
 
 
-def _balanced(offers: list[Offer], how: str, terms: Terms, random: Random) -> list[Offer]:
+def _side_by_side(offers: list[Offer], how: str, terms: Terms) -> list[Offer]:
+    """The deployments of one model, the one to be called first in front."""
+    if len(offers) < 2:
+        return offers
     by_id = {offer.model.id: offer for offer in offers}
     models = [offer.model for offer in offers]
-    ordered = balanced(models, how, terms.signals, lambda model: by_id[model.id].cost_usd, random)
+    ordered = balanced(models, how, terms.signals, lambda model: by_id[model.id].cost_usd, Random(terms.seed))
+    ordered.sort(key=lambda model: (model.id in terms.signals.exhausted, model.id != terms.stays_on))
     return [by_id[model.id] for model in ordered]
+
+
+def _with_room_first(offers: list[Offer], full: Mapping[str, str]) -> list[Offer]:
+    """A model whose limit leaves no room comes after those that have some."""
+    waiting = [
+        one.because(f"after those with room: {full[one.model.id]}; {one.why}") for one in offers if one.model.id in full
+    ]
+    return [*(one for one in offers if one.model.id not in full), *waiting] if waiting else offers
 
 
 def _beside(head: Offer, others: Iterable[Offer]) -> list[Offer]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from semroute.config.conditions import Compare, Only, Rule, When, left_out
 from semroute.config.patterns import found
-from semroute.routing.facts import Facts
+from semroute.routing.facts import Facts, number
 from semroute.routing.wording import any_of
 from semroute.types import Model
 
@@ -69,8 +69,7 @@ def within(bounds: Compare, value: float | None) -> bool:
 def _equals(wanted: object, value: object) -> bool:
     """Whether a value is what is wanted, one of several, or within bounds. `true` is not 1."""
     if isinstance(wanted, Compare):
-        number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
-        return within(wanted, number)
+        return within(wanted, number(value))
     if isinstance(wanted, tuple):
         return any(_equals(one, value) for one in wanted)
     return wanted == value and isinstance(wanted, bool) == isinstance(value, bool)

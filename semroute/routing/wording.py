@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from semroute.config.patterns import escape, found
 
 MAX_CHARS = 8000
 """What patterns of our own look at: the head of a text."""
+APOSTROPHE = "['\u2019]"
+"""As keyboards write it, and as telephones do."""
 
 
 @lru_cache(maxsize=1024)
@@ -18,7 +21,7 @@ def any_of(words: tuple[str, ...]) -> str:
 
 def _whole(word: str) -> str:
     """Not inside of a longer word; scripts that put no spaces between words (from U+2E80 on) have no such borders."""
-    escaped = escape(word)
+    escaped = APOSTROPHE.join(map(escape, re.split(APOSTROPHE, word)))
     before = r"(?:^|[^\pL\pN_])" if _borders(word[0]) else ""
     after = r"(?:$|[^\pL\pN_])" if _borders(word[-1]) else ""
     return before + escaped + after

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
-from semroute.config.conditions import Compare, When
+from semroute.config.conditions import Compare, Language, When
 from semroute.config.logic import Interval, implies, impossible, interval
 from semroute.config.schema import Config
 from semroute.errors import Problem
@@ -114,6 +114,9 @@ rules:
 """
 
 
+LANGUAGES = ", ".join(f'"{code}"' for code in get_args(Language))
+
+
 @pytest.mark.parametrize(
     ("conditions", "complaint"),
     [
@@ -122,6 +125,7 @@ rules:
         ("{any: []}", ".any: got an empty list, expected a list that is not empty"),
         ("{headers: {x: []}}", ".headers.x: got an empty list, expected a string or a list that is not empty"),
         ("{regex: ''}", '.regex: got "", expected a string that is not empty'),
+        ("{language: [german]}", f'.language[0]: got "german", expected one of {LANGUAGES}'),
         ("{not: {}}", ": got conditions that never hold together: `not` denies what the other conditions say"),
     ],
 )
@@ -154,12 +158,25 @@ def test_priority_decides_which_is_shadowed(read_files: Read) -> None:
         ("when: {turns: {gt: 1}}, only: {regions: [eu]}", "got what no model meets, expected to leave one"),
         (
             "when: {turns: {gt: 1}}, models: [small], only: {models: [large]}",
-            "got what none of this rule's own `models` meets, expected to leave one",
+            "got what no model of this rule's own `models` meets, expected to leave one",
+        ),
+        (
+            "when: {turns: {gt: 1}}, route: billing, only: {models: [large]}",
+            "got what no model of this rule's own `route` meets, expected to leave one",
+        ),
+        (
+            "when: {turns: {gt: 1}}, tier: moderate, only: {tiers: [complex]}",
+            "got what no model of this rule's own `tier` meets, expected to leave one",
         ),
     ],
 )
 def test_narrowing_that_leaves_nothing_is_an_error(read_files: Read, rule: str, expected: str) -> None:
-    assert said(read_files(x=f"rules: [{{name: r, {rule}}}]")) == [f"error: x.yaml:1 $.rules[0].only: {expected}"]
+    target = """
+        models: {hard: {provider: local, name: hard, tier: complex}}
+        routes: [{name: billing, utterances: [a, b, c, d, e], models: [small]}]
+    """
+    lines = said(read_files(x=f"rules: [{{name: r, {rule}}}]", y=target))
+    assert lines == [f"error: x.yaml:1 $.rules[0].only: {expected}"]
 
 
 def test_narrowing_rules_that_leave_nothing_together_contradict(read_files: Read) -> None:
@@ -193,18 +210,48 @@ def test_a_header_that_rules_never_see_is_an_error(read_files: Read) -> None:
     )
 
 
-DEAR = "models: {dear: {provider: local, name: d, output_price: 9}}\n"
+DEAR = "models: {dear: {provider: local, name: d, %s}}\n"
 DEAR_ROUTE = "routes: [{name: r, utterances: [a, b, c, d, e], models: [dear, small], policy: {%s cascade: {}}}]"
 
 
 @pytest.mark.parametrize(
-    ("policy", "warned"),
-    [("", True), ("select: best,", True), ("select: cheapest,", False), ("difficulty: {},", False)],
+    ("price", "policy", "warned"),
+    [
+        ("output_price: 9", "", True),
+        ("output_price: 9", "select: best,", True),
+        ("output_price: 9", "select: cheapest,", False),
+        ("output_price: 9", "difficulty: {},", False),
+        ("prices: [{from: 2020-01-01, input: 0, output: 9}]", "", True),
+        ("output_price: 9, prices: [{from: 2020-01-01, input: 0, output: 0}]", "", False),
+        ("output_price: 9, prices: [{from: 9999-01-01, input: 0, output: 0}]", "", True),
+    ],
 )
-def test_a_cascade_that_begins_at_the_wrong_end_is_told(read_files: Read, policy: str, warned: bool) -> None:
-    lines = said(read_files(x=DEAR + DEAR_ROUTE % policy))
+def test_a_cascade_that_begins_at_the_wrong_end_is_told(
+    read_files: Read, price: str, policy: str, warned: bool
+) -> None:
+    lines = said(read_files(x=DEAR % price + DEAR_ROUTE % policy))
     told = "warning: x.yaml:2 $.routes[0].models: got a cascade with a dear model first, expected the cheapest first"
     assert (told in lines) == warned
+
+
+@pytest.mark.parametrize(
+    ("quality", "policy", "warned"),
+    [
+        ("quality_by_route: {r: 0.9}", "", False),
+        ("quality_by_route: {other: 0.9}", "", True),
+        ("quality: 0.9, quality_by_route: {r: 0.5}", "", True),
+        ("quality_by_route: {other: 0.9}", "difficulty: {by: learned, strong_share: 0.3},", False),
+    ],
+)
+def test_a_least_quality_is_that_of_the_route(read_files: Read, quality: str, policy: str, warned: bool) -> None:
+    text = f"""
+        models: {{x: {{provider: local, name: x, {quality}}}}}
+        routes:
+        - {{name: r, utterances: [a, b, c, d, e], models: [x], policy: {{{policy} min_quality: 0.8}}}}
+        - {{name: other, utterances: [f, g, h, i, j], models: [x], policy: {{}}}}
+    """
+    told = "warning: x.yaml:4 $.routes[0].models: the policy leaves none of these models, whatever the request"
+    assert (told in said(read_files(x=text))) == warned
 
 
 def test_a_tier_without_models_is_an_error(read_files: Read) -> None:

@@ -187,6 +187,10 @@ def test_labels_without_a_signal_are_said_to_hold_none(
         ('{"prompt": "x", "winner": "small", "loser": "small"}', "got 'small' as `winner` and as `loser`"),
         ("\n".join(['{"prompt": "x", "quality": {"small": 1}}'] * 50), "got answers of small alone"),
         ('{"prompt": "x", "winner": "small", "loser": "large"}', "got 1 labels, expected at least 50"),
+        (
+            "\n".join(['{"prompt": "x", "quality": {"small": 1}}', '{"prompt": "x", "quality": {"large": 1}}'] * 25),
+            "got no label that compares large with small, the cheapest model, expected some",
+        ),
     ],
 )
 def test_a_label_that_cannot_be_used_is_named(folder: Path, line: str, message: str) -> None:
@@ -199,6 +203,16 @@ def test_a_label_that_cannot_be_used_is_named(folder: Path, line: str, message: 
     assert str(path) in str(caught.value)
 
 
+def test_a_label_names_a_model_and_no_deployment_of_it(folder: Path) -> None:
+    path = folder / "labels.jsonl"
+    path.write_text('{"prompt": "x", "winner": "large@local", "loser": "small"}')
+    (folder / "routes.yaml").write_text(
+        ROUTES.replace("quality: 0.9", "quality: 0.9, deployments: [{provider: local}]")
+    )
+    with pytest.raises(RequestError, match=":1: got the deployment 'large@local', expected its model, 'large'"):
+        read_labels(path, Router.load(folder).config.models)
+
+
 def test_savings_are_what_the_baseline_costs_more(folder: Path) -> None:
     log = folder / "log.jsonl"
     rows = [{"prompt": "hello", "input_tokens": 1_000_000, "output_tokens": 0}] * 2
@@ -208,6 +222,20 @@ def test_savings_are_what_the_baseline_costs_more(folder: Path) -> None:
     found = savings(Router.load(folder), read_log(log), "large")
     assert (float(found.before_usd), float(found.after_usd), found.saved) == (18, 2, 0.8889)
     assert found.by_model == {"small": 2}
+
+
+def test_savings_are_measured_against_the_baseline_of_the_route_files(
+    folder: Path, semroute: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    log = folder / "log.jsonl"
+    log.write_text(json.dumps({"prompt": "hello", "input_tokens": 1_000_000, "output_tokens": 0}))
+    always = ROUTES.replace("difficulty: {by: learned, strong_share: 0.5}", "select: best")
+    for baseline, shown in (
+        ("", "all to large: 9.00 USD\nrouted: 9.00 USD, 0.0% less\n"),
+        ("baseline: small\n", "all to small: 1.00 USD\nrouted: 9.00 USD, 800.0% more\n"),
+    ):
+        (folder / "routes.yaml").write_text(always + baseline)
+        assert shown in semroute("savings", log, "--routes", folder).stdout
 
 
 def test_a_log_line_that_cannot_be_read_is_named(folder: Path) -> None:

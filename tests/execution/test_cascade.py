@@ -146,6 +146,8 @@ async def test_a_refusal_after_an_answer_leaves_that_answer() -> None:
     run = Run(small=BAD, middle=ProviderRequestError("400"), large=GOOD)
     assert (await run(LONG)).text == BAD
     assert [one.served for one in run.attempts] == [True, False]
+    with pytest.raises(ChecksFailedError, match="small: it has 4 characters"):
+        await Run(small=BAD, middle=ProviderRequestError("400"))(LONG, on_exhausted="error")
 
 
 async def test_a_model_whose_breaker_is_open_is_passed_over() -> None:

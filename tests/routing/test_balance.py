@@ -49,6 +49,16 @@ def test_p2c_sees_the_calls_in_flight() -> None:
     assert drawn["m"] > 300
 
 
+@pytest.mark.parametrize("known", [{}, {"m@b": 100, "m@c": 100}])
+def test_p2c_sees_the_calls_in_flight_where_the_latency_is_unknown(known: dict[str, float]) -> None:
+    idle = [model(name) for name in ("m", "m@b", "m@c")]
+    busy = Signals(latency_ms=known, in_flight={"m": 50})
+    random = Random(7)
+    drawn = Counter(balanced(idle, "p2c", busy, lambda m: m.input_price, random)[0].id for _ in range(300))
+    assert drawn["m"] == 0
+    assert min(drawn["m@b"], drawn["m@c"]) > 100
+
+
 def test_least_busy_draws_among_the_idle() -> None:
     drawn = firsts("least_busy", Signals(in_flight={"m": 2}))
     assert drawn["m"] == 0

@@ -10,6 +10,8 @@ from semroute.routing.gain import (
     SHAPE,
     Calibration,
     Gain,
+    behind_best,
+    picked,
     route_shares,
     shape,
     terms,
@@ -88,6 +90,21 @@ def test_an_easy_question_has_almost_none() -> None:
     assert sum(complexity(facts(EASY)).values()) < 0.1
 
 
+@pytest.mark.parametrize(
+    ("text", "maths"),
+    [
+        ("what is 17*23?", 0.1),
+        ("simplify (2a^3 b)^2 / (4 a b^5) and 8 / 3", 0.2),
+        ("what is 3/4 + 1/8?", 0.1),
+        ("do I have plans on 12/03/2019?", None),
+        ("are you open 24/7?", None),
+        ("why does v2/items answer 401/403 to 10.0.0.1/24?", None),
+    ],
+)
+def test_dates_and_addresses_are_no_formulas(text: str, maths: float | None) -> None:
+    assert complexity(facts(text)).get("maths") == maths
+
+
 def test_a_json_schema_is_structure() -> None:
     params = Params(json_output=True, json_schema=JsonSchema(document={}))
     assert complexity(facts(EASY, params=params))["structure"] == WEIGHTS["structure"]
@@ -117,17 +134,21 @@ def test_without_a_rule_difficulty_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wants", "expected"),
+    ("wants", "expected", "others"),
     [
-        ("simple", ["small", "middle", "large"]),
-        ("moderate", ["middle", "large", "small"]),
-        ("complex", ["large", "middle", "small"]),
+        ("simple", ["small", "middle", "large"], ["more", "more"]),
+        ("moderate", ["middle", "large", "small"], ["more", "less"]),
+        ("complex", ["large", "middle", "small"], ["less", "less"]),
     ],
 )
-def test_the_wanted_tier_comes_first_then_higher_then_lower_ones(wants: Any, expected: list[str]) -> None:
+def test_the_wanted_tier_comes_first_then_higher_then_lower_ones(
+    wants: Any, expected: list[str], others: list[str]
+) -> None:
     standing = Standing(wants=wants, difficulty=0.4)
     assert order(standing) == expected
-    assert prefer(OFFERS, standing, dialled=False)[0].why.endswith("suits difficulty 0.40; w")
+    whys = [one.why for one in prefer(OFFERS, standing, dialled=False)]
+    assert whys[0] == f"{wants} suits difficulty 0.40; w"
+    assert [why.split()[2] for why in whys[1:]] == others
 
 
 # --- exemplars --------------------------------------------------------------------------------------------------------
@@ -193,6 +214,8 @@ def test_of_several_models_the_cheapest_that_is_good_enough() -> None:
         gain=learned,
     )
     assert order(stand) == ["middle", "large", "small"]
+    whys = [one.why for one in prefer(OFFERS, stand, dialled=False)]
+    assert whys[1:] == ["gains no less; w", "not known to gain as much; w"]
 
 
 def test_without_a_threshold_or_with_the_requests_dial_the_order_stays() -> None:
@@ -229,13 +252,29 @@ def test_thresholds_by_share() -> None:
 
 
 def test_thresholds_by_quality() -> None:
-    gaps = np.array([3, 2, 1], np.float32)
+    behind = np.array([[3, 0], [2, 0], [1, 0]], np.float32)
     quality = np.array([[0, 1], [0, 1], [1, 1]], np.float32)
-    assert threshold_for_quality(gaps, quality, 0.3) == float("inf")
-    assert threshold_for_quality(gaps, quality, 0.6) == 3
-    assert threshold_for_quality(gaps, quality, 1.0) == 2
-    assert threshold_for_quality(gaps[:0], quality[:0], 0.5) == float("-inf")
-    assert threshold_for_quality(gaps, quality, 1.5) == 1
+    assert threshold_for_quality(behind, quality, 0.3) == float("inf")
+    assert threshold_for_quality(behind, quality, 0.6) == 3
+    assert threshold_for_quality(behind, quality, 1.0) == 2
+    assert threshold_for_quality(behind[:0], quality[:0], 0.5) == float("-inf")
+    assert threshold_for_quality(behind, quality, 1.5) == float("-inf")
+
+
+@pytest.mark.parametrize("retained", [0.7, 0.9, 0.95, 1.0])
+def test_of_several_models_the_quality_to_keep_is_that_of_the_models_that_are_picked(retained: float) -> None:
+    random = np.random.default_rng(3)
+    hard = random.random(500)
+    quality = np.column_stack([0.9 - 0.6 * hard, 0.9 - 0.4 * hard, 0.95 - 0.1 * hard]).astype(np.float32)
+    behind = behind_best((quality - quality[:, :1] + random.normal(0, 0.03, quality.shape)).astype(np.float32).round(2))
+
+    def kept(threshold: float) -> float:
+        return float(quality[np.arange(500), picked(behind, threshold)].mean() / quality.mean(axis=0).max())
+
+    threshold = threshold_for_quality(behind, quality, retained)
+    larger = [gap for gap in np.unique(behind) if gap > threshold]
+    assert kept(threshold) >= retained or threshold == float("-inf")
+    assert all(kept(gap) < retained for gap in larger)
 
 
 def test_terms_and_shape() -> None:

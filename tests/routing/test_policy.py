@@ -80,6 +80,7 @@ def test_quality_of_the_route_comes_before_the_general_and_the_tier_stands_in() 
         ({}, Policy(regions=("eu",)), {}, "in no region, the policy allows eu"),
         ({"regions": ("us",)}, Policy(regions=("eu", "ch")), {}, "in us, the policy allows eu, ch"),
         ({}, Policy(min_quality=0.5), {}, "quality is not stated, the policy wants 0.50"),
+        ({"quality_by_route": {"a": 0.9}}, Policy(min_quality=0.5), {}, "quality is not stated, the policy wants 0.50"),
         ({"quality": 0.4}, Policy(min_quality=0.5), {}, "quality 0.40, the policy wants 0.50"),
         (
             {"output_price": 10},
@@ -110,6 +111,11 @@ def test_a_broken_constraint_leaves_a_model_out_and_says_why(
 def test_a_kept_constraint_leaves_a_model_in(policy: Policy) -> None:
     good = model("x", regions=("eu", "us"), quality=0.7)
     assert ids(plan(good, policy=policy)) == ["x"]
+
+
+@pytest.mark.parametrize("terms", [{"route": "a"}, {"standing": Standing(quality={"x": 0.9})}])
+def test_a_quality_of_the_route_or_one_that_was_learned_is_stated(terms: dict[str, Any]) -> None:
+    assert ids(plan(model("x", quality_by_route={"a": 0.9}), policy=Policy(min_quality=0.5), **terms)) == ["x"]
 
 
 def test_what_fits_is_kept() -> None:
@@ -153,6 +159,12 @@ def test_thrift_turns_the_dial_toward_cheap() -> None:
     assert ids(plan(policy=Policy(select="best"), signals=Signals(thrift=0.4)))[0] == "large"
 
 
+def test_thrift_comes_before_difficulty() -> None:
+    hard = Standing(wants="complex", difficulty=0.9)
+    for thrift, first in ((0.4, "large"), (0.5, "small")):
+        assert ids(plan(signals=Signals(thrift=thrift), standing=hard, policy=Policy(select="cheapest")))[0] == first
+
+
 def test_equal_models_keep_their_order() -> None:
     twins = (model("a"), model("b"))
     assert ids(plan(*twins, policy=Policy(select="balanced"))) == ["a", "b"]
@@ -176,6 +188,21 @@ def test_deployments_stand_side_by_side_and_are_drawn_by_the_requests_id() -> No
     assert made("1").entries[1].why == "another deployment of m"
     only_one = Terms(policy=Policy(), facts=facts(), signals=Signals(unavailable={"m": "down", "m@q": "down"}))
     assert ids(make_plan((main,), registry, only_one)) == ["m@q#2"]
+    assert ids(pinned_plan((main,), registry, only_one)) == ["m@q#2"]
+    assert ids(pinned_plan((others[0],), registry, only_one)) == []
+
+
+@pytest.mark.parametrize("full", [("m",), ("m@q",)])
+def test_a_deployment_with_room_comes_first_and_a_model_without_any_last(full: tuple[str, ...]) -> None:
+    main = model("m", deployments=(Deployment(provider="q"),), balance="weighted")
+    registry = {one.id: one for one in (main, replace(main, id="m@q", group="m", deployments=()))} | REGISTRY
+    for seed in range(10):
+        signals = Signals(exhausted=dict.fromkeys((*full, "small"), "it is full"))
+        terms = Terms(policy=Policy(), facts=facts(), signals=signals, seed=str(seed))
+        made = make_plan((SMALL, main, LARGE), registry, terms)
+        assert ids(made) == [*sorted({"m", "m@q"} - {*full}), *full, "large", "small"]
+        assert made.entries[-1].why == "after those with room: it is full; first by the order given"
+        assert ids(pinned_plan((main,), registry, terms))[1:] == [*full]
 
 
 # --- pinned -----------------------------------------------------------------------------------------------------------
@@ -188,12 +215,12 @@ def test_a_pinned_plan_only_has_to_be_callable_and_allowed() -> None:
         signals=Signals(unavailable={"middle": "down"}),
         narrowing=(rule("eu", only=Only(models=("small", "middle", "large"))),),
     )
-    made = pinned_plan((LARGE, MIDDLE, SMALL), terms)
+    made = pinned_plan((LARGE, MIDDLE, SMALL), REGISTRY, terms)
     assert ids(made) == ["large", "small"]
     assert [entry.why for entry in made.entries] == ["the request asks for it", "the request names it next"]
     assert made.rejected == {"middle": "down"}
     barred = replace(terms, narrowing=(rule("eu", only=Only(regions=("eu",))),))
-    assert pinned_plan((SMALL,), barred).rejected == {"small": "rule eu allows only regions eu"}
+    assert pinned_plan((SMALL,), REGISTRY, barred).rejected == {"small": "rule eu allows only regions eu"}
 
 
 def test_resolve_names_each_once() -> None:

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
-from semroute.config.conditions import Only, When
+from semroute.config.conditions import Language, Only, When
 from semroute.config.patterns import compiled, encodable, found
 from semroute.errors import RequestError
+from semroute.routing import language
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.language import guess_language, guess_script
 from semroute.routing.rules import aiming, excluded, holds, narrowing
@@ -103,8 +104,9 @@ def test_what_was_not_given_keeps_no_bounds(written: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"), [("0.9", True), ("high", False), (True, False), ([0.9], False), ("1e999", True)]
 )
-def test_a_retrieval_score_may_be_a_text(value: object, expected: bool) -> None:
-    assert holds(when(retrieval_score={"gte": 0.5}), facts(metadata={"retrieval_score": value})) is expected
+def test_a_number_of_the_metadata_may_be_a_text(value: object, expected: bool) -> None:
+    for condition in ({"retrieval_score": {"gte": 0.5}}, {"metadata": {"retrieval_score": {"gte": 0.5}}}):
+        assert holds(when(**condition), facts(metadata={"retrieval_score": value})) is expected
 
 
 def test_the_first_target_by_priority_wins_and_every_narrowing_applies() -> None:
@@ -170,6 +172,9 @@ def test_lone_surrogates_do_no_harm() -> None:
         ("退款", "我要退款吗", True),
         ("c++", "in C++ please", True),
         ("a.b", "axb", False),
+        ("can't", "I CAN\u2019T log in", True),
+        ("can\u2019t", "I can't log in", True),
+        ("can't", "I cant log in", False),
     ],
 )
 def test_a_keyword_is_a_whole_word(word: str, text: str, expected: bool) -> None:
@@ -177,7 +182,7 @@ def test_a_keyword_is_a_whole_word(word: str, text: str, expected: bool) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "language", "script"),
+    ("text", "code", "script"),
     [
         ("where is my invoice and how do I pay it", "en", "latin"),
         ("wie kann ich meine Rechnung bezahlen und wann", "de", "latin"),
@@ -194,10 +199,19 @@ def test_a_keyword_is_a_whole_word(word: str, text: str, expected: bool) -> None
         ("12345 !!", None, None),
         ("12345 …", None, None),
         ("zzz qqq", None, "latin"),
+        ("I had a rough day", "en", "latin"),
+        ("congratulate a colleague on her promotion", "en", "latin"),
+        ("idę do domu i śpię, bo jestem chory", "pl", "latin"),
+        ("comprar um bilhete para a festa", "pt", "latin"),
     ],
 )
-def test_languages_and_scripts(text: str, language: str | None, script: str | None) -> None:
-    assert (guess_language(text), guess_script(text)) == (language, script)
+def test_languages_and_scripts(text: str, code: str | None, script: str | None) -> None:
+    assert (guess_language(text), guess_script(text)) == (code, script)
+
+
+def test_every_language_that_a_rule_may_name_is_told_and_no_other() -> None:
+    by_letters = {"ru", "uk"}
+    assert {*get_args(Language)} == {*language._WORDS, *language._BY_SCRIPT.values(), *by_letters}
 
 
 @pytest.mark.parametrize(
