@@ -89,15 +89,26 @@ def parse(file: str, data: bytes, environ: Mapping[str, str]) -> Document:
         if not marks:
             return _unreadable(document, len(lines), f"not valid YAML: {reason}")
         line, column = marks[0].line, marks[0].column
-        if lines[line].decode("utf-8", "replace")[column : column + 1] == "\t":
-            reason += " (a tab: YAML is indented with spaces)"
-        return _unreadable(document, line + 1, f"not valid YAML: {reason}")
+        advice = _advice(lines[line].decode("utf-8", "replace"), column)
+        return _unreadable(document, line + 1, f"not valid YAML: {reason}{advice}")
     if value is None:
         return document
     if not isinstance(value, dict):
         expected = "expected a mapping with keys such as `routes` and `models`"
         return _unreadable(document, 1, f"got {got(value)}, {expected}")
     return document._replace(value=value)
+
+
+def _advice(line: str, column: int) -> str:
+    """What to do about a mistake that its place gives away."""
+    found = line[column : column + 1]
+    if found == "\t":
+        return " (a tab: YAML is indented with spaces)"
+    if found == "{" and line[:column].endswith("$"):
+        return " (within brackets a variable is quoted: `\"${NAME}\"`)"
+    if found and found in "@`%":
+        return f" (quote what begins with {found!r})"
+    return ""
 
 
 def _line(data: bytes, position: int) -> int:

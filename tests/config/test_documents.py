@@ -20,6 +20,21 @@ from tests.config.reading import ROUTE, Read, said, sound
             "x.yaml:2 $: not valid YAML: while scanning for the next token, found character that cannot "
             "start any token (a tab: YAML is indented with spaces)",
         ),
+        (
+            "p:\n  a: {b: ${K}}\n",
+            "x.yaml:2 $: not valid YAML: while parsing a flow mapping, did not find expected ',' or '}' "
+            '(within brackets a variable is quoted: `"${NAME}"`)',
+        ),
+        (
+            "a: [b,\n  ${K:-c}]\n",
+            "x.yaml:2 $: not valid YAML: while parsing a flow sequence, did not find expected ',' or ']' "
+            '(within brackets a variable is quoted: `"${NAME}"`)',
+        ),
+        (
+            "a:\n- é\n- @bob, help\n",
+            "x.yaml:3 $: not valid YAML: while scanning for the next token, found character that cannot "
+            "start any token (quote what begins with '@')",
+        ),
         ("routes:\n  - name: 'x\n", "x.yaml:2 $: not valid YAML: while scanning a quoted scalar"),
         ("routes:\n- *nobody\n", "x.yaml:2 $: not valid YAML: found undefined alias"),
         ("a: 1\n---\nb: 2\n", "x.yaml:2 $: not valid YAML: expected a single document"),
