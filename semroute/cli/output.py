@@ -20,7 +20,7 @@ from semroute.settings import variable
 
 PIPED_WIDTH = 150
 
-errors = Console(stderr=True)
+errors = Console(stderr=True, emoji=False)  # `file:100:` is no 💯
 
 
 class _Output(Console):
@@ -36,9 +36,9 @@ def discard_output() -> None:
 
 
 def _console() -> Console:
-    plain = _Output()
+    plain = _Output(emoji=False)
     # A pipe has no width: give tables room instead of 80 columns.
-    return plain if plain.is_terminal else _Output(width=PIPED_WIDTH)
+    return plain if plain.is_terminal else _Output(emoji=False, width=PIPED_WIDTH)
 
 
 console = _console()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import yaml
@@ -28,6 +28,10 @@ VERBATIM = frozenset({"utterances", "negatives", "description"})
 """Keys whose strings are people's own words: `${VAR}` means nothing there."""
 
 VARIABLE = re.compile(r"\$(?P<escape>\$)?\{(?:(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^{}]*))?\})?", re.ASCII)
+
+UNSEEN = "\x85\u2028\u2029"
+"""Line breaks to YAML 1.1, and to nobody else."""
+BREAK = re.compile(f"\r\n|[\n\r{UNSEEN}]")
 
 TAG = "tag:yaml.org,2002:"
 MERGE = TAG + "merge"
@@ -75,29 +79,57 @@ def parse(file: str, data: bytes, environ: Mapping[str, str]) -> Document:
     """A file's bytes -> a document. What is wrong is among its `problems`; nothing is raised."""
     document = Document(file, {}, {}, {}, [])
     try:
-        node = _Loader(data.decode("utf-8-sig")).get_single_node()
-        value = _Builder(document, environ).value(node, (), verbatim=False) if node else None
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return _unreadable(document, _line(data, error.start), f"byte {error.start} is not UTF-8, expected UTF-8 text")
+    numbers = _numbers(text)
+    try:
+        node = _Loader(text).get_single_node()
+        value = _Builder(document, environ, numbers).value(node, (), verbatim=False) if node else None
     except yaml.reader.ReaderError as error:
         return _unreadable(document, _line(data, error.position), f"not valid YAML: {error.reason}")
     except yaml.MarkedYAMLError as error:
         reason = ", ".join(filter(None, (error.context, error.problem)))
-        lines = data.splitlines()
+        lines = BREAK.split(text.rstrip("\n"))
         # What is missing at the end is reported past it: where it was opened says more.
         marks = [mark for mark in (error.problem_mark, error.context_mark) if mark and mark.line < len(lines)]
         if not marks:
-            return _unreadable(document, len(lines), f"not valid YAML: {reason}")
+            return _unreadable(document, numbers[len(lines) - 1], f"not valid YAML: {reason}")
         line, column = marks[0].line, marks[0].column
-        if lines[line].decode("utf-8", "replace")[column : column + 1] == "\t":
-            reason += " (a tab: YAML is indented with spaces)"
-        return _unreadable(document, line + 1, f"not valid YAML: {reason}")
+        advice = _advice(lines[line], column) or _unseen(numbers, line)
+        return _unreadable(document, numbers[line], f"not valid YAML: {reason}{advice}")
     if value is None:
         return document
     if not isinstance(value, dict):
         expected = "expected a mapping with keys such as `routes` and `models`"
         return _unreadable(document, 1, f"got {got(value)}, {expected}")
     return document._replace(value=value)
+
+
+def _advice(line: str, column: int) -> str:
+    """What to do about a mistake that its place gives away."""
+    found = line[column : column + 1]
+    if found == "\t":
+        return " (a tab: YAML is indented with spaces)"
+    if found == "{" and line[:column].endswith("$"):
+        return ' (within brackets a variable is quoted: `"${NAME}"`)'
+    if found and found in "@`%":
+        return f" (quote what begins with {found!r})"
+    return ""
+
+
+def _unseen(numbers: Sequence[int], at: int) -> str:
+    """What may be behind a mistake: the last line before it that text pasted from elsewhere breaks in two."""
+    broken = next((line for line in range(at, 0, -1) if numbers[line] == numbers[line - 1]), 0)
+    return f" (line {numbers[broken]} holds an invisible line break: U+2028, U+2029 or U+0085)" if broken else ""
+
+
+def _numbers(text: str) -> list[int]:
+    """The line in the file of each of YAML's lines; the last once more, as the end of the file is a line to YAML."""
+    numbers = [1]
+    for found in BREAK.finditer(text):
+        numbers.append(numbers[-1] + (found[0] not in UNSEEN))
+    return [*numbers, numbers[-1]]
 
 
 def _line(data: bytes, position: int) -> int:
@@ -127,16 +159,17 @@ class _Loader(SafeLoader):
 class _Builder:
     """Turns nodes into values, and fills the document's lines, problems and unset variables on the way."""
 
-    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
+    def __init__(self, document: Document, environ: Mapping[str, str], numbers: Sequence[int]) -> None:
         self._document = document
         self._environ = environ
+        self._numbers = numbers
         self._seen: set[int] = set()
         self._open: set[int] = set()
         self._aliased = 0
 
     def value(self, node: Node, place: Place, *, verbatim: bool) -> object:
         """The value of a node. `verbatim`: without variables."""
-        self._document.lines.setdefault(place, node.start_mark.line + 1)
+        self._document.lines.setdefault(place, self._line_of(node))
         if isinstance(node, ScalarNode):
             return self._scalar(node, place, verbatim=verbatim)
         self._enter(node)
@@ -182,7 +215,7 @@ class _Builder:
                     inherited.setdefault(key, value)
                 continue
             key = self._key(key_node, place)
-            line = key_node.start_mark.line + 1
+            line = self._line_of(key_node)
             if key in own:
                 self._report((*place, key), f"key `{key}` given twice, first at line {self._line((*place, key))}", line)
                 continue
@@ -199,16 +232,16 @@ class _Builder:
                 entries = self._entries(base, place) | entries
                 self._open.remove(id(base))
             else:
-                self._report((*place, "<<"), "expected a mapping, or a list of mappings", base.start_mark.line + 1)
+                self._report((*place, "<<"), "expected a mapping, or a list of mappings", self._line_of(base))
         return entries
 
     def _key(self, node: Node, place: Place) -> str:
         if not isinstance(node, ScalarNode):
-            self._report(place, "got a list or a mapping as a key, expected a string", node.start_mark.line + 1)
+            self._report(place, "got a list or a mapping as a key, expected a string", self._line_of(node))
             return ""
         if node.tag not in STRINGS:
             message = f"got the key {got(self._construct(node, place))}, expected a string (quote it)"
-            self._report((*place, node.value), message, node.start_mark.line + 1)
+            self._report((*place, node.value), message, self._line_of(node))
         return str(node.value)
 
     def _scalar(self, node: ScalarNode, place: Place, *, verbatim: bool) -> object:
@@ -268,6 +301,9 @@ class _Builder:
 
     def _line(self, place: Place) -> int:
         return self._document.lines[place]
+
+    def _line_of(self, node: Node) -> int:
+        return self._numbers[node.start_mark.line]
 
     def _report(self, place: Place, message: str, line: int | None = None) -> None:
         """Notes a problem, unless the place has one already: the rest would follow from it."""

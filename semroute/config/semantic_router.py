@@ -61,7 +61,8 @@ def read_semantic_router(file: str, text: str) -> Imported:
             routes.append(route)
             names.add(route.name)
         else:
-            notes.append(f"route {json.dumps(name)} has no utterances: left out, give it some")
+            told = json.dumps(name, ensure_ascii=False)
+            notes.append(f"route {told} has no utterances of its own: left out, give it some")
     if not routes:
         raise RequestError(f"{file}: none of its {len(merged)} routes has an utterance, so there is nothing to match")
     return Imported(routes=tuple(routes), notes=tuple(dict.fromkeys(notes)))
@@ -109,7 +110,7 @@ def _entries(file: str, value: object, place: str, notes: list[str]) -> Iterator
         return
     if not isinstance(value, dict):
         raise RequestError(f"{file} {place}: got {got(value)}, expected a mapping with `routes` or `routers`")
-    notes += _encoder_notes(value)
+    notes += _router_notes(value)
     routers = value.get("routers")
     if isinstance(routers, list):
         for number, router in enumerate(routers):
@@ -141,7 +142,8 @@ def _string(file: str, place: str, entry: dict[str, Any], key: str) -> str:
     return value
 
 
-def _encoder_notes(router: dict[str, Any]) -> Iterator[str]:
+def _router_notes(router: dict[str, Any]) -> Iterator[str]:
+    """What of a router's own settings is lost; of its encoder, what stands for it here."""
     encoder = router.get("encoder")
     kind, name = router.get("encoder_type"), router.get("encoder_name")
     if isinstance(encoder, dict):
@@ -149,7 +151,30 @@ def _encoder_notes(router: dict[str, Any]) -> Iterator[str]:
     if kind == "fastembed" and name:
         yield f"its encoder was fastembed's {name}: `embedder: {{model: {name}}}` uses it here too"
     elif kind:
-        yield f"its encoder was {kind} {name or ''}".rstrip() + ": here the embedded model is used"
+        yield f"its encoder was {_kind(kind, name)}: here the embedded model is used"
+    sparse, model = router.get("sparse_encoder"), router.get("model")
+    if isinstance(sparse, dict):
+        named = _kind(sparse.get("type"), sparse.get("name"))
+        yield f"its sparse encoder {named} (alpha {router.get('alpha')}) is not carried over"
+    if isinstance(model, dict):
+        named = _kind(model.get("type"), model.get("name"))
+        yield f"its decision model {named} is not carried over: here utterances decide, not descriptions"
+    if router.get("router_type") in ("chain", "merge"):
+        yield f"it was a {router['router_type']} of routers: here their routes are matched together"
+    if router.get("calibrator"):
+        yield "its calibrator is not carried over: confidences here are calibrated on the utterances"
+    yield from _threshold_notes(router)
+
+
+def _kind(kind: object, name: object) -> str:
+    return f"{kind} {name}" if name else f"{kind}"
+
+
+def _threshold_notes(part: dict[str, Any]) -> Iterator[str]:
+    """Of a router or a route."""
+    for key in ("score_threshold", "confidence_threshold"):
+        if part.get(key) is not None:
+            yield f"{key} {part[key]} is not carried over: confidences here are on another scale (see `semroute tune`)"
 
 
 def _route(name: str, parts: Sequence[dict[str, Any]], taken: dict[str, str], names: set[str]) -> ImportedRoute:
@@ -188,15 +213,15 @@ def _free_name(name: str, names: set[str]) -> str:
 
 
 def _part_notes(part: dict[str, Any]) -> Iterator[str]:
-    for key in ("score_threshold", "confidence_threshold"):
-        if part.get(key) is not None:
-            yield f"{key} {part[key]} is not carried over: confidences here are on another scale (see `semroute tune`)"
+    yield from _threshold_notes(part)
     if part.get("function_schemas"):
         yield "a dynamic route: its function schemas are not carried over, pass `tools` with the request"
     llm = part.get("llm")
     if isinstance(llm, dict):
         named = f"{llm.get('module')}.{llm.get('class')}"
         yield f"its llm {llm.get('model')} ({named}) is not carried over: name it in `models`"
+    if part.get("metadata"):
+        yield f"its metadata {json.dumps(part['metadata'], ensure_ascii=False, default=str)} are not carried over"
 
 
 def _quoted(text: str) -> str:

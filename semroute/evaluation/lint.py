@@ -168,11 +168,15 @@ def _same(a: str, b: str) -> bool:
 def _misplaced(
     places: _Places, scores: Floats, nearest: Floats, rows: Rows, collided: set[tuple[int, int]]
 ) -> Iterator[Problem]:
-    """Utterances that look like another route, judged without themselves; not those that collide with it anyway."""
+    """Utterances that look like another route, judged without themselves; not those that collide with it anyway.
+
+    The only one of a route has no rest to be judged by.
+    """
     best = scores.argmax(axis=1)
     every = np.arange(len(scores))
     gaps = scores[every, best] - scores[every, places.owners]
-    doubtful = (gaps >= MISPLACED_GAP) & (nearest[every, best] >= MISPLACED_SIMILARITY)
+    alone = np.bincount(places.owners)[places.owners] == 1
+    doubtful = (gaps >= MISPLACED_GAP) & (nearest[every, best] >= MISPLACED_SIMILARITY) & ~alone
     for row in np.flatnonzero(doubtful):
         other = int(best[row])
         if (int(row), other) in collided:

@@ -56,9 +56,9 @@ class Tuning(Frozen, frozen=True, kw_only=True):
     n: int
     """Prompts; copies of one count once, with the first's label."""
     threshold: float
-    """The best for all routes together."""
+    """The best for all routes together; within a bound, for those without their own."""
     thresholds: dict[str, float]
-    """By route: its own where it has enough prompts, else the one for all."""
+    """By route: its own where it has enough prompts, else that one."""
     own: tuple[str, ...]
     """The routes with a threshold of their own."""
     accuracy_before: float
@@ -108,35 +108,40 @@ def require_enough(outcomes: Sequence[Outcome]) -> None:
 
 
 def choose(outcomes: Sequence[Outcome], routes: Sequence[str], max_false_abstain: float | None) -> dict[str, float]:
-    """Thresholds by route, for the routes that have enough prompts; under "" the one for all."""
-    chosen = {"": _best(outcomes, max_false_abstain)}
+    """Thresholds by route, for the routes that have enough prompts; under "" the one for all others.
+
+    Within a bound, a route's share is one of its prompts in scope: it needs enough of these, and the threshold for the
+    others keeps to the bound on theirs.
+    """
+    bounded = max_false_abstain is not None
+    left = [outcome for outcome in outcomes if outcome.best is not None]  # in the others no threshold has a say
+    chosen = {}
     for route in routes:
-        own = [outcome for outcome in outcomes if outcome.best == route]
-        if len(own) >= rows_needed():
+        own = [outcome for outcome in left if outcome.best == route]
+        if sum(outcome.expected is not None or not bounded for outcome in own) >= rows_needed():
             chosen[route] = _best(own, max_false_abstain)
-    return chosen
+    others = [outcome for outcome in left if outcome.best not in chosen]
+    shared = others if bounded and any(outcome.expected is not None for outcome in others) else left
+    return {"": _best(shared, max_false_abstain), **chosen}
 
 
 def point(outcomes: Sequence[Outcome], threshold: float) -> Point:
     """What a threshold would do to prompts whatever route is best for them."""
-    taken = [outcome for outcome in outcomes if outcome.best is not None and outcome.confidence >= threshold]
-    kept = {id(outcome) for outcome in taken}
-    in_scope = [outcome for outcome in outcomes if outcome.expected is not None]
-    out_of_scope = [outcome for outcome in outcomes if outcome.expected is None]
+    decided = [(outcome.expected, _decided(outcome, {"": threshold})) for outcome in outcomes]
     return Point(
         threshold=threshold,
-        accuracy=_accuracy(outcomes, {"": threshold}),
-        coverage=len(taken) / len(outcomes),
-        wrong=_share(outcome.best != outcome.expected for outcome in taken),
-        false_abstain=_share(id(outcome) not in kept for outcome in in_scope),
-        oos_recall=_share(id(outcome) not in kept for outcome in out_of_scope),
+        accuracy=_share(route == expected for expected, route in decided),
+        coverage=_share(route is not None for _, route in decided),
+        wrong=_share(route != expected for expected, route in decided if route is not None),
+        false_abstain=_share(route is None for expected, route in decided if expected is not None),
+        oos_recall=_share(route is None for expected, route in decided if expected is None),
     )
 
 
 def _best(outcomes: Sequence[Outcome], max_false_abstain: float | None) -> float:
     """The middle of the range of thresholds that are best, so that a little more or less changes nothing."""
     confidence: Floats = np.array([outcome.confidence for outcome in outcomes], dtype=np.float64)
-    belongs = np.array([o.best is not None and o.expected == o.best for o in outcomes], dtype=bool)
+    belongs = np.array([outcome.expected == outcome.best for outcome in outcomes], dtype=bool)
     in_scope = np.array([outcome.expected is not None for outcome in outcomes], dtype=bool)
     levels: Floats = np.unique(np.concatenate([[0.0], confidence, [1.0]]))
     if max_false_abstain is not None:

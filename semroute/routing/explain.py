@@ -50,11 +50,12 @@ def smallest_flip(decision: Decision, choose: Choose) -> Flip | None:
             ahead = _ahead(rival, max(best.confidence, _fixed(rival)))
             flips += [_more(rival, ahead.confidence)] if _taken(ahead, choose) else []
     elif decision.reason == "semantic":
-        short = best.confidence - decision.threshold
+        short = round(best.confidence - decision.threshold, 4)
         because = f"{short:.3f} less confidence in {best.route}, and no route would have been taken"
         flips = [Flip(route=None, gap=short, explanation=because)]
         for rival in others:
-            gap, taken = best.confidence - rival.confidence, _taken(_ahead(rival, best.confidence), choose)
+            gap = round(best.confidence - rival.confidence, 4)
+            taken = _taken(_ahead(rival, best.confidence), choose)
             because = f"{rival.route} is next, {gap:.3f} behind {best.route}"
             because += "" if taken else ", and would not reach its own threshold: no route would have been taken"
             flips.append(Flip(route=rival.route if taken else None, gap=gap, explanation=because))
@@ -62,7 +63,7 @@ def smallest_flip(decision: Decision, choose: Choose) -> Flip | None:
 
 
 def _more(candidate: Candidate, confidence: float) -> Flip:
-    gap = confidence - candidate.confidence
+    gap = round(confidence - candidate.confidence, 4)
     because = f"{gap:.3f} more confidence, and {candidate.route} would have been taken"
     return Flip(route=candidate.route, gap=gap, explanation=because)
 

@@ -39,6 +39,16 @@ def test_the_report_is_written_and_a_gate_fails(semroute: Run, rows: Path, tmp_p
     assert "Calibrated thresholds: on average at most 5.0% of prompts like the utterances" in html.read_text("utf-8")
 
 
+def test_colons_are_printed_as_they_are(semroute: Run, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(f"{MODELS}\n{ROUTES}\n")
+    file = tmp_path / "some.jsonl"
+    row = '{"text": "put out the :fire: there", "route": null}\n'
+    file.write_text(row.replace("null", '"cooking"'))
+    assert "put out the :fire: there" in semroute("eval", file, "--routes", tmp_path).stdout
+    file.write_text(row * 99 + "{}\n")
+    assert semroute("eval", file, "--routes", tmp_path).stderr.startswith(f"{file}:100: ")
+
+
 def test_without_a_file_the_utterances_are_cross_validated(semroute: Run) -> None:
     done = semroute("eval", "--routes", ROOT / "routes", "--json", "--min-in-scope-accuracy", "0.5")
     assert done.returncode == 0, done.stderr

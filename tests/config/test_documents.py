@@ -20,6 +20,27 @@ from tests.config.reading import ROUTE, Read, said, sound
             "x.yaml:2 $: not valid YAML: while scanning for the next token, found character that cannot "
             "start any token (a tab: YAML is indented with spaces)",
         ),
+        (
+            "p:\n  a: {b: ${K}}\n",
+            "x.yaml:2 $: not valid YAML: while parsing a flow mapping, did not find expected ',' or '}' "
+            '(within brackets a variable is quoted: `"${NAME}"`)',
+        ),
+        (
+            "a: [b,\n  ${K:-c}]\n",
+            "x.yaml:2 $: not valid YAML: while parsing a flow sequence, did not find expected ',' or ']' "
+            '(within brackets a variable is quoted: `"${NAME}"`)',
+        ),
+        (
+            "a:\n- é\n- @bob, help\n",
+            "x.yaml:3 $: not valid YAML: while scanning for the next token, found character that cannot "
+            "start any token (quote what begins with '@')",
+        ),
+        ('a: "x\u2028\x85y"\nb: [1\n2: {', "x.yaml:3 $: not valid YAML: "),
+        (
+            "a:\n- b\n- c\u2028d\ne: f\n",
+            "x.yaml:4 $: not valid YAML: while scanning a simple key, could not find expected ':' "
+            "(line 3 holds an invisible line break: U+2028, U+2029 or U+0085)",
+        ),
         ("routes:\n  - name: 'x\n", "x.yaml:2 $: not valid YAML: while scanning a quoted scalar"),
         ("routes:\n- *nobody\n", "x.yaml:2 $: not valid YAML: found undefined alias"),
         ("a: 1\n---\nb: 2\n", "x.yaml:2 $: not valid YAML: expected a single document"),
@@ -89,6 +110,11 @@ def test_a_merge_of_something_else_is_a_problem(read_files: Read) -> None:
     assert said(read_files(x="abstain:\n  <<: 3\n")) == [
         'x.yaml:2 $.abstain["<<"]: expected a mapping, or a list of mappings'
     ]
+
+
+def test_lines_are_those_of_the_file_whatever_yaml_takes_for_a_break(read_files: Read) -> None:
+    text = 'negatives: ["a\u2028b\x85c\u2029d"]\r\nabstain:\r\n  threshold: 0.1\r\n  threshold: 0.2\r\n'
+    assert said(read_files(x=text)) == ["x.yaml:4 $.abstain.threshold: key `threshold` given twice, first at line 3"]
 
 
 def test_a_key_given_twice_in_one_mapping_is_a_problem(read_files: Read) -> None:

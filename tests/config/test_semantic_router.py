@@ -77,6 +77,19 @@ def test_what_cannot_be_carried_over_stands_as_comments() -> None:
     assert "# confidence_threshold 0.7 is not carried over" in new
 
 
+def test_what_routers_lose_stands_as_comments() -> None:
+    hybrid = NEW | {"sparse_encoder": {"type": "bm25", "name": "stemmed"}, "confidence_threshold": 0.6}
+    decision = {"router_type": "decision", "model": {"type": "gliner2"}, "routes": [OLD_ROUTE]}
+    chain = {"router_type": "chain", "calibrator": {"method": "platt"}, "routers": [hybrid, decision]}
+    text = render(read_semantic_router("x.json", json.dumps(chain)), "x.json", ["m"])
+    assert "\n# it was a chain of routers: here their routes are matched together" in text
+    assert "\n# its calibrator is not carried over" in text
+    assert "\n# its sparse encoder bm25 stemmed (alpha 0.7) is not carried over" in text
+    assert "\n# confidence_threshold 0.6 is not carried over" in text
+    assert "\n# its decision model gliner2 is not carried over" in text
+    assert '\n  # its metadata {"team": "x"} are not carried over' in text
+
+
 def test_the_module_of_an_llm_is_not_imported() -> None:
     llm = {"module": "antigravity", "class": "Popen", "model": "gpt-4"}
     dynamic = OLD_ROUTE | {"llm": llm, "function_schemas": [{"name": "get_time"}]}
@@ -103,6 +116,7 @@ def test_names_and_utterances_are_made_unique() -> None:
         {"name": "a-b", "utterances": ["Two", "three"]},
         {"name": "日本", "utterances": ["four"]},
         {"name": "empty", "utterances": []},
+        {"name": "echo", "utterances": ["two"]},
     ]
     imported = read_semantic_router("x.json", json.dumps({"routes": routes}))
     assert [(route.name, route.utterances) for route in imported.routes] == [
@@ -112,7 +126,9 @@ def test_names_and_utterances_are_made_unique() -> None:
     ]
     assert "2 utterances that are blank or no text left out" in imported.routes[0].notes
     assert '"Two" left out: a-b has it too' in imported.routes[1].notes
-    assert imported.notes == ('route "empty" has no utterances: left out, give it some',)
+    assert imported.notes == tuple(
+        f'route "{name}" has no utterances of its own: left out, give it some' for name in ("empty", "echo")
+    )
 
 
 def test_any_text_survives() -> None:

@@ -110,6 +110,8 @@ def test_an_utterance_in_the_wrong_route_is_told_where_it_belongs() -> None:
     assert (found.code, found.file, found.line) == ("misplaced", "a.yaml", 15)
     assert "looks more like `b` than like the rest of `a`" in found.message
     assert "move it to `b`" in found.suggestion
+    told = {found.file for found in lint(corpus({**GOOD, "c": [stray]}))}
+    assert told == {"b.yaml"}  # the only one of `c` has no rest to be unlike
 
 
 def test_utterances_all_alike_are_reported_once() -> None:

@@ -74,6 +74,15 @@ def test_a_bound_on_false_abstention_takes_the_highest_that_keeps_it() -> None:
     assert abstained == 5
 
 
+def test_a_bound_on_false_abstention_is_kept_by_routes_with_a_threshold_of_their_own_and_without() -> None:
+    strange = [outcome(None, "b", 0.3) for _ in range(50)]
+    rows = prompts("a", 0.9, 1.0, 0.2) + [outcome("c", "c", 0.3 + i / 100) for i in range(20)] + strange
+    tuning = tune(rows, ["a", "b", "c"], max_false_abstain=0.1)
+    assert tuning.own == ("a",)  # of `b` nothing is known but what is not its own
+    assert tuning.thresholds == {"a": pytest.approx(0.91), "b": tuning.threshold, "c": tuning.threshold}
+    assert sum(row.confidence < tuning.threshold for row in rows if row.expected == "c") == 2
+
+
 def test_a_point_counts_what_a_threshold_does() -> None:
     rows = [
         outcome("a", "a", 0.9),
@@ -93,6 +102,10 @@ def test_a_point_counts_what_a_threshold_does() -> None:
 def test_what_rules_decided_stays() -> None:
     rows = [*prompts("a", 0.6, 0.9, 0.2), outcome("a", None, 0.0, decided="a")]
     assert tune(rows, ["a"]).accuracy == 1.0
+    by_rules = [outcome("a", None, 0.0, decided="a") for _ in range(50)]
+    tuning = tune(rows + by_rules, ["a"], max_false_abstain=0.1)
+    assert tuning.threshold == tune(prompts("a", 0.6, 0.9, 0.2), ["a"], max_false_abstain=0.1).threshold
+    assert (tuning.table[-1].false_abstain, tuning.table[-1].wrong) == (50 / 101, 0.0)
 
 
 @pytest.fixture(scope="module")
