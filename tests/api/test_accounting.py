@@ -319,10 +319,9 @@ def test_the_deployments_of_a_model_draw_on_its_budget_and_are_for_its_keys(
     books: Service, new_key: Callable[..., dict[str, str]]
 ) -> None:
     token = new_key("--model", "twin")["key"]
-    assert [ask(books, token, model=model).json()["model"] for model in ("twin", "twin@faults")] == [
-        "twin",
-        "twin@faults",
-    ]
+    served = [ask(books, token, model=model).json()["model"] for model in ("twin", "twin@faults")]
+    assert served[0] in ("twin", "twin@faults")  # who names the model gets either
+    assert served[1] == "twin@faults"
     refused = ask(books, token, model="twin@faults")
     assert (refused.status_code, "0.000048 USD are spent" in refused.text) == (402, True)
 

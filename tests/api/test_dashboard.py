@@ -91,7 +91,7 @@ def test_a_prompt_is_decided_and_answered(service: Service, page: Page) -> None:
     expect(page.locator("p.error").first).to_contain_text("status-500: ")
     page.get_by_label("model", exact=True).fill("none")
     page.get_by_role("button", name="Decide", exact=True).click()
-    expect(page.locator("p.error")).to_contain_text("model 'none' does not exist")
+    expect(page.get_by_text("model 'none' does not exist")).to_be_visible()
 
 
 def test_the_log_and_the_traffic_are_shown(service: Service, page: Page) -> None:
