@@ -16,8 +16,9 @@ from rich.table import Table
 
 from semroute import settings as settings_module
 from semroute.access.keys import Key, KeyStore
-from semroute.cli.output import console, json_option, print_json
-from semroute.errors import SettingsError
+from semroute.cli.output import console, errors, folder_of, json_option, print_json
+from semroute.config.load import load
+from semroute.errors import ConfigError, SettingsError
 from semroute.record import Caller, Scope
 from semroute.stores.base import MAX_USD, Database
 from semroute.stores.open import MEMORY, open_database, open_to_read, shown
@@ -74,6 +75,7 @@ def create(as_json: bool, expires: datetime.datetime | None, metadata: tuple[str
     with _store() as store:
         token, caller = store.create(caller, ends)
         store.audit(_who(), "keys create", caller.id)
+    _tell_of_unknown(caller)
     if as_json:
         print_json({"key": token, "id": caller.id})
     else:
@@ -104,7 +106,7 @@ def list_(as_json: bool) -> None:
             " ".join(caller.scopes),
             _limits(caller),
             fields["created"],
-            fields["state"],
+            fields["state"] + (f" until {fields['expires']}" if key.expires_at and fields["state"] == "good" else ""),
         )
         table.add_row(*map(escape, cells))
     console.print(table)
@@ -177,7 +179,24 @@ def _limits(caller: Caller) -> str:
         "USD a day": caller.usd_per_day,
         "USD a month": caller.usd_per_month,
     }
-    return ", ".join(f"{limit} {name}" for name, limit in limits.items() if limit is not None)
+    only = {"routes": caller.routes, "models": caller.models}
+    told = [f"{limit} {name}" for name, limit in limits.items() if limit is not None]
+    return ", ".join([*told, *(f"only {kind} {' '.join(names)}" for kind, names in only.items() if names)])
+
+
+def _tell_of_unknown(caller: Caller) -> None:
+    """A typo makes a key that is good for nothing. No error: the service's route files may be elsewhere."""
+    if not (caller.routes or caller.models):
+        return
+    folder = folder_of(None)
+    try:
+        config = load(folder)
+    except ConfigError:
+        return
+    for kind, named, known in (("route", caller.routes, config.routes), ("model", caller.models, config.models)):
+        for name in named:
+            if name not in known:
+                errors.print(f"note: {folder} has no {kind} {name!r}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _day(at: float) -> str:

@@ -94,6 +94,31 @@ def test_a_key_that_cannot_work_is_not_made(semroute: Run, tmp_path: Path, optio
     assert not list(tmp_path.iterdir())
 
 
+def test_a_key_tells_what_it_is_good_for(semroute: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/keys.db"
+    options = (
+        "--route",
+        "coding",
+        "--route",
+        "codding",
+        "--model",
+        "gpt-nine",
+        "--expires",
+        "2999-12-31",
+        "--rpm",
+        "5",
+    )
+    made = semroute("keys", "create", *options, SEMROUTE_DATABASE_URL=url)
+    assert made.returncode == 0
+    assert [line.partition(" has ")[2] for line in made.stderr.splitlines()] == [
+        "no route 'codding'",
+        "no model 'gpt-nine'",
+    ]
+    listed = " ".join(semroute("keys", "list", SEMROUTE_DATABASE_URL=url).stdout.split())
+    assert "5 a minute, only routes coding codding, only models gpt-nine" in listed
+    assert "good until 2999-12-31 00:00" in listed
+
+
 def test_keys_are_kept_somewhere(semroute: Run) -> None:
     done = semroute("keys", "create", SEMROUTE_DATABASE_URL="memory:")
     assert (done.returncode, done.stdout) == (2, "")
