@@ -33,6 +33,10 @@ class Caller(Frozen, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
     """What rules can read; it goes before what the request says of itself."""
 
+    def may_take(self, route: str | None) -> bool:
+        """Whether it is good for a route; null: for what no route takes, as all keys are."""
+        return not self.routes or route is None or route in self.routes
+
     def may_use(self, model: Model) -> bool:
         """Whether it is good for a model. Who may use one may use all of its deployments."""
         return not self.models or model.id in self.models or model.group in self.models

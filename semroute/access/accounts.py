@@ -49,8 +49,6 @@ class Accounts:
         unavailable = dict(signals.unavailable)
         barred = [model.id for model in config.models.values() if not caller.may_use(model)] if caller.models else []
         unavailable |= dict.fromkeys(barred, f"key {caller.id} may not use it")
-        if caller.routes and route is not None and route not in caller.routes:
-            raise ForbiddenError(f"the key {caller.id} may not use route {route!r}, only {', '.join(caller.routes)}")
         budgets = [meter for meter in meters(config, caller, route, self._clock()) if meter.kind == "usd"]
         slid, why = 0.0, None
         if budgets:
@@ -74,10 +72,15 @@ class Accounts:
         """Reserve what a request may cost. A model without budget leaves the plan. `spends`: whether it calls a model.
 
         The most that it can take is reserved: the estimated input, and the output that `max_tokens`, the model's
-        `max_output_tokens` or else the policy's expectation allows. Raises `BudgetError` and `LimitError`.
+        `max_output_tokens` or else the policy's expectation allows. Raises `BudgetError`, `ForbiddenError` for a route
+        that the key does not allow, and `LimitError`.
         """
         now = self._clock()
         everything = meters(config, caller, decision.route, now)
+        if not caller.may_take(decision.route):
+            await self._charge(ask, everything)
+            message = f"the key {caller.id} may not use route {decision.route!r}, only {', '.join(caller.routes)}"
+            raise ForbiddenError(message)
         applying = [meter for meter in everything if spends or meter.kind == "requests"]
         if not spends:
             await self._charge(ask, everything)

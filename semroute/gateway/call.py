@@ -95,14 +95,17 @@ class Call:
         return self._cascade is not None
 
     async def decided(self) -> None:
-        """Record a request that asked for the decision alone. Raises `LimitError`."""
+        """Record a request that asked for the decision alone. Raises `ForbiddenError` and `LimitError`."""
         self._gateway.begin()
         with self._recorded():
             await self._admit(spends=False)
         self.end("decided")
 
     async def complete(self) -> Completion:
-        """Act and record. Raises `NoModelError`, `PlanExhaustedError`, `ProviderError`, `BudgetError`, `LimitError`."""
+        """Act and record.
+
+        Raises `NoModelError`, `PlanExhaustedError`, `ProviderError`, `BudgetError`, `ForbiddenError`, `LimitError`.
+        """
         self._gateway.begin()
         with self._recorded():
             await self._admit()

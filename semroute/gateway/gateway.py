@@ -68,8 +68,7 @@ class Gateway:
     async def open(self, request: ChatRequest, caller: Caller = Caller()) -> Call:
         """Gather and decide.
 
-        Raises `RequestError` for names that do not exist, `ForbiddenError` for a route that the key does not allow, and
-        `OverloadedError`.
+        Raises `RequestError` for names that do not exist, and `OverloadedError`.
         """
         under_way = self.running + self._deciding
         if under_way >= self._max_running:
@@ -108,7 +107,8 @@ class Gateway:
             explanation=f"{decision.explanation}; {why}, so the choice leans to cheap" if why else decision.explanation,
             latency_ms=(time.perf_counter() - started) * 1000,
         )
-        self._remember(session, decision, decision.model)
+        if caller.may_take(decision.route):
+            self._remember(session, decision, decision.model)
         if request.explain:
             decision = await self._readers.run(partial(router.explain, decision, facts))
         work = Work(

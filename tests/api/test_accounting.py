@@ -206,7 +206,16 @@ def test_a_key_may_do_what_its_scopes_say(
 
 def test_a_key_may_use_its_routes_and_models_only(books: Service, new_key: Callable[..., dict[str, str]]) -> None:
     token = new_key("--route", "coding", "--model", "ok")["key"]
-    assert ask(books, token, model="auto:billing").status_code == 403
+    session = {"user": "somebody", "prompt": "why was I charged twice this month"}
+    for path, body in (("/complete", {"model": "auto:billing"}), ("/complete", session), ("/route", session)):
+        barred = ask(books, token, path, **{"model": "auto", **body})
+        assert barred.status_code == 403
+        assert f"the key {token[3:15]} may not use route 'billing', only coding" in barred.text
+        record = record_of(books, barred)
+        assert (record["outcome"], record["route"], record["attempts"]) == ("refused", "billing", [])
+    # What it was refused is not what its conversation is about.
+    later = ask(books, token, model="auto", user="somebody", prompt="why?")
+    assert later.json()["decision"]["reason"] != "sticky", later.text
     decision = ask(books, token, model="auto:coding").json()["decision"]
     assert decision["plan"] == ["ok"]
     assert "may not use it" in decision["rejected"]["status-500"]
