@@ -40,6 +40,8 @@ def routes(folder: Path, url: str, usd: Decimal) -> Path:
 
 
 def budget(service: Service) -> dict[str, Decimal]:
+    # Keys have budgets too, and are in a database that may have been away a moment ago.
+    assert until(lambda: service.client.get("/budgets").status_code == 200)
     found: dict[str, Decimal] = service.client.get("/budgets").json(parse_float=Decimal)["budgets"][0]
     return found
 
