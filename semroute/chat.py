@@ -88,6 +88,9 @@ class Opaque(Frozen, frozen=True, kw_only=True, tag="opaque"):
     kind: str
 
 
+Media = Image | Document | Opaque
+
+
 class ToolCall(Frozen, frozen=True, kw_only=True, tag="tool_call"):
     """A model asks for a tool to be run. In a `Chunk` the pieces of one call share an `index`."""
 
@@ -107,7 +110,7 @@ class ToolResult(Frozen, frozen=True, kw_only=True, tag="tool_result"):
     id: str
     """Of the `ToolCall` that it answers."""
     text: str = ""
-    media: tuple[Image | Document | Opaque, ...] = ()
+    media: tuple[Media, ...] = ()
     """What it gave beside text."""
     is_error: bool = False
     """The tool failed, and `text` says how."""

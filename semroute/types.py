@@ -17,6 +17,7 @@ from semroute.chat import Effort as Effort
 from semroute.chat import FinishReason as FinishReason
 from semroute.chat import Image as Image
 from semroute.chat import JsonSchema as JsonSchema
+from semroute.chat import Media as Media
 from semroute.chat import Message as Message
 from semroute.chat import Opaque as Opaque
 from semroute.chat import Params as Params

@@ -7,7 +7,7 @@ from typing import Any
 
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.media import data_url, read_data_url, text_of, text_url
-from semroute.dialects.reading import arguments_of, given, object_of, objects, problem
+from semroute.dialects.reading import arguments_of, given, object_of, objects, problem, tool_result
 from semroute.dialects.thinking import unseal
 from semroute.types import (
     CacheTtl,
@@ -113,13 +113,7 @@ def _document(block: dict[str, Any], source: dict[str, Any], cache: CacheTtl | N
 
 def _tool_result(block: dict[str, Any], id_: str, path: str, cache: CacheTtl | None) -> ToolResult:
     parts = parse_content(block.get("content"), f"{path}.content")
-    return ToolResult(
-        id=id_,
-        text="\n".join(part.text for part in parts if isinstance(part, Text)),
-        media=tuple(part for part in parts if isinstance(part, Image | Document | Opaque)),
-        is_error=bool(block.get("is_error")),
-        cache=cache,
-    )
+    return tool_result(id_, parts, is_error=bool(block.get("is_error")), cache=cache)
 
 
 # --- parts to blocks --------------------------------------------------------------------------------------------------

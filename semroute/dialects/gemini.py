@@ -11,7 +11,7 @@ import msgspec
 
 from semroute.dialects.gemini_answer import GeminiStream, answer, error_body
 from semroute.dialects.gemini_contents import NAME, camel_case, camel_names, parse_part
-from semroute.dialects.reading import convert, objects, problem, unread_fields
+from semroute.dialects.reading import convert, media_of, objects, problem, unread_fields
 from semroute.dialects.turns import user_turn
 from semroute.errors import SemrouteError
 from semroute.record import Record
@@ -19,12 +19,9 @@ from semroute.types import (
     ChatRequest,
     Completion,
     Decision,
-    Document,
     Effort,
-    Image,
     JsonSchema,
     Message,
-    Opaque,
     Params,
     Part,
     Tool,
@@ -192,8 +189,9 @@ def _result(response: dict[str, Any], ids: dict[str, list[str]], path: str) -> T
     value = answered[key] if key else answered
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     shown = [parse_part(part, 0, path) for part in objects(response.get("parts"), f"{path}.functionResponse.parts")]
-    media = tuple(part for part in shown if isinstance(part, Image | Document | Opaque))
-    return ToolResult(id=id_, text=text, media=media, is_error=key == "error")
+    return ToolResult(
+        id=id_, text=text, media=media_of(part for part in shown if part is not None), is_error=key == "error"
+    )
 
 
 def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:

@@ -18,7 +18,7 @@ from semroute.dialects.openai_content import (
     render_logprobs,
     render_usage,
 )
-from semroute.dialects.reading import arguments_of, convert, problem, unread_fields
+from semroute.dialects.reading import arguments_of, convert, problem, tool_result, unread_fields
 from semroute.errors import (
     ContentPolicyError,
     ContextLengthError,
@@ -31,19 +31,14 @@ from semroute.types import (
     ChatRequest,
     Completion,
     Decision,
-    Document,
-    Image,
     Message,
-    Opaque,
     Params,
     Part,
     Refusal,
     Role,
-    Text,
     Thinking,
     Tool,
     ToolCall,
-    ToolResult,
     Usage,
 )
 
@@ -203,11 +198,9 @@ def _message(message: _Message, number: int) -> Message:
     parts = parse_content(message.content, f"{path}.content")
     name = message.name or ""
     if role == "tool":
-        text = "\n".join(part.text for part in parts if isinstance(part, Text))
-        media = tuple(part for part in parts if isinstance(part, Image | Document | Opaque))
         id_ = message.tool_call_id or f"call_{number - 1}"
         cache = next((mark for part in parts if (mark := getattr(part, "cache", None))), None)
-        return Message(role=role, parts=(ToolResult(id=id_, text=text, media=media, cache=cache),))
+        return Message(role=role, parts=(tool_result(id_, parts, cache=cache),))
     before: list[Part] = [Thinking(text=message.reasoning_content)] if message.reasoning_content else []
     refusal = [Refusal(text=message.refusal)] if message.refusal else []
     calls = [_call(call, index) for index, call in enumerate(message.tool_calls or ())]

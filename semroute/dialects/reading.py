@@ -10,6 +10,7 @@ import msgspec
 from semroute.config.validate import Complaint, complaints
 from semroute.config.wording import render as render_path
 from semroute.errors import RequestError
+from semroute.types import CacheTtl, Media, Part, Text, ToolResult
 
 Body = TypeVar("Body")
 MINE = frozenset({"model", "models", "strict", "stream", "metadata"})
@@ -57,6 +58,19 @@ def objects(value: Iterable[Any] | None, path: str) -> list[dict[str, Any]]:
             raise problem(f"{path}[{number}]", f"got {type(item).__name__}, expected an object")
         found.append(item)
     return found
+
+
+def tool_result(
+    id_: str, parts: Collection[Part], *, is_error: bool = False, cache: CacheTtl | None = None
+) -> ToolResult:
+    """A tool's result from its parts: the texts, one a line, and what it gave beside them."""
+    text = "\n".join(part.text for part in parts if isinstance(part, Text))
+    return ToolResult(id=id_, text=text, media=media_of(parts), is_error=is_error, cache=cache)
+
+
+def media_of(parts: Iterable[Part | None]) -> tuple[Media, ...]:
+    """The parts that a tool may give beside text."""
+    return tuple(part for part in parts if isinstance(part, Media))
 
 
 def arguments_of(value: object) -> str:

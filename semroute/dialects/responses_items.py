@@ -7,7 +7,7 @@ from typing import Any
 
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.openai_content import parse_cache, parse_citation, render_citation
-from semroute.dialects.reading import arguments_of, objects, problem
+from semroute.dialects.reading import arguments_of, objects, problem, tool_result
 from semroute.dialects.thinking import is_sealed, seal, unseal
 from semroute.types import (
     CacheTtl,
@@ -121,10 +121,7 @@ def parse_content_part(part: dict[str, Any], path: str = "content") -> Part:
 
 
 def _parse_output(id_: str, output: object, path: str) -> ToolResult:
-    parts = _parse_content(output or "", path)
-    text = "\n".join(part.text for part in parts if isinstance(part, Text))
-    media = tuple(part for part in parts if isinstance(part, Image | Document | Opaque))
-    return ToolResult(id=id_, text=text, media=media)
+    return tool_result(id_, _parse_content(output or "", path))
 
 
 def parse_reasoning(item: dict[str, Any]) -> Thinking:

@@ -106,8 +106,8 @@ class Deployment:
             return f"{self.in_flight} calls are under way, its limit"
         if now < self._not_before:
             return f"it asked to wait another {self._not_before - now:.1f} s"
-        for resource, bucket in self._buckets():
-            if bucket.wait_s(1 if resource == "requests" else tokens, now) > 0:
+        for resource, bucket, amount in self._drawn(1, tokens):
+            if bucket.wait_s(amount, now) > 0:
                 return f"its limit of {bucket.capacity:g} {resource} a minute is used up"
         return None
 
@@ -117,7 +117,7 @@ class Deployment:
 
     def wait_s(self, tokens: int, now: float) -> float:
         """How long until its rate limits leave room, as far as can be told; 0: now, or when a call ends."""
-        waits = [bucket.wait_s(1 if resource == "requests" else tokens, now) for resource, bucket in self._buckets()]
+        waits = [bucket.wait_s(amount, now) for _, bucket, amount in self._drawn(1, tokens)]
         return max(0.0, self._not_before - now, *waits)
 
     def begin(self, tokens: int) -> Permit:
@@ -126,8 +126,8 @@ class Deployment:
         self.in_flight += 1
         self._spent["requests"] += 1
         self._spent["tokens"] += tokens
-        for resource, bucket in self._buckets():
-            bucket.spend(1 if resource == "requests" else tokens, now)
+        for _, bucket, amount in self._drawn(1, tokens):
+            bucket.spend(amount, now)
         return Permit(self, tokens, self.breaker.begin(now))
 
     def finish(self, result: Result, probe: bool, latency_ms: float | None, more_tokens: int) -> None:
@@ -150,9 +150,8 @@ class Deployment:
             old = self.latency_ms
             self.latency_ms = latency_ms if old is None else old + EWMA_WEIGHT * (latency_ms - old)
         self._spent["tokens"] += more_tokens
-        for resource, bucket in self._buckets():
-            if resource == "tokens":
-                bucket.spend(more_tokens, now)
+        for _, bucket, amount in self._drawn(0, more_tokens):
+            bucket.spend(amount, now)
 
     async def cleared(self) -> bool:
         """Whether a call may begin, also in view of other processes: of all of them one sends the probe.
@@ -197,9 +196,11 @@ class Deployment:
                 bucket = self._told[limit.resource] = Bucket(max(limit.limit or 0.0, limit.remaining, 1.0), now)
             bucket.learn(limit=limit.limit, remaining=limit.remaining, reset_s=limit.reset_s, now=now)
 
-    def _buckets(self) -> Iterator[tuple[Resource, Bucket]]:
-        yield from self._configured.items()
-        yield from self._told.items()
+    def _drawn(self, requests: int, tokens: int) -> Iterator[tuple[Resource, Bucket, int]]:
+        """The buckets that calls draw on, and how much."""
+        for buckets in (self._configured, self._told):
+            for resource, bucket in buckets.items():
+                yield resource, bucket, requests if resource == "requests" else tokens
 
     def p95_ms(self) -> float | None:
         """The 95th percentile of its latest latencies; null: too few are known."""

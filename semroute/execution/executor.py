@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
-from semroute.calls import Timeouts
+from semroute.calls import Then, Timeouts
 from semroute.errors import ContextLengthError, NoModelError, PlanExhaustedError, ProviderError, SemrouteError
 from semroute.execution.attempt import Work
 from semroute.execution.backoff import pause
@@ -80,17 +80,18 @@ class Execution(Generic[Result]):
 
     def _failed(self, model: Model, error: ProviderError) -> None:
         """Note a failure, and who may be tried after it. Raises it where nobody may."""
-        if self._final(error):
+        then = self._then(error)
+        if then == "fail":
             raise error
         self._failures.append((model, error))
-        if fault_of(error, self._work.policy.on_error).then == "larger":
+        if then == "larger":
             self.pending[:] = larger(self.pending, model, self._work.request)
             if not self.pending:
                 raise error
 
-    def _final(self, error: ProviderError) -> bool:
-        """Whether no other model would mend it."""
-        return fault_of(error, self._work.policy.on_error).then == "fail"
+    def _then(self, error: ProviderError) -> Then:
+        """Who may be asked after it."""
+        return fault_of(error, self._work.policy.on_error).then
 
     async def _next(self) -> Model | None:
         """The next model that may be called now; where all are busy, the first that gets room. Call it at once."""
@@ -191,7 +192,7 @@ class Execution(Generic[Result]):
                 done, lanes = await asyncio.wait(lanes, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
                 for lane in done:
                     error = lane.exception()
-                    if error is None or (isinstance(error, ProviderError) and self._final(error)):
+                    if error is None or (isinstance(error, ProviderError) and self._then(error) == "fail"):
                         lanes |= done - {lane}
                         winner = lane
                         return lane.result()

@@ -54,13 +54,14 @@ def _secrets(text: str) -> Iterator[str]:
     from detect_secrets.plugins.keyword import KeywordDetector
     from detect_secrets.settings import default_settings, get_plugins
 
+    settings = KeywordDetector()
     lines = dict.fromkeys(look for line in text.splitlines() for look in (line, line.translate(_NO_QUOTES)))
     with default_settings():
         limits = {
             plugin.secret_type: plugin for plugin in get_plugins() if isinstance(plugin, HighEntropyStringsPlugin)
         }
         for line in lines:
-            for secret in (*scan_line(line), *KeywordDetector().analyze_line(filename="settings.ini", line=line)):
+            for secret in (*scan_line(line), *settings.analyze_line(filename="settings.ini", line=line)):
                 limit, value = limits.get(secret.type), secret.secret_value or ""
                 if limit is None or limit.calculate_shannon_entropy(value) > limit.entropy_limit:
                     yield value

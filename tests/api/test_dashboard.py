@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from semroute.types import Outcome
 from tests.conftest import ROOT
 from tests.service import Service, until
 from tests.stores.servers import missing
@@ -53,6 +56,12 @@ def test_the_scripts_ask_for_what_there_is(service: Service) -> None:
     assert len(asked) >= 7
     named = {(method, f"/{path}{'{id_}' if path.endswith('/') else ''}") for method, path in asked}
     assert named <= known
+
+
+def test_the_log_can_be_filtered_by_each_outcome() -> None:
+    script = (ROOT / "semroute/api/ui/decisions.js").read_text("utf-8")
+    (listed,) = re.findall(r"OUTCOMES = (\[.*?\])", script)
+    assert {*json.loads(listed)} == {*get_args(Outcome)} - {"running"}
 
 
 @pytest.fixture(scope="module")

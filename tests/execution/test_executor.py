@@ -195,13 +195,18 @@ async def test_broken_streams_count(execution: Rig) -> None:
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
+async def answering(execution: Rig, *models: Model | str) -> list[str]:
+    """Which model each of four requests asked first."""
+    asked = []
+    for _ in range(4):
+        await execution.ask(*models)
+        asked.append(execution.account[0][0])
+    return asked
+
+
 async def test_a_used_up_model_is_passed_over_for_one_with_room(execution: Rig) -> None:
     model = execution.model("ok@limited", limits=Limits(rpm=2))
-    answered = []
-    for _ in range(4):
-        await execution.ask(model, "ok@other")
-        answered.append(execution.account[0][0])
-    assert answered == ["ok@limited"] * 2 + ["ok@other"] * 2
+    assert await answering(execution, model, "ok@other") == ["ok@limited"] * 2 + ["ok@other"] * 2
     assert "2 requests a minute" in execution.deployments.signals({}, 1).exhausted["ok@limited"]
 
 
@@ -216,11 +221,7 @@ async def test_tokens_are_limited_too_and_corrected_by_what_was_used(execution: 
 
 async def test_a_configured_limit_holds_also_where_headers_tell_of_more(execution: Rig) -> None:
     model = execution.model("remaining-50", limits=Limits(rpm=2))
-    answered = []
-    for _ in range(4):
-        await execution.ask(model, "ok")
-        answered.append(execution.account[0][0])
-    assert answered == ["remaining-50"] * 2 + ["ok"] * 2
+    assert await answering(execution, model, "ok") == ["remaining-50"] * 2 + ["ok"] * 2
 
 
 async def test_limits_are_learned_from_headers(execution: Rig) -> None:

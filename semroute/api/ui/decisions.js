@@ -1,11 +1,11 @@
 // The log: what was decided, newest first, and one decision whole.
 
 import { ask, query } from "./api.js";
-import { chip, h, ms, percent, show, table, usd, when } from "./dom.js";
+import { chip, h, json, ms, percent, select, show, table, usd, when } from "./dom.js";
 import { decisionParts } from "./shown.js";
 
 const PAGE = 50;
-const OUTCOMES = ["", "ok", "decided", "error", "refused", "cancelled"];
+const OUTCOMES = ["ok", "decided", "failed", "refused", "cancelled"];
 
 const filters = { route: "", model: "", outcome: "", error: "" };
 
@@ -17,12 +17,8 @@ export async function open(place, [id], failed) {
     const field = h("input", { value: filters[name], "aria-label": name, onchange: changed });
     return h("label", {}, name === "error" ? "error has" : name, field);
   });
-  const outcome = h(
-    "select",
-    { "aria-label": "outcome", onchange: () => { filters.outcome = outcome.value; load(); } },
-    OUTCOMES.map((name) => h("option", { value: name }, name || "any")),
-  );
-  outcome.value = filters.outcome;
+  const outcomes = { "": "any", ...Object.fromEntries(OUTCOMES.map((name) => [name, name])) };
+  const outcome = select("outcome", outcomes, filters.outcome, (value) => { filters.outcome = value; load(); });
   const again = h("button", { type: "button", onclick: () => load() }, "Look again");
   show(place, h("section", { class: "row" }, fields, h("label", {}, "outcome", outcome), again), list);
 
@@ -81,7 +77,7 @@ async function openOne(id) {
     record.prompt === null ? null : [h("h3", {}, "Prompt"), h("p", { class: "answer" }, record.prompt)],
     record.answer === null ? null : [h("h3", {}, "Answer"), h("p", { class: "answer" }, record.answer)],
     await feedback(record),
-    h("details", {}, h("summary", {}, "JSON"), h("pre", {}, JSON.stringify(shown, null, 2))),
+    json(shown),
     closing(dialog),
   );
   dialog.showModal();
@@ -123,12 +119,8 @@ async function feedback(record) {
     }
   };
   const known = await ask("GET", "routes").catch(() => ({ routes: [] }));
-  const label = h(
-    "select",
-    { "aria-label": "right route", onchange: () => { if (label.value) send({ label: label.value }); } },
-    h("option", { value: "" }, "the right route…"),
-    known.routes.map((route) => h("option", { value: route.name }, route.name)),
-  );
+  const routes = { "": "the right route…", ...Object.fromEntries(known.routes.map(({ name }) => [name, name])) };
+  const label = select("right route", routes, "", (value) => { if (value) send({ label: value }); });
   const thumbs = ["up", "down"].map((way) =>
     h("button", { type: "button", onclick: () => send({ thumbs: way }) }, way === "up" ? "Good" : "Bad"));
   return h("div", {}, h("h3", {}, "Feedback"), h("div", { class: "row" }, thumbs, h("label", {}, label), said));

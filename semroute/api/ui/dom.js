@@ -15,14 +15,31 @@ function fill(element, attributes, children) {
     else if (name === "style") Object.assign(element.style, value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  element.append(...present(children));
   return element;
 }
 
 /** Put children in the place of what is there. */
 export function show(place, ...children) {
-  place.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  place.replaceChildren(...present(children));
 }
+
+const present = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined);
+
+/** A choice: options are texts by value; `changed` is told the value that was taken. */
+export function select(name, options, value, changed) {
+  const element = h(
+    "select",
+    { "aria-label": name, onchange: () => changed(element.value) },
+    Object.entries(options).map(([key, text]) => h("option", { value: key }, text)),
+  );
+  element.value = value;
+  return element;
+}
+
+/** A value as JSON, folded away. */
+export const json = (value) =>
+  h("details", {}, h("summary", {}, "JSON"), h("pre", {}, JSON.stringify(value, null, 2)));
 
 /** A table. Columns: `[head, cell of a row, whether it is a number]`; `open` makes rows clickable. */
 export function table(columns, rows, open) {

@@ -1,7 +1,7 @@
 // What was asked, what it cost and what was saved.
 
 import { ask, query } from "./api.js";
-import { count, h, ms, percent, s, show, table, usd } from "./dom.js";
+import { count, h, ms, percent, s, select, show, table, usd } from "./dom.js";
 
 const EVERY_MS = 10_000;
 const SPANS = { 1: "today", 7: "7 days", 30: "30 days", 90: "90 days" };
@@ -83,7 +83,7 @@ function tiles(all) {
     ["errors", percent(all.error_rate)],
     ["fallbacks", percent(all.fallback_rate)],
     ["no route", percent(all.abstention_rate)],
-    ["quality", all.quality === null ? "–" : percent(all.quality), `${count(all.feedbacks)} feedbacks`],
+    ["quality", percent(all.quality), `${count(all.feedbacks)} feedbacks`],
   ];
   return h(
     "div",
@@ -154,14 +154,4 @@ function budgetSection(budgets) {
       budgets,
     ),
   );
-}
-
-function select(name, options, value, changed) {
-  const element = h(
-    "select",
-    { "aria-label": name, onchange: () => changed(element.value) },
-    Object.entries(options).map(([key, text]) => h("option", { value: key }, text)),
-  );
-  element.value = value;
-  return element;
 }

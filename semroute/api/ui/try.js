@@ -1,7 +1,7 @@
 // Try a prompt: the decision and why, and the answer where it is wanted.
 
 import { ask } from "./api.js";
-import { h, ms, show, usd } from "./dom.js";
+import { h, json, ms, show, usd } from "./dom.js";
 import { decisionParts } from "./shown.js";
 
 let last = "";
@@ -28,7 +28,7 @@ export async function open(place, _, failed) {
       if (metadata.value.trim()) body.metadata = readObject(metadata.value);
       const found = await ask("POST", call, body);
       const parts = call === "route" ? decisionParts(found) : [answered(found), decisionParts(found.decision)];
-      show(result, parts, raw(found));
+      show(result, parts, json(found));
     } catch (error) {
       if (error.status === 401) failed(error);
       show(result, h("p", { class: "error" }, error.message));
@@ -80,5 +80,3 @@ function answered(found) {
     ),
   );
 }
-
-const raw = (value) => h("details", {}, h("summary", {}, "JSON"), h("pre", {}, JSON.stringify(value, null, 2)));
