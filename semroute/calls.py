@@ -25,13 +25,17 @@ FaultName = Literal[
     "error_body",
     "empty_choices",
     "bad_answer",
+    "oversized",
     "stream_broken",
     "context_length",
     "content_policy",
     "auth",
+    "forbidden",
     "unknown_model",
     "refused_request",
     "unsupported",
+    "unsendable",
+    "no_place",
     "other",
 ]
 """The classes of faults: each has a line in `semroute.execution.faults.FAULTS`."""

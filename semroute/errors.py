@@ -26,11 +26,13 @@ HTTP status codes are chosen in `api/errors.py` alone.
     └── ProviderError             one call to one model failed
         ├── ProviderConnectionError   TCP
         │   ├── ProviderDNSError      the provider's name does not resolve
-        │   └── ProviderTLSError      no trusted TLS connection
+        │   ├── ProviderTLSError      no trusted TLS connection
+        │   └── UnsendableError       a key, a header or an address that HTTP cannot carry; nothing was sent
+        ├── NoPlaceError              all our connections to providers are in use; nothing was sent
         ├── ProviderTimeoutError      a deadline passed
         ├── RateLimitedError          429
         ├── ProviderServerError       408, 409, 425, 5xx
-        ├── ProviderAuthError         401 and 403: our key is refused
+        ├── ProviderAuthError         401, 402, 403: our key is refused, or our account may not do this
         ├── ProviderModelError        the provider does not know the model
         ├── ProviderRequestError      400, 404, 413, 422: the request itself is refused
         ├── ContextLengthError        the request is longer than the model's context window
@@ -42,6 +44,7 @@ HTTP status codes are chosen in `api/errors.py` alone.
             ├── HtmlAnswerError       a page, with status 200
             ├── ErrorAnswerError      an error, with status 200
             ├── EmptyAnswerError      no choices
+            ├── OversizedAnswerError  longer than an answer may be
             └── StreamBrokenError     a stream that ended before its end
 """
 
@@ -248,6 +251,20 @@ class ProviderTLSError(ProviderConnectionError):
     code = "provider_tls"
 
 
+class UnsendableError(ProviderConnectionError):
+    """HTTP cannot carry the key, a header or the address. Nothing was sent."""
+
+    code = "provider_unsendable"
+    retryable = False
+
+
+class NoPlaceError(ProviderError, OverloadedError):
+    """All connections that the service may have to providers are in use. Nothing was sent."""
+
+    code = "overloaded"
+    falls_back = False
+
+
 class ProviderTimeoutError(ProviderError):
     """The provider did not answer in time."""
 
@@ -338,6 +355,12 @@ class EmptyAnswerError(BadAnswerError):
     """The provider answered, and said nothing: no choices, no content."""
 
     code = "provider_empty_answer"
+
+
+class OversizedAnswerError(BadAnswerError):
+    """The answer is longer than the service reads."""
+
+    code = "provider_oversized_answer"
 
 
 class MalformedChunkError(MalformedAnswerError):

@@ -10,6 +10,11 @@ from semroute.errors import ProviderError, SemrouteError, UnsupportedError
 from semroute.record import Record
 from semroute.types import ChatRequest, Chunk, Completion, Decision, Frozen, Model
 
+CHAT = "chat"
+"""The endpoint of all requests for an answer, whatever their dialect."""
+EMBEDDINGS = "embeddings"
+"""The endpoint, and the dialect, of a request for embeddings: OpenAI's, passed through."""
+
 
 class WireRequest(Frozen, frozen=True, kw_only=True):
     """What a provider is sent."""
@@ -24,10 +29,13 @@ class WireRequest(Frozen, frozen=True, kw_only=True):
     """What the request asks for and this dialect cannot say, in a few words each."""
     model: str = ""
     """The model's name, where this dialect's answers do not say it."""
+    endpoint: str = CHAT
+    """What is asked for: `CHAT` or `EMBEDDINGS`."""
 
 
-EMBEDDINGS = "embeddings"
-"""The dialect of a request for embeddings: OpenAI's, passed through."""
+def endpoint_of(request: ChatRequest) -> str:
+    """What a request asks for: `CHAT` or `EMBEDDINGS`."""
+    return EMBEDDINGS if request.dialect == EMBEDDINGS else CHAT
 
 
 def refuse_embeddings(request: ChatRequest, dialect: str) -> None:

@@ -64,7 +64,8 @@ class OpenAIProviderDialect:
         if request.dialect == EMBEDDINGS:
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
             path = self._path(self._preset.embeddings_path, model)
-            return WireRequest(path=path, body=msgspec.json.encode({**body, "model": model.name}))
+            body["model"] = model.name
+            return WireRequest(path=path, body=msgspec.json.encode(body), endpoint=EMBEDDINGS)
         if request.dialect == self.name:
             dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semroute.errors import BadAnswerError
+from semroute.errors import OversizedAnswerError
 from semroute.types import Frozen
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
@@ -34,7 +34,7 @@ class EventParser:
         self._first_line = True
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events that are complete with this chunk. Raises `BadAnswerError` past 16 MiB without one."""
+        """The events that are complete with this chunk. Raises `OversizedAnswerError` past 16 MiB without one."""
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
@@ -46,7 +46,7 @@ class EventParser:
         self._held_bytes += len(chunk)
         events = self._lines(chunk)
         if self._held_bytes > MAX_EVENT_BYTES:
-            raise BadAnswerError(f"the stream holds an event of over {MAX_EVENT_BYTES} bytes")
+            raise OversizedAnswerError(f"the stream holds an event of over {MAX_EVENT_BYTES} bytes")
         return events
 
     def close(self) -> list[Event]:

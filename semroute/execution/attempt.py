@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -32,6 +31,10 @@ from semroute.types import (
     Usage,
 )
 
+FAIR_SHARE = 0.25
+"""Of a route's limit: a provider that is given less before the request's deadline is not blamed for its silence."""
+EARLY_S = 0.005
+"""So much too early a timer may end."""
 MAX_COUNTED_CHARS = 65_536
 """Of an answer, kept for the count of its tokens: only the end shows whether the provider tells it."""
 
@@ -45,6 +48,8 @@ class Work(Frozen, frozen=True, kw_only=True):
     """By model id."""
     policy: Policy = Policy()
     deployments: Deployments = field(default_factory=Deployments)
+    caller: str = ""
+    """Whose request it is; empty: nobody's that is known."""
     input_tokens: int = 0
     """About what the request sends, and what it may get at most, where it says so: for the rate limits."""
     count_tokens: Callable[[str], int] = estimate_text_tokens
@@ -54,12 +59,14 @@ class Work(Frozen, frozen=True, kw_only=True):
 class Watch:
     """One attempt under way: its time, its permit, and its place in the account."""
 
-    def __init__(self, work: Work, model: Model, attempts: list[Attempt]) -> None:
+    def __init__(self, work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> None:
+        """`timeouts`: what the call is given, which is less than the route's where the request's deadline is near."""
         self.model = model
+        self._timeouts = timeouts
         self._policy = work.policy
         self._attempts = attempts
         self._place: int | None = None
-        self._permit: Permit = work.deployments.of(model).begin(work.input_tokens)
+        self._permit: Permit = work.deployments.of(model).begin(work.input_tokens, work.caller)
         self._started = time.perf_counter()
         self._first_token_ms: float | None = None
         self._sent = sent.watch()
@@ -112,10 +119,28 @@ class Watch:
             usage=usage,
         )
         elapsed_ms = self._account(attempt)
-        ours = fault_of(error, self._policy.on_error).ours
+        ours = fault_of(error, self._policy.on_error).ours and not self._ran_out(error, elapsed_ms / 1000)
         # A silent deployment is slow, too: who chooses by latency should know.
         slow_ms = elapsed_ms if isinstance(error, ProviderTimeoutError) else None
-        self._permit.end("fault" if ours else "ok", latency_ms=slow_ms)
+        self._permit.end("fault" if ours else "neither", latency_ms=slow_ms)
+
+    def _ran_out(self, error: ProviderError, elapsed_s: float) -> bool:
+        """Whether it was the request's time that was over, and not the provider's.
+
+        The request's deadline left the call too little; or the answer was still coming, and may have waited for a
+        caller who reads slowly.
+        """
+        if not isinstance(error, ProviderTimeoutError):
+            return False
+        given, policy = self._timeouts, self._policy
+        over_s = [
+            left_s
+            for name in given.__struct_fields__
+            if (left_s := getattr(given, name)) < FAIR_SHARE * min(getattr(policy.timeouts, name), policy.deadline_s)
+        ]
+        if self._first_token_ms is not None:
+            over_s.append(given.stream_s)
+        return bool(over_s) and elapsed_s >= min(over_s) - EARLY_S
 
     def cancelled(self, usage: Usage = Usage()) -> None:
         """The caller did not wait for it, after the given usage."""
@@ -139,13 +164,13 @@ async def complete(work: Work, model: Model, timeouts: Timeouts, attempts: list[
 
     Raises the provider's `ProviderError`.
     """
-    watch = Watch(work, model, attempts)
+    watch = Watch(work, model, timeouts, attempts)
     try:
         completion = await work.providers[model.id].complete(work.request, model, timeouts)
     except ProviderError as error:
         watch.failed(error)
         raise
-    except asyncio.CancelledError:
+    except BaseException:  # the caller left; or a defect of ours, which must not hold the model's place for ever
         watch.cancelled(estimate_usage(work, ()) if watch.sent else Usage())
         raise
     watch.dropped = completion.dropped

@@ -4,11 +4,15 @@ closed     calls pass; failures in a row, or their share in a window, open it
 open       no call passes for `probe_s`
 half-open  then one call passes as a probe, and another each `probe_s`: a probe that hangs delays nobody
            a probe that succeeds closes it; one that fails opens it for another `probe_s`
+
+A failure that only one caller gets is no fault of the deployment: it does not count while most of the others who called
+within the window are served.
 """
 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from typing import Literal, Protocol
 
 from semroute.calls import BreakerSettings
@@ -16,6 +20,8 @@ from semroute.calls import BreakerSettings
 State = Literal["closed", "open", "half_open"]
 SLOTS = 10
 """The window moves in so many steps."""
+CALLERS = 64
+"""Whose last calls are known: those who called last."""
 DEFERRALS = 10
 """How often in a probe's interval a process asks whether it may send the next one."""
 
@@ -35,11 +41,11 @@ class CircuitBreaker(Protocol):
         """A call passes. Returns whether it is the probe."""
         ...
 
-    def succeed(self, now: float, *, probe: bool = False) -> None:
+    def succeed(self, now: float, *, probe: bool = False, caller: str = "") -> None:
         """A call went well."""
         ...
 
-    def fail(self, now: float, *, probe: bool = False) -> None:
+    def fail(self, now: float, *, probe: bool = False, caller: str = "") -> None:
         """A call failed through the deployment's fault."""
         ...
 
@@ -70,6 +76,7 @@ class Breaker:
         """Only while it is not closed."""
         self._opened: float | None = None
         self._window = Window(settings.window_s)
+        self._callers = Callers(settings.window_s)
 
     def state(self, now: float) -> State:
         """As the module says."""
@@ -88,17 +95,21 @@ class Breaker:
         self._next_probe = now + self.settings.probe_s
         return True
 
-    def succeed(self, now: float, *, probe: bool = False) -> None:
+    def succeed(self, now: float, *, probe: bool = False, caller: str = "") -> None:
         """A call went well. When not closed, only the probe counts: the others began before the trouble."""
+        self._callers.note(caller, now, served=True)
         if self._opened is None:
             self._in_a_row = 0
             self._window.add(now, failed=False)
         elif probe:
             self.close()
 
-    def fail(self, now: float, *, probe: bool = False) -> None:
+    def fail(self, now: float, *, probe: bool = False, caller: str = "") -> None:
         """A call failed through the deployment's fault."""
+        self._callers.note(caller, now, served=False)
         if self._opened is None:
+            if self._callers.alone(caller, now):
+                return
             self._in_a_row += 1
             self._window.add(now, failed=True)
             if self._too_many(now):
@@ -129,6 +140,27 @@ class Breaker:
             return True
         calls, failures = self._window.totals(now)
         return calls >= self.settings.min_calls and failures >= self.settings.error_ratio * calls
+
+
+class Callers:
+    """How the last call of each caller ended."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._last: OrderedDict[str, tuple[float, bool]] = OrderedDict()
+
+    def note(self, caller: str, now: float, *, served: bool) -> None:
+        """A call has ended."""
+        self._last[caller] = (now, served)
+        self._last.move_to_end(caller)
+        if len(self._last) > CALLERS:
+            self._last.popitem(last=False)
+
+    def alone(self, caller: str, now: float) -> bool:
+        """Whether most of the others who called within the window were served."""
+        since = now - self._window_s
+        others = [served for name, (at, served) in self._last.items() if name != caller and at > since]
+        return 2 * sum(others) > len(others)
 
 
 class Window:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, Protocol
 
 from semroute.calls import Limits
+from semroute.dialects.base import CHAT
 from semroute.execution.breaker import Breaker, CircuitBreaker
 from semroute.execution.bucket import Bucket
 from semroute.execution.clock import CLOCK, Clock
@@ -48,9 +49,10 @@ class Probes(Protocol):
 class Permit:
     """One call under way. `end` it once; more often does no harm."""
 
-    __slots__ = ("_deployment", "_open", "_probe", "_tokens")
+    __slots__ = ("_caller", "_deployment", "_open", "_probe", "_tokens")
 
-    def __init__(self, deployment: Deployment, tokens: int, probe: bool) -> None:
+    def __init__(self, deployment: Deployment, tokens: int, probe: bool, caller: str) -> None:
+        self._caller = caller
         self._deployment = deployment
         self._tokens = tokens
         self._probe = probe
@@ -59,14 +61,15 @@ class Permit:
     def begun(self) -> None:
         """The first content came: enough for a probe."""
         if self._probe:
-            self._deployment.breaker.succeed(self._deployment.clock.now(), probe=True)
+            self._deployment.breaker.succeed(self._deployment.clock.now(), probe=True, caller=self._caller)
             self._probe = False
 
     def end(self, result: Result, *, latency_ms: float | None = None, tokens: int | None = None) -> None:
         """The call is over: `fault` through the deployment's own fault. `tokens`: what it consumed, where known."""
         if self._open:
             self._open = False
-            self._deployment.finish(result, self._probe, latency_ms, 0 if tokens is None else tokens - self._tokens)
+            self._deployment.judge(result, self._probe, self._caller)
+            self._deployment.finish(latency_ms, 0 if tokens is None else tokens - self._tokens)
 
 
 class Deployment:
@@ -120,29 +123,33 @@ class Deployment:
         waits = [bucket.wait_s(amount, now) for _, bucket, amount in self._drawn(1, tokens)]
         return max(0.0, self._not_before - now, *waits)
 
-    def begin(self, tokens: int) -> Permit:
-        """A call of about so many tokens begins."""
+    def begin(self, tokens: int, caller: str = "") -> Permit:
+        """A call of about so many tokens begins. `caller`: whose it is; those without a name count as one."""
         now = self.clock.now()
         self.in_flight += 1
         self._spent["requests"] += 1
         self._spent["tokens"] += tokens
         for _, bucket, amount in self._drawn(1, tokens):
             bucket.spend(amount, now)
-        return Permit(self, tokens, self.breaker.begin(now))
+        return Permit(self, tokens, self.breaker.begin(now), caller)
 
-    def finish(self, result: Result, probe: bool, latency_ms: float | None, more_tokens: int) -> None:
-        """A call has ended, as its `Permit` says."""
+    def judge(self, result: Result, probe: bool, caller: str) -> None:
+        """Tell the circuit breaker how a call ended."""
         now = self.clock.now()
-        self.in_flight -= 1
-        self._freed.set()
         if result == "ok":
-            self.breaker.succeed(now, probe=probe)
+            self.breaker.succeed(now, probe=probe, caller=caller)
         elif result == "fault":
-            self.breaker.fail(now, probe=probe)
+            self.breaker.fail(now, probe=probe, caller=caller)
         else:
             self.breaker.abandon(now, probe=probe)
             if probe and self.probes is not None:
                 self.probes.release(self)
+
+    def finish(self, latency_ms: float | None, more_tokens: int) -> None:
+        """A call has ended, as its `Permit` says."""
+        now = self.clock.now()
+        self.in_flight -= 1
+        self._freed.set()
         if latency_ms is not None:
             self._latencies.append(latency_ms)
             if self.probes is not None:
@@ -239,12 +246,23 @@ class Deployment:
 
 
 class Deployments:
-    """All deployments of a process, by model id. They outlive a reload of the route files."""
+    """All deployments of a process, by model id. They outlive a reload of the route files.
+
+    They are those of one endpoint: what a model does with embeddings says nothing of what it does with a conversation.
+    `at` gives those of another.
+    """
 
     def __init__(self, clock: Clock = CLOCK) -> None:
         self.clock = clock
         self._all: dict[str, Deployment] = {}
         self._probes: Probes | None = None
+        self._elsewhere: dict[str, Deployments] = {}
+
+    def at(self, endpoint: str) -> Deployments:
+        """Those of an endpoint; `CHAT`: these. Other processes are not told of the others."""
+        if endpoint == CHAT:
+            return self
+        return self._elsewhere.setdefault(endpoint, Deployments(self.clock))
 
     def share(self, probes: Probes) -> None:
         """Ask before each probe, for other processes call the same deployments."""
@@ -260,10 +278,15 @@ class Deployments:
             known.probes = self._probes
         return known
 
+    def learn(self, endpoint: str, model: Model, told: Told) -> None:
+        """Take over what the headers of an endpoint's answer say of a model."""
+        self.at(endpoint).of(model).learn(told)
+
     def keep(self, models: Iterable[Model]) -> None:
         """Forget those that are no longer configured."""
         ids = {model.id for model in models}
-        self._all = {model_id: known for model_id, known in self._all.items() if model_id in ids}
+        for known in (self, *self._elsewhere.values()):
+            known._all = {model_id: each for model_id, each in known._all.items() if model_id in ids}
 
     def signals(self, unavailable: dict[str, str], tokens: int) -> Signals:
         """The facts of the moment, for a request of so many tokens."""

@@ -21,6 +21,8 @@ from semroute.errors import (
     ErrorAnswerError,
     HtmlAnswerError,
     MalformedAnswerError,
+    NoPlaceError,
+    OversizedAnswerError,
     ProviderAuthError,
     ProviderConnectionError,
     ProviderDNSError,
@@ -32,6 +34,7 @@ from semroute.errors import (
     ProviderTLSError,
     RateLimitedError,
     StreamBrokenError,
+    UnsendableError,
     UnsupportedError,
 )
 from semroute.routing.pricing import estimate_input_tokens
@@ -39,6 +42,7 @@ from semroute.structs import Frozen
 from semroute.types import ChatRequest, Model
 
 OVERLOADED = (503, 529)
+KEY_REFUSED = 401
 
 
 class Fault(Frozen, frozen=True, kw_only=True):
@@ -51,7 +55,7 @@ class Fault(Frozen, frozen=True, kw_only=True):
     then: Then = "next"
     """What comes after the last of them."""
     ours: bool = True
-    """It speaks against the deployment: its circuit breaker counts it."""
+    """It speaks against the deployment: its circuit breaker counts it. What a request may be the cause of does not."""
     alarm: bool = False
     """Somebody must act: it is logged as an error."""
 
@@ -68,7 +72,8 @@ FAULTS: dict[FaultName, Fault] = {
     "html": Fault(seen_as="HTML with status 200", retries=1),
     "error_body": Fault(seen_as="an `error` object with status 200, or inside a stream", retries=1),
     "empty_choices": Fault(seen_as="an answer without choices", retries=1),
-    "bad_answer": Fault(seen_as="another answer that is none: a redirect, a body over the limit", retries=1),
+    "bad_answer": Fault(seen_as="another answer that is none, such as a redirect", retries=1),
+    "oversized": Fault(seen_as="an answer over 32 MiB, an event over 16 MiB", ours=False),
     "stream_broken": Fault(seen_as="a stream that ends before its finish reason, before any content", retries=2),
     "context_length": Fault(
         seen_as="400 or 413 that says the request is longer than the context window", then="larger", ours=False
@@ -76,10 +81,17 @@ FAULTS: dict[FaultName, Fault] = {
     "content_policy": Fault(
         seen_as="a refusal by content policy; `content_filter` without content", then="fail", ours=False
     ),
-    "auth": Fault(seen_as="401, 402, 403: our key is refused, our account is empty", alarm=True),
-    "unknown_model": Fault(seen_as="a model, or an address, that the provider does not know", alarm=True),
+    "auth": Fault(seen_as="401: our key is refused", alarm=True),
+    "forbidden": Fault(
+        seen_as="402, 403: our account is empty, or may not do what the request asks for", ours=False, alarm=True
+    ),
+    "unknown_model": Fault(seen_as="a model, or an address, that the provider does not know", ours=False, alarm=True),
     "refused_request": Fault(seen_as="400, 404, 413, 422: the caller's fault, passed on", then="fail", ours=False),
-    "unsupported": Fault(seen_as="a strict request asks for what the dialect cannot say; nothing is sent", ours=False),
+    "unsupported": Fault(seen_as="a request asks for what the dialect cannot say; nothing is sent", ours=False),
+    "unsendable": Fault(
+        seen_as="a key, a header or an address that HTTP cannot carry; nothing is sent", ours=False, alarm=True
+    ),
+    "no_place": Fault(seen_as="all our connections to providers are in use; nothing is sent", then="fail", ours=False),
     "other": Fault(seen_as="anything else"),
 }
 
@@ -90,12 +102,15 @@ _NAMES: tuple[tuple[type[ProviderError], FaultName], ...] = (
     (ProviderTimeoutError, "timeout"),
     (ProviderTLSError, "tls"),
     (ProviderDNSError, "dns"),
+    (UnsendableError, "unsendable"),
     (ProviderConnectionError, "connection"),
+    (NoPlaceError, "no_place"),
     (StreamBrokenError, "stream_broken"),
     (MalformedAnswerError, "malformed"),
     (HtmlAnswerError, "html"),
     (ErrorAnswerError, "error_body"),
     (EmptyAnswerError, "empty_choices"),
+    (OversizedAnswerError, "oversized"),
     (BadAnswerError, "bad_answer"),
     (ContextLengthError, "context_length"),
     (ContentPolicyError, "content_policy"),
@@ -110,6 +125,8 @@ def name_of(error: ProviderError) -> FaultName:
     """The class of a failure."""
     if isinstance(error, ProviderServerError) and error.status in OVERLOADED:
         return "overloaded"
+    if isinstance(error, ProviderAuthError) and error.status != KEY_REFUSED:
+        return "forbidden"
     return next((name for kind, name in _NAMES if isinstance(error, kind)), "other")
 
 

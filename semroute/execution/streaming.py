@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from semroute.errors import ProviderError, StreamBrokenError
@@ -27,7 +26,7 @@ class OpenStream:
     def __init__(self, work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> None:
         self.model = model
         self._work = work
-        self._watch = Watch(work, model, attempts)
+        self._watch = Watch(work, model, timeouts, attempts)
         self._chunks: AsyncGenerator[Chunk] = work.providers[model.id].stream(work.request, model, timeouts)
         self._held: list[Chunk] = []
         self._said = Said(work.count_tokens)
@@ -50,7 +49,7 @@ class OpenStream:
         except ProviderError as error:
             await self._fail(error)
             raise
-        except asyncio.CancelledError:
+        except BaseException:  # the caller left; or a defect of ours, which must not hold the model's place for ever
             await self.aclose()
             raise
 

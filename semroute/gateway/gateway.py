@@ -11,6 +11,7 @@ from functools import partial
 import msgspec
 
 from semroute.access.accounts import Accounts, Hold
+from semroute.dialects.base import endpoint_of
 from semroute.errors import OverloadedError
 from semroute.execution.attempt import Work
 from semroute.execution.sessions import Sessions, SessionStore
@@ -97,7 +98,8 @@ class Gateway:
             choice = await self._classify(serving, request, facts, choice, attempts, caller)
         choice = stick(router.config, choice, await self.sessions.get(session) if session else None, facts)
         tokens = facts.input_tokens + (facts.max_tokens or 0)
-        signals, why = serving.deployments.signals(serving.unavailable, tokens), ""
+        deployments = serving.deployments.at(endpoint_of(request))
+        signals, why = deployments.signals(serving.unavailable, tokens), ""
         if self.accounts is not None:
             signals, why = await self.accounts.signals(router.config, caller, choice.route, signals)
         decision = router.decide(request, facts, choice, signals, reading)
@@ -116,7 +118,8 @@ class Gateway:
             plan=(),
             providers=serving.providers,
             policy=choice.policy,
-            deployments=serving.deployments,
+            deployments=deployments,
+            caller=caller.id,
             input_tokens=tokens,
             count_tokens=router.embedder.count_tokens,
         )
@@ -174,6 +177,7 @@ class Gateway:
             providers=serving.providers,
             policy=choice.policy,
             deployments=serving.deployments,
+            caller=caller.id,
             input_tokens=facts.input_tokens,
         )
         label = await serving.classifier.label(facts.text, request.id, model, call_one(work), attempts)

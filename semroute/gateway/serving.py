@@ -46,7 +46,7 @@ class Serving(Frozen, frozen=True, kw_only=True):
         if echo:
             providers: dict[str, Provider] = dict.fromkeys(models, EchoProvider())
             return cls(router=router, providers=providers, unavailable={}, deployments=known, transport=transport)
-        opened = open_providers(router.config, transport, lambda model, told: known.of(model).learn(told))
+        opened = open_providers(router.config, transport, known.learn)
         unavailable = {
             model.id: reason
             for model in models.values()

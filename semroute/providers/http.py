@@ -32,7 +32,7 @@ from semroute.providers import ratelimits, trace
 from semroute.providers.answers import told_apart
 from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
-from semroute.providers.transport import Headers, Response, Sender, Transport, encode_headers
+from semroute.providers.transport import Headers, Response, Sender, Transport, encode_headers, sendable
 from semroute.types import ChatRequest, Chunk, Completion, Model, Timeouts
 
 DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
@@ -48,10 +48,12 @@ DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
 FINISHED_GRACE_S = 5.0
 """How long a stream that said why it ended may take to send its usage and close."""
 MAX_ERROR_BYTES = 64 * 1024
+UNENCODABLE = (ValueError, OverflowError, RecursionError)
+"""What msgspec raises for text that is no UTF-8, for numbers that are too long, and for what is nested too deeply."""
 MIN_SECRET_CHARS = 8
 
-Observe = Callable[[Model, ratelimits.Told], None]
-"""Is told what the headers of each answer say of a model's rate limits."""
+Observe = Callable[[str, Model, ratelimits.Told], None]
+"""Is told what the headers of each answer say of a model's rate limits at an endpoint."""
 
 
 class HttpProvider:
@@ -123,7 +125,10 @@ class HttpProvider:
 
     def _render(self, request: ChatRequest, model: Model) -> WireRequest:
         """What is sent. Raises `UnsupportedError` where a strict request would lose something."""
-        wire = self._dialect.render_request(request, model)
+        try:
+            wire = self._dialect.render_request(request, model)
+        except UNENCODABLE as error:
+            raise UnsupportedError(f"the request cannot be written as JSON: {error}") from None
         if request.strict and wire.dropped:
             raise UnsupportedError(f"{self._dialect.name} has no counterpart for: {', '.join(wire.dropped)}")
         return wire
@@ -136,7 +141,7 @@ class HttpProvider:
         told = ratelimits.read(response.raw_headers, time.time())
         if told is not ratelimits.NOTHING and self._observe is not None:
             waits = response.status == 429 or response.status >= 500
-            self._observe(model, told if waits else replace(told, retry_after_s=None))
+            self._observe(wire.endpoint, model, told if waits else replace(told, retry_after_s=None))
         return response
 
     def _headers_with(self, callers: Mapping[str, str]) -> Headers:
@@ -145,7 +150,8 @@ class HttpProvider:
             return self._headers
         plain = self._plain_headers
         joined = {name: f"{plain[name]},{value}" if name in plain else value for name, value in callers.items()}
-        return encode_headers({**plain, **traced, **joined})
+        # What comes from a caller and cannot be sent is left out: it must not look like a fault of the provider.
+        return encode_headers({**plain, **{name: text for name, text in (traced | joined).items() if sendable(text)}})
 
     async def _begin(self, wire: WireRequest, model: Model, timeouts: Timeouts, watch: _Watch) -> Response:
         """Send the request; the answer is a stream of events, or this raises."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar
 
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
+_TRACESTATE = re.compile(r"[ -~\t]+")
+MAX_CHARS = 512
+"""Of a header. The standard asks to pass on at least so many."""
 
 current: ContextVar[dict[str, str]] = ContextVar("trace", default={})  # noqa: B039 - never changed in place
 """The headers `traceparent` and, where there is one, `tracestate`."""
 
 
 def follow(traceparent: str | None, tracestate: str | None = None) -> None:
-    """Take part in a caller's trace, for the rest of this task. What is no trace is passed over."""
-    if traceparent is None or not _TRACEPARENT.fullmatch(traceparent):
+    """Take part in a caller's trace, for the rest of this task. What cannot be read is left out, as W3C says."""
+    if traceparent is None or len(traceparent) > MAX_CHARS or not _TRACEPARENT.fullmatch(traceparent):
         return
     headers = {"traceparent": traceparent}
-    if tracestate:
+    if tracestate and len(tracestate) <= MAX_CHARS and _TRACESTATE.fullmatch(tracestate):
         headers["tracestate"] = tracestate
     current.set(headers)

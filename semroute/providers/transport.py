@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import re
 import ssl
 from collections.abc import Iterable, Mapping
@@ -27,18 +28,25 @@ from aiohttp.streams import StreamReader
 from yarl import URL
 
 from semroute.errors import (
-    BadAnswerError,
     MalformedAnswerError,
+    NoPlaceError,
+    OversizedAnswerError,
     ProviderConnectionError,
     ProviderDNSError,
     ProviderError,
     ProviderTimeoutError,
     ProviderTLSError,
+    UnsendableError,
 )
 from semroute.providers import sent
+from semroute.providers.places import Places
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_HEADER_BYTES = 32 * 1024
+MAX_CONNECTIONS = 4096
+"""At once, to all providers: more than the calls that the service lets run, so that hardly anybody waits for one."""
+OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""What the operating system says where this machine has no room for another connection."""
 INTERIM = (100, 102, 103)
 """Statuses after which the answer's own head comes."""
 
@@ -57,13 +65,18 @@ class Headers(NamedTuple):
 def encode_headers(headers: Mapping[str, str]) -> Headers:
     """Headers ready to be sent.
 
-    Raises `ProviderConnectionError` where HTTP cannot carry one, such as a key with a letter that is not ASCII.
+    Raises `UnsendableError` where HTTP cannot carry one, such as a key with a letter that is not ASCII.
     """
-    if not all(text.isascii() and not _CONTROL.search(text) for header in headers.items() for text in header):
-        raise ProviderConnectionError("the key or a header holds a character that HTTP cannot carry")
+    if not all(sendable(text) for header in headers.items() for text in header):
+        raise UnsendableError("the key or a header holds a character that HTTP cannot carry")
     every = {"accept": "*/*", **headers, "accept-encoding": "gzip, deflate"}
     lines = "".join(f"{name}: {value}\r\n" for name, value in every.items())
     return Headers(lines.encode("ascii"), frozenset(name.lower() for name in headers))
+
+
+def sendable(text: str) -> bool:
+    """Whether HTTP can carry a text in a header."""
+    return text.isascii() and not _CONTROL.search(text)
 
 
 class Response:
@@ -90,14 +103,14 @@ class Response:
             raise _translate(error, self._host, in_body=True) from None
 
     async def aread(self, limit_bytes: int = MAX_ANSWER_BYTES) -> bytes:
-        """The whole body. Raises `BadAnswerError` past the limit."""
+        """The whole body. Raises `OversizedAnswerError` past the limit."""
         pieces: list[bytes] = []
         read_bytes = 0
         while piece := await self.read():
             pieces.append(piece)
             read_bytes += len(piece)
             if read_bytes > limit_bytes:
-                raise BadAnswerError(f"the answer of {self._host} is over {limit_bytes} bytes")
+                raise OversizedAnswerError(f"the answer of {self._host} is over {limit_bytes} bytes")
         return b"".join(pieces)
 
     async def aclose(self) -> None:
@@ -188,10 +201,10 @@ class Transport:
     secrets: tuple[str, ...] = ()
 
     def __init__(
-        self, *, tls: ssl.SSLContext | None = None, max_connections: int = 1000, keepalive_s: float = 30.0
+        self, *, tls: ssl.SSLContext | None = None, max_connections: int = MAX_CONNECTIONS, keepalive_s: float = 30.0
     ) -> None:
         self._tls = tls or httpx.create_ssl_context()
-        self._max_connections = max_connections
+        self._places = Places(max_connections)
         self._keepalive_s = keepalive_s
         self._connector: aiohttp.TCPConnector | None = None
         self._targets: dict[str, _Target] = {}
@@ -200,8 +213,8 @@ class Transport:
     async def send(self, method: str, url: str, *, headers: Headers, body: bytes, connect_s: float) -> Response:
         """Send a request and wait for the head of its answer.
 
-        `connect_s` covers DNS, TCP, TLS and the wait for a free connection; how long the answer may take is for the
-        caller to bound. Raises `ProviderError`; a cancelled call closes its connection.
+        `connect_s` covers DNS, TCP and TLS; how long the answer may take is for the caller to bound. Where all
+        connections are in use, it waits a moment. Raises `ProviderError`. A cancelled call closes its connection.
         """
         if self._closed:
             raise ProviderConnectionError("the HTTP transport is closed")
@@ -210,10 +223,21 @@ class Transport:
             target = self._target(url)
             host = target.host
             head = target.head(method, headers, len(body))
-            connection = await self._open_connector().connect(target.request, [], _connect_within(connect_s))
+            connection = await self._connect(target, connect_s)
             return await _exchange(connection, head, body, host)
         except _FAILURES as error:
             raise _translate(error, host, connect_s=connect_s) from None
+
+    async def _connect(self, target: _Target, connect_s: float) -> Connection:
+        """A connection that holds one of the places until it is given back or closed."""
+        await self._places.take(connect_s)
+        try:
+            connection = await self._open_connector().connect(target.request, [], _connect_within(connect_s))
+        except BaseException:
+            self._places.give_back()
+            raise
+        connection.add_callback(self._places.give_back)
+        return connection
 
     async def aclose(self) -> None:
         """Close every connection. Calls still under way fail."""
@@ -235,9 +259,8 @@ class Transport:
 
     def _open_connector(self) -> aiohttp.TCPConnector:
         if self._connector is None:
-            self._connector = aiohttp.TCPConnector(
-                ssl=self._tls, limit=self._max_connections, keepalive_timeout=self._keepalive_s
-            )
+            # Without a limit of its own: it would count the wait for a connection as the provider's time.
+            self._connector = aiohttp.TCPConnector(ssl=self._tls, limit=0, keepalive_timeout=self._keepalive_s)
         return self._connector
 
 
@@ -304,7 +327,7 @@ def _finish(connection: Connection, *, reusable: bool) -> None:
 
 # By the first kind that fits. `{detail}` is what the operating system or OpenSSL says.
 _EXPLANATIONS: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
-    (httpx.InvalidURL, ProviderConnectionError, "the base_url cannot be used: {detail}"),
+    (httpx.InvalidURL, UnsendableError, "the base_url cannot be used: {detail}"),
     (ContentEncodingError, MalformedAnswerError, "the answer of {host} cannot be decompressed: {detail}"),
     (aiohttp.ClientConnectorDNSError, ProviderDNSError, "the name {name} cannot be resolved: {detail}"),
     (aiohttp.ClientProxyConnectionError, ProviderConnectionError, "cannot connect to the proxy for {host}: {detail}"),
@@ -316,7 +339,7 @@ _EXPLANATIONS: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
     (TimeoutError, ProviderTimeoutError, "no connection to {host} within {connect_s:g} s"),
     (aiohttp.ClientResponseError, MalformedAnswerError, "{host} does not answer in HTTP: {detail}"),
     (HttpProcessingError, MalformedAnswerError, "the answer of {host} is malformed HTTP: {detail}"),
-    (ValueError, ProviderConnectionError, "cannot send to {host}: the key, a header or the base_url is malformed"),
+    (ValueError, UnsendableError, "cannot send to {host}: the key, a header or the base_url is malformed"),
 )
 
 
@@ -331,6 +354,8 @@ def _translate(error: Exception, host: str, *, connect_s: float = 0, in_body: bo
         "detail": _detail(system),
         "connect_s": connect_s,
     }
+    if isinstance(system, OSError) and system.errno in OURS:
+        return NoPlaceError(f"this machine has no room for another connection: {facts['detail']}")
     for kind, error_type, text in _EXPLANATIONS:
         if isinstance(error, kind) or isinstance(system, kind):
             return error_type(text.format(**facts))

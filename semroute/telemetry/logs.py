@@ -94,5 +94,5 @@ def _fields(record: Record) -> dict[str, object]:
 
 
 def _severity(attempt: Attempt) -> int:
-    ours = attempt.error_code in {"provider_auth", "provider_unknown_model", "provider_tls"}
+    ours = attempt.error_code in {"provider_auth", "provider_unknown_model", "provider_tls", "provider_unsendable"}
     return logging.ERROR if ours else logging.WARNING

@@ -35,7 +35,7 @@ class Rig:
         self.attempts: list[Attempt] = []
         self.chunks: list[Chunk] = []
         settings = ProviderSettings(id="p", dialect="openai", base_url=server.url, api_key="k")
-        self._provider = HttpProvider(settings, OpenAIProviderDialect(), transport, self._observe)
+        self._provider = HttpProvider(settings, OpenAIProviderDialect(), transport, deployments.learn)
         self._models: dict[str, Model] = {}
 
     def model(
@@ -120,9 +120,6 @@ class Rig:
     def account(self) -> list[tuple[str, str]]:
         """Who was called, and how it ended."""
         return [(attempt.model, attempt.error_code or attempt.status) for attempt in self.attempts]
-
-    def _observe(self, model: Model, told: object) -> None:
-        self.deployments.of(model).learn(told)  # type: ignore[arg-type]  # as the provider's seam has it
 
 
 @asynccontextmanager

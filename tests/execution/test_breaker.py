@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semroute.calls import BreakerSettings
-from semroute.execution.breaker import Breaker
+from semroute.execution.breaker import CALLERS, Breaker, Callers
 
 SETTINGS = BreakerSettings(failures=3, error_ratio=0.5, window_s=10, min_calls=10, probe_s=5)
 
@@ -97,3 +97,36 @@ def test_it_closes_within_one_probe_interval_of_recovery(calls: list[tuple[float
     assert breaker.opens_in_s(now) == 0
     breaker.succeed(now, probe=breaker.begin(now))
     assert breaker.state(now) == "closed"
+
+
+def test_what_only_one_caller_gets_does_not_count() -> None:
+    breaker = Breaker(SETTINGS)
+    breaker.succeed(0, caller="other")
+    for _ in range(100):
+        breaker.fail(1, caller="greedy")
+    assert breaker.state(1) == "closed"
+
+
+def test_the_failures_of_a_lone_caller_count() -> None:
+    breaker = Breaker(SETTINGS)
+    breaker.succeed(0, caller="long-gone")
+    for _ in range(3):
+        breaker.fail(11, caller="alone")
+    assert breaker.state(11) == "open"
+
+
+def test_what_all_callers_get_counts_almost_at_once() -> None:
+    breaker = Breaker(SETTINGS)
+    callers = ["a", "b", "c"]
+    for caller in callers:
+        breaker.succeed(0, caller=caller)
+    for caller in (*callers, *callers):
+        breaker.fail(1, caller=caller)
+    assert breaker.state(1) == "open"
+
+
+def test_callers_that_are_remembered_are_bounded() -> None:
+    callers = Callers(10)
+    for number in range(10 * CALLERS):
+        callers.note(str(number), 0, served=True)
+    assert len(callers._last) == CALLERS

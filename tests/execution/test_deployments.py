@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from semroute.calls import BreakerSettings, Limits
+from semroute.dialects.base import CHAT, EMBEDDINGS
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import LONGEST_BLOCK_S, BusyError, Deployment, Deployments
 from semroute.providers.ratelimits import RateLimit, Told
@@ -141,3 +142,16 @@ async def test_who_came_first_is_served_first() -> None:
     await asyncio.gather(*(ask(number) for number in range(5)))
     assert served == [0, 1, 2, 3, 4]
     assert hands.now == pytest.approx(5)
+
+
+def test_what_a_model_does_at_one_endpoint_says_nothing_of_another() -> None:
+    hands, asked = Hands(), model()
+    conversations = Deployments(hands.clock)
+    embeddings = conversations.at(EMBEDDINGS)
+    embeddings.of(asked).begin(1).end("fault")
+    conversations.learn(EMBEDDINGS, asked, Told(retry_after_s=30.0))
+    assert embeddings.signals({}, 1).open_breakers.keys() == embeddings.signals({}, 1).exhausted.keys() == {"m"}
+    assert conversations.at(CHAT) is conversations
+    assert conversations.of(asked).ready(1, hands.now)
+    conversations.keep([])
+    assert embeddings.states() == {}

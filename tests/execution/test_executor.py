@@ -15,7 +15,7 @@ from semroute.errors import (
     ProviderRequestError,
     ProviderTimeoutError,
 )
-from semroute.execution import strategies
+from semroute.execution import attempt, strategies, streaming
 from semroute.execution.attempt import Work
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import Deployments
@@ -166,6 +166,51 @@ async def test_a_breaker_opens_also_for_the_only_deployment_and_closes_after_a_p
         now = 10
         assert await execution.ask(model) == TEXT
         assert execution.deployments.signals({}, 10).open_breakers == {}
+
+
+@pytest.mark.parametrize(
+    "scenario", ["status-400", "status-402", "status-403", "status-404", "status-413", "status-422"]
+)
+async def test_what_the_provider_refuses_is_no_sign_that_it_is_down(execution: Rig, scenario: str) -> None:
+    model = execution.model(scenario, breaker=BreakerSettings())
+    for stream in (False, True) * 10:
+        await execution.error(model, stream=stream)
+    assert execution.deployments.of(model).breaker.state(0) == "closed"
+    assert execution.deployments.of(model).in_flight == 0
+
+
+async def test_a_refused_key_is(execution: Rig) -> None:
+    model = execution.model("status-401", breaker=BreakerSettings(failures=2))
+    for _ in range(2):
+        await execution.error(model)
+    assert execution.deployments.of(model).breaker.state(execution.deployments.clock.now()) == "open"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_is_given_little_of_the_deadline_is_not_blamed_for_silence(execution: Rig, stream: bool) -> None:
+    model = execution.model("hang", breaker=BreakerSettings(failures=1))
+    work = execution.work([model], stream=stream)
+    hurried = Timeouts(connect_s=20, first_token_s=0.05, stall_s=0.05, total_s=0.05, stream_s=0.05)
+    call = streaming.open_stream if stream else attempt.complete
+    with pytest.raises(ProviderTimeoutError):
+        await call(work, model, hurried, [])
+    assert execution.deployments.of(model).breaker.state(execution.deployments.clock.now()) == "closed"
+    work = replace(work, policy=replace(work.policy, timeouts=hurried))
+    with pytest.raises(ProviderTimeoutError):
+        await call(work, model, hurried, [])
+    assert execution.deployments.of(model).breaker.state(execution.deployments.clock.now()) == "open"
+
+
+async def test_a_defect_of_ours_holds_no_place(execution: Rig) -> None:
+    class Defective:
+        async def complete(self, *_: object) -> None:
+            raise ZeroDivisionError
+
+    model = execution.model("ok")
+    work = replace(execution.work([model]), providers={"ok": Defective()})
+    with pytest.raises(ZeroDivisionError):
+        await attempt.complete(work, model, PATIENT, [])
+    assert execution.deployments.of(model).in_flight == 0
 
 
 async def test_an_open_breaker_ends_the_retries(execution: Rig) -> None:

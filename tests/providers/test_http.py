@@ -25,8 +25,9 @@ from semroute.errors import (
     ProviderTimeoutError,
     RateLimitedError,
     StreamBrokenError,
+    UnsupportedError,
 )
-from semroute.providers import http
+from semroute.providers import http, trace
 from semroute.providers.echo import EchoProvider
 from semroute.providers.http import HttpProvider, open_providers
 from semroute.providers.transport import MAX_ANSWER_BYTES, Transport
@@ -123,6 +124,32 @@ async def test_what_a_caller_asks_for_in_beta_is_joined_to_the_providers_own() -
             await provider.complete(asked, model("claude"), PATIENT)
             assert vendor.last.headers["anthropic-beta"] == sent
     await pool.aclose()
+
+
+@pytest.mark.parametrize("text", ["a=\xe9", "a=\u20ac", "a\r\nx-evil: 1", "a\x00"])
+async def test_what_a_caller_says_and_http_cannot_carry_is_left_out(
+    provider: HttpProvider, server: FaultServer, text: str
+) -> None:
+    reset = trace.current.set({"traceparent": "fine", "tracestate": text})
+    try:
+        assert (await provider.complete(request(), model("ok"), PATIENT)).text == TEXT
+    finally:
+        trace.current.reset(reset)
+    seen = server.requests[-1].headers
+    assert (seen["traceparent"], seen.get("tracestate"), seen.get("x-evil")) == ("fine", None, None)
+
+
+async def test_a_body_that_is_no_json_is_the_callers_fault(provider: HttpProvider, server: FaultServer) -> None:
+    nested: Any = 1
+    for _ in range(2000):
+        nested = [nested]
+    came = len(server.requests)
+    for value in (nested, "\ud800"):
+        raw = {"messages": [{"role": "user", "content": "Hi"}], "extra": value}
+        asked = ChatRequest(id="1", messages=(), dialect="openai", raw=raw)
+        with pytest.raises(UnsupportedError, match="the request cannot be written as JSON"):
+            await provider.complete(asked, model("ok"), PATIENT)
+    assert len(server.requests) == came
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import contextlib
+import resource
 import socket
 import ssl
 import subprocess
@@ -10,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from semroute.errors import BadAnswerError, ProviderConnectionError, ProviderTimeoutError
+from semroute.errors import (
+    BadAnswerError,
+    NoPlaceError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderTimeoutError,
+)
 from semroute.providers.transport import Transport, encode_headers
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import TEXT
@@ -256,3 +263,54 @@ async def test_a_closed_transport_says_so() -> None:
     await transport.aclose()
     with pytest.raises(ProviderConnectionError, match="the HTTP transport is closed"):
         await post(transport, "http://127.0.0.1:9/")
+
+
+# --- what is ours, not the provider's --------------------------------------------------------------------------------
+
+
+async def test_a_full_pool_is_waited_for_and_then_no_fault_of_the_provider() -> None:
+    transport = Transport(max_connections=2)
+    with FaultServer() as server:
+        url = f"{server.url}/chat/completions"
+        silent = b'{"model": "stall-after-2", "stream": true}'
+        held = [await transport.send("POST", url, headers=HEADERS, body=silent, connect_s=30) for _ in range(2)]
+        with pytest.raises(NoPlaceError, match="all 2 connections that the service may have to providers are in use"):
+            await transport.send("POST", url, headers=HEADERS, body=BODY, connect_s=0.01)
+        assert len(server.requests) == 2
+        waiting = asyncio.create_task(post(transport, url))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await held[0].aclose()
+        assert TEXT.encode() in await waiting
+        await held[1].aclose()
+    await transport.aclose()
+
+
+async def test_a_place_is_given_back_however_a_call_ends() -> None:
+    transport = Transport(max_connections=1)
+    with FaultServer() as server:
+        url = f"{server.url}/chat/completions"
+        for body in (b'{"model": "reset"}', b'{"model": "close"}', b'{"model": "not-http"}'):
+            with pytest.raises(ProviderError):
+                await post(transport, url, body=body)
+        with pytest.raises(ProviderConnectionError):
+            await post(transport, "http://127.0.0.1:9/")
+        left = asyncio.create_task(post(transport, url, body=b'{"model": "hang"}'))
+        await asyncio.to_thread(server.wait_for_requests, 4)
+        left.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        assert TEXT.encode() in await post(transport, url)
+    await transport.aclose()
+
+
+async def test_a_machine_without_room_is_no_fault_of_the_provider(transport: Transport) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as first_free:
+        descriptor = first_free.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptor, hard))
+    try:
+        with pytest.raises(NoPlaceError, match="this machine has no room for another connection"):
+            await transport.send("POST", "http://127.0.0.1:9/", headers=HEADERS, body=BODY, connect_s=30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

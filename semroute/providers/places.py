@@ -1,0 +1,35 @@
+"""Places for connections: how many there may be at once, and who waits for one."""
+
+from __future__ import annotations
+
+import asyncio
+
+from semroute.errors import NoPlaceError
+
+WAIT_S = 1.0
+"""For a place at the longest: then the service is overloaded, and says so."""
+
+
+class Places:
+    """For one event loop. First come, first served."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._free = asyncio.Semaphore(count)
+
+    async def take(self, wait_s: float) -> None:
+        """Take a place. Raises `NoPlaceError` where none is free within `wait_s`, or `WAIT_S` if that is shorter."""
+        if not self._free.locked():
+            await self._free.acquire()  # at once
+            return
+        try:
+            async with asyncio.timeout(min(wait_s, WAIT_S)):
+                await self._free.acquire()
+        except TimeoutError:
+            raise NoPlaceError(
+                f"all {self._count} connections that the service may have to providers are in use: try again later"
+            ) from None
+
+    def give_back(self) -> None:
+        """Give a place back."""
+        self._free.release()
