@@ -11,8 +11,8 @@ import msgspec
 from msgspec.structs import replace
 
 from semroute.config.schema import Classifier
-from semroute.execution.grading import UNANSWERED, CallModel
-from semroute.execution.quality import unfenced
+from semroute.execution.fences import unfenced
+from semroute.execution.grading import MAX_REPLY_CHARS, UNANSWERED, CallModel
 from semroute.types import Attempt, ChatRequest, Message, Model, Params, Route, Text
 
 MAX_PROMPT_CHARS = 4000
@@ -58,7 +58,7 @@ class RouteClassifier:
         try:
             async with asyncio.timeout(self._settings.deadline_s):
                 reply = await call(self._request(text, request_id), model, calls)
-            said = msgspec.json.decode(unfenced(reply.text), type=Label).label
+            said = msgspec.json.decode(unfenced(reply.text[:MAX_REPLY_CHARS]), type=Label).label
         except (TimeoutError, *UNANSWERED, msgspec.DecodeError, UnicodeError, RecursionError):
             return None
         finally:

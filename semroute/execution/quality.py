@@ -1,21 +1,20 @@
-"""Whether an answer is good enough: what can be read off it. Pure: an answer in, reasons out."""
+"""Whether an answer is good enough: what can be read off it. Pure: an answer in, reasons out.
+
+An answer says what its caller wants it to say. So what takes time is the work of another process: see `examiner`.
+"""
 
 from __future__ import annotations
 
 import ast
-import re
 import textwrap
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from typing import Any
 
 import msgspec
-from jsonschema.exceptions import best_match
-from jsonschema.protocols import Validator
-from jsonschema.validators import validator_for
 
 from semroute.config.patterns import found
-from semroute.types import Completion, ToolCall
+from semroute.execution.fences import FENCE, blocks, unbalanced, unfenced
+from semroute.execution.json_schemas import schema_error
+from semroute.types import Completion, Text, ToolCall
 from semroute.written import Checks
 
 _NOT = r"(?:can't|cannot|can not|won't|am unable|am not able|must decline|refuse|don't feel comfortable)"
@@ -40,16 +39,28 @@ HEDGES = "|".join(
     )
 )
 """How an answer says that it may be wrong."""
-_FENCE = re.compile(r"```[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
+SHORT_CHARS = 4000
+"""An answer that is no longer is checked at once: no check takes more than some milliseconds."""
 _PYTHON = frozenset({"python", "py", "python3"})
 _PROSE = frozenset({"", "text", "txt", "markdown", "md", "console", "output", "diff", "sh", "bash", "shell"})
-_PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
 def failures(checks: Checks, answer: Completion) -> list[str]:
     """Why an answer is not good enough, of all checks that need no further call; empty: it is."""
     made = _CHECKS if answer.text.strip() or not _calls(answer) else _OF_ANY
     return [reason for check in made for reason in check(checks, answer)]
+
+
+def takes_time(checks: Checks, answer: Completion) -> bool:
+    """Whether the checks could hold up an event loop: of a long text, or by a schema, which may refer to itself."""
+    if checks.json_schema is not None:
+        return True
+    weighty = checks.json or checks.code_parses or checks.no_hedging or checks.contains or checks.forbids
+    return bool(weighty or checks.regex is not None) and sum(map(len, _texts(answer))) > SHORT_CHARS
+
+
+def _texts(answer: Completion) -> Iterator[str]:
+    return (part.text for part in answer.parts if isinstance(part, Text))
 
 
 def wording(answer: Completion) -> str:
@@ -119,49 +130,14 @@ _OF_ANY: tuple[Callable[[Checks, Completion], Iterator[str]], ...] = (_ended, _l
 _CHECKS = (_said_enough, _willing, _form, _wording, *_OF_ANY)
 
 
-def unfenced(text: str) -> str:
-    """What stands in the only code fence of a text; without one, or with several, the text."""
-    fences = _FENCE.findall(text)
-    return str(fences[0][1]) if len(fences) == 1 and text.strip().startswith("```") else text.strip()
-
-
-def schema_error(schema: dict[str, Any], document: Any) -> str | None:
-    """Why a JSON Schema does not accept a document; null: it does."""
-    problem = best_match(_validator(msgspec.json.encode(schema)).iter_errors(document))
-    if problem is None:
-        return None
-    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in problem.absolute_path)
-    return f"its JSON breaks the schema at ${place}: {problem.message[:200]}"
-
-
-@lru_cache(maxsize=256)
-def _validator(schema: bytes) -> Validator:
-    document = msgspec.json.decode(schema)
-    made: Validator = validator_for(document)(document)
-    return made
-
-
 def code_error(text: str) -> str | None:
-    """What is wrong with the fenced code of a text; null: nothing that is seen, or there is none."""
-    for language, code in _FENCE.findall(text):
-        kind = str(language).lower()
-        if kind in _PYTHON:
+    """What is wrong with the fenced code of a text; None: nothing that is seen, or there is none."""
+    for language, code in blocks(text):
+        if language in _PYTHON:
             try:
                 ast.parse(textwrap.dedent(code))
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 return f"its Python does not parse: {error}"
-        elif kind not in _PROSE and (reason := _unbalanced(code)):
+        elif language not in _PROSE and (reason := unbalanced(code)):
             return f"its {language} code is not balanced: {reason}"
-    return "a code fence is not closed" if text.count("```") % 2 else None
-
-
-def _unbalanced(code: str) -> str | None:
-    """A bracket without its partner; what stands in strings and comments does not count."""
-    bare = re.sub(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])'|//[^\n]*|/\*.*?\*/", "", code, flags=re.DOTALL)
-    opened: list[str] = []
-    for letter in bare:
-        if letter in _PAIRS.values():
-            opened.append(letter)
-        elif letter in _PAIRS and (not opened or opened.pop() != _PAIRS[letter]):
-            return f"{letter!r} closes nothing"
-    return f"{opened[-1]!r} is not closed" if opened else None
+    return "a code fence is not closed" if text.count(FENCE) % 2 else None

@@ -129,7 +129,7 @@ class Call:
             return await strategies.complete(self._work, self._attempts)
         serving = self._origin.serving
         judges = msgspec.structs.replace(self._work, providers=serving.providers)
-        grader = Grader(caller(judges), serving.router.config.models, serving.transport)
+        grader = Grader(caller(judges), serving.router.config.models, serving.transport, self._gateway.examiner)
         call = caller(self._work)
         return await cascade.complete(self._cascade, self._work, call, grader, self._attempts)
 

@@ -14,6 +14,7 @@ from semroute.access.accounts import Accounts, Hold
 from semroute.dialects.base import endpoint_of
 from semroute.errors import OverloadedError
 from semroute.execution.attempt import Work
+from semroute.execution.examiner import Examiner
 from semroute.execution.sessions import Sessions, SessionStore
 from semroute.gateway.act import caller as call_one
 from semroute.gateway.call import Call, Origin
@@ -57,6 +58,8 @@ class Gateway:
         self._max_running = max_running
         self._on_record = on_record
         self._readers = Readers(threads)
+        self.examiner = Examiner()
+        """Checks answers."""
         self._room: Callable[[], Awaitable[None]] | None = None
         self._writing: set[asyncio.Task[None]] = set()
 
@@ -147,6 +150,7 @@ class Gateway:
         if self._writing:
             await asyncio.wait(self._writing)
         self._readers.close()
+        await self.examiner.aclose()
 
     def _serving_on(self, day: datetime.date) -> Serving:
         """What is in service, at the prices of a day."""

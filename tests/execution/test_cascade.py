@@ -24,8 +24,10 @@ from semroute.execution.attempt import Work
 from semroute.execution.classifier import RouteClassifier
 from semroute.execution.contract import put
 from semroute.execution.deployments import Deployments
+from semroute.execution.examiner import Examiner
+from semroute.execution.fences import unfenced
 from semroute.execution.grading import Grader
-from semroute.execution.quality import code_error, failures, unfenced
+from semroute.execution.quality import code_error, failures
 from semroute.gateway import caller
 from semroute.providers.transport import Transport
 from semroute.record import Record
@@ -54,6 +56,7 @@ from tests.routing.build import ALL, LARGE, MIDDLE, SMALL, config, request, rout
 
 MODELS = {one.id: one for one in ALL}
 BAD, GOOD = "nope", "a good answer"
+EXAMINER = Examiner()
 DEEP = f'{{"more": {"[" * 25_000}{"]" * 25_000}}}'
 
 
@@ -104,7 +107,7 @@ class Run:
         plan = tuple(one for one in self.models if one.id in self.providers)
         work = Work(request=request(stream=True), plan=plan, providers=self.providers, deployments=self.deployments)
         call = caller(work)
-        grader = Grader(call, MODELS, transport)
+        grader = Grader(call, MODELS, transport, EXAMINER)
         return await cascade.complete(Cascade(checks=checks, **fields), work, call, grader, self.attempts, self.clock)
 
 
@@ -174,7 +177,7 @@ async def test_one_deadline_covers_all_its_calls(provider: FaultServer) -> None:
         quick = Policy(timeouts=PATIENT, deadline_s=0.5)
         work = execution.work(["ok", "hang", "hang@2"], quick)
         call = caller(replace(work, providers=dict.fromkeys(("ok", "hang", "hang@2", "hang@3"), work.providers["ok"])))
-        grader = Grader(call, {"hang@3": execution.model("hang@3")}, None)
+        grader = Grader(call, {"hang@3": execution.model("hang@3")}, None, EXAMINER)
         checks = Checks(judge=Judge(model="hang@3", rubric="good"))
         attempts: list[Attempt] = []
         assert (await cascade.complete(Cascade(checks=checks), work, call, grader, attempts)).text == TEXT

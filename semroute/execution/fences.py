@@ -1,0 +1,70 @@
+"""Code between fences of backticks, and whether its brackets are balanced. Linear in the text. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+FENCE = "```"
+MAX_LANGUAGE_CHARS = 64
+_LANGUAGE = re.compile(r"[\w+#.-]*")
+_MARK = re.compile(r"[\"'/()\[\]{}]")
+_LETTER = re.compile(r"'(?:\\.|[^'\\\n])'", re.DOTALL)
+_STRING = re.compile(r"\"(?:\\.|[^\"\\\n])*+\"", re.DOTALL)
+_PAIRS = {")": "(", "]": "[", "}": "{"}
+
+
+class Block(NamedTuple):
+    """What stands between two fences."""
+
+    language: str
+    """In lower case; empty: none is given."""
+    code: str
+
+
+def blocks(text: str) -> list[Block]:
+    """The fenced code of a text, in order. A fence that is not closed goes on to the end; one line is no block."""
+    found = []
+    for piece in text.split(FENCE)[1::2]:
+        head, line_end, code = piece.partition("\n")
+        if line_end:
+            language = _LANGUAGE.match(head[:MAX_LANGUAGE_CHARS].lstrip(" \t"))
+            found.append(Block(language[0].lower() if language else "", code))
+    return found
+
+
+def unfenced(text: str) -> str:
+    """What stands in the only code fence of a text; without one, or with several, the text."""
+    fenced = blocks(text) if text.lstrip().startswith(FENCE) else []
+    return fenced[0].code if len(fenced) == 1 else text.strip()
+
+
+def unbalanced(code: str) -> str | None:
+    """A bracket without its partner; None: there is none. What stands in strings and comments does not count."""
+    opened: list[str] = []
+    place, plain_until, open_comment = 0, 0, False
+    while (mark := _MARK.search(code, place)) is not None:
+        place, letter = mark.end(), mark[0]
+        if letter == '"' and place > plain_until:
+            if (string := _STRING.match(code, place - 1)) is not None:
+                place = string.end()
+            else:  # nor does a later quote of this line begin a string: to try each would take the square of the time
+                plain_until = _line_end(code, place)
+        elif letter == "'":
+            place = character.end() if (character := _LETTER.match(code, place - 1)) is not None else place
+        elif letter == "/" and code.startswith("/", place):
+            place = _line_end(code, place)
+        elif letter == "/" and code.startswith("*", place) and not open_comment:
+            end = code.find("*/", place + 1)
+            open_comment = end < 0
+            place = place if open_comment else end + 2
+        elif letter in "([{":
+            opened.append(letter)
+        elif letter in _PAIRS and (not opened or opened.pop() != _PAIRS[letter]):
+            return f"{letter!r} closes nothing"
+    return f"{opened[-1]!r} is not closed" if opened else None
+
+
+def _line_end(code: str, place: int) -> int:
+    end = code.find("\n", place)
+    return len(code) if end < 0 else end
