@@ -10,6 +10,12 @@ from collections.abc import Iterator
 from semroute.record import Content
 
 MAX_ERROR_CHARS = 500
+MAX_SEARCHED_CHARS = 1_000_000
+"""Of a longer prompt, nothing that quotes may be kept: to look for each of its lines would hold up the event loop."""
+MAX_REDACTED_CHARS = 16_384
+"""Of a text that is redacted: to look for secrets takes some seconds for a megabyte, and other records wait."""
+LINE_CHARS, SHARED_CHARS = 1000, 200
+"""A longer line is looked at in parts that overlap: the time for one grows with the square of its length."""
 MIN_QUOTED_CHARS = 8
 """A prompt's line that is shorter may be a part of any message by chance."""
 _NO_QUOTES = str.maketrans("\"'", "  ")
@@ -23,7 +29,13 @@ def kept(text: str | None, content: Content) -> str | None:
         return None
     if content == "hash":
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return redact(text) if content == "redacted" else text
+    return redact(_ends(text)) if content == "redacted" else text
+
+
+def _ends(text: str) -> str:
+    """The head and the tail of a long text."""
+    half = MAX_REDACTED_CHARS // 2
+    return text if len(text) <= MAX_REDACTED_CHARS else f"{text[:half]}\n[…]\n{text[-half:]}"
 
 
 def can_redact() -> bool:
@@ -55,7 +67,7 @@ def _secrets(text: str) -> Iterator[str]:
     from detect_secrets.settings import default_settings, get_plugins
 
     settings = KeywordDetector()
-    lines = dict.fromkeys(look for line in text.splitlines() for look in (line, line.translate(_NO_QUOTES)))
+    lines = dict.fromkeys(look for line in _lines(text) for look in (line, line.translate(_NO_QUOTES)))
     with default_settings():
         limits = {
             plugin.secret_type: plugin for plugin in get_plugins() if isinstance(plugin, HighEntropyStringsPlugin)
@@ -67,11 +79,20 @@ def _secrets(text: str) -> Iterator[str]:
                     yield value
 
 
+def _lines(text: str) -> Iterator[str]:
+    """The lines of a text, long ones in parts."""
+    for line in text.splitlines():
+        for place in range(0, max(1, len(line) - SHARED_CHARS), LINE_CHARS - SHARED_CHARS):
+            yield line[place : place + LINE_CHARS]
+
+
 def without_prompt(error: str | None, prompt: str) -> str | None:
     """An error's text without what it quotes of the prompt: providers like to quote."""
     if error is None:
         return None
+    if len(prompt) > MAX_SEARCHED_CHARS:
+        return f"{error.partition(':')[0][:MAX_ERROR_CHARS]}: [the prompt is too long to look for it here]"
     for line in {prompt, *prompt.splitlines()}:
-        if len(line.strip()) >= MIN_QUOTED_CHARS:
-            error = error.replace(line.strip(), "[prompt]")
+        if len(quoted := line.strip()) >= MIN_QUOTED_CHARS and quoted in error:
+            error = error.replace(quoted, "[prompt]")
     return error[:MAX_ERROR_CHARS]

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from semroute.stores.content import can_redact, kept, redact, without_prompt
 
 TEXT = """Mail bob.smith@example.com, card 4111 1111 1111 1111, phone +1 (555) 123-4567, SSN 123-45-6789.
@@ -44,3 +48,26 @@ def test_an_error_does_not_quote_the_prompt() -> None:
     assert without_prompt("no", "no") == "no"
     assert without_prompt(None, "x") is None
     assert len(without_prompt("x" * 9999, "y") or "") == 500
+    assert without_prompt("status 400: aaaa", "a" * 2_000_000) == (
+        "status 400: [the prompt is too long to look for it here]"
+    )
+
+
+@pytest.mark.parametrize("piece", ["aB3$", "sk-", "word ", "a@", "1-", "api_key="])
+def test_the_time_to_redact_does_not_grow_with_the_text(piece: str) -> None:
+    def cpu_s(size: int) -> float:
+        begun = time.process_time()
+        kept(piece * (size // len(piece)), "redacted")
+        return time.process_time() - begun
+
+    cpu_s(100)
+    assert cpu_s(1_000_000) < 4 * max(cpu_s(20_000), 0.02)
+
+
+def test_long_texts_are_redacted_at_both_ends_and_lines_wherever_a_secret_stands() -> None:
+    secret = "ghp_abcdefghijklmnopqrstuvwxyz0123456789"
+    for place in range(700, 1300, 50):
+        assert secret not in redact("x " * (place // 2) + secret + " y" * 1000)
+    kept_of_it = kept("a" * 500_000 + " " + secret, "redacted") or ""
+    assert len(kept_of_it) < 17_000
+    assert secret not in kept_of_it
