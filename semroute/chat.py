@@ -131,6 +131,8 @@ class Message(Frozen, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         """Its text parts, one a line."""
+        if len(self.parts) == 1 and isinstance(only := self.parts[0], Text):  # as most are
+            return only.text
         return "\n".join(part.text for part in self.parts if isinstance(part, Text))
 
     @property
@@ -205,6 +207,11 @@ class Params(Frozen, frozen=True, kw_only=True):
     """Such as `auto`, `default`, `flex`, `priority`; empty: not given."""
 
 
+LONG_MESSAGES = 1000
+LONG_BYTES = 256 * 1024
+"""What is longer is read and written in a thread, so that other requests go on meanwhile."""
+
+
 class ChatRequest(Frozen, frozen=True, kw_only=True):
     """A caller's request, whatever its dialect."""
 
@@ -238,6 +245,13 @@ class ChatRequest(Frozen, frozen=True, kw_only=True):
     """The caller's body. A provider of the same dialect is sent this, so that fields unknown here reach it."""
     unread: tuple[str, ...] = ()
     """What `raw` holds and the fields above do not: only a provider of the same dialect is sent it."""
+    size_bytes: int = 0
+    """Of the caller's body; 0: it came some other way."""
+
+    @property
+    def long(self) -> bool:
+        """Whether to look at all of it would hold up an event loop."""
+        return self.size_bytes > LONG_BYTES or len(self.messages) > LONG_MESSAGES
 
 
 # --- an answer --------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from semroute.api.direct import CLIENT_CLOSED_REQUEST, Rendered, headers_of, rea
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
 from semroute.api.streams import CallerGoneError, EventStream, Presence, while_connected
+from semroute.chat import LONG_BYTES
 from semroute.config.conditions import SECRET_HEADERS
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
@@ -33,8 +34,8 @@ from semroute.routing.facts import DIAL, read_dial
 from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk
 
-LONG_BODY_BYTES = 256 * 1024
-"""Longer bodies are read in a thread."""
+MAX_DEPTH = 128
+"""How deeply a body may be nested: to walk through what is deeper ends in a `RecursionError` sooner or later."""
 MAX_HEADER_CHARS = 1000
 COST_TRAILER = "x-semroute-cost-trailer"
 """A request header: the stream ends with a comment that says what it cost."""
@@ -107,7 +108,8 @@ async def count_tokens(request: AnyRequest) -> Response[bytes]:
     """About how many tokens a Messages request sends. Estimated here: no model is called."""
     guards.admit(request, "complete")
     chat = await read(await read_body(request), _anthropic)
-    return Rendered(_anthropic.render_count(estimate_input_tokens(chat)), {})
+    tokens = await asyncio.to_thread(estimate_input_tokens, chat) if chat.long else estimate_input_tokens(chat)
+    return Rendered(_anthropic.render_count(tokens), {})
 
 
 @post(
@@ -223,9 +225,10 @@ async def read(body: bytes, dialect: ClientDialect, in_path: Mapping[str, Any] =
     def parse() -> ChatRequest:
         fields = {**decode(body), **in_path}
         dial = read_dial(fields.pop(DIAL, None), f"$.{DIAL}")  # ours in every dialect: no provider knows it
-        return msgspec.structs.replace(dialect.parse_request(fields, new_id()), cost_quality=dial)
+        chat = dialect.parse_request(fields, new_id())
+        return msgspec.structs.replace(chat, cost_quality=dial, size_bytes=len(body))
 
-    return parse() if len(body) <= LONG_BODY_BYTES else await asyncio.to_thread(parse)
+    return parse() if len(body) <= LONG_BYTES else await asyncio.to_thread(parse)
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -237,9 +240,23 @@ def decode(body: bytes) -> dict[str, Any]:
         raise RequestError(f"the body: got {what}, expected a JSON object") from None
     except RecursionError:
         raise RequestError("the body: got JSON nested too deeply, expected a JSON object") from None
+    # Hardly any body has so many brackets, and those that have are the only ones that can be so deep.
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _deeper(decoded, MAX_DEPTH):
+        raise RequestError(f"the body: got JSON nested too deeply, expected at most {MAX_DEPTH} levels")
     if not isinstance(decoded, dict):
         raise RequestError(f"the body: got JSON of type {type(decoded).__name__}, expected an object")
     return decoded
+
+
+def _deeper(document: Any, levels: int) -> bool:
+    """Whether JSON is nested more deeply than so many levels. Level by level, so that depth needs no stack."""
+    level = [document] if isinstance(document, (dict, list)) else []
+    for _ in range(levels + 1):
+        inside = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [each for values in inside for each in values if isinstance(each, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def _header_text(text: str) -> str:

@@ -52,6 +52,8 @@ class Work(Frozen, frozen=True, kw_only=True):
     """Whose request it is; empty: nobody's that is known."""
     input_tokens: int = 0
     """About what the request sends, and what it may get at most, where it says so: for the rate limits."""
+    sent_tokens: int = 0
+    """Of a long request, about what it sends: it is not read again for that; 0: it is to be counted."""
     count_tokens: Callable[[str], int] = estimate_text_tokens
     """Counts what a provider does not report."""
 
@@ -200,7 +202,9 @@ def estimate_usage(work: Work, parts: Iterable[Part]) -> Usage:
 def estimated(work: Work, said: Said) -> Usage:
     """As `estimate_usage`, of an answer that came piece by piece."""
     return Usage(
-        input_tokens=estimate_input_tokens(work.request, work.count_tokens), output_tokens=said.tokens, estimated=True
+        input_tokens=work.sent_tokens or estimate_input_tokens(work.request, work.count_tokens),
+        output_tokens=said.tokens,
+        estimated=True,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,6 +17,12 @@ INSTRUCTION = (
 )
 SURE_CHARS = 8
 """A repetition of so many characters is no coincidence."""
+MAX_SHORT_CHARS = 1000
+"""Up to here, each length of a repetition is tried."""
+MAX_STARTS = 100
+"""So many places are looked at where a longer one may begin."""
+MAX_HELD_CHARS = 65_536
+"""A repetition is waited for no longer than this."""
 
 
 def continuation(request: ChatRequest, said: str, *, prefill: bool) -> ChatRequest:
@@ -53,10 +61,21 @@ def overlap(said: str, more: str) -> int:
 
     Few characters may meet by chance ("he said hel" + "lo"): they count as whole words, or when they are all of it.
     """
-    for length in range(min(len(said), len(more)), 0, -1):
+    short = range(min(len(said), len(more), MAX_SHORT_CHARS), 0, -1)
+    for length in chain(_long_overlaps(said, more), short):
         if said.endswith(more[:length]) and _meant(said, more, length):
             return length
     return 0
+
+
+def _long_overlaps(said: str, more: str) -> Iterator[int]:
+    """How long an overlap may be, longest first: from wherever the start of `more` stands in what was said."""
+    start, place = more[:SURE_CHARS], -1
+    for _ in range(MAX_STARTS if len(start) == SURE_CHARS else 0):
+        place = said.find(start, max(place + 1, len(said) - len(more)))
+        if place < 0:
+            return
+        yield len(said) - place
 
 
 def _meant(said: str, more: str, length: int) -> bool:
@@ -81,7 +100,7 @@ class Seam:
         if self._joined:
             return text
         self._held += text
-        if self._held in self._said:
+        if len(self._held) <= MAX_HELD_CHARS and self._held in self._said:
             return ""
         return self.close()
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from semroute.errors import ProviderError, StreamBrokenError
+from semroute.errors import BadAnswerError, ProviderError, StreamBrokenError
 from semroute.execution.attempt import Said, Watch, Work, estimated, withheld
+from semroute.providers.http import EVENTS
 from semroute.types import Attempt, Chunk, Model, Timeouts, Usage
+
+MAX_EMPTY_CHUNKS = 10_000
+"""Before the first content. All are kept until then."""
 
 
 async def open_stream(work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> OpenStream:
@@ -40,6 +45,8 @@ class OpenStream:
         try:
             async for chunk in self._chunks:
                 self._held.append(self._note(chunk))
+                if len(self._held) > MAX_EMPTY_CHUNKS and not self._begun:
+                    raise BadAnswerError(f"the stream began with {MAX_EMPTY_CHUNKS} events without content")
                 if (self._begun or chunk.finish_reason) and self._enough(hold, chunk):
                     break
             else:
@@ -57,7 +64,9 @@ class OpenStream:
         """The chunks. Raises the provider's `ProviderError` when the answer breaks."""
         try:
             held, self._held = self._held, []
-            for chunk in held:
+            for count, chunk in enumerate(held, 1):
+                if count % EVENTS == 0:  # to pass them on need not wait for anything
+                    await asyncio.sleep(0)
                 yield chunk
             del held
             async for chunk in self._chunks:

@@ -29,8 +29,6 @@ from semroute.types import Attempt, ChatRequest, Decision, Match
 
 MAX_RUNNING = 2048
 """Requests that may be under way at once; further ones are turned away while the others still get through in time."""
-LONG_MESSAGES = 1000
-"""A longer conversation is looked at in a thread, so that other requests go on meanwhile."""
 
 
 class Gateway:
@@ -91,8 +89,8 @@ class Gateway:
             request = msgspec.structs.replace(request, metadata={**request.metadata, **caller.metadata})
         serving = self._serving_on(datetime.datetime.fromtimestamp(at, datetime.UTC).date())
         router = serving.router
-        long = len(request.messages) > LONG_MESSAGES
-        facts = await self._readers.run(partial(router.read_facts, request)) if long else router.read_facts(request)
+        read = partial(router.read_facts, request)
+        facts = await self._readers.run(read) if request.long else read()
         choice = router.choose(request, facts)
         reading = await self._readers.read(router, facts.text) if router.needs_reading(request, facts, choice) else None
         attempts: list[Attempt] = []
@@ -124,6 +122,7 @@ class Gateway:
             deployments=deployments,
             caller=caller.id,
             input_tokens=tokens,
+            sent_tokens=facts.input_tokens if request.long else 0,
             count_tokens=router.embedder.count_tokens,
         )
         origin = Origin(serving, caller, reading or Reading(), signals, at, started)

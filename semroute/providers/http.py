@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from functools import cached_property
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from functools import cached_property, partial
 
 from msgspec.structs import replace
 
+from semroute.chat import LONG_BYTES
 from semroute.config.presets import PLAIN, PRESETS
 from semroute.config.schema import Config
 from semroute.config.schema import Provider as ProviderSettings
 from semroute.dialects.anthropic_provider import AnthropicProviderDialect
-from semroute.dialects.base import ProviderDialect, StreamParser, WireRequest
+from semroute.dialects.base import EventReader, ProviderDialect, StreamParser, WireRequest
 from semroute.dialects.bedrock_provider import BedrockProviderDialect
 from semroute.dialects.gemini_provider import GeminiProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
@@ -48,6 +49,10 @@ DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
 FINISHED_GRACE_S = 5.0
 """How long a stream that said why it ended may take to send its usage and close."""
 MAX_ERROR_BYTES = 64 * 1024
+PART_BYTES = 8192
+"""So many bytes of a stream are cut into events before others have their turn."""
+EVENTS = 32
+"""So many events of a stream are read and passed on before others have their turn."""
 UNENCODABLE = (ValueError, OverflowError, RecursionError)
 """What msgspec raises for text that is no UTF-8, for numbers that are too long, and for what is nested too deeply."""
 MIN_SECRET_CHARS = 8
@@ -84,13 +89,14 @@ class HttpProvider:
         try:
             try:
                 async with asyncio.timeout(timeouts.total_s):
-                    wire = self._render(request, model)
+                    wire = await self._rendered(request, model)
                     async with await self._send(wire, model, timeouts) as response:
                         await self._raise_for_status(response)
                         body = await response.aread()
             except TimeoutError:
                 raise ProviderTimeoutError(f"no answer within {timeouts.total_s:g} s") from None
-            completion = self._dialect.parse_completion(body)
+            parse = partial(self._dialect.parse_completion, body)
+            completion = await asyncio.to_thread(parse) if len(body) > LONG_BYTES else parse()
             if wire.dropped or wire.model:
                 completion = replace(completion, dropped=wire.dropped, model=completion.model or wire.model)
             return completion
@@ -101,11 +107,17 @@ class HttpProvider:
         """An answer piece by piece. Closing the generator closes the connection."""
         watch, events = _Watch(timeouts), self._dialect.events()
         try:
-            wire = self._render(request, model)
+            wire = await self._rendered(request, model)
             reader = _Reader(self._dialect.stream_parser(), wire)
             async with await self._begin(wire, model, timeouts, watch) as response:
+                count = 0
                 while data := await _read(response, watch):
-                    for event in events.feed(data):
+                    for event in _fed(events, data):
+                        count += 1
+                        if count % EVENTS == 0 or event is None:  # a read does not wait where there is enough to read
+                            await asyncio.sleep(0)
+                        if event is None:
+                            continue
                         if (chunk := reader.chunk(event)) is not None:
                             watch.saw(chunk, finished=reader.finished)
                             yield chunk
@@ -122,6 +134,10 @@ class HttpProvider:
     @cached_property
     def _headers(self) -> Headers:
         return encode_headers(self._plain_headers)
+
+    async def _rendered(self, request: ChatRequest, model: Model) -> WireRequest:
+        """As `_render`, which takes a while for a long request."""
+        return await asyncio.to_thread(self._render, request, model) if request.long else self._render(request, model)
 
     def _render(self, request: ChatRequest, model: Model) -> WireRequest:
         """What is sent. Raises `UnsupportedError` where a strict request would lose something."""
@@ -198,6 +214,14 @@ class HttpProvider:
         clean = type(error)(message, status=error.status, body=body)
         clean.retry_after_s = error.retry_after_s
         return clean
+
+
+def _fed(events: EventReader, data: bytes) -> Iterator[Event | None]:
+    """The events that are complete with further bytes; None after each part of many bytes."""
+    for place in range(0, len(data), PART_BYTES):
+        yield from events.feed(data[place : place + PART_BYTES])
+        if len(data) > PART_BYTES:
+            yield None
 
 
 class _Reader:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
+
+import msgspec
 
 from semroute.types import ChatRequest, Estimate, Model, Policy, Text, ToolCall, ToolResult, Usage
 
@@ -32,7 +35,7 @@ def tokens_of(size: int) -> int:
 
 
 def estimate_input_tokens(request: ChatRequest, count: Callable[[str], int] = estimate_text_tokens) -> int:
-    """About how many tokens a request sends: messages, pictures and tools."""
+    """About how many tokens a request sends: messages, pictures and tools. `count` is asked once, of all texts."""
     total = 0
     texts = []
     for message in request.messages:
@@ -43,8 +46,16 @@ def estimate_input_tokens(request: ChatRequest, count: Callable[[str], int] = es
                     texts.append(text)
                 case _:
                     pass
-    texts += [tool.name + tool.description + str(tool.parameters) for tool in request.tools]
-    return total + sum(count(text) for text in texts)
+    texts += [tool.name + tool.description + _written(tool.parameters) for tool in request.tools]
+    return total + count("\n".join(texts))
+
+
+def _written(parameters: dict[str, Any]) -> str:
+    """As JSON: Python's own way to write what is nested takes the square of its depth."""
+    try:
+        return msgspec.json.encode(parameters).decode()
+    except (TypeError, ValueError, RecursionError):  # it came in no body, and cannot be sent in one
+        return ""
 
 
 def cost_usd(model: Model, usage: Usage) -> Decimal:

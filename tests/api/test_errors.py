@@ -16,6 +16,10 @@ BAD_BODIES: list[tuple[bytes, str]] = [
     (b'{"messages": "\xff\xfe"}', "that are not JSON"),
     (b"[1, 2]", "expected an object"),
     (b"[" * 100_000, "nested too deeply"),
+    (
+        b'{"messages": [{"role": "user", "content": "x"}], "extra": ' + b"[" * 950 + b"]" * 950 + b"}",
+        "at most 128 levels",
+    ),
     (b'{"messages": []}', "$.messages: got an empty list, expected at least one message"),
     (b'{"messages": "hi"}', '$.messages: got "hi", expected a list'),
     (b'{"messages": [{"role": "wizard", "content": "x"}]}', "$.messages[0].role: got 'wizard', expected one of system"),

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 from msgspec.structs import replace
 
 from semroute.calls import BreakerSettings, Limits, OnError, Retry, StreamPolicy, Timeouts
 from semroute.errors import (
+    BadAnswerError,
     ContentPolicyError,
     ContextLengthError,
     NoModelError,
@@ -20,7 +22,7 @@ from semroute.execution.attempt import Work
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import Deployments
 from semroute.execution.executor import Execution
-from semroute.types import Attempt, Model, Policy
+from semroute.types import Attempt, Chunk, Model, Policy
 from tests.execution.rig import PATIENT, QUICK, Rig, rig
 from tests.providers.fault_server import FaultServer
 from tests.providers.harder import LONG
@@ -199,6 +201,18 @@ async def test_who_is_given_little_of_the_deadline_is_not_blamed_for_silence(exe
     with pytest.raises(ProviderTimeoutError):
         await call(work, model, hurried, [])
     assert execution.deployments.of(model).breaker.state(execution.deployments.clock.now()) == "open"
+
+
+async def test_a_stream_does_not_begin_with_nothing_for_ever(execution: Rig) -> None:
+    class Empty:
+        async def stream(self, *_: object) -> AsyncIterator[Chunk]:
+            while True:
+                yield Chunk()
+
+    model = execution.model("ok")
+    work = replace(execution.work([model], stream=True), providers={"ok": Empty()})
+    with pytest.raises(BadAnswerError, match="began with 10000 events without content"):
+        await streaming.open_stream(work, model, PATIENT, [])
 
 
 async def test_a_defect_of_ours_holds_no_place(execution: Rig) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semroute.execution.seam import INSTRUCTION, Seam, continuation
+from semroute.execution.seam import INSTRUCTION, Seam, continuation, overlap
 from semroute.types import ChatRequest, Message, Params, Text
 
 SAID = "The quick brown fox jumps over"
@@ -83,3 +83,19 @@ def test_without_prefill_the_model_is_told() -> None:
 def test_a_body_of_another_shape_is_made_anew() -> None:
     request = continuation(ChatRequest(id="1", messages=(), dialect="gemini", raw={"contents": []}), "x", prefill=True)
     assert (request.raw, request.dialect) == ({}, "")
+
+
+@pytest.mark.parametrize(
+    ("said", "more", "length"),
+    [
+        ("x" * 10**6 + "hello world", "hello world and", 11),
+        ("y" + "z" * 10**6, "z" * 10**6 + "q", 10**6),
+        ("ab" * 500_000, "ab" * 40_000, 80_000),
+        ("ab" * 500_000, "ba" * 500_000, 999_999),
+        ("a" * 10**6 + "b", "a" * 10**6, 0),
+        ("".join(f"{n:09}" for n in range(100_000)), "".join(f"{n:09}" for n in range(50_000, 100_000)), 450_000),
+    ],
+)
+def test_a_long_repetition_is_found_at_once(said: str, more: str, length: int) -> None:
+    """To try each length would copy a megabyte a million times: this test would not end."""
+    assert overlap(said, more) == length

@@ -56,3 +56,27 @@ def test_an_answer_is_taken_to_be_no_longer_than_was_asked_for() -> None:
     assert estimate(one, Policy(), 10, None).output_tokens == 300
     assert estimate(one, Policy(), 10, 50).output_tokens == 50
     assert estimate(None, Policy(), 10, 50).cost_usd == 0
+
+
+def test_what_counts_is_asked_once_however_many_texts_there_are() -> None:
+    said: list[str] = []
+
+    def count(text: str) -> int:
+        said.append(text)
+        return len(text.split())
+
+    messages = tuple(Message(role="user", parts=(Text(text="a b"), Text(text="c"))) for _ in range(1000))
+    assert estimate_input_tokens(ChatRequest(id="1", messages=messages), count) == 1000 * MESSAGE_TOKENS + 3000
+    assert len(said) == 1
+
+
+def test_tools_count_as_the_json_that_is_sent() -> None:
+    said: list[str] = []
+    tools = (Tool(name="f", description="d", parameters={"a": {"b": [True, None]}}), Tool(name="g"))
+
+    def count(text: str) -> int:
+        said.append(text)
+        return 0
+
+    estimate_input_tokens(ChatRequest(id="1", messages=(), tools=tools), count)
+    assert said == ['fd{"a":{"b":[true,null]}}\ng{}']
