@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import cast
@@ -24,7 +25,7 @@ LIVE = "/health/live"
 """Who asks for this learns nothing, so anybody may."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
-FORWARDED = (b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
+FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 """By these a proxy names whom it asks for."""
 MEDIA = (b"application/json", b"application/x-www-form-urlencoded")
 """What bodies may be said to be: JSON, and what curl's `-d` says of every body. Where a browser says the latter of a
@@ -35,13 +36,12 @@ OURS = b"x-semroute-"
 PREFLIGHT_S = b"600"
 """How long a browser may remember what a page may do."""
 MAX_SHOWN = 100
-_LOCAL_NAME = re.compile(rb"(?:\[([0-9a-f:]+)\]|([0-9.]+)|localhost)(?::[0-9]*)?", re.IGNORECASE)
-_LOOKED_AT = frozenset(
-    {b"host", b"origin", b"sec-fetch-site", b"content-type", b"access-control-request-method", *FORWARDED}
-)
+_LOCAL_NAME = re.compile(r"(?:\[([0-9a-f:]+)\]|([0-9.]+)|localhost)(?::[0-9]*)?", re.IGNORECASE)
+_FORWARDED_PART = re.compile(rb'(?:for|host)="?([^;,"]+)', re.IGNORECASE)
+"""In the header of https://datatracker.ietf.org/doc/html/rfc7239."""
 
 Found = Mapping[bytes, bytes]
-"""The headers that are looked at here. One that was sent twice has both values, which then fit nothing."""
+"""The headers by name. One that was sent twice has both values, which then fit nothing."""
 
 
 class Gate:
@@ -53,11 +53,14 @@ class Gate:
         self._cors = cors
 
     def look(self, scope: HTTPScope) -> Found:
-        """The headers that the others need."""
-        found: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            if name in _LOOKED_AT:
-                found[name] = b"%b, %b" % (found[name], value) if name in found else value
+        """The headers, as the others need them."""
+        headers = list(scope["headers"])
+        found = dict(headers)
+        if len(found) < len(headers):
+            every: defaultdict[bytes, list[bytes]] = defaultdict(list)
+            for name, value in headers:
+                every[name].append(value)
+            found = {name: b", ".join(values) for name, values in every.items()}
         return found
 
     def welcomes(self, found: Found) -> bool:
@@ -89,13 +92,12 @@ def preflight(scope: HTTPScope, found: Found) -> list[tuple[bytes, bytes]] | Non
     """The headers of the answer to a browser that asks what a page may do; null: the request is something else."""
     if scope["method"] != "OPTIONS" or b"access-control-request-method" not in found:
         return None
-    asked = dict(scope["headers"])
     headers = [
         (b"access-control-allow-methods", b"GET, POST"),
-        (b"access-control-allow-headers", asked.get(b"access-control-request-headers", b"authorization, content-type")),
+        (b"access-control-allow-headers", found.get(b"access-control-request-headers", b"authorization, content-type")),
         (b"access-control-max-age", PREFLIGHT_S),
     ]
-    if b"access-control-request-private-network" in asked:
+    if b"access-control-request-private-network" in found:
         headers.append((b"access-control-allow-private-network", b"true"))
     return headers
 
@@ -119,12 +121,11 @@ def readable(send: Send, origin: bytes) -> Send:
 def _check_local(scope: HTTPScope, found: Found) -> None:
     """Refuse whoever is not on this machine. Raises `ForbiddenError`."""
     client, host = scope.get("client"), found.get(b"host", b"")
-    via = next((name for name in FORWARDED if name in found and not _all_local(found[name])), None)
-    if client is not None and not _is_local(client[0].encode()):
+    if client is not None and not _is_local(client[0]):
         got = f"a call from {client[0]}"
-    elif via is not None:
-        got = f"a call that a proxy passes on for {_shown(found[via])}"
-    elif not _is_local(host):
+    elif not found.keys().isdisjoint(FORWARDED) and (via := _passed_on(found)):
+        got = f"a call that a proxy passes on for {_shown(via)}"
+    elif not _is_local(host.decode("latin-1")):
         got = f"the Host {_shown(host)}, expected localhost or 127.0.0.1"
     else:
         return
@@ -134,20 +135,23 @@ def _check_local(scope: HTTPScope, found: Found) -> None:
     )
 
 
+def _passed_on(found: Found) -> bytes:
+    """For whom a proxy asks that is not on this machine; empty: for nobody."""
+    named = [found[name].split(b",") for name in sorted(FORWARDED - {b"forwarded"}) if name in found]
+    named.append(_FORWARDED_PART.findall(found.get(b"forwarded", b"")))
+    hosts = (host.strip() for each in named for host in each)
+    return next((host for host in hosts if not _is_local(host.decode("latin-1"))), b"")
+
+
 @lru_cache(maxsize=256)
-def _is_local(host: bytes) -> bool:
+def _is_local(host: str) -> bool:
     """Whether an address or a `Host` means this machine."""
-    address = host.decode("latin-1")
-    if (match := _LOCAL_NAME.fullmatch(host)) is not None:
-        address = (match[1] or match[2] or b"127.0.0.1").decode()
+    match = _LOCAL_NAME.fullmatch(host)
+    address = host if match is None else match[1] or match[2] or "127.0.0.1"
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
-
-
-def _all_local(hosts: bytes) -> bool:
-    return all(_is_local(host.strip()) for host in hosts.split(b","))
 
 
 def _is_foreign(found: Found, local: bool) -> bool:

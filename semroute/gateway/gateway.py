@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 
 from semroute.access.accounts import Accounts, Hold
-from semroute.errors import OverloadedError
+from semroute.errors import OverloadedError, UnknownModelError, UnknownRouteError
 from semroute.execution.attempt import Work
 from semroute.execution.sessions import Sessions, SessionStore
 from semroute.gateway.act import caller as call_one
@@ -19,6 +19,7 @@ from semroute.gateway.call import Call, Origin
 from semroute.gateway.readers import Readers
 from semroute.gateway.serving import Serving
 from semroute.record import Caller, Record
+from semroute.router import Router
 from semroute.routing.decide import Choice
 from semroute.routing.difficulty import Reading
 from semroute.routing.facts import Facts
@@ -89,7 +90,7 @@ class Gateway:
         router = serving.router
         long = len(request.messages) > LONG_MESSAGES
         facts = await self._readers.run(partial(router.read_facts, request)) if long else router.read_facts(request)
-        choice = router.choose(request, facts)
+        choice = _choose(router, request, facts, caller)
         reading = await self._readers.read(router, facts.text) if router.needs_reading(request, facts, choice) else None
         attempts: list[Attempt] = []
         if choice is None:
@@ -189,6 +190,16 @@ class Gateway:
         task = asyncio.get_running_loop().create_task(writing)
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
+
+
+def _choose(router: Router, request: ChatRequest, facts: Facts, caller: Caller) -> Choice | None:
+    """As `Router.choose`. A key for some routes or models is not told what others there are."""
+    try:
+        return router.choose(request, facts)
+    except (UnknownModelError, UnknownRouteError) as error:
+        if not caller.restricted:
+            raise
+        raise type(error)(f"{str(error).rpartition('; ')[0]}; see /v1/models", param=error.param) from None
 
 
 def _session(request: ChatRequest, caller: Caller) -> str:

@@ -95,6 +95,8 @@ def test_without_a_key_a_proxy_passes_on_nobody_from_elsewhere(header: str) -> N
     assert "a proxy passes on for '203.0.113.9'" in refusal(OPEN, {**HERE, header: "203.0.113.9"})
     assert refusal(OPEN, {**HERE, header: "127.0.0.1, 203.0.113.9"})
     assert refusal(OPEN, {**HERE, header: "127.0.0.1, ::1"}) == ""
+    assert "'203.0.113.9'" in refusal(OPEN, {**HERE, "forwarded": 'for="[::1]:80";host=localhost, For=203.0.113.9'})
+    assert refusal(OPEN, {**HERE, "forwarded": 'for="[::1]:80";host=localhost;proto=https'}) == ""
     assert refusal(CLOSED, {**HERE, header: "203.0.113.9"}) == ""
 
 

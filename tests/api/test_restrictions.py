@@ -190,6 +190,14 @@ def test_a_key_is_shown_what_it_is_good_for(
     assert set(shown["default"]) == models & {"basic"}
 
 
+def test_a_key_is_not_told_what_else_there_is(served: Served) -> None:
+    for name in ("dea", "auto:la"):
+        for key, told in (("nothing", True), ("route support", False), ("model cheap", False)):
+            answer = served.call(key, "POST", CHAT, json={"model": name, "messages": SAY})
+            assert (answer.status_code, "did you mean" in answer.text) == (404, told)
+            assert f"{name.removeprefix('auto:')!r} does not exist" in answer.text
+
+
 def test_a_key_reads_the_log_of_its_routes_and_models_and_its_own(served: Served) -> None:
     service = served.service
     asked = {
