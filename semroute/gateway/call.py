@@ -179,6 +179,7 @@ class Call:
             raise forbidden
         if spends and not plan:
             raise self._no_model(self.decision.rejected)
+        self._gateway.admit(self.request, self._origin.caller, self.decision)
         route = config.routes.get(self.decision.route or "")
         providers = contracted(self._work.providers, self.decision.plan, route.output if route is not None else None)
         self._work = msgspec.structs.replace(self._work, plan=plan, providers=providers)

@@ -108,8 +108,6 @@ class Gateway:
             explanation=f"{decision.explanation}; {why}, so the choice leans to cheap" if why else decision.explanation,
             latency_ms=(time.perf_counter() - started) * 1000,
         )
-        if caller.may_take(decision.route):
-            self._remember(session, decision, decision.model)
         if request.explain:
             decision = await self._readers.run(partial(router.explain, decision, facts))
         work = Work(
@@ -124,8 +122,12 @@ class Gateway:
         origin = Origin(serving, caller, reading or Reading(), signals, at, started)
         return Call(self, work, decision, origin, attempts)
 
+    def admit(self, request: ChatRequest, caller: Caller, decision: Decision) -> None:
+        """A call may act: what is refused is not what its conversation is about."""
+        self._remember(_session(request, caller), decision, decision.model)
+
     def begin(self) -> None:
-        """A call begins to act."""
+        """A call begins."""
         self.running += 1
 
     def end(self, request: ChatRequest, record: Record) -> None:
