@@ -143,9 +143,13 @@ def _passed_on(found: Found) -> bytes:
     return next((host for host in hosts if not _is_local(host.decode("latin-1"))), b"")
 
 
-@lru_cache(maxsize=256)
 def _is_local(host: str) -> bool:
     """Whether an address or a `Host` means this machine."""
+    return len(host) <= MAX_SHOWN and _means_here(host)
+
+
+@lru_cache(maxsize=256)
+def _means_here(host: str) -> bool:
     match = _LOCAL_NAME.fullmatch(host)
     address = host if match is None else match[1] or match[2] or "127.0.0.1"
     try:
