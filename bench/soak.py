@@ -106,7 +106,7 @@ class Soak:
         body = json.dumps(
             {"model": plan[0], "models": plan[1:], "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
         ).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         if leaves:
             await writer.drain()

@@ -55,7 +55,7 @@ class Target:
         """One streamed call, on a connection that stays open."""
         body = {"model": "stub", "stream": True, "max_tokens": tokens, "messages": [{"role": "user", "content": "Hi"}]}
         encoded = json.dumps(body).encode()
-        head = f"POST {self.path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        head = f"POST {self.path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         return f"{head}content-length: {len(encoded)}\r\n\r\n".encode() + encoded
 
 

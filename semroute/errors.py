@@ -16,6 +16,7 @@ HTTP status codes are chosen in `api/errors.py` alone.
     │   ├── NotFoundError         a record that is not in the log
     │   ├── LimitError            more requests or tokens than the key allows at this time
     │   ├── IdempotencyError      an idempotency key of another request
+    │   ├── MediaTypeError        the body is said to be something other than JSON
     │   └── PayloadTooLargeError  the body is over the limit
     ├── StoreError                a database or the shared state cannot be used
     │   └── RefusedValueError     the database does not take a value, now or later
@@ -181,6 +182,12 @@ class RefusedValueError(StoreError):
 
     code = "value_refused"
     retryable = False
+
+
+class MediaTypeError(RequestError):
+    """The request says that its body is something other than JSON."""
+
+    code = "unsupported_media_type"
 
 
 class PayloadTooLargeError(RequestError):

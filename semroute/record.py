@@ -33,6 +33,11 @@ class Caller(Frozen, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
     """What rules can read; it goes before what the request says of itself."""
 
+    @property
+    def restricted(self) -> bool:
+        """Whether it is good for some routes or models alone."""
+        return bool(self.routes or self.models)
+
     def may_take(self, route: str | None) -> bool:
         """Whether it is good for a route; null: for what no route takes, as all keys are."""
         return not self.routes or route is None or route in self.routes

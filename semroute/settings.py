@@ -18,6 +18,15 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 which reads it once, is imported."""
 
 
+Openness = Literal["keys", "loopback", "insecure"]
+"""Who is served. It is decided once, at the start.
+
+- `keys`: who has a key, and nobody else.
+- `loopback`: everyone on this machine, in everything; there is no key.
+- `insecure`: everyone who can reach the service may ask for answers; all else takes a key.
+"""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Each field is read from the variable of its name: `max_body_bytes` from `SEMROUTE_MAX_BODY_BYTES`."""
 
@@ -30,12 +39,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The routes folder; empty: `routes/` here, else the shipped one."""
     echo: bool = False
     """Answer every model's calls with an echo, offline."""
+    access: Literal["auto", "keys", "loopback", "insecure"] = "auto"
+    """Who is served; `decided` replaces `auto`. See `Openness`."""
     insecure: bool = False
-    """Serve other machines without a key."""
+    """Serve everyone who can reach the service, while there is no key for callers."""
     api_key: str = ""
-    """What callers must send as a bearer token; empty: nothing."""
+    """A key for callers; empty: there is none in the environment."""
     admin_key: str = ""
-    """What `/admin` calls must send; empty: they are open on a loopback address, closed on any other."""
+    """A key that may do everything; empty: there is none in the environment."""
     database_url: str = "sqlite:///semroute.db"
     """Where the decision log, the keys and the budgets are: `sqlite:///FILE`, `postgresql://…`, or `memory:`."""
     state_url: str = ""
@@ -76,22 +87,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Whether other processes serve with this one, as far as it can tell."""
         return self.workers > 1 or bool(self.state_url) or self.database_url.startswith("postgres")
 
-    def check(self, *, has_keys: bool = False) -> Settings:
-        """Refuse what would open the service to strangers. Raises `SettingsError`.
+    def decided(self, *, has_keys: bool = False) -> Settings:
+        """The settings with `access` decided. Raises `SettingsError` where strangers would be served unasked.
 
-        `has_keys`: whether `semroute keys create` made any.
+        `has_keys`: whether `semroute keys create` ever made a key.
         """
-        if not (self.loopback or self.api_key or self.insecure or has_keys):
+        self._check_sharing()
+        access: Openness = "loopback"
+        if self.access == "keys" or self.api_key or has_keys:
+            access = "keys"
+        elif self.access == "insecure" or self.insecure:
+            access = "insecure"
+        elif self.admin_key:
+            access = "keys"
+        elif not self.loopback:
             raise SettingsError(
                 f"{self.host} can be reached from other machines: set {PREFIX}API_KEY to the key that callers must "
                 "send, make one with `semroute keys create`, or say --insecure to serve anyone"
             )
+        return msgspec.structs.replace(self, access=access)
+
+    def _check_sharing(self) -> None:
         if self.workers > 1 and self.database_url == "memory:" and not self.state_url:
             raise SettingsError(
                 f"{self.workers} workers need something to share: set {PREFIX}DATABASE_URL to a file or a server, or "
                 f"{PREFIX}STATE_URL to a Redis"
             )
-        return self
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from semroute.access.allowed import barred, concerns
 from semroute.access.amounts import Ask, most, took
 from semroute.access.meters import Meter, budget_meter, meters, thrift
 from semroute.config.schema import Config
@@ -46,9 +47,7 @@ class Accounts:
 
     async def signals(self, config: Config, caller: Caller, route: str | None, signals: Signals) -> tuple[Signals, str]:
         """Add to the facts of the moment what keys and budgets say; and why the dial slides, if it does."""
-        unavailable = dict(signals.unavailable)
-        barred = [model.id for model in config.models.values() if not caller.may_use(model)] if caller.models else []
-        unavailable |= dict.fromkeys(barred, f"key {caller.id} may not use it")
+        unavailable = signals.unavailable | barred(config, caller)
         budgets = [meter for meter in meters(config, caller, route, self._clock()) if meter.kind == "usd"]
         slid, why = 0.0, None
         if budgets:
@@ -118,12 +117,12 @@ class Accounts:
         if taken:
             await self._state.settle(f"{ask.request.id}:decided", taken)
 
-    async def report(self, config: Config, keys: Sequence[Caller]) -> list[dict[str, Any]]:
-        """Every budget, and how much of it is spent."""
+    async def report(self, config: Config, keys: Sequence[Caller], reader: Caller = Caller()) -> list[dict[str, Any]]:
+        """Every budget that concerns the reader, and how much of it is spent."""
         now = self._clock()
-        found = [budget_meter(config, budget, now) for budget in config.budgets]
+        found = [budget_meter(config, budget, now) for budget in config.budgets if concerns(config, reader, budget)]
         no_budgets = Config(providers={}, models={}, default=config.default, routes={})
-        for caller in keys:
+        for caller in [key for key in keys if not reader.restricted or key.id == reader.id]:
             found += [meter for meter in meters(no_budgets, caller, None, now) if meter.kind == "usd"]
         levels = await self._state.levels([meter.counter for meter in found])
         return [_reported(meter, levels) for meter in found]

@@ -5,30 +5,53 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import cast
 
 from semroute.access.keys import KeyRing, key_id
 from semroute.errors import AccessError, ForbiddenError
 from semroute.record import Caller, Scope
-from semroute.settings import PREFIX, Settings
+from semroute.settings import PREFIX, Openness, Settings
 
 FROM_ENVIRONMENT = "env"
 _NOBODY = bytes(32)
 
 
-class Access:
-    """Checks keys. It keeps their hashes alone, and compares those in constant time.
+SCOPES: Mapping[Openness, tuple[Scope, ...]] = {
+    "keys": (),
+    "loopback": ("route", "complete", "read", "admin"),
+    "insecure": ("route", "complete"),
+}
+"""What takes no key."""
+ASK = "send it as `Authorization: Bearer KEY`"
 
-    Keys are those that `semroute keys create` made, and two from the environment to begin with. Without any of them the
-    service is open on a loopback address, and elsewhere where it was told to be.
+
+class Access:
+    """Checks keys. It keeps only their hashes, and compares those in constant time.
+
+    Keys are those that `semroute keys create` made, and two from the environment. Whether some calls take no key was
+    decided at the start; a key that is made later closes the service, and nothing opens it again.
     """
 
     def __init__(self, settings: Settings, ring: KeyRing | None = None, clock: Callable[[], float] = time.time) -> None:
+        """Raises `SettingsError` where nothing says who is served."""
+        self._ring = KeyRing() if ring is None else ring
+        if settings.access == "auto":
+            settings = settings.decided(has_keys=bool(self._ring))
+        self._decided: Openness = cast("Openness", settings.access)
         self._api = digest(settings.api_key) if settings.api_key else None
         self._admin = digest(settings.admin_key) if settings.admin_key else None
-        self._loopback = settings.loopback
-        self._ring = KeyRing() if ring is None else ring
         self._clock = clock
+
+    @property
+    def openness(self) -> Openness:
+        """Who is served now."""
+        return "keys" if self._ring else self._decided
+
+    @property
+    def shut(self) -> bool:
+        """Whether nobody can be served, because every call needs a key and there is none."""
+        return self.openness == "keys" and self._api is None and self._admin is None and self._ring.empty
 
     def caller(self, authorization: str | None, api_key: str | None) -> Caller:
         """Who sends `Authorization: Bearer …` or `x-api-key: …`. Raises `AccessError`."""
@@ -37,17 +60,15 @@ class Access:
         if self._admin is not None and hmac.compare_digest(given, self._admin):
             return Caller(id=FROM_ENVIRONMENT, name=f"{PREFIX}ADMIN_KEY")
         if self._api is not None and hmac.compare_digest(given, self._api):
-            return Caller(id=FROM_ENVIRONMENT, name=f"{PREFIX}API_KEY", scopes=("route", "complete", *self._open()))
+            return Caller(id=FROM_ENVIRONMENT, name=f"{PREFIX}API_KEY", scopes=("route", "complete"))
         key = self._ring.get(key_id(token))
         if hmac.compare_digest(given, key.digest if key else _NOBODY) and key is not None:
             if key.ended(self._clock()):
                 raise AccessError(f"the key {key.caller.id} has expired or was revoked")
             return key.caller
-        scopes: tuple[Scope, ...] = self._open()
-        if self._api is None and not self._ring:
-            scopes = ("route", "complete", *scopes)
+        scopes = SCOPES[self.openness]
         if not scopes:
-            raise AccessError("the key is missing or wrong: send it as `Authorization: Bearer KEY`")
+            raise AccessError(f"the key is missing or wrong: {ASK}")
         return Caller(scopes=scopes)
 
     def require(self, caller: Caller, scope: Scope) -> None:
@@ -56,15 +77,9 @@ class Access:
             return
         if caller.id not in ("", FROM_ENVIRONMENT):
             raise ForbiddenError(f"the key {caller.id} has no scope {scope!r}, only {', '.join(caller.scopes)}")
-        if scope in ("route", "complete"):
-            raise AccessError("the key is missing or wrong: send it as `Authorization: Bearer KEY`")
         if self._admin is None and not self._ring:
-            raise AccessError(f"admin calls are closed: set {PREFIX}ADMIN_KEY to open them to its holder")
-        raise AccessError("the admin key is missing or wrong: send it as `Authorization: Bearer KEY`")
-
-    def _open(self) -> tuple[Scope, ...]:
-        """What needs no key: reading and operating, on this machine, while no key is there for them."""
-        return ("read", "admin") if self._loopback and self._admin is None and not self._ring else ()
+            raise AccessError(f"this takes a key with the scope {scope!r}, and there is none: set {PREFIX}ADMIN_KEY")
+        raise AccessError(f"this takes a key with the scope {scope!r}, or the admin key: {ASK}")
 
 
 def digest(key: str) -> bytes:

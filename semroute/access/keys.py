@@ -17,6 +17,8 @@ from semroute.stores.base import MAX_USD, Database, Row
 from semroute.types import Frozen
 
 _KEY = re.compile(r"sr-([0-9a-f]{12})-[A-Za-z0-9_-]{20,}")
+MAX_AUDITED = 10_000
+MAX_DETAIL_CHARS = 500
 _COLUMNS = "digest, caller, created_at, expires_at, revoked_at"
 
 
@@ -43,10 +45,16 @@ class KeyRing:
     def __init__(self) -> None:
         self._keys: Mapping[str, Key] = {}
         self._rows: list[Row] = []
+        self._seen = False
 
     def __bool__(self) -> bool:
-        """Whether a key was ever made: then no call goes without."""
-        return bool(self._keys)
+        """Whether it ever held a key. One that is emptied still counts: then no call goes without a key."""
+        return self._seen
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds no key now."""
+        return not self._keys
 
     def get(self, id_: str) -> Key | None:
         """The key with an id."""
@@ -58,6 +66,7 @@ class KeyRing:
         if rows != self._rows:
             self._keys = {key.caller.id: key for key in map(_key, rows)}
             self._rows = rows
+            self._seen = self._seen or bool(rows)
 
 
 class KeyStore:
@@ -105,12 +114,15 @@ class KeyStore:
             return session.run(f"SELECT {_COLUMNS} FROM keys ORDER BY created_at, id")
 
     def audit(self, who: str, action: str, detail: str = "", *, allowed: bool = True) -> None:
-        """Note an admin call."""
+        """Note an admin call. Of those allowed and of those refused, the last `MAX_AUDITED` are kept."""
         now = self._clock()
         id_ = f"{int(now * 1000):012x}{secrets.token_hex(8)}"
         with self._database.transaction() as session:
             sql = "INSERT INTO audit (id, at, who, action, detail, allowed) VALUES (?, ?, ?, ?, ?, ?)"
-            session.run(sql, (id_, now, who, action, detail, int(allowed)))
+            session.run(sql, (id_, now, who, action, detail[:MAX_DETAIL_CHARS], int(allowed)))
+            oldest = "SELECT id FROM audit WHERE allowed = ? ORDER BY id DESC LIMIT 1 OFFSET ?"
+            for (old,) in session.run(oldest, (int(allowed), MAX_AUDITED)):
+                session.run("DELETE FROM audit WHERE allowed = ? AND id <= ?", (int(allowed), old))
 
     def audited(self, limit: int = 100) -> list[dict[str, Any]]:
         """Admin calls, newest first."""

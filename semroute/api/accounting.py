@@ -73,8 +73,11 @@ class Books:
         """Follow changes of the keys. Runs until it is cancelled."""
         while True:
             await asyncio.sleep(KEYS_EVERY_S)
+            before = bool(self.ring)
             try:
                 await asyncio.to_thread(self.ring.refresh, self.keys)
+                if self.ring and not before:
+                    log.warning("the first key was made: from now on every call needs a key")
             except StoreError as error:
                 log.warning("the keys cannot be read, those last read stay good: %s", error)
 

@@ -6,23 +6,26 @@ from typing import Any
 
 from litestar import Response, get, head, post
 
+from semroute.access.allowed import takeable, usable
+from semroute.access.callers import Access
 from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.errors import AnyRequest
 from semroute.config.schema import Config
 from semroute.errors import UnknownModelError
 from semroute.gateway import Gateway
+from semroute.record import Caller
 from semroute.reload import Reloader
 from semroute.routing.decide import AUTO
 
 
 @get("/v1/models", guards=[guards.known])
 async def models(request: AnyRequest) -> dict[str, Any]:
-    """What `model` may be: `auto`, each route as `auto:<route>`, and each model.
+    """What `model` may be with the caller's key: `auto`, each route as `auto:<route>`, and each model.
 
     In OpenAI's form, or in Anthropic's where the request has the header `anthropic-version`.
     """
-    listed = [_shown(request, model) for model in _models(_config(request))]
+    listed = [_shown(request, model) for model in _models(_config(request), guards.caller_of(request))]
     if "anthropic-version" not in request.headers:
         return {"object": "list", "data": listed}
     return {"data": listed, "has_more": False, "first_id": listed[0]["id"], "last_id": listed[-1]["id"]}
@@ -32,7 +35,8 @@ async def models(request: AnyRequest) -> dict[str, Any]:
 async def model(request: AnyRequest, name: str) -> dict[str, Any]:
     """One of them."""
     wanted = name.removeprefix("/")
-    found = next((model for model in _models(_config(request)) if model["id"] == wanted), None)
+    listed = _models(_config(request), guards.caller_of(request))
+    found = next((model for model in listed if model["id"] == wanted), None)
     if found is None:
         raise UnknownModelError(f"model {wanted!r} does not exist; see /v1/models", param="model")
     return _shown(request, found)
@@ -45,10 +49,12 @@ def _shown(request: AnyRequest, model: dict[str, Any]) -> dict[str, Any]:
     return {"type": "model", "display_name": model["id"], "created_at": "1970-01-01T00:00:00Z", **model}
 
 
-def _models(config: Config) -> list[dict[str, Any]]:
+def _models(config: Config, caller: Caller) -> list[dict[str, Any]]:
+    may = usable(config, caller)
     virtual = [_model(AUTO, "semroute", description="Routes each request by its intent.")]
     virtual += [
-        _model(f"{AUTO}:{route.name}", "semroute", description=route.description) for route in config.routes.values()
+        _model(f"{AUTO}:{name}", "semroute", description=config.routes[name].description)
+        for name in takeable(config, caller)
     ]
     real = [
         _model(
@@ -62,25 +68,28 @@ def _models(config: Config) -> list[dict[str, Any]]:
             output_price=float(model.output_price),
         )
         for model in config.models.values()
+        if model.id in may
     ]
     return virtual + real
 
 
 @get("/routes", guards=[guards.known])
 async def routes(request: AnyRequest) -> dict[str, Any]:
-    """The routes in service."""
-    config = _config(request)
+    """The routes in service that the caller's key is good for."""
+    config, caller = _config(request), guards.caller_of(request)
+    may = usable(config, caller)
     described = [
         {
             "name": route.name,
             "description": route.description,
             "utterances": len(route.utterances),
-            "models": list(route.models),
+            "models": [model for model in route.models if model in may],
             "threshold": config.abstain.threshold if route.threshold is None else route.threshold,
         }
-        for route in config.routes.values()
+        for route in map(config.routes.__getitem__, takeable(config, caller))
     ]
-    return {"config_version": config.version, "routes": described, "default": list(config.default.models)}
+    default = [model for model in config.default.models if model in may]
+    return {"config_version": config.version, "routes": described, "default": default}
 
 
 @get("/health/live")
@@ -96,9 +105,13 @@ async def probed() -> None:
 
 @get("/health/ready")
 async def ready(request: AnyRequest) -> dict[str, Any]:
-    """Whether requests can be served: `ready`, or `degraded` with what is wrong."""
+    """Whether requests can be served: `ready`, or `degraded` with what is wrong. `access` says who is served.
+
+    What is wrong is told to those who may read; others learn how many warnings there are.
+    """
     gateway: Gateway = request.app.state.gateway
     reloader: Reloader = request.app.state.reloader
+    access: Access = request.app.state.access
     warnings = [f"{model} cannot be called: {why}" for model, why in gateway.serving.unavailable.items()]
     if not gateway.serving.providers:
         warnings.insert(0, "no model can be called: requests that need an answer get status 503")
@@ -107,8 +120,13 @@ async def ready(request: AnyRequest) -> dict[str, Any]:
     books: Books = request.app.state.books
     warnings += books.warnings
     degraded = bool(books.warnings) or not gateway.serving.providers or reloader.status.error is not None
+    if warnings and not guards.may(request, "read"):
+        warnings = [f"{len(warnings)} warnings: send a key with the scope 'read' to see them"]
+    if access.shut:  # nobody has a key to be told with
+        warnings.append("every call needs a key, and there is none: make one with `semroute keys create`")
     return {
         "status": "degraded" if degraded else "ready",
+        "access": access.openness,
         "config_version": gateway.serving.router.config.version,
         "routes": len(gateway.serving.router.config.routes),
         "models_available": len(gateway.serving.providers),

@@ -18,9 +18,10 @@ from threadpoolctl import threadpool_limits
 
 from semroute import settings as settings_module
 from semroute.access.callers import Access
-from semroute.api import admin, completions, dashboard, decisions, errors, feedback, metrics
+from semroute.api import admin, completions, dashboard, decisions, errors, feedback, guards, metrics
 from semroute.api.accounting import Books, kept_content
 from semroute.api.direct import Service
+from semroute.api.gate import Gate
 from semroute.api.reference import ReferencePage
 from semroute.config.load import default_folder
 from semroute.cores import usable_cores
@@ -106,7 +107,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
 
 @contextlib.asynccontextmanager
-async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
+async def _running(app: Service, settings: Settings) -> AsyncIterator[None]:
     """Load the router, watch its files, and close everything at the end."""
     sys.setswitchinterval(SWITCH_S)
     # Training on several threads makes them wait for each other, and requests for them: on two busy cores a reload took
@@ -134,7 +135,10 @@ async def _running(app: Litestar, settings: Settings) -> AsyncIterator[None]:
     app.state.gateway, app.state.reloader = gateway, reloader
     idempotency = Idempotency(SharedAnswers(books.state) if settings.shared else None)
     app.state.idempotency, app.state.keepalive_s = idempotency, settings.keepalive_s
-    app.state.books, app.state.key_store, app.state.access = books, books.keys, Access(settings, books.ring)
+    access = Access(settings, books.ring)
+    app.state.books, app.state.key_store, app.state.access = books, books.keys, access
+    app.state.refusals = guards.Refusals()
+    app.gate = Gate(access, lambda: gateway.serving.router.config.cors)
     gc.collect()
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # what is there by now stays: to look through it now and then would stop everything for 0.1 s

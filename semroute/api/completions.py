@@ -11,6 +11,7 @@ import msgspec
 from litestar import Response, post
 from litestar.types import Receive
 
+from semroute.access.allowed import check_names
 from semroute.api import docs, errors, guards
 from semroute.api.accounting import Books
 from semroute.api.direct import CLIENT_CLOSED_REQUEST, Rendered, headers_of, read_body
@@ -106,8 +107,10 @@ async def messages(request: AnyRequest) -> Response[Any]:
 )
 async def count_tokens(request: AnyRequest) -> Response[bytes]:
     """About how many tokens a Messages request sends. Estimated here: no model is called."""
-    guards.admit(request, "complete")
+    caller = guards.admit(request, "complete")
     chat = await read(await read_body(request), _anthropic)
+    gateway: Gateway = request.app.state.gateway
+    check_names(gateway.serving.router.config, caller, chat)
     tokens = await asyncio.to_thread(estimate_input_tokens, chat) if chat.long else estimate_input_tokens(chat)
     return Rendered(_anthropic.render_count(tokens), {})
 

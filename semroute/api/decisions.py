@@ -13,15 +13,16 @@ from typing import Any
 import msgspec
 from litestar import MediaType, Response, get, post
 
+from semroute.access.allowed import usable, within
 from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.completions import decode
 from semroute.api.errors import AnyRequest
 from semroute.dialects.reading import convert
-from semroute.errors import NotFoundError, RequestError
+from semroute.errors import ForbiddenError, NotFoundError, RequestError
 from semroute.gateway import Gateway
 from semroute.record import Caller
-from semroute.stores.base import Query
+from semroute.stores.base import Query, Within
 from semroute.stores.log import MAX_PAGE
 from semroute.stores.rollups import DIMENSIONS, day_of
 from semroute.structs import Written
@@ -41,13 +42,13 @@ class Reset(Written, frozen=True, kw_only=True):
 
 @get("/decisions", guards=[guards.reader])
 async def decisions(request: AnyRequest) -> Response[bytes]:
-    """Records, newest first.
+    """Records, newest first. A key for some routes or models sees those of these, and its own.
 
     Filters: `since`, `until`, `route`, `model`, `key`, `team`, `feature`, `outcome`, `label`, `error` (a part of its
     text), `min_cost_usd`, `max_cost_usd`. Pages: `limit`, and `cursor` as the last page gave it.
     """
     books: Books = request.app.state.books
-    query = read_query(request.query_params)
+    query = msgspec.structs.replace(read_query(request.query_params), within=_within(request))
     found = await asyncio.to_thread(books.log.page, query)
     cursor = encode_cursor(found[-1]["id"]) if len(found) == query.limit else None
     return _json({"decisions": found, "next_cursor": cursor})
@@ -57,7 +58,7 @@ async def decisions(request: AnyRequest) -> Response[bytes]:
 async def decision(request: AnyRequest, id_: str) -> Response[bytes]:
     """One whole record."""
     books: Books = request.app.state.books
-    found = await asyncio.to_thread(books.log.read, id_)
+    found = await asyncio.to_thread(books.log.read, id_, _within(request))
     if found is None:
         raise NotFoundError(f"there is no decision {id_!r} in the log")
     vector = found.pop("embedding")
@@ -67,17 +68,23 @@ async def decision(request: AnyRequest, id_: str) -> Response[bytes]:
 
 @get("/stats", guards=[guards.reader])
 async def stats(request: AnyRequest) -> Response[bytes]:
-    """Totals `by` model, tier, route, key, team, feature, day or all, over the days `since` to `until`, inclusive."""
+    """Totals `by` model, tier, route, key, team, feature, day or all, over the days `since` to `until`, inclusive.
+
+    A key for some routes sees those by route, one for some models those by model: other sums hold more than that.
+    """
     books: Books = request.app.state.books
     parameters = request.query_params
     by = parameters.get("by", "model")
     if by not in (*DIMENSIONS, "day"):
         raise RequestError(f"by: got {by!r}, expected one of {', '.join((*DIMENSIONS, 'day'))}", param="by")
+    mine = _own_part(request, by)
     today = day_of(datetime.datetime.now(datetime.UTC).timestamp())
     since, until = _moment(parameters, "since"), _moment(parameters, "until")
     last = today if until is None else day_of(until)
     first = last - MAX_DAYS + 1 if since is None else day_of(since)
     rows = await asyncio.to_thread(books.log.stats, by, first, last)
+    if mine is not None:
+        rows = [row for row in rows if row["value"] in mine]
     if by == "day":
         rows = [{**row, "value": iso_day(int(row["value"]))} for row in rows]
     if by == "key":
@@ -87,10 +94,11 @@ async def stats(request: AnyRequest) -> Response[bytes]:
 
 @get("/budgets", guards=[guards.reader])
 async def budgets(request: AnyRequest) -> Response[bytes]:
-    """Every budget, and how much of it is spent."""
+    """Every budget that concerns the caller's key, and how much of it is spent."""
     books: Books = request.app.state.books
     gateway: Gateway = request.app.state.gateway
-    return _json({"budgets": await books.accounts.report(gateway.serving.router.config, await _callers(books))})
+    config, reader = gateway.serving.router.config, guards.caller_of(request)
+    return _json({"budgets": await books.accounts.report(config, await _callers(books), reader)})
 
 
 @post("/admin/budgets/reset", guards=[guards.admin], status_code=200)
@@ -110,6 +118,26 @@ async def audit(request: AnyRequest) -> Response[bytes]:
     """Admin calls, newest first."""
     books: Books = request.app.state.books
     return _json({"audit": await asyncio.to_thread(books.keys.audited)})
+
+
+def _within(request: AnyRequest) -> Within | None:
+    gateway: Gateway = request.app.state.gateway
+    return within(gateway.serving.router.config, guards.caller_of(request))
+
+
+def _own_part(request: AnyRequest, by: str) -> frozenset[str] | None:
+    """The rows of statistics that a caller may see; null: all. Raises `ForbiddenError`."""
+    caller = guards.caller_of(request)
+    gateway: Gateway = request.app.state.gateway
+    config = gateway.serving.router.config
+    if not caller.restricted:
+        return None
+    if by == "route" and not caller.models:
+        return frozenset(caller.routes)
+    if by == "model" and not caller.routes:
+        return usable(config, caller)
+    some = " and ".join(kind for kind, names in (("routes", caller.routes), ("models", caller.models)) if names)
+    raise ForbiddenError(f"the key {caller.id} is for some {some} alone: statistics by {by} sum up more than that")
 
 
 async def _callers(books: Books) -> list[Caller]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from litestar import Litestar, Request, Response
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
@@ -29,7 +30,8 @@ from litestar.types import (
 
 from semroute.api import errors
 from semroute.api.errors import AnyRequest
-from semroute.errors import PayloadTooLargeError
+from semroute.api.gate import Gate, preflight, readable
+from semroute.errors import PayloadTooLargeError, RequestError
 
 CLIENT_CLOSED_REQUEST = 499
 DIRECT = "direct"
@@ -41,6 +43,8 @@ class Service(Litestar):
 
     failure = ""
     """Why it cannot start, where that is no defect: there is more to read in it than in a traceback."""
+    gate: Gate | None = None
+    """Whom it lets in; null: it has not started."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -60,13 +64,40 @@ class Service(Litestar):
         send: Send | LifeSpanSend,
     ) -> None:
         """Application entry point."""
-        handler = self._direct.get((scope.get("method"), scope.get("path")))
-        if handler is not None:
-            await self._answer(handler, cast("HTTPScope", scope), cast("Receive", receive), cast("Send", send))
+        if scope["type"] == ScopeType.HTTP:
+            await self._serve(cast("HTTPScope", scope), cast("Receive", receive), cast("Send", send))
         elif scope["type"] == "lifespan":
             await super().__call__(scope, receive, self._telling(cast("LifeSpanSend", send)))
         else:
             await super().__call__(scope, receive, send)
+
+    async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        assert self.gate is not None, "nothing is served before the application has started"
+        found = self.gate.look(scope)
+        welcome = self.gate.welcomes(found)
+        if welcome:
+            send = readable(send, found[b"origin"])
+            if (headers := preflight(scope, found)) is not None:
+                await send({"type": "http.response.start", "status": 204, "headers": headers})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+        try:
+            self.gate.check(scope, found, welcome=welcome)
+        except RequestError as error:
+            request = self._request(scope, receive, send)
+            refusal = errors.on_semroute_error(request, error)
+            await refusal.to_asgi_response(None, request)(scope, receive, send)
+            return
+        handler = self._direct.get((scope["method"], scope["path"]))
+        if handler is not None:
+            await self._answer(handler, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def _request(self, scope: HTTPScope, receive: Receive, send: Send) -> AnyRequest:
+        scope["litestar_app"] = self
+        scope.setdefault("state", {})
+        return Request(scope, receive, send)
 
     def _telling(self, send: LifeSpanSend) -> LifeSpanSend:
         async def tell(message: LifeSpanSendMessage) -> None:
@@ -77,9 +108,7 @@ class Service(Litestar):
         return tell
 
     async def _answer(self, handler: HTTPRouteHandler, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        scope["litestar_app"] = self
-        scope.setdefault("state", {})
-        request: AnyRequest = Request(scope, receive, send)
+        request = self._request(scope, receive, send)
         try:
             response = await handler.fn(request)
         except Exception as error:  # noqa: BLE001 - as in the framework: each is answered, and what is a defect logged

@@ -7,18 +7,22 @@ import hashlib
 import hmac
 import html
 import time
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from litestar import MediaType, Response, get, post
 from msgspec import Meta
 
+from semroute.access.allowed import takeable, within
 from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.completions import decode
 from semroute.api.errors import AnyRequest
+from semroute.config.schema import Config
 from semroute.dialects.reading import convert
 from semroute.errors import AccessError, NotFoundError, RequestError
 from semroute.gateway import Gateway
+from semroute.record import Caller
 from semroute.settings import PREFIX, Settings
 from semroute.stores.base import Feedback
 from semroute.types import Written
@@ -63,7 +67,7 @@ async def feedback(request: AnyRequest) -> dict[str, str]:
     given = convert(decode(await request.body()), Given)
     if not given.decision:
         raise RequestError("`decision` is missing, expected the id that x-semroute-decision gave", param="decision")
-    await _take(request, given.decision, given)
+    await _take(request, given.decision, given, guards.caller_of(request))
     return {"decision": given.decision, "status": "recorded"}
 
 
@@ -71,6 +75,9 @@ async def feedback(request: AnyRequest) -> dict[str, str]:
 async def link(request: AnyRequest) -> dict[str, Any]:
     """A link by which an end user, who has no key, may say how good one answer was; good for 30 days."""
     decision = convert(decode(await request.body()), LinkRequest).decision
+    books: Books = request.app.state.books
+    if (seen := within(_config(request), guards.caller_of(request))) is not None:
+        await _when_there(request, decision, lambda: books.log.read(decision, seen) is not None)
     expires = int(time.time()) + LINK_S
     path = f"/feedback/{decision}/{expires}/{sign(_secret(request), decision, expires)}"
     return {"path": path, "expires": expires}
@@ -115,28 +122,39 @@ def _secret(request: AnyRequest) -> str:
     return settings.feedback_secret
 
 
-async def _take(request: AnyRequest, decision: str, given: Given) -> None:
-    books: Books = request.app.state.books
+def _config(request: AnyRequest) -> Config:
     gateway: Gateway = request.app.state.gateway
+    return gateway.serving.router.config
+
+
+async def _take(request: AnyRequest, decision: str, given: Given, caller: Caller | None = None) -> None:
+    """Record feedback. `caller`: whose key allows it; null: a link does."""
+    books: Books = request.app.state.books
+    config = _config(request)
     score = {"up": 1.0, "down": 0.0}.get(given.thumbs or "", given.score)
     if score is None and given.label is None and given.comment is None:
         raise RequestError("got no `thumbs`, `score`, `label` or `comment`, expected one of them")
-    routes = gateway.serving.router.config.routes
+    routes = takeable(config, caller or Caller())
     if given.label is not None and given.label not in routes:
-        raise RequestError(f"label: got {given.label!r}, expected a route ({', '.join(routes)})", param="label")
-    settings: Settings = request.app.state.settings
+        listed = f" ({', '.join(routes)})" if caller is not None else ""
+        raise RequestError(f"label: got {given.label!r}, expected a route{listed}", param="label")
     said = Feedback(score=score, label=given.label, comment=given.comment)
+    seen = within(config, caller) if caller is not None else None
+    await _when_there(request, decision, lambda: books.log.feed_back(decision, said, time.time(), seen))
+
+
+async def _when_there(request: AnyRequest, decision: str, use: Callable[[], bool]) -> None:
+    """Use a record, which may be on its way, as soon as it is there. Raises `NotFoundError`."""
+    books: Books = request.app.state.books
+    settings: Settings = request.app.state.settings
+
+    def use_now() -> bool:
+        return use() or (books.writer is not None and books.writer.flush() and use())
+
     deadline = time.monotonic() + (PATIENCE_S if settings.shared else 0)
-    found = await asyncio.to_thread(_record, books, decision, said)
+    found = await asyncio.to_thread(use_now)
     while not found:
         if time.monotonic() >= deadline:
             raise NotFoundError(f"there is no decision {decision!r} in the log")
         await asyncio.sleep(LOOK_EVERY_S)
-        found = await asyncio.to_thread(books.log.feed_back, decision, said, time.time())
-
-
-def _record(books: Books, decision: str, feedback: Feedback) -> bool:
-    if books.log.feed_back(decision, feedback, time.time()):
-        return True
-    # The record may be on its way.
-    return books.writer is not None and books.writer.flush() and books.log.feed_back(decision, feedback, time.time())
+        found = await asyncio.to_thread(use)

@@ -7,7 +7,9 @@ guard, so that what answers prompts uses `admit` instead.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -17,6 +19,9 @@ from semroute.access.callers import Access
 from semroute.access.keys import KeyStore
 from semroute.errors import RequestError
 from semroute.record import Caller, Scope
+
+REFUSED_EVERY_S = 60.0
+"""How often the audit log tells of refused calls."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -37,19 +42,37 @@ async def reader(connection: Connection, _: BaseRouteHandler) -> None:
 
 
 async def admin(connection: Connection, _: BaseRouteHandler) -> None:
-    """A key that may operate. Each call is noted in the audit log, refused ones too."""
+    """A key that may operate. Each call is noted in the audit log; of refused ones, one a minute with how many."""
     store: KeyStore = connection.app.state.key_store
     who = connection.client.host if connection.client else ""
-    allowed = False
+    action = f"{connection.scope.get('method', '')} {connection.url.path}"
     try:
         who = admit(connection, "admin").id or who
-        allowed = True
     except RequestError:
-        who = getattr(connection.state, "caller", Caller()).id or who
+        refusals: Refusals = connection.app.state.refusals
+        if (detail := refusals.another()) is not None:
+            who = getattr(connection.state, "caller", Caller()).id or who
+            await asyncio.to_thread(store.audit, who, action, detail, allowed=False)
         raise
-    finally:
-        action = f"{connection.scope.get('method', '')} {connection.url.path}"
-        await asyncio.to_thread(store.audit, who, action, connection.url.query, allowed=allowed)
+    await asyncio.to_thread(store.audit, who, action, connection.url.query)
+
+
+class Refusals:
+    """Counts refused admin calls: anybody can make those, so that not each may cost a row."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next = -math.inf
+        self._untold = 0
+
+    def another(self) -> str | None:
+        """What the audit log should say of one more refused call, and of those before it; null: nothing yet."""
+        self._untold += 1
+        now = self._clock()
+        if now < self._next:
+            return None
+        untold, self._untold, self._next = self._untold, 0, now + REFUSED_EVERY_S
+        return f"and {untold - 1} more before it" if untold > 1 else ""
 
 
 def admit(connection: Connection, scope: Scope, headers: Mapping[str, str] | None = None) -> Caller:
@@ -60,6 +83,21 @@ def admit(connection: Connection, scope: Scope, headers: Mapping[str, str] | Non
     access: Access = connection.app.state.access
     found = _identify(connection, headers)
     access.require(found, scope)
+    return found
+
+
+def may(connection: Connection, scope: Scope) -> bool:
+    """Whether who calls may do something."""
+    try:
+        admit(connection, scope)
+    except RequestError:
+        return False
+    return True
+
+
+def caller_of(connection: Connection) -> Caller:
+    """Who calls, after a guard has let them in."""
+    found: Caller = connection.scope["state"]["caller"]
     return found
 
 

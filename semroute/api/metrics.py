@@ -9,7 +9,7 @@ from litestar import Response, get
 from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.errors import AnyRequest
-from semroute.errors import RequestError
+from semroute.errors import ForbiddenError, RequestError
 from semroute.gateway import Gateway
 from semroute.stores.resilient import ResilientState
 from semroute.telemetry.metrics import CONTENT_TYPE, Moment
@@ -19,7 +19,10 @@ SHOW_EVERY_S = 1.0
 
 @get("/metrics", guards=[guards.reader])
 async def metrics(request: AnyRequest) -> Response[bytes]:
-    """Prometheus metrics. For a key with the scope `read`, where keys are needed."""
+    """Prometheus metrics. For a key with the scope `read`, where keys are needed, that is good for everything."""
+    caller = guards.caller_of(request)
+    if caller.restricted:
+        raise ForbiddenError(f"the key {caller.id} is for some routes or models alone, and metrics are about all")
     books: Books = request.app.state.books
     if books.metrics is None:
         raise RequestError("metrics are switched off: SEMROUTE_METRICS is false")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from pathlib import Path
+from typing import cast
 
 import click
 import msgspec
@@ -17,9 +17,15 @@ from semroute.api.server import listen, serve
 from semroute.cli.output import errors, folder_of, routes_option
 from semroute.config.load import load
 from semroute.semantic.embedder import BUNDLED, open_embedder
-from semroute.settings import Settings, variable
+from semroute.settings import Openness, Settings, variable
 from semroute.stores.open import open_database, open_state, open_to_read
 from semroute.telemetry.logs import configure
+
+SERVED: dict[Openness, str] = {
+    "keys": "every call needs a key",
+    "loopback": "there is no key, so programs on this machine may do everything, and nobody else anything",
+    "insecure": "everyone who can reach the service may ask for answers without a key; all else takes a key",
+}
 
 
 @click.command("serve", short_help="Run the service.")
@@ -28,7 +34,9 @@ from semroute.telemetry.logs import configure
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0: one that is free.  [default: 8000]")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: 1]")
 @click.option("--echo", is_flag=True, help="Answer every model's calls with an echo, offline: no key, no cost.")
-@click.option("--insecure", is_flag=True, help="Serve other machines without a key.")
+@click.option(
+    "--insecure", is_flag=True, help="Serve everyone who can reach it without a key, as long as none is made."
+)
 def command(
     routes: Path | None, host: str | None, port: int | None, workers: int | None, echo: bool, insecure: bool
 ) -> None:
@@ -43,7 +51,7 @@ def command(
         },
     }
     settings = settings_module.read(environ)
-    settings.check(has_keys=not settings.loopback and _has_keys(settings))
+    settings = settings.decided(has_keys=_has_keys(settings))
     # Found here, a broken route file is one message instead of a worker's traceback.
     config = load(folder_of(Path(settings.routes) if settings.routes else None))
     if config.embedder.model != BUNDLED:
@@ -53,20 +61,24 @@ def command(
     settings = msgspec.structs.replace(settings, port=listening[0].getsockname()[1])
     where = f"http://{settings.host}:{settings.port}"
     answers = "an echo for every model" if settings.echo else f"{len(config.models)} models"
-    greeting = f"{len(config.routes)} routes, {answers}, on {where} (look: {where}/ui, docs: {where}/schema)"
-    if settings.log_format == "json":
-        configure(settings.log_level, settings.log_format)
-        logging.getLogger("semroute").info(greeting)
-    else:
-        errors.print(f"semroute: {greeting}", highlight=False, soft_wrap=True)
+    _say(settings, f"{len(config.routes)} routes, {answers}, on {where} (look: {where}/ui, docs: {where}/schema)")
+    _say(settings, f"access: {settings.access}: {SERVED[cast('Openness', settings.access)]}")
     serve(settings, listening)
 
 
+def _say(settings: Settings, line: str) -> None:
+    if settings.log_format == "json":
+        configure(settings.log_level, settings.log_format)
+        logging.getLogger("semroute").info(line)
+    else:
+        errors.print(f"semroute: {line}", highlight=False, markup=False, soft_wrap=True)
+
+
 def _has_keys(settings: Settings) -> bool:
-    """Whether `semroute keys create` made a key that is still good."""
+    """Whether `semroute keys create` ever made a key."""
     database = open_to_read(settings.database_url)
     try:
-        return any(not key.ended(time.time()) for key in KeyStore(database).all())
+        return bool(KeyStore(database).rows())
     finally:
         database.close()
 

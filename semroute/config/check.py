@@ -28,6 +28,8 @@ from semroute.errors import Problem
 MIN_UTTERANCES = 5
 
 ROUTE_NAME = re.compile(r"[A-Za-z0-9._-]+")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:\d+)?")
+DEFAULT_PORT = re.compile(r"^http:.*:80$|^https:.*:443$")
 REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
 
 
@@ -35,6 +37,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
     """Everything wrong or doubtful in what the files say, once their form is right."""
     return [
         *_check_sections(draft),
+        *_check_origins(draft),
         *_check_providers(draft),
         *_check_models(draft),
         *_check_plans(draft),
@@ -62,6 +65,18 @@ def _check_sections(draft: Draft) -> Iterator[Problem]:
     if not (_names(draft, "routes") or "routes" in draft.broken or _nameless(draft.broken, "routes")):
         told = "no `routes`: every prompt that no rule takes goes to the default"
         yield _warning(draft, "routes", told, "no-routes", "write one, with a name, utterances and models")
+
+
+def _check_origins(draft: Draft) -> Iterator[Problem]:
+    """Origins are compared as browsers send them: in lower case, without a path, and without the usual port."""
+    for place, origin in enumerate(draft.merged.cors.origins if draft.merged.cors is not None else ()):
+        key = f"cors.origins[{place}]"
+        if origin == "*":
+            told = "every page in a user's browser may use the service, and where it takes no key, operate it"
+            yield _warning(draft, key, told, "any-origin", "name the origins of your pages")
+        elif not ORIGIN.fullmatch(origin) or DEFAULT_PORT.search(origin):
+            expected = "expected an origin as browsers send it, such as https://app.example.com, or *"
+            yield _error(draft, key, f"got {quote(origin)}, {expected}")
 
 
 # --- providers and models ---------------------------------------------------------------------------------------------

@@ -141,6 +141,17 @@ class LogSettings(Written, frozen=True, kw_only=True):
     """A full queue: drop records and count them, or let requests wait."""
 
 
+class Cors(Written, frozen=True, kw_only=True):
+    """Which web pages may use the service from a browser, besides its own."""
+
+    origins: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Where such pages come from, such as `https://app.example.com`; `*`: from anywhere."""
+
+    def allows(self, origin: str) -> bool:
+        """Whether pages of an origin may use the service."""
+        return origin in self.origins or "*" in self.origins
+
+
 class RouteFile(Written, frozen=True, kw_only=True):
     """One `*.yaml` of the routes folder. Every key is optional: all files are merged."""
 
@@ -168,6 +179,8 @@ class RouteFile(Written, frozen=True, kw_only=True):
     """How much may be spent."""
     log: LogSettings | None = None
     """What the decision log keeps."""
+    cors: Cors | None = None
+    """Which web pages may use the service; null: its own alone."""
     routes: tuple[Route, ...] = ()
     """The intents."""
     rules: tuple[Rule, ...] = ()
@@ -267,6 +280,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """A model's id."""
     budgets: tuple[Budget, ...] = ()
     log: LogSettings = LogSettings()
+    cors: Cors | None = None
+    """null: no pages but the service's own."""
     prices_as_of: datetime.date | None = None
     sources: dict[str, Source] = {}
     """Where each thing stands, by a key such as `routes.billing` or `routes.billing.utterances[3]`."""

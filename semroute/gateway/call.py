@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from semroute.access.accounts import Hold
+from semroute.access.allowed import refusal
 from semroute.access.amounts import Ask
 from semroute.config.schema import Config
 from semroute.dialects.base import EMBEDDINGS
@@ -174,17 +175,17 @@ class Call:
             admitted = await accounts.admit(config, self._origin.caller, ask, self.decision, spends=spends)
             self._hold, self.decision = admitted
         plan = tuple(config.models[model_id] for model_id in self.decision.plan)
+        if not plan and (forbidden := refusal(config, self._origin.caller, self.decision.rejected)) is not None:
+            raise forbidden
         if spends and not plan:
             raise self._no_model(self.decision.rejected)
+        self._gateway.admit(self.request, self._origin.caller, self.decision)
         route = config.routes.get(self.decision.route or "")
         providers = contracted(self._work.providers, self.decision.plan, route.output if route is not None else None)
         self._work = msgspec.structs.replace(self._work, plan=plan, providers=providers)
 
     def _no_model(self, rejected: dict[str, str]) -> SemrouteError:
-        """Why nothing of the plan is left: the key, the request itself, or what may be over in a moment."""
-        key, models = self._origin.caller, self._origin.config.models
-        if rejected and not any(key.may_use(models[model]) for model in rejected):
-            return ForbiddenError(f"the key {key.id} may not use {', '.join(rejected)}, only {', '.join(key.models)}")
+        """Why nothing of the plan is left: the request itself, or what may be over in a moment."""
         if rejected and all(self._origin.signals.why_not(model) is None for model in rejected):
             reasons = "; ".join(f"{model}: {reason}" for model, reason in rejected.items())
             return RequestError(f"no model of the plan can serve this request: {reasons}")

@@ -12,7 +12,7 @@ import msgspec
 
 from semroute.access.accounts import Accounts, Hold
 from semroute.dialects.base import endpoint_of
-from semroute.errors import OverloadedError
+from semroute.errors import OverloadedError, UnknownModelError, UnknownRouteError
 from semroute.execution.attempt import Work
 from semroute.execution.examiner import Examiner
 from semroute.execution.sessions import Sessions, SessionStore
@@ -21,6 +21,7 @@ from semroute.gateway.call import Call, Origin
 from semroute.gateway.readers import Readers
 from semroute.gateway.serving import Serving
 from semroute.record import Caller, Record
+from semroute.router import Router
 from semroute.routing.decide import Choice
 from semroute.routing.difficulty import Reading
 from semroute.routing.facts import Facts
@@ -91,7 +92,7 @@ class Gateway:
         router = serving.router
         read = partial(router.read_facts, request)
         facts = await self._readers.run(read) if request.long else read()
-        choice = router.choose(request, facts)
+        choice = _choose(router, request, facts, caller)
         reading = await self._readers.read(router, facts.text) if router.needs_reading(request, facts, choice) else None
         attempts: list[Attempt] = []
         if choice is None:
@@ -110,8 +111,6 @@ class Gateway:
             explanation=f"{decision.explanation}; {why}, so the choice leans to cheap" if why else decision.explanation,
             latency_ms=(time.perf_counter() - started) * 1000,
         )
-        if caller.may_take(decision.route):
-            self._remember(session, decision, decision.model)
         if request.explain:
             decision = await self._readers.run(partial(router.explain, decision, facts))
         work = Work(
@@ -128,8 +127,12 @@ class Gateway:
         origin = Origin(serving, caller, reading or Reading(), signals, at, started)
         return Call(self, work, decision, origin, attempts)
 
+    def admit(self, request: ChatRequest, caller: Caller, decision: Decision) -> None:
+        """A call may act: what is refused is not what its conversation is about."""
+        self._remember(_session(request, caller), decision, decision.model)
+
     def begin(self) -> None:
-        """A call begins to act."""
+        """A call begins."""
         self.running += 1
 
     def end(self, request: ChatRequest, record: Record) -> None:
@@ -196,6 +199,16 @@ class Gateway:
         task = asyncio.get_running_loop().create_task(writing)
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
+
+
+def _choose(router: Router, request: ChatRequest, facts: Facts, caller: Caller) -> Choice | None:
+    """As `Router.choose`. A key for some routes or models is not told what others there are."""
+    try:
+        return router.choose(request, facts)
+    except (UnknownModelError, UnknownRouteError) as error:
+        if not caller.restricted:
+            raise
+        raise type(error)(f"{str(error).rpartition('; ')[0]}; see /v1/models", param=error.param) from None
 
 
 def _session(request: ChatRequest, caller: Caller) -> str:

@@ -53,13 +53,23 @@ class Database(Protocol):
         """A transaction: committed at the end, rolled back by an exception. One that only reads sees one moment."""
 
     def size_bytes(self) -> int:
-        """What the data takes on disk, without free pages."""
+        """What the log's records take on disk, with their indexes."""
 
     def close(self) -> None:
         """Close all connections."""
 
 
 # --- the decision log -------------------------------------------------------------------------------------------------
+
+
+class Within(Frozen, frozen=True, kw_only=True):
+    """The part of the log that one key may see: its own records, and those of these routes and models."""
+
+    key: str
+    """Its id."""
+    routes: tuple[str, ...] | None
+    """null, here and below: all."""
+    models: tuple[str, ...] | None
 
 
 class Query(Frozen, frozen=True, kw_only=True):
@@ -85,6 +95,8 @@ class Query(Frozen, frozen=True, kw_only=True):
     before: str | None = None
     """The id that the last page ended with."""
     limit: int = 50
+    within: Within | None = None
+    """null: in all of the log."""
 
 
 class Feedback(Frozen, frozen=True, kw_only=True):
@@ -103,11 +115,11 @@ class DecisionLog(Protocol):
     def page(self, query: Query) -> list[dict[str, Any]]:
         """Summaries, newest first."""
 
-    def read(self, id_: str) -> dict[str, Any] | None:
-        """One whole record; null: there is none."""
+    def read(self, id_: str, within: Within | None = None) -> dict[str, Any] | None:
+        """One whole record; null: there is none within what may be seen."""
 
-    def feed_back(self, id_: str, feedback: Feedback, at: float) -> bool:
-        """Add feedback to a record; false: there is none."""
+    def feed_back(self, id_: str, feedback: Feedback, at: float, within: Within | None = None) -> bool:
+        """Add feedback to a record; false: there is none within what may be seen."""
 
     def stats(self, by: str, since_day: int, until_day: int) -> list[dict[str, Any]]:
         """Totals by one dimension, over days since 1970, both inclusive."""

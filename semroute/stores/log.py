@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import starmap
 from operator import attrgetter
@@ -11,7 +11,7 @@ from typing import Any
 
 from semroute.record import Record
 from semroute.stores import records, rollups
-from semroute.stores.base import Database, Feedback, Query, Row, Session, to_pico
+from semroute.stores.base import Database, Feedback, Query, Row, Session, Within, to_pico
 from semroute.stores.entries import Entry, entries
 
 MAX_PAGE = 500
@@ -19,6 +19,12 @@ _CHUNK = 5000
 _SUMMARY = ", ".join(records.SUMMARY)
 _WHOLE = (
     ", ".join(f"d.{name}" for name in records.SUMMARY) + ", b.block, b.body, b.embedding, b.scores, b.prompt, b.answer"
+)
+MAX_VERSIONS = 1000
+"""Configurations whose scores have names at most."""
+_NAME = (
+    "INSERT INTO score_names (version, names, last_day) VALUES (?, ?, ?) ON CONFLICT (version) "
+    "DO UPDATE SET last_day = excluded.last_day WHERE score_names.last_day < excluded.last_day"
 )
 _EQUAL = {"route": "route", "model": "model", "key": "key_id", "team": "team", "feature": "feature"} | {
     "outcome": "outcome",
@@ -31,7 +37,8 @@ class SqlLog:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._named: set[str] = set()
+        self._named: dict[str, int] = {}
+        self._features = rollups.Features()
 
     def write(self, batch: Sequence[Record], *, again: bool = False) -> None:
         """Append records, all or none. `again`: the last try may have been committed; no record counts twice."""
@@ -49,10 +56,12 @@ class SqlLog:
             bodies = (records.body_row(name, entry) for name, members in blocks for entry in members)
             session.run_many(records.INSERT_BODY, bodies)
             # In one order, so that two writers never wait for each other.
-            cells = sorted(rollups.cells(batch).items())
+            features = self._features.joined(session, batch)
+            cells = sorted(rollups.cells(batch, features).items())
             session.run_many(rollups.UPSERT, [(*cell, n) for cell, n in cells])
             named = self._name_scores(session, batch)
         self._named |= named
+        self._features = features
 
     def page(self, query: Query) -> list[dict[str, Any]]:
         """Summaries, newest first."""
@@ -64,10 +73,11 @@ class SqlLog:
         with self.database.transaction(write=False) as session:
             return [records.summary(row) for row in session.run(sql, (*values, limit))]
 
-    def read(self, id_: str) -> dict[str, Any] | None:
-        """One whole record; null: there is none."""
+    def read(self, id_: str, within: Within | None = None) -> dict[str, Any] | None:
+        """One whole record; null: there is none within what may be seen."""
+        seen, values = _seen(within, "d.")
         with self.database.transaction(write=False) as session:
-            found = _whole(session, "WHERE d.id = ?", (id_,))
+            found = _whole(session, f"WHERE d.id = ?{seen}", (id_, *values))
         return found[0] if found else None
 
     def export(self, query: Query) -> Iterator[dict[str, Any]]:
@@ -91,24 +101,26 @@ class SqlLog:
             f"SELECT {group}, metric, SUM(n / 1000000), SUM(n % 1000000) FROM rollups "
             f"WHERE dimension = ? AND day BETWEEN ? AND ? GROUP BY {group}, metric"
         )
-        counts: defaultdict[Any, dict[int, int]] = defaultdict(dict)
+        counts: defaultdict[Any, Counter[int]] = defaultdict(Counter)
         with self.database.transaction(write=False) as session:
             for value, metric, high, low in session.run(sql, (dimension, since_day, until_day)):
                 counts[value][metric] = int(high) * 1_000_000 + int(low)
         if by in ("model", "tier") and not counts[""].get(rollups.TOTALS["cost"]):
             del counts[""]  # requests that cost nothing, and got no answer, have no share among them
         total = sum(metrics.get(0, 0) for metrics in counts.values())
-        rows = [rollups.row(str(value), metrics, total) for value, metrics in counts.items()]
+        shown = rollups.limited(counts) if by == "feature" else counts
+        rows = [rollups.row(str(value), metrics, total) for value, metrics in shown.items()]
         if by == "day":
             return sorted(rows, key=lambda row: int(row["value"]))
         return sorted(rows, key=lambda row: (-row["requests"], row["value"]))
 
-    def feed_back(self, id_: str, feedback: Feedback, at: float) -> bool:
-        """Add feedback to a record; false: there is none. What is not given stays as it was."""
+    def feed_back(self, id_: str, feedback: Feedback, at: float, within: Within | None = None) -> bool:
+        """Add feedback to a record; false: there is none within what may be seen. What is not given stays as it was."""
+        seen, values = _seen(within)
         with self.database.transaction() as session:
             session.lock([f"feedback:{id_}"])
-            sql = "SELECT at, model, tier, route, key_id, team, feature, score FROM decisions WHERE id = ?"
-            found = session.run(sql, (id_,))
+            sql = f"SELECT at, model, tier, route, key_id, team, feature, score FROM decisions WHERE id = ?{seen}"
+            found = session.run(sql, (id_, *values))
             if not found:
                 return False
             session.run(
@@ -117,11 +129,14 @@ class SqlLog:
                 (feedback.score, feedback.label, feedback.comment, at, id_),
             )
             if feedback.score is not None:
-                session.run_many(rollups.UPSERT, _score_cells(found[0], feedback.score))
+                session.run_many(rollups.UPSERT, _score_cells(session, found[0], feedback.score))
         return True
 
     def prune(self, *, before: float | None, max_bytes: int | None) -> int:
-        """Delete records older than a moment, and the oldest of a log that is too large. Returns how many."""
+        """Delete records older than a moment, and the oldest of a log that is too large. Returns how many.
+
+        Totals of days long past go too, and the names of scores that no record has.
+        """
         deleted = 0
         if before is not None:
             deleted += self._delete_before(f"{int(before * 1000):012x}")
@@ -132,7 +147,21 @@ class SqlLog:
                 surplus = int(count * (1 - max_bytes / size)) + 1
                 rows = session.run("SELECT id FROM decisions ORDER BY id LIMIT 1 OFFSET ?", (surplus,))
             deleted += self._delete_before(rows[0][0] if rows else "~")
+        self._forget()
         return deleted
+
+    def _forget(self) -> None:
+        """Delete what outlived its use."""
+        with self.database.transaction() as session:
+            [[newest]] = session.run("SELECT MAX(day) FROM rollups WHERE dimension = 'all'")
+            for dimension in rollups.DIMENSIONS if newest is not None else ():
+                session.run(
+                    "DELETE FROM rollups WHERE dimension = ? AND day < ?", (dimension, newest - rollups.KEEP_DAYS)
+                )
+            for (oldest,) in session.run("SELECT at FROM decisions ORDER BY id LIMIT 1"):
+                session.run("DELETE FROM score_names WHERE last_day < ?", (rollups.day_of(oldest),))
+            surplus = "SELECT version FROM score_names ORDER BY last_day DESC, version LIMIT 1000000 OFFSET ?"
+            session.run(f"DELETE FROM score_names WHERE version IN ({surplus})", (MAX_VERSIONS,))
 
     def _delete_before(self, id_: str) -> int:
         deleted = 0
@@ -147,16 +176,16 @@ class SqlLog:
             if len(ids) < _CHUNK:
                 return deleted
 
-    def _name_scores(self, session: Session, batch: Sequence[Entry]) -> set[str]:
-        """Keep the names that score vectors belong to, once for each configuration."""
+    def _name_scores(self, session: Session, batch: Sequence[Entry]) -> dict[str, int]:
+        """Keep the names that score vectors belong to, once for each configuration, with the last day of its use."""
         new = {
-            entry.gist.config_version: entry
+            entry.gist.config_version: (rollups.day_of(entry.sent.at), entry)
             for entry in batch
-            if entry.sent.scores and entry.gist.config_version not in self._named
+            if entry.sent.scores and self._named.get(entry.gist.config_version, -1) < rollups.day_of(entry.sent.at)
         }
-        sql = "INSERT INTO score_names (version, names) VALUES (?, ?) ON CONFLICT DO NOTHING"
-        session.run_many(sql, [(version, json.dumps(entry.routes)) for version, entry in sorted(new.items())])
-        return set(new)
+        rows = [(version, json.dumps(entry.routes), day) for version, (day, entry) in sorted(new.items())]
+        session.run_many(_NAME, rows)
+        return {version: day for version, (day, _) in new.items()}
 
 
 def _unwritten(session: Session, batch: Sequence[Entry]) -> list[Entry]:
@@ -186,17 +215,32 @@ def _blocks(session: Session, wanted: set[str]) -> dict[str, dict[str, records.B
     return {name: records.read_block(data) for name, data in session.run(sql, sorted(wanted))}
 
 
-def _score_cells(row: Row, score: float) -> list[Row]:
+def _score_cells(session: Session, record: Row, score: float) -> list[Row]:
     """What changes in the rollups when a record gets a score, or another one."""
-    at, model, tier, route, key, team, feature, old = row
+    at, model, tier, route, key, team, feature, old = record
+    day = rollups.day_of(at)
+    counted = "SELECT 1 FROM rollups WHERE dimension = 'feature' AND day = ? AND value = ? AND metric = 0"
+    if feature and not session.run(counted, (day, feature)):
+        feature = rollups.OTHER
     values = ("", model or "", tier, route or "", key, team, feature)
     changes = {"score_millionths": round(score * 1e6) - round((old or 0) * 1e6), "feedbacks": int(old is None)}
-    return [
-        (dimension, rollups.day_of(at), value, rollups.TOTALS[name], n)
+    # In one order with those of `append`, so that the two never wait for each other.
+    return sorted(
+        (dimension, day, value, rollups.TOTALS[name], n)
         for dimension, value in zip(rollups.DIMENSIONS, values, strict=True)
         for name, n in changes.items()
         if n
-    ]
+    )
+
+
+def _seen(within: Within | None, table: str = "") -> tuple[str, list[str]]:
+    """The condition, and its values, for what may be seen."""
+    if within is None:
+        return "", []
+    lists = [(name, some) for name, some in (("route", within.routes), ("model", within.models)) if some is not None]
+    terms = [f"{table}{name} IN ({', '.join('?' * len(some))})" if some else "1 = 0" for name, some in lists]
+    values = [value for _, some in lists for value in some]
+    return f" AND ({table}key_id = ? OR ({' AND '.join(terms)}))", [within.key, *values]
 
 
 def _where(query: Query, table: str = "") -> tuple[str, list[Any]]:
@@ -218,5 +262,6 @@ def _where(query: Query, table: str = "") -> tuple[str, list[Any]]:
     if query.error is not None:
         pattern = query.error.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         terms.append((f"{table}error IS NOT NULL AND lower({table}error) LIKE lower(?) ESCAPE '\\'", f"%{pattern}%"))
-    where = f"WHERE {' AND '.join(term for term, _ in terms)}" if terms else ""
-    return where, [value for _, value in terms if value is not None]
+    seen, seen_values = _seen(query.within, table)
+    where = f"WHERE {' AND '.join(term for term, _ in terms) or '1 = 1'}{seen}" if terms or seen else ""
+    return where, [*(value for _, value in terms if value is not None), *seen_values]

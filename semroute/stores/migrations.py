@@ -58,6 +58,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE blocks (id TEXT NOT NULL PRIMARY KEY, data {blob} NOT NULL)",
         "ALTER TABLE bodies ADD COLUMN block TEXT",  # null: it stands in `body`
     ),
+    (
+        # By this the names of scores that no record has are found.
+        "ALTER TABLE score_names ADD COLUMN last_day {int} NOT NULL DEFAULT 0",
+        "UPDATE score_names SET last_day = "
+        "COALESCE((SELECT CAST(at / 86400 AS {int}) FROM decisions ORDER BY id DESC LIMIT 1), 0)",
+    ),
 )
 
 

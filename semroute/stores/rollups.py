@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from operator import add
+from types import MappingProxyType
 from typing import Any
 
-from semroute.stores.base import to_usd
+from semroute.stores.base import Session, to_usd
 from semroute.stores.entries import Entry
 
 DIMENSIONS = ("all", "model", "tier", "route", "key", "team", "feature")
@@ -20,6 +21,7 @@ UPSERT = (
     "INSERT INTO rollups (dimension, day, value, metric, n) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (dimension, day, value, metric) DO UPDATE SET n = rollups.n + excluded.n"
 )
+_FEATURES = "SELECT value FROM rollups WHERE dimension = 'feature' AND day = ? AND metric = 0"
 # Numbers are in the database: never change one.
 TOTALS = {
     "requests": 0,
@@ -38,6 +40,14 @@ TOTALS = {
     "score_millionths": 13,
     "attempts": 14,
 }
+OTHER = "other"
+"""Where features count that come when a day has `MAX_FEATURES` of them."""
+MAX_FEATURES = 200
+"""Features that are counted apart on one day, and shown apart: callers may call them what they like."""
+DAYS_AT_ONCE = 3
+"""Days whose features are remembered: records come late by a retry, not by days."""
+KEEP_DAYS = 1100
+"""Older totals are deleted: those of three years are kept."""
 LATENCY, FIRST_TOKEN = 1000, 2000
 """The metric of the bucket around 1 ms."""
 _PER_DOUBLING = 8
@@ -57,11 +67,42 @@ def bucket(milliseconds: float) -> int:
     return min(max(math.floor(math.log2(max(milliseconds, 0.01)) * _PER_DOUBLING), -200), 400)
 
 
-def cells(entries: Iterable[Entry]) -> Cells:
+class Features:
+    """Which features of a day are counted apart: the first `MAX_FEATURES` that come, the same ones for all writers."""
+
+    def __init__(self, known: Mapping[int, Set[str]] = MappingProxyType({})) -> None:
+        """`known`: by day."""
+        self._known = known
+
+    def joined(self, session: Session, batch: Iterable[Entry]) -> Features:
+        """With those of a batch, as far as there is room. What this gives holds once the session is committed."""
+        come: defaultdict[int, dict[str, None]] = defaultdict(dict)
+        for entry in batch:
+            if entry.sent.feature:
+                come[day_of(entry.sent.at)][entry.sent.feature] = None
+        known = dict(self._known)
+        for day, features in sorted(come.items()):
+            before = known.get(day, frozenset())
+            if len(before) >= MAX_FEATURES or before >= features.keys():
+                continue
+            session.lock([f"features:{day}"])
+            there = {value for (value,) in session.run(_FEATURES, (day,))} - {"", OTHER}
+            new = [feature for feature in features if feature not in there]
+            known[day] = there | set(new[: max(0, MAX_FEATURES - len(there))])
+        return Features({day: known[day] for day in sorted(known)[-DAYS_AT_ONCE:]})
+
+    def place(self, day: int, feature: str) -> str:
+        """What a feature counts as."""
+        return feature if not feature or feature in self._known.get(day, ()) else OTHER
+
+
+def cells(entries: Iterable[Entry], features: Features) -> Cells:
     """What entries add to the rollups."""
     alike: defaultdict[tuple[Any, ...], list[Entry]] = defaultdict(list)
     for entry in entries:
-        alike[(day_of(entry.sent.at), *values_of(entry))].append(entry)
+        day = day_of(entry.sent.at)
+        *values, feature = values_of(entry)
+        alike[(day, *values, features.place(day, feature))].append(entry)
     places: dict[tuple[str, int, str], tuple[Totals, list[int]]] = {}
     for (day, *values), members in alike.items():
         totals, buckets = _sums(members), _buckets(members)
@@ -118,6 +159,18 @@ def _totals(entry: Entry) -> Totals:
         0,
         len(attempts),
     )
+
+
+def limited(counts: Mapping[str, Counter[int]]) -> Mapping[str, Counter[int]]:
+    """The `MAX_FEATURES` most frequent values besides none, and the sum of the rest."""
+    if len(counts) <= MAX_FEATURES + 2:
+        return counts
+    ranked = sorted(counts, key=lambda value: (value == OTHER, value != "", -counts[value][TOTALS["requests"]], value))
+    first = MAX_FEATURES + ("" in counts)
+    rest: Counter[int] = Counter()
+    for value in ranked[first:]:
+        rest.update(counts[value])  # to add counters would lose what is less than nothing, as savings may be
+    return {value: counts[value] for value in ranked[:first]} | {OTHER: rest}
 
 
 def row(value: str, counts: Mapping[int, int], total: int) -> dict[str, Any]:

@@ -18,6 +18,13 @@ AT_ONCE = (32, 16, 8, 4, 2, 1)
 """Rows of one `INSERT`. Each statement gives the interpreter's lock away and must then wait for it, at the cost of
 whoever is busy meanwhile: the fewer, the better."""
 
+# Only the others are counted page by page: they are few.
+_OTHERS = """
+SELECT COALESCE(SUM(pgsize), 0) FROM dbstat WHERE aggregate = TRUE AND name IN
+    (SELECT name FROM sqlite_master WHERE tbl_name NOT IN ('decisions', 'bodies', 'blocks'))
+"""
+_HAS_DBSTAT = "SELECT 1 FROM pragma_module_list WHERE name = 'dbstat'"
+
 
 class SqliteSession:
     """A transaction on one connection."""
@@ -79,12 +86,13 @@ class SqliteDatabase:
             raise StoreError(f"SQLite at {self._path or 'memory'}: {error}") from error
 
     def size_bytes(self) -> int:
-        """What the data takes on disk, without free pages."""
+        """What the log's records take on disk, with their indexes: what else is in the file does not count."""
         with self.transaction(write=False) as session:
             [[pages]], [[free]], [[size]] = (
                 session.run(f"PRAGMA {name}") for name in ("page_count", "freelist_count", "page_size")
             )
-        return int((pages - free) * size)
+            [[others]] = session.run(_OTHERS) if session.run(_HAS_DBSTAT) else [[0]]
+        return int((pages - free) * size - others)
 
     def close(self) -> None:
         """Close all connections."""

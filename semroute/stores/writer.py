@@ -179,7 +179,7 @@ class LogWriter:
 
     def _prune(self) -> None:
         limits, now = self._limits(), self._clock()
-        if now - self._pruned_at < PRUNE_EVERY_S or (limits.keep_days is None and limits.keep_mb is None):
+        if now - self._pruned_at < PRUNE_EVERY_S:
             return
         self._pruned_at = now
         before = None if limits.keep_days is None else now - limits.keep_days * 86_400

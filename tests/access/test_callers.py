@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from semroute.access.callers import Access
 from semroute.access.keys import KeyRing, KeyStore
 from semroute.errors import AccessError, ForbiddenError, SettingsError
-from semroute.record import Caller
+from semroute.record import Caller, Scope
 from semroute.settings import Settings
 from semroute.stores.migrations import migrate
 from semroute.stores.sqlite import SqliteDatabase
@@ -18,14 +20,51 @@ def store(clock: Clock) -> KeyStore:
     return KeyStore(database, clock)
 
 
-def test_a_loopback_address_is_open_until_there_is_a_key() -> None:
+@pytest.mark.parametrize(
+    ("written", "has_keys", "access"),
+    [
+        ({}, False, "loopback"),
+        ({"host": "::1"}, False, "loopback"),
+        ({"host": "localhost"}, False, "loopback"),
+        ({}, True, "keys"),
+        ({"api_key": "k"}, False, "keys"),
+        ({"admin_key": "k"}, False, "keys"),
+        ({"api_key": "k", "admin_key": "a"}, False, "keys"),
+        ({"access": "keys"}, False, "keys"),
+        ({"access": "keys", "insecure": True}, False, "keys"),
+        ({"host": "0.0.0.0"}, False, None),
+        ({"host": "0.0.0.0", "access": "loopback"}, False, None),
+        ({"host": "0.0.0.0"}, True, "keys"),
+        ({"host": "0.0.0.0", "api_key": "k"}, False, "keys"),
+        ({"host": "0.0.0.0", "admin_key": "k"}, False, "keys"),
+        ({"host": "0.0.0.0", "insecure": True}, False, "insecure"),
+        ({"host": "0.0.0.0", "access": "insecure"}, False, "insecure"),
+        ({"insecure": True}, False, "insecure"),
+        ({"insecure": True, "admin_key": "a"}, False, "insecure"),
+        ({"insecure": True, "api_key": "k"}, False, "keys"),
+        ({"insecure": True}, True, "keys"),
+    ],
+)
+def test_who_is_served_is_decided_once(written: dict[str, Any], has_keys: bool, access: str | None) -> None:
+    settings = Settings(**written)
+    if access is None:
+        with pytest.raises(SettingsError, match="keys create"):
+            settings.decided(has_keys=has_keys)
+    else:
+        decided = settings.decided(has_keys=has_keys)
+        assert decided.access == access
+        assert decided.decided().access == access  # a worker decides nothing else
+
+
+def test_a_service_without_a_key_closes_with_the_first_one_and_stays_closed() -> None:
     clock = Clock()
     keys, ring = store(clock), KeyRing()
     access = Access(Settings(), ring, clock)
     anyone = access.caller(None, "whatever")
-    assert (anyone.id, set(anyone.scopes)) == ("", {"route", "complete", "read", "admin"})
+    assert (anyone.id, set(anyone.scopes), access.openness) == ("", {"route", "complete", "read", "admin"}, "loopback")
     token, made = keys.create(Caller(name="app", scopes=("complete",)), NOW + 10)
     ring.refresh(keys)
+    assert (access.openness, access.shut) == ("keys", False)
     with pytest.raises(AccessError):
         access.caller(None, None)
     assert access.caller(f"Bearer {token}", None) == made
@@ -34,23 +73,51 @@ def test_a_loopback_address_is_open_until_there_is_a_key() -> None:
     clock.now += 10
     with pytest.raises(AccessError, match="expired"):
         access.caller(None, token)
+    with keys._database.transaction() as session:
+        session.run("DELETE FROM keys")
+    ring.refresh(keys)
+    assert (access.openness, access.shut) == ("keys", True)
+    for nobody in (None, f"Bearer {token}"):
+        with pytest.raises(AccessError):
+            access.caller(nobody, None)
 
 
-def test_an_address_that_others_reach_needs_a_key() -> None:
-    outside = Settings(host="0.0.0.0")
-    with pytest.raises(SettingsError, match="keys create"):
-        outside.check()
-    assert outside.check(has_keys=True) is outside
-    assert Settings(host="0.0.0.0", insecure=True).check()
-    open_to_all = Access(Settings(host="0.0.0.0", insecure=True)).caller(None, None)
-    assert open_to_all.scopes == ("route", "complete")
-    with pytest.raises(AccessError, match="SEMROUTE_ADMIN_KEY"):
-        Access(Settings(host="0.0.0.0", insecure=True)).require(open_to_all, "admin")
+def test_a_key_table_that_was_full_at_the_start_and_is_empty_in_a_worker_lets_nobody_in() -> None:
+    decided = Settings(host="0.0.0.0").decided(has_keys=True)
+    with pytest.raises(AccessError, match="missing or wrong"):
+        Access(decided, KeyRing()).caller(None, None)
+
+
+def test_who_serves_everyone_lets_them_ask_and_no_more() -> None:
+    open_to_all = Access(Settings(host="0.0.0.0", insecure=True))
+    anyone = open_to_all.caller(None, None)
+    assert anyone.scopes == ("route", "complete")
+    scopes: tuple[Scope, ...] = ("read", "admin")
+    for scope in scopes:
+        with pytest.raises(AccessError, match="SEMROUTE_ADMIN_KEY"):
+            open_to_all.require(anyone, scope)
+    operated = Access(Settings(insecure=True, admin_key="boss"))
+    assert operated.caller(None, "unused").scopes == ("route", "complete")
+    assert "admin" in operated.caller("Bearer boss", None).scopes
+
+
+@pytest.mark.parametrize("admin_key", ["", "boss"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_key_that_is_set_is_needed_and_makes_nobody_an_admin(host: str, admin_key: str) -> None:
+    access = Access(Settings(host=host, api_key="caller", admin_key=admin_key))
+    caller = access.caller("Bearer caller", None)
+    scopes: tuple[Scope, ...] = ("read", "admin")
+    for scope in scopes:
+        with pytest.raises(AccessError):
+            access.require(caller, scope)
+    for sent in (None, "", "Bearer ", "Bearer wrong", "Basic caller", "bearer\tcaller"):
+        with pytest.raises(AccessError):
+            access.caller(sent, None)
 
 
 def test_workers_that_share_nothing_are_refused() -> None:
     with pytest.raises(SettingsError, match="2 workers need something to share"):
-        Settings(workers=2, database_url="memory:").check()
+        Settings(workers=2, database_url="memory:").decided()
 
 
 def test_the_keys_of_the_environment() -> None:
@@ -80,3 +147,19 @@ def test_a_rotated_key_keeps_its_id_and_a_revoked_one_ends() -> None:
     ring.refresh(keys)
     with pytest.raises(AccessError, match="revoked"):
         access.caller(None, new)
+
+
+def test_the_audit_log_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("semroute.access.keys.MAX_AUDITED", 3)
+    clock = Clock()
+    keys = store(clock)
+    for number in range(5):
+        clock.now += 1
+        keys.audit("somebody", f"refused {number}", "x" * 10_000, allowed=False)
+    keys.audit("boss", "allowed")
+    for number in range(5, 7):
+        clock.now += 1
+        keys.audit("somebody", f"refused {number}", allowed=False)
+    noted = keys.audited()
+    assert [row["action"] for row in noted] == ["refused 6", "refused 5", "allowed", "refused 4"]
+    assert len(noted[-1]["detail"]) == 500

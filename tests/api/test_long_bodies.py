@@ -48,7 +48,7 @@ def test_a_long_request_does_not_hold_up_the_others(service: Service, path: str)
 
 
 def head(*lines: str) -> bytes:
-    return "\r\n".join(("POST /route HTTP/1.1", "host: x", *lines, "\r\n")).encode()
+    return "\r\n".join(("POST /route HTTP/1.1", "host: localhost", *lines, "\r\n")).encode()
 
 
 def answer_of(wire: socket.socket) -> bytes:

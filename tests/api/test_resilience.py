@@ -222,7 +222,7 @@ def raw(service: Service, model: str, *, stream: bool, key: str = "") -> socket.
     """A request on a socket of our own."""
     payload = json.dumps(body(model, stream=stream)).encode()
     line = socket.create_connection(("127.0.0.1", service.port))
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(payload)}\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(payload)}\r\n"
     head += f"idempotency-key: {key}\r\n" if key else ""
     line.sendall(head.encode() + b"content-type: application/json\r\n\r\n" + payload)
     return line
@@ -306,7 +306,7 @@ def test_a_caller_who_leaves_before_the_end_of_its_request_asked_for_nothing(ser
     before = service.client.get("/stats?by=all").json()["rows"]
     errors = service.log.count("ERROR")
     with socket.create_connection(("127.0.0.1", service.port)) as line:
-        line.sendall(b"POST /complete HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        line.sendall(b"POST /complete HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
     assert chat(service, "ok").status_code == 200
 
     def requests() -> int:

@@ -42,6 +42,41 @@ def test_nothing_at_all_lacks_a_default_models_providers_and_routes() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "origin", ["https://app.example.com", "http://localhost:3000", "http://[::1]:8080", "chrome-extension://abcdef"]
+)
+def test_origins_as_browsers_send_them(read_files: Read, origin: str) -> None:
+    config, problems = read_files(x=f'{route()}cors: {{origins: ["{origin}"]}}')
+    assert problems == []
+    assert config is not None
+    assert config.cors is not None
+    assert [config.cors.allows(one) for one in (origin, f"{origin}.evil.example", "null")] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "app.example.com",
+        "https://app.example.com/",
+        "https://App.example.com",
+        "https://app.example.com:443",
+        "http://app.example.com:80",
+        "https://*.example.com",
+        "null",
+        "",
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_an_error(read_files: Read, origin: str) -> None:
+    [problem] = said(read_files(x=f'{route()}cors: {{origins: ["{origin}"]}}'))
+    assert problem.startswith("error: x.yaml:5 $.cors.origins[0]: got ")
+    assert "such as https://app.example.com, or *" in problem
+
+
+def test_to_allow_every_page_is_doubtful(read_files: Read) -> None:
+    [problem] = said(read_files(x=f'{route()}cors: {{origins: ["*"]}}'))
+    assert problem.startswith("warning: x.yaml:5 $.cors.origins[0]: every page in a user's browser")
+
+
 @pytest.mark.parametrize("broken", ["- {utterances: [a], models: [small]}", "- {name: a, models: []}", "{}"])
 def test_routes_that_are_broken_are_not_said_to_be_missing(write: Callable[..., Path], broken: str) -> None:
     _, problems = read(write(base=BASE, x=f"routes:\n  {broken}\n"), {})

@@ -12,8 +12,8 @@ import pytest
 
 from semroute.errors import StoreError
 from semroute.record import Caller, Record
-from semroute.stores import records
-from semroute.stores.base import Database, Feedback, Query
+from semroute.stores import records, rollups
+from semroute.stores.base import Database, Feedback, Query, Within
 from semroute.stores.log import SqlLog
 from semroute.stores.migrations import MIGRATIONS, migrate
 from semroute.types import Attempt, Decision, Estimate, Outcome, Usage
@@ -251,6 +251,105 @@ def test_pruning_by_size_deletes_the_oldest(log: SqlLog) -> None:
     for _ in range(10):  # what was deleted counts no more, though a server's files stay as large as they were
         log.prune(before=None, max_bytes=size // 2)
     assert len(list(log.export(Query()))) >= 100
+
+
+def by_feature(log: SqlLog, days: int = 0) -> dict[str, int]:
+    return {row["value"]: row["requests"] for row in log.stats("feature", DAY, DAY + days)}
+
+
+def test_a_day_has_so_many_features_and_the_rest_counts_together(log: SqlLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollups, "MAX_FEATURES", 4)
+    other_writer = SqlLog(log.database)
+    log.write([record(1, feature=""), record(2, feature="a"), record(3, feature="b")])
+    other_writer.write([record(4, feature="c"), record(5, feature="a")])
+    log.write([record(6, feature="d"), record(7, feature="e"), record(8, feature="f")])
+    other_writer.write([record(9, feature="g"), record(10, feature="d")])
+    SqlLog(log.database).write([record(number, feature=f"x{number}") for number in range(11, 31)])
+    log.write([record(31, feature="a"), record(32, feature="other")])
+    assert by_feature(log) == {"": 1, "a": 3, "b": 1, "c": 1, "d": 2, "other": 24}
+    assert ids(log.page(Query(feature="x12"))) == [12]  # a record keeps its own
+    later = 86_400
+    log.write([record(later + number, feature=name) for number, name in enumerate("vwxyz")])
+    assert by_feature(log, 1) == {"": 1, "a": 3, "b": 1, "c": 1, "d": 2, "other": 24 + 5}
+    assert sum(by_feature(log, 1).values()) == 37
+    assert log.stats("all", DAY, DAY + 1)[0]["requests"] == 37
+
+
+def test_features_that_were_not_committed_take_no_place(log: SqlLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollups, "MAX_FEATURES", 2)
+    unwritable = record(2, feature="gone", tier="\ud800")
+    with pytest.raises(UnicodeError):
+        log.write([record(1, feature="lost"), unwritable])
+    log.write([record(3, feature="a"), record(4, feature="b"), record(5, feature="c")])
+    assert by_feature(log) == {"a": 1, "b": 1, "other": 1}
+
+
+def test_feedback_on_a_feature_without_a_place_makes_none(log: SqlLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollups, "MAX_FEATURES", 1)
+    log.write([record(number, feature=f"f{number}") for number in (1, 2, 3)])
+    for number in (1, 2, 3):
+        assert log.feed_back(record(number).request_id, Feedback(score=1), NOW)
+    rows = {row["value"]: row["feedbacks"] for row in log.stats("feature", DAY, DAY)}
+    assert rows == {"f1": 1, "other": 2}
+
+
+def test_totals_and_names_that_outlived_their_use_are_forgotten(log: SqlLog) -> None:
+    def versions() -> set[str]:
+        with log.database.transaction(write=False) as session:
+            return {version for (version,) in session.run("SELECT version FROM score_names")}
+
+    old, new = record(1), record(2 + 86_400)
+    later = msgspec.structs.replace(new.decision, config_version="v2")
+    log.write([old])
+    log.write([msgspec.structs.replace(new, decision=later)])
+    assert versions() == {"v1", "v2"}
+    log.prune(before=NOW + 86_400, max_bytes=None)
+    assert versions() == {"v2"}
+    years = rollups.KEEP_DAYS * 86_400
+    log.write([record(3 + 86_400 + years)])
+    log.prune(before=None, max_bytes=None)
+    assert [row["value"] for row in log.stats("day", DAY, DAY + 10_000)] == [
+        str(DAY + 1),
+        str(DAY + 1 + rollups.KEEP_DAYS),
+    ]
+    assert versions() == {"v1", "v2"}
+
+
+def test_what_cannot_be_pruned_does_not_count_as_the_logs_size(log: SqlLog) -> None:
+    log.write([record(number) for number in range(1, 101)])
+    size = log.database.size_bytes()
+    with log.database.transaction() as session:
+        cells = [("key", DAY, f"k{number}", 0, 1) for number in range(20_000)]
+        session.run_many(rollups.UPSERT, cells)
+        insert = "INSERT INTO audit (id, at, who, action, detail, allowed) VALUES (?, 0, 'w', 'a', ?, 1)"
+        session.run_many(insert, [(f"{number:06}", "d" * 500) for number in range(2_000)])
+    assert log.database.size_bytes() <= size * 1.1
+    assert log.prune(before=None, max_bytes=round(size * 1.1)) == 0
+
+
+def test_a_key_sees_its_own_records_and_those_of_its_routes_and_models(log: SqlLog) -> None:
+    log.write(
+        [
+            record(1),
+            record(2, route="coding"),
+            record(3, route="coding", model="large"),
+            record(4, route=None, model="large"),
+            record(5, route=None, caller=Caller(id="k2")),
+        ]
+    )
+    for routes, models, seen in (
+        (("billing",), None, [5, 1]),
+        (None, ("large",), [5, 4, 3]),
+        (("coding",), ("large",), [5, 3]),
+        (("coding",), (), [5]),
+    ):
+        within = Within(key="k2", routes=routes, models=models)
+        assert ids(log.page(Query(within=within))) == seen
+        assert ids(log.page(Query(within=within, outcome="ok", limit=1))) == seen[:1]
+        for number in range(1, 6):
+            there = number in seen
+            assert (log.read(record(number).request_id, within) is not None) is there
+            assert log.feed_back(record(number).request_id, Feedback(comment="hm"), NOW, within) is there
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)

@@ -1,0 +1,57 @@
+"""What the gateway remembers of requests."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from semroute import Router
+from semroute.access.accounts import Accounts
+from semroute.errors import BudgetError, ForbiddenError
+from semroute.execution.sessions import Sessions
+from semroute.gateway import Gateway, Serving
+from semroute.providers.transport import Transport
+from semroute.record import Caller
+from semroute.stores.memory import MemoryState
+from semroute.types import ChatRequest, Message, Text
+
+ROUTES = """
+providers: {local: {dialect: echo}}
+models: {small: {provider: local, name: small, input_price: 1, output_price: 1}}
+default: {models: [small]}
+"""
+
+
+async def never() -> None:
+    """Room is there."""
+
+
+@pytest.mark.parametrize(
+    ("caller", "error"),
+    [
+        (Caller(id="k"), None),
+        (Caller(id="k", usd_per_day=Decimal(0)), BudgetError),
+        (Caller(id="k", models=("other",)), ForbiddenError),
+    ],
+)
+async def test_of_a_refused_request_no_conversation_is_remembered(
+    tmp_path: Path, caller: Caller, error: type[Exception] | None
+) -> None:
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    transport = Transport()
+    gateway = Gateway(Serving.open(Router.load(tmp_path), transport, echo=True), lambda _: None)
+    gateway.keep(lambda _: None, Accounts(MemoryState()), never)
+    sessions = gateway.sessions = Sessions()
+    request = ChatRequest(id="r", messages=(Message(role="user", parts=(Text(text="hello"),)),), session="mine")
+    call = await gateway.open(request, caller)
+    if error is None:
+        await call.complete()
+    else:
+        with pytest.raises(error, match=re.escape("key k")):
+            await call.complete()
+    await gateway.aclose()
+    await transport.aclose()
+    assert (await sessions.get("k\0mine") is None) is (error is not None)
