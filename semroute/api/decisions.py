@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import datetime
 import struct
@@ -48,7 +47,7 @@ async def decisions(request: AnyRequest) -> Response[bytes]:
     """
     books: Books = request.app.state.books
     query = read_query(request.query_params)
-    found = await asyncio.to_thread(books.log.page, query)
+    found = await books.ask(books.log.page, query)
     cursor = encode_cursor(found[-1]["id"]) if len(found) == query.limit else None
     return _json({"decisions": found, "next_cursor": cursor})
 
@@ -57,7 +56,7 @@ async def decisions(request: AnyRequest) -> Response[bytes]:
 async def decision(request: AnyRequest, id_: str) -> Response[bytes]:
     """One whole record."""
     books: Books = request.app.state.books
-    found = await asyncio.to_thread(books.log.read, id_)
+    found = await books.ask(books.log.read, id_)
     if found is None:
         raise NotFoundError(f"there is no decision {id_!r} in the log")
     vector = found.pop("embedding")
@@ -77,11 +76,11 @@ async def stats(request: AnyRequest) -> Response[bytes]:
     since, until = _moment(parameters, "since"), _moment(parameters, "until")
     last = today if until is None else day_of(until)
     first = last - MAX_DAYS + 1 if since is None else day_of(since)
-    rows = await asyncio.to_thread(books.log.stats, by, first, last)
+    rows = await books.ask(books.log.stats, by, first, last)
     if by == "day":
         rows = [{**row, "value": iso_day(int(row["value"]))} for row in rows]
     if by == "key":
-        rows = await asyncio.to_thread(books.keys.named, rows)
+        rows = await books.ask(books.keys.named, rows)
     return _json({"by": by, "since": iso_day(first), "until": iso_day(last), "rows": rows})
 
 
@@ -109,13 +108,13 @@ async def reset_budget(request: AnyRequest) -> Response[bytes]:
 async def audit(request: AnyRequest) -> Response[bytes]:
     """Admin calls, newest first."""
     books: Books = request.app.state.books
-    return _json({"audit": await asyncio.to_thread(books.keys.audited)})
+    return _json({"audit": await books.ask(books.keys.audited)})
 
 
 async def _callers(books: Books) -> list[Caller]:
     """Those whose keys are still good."""
     now = time.time()
-    return [key.caller for key in await asyncio.to_thread(books.keys.all) if not key.ended(now)]
+    return [key.caller for key in await books.ask(books.keys.all) if not key.ended(now)]
 
 
 def read_query(parameters: Any) -> Query:

@@ -127,16 +127,17 @@ async def _take(request: AnyRequest, decision: str, given: Given) -> None:
     settings: Settings = request.app.state.settings
     said = Feedback(score=score, label=given.label, comment=given.comment)
     deadline = time.monotonic() + (PATIENCE_S if settings.shared else 0)
-    found = await asyncio.to_thread(_record, books, decision, said)
+    found = await books.ask(_record, books, decision, said)
     while not found:
         if time.monotonic() >= deadline:
             raise NotFoundError(f"there is no decision {decision!r} in the log")
         await asyncio.sleep(LOOK_EVERY_S)
-        found = await asyncio.to_thread(books.log.feed_back, decision, said, time.time())
+        found = await books.ask(books.log.feed_back, decision, said, time.time())
 
 
 def _record(books: Books, decision: str, feedback: Feedback) -> bool:
     if books.log.feed_back(decision, feedback, time.time()):
         return True
     # The record may be on its way.
-    return books.writer is not None and books.writer.flush() and books.log.feed_back(decision, feedback, time.time())
+    written = books.writer is not None and books.writer.flush(PATIENCE_S)
+    return written and books.log.feed_back(decision, feedback, time.time())

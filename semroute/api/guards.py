@@ -6,15 +6,15 @@ guard, so that what answers prompts uses `admit` instead.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from semroute.access.callers import Access
-from semroute.access.keys import KeyStore
+from semroute.api.accounting import Books
 from semroute.errors import RequestError
 from semroute.record import Caller, Scope
 
@@ -38,7 +38,7 @@ async def reader(connection: Connection, _: BaseRouteHandler) -> None:
 
 async def admin(connection: Connection, _: BaseRouteHandler) -> None:
     """A key that may operate. Each call is noted in the audit log, refused ones too."""
-    store: KeyStore = connection.app.state.key_store
+    books: Books = connection.app.state.books
     who = connection.client.host if connection.client else ""
     allowed = False
     try:
@@ -49,7 +49,7 @@ async def admin(connection: Connection, _: BaseRouteHandler) -> None:
         raise
     finally:
         action = f"{connection.scope.get('method', '')} {connection.url.path}"
-        await asyncio.to_thread(store.audit, who, action, connection.url.query, allowed=allowed)
+        await books.ask(partial(books.keys.audit, who, action, connection.url.query, allowed=allowed))
 
 
 def admit(connection: Connection, scope: Scope, headers: Mapping[str, str] | None = None) -> Caller:

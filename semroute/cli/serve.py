@@ -15,7 +15,8 @@ from semroute import settings as settings_module
 from semroute.access.keys import KeyStore
 from semroute.api.server import listen, serve
 from semroute.cli.output import errors, folder_of, routes_option
-from semroute.config.load import load
+from semroute.config.files import read_files
+from semroute.config.load import load_files
 from semroute.semantic.embedder import BUNDLED, open_embedder
 from semroute.settings import Settings, variable
 from semroute.stores.open import open_database, open_state, open_to_read
@@ -45,7 +46,8 @@ def command(
     settings = settings_module.read(environ)
     settings.check(has_keys=not settings.loopback and _has_keys(settings))
     # Found here, a broken route file is one message instead of a worker's traceback.
-    config = load(folder_of(Path(settings.routes) if settings.routes else None))
+    files = read_files(folder_of(Path(settings.routes) if settings.routes else None))
+    config = load_files(files)
     if config.embedder.model != BUNDLED:
         open_embedder(config.embedder)  # downloads it where it can, before the workers need it
     _open_stores(settings)
@@ -59,7 +61,7 @@ def command(
         logging.getLogger("semroute").info(greeting)
     else:
         errors.print(f"semroute: {greeting}", highlight=False, soft_wrap=True)
-    serve(settings, listening)
+    serve(settings, listening, files)
 
 
 def _has_keys(settings: Settings) -> bool:
