@@ -1,24 +1,31 @@
 """Route files change while the service runs: watch, build a whole new Router, and hand it over.
 
-A broken edit changes nothing: the Router in service stays, and `status` says what is wrong.
+A broken edit changes nothing: the Router in service stays, and `status` says what is wrong. A process that starts while
+the files are broken begins with the last good ones, if it is given any.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from semroute.config.files import RouteFiles, look, read_files
 from semroute.errors import SemrouteError
 from semroute.router import Router
-from semroute.semantic.learned import FILE
 from semroute.types import Frozen
 
 log = logging.getLogger("semroute.reload")
 
 LOOK_EVERY_S = 0.5
-SUFFIXES = (".yaml", ".yml")
+SETTLE_S = 2.0
+"""For so long after a change the files are read again, not only looked at: two edits within one tick of a disk's clock
+look the same from outside."""
+RETRY_S = (5.0, 60.0)
+"""The first and the longest pause before files that cannot be used, and do not change, are tried again: what was wrong
+may have been elsewhere, such as a download."""
 
 
 class ReloadStatus(Frozen, frozen=True, kw_only=True):
@@ -27,73 +34,113 @@ class ReloadStatus(Frozen, frozen=True, kw_only=True):
     config_version: str
     """Of the Router in service."""
     error: str | None = None
-    """Why the files as they stand are not in service; null: they are."""
+    """Why the files as they stand are not in service; None: they are."""
+
+
+class Loaded(Frozen, frozen=True, kw_only=True):
+    """A Router and the files that it was made of."""
+
+    router: Router
+    files: RouteFiles
+    seen: RouteFiles
+    """The files as they stand. Others than `files` where they cannot be used."""
+    error: str | None = None
+    """Why they cannot be used."""
+
+
+def load(folder: Path, last_good: RouteFiles | None = None) -> Loaded:
+    """Load the Router of a folder; from the last good files where those of the folder cannot be used. Blocking.
+
+    Raises `ConfigError` and `EmbedderError` where there are no good ones.
+    """
+    files = read_files(folder)
+    try:
+        return Loaded(router=Router.of(files), files=files, seen=files)
+    except SemrouteError as error:
+        if last_good is None:
+            raise
+        log.error("the route files cannot be used, the service starts with the last good ones:\n%s", error)
+        return Loaded(router=Router.of(last_good), files=last_good, seen=files, error=str(error))
 
 
 class Reloader:
     """Rebuilds the Router of one folder."""
 
-    def __init__(self, folder: Path, router: Router, swap: Callable[[Router], None]) -> None:
-        """`swap` puts a new Router in service."""
-        self.status = ReloadStatus(config_version=router.config.version)
+    def __init__(
+        self,
+        folder: Path,
+        loaded: Loaded,
+        swap: Callable[[Router], None],
+        on_good: Callable[[RouteFiles], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`swap` puts a new Router in service. `on_good` is told the files of each. `clock`: seconds that only grow."""
+        self.status = ReloadStatus(config_version=loaded.router.config.version, error=loaded.error)
         self._folder = folder
-        self._router = router
+        self._router = loaded.router
+        self._seen = loaded.seen
         self._swap = swap
+        self._on_good = on_good
+        self._clock = clock
+        self._settled_at = clock() + SETTLE_S
+        self._pause_s, self._retry_at = RETRY_S[0], clock() + RETRY_S[0]
         self._lock = asyncio.Lock()
+        on_good(loaded.files)
 
     async def reload(self) -> ReloadStatus:
         """Read the files now. Takes the time of embedding what is new; requests go on meanwhile."""
         async with self._lock:
-            try:
-                router = await asyncio.to_thread(Router.load, self._folder, previous=self._router)
-                self._swap(router)
-            except SemrouteError as error:
-                return self._keep(str(error))
-            except Exception as error:  # whatever it is, the old routes go on, and so does the watch
-                log.debug("what went wrong", exc_info=error)
-                return self._keep(f"{type(error).__name__}: {error}")
-            if router.config.version != self._router.config.version:
-                log.info("routes %s replace %s", router.config.version, self._router.config.version)
-            elif self.status.error is not None:
-                log.info(
-                    "the route files can be used again: they hold the routes in service, %s", router.config.version
-                )
-            self._router = router
-            self.status = ReloadStatus(config_version=router.config.version)
-            return self.status
+            return await self._reload(await asyncio.to_thread(read_files, self._folder))
 
     async def watch(self) -> None:
-        """Reload whenever a route file changes. Runs until it is cancelled.
+        """Reload whenever a route file changes. Runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Reload if the files are others than those that were read last.
 
         It looks rather than waits to be told: that holds for network disks, re-mounted volumes, links that are pointed
         elsewhere and folders that are replaced, too.
         """
-        seen = await asyncio.to_thread(_look, self._folder)
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            now = await asyncio.to_thread(_look, self._folder)
-            if now != seen:
-                seen = now
-                await self.reload()
+        now = self._clock()
+        retry = self.status.error is not None and now >= self._retry_at
+        if await asyncio.to_thread(look, self._folder) != self._seen.seen:
+            self._settled_at = now + SETTLE_S
+        elif now >= self._settled_at and not retry:
+            return
+        async with self._lock:
+            files = await asyncio.to_thread(read_files, self._folder)
+            if retry or files.content != self._seen.content:
+                await self._reload(files)
+            self._seen = files
 
-    def _keep(self, error: str) -> ReloadStatus:
-        self.status = ReloadStatus(config_version=self._router.config.version, error=error)
-        log.error("the route files cannot be used, the old ones stay in service:\n%s", error)
+    async def _reload(self, files: RouteFiles) -> ReloadStatus:
+        if files.content != self._seen.content:
+            self._pause_s = RETRY_S[0]
+        self._seen = files
+        try:
+            router = await asyncio.to_thread(Router.of, files, previous=self._router)
+            self._swap(router)
+        except SemrouteError as error:
+            return self._keep(str(error))
+        except Exception as error:  # whatever it is, the old routes go on, and so does the watch
+            log.debug("what went wrong", exc_info=error)
+            return self._keep(f"{type(error).__name__}: {error}")
+        if router.config.version != self._router.config.version:
+            log.info("routes %s replace %s", router.config.version, self._router.config.version)
+        elif self.status.error is not None:
+            log.info("the route files can be used again: they hold the routes in service, %s", router.config.version)
+        self._router = router
+        self._on_good(files)
+        self.status = ReloadStatus(config_version=router.config.version)
         return self.status
 
-
-def _look(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
-    """The files that a router is made of, and what changes when they do."""
-    try:
-        names = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES or path.name == FILE)
-    except OSError:
-        return ()
-    return tuple(look for path in names if (look := _look_at(path)) is not None)
-
-
-def _look_at(path: Path) -> tuple[str, int, int, int] | None:
-    try:
-        state = path.stat()
-    except OSError:
-        return (path.name, 0, 0, 0)
-    return (path.name, state.st_mtime_ns, state.st_size, state.st_ino)
+    def _keep(self, error: str) -> ReloadStatus:
+        if error != self.status.error:
+            log.error("the route files cannot be used, the old ones stay in service:\n%s", error)
+        self._retry_at = self._clock() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, RETRY_S[1])
+        self.status = ReloadStatus(config_version=self._router.config.version, error=error)
+        return self.status

@@ -21,7 +21,8 @@ from typing import cast
 import msgspec
 import numpy as np
 
-from semroute.config.load import load
+from semroute.config.files import RouteFiles, read_files
+from semroute.config.load import load_files
 from semroute.config.schema import Config, Tuned
 from semroute.routing.decide import (
     Choice,
@@ -111,8 +112,20 @@ class Router:
         embedder and the vectors of unchanged utterances. Raises `ConfigError` with every problem found, and
         `EmbedderError`.
         """
-        cache = Cache(default_folder(environ))
-        return cls.build(load(Path(folder), environ), previous=previous, progress=progress, cache=cache)
+        return cls.of(read_files(Path(folder)), environ=environ, previous=previous, progress=progress)
+
+    @classmethod
+    def of(
+        cls,
+        files: RouteFiles,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        previous: Router | None = None,
+        progress: Progress | None = None,
+    ) -> Router:
+        """As `load`, from files that have been read."""
+        cache, config = Cache(default_folder(environ)), load_files(files, environ)
+        return cls.build(config, previous=previous, progress=progress, cache=cache, learned=files.learned)
 
     @classmethod
     def build(
@@ -122,10 +135,12 @@ class Router:
         previous: Router | None = None,
         progress: Progress | None = None,
         cache: Cache | None = None,
+        learned: bytes | None = None,
     ) -> Router:
         """Embed and index the utterances of a configuration, and learn from them. Raises `EmbedderError`.
 
         `progress` is called with how much is done, and how much there is to do. Without `cache`, nothing is kept.
+        `learned`: the file that `semroute train` wrote, where it has been read already.
         """
         known: dict[str, Floats] = {}
         recent = None
@@ -137,7 +152,7 @@ class Router:
             embedder = open_embedder(config.embedder)
         trained = prepare(_task(config), embedder, cache, known, progress) if config.routes else None
         tiers = _tier_router(config, embedder, cache) if config.tiers else None
-        return cls(config, embedder, trained, tiers=tiers, gain=load_gain(config, embedder), recent=recent)
+        return cls(config, embedder, trained, tiers=tiers, gain=load_gain(config, embedder, learned), recent=recent)
 
     @property
     def vectors(self) -> Floats:

@@ -40,7 +40,14 @@ class Hold(Frozen, frozen=True, kw_only=True):
 class Accounts:
     """Admits requests, and counts what they spent."""
 
-    def __init__(self, state: State, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        state: State,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock`: seconds since 1970, which periods go by. `monotonic`: what the age of a level is measured by."""
+        self._monotonic = monotonic
         self._state = state
         self._clock = clock
         self._levels: dict[str, tuple[int, float]] = {}
@@ -89,7 +96,7 @@ class Accounts:
             chosen = tuple(meter for meter in applying if meter.models is None or meter.models & called)
             wants = [_want(m, most(m, config, ask, decision), m.past(before.get(m.counter, 0), now)) for m in chosen]
             verdict = await self._state.reserve(ask.request.id, wants, LEASE_S)
-            self._levels |= {name: (level, now) for name, level in verdict.levels.items()}
+            self._note(verdict.levels)
             if verdict.refused is None:
                 return Hold(request_id=ask.request.id, meters=chosen), decision
             refusing = next(meter for meter in chosen if meter.counter == verdict.refused)
@@ -141,21 +148,25 @@ class Accounts:
         if not previous:
             return {}
         begun = next(meter.begins for meter in applying if meter.previous is not None)
-        fresh = max(begun, now - FRESH_S)
+        fresh = self._monotonic() - min(FRESH_S, max(0.0, now - begun))
         old = [name for name in previous.values() if self._levels.get(name, (0, -math.inf))[1] < fresh]
         if old:
-            self._levels |= {name: (level, now) for name, level in (await self._state.levels(old)).items()}
-        return {counter: self._levels.get(name, (0, now))[0] for counter, name in previous.items()}
+            self._note(await self._state.levels(old))
+        return {counter: self._levels.get(name, (0, 0.0))[0] for counter, name in previous.items()}
 
     async def _recent(self, wanted: Sequence[Meter]) -> list[tuple[Meter, int]]:
         """Levels that are not older than `FRESH_S`."""
-        now = self._clock()
+        now = self._monotonic()
         old = [m.counter for m in wanted if now - self._levels.get(m.counter, (0, -math.inf))[1] > FRESH_S]
         if old:
             levels = await self._state.levels(old)
             self._levels = {n: level for n, level in self._levels.items() if now - level[1] <= FRESH_S}
-            self._levels |= {name: (level, now) for name, level in levels.items()}
-        return [(meter, self._levels.get(meter.counter, (0, now))[0]) for meter in wanted]
+            self._note(levels)
+        return [(meter, self._levels.get(meter.counter, (0, 0.0))[0]) for meter in wanted]
+
+    def _note(self, levels: Mapping[str, int]) -> None:
+        now = self._monotonic()
+        self._levels |= {name: (level, now) for name, level in levels.items()}
 
 
 def _callable(ask: Ask, decision: Decision) -> set[str]:

@@ -60,9 +60,17 @@ class KeyRing:
         """The key with an id."""
         return self._keys.get(id_)
 
+    @property
+    def rows(self) -> list[Row]:
+        """The keys as they are stored."""
+        return self._rows
+
     def refresh(self, store: KeyStore) -> None:
         """Read the keys if they changed. Blocking. Raises `StoreError`."""
-        rows = store.rows()
+        self.take(store.rows())
+
+    def take(self, rows: list[Row]) -> None:
+        """Know the keys that are stored in these rows."""
         if rows != self._rows:
             self._keys = {key.caller.id: key for key in map(_key, rows)}
             self._rows = rows

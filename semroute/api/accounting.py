@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import msgspec
 
 from semroute.access.accounts import Accounts
 from semroute.access.keys import KeyRing, KeyStore
+from semroute.api.lifeline import Lifeline
 from semroute.config.schema import Config, LogSettings
 from semroute.errors import StoreError
 from semroute.providers import trace
@@ -24,23 +29,39 @@ from semroute.telemetry.logs import log_record
 from semroute.telemetry.metrics import Metrics
 from semroute.telemetry.tracing import open_tracing
 
+Result = TypeVar("Result")
+
 log = logging.getLogger("semroute")
 
 KEYS_EVERY_S = 1.0
 """How long a revoked key is good at most."""
+ANSWER_S = 5.0
+"""How long people, and whoever administers, wait for the database."""
+READERS = 4
+"""Threads that wait for the database."""
+LOST_S = 300.0
+"""How long it is said that records were lost."""
 
 
 class Books:
     """Everything that is kept of requests."""
 
-    def __init__(self, settings: Settings, config: Callable[[], Config]) -> None:
-        """Blocking. `config`: what is in service, now. Raises `StoreError` and `SettingsError`."""
-        self.database: Database = open_database(settings.database_url)
+    def __init__(self, settings: Settings, config: Callable[[], Config], lifeline: Lifeline | None = None) -> None:
+        """Blocking. `config`: what is in service, now. Raises `StoreError` and `SettingsError`.
+
+        A process that knows the keys from its `lifeline` starts without the database, and uses it once it is there.
+        """
+        self._lifeline = lifeline or Lifeline()
+        first = self._lifeline.good.keys is None
+        self.database: Database = open_database(settings.database_url, at_once=first, answer_s=ANSWER_S)
+        self.trouble: str | None = None
+        """Why the database cannot be used just now."""
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="database")
         self.log = SqlLog(self.database)
         self.keys = KeyStore(self.database)
         self.ring = KeyRing()
-        self.ring.refresh(self.keys)
-        self.state = open_state(settings.state_url, settings.database_url)
+        self._read_keys()
+        self.state = open_state(settings.state_url, settings.database_url, at_once=first)
         self.accounts = Accounts(self.state)
         aside = settings.decision_log and settings.database_url != MEMORY
         self._process = LogProcess(settings.database_url) if aside else None
@@ -69,17 +90,56 @@ class Books:
         if self.writer is not None:
             await self.writer.room()
 
-    async def watch_keys(self) -> None:
-        """Follow changes of the keys. Runs until it is cancelled."""
+    async def watch(self) -> None:
+        """Follow changes of the keys, and what is away. Runs until it is cancelled."""
         while True:
             await asyncio.sleep(KEYS_EVERY_S)
-            before = bool(self.ring)
-            try:
-                await asyncio.to_thread(self.ring.refresh, self.keys)
+            await self.follow_keys()
+            await self.follow_state()
+
+    async def follow_keys(self) -> None:
+        """Read the keys. While they cannot be read, those that were read last stay good."""
+        try:
+            rows = await self.ask(self.keys.rows)
+            if rows != self.ring.rows:
+                before = bool(self.ring)
+                self.ring.take(rows)
+                self._lifeline.keep(keys=rows)
                 if self.ring and not before:
                     log.warning("the first key was made: from now on every call needs a key")
-            except StoreError as error:
+        except (StoreError, msgspec.MsgspecError) as error:
+            if self.trouble is None:
                 log.warning("the keys cannot be read, those last read stay good: %s", error)
+            self.trouble = str(error)
+            return
+        if self.trouble is not None:
+            log.warning("the keys can be read again")
+            self.trouble = None
+
+    async def follow_state(self) -> None:
+        """Find out whether a shared state that was away is back, though no request may ask for it."""
+        if isinstance(self.state, ResilientState) and self.state.error is not None:
+            await self.state.get("semroute:back")
+
+    async def ask(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Do something with the database in a thread. Raises `StoreError`, also if there is no answer in time."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        except TimeoutError:
+            raise StoreError(f"the database gave no answer within {ANSWER_S:g} s: try again later") from None
+
+    def _read_keys(self) -> None:
+        known = self._lifeline.good.keys
+        try:
+            self.ring.refresh(self.keys)
+        except StoreError as error:
+            if known is None:
+                raise
+            log.error("the database is away, the service starts with the keys that were read last: %s", error)
+            self.trouble = str(error)
+            self.ring.take(known)
+        self._lifeline.keep(keys=self.ring.rows)
 
     @property
     def warnings(self) -> list[str]:
@@ -87,10 +147,11 @@ class Books:
         found = []
         if self.writer is not None and self.writer.error is not None:
             found.append(f"the decision log cannot be written, {self.writer.waiting} records wait: {self.writer.error}")
-        if self.writer is not None and self.writer.overflown:
-            found.append(f"the decision log dropped {self.writer.overflown} records: its queue was full")
-        if self.writer is not None and self.writer.refused:
-            found.append(f"the decision log lost {self.writer.refused} records that it cannot keep")
+        if self.writer is not None and self.writer.lost_within(LOST_S):
+            found += _lost(self.writer)
+        if self.trouble is not None:
+            found.append(f"the database cannot be used, the keys that were read last stay good: {self.trouble}")
+        found += self._lifeline.notes
         if isinstance(self.state, ResilientState) and self.state.error is not None:
             found.append(f"the shared state is away, limits are held by this process alone: {self.state.error}")
         return found
@@ -106,7 +167,17 @@ class Books:
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
         await self.state.aclose()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self.database.close)
+
+
+def _lost(writer: LogWriter) -> list[str]:
+    found = []
+    if writer.overflown:
+        found.append(f"the decision log dropped {writer.overflown} records: its queue was full")
+    if writer.refused:
+        found.append(f"the decision log lost {writer.refused} records that it cannot keep")
+    return found
 
 
 def kept_content(settings: LogSettings) -> LogSettings:

@@ -16,12 +16,14 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from threadpoolctl import threadpool_limits
 
+from semroute import reload
 from semroute import settings as settings_module
 from semroute.access.callers import Access
 from semroute.api import admin, completions, dashboard, decisions, errors, feedback, guards, metrics
 from semroute.api.accounting import Books, kept_content
 from semroute.api.direct import Service
 from semroute.api.gate import Gate
+from semroute.api.lifeline import Lifeline
 from semroute.api.reference import ReferencePage
 from semroute.config.load import default_folder
 from semroute.cores import usable_cores
@@ -31,7 +33,6 @@ from semroute.execution.idempotency import Idempotency, SharedAnswers
 from semroute.execution.sessions import SharedSessions
 from semroute.gateway import Gateway, Serving
 from semroute.providers.transport import Transport
-from semroute.reload import Reloader
 from semroute.router import Router
 from semroute.settings import Settings
 from semroute.telemetry.logs import configure
@@ -43,21 +44,23 @@ COLLECTED = (10_000, 20, 50)
 """When unreachable objects are looked for. A request makes some hundred objects, and nearly all go without that."""
 
 
-def create_app(settings: Settings | None = None) -> Litestar:
+def create_app(settings: Settings | None = None, lifeline: Lifeline | None = None) -> Litestar:
     """Build the application. Without settings they are read from the environment.
 
     The router is loaded and the database opened when the application starts; any `SemrouteError` then stops it.
+    `lifeline`: what there is to start from, and whom to tell how it goes.
     """
-    settings = settings or settings_module.read()
+    settings, lifeline = settings or settings_module.read(), lifeline or Lifeline()
     configure(settings.log_level, settings.log_format)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         try:
-            async with _running(app, settings):
+            async with _running(app, settings, lifeline):
                 yield
-        except SemrouteError as error:
+        except (SemrouteError, OSError) as error:
             app.failure = str(error)
+            lifeline.fail(app.failure)
             raise
 
     app = Service(
@@ -107,19 +110,19 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
 
 @contextlib.asynccontextmanager
-async def _running(app: Service, settings: Settings) -> AsyncIterator[None]:
+async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> AsyncIterator[None]:
     """Load the router, watch its files, and close everything at the end."""
     sys.setswitchinterval(SWITCH_S)
     # Training on several threads makes them wait for each other, and requests for them: on two busy cores a reload took
     # 4 to 28 s instead of one or two. Alone on them it took a tenth of a second less.
     threadpool_limits(1, user_api="blas")
     folder = Path(settings.routes) if settings.routes else default_folder()
-    router = await asyncio.to_thread(Router.load, folder)
+    loaded = await asyncio.to_thread(reload.load, folder, lifeline.good.files)
     transport = Transport()
-    serving = Serving.open(_kept(router), transport, echo=settings.echo)
+    serving = Serving.open(_kept(loaded.router), transport, echo=settings.echo)
     threads = max(1, usable_cores() // settings.workers)
     gateway = Gateway(serving, lambda _: None, max_running=settings.max_running, threads=threads)
-    books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config)
+    books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config, lifeline)
     gateway.keep(books.record, books.accounts, books.room)
     shared = [metrics.show(gateway, books)] if settings.workers > 1 else []
     if settings.shared:
@@ -131,18 +134,18 @@ async def _running(app: Service, settings: Settings) -> AsyncIterator[None]:
         known = gateway.serving.deployments
         gateway.serving = Serving.open(_kept(router), transport, echo=settings.echo, deployments=known)
 
-    reloader = Reloader(folder, router, swap)
-    app.state.gateway, app.state.reloader = gateway, reloader
+    reloader = reload.Reloader(folder, loaded, swap, on_good=lambda files: lifeline.keep(files=files))
+    app.state.gateway, app.state.reloader, app.state.lifeline = gateway, reloader, lifeline
     idempotency = Idempotency(SharedAnswers(books.state) if settings.shared else None)
     app.state.idempotency, app.state.keepalive_s = idempotency, settings.keepalive_s
     access = Access(settings, books.ring)
-    app.state.books, app.state.key_store, app.state.access = books, books.keys, access
+    app.state.books, app.state.access = books, access
     app.state.refusals = guards.Refusals()
     app.gate = Gate(access, lambda: gateway.serving.router.config.cors)
     gc.collect()
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # what is there by now stays: to look through it now and then would stop everything for 0.1 s
-    watching = {asyncio.create_task(work) for work in (reloader.watch(), books.watch_keys(), *shared)}
+    watching = {asyncio.create_task(work) for work in (reloader.watch(), books.watch(), *shared)}
     try:
         yield
     finally:

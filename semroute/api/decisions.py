@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import datetime
 import struct
@@ -49,7 +48,7 @@ async def decisions(request: AnyRequest) -> Response[bytes]:
     """
     books: Books = request.app.state.books
     query = msgspec.structs.replace(read_query(request.query_params), within=_within(request))
-    found = await asyncio.to_thread(books.log.page, query)
+    found = await books.ask(books.log.page, query)
     cursor = encode_cursor(found[-1]["id"]) if len(found) == query.limit else None
     return _json({"decisions": found, "next_cursor": cursor})
 
@@ -58,7 +57,7 @@ async def decisions(request: AnyRequest) -> Response[bytes]:
 async def decision(request: AnyRequest, id_: str) -> Response[bytes]:
     """One whole record."""
     books: Books = request.app.state.books
-    found = await asyncio.to_thread(books.log.read, id_, _within(request))
+    found = await books.ask(books.log.read, id_, _within(request))
     if found is None:
         raise NotFoundError(f"there is no decision {id_!r} in the log")
     vector = found.pop("embedding")
@@ -82,13 +81,13 @@ async def stats(request: AnyRequest) -> Response[bytes]:
     since, until = _moment(parameters, "since"), _moment(parameters, "until")
     last = today if until is None else day_of(until)
     first = last - MAX_DAYS + 1 if since is None else day_of(since)
-    rows = await asyncio.to_thread(books.log.stats, by, first, last)
+    rows = await books.ask(books.log.stats, by, first, last)
     if mine is not None:
         rows = [row for row in rows if row["value"] in mine]
     if by == "day":
         rows = [{**row, "value": iso_day(int(row["value"]))} for row in rows]
     if by == "key":
-        rows = await asyncio.to_thread(books.keys.named, rows)
+        rows = await books.ask(books.keys.named, rows)
     return _json({"by": by, "since": iso_day(first), "until": iso_day(last), "rows": rows})
 
 
@@ -117,7 +116,7 @@ async def reset_budget(request: AnyRequest) -> Response[bytes]:
 async def audit(request: AnyRequest) -> Response[bytes]:
     """Admin calls, newest first."""
     books: Books = request.app.state.books
-    return _json({"audit": await asyncio.to_thread(books.keys.audited)})
+    return _json({"audit": await books.ask(books.keys.audited)})
 
 
 def _within(request: AnyRequest) -> Within | None:
@@ -143,7 +142,7 @@ def _own_part(request: AnyRequest, by: str) -> frozenset[str] | None:
 async def _callers(books: Books) -> list[Caller]:
     """Those whose keys are still good."""
     now = time.time()
-    return [key.caller for key in await asyncio.to_thread(books.keys.all) if not key.ended(now)]
+    return [key.caller for key in await books.ask(books.keys.all) if not key.ended(now)]
 
 
 def read_query(parameters: Any) -> Query:

@@ -149,12 +149,12 @@ async def _when_there(request: AnyRequest, decision: str, use: Callable[[], bool
     settings: Settings = request.app.state.settings
 
     def use_now() -> bool:
-        return use() or (books.writer is not None and books.writer.flush() and use())
+        return use() or (books.writer is not None and books.writer.flush(PATIENCE_S) and use())
 
     deadline = time.monotonic() + (PATIENCE_S if settings.shared else 0)
-    found = await asyncio.to_thread(use_now)
+    found = await books.ask(use_now)
     while not found:
         if time.monotonic() >= deadline:
             raise NotFoundError(f"there is no decision {decision!r} in the log")
         await asyncio.sleep(LOOK_EVERY_S)
-        found = await asyncio.to_thread(use)
+        found = await books.ask(use)

@@ -6,17 +6,17 @@ guard, so that what answers prompts uses `admit` instead.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from semroute.access.callers import Access
-from semroute.access.keys import KeyStore
+from semroute.api.accounting import Books
 from semroute.errors import RequestError
 from semroute.record import Caller, Scope
 
@@ -43,7 +43,7 @@ async def reader(connection: Connection, _: BaseRouteHandler) -> None:
 
 async def admin(connection: Connection, _: BaseRouteHandler) -> None:
     """A key that may operate. Each call is noted in the audit log; of refused ones, one a minute with how many."""
-    store: KeyStore = connection.app.state.key_store
+    books: Books = connection.app.state.books
     who = connection.client.host if connection.client else ""
     action = f"{connection.scope.get('method', '')} {connection.url.path}"
     try:
@@ -52,9 +52,9 @@ async def admin(connection: Connection, _: BaseRouteHandler) -> None:
         refusals: Refusals = connection.app.state.refusals
         if (detail := refusals.another()) is not None:
             who = getattr(connection.state, "caller", Caller()).id or who
-            await asyncio.to_thread(store.audit, who, action, detail, allowed=False)
+            await books.ask(partial(books.keys.audit, who, action, detail, allowed=False))
         raise
-    await asyncio.to_thread(store.audit, who, action, connection.url.query)
+    await books.ask(partial(books.keys.audit, who, action, connection.url.query))
 
 
 class Refusals:
@@ -66,7 +66,7 @@ class Refusals:
         self._untold = 0
 
     def another(self) -> str | None:
-        """What the audit log should say of one more refused call, and of those before it; null: nothing yet."""
+        """What the audit log should say of one more refused call, and of those before it. None: nothing yet."""
         self._untold += 1
         now = self._clock()
         if now < self._next:

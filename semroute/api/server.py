@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import functools
+import importlib
+import logging
 import os
+import shutil
 import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 
 from uvicorn import Config, Server
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
-from uvicorn.supervisors.multiprocess import Process
 
 from semroute.api.connection import Connection
+from semroute.api.lifeline import Good, Lifeline
+from semroute.api.workers import Supervisor
+from semroute.config.files import RouteFiles
 from semroute.errors import SettingsError
 from semroute.settings import MULTIPROCESS, Settings, variable
-from semroute.telemetry.logs import server_config
+from semroute.telemetry.logs import configure, server_config
 
-APP = "semroute.api.app:create_app"
+log = logging.getLogger("semroute.workers")
+
+APP = "semroute.api.app"
+"""Imported by the workers alone."""
+METRICS_BYTES = 8 * 1024 * 1024
+"""What the counts of a worker may take on disk."""
 FAILED = 1
 """The exit code of a service that could not start."""
 BACKLOG = 1024
@@ -27,12 +40,10 @@ BACKLOG = 1024
 IDLE_S = 75
 """How long a connection is kept that nothing is asked on: for longer than clients and load balancers keep theirs, so
 that it is not closed in the moment of a request."""
-HEALTH_S = 20
-"""A worker that gives no sign of life for so long is ended, and started again. It gives none before it has imported."""
 
 
 def listen(settings: Settings) -> list[socket.socket]:
-    """Take the port, for each worker. Nobody is let in before the application has started.
+    """Take the port: a socket for each worker. Nobody is let in before the application has started.
 
     Raises `SettingsError` where it cannot be had.
     """
@@ -44,45 +55,54 @@ def listen(settings: Settings) -> list[socket.socket]:
     return [_bind(settings.host, port, socket.SO_REUSEPORT) for _ in range(settings.workers)]
 
 
-def serve(settings: Settings, listening: list[socket.socket]) -> None:
+def serve(settings: Settings, listening: list[socket.socket], files: RouteFiles | None = None) -> None:
     """Serve until SIGINT or SIGTERM; running requests are then finished, for `drain_s` at most.
 
-    One worker is this process, which a SIGHUP ends as well; of several, which it replaces, one that ends is started
-    again. Exits with `FAILED` where none can start.
+    One worker is this process, which a SIGHUP ends as well. Of several, which it replaces, one that ends or hangs is
+    started again. `files`: good ones, for a start while somebody edits them. Exits with `FAILED` where none can start.
     """
     _export(settings)
-    if settings.workers > 1:
-        # The workers, which inherit it, add up their counts there; it must be empty at the start.
-        os.environ[MULTIPROCESS] = tempfile.mkdtemp(prefix="semroute-metrics-")
-    config = Config(
-        APP,
-        factory=True,
-        workers=settings.workers,
-        http=Connection,
-        ws="none",
-        lifespan="on",
-        backlog=BACKLOG,
-        timeout_keep_alive=IDLE_S,
-        timeout_graceful_shutdown=settings.drain_s,
-        timeout_worker_healthcheck=HEALTH_S,
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        reset_contextvars=True,
-        log_level=settings.log_level,
-        log_config=server_config(settings.log_format),
-    )
     if settings.workers == 1:
-        _serve_here(config, listening)
-    else:
-        _serve_apart(config, listening)
+        _serve_here(settings, listening, Lifeline(Good(files=files)))
+        return
+    # The workers, which inherit it, add up their counts there; it must be empty at the start.
+    os.environ[MULTIPROCESS] = tempfile.mkdtemp(prefix="semroute-metrics-")
+    configure(settings.log_level, settings.log_format)
+    target = functools.partial(work, settings)
+    supervisor = Supervisor(target, listening, drain_s=settings.drain_s, good=Good(files=files))
+    if not supervisor.run():
+        sys.exit(FAILED)
 
 
-def _serve_here(config: Config, listening: list[socket.socket]) -> None:
+def work(settings: Settings, number: int, listening: list[socket.socket], pipe: Pipe) -> None:
+    """Be one of several workers: the one with that number, from 1."""
+    _find_room_for_metrics(settings)
+    try:
+        _server(settings, Lifeline.take(pipe), listening).run([listening[number - 1]])
+    except KeyboardInterrupt:  # a terminal tells all processes; the supervisor knows
+        sys.exit(0)
+
+
+def _find_room_for_metrics(settings: Settings) -> None:
+    """Count alone where the folder of the common counts cannot be written: a full disk would end this process."""
+    folder = Path(os.environ[MULTIPROCESS])
+    try:
+        folder.mkdir(exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        reason = "" if free >= METRICS_BYTES else f"{free} bytes are free, expected {METRICS_BYTES}"
+    except OSError as error:
+        reason = str(error)
+    if reason:
+        configure(settings.log_level, settings.log_format)
+        log.error("%s: this worker counts for itself, and /metrics will not add it to the others: %s", folder, reason)
+        del os.environ[MULTIPROCESS]
+
+
+def _serve_here(settings: Settings, listening: list[socket.socket], lifeline: Lifeline) -> None:
     # After a stop the server raises the signal again, which would make it look like a failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    server = Server(config)
+    server = _server(settings, lifeline, listening)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not where `nohup` has it ignored
         signal.signal(signal.SIGHUP, server.handle_exit)
     try:
@@ -91,24 +111,73 @@ def _serve_here(config: Config, listening: list[socket.socket]) -> None:
         sys.exit(FAILED)
 
 
-def _serve_apart(config: Config, listening: list[socket.socket]) -> None:
-    workers = _Workers(config, listening)
-    workers.run()
-    if any(worker.exitcode == STARTUP_FAILURE for worker in workers.processes):
-        sys.exit(FAILED)
+def _server(settings: Settings, lifeline: Lifeline, listening: list[socket.socket]) -> Server:
+    def create() -> object:
+        lifeline.beat(lambda: server.started, functools.partial(setattr, server, "should_exit", True), stand_in.of)
+        return importlib.import_module(APP).create_app(lifeline=lifeline)
+
+    server = Server(
+        Config(
+            create,
+            factory=True,
+            http=Connection,
+            ws="none",
+            lifespan="on",
+            backlog=BACKLOG,
+            timeout_keep_alive=IDLE_S,
+            timeout_graceful_shutdown=settings.drain_s,
+            proxy_headers=False,
+            server_header=False,
+            access_log=False,
+            reset_contextvars=True,
+            log_level=settings.log_level,
+            log_config=server_config(settings.log_format),
+        )
+    )
+    stand_in = StandIn(server, listening)
+    return server
 
 
-class _Workers(Multiprocess):
-    """Each worker has a socket of its own at the port: at one for all, who wakes first takes all callers that wait.
+class StandIn:
+    """Accepts the callers of other workers too, while those cannot.
 
-    One that is started again listens at all of them.
+    Each worker has a socket of its own at the port, among which the system spreads callers evenly: at one for all, who
+    wakes first takes all callers that wait.
     """
 
-    def init_processes(self) -> None:
-        """Start them."""
-        self.processes = [Process(self.config, [listening]) for listening in self.sockets]
-        for worker in self.processes:
-            worker.start()
+    def __init__(self, server: Server, listening: list[socket.socket]) -> None:
+        """`listening`: the sockets of all workers, in the order of their numbers."""
+        self._server = server
+        self._listening = listening
+        self._accepting: dict[int, asyncio.Server] = {}
+        self._turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def of(self, numbers: Sequence[int]) -> None:
+        """Stand in for the workers with these numbers, and for no others. Needs a running event loop."""
+        task = asyncio.get_running_loop().create_task(self._accept_for(frozenset(numbers)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept_for(self, numbers: frozenset[int]) -> None:
+        async with self._turn:
+            for number in [number for number in self._accepting if number not in numbers]:
+                accepting = self._accepting.pop(number)
+                self._server.servers.remove(accepting)
+                accepting.close()
+            if not self._server.started or self._server.should_exit:
+                return
+            for number in numbers - self._accepting.keys():
+                # A copy: to close it leaves the worker's own open.
+                accepting = await asyncio.get_running_loop().create_server(
+                    self._connection, sock=self._listening[number - 1].dup(), backlog=BACKLOG
+                )
+                self._accepting[number] = accepting
+                self._server.servers.append(accepting)  # closed with the others
+
+    def _connection(self) -> Connection:
+        server = self._server
+        return Connection(server.config, server.server_state, server.lifespan.state)
 
 
 def _bind(host: str, port: int, *options: int) -> socket.socket:

@@ -15,7 +15,8 @@ from semroute import settings as settings_module
 from semroute.access.keys import KeyStore
 from semroute.api.server import listen, serve
 from semroute.cli.output import errors, folder_of, routes_option
-from semroute.config.load import load
+from semroute.config.files import read_files
+from semroute.config.load import load_files
 from semroute.semantic.embedder import BUNDLED, open_embedder
 from semroute.settings import Openness, Settings, variable
 from semroute.stores.open import open_database, open_state, open_to_read
@@ -53,7 +54,8 @@ def command(
     settings = settings_module.read(environ)
     settings = settings.decided(has_keys=_has_keys(settings))
     # Found here, a broken route file is one message instead of a worker's traceback.
-    config = load(folder_of(Path(settings.routes) if settings.routes else None))
+    files = read_files(folder_of(Path(settings.routes) if settings.routes else None))
+    config = load_files(files)
     if config.embedder.model != BUNDLED:
         open_embedder(config.embedder)  # downloads it where it can, before the workers need it
     _open_stores(settings)
@@ -63,7 +65,7 @@ def command(
     answers = "an echo for every model" if settings.echo else f"{len(config.models)} models"
     _say(settings, f"{len(config.routes)} routes, {answers}, on {where} (look: {where}/ui, docs: {where}/schema)")
     _say(settings, f"access: {settings.access}: {SERVED[cast('Openness', settings.access)]}")
-    serve(settings, listening)
+    serve(settings, listening, files)
 
 
 def _say(settings: Settings, line: str) -> None:

@@ -6,7 +6,6 @@ Straight on: files -> documents -> a draft of all entries -> checked -> `Config`
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
 from collections.abc import Mapping
 from decimal import Decimal
@@ -17,6 +16,7 @@ from msgspec.structs import asdict, replace
 from semroute.config.aws import located
 from semroute.config.check import check
 from semroute.config.documents import parse
+from semroute.config.files import RouteFiles, read_files
 from semroute.config.merge import merge
 from semroute.config.presets import PRESETS
 from semroute.config.schema import (
@@ -35,8 +35,6 @@ from semroute.config.schema import (
 from semroute.errors import ConfigError, Problem
 from semroute.written import TIERS, Deployment, Model, ModelEntry, Policy, Tier
 
-MAX_FILE_BYTES = 64 * 1024 * 1024
-
 
 def default_folder() -> Path:
     """`routes/` where semroute is run, else the copy that comes with it."""
@@ -48,7 +46,14 @@ def default_folder() -> Path:
 
 def load(folder: Path, environ: Mapping[str, str] = os.environ, *, today: datetime.date | None = None) -> Config:
     """The configuration in a folder. Raises `ConfigError` with every error found; warnings are passed over."""
-    config, problems = read(folder, environ, today=today)
+    return load_files(read_files(folder), environ, today=today)
+
+
+def load_files(
+    files: RouteFiles, environ: Mapping[str, str] = os.environ, *, today: datetime.date | None = None
+) -> Config:
+    """The configuration in files that have been read. Raises as `load` does."""
+    config, problems = _parse(files, environ, today=today)
     if config is None:
         raise ConfigError([problem for problem in problems if problem.severity == "error"])
     return config
@@ -61,68 +66,25 @@ def read(
 
     `environ` is what `${VAR}` takes its values from; `today` is what the age of prices is measured against.
     """
-    files, problems = _read_files(folder)
-    complete = not problems
-    documents = [parse(str(folder / name), data, environ) for name, data in files.items()]
+    return _parse(read_files(folder), environ, today=today)
+
+
+def _parse(
+    files: RouteFiles, environ: Mapping[str, str], *, today: datetime.date | None
+) -> tuple[Config | None, list[Problem]]:
+    folder, problems = Path(files.folder), list(files.problems)
+    documents = [parse(str(folder / name), data, environ) for name, data in files.texts.items()]
     draft, found = merge(str(folder), documents)
     draft = located(draft, environ)
     problems += found
     today = today or datetime.datetime.now(datetime.UTC).date()
-    if complete and all(document.readable for document in documents):  # names in an unread file would seem unknown
+    # Names in a file that was not read would seem unknown.
+    if not files.problems and all(document.readable for document in documents):
         problems += check(draft, today=today)
     problems.sort(key=lambda problem: (problem.file, problem.line))
     if draft.merged.default is None or any(problem.severity == "error" for problem in problems):
         return None, problems
-    return _config(draft, draft.merged.default, _version(files), today), problems
-
-
-def _read_files(folder: Path) -> tuple[dict[str, bytes], list[Problem]]:
-    """The bytes of each route file by its name, in order, and what could not be read."""
-    try:
-        names = sorted(path.name for path in folder.iterdir() if _is_route_file(path))
-    except FileNotFoundError:
-        return {}, [_problem(folder, f"no such folder: expected one with *.yaml (`semroute init {folder}` makes it)")]
-    except OSError as error:
-        return {}, [_problem(folder, f"cannot be read: {error.strerror}")]
-    if not names:
-        return {}, [_problem(folder, f"no routes: expected at least one *.yaml (`semroute init {folder}` makes some)")]
-    files, problems = {}, []
-    for name in names:
-        try:
-            files[name] = _read_file(folder / name)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            problems.append(_problem(folder / name, f"cannot be read: {reason}"))
-    return files, problems
-
-
-def _is_route_file(path: Path) -> bool:
-    return path.suffix in (".yaml", ".yml") and not path.name.startswith(".")
-
-
-def _read_file(path: Path) -> bytes:
-    """Raises `OSError`, and `ValueError` for what is no regular file or too large."""
-    if path.exists() and not path.is_file():
-        raise ValueError("expected a regular file")
-    with path.open("rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise ValueError(f"larger than {MAX_FILE_BYTES // 1024**2} MiB")
-    return data
-
-
-def _problem(path: Path, message: str) -> Problem:
-    return Problem(file=str(path), line=0, path="$", message=message)
-
-
-def _version(files: Mapping[str, bytes]) -> str:
-    """12 hexadecimal digits over the names and contents of all files."""
-    digest = hashlib.sha256()
-    for name, data in files.items():
-        for part in (os.fsencode(name), data):
-            digest.update(b"%d:" % len(part))
-            digest.update(part)
-    return digest.hexdigest()[:12]
+    return _config(draft, draft.merged.default, files.version, today), problems
 
 
 def _base_url(entry: ProviderEntry) -> str:

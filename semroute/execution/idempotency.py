@@ -10,6 +10,7 @@ die, one of those that wait makes it anew.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 import uuid
 from collections import OrderedDict
@@ -170,10 +171,22 @@ class Running:
 
 
 class SharedAnswers:
-    """In the shared state: a mark while a process makes the answer, renewed as long as that lives; then the answer."""
+    """In the shared state: a mark while a process makes the answer, renewed as long as that lives; then the answer.
 
-    def __init__(self, state: State, *, lease_s: float = LEASE_S, poll_s: float = POLL_S) -> None:
+    Each renewal changes the mark. A mark that stays the same for two leases is that of a dead process, whatever the
+    clock says that ends it: a clock that was set back would keep it for hours.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        lease_s: float = LEASE_S,
+        poll_s: float = POLL_S,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._state = state
+        self._now = now
         self._lease_s, self._poll_s = lease_s, poll_s
         self._renewing: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
 
@@ -183,6 +196,7 @@ class SharedAnswers:
         name, own = _entry(key), (b"mark", uuid.uuid4().bytes)
         mark = Saved(fingerprint=running.fingerprint, status=0, headers=(own,), pieces=())
         encoded = msgspec.msgpack.encode(mark)
+        seen, since = b"", self._now()
         while not await self._state.put_new(name, encoded, self._lease_s):
             found = await self._state.get(name)
             if found == encoded:
@@ -192,11 +206,16 @@ class SharedAnswers:
                 return saved
             if running.abandoned.is_set():
                 return mark
+            if found is not None and found != seen:
+                seen, since = found, self._now()
+            elif found is not None and self._now() - since >= 2 * self._lease_s:
+                await self._state.delete(name)
+                continue
             if saved is not None:
                 await asyncio.sleep(self._poll_s)
         await self._stop(key)
         stop = asyncio.Event()
-        self._renewing[key] = stop, asyncio.create_task(self._renew(key, encoded, stop))
+        self._renewing[key] = stop, asyncio.create_task(self._renew(key, mark, stop))
         return None
 
     async def keep(self, key: str, saved: Saved, ttl_s: float) -> None:
@@ -212,13 +231,15 @@ class SharedAnswers:
         await self._stop(key)
         await self._state.delete(_entry(key))
 
-    async def _renew(self, key: str, mark: bytes, stop: asyncio.Event) -> None:
-        while not stop.is_set():
+    async def _renew(self, key: str, mark: Saved, stop: asyncio.Event) -> None:
+        for number in itertools.count(1):
             try:
                 async with asyncio.timeout(self._lease_s / 3):
                     await stop.wait()
+                return
             except TimeoutError:
-                await self._state.put(_entry(key), mark, self._lease_s)
+                renewed = msgspec.structs.replace(mark, headers=(*mark.headers, (b"renewed", b"%d" % number)))
+                await self._state.put(_entry(key), msgspec.msgpack.encode(renewed), self._lease_s)
 
     async def _stop(self, key: str) -> None:
         """End the renewals: not amid one, which could overwrite what comes after it."""

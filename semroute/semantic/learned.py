@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from semroute.config.files import LEARNED
 from semroute.config.schema import Config
 from semroute.errors import EmbedderError
 from semroute.routing.gain import SHAPE, Calibration, Gain
@@ -24,7 +25,7 @@ from semroute.semantic.embedder import Embedder
 
 log = logging.getLogger("semroute.learned")
 
-FILE = "difficulty.npz"
+FILE = LEARNED
 """Its name in the routes folder."""
 VERSION = 1
 VIEWS = ("embedding", "words", "length")
@@ -52,13 +53,16 @@ def save_gain(path: Path, gain: Gain) -> None:
     Path(file.name).replace(path)
 
 
-def load_gain(config: Config, embedder: Embedder) -> Gain | None:
-    """What was learned for these routes; null: nothing, or nothing that can be used, which the log then says."""
+def load_gain(config: Config, embedder: Embedder, data: bytes | None = None) -> Gain | None:
+    """What was learned for these routes; None: nothing, or nothing that can be used, which the log then says.
+
+    `data`: the file, where it has been read already.
+    """
     path = Path(config.folder) / FILE
-    if not config.folder or not path.is_file():
+    if not config.folder or (data is None and not path.is_file()):
         return None
     try:
-        gain = read_gain(path)
+        gain = read_gain(path, data)
         if gain.encoder != embedder.fingerprint:
             raise EmbedderError(f"{path}: made with another embedder ({gain.encoder}, not {embedder.fingerprint})")
     except EmbedderError as error:
@@ -67,10 +71,13 @@ def load_gain(config: Config, embedder: Embedder) -> Gain | None:
     return gain
 
 
-def read_gain(path: Path) -> Gain:
-    """Read a file that `save_gain` wrote. Raises `EmbedderError` where it is another, or was altered."""
+def read_gain(path: Path, data: bytes | None = None) -> Gain:
+    """Read a file that `save_gain` wrote; `data`: its content, where it has been read already.
+
+    Raises `EmbedderError` where it is another, or was altered.
+    """
     try:
-        archive = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        archive = np.load(io.BytesIO(path.read_bytes() if data is None else data), allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise EmbedderError(f"{path}: is no archive")
         arrays = {name: archive[name] for name in archive.files}

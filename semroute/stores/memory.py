@@ -118,7 +118,7 @@ class MemoryState:
     def _now(self) -> float:
         """The time. Once in a while what is over is forgotten."""
         now = self._clock()
-        if now - self._swept_at >= SWEEP_S:
+        if not 0 <= now - self._swept_at < SWEEP_S:  # a clock that was set back is one reason more
             self._swept_at = now
             self._counters = {n: c for n, c in self._counters.items() if c.expires_at > now or c.level(now) > c.spent}
             self._entries = OrderedDict((key, entry) for key, entry in self._entries.items() if entry[1] > now)

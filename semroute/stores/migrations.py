@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from semroute.errors import StoreError
-from semroute.stores.base import Database
+from semroute.stores.base import Database, Session
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -67,11 +71,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
+def _is_newest(database: Database, migrations: tuple[tuple[str, ...], ...]) -> bool:
+    try:
+        with database.transaction(write=False) as session:
+            return session.run("SELECT version FROM schema_version") == [(len(migrations),)]
+    except StoreError:  # it has no such table yet; or it is away, which the next call says
+        return False
+
+
 def migrate(database: Database, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> int:
     """Bring a database to the newest version, one process at a time. Returns how many steps that took.
 
     Raises `StoreError` where the database is newer than this program.
     """
+    if _is_newest(database, migrations):
+        return 0  # who only looks waits for nobody
     with database.transaction() as session:
         session.lock(["semroute.migrations"])
         session.run("CREATE TABLE IF NOT EXISTS schema_version (version {int} NOT NULL)".format(**database.types))
@@ -87,3 +101,39 @@ def migrate(database: Database, migrations: tuple[tuple[str, ...], ...] = MIGRAT
         session.run("DELETE FROM schema_version")
         session.run("INSERT INTO schema_version (version) VALUES (?)", (len(migrations),))
     return len(migrations) - version
+
+
+class Migrating:
+    """A `Database` that is brought to the newest version when it is first used.
+
+    So a process can start while its database is away, and uses it as soon as it is there.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.types = database.types
+        self._database = database
+        self._turn = threading.Lock()
+        self._migrated = False
+
+    @contextmanager
+    def transaction(self, *, write: bool = True) -> Iterator[Session]:
+        """A transaction: committed at the end, rolled back by an exception."""
+        if not self._migrated:
+            self.migrate()
+        with self._database.transaction(write=write) as session:
+            yield session
+
+    def migrate(self) -> None:
+        """Bring it to the newest version, unless that was done. Raises `StoreError`."""
+        with self._turn:
+            if not self._migrated:
+                migrate(self._database)
+                self._migrated = True
+
+    def size_bytes(self) -> int:
+        """What the data takes on disk, without free pages."""
+        return self._database.size_bytes()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()

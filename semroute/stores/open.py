@@ -17,20 +17,25 @@ from urllib.parse import urlsplit
 from semroute.errors import SettingsError
 from semroute.settings import PREFIX
 from semroute.stores.base import Database, State
-from semroute.stores.migrations import migrate
+from semroute.stores.migrations import Migrating
+from semroute.stores.patient import patient
 from semroute.stores.resilient import ResilientState
 from semroute.stores.sql_state import SqlState
-from semroute.stores.sqlite import SqliteDatabase
+from semroute.stores.sqlite import BUSY_S, SqliteDatabase
 
 MEMORY = "memory:"
 STATE_THREADS = 8
+STATE_S = 2.0
+"""How long the shared state may take to answer: requests wait for it."""
 
 
-def open_database(url: str) -> Database:
-    """Open a database, and bring its tables to the newest version. Raises `SettingsError` and `StoreError`."""
-    database = connect(url)
-    migrate(database)
-    return database
+def open_database(url: str, *, at_once: bool = True, answer_s: float | None = None) -> Database:
+    """Open a database, and bring its tables to the newest version. Raises `SettingsError` and `StoreError`.
+
+    `at_once`: else that is done when it is first used, so that it may be away until then. `answer_s`: how long it may
+    take to answer.
+    """
+    return _migrating(connect(url, answer_s=answer_s), at_once)
 
 
 def open_to_read(url: str) -> Database:
@@ -48,45 +53,60 @@ def shown(url: str) -> str:
     return url if parts.scheme in ("sqlite", "memory") else f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
-def open_state(state_url: str, database_url: str, clock: Callable[[], float] = time.time) -> State:
+def open_state(
+    state_url: str, database_url: str, clock: Callable[[], float] = time.time, *, at_once: bool = True
+) -> State:
     """The shared state: in Redis where there is an address for it, else beside the decision log.
 
-    A SQLite log has a second file for it, so that a reservation never waits for a commit of the log. Raises
-    `SettingsError` and `StoreError`.
+    A SQLite log has a second file for it, so that a reservation never waits for a commit of the log. `at_once`: as for
+    `open_database`. Raises `SettingsError` and `StoreError`.
     """
     if state_url:
         if not state_url.startswith(("redis://", "rediss://", "unix://")):
             raise SettingsError(f"{PREFIX}STATE_URL: got {_kind(state_url)!r}, expected redis://, rediss:// or unix://")
         redis = _import("redis", f"{PREFIX}STATE_URL")
         try:
-            return ResilientState(redis.RedisState(state_url, clock), clock)
+            return _shared(redis.RedisState(state_url, clock), clock)
         except ValueError:  # it may show a part of the password
             raise SettingsError(f"{PREFIX}STATE_URL: cannot be read, expected redis://HOST:PORT") from None
     if database_url.startswith("sqlite:"):
         path = _sqlite_path(database_url)
-        state = SqliteDatabase(path.with_name(f"{path.stem}-state{path.suffix}"), durable=False)
-        migrate(state)
-        return ResilientState(SqlState(state, clock), clock)
-    database = connect(database_url, durable=False)
-    migrate(database)
+        beside = SqliteDatabase(path.with_name(f"{path.stem}-state{path.suffix}"), durable=False, busy_s=STATE_S)
+        return _shared(SqlState(_migrating(beside, at_once), clock), clock)
+    database = _migrating(connect(database_url, durable=False, answer_s=STATE_S), at_once)
     remote = database_url.startswith("postgres")
-    sql = SqlState(database, clock, threads=STATE_THREADS if remote else 1)
-    return ResilientState(sql, clock)
+    return _shared(SqlState(database, clock, threads=STATE_THREADS if remote else 1), clock)
 
 
-def connect(url: str, *, durable: bool = True) -> Database:
-    """A database with the tables that it has. Raises `SettingsError`; where it is away, nothing yet."""
+def _shared(state: State, clock: Callable[[], float]) -> ResilientState:
+    return ResilientState(patient(state, STATE_S), clock)
+
+
+def connect(url: str, *, durable: bool = True, answer_s: float | None = None) -> Database:
+    """A database with the tables that it has. Raises `SettingsError`; where it is away, nothing yet.
+
+    `answer_s`: how long it may take to answer; None: as long as its own module says.
+    """
     if url == MEMORY:
         return SqliteDatabase()
     if url.startswith("sqlite:"):
-        return SqliteDatabase(_sqlite_path(url), durable=durable)
+        return SqliteDatabase(_sqlite_path(url), durable=durable, busy_s=BUSY_S if answer_s is None else answer_s)
     if url.startswith(("postgresql://", "postgres://")):
-        database: Database = _import("postgres", f"{PREFIX}DATABASE_URL").PostgresDatabase(
-            url, max_connections=4 if durable else STATE_THREADS
+        postgres = _import("postgres", f"{PREFIX}DATABASE_URL")
+        connections = 4 if durable else STATE_THREADS
+        database: Database = postgres.PostgresDatabase(
+            url, max_connections=connections, answer_s=postgres.ANSWER_S if answer_s is None else answer_s
         )
         return database
     expected = "sqlite:///semroute.db, postgresql://… or memory:"
     raise SettingsError(f"{PREFIX}DATABASE_URL: got {_kind(url)!r}, expected {expected}")
+
+
+def _migrating(database: Database, at_once: bool) -> Database:
+    migrating = Migrating(database)
+    if at_once:
+        migrating.migrate()
+    return migrating
 
 
 def _sqlite_path(url: str) -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,11 +17,21 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from semroute.errors import RefusedValueError, StoreError
 from semroute.stores.base import Row, Session
+from semroute.stores.cutoff import Cutoff
+
+# Of a server that is away the pool warns twice a second; whoever uses the database says it once.
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 WAIT_S = 1.0
 """For a connection."""
+CONNECT_S = 2
+"""For the answer of a server to which a connection is opened."""
+ANSWER_S = 30.0
+"""For a whole transaction."""
 RETRY_S = 0.5
-"""How long a server that was away is left alone."""
+"""How long a server that was away is left alone. Then one thread tries, and the others go on doing without."""
+KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+"""Seconds, and probes: how soon the system finds out that the server's machine is gone."""
 
 # Records by the size of the newest, each row with its pointer, times what the indexes add. Not the size of the files:
 # what is deleted leaves room in those, and makes them no smaller.
@@ -62,8 +73,21 @@ class PostgresDatabase:
 
     types = {"int": "BIGINT", "real": "DOUBLE PRECISION", "blob": "BYTEA", "clustered": ""}
 
-    def __init__(self, url: str, *, max_connections: int = 4) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        max_connections: int = 4,
+        answer_s: float = ANSWER_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`answer_s`: a server that takes longer for a transaction counts as one that is away."""
+        self._clock = clock
+        self._answer_s = answer_s
+        self._cutoff = Cutoff()
         self._opening = threading.Lock()
+        self._trying = threading.Lock()
+        self._away, self._reason = False, ""
         self._retry_at = 0.0
         self._pool = ConnectionPool(
             url,
@@ -71,32 +95,82 @@ class PostgresDatabase:
             max_size=max_connections,
             timeout=WAIT_S,
             open=False,
-            configure=_configure,
-            check=ConnectionPool.check_connection,
-            kwargs={"connect_timeout": 2},
+            configure=self._configure,
+            check=self._check,
+            kwargs={"connect_timeout": CONNECT_S, "tcp_user_timeout": round(answer_s * 1000), **KEEPALIVE},
             reconnect_timeout=1.0,
         )
 
     @contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[Session]:
         """A transaction: committed at the end, rolled back by an exception."""
-        if time.monotonic() < self._retry_at:
-            raise StoreError("PostgreSQL: it was away a moment ago")
-        try:
+        with self._turn(), self._translated():
             with self._opening:
                 if self._pool.closed:
                     self._pool.open()
-            with self._pool.connection() as connection:
+            with self._checked_out() as connection:
                 # Who reads a record in two steps finds it whole, though it is deleted between them.
                 connection.isolation_level = None if write else IsolationLevel.REPEATABLE_READ
                 yield PostgresSession(connection)
+            self._away = False
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """While the server is away one thread at a time finds out whether it is back."""
+        if not self._away:
+            yield
+            return
+        if self._clock() < self._retry_at or not self._trying.acquire(blocking=False):
+            raise StoreError(f"PostgreSQL: {self._reason} (a moment ago)")
+        try:
+            yield
+        finally:
+            self._trying.release()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
         except (psycopg.DataError, psycopg.IntegrityError, UnicodeError) as error:
             raise RefusedValueError(f"PostgreSQL: {_line(error)}") from error
         except (psycopg.Error, PoolTimeout, PoolClosed) as error:
-            if isinstance(error, psycopg.OperationalError):  # a PoolTimeout is one
+            if isinstance(error, psycopg.OperationalError) and _away(error):  # a PoolTimeout is one
                 # What waits behind this call is spared the same wait.
-                self._retry_at = time.monotonic() + RETRY_S
+                self._away, self._retry_at, self._reason = True, self._clock() + RETRY_S, _line(error)
             raise StoreError(f"PostgreSQL: {_line(error)}") from error
+
+    @contextmanager
+    def _checked_out(self) -> Iterator[psycopg.Connection[Row]]:
+        """A connection, for `answer_s`. What was done is committed in that time, too."""
+        connection = self._pool.getconn()
+        try:
+            with self._within(connection, self._answer_s), connection:  # it stays open: it is the pool's
+                yield connection
+        finally:
+            self._pool.putconn(connection)
+
+    @contextmanager
+    def _within(self, connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+        with self._cutoff.within(seconds, lambda: _fileno(connection)) as was_cut:
+            try:
+                yield
+            except psycopg.OperationalError as error:
+                if was_cut():
+                    raise psycopg.OperationalError(f"no answer within {seconds:g} s") from error
+                raise
+
+    def _check(self, connection: psycopg.Connection[Any]) -> None:
+        with self._within(connection, WAIT_S):
+            ConnectionPool.check_connection(connection)
+
+    def _configure(self, connection: psycopg.Connection[Any]) -> None:
+        connection.adapters.register_dumper(str, _Text)
+        # The server gives up as well. A session that is stopped amid a transaction holds its locks no longer than that.
+        limit = round(self._answer_s * 1000)
+        with self._within(connection, CONNECT_S):
+            for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                connection.execute("SELECT set_config(%s, %s, false)", (name, str(limit)))
+            connection.commit()
 
     def size_bytes(self) -> int:
         """About what the log's records take on disk, with their indexes."""
@@ -116,8 +190,16 @@ class _Text(StrDumperUnknown):
         return super().dump(obj.replace("\0", "\ufffd"))
 
 
-def _configure(connection: psycopg.Connection[Any]) -> None:
-    connection.adapters.register_dumper(str, _Text)
+def _fileno(connection: psycopg.Connection[Any]) -> int:
+    try:
+        return connection.fileno()
+    except psycopg.OperationalError as error:
+        raise OSError(str(error)) from error
+
+
+def _away(error: psycopg.OperationalError) -> bool:
+    """Whether the server is away, rather than one statement too slow, or in another's way."""
+    return error.sqlstate is None or (error.sqlstate[:2] in ("08", "53", "57") and error.sqlstate != "57014")
 
 
 def _line(error: Exception) -> str:

@@ -29,6 +29,11 @@ log = logging.getLogger("semroute.log")
 CHUNK = 64
 """Records that are packed at once: the interpreter's lock is held for half a millisecond."""
 CLOSE_S = 5.0
+ANSWER_S = 60.0
+"""A process that gives no answer for so long is killed, and another is started: whatever holds it up, its database
+gives up earlier."""
+PRUNE_S = 600.0
+"""The same, where records are deleted."""
 HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Who stops the service often stops all of its processes, and this one has to write what the others still say."""
 
@@ -76,8 +81,10 @@ _decode_answer = msgspec.msgpack.Decoder(Answer)
 class LogProcess:
     """A `Sink`. Where its process is gone, the next order starts another. Raises `StoreError` where none starts."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, answer_s: float = ANSWER_S) -> None:
+        """`answer_s`: a process that takes longer to write is killed, and the next order starts another."""
         self._url = database_url
+        self._answer_s = answer_s
         self._turn = threading.Lock()
         self._closed = False
         self._process: subprocess.Popen[bytes] | None = _start(database_url)
@@ -87,11 +94,11 @@ class LogProcess:
         chunks = (batch[first : first + CHUNK] for first in range(0, len(batch), CHUNK))
         # All are packed before any is sent: of a batch that cannot be packed, the process has nothing.
         takes = [_packed(Take(msgspec.Raw(pack(chunk)))) for chunk in chunks]
-        self._ask(*takes, _packed(Commit(again)))
+        self._ask(*takes, _packed(Commit(again)), within_s=self._answer_s)
 
     def prune(self, *, before: float | None, max_bytes: int | None) -> int:
         """Delete what is too old or too much. Returns how many records. Raises `StoreError`."""
-        return self._ask(_packed(Prune(before, max_bytes))).deleted
+        return self._ask(_packed(Prune(before, max_bytes)), within_s=PRUNE_S).deleted
 
     def close(self) -> None:
         """End the process, which first does what it was told; one that is still busy after `CLOSE_S` is killed."""
@@ -105,12 +112,18 @@ class LogProcess:
         if process is not None:
             _end(process)
 
-    def _ask(self, *orders: bytes) -> Answer:
+    def _ask(self, *orders: bytes, within_s: float) -> Answer:
         with self._turn:
             if self._closed:
                 raise StoreError("the decision log is closed")
             process = self._process = self._process or _start(self._url)
-            answer = _exchange(process, orders)
+            late = threading.Timer(within_s, process.kill)
+            late.daemon = True
+            late.start()
+            try:
+                answer = _exchange(process, orders)
+            finally:
+                late.cancel()
             if answer is None:
                 self._process = None
                 raise StoreError(f"the process that writes the decision log ended with status {_end(process)}")

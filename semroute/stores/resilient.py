@@ -27,7 +27,14 @@ class ResilientState:
     added when the shared state is back.
     """
 
-    def __init__(self, shared: State, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        shared: State,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock`: seconds since 1970, which say when counters end. `monotonic`: what waiting is measured by."""
+        self._monotonic = monotonic
         self._shared = shared
         self._clock = clock
         self._local = MemoryState(clock)
@@ -107,12 +114,12 @@ class ResilientState:
 
     async def _try(self, ask: Callable[[], Awaitable[Result]]) -> Result | None:
         """Ask the shared state; null: it is away."""
-        if self.error is not None and self._clock() < self._retry_at:
+        if self.error is not None and self._monotonic() < self._retry_at:
             return None
         try:
             if self.error is not None:
                 # One request finds out; the others go on meanwhile.
-                self._retry_at = self._clock() + RETRY_S
+                self._retry_at = self._monotonic() + RETRY_S
                 await self._pay_one()  # what is full, or may only be read, gives answers and takes nothing
             answer = await ask()
         except StoreError as error:
@@ -129,7 +136,7 @@ class ResilientState:
         if self.error is None:
             self._outages += 1
             log.error("the shared state is away, limits are held by this process alone: %s", error)
-        self.error, self._retry_at = str(error), self._clock() + RETRY_S
+        self.error, self._retry_at = str(error), self._monotonic() + RETRY_S
 
     def _pay_later(self) -> None:
         if self._unpaid and (self._paying is None or self._paying.done()):

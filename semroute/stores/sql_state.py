@@ -36,7 +36,7 @@ class SqlState:
         self._database = database
         self._clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="state")
-        self._swept_at = clock()
+        self._swept_at = time.monotonic()
 
     async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
         """Hold an amount of each counter, or nothing where one has no room."""
@@ -86,8 +86,8 @@ class SqlState:
     async def _run(self, work: Callable[..., Result], *arguments: Any) -> Result:
         now = self._clock()
         loop = asyncio.get_running_loop()
-        if now - self._swept_at >= SWEEP_S:
-            self._swept_at = now
+        if time.monotonic() - self._swept_at >= SWEEP_S:
+            self._swept_at = time.monotonic()
             loop.run_in_executor(self._threads, self._transact, _sweep, now)
         return await loop.run_in_executor(self._threads, self._transact, work, now, *arguments)
 

@@ -14,6 +14,7 @@ from semroute.errors import RefusedValueError, StoreError
 from semroute.stores.base import Row, Session
 
 BUSY_S = 10.0
+"""How long a lock is waited for that another process holds."""
 AT_ONCE = (32, 16, 8, 4, 2, 1)
 """Rows of one `INSERT`. Each statement gives the interpreter's lock away and must then wait for it, at the cost of
 whoever is busy meanwhile: the fewer, the better."""
@@ -57,13 +58,15 @@ class SqliteSession:
 class SqliteDatabase:
     """A file; without a path it is kept in memory, and every transaction waits for the last.
 
-    `durable`: a commit survives a power cut, not only a crash of the process.
+    `durable`: a commit survives a power cut, not only a crash of the process. `busy_s`: how long a lock is waited for
+    that another process holds.
     """
 
     types = {"int": "INTEGER", "real": "REAL", "blob": "BLOB", "clustered": "WITHOUT ROWID"}
 
-    def __init__(self, path: Path | None = None, *, durable: bool = True) -> None:
+    def __init__(self, path: Path | None = None, *, durable: bool = True, busy_s: float = BUSY_S) -> None:
         self._path = path
+        self._busy_s = busy_s
         self._synchronous = "FULL" if durable else "NORMAL"
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -109,14 +112,18 @@ class SqliteDatabase:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path or ":memory:", timeout=BUSY_S, isolation_level=None, check_same_thread=False
+            self._path or ":memory:", timeout=self._busy_s, isolation_level=None, check_same_thread=False
         )
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={self._synchronous}")
+            connection.execute("PRAGMA cache_size=-65536")
+            connection.execute("PRAGMA mmap_size=1073741824")
+        except sqlite3.Error:
+            connection.close()
+            raise
         with self._turn:
             self._connections.append(connection)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={self._synchronous}")
-        connection.execute("PRAGMA cache_size=-65536")
-        connection.execute("PRAGMA mmap_size=1073741824")
         return connection
 
 

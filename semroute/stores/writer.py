@@ -61,7 +61,16 @@ class Limits(Protocol):
 class LogWriter:
     """Takes records without waiting. `close` it: what has come is then written."""
 
-    def __init__(self, sink: Sink, limits: Callable[[], Limits], clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        limits: Callable[[], Limits],
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock`: seconds since 1970, which records are as old as. `monotonic`: what waiting is measured by."""
+        self._monotonic = monotonic
+        self._lost_at: float | None = None
         self._sink = sink
         self._limits = limits
         self._clock = clock
@@ -76,7 +85,7 @@ class LogWriter:
         self.written = 0
         self.error: str | None = None
         """Why nothing is written just now."""
-        self._pruned_at = clock()
+        self._pruned_at = monotonic()
         self._thread = threading.Thread(target=self._run, name="decision log", daemon=True)
         self._thread.start()
 
@@ -90,11 +99,16 @@ class LogWriter:
         """Records lost."""
         return self.overflown + self.refused
 
+    def lost_within(self, seconds: float) -> bool:
+        """Whether a record was lost so short a time ago."""
+        return self._lost_at is not None and self._monotonic() - self._lost_at < seconds
+
     def put(self, record: Record) -> bool:
         """Queue a record; false: the queue is full, and it is dropped."""
         waiting = self.waiting
         if waiting and waiting >= (limits := self._limits()).queue and limits.when_full != "slow":
             self.overflown += 1
+            self._lost_at = self._monotonic()
             return False
         self._taken += 1
         self._queue.append(record)
@@ -169,6 +183,7 @@ class LogWriter:
             return all(self._write(part, closing, again=again) for part in (batch[:half], batch[half:]))
         log.error("the record %s cannot be kept in the decision log: %s", batch[0].request_id, error)
         self.refused += 1
+        self._lost_at = self._monotonic()
         self._finish(1)
         return True
 
@@ -178,11 +193,11 @@ class LogWriter:
             self._wake.notify_all()
 
     def _prune(self) -> None:
-        limits, now = self._limits(), self._clock()
+        limits, now = self._limits(), self._monotonic()
         if now - self._pruned_at < PRUNE_EVERY_S:
             return
         self._pruned_at = now
-        before = None if limits.keep_days is None else now - limits.keep_days * 86_400
+        before = None if limits.keep_days is None else self._clock() - limits.keep_days * 86_400
         max_bytes = None if limits.keep_mb is None else limits.keep_mb * 2**20
         try:
             if deleted := self._sink.prune(before=before, max_bytes=max_bytes):

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semroute.config import load as module
+from semroute.config import files as module
 from semroute.config.load import default_folder, load, read
 from semroute.config.schema import Config, RouteFile
 from semroute.errors import ConfigError

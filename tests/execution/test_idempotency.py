@@ -186,6 +186,15 @@ async def test_who_waits_takes_over_from_a_process_that_died() -> None:
     assert await body(fleet.process().follow("k", "f", maker)) == b"answer 1"
 
 
+async def test_who_waits_takes_over_from_the_dead_though_the_clock_was_set_back() -> None:
+    fleet, maker = Fleet(lease_s=0.05), Maker()
+    maker.go.set()
+    dead = Saved(fingerprint="f", status=0, headers=(), pieces=())
+    await fleet.state.put("answer:k", msgspec.msgpack.encode(dead), 3600)  # by the clock it has an hour left
+    async with asyncio.timeout(30):
+        assert await body(fleet.process().follow("k", "f", maker)) == b"answer 1"
+
+
 class Deaf(MemoryState):
     """A state whose answer is lost once."""
 

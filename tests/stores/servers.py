@@ -10,10 +10,13 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
 import psycopg
 import pytest
 
@@ -61,6 +64,21 @@ class Server:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(timeout=30)
             self._process = None
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """All its processes stand still: it takes connections, and answers nothing."""
+        assert self._process is not None
+        main = psutil.Process(self._process.pid)
+        stopped = [main, *main.children(recursive=True)]
+        for process in stopped:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in stopped:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def command(self) -> list[str]:
         raise NotImplementedError

@@ -48,7 +48,7 @@ async def spend(state: State, numbers: Sequence[int], limit: int | None = None) 
 
 async def through_an_outage(shared: State, again: State, server: Server, clock: Clock) -> None:
     """`again`: the same state, for a look at it afterwards."""
-    state = ResilientState(shared, clock)
+    state = ResilientState(shared, clock, clock)
     assert await spend(state, range(100)) == 100
     running = asyncio.create_task(spend(state, range(100, 300)))
     await asyncio.to_thread(server.stop_process)
@@ -82,7 +82,7 @@ async def test_postgres_restarts_under_load(postgres: PostgresServer, clock: Clo
 
 async def test_limits_hold_while_the_shared_state_is_away(redis_server: RedisServer, clock: Clock) -> None:
     shared = RedisState(redis_server.new_database(), clock)
-    state = ResilientState(shared, clock)
+    state = ResilientState(shared, clock, clock)
     assert await spend(state, range(60), 1000) == 60
     await asyncio.to_thread(redis_server.stop_process)
     assert await spend(state, range(60, 160), 1000) == 40
@@ -92,7 +92,7 @@ async def test_limits_hold_while_the_shared_state_is_away(redis_server: RedisSer
 
 async def test_limits_hold_while_the_shared_state_can_only_be_read(redis_server: RedisServer, clock: Clock) -> None:
     url = redis_server.new_database()
-    state, again = ResilientState(RedisState(url, clock), clock), RedisState(url, clock)
+    state, again = ResilientState(RedisState(url, clock), clock, clock), RedisState(url, clock)
     assert await spend(state, range(50), 1000) == 50
     served = 0
     async with redis.asyncio.Redis.from_url(url) as server:
@@ -215,7 +215,7 @@ def test_old_records_go_once_a_minute(tmp_path: Path, clock: Clock, keep: LogSet
     log = SqlLog(SqliteDatabase(tmp_path / "semroute.db"))
     migrate(log.database)
     clock.now += 2 * 86_400
-    writer = LogWriter(log, lambda: keep, clock)
+    writer = LogWriter(log, lambda: keep, clock, clock)
     for number in range(1, 3001):
         writer.put(record(number))
     assert writer.flush()

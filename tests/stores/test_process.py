@@ -108,6 +108,19 @@ def test_a_batch_that_may_have_been_written_counts_once(sink: LogProcess, writte
     assert numbers(written) == list(range(1, 150))
 
 
+def test_a_process_that_hangs_is_killed_and_another_writes(url: str, written: SqlLog) -> None:
+    sink = LogProcess(url, answer_s=0.5)
+    hanging = pid_of(sink)
+    os.kill(hanging, signal.SIGSTOP)
+    with pytest.raises(StoreError, match="ended with status -9"):
+        sink.write(batch(1, 3))
+    assert state_of(hanging) == ""
+    sink._answer_s = 30  # the next one may be slow to start
+    sink.write(batch(1, 3), again=True)
+    assert numbers(written) == [1, 2]
+    sink.close()
+
+
 def test_old_records_are_deleted(sink: LogProcess, written: SqlLog) -> None:
     sink.write(batch(1, 11))
     assert sink.prune(before=NOW + 5, max_bytes=None) == 5

@@ -1,0 +1,135 @@
+"""Every note in `/health/ready` has a way back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from semroute.api.accounting import LOST_S, Books
+from semroute.api.lifeline import Lifeline
+from semroute.config.load import load
+from semroute.config.schema import LogSettings
+from semroute.settings import Settings
+from semroute.stores.log import SqlLog
+from semroute.stores.migrations import migrate
+from semroute.stores.sqlite import SqliteDatabase
+from semroute.stores.writer import LogWriter
+from tests.service import until
+from tests.stores.conftest import Clock
+from tests.stores.test_log import record
+
+ROUTES = "providers: {e: {dialect: echo}}\nmodels: {m: {provider: e, name: m}}\ndefault: {models: [m]}\n"
+
+
+@pytest.fixture
+def lifeline() -> Lifeline:
+    return Lifeline()
+
+
+@pytest.fixture
+def books(tmp_path: Path, lifeline: Lifeline) -> Books:
+    (tmp_path / "routes").mkdir()
+    (tmp_path / "routes" / "all.yaml").write_text(ROUTES)
+    config = load(tmp_path / "routes")
+    (tmp_path / "books").mkdir()
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/books/semroute.db", metrics=False)
+    return Books(settings, lambda: config, lifeline)
+
+
+async def spoil_log(books: Books) -> None:
+    assert books.writer is not None
+    books.writer.put(record(1))
+    assert not await asyncio.to_thread(books.writer.flush, 1.0)
+
+
+async def mend_log(books: Books) -> None:
+    assert books.writer is not None
+    assert await asyncio.to_thread(books.writer.flush, 30)
+
+
+async def spoil_keys(books: Books) -> None:
+    await books.follow_keys()
+
+
+async def mend_keys(books: Books) -> None:
+    await books.follow_keys()
+
+
+async def spoil_state(books: Books) -> None:
+    await books.state.get("a")
+
+
+async def mend_state(books: Books) -> None:
+    while len(books.warnings) > 0:
+        await books.follow_state()
+        await asyncio.sleep(0.05)
+
+
+Do = Callable[[Books], Awaitable[None]]
+
+
+@pytest.mark.parametrize(
+    ("table", "file", "spoil", "mend", "note"),
+    [
+        ("bodies", "semroute.db", spoil_log, mend_log, "the decision log cannot be written"),
+        ("keys", "semroute.db", spoil_keys, mend_keys, "the database cannot be used"),
+        ("entries", "semroute-state.db", spoil_state, mend_state, "the shared state is away"),
+    ],
+)
+async def test_what_is_away_is_told_of_until_it_is_back(
+    books: Books, tmp_path: Path, table: str, file: str, spoil: Do, mend: Do, note: str
+) -> None:
+    assert books.warnings == []
+    database = SqliteDatabase(tmp_path / "books" / file)
+    with database.transaction() as session:
+        session.run(f"ALTER TABLE {table} RENAME TO away")
+    await spoil(books)
+    [told] = books.warnings
+    assert told.startswith(note)
+    with database.transaction() as session:
+        session.run(f"ALTER TABLE away RENAME TO {table}")
+    database.close()
+    await mend(books)
+    assert books.warnings == []
+    await books.aclose()
+
+
+async def test_other_workers_are_told_of_as_long_as_they_are_missing(books: Books, lifeline: Lifeline) -> None:
+    lifeline.notes = ("worker 2 does not serve: no reason",)
+    assert books.warnings == list(lifeline.notes)
+    lifeline.notes = ()
+    assert books.warnings == []
+    await books.aclose()
+
+
+async def test_a_key_that_cannot_be_read_does_not_end_the_watch(books: Books, tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "books" / "semroute.db")
+    with database.transaction() as session:
+        session.run("INSERT INTO keys VALUES ('a', x'00', 'no JSON', 0, NULL, NULL, 0)")
+    await books.follow_keys()
+    assert "the database cannot be used" in books.warnings[0]
+    with database.transaction() as session:
+        session.run("DELETE FROM keys")
+    database.close()
+    await books.follow_keys()
+    assert books.warnings == []
+    await books.aclose()
+
+
+def test_lost_records_are_told_of_for_a_while(tmp_path: Path) -> None:
+    monotonic, log = Clock(), SqlLog(SqliteDatabase(tmp_path / "log.db"))
+    writer = LogWriter(log, lambda: LogSettings(queue=1), monotonic=monotonic)  # it has no tables yet, and waits
+    assert not writer.lost_within(LOST_S)
+    assert (writer.put(record(1)), writer.put(record(2))) == (True, False)
+    assert writer.lost_within(LOST_S)
+    migrate(log.database)
+    assert until(writer.flush)
+    assert writer.lost_within(LOST_S)
+    monotonic.now += LOST_S
+    assert not writer.lost_within(LOST_S)
+    assert writer.dropped == 1  # the count stays
+    assert writer.close()
+    log.database.close()
