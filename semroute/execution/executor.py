@@ -69,7 +69,7 @@ class Execution(Generic[Result]):
         self._lanes = 0
         """How many models are tried side by side."""
         self._latest = (self.pending[0], self._clock.now())
-        """The model that was called last, or is called again after a pause, and since when nothing is heard of it."""
+        """The model that was called last, or is called again after a pause, and from when on its silence counts."""
 
     async def result(self) -> Result:
         """The first good answer.
@@ -194,7 +194,7 @@ class Execution(Generic[Result]):
         deployment = self._work.deployments.of(model)
         if wait_s is None or deployment.broken(self._clock.now()) is not None:
             return False
-        self._latest = (model, self._clock.now())
+        self._latest = (model, self._clock.now() + wait_s)  # a pause is no silence
         await self._clock.sleep(wait_s)
         tokens = self._work.input_tokens
         while 0 < (early_s := deployment.wait_s(tokens, self._clock.now())) <= EARLY_S:

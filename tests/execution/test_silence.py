@@ -9,7 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from semroute.calls import STALL_S, BreakerSettings, Retry, Timeouts
-from semroute.errors import PlanExhaustedError, ProviderConnectionError, ProviderError, ProviderTimeoutError
+from semroute.errors import (
+    PlanExhaustedError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderTimeoutError,
+    RateLimitedError,
+)
 from semroute.execution.attempt import Work
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import Deployments
@@ -64,6 +70,10 @@ class Providers:
             if model.id.startswith("closes"):
                 self._watched.now += float(model.id.partition("-")[2])
                 raise ProviderConnectionError("closed")
+            if model.id.startswith("limited"):
+                limited = RateLimitedError("slow down")
+                limited.retry_after_s = float(model.id.partition("-")[2])
+                raise limited
             if model.id.startswith("late"):
                 self._watched.now += timeouts.total_s or 120
                 raise ProviderTimeoutError("late")
@@ -139,11 +149,16 @@ async def test_the_share_holds_too_where_models_do_not_race() -> None:
     assert [each.first_token_s for each in providers.timeouts] == [20, 20, 20]
 
 
-async def test_a_pause_that_a_provider_asked_for_is_no_silence(provider: FaultServer) -> None:
+async def test_a_pause_that_a_provider_asked_for_is_no_silence() -> None:
     watched = Watched()
-    async with rig(provider, Deployments(Clock(now=lambda: watched.now, sleep=watched.sleep))) as running:
-        assert await running.ask("retry-after-3", "ok", policy=Policy()) == TEXT
-    assert running.account == [("retry-after-3", "provider_rate_limited"), ("retry-after-3", "ok")]
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    deployments = Deployments(Clock(now=lambda: watched.now, sleep=sleep, wait=watched.wait))
+    asked, providers = execution(watched, "limited-3", "ok", deployments=deployments)
+    assert await asked.result() == "ok"
+    assert providers.called == [("limited-3", 0), ("ok", 3 + 8)]
 
 
 async def test_the_only_model_has_all_the_time_there_is() -> None:
