@@ -14,6 +14,7 @@ from semroute.errors import ContentPolicyError, ProviderError, ProviderTimeoutEr
 from semroute.execution.deployments import Deployments, Permit
 from semroute.execution.faults import fault_of
 from semroute.execution.patience import patience_s
+from semroute.execution.race import BEATEN
 from semroute.execution.seam import may_go_on
 from semroute.providers import sent
 from semroute.providers.base import Provider
@@ -40,8 +41,6 @@ EARLY_S = 0.005
 """So much too early a timer may end."""
 MAX_COUNTED_CHARS = 65_536
 """Of an answer, kept for the count of its tokens: only the end shows whether the provider tells it."""
-BEATEN = "another model answered first"
-"""Said when a call is cancelled for that reason; otherwise its caller has left."""
 
 
 class Work(Frozen, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
+from semroute.execution.race import Timer
 from semroute.structs import Frozen
 
 Result = TypeVar("Result")
@@ -26,6 +27,10 @@ class Wait(Protocol):
         ...
 
 
+def _later(delay_s: float, callback: Callable[[], None]) -> Timer:
+    return asyncio.get_running_loop().call_later(delay_s, callback)
+
+
 class Clock(Frozen, frozen=True, kw_only=True):
     """Where the execution takes time and chance from."""
 
@@ -35,6 +40,8 @@ class Clock(Frozen, frozen=True, kw_only=True):
     """Wait so many seconds."""
     wait: Wait = _wait
     """Wait for tasks, but no more than so many seconds."""
+    later: Callable[[float, Callable[[], None]], Timer] = _later
+    """Call something after so many seconds."""
     random: Callable[[], float] = random.random
     """A number in [0, 1)."""
 

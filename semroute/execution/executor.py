@@ -14,10 +14,12 @@ from msgspec.structs import replace
 
 from semroute.calls import FIRST_TOKEN_S, STALL_S, TOTAL_S, Then, Timeouts
 from semroute.errors import ContextLengthError, NoModelError, PlanExhaustedError, ProviderError, SemrouteError
-from semroute.execution.attempt import BEATEN, Work
+from semroute.execution.attempt import Work
 from semroute.execution.backoff import pause
 from semroute.execution.deployments import BusyError
 from semroute.execution.faults import fault_of, larger
+from semroute.execution.patience import FLOOR_S
+from semroute.execution.race import BEATEN, Race, Timer
 from semroute.types import Attempt, Model, Usage
 
 Result = TypeVar("Result", covariant=True)
@@ -228,24 +230,50 @@ class Execution(Generic[Result]):
 
     async def _race(self) -> Result:
         """Start the next model when those under way are silent. The first good answer counts; cancel the others."""
-        lanes = {asyncio.create_task(self._lane())}
+
+        def later(join: Callable[[], None]) -> Timer:
+            return self._clock.later(self._soonest_s(), join)
+
+        return await Race(self._company, self._ends, self._discard).run(self._lane(), later)
+
+    async def _company(self) -> Result:
+        """The models that are started beside the first."""
+        lanes: set[asyncio.Task[Result]] = set()
         winner: asyncio.Task[Result] | None = None
         error: BaseException | None = None
+        message: str | None = None
         try:
-            while lanes:
-                done, lanes = await self._clock.wait(lanes, self._patience_s())
+            while (patience_s := self._patience_s()) is not None or lanes:
+                done: set[asyncio.Task[Result]] = set()
+                if lanes:
+                    done, lanes = await self._clock.wait(lanes, patience_s)
+                elif patience_s:
+                    await self._clock.sleep(patience_s)
                 for lane in done:
                     error = lane.exception()
-                    if error is None or (isinstance(error, ProviderError) and self._then(error) == "fail"):
+                    if error is None or self._ends(error):
                         lanes |= done - {lane}
-                        winner = lane
+                        winner, message = lane, BEATEN if error is None else None
                         return lane.result()
                 if not done and self._patience_s() == 0:
-                    lanes.add(asyncio.create_task(self._lane()))
                     self._latest = (self.pending[0], self._clock.now())
+                    lanes.add(asyncio.create_task(self._lane()))
+        except asyncio.CancelledError as left:
+            message = BEATEN if BEATEN in left.args else None
+            raise
         finally:
-            await self._end(lanes, winner)
+            await self._end(lanes, winner, message)
         raise self._exhausted() if isinstance(error, SemrouteError) or error is None else error
+
+    def _ends(self, error: BaseException) -> bool:
+        """Whether a failure is the whole race's: no other model would mend it."""
+        return isinstance(error, ProviderError) and self._then(error) == "fail"
+
+    def _soonest_s(self) -> float:
+        """When the first model may have been silent for too long, at the soonest: what it is known to do costs time."""
+        after_ms = self._work.policy.hedge_after_ms
+        longest_s = FLOOR_S if after_ms == "auto" else self._hedge_s(self.pending[0])
+        return min(longest_s, self._left_s() / len(self.pending))
 
     def _patience_s(self) -> float | None:
         """How long to wait until one more model is started: 0, now; None: there is no more.
@@ -266,13 +294,14 @@ class Execution(Generic[Result]):
             after_ms = self._work.deployments.of(model).p95_ms()
         return self._work.patience_s(model) if after_ms is None or after_ms == "auto" else after_ms / 1000
 
-    async def _end(self, lanes: set[asyncio.Task[Result]], winner: asyncio.Task[Result] | None) -> None:
+    async def _end(
+        self, lanes: set[asyncio.Task[Result]], winner: asyncio.Task[Result] | None, message: str | None
+    ) -> None:
         """Cancel the lanes of a race. Where the caller leaves meanwhile, nobody takes what the winner holds."""
         if not lanes:
             return
-        answered = winner is not None and winner.exception() is None
         for lane in lanes:
-            lane.cancel(BEATEN if answered else None)
+            lane.cancel(message)
         superfluous = set(lanes)
         try:
             await asyncio.gather(*lanes, return_exceptions=True)

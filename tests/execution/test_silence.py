@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -40,9 +41,18 @@ class Watched:
     async def sleep(self, seconds: float) -> None:
         self.now += max(seconds - self.early_s, 0.0002)
 
+    def later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.Task[None]:
+        """Others get to run before time passes."""
+
+        async def call() -> None:
+            await settle()
+            self.now += delay_s
+            callback()
+
+        return asyncio.create_task(call())
+
     async def wait(self, tasks: set[asyncio.Task[Any]], timeout_s: float | None) -> Any:
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await settle()
         if timeout_s is None or any(task.done() for task in tasks):
             return await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         self.now += timeout_s
@@ -50,7 +60,12 @@ class Watched:
 
     @property
     def clock(self) -> Clock:
-        return Clock(now=lambda: self.now, sleep=self.sleep, wait=self.wait, random=lambda: 0.5)
+        return Clock(now=lambda: self.now, sleep=self.sleep, wait=self.wait, later=self.later, random=lambda: 0.5)
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 class Providers:
@@ -151,13 +166,18 @@ async def test_the_share_holds_too_where_models_do_not_race() -> None:
 
 async def test_a_pause_that_a_provider_asked_for_is_no_silence() -> None:
     watched = Watched()
+    paused = list[float]()
 
     async def sleep(seconds: float) -> None:
-        await asyncio.Event().wait()
+        paused.append(seconds)
+        if len(paused) == 1:
+            await asyncio.Event().wait()  # the pause, until the race is over
+        await watched.sleep(seconds)
 
-    deployments = Deployments(Clock(now=lambda: watched.now, sleep=sleep, wait=watched.wait))
+    deployments = Deployments(Clock(now=lambda: watched.now, sleep=sleep, wait=watched.wait, later=watched.later))
     asked, providers = execution(watched, "limited-3", "ok", deployments=deployments)
     assert await asked.result() == "ok"
+    assert paused == [3, 3]
     assert providers.called == [("limited-3", 0), ("ok", 3 + 8)]
 
 
