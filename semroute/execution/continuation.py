@@ -11,6 +11,7 @@ from semroute.chat import total
 from semroute.errors import ProviderError, ProviderRequestError, SemrouteError, StreamBrokenError
 from semroute.execution import streaming
 from semroute.execution.attempt import Work
+from semroute.execution.backoff import pause
 from semroute.execution.executor import Execution
 from semroute.execution.faults import fault_of
 from semroute.execution.seam import Seam, continuation
@@ -30,6 +31,8 @@ class Answer:
         self._stream = opened
         self._pending = execution.pending
         self._deadline, self._budget = execution.deadline, execution.budget
+        self._broke: list[Model] = []
+        """Each may try once more, after all others."""
         self._said: list[str] = []
         self._consumed: list[Usage] = []
 
@@ -53,15 +56,21 @@ class Answer:
                 broken = error
 
     async def _resume(self, broken: ProviderError) -> None:
-        """Ask the next model to go on; the one that broke comes last. Raises `broken` where none may."""
+        """Ask the next model to go on; the one that broke comes last, and once. Raises `broken` where none may."""
         failed = self._stream
         self._consumed.append(failed.consumed)
         if len(self._consumed) == 1:
             self._said += failed.texts
         if not failed.only_text or fault_of(broken, self._work.policy.on_error).then == "fail":
             raise broken
-        policy = replace(self._work.policy, stream=StreamPolicy())
-        work = replace(self._work, plan=(*self._pending, failed.model), policy=policy)
+        again = [failed.model] if failed.model not in self._broke else []
+        plan = (*self._pending, *again)
+        if not plan:
+            raise broken
+        self._broke += again
+        if not self._pending:
+            await self._pause()
+        work = replace(self._work, plan=plan, policy=replace(self._work.policy, stream=StreamPolicy()))
         execution = Execution(
             work, self._attempts, self._go_on, OpenStream.aclose, deadline=self._deadline, budget=self._budget
         )
@@ -70,6 +79,13 @@ class Answer:
         except SemrouteError as error:
             raise StreamBrokenError(f"{broken}; nobody could go on from there: {error}") from error
         self._pending = [model for model in execution.pending if model is not failed.model]
+
+    async def _pause(self) -> None:
+        """Leave a model that just broke off alone for a moment."""
+        clock = self._work.deployments.clock
+        left_s = self._deadline - clock.now()
+        wait_s = pause(self._work.policy.retry, 0, asked_s=None, left_s=left_s, others=False, random=clock.random)
+        await clock.sleep(wait_s or 0)
 
     async def _go_on(self, work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> OpenStream:
         """One call for the rest of the answer. A model that refuses to be prefilled is asked in words."""
