@@ -8,7 +8,8 @@ from typing import Any
 from tests.providers.harder import LONG
 from tests.providers.scenarios import TEXT
 
-dns_url = "http://provider.invalid/v1"
+ADDRESSES = {"dns": "http://provider.invalid/v1", "refused": "http://127.0.0.1:9/v1"}
+"""Where nobody answers."""
 HASTY = {"connect_s": 2, "first_token_s": 1.5, "stall_s": 1, "total_s": 2, "stream_s": 10}
 
 
@@ -18,7 +19,7 @@ class Case:
 
     name: str
     plan: tuple[str, ...]
-    """Scenarios of the fault provider, tried in this order; `tls` and `dns` are addresses that fail."""
+    """Scenarios of the fault provider, tried in this order; `tls`, `dns` and `refused` are addresses that fail."""
     accept: tuple[str, ...] = ("complete",)
     """`complete`, `error` (a clear one), `refused` (the caller's fault, 4xx). Never `truncated`, never `hung`."""
     stream: bool = False
@@ -28,7 +29,8 @@ class Case:
     wall_s: float = 8.0
     """The longest that it may take."""
     policy: dict[str, Any] = dataclasses.field(default_factory=dict)
-    timeouts: dict[str, float] = dataclasses.field(default_factory=lambda: HASTY)
+    timeouts: dict[str, float] | None = dataclasses.field(default_factory=lambda: HASTY)
+    """None: nothing is written but the two models."""
     served_by: int | None = None
     """The place in the plan of who must have answered."""
 
@@ -38,7 +40,12 @@ class Case:
 
     def described(self) -> dict[str, Any]:
         """For who configures a gateway by hand."""
-        return {"plan": [self.model(scenario) for scenario in self.plan], "timeouts": self.timeouts, **self.policy}
+        return {"plan": [self.model(scenario) for scenario in self.plan], **self.written}
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """What is written of how models are called."""
+        return {} if self.timeouts is None else {"timeouts": self.timeouts, **self.policy}
 
 
 def both(name: str, *plan: str, **options: Any) -> list[Case]:
@@ -53,6 +60,20 @@ def stream(name: str, *plan: str, **options: Any) -> list[Case]:
 
 
 _CONTINUE = {"stream": {"on_break": "continue"}}
+_ERROR = {"stream": {"on_break": "error"}}
+CLIENT_S = 30.0
+"""How long a caller of the defaults waits."""
+
+
+def bare(name: str, *plan: str, **options: Any) -> list[Case]:
+    """One fault on the defaults, whole and streamed."""
+    return both(name, *plan, **{"timeouts": None, "wall_s": CLIENT_S, **options})
+
+
+def bare_stream(name: str, *plan: str, **options: Any) -> list[Case]:
+    """One fault of a long answer on the defaults, streamed only."""
+    return stream(name, *plan, **{"timeouts": None, "wall_s": CLIENT_S, "text": LONG, **options})
+
 
 CASES: list[Case] = [
     *both("healthy", "ok", attempts=(1, 1)),
@@ -102,10 +123,10 @@ CASES: list[Case] = [
     *both("not-http", "not-http", "ok", served_by=1),
     # The stream breaks.
     *stream("error-before-content", "error-first", "ok", served_by=1),
-    *stream("error-inside", "error-event", "ok", accept=("error",), attempts=(1, 1)),
-    *stream("cut-after-40", "long-cut-40", "long", text=LONG, accept=("error",), attempts=(1, 1)),
-    *stream("stall-after-40", "long-stall-40", "long", text=LONG, accept=("error",), attempts=(1, 1)),
-    *stream("no-finish-reason", "no-finish", "long", text=LONG, accept=("error",), attempts=(1, 1)),
+    *stream("error-inside", "error-event", "ok", accept=("error",), attempts=(1, 1), policy=_ERROR),
+    *stream("cut-after-40", "long-cut-40", "long", text=LONG, accept=("error",), attempts=(1, 1), policy=_ERROR),
+    *stream("stall-after-40", "long-stall-40", "long", text=LONG, accept=("error",), attempts=(1, 1), policy=_ERROR),
+    *stream("no-finish-reason", "no-finish", "long", text=LONG, accept=("error",), attempts=(1, 1), policy=_ERROR),
     *stream("cut-held", "long-cut-40", "long", text=LONG, policy={"stream": {"hold": "complete"}}, served_by=1),
     *stream("cut-held-50", "long-cut-10", "long", text=LONG, policy={"stream": {"hold": 50}}, served_by=1),
     *stream("cut-continued", "long-cut-40", "goes-on-0", text=LONG, policy=_CONTINUE, attempts=(2, 2)),
@@ -114,7 +135,7 @@ CASES: list[Case] = [
     *stream("stall-continued", "long-stall-40", "goes-on-0", text=LONG, policy=_CONTINUE, attempts=(2, 2)),
     *stream("fallback-refuses-prefill", "long-cut-40", "no-prefill", text=LONG, policy=_CONTINUE, attempts=(3, 3)),
     *stream("malformed-tenth-chunk", "long-malformed-10", "long", text=LONG, attempts=(1, 1)),
-    *stream("malformed-last-chunk", "malformed-chunk", "ok", accept=("error",), attempts=(1, 1)),
+    *stream("malformed-last-chunk", "malformed-chunk", "ok", accept=("error",), attempts=(1, 1), policy=_ERROR),
     *stream("no-done", "no-done", attempts=(1, 1)),
     *stream("duplicate-finish", "duplicate-finish", text=LONG, attempts=(1, 1)),
     # The answer is good, but sent in an odd way.
@@ -129,3 +150,23 @@ CASES: list[Case] = [
     # The account of a call that failed over.
     *both("accounting", "status-500", "ok", served_by=1),
 ]
+
+DEFAULTS: list[Case] = [
+    *bare("429-short", "retry-after-1", "ok", served_by=0, attempts=(2, 2)),
+    *bare("429-long", "retry-after-600", "ok", served_by=1, attempts=(2, 2)),
+    *bare("server-error", "status-500", "ok", served_by=1),
+    *bare("overloaded", "status-529", "ok", served_by=1),
+    *bare("wrong-key", "status-401", "ok", served_by=1, attempts=(2, 2)),
+    *bare("context-length", "context-length", "ok", served_by=1, attempts=(2, 2)),
+    *bare("refused-connection", "refused", "ok", served_by=1, attempts=(1, 1)),
+    *bare("reset-connection", "reset", "ok", served_by=1),
+    *bare("silence", "hang", "ok", served_by=1, attempts=(2, 2)),
+    *bare("silence-after-the-head", "loris-500", "ok", served_by=1, attempts=(2, 2)),
+    *bare("silent-then-closed", "late-close-60", "ok", served_by=1, attempts=(2, 2)),
+    *bare("truncated-body", "cut-body", "ok", served_by=1),
+    *bare("page-for-an-answer", "html-200", "ok", served_by=1),
+    *bare("error-for-an-answer", "error-200", "ok", served_by=1),
+    *bare_stream("cut-stream", "long-cut-40", "goes-on-0", attempts=(2, 2)),
+    *bare_stream("stalled-stream", "long-stall-40", "goes-on-0", attempts=(2, 2)),
+]
+"""Sixteen faults with nothing written but two models, for a caller who waits `CLIENT_S`."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import httpx
 
 from bench.fault_cases import Case
 from semroute.dialects.sse import EventParser
 from tests.providers.fault_server import FaultServer
+
+Verdict = Literal["pass", "partial", "safe", "fail"]
+"""`partial`: an answer, but not as it should be, or one that broke off and said so. `safe`: a clear error in time, and
+nothing before it. `fail`: a caller who waits, or who takes something for an answer that is none."""
 
 
 class Result(NamedTuple):
@@ -23,6 +27,7 @@ class Result(NamedTuple):
     wall_s: float
     note: str = ""
     model: str | None = None
+    verdict: Verdict = "pass"
 
 
 class Seen(NamedTuple):
@@ -59,7 +64,9 @@ class Client:
         wall_s = loop.time() - started
         attempts = sum(self._provider.counts[name] for name in names) - before
         problems = list(_problems(case, seen, attempts, wall_s, names))
-        return Result(not problems, seen.outcome, attempts, wall_s, "; ".join(problems) or seen.detail[:60], seen.model)
+        note = "; ".join(problems) or seen.detail[:60]
+        verdict: Verdict = _verdict(seen, wall_s <= case.wall_s) if problems else "pass"
+        return Result(not problems, seen.outcome, attempts, wall_s, note, seen.model, verdict)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -103,6 +110,13 @@ async def _read_stream(case: Case, response: httpx.Response, model: str | None) 
         return Seen("error", text, model, usage, json.dumps(error))
     whole = finished and (text == case.text or _but_one(case, text))
     return Seen("complete" if whole else "truncated", text, model, usage)
+
+
+def _verdict(seen: Seen, in_time: bool) -> Verdict:
+    """What is left of a case that did not pass."""
+    if not in_time or seen.outcome not in ("complete", "error", "refused"):
+        return "fail"
+    return "partial" if seen.text else "safe"
 
 
 def _but_one(case: Case, text: str) -> bool:

@@ -2,7 +2,8 @@
 
     python bench/faults.py            # two minutes, with an outage of 60 s
     python bench/faults.py --quick    # within a minute, with an outage of 6 s
-    python bench/faults.py --json     # {passed, failed, scenarios: {name: {outcome, attempts, wall_s}}}
+    python bench/faults.py --defaults # sixteen faults with nothing written but two models: pass, partial, safe or fail
+    python bench/faults.py --json     # {passed, failed, verdicts, scenarios: {name: {outcome, verdict, …}}}
 
 By default semroute is started and asked. Another gateway is asked with `--base-url http://127.0.0.1:4000/v1`: it must
 know a model for each name that `--list` prints, each with its plan of models at the fault provider, tried in that
@@ -18,9 +19,9 @@ import json
 import ssl
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -28,8 +29,8 @@ import trustme
 from rich.console import Console
 from rich.table import Table
 
-from bench.fault_cases import CASES, Case, dns_url
-from bench.fault_client import Client, Result
+from bench.fault_cases import ADDRESSES, CASES, DEFAULTS, Case
+from bench.fault_client import Client, Result, Verdict
 from bench.processes import free_port, server
 from tests.providers.fault_server import FaultServer
 
@@ -53,46 +54,42 @@ QUICK = Pace(outage_s=6, every_s=0.4, probe_s=1, back_s=3)
 FULL = Pace(outage_s=60, every_s=4, probe_s=10, back_s=30)
 
 
-def routes(plain: str, tls: str, pace: Pace) -> str:
+def routes(plain: str, tls: str, pace: Pace, cases: Iterable[Case]) -> str:
     """Semroute's configuration: a route for each case."""
     models: dict[str, dict[str, object]] = {}
     written = []
-    outage = Case(OUTAGE, (f"outage-{int(pace.outage_s * 10)}", "ok"))
-    for case in (*CASES, outage):
+    addresses = {"plain": plain, "tls": tls, **ADDRESSES}
+    for case in cases:
         for scenario in case.plan:
-            provider = scenario if scenario in ("tls", "dns") else "plain"
             # Each case has its models, so that no breaker or limit reaches from one to the next.
-            models[case.model(scenario)] = {
-                "provider": provider,
-                "name": case.model(scenario),
-                "breaker": {"probe_s": pace.probe_s},
-                "context_tokens": 100_000 if scenario == "ok" else 10_000,
-                "features": ["tools", "json", "prefill"],
-            }
-        policy = {"timeouts": case.timeouts, "deadline_s": 20, **case.policy}
+            entry: dict[str, object] = {"provider": scenario if scenario in addresses else "plain"}
+            if case.timeouts is not None:
+                entry |= {"breaker": {"probe_s": pace.probe_s}, "features": ["tools", "json", "prefill"]}
+                entry["context_tokens"] = 100_000 if scenario == "ok" else 10_000
+            models[case.model(scenario)] = {**entry, "name": case.model(scenario)}
         plan = [case.model(scenario) for scenario in case.plan]
-        written.append({"name": case.name, "utterances": [f"case {case.name}"], "models": plan, "policy": policy})
-    providers = {
-        name: {"dialect": "openai", "base_url": url}
-        for name, url in {"plain": plain, "tls": tls, "dns": dns_url}.items()
-    }
+        route: dict[str, object] = {"name": case.name, "utterances": [f"case {case.name}"], "models": plan}
+        if case.timeouts is not None:
+            route["policy"] = {"deadline_s": 20, **case.written}
+        written.append(route)
+    providers = {name: {"dialect": "openai", "base_url": url} for name, url in addresses.items()}
     default = {"models": [next(iter(models))]}
     return json.dumps({"providers": providers, "models": models, "default": default, "routes": written})
 
 
 @contextlib.contextmanager
-def semroute(plain: str, tls: str, pace: Pace) -> Iterator[str]:
+def semroute(plain: str, tls: str, pace: Pace, cases: Iterable[Case]) -> Iterator[str]:
     """The service in front of the fault provider. Gives its base_url."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "routes.yaml").write_text(routes(plain, tls, pace))
+        (Path(folder) / "routes.yaml").write_text(routes(plain, tls, pace, cases))
         command = [sys.executable, "-m", "semroute", "serve", "--routes", folder, "--port", str(port)]
         with server(command, port, environ={"SEMROUTE_LOG_LEVEL": "error"}):
             yield f"http://127.0.0.1:{port}/v1"
 
 
-async def run(client: Client, provider: FaultServer, pace: Pace) -> dict[str, Result]:
-    """Every case, some at once; then the outage alone."""
+async def run(client: Client, cases: Sequence[Case]) -> dict[str, Result]:
+    """Every case, some at once."""
     results: dict[str, Result] = {}
     room = asyncio.Semaphore(AT_ONCE)
 
@@ -100,16 +97,12 @@ async def run(client: Client, provider: FaultServer, pace: Pace) -> dict[str, Re
         async with room:
             results[case.name] = await client.ask(case)
 
-    await asyncio.gather(*(one(case) for case in CASES))
-    ordered = {case.name: results[case.name] for case in CASES}
-    ordered[OUTAGE] = await outage(client, provider, pace)
-    await client.aclose()
-    return ordered
+    await asyncio.gather(*(one(case) for case in cases))
+    return {case.name: results[case.name] for case in cases}
 
 
-async def outage(client: Client, provider: FaultServer, pace: Pace) -> Result:
+async def outage(client: Client, provider: FaultServer, pace: Pace, case: Case) -> Result:
     """Requests at a steady pace through an outage: always an answer, few probes, and back soon after."""
-    case = Case(OUTAGE, (f"outage-{int(pace.outage_s * 10)}", "ok"))
     primary = case.model(case.plan[0])
     loop = asyncio.get_running_loop()
     started, back_after_s, problems, during = loop.time(), None, 0, 0
@@ -136,24 +129,37 @@ def show(results: dict[str, Result], console: Console) -> None:
     """The matrix."""
     table = Table("scenario", "outcome", "attempts", "wall s", "", box=None, pad_edge=False)
     for name, result in results.items():
-        mark = "[green]ok[/]" if result.passed else "[red]FAILED[/]"
+        mark = "[green]pass[/]" if result.passed else f"[red]{result.verdict.upper()}[/]"
         table.add_row(name, result.outcome, str(result.attempts), f"{result.wall_s:.2f}", f"{mark} {result.note}")
     console.print(table)
-    passed = sum(result.passed for result in results.values())
-    console.print(f"{passed} passed, {len(results) - passed} failed")
+    console.print(", ".join(f"{count} {verdict}" for verdict, count in counted(results).items()))
+
+
+def counted(results: dict[str, Result]) -> dict[str, int]:
+    """How many faults came to each verdict. One that was tried whole and streamed counts once, by the worse of both."""
+    order = get_args(Verdict)
+    worst: dict[str, str] = {}
+    for name, result in results.items():
+        fault = name.removesuffix("-stream") if name.removesuffix("-stream") in results else name
+        worst[fault] = max(worst.get(fault, "pass"), result.verdict, key=order.index)
+    return {verdict: sum(each == verdict for each in worst.values()) for verdict in order}
 
 
 def as_json(results: dict[str, Result]) -> str:
     """For machines."""
     passed = sum(result.passed for result in results.values())
     scenarios = {
-        name: {"outcome": result.outcome, "attempts": result.attempts, "wall_s": round(result.wall_s, 3)}
+        name: {
+            "outcome": result.outcome,
+            "verdict": result.verdict,
+            "attempts": result.attempts,
+            "wall_s": round(result.wall_s, 3),
+        }
         for name, result in results.items()
     }
     failed = [name for name, result in results.items() if not result.passed]
-    return json.dumps(
-        {"passed": passed, "failed": len(failed), "failed_scenarios": failed, "scenarios": scenarios}, indent=1
-    )
+    told = {"passed": passed, "failed": len(failed), "failed_scenarios": failed, "verdicts": counted(results)}
+    return json.dumps({**told, "scenarios": scenarios}, indent=1)
 
 
 @contextlib.contextmanager
@@ -165,15 +171,28 @@ def providers(port: int) -> Iterator[tuple[FaultServer, FaultServer]]:
         yield plain, tls
 
 
-def measure(base_url: str | None, provider_port: int, pace: Pace, key: str = "none") -> dict[str, Result]:
-    """Start what is needed, and ask everything."""
+def measure(
+    base_url: str | None, provider_port: int, pace: Pace, key: str = "none", *, defaults: bool = False
+) -> dict[str, Result]:
+    """Start what is needed, and ask everything; the outage last, and alone. `defaults`: only what they are to stand."""
+    long_one = Case(OUTAGE, (f"outage-{int(pace.outage_s * 10)}", "ok"))
+    cases = DEFAULTS if defaults else CASES
+
+    async def ask(client: Client, plain: FaultServer) -> dict[str, Result]:
+        results = await run(client, cases)
+        if not defaults:
+            results[OUTAGE] = await outage(client, plain, pace, long_one)
+        await client.aclose()
+        return results
+
     with providers(provider_port) as (plain, tls), contextlib.ExitStack() as stack:
         if base_url is None:
-            target, prefix = stack.enter_context(semroute(plain.url, tls.url, pace)), "auto:"
+            served = cases if defaults else [*cases, long_one]
+            target, prefix = stack.enter_context(semroute(plain.url, tls.url, pace, served)), "auto:"
         else:
             target, prefix = base_url, ""
         client = Client(target, key, prefix, plain)
-        return asyncio.run(run(client, plain, pace))
+        return asyncio.run(ask(client, plain))
 
 
 def main() -> None:
@@ -183,14 +202,16 @@ def main() -> None:
     parser.add_argument("--key", default="none", help="its key")
     parser.add_argument("--provider-port", type=int, default=0, help="where the fault provider listens")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--defaults", action="store_true", help="nothing written but two models")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--list", action="store_true", help="the models that a gateway must know")
     options = parser.parse_args()
     pace = QUICK if options.quick else FULL
     if options.list:
-        print(json.dumps({case.name: case.described() for case in CASES}, indent=1))
+        cases = DEFAULTS if options.defaults else CASES
+        print(json.dumps({case.name: case.described() for case in cases}, indent=1))
         return
-    results = measure(options.base_url, options.provider_port, pace, options.key)
+    results = measure(options.base_url, options.provider_port, pace, options.key, defaults=options.defaults)
     if options.json:
         print(as_json(results))
     else:

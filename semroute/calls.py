@@ -39,6 +39,12 @@ FaultName = Literal[
     "other",
 ]
 """The classes of faults: each has a line in `semroute.execution.faults.FAULTS`."""
+FIRST_TOKEN_S = 30.0
+TOTAL_S = 120.0
+STALL_S = 30.0
+TEXT_STALL_S = 10.0
+"""What the `None` of `Timeouts` stands for."""
+UNWRITTEN_S = {"first_token_s": FIRST_TOKEN_S, "total_s": TOTAL_S, "stall_s": STALL_S}
 
 
 class Timeouts(Written, frozen=True, kw_only=True):
@@ -46,18 +52,21 @@ class Timeouts(Written, frozen=True, kw_only=True):
 
     connect_s: Seconds = 5.0
     """DNS, TCP and TLS."""
-    first_token_s: Seconds = 30.0
-    """From the request to the first content of a streamed answer."""
-    stall_s: Seconds = 30.0
-    """Between two pieces of a streamed answer."""
-    total_s: Seconds = 120.0
-    """A whole answer that is not streamed."""
+    first_token_s: Seconds | None = None
+    """From the request to the first content of a streamed answer; None: 30, more for a model that thinks for long."""
+    stall_s: Seconds | None = None
+    """Between two pieces of a streamed answer; None: 10 while another model could go on from there, otherwise 30."""
+    total_s: Seconds | None = None
+    """A whole answer that is not streamed; None: 120, more for a model whose answers take long."""
     stream_s: Seconds = 600.0
     """A whole answer that is streamed."""
 
 
 class Retry(Written, frozen=True, kw_only=True):
-    """How a call that failed is repeated. The pause before the nth repetition is random, up to `base_s * 2**n`."""
+    """How a call that failed is repeated.
+
+    The pause before the nth repetition is random: at most `base_s * 2**n`, counted from 0, and at least half of that.
+    """
 
     max_attempts: Count = 10
     """Calls for one request, over all models."""
@@ -66,7 +75,8 @@ class Retry(Written, frozen=True, kw_only=True):
     cap_s: Seconds = 4.0
     """The longest pause of all."""
     max_wait_s: Seconds = 5.0
-    """A provider that asks for a longer pause is left for the next model; the last one is waited for."""
+    """A provider that asks for a longer pause is left for the next model; the last one is waited for. A model whose
+    calls have taken longer than this before they failed is left, too; the last one is called once more."""
 
 
 class OnError(Written, frozen=True, kw_only=True):
@@ -81,8 +91,9 @@ class OnError(Written, frozen=True, kw_only=True):
 class StreamPolicy(Written, frozen=True, kw_only=True):
     """When a streamed answer goes out, and what happens when it breaks after that."""
 
-    on_break: Literal["error", "continue"] = "error"
-    """`error`: the caller gets an error event; `continue`: the next model goes on from what was sent."""
+    on_break: Literal["error", "continue"] = "continue"
+    """`continue`: the next model goes on from what was sent, unless it cannot: a tool was called, JSON, several answers
+    or log-probabilities were asked for, or the request is `strict`. `error`: the caller gets an error event."""
     hold: Annotated[int, Meta(ge=0)] | Literal["complete"] = 0
     """So many tokens are held back before the first is sent: a fault among them stays invisible. `complete`: all."""
 

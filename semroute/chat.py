@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from semroute.structs import Frozen
@@ -272,6 +273,20 @@ class Usage(Frozen, frozen=True, kw_only=True):
     """Output that was thought, not said."""
     estimated: bool = False
     """The provider reported none; counted here."""
+
+
+def total(usages: Sequence[Usage]) -> Usage:
+    """What several calls consumed together."""
+    if len(usages) == 1:  # as nearly always
+        return usages[0]
+    return Usage(
+        input_tokens=sum(usage.input_tokens for usage in usages),
+        cached_tokens=sum(usage.cached_tokens for usage in usages),
+        cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
+        output_tokens=sum(usage.output_tokens for usage in usages),
+        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
+        estimated=any(usage.estimated for usage in usages),
+    )
 
 
 class Alternative(Frozen, frozen=True, kw_only=True):

@@ -266,8 +266,9 @@ class Policy(Written, frozen=True, kw_only=True):
     """What a class of faults leads to, where that differs from the table."""
     stream: StreamPolicy = StreamPolicy()
     """Streamed answers."""
-    hedge_after_ms: Annotated[float, Meta(ge=0)] | Literal["p95"] | None = None
-    """The next model is asked too when there is no answer after so long, or after the first's 95th percentile."""
+    hedge_after_ms: Annotated[float, Meta(ge=0)] | Literal["auto", "p95"] | None = "auto"
+    """The next model is asked as well when a model has been silent for so long. `auto`: 8 s, or longer for a model that
+    is known to take longer. `p95`: the model's own 95th percentile, and as `auto` until that is known. None: never."""
     expected_output_tokens: Annotated[int, Meta(gt=0)] = 300
     """What an answer is taken to be when its cost is estimated beforehand."""
 

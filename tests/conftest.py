@@ -68,6 +68,7 @@ models:
 policy:
   timeouts: {{connect_s: 2, first_token_s: 1, stall_s: 1, total_s: 2}}
   retry: {{base_s: 0.01}}
+  stream: {{on_break: error}}
 default:
   models: [ok]
 """

@@ -35,6 +35,8 @@ class Hold(Frozen, frozen=True, kw_only=True):
 
     request_id: str
     meters: tuple[Meter, ...]
+    more: int = 0
+    """Further reservations for it, numbered from 1."""
 
 
 class Accounts:
@@ -109,11 +111,28 @@ class Accounts:
             decision = _without(decision, refusing, left)
         return None, decision
 
+    async def more(self, config: Config, hold: Hold, ask: Ask, decision: Decision, model: str) -> bool:
+        """Reserve what one more answer of a model may cost, as the last of the hold's further reservations.
+
+        Returns whether there is room for it.
+        """
+        now, alone = self._clock(), replace(decision, plan=(model,))
+        priced = [meter for meter in hold.meters if meter.kind in ("usd", "tokens") and meter.measures(model)]
+        try:
+            before = await self._before(priced, now)
+            wants = [_want(m, most(m, config, ask, alone), m.past(before.get(m.counter, 0), now)) for m in priced]
+            return not wants or (await self._state.reserve(_further(hold), wants, LEASE_S)).refused is None
+        except StoreError:
+            return False
+
     async def settle(self, hold: Hold, record: Record) -> None:
         """Free what was reserved, and count what was spent."""
         spent = {meter.counter: (_spent(meter, record), meter.ends + GRACE_S) for meter in hold.meters}
+        nothing = {meter.counter: (0, meter.ends + GRACE_S) for meter in hold.meters}
         try:
             await self._state.settle(hold.request_id, spent)
+            for number in range(1, hold.more + 1):
+                await self._state.settle(_further(replace(hold, more=number)), nothing)
         except StoreError as error:
             log.error("%s: what was spent could not be counted: %s", record.request_id, error)
 
@@ -167,6 +186,11 @@ class Accounts:
     def _note(self, levels: Mapping[str, int]) -> None:
         now = self._monotonic()
         self._levels |= {name: (level, now) for name, level in levels.items()}
+
+
+def _further(hold: Hold) -> str:
+    """The name of the last further reservation."""
+    return f"{hold.request_id}:{hold.more}"
 
 
 def _callable(ask: Ask, decision: Decision) -> set[str]:

@@ -27,9 +27,9 @@ class Ask(Frozen, frozen=True, kw_only=True):
 def most(meter: Meter, config: Config, ask: Ask, decision: Decision) -> int:
     """The most that a request may take of a meter.
 
-    One model of the plan answers, and those that failed before it cost nothing: the dearest counts. Where several may
-    cost, because they race, because answers are checked, or because a stream goes on elsewhere after it broke, the
-    dearest of so many count together.
+    One model of the plan answers, and those that failed before it cost nothing: the dearest counts. Where answers are
+    checked, the dearest of as many as may be asked count together. What else may cost more than one answer (models that
+    race, a stream that goes on elsewhere) is reserved when it begins.
     """
     if meter.kind in ("requests", "running"):
         return 1
@@ -58,11 +58,8 @@ def took(meter: Meter, attempt: Attempt) -> int:
 
 def _times(ask: Ask, models: int) -> int:
     """How many models of the plan may cost something."""
-    policy = ask.policy
-    if policy.cascade is not None:
-        return min(policy.cascade.max_escalations + 1, models)
-    goes_on = ask.request.stream and (policy.stream.on_break == "continue" or policy.stream.hold)
-    return min(models, policy.retry.max_attempts) if policy.hedge_after_ms is not None or goes_on else 1
+    cascade = ask.policy.cascade
+    return 1 if cascade is None else min(cascade.max_escalations + 1, models)
 
 
 def _usage(model: Model, ask: Ask, decision: Decision) -> Usage:

@@ -36,6 +36,20 @@ _STOP_REASONS: dict[FinishReason, str] = {
     "tool_calls": "tool_use",
     "content_filter": "refusal",
 }
+
+
+class _PassedBlock(msgspec.Struct):
+    type: str = ""
+
+
+class _Passed(msgspec.Struct):
+    """What is read of an event that went out as it was."""
+
+    type: str = ""
+    index: int = 0
+    content_block: _PassedBlock = msgspec.field(default_factory=_PassedBlock)
+
+
 ErrorBody = Callable[[SemrouteError, int], bytes]
 
 
@@ -120,6 +134,8 @@ class AnthropicStream:
         self._started = False
         self._stopped = False
         self._native = False
+        self._passed: list[bytes] = []
+        """The provider's own events that open and close something."""
         self._index = -1
         self._kind: tuple[str, int] | None = None
         self._arguments = ""
@@ -137,7 +153,13 @@ class AnthropicStream:
         if chunk.dialect == NAME:
             self._native = True
             self._stopped = self._stopped or chunk.event == "message_stop"
+            if b"content_block_delta" not in chunk.raw:
+                self._passed.append(chunk.raw)
             return sse.render(chunk.raw, chunk.event)
+        if self._native:
+            if not chunk.parts and chunk.finish_reason is None:
+                return b""
+            self._go_on()
         head = b"" if self._started else self._start(chunk.model, chunk.service_tier)
         return head + b"".join(self._part(part) for part in chunk.parts)
 
@@ -159,6 +181,17 @@ class AnthropicStream:
     def error(self, error: SemrouteError, status: int) -> bytes:
         """An `error` event, and no `message_stop`: the official clients raise on it."""
         return sse.render(self._error_body(error, status), "error")
+
+    def _go_on(self) -> None:
+        """Another model goes on from the provider's own events: in the block that is open, or in the next one."""
+        self._native, self._started = False, True
+        for raw in self._passed:
+            event = msgspec.json.decode(raw, type=_Passed)
+            if event.type == "content_block_start":
+                self._index, self._kind = event.index, (event.content_block.type, 0)
+            elif event.type == "content_block_stop":
+                self._kind = None
+        self._passed = []
 
     def _start(self, model: str, tier: str = "") -> bytes:
         self._started = True

@@ -90,7 +90,7 @@ def answered_error(
     if failure.message:
         message = failure.message
     elif 300 <= status < 400 and "location" in headers:
-        message = f"a redirect to {headers['location'][:MAX_MESSAGE_CHARS]}, which is not followed"
+        message = "a redirect, which is not followed"
     else:
         message = f"{headers.get('content-type') or 'no content type'}, {snippet(body) or 'no body'}"
     return _error_type(meant or status, failure)(f"status {status}: {message}", status=status, body=body)

@@ -130,7 +130,10 @@ class GeminiStream:
         self._finish_reason = chunk.finish_reason or self._finish_reason
         if chunk.dialect == NAME:
             self._native = True
+            self._id = chunk.id or self._id
             return sse.render(chunk.raw)
+        if chunk.parts or chunk.finish_reason is not None:
+            self._native = False  # another model goes on, and says here why it ended
         for part in chunk.parts:
             if isinstance(part, ToolCall):
                 before = self._calls.get(part.index, part)

@@ -129,7 +129,8 @@ class NativeStream:
 
     def end(self, record: Record) -> bytes:
         """The account."""
-        return sse.render(_encoder.encode({"model": record.model, **_account(record)}), "end")
+        account = _account(record) | ({"usage": self._usage} if self._usage is not None else {})
+        return sse.render(_encoder.encode({"model": record.model, **account}), "end")
 
     def error(self, error: SemrouteError, status: int) -> bytes:
         """An `error` event with the usage up to there, and no `end`."""

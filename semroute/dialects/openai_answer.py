@@ -19,6 +19,12 @@ from semroute.types import ChatRequest, Chunk, Part, Refusal, Text, Thinking, To
 NAME = "openai"
 
 
+class _Head(msgspec.Struct):
+    """What all events of an answer share."""
+
+    created: int | None = None
+
+
 class OpenAIStream:
     """`chat.completion.chunk` events, closed by `[DONE]`."""
 
@@ -31,6 +37,8 @@ class OpenAIStream:
         self._model = ""
         self._tier = ""
         self._started = False
+        self._passed = b""
+        """The provider's last event of those that went out as they were."""
 
     def chunk(self, chunk: Chunk) -> bytes:
         """The provider's own event where it speaks this dialect, else one in its form."""
@@ -41,6 +49,8 @@ class OpenAIStream:
             usage_only = chunk.usage is not None and not chunk.parts and chunk.finish_reason is None
             return self._pass(chunk, usage_only=usage_only)
         delta = _render_delta(chunk.parts)
+        if self._passed and (delta or chunk.usage is not None):
+            self._go_on()
         if not delta and chunk.finish_reason is None:
             return b""
         if not self._started:
@@ -62,11 +72,18 @@ class OpenAIStream:
         usage = b"" if told else self._event([], usage=self._usage)
         return usage + sse.render(msgspec.json.encode(error_body(error, status)))
 
+    def _go_on(self) -> None:
+        """Another model goes on from the provider's own events: under their id and time. Usage is told at the end."""
+        began = msgspec.json.decode(self._passed, type=_Head)
+        self._created = began.created or self._created
+        self._started, self._usage_sent, self._passed = True, False, b""
+
     def _pass(self, chunk: Chunk, *, usage_only: bool) -> bytes:
         if usage_only and not self._with_usage:
             return b""
         self._usage_sent = self._usage_sent or chunk.usage is not None
         self._id = chunk.id or self._id
+        self._passed = chunk.raw
         return sse.render(chunk.raw)
 
     def _event(self, choices: list[dict[str, Any]], *, usage: Usage | None = None) -> bytes:

@@ -153,6 +153,8 @@ class ResponsesStreamParser:
             case {"type": "function_call", "call_id": str(id_), "name": str(name)}:
                 index = self._calls.setdefault(piece.output_index, len(self._calls))
                 return (ToolCall(id=id_, name=name, index=index),)
+            case {"type": str(kind)} if kind not in ("message", "reasoning"):
+                return (Opaque(kind=kind),)
             case _:
                 return ()
 

@@ -26,18 +26,55 @@ from semroute.types import (
 )
 
 
+class _Passed(msgspec.Struct):
+    """What is read of an event that went out as it was."""
+
+    type: str = ""
+    sequence_number: int = 0
+    output_index: int = -1
+    item: dict[str, Any] | None = None
+    part: dict[str, Any] | None = None
+    response: dict[str, Any] | None = None
+
+
 class _Item:
     """An item that is being written."""
 
-    def __init__(self, place: int, kind: str) -> None:
+    def __init__(self, place: int, kind: str, id_: str = "") -> None:
         self.place = place
         """Its `output_index`."""
         self.kind = kind
+        self.id = id_
+        """As the provider has named it; empty: it is made here."""
+        self.closed: list[dict[str, Any]] = []
+        """Its content, or its summary, that the provider has finished."""
         self.text: Text | Refusal | None = None
         self.logprobs: tuple[TokenLogprob, ...] = ()
         self.thought = Thinking()
         self.call = ToolCall()
         self.finished: dict[str, Any] | None = None
+
+    @property
+    def index(self) -> int:
+        """Of the part that is being written: its `content_index`, or its `summary_index`."""
+        return len(self.closed)
+
+    def follow(self, event: _Passed) -> bool:
+        """Take over what an event of the provider opened or closed in it. Returns whether it opened a part."""
+        match event.type:
+            case "response.content_part.added" if self.kind == "message":
+                self.text = Text(text="")
+                return True
+            case "response.reasoning_summary_part.added":
+                return True
+            case "response.content_part.done" if self.kind == "message":
+                self.text = None
+                self.closed.append(event.part or {})
+            case "response.reasoning_summary_part.done":
+                self.closed.append(event.part or {})
+            case "response.output_item.done":
+                self.finished = event.item or {}
+        return False
 
 
 class ResponsesStream:
@@ -48,6 +85,12 @@ class ResponsesStream:
         self._number = -1
         self._response: dict[str, Any] | None = None
         self._native = False
+        self._passed: list[tuple[bytes, int]] = []
+        """The provider's own events that open and close something, and how many parts there were before each."""
+        self._heard: list[Part] = []
+        """The parts of the provider's own events."""
+        self._last = b""
+        """The last of those events."""
         self._ended = False
         self._items: list[_Item] = []
         self._calls: dict[int, _Item] = {}
@@ -64,8 +107,18 @@ class ResponsesStream:
         if chunk.dialect == NAME:
             self._native = True
             self._ended = self._ended or chunk.finish_reason is not None
+            self._last = chunk.raw
+            self._number += 1
+            self._heard += chunk.parts
+            if b'.delta"' not in chunk.raw:
+                self._passed.append((chunk.raw, len(self._heard)))
             return sse.render(chunk.raw, chunk.event)
-        head = self._start(chunk.model)
+        if self._native:
+            if not chunk.parts and chunk.finish_reason is None:
+                return b""
+            head = self._go_on(chunk.model)
+        else:
+            head = self._start(chunk.model)
         return head + b"".join(self._part(part, chunk.logprobs) for part in chunk.parts)
 
     def end(self, record: Record) -> bytes:
@@ -82,6 +135,44 @@ class ResponsesStream:
         """An `error` event, and no end: the official clients raise on it."""
         param = getattr(error, "param", None)
         return self._event("error", code=error.code, message=str(error), param=param)
+
+    # --- going on from the provider's own events ----------------------------------------------------------------------
+
+    def _go_on(self, model: str) -> bytes:
+        """Another model goes on, with the next number: in the item that is open, or in the next one."""
+        self._native = False
+        self._number = max(self._number, msgspec.json.decode(self._last, type=_Passed).sequence_number)
+        items: dict[int, _Item] = {}
+        begun = len(self._heard)
+        for raw, before in self._passed:
+            event = msgspec.json.decode(raw, type=_Passed)
+            self._response = event.response or self._response
+            if event.type == "response.output_item.added":
+                added = event.item or {}
+                items[event.output_index] = _Item(
+                    event.output_index, str(added.get("type")), str(added.get("id") or "")
+                )
+            elif event.output_index in items:
+                begun = before if items[event.output_index].follow(event) else begun
+        self._response = self._response or empty_response(self._request, model)
+        self._items = [item for _, item in sorted(items.items())]
+        self._open = next((item for item in self._items if item.finished is None), None)
+        return self._reopen(self._open, self._heard[begun:]) if self._open is not None else b""
+
+    def _reopen(self, item: _Item, said: list[Part]) -> bytes:
+        """Write on in an item. `said`: what its open part says so far."""
+        item.thought = Thinking(text="".join(part.text for part in said if isinstance(part, Thinking)))
+        if item.kind != "message":
+            return b""
+        begun = item.text is not None
+        texts = [part for part in said if isinstance(part, Text)] if begun else []
+        item.text = Text(
+            text="".join(part.text for part in texts),
+            citations=tuple(citation for part in texts for citation in part.citations),
+        )
+        return b"" if begun else self._add_part(item, item.text)
+
+    # --- the answer ---------------------------------------------------------------------------------------------------
 
     def _start(self, model: str) -> bytes:
         if self._response is not None:
@@ -111,14 +202,14 @@ class ResponsesStream:
         before = item.text.text if item.text else ""
         if isinstance(part, Refusal):
             item.text = Refusal(text=before + part.text)
-            return head + self._in_item(item, "response.refusal.delta", content_index=0, delta=part.text)
+            return head + self._in_item(item, "response.refusal.delta", content_index=item.index, delta=part.text)
         cited = item.text.citations if isinstance(item.text, Text) else ()
         events = head
         if part.text:
             item.logprobs += logprobs
             shown = render_logprobs(logprobs)
             events += self._in_item(
-                item, "response.output_text.delta", content_index=0, delta=part.text, logprobs=shown
+                item, "response.output_text.delta", content_index=item.index, delta=part.text, logprobs=shown
             )
         item.text = Text(text=before + part.text, citations=cited + part.citations)
         annotations = content_part(item.text, [])["annotations"]
@@ -126,7 +217,7 @@ class ResponsesStream:
             events += self._in_item(
                 item,
                 "response.output_text.annotation.added",
-                content_index=0,
+                content_index=item.index,
                 annotation_index=place,
                 annotation=annotations[place],
             )
@@ -138,19 +229,26 @@ class ResponsesStream:
         item.text = type(part)(text="")
         added = message_item(self._request, item.place, "in_progress")
         head += self._event("response.output_item.added", output_index=item.place, item=added)
-        empty = content_part(item.text, [])
-        return head + self._in_item(item, "response.content_part.added", content_index=0, part=empty), item
+        return head + self._add_part(item, item.text), item
+
+    def _add_part(self, item: _Item, said: Text | Refusal) -> bytes:
+        empty = content_part(said, [])
+        return self._in_item(item, "response.content_part.added", content_index=item.index, part=empty)
 
     def _close_message(self, item: _Item, said: Text | Refusal) -> bytes:
         part = content_part(said, render_logprobs(item.logprobs))
         if isinstance(said, Refusal):
-            events = self._in_item(item, "response.refusal.done", content_index=0, refusal=said.text)
+            events = self._in_item(item, "response.refusal.done", content_index=item.index, refusal=said.text)
         else:
             events = self._in_item(
-                item, "response.output_text.done", content_index=0, text=said.text, logprobs=part["logprobs"]
+                item,
+                "response.output_text.done",
+                content_index=item.index,
+                text=said.text,
+                logprobs=part["logprobs"],
             )
-        events += self._in_item(item, "response.content_part.done", content_index=0, part=part)
-        finished = {**message_item(self._request, item.place), "content": [part]}
+        events += self._in_item(item, "response.content_part.done", content_index=item.index, part=part)
+        finished = {**message_item(self._request, item.place), "id": self._id(item), "content": [*item.closed, part]}
         return events + self._done(item, finished)
 
     # --- thoughts -----------------------------------------------------------------------------------------------------
@@ -174,16 +272,19 @@ class ResponsesStream:
             return events
         if not before.text:
             empty = {"type": "summary_text", "text": ""}
-            events += self._in_item(item, "response.reasoning_summary_part.added", summary_index=0, part=empty)
-        return events + self._in_item(item, "response.reasoning_summary_text.delta", summary_index=0, delta=part.text)
+            events += self._in_item(item, "response.reasoning_summary_part.added", summary_index=item.index, part=empty)
+        return events + self._in_item(
+            item, "response.reasoning_summary_text.delta", summary_index=item.index, delta=part.text
+        )
 
     def _close_thinking(self, item: _Item) -> bytes:
         events, text = b"", item.thought.text
         if text:
             part = {"type": "summary_text", "text": text}
-            events += self._in_item(item, "response.reasoning_summary_text.done", summary_index=0, text=text)
-            events += self._in_item(item, "response.reasoning_summary_part.done", summary_index=0, part=part)
-        return events + self._done(item, render_reasoning(item.thought, self._id(item)))
+            events += self._in_item(item, "response.reasoning_summary_text.done", summary_index=item.index, text=text)
+            events += self._in_item(item, "response.reasoning_summary_part.done", summary_index=item.index, part=part)
+        finished = render_reasoning(item.thought, self._id(item))
+        return events + self._done(item, {**finished, "summary": [*item.closed, *finished["summary"]]})
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
@@ -212,10 +313,12 @@ class ResponsesStream:
     # --- events -------------------------------------------------------------------------------------------------------
 
     def _new(self, kind: str) -> _Item:
-        self._items.append(_Item(len(self._items), kind))
+        self._items.append(_Item(self._items[-1].place + 1 if self._items else 0, kind))
         return self._items[-1]
 
     def _id(self, item: _Item) -> str:
+        if item.id:
+            return item.id
         prefix = {"message": "msg", "reasoning": "rs", "function_call": "fc"}[item.kind]
         return f"{prefix}_{self._request.id}_{item.place}"
 

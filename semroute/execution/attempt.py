@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import msgspec
 from msgspec import field
 
+from semroute.calls import UNWRITTEN_S
 from semroute.errors import ContentPolicyError, ProviderError, ProviderTimeoutError
 from semroute.execution.deployments import Deployments, Permit
 from semroute.execution.faults import fault_of
+from semroute.execution.patience import patience_s
+from semroute.execution.race import BEATEN
+from semroute.execution.seam import may_go_on
 from semroute.providers import sent
 from semroute.providers.base import Provider
 from semroute.routing.pricing import cost_usd, estimate_input_tokens, estimate_text_tokens, size_bytes, tokens_of
@@ -56,6 +60,24 @@ class Work(Frozen, frozen=True, kw_only=True):
     """Of a long request, about what it sends: it is not read again for that; 0: it is to be counted."""
     count_tokens: Callable[[str], int] = estimate_text_tokens
     """Counts what a provider does not report."""
+    room: Callable[[Model], Awaitable[bool]] | None = None
+    """Reserves what one more answer of a model may cost, beside the one that is reserved already. None: no budget
+    applies, or all that the request may cost is reserved."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another model may go on with a streamed answer that breaks, as long as it says nothing but text."""
+        return self.request.stream and self.policy.stream.on_break == "continue" and may_go_on(self.request)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is heard of a call before its answer is whole, or as much of it as is held back."""
+        return not self.request.stream or self.policy.stream.hold != 0
+
+    def patience_s(self, model: Model) -> float:
+        """How long a call to a model may be silent before another is asked as well."""
+        silences = self.deployments.of(model).silences(whole=self.whole)
+        return patience_s(silences, model, self.request, self.policy, whole=self.whole)
 
 
 class Watch:
@@ -65,10 +87,14 @@ class Watch:
         """`timeouts`: what the call is given, which is less than the route's where the request's deadline is near."""
         self.model = model
         self._timeouts = timeouts
-        self._policy = work.policy
+        self._work = work
         self._attempts = attempts
         self._place: int | None = None
-        self._permit: Permit = work.deployments.of(model).begin(work.input_tokens, work.caller)
+        deployment = work.deployments.of(model)
+        self._silences = deployment.silences(whole=work.whole)
+        self._permit: Permit = deployment.begin(work.input_tokens, work.caller)
+        self._now = work.deployments.clock.now
+        self._began = self._now()
         self._started = time.perf_counter()
         self._first_token_ms: float | None = None
         self._sent = sent.watch()
@@ -88,6 +114,7 @@ class Watch:
     def begun(self) -> None:
         """The first content has come, and will be seen: the attempt takes its place in the account."""
         self._permit.begun()
+        self._silences.answered(self._now() - self._began)
         self._place = len(self._attempts)
         self._attempts.append(
             Attempt(
@@ -106,6 +133,8 @@ class Watch:
 
     def succeeded(self, usage: Usage) -> None:
         """It gave an answer."""
+        if self._place is None:
+            self._silences.answered(self._now() - self._began, usage.output_tokens)
         elapsed_ms = self._account(Attempt(model=self.model.id, status="ok", latency_ms=self.elapsed_ms, usage=usage))
         latency_ms = elapsed_ms if self._first_token_ms is None else self._first_token_ms
         self._permit.end("ok", latency_ms=latency_ms, tokens=usage.input_tokens + usage.output_tokens)
@@ -121,9 +150,11 @@ class Watch:
             usage=usage,
         )
         elapsed_ms = self._account(attempt)
-        ours = fault_of(error, self._policy.on_error).ours and not self._ran_out(error, elapsed_ms / 1000)
+        ours = fault_of(error, self._work.policy.on_error).ours and not self._ran_out(error, elapsed_ms / 1000)
         # A silent deployment is slow, too: who chooses by latency should know.
         slow_ms = elapsed_ms if isinstance(error, ProviderTimeoutError) else None
+        if slow_ms is not None and self._first_token_ms is None:
+            self._silences.unanswered(self._now() - self._began)
         self._permit.end("fault" if ours else "neither", latency_ms=slow_ms)
 
     def _ran_out(self, error: ProviderError, elapsed_s: float) -> bool:
@@ -134,20 +165,26 @@ class Watch:
         """
         if not isinstance(error, ProviderTimeoutError):
             return False
-        given, policy = self._timeouts, self._policy
+        given, policy = self._timeouts, self._work.policy
         over_s = [
             left_s
             for name in given.__struct_fields__
-            if (left_s := getattr(given, name)) < FAIR_SHARE * min(getattr(policy.timeouts, name), policy.deadline_s)
+            if (left_s := getattr(given, name)) is not None
+            and left_s < FAIR_SHARE * min(getattr(policy.timeouts, name) or UNWRITTEN_S[name], policy.deadline_s)
         ]
         if self._first_token_ms is not None:
             over_s.append(given.stream_s)
         return bool(over_s) and elapsed_s >= min(over_s) - EARLY_S
 
-    def cancelled(self, usage: Usage = Usage()) -> None:
-        """The caller did not wait for it, after the given usage."""
+    def cancelled(self, left: BaseException | None = None, usage: Usage = Usage()) -> None:
+        """Nobody waited for it, after the given usage. One that was silent for too long, and was `BEATEN`, failed."""
         self._account(Attempt(model=self.model.id, status="cancelled", latency_ms=self.elapsed_ms, usage=usage))
-        self._permit.end("neither")
+        silent_s, beaten = self._now() - self._began, left is not None and BEATEN in left.args
+        if beaten and self._first_token_ms is None and silent_s >= self._work.patience_s(self.model):
+            self._silences.unanswered(silent_s)
+            self._permit.end("fault", latency_ms=self.elapsed_ms)
+        else:
+            self._permit.end("neither")
 
     def _account(self, attempt: Attempt) -> float:
         cost = cost_usd(self.model, attempt.usage)
@@ -172,8 +209,10 @@ async def complete(work: Work, model: Model, timeouts: Timeouts, attempts: list[
     except ProviderError as error:
         watch.failed(error)
         raise
-    except BaseException:  # the caller left; or a defect of ours, which must not hold the model's place for ever
-        watch.cancelled(estimate_usage(work, ()) if watch.sent else Usage())
+    except (
+        BaseException
+    ) as left:  # the caller left; or a defect of ours, which must not hold the model's place for ever
+        watch.cancelled(left, estimate_usage(work, ()) if watch.sent else Usage())
         raise
     watch.dropped = completion.dropped
     usage = completion.usage or estimate_usage(work, completion.parts)

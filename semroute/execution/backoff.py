@@ -18,11 +18,13 @@ def pause(
 ) -> float | None:
     """How long to wait before the next call to the same model; null: leave it.
 
-    Exponential with full jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), and never
-    shorter than what the provider asks for. `repeated`: how many repetitions there were; `asked_s`: the provider's
-    Retry-After; `left_s`: until the deadline; `others`: whether another model could take over; `random`: in [0, 1).
+    Exponential with equal jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/): at least
+    half of the longest pause, so that a provider in trouble is never called again at once. It is never shorter than
+    what the provider asks for. `repeated`: how many repetitions there were; `asked_s`: the provider's Retry-After;
+    `left_s`: until the deadline; `others`: whether another model could take over; `random`: in [0, 1).
     """
-    wait_s = random() * min(retry.cap_s, retry.base_s * 2.0**repeated)
+    longest_s = min(retry.cap_s, retry.base_s * 2.0**repeated)
+    wait_s = longest_s * (1 + random()) / 2
     wait_s = max(wait_s, asked_s or 0.0)
-    longest_s = min(left_s, retry.max_wait_s) if others else left_s
-    return wait_s if wait_s < longest_s else None
+    most_s = min(left_s, retry.max_wait_s) if others else left_s
+    return wait_s if wait_s < most_s else None

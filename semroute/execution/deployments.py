@@ -17,6 +17,7 @@ from semroute.dialects.base import CHAT
 from semroute.execution.breaker import Breaker, CircuitBreaker
 from semroute.execution.bucket import Bucket
 from semroute.execution.clock import CLOCK, Clock
+from semroute.execution.patience import Silences
 from semroute.providers.ratelimits import Resource, Told
 from semroute.types import Model, Signals
 
@@ -82,6 +83,7 @@ class Deployment:
         self.in_flight = 0
         self.latency_ms: float | None = None
         self._latencies: deque[float] = deque(maxlen=SAMPLES)
+        self._silences = (Silences(), Silences())
         self._limits: Limits = model.limits
         now = clock.now()
         rates: dict[Resource, int | None] = {"requests": self._limits.rpm, "tokens": self._limits.tpm}
@@ -96,6 +98,10 @@ class Deployment:
         """Who is asked before a probe; null: this process alone calls it."""
         self._measured: list[float] = []
         self._spent = {"requests": 0, "tokens": 0}
+
+    def silences(self, *, whole: bool) -> Silences:
+        """How long its calls were silent: until the first content, or until the `whole` answer."""
+        return self._silences[whole]
 
     def broken(self, now: float) -> str | None:
         """Why its circuit breaker lets no call pass; null: it does."""

@@ -10,16 +10,24 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
-from semroute.calls import Then, Timeouts
+from msgspec.structs import replace
+
+from semroute.calls import FIRST_TOKEN_S, STALL_S, TOTAL_S, Then, Timeouts
 from semroute.errors import ContextLengthError, NoModelError, PlanExhaustedError, ProviderError, SemrouteError
 from semroute.execution.attempt import Work
 from semroute.execution.backoff import pause
 from semroute.execution.deployments import BusyError
 from semroute.execution.faults import fault_of, larger
-from semroute.types import Attempt, Model
+from semroute.execution.patience import FLOOR_S
+from semroute.execution.race import BEATEN, Race, Timer
+from semroute.types import Attempt, Model, Usage
 
 Result = TypeVar("Result", covariant=True)
 SHORTEST_CALL_S = 0.001
+EARLY_S = 0.05
+"""An event loop may end a sleep a little early, and a provider's pause then has so little left at most."""
+PATIENCES = 3.0
+"""The limits that nobody wrote are never shorter than so many times what a model is known to take."""
 
 
 class Call(Protocol[Result]):
@@ -49,6 +57,9 @@ class Execution(Generic[Result]):
         """
         self.pending = list(work.plan)
         self._work = work
+        self._limits = work.policy.timeouts
+        if self._limits.stall_s is None and not work.goes_on:
+            self._limits = replace(self._limits, stall_s=STALL_S)
         self._clock = work.deployments.clock
         self.deadline = self._clock.now() + work.policy.deadline_s if deadline is None else deadline
         self._attempts = attempts
@@ -57,6 +68,10 @@ class Execution(Generic[Result]):
         self._discard = discard
         self._failures: list[tuple[Model, ProviderError]] = []
         self._skipped: dict[str, str] = {}
+        self._lanes = 0
+        """How many models are tried side by side."""
+        self._latest = (self.pending[0], self._clock.now())
+        """The model that was called last, or is called again after a pause, and from when on its silence counts."""
 
     async def result(self) -> Result:
         """The first good answer.
@@ -71,12 +86,26 @@ class Execution(Generic[Result]):
     # --- one model after another ---
 
     async def _lane(self) -> Result:
-        while (model := await self._next()) is not None:
-            try:
-                return await self._persist(model)
-            except ProviderError as error:
-                self._failed(model, error)
-        raise self._exhausted()
+        self._lanes += 1
+        try:
+            while (model := await self._next()) is not None:
+                if not await self._affordable(model):
+                    continue
+                try:
+                    return await self._persist(model)
+                except ProviderError as error:
+                    self._failed(model, error)
+            raise self._exhausted()
+        finally:
+            self._lanes -= 1
+
+    async def _affordable(self, model: Model) -> bool:
+        """Whether budgets have room for a call. One answer is reserved: only what may cost beside it is asked for."""
+        spent = any(attempt.purpose == "answer" and attempt.usage != Usage() for attempt in self._attempts)
+        if self._work.room is None or (self._lanes == 1 and not spent) or await self._work.room(model):
+            return True
+        self._skipped[model.id] = "no budget has room for one more answer"
+        return False
 
     def _failed(self, model: Model, error: ProviderError) -> None:
         """Note a failure, and who may be tried after it. Raises it where nobody may."""
@@ -134,45 +163,63 @@ class Execution(Generic[Result]):
 
     async def _persist(self, model: Model) -> Result:
         """Call one model, and again where that may help."""
-        repeated = 0
+        repeated, lost_s = 0, 0.0
         while True:
+            started = self._clock.now()
+            self._latest = (model, started)
             try:
-                return await self._call(self._work, model, self._timeouts(), self._attempts)
+                return await self._call(self._work, model, self._timeouts(model), self._attempts)
             except ProviderError as error:
-                if not await self._again(model, error, repeated):
+                lost_s += self._clock.now() - started
+                if not await self._again(model, error, repeated, lost_s):
                     raise
                 repeated += 1
 
-    async def _again(self, model: Model, error: ProviderError, repeated: int) -> bool:
-        """Whether the same model may be called again; the pause before that is over then."""
+    async def _again(self, model: Model, error: ProviderError, repeated: int, lost_s: float) -> bool:
+        """Whether the same model may be called again; the pause before that is over then.
+
+        `lost_s`: how long its calls took until they failed.
+        """
+        others = bool(self.pending) or self._lanes > 1
         if repeated >= fault_of(error, self._work.policy.on_error).retries or len(self._attempts) >= self.budget:
+            return False
+        if lost_s > self._work.policy.retry.max_wait_s and (others or repeated):
             return False
         wait_s = pause(
             self._work.policy.retry,
             repeated,
             asked_s=error.retry_after_s,
             left_s=self._left_s(),
-            others=bool(self.pending),
+            others=others,
             random=self._clock.random,
         )
         deployment = self._work.deployments.of(model)
         if wait_s is None or deployment.broken(self._clock.now()) is not None:
             return False
+        self._latest = (model, self._clock.now() + wait_s)  # a pause is no silence
         await self._clock.sleep(wait_s)
-        if deployment.ready(self._work.input_tokens, self._clock.now()):
+        tokens = self._work.input_tokens
+        while 0 < (early_s := deployment.wait_s(tokens, self._clock.now())) <= EARLY_S:
+            await self._clock.sleep(max(early_s, SHORTEST_CALL_S))
+        if deployment.ready(tokens, self._clock.now()):
             return await self._cleared(model)
         return not self.pending and await self._room(model)
 
-    def _timeouts(self) -> Timeouts:
-        """The route's, within what the deadline leaves."""
-        limits, left_s = self._work.policy.timeouts, max(SHORTEST_CALL_S, self._left_s())
-        if left_s >= limits.total_s and left_s >= limits.stream_s:
+    def _timeouts(self, model: Model) -> Timeouts:
+        """The route's, within what the deadline leaves; where models do not race, of a share for each that is left."""
+        limits, left_s = self._limits, max(SHORTEST_CALL_S, self._left_s())
+        share_s = left_s
+        if self._work.policy.hedge_after_ms is None:
+            share_s /= len(self.pending) + 1
+        known_s = PATIENCES * self._work.patience_s(model)
+        if known_s <= FIRST_TOKEN_S and share_s >= (limits.total_s or TOTAL_S) and left_s >= limits.stream_s:
             return limits
-        return Timeouts(
-            connect_s=min(limits.connect_s, left_s),
-            first_token_s=min(limits.first_token_s, left_s),
-            stall_s=min(limits.stall_s, left_s),
-            total_s=min(limits.total_s, left_s),
+        return replace(
+            limits,
+            connect_s=min(limits.connect_s, share_s),
+            first_token_s=min(limits.first_token_s or max(FIRST_TOKEN_S, known_s), share_s),
+            total_s=min(limits.total_s or max(TOTAL_S, known_s), share_s),
+            stall_s=limits.stall_s if limits.stall_s is None else min(limits.stall_s, left_s),
             stream_s=min(limits.stream_s, left_s),
         )
 
@@ -182,40 +229,79 @@ class Execution(Generic[Result]):
     # --- several models at once ---
 
     async def _race(self) -> Result:
-        """Start the next model when those under way take long. The first good answer counts; cancel the others."""
-        lanes = {asyncio.create_task(self._lane())}
+        """Start the next model when those under way are silent. The first good answer counts; cancel the others."""
+
+        def later(join: Callable[[], None]) -> Timer:
+            return self._clock.later(self._soonest_s(), join)
+
+        return await Race(self._company, self._ends, self._discard).run(self._lane(), later)
+
+    async def _company(self) -> Result:
+        """The models that are started beside the first."""
+        lanes: set[asyncio.Task[Result]] = set()
         winner: asyncio.Task[Result] | None = None
         error: BaseException | None = None
+        message: str | None = None
         try:
-            while lanes:
-                patience_s = self._patience_s()
-                done, lanes = await asyncio.wait(lanes, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+            while (patience_s := self._patience_s()) is not None or lanes:
+                done: set[asyncio.Task[Result]] = set()
+                if lanes:
+                    done, lanes = await self._clock.wait(lanes, patience_s)
+                elif patience_s:
+                    await self._clock.sleep(patience_s)
                 for lane in done:
                     error = lane.exception()
-                    if error is None or (isinstance(error, ProviderError) and self._then(error) == "fail"):
+                    if error is None or self._ends(error):
                         lanes |= done - {lane}
-                        winner = lane
+                        winner, message = lane, BEATEN if error is None else None
                         return lane.result()
-                if not done and self.pending:
+                if not done and self._patience_s() == 0:
+                    self._latest = (self.pending[0], self._clock.now())
                     lanes.add(asyncio.create_task(self._lane()))
+        except asyncio.CancelledError as left:
+            message = BEATEN if BEATEN in left.args else None
+            raise
         finally:
-            await self._end(lanes, winner)
+            await self._end(lanes, winner, message)
         raise self._exhausted() if isinstance(error, SemrouteError) or error is None else error
 
-    def _patience_s(self) -> float | None:
-        """How long to wait before one more model is started; null: no more."""
-        hedge_after_ms = self._work.policy.hedge_after_ms
-        if not self.pending or hedge_after_ms is None:
-            return None
-        if hedge_after_ms == "p95":
-            p95_ms = self._work.deployments.of(self._work.plan[0]).p95_ms()
-            return None if p95_ms is None else p95_ms / 1000
-        return hedge_after_ms / 1000
+    def _ends(self, error: BaseException) -> bool:
+        """Whether a failure is the whole race's: no other model would mend it."""
+        return isinstance(error, ProviderError) and self._then(error) == "fail"
 
-    async def _end(self, lanes: set[asyncio.Task[Result]], winner: asyncio.Task[Result] | None) -> None:
+    def _soonest_s(self) -> float:
+        """When the first model may have been silent for too long, at the soonest: what it is known to do costs time."""
+        after_ms = self._work.policy.hedge_after_ms
+        longest_s = FLOOR_S if after_ms == "auto" else self._hedge_s(self.pending[0])
+        return min(longest_s, self._left_s() / len(self.pending))
+
+    def _patience_s(self) -> float | None:
+        """How long to wait until one more model is started: 0, now; None: there is no more.
+
+        At the latest when the share of the deadline is over that falls to the model which was called last.
+        """
+        if not self.pending:
+            return None
+        model, since = self._latest
+        share_s = (self.deadline - since) / (len(self.pending) + 1)
+        left_s = since + min(self._hedge_s(model), share_s) - self._clock.now()
+        return left_s if left_s > SHORTEST_CALL_S else 0.0
+
+    def _hedge_s(self, model: Model) -> float:
+        """How long a model may be silent before the next one is started beside it."""
+        after_ms = self._work.policy.hedge_after_ms
+        if after_ms == "p95":
+            after_ms = self._work.deployments.of(model).p95_ms()
+        return self._work.patience_s(model) if after_ms is None or after_ms == "auto" else after_ms / 1000
+
+    async def _end(
+        self, lanes: set[asyncio.Task[Result]], winner: asyncio.Task[Result] | None, message: str | None
+    ) -> None:
         """Cancel the lanes of a race. Where the caller leaves meanwhile, nobody takes what the winner holds."""
+        if not lanes:
+            return
         for lane in lanes:
-            lane.cancel()
+            lane.cancel(message)
         superfluous = set(lanes)
         try:
             await asyncio.gather(*lanes, return_exceptions=True)

@@ -146,14 +146,25 @@ def fault_of(error: ProviderError, changes: Mapping[FaultName, OnError]) -> Faul
 
 
 def larger(models: Iterable[Model], failed: Model, request: ChatRequest) -> list[Model]:
-    """Those with a larger window than one for which the request was too long."""
+    """Those that may hold a request which was too long for one.
+
+    Models with a larger window come first, then those whose window nobody wrote down: it is unknown, not small. Another
+    deployment of the model that failed has the same window.
+    """
     window = failed.context_tokens or estimate_input_tokens(request)
-    return [model for model in models if (model.context_tokens or 0) > window]
+    others = list(models)
+    known = [model for model in others if model.context_tokens is not None and model.context_tokens > window]
+    unknown = [model for model in others if model.context_tokens is None and _family(model) != _family(failed)]
+    return [*known, *unknown]
+
+
+def _family(model: Model) -> str:
+    return model.group or model.id
 
 
 _AFTERWARDS = {
     "next": "the next model",
-    "larger": "the next model with a larger window, else the error",
+    "larger": "the next model whose window is larger, or not known; else the error",
     "fail": "the caller gets the error",
 }
 

@@ -25,6 +25,21 @@ MAX_HELD_CHARS = 65_536
 """A repetition is waited for no longer than this."""
 
 
+CONSTRAINED = ("guided_", "structured_outputs", "grammar", "regex", "ebnf", "format", "modalities")
+"""How the names of fields begin by which servers are asked for another form of answer than plain text."""
+
+
+def may_go_on(request: ChatRequest) -> bool:
+    """Whether another model may go on with an answer to a request, as far as that was told beforehand.
+
+    Two models hardly complete one JSON document, several answers, or the log-probabilities of one; who asks strictly
+    wants the answer of one model or none.
+    """
+    params = request.params
+    formed = params.json_output or params.json_schema is not None or params.logprobs or (params.n or 1) > 1
+    return not (formed or request.strict or any(name.startswith(CONSTRAINED) for name in request.unread))
+
+
 def continuation(request: ChatRequest, said: str, *, prefill: bool) -> ChatRequest:
     """The request for what comes after `said`: by an assistant's turn to go on from, or else by an instruction."""
     turns = [Message(role="assistant", parts=(Text(text=said),))]

@@ -22,10 +22,8 @@ async def complete(work: Work, attempts: list[Attempt], *, deadline: float | Non
 async def open_stream(work: Work, attempts: list[Attempt]) -> OpenStream | Answer:
     """A streamed answer from the first model that gives content. Raises as `complete` does.
 
-    From the first content on the caller has seen it. Whether another model can take over after that is for the policy.
+    From the first content on the caller has seen it. After that another model can only go on from there.
     """
     execution = Execution(work, attempts, streaming.open_stream, OpenStream.aclose)
     opened = await execution.result()
-    if work.policy.stream.on_break == "error":
-        return opened
-    return Answer(work, attempts, opened, execution)
+    return Answer(work, attempts, opened, execution) if work.goes_on else opened

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 
 from semroute.errors import BadAnswerError, ProviderError, StreamBrokenError
 from semroute.execution.attempt import Said, Watch, Work, estimated, withheld
 from semroute.providers.http import EVENTS
-from semroute.types import Attempt, Chunk, Model, Timeouts, Usage
+from semroute.types import Attempt, Chunk, Model, Text, Thinking, Timeouts, Usage
+
+GoOn = Callable[[ProviderError], AsyncGenerator[Chunk]]
+"""Gives the rest of an answer that broke, or raises the error."""
 
 MAX_EMPTY_CHUNKS = 10_000
 """Before the first content. All are kept until then."""
@@ -38,6 +42,10 @@ class OpenStream:
         self._usage: Usage | None = None
         self._begun = False
         self._ended = False
+        self.texts: list[str] = []
+        """The text so far, piece by piece."""
+        self.only_text = True
+        """Whether there was nothing but text and thoughts."""
 
     async def begin(self) -> None:
         """Read up to the commit point. Raises the provider's `ProviderError`."""
@@ -56,12 +64,16 @@ class OpenStream:
         except ProviderError as error:
             await self._fail(error)
             raise
-        except BaseException:  # the caller left; or a defect of ours, which must not hold the model's place for ever
-            await self.aclose()
+        except BaseException as left:  # the caller left; or a defect of ours, which must not hold the place for ever
+            await self.aclose(left)
             raise
 
-    async def __aiter__(self) -> AsyncIterator[Chunk]:
+    def __aiter__(self) -> AsyncIterator[Chunk]:
         """The chunks. Raises the provider's `ProviderError` when the answer breaks."""
+        return self.chunks()
+
+    async def chunks(self, go_on: GoOn | None = None) -> AsyncGenerator[Chunk]:
+        """The same; `go_on` gives what comes after a break."""
         try:
             held, self._held = self._held, []
             for count, chunk in enumerate(held, 1):
@@ -73,16 +85,23 @@ class OpenStream:
                 yield self._note(chunk)
         except ProviderError as error:
             await self._fail(error)
-            raise
-        self._ended = True
-        self._watch.succeeded(self.consumed)
+            if go_on is None:
+                raise
+            broken = error
+        else:
+            self._ended = True
+            self._watch.succeeded(self.consumed)
+            return
+        async with aclosing(go_on(broken)) as rest:
+            async for chunk in rest:
+                yield chunk
 
-    async def aclose(self) -> None:
-        """Stop: cancels the provider's call if it has not ended."""
+    async def aclose(self, left: BaseException | None = None) -> None:
+        """Stop: cancels the provider's call if it has not ended. `left`: by what it is cancelled itself."""
         await self._chunks.aclose()
         if not self._ended:
             self._ended = True
-            self._watch.cancelled(self.consumed if self._begun or self._watch.sent else Usage())
+            self._watch.cancelled(left, self.consumed if self._begun or self._watch.sent else Usage())
 
     @property
     def consumed(self) -> Usage:
@@ -99,6 +118,11 @@ class OpenStream:
             self._begun = True
             self._watch.first_token()
             self._said.add(chunk.parts)
+            for part in chunk.parts:
+                if isinstance(part, Text):
+                    self.texts.append(part.text)
+                elif not isinstance(part, Thinking):
+                    self.only_text = False
         self._usage = chunk.usage or self._usage
         self._watch.dropped = chunk.dropped or self._watch.dropped
         return chunk

@@ -37,7 +37,7 @@ from semroute.routing.difficulty import Reading
 from semroute.routing.pricing import saved_usd
 from semroute.routing.scoring import Floats
 from semroute.stores.content import without_prompt
-from semroute.types import Attempt, Chunk, Completion, Decision, Outcome, Signals, Text
+from semroute.types import Attempt, Chunk, Completion, Decision, Model, Outcome, Signals, Text
 
 if TYPE_CHECKING:
     from semroute.gateway.gateway import Gateway
@@ -181,8 +181,20 @@ class Call:
             raise self._no_model(self.decision.rejected)
         self._gateway.admit(self.request, self._origin.caller, self.decision)
         route = config.routes.get(self.decision.route or "")
-        providers = contracted(self._work.providers, self.decision.plan, route.output if route is not None else None)
-        self._work = msgspec.structs.replace(self._work, plan=plan, providers=providers)
+        contract, policy = route.output if route is not None else None, self._work.policy
+        providers = contracted(self._work.providers, self.decision.plan, contract)
+        if contract is not None:  # no second model could complete the first one's JSON
+            policy = msgspec.structs.replace(policy, stream=msgspec.structs.replace(policy.stream, on_break="error"))
+        room = self._room if self._hold is not None and self._cascade is None else None
+        self._work = msgspec.structs.replace(self._work, plan=plan, providers=providers, policy=policy, room=room)
+
+    async def _room(self, model: Model) -> bool:
+        """Reserve one more answer, of a model that is called beside another, or goes on where another broke off."""
+        accounts, hold = self._gateway.accounts, self._hold
+        assert accounts is not None and hold is not None
+        self._hold = hold = msgspec.structs.replace(hold, more=hold.more + 1)
+        ask = Ask(request=self.request, policy=self._work.policy)
+        return await accounts.more(self._origin.config, hold, ask, self.decision, model.id)
 
     def _no_model(self, rejected: dict[str, str]) -> SemrouteError:
         """Why nothing of the plan is left: the request itself, or what may be over in a moment."""

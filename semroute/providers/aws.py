@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ SERVICE = "bedrock"
 MIN_LIFE_S = 60
 """Credentials that expire sooner are not used any more: a request waits for others."""
 
+_ADDRESS = re.compile(r"https?://\S{1,200}")
 _FAILURES = (BotoCoreError, ClientError, OSError, ValueError, RuntimeError)
 
 log = logging.getLogger("semroute.providers")
@@ -87,7 +89,8 @@ class SigningSender:
                 raise ProviderAuthError("no AWS credentials were found, and the provider has no `api_key`")
             self._frozen = self._credentials.get_frozen_credentials()
         except _FAILURES as error:
-            raise ProviderAuthError(f"the AWS credentials cannot be used: {error}") from None
+            reason = _ADDRESS.sub("an address of AWS", str(error))
+            raise ProviderAuthError(f"the AWS credentials cannot be used: {reason}") from None
 
     def _sign(self, method: str, url: str, body: bytes) -> dict[str, str]:
         """The headers that the signature adds."""

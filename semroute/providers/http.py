@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from functools import cached_property, partial
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from semroute.calls import FIRST_TOKEN_S, STALL_S, TEXT_STALL_S, TOTAL_S
 from semroute.chat import LONG_BYTES
 from semroute.config.presets import PLAIN, PRESETS
 from semroute.config.schema import Config
@@ -34,7 +36,7 @@ from semroute.providers.answers import told_apart
 from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
 from semroute.providers.transport import Headers, Response, Sender, Transport, encode_headers, sendable
-from semroute.types import ChatRequest, Chunk, Completion, Model, Timeouts
+from semroute.types import ChatRequest, Chunk, Completion, Model, Part, Text, Thinking, Timeouts
 
 DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
     "openai": lambda provider: OpenAIProviderDialect(
@@ -82,19 +84,21 @@ class HttpProvider:
             **{name.lower(): value for name, value in provider.headers.items()},
         }
         secrets = (provider.api_key or "", *provider.headers.values())
-        self._secrets = [secret for secret in secrets if len(secret) >= MIN_SECRET_CHARS]
+        self._hidden = {secret: "***" for secret in secrets if len(secret) >= MIN_SECRET_CHARS} | _places(provider)
+        """What no message may repeat, and what it says instead: keys, and where the provider is."""
 
     async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
         """A whole answer, within `timeouts.total_s`."""
+        total_s = timeouts.total_s or TOTAL_S
         try:
             try:
-                async with asyncio.timeout(timeouts.total_s):
+                async with asyncio.timeout(total_s):
                     wire = await self._rendered(request, model)
                     async with await self._send(wire, model, timeouts) as response:
                         await self._raise_for_status(response)
                         body = await response.aread()
             except TimeoutError:
-                raise ProviderTimeoutError(f"no answer within {timeouts.total_s:g} s") from None
+                raise ProviderTimeoutError(f"no answer within {total_s:g} s") from None
             parse = partial(self._dialect.parse_completion, body)
             completion = await asyncio.to_thread(parse) if len(body) > LONG_BYTES else parse()
             if wire.dropped or wire.model:
@@ -203,12 +207,12 @@ class HttpProvider:
             raise BadAnswerError("expected a stream, got a whole answer")
 
     def _told(self, error: ProviderError) -> ProviderError:
-        """The same error, of its exact kind; without our key, should the provider have quoted it."""
+        """The same error, of its exact kind; without our key and the address, should the provider have quoted them."""
         error = told_apart(error)
         message, body = str(error), error.body
-        for secret in (*self._secrets, *self._transport.secrets):
-            message = message.replace(secret, "***")
-            body = body.replace(secret.encode(), b"***") if body is not None else None
+        for text, instead in {**self._hidden, **dict.fromkeys(self._transport.secrets, "***")}.items():
+            message = message.replace(text, instead)
+            body = body.replace(text.encode(), instead.encode()) if body is not None else None
         if (message, body) == (str(error), error.body):
             return error
         clean = type(error)(message, status=error.status, body=body)
@@ -222,6 +226,18 @@ def _fed(events: EventReader, data: bytes) -> Iterator[Event | None]:
         yield from events.feed(data[place : place + PART_BYTES])
         if len(data) > PART_BYTES:
             yield None
+
+
+def _places(provider: ProviderSettings) -> dict[str, str]:
+    """The names of a provider's address, the longest first, and what stands for them."""
+    try:
+        url = urlsplit(provider.base_url)
+        host, port = url.hostname or "", url.port or {"http": 80, "https": 443}.get(url.scheme)
+    except ValueError:  # what cannot be read is never called
+        return {}
+    names = [provider.base_url.rstrip("/"), f"{url.scheme}://{url.netloc}", url.netloc, f"{host} Port {port}"]
+    names += [host] if "." in host or ":" in host else []  # `ollama` may as well be a model's name
+    return {name: "the provider" for name in names if len(name) > len("://")}
 
 
 class _Reader:
@@ -281,22 +297,32 @@ class _Watch:
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
         self._time = asyncio.get_running_loop().time
+        self._first_token_s = timeouts.first_token_s or FIRST_TOKEN_S
+        self._stall_s = timeouts.stall_s or STALL_S
+        self._only_text = True
         self._begun = False
         self._seen = False
         self.finished = False
         self._end = self._time() + timeouts.stream_s
-        self.deadline = min(self._time() + timeouts.first_token_s, self._end)
+        self.deadline = min(self._time() + self._first_token_s, self._end)
 
     def saw(self, chunk: Chunk, *, finished: bool) -> None:
         """A piece came. Whoever consumes it may take its time: the next deadline is set when reading goes on."""
         self._begun = self._begun or bool(chunk.parts) or finished
         self._seen = True
+        if chunk.parts and self._timeouts.stall_s is None and self._only_text:
+            self._note(chunk.parts)
         self.finished = finished
+
+    def _note(self, parts: tuple[Part, ...]) -> None:
+        """Text comes steadily, and another model could go on from it. Thoughts and calls may take their time."""
+        self._only_text = all(isinstance(part, Text | Thinking) for part in parts)
+        self._stall_s = TEXT_STALL_S if self._only_text and isinstance(parts[-1], Text) else STALL_S
 
     def start(self) -> None:
         """Reading goes on."""
         if self._begun and self._seen:
-            limit_s = self._timeouts.stall_s
+            limit_s = self._stall_s
             limit_s = min(limit_s, FINISHED_GRACE_S) if self.finished else limit_s
             self.deadline = min(self._time() + limit_s, self._end)
         self._seen = False
@@ -306,8 +332,8 @@ class _Watch:
         if self.deadline == self._end:
             return ProviderTimeoutError(f"no whole answer within {self._timeouts.stream_s:g} s")
         if self._begun:
-            return ProviderTimeoutError(f"the stream stalled for {self._timeouts.stall_s:g} s")
-        return ProviderTimeoutError(f"no first token within {self._timeouts.first_token_s:g} s")
+            return ProviderTimeoutError(f"the stream stalled for {self._stall_s:g} s")
+        return ProviderTimeoutError(f"no first token within {self._first_token_s:g} s")
 
 
 async def _read(response: Response, watch: _Watch) -> bytes:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
+import logging
+import os
 import re
 import ssl
 from collections.abc import Iterable, Mapping
@@ -41,6 +43,8 @@ from semroute.errors import (
 from semroute.providers import sent
 from semroute.providers.places import Places
 
+log = logging.getLogger("semroute.providers")
+
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_HEADER_BYTES = 32 * 1024
 MAX_CONNECTIONS = 4096
@@ -50,6 +54,8 @@ OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno
 INTERIM = (100, 102, 103)
 """Statuses after which the answer's own head comes."""
 
+_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH = 62, 64
+"""OpenSSL's codes."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FAILURES = (httpx.InvalidURL, aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
 
@@ -110,7 +116,7 @@ class Response:
             pieces.append(piece)
             read_bytes += len(piece)
             if read_bytes > limit_bytes:
-                raise OversizedAnswerError(f"the answer of {self._host} is over {limit_bytes} bytes")
+                raise OversizedAnswerError(f"the answer is over {limit_bytes} bytes")
         return b"".join(pieces)
 
     async def aclose(self) -> None:
@@ -249,7 +255,7 @@ class Transport:
         if address not in self._targets:
             parsed = httpx.URL(address)
             if parsed.scheme not in ("http", "https") or not parsed.host:
-                raise httpx.InvalidURL("expected http://host/… or https://host/…")
+                raise httpx.InvalidURL("neither http://host/… nor https://host/…")
             # Not aiohttp's own `trust_env`: it starts two threads a call, and fails where ~/.netrc knows the host.
             proxies = {} if proxy_bypass(parsed.host) else getproxies()
             proxy = proxies.get(parsed.scheme) or proxies.get("all", "")
@@ -305,7 +311,8 @@ async def _exchange(connection: Connection, head: bytes, body: bytes, host: str)
     except BaseException as error:
         _finish(connection, reusable=False)
         if isinstance(error, HttpProcessingError):
-            raise MalformedAnswerError(f"{host} does not answer in HTTP: {' '.join(error.message.split())}") from None
+            log.debug("%s: %s", host, error.message)
+            raise MalformedAnswerError(f"the provider does not answer in HTTP: {_one_line(error.message)}") from None
         raise
     if not wire.get_write_buffer_size():
         sent.note()
@@ -325,51 +332,69 @@ def _finish(connection: Connection, *, reusable: bool) -> None:
         connection.close()
 
 
-# By the first kind that fits. `{detail}` is what the operating system or OpenSSL says.
+# By the first kind that fits. Callers read these: no text names a host, as the details of some libraries do. `{detail}`
+# is what OpenSSL, the operating system or the HTTP parser says without one.
 _EXPLANATIONS: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
-    (httpx.InvalidURL, UnsendableError, "the base_url cannot be used: {detail}"),
-    (ContentEncodingError, MalformedAnswerError, "the answer of {host} cannot be decompressed: {detail}"),
-    (aiohttp.ClientConnectorDNSError, ProviderDNSError, "the name {name} cannot be resolved: {detail}"),
-    (aiohttp.ClientProxyConnectionError, ProviderConnectionError, "cannot connect to the proxy for {host}: {detail}"),
-    (aiohttp.ClientHttpProxyError, ProviderConnectionError, "the proxy for {host} refused: {detail}"),
-    (ssl.SSLCertVerificationError, ProviderTLSError, "the TLS certificate of {host} is not trusted: {detail}"),
-    (ssl.SSLError, ProviderTLSError, "TLS with {host} failed: {detail}"),
-    (ConnectionRefusedError, ProviderConnectionError, "connection refused by {host}"),
-    (aiohttp.ClientConnectorError, ProviderConnectionError, "cannot connect to {host}: {detail}"),
-    (TimeoutError, ProviderTimeoutError, "no connection to {host} within {connect_s:g} s"),
-    (aiohttp.ClientResponseError, MalformedAnswerError, "{host} does not answer in HTTP: {detail}"),
-    (HttpProcessingError, MalformedAnswerError, "the answer of {host} is malformed HTTP: {detail}"),
-    (ValueError, UnsendableError, "cannot send to {host}: the key, a header or the base_url is malformed"),
+    (
+        httpx.InvalidURL,
+        UnsendableError,
+        "the provider's base_url cannot be used: expected http://… or https://…",
+    ),
+    (ContentEncodingError, MalformedAnswerError, "the provider's answer cannot be decompressed: {detail}"),
+    (aiohttp.ClientConnectorDNSError, ProviderDNSError, "the provider's name cannot be resolved"),
+    (
+        aiohttp.ClientProxyConnectionError,
+        ProviderConnectionError,
+        "cannot connect to the proxy for the provider: {detail}",
+    ),
+    (aiohttp.ClientHttpProxyError, ProviderConnectionError, "the proxy for the provider refused: {detail}"),
+    (ssl.SSLCertVerificationError, ProviderTLSError, "the provider's TLS certificate is not trusted: {detail}"),
+    (ssl.SSLError, ProviderTLSError, "TLS with the provider failed: {detail}"),
+    (ConnectionRefusedError, ProviderConnectionError, "the provider refused the connection"),
+    (aiohttp.ClientConnectorError, ProviderConnectionError, "cannot connect to the provider: {detail}"),
+    (TimeoutError, ProviderTimeoutError, "no connection to the provider within {connect_s:g} s"),
+    (aiohttp.ClientResponseError, MalformedAnswerError, "the provider does not answer in HTTP: {detail}"),
+    (HttpProcessingError, MalformedAnswerError, "the provider's answer is malformed HTTP: {detail}"),
+    (
+        ValueError,
+        UnsendableError,
+        "cannot send the request: the key, a header or the base_url is malformed",
+    ),
 )
 
 
 def _translate(error: Exception, host: str, *, connect_s: float = 0, in_body: bool = False) -> ProviderError:
-    """Say in our own terms what went wrong. To be raised `from None`: the causes' reprs hold headers, so our key."""
+    """Say in our own terms what went wrong. To be raised `from None`: the causes' reprs hold headers, so our key.
+
+    `host`: with its port, for the log alone.
+    """
     system = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(error.__cause__, ContentEncodingError):
         system = error.__cause__
-    facts = {
-        "host": host,
-        "name": host.partition(":")[0],
-        "detail": _detail(system),
-        "connect_s": connect_s,
-    }
+    log.debug("%s: %s", host, type(system).__name__)
+    facts = {"detail": _detail(system), "connect_s": connect_s}
     if isinstance(system, OSError) and system.errno in OURS:
         return NoPlaceError(f"this machine has no room for another connection: {facts['detail']}")
     for kind, error_type, text in _EXPLANATIONS:
         if isinstance(error, kind) or isinstance(system, kind):
             return error_type(text.format(**facts))
     when = "inside its answer" if in_body else "before it answered"
-    return ProviderConnectionError(f"{host} closed the connection {when}")
+    return ProviderConnectionError(f"the provider closed the connection {when}")
 
 
 def _detail(error: BaseException) -> str:
+    """What went wrong, without where: asyncio and OpenSSL name addresses in theirs."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
+        mismatch = error.verify_code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH)
+        return "it is for another name" if mismatch else error.verify_message
     if isinstance(error, ssl.SSLError):
-        return error.reason or str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if isinstance(error, aiohttp.ClientResponseError):
-        return " ".join(error.message.split())
-    return " ".join(str(error).split()) or type(error).__name__
+        return error.reason or type(error).__name__
+    if isinstance(error, OSError):
+        return os.strerror(error.errno) if error.errno and error.errno > 0 else type(error).__name__
+    if isinstance(error, HttpProcessingError | aiohttp.ClientResponseError):
+        return _one_line(error.message)
+    return _one_line(str(error)) or type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from semroute.access.amounts import GRADE_TOKENS, Ask, most, took
 from semroute.access.meters import Meter
-from semroute.calls import Retry, StreamPolicy
+from semroute.calls import StreamPolicy
 from semroute.config.schema import Config, Default
 from semroute.types import Attempt, ChatRequest, Decision, Estimate, Message, Model, Params, Policy, Text, Usage
 from semroute.written import Cascade, Checks, Judge
@@ -62,15 +63,10 @@ def test_one_model_answers_and_the_dearest_counts() -> None:
     assert reserved(Policy()) == reserved(Policy(), stream=True) == 4 * ONE
 
 
-def test_models_that_race_count_together() -> None:
-    assert reserved(Policy(hedge_after_ms=100)) == 7 * ONE
-    assert reserved(Policy(hedge_after_ms=100, retry=Retry(max_attempts=2))) == 6 * ONE
-
-
-@pytest.mark.parametrize("stream", [StreamPolicy(on_break="continue"), StreamPolicy(hold=20)])
-def test_streams_that_go_on_elsewhere_count_together(stream: StreamPolicy) -> None:
-    assert reserved(Policy(stream=stream), stream=True) == 7 * ONE
-    assert reserved(Policy(stream=stream)) == 4 * ONE
+@pytest.mark.parametrize("stream", [StreamPolicy(), StreamPolicy(on_break="error", hold=20)])
+@pytest.mark.parametrize("hedge_after_ms", ["auto", 100, None])
+def test_what_may_come_on_top_is_not_reserved_beforehand(stream: StreamPolicy, hedge_after_ms: Any) -> None:
+    assert reserved(Policy(stream=stream, hedge_after_ms=hedge_after_ms), stream=True) == 4 * ONE
 
 
 def test_escalations_count_as_far_as_they_may_go() -> None:

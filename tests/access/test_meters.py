@@ -4,16 +4,18 @@ import datetime
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from semroute.access.accounts import Accounts
 from semroute.access.amounts import Ask
 from semroute.access.meters import Meter, meters, period, thrift
 from semroute.config.schema import Budget, Config, Default
 from semroute.errors import LimitError
-from semroute.record import Caller
+from semroute.record import Caller, Record
 from semroute.stores.memory import MemoryState
-from semroute.types import ChatRequest
-from tests.access.test_amounts import decision
+from semroute.types import Attempt, ChatRequest, Policy
+from tests.access.test_amounts import CONFIG as AMOUNTS
+from tests.access.test_amounts import ONE, ask, decision
 
 NOW = datetime.datetime(2026, 12, 31, 23, 59, 30, tzinfo=datetime.UTC).timestamp()
 CONFIG = Config(
@@ -122,3 +124,22 @@ async def test_no_sixty_seconds_hold_more_than_the_limit() -> None:
     assert await served(12) == 0
     now += 30
     assert await served(12) == 5
+
+
+async def test_one_more_answer_is_reserved_when_it_begins_and_freed_with_the_rest() -> None:
+    state = MemoryState(lambda: NOW)
+    accounts = Accounts(state, clock=lambda: NOW)
+    config = replace(AMOUNTS, budgets=(Budget(name="all", usd=Decimal(12 * ONE).scaleb(-12)),))
+    asked, chosen = ask(Policy()), decision()
+    hold, _ = await accounts.admit(config, Caller(), asked, chosen)
+    assert hold is not None
+    (counter,) = (meter.counter for meter in hold.meters)
+    assert await state.levels([counter]) == {counter: 4 * ONE}
+    for number, (model, room) in enumerate([("large", True), ("middle", True), ("large", False), ("small", True)], 1):
+        hold = replace(hold, more=number)
+        assert await accounts.more(config, hold, asked, chosen, model) is room
+    assert await state.levels([counter]) == {counter: (4 + 4 + 2 + 1) * ONE}
+    attempts = [Attempt(model=name, status="ok", latency_ms=1, cost_usd=Decimal(ONE).scaleb(-12)) for name in "ab"]
+    record = Record(request_id="1", decision=chosen, attempts=tuple(attempts), outcome="ok", overhead_ms=0)
+    await accounts.settle(hold, record)
+    assert await state.levels([counter]) == {counter: 2 * ONE}

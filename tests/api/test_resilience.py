@@ -24,7 +24,10 @@ providers:
   faults: {{dialect: openai, base_url: "{url}"}}
 models:
 {models}
-policy: {{timeouts: {{first_token_s: 20, stall_s: 20, total_s: 20}}, retry: {{base_s: 0.01}}}}
+policy:
+  timeouts: {{first_token_s: 20, stall_s: 20, total_s: 20}}
+  retry: {{base_s: 0.01}}
+  stream: {{on_break: error}}
 default: {{models: [ok]}}
 routes: []
 """

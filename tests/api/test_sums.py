@@ -62,7 +62,8 @@ def provider_bill(faults: FaultServer, since: int) -> Decimal:
     for seen in faults.requests[since:]:
         input_price, cached_price, output_price = map(Decimal, PRICES[seen.model])
         if seen.model in sent:
-            tokens = count(PROMPT) + 4, count("".join(sent[seen.model]))
+            asked = sum(count(message["content"]) + 4 for message in seen.body["messages"])
+            tokens = asked, count("".join(sent[seen.model]))
             bill += tokens[0] * input_price + tokens[1] * output_price
         elif not seen.model.startswith("status"):
             bill += (PROMPT_TOKENS - CACHED_TOKENS) * input_price + CACHED_TOKENS * cached_price

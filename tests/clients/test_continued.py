@@ -57,7 +57,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service,
             plan = f"models: [broken-{dialect}, {dialect}]"
             routes.append(f"  - {{name: to-{dialect}, utterances: [{dialect} one, {dialect} two], {plan}}}")
         lines = ["providers:", *providers, "models:", *models, "routes:", *routes]
-        lines += ["default: {models: [openai]}", "policy: {stream: {on_break: continue}}"]
+        lines += ["default: {models: [openai]}"]
         (folder / "routes").mkdir()
         (folder / "routes" / "all.yaml").write_text("\n".join(lines))
         yield stack.enter_context(Service(folder / "routes", folder / "log")), servers

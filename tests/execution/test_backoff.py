@@ -18,6 +18,11 @@ def test_the_longest_pause_doubles_up_to_the_cap() -> None:
     assert [round(each, 1) for each in waits] == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
 
 
+def test_no_pause_is_next_to_nothing() -> None:
+    waits = [pause(RETRY, n, asked_s=None, left_s=60, others=True, random=lambda: 0.0) for n in range(4)]
+    assert waits == [0.25, 0.5, 1.0, 2.0]
+
+
 def test_what_the_provider_asks_for_is_kept() -> None:
     assert wait(asked_s=3) == 3
 
@@ -39,4 +44,4 @@ def test_a_pause_is_within_all_its_bounds(
     waited = pause(RETRY, repeated, asked_s=asked_s, left_s=left_s, others=others, random=lambda: chance)
     if waited is not None:
         assert (asked_s or 0) <= waited < left_s
-        assert waited <= max(RETRY.cap_s, asked_s or 0)
+        assert RETRY.base_s / 2 <= waited <= max(RETRY.cap_s, asked_s or 0)

@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from semroute.calls import BreakerSettings, Limits, OnError, Retry, StreamPolicy, Timeouts
+from semroute.chat import total
 from semroute.errors import (
     BadAnswerError,
     ContentPolicyError,
@@ -16,18 +18,20 @@ from semroute.errors import (
     PlanExhaustedError,
     ProviderRequestError,
     ProviderTimeoutError,
+    StreamBrokenError,
 )
 from semroute.execution import attempt, strategies, streaming
 from semroute.execution.attempt import Work
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import Deployments
 from semroute.execution.executor import Execution
-from semroute.types import Attempt, Chunk, Model, Policy
+from semroute.types import Attempt, Chunk, JsonSchema, Model, Params, Policy, Usage
 from tests.execution.rig import PATIENT, QUICK, Rig, rig
 from tests.providers.fault_server import FaultServer
 from tests.providers.harder import LONG
 from tests.providers.scenarios import PROMPT_TOKENS, TEXT, WORDS
 
+BREAKS = StreamPolicy(on_break="error")
 SILENT = Timeouts(connect_s=1, first_token_s=1, stall_s=1, total_s=1)
 """So long a provider may be silent, where the test is about that."""
 
@@ -60,7 +64,7 @@ async def test_a_silent_provider_is_left_not_asked_again(execution: Rig, scenari
     assert execution.account == [(scenario, "provider_timeout"), ("ok", "ok")]
 
 
-async def test_pauses_are_random_up_to_a_doubling_bound(provider: FaultServer) -> None:
+async def test_pauses_are_random_between_half_of_a_doubling_bound_and_all_of_it(provider: FaultServer) -> None:
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -69,7 +73,7 @@ async def test_pauses_are_random_up_to_a_doubling_bound(provider: FaultServer) -
     clock = Clock(sleep=sleep, random=lambda: 0.5)
     async with rig(provider, Deployments(clock)) as execution:
         await execution.ask("status-500", "ok", policy=policy(retry=Retry(base_s=0.5, cap_s=10)))
-    assert pauses == [0.25, 0.5]
+    assert pauses == [0.375, 0.75]
 
 
 async def test_retry_after_is_kept_within_the_deadline(provider: FaultServer) -> None:
@@ -99,11 +103,11 @@ async def test_retry_after_is_kept_within_the_deadline(provider: FaultServer) ->
 async def test_the_deadline_covers_all_calls(execution: Rig) -> None:
     started = time.monotonic()
     slow = policy(deadline_s=0.5, timeouts=PATIENT)
-    error = await execution.error("hang", "slow-1000", "ok", policy=slow)
+    error = await execution.error("hang", "slow-1000", policy=slow)
     assert time.monotonic() - started < 5
     assert isinstance(error, PlanExhaustedError)
     assert isinstance(error.last, ProviderTimeoutError)
-    assert execution.account == [("hang", "provider_timeout")]
+    assert sorted(execution.account) == [("hang", "provider_timeout"), ("slow-1000", "provider_timeout")]
 
 
 async def test_the_budget_bounds_the_calls(execution: Rig) -> None:
@@ -124,6 +128,17 @@ async def test_a_route_changes_what_a_fault_leads_to(execution: Rig) -> None:
 async def test_the_callers_fault_is_passed_on(execution: Rig, scenario: str) -> None:
     assert isinstance(await execution.error(scenario, "ok"), ProviderRequestError)
     assert len(execution.attempts) == 1
+
+
+async def test_an_unknown_window_is_not_a_small_one(execution: Rig) -> None:
+    assert await execution.ask("context-length", "ok") == TEXT
+    small, large = execution.model("ok@small", context_tokens=1), execution.model("ok@large", context_tokens=2000)
+    tight = execution.model("context-length", context_tokens=1000)
+    assert await execution.ask(tight, small, "context-length@unknown", large) == TEXT
+    assert [model for model, _ in execution.account] == ["context-length", "ok@large"]
+    error = await execution.error(tight, small, "context-length@unknown")
+    assert isinstance(error, ContextLengthError)
+    assert [model for model, _ in execution.account] == ["context-length", "context-length@unknown"]
 
 
 async def test_a_request_that_is_too_long_goes_to_a_larger_window_only(execution: Rig) -> None:
@@ -247,7 +262,7 @@ async def test_only_one_request_probes(provider: FaultServer) -> None:
 async def test_broken_streams_count(execution: Rig) -> None:
     model = execution.model("cut-after-3", breaker=BreakerSettings(failures=2))
     for _ in range(2):
-        await execution.error(model, stream=True)
+        await execution.error(model, stream=True, policy=policy(stream=BREAKS))
     assert isinstance(await execution.error(model, stream=True), NoModelError)
 
 
@@ -400,7 +415,7 @@ async def test_a_winner_is_ended_where_the_caller_leaves_while_the_others_end(ex
     assert (asked.cancelled(), ended) == (True, ["ok"])
 
 
-async def test_hedging_after_the_95th_percentile_needs_to_know_it(execution: Rig) -> None:
+async def test_hedging_after_the_95th_percentile_once_it_is_known(execution: Rig) -> None:
     hedged = policy(timeouts=PATIENT, hedge_after_ms="p95", deadline_s=20)
     model, deployment = execution.model("slow-30"), execution.deployments.of(execution.model("slow-30"))
     assert await execution.ask(model, "ok", policy=hedged) == TEXT
@@ -414,11 +429,9 @@ async def test_hedging_after_the_95th_percentile_needs_to_know_it(execution: Rig
 
 # --- streams ----------------------------------------------------------------------------------------------------------
 
-CONTINUE = StreamPolicy(on_break="continue")
-
 
 async def test_a_broken_stream_is_continued_in_one_piece(execution: Rig) -> None:
-    assert await execution.ask("cut-after-4", "ok", policy=policy(stream=CONTINUE), stream=True) == TEXT
+    assert await execution.ask("cut-after-4", "ok", stream=True) == TEXT
     assert execution.account == [("cut-after-4", "provider_stream_broken"), ("ok", "ok")]
     assert execution.usage is not None
     assert execution.usage.estimated
@@ -429,42 +442,86 @@ async def test_a_broken_stream_is_continued_in_one_piece(execution: Rig) -> None
 
 async def test_a_model_without_prefill_is_asked_in_words(execution: Rig) -> None:
     model = execution.model("ok", features=())
-    assert await execution.ask("cut-after-4", model, policy=policy(stream=CONTINUE), stream=True) == TEXT
+    assert await execution.ask("cut-after-4", model, stream=True) == TEXT
     assert execution.server.requests[1].body["messages"][-1]["role"] == "user"
 
 
 async def test_a_refused_prefill_is_asked_in_words(execution: Rig) -> None:
-    await execution.ask("long-cut-40", "no-prefill", policy=policy(stream=CONTINUE), stream=True)
+    await execution.ask("long-cut-40", "no-prefill", stream=True)
     assert [how for _, how in execution.account] == ["provider_stream_broken", "provider_refused_request", "ok"]
 
 
 async def test_the_model_that_broke_is_asked_last(execution: Rig) -> None:
-    error = await execution.error("cut-after-4", policy=policy(stream=CONTINUE), stream=True)
+    error = await execution.error("cut-after-4", stream=True)
     assert "nobody could go on" in str(error) or "ended before" in str(error)
     assert execution.text == "".join(WORDS[:3])
 
 
 async def test_what_comes_with_the_finish_reason_is_in_the_continued_answer(execution: Rig) -> None:
-    await execution.ask("long-cut-40", "ends-at-once", policy=policy(stream=CONTINUE), stream=True)
+    await execution.ask("long-cut-40", "ends-at-once", stream=True)
     assert execution.text == LONG
     finished = [chunk.finish_reason for chunk in execution.chunks if chunk.finish_reason]
     assert finished == ["stop"]
 
 
 async def test_an_answer_that_broke_while_thinking_begins_anew(execution: Rig) -> None:
-    assert await execution.ask("thinks-cut", "ok", policy=policy(stream=CONTINUE), stream=True) == TEXT
+    assert await execution.ask("thinks-cut", "ok", stream=True) == TEXT
     assert execution.server.requests[1].body["messages"] == execution.server.requests[0].body["messages"]
 
 
 async def test_the_budget_of_attempts_covers_continuations(execution: Rig) -> None:
-    bounded = policy(stream=CONTINUE, retry=Retry(max_attempts=4, base_s=0.001), timeouts=PATIENT, deadline_s=20)
+    bounded = policy(retry=Retry(max_attempts=2, base_s=0.001), timeouts=PATIENT, deadline_s=20)
     error = await execution.error("cut-after-2", "cut-after-2@2", policy=bounded, stream=True)
     assert "the budget of attempts is used up" in str(error)
-    assert len(execution.attempts) == 4
+    assert len(execution.attempts) == 2
+
+
+async def test_a_model_that_breaks_again_is_not_asked_for_ever(execution: Rig) -> None:
+    error = await execution.error("cut-after-2", stream=True)
+    assert error.code == "provider_stream_broken"
+    assert [model for model, _ in execution.account] == ["cut-after-2"] * 2
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "json": {"params": Params(json_output=True)},
+    "schema": {"params": Params(json_schema=JsonSchema(document={}))},
+    "several": {"params": Params(n=2)},
+    "logprobs": {"params": Params(logprobs=True)},
+    "strict": {"strict": True},
+    "grammar": {"unread": ("guided_regex",)},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_what_two_models_cannot_complete_is_not_continued(execution: Rig, form: str) -> None:
+    work = execution.work(["cut-after-4", "ok"], stream=True)
+    work = replace(work, request=replace(work.request, **FORMS[form]))
+    attempts: list[Attempt] = []
+    opened = await strategies.open_stream(work, attempts)
+    with pytest.raises(StreamBrokenError):
+        _ = [chunk async for chunk in opened]
+    await opened.aclose()
+    assert [attempt.model for attempt in attempts] == ["cut-after-4"]
+
+
+async def test_a_break_is_an_error_where_the_route_says_so(execution: Rig) -> None:
+    error = await execution.error("cut-after-4", "ok", policy=policy(stream=BREAKS), stream=True)
+    assert error.code == "provider_stream_broken"
+    assert len(execution.attempts) == 1
+
+
+def test_the_usage_of_both_parts_is_summed_in_all_its_kinds() -> None:
+    parts = [
+        Usage(input_tokens=10, cached_tokens=2, cache_write_tokens=3, output_tokens=4, reasoning_tokens=1),
+        Usage(input_tokens=20, cached_tokens=4, cache_write_tokens=6, output_tokens=8, reasoning_tokens=2),
+    ]
+    assert total(parts) == Usage(
+        input_tokens=30, cached_tokens=6, cache_write_tokens=9, output_tokens=12, reasoning_tokens=3
+    )
 
 
 async def test_a_broken_tool_call_is_not_continued(execution: Rig) -> None:
-    error = await execution.error("tools-cut", "ok", policy=policy(stream=CONTINUE), stream=True)
+    error = await execution.error("tools-cut", "ok", stream=True)
     assert error.code == "provider_stream_broken"
     assert len(execution.attempts) == 1
 
@@ -482,7 +539,7 @@ async def test_what_is_held_back_can_still_fall_back(execution: Rig, hold: int |
 async def test_usage_is_estimated_where_there_is_none(execution: Rig) -> None:
     await execution.ask("no-usage", stream=True)
     assert execution.attempts[0].usage.estimated
-    await execution.error("cut-after-3", stream=True)
+    await execution.error("cut-after-3", stream=True, policy=policy(stream=BREAKS))
     assert execution.attempts[0].usage.estimated
     assert execution.attempts[0].cost_usd > 0
 

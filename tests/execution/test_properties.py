@@ -76,7 +76,7 @@ async def _check(server: FaultServer, plan: list[str], policy: Policy, stream: b
         except SemrouteError as error:
             assert isinstance(error, ProviderError | PlanExhaustedError | NoModelError)
             assert TEXT.startswith(execution.text) or execution.text == ""
-        assert time.monotonic() - started < DEADLINE_S + HASTY.stall_s + GRACE_S
+        assert time.monotonic() - started < DEADLINE_S + HASTY.stream_s + GRACE_S
         assert not any(attempt.status == "running" for attempt in execution.attempts)
         _account_is_true(server, execution, names)
         for name in names:

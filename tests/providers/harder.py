@@ -92,6 +92,12 @@ async def late_error(exchange: Exchange) -> None:
     await exchange.answer(500, failure("Too late"))
 
 
+async def late_close(exchange: Exchange) -> None:
+    """Closes the connection without an answer, after so many tenths of a second."""
+    await asyncio.sleep(exchange.argument / 10)
+    exchange.cut()
+
+
 async def late_token(exchange: Exchange) -> None:
     """A stream whose head comes at once, and its first token after so many tenths of a second."""
     if not exchange.seen.streamed:
@@ -205,6 +211,13 @@ async def tools_cut(exchange: Exchange) -> None:
     call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"ci'}}
     await _send(exchange, [chunk(exchange.seen.model, {"tool_calls": [call]})], done=False)
     await exchange.end_events()
+
+
+async def tools_stall(exchange: Exchange) -> None:
+    """A stream that says nothing more inside a tool call."""
+    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"ci'}}
+    await _send(exchange, [chunk(exchange.seen.model, {"tool_calls": [call]})], done=False)
+    await asyncio.sleep(FOREVER_S)
 
 
 async def thousand(exchange: Exchange) -> None:
@@ -324,6 +337,7 @@ HARDER: dict[str, Scenario] = {
     "remaining": remaining,
     "slow": slow,
     "late-error": late_error,
+    "late-close": late_close,
     "late-token": late_token,
     "long": long,
     "long-cut": long_cut,
@@ -337,6 +351,7 @@ HARDER: dict[str, Scenario] = {
     "thinks-cut": thinks_cut,
     "no-prefill": no_prefill,
     "tools-cut": tools_cut,
+    "tools-stall": tools_stall,
     "thousand": thousand,
     "flood": flood,
     "context-length": context_length,

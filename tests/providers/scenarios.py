@@ -120,6 +120,13 @@ async def quotes_key(exchange: Exchange) -> None:
     await exchange.answer(401, failure(f"Bad header: {exchange.seen.headers['authorization']}"))
 
 
+async def quotes_address(exchange: Exchange) -> None:
+    """An error of some proxy that says where it is."""
+    host, _, port = exchange.seen.headers["host"].partition(":")
+    text = f"No route to http://{host}:{port}/v1; Apache Server at {host} Port {port}"
+    await exchange.answer(exchange.argument, failure(text))
+
+
 async def empty_body(exchange: Exchange) -> None:
     await exchange.answer(200, b"")
 
@@ -340,6 +347,7 @@ PLAIN: dict[str, Scenario] = {
     "empty-body": empty_body,
     "malformed-json": malformed_json,
     "quotes-key": quotes_key,
+    "quotes-address": quotes_address,
     "huge": huge,
     "hang": hang,
     "reset": reset,

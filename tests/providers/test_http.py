@@ -1,4 +1,5 @@
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
@@ -212,11 +213,11 @@ ANY_CALL: list[tuple[str, type[ProviderError], str]] = [
     ("empty-body", MalformedAnswerError, "got nothing"),
     ("malformed-json", MalformedAnswerError, "truncated"),
     ("bad-gzip", MalformedAnswerError, "cannot be decompressed"),
-    ("redirect", BadAnswerError, "status 307: a redirect to https://elsewhere.example/"),
-    ("reset", ProviderConnectionError, r"127\.0\.0\.1:\d+ closed the connection before it answered"),
+    ("redirect", BadAnswerError, "^status 307: a redirect, which is not followed$"),
+    ("reset", ProviderConnectionError, "^the provider closed the connection before it answered$"),
     ("close", ProviderConnectionError, "closed the connection before it answered"),
     ("not-http", MalformedAnswerError, "does not answer in HTTP: Bad status line"),
-    ("cut-body", ProviderConnectionError, "closed the connection inside its answer"),
+    ("cut-body", ProviderConnectionError, "^the provider closed the connection inside its answer$"),
 ]
 
 
@@ -238,7 +239,12 @@ async def test_a_failure_is_the_error_it_means(
     [
         ("cut-after-0", StreamBrokenError, "the stream ended before the answer did", 0),
         ("cut-after-3", StreamBrokenError, "the stream ended before the answer did", 3),
-        ("reset-after-3", StreamBrokenError, "the stream was cut: .* closed the connection inside its answer", 3),
+        (
+            "reset-after-3",
+            StreamBrokenError,
+            "was cut: the provider closed the connection inside its answer",
+            3,
+        ),
         ("half-event", StreamBrokenError, "the stream ended inside an event", 0),
         ("malformed-chunk", MalformedAnswerError, "expected a chunk of a completion", 1),
         ("error-event", RateLimitedError, "inside the stream: Slow down", 1),
@@ -265,7 +271,7 @@ async def test_broken_chunked_encoding_is_an_error_at_once(provider: HttpProvide
             await collect(provider, scenario)
         else:
             await provider.complete(request(), model(scenario), PATIENT)
-    assert time.monotonic() - started < PATIENT.stall_s / 2
+    assert time.monotonic() - started < (PATIENT.stall_s or 0) / 2
 
 
 @pytest.mark.parametrize("scenario", [f"reset-after-{len(WORDS) + 2}", "half-usage"])
@@ -287,6 +293,31 @@ async def test_an_answer_over_the_limit_is_refused(provider: HttpProvider, serve
     with pytest.raises(BadAnswerError, match=f"is over {MAX_ANSWER_BYTES} bytes"):
         await provider.complete(request(), model("huge-1000"), PATIENT)
     assert await gone(server)
+
+
+@pytest.mark.parametrize("status", [400, 502])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_address_of_a_provider_is_not_passed_on(provider: HttpProvider, status: int, stream: bool) -> None:
+    with pytest.raises(ProviderError) as caught:
+        if stream:
+            await collect(provider, f"quotes-address-{status}", PATIENT)
+        else:
+            await provider.complete(request(), model(f"quotes-address-{status}"), PATIENT)
+    shown = str(caught.value) + (caught.value.body or b"").decode()
+    assert "No route to the provider" in shown
+    assert "127.0.0.1" not in shown
+    assert not re.search(r"[Pp]ort \d|:\d{3,5}\b", shown)
+
+
+@pytest.mark.parametrize("said", ["text", "a tool call"])
+async def test_text_may_stall_for_less_long_than_calls(
+    provider: HttpProvider, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setattr(http, "TEXT_STALL_S", 0.1)
+    monkeypatch.setattr(http, "STALL_S", 0.2)
+    scenario, limit_s = {"text": ("stall-after-3", "0.1"), "a tool call": ("tools-stall", "0.2")}[said]
+    with pytest.raises(ProviderTimeoutError, match=f"^the stream stalled for {limit_s} s$"):
+        await collect(provider, scenario, Timeouts())
 
 
 async def test_an_error_never_quotes_the_key(provider: HttpProvider) -> None:

@@ -53,7 +53,7 @@ def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
 async def test_a_certificate_nobody_vouches_for_is_refused(transport: Transport, tmp_path: Path) -> None:
     _, context = certificate(tmp_path, "IP:127.0.0.1")
     with FaultServer(tls=context) as server:
-        message = rf"the TLS certificate of 127\.0\.0\.1:{server.port} is not trusted: self-signed certificate"
+        message = "^the provider's TLS certificate is not trusted: self-signed certificate"
         with pytest.raises(ProviderConnectionError, match=message):
             await post(transport, server.url)
         assert server.requests == []
@@ -62,7 +62,7 @@ async def test_a_certificate_nobody_vouches_for_is_refused(transport: Transport,
 async def test_a_certificate_for_another_name_is_refused(tmp_path: Path) -> None:
     path, context = certificate(tmp_path, "DNS:other.example")
     transport = Transport(tls=ssl.create_default_context(cafile=path))
-    message = r"is not trusted: .*not valid for '127\.0\.0\.1'"
+    message = "is not trusted: it is for another name$"
     with FaultServer(tls=context) as server, pytest.raises(ProviderConnectionError, match=message):
         await post(transport, server.url)
     await transport.aclose()
@@ -83,13 +83,13 @@ async def test_a_server_without_tls_is_named(transport: Transport) -> None:
 
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    with pytest.raises(ProviderConnectionError, match=rf"TLS with 127\.0\.0\.1:{port} failed: "):
+    with pytest.raises(ProviderConnectionError, match=r"^TLS with the provider failed: "):
         await post(transport, f"https://127.0.0.1:{port}/")
     server.close()
 
 
 async def test_a_name_that_does_not_resolve_is_named(transport: Transport) -> None:
-    with pytest.raises(ProviderConnectionError, match=r"the name x\.invalid cannot be resolved: "):
+    with pytest.raises(ProviderConnectionError, match=r"^the provider's name cannot be resolved$"):
         await post(transport, "https://x.invalid/v1")
 
 
@@ -97,7 +97,7 @@ async def test_a_refused_connection_is_named(transport: Transport) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound but not listening: nobody else gets the port, and it refuses
         port = unused.getsockname()[1]
-        with pytest.raises(ProviderConnectionError, match=rf"^connection refused by 127\.0\.0\.1:{port}$"):
+        with pytest.raises(ProviderConnectionError, match=r"^the provider refused the connection$"):
             await post(transport, f"http://127.0.0.1:{port}/v1")
 
 
@@ -106,13 +106,13 @@ async def test_connecting_has_a_deadline(transport: Transport) -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()  # TCP connects, but nobody answers the TLS handshake
         port = silent.getsockname()[1]
-        with pytest.raises(ProviderTimeoutError, match=rf"no connection to 127\.0\.0\.1:{port} within 0\.2 s"):
+        with pytest.raises(ProviderTimeoutError, match=r"^no connection to the provider within 0\.2 s$"):
             await post(transport, f"https://127.0.0.1:{port}/v1", connect_s=0.2)
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "ftp://host/v1", "http://", "http://host:port/"])
 async def test_an_address_that_is_none_is_refused(transport: Transport, url: str) -> None:
-    with pytest.raises(ProviderConnectionError, match="the base_url cannot be used: "):
+    with pytest.raises(ProviderConnectionError, match=r"^the provider's base_url cannot be used: expected "):
         await post(transport, url)
 
 
@@ -214,7 +214,7 @@ async def test_a_proxy_from_the_environment_is_used(transport: Transport, monkey
         monkeypatch.setenv("no_proxy", "direct.invalid")
         assert TEXT.encode() in await post(transport, "http://provider.invalid/v1")
         assert proxy.requests[0].path == "http://provider.invalid/v1"
-        with pytest.raises(ProviderConnectionError, match=r"direct\.invalid cannot be resolved"):
+        with pytest.raises(ProviderConnectionError, match="name cannot be resolved"):
             await post(transport, "http://direct.invalid/v1")
         await transport.aclose()
 
@@ -232,7 +232,7 @@ async def test_a_proxy_that_is_away_is_named(transport: Transport, monkeypatch: 
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused.getsockname()[1]}")
-        with pytest.raises(ProviderConnectionError, match=r"cannot connect to the proxy for provider\.invalid: "):
+        with pytest.raises(ProviderConnectionError, match=r"^cannot connect to the proxy for the provider: "):
             await post(transport, "http://provider.invalid/v1")
 
 
