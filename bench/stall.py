@@ -162,9 +162,11 @@ def answers(size: int) -> Iterator[Case]:
     yield Case("answer: markup", asked(), whole(b"<" * size))
     refused = json.dumps({"error": {"message": "model " * (size // 6)}}).encode()
     yield Case("answer: an error", asked(), whole(refused).replace(b"200 OK", b"400 No"))
-    bomb = gzip.compress(json.dumps(completion("a" * 30 * size)).encode())
+    packed = gzip.compress(json.dumps(completion("a" * size)).encode())
+    bomb = gzip.compress(b" " * 200 * size)
     head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-    yield Case("answer: compressed 1:1000", asked(), head % len(bomb) + bomb)
+    yield Case("answer: compressed", asked(), head % len(packed) + packed)
+    yield Case("answer: compressed, 200 MB", asked(), head % len(bomb) + bomb)
     yield Case("answer: fine", asked(), fine)
 
 

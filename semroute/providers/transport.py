@@ -51,6 +51,8 @@ MAX_CONNECTIONS = 4096
 """At once, to all providers: more than the calls that the service lets run, so that hardly anybody waits for one."""
 OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 """What the operating system says where this machine has no room for another connection."""
+PIECES = 4
+"""So many pieces of an answer are read before others have their turn."""
 INTERIM = (100, 102, 103)
 """Statuses after which the answer's own head comes."""
 
@@ -115,6 +117,8 @@ class Response:
         while piece := await self.read():
             pieces.append(piece)
             read_bytes += len(piece)
+            if len(pieces) % PIECES == 0:  # of what is decompressed, the next piece is there at once
+                await asyncio.sleep(0)
             if read_bytes > limit_bytes:
                 raise OversizedAnswerError(f"the answer is over {limit_bytes} bytes")
         return b"".join(pieces)

@@ -13,7 +13,7 @@ from semroute.config.schema import Provider as ProviderSettings
 from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.dialects.sse import Event, EventParser, render
 from semroute.providers.http import EVENTS, PART_BYTES, HttpProvider
-from semroute.providers.transport import Transport
+from semroute.providers.transport import Transport, encode_headers
 from semroute.types import ChatRequest, Message, Model, Text, Timeouts
 from tests.providers.scenarios import chunk
 
@@ -88,3 +88,24 @@ async def test_others_have_their_turn_inside_a_burst(piece: bytes, compressed: b
         await transport.aclose()
     assert busy.most_events <= 2 * EVENTS
     assert busy.most_bytes <= 2 * PART_BYTES
+
+
+async def test_others_have_their_turn_while_much_is_decompressed() -> None:
+    turns, transport, size = 0, Transport(), 30_000_000
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    bomb = gzip.compress(b" " * size)
+    async with sending(bomb, "content-encoding: gzip", f"content-length: {len(bomb)}") as url:
+        response = await transport.send("POST", url, headers=encode_headers({}), body=b"{}", connect_s=30)
+        counting = asyncio.create_task(others())
+        async with response:
+            body = await response.aread()
+        counting.cancel()
+        await transport.aclose()
+    assert len(body) == size
+    assert turns >= 4  # a piece has some hundred kB, and each fourth one lets others go on
