@@ -30,6 +30,7 @@ def json_schema() -> dict[str, Any]:
         docs, types = field_docs(struct), {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
         for field, property_ in component["properties"].items():
             _price_as_number(property_)
+            _null_last(property_)
             _name_the_keys(property_, types[field])
             if field in docs:
                 property_["description"] = docs[field]
@@ -50,6 +51,11 @@ def field_docs(struct: type[Written]) -> dict[str, str]:
                     docs[name] = inspect.cleandoc(text)
     written_as = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
     return {written_as[name]: text for name, text in docs.items()}
+
+
+def _null_last(property_: dict[str, Any]) -> None:
+    if "anyOf" in property_:
+        property_["anyOf"].sort(key=lambda kind: kind == {"type": "null"})
 
 
 def _name_the_keys(property_: dict[str, Any], type_: object) -> None:
