@@ -12,6 +12,8 @@ from msgspec import Meta, inspect
 
 from semroute.errors import SettingsError
 
+DISTRIBUTION = "semroute-gateway"
+"""What pip calls this package: on PyPI, `semroute` is another project."""
 PREFIX = "SEMROUTE_"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 """Where the workers of one service add up what they count. `serve --workers` sets it before prometheus_client,
@@ -130,6 +132,11 @@ def _expected(name: str) -> str:
     told = [f"{word} {bound}" for word, bound in bounds.items() if bound is not None]
     kind = "a whole number" if isinstance(info, inspect.IntType) else "a number"
     return " ".join([kind, " and ".join(told)]).strip()
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs the libraries of an extra."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def variable(name: str) -> str:

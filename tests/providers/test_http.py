@@ -388,7 +388,11 @@ async def test_every_provider_is_opened(server: FaultServer) -> None:
     assert (await opened["p"].complete(request(), model("ok"), PATIENT)).text == TEXT
     for name, error_type, message in [
         ("keyless", ProviderAuthError, "A_KEY, A_URL is not set"),
-        ("bare", ProviderAuthError, r"the extra `bedrock` is not installed \(pip install 'semroute\[bedrock\]'\)"),
+        (
+            "bare",
+            ProviderAuthError,
+            r"the extra `bedrock` is not installed \(pip install 'semroute-gateway\[bedrock\]'\)",
+        ),
     ]:
         with pytest.raises(error_type, match=message):
             await opened[name].complete(request(), model("m"), PATIENT)
