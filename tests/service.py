@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,14 +17,22 @@ from typing import Self
 
 import httpx
 
-START_S = 60
+START_S = 120
+_PORTS = random.SystemRandom()
+"""Not the random source that tests seed."""
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on.
+
+    It is below those that the system gives to connections and to whoever asks for any port, so that nothing takes it
+    before its server does; and drawn, so that test processes side by side do not all try the same ones.
+    """
+    while True:
+        port = _PORTS.randrange(10_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def until(condition: Callable[[], bool], seconds: float = 30) -> bool:

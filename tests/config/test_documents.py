@@ -83,10 +83,10 @@ def test_a_chain_of_aliases_cannot_nest_deeper_than_a_file_may(read_files: Read)
     ],
 )
 def test_an_alias_bomb_is_defused(read_files: Read, bomb: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     (line,) = said(read_files(x=bomb))
     assert "aliases repeat more than 100000 values" in line
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_aliases_and_merge_keys_work(read_files: Read) -> None:

@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
@@ -259,13 +258,12 @@ async def test_a_broken_stream_gives_what_came_and_then_the_error(
 @pytest.mark.parametrize("scenario", ["bad-chunked-0", "bad-chunked-1"])
 @pytest.mark.parametrize("stream", [False, True], ids=["complete", "stream"])
 async def test_broken_chunked_encoding_is_an_error_at_once(provider: HttpProvider, scenario: str, stream: bool) -> None:
-    started = time.monotonic()
+    """Waiting for more would end in a `ProviderTimeoutError`."""
     with pytest.raises((BadAnswerError, ProviderConnectionError)):
         if stream:
             await collect(provider, scenario)
         else:
             await provider.complete(request(), model(scenario), PATIENT)
-    assert time.monotonic() - started < PATIENT.stall_s / 2
 
 
 @pytest.mark.parametrize("scenario", [f"reset-after-{len(WORDS) + 2}", "half-usage"])
@@ -324,10 +322,10 @@ async def test_comments_do_not_hide_a_stall(provider: HttpProvider, server: Faul
 
 async def test_a_slow_consumer_is_not_a_stall(provider: HttpProvider) -> None:
     got: list[Chunk] = []
-    async for chunk in provider.stream(request(stream=True), model("ok"), Timeouts(stall_s=0.1)):
+    async for chunk in provider.stream(request(stream=True), model("ok"), Timeouts(stall_s=0.5)):
         got.append(chunk)
         if len(got) == 3:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.8)
     assert text_of(got) == TEXT
 
 

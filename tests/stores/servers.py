@@ -17,7 +17,9 @@ from typing import Self
 import psycopg
 import pytest
 
-START_S = 30
+from tests.service import free_port
+
+START_S = 120
 _POSTGRES_BIN = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt")
 
 
@@ -30,9 +32,7 @@ class Server:
     def __init__(self) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="semroute-test-")
         self.folder = Path(self._temporary.name)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = itertools.count(1)
 
