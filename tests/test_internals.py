@@ -28,10 +28,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from prometheus_client import CollectorRegistry, generate_latest
 from tokenizers import Tokenizer
+from yaml.nodes import Node
 from yarl import URL
 
 from semroute.api.connection import Connection
 from semroute.api.direct import DIRECT, Service
+from semroute.config.documents import TAG, _Loader, _plain_tag
 from semroute.semantic.embedder import FastEmbedEmbedder
 from semroute.settings import MULTIPROCESS
 from semroute.telemetry.metrics import _Histogram
@@ -48,7 +50,7 @@ ADAPTERS = {
     "uvicorn": {"api/connection.py", "api/server.py"},
     "detect_secrets": {"stores/content.py"},
 }
-CAPPED = {"aiohttp", "botocore", "detect-secrets", "fastembed", "litestar", "prometheus-client", "uvicorn", "yarl"}
+CAPPED = {*"aiohttp botocore detect-secrets fastembed litestar prometheus-client pyyaml uvicorn yarl".split()}
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +206,28 @@ async def test_litestar_answers_a_request_past_its_layers() -> None:
     await Service(route_handlers=[handler], openapi_config=None)(scope, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[1]["body"] == b'{"path":"/direct","app":"Service"}'
+
+
+def test_yaml_goes_down_and_up_again_with_each_level() -> None:
+    """PyYAML's `descend_resolver` or `ascend_resolver` changed: a file that is nested deeply could end the process."""
+    levels: list[int] = []
+
+    class Watched(_Loader):
+        def descend_resolver(self, current_node: Node | None, current_index: object) -> None:
+            super().descend_resolver(current_node, current_index)
+            levels.append(self.depth)
+
+    loader = Watched("[[a], [[b]]]")
+    loader.get_single_node()
+    assert levels == [1, 2, 3, 2, 3, 4]
+    assert loader.depth == 0
+
+
+def test_yaml_takes_plain_text_for_what_it_looks_like() -> None:
+    """PyYAML's `Resolver.resolve` changed: variables in route files would be strings where numbers are meant."""
+    assert [_plain_tag(text) for text in ("7", "0.5", "yes", "x")] == [
+        f"{TAG}{kind}" for kind in "int float bool str".split()
+    ]
 
 
 def test_detect_secrets_names_what_it_finds() -> None:
