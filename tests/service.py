@@ -35,7 +35,7 @@ def free_port() -> int:
             return port
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 120) -> bool:
     """Whether a condition comes to hold."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -66,7 +66,7 @@ class Service:
         self.process = subprocess.Popen(
             self._command, env=self._environ, stdout=self._log, stderr=self._log, process_group=0
         )
-        self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
         deadline = time.monotonic() + START_S
         while not self._ready():
             assert self.process.poll() is None, self.log
@@ -90,7 +90,7 @@ class Service:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(timeout=40)
+            return self.process.wait(timeout=90)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise

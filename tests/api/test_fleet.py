@@ -75,8 +75,8 @@ def test_a_conversation_keeps_its_model_whoever_answers(fleet: Fleet) -> None:
         decision: dict[str, object] = ask(other, "/route", session="s", prompt="and now?").json()
         return decision
 
-    assert until(lambda: again()["plan"] == ["ok", "status-500"])
-    assert again()["reason"] == "sticky"
+    assert until(lambda: again()["reason"] == "sticky")
+    assert again()["model"] == "ok"
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -118,7 +118,7 @@ def test_an_open_breaker_is_seen_by_all_and_probed_by_one(fleet: Fleet, faults: 
         for service in fleet:
             assert ask(service, model="auto", models=["shaky", "ok"]).status_code == 200
     # Each on its own would probe after one pause, which makes two.
-    assert time.monotonic() - started >= 2 * PROBE_S
+    assert time.monotonic() - started > 1.5 * PROBE_S
 
 
 def test_latency_is_one_average(fleet: Fleet) -> None:

@@ -77,7 +77,7 @@ def text_of(chunks: list[Chunk]) -> str:
 
 async def gone(server: FaultServer) -> bool:
     """Whether the client of the last request closed its connection, within a second."""
-    return await asyncio.to_thread(server.requests[-1].disconnected.wait, 1)
+    return await asyncio.to_thread(server.requests[-1].disconnected.wait, 20)
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
