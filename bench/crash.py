@@ -96,8 +96,8 @@ def crash(folder: Path, chance: random.Random, *, log_too: bool) -> Crash:
         _await_end(writer)
     with contextlib.closing(sqlite3.connect(folder / "semroute.db")) as log:
         there = {id_ for (id_,) in log.execute("SELECT id FROM decisions")}
-        records = log.execute("SELECT COUNT(*), SUM(cost) FROM decisions").fetchone()
-        sums = "SELECT SUM(n) FROM rollups WHERE dimension = 'all' AND metric = ?"
+        records = log.execute("SELECT COUNT(*), COALESCE(SUM(cost), 0) FROM decisions").fetchone()
+        sums = "SELECT COALESCE(SUM(n), 0) FROM rollups WHERE dimension = 'all' AND metric = ?"
         rolled = tuple(log.execute(sums, (metric,)).fetchone()[0] for metric in (0, 4))
         sound = log.execute("PRAGMA integrity_check").fetchone() == ("ok",) and records == rolled
     with contextlib.closing(sqlite3.connect(folder / "semroute-state.db")) as state:

@@ -50,6 +50,7 @@ STUB, PINNED, SEMANTIC, ONE_WORKER = (
     "semroute, semantic routing",
     ", one worker",
 )
+LITELLM_KEY = "sk-bench"
 SUBJECTS = ["invoice", "python loop", "holiday", "contract", "poem", "proof", "table", "parcel", "melody", "kernel"]
 VERBS = ["explain", "write", "summarise", "translate", "fix", "draft", "compare", "describe", "check", "improve"]
 
@@ -126,7 +127,7 @@ def portkey(folder: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def litellm(python: Path, stub_port: int) -> Iterator[int]:
-    """LiteLLM's proxy."""
+    """LiteLLM's proxy. It does not start without a master key, which its callers must send."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = {
@@ -144,7 +145,7 @@ def litellm(python: Path, stub_port: int) -> Iterator[int]:
         (Path(folder) / "config.yaml").write_text(json.dumps(config))
         program = str(python.parent / "litellm")
         command = [program, "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port)]
-        environ = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        environ = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": LITELLM_KEY}
         with server(command, port, environ=environ, folder=Path(folder)):
             yield port
 
@@ -170,7 +171,9 @@ def measure_all(options: argparse.Namespace, console: Console) -> Figures:
             port = servers.enter_context(portkey(options.portkey))
             targets["Portkey"] = Target(port, path, fixed("stub"), headers)
         if options.litellm:
-            targets["LiteLLM"] = Target(servers.enter_context(litellm(options.litellm, stub_port)), path, fixed("stub"))
+            headers = {"authorization": f"Bearer {LITELLM_KEY}"}
+            port = servers.enter_context(litellm(options.litellm, stub_port))
+            targets["LiteLLM"] = Target(port, path, fixed("stub"), headers)
         return take_turns(targets, *((1.0, 2) if options.quick else (2.0, 5)), console)
 
 

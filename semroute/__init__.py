@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from semroute.types import Decision as Decision
 
 __all__ = ["Decision", "Router"]
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, get_args, get_origin
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 from semroute.errors import SettingsError
 
+DISTRIBUTION = "semroute-gateway"
+"""What pip calls this package: on PyPI, `semroute` is another project."""
 PREFIX = "SEMROUTE_"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 """Where the workers of one service add up what they count. `serve --workers` sets it before prometheus_client,
@@ -124,12 +126,9 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
     for name, value in values.items():
         try:
             msgspec.convert({name: value}, Settings, strict=False)
-        except msgspec.ValidationError as error:
-            problem = str(error).partition(" - at ")[0]
-            if allowed := _allowed()[name]:
-                problem = f"expected one of {', '.join(allowed)}"
+        except msgspec.ValidationError:
             shown = "a value" if name.endswith(("key", "secret", "url")) else repr(value)
-            raise SettingsError(f"{variable(name)}: got {shown}; {problem[:1].lower()}{problem[1:]}") from None
+            raise SettingsError(f"{variable(name)}: got {shown}; expected {_expected(name)}") from None
     return msgspec.convert(values, Settings, strict=False)
 
 
@@ -140,6 +139,25 @@ def _allowed() -> dict[str, tuple[str, ...]]:
         kind = field.type
         words[field.name] = get_args(kind) if get_origin(kind) is Literal else ("true", "false") if kind is bool else ()
     return words
+
+
+def _expected(name: str) -> str:
+    """What a setting may be, in words."""
+    if words := _allowed()[name]:
+        return f"one of {', '.join(words)}"
+    kinds = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    info = inspect.type_info(kinds[name])
+    if not isinstance(info, inspect.IntType | inspect.FloatType):
+        return "text"
+    bounds = {"of at least": info.ge, "above": info.gt, "of at most": info.le, "below": info.lt}
+    told = [f"{word} {bound}" for word, bound in bounds.items() if bound is not None]
+    kind = "a whole number" if isinstance(info, inspect.IntType) else "a number"
+    return " ".join([kind, " and ".join(told)]).strip()
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs the libraries of an extra."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def variable(name: str) -> str:

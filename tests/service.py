@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,17 +17,25 @@ from typing import Self
 
 import httpx
 
-START_S = 60
+START_S = 120
+_PORTS = random.SystemRandom()
+"""Not the random source that tests seed."""
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on.
+
+    It is below those that the system gives to connections and to whoever asks for any port, so that nothing takes it
+    before its server does; and drawn, so that test processes side by side do not all try the same ones.
+    """
+    while True:
+        port = _PORTS.randrange(10_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 120) -> bool:
     """Whether a condition comes to hold."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -56,7 +66,7 @@ class Service:
         self.process = subprocess.Popen(
             self._command, env=self._environ, stdout=self._log, stderr=self._log, process_group=0
         )
-        self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
         deadline = time.monotonic() + START_S
         while not self._ready():
             assert self.process.poll() is None, self.log
@@ -80,7 +90,7 @@ class Service:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(timeout=40)
+            return self.process.wait(timeout=90)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise

@@ -25,8 +25,9 @@ def test_words_may_be_written_in_any_case() -> None:
         ("LOG_LEVEL", "loud", "SEMROUTE_LOG_LEVEL: got 'loud'; expected one of debug, info, warning, error"),
         ("LOG_FORMAT", "xml", "SEMROUTE_LOG_FORMAT: got 'xml'; expected one of text, json"),
         ("ECHO", "maybe", "SEMROUTE_ECHO: got 'maybe'; expected one of true, false"),
-        ("PORT", "99999", "SEMROUTE_PORT: got '99999'; expected `int` <= 65535"),
-        ("WORKERS", "many", "SEMROUTE_WORKERS: got 'many'; expected `int`, got `str`"),
+        ("PORT", "99999", "SEMROUTE_PORT: got '99999'; expected a whole number of at least 0 and of at most 65535"),
+        ("KEEPALIVE_S", "0", "SEMROUTE_KEEPALIVE_S: got '0'; expected a number above 0"),
+        ("WORKERS", "many", "SEMROUTE_WORKERS: got 'many'; expected a whole number of at least 1"),
     ],
 )
 def test_a_wrong_value_is_told_with_what_is_expected(name: str, value: str, message: str) -> None:

@@ -17,7 +17,7 @@ from semroute.config.schema import Config, LogSettings
 from semroute.errors import StoreError
 from semroute.providers import trace
 from semroute.record import Record
-from semroute.settings import Settings
+from semroute.settings import Settings, how_to_install
 from semroute.stores.base import Database
 from semroute.stores.content import can_redact
 from semroute.stores.log import SqlLog
@@ -183,6 +183,6 @@ def _lost(writer: LogWriter) -> list[str]:
 def kept_content(settings: LogSettings) -> LogSettings:
     """The log's settings, with a hash instead of a redaction that cannot be made."""
     if settings.content == "redacted" and not can_redact():
-        log.error("`log.content: redacted` needs pip install 'semroute[redact]': hashes are kept instead")
+        log.error("`log.content: redacted` needs %s: hashes are kept instead", how_to_install("redact"))
         return LogSettings(**{**{f: getattr(settings, f) for f in settings.__struct_fields__}, "content": "hash"})
     return settings

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import sys
 from collections.abc import AsyncIterator
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -16,7 +15,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from threadpoolctl import threadpool_limits
 
-from semroute import reload
+from semroute import __version__, reload
 from semroute import settings as settings_module
 from semroute.access.callers import Access
 from semroute.api import admin, completions, dashboard, decisions, errors, feedback, guards, metrics
@@ -99,7 +98,7 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
         request_max_body_size=settings.max_body_bytes,
         openapi_config=OpenAPIConfig(
             title="semroute",
-            version=version("semroute"),
+            version=__version__,
             use_handler_docstrings=True,
             render_plugins=[ReferencePage(path="/"), JsonRenderPlugin(), YamlRenderPlugin()],
         ),

@@ -34,6 +34,7 @@ from semroute.router import new_id
 from semroute.routing.facts import DIAL, read_dial
 from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk
+from semroute.unreadable import UNREADABLE, why_unreadable
 
 MAX_DEPTH = 128
 """How deeply a body may be nested: to walk through what is deeper ends in a `RecursionError` sooner or later."""
@@ -238,11 +239,9 @@ def decode(body: bytes) -> dict[str, Any]:
     """Read a JSON object. Raises `RequestError`."""
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        what = "an empty body" if not body else f"{len(body)} bytes that are not JSON ({error})"
+    except UNREADABLE as error:
+        what = why_unreadable(error, body) if body else "an empty body"
         raise RequestError(f"the body: got {what}, expected a JSON object") from None
-    except RecursionError:
-        raise RequestError("the body: got JSON nested too deeply, expected a JSON object") from None
     # Hardly any body has so many brackets, and those that have are the only ones that can be so deep.
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _deeper(decoded, MAX_DEPTH):
         raise RequestError(f"the body: got JSON nested too deeply, expected at most {MAX_DEPTH} levels")

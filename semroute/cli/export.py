@@ -64,7 +64,7 @@ def _write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> int:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise SettingsError("Parquet needs pyarrow: pip install 'semroute[parquet]'") from None
+        raise SettingsError(f"Parquet needs pyarrow: {settings_module.how_to_install('parquet')}") from None
     whole, number, text = pa.int64(), pa.float64(), pa.string()
     money = pa.decimal128(38, 12)
     types = dict.fromkeys(["input_tokens", "output_tokens", "cached_tokens", "attempts_made"], whole)

@@ -35,7 +35,7 @@ def command(file: Path, output: Path | None, models: tuple[str, ...], force: boo
     try:
         text = file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise RequestError(f"{file}: cannot be read: {error}") from None
+        raise RequestError(f"{file}: cannot be read: byte {error.start} is not UTF-8") from None
     imported = read_semantic_router(str(file), text)
     if output is None:
         click.echo(render(imported, file.name, models or ("small", "large")).encode(), nl=False)

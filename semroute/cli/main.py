@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from semroute import __version__
 from semroute.cli.output import discard_output, errors
 from semroute.errors import ConfigError, SemrouteError
 
@@ -47,7 +48,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="semroute")
+@click.version_option(__version__, prog_name="semroute")
 def group() -> None:
     """Send each prompt to the cheapest model that can handle it.
 

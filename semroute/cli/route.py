@@ -55,7 +55,7 @@ def _standard_input() -> str:
     try:
         return sys.stdin.read()
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"standard input cannot be read: {error}") from None
+        raise click.UsageError(f"standard input cannot be read: byte {error.start} is not UTF-8") from None
 
 
 def _show_plan(decision: Decision) -> None:

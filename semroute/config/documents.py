@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import yaml
 from yaml.constructor import SafeConstructor
+from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.resolver import Resolver
 
@@ -21,6 +22,7 @@ from semroute.config.wording import Place, got, render
 from semroute.errors import Problem
 
 MAX_DEPTH = 50
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 MAX_ALIASED = 100_000
 """Values that aliases may add to a file: well above any real use, well below an alias bomb."""
 
@@ -47,6 +49,8 @@ _SCALARS: dict[str, Callable[[ScalarNode], object]] = {
     TAG + "float": _constructor.construct_yaml_float,
     TAG + "timestamp": _constructor.construct_yaml_timestamp,
 }
+_MEANT = dict.fromkeys(_SCALARS, "a number (quote what is none)") | {TAG + "timestamp": "a date that exists"}
+"""What a value was meant to be that looks like it, and is not."""
 
 
 class Unset(NamedTuple):
@@ -91,6 +95,8 @@ def parse(file: str, data: bytes, environ: Mapping[str, str]) -> Document:
     except yaml.MarkedYAMLError as error:
         reason = ", ".join(filter(None, (error.context, error.problem)))
         lines = BREAK.split(text.rstrip("\n"))
+        if _is_too_deep(text, error):
+            reason = TOO_DEEP
         # What is missing at the end is reported past it: where it was opened says more.
         marks = [mark for mark in (error.problem_mark, error.context_mark) if mark and mark.line < len(lines)]
         if not marks:
@@ -104,6 +110,24 @@ def parse(file: str, data: bytes, environ: Mapping[str, str]) -> Document:
         expected = "expected a mapping with keys such as `routes` and `models`"
         return _unreadable(document, 1, f"got {got(value)}, {expected}")
     return document._replace(value=value)
+
+
+def _is_too_deep(text: str, error: yaml.MarkedYAMLError) -> bool:
+    """Whether lists and mappings in brackets are nested too deeply before a mistake.
+
+    libyaml's scanner has a limit of its own, and may reach it before `_Loader` sees anything. What stands before that
+    place is within its limit.
+    """
+    mark = error.problem_mark
+    depth = 0
+    try:
+        for event in yaml.parse(text[: mark.index] if mark else text, Loader=SafeLoader):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                return True
+    except yaml.YAMLError:
+        pass
+    return False
 
 
 def _advice(line: str, column: int) -> str:
@@ -150,7 +174,7 @@ class _Loader(SafeLoader):
         self.depth += 1
         if self.depth > MAX_DEPTH:
             mark = current_node.start_mark if current_node else None
-            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=mark)
+            raise yaml.MarkedYAMLError(problem=TOO_DEEP, problem_mark=mark)
 
     def ascend_resolver(self) -> None:
         self.depth -= 1
@@ -186,7 +210,7 @@ class _Builder:
         if id(node) in self._open:
             reason = "an alias stands inside of what it names"
         elif len(self._open) >= MAX_DEPTH:
-            reason = f"nested deeper than {MAX_DEPTH} levels"
+            reason = TOO_DEEP
         elif self._aliased > MAX_ALIASED:
             reason = f"aliases repeat more than {MAX_ALIASED} values"
         if reason:
@@ -266,8 +290,8 @@ class _Builder:
             return None
         try:
             value = construct(node)
-        except (ValueError, OverflowError) as error:
-            self._report(place, f"got {got(node.value)}, which YAML cannot read: {error}")
+        except (ValueError, OverflowError):
+            self._report(place, f"got {got(node.value)}, expected {_MEANT[node.tag]}")
             return None
         if isinstance(value, float) and not math.isfinite(value):
             self._report(place, f"got {node.value}, expected a finite number")

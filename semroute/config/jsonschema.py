@@ -18,13 +18,20 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema of `RouteFile`, with the lines under its fields as descriptions."""
+    """The schema of `RouteFile`, with the lines under its fields as descriptions.
+
+    What releases of msgspec and of Python render differently is written here, so that the schema stays the same.
+    """
     (root,), components = msgspec.json.schema_components([RouteFile], ref_template="#/$defs/{name}")
     structs = vars(calls) | vars(written) | vars(conditions) | vars(schema)
     for name, component in components.items():
-        docs = field_docs(structs[name])
+        struct = structs[name]
+        component["description"] = inspect.cleandoc(struct.__doc__ or "")
+        docs, types = field_docs(struct), {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
         for field, property_ in component["properties"].items():
             _price_as_number(property_)
+            _null_last(property_)
+            _name_the_keys(property_, types[field])
             if field in docs:
                 property_["description"] = docs[field]
     return {"$schema": DIALECT, "title": "A semroute route file", **root, "$defs": components}
@@ -41,9 +48,21 @@ def field_docs(struct: type[Written]) -> dict[str, str]:
         for field, below in pairwise(body):
             match field, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    docs[name] = text
+                    docs[name] = inspect.cleandoc(text)
     written_as = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
     return {written_as[name]: text for name, text in docs.items()}
+
+
+def _null_last(property_: dict[str, Any]) -> None:
+    if "anyOf" in property_:
+        property_["anyOf"].sort(key=lambda kind: kind == {"type": "null"})
+
+
+def _name_the_keys(property_: dict[str, Any], type_: object) -> None:
+    """The keys that a mapping may have, where they are a closed list."""
+    info = msgspec.inspect.type_info(type_)
+    if isinstance(info, msgspec.inspect.DictType) and isinstance(info.key_type, msgspec.inspect.LiteralType):
+        property_["propertyNames"] = {"enum": sorted(info.key_type.values)}
 
 
 def _price_as_number(property_: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from semroute.config.conditions import Rule
 from semroute.config.presets import PresetName
+from semroute.settings import how_to_install
 from semroute.structs import Written
 from semroute.types import Frozen
 from semroute.written import Fraction, Model, ModelEntry, Name, Policy, Positive, Route, Tier
@@ -205,7 +206,7 @@ def deployment_ids(model: str, entry: ModelEntry) -> tuple[str, ...]:
 
 def not_installed(extra: str) -> str:
     """What to do about an extra that is missing."""
-    return f"the extra `{extra}` is not installed (pip install 'semroute[{extra}]')"
+    return f"the extra `{extra}` is not installed ({how_to_install(extra)})"
 
 
 class Provider(ProviderEntry, frozen=True, kw_only=True):

@@ -94,8 +94,11 @@ def _decode(file: str, text: str) -> object:
             return json.loads(text)
         if file.lower().endswith((".yaml", ".yml")):
             return yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
-        raise RequestError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
+    except json.JSONDecodeError as error:
+        raise RequestError(f"{file}:{error.lineno}: cannot be read: not valid JSON: {error.msg}") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise RequestError(f"{file}: cannot be read: not valid YAML: {reason}") from None
     except RecursionError:
         raise RequestError(f"{file}: cannot be read: nested too deeply") from None
     raise RequestError(f"{file}: got an unknown ending, expected .json, .yaml or .yml")

@@ -31,6 +31,7 @@ from semroute.types import (
     ToolChoice,
     ToolMode,
 )
+from semroute.unreadable import UNREADABLE
 
 _TOOL_MODES: dict[str, ToolMode] = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
 _TIERS = {"auto": "auto", "standard_only": "default"}
@@ -228,7 +229,7 @@ def _unread_settings(fields: _Body) -> list[str]:
 def _is_error_body(body: bytes) -> bool:
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return False
     match decoded:
         case {"type": "error", "error": {"type": str(), "message": str()}}:

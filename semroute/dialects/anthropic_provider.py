@@ -12,7 +12,7 @@ from semroute.dialects.anthropic_request import render_body
 from semroute.dialects.anthropic_thinking import keep_own_thoughts
 from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.reading import MINE
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.structured import ANSWER_TOOL
@@ -31,6 +31,7 @@ from semroute.types import (
     ToolCall,
     Usage,
 )
+from semroute.unreadable import UNREADABLE
 
 VERSION = "2023-06-01"
 BETA_HEADER = "anthropic-beta"
@@ -79,7 +80,7 @@ class AnthropicProviderDialect:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
         try:
             answer = _decode_answer(body)
-        except UNDECODABLE as error:
+        except UNREADABLE as error:
             raise BadAnswerError(f"expected a message, got {describe(body, error)}", body=body) from error
         if answer.error is not None or answer.type == "error":
             raise BadAnswerError(f"got an error with status 200: {read_failure(body).message}", body=body)
@@ -135,7 +136,7 @@ class AnthropicStreamParser:
         """The chunk that an event holds. Raises a `ProviderError` for an error or malformed data."""
         try:
             piece = _decode_piece(event.data)
-        except UNDECODABLE as error:
+        except UNREADABLE as error:
             raise BadAnswerError(
                 f"expected an event of a message, got {describe(event.data, error)}", body=event.data
             ) from error

@@ -28,6 +28,7 @@ from semroute.types import (
     ToolCall,
     Usage,
 )
+from semroute.unreadable import UNREADABLE
 
 _TIERS = {"default": "standard", "priority": "priority", "batch": "batch"}
 _STOP_REASONS: dict[FinishReason, str] = {
@@ -294,6 +295,6 @@ def _event(data: dict[str, Any]) -> bytes:
 def _is_complete(arguments: str) -> bool:
     try:
         msgspec.json.decode(arguments)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return False
     return True

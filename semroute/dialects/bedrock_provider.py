@@ -16,7 +16,7 @@ from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.bedrock_blocks import NAME, parse_block, parse_citation, parse_thought
 from semroute.dialects.bedrock_request import render_body
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.sse import Event
 from semroute.dialects.structured import ANSWER_TOOL
 from semroute.errors import BadAnswerError, ProviderError
@@ -31,6 +31,7 @@ from semroute.types import (
     ToolCall,
     Usage,
 )
+from semroute.unreadable import UNREADABLE
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -94,7 +95,7 @@ class BedrockProviderDialect:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
         try:
             answer = _decode_answer(body)
-        except UNDECODABLE as error:
+        except UNREADABLE as error:
             raise BadAnswerError(f"expected an answer of Converse, got {describe(body, error)}", body=body) from error
         if answer.output is None or answer.output.message is None:
             said = read_failure(body).message or snippet(body)
@@ -148,7 +149,7 @@ class BedrockStreamParser:
             raise streamed_error(event.data, _meant(kind))
         try:
             piece = _decode_piece(event.data)
-        except UNDECODABLE as error:
+        except UNREADABLE as error:
             raise BadAnswerError(
                 f"expected an event of Converse, got {describe(event.data, error)}", body=event.data
             ) from error
@@ -274,7 +275,7 @@ def _kind(body: bytes) -> str:
     """The type of an error, where its body names it."""
     try:
         failure = _decode_failure(body)
-    except UNDECODABLE:
+    except UNREADABLE:
         return ""
     return failure.type or failure.code or ""
 

@@ -18,9 +18,8 @@ from semroute.errors import (
     ProviderServerError,
     RateLimitedError,
 )
+from semroute.unreadable import UNREADABLE, why_unreadable
 
-UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not the JSON that was expected."""
 MAX_MESSAGE_CHARS = 300
 MAX_SNIPPET_CHARS = 80
 
@@ -61,7 +60,7 @@ def read_failure(body: bytes) -> Failure:
     """
     try:
         document = msgspec.json.decode(body)
-    except UNDECODABLE:
+    except UNREADABLE:
         return Failure()
     if isinstance(document, list) and len(document) == 1:  # as Gemini sends what fails before a stream begins
         document = document[0]
@@ -115,7 +114,7 @@ def describe(body: bytes, error: Exception) -> str:
         return "nothing"
     if body.lstrip()[:1] == b"<":
         return f"HTML: {snippet(body)}"
-    return f"{snippet(body)} ({error})"
+    return f"{snippet(body)} ({why_unreadable(error, body)})"
 
 
 def snippet(body: bytes) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, streamed_error
+from semroute.dialects.failures import answered_error, describe, read_failure, streamed_error
 from semroute.dialects.gemini_contents import NAME, keep_own_thoughts, parse_part, signs_calls
 from semroute.dialects.gemini_request import render_body
 from semroute.dialects.sse import Event, EventParser
@@ -29,6 +29,7 @@ from semroute.types import (
     ToolCall,
     Usage,
 )
+from semroute.unreadable import UNREADABLE
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "STOP": "stop",
@@ -269,7 +270,7 @@ _decoder = msgspec.json.Decoder(_Answer)
 def _decode(data: bytes, raw: bytes) -> _Answer:
     try:
         return _decoder.decode(data)
-    except UNDECODABLE as error:
+    except UNREADABLE as error:
         raise BadAnswerError(f"expected an answer of Gemini, got {describe(data, error)}", body=raw) from error
 
 

@@ -15,6 +15,7 @@ from semroute.dialects.openai_content import render_citation, render_logprobs, r
 from semroute.errors import RequestError, SemrouteError
 from semroute.record import Record
 from semroute.types import ChatRequest, Chunk, Part, Refusal, Text, Thinking, ToolCall, Usage
+from semroute.unreadable import UNREADABLE
 
 NAME = "openai"
 
@@ -174,7 +175,7 @@ def is_error_body(body: bytes) -> bool:
     """Whether a provider's error body is one of OpenAI's."""
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return False
     match decoded:
         case {"error": {"message": str()}, **rest}:

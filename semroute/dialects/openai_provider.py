@@ -11,7 +11,7 @@ import msgspec
 from semroute.config.presets import PLAIN, Preset
 from semroute.dialects.base import EMBEDDINGS, WireRequest
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.openai_content import parse_citation, parse_logprobs
 from semroute.dialects.openai_request import adapt, render_body
 from semroute.dialects.sse import Event, EventParser
@@ -30,6 +30,7 @@ from semroute.types import (
     ToolCall,
     Usage,
 )
+from semroute.unreadable import UNREADABLE
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -90,7 +91,7 @@ class OpenAIProviderDialect:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
         try:
             answer = _decode_answer(body)
-        except UNDECODABLE as error:
+        except UNREADABLE as error:
             raise BadAnswerError(f"expected a completion, got {describe(body, error)}", body=body) from error
         if answer.error or answer.object == "error":
             raise BadAnswerError(f"got an error with status 200: {read_failure(body).message}", body=body)
@@ -150,7 +151,7 @@ class OpenAIStreamParser:
             return None
         try:
             piece = _decode_piece(data)
-        except UNDECODABLE as error:
+        except UNREADABLE as error:
             got = describe(data, error)
             raise MalformedChunkError(f"expected a chunk of a completion, got {got}", body=data) from error
         if piece.error or piece.object == "error" or event.name == "error":

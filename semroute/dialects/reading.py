@@ -11,6 +11,7 @@ from semroute.config.validate import Complaint, complaints
 from semroute.config.wording import render as render_path
 from semroute.errors import RequestError
 from semroute.types import CacheTtl, Media, Part, Text, ToolResult
+from semroute.unreadable import UNREADABLE
 
 Body = TypeVar("Body")
 MINE = frozenset({"model", "models", "strict", "stream", "metadata"})
@@ -82,6 +83,6 @@ def object_of(arguments: str) -> dict[str, Any]:
     """A tool call's arguments as an object; what is none stands under `arguments`."""
     try:
         decoded = msgspec.json.decode(arguments or "{}")
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         decoded = arguments
     return decoded if isinstance(decoded, dict) else {"arguments": decoded}

@@ -9,7 +9,7 @@ import msgspec
 
 from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.openai_content import parse_citation, parse_logprobs, render_function, render_schema
 from semroute.dialects.reading import given
 from semroute.dialects.responses_items import NAME, keep_own_thoughts, parse_reasoning, render_input
@@ -34,6 +34,7 @@ from semroute.types import (
     ToolChoice,
     Usage,
 )
+from semroute.unreadable import UNREADABLE
 
 LOGPROBS = "message.output_text.logprobs"
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
@@ -68,7 +69,7 @@ class ResponsesProviderDialect:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
         try:
             answer = _decode_answer(body)
-        except UNDECODABLE as error:
+        except UNREADABLE as error:
             raise BadAnswerError(f"expected a response, got {describe(body, error)}", body=body) from error
         if answer.error:
             raise BadAnswerError(f"got an error with status 200: {read_failure(body).message}", body=body)
@@ -113,7 +114,7 @@ class ResponsesStreamParser:
         """The chunk that an event holds. Raises a `ProviderError` for an error or malformed data."""
         try:
             piece = _decode_piece(event.data)
-        except UNDECODABLE as error:
+        except UNREADABLE as error:
             raise BadAnswerError(
                 f"expected an event of a response, got {describe(event.data, error)}", body=event.data
             ) from error

@@ -18,6 +18,7 @@ from semroute.evaluation.lint import Corpus, lint
 from semroute.router import Router, fixed_thresholds
 from semroute.semantic.cache import Cache
 from semroute.semantic.learned import FILE
+from semroute.unreadable import UNREADABLE
 
 THRESHOLD_KEYS = {"tuned": "tuned.thresholds.{}", "route": "routes.{}.threshold", "abstain": "abstain.threshold"}
 """Where a threshold that was set is written, by who set it."""
@@ -89,7 +90,7 @@ def _rows(file: Path) -> Iterator[tuple[int, _Row]]:
     """The rows with a text, and their lines. What is malformed is for `semroute eval` to report."""
     with suppress(RequestError):
         for number, line in numbered_lines(file):
-            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            with suppress(*UNREADABLE):
                 yield number, msgspec.json.decode(line, type=_Row)
 
 

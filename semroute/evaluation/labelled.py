@@ -9,10 +9,11 @@ import msgspec
 
 from semroute.errors import RequestError
 from semroute.evaluation.evaluate import Outcome, Progress
-from semroute.evaluation.lines import numbered_lines
+from semroute.evaluation.lines import first_complaint, numbered_lines
 from semroute.router import Router
 from semroute.routing.decide import BELOW
 from semroute.types import Candidate, Decision, Reason
+from semroute.unreadable import UNREADABLE, why_unreadable
 
 EXPECTED = '{"text": …, "route": name or null}, or a decision with "expected": name or null'
 
@@ -46,7 +47,10 @@ def read_labelled(path: Path, router: Router, progress: Progress | None = None) 
     for done, (number, line) in enumerate(lines, start=1):
         try:
             outcomes.append(_outcome(router, line))
-        except (msgspec.DecodeError, ValueError) as error:
+        except UNREADABLE as error:
+            got = why_unreadable(error, line)
+            raise RequestError(f"{path}:{number}: got {got}; expected {EXPECTED}") from None
+        except ValueError as error:
             raise RequestError(f"{path}:{number}: {error}; expected {EXPECTED}") from None
         if progress is not None:
             progress(done, len(lines))
@@ -72,6 +76,8 @@ def _outcome(router: Router, line: bytes) -> Outcome:
     fields: Any = msgspec.json.decode(line)
     if isinstance(fields, dict) and "candidates" in fields:  # the decision itself, as `/route` answers it
         fields = {"expected": fields.get("expected", msgspec.UNSET), "decision": fields}
+    if wrong := first_complaint(fields, _Line):
+        raise ValueError(wrong)
     row = msgspec.convert(fields, _Line)
     expected = row.route if row.expected is msgspec.UNSET else row.expected
     if isinstance(expected, msgspec.UnsetType):

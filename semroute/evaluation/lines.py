@@ -9,7 +9,10 @@ from typing import TypeVar
 
 import msgspec
 
+from semroute.config.validate import complaints
+from semroute.config.wording import render
 from semroute.errors import RequestError
+from semroute.unreadable import UNREADABLE, why_unreadable
 
 T = TypeVar("T")
 
@@ -31,5 +34,20 @@ def read_lines(path: Path, type_: type[T], expected: str) -> Iterator[tuple[int,
     for number, line in numbered_lines(path):
         try:
             yield number, msgspec.json.decode(line, type=type_)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise RequestError(f"{path}:{number}: {error}; expected {expected}") from None
+        except UNREADABLE as error:
+            raise RequestError(f"{path}:{number}: {why_not(error, line, type_)}; expected {expected}") from None
+
+
+def why_not(error: Exception, line: bytes, type_: object) -> str:
+    """Why a line, which raised one of `UNREADABLE`, does not hold a value of a type: the first thing that is wrong."""
+    if isinstance(error, msgspec.ValidationError):
+        try:
+            return first_complaint(msgspec.json.decode(line), type_) or f"got {why_unreadable(error, line)}"
+        except UNREADABLE as worse:
+            error = worse
+    return f"got {why_unreadable(error, line)}"
+
+
+def first_complaint(value: object, type_: object) -> str:
+    """The first thing that is wrong with a value, and where; empty: it is one of the type."""
+    return next((f"{render(place)}: {message}" for place, message in complaints(value, type_)), "")

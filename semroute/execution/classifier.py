@@ -14,6 +14,7 @@ from semroute.config.schema import Classifier
 from semroute.execution.fences import unfenced
 from semroute.execution.grading import MAX_REPLY_CHARS, UNANSWERED, CallModel
 from semroute.types import Attempt, ChatRequest, Message, Model, Params, Route, Text
+from semroute.unreadable import UNREADABLE
 
 MAX_PROMPT_CHARS = 4000
 _INSTRUCTION = (
@@ -59,7 +60,7 @@ class RouteClassifier:
             async with asyncio.timeout(self._settings.deadline_s):
                 reply = await call(self._request(text, request_id), model, calls)
             said = msgspec.json.decode(unfenced(reply.text[:MAX_REPLY_CHARS]), type=Label).label
-        except (TimeoutError, *UNANSWERED, msgspec.DecodeError, UnicodeError, RecursionError):
+        except (TimeoutError, *UNANSWERED, *UNREADABLE):
             return None
         finally:
             attempts += [replace(one, purpose="classifier") for one in calls]

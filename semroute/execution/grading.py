@@ -14,6 +14,7 @@ from semroute.execution.fences import unfenced
 from semroute.execution.quality import wording
 from semroute.providers.transport import Transport, encode_headers
 from semroute.types import Attempt, ChatRequest, Completion, Message, Model, Params, Text
+from semroute.unreadable import UNREADABLE, why_unreadable
 from semroute.written import Callback, Checks, Judge
 
 CallModel = Callable[[ChatRequest, Model, list[Attempt]], Awaitable[Completion]]
@@ -84,8 +85,8 @@ class Grader:
             grade = msgspec.json.decode(unfenced(reply.text[:MAX_REPLY_CHARS]), type=Grade)
         except UNANSWERED as error:
             return [f"{judge.model} could not grade it: {error}"]
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            return [f"{judge.model} gave no grade: {error}"]
+        except UNREADABLE as error:
+            return [f"{judge.model} gave no grade: got {why_unreadable(error, reply.text)}"]
         finally:
             attempts += [replace(call, purpose="judge") for call in calls]
         if grade.score >= judge.threshold:
@@ -114,8 +115,8 @@ class Grader:
             return [f"the callback did not answer within {callback.timeout_s:g} s"]
         except ProviderError as error:
             return [f"the callback failed: {error}"]
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            return [f"the callback gave no verdict: {error}"]
+        except UNREADABLE as error:
+            return [f"the callback gave no verdict: got {why_unreadable(error, said)}"]
         why = f": {verdict.reason[:MAX_REASON_CHARS]}" if verdict.reason else ""
         return [] if verdict.passed else [f"the callback refuses it{why}"]
 

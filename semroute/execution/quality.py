@@ -15,6 +15,7 @@ from semroute.config.patterns import found
 from semroute.execution.fences import FENCE, blocks, unbalanced, unfenced
 from semroute.execution.json_schemas import schema_error
 from semroute.types import Completion, Text, ToolCall
+from semroute.unreadable import UNREADABLE, why_unreadable
 from semroute.written import Checks
 
 _NOT = r"(?:can't|cannot|can not|won't|am unable|am not able|must decline|refuse|don't feel comfortable)"
@@ -95,10 +96,11 @@ def _willing(checks: Checks, answer: Completion) -> Iterator[str]:
 
 def _form(checks: Checks, answer: Completion) -> Iterator[str]:
     if checks.json or checks.json_schema is not None:
+        text = unfenced(answer.text)
         try:
-            document = msgspec.json.decode(unfenced(answer.text))
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            yield f"it is not JSON: {error}"
+            document = msgspec.json.decode(text)
+        except UNREADABLE as error:
+            yield f"it is not JSON: got {why_unreadable(error, text)}"
         else:
             if checks.json_schema is not None and (reason := schema_error(checks.json_schema, document)):
                 yield reason

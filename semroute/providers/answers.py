@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from semroute.dialects.failures import UNDECODABLE
 from semroute.errors import (
     BadAnswerError,
     EmptyAnswerError,
@@ -14,6 +13,7 @@ from semroute.errors import (
     MalformedChunkError,
     ProviderError,
 )
+from semroute.unreadable import UNREADABLE
 
 
 def told_apart(error: ProviderError) -> ProviderError:
@@ -30,7 +30,7 @@ def _kind(body: bytes) -> type[BadAnswerError]:
         return HtmlAnswerError
     try:
         document = msgspec.json.decode(body)
-    except UNDECODABLE:
+    except UNREADABLE:
         return MalformedAnswerError
     if not isinstance(document, dict):
         return MalformedAnswerError

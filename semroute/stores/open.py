@@ -15,7 +15,7 @@ from types import ModuleType
 from urllib.parse import urlsplit
 
 from semroute.errors import SettingsError
-from semroute.settings import PREFIX
+from semroute.settings import PREFIX, how_to_install
 from semroute.stores.base import Database, State
 from semroute.stores.migrations import Migrating
 from semroute.stores.patient import patient
@@ -122,7 +122,7 @@ def _import(back_end: str, variable: str) -> ModuleType:
         return importlib.import_module(f"semroute.stores.{back_end}")
     except ImportError as error:
         raise SettingsError(
-            f"{variable} asks for {back_end}: pip install 'semroute[{back_end}]' first ({error.name} is missing)"
+            f"{variable} asks for {back_end}: {how_to_install(back_end)} first ({error.name} is missing)"
         ) from None
 
 

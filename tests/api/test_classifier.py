@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-import time
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -21,18 +21,20 @@ from tests.providers.fault_server import FaultServer
 from tests.service import Service
 from tests.vendors.server import Refused, Vendor, VendorServer
 
-DEADLINE_S, TOO_LATE_S = 0.5, 8.0
+DEADLINE_S = 0.5
 
 
 class Labeller(Vendor):
-    """Answers with the label that the prompt names in brackets; `[slow]` takes too long, `[broken]` is no label."""
+    """Answers with the label that the prompt names in brackets; `[slow]` never comes, `[broken]` is no label."""
+
+    over = threading.Event()
 
     def answer(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
         if not path.endswith("/chat/completions") or (body.get("response_format") or {}).get("type") != "json_object":
             raise Refused(400, {"error": {"message": "expected a chat in JSON mode"}})
         said = body["messages"][-1]["content"].partition("[")[2].partition("]")[0]
         if said == "slow":
-            time.sleep(TOO_LATE_S)
+            self.over.wait()
         if said == "down":
             raise Refused(401, {"error": {"message": "no"}})
         content = "I would say billing." if said == "broken" else json.dumps({"label": said})
@@ -51,6 +53,7 @@ class Labeller(Vendor):
 def labeller() -> Iterator[VendorServer]:
     with VendorServer(Labeller()) as server:
         yield server
+        Labeller.over.set()
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +107,7 @@ def test_the_same_prompt_is_asked_once(classified: Service, labeller: VendorServ
 
 
 def test_after_its_deadline_the_semantic_decision_stands(classified: Service, labeller: VendorServer) -> None:
-    started = time.monotonic()
     decision = complete(classified, "why was I charged twice this month [slow]")["decision"]
-    assert DEADLINE_S <= time.monotonic() - started < TOO_LATE_S
     assert (decision["route"], decision["reason"]) == ("billing", "semantic")
     before = len(labeller.requests)
     complete(classified, "why was I charged twice this month [slow]")

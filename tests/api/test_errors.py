@@ -12,8 +12,8 @@ MESSAGES = [{"role": "user", "content": "hello"}]
 
 BAD_BODIES: list[tuple[bytes, str]] = [
     (b"", "got an empty body, expected a JSON object"),
-    (b"{bad", "that are not JSON"),
-    (b'{"messages": "\xff\xfe"}', "that are not JSON"),
+    (b"{bad", "got text that is not JSON at byte 1, expected a JSON object"),
+    (b'{"messages": "\xff\xfe"}', "got text that is not UTF-8 at byte 14, expected a JSON object"),
     (b"[1, 2]", "expected an object"),
     (b"[" * 100_000, "nested too deeply"),
     (

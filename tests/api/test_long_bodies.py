@@ -62,7 +62,7 @@ def answer_of(wire: socket.socket) -> bytes:
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_comes_in_pieces_is_read_whole(service: Service, chunked: bool) -> None:
     body = json.dumps({"prompt": "Hi", "model": "none"}).encode()
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as wire:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as wire:
         for _ in range(2):  # the connection stays good
             wire.sendall(head("transfer-encoding: chunked" if chunked else f"content-length: {len(body)}"))
             for piece in (body[:10], body[10:]):
@@ -75,13 +75,13 @@ def test_a_body_that_comes_in_pieces_is_read_whole(service: Service, chunked: bo
 
 def test_a_body_with_two_sizes_is_refused(service: Service) -> None:
     """Or who stands between might see another request in it (RFC 9112, 6.1)."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as wire:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as wire:
         wire.sendall(head("content-length: 4", "transfer-encoding: chunked") + b"2\r\n{}\r\n0\r\n\r\n")
         assert answer_of(wire).startswith(b"HTTP/1.1 400")
 
 
 def test_a_head_without_end_is_refused(service: Service) -> None:
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as wire:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as wire:
         wire.sendall(head(f"content-length: {10**6}"))  # a large body is no large head
         for _ in range(20):
             wire.sendall(b" " * 50_000)

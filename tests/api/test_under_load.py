@@ -132,7 +132,7 @@ class Load:
     def more(self, count: int = 100) -> bool:
         """Wait for so many further answers."""
         goal = len(self.answered) + count
-        return until(lambda: len(self.answered) >= goal or bool(self.failed), 30) and self.failed == []
+        return until(lambda: len(self.answered) >= goal or bool(self.failed)) and self.failed == []
 
     def _ask(self, number: int) -> None:
         asked = 0
@@ -173,7 +173,7 @@ def test_postgres_and_redis_go_away_and_no_request_notices(
                 assert load.more()
                 postgres.start_process()
                 assert load.more()
-                assert until(lambda: warnings() == "[]", 20)
+                assert until(lambda: warnings() == "[]")
                 redis_server.stop_process()
                 redis_server.start_process()
                 assert load.more()
@@ -181,7 +181,7 @@ def test_postgres_and_redis_go_away_and_no_request_notices(
             assert len(faults.requests) == len(load.answered)
             cost = COST * len(load.answered)
             # What could not be settled is, after the next request that finds the state back.
-            assert until(lambda: budget(service)["spent_usd"] == cost, 20), (budget(service), cost)
+            assert until(lambda: budget(service)["spent_usd"] == cost), (budget(service), cost)
         with psycopg.connect(database) as connection:
             rows = connection.execute("SELECT id, cost FROM decisions").fetchall()
         assert {id_ for id_, _ in rows} == set(load.answered)

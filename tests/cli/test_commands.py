@@ -202,7 +202,7 @@ def shell(command: str, **environ: str) -> subprocess.CompletedProcess[str]:
         ("check --no-embed {} > /dev/full", 2, "output: No space left on device\n"),
         ("check --no-embed --json {} > /dev/full", 2, "output: No space left on device\n"),
         ("route --routes {} - <&-", 2, "standard input is closed"),
-        ("route --routes {} - < <(printf '\\xff')", 2, "standard input cannot be read: 'utf-8' codec"),
+        ("route --routes {} - < <(printf '\\xff')", 2, "standard input cannot be read: byte 0 is not UTF-8"),
         ("route --routes {} hi | head -1", 0, ""),
     ],
 )

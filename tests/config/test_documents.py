@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 from decimal import Decimal
 
@@ -11,50 +12,59 @@ from tests.config.reading import ROUTE, Read, said, sound
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("text", "line", "advice"),
     [
-        ("a: b: c\n", "x.yaml:1 $: not valid YAML: mapping values are not allowed"),
-        ("routes: [", "x.yaml:1 $: not valid YAML: while parsing a flow node"),
-        (
-            "routes:\n\t- x\n",
-            "x.yaml:2 $: not valid YAML: while scanning for the next token, found character that cannot "
-            "start any token (a tab: YAML is indented with spaces)",
-        ),
-        (
-            "p:\n  a: {b: ${K}}\n",
-            "x.yaml:2 $: not valid YAML: while parsing a flow mapping, did not find expected ',' or '}' "
-            '(within brackets a variable is quoted: `"${NAME}"`)',
-        ),
-        (
-            "a: [b,\n  ${K:-c}]\n",
-            "x.yaml:2 $: not valid YAML: while parsing a flow sequence, did not find expected ',' or ']' "
-            '(within brackets a variable is quoted: `"${NAME}"`)',
-        ),
-        (
-            "a:\n- é\n- @bob, help\n",
-            "x.yaml:3 $: not valid YAML: while scanning for the next token, found character that cannot "
-            "start any token (quote what begins with '@')",
-        ),
-        ('a: "x\u2028\x85y"\nb: [1\n2: {', "x.yaml:3 $: not valid YAML: "),
+        ("a: b: c\n", 1, ""),
+        ("routes: [", 1, ""),
+        ("routes:\n\t- x\n", 2, " (a tab: YAML is indented with spaces)"),
+        ("p:\n  a: {b: ${K}}\n", 2, ' (within brackets a variable is quoted: `"${NAME}"`)'),
+        ("a: [b,\n  ${K:-c}]\n", 2, ' (within brackets a variable is quoted: `"${NAME}"`)'),
+        ("a:\n- é\n- @bob, help\n", 3, " (quote what begins with '@')"),
+        ('a: "x\u2028\x85y"\nb: [1\n2: {', 3, ""),
         (
             "a:\n- b\n- c\u2028d\ne: f\n",
-            "x.yaml:4 $: not valid YAML: while scanning a simple key, could not find expected ':' "
-            "(line 3 holds an invisible line break: U+2028, U+2029 or U+0085)",
+            4,
+            " (line 3 holds an invisible line break: U+2028, U+2029 or U+0085)",
         ),
-        ("routes:\n  - name: 'x\n", "x.yaml:2 $: not valid YAML: while scanning a quoted scalar"),
-        ("routes:\n- *nobody\n", "x.yaml:2 $: not valid YAML: found undefined alias"),
-        ("a: 1\n---\nb: 2\n", "x.yaml:2 $: not valid YAML: expected a single document"),
-        ("a: 1\nb: \x00\n", "x.yaml:2 $: not valid YAML: "),
-        ("a: &a [*a]\n", "x.yaml:1 $: not valid YAML: an alias stands inside of what it names"),
-        ("a: &a {<<: *a}\n", "x.yaml:1 $: not valid YAML: an alias stands inside of what it names"),
-        ("[" * 100_000, "x.yaml:1 $: not valid YAML: nested deeper than 50 levels"),
-        ("- " * 100_000, "x.yaml:1 $: not valid YAML: nested deeper than 50 levels"),
-        ("? " * 100_000, "x.yaml:1 $: not valid YAML: nested deeper than 50 levels"),
+        ("routes:\n  - name: 'x\n", 2, ""),
+        ("routes:\n- *nobody\n", 2, ""),
+        ("a: 1\n---\nb: 2\n", 2, ""),
+        ("a: 1\nb: \x00\n", 2, ""),
     ],
 )
-def test_a_file_that_yaml_cannot_read_is_a_problem_with_its_line(read_files: Read, text: str, problem: str) -> None:
-    (line,) = said(read_files(x=text))
-    assert line.startswith(problem)
+def test_a_file_that_yaml_cannot_read_is_a_problem_with_its_line(
+    read_files: Read, text: str, line: int, advice: str
+) -> None:
+    """What the library says in between is its own."""
+    (problem,) = said(read_files(x=text))
+    assert problem.startswith(f"x.yaml:{line} $: not valid YAML: ")
+    assert problem.endswith(advice)
+
+
+@pytest.mark.parametrize("text", ["a: &a [*a]\n", "a: &a {<<: *a}\n"])
+def test_an_alias_inside_of_what_it_names_is_a_problem(read_files: Read, text: str) -> None:
+    assert said(read_files(x=text)) == ["x.yaml:1 $: not valid YAML: an alias stands inside of what it names"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        *[(opening * 100_000, 1) for opening in ("[", "- ", "? ", "{a: ", "[{? ", "!x [")],
+        ("[\n" * 2_000, 50),
+        ("a: b\nc: " + "[" * 51 + "]" * 51, 2),
+        ("a: b\nc: " + "[" * 60 + "}", 2),
+    ],
+    ids=repr,
+)
+def test_a_file_that_is_nested_too_deeply_is_told_in_our_words(read_files: Read, text: str, line: int) -> None:
+    (problem,) = said(read_files(x=text))
+    assert re.fullmatch(r"x\.yaml:\d+ \$: not valid YAML: nested deeper than 50 levels", problem)
+    assert problem.startswith(f"x.yaml:{line} ")
+
+
+def test_a_mistake_below_brackets_that_are_not_deep_is_not_called_deep(read_files: Read) -> None:
+    (problem,) = said(read_files(x="a: [" + "[], " * 100 + "b\nc: ["))
+    assert "nested" not in problem
 
 
 def test_a_chain_of_aliases_cannot_nest_deeper_than_a_file_may(read_files: Read) -> None:
@@ -73,10 +83,10 @@ def test_a_chain_of_aliases_cannot_nest_deeper_than_a_file_may(read_files: Read)
     ],
 )
 def test_an_alias_bomb_is_defused(read_files: Read, bomb: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     (line,) = said(read_files(x=bomb))
     assert "aliases repeat more than 100000 values" in line
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_aliases_and_merge_keys_work(read_files: Read) -> None:
@@ -180,8 +190,8 @@ def test_equals_and_merge_signs_are_strings_in_a_list(read_files: Read) -> None:
     [
         (".nan", "got .nan, expected a finite number"),
         ("-.inf", "got -.inf, expected a finite number"),
-        ("2026-13-45", 'got "2026-13-45", which YAML cannot read: month must be in 1..12'),
-        ("0x_", 'got "0x_", which YAML cannot read: '),
+        ("2026-13-45", 'got "2026-13-45", expected a date that exists'),
+        ("0x_", 'got "0x_", expected a number (quote what is none)'),
     ],
 )
 def test_a_value_that_means_nothing_is_a_problem(read_files: Read, written: str, problem: str) -> None:

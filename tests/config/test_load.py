@@ -149,7 +149,7 @@ def test_load_raises_every_error_and_no_warning(write: Write) -> None:
 
 
 @pytest.mark.skipif(not yaml.__with_libyaml__, reason="without libyaml it takes longer")
-def test_fifteen_thousand_utterances_load_in_two_seconds(write: Write) -> None:
+def test_fifteen_thousand_utterances_load_in_two_seconds_of_the_processor(write: Write) -> None:
     lines = [
         "providers: {e: {dialect: echo}}",
         "models: {m: {provider: e, name: m}}",
@@ -160,9 +160,9 @@ def test_fifteen_thousand_utterances_load_in_two_seconds(write: Write) -> None:
         lines += [f"- name: route-{route}", "  models: [m]", "  utterances:"]
         lines += [f"  - what does utterance {number} of route {route} want" for number in range(100)]
     folder = write(all="\n".join(lines))
-    start = time.perf_counter()
+    start = time.process_time()
     config = load(folder, {})
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert sum(len(route.utterances) for route in config.routes.values()) == 15_000
 
 

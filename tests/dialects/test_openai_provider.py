@@ -276,15 +276,15 @@ def test_usage_may_be_missing_or_partial(usage: dict[str, Any] | None, expected:
     [
         (b"", "expected a completion, got nothing"),
         (b" <!DOCTYPE html>\n<title>Login</title>", "got HTML: <!DOCTYPE html> <title>Login</title>"),
-        (b'{"choices": [', "truncated"),
-        (b"[]", r"got \[\] \(Expected `object`, got `array`"),
+        (b'{"choices": [', "no complete JSON"),
+        (b"[]", r"got \[\] \(JSON of another shape"),
         (b'{"choices": [{"message": {"content": 1}}]}', "content"),
         (b'{"error": {"message": "Out of GPUs", "code": 503}}', "got an error with status 200: Out of GPUs"),
         (b'{"object": "error", "message": "Out of GPUs"}', "got an error with status 200: Out of GPUs"),
         (b'{"choices": []}', "without choices"),
         (b"{}", "without choices"),
         (b"\xff" * 500, "got \ufffd+"),
-        (b'{"id": "\xff", "choices": []}', "expected a completion"),
+        (b'{"id": "\xff", "choices": []}', "not UTF-8 at byte 8"),
         (answer({"content": ""}, finish_reason="error"), "finish_reason 'error'"),
     ],
 )
@@ -394,7 +394,7 @@ def test_of_several_choices_the_first_is_read_and_all_must_end() -> None:
 @pytest.mark.parametrize(
     ("data", "name", "error_type", "message"),
     [
-        (b'{"choices": [', "", MalformedChunkError, "truncated"),
+        (b'{"choices": [', "", MalformedChunkError, "no complete JSON"),
         (b"upstream error", "", MalformedChunkError, "got upstream error"),
         (b'{"error": {"message": "m", "code": 502}}', "", ProviderServerError, "inside the stream: m"),
         (b'{"error": {"message": "m", "code": "rate_limit_exceeded"}}', "", RateLimitedError, "m"),

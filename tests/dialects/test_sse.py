@@ -110,7 +110,7 @@ def test_a_long_stream_of_short_events_is_not_refused(monkeypatch: pytest.Monkey
 
 def test_a_line_in_many_chunks_takes_linear_time() -> None:
     parser = EventParser()
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(200_000):
         parser.feed(b"x" * 50)
-    assert time.perf_counter() - started < 10  # joining anew for each chunk would copy a terabyte
+    assert time.process_time() - started < 10  # joining anew for each chunk would copy a terabyte

@@ -34,5 +34,25 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
 def test_what_is_no_utf_8_is_told_with_its_line(tmp_path: Path, key: str) -> None:
     file = tmp_path / "some.jsonl"
     file.write_bytes(b'\n{"%s": "\xff"}\n' % key.encode())
-    with pytest.raises(RequestError, match=r"some\.jsonl:2: 'utf-8' codec can't decode byte 0xff"):
+    with pytest.raises(RequestError, match=r"some\.jsonl:2: got text that is not UTF-8 at byte \d+; expected \{"):
         READERS[key](file)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{}", "2: $: `text` is missing, expected a string; expected {"),
+        ('{"text": 3, "route": null}', "2: $.text: got 3, expected a string (quote it); expected {"),
+        ("[]", "2: $: got an empty list, expected a mapping; expected {"),
+        ("{no", "2: got text that is not JSON at byte 1; expected {"),
+        ('{"text": "', "2: got no complete JSON; expected {"),
+        ("[" * 100_000, "2: got JSON that is nested too deeply; expected {"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_line_that_is_no_row_is_told_in_our_words(tmp_path: Path, line: str, message: str) -> None:
+    file = tmp_path / "some.jsonl"
+    file.write_text(f"\n{line}\n")
+    with pytest.raises(RequestError) as caught:
+        read_rows(file, ["a"])
+    assert message in str(caught.value)

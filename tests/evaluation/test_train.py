@@ -183,7 +183,7 @@ def test_labels_without_a_signal_are_said_to_hold_none(
         ('{"prompt": "x"}', "expected either `quality`, or `winner` and `loser`"),
         ('{"prompt": "x", "winner": "small"}', "expected either `quality`, or `winner` and `loser`"),
         ('{"prompt": "x", "quality": {"smal": 1}}', "got model 'smal', expected one of small, large"),
-        ('{"prompt": "x", "quality": {"small": 2}}', "<= 1.0"),
+        ('{"prompt": "x", "quality": {"small": 2}}', "$.quality.small: got 2, expected a number from 0 to 1"),
         ('{"prompt": "x", "winner": "small", "loser": "small"}', "got 'small' as `winner` and as `loser`"),
         ("\n".join(['{"prompt": "x", "quality": {"small": 1}}'] * 50), "got answers of small alone"),
         ('{"prompt": "x", "winner": "small", "loser": "large"}', "got 1 labels, expected at least 50"),

@@ -182,7 +182,7 @@ def test_what_something_else_decided_no_threshold_changes(router: Router, tmp_pa
             },
             "of route files 'old'",
         ),
-        ([1], "Expected `object`"),
+        ([1], "$: got a list, expected a mapping"),
     ],
 )
 def test_a_bad_line_is_told(router: Router, tmp_path: Path, line: object, message: str) -> None:

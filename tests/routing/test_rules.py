@@ -146,9 +146,9 @@ def test_narrowing_to_a_model_keeps_its_deployments_and_narrowing_by_region_look
 
 
 def test_a_catastrophic_pattern_takes_linear_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert not found(r"(a+)+$", "a" * 20_000 + "b")
-    assert time.perf_counter() - started < 5  # a backtracking engine would need longer than the universe has had
+    assert time.process_time() - started < 5  # a backtracking engine would need longer than the universe has had
 
 
 @pytest.mark.parametrize("pattern", ["(", "(?=x)", r"\1", "(?:x{1000}){1000}"])

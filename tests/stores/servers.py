@@ -20,7 +20,9 @@ import psutil
 import psycopg
 import pytest
 
-START_S = 30
+from tests.service import free_port
+
+START_S = 120
 _POSTGRES_BIN = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt")
 
 
@@ -33,9 +35,7 @@ class Server:
     def __init__(self) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="semroute-test-")
         self.folder = Path(self._temporary.name)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = itertools.count(1)
 

@@ -227,7 +227,7 @@ def test_an_order_that_cannot_be_followed_is_answered_and_the_next_ones_are_foll
     answers.seek(0)
     told = [msgspec.msgpack.decode(answers.read(int.from_bytes(answers.read(4), "big")), type=Answer) for _ in range(3)]
     assert told[0].error is not None
-    assert told[0].error.startswith("ValidationError: Expected `object`")
+    assert told[0].error.startswith("ValidationError: ")
     assert not told[0].retryable
     assert told[1:] == [Answer(), Answer(deleted=1)]
     assert numbers(written, pruned=1) == [2]
