@@ -203,7 +203,8 @@ async def test_litestar_answers_a_request_past_its_layers() -> None:
 
     scope: Any = {"type": "http", "method": "GET", "path": "/direct", "raw_path": b"/direct", "headers": []}
     scope |= {"query_string": b"", "root_path": "", "scheme": "http", "server": ("x", 80), "client": None}
-    await Service(route_handlers=[handler], openapi_config=None)(scope, receive, send)
+    service = Service(route_handlers=[handler], openapi_config=None)
+    await service._answer(service._direct["GET", "/direct"], scope, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[1]["body"] == b'{"path":"/direct","app":"Service"}'
 
