@@ -12,7 +12,8 @@ from semroute.dialects.anthropic_request import render_body
 from semroute.dialects.anthropic_thinking import keep_own_thoughts
 from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.limits import fitted
 from semroute.dialects.reading import MINE
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.structured import ANSWER_TOOL
@@ -64,17 +65,14 @@ class AnthropicProviderDialect:
             body = {key: value for key, value in request.raw.items() if key not in MINE}
             if request.params.user:  # Anthropic refuses any other metadata: the rest was for rules
                 body["metadata"] = {"user_id": request.params.user}
-            keep_own_thoughts(body, request, dropped)
+            keep_own_thoughts(body, request, model, dropped)
         else:
             dropped = Dropped(request.unread)
             body = render_body(request, model, dropped)
         body |= {"model": model.name, "stream": request.stream}
-        return WireRequest(
-            path="/v1/messages",
-            body=msgspec.json.encode(body),
-            headers=_betas(request),
-            dropped=dropped.notes,
-        )
+        wire = fitted(NAME, body, model, dropped, path="/v1/messages")
+        betas = _betas(request)
+        return msgspec.structs.replace(wire, headers=betas) if betas else wire
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""

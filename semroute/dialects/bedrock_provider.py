@@ -16,7 +16,8 @@ from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.bedrock_blocks import NAME, parse_block, parse_citation, parse_thought
 from semroute.dialects.bedrock_request import render_body
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.limits import fitted
 from semroute.dialects.sse import Event
 from semroute.dialects.structured import ANSWER_TOOL
 from semroute.errors import BadAnswerError, ProviderError
@@ -89,7 +90,8 @@ class BedrockProviderDialect:
         call = "converse-stream" if request.stream else "converse"
         # A colon stays, as the transport would make one of `%3A`: what is signed is what is sent.
         path = f"/model/{quote(model.name, safe=':')}/{call}"
-        return WireRequest(path=path, body=msgspec.json.encode(body), dropped=dropped.notes, model=model.name)
+        wire = fitted(NAME, body, model, dropped, path=path)
+        return msgspec.structs.replace(wire, model=model.name)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""

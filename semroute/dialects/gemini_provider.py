@@ -13,6 +13,7 @@ from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, read_failure, streamed_error
 from semroute.dialects.gemini_contents import NAME, keep_own_thoughts, parse_part, signs_calls
 from semroute.dialects.gemini_request import render_body
+from semroute.dialects.limits import fitted
 from semroute.dialects.sse import Event, EventParser
 from semroute.errors import BadAnswerError, ContentPolicyError, ProviderError
 from semroute.types import (
@@ -70,7 +71,7 @@ class GeminiProviderDialect:
             body["generationConfig"] = {**(body.get("generationConfig") or {}), "responseLogprobs": True}
         call = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         path = f"/models/{quote(model.name, safe='')}:{call}"
-        return WireRequest(path=path, body=msgspec.json.encode(body), dropped=dropped.notes)
+        return fitted(NAME, body, model, dropped, path=path)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""

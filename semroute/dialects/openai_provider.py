@@ -11,7 +11,8 @@ import msgspec
 from semroute.config.presets import PLAIN, Preset
 from semroute.dialects.base import EMBEDDINGS, WireRequest
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.limits import fitted
 from semroute.dialects.openai_content import parse_citation, parse_logprobs
 from semroute.dialects.openai_request import adapt, render_body
 from semroute.dialects.sse import Event, EventParser
@@ -82,7 +83,7 @@ class OpenAIProviderDialect:
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         adapt(body, self._preset, dropped)
         path = self._path(self._preset.path, model)
-        return WireRequest(path=path, body=msgspec.json.encode(body), dropped=dropped.notes)
+        return fitted("openai", body, model, dropped, path=path, server=self._preset.name)
 
     def _path(self, path: str, model: Model) -> str:
         return path.format(model=quote(model.name, safe=""), api_version=self._api_version)

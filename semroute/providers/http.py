@@ -18,6 +18,7 @@ from semroute.config.schema import Provider as ProviderSettings
 from semroute.dialects.anthropic_provider import AnthropicProviderDialect
 from semroute.dialects.base import EventReader, ProviderDialect, StreamParser, WireRequest
 from semroute.dialects.bedrock_provider import BedrockProviderDialect
+from semroute.dialects.fitting import Restorer
 from semroute.dialects.gemini_provider import GeminiProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.dialects.responses_provider import ResponsesProviderDialect
@@ -98,12 +99,9 @@ class HttpProvider:
                         await self._raise_for_status(response)
                         body = await response.aread()
             except TimeoutError:
-                raise ProviderTimeoutError(f"no answer within {total_s:g} s") from None
-            parse = partial(self._dialect.parse_completion, body)
-            completion = await asyncio.to_thread(parse) if len(body) > LONG_BYTES else parse()
-            if wire.dropped or wire.model:
-                completion = replace(completion, dropped=wire.dropped, model=completion.model or wire.model)
-            return completion
+                raise ProviderTimeoutError(f"no answer within {timeouts.total_s:g} s") from None
+            completion = self._dialect.parse_completion(body)
+            return _noted(completion, wire)
         except ProviderError as error:
             raise self._told(error) from None
 
@@ -220,24 +218,12 @@ class HttpProvider:
         return clean
 
 
-def _fed(events: EventReader, data: bytes) -> Iterator[Event | None]:
-    """The events that are complete with further bytes; None after each part of many bytes."""
-    for place in range(0, len(data), PART_BYTES):
-        yield from events.feed(data[place : place + PART_BYTES])
-        if len(data) > PART_BYTES:
-            yield None
-
-
-def _places(provider: ProviderSettings) -> dict[str, str]:
-    """The names of a provider's address, the longest first, and what stands for them."""
-    try:
-        url = urlsplit(provider.base_url)
-        host, port = url.hostname or "", url.port or {"http": 80, "https": 443}.get(url.scheme)
-    except ValueError:  # what cannot be read is never called
-        return {}
-    names = [provider.base_url.rstrip("/"), f"{url.scheme}://{url.netloc}", url.netloc, f"{host} Port {port}"]
-    names += [host] if "." in host or ":" in host else []  # `ollama` may as well be a model's name
-    return {name: "the provider" for name in names if len(name) > len("://")}
+def _noted(completion: Completion, wire: WireRequest) -> Completion:
+    """A whole answer with what the request knows beside it, and in the caller's own names."""
+    if wire.dropped or wire.adapted or wire.model:
+        notes = (*wire.dropped, *wire.adapted)
+        completion = replace(completion, dropped=notes, model=completion.model or wire.model)
+    return Restorer(wire.renamed).completion(completion) if wire.renamed else completion
 
 
 class _Reader:
@@ -246,7 +232,8 @@ class _Reader:
     def __init__(self, parser: StreamParser, wire: WireRequest) -> None:
         """`wire`: the request, of which the first chunk says what the answer does not."""
         self._parser = parser
-        self._wire = wire if wire.dropped or wire.model else None
+        self._wire: WireRequest | None = wire
+        self._restorer = Restorer(wire.renamed) if wire.renamed else None
         self._malformed: MalformedChunkError | None = None
         self.finished = False
 
@@ -280,8 +267,9 @@ class _Reader:
     def _noted(self, chunk: Chunk) -> Chunk:
         if self._wire is not None:
             wire, self._wire = self._wire, None
-            chunk = replace(chunk, dropped=wire.dropped, model=chunk.model or wire.model)
-        return chunk
+            if wire.dropped or wire.adapted or wire.model:
+                chunk = replace(chunk, dropped=(*wire.dropped, *wire.adapted), model=chunk.model or wire.model)
+        return chunk if self._restorer is None else self._restorer.chunk(chunk)
 
     def close(self) -> None:
         """The stream has ended. Raises where the answer has not."""

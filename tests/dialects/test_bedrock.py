@@ -272,7 +272,7 @@ def test_settings_are_sent_where_each_model_reads_them() -> None:
             frequency_penalty=1, presence_penalty=1, seed=0, n=2, logprobs=True, parallel_tool_calls=False, user="é", service_tier="scale"
         ),
         unread=("extra",),
-    )[1] == ("extra", "frequency_penalty", "presence_penalty", "seed", "n", "logprobs", "parallel_tool_calls", "user", "service tier scale")  # fmt: skip
+    )[1] == ("extra", "frequency_penalty", "presence_penalty", "seed", "n", "logprobs", "parallel_tool_calls", "service tier scale")  # fmt: skip
 
 
 @pytest.mark.parametrize(

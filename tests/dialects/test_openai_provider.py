@@ -167,7 +167,14 @@ def test_another_dialects_request_is_built_from_its_parts() -> None:
             },
         ],
         "tools": [
-            {"type": "function", "function": {"name": "look", "description": "Looks", "parameters": {"type": "object"}}}
+            {
+                "type": "function",
+                "function": {
+                    "name": "look",
+                    "description": "Looks",
+                    "parameters": {"type": "object", "properties": {}},
+                },
+            }
         ],
         "max_tokens": 5,
         "temperature": 0.0,
