@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from functools import cached_property, partial
-from urllib.parse import urlsplit
+from functools import cached_property
 
 from msgspec.structs import replace
 
@@ -36,8 +35,9 @@ from semroute.providers import ratelimits, trace
 from semroute.providers.answers import told_apart
 from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
-from semroute.providers.transport import Headers, Response, Sender, Transport, encode_headers, sendable
-from semroute.types import ChatRequest, Chunk, Completion, Model, Part, Text, Thinking, Timeouts
+from semroute.providers.transport import MAX_ANSWER_BYTES, Headers, Response, Sender, Transport, encode_headers
+from semroute.providers.whole import NO_EVENTS, as_chunk, items
+from semroute.types import ChatRequest, Chunk, Completion, Model, Timeouts
 
 DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
     "openai": lambda provider: OpenAIProviderDialect(
@@ -111,21 +111,22 @@ class HttpProvider:
         try:
             wire = await self._rendered(request, model)
             reader = _Reader(self._dialect.stream_parser(), wire)
-            async with await self._begin(wire, model, timeouts, watch) as response:
-                count = 0
-                while data := await _read(response, watch):
-                    for event in _fed(events, data):
-                        count += 1
-                        if count % EVENTS == 0 or event is None:  # a read does not wait where there is enough to read
-                            await asyncio.sleep(0)
-                        if event is None:
-                            continue
+            response, body = await self._begin(wire, model, timeouts, watch)
+            async with response:
+                while body is None and (data := await _read(response, watch)):
+                    if not watch.fed and data.lstrip()[:1] in NO_EVENTS:
+                        body = await _rest(data, response, watch)
+                        break
+                    watch.fed = watch.fed or bool(data.strip())
+                    for event in events.feed(data):
                         if (chunk := reader.chunk(event)) is not None:
                             watch.saw(chunk, finished=reader.finished)
                             yield chunk
                 for event in events.close():
                     if (chunk := reader.last_chunk(event)) is not None:
                         yield chunk
+                for chunk in reader.whole(body, self._dialect) if body is not None else ():
+                    yield chunk
                 reader.close()
         except ProviderError as error:
             raise self._told(error) from None
@@ -171,18 +172,21 @@ class HttpProvider:
         # What comes from a caller and cannot be sent is left out: it must not look like a fault of the provider.
         return encode_headers({**plain, **{name: text for name, text in (traced | joined).items() if sendable(text)}})
 
-    async def _begin(self, wire: WireRequest, model: Model, timeouts: Timeouts, watch: _Watch) -> Response:
-        """Send the request; the answer is a stream of events, or this raises."""
+    async def _begin(
+        self, wire: WireRequest, model: Model, timeouts: Timeouts, watch: _Watch
+    ) -> tuple[Response, bytes | None]:
+        """Send the request. Gives the answer, and its body where its type says that it is no stream of events."""
         try:
             async with asyncio.timeout_at(watch.deadline):
                 response = await self._send(wire, model, timeouts)
                 try:
                     await self._raise_for_status(response)
-                    await self._raise_unless_stream(response)
+                    content_type = response.headers.get("content-type", "").lower()
+                    is_whole = "json" in content_type or "html" in content_type  # other odd types are let through
+                    return response, await response.aread() if is_whole else None
                 except BaseException:
                     await response.aclose()
                     raise
-                return response
         except TimeoutError:
             raise watch.error() from None
 
@@ -196,13 +200,6 @@ class HttpProvider:
         error = self._dialect.parse_error(response.status, response.headers, body)
         error.retry_after_s = ratelimits.read(response.raw_headers, time.time()).retry_after_s
         raise error
-
-    async def _raise_unless_stream(self, response: Response) -> None:
-        """Some servers tell of an error with status 200, or know no streams. Odd content types are let through."""
-        content_type = response.headers.get("content-type", "").lower()
-        if "json" in content_type or "html" in content_type:
-            self._dialect.parse_completion(await response.aread())
-            raise BadAnswerError("expected a stream, got a whole answer")
 
     def _told(self, error: ProviderError) -> ProviderError:
         """The same error, of its exact kind; without our key and the address, should the provider have quoted them."""
@@ -235,6 +232,7 @@ class _Reader:
         self._wire: WireRequest | None = wire
         self._restorer = Restorer(wire.renamed) if wire.renamed else None
         self._malformed: MalformedChunkError | None = None
+        self._is_whole = False
         self.finished = False
 
     def chunk(self, event: Event) -> Chunk | None:
@@ -253,6 +251,16 @@ class _Reader:
             return None
         self.finished = self._parser.finished
         return self._noted(chunk)
+
+    def whole(self, body: bytes, dialect: ProviderDialect) -> Iterator[Chunk]:
+        """The chunks of an answer that did not come as events. Raises a `ProviderError`."""
+        if body.lstrip().startswith(b"["):
+            for piece in items(body):
+                if (chunk := self.chunk(Event(data=piece))) is not None:
+                    yield chunk
+            return
+        self._is_whole = True
+        yield self._noted(as_chunk(dialect.parse_completion(body)))
 
     def last_chunk(self, event: Event) -> Chunk | None:
         """As `chunk`, for what the stream ended inside of."""
@@ -275,7 +283,7 @@ class _Reader:
         """The stream has ended. Raises where the answer has not."""
         if self._malformed is not None and not self.finished:
             raise BadAnswerError(str(self._malformed), body=self._malformed.body)
-        if not self._parser.finished:
+        if not self._parser.finished and not self._is_whole:
             raise StreamBrokenError("the stream ended before the answer did")
 
 
@@ -290,6 +298,8 @@ class _Watch:
         self._only_text = True
         self._begun = False
         self._seen = False
+        self.fed = False
+        """Something was read that may be an event."""
         self.finished = False
         self._end = self._time() + timeouts.stream_s
         self.deadline = min(self._time() + self._first_token_s, self._end)
@@ -338,6 +348,17 @@ async def _read(response: Response, watch: _Watch) -> bytes:
         if watch.finished:
             return b""
         raise StreamBrokenError(f"the stream was cut: {error}") from None
+
+
+async def _rest(begun: bytes, response: Response, watch: _Watch) -> bytes:
+    """A whole body, within the deadline of the first content. Raises `BadAnswerError` past the limit."""
+    pieces, size = [begun], len(begun)
+    while data := await _read(response, watch):
+        pieces.append(data)
+        size += len(data)
+        if size > MAX_ANSWER_BYTES:
+            raise BadAnswerError(f"the answer is over {MAX_ANSWER_BYTES} bytes")
+    return b"".join(pieces)
 
 
 class UnavailableProvider:

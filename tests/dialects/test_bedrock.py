@@ -388,7 +388,7 @@ def test_the_tool_that_takes_the_answer_is_not_told() -> None:
 @pytest.mark.parametrize(
     ("reason", "finish"),
     [
-        ("end_turn", "stop"), ("stop_sequence", "stop"), ("tool_use", "tool_calls"), ("max_tokens", "length"),
+        ("end_turn", "stop"), ("stop_sequence", "stop"), ("tool_use", "stop"), ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"), ("content_filtered", "content_filter"), ("new", "stop"),
     ],
 )  # fmt: skip
