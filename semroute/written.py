@@ -200,7 +200,7 @@ class Checks(Written, frozen=True, kw_only=True):
     json_schema: dict[str, Any] | None = None
     """It is JSON that this JSON Schema accepts."""
     regex: str | None = None
-    """RE2 syntax; found anywhere in it."""
+    """RE2 syntax; found anywhere in it. White space around the answer does not count."""
     code_parses: bool = False
     """Its fenced Python parses, and the brackets of its other fenced code are balanced."""
     contains: tuple[Name, ...] = ()

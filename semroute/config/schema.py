@@ -248,6 +248,8 @@ class Draft(Frozen, frozen=True, kw_only=True):
     """What could be read."""
     sources: dict[str, Source]
     """As in `Config`."""
+    rewritten: dict[str, tuple[str, str]] = {}
+    """Where a text may be meant: how it is written, and what YAML reads. By key as in `sources`."""
     missing_variables: dict[str, tuple[str, ...]] = {}
     """By provider."""
     missing_extras: dict[str, str] = {}

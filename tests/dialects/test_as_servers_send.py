@@ -1,5 +1,4 @@
 """What servers send is read tolerantly, and callers are told it as their vendor itself would tell it."""
-# ruff: noqa: E501 - tables of events are read as tables
 
 from __future__ import annotations
 
