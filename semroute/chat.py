@@ -269,6 +269,8 @@ class Usage(Frozen, frozen=True, kw_only=True):
     """Input read from the provider's prompt cache."""
     cache_write_tokens: int = 0
     """Input written to the provider's prompt cache."""
+    cache_write_1h_tokens: int = 0
+    """Those of `cache_write_tokens` that are kept for an hour, which costs more."""
     reasoning_tokens: int = 0
     """Output that was thought, not said."""
     estimated: bool = False

@@ -39,6 +39,8 @@ class PriceEntry(Written, frozen=True, kw_only=True):
     """Input read from the provider's prompt cache; null: as `input`."""
     cache_write: Price | None = None
     """Input written to the provider's prompt cache; null: as `input`."""
+    cache_write_1h: Price | None = None
+    """The same where it is kept for an hour; null: twice `input`."""
     output: Price
     """Output tokens."""
     reasoning: Price | None = None
@@ -60,6 +62,8 @@ class Deployment(Written, frozen=True, kw_only=True):
     """USD per 1M input tokens read from the provider's prompt cache."""
     cache_write_price: Price | None = None
     """USD per 1M input tokens written to the provider's prompt cache."""
+    cache_write_1h_price: Price | None = None
+    """USD per 1M input tokens written to the provider's prompt cache for an hour."""
     output_price: Price | None = None
     """USD per 1M output tokens."""
     reasoning_price: Price | None = None
@@ -87,12 +91,14 @@ class ModelEntry(Written, frozen=True, kw_only=True):
     """USD per 1M input tokens read from the provider's prompt cache; null: as `input_price`."""
     cache_write_price: Price | None = None
     """USD per 1M input tokens written to the provider's prompt cache; null: as `input_price`."""
+    cache_write_1h_price: Price | None = None
+    """USD per 1M input tokens written to the provider's prompt cache for an hour; null: twice `input_price`."""
     output_price: Price = Decimal(0)
     """USD per 1M output tokens."""
     reasoning_price: Price | None = None
     """USD per 1M output tokens that the model thought and did not say; null: as `output_price`."""
     prices: tuple[PriceEntry, ...] = ()
-    """Prices that change on a day; before the first of them the five above hold."""
+    """Prices that change on a day; before the first of them the six above hold."""
     prices_as_of: datetime.date | None = None
     """When these prices were last checked; null: the file's own `prices_as_of`."""
     quality: Fraction | None = None
@@ -131,6 +137,7 @@ class ModelEntry(Written, frozen=True, kw_only=True):
             input_price=entry.input,
             cached_input_price=entry.cached_input,
             cache_write_price=entry.cache_write,
+            cache_write_1h_price=entry.cache_write_1h,
             output_price=entry.output,
             reasoning_price=entry.reasoning,
         )

@@ -224,10 +224,18 @@ class _Details(msgspec.Struct):
     thinking_tokens: Count | None = None
 
 
+class _CacheCreation(msgspec.Struct):
+    """`cache_creation_input_tokens` by how long they are kept."""
+
+    ephemeral_5m_input_tokens: Count | None = None
+    ephemeral_1h_input_tokens: Count | None = None
+
+
 class _Usage(msgspec.Struct):
     input_tokens: Count | None = None
     """Neither read from the cache nor written to it."""
     cache_creation_input_tokens: Count | None = None
+    cache_creation: _CacheCreation | None = None
     cache_read_input_tokens: Count | None = None
     output_tokens: Count | None = None
     """Includes thinking."""
@@ -324,12 +332,16 @@ def _tier(usage: _Usage | None) -> str:
 def _usage(usage: _Usage | None) -> Usage | None:
     if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
         return None
-    cached_tokens, cache_write_tokens = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    split = usage.cache_creation or _CacheCreation()
+    an_hour = split.ephemeral_1h_input_tokens or 0
+    cached_tokens = usage.cache_read_input_tokens or 0
+    cache_write_tokens = max(usage.cache_creation_input_tokens or 0, (split.ephemeral_5m_input_tokens or 0) + an_hour)
     details = usage.output_tokens_details
     return Usage(
         input_tokens=(usage.input_tokens or 0) + cached_tokens + cache_write_tokens,
         output_tokens=usage.output_tokens or 0,
         cached_tokens=cached_tokens,
         cache_write_tokens=cache_write_tokens,
+        cache_write_1h_tokens=an_hour,
         reasoning_tokens=(details and details.thinking_tokens) or 0,
     )

@@ -214,6 +214,11 @@ class _Output(msgspec.Struct):
     message: _Message | None = None
 
 
+class _Written(msgspec.Struct):
+    inputTokens: Count = 0
+    ttl: str = ""
+
+
 class _Usage(msgspec.Struct):
     inputTokens: Count | None = None
     """Neither read from the cache nor written to it."""
@@ -221,6 +226,8 @@ class _Usage(msgspec.Struct):
     """Includes thinking."""
     cacheReadInputTokens: Count | None = None
     cacheWriteInputTokens: Count | None = None
+    cacheDetails: list[_Written] | None = None
+    """The written ones, by how long they are kept."""
 
 
 class _Tier(msgspec.Struct):
@@ -308,9 +315,11 @@ def _usage(said: object) -> Usage | None:
     if usage is None or (usage.inputTokens is None and usage.outputTokens is None):
         return None
     cached_tokens, cache_write_tokens = usage.cacheReadInputTokens or 0, usage.cacheWriteInputTokens or 0
+    an_hour = sum(written.inputTokens for written in usage.cacheDetails or () if written.ttl == "1h")
     return Usage(
         input_tokens=(usage.inputTokens or 0) + cached_tokens + cache_write_tokens,
         output_tokens=usage.outputTokens or 0,
         cached_tokens=cached_tokens,
         cache_write_tokens=cache_write_tokens,
+        cache_write_1h_tokens=min(cache_write_tokens, an_hour),
     )

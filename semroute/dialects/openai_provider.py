@@ -10,7 +10,7 @@ import msgspec
 
 from semroute.config.presets import PLAIN, Preset
 from semroute.dialects.base import EMBEDDINGS, WireRequest
-from semroute.dialects.counts import Count, read_counts
+from semroute.dialects.counts import Count, InputDetails, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.limits import fitted
@@ -262,11 +262,6 @@ class _ChoicePiece(msgspec.Struct):
     logprobs: _Logprobs | None = None
 
 
-class _InputDetails(msgspec.Struct):
-    cached_tokens: Count | None = None
-    cache_write_tokens: Count | None = None
-
-
 class _OutputDetails(msgspec.Struct):
     reasoning_tokens: Count | None = None
 
@@ -274,7 +269,7 @@ class _OutputDetails(msgspec.Struct):
 class _Usage(msgspec.Struct):
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
-    prompt_tokens_details: _InputDetails | None = None
+    prompt_tokens_details: InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
     prompt_cache_hit_tokens: Count | None = None
     """DeepSeek's name for the cached tokens."""
@@ -361,13 +356,14 @@ def _usage(said: object, preset: Preset) -> Usage | None:
     usage = read_counts(said, _Usage)
     if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
         return None
-    read = usage.prompt_tokens_details or _InputDetails(cached_tokens=usage.prompt_cache_hit_tokens)
+    read = usage.prompt_tokens_details or InputDetails(cached_tokens=usage.prompt_cache_hit_tokens)
     reasoning_tokens = (usage.completion_tokens_details or _OutputDetails()).reasoning_tokens or 0
     output_tokens = usage.completion_tokens or 0
     return Usage(
         input_tokens=usage.prompt_tokens or 0,
         output_tokens=output_tokens + reasoning_tokens if preset.reasoning_apart else output_tokens,
         cached_tokens=read.cached_tokens or 0,
-        cache_write_tokens=read.cache_write_tokens or 0,
+        cache_write_tokens=read.written,
+        cache_write_1h_tokens=read.written_1h,
         reasoning_tokens=reasoning_tokens,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from semroute.dialects.base import WireRequest, refuse_embeddings
-from semroute.dialects.counts import Count, read_counts
+from semroute.dialects.counts import Count, InputDetails, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.limits import fitted
@@ -175,18 +175,13 @@ class ResponsesStreamParser:
 # --- what is read of an answer; the rest of it stays in `raw` --------------------------------------------------------
 
 
-class _InputDetails(msgspec.Struct):
-    cached_tokens: Count | None = None
-    cache_write_tokens: Count | None = None
-
-
 class _OutputDetails(msgspec.Struct):
     reasoning_tokens: Count | None = None
 
 
 class _Usage(msgspec.Struct):
     input_tokens: Count = 0
-    input_tokens_details: _InputDetails | None = None
+    input_tokens_details: InputDetails | None = None
     output_tokens: Count = 0
     output_tokens_details: _OutputDetails | None = None
 
@@ -268,12 +263,13 @@ def _usage(said: object) -> Usage | None:
     usage = read_counts(said, _Usage)
     if usage is None:
         return None
-    read = usage.input_tokens_details or _InputDetails()
+    read = usage.input_tokens_details or InputDetails()
     return Usage(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cached_tokens=read.cached_tokens or 0,
-        cache_write_tokens=read.cache_write_tokens or 0,
+        cache_write_tokens=read.written,
+        cache_write_1h_tokens=read.written_1h,
         reasoning_tokens=(usage.output_tokens_details or _OutputDetails()).reasoning_tokens or 0,
     )
 

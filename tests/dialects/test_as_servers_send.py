@@ -389,3 +389,48 @@ def test_a_stream_that_calls_tools_ends_so() -> None:
         {"name": "messageStop", "stopReason": "end_turn"},
     ]
     assert read("bedrock", started)[0][-1].finish_reason == "tool_calls"
+
+
+# --- what was written to a cache --------------------------------------------------------------------------------------
+
+WRITTEN: dict[str, dict[str, Any]] = {
+    "openai": {
+        "prompt_tokens": 10,
+        "completion_tokens": 5,
+        "prompt_tokens_details": {
+            "cache_creation_tokens": 9,
+            "cache_creation_token_details": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 6},
+        },
+    },
+    "responses": {
+        "input_tokens": 10,
+        "output_tokens": 5,
+        "input_tokens_details": {
+            "cache_write_tokens": 9,
+            "cache_creation_token_details": {"ephemeral_1h_input_tokens": 6},
+        },
+    },
+    "anthropic": {
+        "input_tokens": 1,
+        "output_tokens": 5,
+        "cache_creation_input_tokens": 9,
+        "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 6},
+    },
+    "bedrock": {
+        "inputTokens": 1,
+        "outputTokens": 5,
+        "cacheWriteInputTokens": 9,
+        "cacheDetails": [{"ttl": "5m", "inputTokens": 3}, {"ttl": "1h", "inputTokens": 6}],
+    },
+}
+
+
+@pytest.mark.parametrize("dialect", WRITTEN)
+def test_what_is_kept_for_an_hour_is_counted_apart(dialect: str) -> None:
+    answer = {**CALLED[dialect], "usage": WRITTEN[dialect]}
+    completion = PROVIDERS[dialect].parse_completion(json.dumps(answer).encode())
+    assert completion.usage == Usage(input_tokens=10, output_tokens=5, cache_write_tokens=9, cache_write_1h_tokens=6)
+    request = CLIENTS["anthropic"].parse_request({"messages": HI, "max_tokens": 9}, "1")
+    if dialect != "anthropic":
+        shown = json.loads(CLIENTS["anthropic"].render_completion(completion, RECORD, request))["usage"]
+        assert shown["cache_creation"] == {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 6}
