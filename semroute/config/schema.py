@@ -27,6 +27,10 @@ class EmbedderSettings(Written, frozen=True, kw_only=True):
     """`bundled`, or the name of any model that fastembed supports."""
     max_tokens: Annotated[int, Meta(ge=8)] = 128
     """At most so many tokens of a prompt are embedded, from its head and its tail."""
+    query_prefix: str | None = None
+    """What each prompt begins with when it is embedded, such as `query: `; null: as the model's family needs it."""
+    passage_prefix: str | None = None
+    """The same for utterances; null: as for prompts."""
     cache_dir: str | None = None
     """Where fastembed keeps what it downloads; null: its own default."""
     threads: Annotated[int, Meta(ge=1)] | None = None
