@@ -238,6 +238,8 @@ class ChatRequest(Frozen, frozen=True, kw_only=True):
     """What rules can read."""
     headers: dict[str, str] = {}
     """HTTP headers, names in lower case, for rules alone; never those that carry keys."""
+    input_tokens: int = 0
+    """Estimated, over the whole conversation; 0: not counted yet."""
     cost_quality: float | None = None
     """The dial, 0 cheapest to 1 best; null: as the metadata, the header, or the policy says."""
     dialect: str = ""

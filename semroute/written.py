@@ -106,9 +106,9 @@ class ModelEntry(Written, frozen=True, kw_only=True):
     quality_by_route: dict[str, Fraction] = {}
     """The same for single routes, by name."""
     context_tokens: Annotated[int, Meta(gt=0)] | None = None
-    """Context window, input and output together; null: not checked."""
+    """Context window, input and output together; null: not known. `max_tokens` is lowered to what it leaves."""
     max_output_tokens: Annotated[int, Meta(gt=0)] | None = None
-    """The most it can answer; null: not checked."""
+    """The most it can answer; null: not known. A request that allows more is sent with this limit."""
     features: tuple[Feature, ...] = ("tools", "json")
     """What it can do. A request that needs another is not sent to it. `prefill`: it continues an assistant's turn."""
     limits: Limits = Limits()
@@ -143,6 +143,10 @@ class ModelEntry(Written, frozen=True, kw_only=True):
         )
 
 
+LEAST_TOKENS = 1024
+"""What a model's window must leave for an answer, unless the caller asks for less."""
+
+
 class Model(ModelEntry, frozen=True, kw_only=True):
     """A model of the registry."""
 
@@ -150,6 +154,16 @@ class Model(ModelEntry, frozen=True, kw_only=True):
     """Its key in `models`: the name that plans, decisions and callers use."""
     group: str = ""
     """The model that this is a deployment of; empty: its own."""
+
+    def room(self, input_tokens: int) -> int | None:
+        """The most that it can answer beside such an input; null: not known. It may be less than 0.
+
+        The count of an input is an estimate: a tenth of it is kept free besides.
+        """
+        if self.context_tokens is None:
+            return self.max_output_tokens
+        left = self.context_tokens - input_tokens - input_tokens // 10
+        return left if self.max_output_tokens is None else min(left, self.max_output_tokens)
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------

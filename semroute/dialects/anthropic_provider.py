@@ -71,7 +71,7 @@ class AnthropicProviderDialect:
             dropped = Dropped(request.unread)
             body = render_body(request, model, dropped)
         body |= {"model": model.name, "stream": request.stream}
-        wire = fitted(NAME, body, model, dropped, path="/v1/messages")
+        wire = fitted(NAME, body, request, model, dropped, path="/v1/messages")
         betas = _betas(request)
         return msgspec.structs.replace(wire, headers=betas) if betas else wire
 

@@ -92,7 +92,7 @@ class BedrockProviderDialect:
         call = "converse-stream" if request.stream else "converse"
         # A colon stays, as the transport would make one of `%3A`: what is signed is what is sent.
         path = f"/model/{quote(model.name, safe=':')}/{call}"
-        wire = fitted(NAME, body, model, dropped, path=path)
+        wire = fitted(NAME, body, request, model, dropped, path=path)
         return msgspec.structs.replace(wire, model=model.name)
 
     def parse_completion(self, body: bytes) -> Completion:

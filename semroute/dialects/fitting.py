@@ -17,6 +17,7 @@ import msgspec
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.media import image_type
 from semroute.types import Chunk, Completion, Model, Part, ToolCall
+from semroute.written import LEAST_TOKENS
 
 GONE: Final = object()
 """What a rule gives back for a field that is left out."""
@@ -31,10 +32,11 @@ _COMBINED = ("allOf", "anyOf", "oneOf")
 class Fitting:
     """One request on its way to a receiver."""
 
-    def __init__(self, dropped: Dropped, model: Model) -> None:
-        """`dropped`: takes the notes."""
+    def __init__(self, dropped: Dropped, model: Model, input_tokens: int = 0) -> None:
+        """`dropped`: takes the notes. `input_tokens`: what the request sends, as far as it was counted."""
         self.dropped = dropped
         self.model = model
+        self.input_tokens = input_tokens
         self.renamed: dict[str, str] = {}
         """What was sent, and what the caller wrote."""
         self._seen: Counter[str] = Counter()
@@ -225,8 +227,12 @@ def between(what: str, low: float | None, high: float | None) -> Rule:
 
 def most_tokens(value: Any, fitting: Fitting) -> Any:
     """The caller's limit is a ceiling, not a demand: a model that gives less is asked for what it gives."""
-    limit = fitting.model.max_output_tokens
-    if limit is None or isinstance(value, bool) or not isinstance(value, int | float) or value <= limit:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    limit = fitting.model.room(fitting.input_tokens)
+    if limit is not None and limit < min(value, LEAST_TOKENS):  # next to nothing: the provider judges
+        limit = fitting.model.max_output_tokens
+    if limit is None or value <= limit:
         return value
     fitting.dropped.adapt(f"max_tokens {value:g}: sent as {limit}")
     return limit

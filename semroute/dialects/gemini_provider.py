@@ -72,7 +72,7 @@ class GeminiProviderDialect:
             body["generationConfig"] = {**(body.get("generationConfig") or {}), "responseLogprobs": True}
         call = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         path = f"/models/{quote(model.name, safe='')}:{call}"
-        return fitted(NAME, body, model, dropped, path=path)
+        return fitted(NAME, body, request, model, dropped, path=path)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""

@@ -32,7 +32,7 @@ from semroute.dialects.fitting import (
     pairs,
     tree,
 )
-from semroute.types import Frozen, Model
+from semroute.types import ChatRequest, Frozen, Model
 
 Receiver = Literal["openai", "responses", "anthropic", "gemini", "bedrock"]
 
@@ -296,10 +296,17 @@ _CAPITAL = re.compile(r"(?<=[a-z])[A-Z]")
 
 
 def fitted(
-    receiver: Receiver, body: dict[str, object], model: Model, dropped: Dropped, *, path: str, server: str = ""
+    receiver: Receiver,
+    body: dict[str, object],
+    request: ChatRequest,
+    model: Model,
+    dropped: Dropped,
+    *,
+    path: str,
+    server: str = "",
 ) -> WireRequest:
     """The request with a body that the receiver takes. `server`: of the `openai` dialect, by its preset."""
-    fitting = Fitting(dropped, model)
+    fitting = Fitting(dropped, model, request.input_tokens)
     body = fit(body, _tree(receiver, server), fitting)
     return WireRequest(
         path=path,

@@ -85,7 +85,7 @@ class OpenAIProviderDialect:
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         adapt(body, self._preset, dropped)
         path = self._path(self._preset.path, model)
-        return fitted("openai", body, model, dropped, path=path, server=self._preset.name)
+        return fitted("openai", body, request, model, dropped, path=path, server=self._preset.name)
 
     def _path(self, path: str, model: Model) -> str:
         return path.format(model=quote(model.name, safe=""), api_version=self._api_version)

@@ -73,7 +73,7 @@ class ResponsesProviderDialect:
         body |= {"model": model.name, "stream": request.stream}
         if request.params.logprobs:
             body["include"] = list(dict.fromkeys((*(body.get("include") or ()), LOGPROBS)))
-        return fitted(NAME, body, model, dropped, path="/responses")
+        return fitted(NAME, body, request, model, dropped, path="/responses")
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""

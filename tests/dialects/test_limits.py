@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from semroute.config.presets import PRESETS
@@ -403,3 +404,26 @@ def test_params_know_nothing_of_limits() -> None:
     request = CLIENTS["openai"].parse_request({"messages": HI, "max_tokens": 32000, "stop": STOPS}, "1")
     assert request.params == Params(max_tokens=32000, stop=tuple(STOPS))
     assert request.tools == tuple[Tool, ...]()
+
+
+@pytest.mark.parametrize("receiver", ["openai", "responses", "anthropic", "gemini", "bedrock"])
+@pytest.mark.parametrize(
+    ("model", "input_tokens", "sent_limit"),
+    [
+        ({"context_tokens": 128_000}, 0, 128_000),
+        ({"context_tokens": 128_000}, 1000, 126_900),  # a tenth of the estimate is kept free
+        ({"context_tokens": 128_000, "max_output_tokens": 64_000}, 1000, 64_000),
+        ({"context_tokens": 128_000, "max_output_tokens": 64_000}, 100_000, 18_000),
+        ({"context_tokens": 1000, "max_output_tokens": 64_000}, 5000, 64_000),  # too long: the provider judges
+        ({}, 1000, 128_000),
+    ],
+)
+def test_a_models_window_lowers_what_is_asked(
+    receiver: str, model: dict[str, Any], input_tokens: int, sent_limit: int
+) -> None:
+    request = CLIENTS["anthropic"].parse_request({"messages": HI, "max_tokens": 128_000}, "1")
+    request = msgspec.structs.replace(request, input_tokens=input_tokens)
+    chosen = Model(id="m", provider="p", name=MODELS[receiver], **model)
+    document = json.loads(PROVIDERS[receiver].render_request(request, chosen).body)
+    limits = ("max_completion_tokens", "max_output_tokens", "max_tokens", "maxOutputTokens", "maxTokens")
+    assert found(document, *limits) == [sent_limit]
