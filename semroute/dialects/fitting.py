@@ -1,16 +1,16 @@
 """Makes a body fit its receiver: ids, names, lengths, counts and ranges. `limits.py` says what each receiver takes.
 
-A rule looks at the value of one field. It gives the value back, another one, or `GONE`. Names and ids come back to the
-caller as the caller wrote them: the request remembers what was sent for each.
+A rule looks at the value of one field, and gives it back or another one. Names and ids come back to the caller as the
+caller wrote them: the request remembers what was sent for each.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter, defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,8 +19,6 @@ from semroute.dialects.media import image_type
 from semroute.types import Chunk, Completion, Model, Part, ToolCall
 from semroute.written import LEAST_TOKENS
 
-GONE: Final = object()
-"""What a rule gives back for a field that is left out."""
 HASH_CHARS = 8
 """Of the digest at the end of a name that was changed: two names never become one."""
 _PLAIN = re.compile(r"[^a-zA-Z0-9_-]")
@@ -39,8 +37,8 @@ class Fitting:
         self.input_tokens = input_tokens
         self.renamed: dict[str, str] = {}
         """What was sent, and what the caller wrote."""
-        self._seen: Counter[str] = Counter()
-        self._waiting: defaultdict[str, deque[str]] = defaultdict(deque)
+        self._seen: dict[str, int] = {}
+        self._waiting: dict[str, deque[str]] = {}
         self._answered: dict[str, str] = {}
 
     def rename(self, value: str, sent: str, what: str) -> str:
@@ -51,11 +49,11 @@ class Fitting:
 
     def call(self, id_: str, form: Callable[[str], str | None], *, unique: bool) -> str:
         """The id of a call as it is sent. `form`: another id, where the receiver does not take this one."""
-        before = self._seen[id_]
-        self._seen[id_] += 1
+        before = self._seen.get(id_, 0)
+        self._seen[id_] = before + 1
         sent = form(f"{id_}#{before}") or shorten(f"{id_}#{before}", 40) if unique and before else form(id_)
         sent = id_ if sent is None else self.rename(id_, sent, "tool call ids")
-        self._waiting[id_].append(sent)
+        self._waiting.setdefault(id_, deque()).append(sent)
         return sent
 
     def result(self, id_: str, form: Callable[[str], str | None]) -> str:
@@ -68,41 +66,71 @@ class Fitting:
 
 
 Rule = Callable[[Any, Fitting], Any]
-Tree = dict[str, Any]
-"""Rules by the path of their field, a step a level; those of a place itself stand under the empty step."""
 
 
-def tree(rules: Iterable[tuple[Sequence[str], Rule]]) -> Tree:
+_CONTAINERS = (dict, list)
+
+
+class Node:
+    """What is to be done at a place of a body, and below it."""
+
+    __slots__ = ("each", "fields", "rules")
+
+    def __init__(self) -> None:
+        self.rules: list[Rule] = []
+        self.fields: dict[str, Node] = {}
+        self.each: Node | None = None
+        """For the items of a list."""
+
+
+def tree(rules: Iterable[tuple[Sequence[str], Rule]]) -> Node:
     """A tree of rules. A path is written `messages[].tool_calls[].id`: `[]` is each item of a list."""
-    root: Tree = {}
+    root = Node()
     for paths, rule in rules:
         for path in paths:
             node = root
             for step in path.replace("[]", ".[]").split("."):
-                node = node.setdefault(step, {})
-            node.setdefault("", []).append(rule)
+                if step != "[]":
+                    node = node.fields.setdefault(step, Node())
+                else:
+                    node.each = node = node.each or Node()
+            node.rules.append(rule)
     return root
 
 
-def fit(value: Any, node: Tree, fitting: Fitting) -> Any:
+def fit(value: Any, node: Node, fitting: Fitting) -> Any:
     """The value as the receiver takes it. What is changed is copied: the caller's own body stays as it is."""
-    if isinstance(value, dict):
-        changes = {}
-        for step, inner in node.items():
-            if step in value and step:
-                found = value[step]
-                fitted = fit(found, inner, fitting)
-                if fitted is not found:
-                    changes[step] = fitted
-        if changes:
-            value = {key: kept for key, old in value.items() if (kept := changes.get(key, old)) is not GONE}
-    elif isinstance(value, list) and (inner := node.get("[]")) is not None:
-        items = [fit(each, inner, fitting) for each in value]
-        if any(new is not old for new, old in zip(items, value, strict=True)):
-            value = [item for item in items if item is not GONE]
-    for rule in node.get("", ()):
+    if type(value) is dict:
+        value = _fit_fields(value, node.fields, fitting)
+    elif type(value) is list and node.each is not None:
+        value = _fit_items(value, node.each, fitting)
+    for rule in node.rules:
         value = rule(value, fitting)
     return value
+
+
+def _fit_fields(value: dict[str, Any], fields: dict[str, Node], fitting: Fitting) -> dict[str, Any]:
+    changed = value
+    for name in value:
+        if name in fields:
+            old, inner = value[name], fields[name]
+            if inner.rules or type(old) in _CONTAINERS:
+                new = fit(old, inner, fitting)
+                if new is not old:
+                    changed = {**value} if changed is value else changed
+                    changed[name] = new
+    return changed
+
+
+def _fit_items(value: list[Any], inner: Node, fitting: Fitting) -> list[Any]:
+    """As `fit` of each: items are mostly objects without a rule of their own."""
+    changed, fields, rules = value, inner.fields, inner.rules
+    for place, old in enumerate(value):
+        new = fit(old, inner, fitting) if rules or type(old) is not dict else _fit_fields(old, fields, fitting)
+        if new is not old:
+            changed = [*value] if changed is value else changed
+            changed[place] = new
+    return changed
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------

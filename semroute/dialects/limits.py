@@ -16,8 +16,8 @@ from semroute.dialects.base import WireRequest
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.fitting import (
     Fitting,
+    Node,
     Rule,
-    Tree,
     between,
     data_urls,
     digest,
@@ -318,7 +318,7 @@ def fitted(
 
 
 @cache
-def _tree(receiver: Receiver, server: str) -> Tree:
+def _tree(receiver: Receiver, server: str) -> Node:
     limits = (*DIALECTS[receiver], *(SERVERS.get(server, ()) if receiver == "openai" else ()))
     return tree((tuple(_spellings(receiver, limit.fields)), limit.rule) for limit in limits)
 
