@@ -287,6 +287,7 @@ def total(usages: Sequence[Usage]) -> Usage:
         input_tokens=sum(usage.input_tokens for usage in usages),
         cached_tokens=sum(usage.cached_tokens for usage in usages),
         cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
+        cache_write_1h_tokens=sum(usage.cache_write_1h_tokens for usage in usages),
         output_tokens=sum(usage.output_tokens for usage in usages),
         reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
         estimated=any(usage.estimated for usage in usages),

@@ -125,18 +125,7 @@ def cost_usd(attempts: tuple[Attempt, ...]) -> Decimal:
 
 def total_usage(attempts: tuple[Attempt, ...]) -> Usage:
     """Of all of them together."""
-    if len(attempts) == 1:
-        return attempts[0].usage
-    usages = [attempt.usage for attempt in attempts]
-    return Usage(
-        input_tokens=sum(usage.input_tokens for usage in usages),
-        cached_tokens=sum(usage.cached_tokens for usage in usages),
-        cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
-        cache_write_1h_tokens=sum(usage.cache_write_1h_tokens for usage in usages),
-        output_tokens=sum(usage.output_tokens for usage in usages),
-        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
-        estimated=any(usage.estimated for usage in usages),
-    )
+    return total([attempt.usage for attempt in attempts])
 
 
 def served(attempts: tuple[Attempt, ...]) -> Attempt | None:

@@ -38,6 +38,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
     return [
         *_check_sections(draft),
         *_check_texts(draft),
+        *_check_origins(draft),
         *_check_providers(draft),
         *_check_models(draft),
         *_check_plans(draft),
@@ -73,6 +74,18 @@ def _check_texts(draft: Draft) -> Iterator[Problem]:
         message = f"got {text}, which YAML reads as {value}: it does not hold for the text {quote(text)}"
         advice = f"write {quote(text)} where the text is meant, else {value}"
         yield _warning(draft, key, message, "rewritten", advice)
+
+
+def _check_origins(draft: Draft) -> Iterator[Problem]:
+    """Origins are compared as browsers send them: in lower case, without a path, and without the usual port."""
+    for place, origin in enumerate(draft.merged.cors.origins if draft.merged.cors is not None else ()):
+        key = f"cors.origins[{place}]"
+        if origin == "*":
+            told = "every page in a user's browser may use the service, and where it takes no key, operate it"
+            yield _warning(draft, key, told, "any-origin", "name the origins of your pages")
+        elif not ORIGIN.fullmatch(origin) or DEFAULT_PORT.search(origin):
+            expected = "expected an origin as browsers send it, such as https://app.example.com, or *"
+            yield _error(draft, key, f"got {quote(origin)}, {expected}")
 
 
 # --- providers and models ---------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from semroute.dialects.anthropic_thinking import keep_own_thoughts
 from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.counts import Count, read_counts
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.limits import fitted
 from semroute.dialects.reading import MINE, as_said, has_calls
 from semroute.dialects.sse import Event, EventParser

@@ -17,7 +17,7 @@ from semroute.dialects.bedrock_blocks import NAME, parse_block, parse_citation, 
 from semroute.dialects.bedrock_request import render_body
 from semroute.dialects.counts import Count, read_counts
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.limits import fitted
 from semroute.dialects.reading import as_said, has_calls
 from semroute.dialects.sse import Event

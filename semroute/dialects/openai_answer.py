@@ -91,9 +91,15 @@ class OpenAIStream:
         usage = self._event([], usage=self._usage) if self._with_usage and self._usage is not None else b""
         return usage + sse.render(msgspec.json.encode(error_body(error, status)))
 
+    def _go_on(self) -> None:
+        """Another model goes on from the provider's own events: under their id and time. Usage is told at the end."""
+        began = msgspec.json.decode(self._passed, type=_Head)
+        self._created = began.created or self._created
+        self._started, self._totals, self._passed = True, False, b""
+
     def _pass(self, chunk: Chunk, *, is_late: bool) -> bytes:
         """The provider's event. One after the end that says nothing is left out, but for those of Azure's filter."""
-        self._id = chunk.id or self._id
+        self._id, self._passed = chunk.id or self._id, chunk.raw
         if self._totals:
             return sse.render(chunk.raw)
         if chunk.usage is not None:

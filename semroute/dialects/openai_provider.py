@@ -12,7 +12,7 @@ from semroute.config.presets import PLAIN, Preset
 from semroute.dialects.base import EMBEDDINGS, WireRequest
 from semroute.dialects.counts import Count, InputDetails, read_counts
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.limits import fitted
 from semroute.dialects.openai_content import parse_citation, parse_logprobs
 from semroute.dialects.openai_request import adapt, render_body

@@ -11,6 +11,7 @@ from semroute.config.validate import Complaint, complaints
 from semroute.config.wording import render as render_path
 from semroute.errors import RequestError
 from semroute.types import CacheTtl, FinishReason, Media, Part, Text, ToolCall, ToolResult
+from semroute.unreadable import UNREADABLE
 
 Body = TypeVar("Body")
 MINE = frozenset({"model", "models", "strict", "stream", "metadata"})

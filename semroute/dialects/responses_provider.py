@@ -10,7 +10,7 @@ import msgspec
 from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.counts import Count, InputDetails, read_counts
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import UNDECODABLE, answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.limits import fitted
 from semroute.dialects.openai_content import parse_citation, parse_logprobs, render_function, render_schema
 from semroute.dialects.reading import given, has_calls

@@ -15,7 +15,7 @@ import msgspec
 
 from semroute.dialects.openai_content import parse_citation
 from semroute.dialects.responses_items import parse_reasoning
-from semroute.types import Part, Refusal, Text, Thinking, ToolCall
+from semroute.types import Opaque, Part, Refusal, Text, Thinking, ToolCall
 
 Kind = Literal["text", "refusal", "thought", "arguments"]
 _BLOCKS: dict[str, tuple[Kind, str]] = {
@@ -79,6 +79,8 @@ class Told:
             case {"type": "function_call", "call_id": str(id_), "name": str(name)} if id_ not in self._call_ids:
                 self._call_ids.add(id_)
                 return (ToolCall(id=id_, name=name, index=self._calls.setdefault(item, len(self._calls))),)
+            case {"type": str(kind)} if kind not in ("message", "reasoning", "function_call"):
+                return (Opaque(kind=kind),)
             case _:
                 return ()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -15,16 +16,14 @@ from semroute.config.presets import PLAIN, PRESETS
 from semroute.config.schema import Config
 from semroute.config.schema import Provider as ProviderSettings
 from semroute.dialects.anthropic_provider import AnthropicProviderDialect
-from semroute.dialects.base import EventReader, ProviderDialect, StreamParser, WireRequest
+from semroute.dialects.base import EventReader, ProviderDialect, WireRequest
 from semroute.dialects.bedrock_provider import BedrockProviderDialect
-from semroute.dialects.fitting import Restorer
 from semroute.dialects.gemini_provider import GeminiProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.dialects.responses_provider import ResponsesProviderDialect
 from semroute.dialects.sse import Event
 from semroute.errors import (
     BadAnswerError,
-    MalformedChunkError,
     ProviderAuthError,
     ProviderError,
     ProviderTimeoutError,
@@ -35,9 +34,17 @@ from semroute.providers import ratelimits, trace
 from semroute.providers.answers import told_apart
 from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
-from semroute.providers.transport import MAX_ANSWER_BYTES, Headers, Response, Sender, Transport, encode_headers
-from semroute.providers.whole import NO_EVENTS, as_chunk, items
-from semroute.types import ChatRequest, Chunk, Completion, Model, Timeouts
+from semroute.providers.reader import NO_EVENTS, Reader, noted
+from semroute.providers.transport import (
+    MAX_ANSWER_BYTES,
+    Headers,
+    Response,
+    Sender,
+    Transport,
+    encode_headers,
+    sendable,
+)
+from semroute.types import ChatRequest, Chunk, Completion, Model, Part, Text, Thinking, Timeouts
 
 DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
     "openai": lambda provider: OpenAIProviderDialect(
@@ -99,9 +106,10 @@ class HttpProvider:
                         await self._raise_for_status(response)
                         body = await response.aread()
             except TimeoutError:
-                raise ProviderTimeoutError(f"no answer within {timeouts.total_s:g} s") from None
-            completion = self._dialect.parse_completion(body)
-            return _noted(completion, wire)
+                raise ProviderTimeoutError(f"no answer within {total_s:g} s") from None
+            parse = partial(self._dialect.parse_completion, body)
+            completion = await asyncio.to_thread(parse) if len(body) > LONG_BYTES else parse()
+            return noted(completion, wire)
         except ProviderError as error:
             raise self._told(error) from None
 
@@ -110,24 +118,24 @@ class HttpProvider:
         watch, events = _Watch(timeouts), self._dialect.events()
         try:
             wire = await self._rendered(request, model)
-            reader = _Reader(self._dialect.stream_parser(), wire)
+            reader = Reader(self._dialect.stream_parser(), wire)
             response, body = await self._begin(wire, model, timeouts, watch)
             async with response:
-                while body is None and (data := await _read(response, watch)):
-                    if not watch.fed and data.lstrip()[:1] in NO_EVENTS:
-                        body = await _rest(data, response, watch)
-                        break
-                    watch.fed = watch.fed or bool(data.strip())
-                    for event in events.feed(data):
-                        if (chunk := reader.chunk(event)) is not None:
+                data = await _first(response, watch) if body is None else b""
+                if data.lstrip()[:1] in NO_EVENTS:
+                    body, data = await _rest(data, response, watch), b""
+                count = 0
+                while data:
+                    for event in _fed(events, data):
+                        count += 1
+                        if count % EVENTS == 0 or event is None:  # a read does not wait where there is enough to read
+                            await asyncio.sleep(0)
+                        if event is not None and (chunk := reader.chunk(event)) is not None:
                             watch.saw(chunk, finished=reader.finished)
                             yield chunk
-                for event in events.close():
-                    if (chunk := reader.last_chunk(event)) is not None:
-                        yield chunk
-                for chunk in reader.whole(body, self._dialect) if body is not None else ():
+                    data = await _read(response, watch)
+                for chunk in reader.ending(events.close(), body, self._dialect):
                     yield chunk
-                reader.close()
         except ProviderError as error:
             raise self._told(error) from None
 
@@ -215,76 +223,24 @@ class HttpProvider:
         return clean
 
 
-def _noted(completion: Completion, wire: WireRequest) -> Completion:
-    """A whole answer with what the request knows beside it, and in the caller's own names."""
-    if wire.dropped or wire.adapted or wire.model:
-        notes = (*wire.dropped, *wire.adapted)
-        completion = replace(completion, dropped=notes, model=completion.model or wire.model)
-    return Restorer(wire.renamed).completion(completion) if wire.renamed else completion
+def _fed(events: EventReader, data: bytes) -> Iterator[Event | None]:
+    """The events that are complete with further bytes; None after each part of many bytes."""
+    for place in range(0, len(data), PART_BYTES):
+        yield from events.feed(data[place : place + PART_BYTES])
+        if len(data) > PART_BYTES:
+            yield None
 
 
-class _Reader:
-    """Reads the events of one stream: forgives one malformed event where a sound one follows, and repeated ends."""
-
-    def __init__(self, parser: StreamParser, wire: WireRequest) -> None:
-        """`wire`: the request, of which the first chunk says what the answer does not."""
-        self._parser = parser
-        self._wire: WireRequest | None = wire
-        self._restorer = Restorer(wire.renamed) if wire.renamed else None
-        self._malformed: MalformedChunkError | None = None
-        self._is_whole = False
-        self.finished = False
-
-    def chunk(self, event: Event) -> Chunk | None:
-        """The chunk that an event holds, if any. Raises a `ProviderError`."""
-        try:
-            chunk = self._parser.event(event)
-        except MalformedChunkError as error:
-            if self._malformed is not None:
-                raise BadAnswerError(str(error), body=error.body) from None
-            self._malformed = error
-            return None
-        if chunk is None:
-            return None
-        self._malformed = None
-        if self.finished and chunk.finish_reason is not None and not chunk.parts and chunk.usage is None:
-            return None
-        self.finished = self._parser.finished
-        return self._noted(chunk)
-
-    def whole(self, body: bytes, dialect: ProviderDialect) -> Iterator[Chunk]:
-        """The chunks of an answer that did not come as events. Raises a `ProviderError`."""
-        if body.lstrip().startswith(b"["):
-            for piece in items(body):
-                if (chunk := self.chunk(Event(data=piece))) is not None:
-                    yield chunk
-            return
-        self._is_whole = True
-        yield self._noted(as_chunk(dialect.parse_completion(body)))
-
-    def last_chunk(self, event: Event) -> Chunk | None:
-        """As `chunk`, for what the stream ended inside of."""
-        try:
-            chunk = self._parser.event(event)
-        except BadAnswerError as error:
-            if self.finished:
-                return None
-            raise StreamBrokenError(f"the stream ended inside an event: {error}") from None
-        return None if chunk is None else self._noted(chunk)
-
-    def _noted(self, chunk: Chunk) -> Chunk:
-        if self._wire is not None:
-            wire, self._wire = self._wire, None
-            if wire.dropped or wire.adapted or wire.model:
-                chunk = replace(chunk, dropped=(*wire.dropped, *wire.adapted), model=chunk.model or wire.model)
-        return chunk if self._restorer is None else self._restorer.chunk(chunk)
-
-    def close(self) -> None:
-        """The stream has ended. Raises where the answer has not."""
-        if self._malformed is not None and not self.finished:
-            raise BadAnswerError(str(self._malformed), body=self._malformed.body)
-        if not self._parser.finished and not self._is_whole:
-            raise StreamBrokenError("the stream ended before the answer did")
+def _places(provider: ProviderSettings) -> dict[str, str]:
+    """The names of a provider's address, the longest first, and what stands for them."""
+    try:
+        url = urlsplit(provider.base_url)
+        host, port = url.hostname or "", url.port or {"http": 80, "https": 443}.get(url.scheme)
+    except ValueError:  # what cannot be read is never called
+        return {}
+    names = [provider.base_url.rstrip("/"), f"{url.scheme}://{url.netloc}", url.netloc, f"{host} Port {port}"]
+    names += [host] if "." in host or ":" in host else []  # `ollama` may as well be a model's name
+    return {name: "the provider" for name in names if len(name) > len("://")}
 
 
 class _Watch:
@@ -298,8 +254,6 @@ class _Watch:
         self._only_text = True
         self._begun = False
         self._seen = False
-        self.fed = False
-        """Something was read that may be an event."""
         self.finished = False
         self._end = self._time() + timeouts.stream_s
         self.deadline = min(self._time() + self._first_token_s, self._end)
@@ -348,6 +302,14 @@ async def _read(response: Response, watch: _Watch) -> bytes:
         if watch.finished:
             return b""
         raise StreamBrokenError(f"the stream was cut: {error}") from None
+
+
+async def _first(response: Response, watch: _Watch) -> bytes:
+    """The first bytes, up to some that are no white space; none at the end."""
+    data = b""
+    while not data.strip() and (more := await _read(response, watch)):
+        data += more
+    return data
 
 
 async def _rest(begun: bytes, response: Response, watch: _Watch) -> bytes:

@@ -32,6 +32,7 @@ from semroute.errors import (
 from semroute.providers import http, trace
 from semroute.providers.echo import EchoProvider
 from semroute.providers.http import HttpProvider, open_providers
+from semroute.providers.reader import Reader
 from semroute.providers.transport import MAX_ANSWER_BYTES, Transport
 from semroute.types import ChatRequest, Chunk, Message, Model, Text, Timeouts, ToolCall, Usage
 from tests.providers.fault_server import FaultServer
@@ -272,7 +273,7 @@ async def test_a_whole_answer_is_taken_where_a_stream_was_asked_for(provider: Ht
 def test_a_list_of_geminis_pieces_is_taken_for_a_stream() -> None:
     """So Gemini answers who does not ask for events."""
     dialect = GeminiProviderDialect()
-    reader = http._Reader(dialect.stream_parser(), WireRequest(path="", body=b""))
+    reader = Reader(dialect.stream_parser(), WireRequest(path="", body=b""))
     pieces = b""" [{"candidates": [{"content": {"parts": [{"text": "a"}]}}]},
         {"candidates": [{"content": {"parts": [{"text": "b"}]}, "finishReason": "STOP"}]}]"""
     chunks = list(reader.whole(pieces, dialect))
