@@ -238,6 +238,8 @@ class ChatRequest(Frozen, frozen=True, kw_only=True):
     """What rules can read."""
     headers: dict[str, str] = {}
     """HTTP headers, names in lower case, for rules alone; never those that carry keys."""
+    input_tokens: int = 0
+    """Estimated, over the whole conversation; 0: not counted yet."""
     cost_quality: float | None = None
     """The dial, 0 cheapest to 1 best; null: as the metadata, the header, or the policy says."""
     dialect: str = ""
@@ -269,6 +271,8 @@ class Usage(Frozen, frozen=True, kw_only=True):
     """Input read from the provider's prompt cache."""
     cache_write_tokens: int = 0
     """Input written to the provider's prompt cache."""
+    cache_write_1h_tokens: int = 0
+    """Those of `cache_write_tokens` that are kept for an hour, which costs more."""
     reasoning_tokens: int = 0
     """Output that was thought, not said."""
     estimated: bool = False
@@ -283,6 +287,7 @@ def total(usages: Sequence[Usage]) -> Usage:
         input_tokens=sum(usage.input_tokens for usage in usages),
         cached_tokens=sum(usage.cached_tokens for usage in usages),
         cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
+        cache_write_1h_tokens=sum(usage.cache_write_1h_tokens for usage in usages),
         output_tokens=sum(usage.output_tokens for usage in usages),
         reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
         estimated=any(usage.estimated for usage in usages),

@@ -39,6 +39,8 @@ class PriceEntry(Written, frozen=True, kw_only=True):
     """Input read from the provider's prompt cache; null: as `input`."""
     cache_write: Price | None = None
     """Input written to the provider's prompt cache; null: as `input`."""
+    cache_write_1h: Price | None = None
+    """The same where it is kept for an hour; null: twice `input`."""
     output: Price
     """Output tokens."""
     reasoning: Price | None = None
@@ -60,6 +62,8 @@ class Deployment(Written, frozen=True, kw_only=True):
     """USD per 1M input tokens read from the provider's prompt cache."""
     cache_write_price: Price | None = None
     """USD per 1M input tokens written to the provider's prompt cache."""
+    cache_write_1h_price: Price | None = None
+    """USD per 1M input tokens written to the provider's prompt cache for an hour."""
     output_price: Price | None = None
     """USD per 1M output tokens."""
     reasoning_price: Price | None = None
@@ -87,12 +91,14 @@ class ModelEntry(Written, frozen=True, kw_only=True):
     """USD per 1M input tokens read from the provider's prompt cache; null: as `input_price`."""
     cache_write_price: Price | None = None
     """USD per 1M input tokens written to the provider's prompt cache; null: as `input_price`."""
+    cache_write_1h_price: Price | None = None
+    """USD per 1M input tokens written to the provider's prompt cache for an hour; null: twice `input_price`."""
     output_price: Price = Decimal(0)
     """USD per 1M output tokens."""
     reasoning_price: Price | None = None
     """USD per 1M output tokens that the model thought and did not say; null: as `output_price`."""
     prices: tuple[PriceEntry, ...] = ()
-    """Prices that change on a day; before the first of them the five above hold."""
+    """Prices that change on a day; before the first of them the six above hold."""
     prices_as_of: datetime.date | None = None
     """When these prices were last checked; null: the file's own `prices_as_of`."""
     quality: Fraction | None = None
@@ -100,9 +106,9 @@ class ModelEntry(Written, frozen=True, kw_only=True):
     quality_by_route: dict[str, Fraction] = {}
     """The same for single routes, by name."""
     context_tokens: Annotated[int, Meta(gt=0)] | None = None
-    """Context window, input and output together; null: not checked."""
+    """Context window, input and output together; null: not known. `max_tokens` is lowered to what it leaves."""
     max_output_tokens: Annotated[int, Meta(gt=0)] | None = None
-    """The most it can answer; null: not checked."""
+    """The most it can answer; null: not known. A request that allows more is sent with this limit."""
     features: tuple[Feature, ...] = ("tools", "json")
     """What it can do. A request that needs another is not sent to it. `prefill`: it continues an assistant's turn."""
     limits: Limits = Limits()
@@ -131,9 +137,14 @@ class ModelEntry(Written, frozen=True, kw_only=True):
             input_price=entry.input,
             cached_input_price=entry.cached_input,
             cache_write_price=entry.cache_write,
+            cache_write_1h_price=entry.cache_write_1h,
             output_price=entry.output,
             reasoning_price=entry.reasoning,
         )
+
+
+LEAST_TOKENS = 1024
+"""What a model's window must leave for an answer, unless the caller asks for less."""
 
 
 class Model(ModelEntry, frozen=True, kw_only=True):
@@ -143,6 +154,16 @@ class Model(ModelEntry, frozen=True, kw_only=True):
     """Its key in `models`: the name that plans, decisions and callers use."""
     group: str = ""
     """The model that this is a deployment of; empty: its own."""
+
+    def room(self, input_tokens: int) -> int | None:
+        """The most that it can answer beside such an input; null: not known. It may be less than 0.
+
+        The count of an input is an estimate: a tenth of it is kept free besides.
+        """
+        if self.context_tokens is None:
+            return self.max_output_tokens
+        left = self.context_tokens - input_tokens - input_tokens // 10
+        return left if self.max_output_tokens is None else min(left, self.max_output_tokens)
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------
@@ -200,7 +221,7 @@ class Checks(Written, frozen=True, kw_only=True):
     json_schema: dict[str, Any] | None = None
     """It is JSON that this JSON Schema accepts."""
     regex: str | None = None
-    """RE2 syntax; found anywhere in it."""
+    """RE2 syntax; found anywhere in it. White space around the answer does not count."""
     code_parses: bool = False
     """Its fenced Python parses, and the brackets of its other fenced code are balanced."""
     contains: tuple[Name, ...] = ()

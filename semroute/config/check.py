@@ -37,6 +37,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
     """Everything wrong or doubtful in what the files say, once their form is right."""
     return [
         *_check_sections(draft),
+        *_check_texts(draft),
         *_check_origins(draft),
         *_check_providers(draft),
         *_check_models(draft),
@@ -65,6 +66,14 @@ def _check_sections(draft: Draft) -> Iterator[Problem]:
     if not (_names(draft, "routes") or "routes" in draft.broken or _nameless(draft.broken, "routes")):
         told = "no `routes`: every prompt that no rule takes goes to the default"
         yield _warning(draft, "routes", told, "no-routes", "write one, with a name, utterances and models")
+
+
+def _check_texts(draft: Draft) -> Iterator[Problem]:
+    """Scalars of YAML that are not what they look like."""
+    for key, (text, value) in draft.rewritten.items():
+        message = f"got {text}, which YAML reads as {value}: it does not hold for the text {quote(text)}"
+        advice = f"write {quote(text)} where the text is meant, else {value}"
+        yield _warning(draft, key, message, "rewritten", advice)
 
 
 def _check_origins(draft: Draft) -> Iterator[Problem]:

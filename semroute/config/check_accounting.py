@@ -12,9 +12,22 @@ from semroute.config.schema import Draft
 from semroute.errors import Problem
 from semroute.written import PriceEntry
 
-PRICES = ("input_price", "cached_input_price", "cache_write_price", "output_price", "reasoning_price")
+PRICES = (
+    "input_price",
+    "cached_input_price",
+    "cache_write_price",
+    "cache_write_1h_price",
+    "output_price",
+    "reasoning_price",
+)
 PRICE_DECIMALS = 6
 """Of USD per 1M tokens: a token then costs a whole number of the log's smallest unit, 10^-12 USD."""
+
+
+MAX_BUDGET = Decimal(9_000_000)
+"""USD: what the log's smallest unit can count to in 64 bits."""
+MAX_PRICE = Decimal(1_000_000)
+"""USD per 1M tokens: a dollar a token."""
 
 
 def check_accounting(draft: Draft) -> Iterator[Problem]:
@@ -43,8 +56,17 @@ def _check_prices(
             continue
         if not (price.is_finite() and price >= 0):
             yield error(draft, f"{key}.{field}", f"got {price}, expected a price of at least 0")
-        elif price != round(price, PRICE_DECIMALS):
+        elif price > MAX_PRICE:
+            yield error(draft, f"{key}.{field}", f"got {price}, expected at most {MAX_PRICE:,} USD per 1M tokens")
+        elif _decimals(price) > PRICE_DECIMALS:
             yield error(draft, f"{key}.{field}", f"got {price}, expected at most {PRICE_DECIMALS} decimals")
+
+
+def _decimals(amount: Decimal) -> int:
+    """How many decimals a finite number has. Without arithmetic: that rounds, and fails for numbers of many digits."""
+    _, digits, exponent = amount.as_tuple()
+    zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    return max(0, -int(exponent) - zeros)
 
 
 def _check_unpriced(draft: Draft) -> Iterator[Problem]:
@@ -67,8 +89,9 @@ def _check_budgets(draft: Draft) -> Iterator[Problem]:
     routes = {f"budgets.{budget.name}.route": budget.route for budget in merged.budgets if budget.route is not None}
     yield from unknown(draft, "routes", routes)
     for budget in merged.budgets:
-        if not (budget.usd.is_finite() and budget.usd >= 0):
-            yield error(draft, f"budgets.{budget.name}.usd", f"got {budget.usd}, expected at least 0")
+        if not (budget.usd.is_finite() and 0 <= budget.usd <= MAX_BUDGET):
+            expected = f"expected an amount from 0 to {MAX_BUDGET:,}"
+            yield error(draft, f"budgets.{budget.name}.usd", f"got {budget.usd}, {expected}")
         scopes = [scope for scope in ("key", "team", "route", "model") if getattr(budget, scope) is not None]
         if len(scopes) > 1:
             message = f"got {' and '.join(f'`{scope}`' for scope in scopes)}, expected one of them at most"

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from semroute.config.conditions import SECRET_HEADERS, Compare, Only, Rule, When, left_out
-from semroute.config.findings import error, names, unknown, warning
+from semroute.config.findings import check_pattern, error, names, unknown, warning
 from semroute.config.logic import NUMBERS, implies, impossible, interval
-from semroute.config.patterns import compiled
 from semroute.config.schema import Draft
 from semroute.errors import Problem
 
@@ -53,10 +52,10 @@ def _check_target(draft: Draft, key: str, rule: Rule) -> Iterator[Problem]:
 def _check_when(draft: Draft, key: str, when: When) -> Iterator[Problem]:
     yield from _check_bounds(draft, key, when)
     if when.regex is not None:
-        try:
-            compiled(when.regex)
-        except ValueError as problem:
-            yield error(draft, f"{key}.regex", f"got a pattern that RE2 does not know: {problem}")
+        yield from check_pattern(draft, f"{key}.regex", when.regex)
+    for number, word in enumerate(when.keywords):
+        if not word.strip():
+            yield error(draft, f"{key}.keywords[{number}]", "got white space, expected a word or a phrase")
     for name in when.headers:
         if name.lower() in SECRET_HEADERS:
             yield error(draft, f"{key}.headers.{name}", "got a header that holds a secret, which rules never see")

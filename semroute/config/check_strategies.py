@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from jsonschema import SchemaError
 from jsonschema.validators import validator_for
 
-from semroute.config.findings import error, names, unknown, warning
-from semroute.config.patterns import compiled
+from semroute.config.findings import check_pattern, error, names, unknown, warning
 from semroute.config.schema import Draft, deployment_ids
 from semroute.errors import Problem
 from semroute.written import Cascade, Checks, Difficulty, ModelEntry, Policy
@@ -117,10 +116,7 @@ def _check_cascade(draft: Draft, key: str, cascade: Cascade) -> Iterator[Problem
 
 def _check_checks(draft: Draft, key: str, checks: Checks) -> Iterator[Problem]:
     if checks.regex is not None:
-        try:
-            compiled(checks.regex)
-        except ValueError as problem:
-            yield error(draft, f"{key}.regex", f"got a pattern that RE2 does not know: {problem}")
+        yield from check_pattern(draft, f"{key}.regex", checks.regex)
     if checks.json_schema is not None:
         yield from _check_schema(draft, f"{key}.json_schema", checks.json_schema)
     if checks.judge is not None:

@@ -35,6 +35,8 @@ UNSEEN = "\x85\u2028\u2029"
 """Line breaks to YAML 1.1, and to nobody else."""
 BREAK = re.compile(f"\r\n|[\n\r{UNSEEN}]")
 
+_PLAIN_INT = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+
 TAG = "tag:yaml.org,2002:"
 MERGE = TAG + "merge"
 STRINGS = frozenset({TAG + "str", TAG + "value", MERGE})
@@ -60,6 +62,15 @@ class Unset(NamedTuple):
     variable: str
 
 
+class Rewritten(NamedTuple):
+    """A scalar that is not what it looks like."""
+
+    text: str
+    """As it is written."""
+    value: str
+    """As YAML reads it, and would write it."""
+
+
 class Document(NamedTuple):
     """One file."""
 
@@ -70,6 +81,8 @@ class Document(NamedTuple):
     problems: dict[Place, Problem]
     """By place, the first of each."""
     unset: list[Unset]
+    rewritten: dict[Place, Rewritten]
+    """Plain scalars that YAML reads as something that is not written so, such as `no`, `22:30` or `1.10`."""
     readable: bool = True
     """Whether it is YAML, and a mapping."""
 
@@ -81,7 +94,7 @@ class Document(NamedTuple):
 
 def parse(file: str, data: bytes, environ: Mapping[str, str]) -> Document:
     """A file's bytes -> a document. What is wrong is among its `problems`; nothing is raised."""
-    document = Document(file, {}, {}, {}, [])
+    document = Document(file, {}, {}, {}, [], {})
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -295,6 +308,8 @@ class _Builder:
             return None
         if isinstance(value, float) and not math.isfinite(value):
             self._report(place, f"got {node.value}, expected a finite number")
+        if _reads_otherwise(str(node.value), value):
+            self._document.rewritten[place] = Rewritten(str(node.value), got(value))
         return value
 
     def _expand(self, text: str, place: Place) -> str:
@@ -335,6 +350,17 @@ class _Builder:
         if line is not None:
             problem = Problem(file=problem.file, line=line, path=problem.path, message=message)
         self._document.problems.setdefault(place, problem)
+
+
+def _reads_otherwise(text: str, value: object) -> bool:
+    """Whether YAML makes a value of a text that nobody would write for that value."""
+    if isinstance(value, bool):
+        return text.lower() not in ("true", "false")
+    if isinstance(value, int):
+        return _PLAIN_INT.fullmatch(text) is None
+    if isinstance(value, float):
+        return text.lstrip("+") != repr(value)
+    return False
 
 
 def _plain_tag(text: str) -> str:

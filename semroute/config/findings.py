@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from semroute.config.patterns import compiled, misread
 from semroute.config.schema import Draft, Source
 from semroute.config.wording import did_you_mean, listed, quote
 from semroute.errors import Problem
@@ -37,6 +38,20 @@ def problem_at(
 
 def _source(draft: Draft, key: str) -> Source:
     return draft.sources.get(key) or Source(file=draft.folder, line=0)
+
+
+def check_pattern(draft: Draft, key: str, pattern: str) -> Iterator[Problem]:
+    """A regular expression that RE2 refuses, or reads in its own way."""
+    try:
+        compiled(pattern)
+    except ValueError as problem:
+        yield error(draft, key, f"got a pattern that RE2 does not know: {problem}")
+    else:
+        told = misread(pattern)
+        if told is not None and told.is_error:
+            yield error(draft, key, f"{told.message} ({told.suggestion})")
+        elif told is not None:
+            yield warning(draft, key, told.message, "regex", told.suggestion)
 
 
 def nameless(sources: Iterable[str], section: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import NamedTuple, get_args, get_origin
 
 import msgspec
 
+from semroute.config.conditions import Compare
 from semroute.config.documents import Document
 from semroute.config.schema import Draft, RouteFile, Source
 from semroute.config.validate import complaints, unknown_key
@@ -15,6 +16,10 @@ from semroute.config.wording import Place, render
 from semroute.errors import Problem
 
 SECTIONS = {field.encode_name: field.type for field in msgspec.structs.fields(RouteFile)}
+
+
+BOUNDS = frozenset(field.encode_name for field in msgspec.structs.fields(Compare))
+"""Of numbers: no text is meant there."""
 
 
 class Entry(NamedTuple):
@@ -47,6 +52,7 @@ def merge(folder: str, documents: Sequence[Document]) -> tuple[Draft, list[Probl
         folder=folder,
         merged=_merged(sound),
         sources=_sources(documents, entries),
+        rewritten=_rewritten(documents, entries),
         missing_variables=_missing_variables(documents),
         broken=frozenset(broken | entries.keys() - {entry.key for entry in sound}),
     )
@@ -140,11 +146,33 @@ def _sources(documents: Sequence[Document], entries: Mapping[str, Entry]) -> dic
     keys = {(entry.document.file, entry.place): key for key, entry in entries.items()}
     for document in documents:
         for place, line in document.lines.items():
-            head = place[:2] if (document.file, place[:2]) in keys else place[:1]
-            if (document.file, head) in keys:
-                key = keys[document.file, head] + render(place[len(head) :])[1:]
+            if (key := _key_of(document, place, keys)) is not None:
                 sources[key] = Source(file=document.file, line=line, path=render(place))
     return sources
+
+
+def _key_of(document: Document, place: Place, keys: Mapping[tuple[str, Place], str]) -> str | None:
+    head = place[:2] if (document.file, place[:2]) in keys else place[:1]
+    if (document.file, head) not in keys:
+        return None
+    return keys[document.file, head] + render(place[len(head) :])[1:]
+
+
+def _rewritten(documents: Sequence[Document], entries: Mapping[str, Entry]) -> dict[str, tuple[str, str]]:
+    """What YAML reads as something else, where a text may be meant: values of metadata, and of a JSON Schema."""
+    keys = {(entry.document.file, entry.place): key for key, entry in entries.items()}
+    return {
+        key: text
+        for document in documents
+        for place, text in document.rewritten.items()
+        if _may_be_text(place) and (key := _key_of(document, place, keys)) is not None
+    }
+
+
+def _may_be_text(place: Place) -> bool:
+    if "metadata" in place[2:]:
+        return place[-1] not in BOUNDS
+    return "json_schema" in place and not {"enum", "const", "default", "examples"}.isdisjoint(place)
 
 
 def _missing_variables(documents: Sequence[Document]) -> dict[str, tuple[str, ...]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec.structs import replace
+
 from semroute.types import Frozen
 
 PresetName = Literal[
@@ -29,6 +31,8 @@ class Preset(Frozen, frozen=True, kw_only=True):
 
     source: str
     """The documentation that this was read from."""
+    name: str = ""
+    """Its key in `PRESETS`."""
     base_url: str = ""
     """Empty: yours to give."""
     key_header: str = "authorization"
@@ -54,8 +58,6 @@ class Preset(Frozen, frozen=True, kw_only=True):
     """It takes a JSON Schema for its answer; otherwise JSON mode and an instruction stand in."""
     cache: Literal["", "cache_control", "prompt_cache_breakpoint"] = ""
     """What marks a prompt's prefix for its cache; empty: nothing."""
-    call_id_chars: int = 0
-    """Tool call ids must be exactly so many letters and digits; 0: they may be anything."""
     wants_thoughts: bool = False
     """It refuses what an assistant said in a loop of tools without its `reasoning_content`, which may be empty."""
     reasoning_apart: bool = False
@@ -67,7 +69,7 @@ _ANSWERED = ("annotations", "extra_content", "reasoning_content")
 PLAIN = Preset(source="https://platform.openai.com/docs/api-reference/chat", developer=True)
 """A server of which nothing else is known."""
 
-PRESETS: dict[PresetName, Preset] = {
+_PRESETS: dict[PresetName, Preset] = {
     "openai": Preset(
         source="https://platform.openai.com/docs/api-reference/chat",
         base_url="https://api.openai.com/v1",
@@ -133,7 +135,6 @@ PRESETS: dict[PresetName, Preset] = {
         drop=("logprobs", "top_logprobs", "logit_bias", "service_tier", "store", "user"),
         message_drop=(*_ANSWERED, "audio", "name", "refusal"),
         stream_options=False,
-        call_id_chars=9,
     ),
     "ollama": Preset(
         source="https://docs.ollama.com/api/openai-compatibility",
@@ -166,3 +167,5 @@ PRESETS: dict[PresetName, Preset] = {
         reasoning_apart=True,
     ),
 }
+
+PRESETS: dict[PresetName, Preset] = {name: replace(preset, name=name) for name, preset in _PRESETS.items()}

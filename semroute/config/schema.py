@@ -27,6 +27,10 @@ class EmbedderSettings(Written, frozen=True, kw_only=True):
     """`bundled`, or the name of any model that fastembed supports."""
     max_tokens: Annotated[int, Meta(ge=8)] = 128
     """At most so many tokens of a prompt are embedded, from its head and its tail."""
+    query_prefix: str | None = None
+    """What each prompt begins with when it is embedded, such as `query: `; null: as the model's family needs it."""
+    passage_prefix: str | None = None
+    """The same for utterances; null: as for prompts."""
     cache_dir: str | None = None
     """Where fastembed keeps what it downloads; null: its own default."""
     threads: Annotated[int, Meta(ge=1)] | None = None
@@ -248,6 +252,8 @@ class Draft(Frozen, frozen=True, kw_only=True):
     """What could be read."""
     sources: dict[str, Source]
     """As in `Config`."""
+    rewritten: dict[str, tuple[str, str]] = {}
+    """Where a text may be meant: how it is written, and what YAML reads. By key as in `sources`."""
     missing_variables: dict[str, tuple[str, ...]] = {}
     """By provider."""
     missing_extras: dict[str, str] = {}

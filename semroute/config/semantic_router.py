@@ -217,7 +217,7 @@ def _free_name(name: str, names: set[str]) -> str:
 
 def _part_notes(part: dict[str, Any]) -> Iterator[str]:
     yield from _threshold_notes(part)
-    if part.get("function_schemas"):
+    if part.get("function_schemas") or part.get("function_schema"):  # one, until version 0.0.20
         yield "a dynamic route: its function schemas are not carried over, pass `tools` with the request"
     llm = part.get("llm")
     if isinstance(llm, dict):

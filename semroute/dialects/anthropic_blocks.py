@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.media import data_url, read_data_url, text_of, text_url
@@ -23,7 +23,7 @@ from semroute.types import (
     ToolResult,
 )
 
-NAME = "anthropic"
+NAME: Final = "anthropic"
 
 # --- blocks to parts --------------------------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ def _render_part(part: Part, dropped: Dropped) -> Iterable[dict[str, Any]]:
     """None or one block."""
     match part:
         case Text(text=text) | Refusal(text=text):
-            if text:  # an empty block is refused
+            if text.strip():  # a blank block is refused
                 yield {"type": "text", "text": text, **render_cache(getattr(part, "cache", None))}
         case Image():
             yield _render_image(part, dropped)

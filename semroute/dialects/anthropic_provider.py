@@ -11,9 +11,11 @@ from semroute.dialects.anthropic_blocks import NAME, parse_citation
 from semroute.dialects.anthropic_request import render_body
 from semroute.dialects.anthropic_thinking import keep_own_thoughts
 from semroute.dialects.base import WireRequest, refuse_embeddings
+from semroute.dialects.counts import Count, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
-from semroute.dialects.reading import MINE
+from semroute.dialects.limits import fitted
+from semroute.dialects.reading import MINE, as_said, has_calls
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.structured import ANSWER_TOOL
 from semroute.errors import BadAnswerError, ProviderError
@@ -64,17 +66,14 @@ class AnthropicProviderDialect:
             body = {key: value for key, value in request.raw.items() if key not in MINE}
             if request.params.user:  # Anthropic refuses any other metadata: the rest was for rules
                 body["metadata"] = {"user_id": request.params.user}
-            keep_own_thoughts(body, request, dropped)
+            keep_own_thoughts(body, request, model, dropped)
         else:
             dropped = Dropped(request.unread)
             body = render_body(request, model, dropped)
         body |= {"model": model.name, "stream": request.stream}
-        return WireRequest(
-            path="/v1/messages",
-            body=msgspec.json.encode(body),
-            headers=_betas(request),
-            dropped=dropped.notes,
-        )
+        wire = fitted(NAME, body, request, model, dropped, path="/v1/messages")
+        betas = _betas(request)
+        return msgspec.structs.replace(wire, headers=betas) if betas else wire
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
@@ -86,16 +85,17 @@ class AnthropicProviderDialect:
             raise BadAnswerError(f"got an error with status 200: {read_failure(body).message}", body=body)
         if answer.content is None:
             raise BadAnswerError(f"expected a message, got one without content: {snippet(body)}", body=body)
-        parts, answered = _parts(answer.content)
+        parts = _parts(answer.content)
         reason = _FINISH_REASONS.get(answer.stop_reason or "", "stop")
+        usage = read_counts(answer.usage, _Usage)
         return Completion(
             parts=parts,
-            finish_reason="stop" if answered and reason == "tool_calls" else reason,
-            usage=_usage(answer.usage),
+            finish_reason=as_said(reason, calls=has_calls(parts)),
+            usage=_usage(usage),
             model=answer.model or "",
             id=answer.id or "",
             stop_sequence=answer.stop_sequence,
-            service_tier=_tier(answer.usage),
+            service_tier=_tier(usage),
             dialect=NAME,
             raw=body,
         )
@@ -124,7 +124,6 @@ class AnthropicStreamParser:
         self._calls = 0
         self._open: _Block | None = None
         self._has_arguments = False
-        self._answered = False
         self._id = self._model = ""
 
     @property
@@ -161,7 +160,7 @@ class AnthropicStreamParser:
 
     def _start(self, message: _Answer) -> None:
         self._id, self._model = message.id or "", message.model or ""
-        self._usage = message.usage or self._usage
+        self._usage = read_counts(message.usage, _Usage) or self._usage
 
     def _begin(self, block: _Block) -> tuple[Part, ...]:
         self._open, self._has_arguments = block, False
@@ -169,7 +168,6 @@ class AnthropicStreamParser:
             self._calls += 1
             return (ToolCall(id=block.id or "", name=block.name or "", index=self._calls - 1),)
         if block.type == "tool_use":
-            self._answered = True
             return ()
         return _block_parts(block, 0)
 
@@ -196,11 +194,15 @@ class AnthropicStreamParser:
     def _end(self) -> tuple[Part, ...]:
         """A call without arguments sends none at all: other dialects want an empty object."""
         block, self._open = self._open, None
-        if block is None or block.type != "tool_use" or block.name == ANSWER_TOOL or self._has_arguments:
+        if block is None or block.type != "tool_use" or self._has_arguments:
             return ()
-        return (ToolCall(arguments="{}", index=self._calls - 1),)
+        arguments = _json(block.input)  # some servers send them with the start
+        if block.name == ANSWER_TOOL:
+            return (Text(text=arguments),) if block.input else ()
+        return (ToolCall(arguments=arguments, index=self._calls - 1),)
 
-    def _close(self, delta: _Delta, usage: _Usage | None) -> dict[str, Any]:
+    def _close(self, delta: _Delta, said: object) -> dict[str, Any]:
+        usage = read_counts(said, _Usage)
         if usage is not None:
             self._usage = _newer(self._usage, usage)
         if delta.stop_reason is None:
@@ -208,7 +210,7 @@ class AnthropicStreamParser:
         self._finished = True
         reason = _FINISH_REASONS.get(delta.stop_reason, "stop")
         return {
-            "finish_reason": "stop" if self._answered and reason == "tool_calls" else reason,
+            "finish_reason": as_said(reason, calls=self._calls > 0),
             "stop_sequence": delta.stop_sequence,
             "usage": _usage(self._usage),
             "service_tier": _tier(self._usage),
@@ -219,15 +221,23 @@ class AnthropicStreamParser:
 
 
 class _Details(msgspec.Struct):
-    thinking_tokens: int | None = None
+    thinking_tokens: Count | None = None
+
+
+class _CacheCreation(msgspec.Struct):
+    """`cache_creation_input_tokens` by how long they are kept."""
+
+    ephemeral_5m_input_tokens: Count | None = None
+    ephemeral_1h_input_tokens: Count | None = None
 
 
 class _Usage(msgspec.Struct):
-    input_tokens: int | None = None
+    input_tokens: Count | None = None
     """Neither read from the cache nor written to it."""
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    output_tokens: int | None = None
+    cache_creation_input_tokens: Count | None = None
+    cache_creation: _CacheCreation | None = None
+    cache_read_input_tokens: Count | None = None
+    output_tokens: Count | None = None
     """Includes thinking."""
     output_tokens_details: _Details | None = None
     service_tier: str | None = None
@@ -252,7 +262,7 @@ class _Answer(msgspec.Struct):
     content: list[_Block] | None = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     error: Any = None
 
 
@@ -271,24 +281,21 @@ class _Piece(msgspec.Struct):
     message: _Answer | None = None
     content_block: _Block | None = None
     delta: _Delta | None = None
-    usage: _Usage | None = None
+    usage: Any = None
 
 
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_piece = msgspec.json.Decoder(_Piece).decode
+_decode_answer = msgspec.json.Decoder(_Answer, strict=False).decode
+_decode_piece = msgspec.json.Decoder(_Piece, strict=False).decode
 
 
-def _parts(blocks: list[_Block]) -> tuple[tuple[Part, ...], bool]:
-    """The parts, and whether one of them was given by the tool that takes the answer."""
+def _parts(blocks: list[_Block]) -> tuple[Part, ...]:
     parts: list[Part] = []
-    answered = False
     for block in blocks:
         if block.type == "tool_use" and block.name == ANSWER_TOOL:
-            answered = True
             parts.append(Text(text=_json(block.input)))
         else:
             parts += _block_parts(block, sum(isinstance(part, ToolCall) for part in parts))
-    return tuple(parts), answered
+    return tuple(parts)
 
 
 def _block_parts(block: _Block, index: int) -> tuple[Part, ...]:
@@ -325,12 +332,16 @@ def _tier(usage: _Usage | None) -> str:
 def _usage(usage: _Usage | None) -> Usage | None:
     if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
         return None
-    cached_tokens, cache_write_tokens = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    split = usage.cache_creation or _CacheCreation()
+    an_hour = split.ephemeral_1h_input_tokens or 0
+    cached_tokens = usage.cache_read_input_tokens or 0
+    cache_write_tokens = max(usage.cache_creation_input_tokens or 0, (split.ephemeral_5m_input_tokens or 0) + an_hour)
     details = usage.output_tokens_details
     return Usage(
         input_tokens=(usage.input_tokens or 0) + cached_tokens + cache_write_tokens,
         output_tokens=usage.output_tokens or 0,
         cached_tokens=cached_tokens,
         cache_write_tokens=cache_write_tokens,
+        cache_write_1h_tokens=an_hour,
         reasoning_tokens=(details and details.thinking_tokens) or 0,
     )

@@ -57,10 +57,20 @@ def _messages(messages: tuple[Message, ...], dropped: Dropped) -> tuple[list[dic
     """The system prompt, and the turns of user and assistant in alternation."""
     system, alternating = alternate(messages, lambda message: render_content(message.parts, dropped), dropped)
     turns: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in alternating]
+    if turns and turns[-1]["role"] == "assistant":
+        _end_in_text(turns[-1]["content"], dropped)
     for turn in turns:
         if [*map(set, turn["content"])] == [{"type", "text"}]:
             turn["content"] = turn["content"][0]["text"]
     return system, turns
+
+
+def _end_in_text(content: list[dict[str, Any]], dropped: Dropped) -> None:
+    """An answer that is to be gone on with must not end in white space."""
+    last = content[-1]
+    if last["type"] == "text" and last["text"] != last["text"].rstrip():
+        dropped.adapt("white space at the end of the last turn: left out")
+        last["text"] = last["text"].rstrip()
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

@@ -68,6 +68,11 @@ def render_usage(usage: Usage, tier: str = "") -> dict[str, Any]:
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.output_tokens,
     }
+    if usage.cache_write_1h_tokens:
+        rendered["cache_creation"] = {
+            "ephemeral_5m_input_tokens": usage.cache_write_tokens - usage.cache_write_1h_tokens,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
+        }
     if usage.reasoning_tokens:
         rendered["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
     if tier in _TIERS:

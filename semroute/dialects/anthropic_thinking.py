@@ -69,7 +69,7 @@ def _misses_thoughts(messages: tuple[Message, ...], origins: Collection[str]) ->
     return not any(isinstance(part, Thinking) and part.origin in origins for part in (first.parts if first else ()))
 
 
-def keep_own_thoughts(body: dict[str, Any], request: ChatRequest, dropped: Dropped) -> None:
+def keep_own_thoughts(body: dict[str, Any], request: ChatRequest, model: Model, dropped: Dropped) -> None:
     """Take the thoughts of other providers out of a caller's own body: Anthropic refuses what it has not signed."""
     messages: list[dict[str, Any]] = []
     for message in body.get("messages") or ():
@@ -87,6 +87,21 @@ def keep_own_thoughts(body: dict[str, Any], request: ChatRequest, dropped: Dropp
     if (body.get("thinking") or {}).get("type") == "enabled" and _misses_thoughts(request.messages, (NAME, "")):
         dropped.add(_LOST)
         del body["thinking"]
+    if (request.params.max_tokens or 0) > (limit := max_tokens_of(request.params, model)):
+        _leave_room(body, limit, dropped)
+
+
+def _leave_room(body: dict[str, Any], max_tokens: int, dropped: Dropped) -> None:
+    """Thinking must leave room for the answer where the model gives less than the caller allows."""
+    match body.get("thinking"):
+        case {"type": "enabled", "budget_tokens": int(budget_tokens)} if budget_tokens >= max_tokens:
+            half = max_tokens // 2
+            if half < MIN_BUDGET_TOKENS:
+                dropped.add(f"thinking: max_tokens {max_tokens} leaves no room for it")
+                del body["thinking"]
+            else:
+                dropped.adapt(f"budget_tokens {budget_tokens}: sent as {half}")
+                body["thinking"] = {**body["thinking"], "budget_tokens": half}
 
 
 def _is_foreign(block: dict[str, Any]) -> bool:

@@ -27,6 +27,10 @@ class WireRequest(Frozen, frozen=True, kw_only=True):
     """What goes along with it, names in lower case; joined to the provider's own where both have one."""
     dropped: tuple[str, ...] = ()
     """What the request asks for and this dialect cannot say, in a few words each."""
+    adapted: tuple[str, ...] = ()
+    """What it says in another form, without a loss."""
+    renamed: dict[str, str] = {}
+    """Names and ids that are sent in another form, and what the caller wrote: an answer gives them back."""
     model: str = ""
     """The model's name, where this dialect's answers do not say it."""
     endpoint: str = CHAT

@@ -5,10 +5,9 @@ Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Cont
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -30,7 +29,7 @@ from semroute.types import (
     ToolResult,
 )
 
-NAME = "bedrock"
+NAME: Final = "bedrock"
 CLAUDE_ORIGINS = (NAME, "anthropic")
 """Whose thoughts a Claude recognises: its signatures hold wherever it is served."""
 _IMAGE_FORMATS = {
@@ -51,7 +50,6 @@ _DOCUMENT_FORMATS = {
     "text/plain": "txt",
     "text/markdown": "md",
 }
-_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_NAME_CHARS = 200
 
 # --- blocks to parts --------------------------------------------------------------------------------------------------
@@ -140,7 +138,7 @@ class Blocks:
             case Thinking():
                 return self._thinking(part)
             case ToolCall(id=id_, name=name, arguments=arguments):
-                return {"toolUse": {"toolUseId": call_id(id_), "name": name, "input": object_of(arguments)}}
+                return {"toolUse": {"toolUseId": id_, "name": name, "input": object_of(arguments)}}
             case ToolResult():
                 return self._result(part)
             case _:
@@ -195,9 +193,4 @@ class Blocks:
         content += [shown for each in part.media if (shown := self._block(each)) is not None]
         status = {"status": "error"} if part.is_error and self._traits.tells_errors else {}
         self._dropped.add_given(**{"is_error of a tool result": part.is_error and not status})
-        return {"toolResult": {"toolUseId": call_id(part.id), "content": content, **status}}
-
-
-def call_id(id_: str) -> str:
-    """An id that Converse takes: the same one gives the same each time."""
-    return id_ if _CALL_ID.fullmatch(id_) else f"call_{hashlib.sha256(id_.encode()).hexdigest()[:24]}"
+        return {"toolResult": {"toolUseId": part.id, "content": content, **status}}

@@ -15,8 +15,11 @@ import msgspec
 from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.bedrock_blocks import NAME, parse_block, parse_citation, parse_thought
 from semroute.dialects.bedrock_request import render_body
+from semroute.dialects.counts import Count, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.limits import fitted
+from semroute.dialects.reading import as_said, has_calls
 from semroute.dialects.sse import Event
 from semroute.dialects.structured import ANSWER_TOOL
 from semroute.errors import BadAnswerError, ProviderError
@@ -89,7 +92,8 @@ class BedrockProviderDialect:
         call = "converse-stream" if request.stream else "converse"
         # A colon stays, as the transport would make one of `%3A`: what is signed is what is sent.
         path = f"/model/{quote(model.name, safe=':')}/{call}"
-        return WireRequest(path=path, body=msgspec.json.encode(body), dropped=dropped.notes, model=model.name)
+        wire = fitted(NAME, body, request, model, dropped, path=path)
+        return msgspec.structs.replace(wire, model=model.name)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
@@ -105,11 +109,10 @@ class BedrockProviderDialect:
             part = parse_block(block, sum(isinstance(each, ToolCall) for each in parts))
             if part is not None:
                 parts.append(part)
-        answered = any(isinstance(part, ToolCall) and part.name == ANSWER_TOOL for part in parts)
-        reason = _finish(answer.stopReason or "", body)
+        shown = tuple(_as_text(part) for part in parts)
         return Completion(
-            parts=tuple(_as_text(part) for part in parts),
-            finish_reason="stop" if answered and reason == "tool_calls" else reason,
+            parts=shown,
+            finish_reason=as_said(_finish(answer.stopReason or "", body), calls=has_calls(shown)),
             usage=_usage(answer.usage),
             model="",
             service_tier=_tier(answer.serviceTier),
@@ -135,7 +138,6 @@ class BedrockStreamParser:
         self._calls = 0
         self._open: _Call | None = None
         self._has_arguments = False
-        self._answered = False
 
     @property
     def finished(self) -> bool:
@@ -164,7 +166,7 @@ class BedrockStreamParser:
             case "messageStop":
                 reason = _finish(piece.stopReason or "", event.data)
                 self._finished = True
-                fields = {"finish_reason": "stop" if self._answered and reason == "tool_calls" else reason}
+                fields = {"finish_reason": as_said(reason, calls=self._calls > 0)}
             case "metadata":
                 fields = {"usage": _usage(piece.usage), "service_tier": _tier(piece.serviceTier)}
         return Chunk(**fields, dialect=NAME, raw=event.data, event=event.name)
@@ -174,7 +176,6 @@ class BedrockStreamParser:
         if self._open is None:
             return ()
         if self._open.name == ANSWER_TOOL:
-            self._answered = True
             return ()
         self._calls += 1
         return (ToolCall(id=self._open.toolUseId, name=self._open.name, index=self._calls - 1),)
@@ -213,13 +214,20 @@ class _Output(msgspec.Struct):
     message: _Message | None = None
 
 
+class _Written(msgspec.Struct):
+    inputTokens: Count = 0
+    ttl: str = ""
+
+
 class _Usage(msgspec.Struct):
-    inputTokens: int | None = None
+    inputTokens: Count | None = None
     """Neither read from the cache nor written to it."""
-    outputTokens: int | None = None
+    outputTokens: Count | None = None
     """Includes thinking."""
-    cacheReadInputTokens: int | None = None
-    cacheWriteInputTokens: int | None = None
+    cacheReadInputTokens: Count | None = None
+    cacheWriteInputTokens: Count | None = None
+    cacheDetails: list[_Written] | None = None
+    """The written ones, by how long they are kept."""
 
 
 class _Tier(msgspec.Struct):
@@ -229,7 +237,7 @@ class _Tier(msgspec.Struct):
 class _Answer(msgspec.Struct):
     output: _Output | None = None
     stopReason: str | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     serviceTier: _Tier | None = None
 
 
@@ -257,7 +265,7 @@ class _Piece(msgspec.Struct):
     start: _Start | None = None
     delta: _Delta | None = None
     stopReason: str | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     serviceTier: _Tier | None = None
 
 
@@ -266,8 +274,8 @@ class _Failure(msgspec.Struct):
     code: str | None = None
 
 
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_piece = msgspec.json.Decoder(_Piece).decode
+_decode_answer = msgspec.json.Decoder(_Answer, strict=False).decode
+_decode_piece = msgspec.json.Decoder(_Piece, strict=False).decode
 _decode_failure = msgspec.json.Decoder(_Failure).decode
 
 
@@ -301,14 +309,17 @@ def _tier(tier: _Tier | None) -> str:
     return (tier and tier.type) or ""
 
 
-def _usage(usage: _Usage | None) -> Usage | None:
+def _usage(said: object) -> Usage | None:
     """Source: https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html."""
+    usage = read_counts(said, _Usage)
     if usage is None or (usage.inputTokens is None and usage.outputTokens is None):
         return None
     cached_tokens, cache_write_tokens = usage.cacheReadInputTokens or 0, usage.cacheWriteInputTokens or 0
+    an_hour = sum(written.inputTokens for written in usage.cacheDetails or () if written.ttl == "1h")
     return Usage(
         input_tokens=(usage.inputTokens or 0) + cached_tokens + cache_write_tokens,
         output_tokens=usage.outputTokens or 0,
         cached_tokens=cached_tokens,
         cache_write_tokens=cache_write_tokens,
+        cache_write_1h_tokens=min(cache_write_tokens, an_hour),
     )

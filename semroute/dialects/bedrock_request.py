@@ -5,7 +5,6 @@ Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Conv
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -17,11 +16,9 @@ from semroute.dialects.dropped import Dropped
 from semroute.dialects.reading import given
 from semroute.dialects.structured import answer_tool, instruction, is_closed
 from semroute.dialects.thinking import effort_of, wants_thinking
-from semroute.dialects.turns import alternate, has_results
+from semroute.dialects.turns import OPENING, alternate, has_results
 from semroute.types import ChatRequest, Effort, Frozen, JsonSchema, Message, Model, Params, Tool, ToolChoice
 
-OPENING = "Continue."
-"""The user's turn that stands before an assistant's where a conversation begins with that."""
 READ_THIS = "Read the document."
 """The text that stands beside a document where there is none: Converse wants one."""
 _LEVELS: dict[Effort, str] = {
@@ -33,7 +30,6 @@ _LEVELS: dict[Effort, str] = {
     "max": "high",
 }
 _TIERS = ("default", "flex", "priority", "reserved")
-_METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{1,256}")
 _ANY_OBJECT = {"type": "object", "properties": {}}
 
 
@@ -75,7 +71,7 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
             "toolConfig": tools or None,
             "additionalModelRequestFields": {**fields, **thought.fields} or None,
             "outputConfig": output or None,
-            "requestMetadata": {"user": params.user} if _METADATA.fullmatch(params.user) else None,
+            "requestMetadata": {"user": params.user} if params.user else None,
             "serviceTier": {"type": params.service_tier} if params.service_tier in _TIERS else None,
         }
     )
@@ -95,9 +91,7 @@ def _messages(
 
     system, alternating = alternate(messages, render, dropped)
     turns: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in alternating]
-    if not turns or turns[0]["role"] == "assistant":
-        dropped.add_given(**{"a conversation that begins with the assistant": bool(turns)})
-        turns.insert(0, {"role": "user", "content": [{"text": OPENING}]})
+    turns = turns or [{"role": "user", "content": [{"text": OPENING}]}]
     for turn in turns:
         kinds = {kind for block in turn["content"] for kind in block}
         if "document" in kinds and "text" not in kinds:
@@ -265,6 +259,5 @@ def _note_the_rest(params: Params, dropped: Dropped) -> None:
         n=params.n is not None and params.n > 1,
         logprobs=params.logprobs,
         parallel_tool_calls=params.parallel_tool_calls is False,
-        user=bool(params.user) and not _METADATA.fullmatch(params.user),
         **{f"service tier {tier}": bool(tier) and tier not in ("auto", *_TIERS)},
     )

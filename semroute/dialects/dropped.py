@@ -11,6 +11,7 @@ class Dropped:
     def __init__(self, unread: Iterable[str] = ()) -> None:
         """`unread`: what the caller's own dialect holds beyond the common vocabulary."""
         self._notes = dict.fromkeys(unread)
+        self._adapted: dict[str, None] = {}
 
     def add(self, note: str) -> None:
         """Note that something is left out, or sent as something else."""
@@ -21,6 +22,15 @@ class Dropped:
         for name, value in values.items():
             if value not in (None, False, "", ()):
                 self.add(name)
+
+    def adapt(self, note: str) -> None:
+        """Note that something is said in another form, and nothing of it is lost."""
+        self._adapted[note] = None
+
+    @property
+    def adapted(self) -> tuple[str, ...]:
+        """What is said in another form."""
+        return tuple(self._adapted)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.media import data_url, read_data_url
@@ -14,7 +14,7 @@ from semroute.dialects.reading import arguments_of, given, object_of
 from semroute.dialects.thinking import SEAL, is_sealed, seal, unseal
 from semroute.types import Document, Image, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 
-NAME = "gemini"
+NAME: Final = "gemini"
 SKIP_SIGNATURE = "skip_thought_signature_validator"
 """What Google's documentation gives for calls that another model made: Gemini 3 refuses one without a signature."""
 _SIGNS_CALLS = re.compile(r"gemini-([3-9]|\d\d)")

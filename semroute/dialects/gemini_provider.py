@@ -9,10 +9,12 @@ from urllib.parse import quote
 import msgspec
 
 from semroute.dialects.base import WireRequest, refuse_embeddings
+from semroute.dialects.counts import Count, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, read_failure, streamed_error
 from semroute.dialects.gemini_contents import NAME, keep_own_thoughts, parse_part, signs_calls
 from semroute.dialects.gemini_request import render_body
+from semroute.dialects.limits import fitted
 from semroute.dialects.sse import Event, EventParser
 from semroute.errors import BadAnswerError, ContentPolicyError, ProviderError
 from semroute.types import (
@@ -70,7 +72,7 @@ class GeminiProviderDialect:
             body["generationConfig"] = {**(body.get("generationConfig") or {}), "responseLogprobs": True}
         call = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         path = f"/models/{quote(model.name, safe='')}:{call}"
-        return WireRequest(path=path, body=msgspec.json.encode(body), dropped=dropped.notes)
+        return fitted(NAME, body, request, model, dropped, path=path)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
@@ -140,14 +142,15 @@ class _Reader:
         if not answer.candidates and answer.usageMetadata is None:
             raise BadAnswerError("expected an answer, got one without candidates", body=raw)
         candidate = answer.candidates[0] if answer.candidates else _Candidate()
+        usage = read_counts(answer.usageMetadata, _UsageMetadata)
         return Chunk(
             parts=self._parts(candidate, answer.responseId or ""),
             finish_reason=self._finish(candidate, raw),
-            usage=_usage(answer.usageMetadata),
+            usage=_usage(usage),
             model=answer.modelVersion or "",
             id=answer.responseId or "",
             logprobs=_logprobs(candidate.logprobsResult),
-            service_tier=_tier(answer.usageMetadata),
+            service_tier=_tier(usage),
             dialect=NAME,
             raw=raw,
         )
@@ -245,26 +248,26 @@ class _Feedback(msgspec.Struct):
 
 
 class _UsageMetadata(msgspec.Struct):
-    promptTokenCount: int | None = None
+    promptTokenCount: Count | None = None
     """Includes the cached ones, but not those of tool use."""
-    cachedContentTokenCount: int | None = None
-    toolUsePromptTokenCount: int | None = None
-    candidatesTokenCount: int | None = None
+    cachedContentTokenCount: Count | None = None
+    toolUsePromptTokenCount: Count | None = None
+    candidatesTokenCount: Count | None = None
     """Leaves the thoughts out."""
-    thoughtsTokenCount: int | None = None
+    thoughtsTokenCount: Count | None = None
     serviceTier: str | None = None
 
 
 class _Answer(msgspec.Struct):
     candidates: list[_Candidate] | None = None
     promptFeedback: _Feedback | None = None
-    usageMetadata: _UsageMetadata | None = None
+    usageMetadata: Any = None
     modelVersion: str | None = None
     responseId: str | None = None
     error: Any = None
 
 
-_decoder = msgspec.json.Decoder(_Answer)
+_decoder = msgspec.json.Decoder(_Answer, strict=False)
 
 
 def _decode(data: bytes, raw: bytes) -> _Answer:

@@ -13,7 +13,6 @@ from semroute.dialects.thinking import budget_of, effort_of, wants_thinking
 from semroute.dialects.turns import alternate
 from semroute.types import ChatRequest, Effort, Message, Model, Params, Tool, ToolChoice, ToolMode
 
-MAX_STOPS = 5
 _MODES: dict[ToolMode, str] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
 _LEVELS: dict[Effort, str] = {
     "none": "minimal",
@@ -45,7 +44,7 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
             "topK": params.top_k,
             "frequencyPenalty": params.frequency_penalty,
             "presencePenalty": params.presence_penalty,
-            "stopSequences": list(params.stop[:MAX_STOPS]),
+            "stopSequences": list(params.stop),
             "seed": params.seed,
             "responseLogprobs": params.logprobs or None,
             "logprobs": params.top_logprobs,
@@ -83,7 +82,8 @@ def _contents(
 
 def _tool(tool: Tool, dropped: Dropped) -> dict[str, Any]:
     dropped.add_given(**{"cache mark": tool.cache, "strict tools": tool.strict})
-    parameters = tool.parameters if tool.parameters.get("properties") else None  # an empty object is refused
+    says = any(tool.parameters.get(each) for each in ("properties", "allOf", "anyOf", "oneOf", "$ref"))
+    parameters = tool.parameters if says else None  # an empty object is refused
     return {"name": tool.name, "description": tool.description, **given({"parametersJsonSchema": parameters})}
 
 
@@ -126,7 +126,6 @@ def _note_the_rest(request: ChatRequest, dropped: Dropped) -> None:
         n=params.n is not None and params.n > 1,
         parallel_tool_calls=params.parallel_tool_calls is False,
         **{
-            f"stop sequences after the first {MAX_STOPS}": len(params.stop) > MAX_STOPS,
             f"service tier {tier}": bool(tier) and tier not in ("auto", *_TIERS),
         },
     )

@@ -27,7 +27,22 @@ def read_data_url(url: str) -> Inline | None:
     media_type, _, encoded, data = match.groups()
     if not encoded:
         data = base64.b64encode(unquote_to_bytes(data)).decode()
-    return Inline(media_type=media_type or "text/plain", data=data)
+    return Inline(media_type=image_type(media_type or "text/plain", data), data=data)
+
+
+_SAME = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/jfif": "image/jpeg", "image/x-png": "image/png"}
+_SIGNATURES = {"/9j/": "image/jpeg", "iVBORw0KGgo": "image/png", "R0lGOD": "image/gif"}
+"""How the base64 of a picture begins: https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern."""
+_VAGUE = ("", "application/octet-stream", "binary/octet-stream", "image/*")
+
+
+def image_type(media_type: str, data: str) -> str:
+    """A picture's type as receivers know it: by how its base64 data begin, as Anthropic checks; else by its name."""
+    named = media_type.strip().lower()
+    if not named.startswith("image/") and named not in _VAGUE:
+        return media_type
+    seen = next((kind for signature, kind in _SIGNATURES.items() if data.startswith(signature)), None)
+    return seen or _SAME.get(named, named or media_type)
 
 
 def data_url(media_type: str, data: str) -> str:

@@ -198,7 +198,7 @@ def _message(message: _Message, number: int) -> Message:
     parts = parse_content(message.content, f"{path}.content")
     name = message.name or ""
     if role == "tool":
-        id_ = message.tool_call_id or f"call_{number - 1}"
+        id_ = f"call_{number - 1}" if message.role == "function" else message.tool_call_id or ""
         cache = next((mark for part in parts if (mark := getattr(part, "cache", None))), None)
         return Message(role=role, parts=(tool_result(id_, parts, cache=cache),))
     before: list[Part] = [Thinking(text=message.reasoning_content)] if message.reasoning_content else []

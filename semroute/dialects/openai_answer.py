@@ -5,7 +5,9 @@ Source: https://platform.openai.com/docs/api-reference/chat-streaming.
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +20,7 @@ from semroute.types import ChatRequest, Chunk, Part, Refusal, Text, Thinking, To
 from semroute.unreadable import UNREADABLE
 
 NAME = "openai"
+_NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])')
 
 
 class _Head(msgspec.Struct):
@@ -27,14 +30,22 @@ class _Head(msgspec.Struct):
 
 
 class OpenAIStream:
-    """`chat.completion.chunk` events, closed by `[DONE]`."""
+    """`chat.completion.chunk` events, closed by `[DONE]`.
+
+    Usage is told as OpenAI tells it: only to callers who ask for it, once, in an event of its own at the end. Some
+    servers send running totals with every event, and clients add up what they are told.
+    """
 
     def __init__(self, request: ChatRequest) -> None:
         self._id = f"chatcmpl-{request.id}"
         self._created = int(time.time())
         self._with_usage = request.stream_usage
         self._usage: Usage | None = None
-        self._usage_sent = False
+        self._totals = _wants_totals(request.raw)
+        self._several = (request.params.n or 1) > 1
+        self._ended = False
+        self._last: dict[str, Any] | None = None
+        """The provider's own event with the usage of the whole answer."""
         self._model = ""
         self._tier = ""
         self._started = False
@@ -46,9 +57,12 @@ class OpenAIStream:
         self._model = chunk.model or self._model
         self._tier = chunk.service_tier or self._tier
         self._usage = chunk.usage or self._usage
+        is_late = self._ended and not self._several and not chunk.parts and chunk.finish_reason is None
+        self._ended = self._ended or chunk.finish_reason is not None
         if chunk.dialect == NAME:
-            usage_only = chunk.usage is not None and not chunk.parts and chunk.finish_reason is None
-            return self._pass(chunk, usage_only=usage_only)
+            return self._pass(chunk, is_late=is_late)
+        if chunk.usage is not None:
+            self._last = None
         delta = _render_delta(chunk.parts)
         if self._passed and (delta or chunk.usage is not None):
             self._go_on()
@@ -62,30 +76,42 @@ class OpenAIStream:
         return self._event([choice])
 
     def end(self, record: Record) -> bytes:
-        """Usage, where it was asked for and not yet sent, and `[DONE]`."""
-        usage = self._usage or record.usage
-        events = b"" if self._usage_sent or not self._with_usage else self._event([], usage=usage)
+        """Usage, where it was asked for, and `[DONE]`."""
+        events = b""
+        if self._totals and self._usage is not None:
+            pass
+        elif self._last is not None and self._with_usage:
+            events = sse.render(msgspec.json.encode(self._last))
+        elif self._with_usage:
+            events = self._event([], usage=self._usage or record.usage)
         return events + sse.render(b"[DONE]")
 
     def error(self, error: SemrouteError, status: int) -> bytes:
         """The usage up to there, where it was asked for; then an error event, and no `[DONE]`: clients raise on it."""
-        told = self._usage_sent or not self._with_usage or self._usage is None
-        usage = b"" if told else self._event([], usage=self._usage)
+        usage = self._event([], usage=self._usage) if self._with_usage and self._usage is not None else b""
         return usage + sse.render(msgspec.json.encode(error_body(error, status)))
 
     def _go_on(self) -> None:
         """Another model goes on from the provider's own events: under their id and time. Usage is told at the end."""
         began = msgspec.json.decode(self._passed, type=_Head)
         self._created = began.created or self._created
-        self._started, self._usage_sent, self._passed = True, False, b""
+        self._started, self._totals, self._passed = True, False, b""
 
-    def _pass(self, chunk: Chunk, *, usage_only: bool) -> bytes:
-        if usage_only and not self._with_usage:
+    def _pass(self, chunk: Chunk, *, is_late: bool) -> bytes:
+        """The provider's event. One after the end that says nothing is left out, but for those of Azure's filter."""
+        self._id, self._passed = chunk.id or self._id, chunk.raw
+        if self._totals:
+            return sse.render(chunk.raw)
+        if chunk.usage is not None:
+            event = msgspec.json.decode(chunk.raw)
+            self._last = {**event, "choices": []}
+            if is_late or not event.get("choices"):
+                return b""
+            event.pop("usage", None)
+            return sse.render(msgspec.json.encode(event))
+        if is_late and b"content_filter" not in chunk.raw:
             return b""
-        self._usage_sent = self._usage_sent or chunk.usage is not None
-        self._id = chunk.id or self._id
-        self._passed = chunk.raw
-        return sse.render(chunk.raw)
+        return sse.render(chunk.raw if self._with_usage or b'"usage"' not in chunk.raw else _without_usage(chunk.raw))
 
     def _event(self, choices: list[dict[str, Any]], *, usage: Usage | None = None) -> bytes:
         event: dict[str, Any] = {
@@ -100,6 +126,24 @@ class OpenAIStream:
         if usage is not None:
             event["usage"] = render_usage(usage)
         return sse.render(msgspec.json.encode(event))
+
+
+def _wants_totals(raw: Mapping[str, Any]) -> bool:
+    """Whether a caller asks for running totals, as vLLM and SGLang know it."""
+    match raw:
+        case {"stream_options": {"continuous_usage_stats": True, "include_usage": True}}:
+            return True
+        case _:
+            return False
+
+
+def _without_usage(raw: bytes) -> bytes:
+    """An event without the `null` that OpenAI writes where usage was asked for: here it was asked for by semroute."""
+    raw = _NO_USAGE.sub(b"", raw)
+    if b'"usage"' not in raw:
+        return raw
+    event = msgspec.json.decode(raw)
+    return msgspec.json.encode({name: value for name, value in event.items() if name != "usage"})
 
 
 def render_message(parts: tuple[Part, ...]) -> dict[str, Any]:

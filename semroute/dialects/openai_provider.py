@@ -10,10 +10,13 @@ import msgspec
 
 from semroute.config.presets import PLAIN, Preset
 from semroute.dialects.base import EMBEDDINGS, WireRequest
+from semroute.dialects.counts import Count, InputDetails, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.limits import fitted
 from semroute.dialects.openai_content import parse_citation, parse_logprobs
 from semroute.dialects.openai_request import adapt, render_body
+from semroute.dialects.reading import as_said, has_calls
 from semroute.dialects.sse import Event, EventParser
 from semroute.errors import BadAnswerError, MalformedChunkError, ProviderError
 from semroute.types import (
@@ -82,7 +85,7 @@ class OpenAIProviderDialect:
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         adapt(body, self._preset, dropped)
         path = self._path(self._preset.path, model)
-        return WireRequest(path=path, body=msgspec.json.encode(body), dropped=dropped.notes)
+        return fitted("openai", body, request, model, dropped, path=path, server=self._preset.name)
 
     def _path(self, path: str, model: Model) -> str:
         return path.format(model=quote(model.name, safe=""), api_version=self._api_version)
@@ -103,7 +106,7 @@ class OpenAIProviderDialect:
         choice = answer.choices[0]
         parts = _parts(choice.message or _Said())
         logprobs = parse_logprobs((choice.logprobs or _Logprobs()).content)
-        reason = _finish_reason(choice.finish_reason or "stop")
+        reason = as_said(_finish_reason(choice.finish_reason or "stop"), calls=has_calls(parts))
         return msgspec.structs.replace(self._completion(answer, parts, reason, body), logprobs=logprobs)
 
     def _completion(self, answer: _Answer, parts: tuple[Part, ...], reason: FinishReason, body: bytes) -> Completion:
@@ -138,6 +141,9 @@ class OpenAIStreamParser:
         """Of the calls, by the index that they are given here."""
         self._places: dict[int, int] = {}
         """That index, by the server's."""
+        self._closed: set[int] = set()
+        """Choices that have ended: what comes after that, such as usage, opens none again."""
+        self._said = False
 
     @property
     def finished(self) -> bool:
@@ -162,16 +168,22 @@ class OpenAIStreamParser:
             reason = self._follow(choice)
             if choice.index == 0:
                 first, finish_reason = choice, reason
+        whole = first.message is not None and not self._said and not _parts(first.delta or _Said())
+        said = first.message if whole else first.delta
+        parts = tuple(self._numbered(part) for part in _parts(said)) if said is not None else ()
+        self._said = self._said or bool(parts)
+        if finish_reason is not None:
+            finish_reason = as_said(finish_reason, calls=bool(self._ids))
         return Chunk(
-            parts=tuple(self._numbered(part) for part in _parts(first.delta)) if first.delta is not None else (),
+            parts=parts,
             logprobs=parse_logprobs(first.logprobs.content) if first.logprobs is not None else (),
             finish_reason=finish_reason,
             usage=_usage(piece.usage, self._preset),
             service_tier=piece.service_tier or "",
             model=piece.model or "",
             id=piece.id or "",
-            dialect="openai",
-            raw=event.data,
+            dialect="" if whole else "openai",  # the server's own event is no piece: clients would not read it
+            raw=b"" if whole else event.data,
         )
 
     def _numbered(self, part: Part) -> Part:
@@ -187,8 +199,10 @@ class OpenAIStreamParser:
 
     def _follow(self, choice: _ChoicePiece) -> FinishReason | None:
         if not choice.finish_reason:
-            self._open.add(choice.index)
+            if choice.index not in self._closed:
+                self._open.add(choice.index)
             return None
+        self._closed.add(choice.index)
         self._open.discard(choice.index)
         self._ended = True
         return _finish_reason(choice.finish_reason)
@@ -242,25 +256,22 @@ class _Choice(msgspec.Struct):
 class _ChoicePiece(msgspec.Struct):
     index: int = 0
     delta: _Said | None = None
+    message: _Said | None = None
+    """What some servers send in one piece, as in an answer that is not streamed."""
     finish_reason: str | None = None
     logprobs: _Logprobs | None = None
 
 
-class _InputDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
 class _OutputDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Count | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _InputDetails | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    prompt_tokens_details: InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
-    prompt_cache_hit_tokens: int | None = None
+    prompt_cache_hit_tokens: Count | None = None
     """DeepSeek's name for the cached tokens."""
 
 
@@ -269,7 +280,7 @@ class _Answer(msgspec.Struct):
     object: str | None = None
     model: str | None = None
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     service_tier: str | None = None
     error: Any = None
 
@@ -279,13 +290,13 @@ class _Piece(msgspec.Struct):
     object: str | None = None
     model: str | None = None
     choices: list[_ChoicePiece] | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     service_tier: str | None = None
     error: Any = None
 
 
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_piece = msgspec.json.Decoder(_Piece).decode
+_decode_answer = msgspec.json.Decoder(_Answer, strict=False).decode
+_decode_piece = msgspec.json.Decoder(_Piece, strict=False).decode
 
 
 def _parts(said: _Said) -> tuple[Part, ...]:
@@ -341,16 +352,18 @@ def _finish_reason(reason: str) -> FinishReason:
     return _FINISH_REASONS.get(reason, "stop")
 
 
-def _usage(usage: _Usage | None, preset: Preset) -> Usage | None:
+def _usage(said: object, preset: Preset) -> Usage | None:
+    usage = read_counts(said, _Usage)
     if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
         return None
-    read = usage.prompt_tokens_details or _InputDetails(cached_tokens=usage.prompt_cache_hit_tokens)
+    read = usage.prompt_tokens_details or InputDetails(cached_tokens=usage.prompt_cache_hit_tokens)
     reasoning_tokens = (usage.completion_tokens_details or _OutputDetails()).reasoning_tokens or 0
     output_tokens = usage.completion_tokens or 0
     return Usage(
         input_tokens=usage.prompt_tokens or 0,
         output_tokens=output_tokens + reasoning_tokens if preset.reasoning_apart else output_tokens,
         cached_tokens=read.cached_tokens or 0,
-        cache_write_tokens=read.cache_write_tokens or 0,
+        cache_write_tokens=read.written,
+        cache_write_1h_tokens=read.written_1h,
         reasoning_tokens=reasoning_tokens,
     )

@@ -5,7 +5,6 @@ Source: https://platform.openai.com/docs/api-reference/chat/create.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from semroute.config.presets import Preset
@@ -34,7 +33,6 @@ from semroute.types import (
 )
 
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
-_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 # --- a body for a request that came in another dialect ----------------------------------------------------------------
 
@@ -232,23 +230,4 @@ def _adapt_message(message: Any, preset: Preset, dropped: Dropped) -> Any:
         message = {**message, "role": "system"}
     if message.get("role") == "assistant" and preset.wants_thoughts:
         message = {"reasoning_content": "", **message}
-    if preset.call_id_chars:
-        message = _shorten_ids(message, preset.call_id_chars)
     return message
-
-
-def _shorten_ids(message: dict[str, Any], chars: int) -> dict[str, Any]:
-    """Ids of the length that the server wants: the same id gives the same each time."""
-    if isinstance(message.get("tool_call_id"), str):
-        message = {**message, "tool_call_id": _short_id(message["tool_call_id"], chars)}
-    if isinstance(message.get("tool_calls"), list):
-        calls = [{**call, "id": _short_id(str(call.get("id")), chars)} for call in message["tool_calls"]]
-        message = {**message, "tool_calls": calls}
-    return message
-
-
-def _short_id(id_: str, chars: int) -> str:
-    if len(id_) == chars and id_.isascii() and id_.isalnum():
-        return id_
-    digest = hashlib.sha256(id_.encode("utf-8", "surrogatepass")).digest()
-    return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:chars])

@@ -10,7 +10,7 @@ import msgspec
 from semroute.config.validate import Complaint, complaints
 from semroute.config.wording import render as render_path
 from semroute.errors import RequestError
-from semroute.types import CacheTtl, Media, Part, Text, ToolResult
+from semroute.types import CacheTtl, FinishReason, Media, Part, Text, ToolCall, ToolResult
 from semroute.unreadable import UNREADABLE
 
 Body = TypeVar("Body")
@@ -72,6 +72,18 @@ def tool_result(
 def media_of(parts: Iterable[Part | None]) -> tuple[Media, ...]:
     """The parts that a tool may give beside text."""
     return tuple(part for part in parts if isinstance(part, Media))
+
+
+def has_calls(parts: Iterable[Part]) -> bool:
+    """Whether a tool is called."""
+    return any(isinstance(part, ToolCall) for part in parts)
+
+
+def as_said(reason: FinishReason, *, calls: bool) -> FinishReason:
+    """Why an answer ended, by what it holds: some servers say `stop` after calls, or name calls that are not there."""
+    if reason in ("stop", "tool_calls"):
+        return "tool_calls" if calls else "stop"
+    return reason
 
 
 def arguments_of(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.openai_content import parse_cache, parse_citation, render_citation
@@ -24,7 +24,7 @@ from semroute.types import (
     ToolResult,
 )
 
-NAME = "responses"
+NAME: Final = "responses"
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _STATEFUL = "semroute keeps no conversations: send the whole conversation in `input`"
 

@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 
 from semroute.dialects.base import WireRequest, refuse_embeddings
+from semroute.dialects.counts import Count, InputDetails, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.limits import fitted
 from semroute.dialects.openai_content import parse_citation, parse_logprobs, render_function, render_schema
-from semroute.dialects.reading import given
+from semroute.dialects.reading import given, has_calls
 from semroute.dialects.responses_items import NAME, keep_own_thoughts, parse_reasoning, render_input
+from semroute.dialects.responses_told import Kind, Told
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.thinking import effort_of, wants_thinking
 from semroute.errors import BadAnswerError, ProviderError
@@ -27,7 +30,6 @@ from semroute.types import (
     Part,
     Refusal,
     Text,
-    Thinking,
     TokenLogprob,
     Tool,
     ToolCall,
@@ -37,6 +39,14 @@ from semroute.types import (
 from semroute.unreadable import UNREADABLE
 
 LOGPROBS = "message.output_text.logprobs"
+_DELTAS: dict[str, Kind] = {
+    "response.output_text.delta": "text",
+    "response.refusal.delta": "refusal",
+    "response.reasoning_summary_text.delta": "thought",
+    "response.reasoning_text.delta": "thought",
+    "response.function_call_arguments.delta": "arguments",
+}
+_DONE: dict[str, Kind] = {kind.replace(".delta", ".done"): what for kind, what in _DELTAS.items()}
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
@@ -63,7 +73,7 @@ class ResponsesProviderDialect:
         body |= {"model": model.name, "stream": request.stream}
         if request.params.logprobs:
             body["include"] = list(dict.fromkeys((*(body.get("include") or ()), LOGPROBS)))
-        return WireRequest(path="/responses", body=msgspec.json.encode(body), dropped=dropped.notes)
+        return fitted(NAME, body, request, model, dropped, path="/responses")
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
@@ -78,7 +88,7 @@ class ResponsesProviderDialect:
         parts, logprobs = _parts(answer.output)
         return Completion(
             parts=parts,
-            finish_reason=_finish_reason(answer, any(isinstance(part, ToolCall) for part in parts)),
+            finish_reason=_finish_reason(answer, has_calls(parts)),
             usage=_usage(answer.usage),
             model=answer.model or "",
             id=answer.id or "",
@@ -102,7 +112,7 @@ class ResponsesStreamParser:
 
     def __init__(self) -> None:
         self._finished = False
-        self._calls: dict[int, int] = {}
+        self._told = Told()
         self._id = self._model = ""
 
     @property
@@ -128,36 +138,25 @@ class ResponsesStreamParser:
         return Chunk(**fields, model=self._model, id=self._id, dialect=NAME, raw=event.data, event=event.name)
 
     def _parts(self, piece: _Piece) -> tuple[Part, ...]:
-        text = piece.delta or ""
+        told, item, part = self._told, piece.output_index, piece.summary_index or piece.content_index
+        if (kind := _DELTAS.get(piece.type)) is not None:
+            return told.piece(kind, item, part, piece.delta or "")
+        if (kind := _DONE.get(piece.type)) is not None:
+            return told.whole(kind, item, part, piece.text or piece.refusal or piece.arguments or "")
         match piece.type:
-            case "response.output_text.delta":
-                return (Text(text=text),) if text else ()
-            case "response.refusal.delta":
-                return (Refusal(text=text),) if text else ()
-            case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
-                return (Thinking(text=text),) if text else ()
             case "response.reasoning_summary_part.added":
-                return (Thinking(text="\n\n"),) if piece.summary_index else ()
-            case "response.function_call_arguments.delta":
-                return (ToolCall(arguments=text, index=self._calls.get(piece.output_index, 0)),)
+                return told.parted(item, part)
+            case "response.content_part.done" | "response.reasoning_summary_part.done":
+                return tuple(told.block(item, part, piece.part))
             case "response.output_text.annotation.added":
-                citation = parse_citation(piece.annotation or {})
-                return (Text(text="", citations=(citation,)),) if citation else ()
+                return told.cite(item, part, [piece.annotation])
             case "response.output_item.added":
-                return self._added(piece)
+                return told.begin(item, piece.item or {})
             case "response.output_item.done":
-                return _signature(piece.item or {})
+                return tuple(told.end(item, piece.item or {}))
+            case "response.completed" | "response.incomplete" if piece.response is not None:
+                return tuple(told.all(piece.response.output or []))
         return ()
-
-    def _added(self, piece: _Piece) -> tuple[Part, ...]:
-        match piece.item:
-            case {"type": "function_call", "call_id": str(id_), "name": str(name)}:
-                index = self._calls.setdefault(piece.output_index, len(self._calls))
-                return (ToolCall(id=id_, name=name, index=index),)
-            case {"type": str(kind)} if kind not in ("message", "reasoning"):
-                return (Opaque(kind=kind),)
-            case _:
-                return ()
 
     def _response(self, kind: str, answer: _Answer) -> dict[str, Any]:
         self._id, self._model = answer.id or self._id, answer.model or self._model
@@ -167,7 +166,7 @@ class ResponsesStreamParser:
             return {}
         self._finished = True
         return {
-            "finish_reason": _finish_reason(answer, bool(self._calls)),
+            "finish_reason": _finish_reason(answer, self._told.has_calls),
             "usage": _usage(answer.usage),
             "service_tier": answer.service_tier or "",
         }
@@ -176,19 +175,14 @@ class ResponsesStreamParser:
 # --- what is read of an answer; the rest of it stays in `raw` --------------------------------------------------------
 
 
-class _InputDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
 class _OutputDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Count | None = None
 
 
 class _Usage(msgspec.Struct):
-    input_tokens: int = 0
-    input_tokens_details: _InputDetails | None = None
-    output_tokens: int = 0
+    input_tokens: Count = 0
+    input_tokens_details: InputDetails | None = None
+    output_tokens: Count = 0
     output_tokens_details: _OutputDetails | None = None
 
 
@@ -202,7 +196,7 @@ class _Answer(msgspec.Struct):
     status: str | None = None
     output: list[dict[str, Any]] | None = None
     incomplete_details: _Incomplete | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     service_tier: str | None = None
     error: Any = None
 
@@ -211,15 +205,20 @@ class _Piece(msgspec.Struct):
     type: str = ""
     delta: str | None = None
     logprobs: list[Any] | None = None
+    text: str | None = None
+    refusal: str | None = None
+    arguments: str | None = None
+    part: dict[str, Any] | None = None
     summary_index: int = 0
+    content_index: int = 0
     output_index: int = 0
     annotation: dict[str, Any] | None = None
     item: dict[str, Any] | None = None
     response: _Answer | None = None
 
 
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_piece = msgspec.json.Decoder(_Piece).decode
+_decode_answer = msgspec.json.Decoder(_Answer, strict=False).decode
+_decode_piece = msgspec.json.Decoder(_Piece, strict=False).decode
 
 
 def _parts(output: list[dict[str, Any]]) -> tuple[tuple[Part, ...], tuple[TokenLogprob, ...]]:
@@ -253,13 +252,6 @@ def _said(block: object) -> tuple[Part, ...]:
             return ()
 
 
-def _signature(item: dict[str, Any]) -> tuple[Part, ...]:
-    """What a thought is recognised by comes with its end."""
-    if item.get("type") != "reasoning" or not item.get("encrypted_content"):
-        return ()
-    return (msgspec.structs.replace(parse_reasoning(item), text=""),)
-
-
 def _finish_reason(answer: _Answer, has_calls: bool) -> FinishReason:
     incomplete = answer.incomplete_details
     if answer.status == "incomplete" and incomplete is not None:
@@ -267,15 +259,17 @@ def _finish_reason(answer: _Answer, has_calls: bool) -> FinishReason:
     return "tool_calls" if has_calls else "stop"
 
 
-def _usage(usage: _Usage | None) -> Usage | None:
+def _usage(said: object) -> Usage | None:
+    usage = read_counts(said, _Usage)
     if usage is None:
         return None
-    read = usage.input_tokens_details or _InputDetails()
+    read = usage.input_tokens_details or InputDetails()
     return Usage(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cached_tokens=read.cached_tokens or 0,
-        cache_write_tokens=read.cache_write_tokens or 0,
+        cache_write_tokens=read.written,
+        cache_write_1h_tokens=read.written_1h,
         reasoning_tokens=(usage.output_tokens_details or _OutputDetails()).reasoning_tokens or 0,
     )
 

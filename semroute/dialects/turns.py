@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from semroute.dialects.dropped import Dropped
-from semroute.types import Message, Part, ToolResult
+from semroute.types import Message, Part, Text, ToolResult
 
+OPENING = "Continue."
+"""The user's turn that stands before an assistant's where a conversation begins with that."""
 Content = list[dict[str, Any]]
 Turn = tuple[Literal["user", "assistant"], Content]
 
@@ -27,7 +29,7 @@ def has_results(messages: Iterable[Message]) -> bool:
 def alternate(
     messages: Iterable[Message], render: Callable[[Message], Content], dropped: Dropped
 ) -> tuple[Content, list[Turn]]:
-    """The content of the system prompt, and the turns. Tool results are the user's.
+    """The content of the system prompt, and the turns, the user's first. Tool results are the user's.
 
     `render`: what a message holds, in the format; `dropped`: takes the notes.
     """
@@ -46,6 +48,9 @@ def alternate(
             turns[-1][1].extend(content)
         elif content:
             turns.append((role, content))
+    if turns and turns[0][0] == "assistant":
+        dropped.add("a conversation that begins with the assistant")
+        turns.insert(0, ("user", render(Message(role="user", parts=(Text(text=OPENING),)))))
     if system and not turns:
         dropped.add("a system prompt alone: sent as the user's")
         return [], [("user", system)]

@@ -110,7 +110,7 @@ def _form(checks: Checks, answer: Completion) -> Iterator[str]:
 
 def _wording(checks: Checks, answer: Completion) -> Iterator[str]:
     folded = answer.text.casefold()
-    if checks.regex is not None and not found(checks.regex, answer.text):
+    if checks.regex is not None and not found(checks.regex, answer.text.strip()):
         yield "it does not match the regex"
     yield from (f"it lacks {text!r}" for text in checks.contains if text.casefold() not in folded)
     yield from (f"it holds {text!r}" for text in checks.forbids if text.casefold() in folded)

@@ -113,6 +113,8 @@ class Gateway:
         )
         if request.explain:
             decision = await self._readers.run(partial(router.explain, decision, facts))
+        if facts.max_tokens is not None:  # what a model's window leaves depends on the input
+            request = msgspec.structs.replace(request, input_tokens=facts.input_tokens)
         work = Work(
             request=request,
             plan=(),
@@ -177,6 +179,8 @@ class Gateway:
         model = config.models[config.classifier.model]
         if self.accounts is not None and await self.accounts.exhausted(config, caller, model.id):
             return choice
+        if facts.max_tokens is not None:  # what a model's window leaves depends on the input
+            request = msgspec.structs.replace(request, input_tokens=facts.input_tokens)
         work = Work(
             request=request,
             plan=(),

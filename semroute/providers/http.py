@@ -16,7 +16,7 @@ from semroute.config.presets import PLAIN, PRESETS
 from semroute.config.schema import Config
 from semroute.config.schema import Provider as ProviderSettings
 from semroute.dialects.anthropic_provider import AnthropicProviderDialect
-from semroute.dialects.base import EventReader, ProviderDialect, StreamParser, WireRequest
+from semroute.dialects.base import EventReader, ProviderDialect, WireRequest
 from semroute.dialects.bedrock_provider import BedrockProviderDialect
 from semroute.dialects.gemini_provider import GeminiProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
@@ -24,7 +24,6 @@ from semroute.dialects.responses_provider import ResponsesProviderDialect
 from semroute.dialects.sse import Event
 from semroute.errors import (
     BadAnswerError,
-    MalformedChunkError,
     ProviderAuthError,
     ProviderError,
     ProviderTimeoutError,
@@ -35,7 +34,16 @@ from semroute.providers import ratelimits, trace
 from semroute.providers.answers import told_apart
 from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
-from semroute.providers.transport import Headers, Response, Sender, Transport, encode_headers, sendable
+from semroute.providers.reader import NO_EVENTS, Reader, noted
+from semroute.providers.transport import (
+    MAX_ANSWER_BYTES,
+    Headers,
+    Response,
+    Sender,
+    Transport,
+    encode_headers,
+    sendable,
+)
 from semroute.types import ChatRequest, Chunk, Completion, Model, Part, Text, Thinking, Timeouts
 
 DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
@@ -101,9 +109,7 @@ class HttpProvider:
                 raise ProviderTimeoutError(f"no answer within {total_s:g} s") from None
             parse = partial(self._dialect.parse_completion, body)
             completion = await asyncio.to_thread(parse) if len(body) > LONG_BYTES else parse()
-            if wire.dropped or wire.model:
-                completion = replace(completion, dropped=wire.dropped, model=completion.model or wire.model)
-            return completion
+            return noted(completion, wire)
         except ProviderError as error:
             raise self._told(error) from None
 
@@ -112,23 +118,24 @@ class HttpProvider:
         watch, events = _Watch(timeouts), self._dialect.events()
         try:
             wire = await self._rendered(request, model)
-            reader = _Reader(self._dialect.stream_parser(), wire)
-            async with await self._begin(wire, model, timeouts, watch) as response:
+            reader = Reader(self._dialect.stream_parser(), wire)
+            response, body = await self._begin(wire, model, timeouts, watch)
+            async with response:
+                data = await _first(response, watch) if body is None else b""
+                if data.lstrip()[:1] in NO_EVENTS:
+                    body, data = await _rest(data, response, watch), b""
                 count = 0
-                while data := await _read(response, watch):
+                while data:
                     for event in _fed(events, data):
                         count += 1
                         if count % EVENTS == 0 or event is None:  # a read does not wait where there is enough to read
                             await asyncio.sleep(0)
-                        if event is None:
-                            continue
-                        if (chunk := reader.chunk(event)) is not None:
+                        if event is not None and (chunk := reader.chunk(event)) is not None:
                             watch.saw(chunk, finished=reader.finished)
                             yield chunk
-                for event in events.close():
-                    if (chunk := reader.last_chunk(event)) is not None:
-                        yield chunk
-                reader.close()
+                    data = await _read(response, watch)
+                for chunk in reader.ending(events.close(), body, self._dialect):
+                    yield chunk
         except ProviderError as error:
             raise self._told(error) from None
 
@@ -173,18 +180,21 @@ class HttpProvider:
         # What comes from a caller and cannot be sent is left out: it must not look like a fault of the provider.
         return encode_headers({**plain, **{name: text for name, text in (traced | joined).items() if sendable(text)}})
 
-    async def _begin(self, wire: WireRequest, model: Model, timeouts: Timeouts, watch: _Watch) -> Response:
-        """Send the request; the answer is a stream of events, or this raises."""
+    async def _begin(
+        self, wire: WireRequest, model: Model, timeouts: Timeouts, watch: _Watch
+    ) -> tuple[Response, bytes | None]:
+        """Send the request. Gives the answer, and its body where its type says that it is no stream of events."""
         try:
             async with asyncio.timeout_at(watch.deadline):
                 response = await self._send(wire, model, timeouts)
                 try:
                     await self._raise_for_status(response)
-                    await self._raise_unless_stream(response)
+                    content_type = response.headers.get("content-type", "").lower()
+                    is_whole = "json" in content_type or "html" in content_type  # other odd types are let through
+                    return response, await response.aread() if is_whole else None
                 except BaseException:
                     await response.aclose()
                     raise
-                return response
         except TimeoutError:
             raise watch.error() from None
 
@@ -198,13 +208,6 @@ class HttpProvider:
         error = self._dialect.parse_error(response.status, response.headers, body)
         error.retry_after_s = ratelimits.read(response.raw_headers, time.time()).retry_after_s
         raise error
-
-    async def _raise_unless_stream(self, response: Response) -> None:
-        """Some servers tell of an error with status 200, or know no streams. Odd content types are let through."""
-        content_type = response.headers.get("content-type", "").lower()
-        if "json" in content_type or "html" in content_type:
-            self._dialect.parse_completion(await response.aread())
-            raise BadAnswerError("expected a stream, got a whole answer")
 
     def _told(self, error: ProviderError) -> ProviderError:
         """The same error, of its exact kind; without our key and the address, should the provider have quoted them."""
@@ -238,57 +241,6 @@ def _places(provider: ProviderSettings) -> dict[str, str]:
     names = [provider.base_url.rstrip("/"), f"{url.scheme}://{url.netloc}", url.netloc, f"{host} Port {port}"]
     names += [host] if "." in host or ":" in host else []  # `ollama` may as well be a model's name
     return {name: "the provider" for name in names if len(name) > len("://")}
-
-
-class _Reader:
-    """Reads the events of one stream: forgives one malformed event where a sound one follows, and repeated ends."""
-
-    def __init__(self, parser: StreamParser, wire: WireRequest) -> None:
-        """`wire`: the request, of which the first chunk says what the answer does not."""
-        self._parser = parser
-        self._wire = wire if wire.dropped or wire.model else None
-        self._malformed: MalformedChunkError | None = None
-        self.finished = False
-
-    def chunk(self, event: Event) -> Chunk | None:
-        """The chunk that an event holds, if any. Raises a `ProviderError`."""
-        try:
-            chunk = self._parser.event(event)
-        except MalformedChunkError as error:
-            if self._malformed is not None:
-                raise BadAnswerError(str(error), body=error.body) from None
-            self._malformed = error
-            return None
-        if chunk is None:
-            return None
-        self._malformed = None
-        if self.finished and chunk.finish_reason is not None and not chunk.parts and chunk.usage is None:
-            return None
-        self.finished = self._parser.finished
-        return self._noted(chunk)
-
-    def last_chunk(self, event: Event) -> Chunk | None:
-        """As `chunk`, for what the stream ended inside of."""
-        try:
-            chunk = self._parser.event(event)
-        except BadAnswerError as error:
-            if self.finished:
-                return None
-            raise StreamBrokenError(f"the stream ended inside an event: {error}") from None
-        return None if chunk is None else self._noted(chunk)
-
-    def _noted(self, chunk: Chunk) -> Chunk:
-        if self._wire is not None:
-            wire, self._wire = self._wire, None
-            chunk = replace(chunk, dropped=wire.dropped, model=chunk.model or wire.model)
-        return chunk
-
-    def close(self) -> None:
-        """The stream has ended. Raises where the answer has not."""
-        if self._malformed is not None and not self.finished:
-            raise BadAnswerError(str(self._malformed), body=self._malformed.body)
-        if not self._parser.finished:
-            raise StreamBrokenError("the stream ended before the answer did")
 
 
 class _Watch:
@@ -350,6 +302,25 @@ async def _read(response: Response, watch: _Watch) -> bytes:
         if watch.finished:
             return b""
         raise StreamBrokenError(f"the stream was cut: {error}") from None
+
+
+async def _first(response: Response, watch: _Watch) -> bytes:
+    """The first bytes, up to some that are no white space; none at the end."""
+    data = b""
+    while not data.strip() and (more := await _read(response, watch)):
+        data += more
+    return data
+
+
+async def _rest(begun: bytes, response: Response, watch: _Watch) -> bytes:
+    """A whole body, within the deadline of the first content. Raises `BadAnswerError` past the limit."""
+    pieces, size = [begun], len(begun)
+    while data := await _read(response, watch):
+        pieces.append(data)
+        size += len(data)
+        if size > MAX_ANSWER_BYTES:
+            raise BadAnswerError(f"the answer is over {MAX_ANSWER_BYTES} bytes")
+    return b"".join(pieces)
 
 
 class UnavailableProvider:

@@ -23,9 +23,12 @@ from semroute.routing.offers import Offer
 from semroute.routing.pricing import estimate
 from semroute.routing.rules import excluded
 from semroute.types import Frozen, Model, PlanEntry, Policy, Signals, Tier
+from semroute.written import LEAST_TOKENS
 
 TIER_QUALITY: dict[Tier, float] = {"simple": 0.6, "moderate": 0.75, "complex": 0.9}
 """What a model is taken to be worth that states no quality."""
+Key = Callable[[Offer], tuple[float | Decimal, ...]]
+"""What offers are sorted by; last comes their place in the list."""
 SCALE = 1_000_000
 THRIFTY = 0.5
 """From this thrift on, the cheapest model comes first, whatever `select` and the difficulty say."""
@@ -119,11 +122,9 @@ def unfit(model: Model, facts: Facts) -> str | None:
     missing = [need for need in facts.needs if need not in model.features]
     if missing:
         return f"lacks {', '.join(missing)}"
-    needed = facts.input_tokens + (facts.max_tokens or 0)
+    needed = facts.input_tokens + min(facts.max_tokens or 0, LEAST_TOKENS)
     if model.context_tokens is not None and needed > model.context_tokens:
         return f"the request needs about {needed} tokens, its window holds {model.context_tokens}"
-    if model.max_output_tokens is not None and (facts.max_tokens or 0) > model.max_output_tokens:
-        return f"the request asks for up to {facts.max_tokens} tokens, it gives at most {model.max_output_tokens}"
     return None
 
 
@@ -246,8 +247,30 @@ def _select(offers: Sequence[Offer], terms: Terms, dial: float | None) -> list[O
         key, what = _ORDERS["cheapest"][0], "cost, for the budget runs low"
     else:
         key, what = _ORDERS[terms.policy.select]
-    ordered = sorted(offers, key=key)
+    ordered = _whole_first(sorted(offers, key=key), key, terms.facts)
     return [offer.because(_why(number, what)) for number, offer in enumerate(ordered)]
+
+
+def _whole_first(ordered: list[Offer], key: Key, facts: Facts) -> list[Offer]:
+    """A model that gives all that is asked for comes before those that are as good and give less."""
+    if all(_gives_all(offer, facts) for offer in ordered):
+        return ordered
+    placed: list[Offer] = []
+    for offer in ordered:
+        as_good = (n for n, one in enumerate(placed) if not _gives_all(one, facts) and _as_good(one, offer, key))
+        placed.insert(next(as_good, len(placed)) if _gives_all(offer, facts) else len(placed), offer)
+    return placed
+
+
+def _gives_all(offer: Offer, facts: Facts) -> bool:
+    limit = offer.model.room(facts.input_tokens)
+    return facts.max_tokens is None or limit is None or facts.max_tokens <= limit
+
+
+def _as_good(one: Offer, other: Offer, key: Key) -> bool:
+    """By all that the order goes by but the place in the list; where it goes by that alone, by quality."""
+    mine, theirs = key(one)[:-1], key(other)[:-1]
+    return mine == theirs if mine else one.quality == other.quality
 
 
 def _staying(offers: list[Offer], terms: Terms) -> list[Offer]:
@@ -267,7 +290,7 @@ def _why(number: int, what: str) -> str:
     return f"first by {what}" if number == 0 else f"next by {what}"
 
 
-_ORDERS: dict[str, tuple[Callable[[Offer], tuple[float | Decimal, ...]], str]] = {
+_ORDERS: dict[str, tuple[Key, str]] = {
     "ordered": (lambda o: (o.place,), "the order given"),
     "cheapest": (lambda o: (o.cost_usd, -o.quality, o.place), "cost"),
     "fastest": (lambda o: (math.inf if o.latency_ms is None else o.latency_ms, o.cost_usd, o.place), "latency"),
@@ -275,7 +298,7 @@ _ORDERS: dict[str, tuple[Callable[[Offer], tuple[float | Decimal, ...]], str]] =
 }
 
 
-def _balance(offers: Sequence[Offer], dial: float) -> Callable[[Offer], tuple[float | Decimal, ...]]:
+def _balance(offers: Sequence[Offer], dial: float) -> Key:
     """By `dial * quality - (1 - dial) * cost`, both on a scale of 0 to 1 over these models.
 
     Cost counts by its logarithm: twice the price is as much at any price. In whole numbers, so that no rounding can

@@ -66,7 +66,8 @@ def cost_usd(model: Model, usage: Usage) -> Decimal:
     millionths = (
         fresh_tokens * input_price
         + usage.cached_tokens * _or(model.cached_input_price, input_price)
-        + usage.cache_write_tokens * _or(model.cache_write_price, input_price)
+        + (usage.cache_write_tokens - usage.cache_write_1h_tokens) * _or(model.cache_write_price, input_price)
+        + usage.cache_write_1h_tokens * _or(model.cache_write_1h_price, 2 * input_price)
         + said_tokens * output_price
         + usage.reasoning_tokens * _or(model.reasoning_price, output_price)
     )

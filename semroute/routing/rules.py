@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from semroute.config.conditions import Compare, Only, Rule, When, left_out
 from semroute.config.patterns import found
 from semroute.routing.facts import Facts, number
-from semroute.routing.wording import any_of
+from semroute.routing.wording import any_of, composed
 from semroute.types import Model
 
 
@@ -40,9 +40,13 @@ def holds(when: When, facts: Facts) -> bool:
 
 def _says(words: tuple[str, ...], facts: Facts) -> bool:
     """Whether one of these stands in the text. Mostly none does, and looking for letters alone tells so at once."""
-    if facts.text.isascii() and not any(not word.isascii() or word.lower() in facts.lowered for word in words):
+    if facts.text.isascii() and not any(_may_stand_in(facts.lowered, word) for word in words):
         return False
-    return found(any_of(words), facts.text)
+    return found(any_of(words), composed(facts.text))
+
+
+def _may_stand_in(lowered: str, word: str) -> bool:
+    return not word.isascii() or all(piece in lowered for piece in word.lower().split())
 
 
 def _numbers_hold(when: When, facts: Facts) -> bool:

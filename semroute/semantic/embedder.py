@@ -29,6 +29,7 @@ from tokenizers import Tokenizer
 
 from semroute.errors import EmbedderError
 from semroute.semantic.bounding import bound_text
+from semroute.semantic.prefixes import prefixes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,10 +84,10 @@ class Embedder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that change when vectors may: model, tokenizer, pooling or `max_tokens`."""
+        """16 hex digits that change when vectors may: model, tokenizer, pooling, `max_tokens` or prefixes."""
 
-    def featurize(self, texts: Sequence[str]) -> Features:
-        """Embed texts, in order, and give their word pieces."""
+    def featurize(self, texts: Sequence[str], *, passages: bool = False) -> Features:
+        """Embed texts, in order, and give their word pieces. `passages`: they are utterances, not prompts."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """The vectors of `featurize` alone: float32 (n, dim), L2-normalised."""
@@ -105,6 +106,8 @@ def open_embedder(settings: EmbedderSettings) -> Embedder:
         max_tokens=settings.max_tokens,
         threads=settings.threads or 1,
         cache_dir=settings.cache_dir,
+        query_prefix=settings.query_prefix,
+        passage_prefix=settings.passage_prefix,
     )
 
 
@@ -116,6 +119,7 @@ class FastEmbedEmbedder:
     - `threads`: threads one call may use; None leaves it to onnxruntime (every core)
     - `cache_dir`: where fastembed keeps downloaded models; None leaves it to fastembed; unused by the bundled model
     - `bundled_dir`: where the bundled model lies
+    - `query_prefix`, `passage_prefix`: what prompts and utterances begin with; None: as the model's family needs it
 
     Raises `EmbedderError` where a bundled file is missing or is not the one shipped, the model's name is unknown, it is
     neither cached nor downloadable, or `max_tokens` is out of the model's range.
@@ -129,6 +133,8 @@ class FastEmbedEmbedder:
         threads: int | None = None,
         cache_dir: str | Path | None = None,
         bundled_dir: Path = BUNDLED_DIR,
+        query_prefix: str | None = None,
+        passage_prefix: str | None = None,
     ) -> None:
         self.name = model
         self._max_tokens = max_tokens
@@ -142,21 +148,22 @@ class FastEmbedEmbedder:
             self.dim = int(description["dim"])
             hashes = _hash_named(loaded, description)
         inner: Any = loaded.model  # a class per architecture; their common base knows no tokenizer
+        self._prefixes = prefixes_of(model, query_prefix, passage_prefix)
         self._set_tokenizer(inner.tokenizer)
         self.fastembed = loaded
         """What was loaded, for those who want it without what is around it here."""
         self._session: InferenceSession | None = inner.model if model == BUNDLED else None
-        traits = [_FINGERPRINT_VERSION, type(inner).__name__, max_tokens, *sorted(hashes.items())]
+        prefixes = [tuple(self._prefixes)] if any(self._prefixes) else []
+        traits = [_FINGERPRINT_VERSION, type(inner).__name__, max_tokens, *sorted(hashes.items()), *prefixes]
         self.fingerprint = hashlib.sha256(repr(traits).encode()).hexdigest()[:16]
 
     def _set_tokenizer(self, loaded: Tokenizer) -> None:
         """Keep a tokenizer that neither truncates nor pads, and bound the one fastembed runs itself."""
         limit = int((loaded.truncation or {}).get("max_length", self._max_tokens))
-        specials = loaded.num_special_tokens_to_add(False)
-        if not specials + 2 <= self._max_tokens <= limit:
-            raise EmbedderError(
-                f"embedder {self.name}: max_tokens: got {self._max_tokens}, expected {specials + 2} to {limit}"
-            )
+        around = loaded.num_special_tokens_to_add(False) + self._prefixes.tokens(loaded)
+        if not around + 2 <= self._max_tokens <= limit:
+            told = f"got {self._max_tokens}, expected {around + 2} to {limit}"
+            raise EmbedderError(f"embedder {self.name}: max_tokens: {told}")
         self._tokenizer = Tokenizer.from_str(loaded.to_str())
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -164,7 +171,7 @@ class FastEmbedEmbedder:
             lambda word: self._tokenizer.encode(word, add_special_tokens=False).ids
         )
         loaded.enable_truncation(max_length=self._max_tokens)
-        self._body_tokens = self._max_tokens - specials
+        self._body_tokens = self._max_tokens - around
         self._tail_tokens = self._body_tokens // 2
         self._head_tokens = self._body_tokens - self._tail_tokens
 
@@ -172,8 +179,8 @@ class FastEmbedEmbedder:
         """Embed texts, in order: float32 (n, dim), L2-normalised; (0, dim) for no texts."""
         return self.featurize(texts).vectors
 
-    def featurize(self, texts: Sequence[str]) -> Features:
-        """Embed texts, in order, and give the word pieces of what is embedded.
+    def featurize(self, texts: Sequence[str], *, passages: bool = False) -> Features:
+        """Embed texts, in order, and give the word pieces of what is embedded, without those of a prefix.
 
         Of a text longer than `max_tokens` tokens, the first half and the last half of that number are embedded. The
         cost of a text does not grow with its length beyond that.
@@ -182,14 +189,15 @@ class FastEmbedEmbedder:
         ones into one call.
         """
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        if self._session is not None:
+        prefix = self._prefixes.passage if passages else self._prefixes.query
+        if self._session is not None and not prefix:
             ids = self.tokens(texts)
             for rows in _of_like_length(ids):
                 vectors[rows] = _pooled(self._session, [ids[row] for row in rows])
             return Features(vectors, ids)
         bounded = [self._bound(self._window(text)) for text in texts]
         for row, part in enumerate(bounded):
-            vectors[row] = next(iter(self.fastembed.embed([part.text])))
+            vectors[row] = next(iter(self.fastembed.embed([prefix + part.text])))
         return Features(_normalise(vectors), [part.ids for part in bounded])
 
     def count_tokens(self, text: str) -> int:

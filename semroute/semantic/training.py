@@ -136,7 +136,7 @@ def _featurize(texts: Sequence[str], embedder: Embedder, known: Mapping[str, Flo
     work.add(len(old))
     batches = [new[start : start + BATCH] for start in range(0, len(new), BATCH)]
     with ThreadPoolExecutor(usable_cores()) as threads:
-        featurized = threads.map(lambda rows: embedder.featurize([texts[row] for row in rows]), batches)
+        featurized = threads.map(lambda rows: embedder.featurize([texts[row] for row in rows], passages=True), batches)
         for rows, features in zip(batches, featurized, strict=True):
             vectors[rows] = features.vectors
             for row, ids in zip(rows, features.tokens, strict=True):

@@ -82,6 +82,7 @@ def test_complete_answers_with_the_decision_and_the_account(service: Service) ->
         "output_tokens": 6,
         "cached_tokens": 4,
         "cache_write_tokens": 0,
+        "cache_write_1h_tokens": 0,
         "reasoning_tokens": 0,
         "estimated": False,
     }

@@ -394,3 +394,40 @@ def test_a_rule_that_never_holds_is_an_error(read_files: Read, bounds: str) -> N
 @pytest.mark.parametrize("bounds", ["gt: 5", "lt: 5", "gte: 5, lte: 5", "gt: 5, lt: 6.5", "gte: 1, lt: 2", "gt: 0"])
 def test_a_rule_that_can_hold_is_fine(read_files: Read, bounds: str) -> None:
     assert said(read_files(x=rule(f"when: {{input_tokens: {{{bounds}}}}}, models: [small]"))) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        ("1e22", "got 1E+22, expected at most 1,000,000 USD per 1M tokens"),
+        ("15000000000000000000000000", "got 15000000000000000000000000, expected at most 1,000,000 USD per 1M tokens"),
+        ("0.000000000000000000000000000001", "expected at most 6 decimals"),
+        ("0.1234567", "got 0.1234567, expected at most 6 decimals"),
+        (f"0.{'1' * 60}", "expected at most 6 decimals"),
+        ("1e-7", "expected at most 6 decimals"),
+        ("-1e30", "expected a price of at least 0"),
+        ("'NaN'", "expected a price of at least 0"),
+        ("'1e999999'", "expected at most 1,000,000 USD"),
+    ],
+)
+def test_a_number_at_the_edge_is_a_problem_at_its_place(read_files: Read, written: str, complaint: str) -> None:
+    """Decimal arithmetic rounds to 28 digits, and fails beyond."""
+    models = f"models: {{dear: {{provider: local, name: d, input_price: {written}}}}}"
+    told = [str(problem) for problem in read_files(x=models)[1] if problem.severity == "error"]
+    assert len(told) == 1
+    assert "$.models.dear.input_price: " in told[0]
+    assert complaint in told[0]
+
+
+@pytest.mark.parametrize("written", ["1.100000000000000000000000000000", "1000000", "0", "1e2", "0.000001"])
+def test_a_price_is_not_wrong_for_its_zeros(read_files: Read, written: str) -> None:
+    assert not [
+        p
+        for p in read_files(x=f"models: {{dear: {{provider: local, name: d, input_price: {written}}}}}")[1]
+        if p.severity == "error"
+    ]
+
+
+def test_a_budget_is_an_amount_that_can_be_counted(read_files: Read) -> None:
+    told = [str(p) for p in read_files(x="budgets: [{name: all, usd: 1e22}]")[1] if p.severity == "error"]
+    assert told == ["x.yaml:1 $.budgets[0].usd: got 1E+22, expected an amount from 0 to 9,000,000"]

@@ -1,5 +1,8 @@
+# ruff: noqa: E501 - tables of cases are read as tables
+
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -335,3 +338,54 @@ def test_tiers_and_priorities_are_put_in_order(read_files: Read) -> None:
     assert config is not None, problems
     assert config.tiers == {"simple": ("hi",), "complex": ("prove it", "design it")}
     assert [rule.name for rule in config.rules] == ["sooner", "later"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "complaint"),
+    [
+        ("^.{,20}$", "error: x.yaml:1 $.rules[0].when.regex: got `{,20}`, which RE2 takes for this very text, expected `{0,20}`"),
+        ("a{,}", "error: x.yaml:1 $.rules[0].when.regex: got `{,}`, which RE2 takes for this very text, expected `{0,}`"),
+        (r"^a$\nb", "warning: x.yaml:1 $.rules[0].when.regex: got a `$` with more behind it"),
+        (r"(?i)cost: $5", "warning: x.yaml:1 $.rules[0].when.regex: got a `$` with more behind it"),
+        (r"(?m)^a$\nb", ""),
+        (r"(?is)(^a$|^b$)", ""),
+        (r"[$]5|[^]$]a|\$5|\Q$5{,2}\E|a\{,2\}|[{,2}]|[[:alpha:]$]x", ""),
+        ("a{2,}", ""),
+    ],
+)  # fmt: skip
+def test_what_re2_reads_in_its_own_way_is_told(read_files: Read, pattern: str, complaint: str) -> None:
+    line = json.dumps({"rules": [{"name": "r", "models": ["small"], "when": {"regex": pattern}}]})
+    told = [each for each in said(read_files(x=line)) if "regex" in each]
+    assert [each.startswith(complaint) for each in told] == ([True] if complaint else [])
+
+
+def test_a_keyword_of_white_space_is_an_error(read_files: Read) -> None:
+    assert said(read_files(x="rules: [{name: r, models: [small], when: {keywords: [a, ' ']}}]")) == [
+        "error: x.yaml:1 $.rules[0].when.keywords[1]: got white space, expected a word or a phrase"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("no", "false"), ("Yes", "true"), ("on", "true"), ("22:30", "1350"), ("01234", "668"), ("0x1F", "31"),
+        ("1_000", "1000"), ("0b11", "3"), ("1.10", "1.1"), ("1_0.5", "10.5"), ("12:30.5", "750.5"), (".5", "0.5"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["metadata: {k: %s}", "metadata: {k: [a, %s]}", "any: [{metadata: {k: %s}}]"])
+def test_values_that_yaml_reads_as_something_else_are_told(read_files: Read, place: str, text: str, value: str) -> None:
+    """The old rules of YAML 1.1: base 60, octal, `no` for false."""
+    [told] = said(read_files(x="rules: [{name: r, models: [small], when: {%s}}]" % (place % text)))
+    assert told.startswith("warning: x.yaml:1 $.rules[0].when.")
+    assert f': got {text}, which YAML reads as {value}: it does not hold for the text "{text}"' in told
+
+
+@pytest.mark.parametrize("text", ["true", "False", "12", "-3", "+3", "0", "1.5", "-0.5", "pro", '"no"', "{gte: 1.10}"])
+def test_values_that_are_what_they_look_like_are_not_told(read_files: Read, text: str) -> None:
+    assert said(read_files(x=f"rules: [{{name: r, models: [small], when: {{metadata: {{k: {text}}}}}}}]")) == []
+
+
+def test_a_schemas_values_are_told_too(read_files: Read) -> None:
+    schema = "{type: object, properties: {sure: {enum: [yes, no]}, share: {type: number, minimum: 0.10}}}"
+    told = said(read_files(x=f"policy: {{cascade: {{checks: {{json_schema: {schema}}}}}}}"))
+    assert [line.partition(": got ")[2].partition(",")[0] for line in told] == ["yes", "no"]

@@ -75,11 +75,13 @@ def test_every_property_with_a_decimal_default_has_a_number() -> None:
         "ModelEntry.input_price": 0,
         "ModelEntry.cached_input_price": None,
         "ModelEntry.cache_write_price": None,
+        "ModelEntry.cache_write_1h_price": None,
         "ModelEntry.reasoning_price": None,
         "ModelEntry.output_price": 0,
         "Deployment.input_price": None,
         "Deployment.cached_input_price": None,
         "Deployment.cache_write_price": None,
+        "Deployment.cache_write_1h_price": None,
         "Deployment.reasoning_price": None,
         "Deployment.output_price": None,
     }

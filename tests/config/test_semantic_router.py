@@ -99,6 +99,13 @@ def test_the_module_of_an_llm_is_not_imported() -> None:
     assert "# a dynamic route" in text
 
 
+def test_the_one_function_of_an_early_dynamic_route_is_told() -> None:
+    """Until version 0.0.20 a route held `function_schema`, a mapping."""
+    dynamic = OLD_ROUTE | {"function_schema": {"name": "get_time"}}
+    text = render(read_semantic_router("x.json", json.dumps(OLD | {"routes": [dynamic]})), "x.json", ["m"])
+    assert "# a dynamic route" in text
+
+
 def test_routers_within_routers_and_routes_given_twice_are_merged() -> None:
     again = NEW_ROUTE | {"utterances": ["lovely # day", "hello"]}
     chain = {"router_type": "chain", "routers": [NEW, {"router_type": "merge", "routers": [NEW | {"routes": [again]}]}]}

@@ -25,7 +25,7 @@ from semroute.types import (
     Usage,
 )
 
-words = st.text(min_size=1, max_size=20).filter(lambda text: bool(text.strip()))
+words = st.text(min_size=1, max_size=20).filter(lambda text: bool(text.strip()) and text == text.rstrip())
 names = st.from_regex(r"[a-z][a-z0-9_]{0,10}", fullmatch=True)
 objects = st.dictionaries(names, st.integers(0, 9) | words, max_size=3)
 arguments = objects.map(lambda value: msgspec.json.encode(value).decode())

@@ -272,7 +272,7 @@ def test_settings_are_sent_where_each_model_reads_them() -> None:
             frequency_penalty=1, presence_penalty=1, seed=0, n=2, logprobs=True, parallel_tool_calls=False, user="é", service_tier="scale"
         ),
         unread=("extra",),
-    )[1] == ("extra", "frequency_penalty", "presence_penalty", "seed", "n", "logprobs", "parallel_tool_calls", "user", "service tier scale")  # fmt: skip
+    )[1] == ("extra", "frequency_penalty", "presence_penalty", "seed", "n", "logprobs", "parallel_tool_calls", "service tier scale")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_the_tool_that_takes_the_answer_is_not_told() -> None:
 @pytest.mark.parametrize(
     ("reason", "finish"),
     [
-        ("end_turn", "stop"), ("stop_sequence", "stop"), ("tool_use", "tool_calls"), ("max_tokens", "length"),
+        ("end_turn", "stop"), ("stop_sequence", "stop"), ("tool_use", "stop"), ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"), ("content_filtered", "content_filter"), ("new", "stop"),
     ],
 )  # fmt: skip

@@ -367,7 +367,7 @@ def test_odd_requests_are_rendered_too() -> None:
     wire = PROVIDERS["anthropic"].render_request(
         ChatRequest(id="1", messages=malformed), Model(id="m", provider="p", name="c")
     )
-    assert json.loads(wire.body)["messages"][0]["content"][0]["input"] == {"arguments": "{"}
+    assert json.loads(wire.body)["messages"][1]["content"][0]["input"] == {"arguments": "{"}
     none = Params(thinking_tokens=5, effort=None)
     features: Any = ("reasoning",)
     for params, level in ((none, "minimal"), (Params(effort="none"), "minimal"), (Params(effort="low"), "low")):

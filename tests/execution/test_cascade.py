@@ -337,6 +337,7 @@ SCHEMA = {"type": "object", "required": ["name"], "properties": {"age": {"type":
         (Checks(json=True), '```json\n{"a": 1}\n```', "{a: 1}"),
         (Checks(json_schema=SCHEMA), '{"name": "x", "age": 1}', '{"name": "x", "age": "1"}'),
         (Checks(regex="^[0-9]+$"), "123", "12a"),
+        (Checks(regex="^[0-9]+$"), " 123\n\n", "1\n2"),
         (Checks(contains=("Total",)), "the total is 4", "it is 4"),
         (Checks(forbids=("competitor",)), "ours", "Our COMPETITOR"),
         (Checks(code_parses=True), "```python\nprint(1)\n```", "```python\nprint(1\n```"),

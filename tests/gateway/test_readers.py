@@ -38,7 +38,7 @@ class Held(FastEmbedEmbedder):
         self.asked: list[list[str]] = []
         self.error: Exception | None = None
 
-    def featurize(self, texts: Sequence[str]) -> Features:
+    def featurize(self, texts: Sequence[str], *, passages: bool = False) -> Features:
         self.asked.append(list(texts))
         self.go.wait(60)
         if self.error is not None:

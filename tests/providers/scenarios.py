@@ -296,6 +296,11 @@ async def whole_answer(exchange: Exchange) -> None:
     await exchange.answer(200, encode(completion(exchange.seen.model)))
 
 
+async def whole_untyped(exchange: Exchange) -> None:
+    """As before, and calls it plain text."""
+    await exchange.answer(200, b" \n" + encode(completion(exchange.seen.model)), "text/plain")
+
+
 async def crlf_sse(exchange: Exchange) -> None:
     """Events with CRLF, comments and a byte order mark."""
     await exchange.start_events()
@@ -371,6 +376,7 @@ PLAIN: dict[str, Scenario] = {
     "bad-gzip": bad_gzip,
     "redirect": redirect,
     "whole-answer": whole_answer,
+    "whole-untyped": whole_untyped,
     "crlf-sse": crlf_sse,
     "split-bytes": split_bytes,
     "tools": tools,

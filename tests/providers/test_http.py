@@ -9,6 +9,8 @@ import pytest
 from semroute.config.schema import Config, Default
 from semroute.config.schema import Provider as ProviderSettings
 from semroute.dialects.anthropic_provider import AnthropicProviderDialect
+from semroute.dialects.base import WireRequest
+from semroute.dialects.gemini_provider import GeminiProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.errors import (
     BadAnswerError,
@@ -30,6 +32,7 @@ from semroute.errors import (
 from semroute.providers import http, trace
 from semroute.providers.echo import EchoProvider
 from semroute.providers.http import HttpProvider, open_providers
+from semroute.providers.reader import Reader
 from semroute.providers.transport import MAX_ANSWER_BYTES, Transport
 from semroute.types import ChatRequest, Chunk, Message, Model, Text, Timeouts, ToolCall, Usage
 from tests.providers.fault_server import FaultServer
@@ -247,7 +250,6 @@ async def test_a_failure_is_the_error_it_means(
         ("half-event", StreamBrokenError, "the stream ended inside an event", 0),
         ("malformed-chunk", MalformedAnswerError, "expected a chunk of a completion", 1),
         ("error-event", RateLimitedError, "inside the stream: Slow down", 1),
-        ("whole-answer", BadAnswerError, "expected a stream, got a whole answer", 0),
     ],
 )
 async def test_a_broken_stream_gives_what_came_and_then_the_error(
@@ -259,6 +261,26 @@ async def test_a_broken_stream_gives_what_came_and_then_the_error(
             got.append(chunk)
     assert type(caught.value) is error_type
     assert len(got) == chunks
+
+
+@pytest.mark.parametrize("scenario", ["whole-answer", "whole-untyped"])
+async def test_a_whole_answer_is_taken_where_a_stream_was_asked_for(provider: HttpProvider, scenario: str) -> None:
+    [chunk] = await collect(provider, scenario)
+    assert (text_of([chunk]), chunk.finish_reason, chunk.usage) == (TEXT, "stop", USAGE)
+    assert (chunk.dialect, chunk.raw) == ("", b"")  # rendered anew: the server's body is no event
+
+
+def test_a_list_of_geminis_pieces_is_taken_for_a_stream() -> None:
+    """So Gemini answers who does not ask for events."""
+    dialect = GeminiProviderDialect()
+    reader = Reader(dialect.stream_parser(), WireRequest(path="", body=b""))
+    pieces = b""" [{"candidates": [{"content": {"parts": [{"text": "a"}]}}]},
+        {"candidates": [{"content": {"parts": [{"text": "b"}]}, "finishReason": "STOP"}]}]"""
+    chunks = list(reader.whole(pieces, dialect))
+    reader.close()
+    assert (text_of(chunks), chunks[-1].finish_reason) == ("ab", "stop")
+    with pytest.raises(BadAnswerError, match="expected a stream"):
+        list(reader.whole(b"[1, ", dialect))
 
 
 @pytest.mark.parametrize("scenario", ["bad-chunked-0", "bad-chunked-1"])

@@ -4,6 +4,7 @@ import datetime
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +31,17 @@ counts = st.integers(0, 10**7)
 
 def test_each_kind_of_token_has_its_price() -> None:
     assert cost_usd(MODEL, USAGE) == Decimal("0.000374")  # (50*3 + 30*0.3 + 20*3.75 + 6*15 + 4*12.5) / 1e6
+
+
+def test_what_is_kept_for_an_hour_costs_more_to_write() -> None:
+    """Anthropic's cache: 1.25 times the input price for five minutes, twice for an hour."""
+    written = Usage(input_tokens=1_000_000, cache_write_tokens=1_000_000, cache_write_1h_tokens=600_000)
+    assert cost_usd(MODEL, written) == Decimal("5.1")  # .4 * 3.75 + .6 * 2 * 3
+    stated = msgspec.structs.replace(MODEL, cache_write_1h_price=Decimal(7))
+    assert cost_usd(stated, written) == Decimal("5.7")
+    dated = PriceEntry(since=datetime.date(2026, 1, 1), input=Decimal(3), cache_write_1h=Decimal(8), output=Decimal(15))
+    [on_the_day] = [msgspec.structs.replace(MODEL, prices=(dated,)).on(datetime.date(2026, 2, 1))]
+    assert cost_usd(on_the_day, written) == Decimal("6.0")  # .4 * 3 + .6 * 8
 
 
 def test_a_price_that_is_not_given_is_that_of_its_side() -> None:

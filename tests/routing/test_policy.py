@@ -71,10 +71,10 @@ def test_quality_of_the_route_comes_before_the_general_and_the_tier_stands_in() 
         ({"features": ()}, Policy(), {"tools": (Tool(name="t"),)}, "lacks tools"),
         ({"context_tokens": 5}, Policy(), {}, "the request needs about 7 tokens, its window holds 5"),
         (
-            {"max_output_tokens": 10},
+            {"context_tokens": 1000},
             Policy(),
-            {"params": Params(max_tokens=20)},
-            "the request asks for up to 20 tokens, it gives at most 10",
+            {"params": Params(max_tokens=32_000)},
+            "the request needs about 1031 tokens, its window holds 1000",
         ),
         ({}, Policy(requires=("vision",)), {}, "lacks vision, which the policy requires"),
         ({}, Policy(regions=("eu",)), {}, "in no region, the policy allows eu"),
@@ -121,6 +121,37 @@ def test_a_quality_of_the_route_or_one_that_was_learned_is_stated(terms: dict[st
 def test_what_fits_is_kept() -> None:
     roomy = model("x", context_tokens=1000, max_output_tokens=50)
     assert ids(plan(roomy, facts=facts(params=Params(max_tokens=50)))) == ["x"]
+
+
+def test_a_limit_on_the_answer_is_a_ceiling_that_leaves_no_model_out() -> None:
+    """Claude Code always allows 32,000 tokens, others what their own list of models says."""
+    for fields in ({"max_output_tokens": 8192}, {"context_tokens": 128_000}, {"context_tokens": 2000}):
+        assert ids(plan(model("x", **fields), facts=facts(params=Params(max_tokens=128_000)))) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("select", "short", "full", "expected"),
+    [
+        ("ordered", {}, {}, ["full", "short"]),
+        ("ordered", {"quality": 0.7}, {"quality": 0.7}, ["full", "short"]),
+        ("ordered", {"quality": 0.7}, {"quality": 0.9}, ["short", "full"]),
+        ("cheapest", {"output_price": 1}, {"output_price": 1}, ["full", "short"]),
+        ("cheapest", {"output_price": 1}, {"output_price": 2}, ["short", "full"]),
+        ("best", {"quality": 0.7}, {"quality": 0.7}, ["full", "short"]),
+        ("best", {"quality": 0.8}, {"quality": 0.7}, ["short", "full"]),
+        ("fastest", {"latency_ms": 10}, {"latency_ms": 10}, ["full", "short"]),
+        ("fastest", {"latency_ms": 10}, {"latency_ms": 20}, ["short", "full"]),
+        ("balanced", {"quality": 0.7}, {"quality": 0.7}, ["full", "short"]),
+    ],
+)
+def test_a_model_that_gives_all_comes_first_where_it_is_as_good(
+    select: Any, short: dict[str, Any], full: dict[str, Any], expected: list[str]
+) -> None:
+    models = (model("short", max_output_tokens=8192, **short), model("full", max_output_tokens=64_000, **full))
+    policy = Policy(select=select)
+    assert ids(plan(*models, policy=policy, facts=facts(params=Params(max_tokens=32_000)))) == expected
+    if expected == ["full", "short"]:  # where both give all, the list decides
+        assert ids(plan(*models, policy=policy, facts=facts(params=Params(max_tokens=4000)))) == ["short", "full"]
 
 
 def test_what_cannot_be_called_is_left_out_first() -> None:

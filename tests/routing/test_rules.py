@@ -270,3 +270,46 @@ def test_a_dial_that_is_none_is_told_by_its_place(value: object) -> None:
 def test_without_user_text_there_is_nothing_to_match() -> None:
     assert read_facts(request("")).text == ""
     assert read_facts(request("   ")).text == ""
+
+
+KEYWORDS = {
+    # Beside scripts that put no spaces between words. Korean puts none before particles.
+    ("python", "用python写一个函数"): True,
+    ("Python", "このPythonコードを直して"): True,
+    ("SQL", "请把这个SQL查询改快"): True,
+    ("SQL", "SQL을 빠르게"): True,
+    ("SQL", "ช่วยแก้SQLนี้"): True,
+    ("SQL", "SQLーを"): True,
+    ("python", "a pythonic style"): False,
+    ("SQL", "NoSQL databases"): False,
+    ("SQL", "ПSQL"): False,
+    # In such scripts themselves; a mark of tone or voice makes another word.
+    ("账单", "我想看我的账单详情"): True,
+    ("บิล", "ฉันอยากดูบิลของฉัน"): True,
+    ("ที", "ที่นี่"): False,
+    ("청구서", "청구서를 보여줘"): True,
+    # Marks belong to the letter before them.
+    ("बिल", "मेरा बिल गलत है"): True,
+    ("बिल", "मेरी बिल्ली बीमार है"): False,
+    ("कर", "कृपया इसे ठीक करें"): False,
+    ("கல்", "எங்கள் கல்லூரி எங்கே"): False,
+    ("की", "राम की किताब"): True,  # ends in a mark
+    # Accents may be characters of their own.
+    ("café", "a cafe\u0301 in Rome"): True,
+    ("cafe\u0301", "a café in Rome"): True,
+    ("cafe", "a cafe\u0301 in Rome"): False,
+    # White space of any kind stands between the words of a phrase.
+    ("credit card", "my credit\ncard"): True,
+    ("credit card", "my credit \u00a0 card"): True,
+    ("credit  card", "Credit Card"): True,
+    ("credit card", "credit\u3000card"): True,
+    ("credit card", "creditcard"): False,
+    ("信用 卡", "信用\u3000卡"): True,
+    (" python ", "in Python?"): True,
+    (" ", "a b"): True,
+}
+
+
+@pytest.mark.parametrize(("keyword", "text"), KEYWORDS)
+def test_a_keyword_is_a_whole_word_in_any_script(keyword: str, text: str) -> None:
+    assert holds(when(keywords=[keyword]), facts(text=text)) is KEYWORDS[keyword, text]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from semroute.config.schema import EmbedderSettings
 from semroute.errors import EmbedderError
 from semroute.semantic.bounding import bound_text
 from semroute.semantic.embedder import BUNDLED_DIR, SUMS, FastEmbedEmbedder, open_embedder
+from semroute.semantic.prefixes import prefixes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,6 +115,59 @@ def test_the_settings_of_the_route_files_are_obeyed(embedder: FastEmbedEmbedder)
     opened = open_embedder(EmbedderSettings(max_tokens=64))
     assert opened.fingerprint == FastEmbedEmbedder(max_tokens=64).fingerprint != embedder.fingerprint
     assert (opened.name, opened.dim) == ("bundled", 384)
+
+
+def test_texts_begin_with_their_prefix(embedder: FastEmbedEmbedder) -> None:
+    prefixed = FastEmbedEmbedder(query_prefix="query: ", passage_prefix="passage: ")
+    text = "where is my parcel"
+    for passages, prefix in ((False, "query: "), (True, "passage: ")):
+        features = prefixed.featurize([text], passages=passages)
+        np.testing.assert_allclose(features.vectors, embedder.embed([prefix + text]), atol=1e-5)
+        assert features.tokens == embedder.tokens([text])  # what a prompt says, not what stands before it
+    assert prefixed.fingerprint != embedder.fingerprint == FastEmbedEmbedder(query_prefix="").fingerprint
+    opened = open_embedder(EmbedderSettings(query_prefix="query: "))
+    np.testing.assert_array_equal(
+        opened.featurize([text], passages=True).vectors, opened.featurize([text], passages=False).vectors
+    )
+
+
+def test_a_long_text_leaves_room_for_its_prefix() -> None:
+    prefixed, plain = FastEmbedEmbedder(max_tokens=16, query_prefix="query: "), FastEmbedEmbedder(max_tokens=16)
+    text = " ".join(f"word{number}" for number in range(40))
+    assert [len(each.tokens([text])[0]) for each in (plain, prefixed)] == [14, 12]
+    with pytest.raises(EmbedderError, match="max_tokens: got 8, expected 9 to"):
+        FastEmbedEmbedder(max_tokens=8, query_prefix="a long prefix of words")
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "expected"),
+    [
+        ("intfloat/multilingual-e5-large", (None, None), ("query: ", "query: ")),
+        ("intfloat/e5-small-v2", (None, "passage: "), ("query: ", "passage: ")),
+        ("intfloat/multilingual-e5-large", ("", None), ("", "")),
+        ("nomic-ai/nomic-embed-text-v1.5-Q", (None, None), ("classification: ", "classification: ")),
+        ("google/embeddinggemma-300m", (None, None), ("task: classification | query: ",) * 2),
+        ("Qwen/Qwen3-Embedding-0.6B", (None, None), ("Instruct: Classify the intent of the request\nQuery:",) * 2),
+        ("BAAI/bge-small-en-v1.5", (None, None), ("", "")),
+        ("bundled", (None, None), ("", "")),
+    ],
+)
+def test_model_families_have_their_prefixes(
+    model: str, given: tuple[str | None, str | None], expected: tuple[str, str]
+) -> None:
+    assert prefixes_of(model, *given) == expected
+
+
+def test_every_model_of_fastembed_that_wants_a_prefix_for_texts_of_one_kind_has_one() -> None:
+    """The others want one where questions are compared with documents, says each one's card."""
+    wanting = [
+        entry["model"]
+        for entry in TextEmbedding.list_supported_models()
+        if re.search(r"documents: necessary|` for (queries|documents)", entry["description"])
+        and not prefixes_of(entry["model"], None, None).query
+    ]
+    families = ("BAAI/bge-", "mixedbread-ai/", "snowflake/", "Qdrant/stella-")
+    assert [model for model in wanting if not model.startswith(families)] == []
 
 
 # --- bounding ---------------------------------------------------------------------------------------------------------

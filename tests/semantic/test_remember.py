@@ -19,7 +19,7 @@ class Counting(FastEmbedEmbedder):
         super().__init__(threads=1)
         self.asked: list[str] = []
 
-    def featurize(self, texts: Sequence[str]) -> Features:
+    def featurize(self, texts: Sequence[str], *, passages: bool = False) -> Features:
         self.asked += texts
         return super().featurize(texts)
 

@@ -1,0 +1,48 @@
+"""What a text must begin with for models that were trained so. fastembed adds nothing itself.
+
+Utterances are prompts too: both sides begin alike, as each model's card has it for texts of one kind. Models that want
+a prefix only where questions are compared with documents, such as BGE, get none.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from tokenizers import Tokenizer
+
+_PREFIXES: tuple[tuple[re.Pattern[str], str, str], ...] = (
+    (re.compile(r"/(multilingual-)?e5-"), "query: ", "https://huggingface.co/intfloat/multilingual-e5-large"),
+    (re.compile(r"^nomic-ai/"), "classification: ", "https://huggingface.co/nomic-ai/nomic-embed-text-v1.5"),
+    (
+        re.compile(r"/embeddinggemma"),
+        "task: classification | query: ",
+        "https://huggingface.co/google/embeddinggemma-300m",
+    ),
+    (
+        re.compile(r"^Qwen/Qwen3-Embedding"),
+        "Instruct: Classify the intent of the request\nQuery:",
+        "https://huggingface.co/Qwen/Qwen3-Embedding-0.6B",
+    ),
+)
+"""By what the model's name holds; with the page that says so."""
+
+
+class Prefixes(NamedTuple):
+    """What texts begin with; empty: nothing."""
+
+    query: str
+    """Prompts."""
+    passage: str
+    """Utterances."""
+
+    def tokens(self, tokenizer: Tokenizer) -> int:
+        """How many tokens the longer one has."""
+        return max(len(tokenizer.encode(prefix, add_special_tokens=False).ids) for prefix in self)
+
+
+def prefixes_of(model: str, query: str | None, passage: str | None) -> Prefixes:
+    """Those that are given, or else those of the model's family."""
+    family = next((prefix for name, prefix, _ in _PREFIXES if name.search(model)), "")
+    query = family if query is None else query
+    return Prefixes(query, query if passage is None else passage)
