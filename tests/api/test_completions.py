@@ -201,7 +201,7 @@ def test_a_caller_who_leaves_before_the_answer_cancels_the_providers_call(
     before = len(faults.requests)
     body = b'{"prompt": "x", "model": "hang", "metadata": {"feature": "leaving"}}'
     with socket.create_connection(("127.0.0.1", service.port)) as line:
-        line.sendall(b"POST /complete HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        line.sendall(b"POST /complete HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
         assert faults.wait_for_requests(before + 1)
     assert faults.requests[before].disconnected.wait(timeout=60)
 
