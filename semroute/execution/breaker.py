@@ -75,6 +75,8 @@ class Breaker:
         self._next_probe = math.inf
         """Only while it is not closed."""
         self._opened: float | None = None
+        self._opener: str | None = None
+        """Whose failure opened it here."""
         self._window = Window(settings.window_s)
         self._callers = Callers(settings.window_s)
 
@@ -96,12 +98,15 @@ class Breaker:
         return True
 
     def succeed(self, now: float, *, probe: bool = False, caller: str = "") -> None:
-        """A call went well. When not closed, only the probe counts: the others began before the trouble."""
+        """A call went well. When not closed, only the probe counts, for the others began before the trouble.
+
+        So does another caller's success where one caller alone has opened it: it was that caller's trouble.
+        """
         self._callers.note(caller, now, served=True)
         if self._opened is None:
             self._in_a_row = 0
             self._window.add(now, failed=False)
-        elif probe:
+        elif probe or (self._opener not in (None, caller) and self._callers.alone(self._opener, now)):
             self.close()
 
     def fail(self, now: float, *, probe: bool = False, caller: str = "") -> None:
@@ -113,7 +118,7 @@ class Breaker:
             self._in_a_row += 1
             self._window.add(now, failed=True)
             if self._too_many(now):
-                self._opened, self._next_probe = now, now + self.settings.probe_s
+                self._opened, self._next_probe, self._opener = now, now + self.settings.probe_s, caller
         elif probe:
             self._next_probe = now + self.settings.probe_s
 
@@ -124,7 +129,7 @@ class Breaker:
 
     def trip(self, now: float, wait_s: float) -> None:
         """Another process opened it: no call passes for so long."""
-        self._opened, self._next_probe = now, now + wait_s
+        self._opened, self._next_probe, self._opener = now, now + wait_s, None
 
     def close(self) -> None:
         """Another process closed it."""
@@ -156,7 +161,7 @@ class Callers:
         if len(self._last) > CALLERS:
             self._last.popitem(last=False)
 
-    def alone(self, caller: str, now: float) -> bool:
+    def alone(self, caller: str | None, now: float) -> bool:
         """Whether most of the others who called within the window were served."""
         since = now - self._window_s
         others = [served for name, (at, served) in self._last.items() if name != caller and at > since]

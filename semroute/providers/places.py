@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 
 from semroute.errors import NoPlaceError
 
+MAX_CONNECTIONS = 4096
+"""At once, to all providers: more than the calls that the service lets run, so that hardly anybody waits for one."""
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""What the operating system says where this machine has no room for another connection."""
 WAIT_S = 1.0
 """For a place at the longest: then the service is overloaded, and says so."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import errno
 import logging
 import os
 import re
@@ -41,16 +40,12 @@ from semroute.errors import (
     UnsendableError,
 )
 from semroute.providers import sent
-from semroute.providers.places import Places
+from semroute.providers.places import MAX_CONNECTIONS, NO_ROOM, Places
 
 log = logging.getLogger("semroute.providers")
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_HEADER_BYTES = 32 * 1024
-MAX_CONNECTIONS = 4096
-"""At once, to all providers: more than the calls that the service lets run, so that hardly anybody waits for one."""
-OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
-"""What the operating system says where this machine has no room for another connection."""
 PIECES = 4
 """So many pieces of an answer are read before others have their turn."""
 INTERIM = (100, 102, 103)
@@ -239,14 +234,13 @@ class Transport:
             raise _translate(error, host, connect_s=connect_s) from None
 
     async def _connect(self, target: _Target, connect_s: float) -> Connection:
-        """A connection that holds one of the places until it is given back or closed."""
         await self._places.take(connect_s)
         try:
             connection = await self._open_connector().connect(target.request, [], _connect_within(connect_s))
         except BaseException:
             self._places.give_back()
             raise
-        connection.add_callback(self._places.give_back)
+        connection.add_callback(self._places.give_back)  # when it is given back itself, or closed
         return connection
 
     async def aclose(self) -> None:
@@ -377,7 +371,7 @@ def _translate(error: Exception, host: str, *, connect_s: float = 0, in_body: bo
         system = error.__cause__
     log.debug("%s: %s", host, type(system).__name__)
     facts = {"detail": _detail(system), "connect_s": connect_s}
-    if isinstance(system, OSError) and system.errno in OURS:
+    if isinstance(system, OSError) and system.errno in NO_ROOM:
         return NoPlaceError(f"this machine has no room for another connection: {facts['detail']}")
     for kind, error_type, text in _EXPLANATIONS:
         if isinstance(error, kind) or isinstance(system, kind):

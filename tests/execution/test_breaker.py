@@ -130,3 +130,21 @@ def test_callers_that_are_remembered_are_bounded() -> None:
     for number in range(10 * CALLERS):
         callers.note(str(number), 0, served=True)
     assert len(callers._last) == CALLERS
+
+
+def test_another_callers_success_closes_what_one_caller_opened() -> None:
+    breaker = Breaker(SETTINGS)
+    for _ in range(3):
+        breaker.fail(1, caller="greedy")
+    breaker.succeed(2, caller="greedy")
+    assert breaker.state(2) == "open"
+    breaker.succeed(2, caller="other")
+    assert breaker.state(2) == "closed"
+
+
+def test_a_late_success_does_not_close_what_several_callers_opened() -> None:
+    breaker = Breaker(SETTINGS)
+    for caller in ("a", "b", "c"):
+        breaker.fail(1, caller=caller)
+    breaker.succeed(2, caller="d")
+    assert breaker.state(2) == "open"
