@@ -42,10 +42,11 @@ class Key(Frozen, frozen=True, kw_only=True):
 class KeyRing:
     """The keys as this process knows them, replaced whole whenever they change."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keyed: bool = False) -> None:
+        """`keyed`: whether another process has known a key before."""
         self._keys: Mapping[str, Key] = {}
         self._rows: list[Row] = []
-        self._seen = False
+        self._seen = keyed
 
     def __bool__(self) -> bool:
         """Whether it ever held a key. One that is emptied still counts: then no call goes without a key."""

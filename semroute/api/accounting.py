@@ -59,7 +59,7 @@ class Books:
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="database")
         self.log = SqlLog(self.database)
         self.keys = KeyStore(self.database)
-        self.ring = KeyRing()
+        self.ring = KeyRing(keyed=self._lifeline.good.keyed)
         self._read_keys()
         self.state = open_state(settings.state_url, settings.database_url, at_once=first)
         self.accounts = Accounts(self.state)

@@ -34,6 +34,8 @@ class Good(Frozen, frozen=True, kw_only=True, tag=True):
     files: RouteFiles | None = None
     keys: list[Row] | None = None
     """The access keys, as they are stored; None: nobody has read them yet."""
+    keyed: bool = False
+    """Whether there ever was a key: then no call goes without one, also where none is left."""
 
 
 class Beat(Frozen, frozen=True, kw_only=True, tag=True):
@@ -92,7 +94,10 @@ class Lifeline:
 
     def keep(self, *, files: RouteFiles | None = None, keys: list[Row] | None = None) -> None:
         """Note what is good, for a worker that starts later. Never waits: it is told with the next sign of life."""
-        self.good = Good(files=files or self.good.files, keys=self.good.keys if keys is None else keys)
+        good = self.good
+        self.good = Good(
+            files=files or good.files, keys=good.keys if keys is None else keys, keyed=good.keyed or bool(keys)
+        )
         self._untold = True
 
     def fail(self, reason: str) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from semroute.access.callers import Access
 from semroute.api.accounting import LOST_S, Books
 from semroute.api.lifeline import Lifeline
 from semroute.config.load import load
 from semroute.config.schema import LogSettings
+from semroute.record import Caller
 from semroute.settings import Settings
 from semroute.stores.log import SqlLog
 from semroute.stores.migrations import migrate
@@ -102,6 +104,25 @@ async def test_other_workers_are_told_of_as_long_as_they_are_missing(books: Book
     assert books.warnings == list(lifeline.notes)
     lifeline.notes = ()
     assert books.warnings == []
+    await books.aclose()
+
+
+async def test_a_worker_that_starts_after_the_keys_are_gone_serves_nobody_without_one(
+    books: Books, lifeline: Lifeline, tmp_path: Path
+) -> None:
+    books.keys.create(Caller(name="web"))
+    await books.follow_keys()
+    database = SqliteDatabase(tmp_path / "books" / "semroute.db")
+    with database.transaction() as session:
+        session.run("DELETE FROM keys")
+    await books.follow_keys()
+    assert lifeline.good.keys == []
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/books/semroute.db", access="loopback", metrics=False)
+    config = load(tmp_path / "routes")
+    later = Books(settings, lambda: config, Lifeline(lifeline.good))
+    assert Access(settings, later.ring).openness == "keys"
+    database.close()
+    await later.aclose()
     await books.aclose()
 
 
