@@ -33,7 +33,7 @@ from tests.stores.conftest import NOW, Clock
 Result = TypeVar("Result")
 
 COUNTER, LIMIT, END = "usd:all", 300, NOW + 40 * 86_400
-EXAMPLES = {"memory": 60, "sqlite": 15, "redis": 15, "postgres": 5}
+EXAMPLES = {"memory": 40, "sqlite": 10, "redis": 10, "postgres": 3}
 
 
 def examples(kind: str) -> settings:
