@@ -17,13 +17,11 @@ from semroute.access.meters import Meter, budget_meter, meters, thrift
 from semroute.config.schema import Config
 from semroute.errors import BudgetError, ForbiddenError, LimitError, StoreError
 from semroute.record import Caller, Record
-from semroute.stores.base import State, Want, to_usd
+from semroute.stores.base import HOLD_S, State, Verdict, Want, to_usd
 from semroute.types import Decision, Frozen, Signals
 
 log = logging.getLogger("semroute.access")
 
-LEASE_S = 900.0
-"""How long a reservation stands without being settled: longer than any call, for it frees what a crash left behind."""
 GRACE_S = 86_400.0
 """How long a counter outlives its period, for reports."""
 FRESH_S = 1.0
@@ -31,10 +29,13 @@ FRESH_S = 1.0
 
 
 class Hold(Frozen, frozen=True, kw_only=True):
-    """What is reserved for one request."""
+    """What may be reserved for one request, and what it will be charged to. It is there before anything is reserved."""
 
     request_id: str
     meters: tuple[Meter, ...]
+    """All that apply to the request."""
+    claimed: frozenset[str]
+    """The counters of those that are reserved, as far as is known: before the answer is there, all."""
     more: int = 0
     """Further reservations for it, numbered from 1."""
 
@@ -47,11 +48,17 @@ class Accounts:
         state: State,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        frees_in_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`clock`: seconds since 1970, which periods go by. `monotonic`: what the age of a level is measured by."""
+        """`clock`: seconds since 1970, which periods go by. `monotonic`: what the age of a level is measured by.
+
+        `frees_in_s`: when at the latest what dead processes hold is free.
+        """
         self._monotonic = monotonic
         self._state = state
         self._clock = clock
+        self._frees_in_s = frees_in_s
         self._levels: dict[str, tuple[int, float]] = {}
 
     async def signals(self, config: Config, caller: Caller, route: str | None, signals: Signals) -> tuple[Signals, str]:
@@ -74,8 +81,17 @@ class Accounts:
         budgets = [meter for meter in applying if meter.kind == "usd"]
         return any(level >= meter.limit for meter, level in await self._recent(budgets))
 
+    def open(self, config: Config, caller: Caller, request_id: str, route: str | None) -> Hold | None:
+        """What a request will be charged to. None: nothing applies to it.
+
+        Whatever becomes of the request, `settle` it: only then it is sure that it holds nothing any more.
+        """
+        found = tuple(meters(config, caller, route, self._clock()))
+        counters = frozenset(meter.counter for meter in found)
+        return Hold(request_id=request_id, meters=found, claimed=counters) if found else None
+
     async def admit(
-        self, config: Config, caller: Caller, ask: Ask, decision: Decision, *, spends: bool = True
+        self, config: Config, caller: Caller, ask: Ask, decision: Decision, hold: Hold | None, *, spends: bool = True
     ) -> tuple[Hold | None, Decision]:
         """Reserve what a request may cost. A model without budget leaves the plan. `spends`: whether it calls a model.
 
@@ -84,32 +100,28 @@ class Accounts:
         that the key does not allow, and `LimitError`.
         """
         now = self._clock()
-        everything = meters(config, caller, decision.route, now)
         if not caller.may_take(decision.route):
-            await self._charge(ask, everything)
             message = f"the key {caller.id} may not use route {decision.route!r}, only {', '.join(caller.routes)}"
             raise ForbiddenError(message)
-        applying = [meter for meter in everything if spends or meter.kind == "requests"]
-        if not spends:
-            await self._charge(ask, everything)
+        if hold is None:
+            return None, decision
+        applying = [meter for meter in hold.meters if spends or meter.kind == "requests"]
         before = await self._before(applying, now)
         while applying:
             called = _callable(ask, decision)
             chosen = tuple(meter for meter in applying if meter.models is None or meter.models & called)
             wants = [_want(m, most(m, config, ask, decision), m.past(before.get(m.counter, 0), now)) for m in chosen]
-            verdict = await self._state.reserve(ask.request.id, wants, LEASE_S)
+            verdict = await self._state.reserve(hold.request_id, wants, HOLD_S)
             self._note(verdict.levels)
             if verdict.refused is None:
-                return Hold(request_id=ask.request.id, meters=chosen), decision
+                return replace(hold, claimed=frozenset(meter.counter for meter in chosen)), decision
             refusing = next(meter for meter in chosen if meter.counter == verdict.refused)
             left = tuple(model for model in decision.plan if not refusing.measures(model))
             if left in ((), decision.plan):
-                if spends:
-                    await self._charge(ask, everything)
                 amount = most(refusing, config, ask, decision)
-                raise _refusal(refusing, verdict.levels[refusing.counter], before.get(refusing.counter, 0), amount, now)
+                raise self._refusal(refusing, verdict, before.get(refusing.counter, 0), amount, now)
             decision = _without(decision, refusing, left)
-        return None, decision
+        return replace(hold, claimed=frozenset()), decision
 
     async def more(self, config: Config, hold: Hold, ask: Ask, decision: Decision, model: str) -> bool:
         """Reserve what one more answer of a model may cost, as the last of the hold's further reservations.
@@ -121,27 +133,21 @@ class Accounts:
         try:
             before = await self._before(priced, now)
             wants = [_want(m, most(m, config, ask, alone), m.past(before.get(m.counter, 0), now)) for m in priced]
-            return not wants or (await self._state.reserve(_further(hold), wants, LEASE_S)).refused is None
+            return not wants or (await self._state.reserve(_further(hold), wants, HOLD_S)).refused is None
         except StoreError:
             return False
 
     async def settle(self, hold: Hold, record: Record) -> None:
-        """Free what was reserved, and count what was spent."""
+        """Free what was reserved, and count what was spent; of a request that was refused, what deciding took."""
         spent = {meter.counter: (_spent(meter, record), meter.ends + GRACE_S) for meter in hold.meters}
+        named = {name: each for name, each in spent.items() if each[0] or name in hold.claimed}
         nothing = {meter.counter: (0, meter.ends + GRACE_S) for meter in hold.meters}
         try:
-            await self._state.settle(hold.request_id, spent)
+            await self._state.settle(hold.request_id, named)
             for number in range(1, hold.more + 1):
                 await self._state.settle(_further(replace(hold, more=number)), nothing)
         except StoreError as error:
             log.error("%s: what was spent could not be counted: %s", record.request_id, error)
-
-    async def _charge(self, ask: Ask, applying: Sequence[Meter]) -> None:
-        """Count what deciding took of a request that goes no further."""
-        taken = {meter.counter: (sum(took(meter, call) for call in ask.spent), meter.ends) for meter in applying}
-        taken = {name: (amount, end + GRACE_S) for name, (amount, end) in taken.items() if amount}
-        if taken:
-            await self._state.settle(f"{ask.request.id}:decided", taken)
 
     async def report(self, config: Config, keys: Sequence[Caller], reader: Caller = Caller()) -> list[dict[str, Any]]:
         """Every budget that concerns the reader, and how much of it is spent."""
@@ -153,13 +159,36 @@ class Accounts:
         levels = await self._state.levels([meter.counter for meter in found])
         return [_reported(meter, levels) for meter in found]
 
-    async def reset(self, config: Config, keys: Sequence[Caller], counter: str) -> bool:
-        """Forget what was spent of a budget in its period, by the counter that `report` names; false: there is none."""
+    async def reset(self, config: Config, keys: Sequence[Caller], counter: str) -> int | None:
+        """Forget what was spent of a budget in its period, by the counter that `report` names.
+
+        Returns how much that was, in 10^-12 USD. None: there is no such counter.
+        """
         if counter not in {row["counter"] for row in await self.report(config, keys)}:
-            return False
-        await self._state.reset(counter)
+            return None
         self._levels.pop(counter, None)
-        return True
+        return await self._state.reset(counter)
+
+    def _refusal(
+        self, meter: Meter, verdict: Verdict, before: int, amount: int, now: float
+    ) -> BudgetError | LimitError:
+        """Why there is no room, and when there may be some."""
+        level = verdict.levels[meter.counter]
+        if meter.kind == "running":
+            wait_s = max(1, math.ceil(self._frees_in_s()))
+            return LimitError(f"{meter.limit} {meter.name} are taken", retry_after_s=wait_s)
+        wait_s = max(1, math.ceil(meter.wait_s(level, before, amount, now)))
+        if meter.kind != "usd":
+            return LimitError(f"{meter.limit} {meter.name} are used up", retry_after_s=wait_s)
+        if verdict.spent.get(meter.counter, 0) + amount <= meter.limit < level + amount:
+            # Others are under way, and may take less than is held for them.
+            wait_s = max(1, math.ceil(self._frees_in_s()))
+        ends = datetime.datetime.fromtimestamp(meter.ends, datetime.UTC)
+        return BudgetError(
+            f"{meter.name}, {to_usd(meter.limit):f} USD, has no room for this request: {to_usd(level):f} USD are spent "
+            f"or reserved; it begins anew at {ends:%Y-%m-%d %H:%M} UTC",
+            retry_after_s=wait_s,
+        )
 
     async def _before(self, applying: Sequence[Meter], now: float) -> dict[str, int]:
         """By counter, what the minute before reached. Read once it is over, and again for what is settled late."""
@@ -204,26 +233,14 @@ def _want(meter: Meter, amount: int, past: int) -> Want:
 
 
 def _spent(meter: Meter, record: Record) -> int:
-    return 1 if meter.kind == "requests" else sum(took(meter, attempt) for attempt in record.attempts)
+    if meter.kind == "requests":
+        return 0 if record.outcome == "refused" else 1
+    return sum(took(meter, attempt) for attempt in record.attempts)
 
 
 def _without(decision: Decision, meter: Meter, left: tuple[str, ...]) -> Decision:
     gone = dict.fromkeys((model for model in decision.plan if model not in left), f"{meter.name} has no room for it")
     return replace(decision, plan=left, model=left[0], rejected={**decision.rejected, **gone})
-
-
-def _refusal(meter: Meter, level: int, before: int, amount: int, now: float) -> BudgetError | LimitError:
-    wait_s = max(1, math.ceil(meter.wait_s(level, before, amount, now)))
-    if meter.kind != "usd":
-        at_once = meter.kind == "running"
-        message = f"{meter.limit} {meter.name} are taken" if at_once else f"{meter.limit} {meter.name} are used up"
-        return LimitError(message, retry_after_s=1 if at_once else wait_s)
-    ends = datetime.datetime.fromtimestamp(meter.ends, datetime.UTC)
-    return BudgetError(
-        f"{meter.name}, {to_usd(meter.limit):f} USD, has no room for this request: {to_usd(level):f} USD are spent or "
-        f"reserved; it begins anew at {ends:%Y-%m-%d %H:%M} UTC",
-        retry_after_s=wait_s,
-    )
 
 
 def _reported(meter: Meter, levels: Mapping[str, int]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Meter(Frozen, frozen=True, kw_only=True):
 def meters(config: Config, caller: Caller, route: str | None, now: float) -> list[Meter]:
     """All that apply to a caller on a route; those of models with them."""
     budgets = (budget_meter(config, budget, now) for budget in config.budgets if _applies(budget, caller, route))
-    return [*_limits(caller, now), *_own_budgets(caller, now), *budgets]
+    return [*_limits(caller, now), *own_budgets(caller, now), *budgets]
 
 
 def budget_meter(config: Config, budget: Budget, now: float) -> Meter:
@@ -112,7 +112,8 @@ def _minute(kind: Kind, counter: str, limit: int, name: str, now: float) -> Mete
     )
 
 
-def _own_budgets(caller: Caller, now: float) -> Iterator[Meter]:
+def own_budgets(caller: Caller, now: float) -> Iterator[Meter]:
+    """The budgets that a key has of its own."""
     counter = f"usd-key:{caller.id}"
     if caller.usd_per_day is not None:
         yield _usd(counter, f"the daily budget of key {caller.id}", caller.usd_per_day, "day", now, KEY_SOFT)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -12,18 +13,19 @@ import msgspec
 
 from semroute.access.accounts import Accounts
 from semroute.access.keys import KeyRing, KeyStore
+from semroute.access.refill import spent_by_log
 from semroute.api.lifeline import Lifeline
 from semroute.config.schema import Config, LogSettings
 from semroute.errors import StoreError
 from semroute.providers import trace
-from semroute.record import Record
+from semroute.record import Caller, Record
+from semroute.semantic.cache import default_folder
 from semroute.settings import Settings, how_to_install
 from semroute.stores.base import Database
 from semroute.stores.content import can_redact
 from semroute.stores.log import SqlLog
 from semroute.stores.open import MEMORY, open_database, open_state
 from semroute.stores.process import LogProcess
-from semroute.stores.resilient import ResilientState
 from semroute.stores.writer import LogWriter
 from semroute.telemetry.logs import log_record
 from semroute.telemetry.metrics import Metrics
@@ -41,6 +43,8 @@ READERS = 4
 """Threads that wait for the database."""
 LOST_S = 300.0
 """How long it is said that records were lost."""
+FLUSH_S = 2.0
+"""How long an empty state waits for records that are on their way to the log."""
 
 
 class Books:
@@ -61,8 +65,15 @@ class Books:
         self.keys = KeyStore(self.database)
         self.ring = KeyRing(keyed=self._lifeline.good.keyed)
         self._read_keys()
-        self.state = open_state(settings.state_url, settings.database_url, at_once=first)
-        self.accounts = Accounts(self.state)
+        self._config = config
+        self.state = open_state(
+            settings.state_url,
+            settings.database_url,
+            at_once=first,
+            folder=default_folder(),
+            known=self._spent_by_log,
+        )
+        self.accounts = Accounts(self.state, frees_in_s=self.state.frees_in_s)
         aside = settings.decision_log and settings.database_url != MEMORY
         self._process = LogProcess(settings.database_url) if aside else None
         self.writer = LogWriter(self._process or self.log, lambda: config().log) if settings.decision_log else None
@@ -95,7 +106,6 @@ class Books:
         while True:
             await asyncio.sleep(KEYS_EVERY_S)
             await self.follow_keys()
-            await self.follow_state()
 
     async def follow_keys(self) -> None:
         """Read the keys. While they cannot be read, those that were read last stay good."""
@@ -115,11 +125,6 @@ class Books:
         if self.trouble is not None:
             log.warning("the keys can be read again")
             self.trouble = None
-
-    async def follow_state(self) -> None:
-        """Find out whether a shared state that was away is back, though no request may ask for it."""
-        if isinstance(self.state, ResilientState) and self.state.error is not None:
-            await self.state.get("semroute:back")
 
     async def ask(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Do something with the database in a thread. Raises `StoreError`, also if there is no answer in time."""
@@ -141,6 +146,25 @@ class Books:
             self.ring.take(known)
         self._lifeline.keep(keys=self.ring.rows)
 
+    async def reset(self, config: Config, keys: Sequence[Caller], counter: str) -> bool:
+        """Forget what was spent of a budget. Returns whether there is such a counter."""
+        spent = await self.accounts.reset(config, keys, counter)
+        if spent:
+            await self.ask(self.log.note_reset, counter, spent, time.time())
+        return spent is not None
+
+    async def _spent_by_log(self, before: float) -> dict[str, tuple[int, float]] | None:
+        """By counter, what requests spent that ended before a moment. None: the log cannot be read, or is none."""
+        if self.writer is None:
+            return None
+        await asyncio.to_thread(self.writer.flush, FLUSH_S)
+        try:
+            keys = [key.caller for key in await self.ask(self.keys.all)]
+            return await self.ask(spent_by_log, self.log, self._config(), keys, time.time(), before)
+        except StoreError as error:
+            log.warning("what was spent cannot be read from the decision log: %s", error)
+            return None
+
     @property
     def warnings(self) -> list[str]:
         """What is wrong just now."""
@@ -152,7 +176,7 @@ class Books:
         if self.trouble is not None:
             found.append(f"the database cannot be used, the keys that were read last stay good: {self.trouble}")
         found += self._lifeline.notes
-        if isinstance(self.state, ResilientState) and self.state.error is not None:
+        if self.state.error is not None:
             found.append(f"the shared state is away, limits are held by this process alone: {self.state.error}")
         return found
 

@@ -123,6 +123,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     gateway = Gateway(serving, lambda _: None, max_running=settings.max_running, threads=threads)
     books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config, lifeline)
     gateway.keep(books.record, books.accounts, books.room)
+    await books.state.start()
     shared = [metrics.show(gateway, books)] if settings.workers > 1 else []
     if settings.shared:
         gateway.sessions = SharedSessions(books.state)
@@ -144,7 +145,8 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     gc.collect()
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # what is there by now stays: to look through it now and then would stop everything for 0.1 s
-    watching = {asyncio.create_task(work) for work in (reloader.watch(), books.watch(), *shared)}
+    works = (reloader.watch(), books.watch(), books.state.run(), *shared)
+    watching = {asyncio.create_task(work) for work in works}
     try:
         yield
     finally:

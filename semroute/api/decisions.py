@@ -106,7 +106,7 @@ async def reset_budget(request: AnyRequest) -> Response[bytes]:
     books: Books = request.app.state.books
     gateway: Gateway = request.app.state.gateway
     counter = request.query_params.get("counter") or convert(decode(await request.body() or b"{}"), Reset).counter
-    if not await books.accounts.reset(gateway.serving.router.config, await _callers(books), counter):
+    if not await books.reset(gateway.serving.router.config, await _callers(books), counter):
         got = f"got {counter!r}" if counter else "is missing"
         raise RequestError(f"counter: {got}, expected one that GET /budgets names", param="counter")
     return _json({"counter": counter, "spent_usd": 0})

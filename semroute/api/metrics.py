@@ -11,7 +11,6 @@ from semroute.api.accounting import Books
 from semroute.api.errors import AnyRequest
 from semroute.errors import ForbiddenError, RequestError
 from semroute.gateway import Gateway
-from semroute.stores.resilient import ResilientState
 from semroute.telemetry.metrics import CONTENT_TYPE, Moment
 
 SHOW_EVERY_S = 1.0
@@ -45,7 +44,7 @@ def _moment(gateway: Gateway, books: Books) -> Moment:
     return Moment(
         waiting=waiting,
         dropped=dropped,
-        state_up=not (isinstance(books.state, ResilientState) and books.state.error),
+        state_up=not books.state.error,
         running=gateway.running,
         breakers=breakers | {model: each.breaker.state(now) != "closed" for model, each in known.items()},
         latency_ms={model: each.latency_ms for model, each in known.items() if each.latency_ms is not None},

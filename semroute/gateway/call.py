@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from semroute.access.accounts import Hold
+from semroute.access.accounts import Accounts, Hold
 from semroute.access.allowed import refusal
 from semroute.access.amounts import Ask
 from semroute.config.schema import Config
@@ -95,6 +95,13 @@ class Call:
         """Whether a streamed answer is held back until it passed its checks."""
         return self._cascade is not None
 
+    def undecided(self, error: BaseException) -> None:
+        """Record a request that went wrong, or whose caller went away, after calls that deciding took."""
+        self._gateway.begin()
+        if self._gateway.accounts is not None:
+            self._hold = self._open_hold(self._gateway.accounts)
+        self.end("cancelled" if isinstance(error, asyncio.CancelledError) else "failed", error)
+
     async def decided(self) -> None:
         """Record a request that asked for the decision alone. Raises `ForbiddenError` and `LimitError`."""
         self._gateway.begin()
@@ -171,8 +178,10 @@ class Call:
         """Reserve what the request may cost. A model without budget leaves the plan."""
         accounts, config = self._gateway.accounts, self._origin.config
         if accounts is not None:
+            # It is there before anything is reserved: whoever leaves while it is, `end` frees all of it.
+            self._hold = self._open_hold(accounts)
             ask = Ask(request=self.request, policy=self._work.policy, spent=tuple(self._attempts))
-            admitted = await accounts.admit(config, self._origin.caller, ask, self.decision, spends=spends)
+            admitted = await accounts.admit(config, self._origin.caller, ask, self.decision, self._hold, spends=spends)
             self._hold, self.decision = admitted
         plan = tuple(config.models[model_id] for model_id in self.decision.plan)
         if not plan and (forbidden := refusal(config, self._origin.caller, self.decision.rejected)) is not None:
@@ -195,6 +204,9 @@ class Call:
         self._hold = hold = msgspec.structs.replace(hold, more=hold.more + 1)
         ask = Ask(request=self.request, policy=self._work.policy)
         return await accounts.more(self._origin.config, hold, ask, self.decision, model.id)
+
+    def _open_hold(self, accounts: Accounts) -> Hold | None:
+        return accounts.open(self._origin.config, self._origin.caller, self.request.id, self.decision.route)
 
     def _no_model(self, rejected: dict[str, str]) -> SemrouteError:
         """Why nothing of the plan is left: the request itself, or what may be over in a moment."""

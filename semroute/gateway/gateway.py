@@ -26,7 +26,7 @@ from semroute.routing.decide import Choice
 from semroute.routing.difficulty import Reading
 from semroute.routing.facts import Facts
 from semroute.routing.sticky import Remembered, stick
-from semroute.types import Attempt, ChatRequest, Decision, Match
+from semroute.types import Attempt, ChatRequest, Decision, Match, Signals
 
 MAX_RUNNING = 2048
 """Requests that may be under way at once; further ones are turned away while the others still get through in time."""
@@ -95,39 +95,50 @@ class Gateway:
         choice = _choose(router, request, facts, caller)
         reading = await self._readers.read(router, facts.text) if router.needs_reading(request, facts, choice) else None
         attempts: list[Attempt] = []
-        if choice is None:
-            choice = router.choose_semantic(reading.match if reading is not None else Match(), facts)
-            choice = await self._classify(serving, request, facts, choice, attempts, caller)
-        choice = stick(router.config, choice, await self.sessions.get(session) if session else None, facts)
         tokens = facts.input_tokens + (facts.max_tokens or 0)
         deployments = serving.deployments.at(endpoint_of(request))
-        signals, why = deployments.signals(serving.unavailable, tokens), ""
-        if self.accounts is not None:
-            signals, why = await self.accounts.signals(router.config, caller, choice.route, signals)
-        decision = router.decide(request, facts, choice, signals, reading)
-        decision = msgspec.structs.replace(
-            decision,
-            thrift=signals.thrift,
-            explanation=f"{decision.explanation}; {why}, so the choice leans to cheap" if why else decision.explanation,
-            latency_ms=(time.perf_counter() - started) * 1000,
-        )
-        if request.explain:
-            decision = await self._readers.run(partial(router.explain, decision, facts))
-        if facts.max_tokens is not None:  # what a model's window leaves depends on the input
-            request = msgspec.structs.replace(request, input_tokens=facts.input_tokens)
-        work = Work(
-            request=request,
-            plan=(),
-            providers=serving.providers,
-            policy=choice.policy,
-            deployments=deployments,
-            caller=caller.id,
-            input_tokens=tokens,
-            sent_tokens=facts.input_tokens if request.long else 0,
-            count_tokens=router.embedder.count_tokens,
-        )
-        origin = Origin(serving, caller, reading or Reading(), signals, at, started)
-        return Call(self, work, decision, origin, attempts)
+        signals, why = Signals(), ""
+
+        def call(choice: Choice, decision: Decision) -> Call:
+            sent = request
+            if facts.max_tokens is not None:  # what a model's window leaves depends on the input
+                sent = msgspec.structs.replace(request, input_tokens=facts.input_tokens)
+            work = Work(
+                request=sent,
+                plan=(),
+                providers=serving.providers,
+                policy=choice.policy,
+                deployments=deployments,
+                caller=caller.id,
+                input_tokens=tokens,
+                sent_tokens=facts.input_tokens if request.long else 0,
+                count_tokens=router.embedder.count_tokens,
+            )
+            origin = Origin(serving, caller, reading or Reading(), signals, at, started)
+            return Call(self, work, decision, origin, attempts)
+
+        try:
+            if choice is None:
+                choice = router.choose_semantic(reading.match if reading is not None else Match(), facts)
+                choice = await self._classify(serving, request, facts, choice, attempts, caller)
+            choice = stick(router.config, choice, await self.sessions.get(session) if session else None, facts)
+            signals = deployments.signals(serving.unavailable, tokens)
+            if self.accounts is not None:
+                signals, why = await self.accounts.signals(router.config, caller, choice.route, signals)
+            decision = router.decide(request, facts, choice, signals, reading)
+            decision = msgspec.structs.replace(
+                decision,
+                thrift=signals.thrift,
+                explanation=decision.explanation + (f"; {why}, so the choice leans to cheap" if why else ""),
+                latency_ms=(time.perf_counter() - started) * 1000,
+            )
+            if request.explain:
+                decision = await self._readers.run(partial(router.explain, decision, facts))
+        except BaseException as error:
+            if attempts and choice is not None:  # what deciding took is spent, though nothing comes of it
+                call(choice, router.decide(request, facts, choice, signals, reading)).undecided(error)
+            raise
+        return call(choice, decision)
 
     def admit(self, request: ChatRequest, caller: Caller, decision: Decision) -> None:
         """A call may act: what is refused is not what its conversation is about."""

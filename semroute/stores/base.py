@@ -14,6 +14,14 @@ PICO = Decimal(10**12)
 MAX_USD = Decimal(9_000_000)
 """What a counter of 64 bits can hold, in round figures."""
 
+HOLD_S = 86_400.0
+"""When a hold ends by itself, though its owner lives: longer than any request takes."""
+SETTLED_S = 3600.0
+"""How long a state remembers that a hold was settled."""
+EPOCH = "semroute:epoch"
+"""The counter that every state has which is not empty. Its amount is the state's epoch."""
+EPOCH_S = 10 * 365 * 86_400.0
+
 Row = tuple[Any, ...]
 
 
@@ -131,49 +139,77 @@ class DecisionLog(Protocol):
 # --- shared state -----------------------------------------------------------------------------------------------------
 
 
+OWNER_CHARS = 16
+"""The length of an owner's name, in hexadecimal digits."""
+
+
+def owner_of(hold: str) -> str | None:
+    """Who made a hold. None: a semroute that did not say so; its holds end by themselves."""
+    return hold[:OWNER_CHARS] if hold[OWNER_CHARS : OWNER_CHARS + 1] == "/" else None
+
+
 class Want(NamedTuple):
     """A claim on a counter."""
 
     counter: str
     amount: int
     limit: int | None
-    """What the counter may reach, held amounts included; null: any."""
+    """What the counter may reach, held amounts included. None: any amount."""
     expires_at: float
     """When the counter may be forgotten, in seconds since 1970."""
+    known: bool = False
+    """Something was counted here before. If nothing is here now, the state has lost it."""
 
 
 class Verdict(NamedTuple):
     """The answer to a claim."""
 
     refused: str | None
-    """The first counter that has no room; null: all is held."""
+    """The first counter that has no room. None: all is held."""
     levels: dict[str, int]
-    """What the counters held before the claim."""
+    """What the counters had reached before the claim: what is spent, and what others hold."""
+    spent: dict[str, int] = {}
+    """What of this is spent. A counter is missing here if the state does not have it."""
+    whole: bool = True
+    """False: the state is empty, or it lost a counter. Nothing is held then: `refill` it and ask again."""
+
+
+class Beats(NamedTuple):
+    """Who uses a state."""
+
+    owners: dict[str, int]
+    """How often each owner said that it lives. 0: it has holds, and never said so."""
+    epoch: int
+    """The number that the last `refill` of an empty state gave it. 0: the state is empty."""
 
 
 class State(Protocol):
-    """What processes share: counters with reservations, and small values with an end.
+    """What requests count on: counters with holds on them, and small values that end.
 
-    Each call is atomic. Everything raises `StoreError`.
+    `reserve` and `settle` of one hold may reach the state in any order and more than once; the result is the same. Each
+    call is atomic. Each call raises `StoreError` if the state cannot be used.
     """
 
     async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
-        """Hold an amount of each counter, or nothing where one has no room.
+        """Hold an amount of each counter, or nothing if one has no room. A hold that is made again replaces the first.
 
-        What is not settled within the lease is free again.
+        A hold that was settled before holds nothing. What is not settled within the lease is free again.
         """
 
-    async def settle(self, hold: str, spent: Mapping[str, tuple[int, float]]) -> None:
-        """Free what is held, and count what was spent: counter -> (amount, expires_at); once for each hold.
+    async def settle(
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float = SETTLED_S
+    ) -> dict[str, int]:
+        """Free what is held, and count what was spent: counter -> (amount, expires_at). A hold is settled once.
 
-        Every counter that is held must be named, also those of which nothing was spent.
+        Every counter that is held must be named, also those of which nothing was spent. `keep_s`: how long the state
+        remembers that the hold was settled. Returns what is spent now of the counters that have grown.
         """
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
         """What counters have reached, held amounts included."""
 
-    async def reset(self, counter: str) -> None:
-        """Forget what was spent."""
+    async def reset(self, counter: str) -> int:
+        """Forget what was spent. Returns how much that was."""
 
     async def get(self, key: str) -> bytes | None:
         """A value; null: none, or over."""
@@ -195,3 +231,24 @@ class State(Protocol):
 
     async def aclose(self) -> None:
         """Close all connections."""
+
+
+class SharedState(State, Protocol):
+    """A `State` that several processes share.
+
+    A hold is named `OWNER/NAME`. The owner is the process that made it; it says again and again that it lives (`beat`).
+    The others count that: an owner that has gone silent is released, and its holds with it. So no clock decides, and a
+    process that was only slow makes its holds again.
+    """
+
+    async def beat(self, owner: str) -> Beats:
+        """Say that an owner lives."""
+
+    async def release(self, owner: str) -> None:
+        """Free all that an owner holds, and forget the owner."""
+
+    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
+        """Raise counters to what is known to be spent, and mark the state as not empty. Returns its epoch.
+
+        No counter is lowered, so it does no harm if several processes do this at once. The first gives the epoch.
+        """

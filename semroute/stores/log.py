@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import starmap
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from semroute.record import Record
 from semroute.stores import records, rollups
@@ -16,6 +16,8 @@ from semroute.stores.entries import Entry, entries
 
 MAX_PAGE = 500
 _CHUNK = 5000
+LONGEST_S = 900.0
+"""How far back requests are looked for that ended a moment ago."""
 _SUMMARY = ", ".join(records.SUMMARY)
 _WHOLE = (
     ", ".join(f"d.{name}" for name in records.SUMMARY) + ", b.block, b.body, b.embedding, b.scores, b.prompt, b.answer"
@@ -30,6 +32,17 @@ _EQUAL = {"route": "route", "model": "model", "key": "key_id", "team": "team", "
     "outcome": "outcome",
     "label": "label",
 }
+
+
+class Costs(NamedTuple):
+    """What the log says was spent, in 10^-12 USD."""
+
+    by_day: dict[tuple[str, int, str], int]
+    """By dimension, day since 1970 and value."""
+    just_now: list[tuple[int, set[tuple[str, str]], int]]
+    """Of requests that ended a moment ago: the day, where they count (dimension and value), and what they cost."""
+    resets: dict[str, int]
+    """By counter, what was reset."""
 
 
 class SqlLog:
@@ -113,6 +126,35 @@ class SqlLog:
         if by == "day":
             return sorted(rows, key=lambda row: int(row["value"]))
         return sorted(rows, key=lambda row: (-row["requests"], row["value"]))
+
+    def costs(self, since_day: int, *, ended_after: float) -> Costs:
+        """What was spent since a day, and by requests that ended after a moment."""
+        dimensions = ("all", "key", "team", "route", rollups.CALLED)
+        marks = ", ".join("?" * len(dimensions))
+        days = f"SELECT dimension, day, value, n FROM rollups WHERE metric = ? AND day >= ? AND dimension IN ({marks})"
+        # Ids begin with the time of the request. Of longer requests nothing is known here: they count as ended before.
+        recent = (
+            "SELECT at, attempts, model, route, key_id, team, cost FROM decisions WHERE id >= ? AND cost > 0 "
+            "AND at + latency_ms / 1000 >= ?"
+        )
+        first_id = f"{int((ended_after - LONGEST_S) * 1000):012x}"
+        resets = "SELECT value, SUM(n) FROM rollups WHERE dimension = ? GROUP BY value"
+        with self.database.transaction(write=False) as session:
+            by_day = session.run(days, (rollups.TOTALS["cost"], since_day, *dimensions))
+            just_now = session.run(recent, (first_id, ended_after))
+            forgotten = session.run(resets, (rollups.RESET,))
+        models = {value for dimension, _, value, _ in by_day if dimension == rollups.CALLED}
+        return Costs(
+            {(dimension, int(day), value): int(n) for dimension, day, value, n in by_day},
+            [_just_now(row, models) for row in just_now],
+            {counter: int(amount) for counter, amount in forgotten},
+        )
+
+    def note_reset(self, counter: str, amount: int, at: float) -> None:
+        """Keep how much was spent of a counter when it was reset."""
+        with self.database.transaction() as session:
+            row = (rollups.RESET, rollups.day_of(at), counter, rollups.TOTALS["cost"], amount)
+            session.run_many(rollups.UPSERT, [row])
 
     def feed_back(self, id_: str, feedback: Feedback, at: float, within: Within | None = None) -> bool:
         """Add feedback to a record; false: there is none within what may be seen. What is not given stays as it was."""
@@ -213,6 +255,14 @@ def _blocks(session: Session, wanted: set[str]) -> dict[str, dict[str, records.B
         return {}
     sql = f"SELECT id, data FROM blocks WHERE id IN ({', '.join('?' * len(wanted))})"
     return {name: records.read_block(data) for name, data in session.run(sql, sorted(wanted))}
+
+
+def _just_now(row: Row, models: set[str]) -> tuple[int, set[tuple[str, str]], int]:
+    """Where a request counts. Of one with several calls it is not read which model took what: it may be any."""
+    at, attempts, model, route, key, team, cost = row
+    called = {model} if attempts == 1 and model is not None else models
+    places = {("all", ""), ("key", key), ("team", team), ("route", route or "")}
+    return rollups.day_of(at), places | {(rollups.CALLED, each) for each in called}, int(cost)
 
 
 def _score_cells(session: Session, record: Row, score: float) -> list[Row]:

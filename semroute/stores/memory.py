@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
-from semroute.stores.base import Verdict, Want
+from semroute.stores.base import SETTLED_S, Beats, Verdict, Want, owner_of
 
 SWEEP_S = 60.0
 MAX_BYTES = 64 * 1024 * 1024
@@ -15,60 +15,102 @@ MAX_BYTES = 64 * 1024 * 1024
 
 class _Counter:
     def __init__(self, expires_at: float) -> None:
-        self.spent = 0
+        self.spent: int | None = None
+        """None: nothing was ever counted."""
         self.expires_at = expires_at
         self.holds: dict[str, tuple[int, float]] = {}
 
-    def level(self, now: float) -> int:
+    def held(self, now: float, but: str = "") -> int:
+        """What is held. `but`: a hold that does not count."""
         self.holds = {hold: held for hold, held in self.holds.items() if held[1] > now}
-        return self.spent + sum(amount for amount, _ in self.holds.values())
+        return sum(amount for hold, (amount, _) in self.holds.items() if hold != but)
+
+    def level(self, now: float, but: str = "") -> int:
+        """What is spent and held."""
+        return (self.spent or 0) + self.held(now, but)
 
 
 class MemoryState:
     """A `State`. Nothing in it waits, so each call is atomic on the event loop."""
 
-    def __init__(self, clock: Callable[[], float] = time.time, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, *, max_bytes: int = MAX_BYTES, epoch: int = 1) -> None:
+        """`epoch`: a state of one process cannot come back empty without that process. 0: it did."""
         self._clock = clock
         self._max_bytes = max_bytes
         self._bytes = 0
         self._counters: dict[str, _Counter] = {}
         self._entries: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._settled: dict[str, float] = {}
+        self._owners: dict[str, int] = {}
+        self._epoch = epoch
         self._swept_at = clock()
 
     async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
-        """Hold an amount of each counter, or nothing where one has no room."""
+        """Hold an amount of each counter, or nothing if one has no room."""
         now = self._now()
-        levels = {want.counter: self._level(want.counter, now) for want in wants}
+        levels = {want.counter: self._level(want.counter, now, but=hold) for want in wants}
+        found = {want.counter: self._counters.get(want.counter) for want in wants}
+        spent = {name: each.spent for name, each in found.items() if each is not None and each.spent is not None}
+        whole = bool(self._epoch) and all(want.counter in spent for want in wants if want.known)
+        if not whole or hold in self._settled:
+            return Verdict(None, levels, spent, whole)
         for want in wants:
             if want.limit is not None and levels[want.counter] + want.amount > want.limit:
-                return Verdict(want.counter, levels)
+                self._free(hold)
+                return Verdict(want.counter, levels, spent)
         for want in wants:
             counter = self._counters.setdefault(want.counter, _Counter(want.expires_at))
             counter.holds[hold] = want.amount, now + lease_s
-        return Verdict(None, levels)
+        return Verdict(None, levels, spent)
 
-    async def settle(self, hold: str, spent: Mapping[str, tuple[int, float]]) -> None:
+    async def settle(
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float = SETTLED_S
+    ) -> dict[str, int]:
         """Free what is held, and count what was spent."""
         now = self._now()
         if hold in self._settled:
-            return
-        self._settled[hold] = now + 3600
-        for counter in self._counters.values():
-            counter.holds.pop(hold, None)
+            return {}
+        self._settled[hold] = now + keep_s
+        self._free(hold)
+        grown = {}
         for name, (amount, expires_at) in spent.items():
             if amount:
-                self._counters.setdefault(name, _Counter(expires_at)).spent += amount
+                counter = self._counters.setdefault(name, _Counter(expires_at))
+                grown[name] = counter.spent = (counter.spent or 0) + amount
+        return grown
+
+    async def beat(self, owner: str) -> Beats:
+        """Say that an owner lives."""
+        self._owners[owner] = self._owners.get(owner, 0) + 1
+        holders = {owner_of(hold) for counter in self._counters.values() for hold in counter.holds}
+        return Beats({**{name: 0 for name in holders if name is not None}, **self._owners}, self._epoch)
+
+    async def release(self, owner: str) -> None:
+        """Free all that an owner holds, and forget the owner."""
+        self._owners.pop(owner, None)
+        for counter in self._counters.values():
+            counter.holds = {hold: held for hold, held in counter.holds.items() if owner_of(hold) != owner}
+
+    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
+        """Raise counters to what is known to be spent, and mark the state as not empty."""
+        for name, (amount, expires_at) in spent.items():
+            counter = self._counters.setdefault(name, _Counter(expires_at))
+            counter.spent = max(counter.spent or 0, amount)
+        self._epoch = self._epoch or epoch
+        return self._epoch
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
         """What counters have reached, held amounts included."""
         now = self._now()
         return {name: self._level(name, now) for name in counters}
 
-    async def reset(self, counter: str) -> None:
+    async def reset(self, counter: str) -> int:
         """Forget what was spent."""
-        if counter in self._counters:
-            self._counters[counter].spent = 0
+        found = self._counters.get(counter)
+        if found is None or found.spent is None:
+            return 0
+        spent, found.spent = found.spent, 0
+        return spent
 
     async def get(self, key: str) -> bytes | None:
         """A value; null: none, or over."""
@@ -111,16 +153,22 @@ class MemoryState:
     async def aclose(self) -> None:
         """Nothing is open."""
 
-    def _level(self, name: str, now: float) -> int:
+    def _free(self, hold: str) -> None:
+        for counter in self._counters.values():
+            counter.holds.pop(hold, None)
+
+    def _level(self, name: str, now: float, but: str = "") -> int:
         counter = self._counters.get(name)
-        return counter.level(now) if counter else 0
+        return counter.level(now, but) if counter else 0
 
     def _now(self) -> float:
         """The time. Once in a while what is over is forgotten."""
         now = self._clock()
         if not 0 <= now - self._swept_at < SWEEP_S:  # a clock that was set back is one reason more
             self._swept_at = now
-            self._counters = {n: c for n, c in self._counters.items() if c.expires_at > now or c.level(now) > c.spent}
+            self._counters = {
+                n: c for n, c in self._counters.items() if c.expires_at > now or c.level(now) > (c.spent or 0)
+            }
             self._entries = OrderedDict((key, entry) for key, entry in self._entries.items() if entry[1] > now)
             self._bytes = sum(len(key) + len(value) for key, (value, _) in self._entries.items())
             self._settled = {hold: end for hold, end in self._settled.items() if end > now}

@@ -7,6 +7,7 @@ memory:                      nothing is kept
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import time
 from collections.abc import Callable
@@ -16,10 +17,10 @@ from urllib.parse import urlsplit
 
 from semroute.errors import SettingsError
 from semroute.settings import PREFIX, how_to_install
-from semroute.stores.base import Database, State
+from semroute.stores.base import Database, SharedState
 from semroute.stores.migrations import Migrating
 from semroute.stores.patient import patient
-from semroute.stores.resilient import ResilientState
+from semroute.stores.resilient import Known, ResilientState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import BUSY_S, SqliteDatabase
 
@@ -54,32 +55,51 @@ def shown(url: str) -> str:
 
 
 def open_state(
-    state_url: str, database_url: str, clock: Callable[[], float] = time.time, *, at_once: bool = True
-) -> State:
+    state_url: str,
+    database_url: str,
+    clock: Callable[[], float] = time.time,
+    *,
+    at_once: bool = True,
+    folder: Path | None = None,
+    known: Known | None = None,
+) -> ResilientState:
     """The shared state: in Redis where there is an address for it, else beside the decision log.
 
     A SQLite log has a second file for it, so that a reservation never waits for a commit of the log. `at_once`: as for
-    `open_database`. Raises `SettingsError` and `StoreError`.
+    `open_database`. `folder`: where to write down what is owed to a state that is away; beside a log that is a file
+    there is no need to say. `known`: what the log knows was spent. Raises `SettingsError` and `StoreError`.
     """
+    shared = patient(_open_shared(state_url, database_url, clock, at_once), STATE_S)
+    return ResilientState(shared, clock, file=_owed_file(state_url, database_url, folder), known=known)
+
+
+def _open_shared(state_url: str, database_url: str, clock: Callable[[], float], at_once: bool) -> SharedState:
     if state_url:
         if not state_url.startswith(("redis://", "rediss://", "unix://")):
             raise SettingsError(f"{PREFIX}STATE_URL: got {_kind(state_url)!r}, expected redis://, rediss:// or unix://")
         redis = _import("redis", f"{PREFIX}STATE_URL")
         try:
-            return _shared(redis.RedisState(state_url, clock), clock)
+            shared: SharedState = redis.RedisState(state_url, clock)
         except ValueError:  # it may show a part of the password
             raise SettingsError(f"{PREFIX}STATE_URL: cannot be read, expected redis://HOST:PORT") from None
+        return shared
     if database_url.startswith("sqlite:"):
         path = _sqlite_path(database_url)
         beside = SqliteDatabase(path.with_name(f"{path.stem}-state{path.suffix}"), durable=False, busy_s=STATE_S)
-        return _shared(SqlState(_migrating(beside, at_once), clock), clock)
+        return SqlState(_migrating(beside, at_once), clock)
     database = _migrating(connect(database_url, durable=False, answer_s=STATE_S), at_once)
-    remote = database_url.startswith("postgres")
-    return _shared(SqlState(database, clock, threads=STATE_THREADS if remote else 1), clock)
+    return SqlState(database, clock, threads=STATE_THREADS if database_url.startswith("postgres") else 1)
 
 
-def _shared(state: State, clock: Callable[[], float]) -> ResilientState:
-    return ResilientState(patient(state, STATE_S), clock)
+def _owed_file(state_url: str, database_url: str, folder: Path | None) -> Path | None:
+    """Where to write down what is owed to a state. The name tells states apart. None: nothing outlives the process."""
+    name = f"owed-{hashlib.sha256((state_url or database_url).encode()).hexdigest()[:8]}"
+    if database_url.startswith("sqlite:"):
+        path = _sqlite_path(database_url)
+        return path.with_name(f"{path.stem}-{name}")
+    if database_url == MEMORY and not state_url:
+        return None
+    return folder / name if folder is not None else None
 
 
 def connect(url: str, *, durable: bool = True, answer_s: float | None = None) -> Database:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 from semroute.errors import StoreError
-from semroute.stores.base import State
+from semroute.stores.base import SharedState
 
 Result = TypeVar("Result")
 
@@ -18,19 +18,19 @@ PROBE_S = 0.5
 """Between two tries whether a state that hung answers again."""
 
 
-def patient(state: State, answer_s: float) -> State:
+def patient(state: SharedState, answer_s: float) -> SharedState:
     """The same state, whose calls raise `StoreError` after `answer_s` at the latest.
 
     After the first that came too late all others fail at once, so that no request waits for what is known to hang. One
     task finds out meanwhile whether the state answers again.
     """
-    return cast("State", _Patient(state, answer_s))
+    return cast("SharedState", _Patient(state, answer_s))
 
 
 class _Patient:
     """Has the methods of the state that it stands for, whichever these are."""
 
-    def __init__(self, state: State, answer_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, state: SharedState, answer_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._state = state
         self._answer_s = answer_s
         self._clock = clock

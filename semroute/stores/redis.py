@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from semroute.errors import StoreError
-from semroute.stores.base import Verdict, Want
+from semroute.stores.base import EPOCH, EPOCH_S, OWNER_CHARS, SETTLED_S, Beats, Verdict, Want, owner_of
 
 PREFIX = "{semroute}:"
 """One hash slot, so that the scripts work on a cluster too."""
@@ -20,65 +20,111 @@ TIMEOUT_S = 1.0
 MAX_CONNECTIONS = 16
 WAIT_S = 5.0
 """For a connection that is not in use."""
-SETTLED_S = 3600
+HOLDS_S = 86_400
+"""How long what is held on a counter is kept after the last hold was made."""
 
-# A counter is a string (what was spent) and a hash of holds: hold -> "amount:expires_at".
-_LEVEL = """
-local function level(name, now)
-  local total = tonumber(redis.call('GET', name) or '0')
+# A counter is a string (what was spent) and a hash of holds: hold -> "amount:expires_at". One more hash says how often
+# each owner said that it lives; a hold of an owner that is not in it does not count.
+_LEVEL = f"""
+local OWNERS, EPOCH = '{PREFIX}owners', '{PREFIX}{EPOCH}'
+local living = {{}}
+local function lives(hold)
+  if string.sub(hold, {OWNER_CHARS + 1}, {OWNER_CHARS + 1}) ~= '/' then return true end
+  local owner = string.sub(hold, 1, {OWNER_CHARS})
+  if living[owner] == nil then living[owner] = redis.call('HEXISTS', OWNERS, owner) == 1 end
+  return living[owner]
+end
+local function level(name, now, but)
+  local spent = redis.call('GET', name)
+  local total = tonumber(spent or '0')
   local holds = redis.call('HGETALL', name .. ':holds')
   for i = 1, #holds, 2 do
     local amount, ends = string.match(holds[i + 1], '^(-?%d+):(.+)$')
-    if tonumber(ends) > now then total = total + tonumber(amount)
-    else redis.call('HDEL', name .. ':holds', holds[i]) end
+    if tonumber(ends) <= now or not lives(holds[i]) then redis.call('HDEL', name .. ':holds', holds[i])
+    elseif holds[i] ~= but then total = total + tonumber(amount) end
   end
-  return total
+  return total, spent or ''
 end
 """
-# KEYS: counters. ARGV: now, hold, lease, then amount, limit or '', expires_at for each. Answers the place of the
-# counter without room, or 0, and the levels. Lua compares levels as doubles, exact up to 9,007 USD; INCRBY keeps them,
-# exact to 64 bits.
+# KEYS: the mark of the hold, then counters. ARGV: now, hold, lease, owner, then amount, limit or '', expires_at, known
+# for each. Answers the place of the counter without room, or 0, or -1 where the state is not whole; the levels; and
+# what is spent. Lua compares levels as doubles, exact up to 9,007 USD; INCRBY keeps them, exact to 64 bits.
 _RESERVE = (
     _LEVEL
-    + """
-local now, lease = tonumber(ARGV[1]), tonumber(ARGV[3])
-local levels, refused = {}, 0
-for i, name in ipairs(KEYS) do
-  local at = level(name, now)
-  levels[i] = string.format('%.0f', at)
-  local limit = ARGV[3 * i + 2]
-  if refused == 0 and limit ~= '' and at + tonumber(ARGV[3 * i + 1]) > tonumber(limit) then refused = i end
+    + f"""
+local now, hold, lease = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local levels, spents, refused, whole = {{}}, {{}}, 0, redis.call('EXISTS', EPOCH) == 1
+if ARGV[4] ~= '' then redis.call('HSETNX', OWNERS, ARGV[4], 0) end
+for i = 2, #KEYS do
+  local at, spent = level(KEYS[i], now, hold)
+  levels[i - 1], spents[i - 1] = string.format('%.0f', at), spent
+  local limit = ARGV[4 * i - 2]
+  if refused == 0 and limit ~= '' and at + tonumber(ARGV[4 * i - 3]) > tonumber(limit) then refused = i - 1 end
+  if ARGV[4 * i] == '1' and spent == '' then whole = false end
 end
-if refused == 0 then
-  for i, name in ipairs(KEYS) do
-    redis.call('HSET', name .. ':holds', ARGV[2], ARGV[3 * i + 1] .. ':' .. string.format('%.3f', now + lease))
-    redis.call('EXPIRE', name .. ':holds', math.max(1, math.ceil(lease)))
-  end
+if not whole then return {{-1, levels, spents}} end
+if redis.call('EXISTS', KEYS[1]) == 1 then return {{0, levels, spents}} end
+for i = 2, #KEYS do
+  if refused == 0 then
+    local held = ARGV[4 * i - 3] .. ':' .. string.format('%.3f', now + lease)
+    redis.call('HSET', KEYS[i] .. ':holds', hold, held)
+    redis.call('EXPIRE', KEYS[i] .. ':holds', {HOLDS_S})
+  else redis.call('HDEL', KEYS[i] .. ':holds', hold) end
 end
-return {refused, levels}
+return {{refused, levels, spents}}
 """
 )
 # KEYS: the mark of the hold, then counters. ARGV: hold, seconds the mark stays, now, then amount, expires_at for each.
 _SETTLE = """
-if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[2]) then return 0 end
-local now = tonumber(ARGV[3])
+if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[2]) then return {} end
+local now, grown = tonumber(ARGV[3]), {}
 for i = 2, #KEYS do
   redis.call('HDEL', KEYS[i] .. ':holds', ARGV[1])
   if ARGV[2 * i] ~= '0' then
     redis.call('INCRBY', KEYS[i], ARGV[2 * i])
     redis.call('EXPIRE', KEYS[i], math.max(1, math.ceil(tonumber(ARGV[2 * i + 1]) - now)))
+    grown[#grown + 1] = i - 2
+    grown[#grown + 1] = redis.call('GET', KEYS[i])
   end
 end
-return 1
+return grown
 """
 _LEVELS = (
     _LEVEL
     + """
 local levels = {}
-for i, name in ipairs(KEYS) do levels[i] = string.format('%.0f', level(name, tonumber(ARGV[1]))) end
+for i, name in ipairs(KEYS) do levels[i] = string.format('%.0f', (level(name, tonumber(ARGV[1]), ''))) end
 return levels
 """
 )
+_BEAT = (
+    _LEVEL
+    + """
+redis.call('HINCRBY', OWNERS, ARGV[1], 1)
+return {redis.call('GET', EPOCH) or '0', redis.call('HGETALL', OWNERS)}
+"""
+)
+# KEYS: counters. ARGV: epoch, seconds it stays, now, then amount, expires_at for each.
+_REFILL = (
+    _LEVEL
+    + """
+for i, name in ipairs(KEYS) do
+  local amount = ARGV[2 * i + 2]
+  local spent = redis.call('GET', name)
+  if not spent or tonumber(spent) < tonumber(amount) then
+    redis.call('SET', name, amount, 'EX', math.max(1, math.ceil(tonumber(ARGV[2 * i + 3]) - tonumber(ARGV[3]))))
+  end
+end
+redis.call('SET', EPOCH, ARGV[1], 'NX', 'EX', ARGV[2])
+return redis.call('GET', EPOCH)
+"""
+)
+# It stays known that something was counted.
+_RESET = """
+local spent = redis.call('GET', KEYS[1])
+if spent then redis.call('DECRBY', KEYS[1], spent) end
+return spent or '0'
+"""
 _SMOOTH = """
 local old = redis.call('GET', KEYS[1])
 local mean = tonumber(ARGV[1])
@@ -107,24 +153,52 @@ class RedisState:
         register = self._redis.register_script
         self._reserve, self._settle = register(_RESERVE), register(_SETTLE)
         self._levels, self._smooth = register(_LEVELS), register(_SMOOTH)
+        self._beat, self._refill, self._reset = register(_BEAT), register(_REFILL), register(_RESET)
 
     async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
-        """Hold an amount of each counter, or nothing where one has no room."""
-        arguments: list[Any] = [self._clock(), hold, lease_s]
+        """Hold an amount of each counter, or nothing if one has no room."""
+        arguments: list[Any] = [self._clock(), hold, lease_s, owner_of(hold) or ""]
         for want in wants:
-            arguments += [want.amount, "" if want.limit is None else want.limit, want.expires_at]
-        keys = [PREFIX + want.counter for want in wants]
-        refused, levels = await _asked(self._reserve(keys=keys, args=arguments))
+            limit = "" if want.limit is None else want.limit
+            arguments += [want.amount, limit, want.expires_at, int(want.known)]
+        keys = [_mark(hold), *(PREFIX + want.counter for want in wants)]
+        refused, levels, spents = await _asked(self._reserve(keys=keys, args=arguments))
         names = [want.counter for want in wants]
-        return Verdict(names[refused - 1] if refused else None, dict(zip(names, map(int, levels), strict=True)))
+        spent = {name: int(amount) for name, amount in zip(names, spents, strict=True) if amount}
+        return Verdict(
+            names[refused - 1] if refused > 0 else None,
+            dict(zip(names, map(int, levels), strict=True)),
+            spent,
+            whole=refused >= 0,
+        )
 
-    async def settle(self, hold: str, spent: Mapping[str, tuple[int, float]]) -> None:
+    async def settle(
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float = SETTLED_S
+    ) -> dict[str, int]:
         """Free what is held, and count what was spent."""
-        arguments: list[Any] = [hold, SETTLED_S, self._clock()]
+        arguments: list[Any] = [hold, round(keep_s), self._clock()]
         for amount, expires_at in spent.values():
             arguments += [amount, expires_at]
-        keys = [f"{PREFIX}settled:{hold}", *(PREFIX + name for name in spent)]
-        await _asked(self._settle(keys=keys, args=arguments))
+        names = [*spent]
+        grown = await _asked(self._settle(keys=[_mark(hold), *(PREFIX + name for name in names)], args=arguments))
+        return {names[place]: int(amount) for place, amount in zip(grown[::2], grown[1::2], strict=True)}
+
+    async def beat(self, owner: str) -> Beats:
+        """Say that an owner lives."""
+        epoch, found = await _asked(self._beat(keys=[PREFIX + EPOCH], args=[owner]))
+        owners = {name.decode(): int(count) for name, count in zip(found[::2], found[1::2], strict=True)}
+        return Beats(owners, int(epoch))
+
+    async def release(self, owner: str) -> None:
+        """Free all that an owner holds, and forget the owner."""
+        await _asked(self._redis.hdel(f"{PREFIX}owners", owner))
+
+    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
+        """Raise counters to what is known to be spent, and mark the state as not empty."""
+        arguments: list[Any] = [epoch, round(EPOCH_S), self._clock()]
+        for amount, expires_at in spent.values():
+            arguments += [amount, expires_at]
+        return int(await _asked(self._refill(keys=[PREFIX + name for name in spent], args=arguments)))
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
         """What counters have reached, held amounts included."""
@@ -133,9 +207,9 @@ class RedisState:
         levels = await _asked(self._levels(keys=[PREFIX + name for name in counters], args=[self._clock()]))
         return dict(zip(counters, map(int, levels), strict=True))
 
-    async def reset(self, counter: str) -> None:
+    async def reset(self, counter: str) -> int:
         """Forget what was spent."""
-        await self.delete(counter)
+        return int(await _asked(self._reset(keys=[PREFIX + counter], args=[])))
 
     async def get(self, key: str) -> bytes | None:
         """A value; null: none, or over."""
@@ -168,6 +242,11 @@ class RedisState:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._redis.aclose()
+
+
+def _mark(hold: str) -> str:
+    """The key that says that a hold was settled."""
+    return f"{PREFIX}settled:{hold}"
 
 
 async def _asked(answer: Awaitable[Any]) -> Any:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from itertools import chain
 from operator import add
 from types import MappingProxyType
 from typing import Any
 
-from semroute.stores.base import Session, to_usd
+from semroute.stores.base import Session, to_pico, to_usd
 from semroute.stores.entries import Entry
 
 DIMENSIONS = ("all", "model", "tier", "route", "key", "team", "feature")
+CALLED = "called"
+"""One more dimension: what a model's own calls cost, whichever model answered. Budgets of models count that."""
+RESET = "reset"
+"""One more: what was spent of a counter when it was reset."""
 UPSERT = (
     "INSERT INTO rollups (dimension, day, value, metric, n) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (dimension, day, value, metric) DO UPDATE SET n = rollups.n + excluded.n"
@@ -104,7 +109,10 @@ def cells(entries: Iterable[Entry], features: Features) -> Cells:
         *values, feature = values_of(entry)
         alike[(day, *values, features.place(day, feature))].append(entry)
     places: dict[tuple[str, int, str], tuple[Totals, list[int]]] = {}
+    added: Cells = Counter()
     for (day, *values), members in alike.items():
+        for model, cost in chain.from_iterable(map(_calls, members)):
+            added[(CALLED, day, model, TOTALS["cost"])] += cost
         totals, buckets = _sums(members), _buckets(members)
         for dimension, value in zip(DIMENSIONS, values, strict=True):
             place = dimension, day, value
@@ -114,7 +122,6 @@ def cells(entries: Iterable[Entry], features: Features) -> Cells:
             else:
                 before[1].extend(buckets)
                 places[place] = tuple(map(add, before[0], totals)), before[1]
-    added: Cells = Counter()
     for place, (totals, buckets) in places.items():
         for metric, n in (*enumerate(totals), *Counter(buckets).items()):
             if n:
@@ -126,6 +133,15 @@ def values_of(entry: Entry) -> tuple[str, ...]:
     """Where an entry counts, in the order of `DIMENSIONS`."""
     sent, caller = entry.sent, entry.sent.caller
     return ("", entry.model or "", sent.tier, entry.gist.route or "", caller.id, caller.team, sent.feature)
+
+
+def _calls(entry: Entry) -> Iterator[tuple[str, int]]:
+    """What each call cost, and its model."""
+    if len(entry.attempts) == 1:  # as nearly always
+        calls = [(entry.attempts[0].model, entry.cost)]
+    else:
+        calls = [(attempt.model, to_pico(attempt.cost_usd)) for attempt in entry.attempts]
+    return ((model, cost) for model, cost in calls if cost)
 
 
 def _buckets(entries: Sequence[Entry]) -> list[int]:

@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from semroute.stores.base import Database, Session, Verdict, Want
+from semroute.stores.base import (
+    EPOCH,
+    EPOCH_S,
+    OWNER_CHARS,
+    SETTLED_S,
+    Beats,
+    Database,
+    Session,
+    Verdict,
+    Want,
+)
 
 Result = TypeVar("Result")
 
-SETTLED_S = 3600.0
 SWEEP_S = 60.0
-_LEVELS = (
-    "SELECT name, SUM(amount) FROM (SELECT name, spent AS amount FROM counters WHERE name IN ({marks}) UNION ALL "
-    "SELECT counter, amount FROM holds WHERE counter IN ({marks}) AND expires_at > ?) parts GROUP BY name"
+OWNERS = "owners"
+"""The entry that says how often each owner said that it lives."""
+OWNERS_S = 86_400.0
+_SPENT, _HELD, _SETTLED = 0, 1, 2
+_COUNTED = (
+    f"SELECT name, spent AS amount, {_SPENT} AS kind FROM counters WHERE name IN ({{marks}}) UNION ALL "
+    f"SELECT counter, SUM(amount), {_HELD} FROM holds WHERE counter IN ({{marks}}) AND expires_at > ? AND hold <> ? "
+    f"GROUP BY counter UNION ALL SELECT '', 1, {_SETTLED} FROM settled WHERE hold = ?"
 )
+_HOLDERS = f"SELECT DISTINCT substr(hold, 1, {OWNER_CHARS}) FROM holds WHERE substr(hold, {OWNER_CHARS + 1}, 1) = '/'"
 _SPEND = (
-    "INSERT INTO counters (name, spent, expires_at) VALUES (?, ?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET spent = counters.spent + excluded.spent"
+    "INSERT INTO counters (name, spent, expires_at) VALUES {rows} "
+    "ON CONFLICT (name) DO UPDATE SET spent = counters.spent + excluded.spent RETURNING name, spent"
 )
+_RAISE = (
+    "INSERT INTO counters (name, spent, expires_at) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+    "spent = CASE WHEN excluded.spent > counters.spent THEN excluded.spent ELSE counters.spent END"
+)
+_MARK = "INSERT INTO counters (name, spent, expires_at) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING"
 _PUT = (
     "INSERT INTO entries (name, value, expires_at) VALUES (?, ?, ?) "
     "ON CONFLICT (name) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
@@ -39,20 +60,34 @@ class SqlState:
         self._swept_at = time.monotonic()
 
     async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
-        """Hold an amount of each counter, or nothing where one has no room."""
+        """Hold an amount of each counter, or nothing if one has no room."""
         return await self._run(_reserve, hold, wants, lease_s)
 
-    async def settle(self, hold: str, spent: Mapping[str, tuple[int, float]]) -> None:
+    async def settle(
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float = SETTLED_S
+    ) -> dict[str, int]:
         """Free what is held, and count what was spent."""
-        await self._run(_settle, hold, spent)
+        return await self._run(_settle, hold, spent, keep_s)
+
+    async def beat(self, owner: str) -> Beats:
+        """Say that an owner lives."""
+        return await self._run(_beat, owner)
+
+    async def release(self, owner: str) -> None:
+        """Free all that an owner holds, and forget the owner."""
+        await self._run(_release, owner)
+
+    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
+        """Raise counters to what is known to be spent, and mark the state as not empty."""
+        return await self._run(_refill, epoch, spent)
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
         """What counters have reached, held amounts included."""
         return await self._run(_levels, counters) if counters else {}
 
-    async def reset(self, counter: str) -> None:
+    async def reset(self, counter: str) -> int:
         """Forget what was spent."""
-        await self._run(_execute, "UPDATE counters SET spent = 0 WHERE name = ?", counter)
+        return await self._run(_reset, counter)
 
     async def get(self, key: str) -> bytes | None:
         """A value; null: none, or over."""
@@ -97,33 +132,104 @@ class SqlState:
             return work(session, now, *arguments)
 
 
+class _Counted(NamedTuple):
+    """What the tables say of some counters."""
+
+    spent: dict[str, int]
+    held: dict[str, int]
+    settled: bool
+
+    def level(self, name: str) -> int:
+        return self.spent.get(name, 0) + self.held.get(name, 0)
+
+
+def _counted(session: Session, now: float, counters: Sequence[str], hold: str = "") -> _Counted:
+    """Look at counters, but not at what `hold` holds of them."""
+    sql = _COUNTED.format(marks=", ".join("?" * len(counters)))
+    counted = _Counted({}, {}, settled=False)
+    for name, amount, kind in session.run(sql, (*counters, *counters, now, hold, hold)):
+        if kind == _SETTLED:
+            counted = counted._replace(settled=True)
+        else:
+            (counted.held if kind == _HELD else counted.spent)[name] = int(amount)
+    return counted
+
+
 def _reserve(session: Session, now: float, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
-    session.lock([want.counter for want in wants])
-    levels = _levels(session, now, [want.counter for want in wants])
+    names = [want.counter for want in wants]
+    session.lock(names)
+    counted = _counted(session, now, [*names, EPOCH], hold)
+    spent, levels = counted.spent, {name: counted.level(name) for name in names}
+    whole = bool(spent.pop(EPOCH, 0)) and all(want.counter in spent for want in wants if want.known)
+    if not whole or counted.settled:
+        return Verdict(None, levels, spent, whole)
     for want in wants:
         if want.limit is not None and levels[want.counter] + want.amount > want.limit:
-            return Verdict(want.counter, levels)
+            session.run("DELETE FROM holds WHERE hold = ?", (hold,))
+            return Verdict(want.counter, levels, spent)
     session.run_many(
         "INSERT INTO holds (hold, counter, amount, expires_at) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (counter, hold) DO UPDATE SET amount = excluded.amount, expires_at = excluded.expires_at",
         [(hold, want.counter, want.amount, now + lease_s) for want in wants],
     )
-    return Verdict(None, levels)
+    return Verdict(None, levels, spent)
 
 
-def _settle(session: Session, now: float, hold: str, spent: Mapping[str, tuple[int, float]]) -> None:
+def _settle(
+    session: Session, now: float, hold: str, spent: Mapping[str, tuple[int, float]], keep_s: float
+) -> dict[str, int]:
     session.lock([f"hold:{hold}", *spent])
     if session.run("SELECT 1 FROM settled WHERE hold = ?", (hold,)):
-        return
-    session.run("INSERT INTO settled (hold, expires_at) VALUES (?, ?)", (hold, now + SETTLED_S))
+        return {}
+    session.run("INSERT INTO settled (hold, expires_at) VALUES (?, ?)", (hold, now + keep_s))
     session.run("DELETE FROM holds WHERE hold = ?", (hold,))
-    session.run_many(_SPEND, [(name, amount, end) for name, (amount, end) in sorted(spent.items()) if amount])
+    rows = [(name, amount, end) for name, (amount, end) in sorted(spent.items()) if amount]
+    if not rows:
+        return {}
+    sql = _SPEND.format(rows=", ".join(["(?, ?, ?)"] * len(rows)))
+    return {name: int(amount) for name, amount in session.run(sql, [value for row in rows for value in row])}
 
 
 def _levels(session: Session, now: float, counters: Sequence[str]) -> dict[str, int]:
-    sql = _LEVELS.format(marks=", ".join("?" * len(counters)))
-    found: dict[str, int] = dict(session.run(sql, (*counters, *counters, now)))
-    return {name: int(found.get(name, 0)) for name in counters}
+    counted = _counted(session, now, counters)
+    return {name: counted.level(name) for name in counters}
+
+
+def _beat(session: Session, now: float, owner: str) -> Beats:
+    owners = _owners(session, now)
+    owners[owner] = owners.get(owner, 0) + 1
+    session.run(_PUT, (OWNERS, json.dumps(owners).encode(), now + OWNERS_S))
+    holders = {name: 0 for (name,) in session.run(_HOLDERS)}
+    return Beats({**holders, **owners}, _counted(session, now, [EPOCH]).level(EPOCH))
+
+
+def _release(session: Session, now: float, owner: str) -> None:
+    owners = _owners(session, now)
+    owners.pop(owner, None)
+    session.run(_PUT, (OWNERS, json.dumps(owners).encode(), now + OWNERS_S))
+    session.run(f"DELETE FROM holds WHERE substr(hold, 1, {OWNER_CHARS + 1}) = ?", (f"{owner}/",))
+
+
+def _owners(session: Session, now: float) -> dict[str, int]:
+    """How often each owner said that it lives. The transaction may change this: others wait for it."""
+    session.lock([f"entry:{OWNERS}"])
+    found = _get(session, now, OWNERS)
+    return dict(json.loads(found)) if found else {}
+
+
+def _refill(session: Session, now: float, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
+    session.lock([EPOCH, *spent])
+    session.run_many(_RAISE, [(name, amount, end) for name, (amount, end) in sorted(spent.items())])
+    session.run(_MARK, (EPOCH, epoch, now + EPOCH_S))
+    [[marked]] = session.run("SELECT spent FROM counters WHERE name = ?", (EPOCH,))
+    return int(marked)
+
+
+def _reset(session: Session, now: float, counter: str) -> int:
+    session.lock([counter])
+    spent = _counted(session, now, [counter]).spent.get(counter, 0)
+    session.run("UPDATE counters SET spent = 0 WHERE name = ?", (counter,))
+    return spent
 
 
 def _execute(session: Session, now: float, sql: str, *values: Any) -> None:

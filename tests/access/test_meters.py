@@ -33,6 +33,9 @@ CONFIG = Config(
 )
 
 
+NO_BUDGETS = Config(providers={}, models={}, routes={}, default=Default(models=()))
+
+
 @pytest.mark.parametrize(
     ("caller", "route", "names"),
     [
@@ -104,18 +107,12 @@ async def test_no_sixty_seconds_hold_more_than_the_limit() -> None:
         done = 0
         for _ in range(count):
             ask = Ask(request=ChatRequest(id=f"{now}-{done}", messages=(), dialect="openai"))
+            hold = accounts.open(NO_BUDGETS, caller, ask.request.id, None)
             try:
-                hold, _ = await accounts.admit(
-                    Config(providers={}, models={}, routes={}, default=Default(models=())),
-                    caller,
-                    ask,
-                    decision(),
-                    spends=False,
-                )
+                await accounts.admit(NO_BUDGETS, caller, ask, decision(), hold, spends=False)
             except LimitError as error:
                 assert 0 < error.retry_after_s <= 61
                 break
-            assert hold is not None
             done += 1
         return done
 
@@ -131,7 +128,8 @@ async def test_one_more_answer_is_reserved_when_it_begins_and_freed_with_the_res
     accounts = Accounts(state, clock=lambda: NOW)
     config = replace(AMOUNTS, budgets=(Budget(name="all", usd=Decimal(12 * ONE).scaleb(-12)),))
     asked, chosen = ask(Policy()), decision()
-    hold, _ = await accounts.admit(config, Caller(), asked, chosen)
+    opened = accounts.open(config, Caller(), asked.request.id, None)
+    hold, _ = await accounts.admit(config, Caller(), asked, chosen, opened)
     assert hold is not None
     (counter,) = (meter.counter for meter in hold.meters)
     assert await state.levels([counter]) == {counter: 4 * ONE}

@@ -66,7 +66,7 @@ async def spoil_state(books: Books) -> None:
 
 async def mend_state(books: Books) -> None:
     while len(books.warnings) > 0:
-        await books.follow_state()
+        await books.state.look()
         await asyncio.sleep(0.05)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from semroute.stores.base import Database, State
+from semroute.stores.base import Database, SharedState
 from semroute.stores.memory import MemoryState
 from semroute.stores.migrations import migrate
 from semroute.stores.postgres import PostgresDatabase
@@ -46,13 +46,14 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
-async def state(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[State]:
+async def state(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[SharedState]:
     opened = _open_state(request, tmp_path, clock)
+    await opened.refill(1, {})
     yield opened
     await opened.aclose()
 
 
-def _open_state(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> State:
+def _open_state(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> SharedState:
     if request.param == "memory":
         return MemoryState(clock)
     if request.param == "redis":

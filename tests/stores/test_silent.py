@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from semroute.errors import StoreError
-from semroute.stores.base import State, Want
+from semroute.stores.base import SharedState, State, Want
 from semroute.stores.cutoff import Cutoff
 from semroute.stores.migrations import Migrating, migrate
 from semroute.stores.patient import patient
@@ -46,7 +46,7 @@ def _swallowing(proxy: Proxy) -> Iterator[None]:
 
 
 @pytest.fixture(params=["postgres stops", "postgres is cut off", "redis stops", "redis is cut off"])
-async def hanging(request: pytest.FixtureRequest) -> AsyncIterator[tuple[State, Hang, Proxy]]:
+async def hanging(request: pytest.FixtureRequest) -> AsyncIterator[tuple[SharedState, Hang, Proxy]]:
     """A shared state, what makes its server hang, and the proxy before it."""
     what, how = request.param.split(" ", 1)
     server: PostgresServer | RedisServer = request.getfixturevalue("postgres" if what == "postgres" else "redis_server")
@@ -65,7 +65,7 @@ async def hanging(request: pytest.FixtureRequest) -> AsyncIterator[tuple[State, 
 
 
 async def test_who_asks_a_state_that_hangs_is_told_in_time_and_the_next_at_once(
-    hanging: tuple[State, Hang, Proxy],
+    hanging: tuple[SharedState, Hang, Proxy],
 ) -> None:
     state, hang, proxy = hanging
     assert (await state.reserve("r1", WANTS, 60)).refused is None
@@ -90,7 +90,7 @@ async def test_who_asks_a_state_that_hangs_is_told_in_time_and_the_next_at_once(
     pytest.fail("the state is never asked again")
 
 
-async def test_budgets_go_on_while_the_state_hangs(hanging: tuple[State, Hang, Proxy]) -> None:
+async def test_budgets_go_on_while_the_state_hangs(hanging: tuple[SharedState, Hang, Proxy]) -> None:
     shared, hang, _ = hanging
     state = ResilientState(shared)
     with hang():
@@ -99,7 +99,7 @@ async def test_budgets_go_on_while_the_state_hangs(hanging: tuple[State, Hang, P
             await state.settle(f"r{number}", {"usd:all": (10, NOW + 86_400)})
         assert state.error is not None
     for _ in range(300):
-        await state.levels(["usd:all"])
+        await state.look()
         if state.error is None:
             break
         await asyncio.sleep(0.1)
@@ -152,7 +152,7 @@ async def test_a_file_that_another_process_has_locked_counts_as_away(tmp_path: P
         assert state.error is not None
         other.execute("ROLLBACK")
     for _ in range(300):
-        await state.levels(["usd:all"])
+        await state.look()
         if state.error is None:
             break
         await asyncio.sleep(0.1)

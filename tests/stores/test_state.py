@@ -19,7 +19,7 @@ def want(amount: int = 1, limit: int | None = 100, counter: str = "usd:all") -> 
 
 async def test_a_claim_is_held_then_settled(state: State) -> None:
     verdict = await state.reserve("r1", [want(30)], 60)
-    assert verdict == (None, {"usd:all": 0})
+    assert verdict == (None, {"usd:all": 0}, {}, True)
     assert await state.levels(["usd:all", "other"]) == {"usd:all": 30, "other": 0}
     await state.settle("r1", {"usd:all": (12, END)})
     assert await state.levels(["usd:all"]) == {"usd:all": 12}

@@ -1,0 +1,291 @@
+"""What a process spent while the shared state was away, until it is paid to it; also in a file, for the next process.
+
+A payment has a name of its own, and the shared state takes a name once: it does no harm to pay again if only the answer
+was lost. The file stands beside the database. Its owner keeps a lock on a second file for as long as it lives, so that
+others take over what the dead left behind, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+log = logging.getLogger("semroute.state")
+
+Spent = dict[str, tuple[int, float]]
+"""Counter -> (amount, when the counter may be forgotten)."""
+
+NOTHING = b"{}"
+SUM = "sum-of-many-"
+"""What the name of a payment has in it that is for more than one request."""
+
+
+class Payment(msgspec.Struct, frozen=True):
+    """What one process owes."""
+
+    epoch: int
+    """The epoch of the state that it is owed to. 0: not known. A state that came back empty has another."""
+    spent: Spent
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Payment]).decode
+
+
+class Owed:
+    """Payments that are still to be made."""
+
+    def __init__(self, owner: str, file: Path | None = None) -> None:
+        """`file`: a name beside which the payments are written down; None: nowhere."""
+        self._owner = owner
+        self._file = file
+        self._payments: dict[str, Payment] = {}
+        self.epoch = 0 if file is None else _read_epoch(self._epoch_path(file))
+        """Of the state, when it was last seen."""
+        self._amounts: dict[str, int] = {}
+        """By counter, the sum of all payments."""
+        self._growing = ""
+        """The payment that sums up what is spent. Others are fixed: they may be on their way."""
+        self._written = NOTHING
+        self._turn = threading.Lock()
+        self._lock: int | None = None
+        self._complained = False
+
+    def __bool__(self) -> bool:
+        """Whether anything is owed."""
+        return bool(self._payments)
+
+    def __len__(self) -> int:
+        """How many payments are owed."""
+        return len(self._payments)
+
+    def add(self, spent: Mapping[str, tuple[int, float]]) -> None:
+        """Owe what was spent, together with what else is owed."""
+        counted = {name: each for name, each in spent.items() if each[0]}
+        if not counted:
+            return
+        if self._growing not in self._payments:
+            self._growing = f"{self._owner}/{SUM}{secrets.token_hex(8)}"
+            self._payments[self._growing] = Payment(self.epoch, {})
+        payment = self._payments[self._growing].spent
+        for name, (amount, end) in counted.items():
+            payment[name] = payment.get(name, (0, 0.0))[0] + amount, end
+        self._count(counted, 1)
+
+    def put(self, hold: str, spent: Mapping[str, tuple[int, float]]) -> None:
+        """Owe what was spent by one request that the shared state may know of."""
+        self._put(hold, Payment(self.epoch, dict(spent)))
+
+    def first(self) -> tuple[str, Spent] | None:
+        """A payment to make, its name and what was spent. It does not grow any more. None: nothing is owed."""
+        name = next(iter(self._payments), None)
+        if name is None:
+            return None
+        if name == self._growing:
+            self._growing = ""
+        return name, self._payments[name].spent
+
+    def paid(self, name: str) -> None:
+        """A payment was made."""
+        payment = self._payments.pop(name, None)
+        if payment is not None:
+            self._count(payment.spent, -1)
+
+    def of(self, counter: str) -> int:
+        """How much is owed to a counter."""
+        return self._amounts.get(counter, 0)
+
+    def sums(self) -> Spent:
+        """By counter, what is owed to the state of this epoch, of requests that it knows nothing of."""
+        totals: Spent = {}
+        for name, payment in self._payments.items():
+            for counter, (amount, end) in payment.spent.items() if SUM in name and payment.epoch == self.epoch else ():
+                totals[counter] = totals.get(counter, (0, 0.0))[0] + amount, end
+        return totals
+
+    def outdated(self) -> bool:
+        """Whether something is owed to a state of another epoch."""
+        return any(payment.epoch not in (0, self.epoch) for payment in self._payments.values())
+
+    def fix(self) -> list[str]:
+        """The payments so far, by their names. None of them grows any more."""
+        self._growing = ""
+        return [*self._payments]
+
+    def counted(self, names: Iterable[str]) -> list[str]:
+        """Those of these payments that `sums` counts."""
+        found = ((name, self._payments.get(name)) for name in names if SUM in name)
+        return [name for name, payment in found if payment is not None and payment.epoch == self.epoch]
+
+    def forget(self, names: Iterable[str]) -> None:
+        """What these payments are for is counted in another way.
+
+        Payments for one request are still made, of nothing: the shared state may hold something for that request.
+        """
+        for name in names:
+            payment = self._payments.get(name)
+            self.paid(name)
+            if payment is not None and SUM not in name:
+                self.put(name, {counter: (0, end) for counter, (_, end) in payment.spent.items()})
+
+    def keep(self, names: Iterable[str]) -> None:
+        """These payments are owed to the state of this epoch, too."""
+        for name in names:
+            if (payment := self._payments.get(name)) is not None:
+                self._payments[name] = Payment(self.epoch, payment.spent)
+
+    def remember(self, epoch: int) -> None:
+        """Take over the epoch of the state, also for processes that begin while it is away. Blocking."""
+        self.epoch = epoch
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # it is then as if nothing was known
+                _replace(self._epoch_path(self._file), str(epoch).encode())
+
+    def write(self) -> bool:
+        """Write down what is owed, if that changed. Blocking. Returns whether it is written down."""
+        with self._turn:
+            return self._write(_encode(self._payments))
+
+    def _write(self, packed: bytes) -> bool:
+        if packed == self._written:
+            return True
+        if self._file is None:
+            return False
+        path = self._path(self._owner)
+        try:
+            if packed == NOTHING:
+                self._drop()
+            else:
+                self._take_lock()
+                _replace(path, packed)
+        except OSError as error:
+            if not self._complained:
+                log.error("what was spent while the shared state is away cannot be written down in %s: %s", path, error)
+            self._complained = True
+            return False
+        self._written, self._complained = packed, False
+        return True
+
+    def take_over(self) -> int:
+        """Owe what dead processes wrote down. Blocking. Returns how many payments these are."""
+        if self._file is None:
+            return 0
+        found, taken = 0, []
+        with contextlib.ExitStack() as stack:
+            for path in sorted(self._file.parent.glob(f"{self._file.name}-*.json")):
+                lock = stack.enter_context(_locked(path.with_suffix(".lock")))
+                if lock and not path.exists():  # it was paid just now
+                    path.with_suffix(".lock").unlink(missing_ok=True)
+                elif lock:
+                    payments = self._read(path)
+                    for name, payment in payments.items():
+                        self._put(name, payment)
+                    found += len(payments)
+                    taken.append(path)
+            # First it is in the file of this process; only then may the others go.
+            if taken and self.write():
+                for path in taken:
+                    path.unlink(missing_ok=True)
+                    path.with_suffix(".lock").unlink(missing_ok=True)
+        return found
+
+    def close(self) -> bool:
+        """Write down what is still owed, and leave it to the next process. Returns whether all is written down."""
+        written = self.write()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        return written
+
+    @property
+    def path(self) -> Path | None:
+        """Where the payments are written down."""
+        return None if self._file is None else self._path(self._owner)
+
+    def _put(self, name: str, payment: Payment) -> None:
+        self.paid(name)
+        self._payments[name] = payment
+        self._count(payment.spent, 1)
+
+    @staticmethod
+    def _epoch_path(file: Path) -> Path:
+        return file.with_name(f"{file.name}-epoch")
+
+    def _count(self, spent: Mapping[str, tuple[int, float]], sign: int) -> None:
+        for counter, (amount, _) in spent.items():
+            left = self._amounts.get(counter, 0) + sign * amount
+            if left:
+                self._amounts[counter] = left
+            else:
+                self._amounts.pop(counter, None)
+
+    def _path(self, owner: str) -> Path:
+        assert self._file is not None
+        return self._file.with_name(f"{self._file.name}-{owner}.json")
+
+    def _read(self, path: Path) -> dict[str, Payment]:
+        try:
+            return _decode(path.read_bytes())
+        except (OSError, msgspec.DecodeError) as error:
+            log.error("what a process before this one spent, in %s, cannot be read and is not counted: %s", path, error)
+            return {}
+
+    def _take_lock(self) -> None:
+        if self._lock is None:
+            path = self._path(self._owner).with_suffix(".lock")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def _drop(self) -> None:
+        path = self._path(self._owner)
+        path.unlink(missing_ok=True)
+        path.with_suffix(".lock").unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _read_epoch(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file, so that after a crash it is either the old one or the new one."""
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    new.replace(path)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Whether the lock on a file is ours while the block runs: its owner is dead then."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)

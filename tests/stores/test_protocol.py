@@ -1,0 +1,342 @@
+"""Holds, payments and owners against a model: processes that crash, states that go away or come back empty, any order.
+
+Once all is quiet, exactly what was spent must be told, but for what a crash may lose. `SEMROUTE_TEST_EXAMPLES` asks for
+more examples than a run of the suite has time for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import pytest
+import redis
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from semroute.errors import StoreError
+from semroute.stores.base import HOLD_S, SETTLED_S, Beats, SharedState, Verdict, Want
+from semroute.stores.memory import MemoryState
+from semroute.stores.migrations import migrate
+from semroute.stores.owners import SILENT_LOOKS
+from semroute.stores.postgres import PostgresDatabase
+from semroute.stores.redis import RedisState
+from semroute.stores.resilient import RECENT_S, ResilientState
+from semroute.stores.sql_state import SqlState
+from semroute.stores.sqlite import SqliteDatabase
+from tests.stores.conftest import NOW, Clock
+
+Result = TypeVar("Result")
+
+COUNTER, LIMIT, END = "usd:all", 300, NOW + 40 * 86_400
+EXAMPLES = {"memory": 40, "sqlite": 10, "redis": 10, "postgres": 3}
+
+
+def examples(kind: str) -> settings:
+    return settings(
+        max_examples=int(os.environ.get("SEMROUTE_TEST_EXAMPLES", EXAMPLES[kind])),
+        stateful_step_count=40,
+        deadline=None,
+        derandomize="SEMROUTE_TEST_EXAMPLES" not in os.environ,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink],
+    )
+
+
+class Line:
+    """The way of one process to the state. A call may fail before it got there, after it did, or get there late."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.mode = "up"
+        self.late: dict[int, Callable[[], Awaitable[Any]]] = {}
+        self.asked = 0
+
+    async def _send(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        self.asked += 1
+        if self.mode == "up":
+            return await call()
+        if self.mode == "deaf":
+            await call()
+        if self.mode == "late":
+            self.late[self.asked] = call
+        raise StoreError(f"the line is {self.mode}")
+
+    async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
+        return await self._send(lambda: self._store.state.reserve(hold, wants, lease_s))
+
+    async def settle(
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float = SETTLED_S
+    ) -> dict[str, int]:
+        return await self._send(lambda: self._store.state.settle(hold, spent, keep_s=keep_s))
+
+    async def levels(self, counters: Sequence[str]) -> dict[str, int]:
+        return await self._send(lambda: self._store.state.levels(counters))
+
+    async def beat(self, owner: str) -> Beats:
+        return await self._send(lambda: self._store.state.beat(owner))
+
+    async def release(self, owner: str) -> None:
+        await self._send(lambda: self._store.state.release(owner))
+
+    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
+        return await self._send(lambda: self._store.state.refill(epoch, spent))
+
+    async def aclose(self) -> None:
+        """The state is for the next example too."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store.state, name)  # values are no part of this
+
+
+class Store:
+    """A back end, and how to empty it."""
+
+    def __init__(self, state: SharedState, empty: Callable[[], SharedState]) -> None:
+        self.state = state
+        self._empty = empty
+
+    def empty(self) -> None:
+        self.state = self._empty()
+
+
+class Process:
+    def __init__(self, state: ResilientState, line: Line) -> None:
+        self.state = state
+        self.line = line
+        self.running: dict[str, int] = {}
+        """What its requests hold, as far as they know."""
+        self.unwritten = 0
+        """What a crash may lose."""
+        self.counting: dict[int, float] = {}
+        """By call that counts something: when the request ended."""
+
+
+class Fleet(RuleBasedStateMachine):
+    """Two processes that share a state, and the truth about what they spent."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, store: Store, clock: Clock, folder: Path) -> None:
+        """`clock`: that of the store, which may be set. The processes have another."""
+        super().__init__()
+        self.loop, self.store, self.store_clock, self.clock = loop, store, clock, Clock()
+        for left in folder.glob("owed-*"):
+            left.unlink()
+        self.folder = folder
+        store.empty()
+        clock.now = NOW
+        self.spent = 0
+        self.logged: list[tuple[float, int]] = []
+        """When requests ended, and what they spent."""
+        self.lost = 0
+        """The most that crashes may have lost."""
+        self.calls = 0
+        self.calm = True
+        """Whether nothing has gone wrong yet."""
+        self.processes: list[Process] = []
+        self.processes += [self.start(), self.start()]
+
+    def run(self, work: Awaitable[Result]) -> Result:
+        return self.loop.run_until_complete(asyncio.ensure_future(work, loop=self.loop))
+
+    def start(self, line: Line | None = None) -> Process:
+        line = line or Line(self.store)
+        state = ResilientState(cast(SharedState, line), self.clock, file=self.folder / "owed", known=self.known)
+        self.run(state.start())
+        return Process(state, line)
+
+    async def known(self, before: float) -> dict[str, tuple[int, float]]:
+        """The decision log: what was spent before a moment, but for what is still on its way to be counted."""
+        on_the_way = [
+            when for process in self.processes for call, when in process.counting.items() if call in process.line.late
+        ]
+        total = sum(amount for when, amount in self.logged if when < before and when not in on_the_way)
+        return {COUNTER: (total, END)}
+
+    def under_way(self) -> int:
+        return sum(sum(process.running.values()) for process in self.processes)
+
+    which = st.integers(0, 1)
+    amounts = st.integers(1, 25)
+
+    @rule(which=which, amount=amounts)
+    def ask(self, which: int, amount: int) -> None:
+        process, fits = self.processes[which], self.spent + self.under_way() + amount <= LIMIT
+        self.calls += 1
+        hold = f"call-{self.calls}"
+        verdict = self.run(process.state.reserve(hold, [Want(COUNTER, amount, LIMIT, END)], HOLD_S))
+        if self.calm:
+            assert (verdict.refused is None) == fits, (verdict, self.spent, self.under_way())
+        if verdict.refused is None:
+            process.running[hold] = amount
+        else:
+            self.run(process.state.settle(hold, {}))
+
+    @rule(which=which, amount=amounts, steps=st.integers(0, 4))
+    def ask_and_leave(self, which: int, amount: int, steps: int) -> None:
+        process = self.processes[which]
+        self.calls += 1
+        hold = f"call-{self.calls}"
+
+        async def leave() -> None:
+            asking = asyncio.ensure_future(process.state.reserve(hold, [Want(COUNTER, amount, LIMIT, END)], HOLD_S))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            await process.state.settle(hold, {COUNTER: (0, END)})
+
+        self.run(leave())
+
+    @rule(which=which, place=st.integers(0, 100), share=st.floats(0, 1))
+    def answer(self, which: int, place: int, share: float) -> None:
+        process = self.processes[which]
+        if not process.running:
+            return
+        hold = sorted(process.running)[place % len(process.running)]
+        amount = round(process.running.pop(hold) * share)
+        self.clock.now += 0.5
+        self.spent += amount
+        self.logged.append((self.clock.now, amount))
+        asked = process.line.asked
+        self.run(process.state.settle(hold, {COUNTER: (amount, END)}))
+        if process.line.asked != asked:
+            process.counting[process.line.asked] = self.clock.now
+        if process.state.error is not None:
+            process.unwritten += amount
+
+    @rule(which=which, amount=amounts)
+    def ask_and_answer(self, which: int, amount: int) -> None:
+        self.ask(which, amount)
+        self.answer(which, self.calls, 1.0)
+
+    @rule(which=which, mode=st.sampled_from(["up", "away", "deaf", "late"]))
+    def line(self, which: int, mode: str) -> None:
+        self.processes[which].line.mode = mode
+        self.calm = self.calm and mode == "up"
+
+    @rule(which=which)
+    def look(self, which: int) -> None:
+        """As `ResilientState.run` does once a second."""
+        process = self.processes[which]
+        self.clock.now += 0.5
+        self.run(process.state.look())
+        assert process.state._owed.write()
+        process.unwritten = 0
+
+    @rule(which=which, place=st.integers(0, 100))
+    def arrive_late(self, which: int, place: int) -> None:
+        if late := self.processes[which].line.late:
+            self.run(late.pop(sorted(late)[place % len(late)])())
+
+    @rule(which=which, kind=st.sampled_from(["crash", "stop", "empty", "clock"]), seconds=st.sampled_from([-7200, 60]))
+    def fault(self, which: int, kind: str, seconds: int) -> None:
+        if kind == "clock":
+            self.store_clock.now += seconds
+        elif kind == "empty":
+            self.empty()
+        else:
+            process = self.processes[which]
+            self.crash(process) if kind == "crash" else self.stop(process)
+            self.processes[which] = self.start(process.line)  # what it sent is still on the way
+            self.processes[which].counting = process.counting
+
+    def crash(self, process: Process) -> None:
+        self.lost += process.unwritten
+        if process.state._refill_in:  # who refilled a state knows that some of the log was too young for it
+            since = process.state._refilled_at - RECENT_S
+            self.lost += sum(amount for when, amount in self.logged if when >= since)
+        self.calm = self.calm and not process.running
+        owed = process.state._owed
+        if owed._lock is not None:  # the system does it for the dead
+            os.close(owed._lock)
+            owed._lock = None
+
+    def stop(self, process: Process) -> None:
+        for hold in process.running:
+            self.run(process.state.settle(hold, {COUNTER: (0, END)}))
+        self.run(process.state.aclose())
+
+    def empty(self) -> None:
+        """The state restarts and has nothing; nor has it what was on the way to it."""
+        self.calm = self.calm and not self.spent and not self.under_way()
+        self.store.empty()
+        for process in self.processes:
+            process.line.late.clear()
+
+    @rule(late_first=st.booleans())
+    def quiet(self, late_first: bool = True) -> None:
+        """All faults pass, and everyone looks until the dead are known to be dead."""
+        for process in self.processes:
+            process.line.mode = "up"
+        for first in (late_first, True):
+            for process in self.processes if first else ():
+                for call in process.line.late.values():
+                    self.run(call())
+                process.line.late.clear()
+            for _ in range(SILENT_LOOKS + 2):
+                for which in range(2):
+                    self.look(which)
+        assert all(process.state.error is None for process in self.processes)
+        told, running = self.run(self.store.state.levels([COUNTER]))[COUNTER], self.under_way()
+        assert self.spent - self.lost <= told - running <= self.spent, (told, running, self.spent, self.lost)
+        # What a crash lost is known now.
+        self.spent, self.lost = told - running, 0
+        self.logged = [(self.clock.now - 10, self.spent)]
+
+    def teardown(self) -> None:
+        self.quiet()
+        for process in self.processes:
+            self.run(process.state.aclose())
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    made = asyncio.new_event_loop()
+    yield made
+    made.run_until_complete(made.shutdown_default_executor())
+    made.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgres", "redis"])
+def test_what_is_told_is_what_was_spent(
+    kind: str, loop: asyncio.AbstractEventLoop, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    clock = Clock()
+    store, close = _open(kind, clock, request)
+    try:
+        run_state_machine_as_test(lambda: Fleet(loop, store, clock, tmp_path), settings=examples(kind))  # type: ignore[arg-type]  # any factory will do
+    finally:
+        loop.run_until_complete(store.state.aclose())
+        close()
+
+
+def _open(kind: str, clock: Clock, request: pytest.FixtureRequest) -> tuple[Store, Callable[[], None]]:
+    if kind == "memory":
+        return Store(MemoryState(clock), lambda: MemoryState(clock, epoch=0)), lambda: None
+    if kind == "redis":
+        url = request.getfixturevalue("redis_server").new_database()
+        client, shared = redis.Redis.from_url(url), RedisState(url, clock)
+
+        def flush() -> SharedState:
+            client.flushdb()
+            return shared
+
+        return Store(shared, flush), client.close
+    database = (
+        SqliteDatabase() if kind == "sqlite" else PostgresDatabase(request.getfixturevalue("postgres").new_database())
+    )
+    migrate(database)
+    state = SqlState(database, clock, threads=1 if kind == "sqlite" else 4)
+
+    def empty() -> SharedState:
+        with database.transaction() as session:
+            for table in ("counters", "holds", "settled", "entries"):
+                session.run(f"DELETE FROM {table}")
+        return state
+
+    return Store(state, empty), lambda: None
