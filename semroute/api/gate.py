@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import cast
 
@@ -33,6 +33,10 @@ form, it also says which page the form is on."""
 EXPOSED = frozenset({b"x-request-id", b"request-id", b"retry-after"})
 """Headers of answers that scripts may read, besides our own."""
 OURS = b"x-semroute-"
+ASKS = b"access-control-request-method"
+"""By this a browser asks whether a page may do something."""
+HERE = frozenset({"127.0.0.1", "::1"})
+"""Where nearly all callers of a loopback address are."""
 PREFLIGHT_S = b"600"
 """How long a browser may remember what a page may do."""
 MAX_SHOWN = 100
@@ -54,7 +58,7 @@ class Gate:
 
     def look(self, scope: HTTPScope) -> Found:
         """The headers, as the others need them."""
-        headers = list(scope["headers"])
+        headers = cast("Sequence[tuple[bytes, bytes]]", scope["headers"])
         found = dict(headers)
         if len(found) < len(headers):
             every: defaultdict[bytes, list[bytes]] = defaultdict(list)
@@ -65,20 +69,22 @@ class Gate:
 
     def welcomes(self, found: Found) -> bool:
         """Whether the request comes from a page that `cors` allows."""
-        origin, cors = found.get(b"origin"), self._cors()
-        return origin is not None and cors is not None and cors.allows(origin.decode("latin-1"))
+        origin = found.get(b"origin")
+        if origin is None:
+            return False
+        cors = self._cors()
+        return cors is not None and cors.allows(origin.decode("latin-1"))
 
     def check(self, scope: HTTPScope, found: Found, *, welcome: bool) -> None:
         """Raises `ForbiddenError` and `MediaTypeError` for what is not let in."""
-        path, local = scope["path"], self._access.openness == "loopback"
+        path, method, local = scope["path"], scope["method"], self._access.openness == "loopback"
         if local and path != LIVE:
             _check_local(scope, found)
-        asks = b"access-control-request-method" in found and scope["method"] == "OPTIONS"
-        if scope["method"] in SAFE and not asks:
+        if method in SAFE and not (method == "OPTIONS" and ASKS in found):
             return
         if path.startswith("/feedback/") and path != "/feedback/links":
             return  # a signed link is all that it takes, and its page sends a form
-        if not welcome and _is_foreign(found, local):
+        if not welcome and (b"origin" in found or b"sec-fetch-site" in found) and _is_foreign(found, local):
             origin = _shown(found.get(b"origin", b"another site"))
             raise ForbiddenError(
                 f"this call was sent by a web page of {origin}, which may not use the service: to allow it, add "
@@ -90,7 +96,7 @@ class Gate:
 
 def preflight(scope: HTTPScope, found: Found) -> list[tuple[bytes, bytes]] | None:
     """The headers of the answer to a browser that asks what a page may do; null: the request is something else."""
-    if scope["method"] != "OPTIONS" or b"access-control-request-method" not in found:
+    if scope["method"] != "OPTIONS" or ASKS not in found:
         return None
     headers = [
         (b"access-control-allow-methods", b"GET, POST"),
@@ -121,7 +127,7 @@ def readable(send: Send, origin: bytes) -> Send:
 def _check_local(scope: HTTPScope, found: Found) -> None:
     """Refuse whoever is not on this machine. Raises `ForbiddenError`."""
     client, host = scope.get("client"), found.get(b"host", b"")
-    if client is not None and not _is_local(client[0]):
+    if client is not None and client[0] not in HERE and not _is_local(client[0]):
         got = f"a call from {client[0]}"
     elif not found.keys().isdisjoint(FORWARDED) and (via := _passed_on(found)):
         got = f"a call that a proxy passes on for {_shown(via)}"
