@@ -1,11 +1,19 @@
-"""Minutes of load with a fifth of the calls failing: no request is lost, and nothing grows.
+"""Minutes of hard use: faults, callers who leave or do not read, and workers killed; nothing is lost, nothing grows.
 
     python bench/soak.py --minutes 10
+    python bench/soak.py --minutes 10 --workers 1 --kills 0
     python bench/soak.py --quick      # forty seconds
     python bench/soak.py --json
 
-Every request must have exactly one outcome and one record (a line of the service's log); the memory after the warm-up
-and at the end must be the same within 5%; when the load is over, no file descriptor may be left open.
+A fifth of the calls fail, 5% of the callers leave before their answer, 2% ask for a long stream and do not read it, and
+twice a minute one of two workers is killed (`kill -9`). What must hold:
+
+- every request has one outcome; only those that were under way on a killed worker, or came within a second of that, may
+  be cut off;
+- every answer that a caller saw has its record, but for those of the last second before a kill;
+- the budget says what the records cost, and may differ by no more than what was under way at the kills;
+- memory after the warm-up and at the end is the same within 5% (its peaks are, for it dips at a kill); no file
+  descriptor is left open, where no worker was killed.
 """
 
 from __future__ import annotations
@@ -14,8 +22,10 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import random
-import re
+import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -23,7 +33,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -33,6 +45,7 @@ from rich.table import Table
 
 from bench.processes import free_port, server
 from semroute.cores import usable_cores
+from semroute.stores.base import to_usd
 
 CONNECTIONS = 16
 FAULTS = """
@@ -41,11 +54,18 @@ FAULTS = """
     stall-after-3 broken
 """.split()  # noqa: SIM905 - shorter so
 FAULT_SHARE = 0.2
-LEAVE_SHARE = 0.01
+LEAVE_SHARE = 0.05
 """Callers who go away before their answer."""
+UNREAD_SHARE = 0.02
+"""Callers who ask for a stream without end, and do not read it."""
+UNREAD_S = 3.0
+"""How long they wait for the service to give them up."""
+KILLS_A_MINUTE = 2.0
+CUT_S = 1.0
+"""Requests that came so long after a kill may be cut off by it, and answers so long before it may lack a record."""
 WARM_UP_SHARE = 0.25
 MAX_GROWTH = 0.05
-RECORD = re.compile(r" INFO +semroute: ([0-9a-f]{28}): ")
+OUTPUT_PRICE, INPUT_PRICE, MAX_OUTPUT_TOKENS = 2, 1, 200
 
 
 def routes(port: int) -> str:
@@ -55,17 +75,28 @@ def routes(port: int) -> str:
         name: {
             "provider": "faults",
             "name": "status-500" if name == "broken" else name,
+            "input_price": INPUT_PRICE,
+            "output_price": OUTPUT_PRICE,
+            "max_output_tokens": MAX_OUTPUT_TOKENS,
             **({} if name == "broken" else {"breaker": never}),
         }
-        for name in ("ok", *FAULTS)
+        for name in ("ok", "flood", *FAULTS)
     }
     policy = {
-        "timeouts": {"first_token_s": 0.3, "stall_s": 0.3, "total_s": 0.3},
+        "timeouts": {"first_token_s": 0.3, "stall_s": 0.3, "total_s": 0.3, "stream_s": 1},
         "retry": {"base_s": 0.01, "cap_s": 0.05},
         "deadline_s": 10,
     }
     providers = {"faults": {"dialect": "openai", "base_url": f"http://127.0.0.1:{port}/v1"}}
-    return json.dumps({"providers": providers, "models": models, "policy": policy, "default": {"models": ["ok"]}})
+    written = {"providers": providers, "models": models, "policy": policy, "default": {"models": ["ok"]}}
+    return json.dumps({**written, "budgets": [{"name": "all", "usd": 1_000_000, "per": "month"}]})
+
+
+class Seen(NamedTuple):
+    """An answer that its caller has whole."""
+
+    id: str
+    at: float
 
 
 class Soak:
@@ -75,43 +106,63 @@ class Soak:
         self._port = port
         self._until = until
         self.outcomes: Counter[str] = Counter()
-        self.ids: list[str] = []
+        self.seen: list[Seen] = []
+        self.kills: list[float] = []
 
     async def run(self) -> None:
         """Keep all connections busy."""
         await asyncio.gather(*(self._connection(random.Random(number)) for number in range(CONNECTIONS)))
 
+    async def kill(self, gauge: Gauge, a_minute: float) -> None:
+        """Kill one worker after the other, until cancelled."""
+        chance = random.Random(0)
+        while True:
+            await asyncio.sleep(60 / a_minute)
+            workers = gauge.workers()
+            if workers:
+                victim = chance.choice(workers)
+                self.kills.append(time.monotonic())
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    victim.kill()
+
     async def _connection(self, chance: random.Random) -> None:
         line = None
         while time.monotonic() < self._until:
-            line = line or await asyncio.open_connection("127.0.0.1", self._port)
-            leaves = chance.random() < LEAVE_SHARE
+            began = time.monotonic()
+            kind = chance.random()
             try:
+                line = line or await asyncio.open_connection("127.0.0.1", self._port)
                 async with asyncio.timeout(20):
-                    outcome = await self._ask(*line, chance, leaves)
+                    if kind < UNREAD_SHARE:
+                        outcome = await self._ask_and_not_read()
+                    else:
+                        outcome = await self._ask(*line, chance, leaves=kind < UNREAD_SHARE + LEAVE_SHARE)
             except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
-                outcome = f"lost: {type(error).__name__}"
+                outcome = "cut by a kill" if self._cut_since(began) else f"lost: {type(error).__name__}"
             self.outcomes[outcome] += 1
-            if outcome not in ("answered", "failed cleanly"):
+            if outcome not in ("answered", "failed cleanly", "not read") and line is not None:
                 line[1].close()
                 line = None
         if line is not None:
             line[1].close()
 
+    def _cut_since(self, began: float) -> bool:
+        """Whether a request that began then may have been on a worker that was killed."""
+        return any(kill >= began - CUT_S for kill in self.kills)
+
     async def _ask(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chance: random.Random, leaves: bool
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chance: random.Random, *, leaves: bool
     ) -> str:
         plan = [chance.choice(FAULTS), "ok"] if chance.random() < FAULT_SHARE else ["ok"]
         stream = chance.random() < 0.5
-        body = json.dumps(
-            {"model": plan[0], "models": plan[1:], "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
-        ).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
+        writer.write(_request({"model": plan[0], "models": plan[1:], "stream": stream}))
         if leaves:
             await writer.drain()
             return "left"
-        status, answer = await _read(reader, self.ids)
+        head = await _head(reader)
+        status, id_ = int(head["status"]), head.get("x-semroute-decision", "none")
+        answer = await _body(reader, head)
+        self.seen.append(Seen(id_, time.monotonic()))
         if stream and status == 200:
             if b"[DONE]" in answer:
                 return "answered"
@@ -120,19 +171,38 @@ class Soak:
             return "answered" if b'"finish_reason"' in answer else "truncated"
         return "failed cleanly" if b'"error"' in answer else f"status {status}"
 
+    async def _ask_and_not_read(self) -> str:
+        """Ask for a stream without end on a connection of its own, and wait until the service has had enough."""
+        loop = asyncio.get_running_loop()
+        with socket.socket() as wire:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            wire.setblocking(False)
+            await loop.sock_connect(wire, ("127.0.0.1", self._port))
+            await loop.sock_sendall(wire, _request({"model": "flood", "stream": True}))
+            await asyncio.sleep(UNREAD_S)
+        return "not read"
 
-async def _read(reader: asyncio.StreamReader, ids: list[str]) -> tuple[int, bytes]:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    fields = dict(line.lower().split(": ", 1) for line in head.splitlines()[1:] if line)
-    ids.append(fields.get("x-semroute-decision", "none"))
-    status = int(head[9:12])
-    if "content-length" in fields:
-        return status, await reader.readexactly(int(fields["content-length"]))
+
+def _request(fields: dict[str, Any]) -> bytes:
+    body = json.dumps({"messages": [{"role": "user", "content": "Hi"}], **fields}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def _head(reader: asyncio.StreamReader) -> dict[str, str]:
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").splitlines()
+    fields = dict(line.lower().split(": ", 1) for line in lines if line)
+    return {**fields, "status": first[9:12]}
+
+
+async def _body(reader: asyncio.StreamReader, head: dict[str, str]) -> bytes:
+    if "content-length" in head:
+        return await reader.readexactly(int(head["content-length"]))
     pieces = []
     while size := int(await reader.readuntil(b"\r\n"), 16):
         pieces.append(await reader.readexactly(size + 2))
     await reader.readexactly(2)
-    return status, b"".join(pieces)
+    return b"".join(pieces)
 
 
 class Gauge:
@@ -144,7 +214,11 @@ class Gauge:
 
     def rss(self) -> int:
         """Resident bytes."""
-        return sum(process.memory_info().rss for process in self._processes())
+        total = 0
+        for process in self._processes():
+            with contextlib.suppress(psutil.Error):  # it has just been killed
+                total += process.memory_info().rss
+        return total
 
     def fds(self) -> int:
         """Open file descriptors."""
@@ -156,51 +230,72 @@ class Gauge:
             self.samples.append((time.monotonic(), self.rss()))
             await asyncio.sleep(0.5)
 
+    def workers(self) -> list[psutil.Process]:
+        """The processes that serve, where there are several."""
+        return [each for each in self._root.children() if "spawn_main" in _command(each)]
+
     def _processes(self) -> list[psutil.Process]:
         return [self._root, *self._root.children(recursive=True)]
 
 
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has just gone
+        return ""
+
+
 @contextlib.contextmanager
-def service(provider_port: int, log: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """semroute, with its log in a file."""
+def service(provider_port: int, folder: Path, workers: int) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """semroute, with its books in a folder."""
     port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "routes.yaml").write_text(routes(provider_port))
-        command = f'exec "{sys.executable}" -m semroute serve --routes "{folder}" --port {port} 2>"{log}"'
-        with server(["sh", "-c", command], port, environ={"SEMROUTE_LOG_LEVEL": "info"}) as process:
-            yield port, process
+    (folder / "routes").mkdir()
+    (folder / "routes" / "routes.yaml").write_text(routes(provider_port))
+    command = [sys.executable, "-m", "semroute", "serve", "--routes", str(folder / "routes"), "--port", str(port)]
+    environ = {"SEMROUTE_DATABASE_URL": f"sqlite:///{folder}/semroute.db", "SEMROUTE_LOG_LEVEL": "error"}
+    with server([*command, "--workers", str(workers)], port, environ=environ) as process:
+        yield port, process
 
 
-async def soak(port: int, gauge: Gauge, seconds: float) -> Soak:
+async def soak(port: int, gauge: Gauge, seconds: float, kills_a_minute: float) -> Soak:
     """Load for so long, then wait for what is still under way."""
-    before = time.monotonic()
-    run = Soak(port, before + seconds)
-    watching = asyncio.create_task(gauge.watch())
+    run = Soak(port, time.monotonic() + seconds)
+    behind = [asyncio.create_task(gauge.watch())]
+    if kills_a_minute:
+        behind.append(asyncio.create_task(run.kill(gauge, kills_a_minute)))
     await run.run()
-    watching.cancel()
+    for task in behind:
+        task.cancel()
+    for ended in await asyncio.gather(*behind, return_exceptions=True):
+        if not isinstance(ended, asyncio.CancelledError):
+            raise SystemExit(f"the bench is broken: {ended!r}")
     await asyncio.sleep(2)
     return run
 
 
-def measure(seconds: float) -> dict[str, object]:
+def measure(seconds: float, workers: int, kills_a_minute: float) -> dict[str, object]:
     """Run it all, and look at what it left."""
     provider_port = free_port()
     command = [sys.executable, "-m", "bench.fault_provider", str(provider_port)]
     root = Path(__file__).resolve().parent.parent
-    with tempfile.TemporaryDirectory() as folder, server(command, provider_port, folder=root):
-        log = Path(folder) / "log"
-        with service(provider_port, log) as (port, process):
-            asyncio.run(soak(port, Gauge(process.pid), 2))  # connections, caches, lazy imports
+    with tempfile.TemporaryDirectory() as name, server(command, provider_port, folder=root):
+        folder = Path(name)
+        with service(provider_port, folder, workers) as (port, process):
+            asyncio.run(soak(port, Gauge(process.pid), 2, 0))  # connections, caches, lazy imports
             gauge = Gauge(process.pid)
-            lines_before, fds_before = _records(log), gauge.fds()
+            fds_before = gauge.fds()
             started = time.monotonic()
-            run = asyncio.run(soak(port, gauge, seconds))
-            fds_after = _settled(gauge, fds_before)
-            records = _records(log) - lines_before
+            run = asyncio.run(soak(port, gauge, seconds, kills_a_minute))
+            more_fds = 0 if run.kills else _settled(gauge, fds_before) - fds_before
+        books = _books(folder)
     warm = [rss for at, rss in gauge.samples if started + seconds * WARM_UP_SHARE <= at]
-    tenth = max(1, len(warm) // 10)
-    first, last = statistics.median(warm[:tenth]), statistics.median(warm[-tenth:])
-    return _judged(run, records, first, last, fds_after - fds_before, seconds)
+    third = max(1, len(warm) // 3)
+    return _judged(run, books, _high(warm[:third]), _high(warm[-third:]), more_fds, seconds)
+
+
+def _high(samples: list[int]) -> float:
+    """What a tenth of the samples are above: there are dips while a worker starts again."""
+    return statistics.quantiles(samples, n=10)[-1] if len(samples) > 1 else samples[0]
 
 
 def _settled(gauge: Gauge, aim: int) -> int:
@@ -211,32 +306,53 @@ def _settled(gauge: Gauge, aim: int) -> int:
     return gauge.fds()
 
 
-def _records(log: Path) -> Counter[str]:
-    return Counter(match[1] for match in RECORD.finditer(log.read_text("utf-8", "replace")))
+class Books(NamedTuple):
+    """What the service wrote, once it has stopped."""
+
+    records: dict[str, int]
+    """How often each id is in the log."""
+    cost_usd: Decimal
+    """Of all records."""
+    told_usd: Decimal
+    """What the budget says was spent."""
 
 
-def _judged(
-    run: Soak, records: Counter[str], first: float, last: float, more_fds: int, seconds: float
-) -> dict[str, object]:
-    requests = sum(run.outcomes.values())
-    left = run.outcomes["left"]
-    good = ("answered", "failed cleanly", "left")
+def _books(folder: Path) -> Books:
+    with contextlib.closing(sqlite3.connect(folder / "semroute.db")) as log:
+        records = Counter(id_ for (id_,) in log.execute("SELECT id FROM decisions"))
+        cost = log.execute("SELECT SUM(cost) FROM decisions").fetchone()[0] or 0
+    with contextlib.closing(sqlite3.connect(folder / "semroute-state.db")) as state:
+        spent = state.execute("SELECT SUM(spent) FROM counters WHERE name LIKE 'usd:all:%'").fetchone()[0] or 0
+    return Books(dict(records), to_usd(int(cost)), to_usd(int(spent)))
+
+
+def _judged(run: Soak, books: Books, first: float, last: float, more_fds: int, seconds: float) -> dict[str, object]:
+    lost = [seen for seen in run.seen if seen.id not in books.records]
+    from_kill = [min((abs(kill - each.at) for kill in run.kills), default=math.inf) for each in lost]
+    off_usd = books.told_usd - books.cost_usd
+    at_once = 2 * CONNECTIONS  # each caller's request, and one that was answered and is not written yet
+    most_usd = Decimal(len(run.kills) * at_once * MAX_OUTPUT_TOKENS * OUTPUT_PRICE) / 10**6
     growth = last / first - 1
+    good = ("answered", "failed cleanly", "left", "not read", "cut by a kill")
     checks = {
         "every request has one outcome": all(run.outcomes[each] == 0 for each in run.outcomes if each not in good),
-        "every request has one record": set(run.ids) <= records.keys()
-        and max(records.values()) == 1
-        and requests - left <= sum(records.values()) <= requests,
+        "nothing is recorded twice": max(books.records.values()) == 1,
+        "nothing is lost beyond a second": all(each <= CUT_S for each in from_kill),
+        "the budget is exact": abs(off_usd) <= most_usd,
         "memory is flat": growth <= MAX_GROWTH,
         "no file descriptor is left": more_fds <= 0,
     }
     return {
         "passed": all(checks.values()),
         "checks": checks,
-        "requests": requests,
-        "rps": round(requests / seconds, 1),
+        "requests": sum(run.outcomes.values()),
+        "rps": round(sum(run.outcomes.values()) / seconds, 1),
         "outcomes": dict(run.outcomes),
-        "records": sum(records.values()),
+        "kills": len(run.kills),
+        "records": len(books.records),
+        "lost": len(lost),
+        "lost_at_most_s_from_a_kill": round(max(from_kill, default=0.0), 2),
+        "spent_usd": {"told": str(books.told_usd), "recorded": str(books.cost_usd), "off": str(off_usd)},
         "rss_mb": [round(first / 2**20, 1), round(last / 2**20, 1)],
         "rss_growth": round(growth, 4),
         "more_fds": more_fds,
@@ -248,10 +364,12 @@ def main() -> None:
     """Read the options, measure, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kills", type=float, default=KILLS_A_MINUTE, help="of workers, a minute; needs two workers")
     parser.add_argument("--quick", action="store_true", help="forty seconds")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    report = measure(40 if options.quick else options.minutes * 60)
+    report = measure(40 if options.quick else options.minutes * 60, options.workers, options.kills)
     if options.json:
         print(json.dumps(report, indent=1))
     else:

@@ -16,8 +16,11 @@ HTTP status codes are chosen in `api/errors.py` alone.
     │   ├── NotFoundError         a record that is not in the log
     │   ├── LimitError            more requests or tokens than the key allows at this time
     │   ├── IdempotencyError      an idempotency key of another request
+    │   │   └── AnswerNotKeptError  the key's answer is too long to be given again
     │   ├── MediaTypeError        the body is said to be something other than JSON
-    │   └── PayloadTooLargeError  the body is over the limit
+    │   ├── PayloadTooLargeError  the body is over the limit
+    │   ├── SlowBodyError         the body did not come in time
+    │   └── SlowReaderError       the answer was not taken in time
     ├── StoreError                a database or the shared state cannot be used
     │   └── RefusedValueError     the database does not take a value, now or later
     ├── OverloadedError           more requests at once than the service takes
@@ -196,6 +199,19 @@ class PayloadTooLargeError(RequestError):
     code = "payload_too_large"
 
 
+class SlowBodyError(RequestError):
+    """The body was not whole in time."""
+
+    code = "request_timeout"
+    retryable = True
+
+
+class SlowReaderError(RequestError):
+    """The caller did not take the answer in time."""
+
+    code = "answer_not_taken"
+
+
 class OverloadedError(SemrouteError):
     """More requests are under way than the service takes at once."""
 
@@ -207,6 +223,12 @@ class IdempotencyError(RequestError):
     """The idempotency key was used before, for another request."""
 
     code = "idempotency_key_reused"
+
+
+class AnswerNotKeptError(IdempotencyError):
+    """The answer for the idempotency key is too long to be kept, and this caller is behind what is left of it."""
+
+    code = "idempotent_answer_not_kept"
 
 
 class NoModelError(SemrouteError):

@@ -60,8 +60,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     feedback_secret: str = ""
     """Signs the links by which end users give feedback; empty: there are none."""
     max_body_bytes: Annotated[int, Meta(ge=1)] = 10_000_000
+    max_bodies_bytes: Annotated[int, Meta(ge=1)] = 64_000_000
+    """Of all bodies under way in each process; further ones get status 503. Never less than `max_body_bytes`."""
+    receive_s: Annotated[float, Meta(gt=0)] = 30.0
+    """How long a caller may take to send a body; then it gets status 408."""
     max_running: Annotated[int, Meta(ge=1)] = 2048
-    """Requests under way at once in each process; further ones get status 503."""
+    """Requests under way at once in each process; further ones get status 503. One key of several gets half at most."""
+    max_connections: Annotated[int, Meta(ge=1)] = 8192
+    """Connections of callers to each process. One more takes the place of one that rests between two requests."""
     keepalive_s: Annotated[float, Meta(gt=0)] = 15.0
     """A stream that has nothing to send for so long sends a comment. From the first one on its headers are out."""
     drain_s: Annotated[int, Meta(ge=1)] = 30

@@ -31,6 +31,8 @@ from tokenizers import Tokenizer
 from yaml.nodes import Node
 from yarl import URL
 
+from semroute.access.places import Places
+from semroute.api.bodies import Limits
 from semroute.api.connection import Connection
 from semroute.api.direct import DIRECT, Service
 from semroute.config.documents import TAG, _Loader, _plain_tag
@@ -203,7 +205,8 @@ async def test_litestar_answers_a_request_past_its_layers() -> None:
 
     scope: Any = {"type": "http", "method": "GET", "path": "/direct", "raw_path": b"/direct", "headers": []}
     scope |= {"query_string": b"", "root_path": "", "scheme": "http", "server": ("x", 80), "client": None}
-    service = Service(route_handlers=[handler], openapi_config=None)
+    limits = Limits(Places(9, 9_000, 9_000), 9_000, 9.0)
+    service = Service(bodies=limits, route_handlers=[handler], openapi_config=None)
     await service._answer(service._direct["GET", "/direct"], scope, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[1]["body"] == b'{"path":"/direct","app":"Service"}'

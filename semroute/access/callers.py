@@ -53,6 +53,11 @@ class Access:
         """Whether nobody can be served, because every call needs a key and there is none."""
         return self.openness == "keys" and self._api is None and self._admin is None and self._ring.empty
 
+    @property
+    def several_keys(self) -> bool:
+        """Whether more than one key may ask for answers."""
+        return len(self._ring) + (self._api is not None) > 1
+
     def caller(self, authorization: str | None, api_key: str | None) -> Caller:
         """Who sends `Authorization: Bearer …` or `x-api-key: …`. Raises `AccessError`."""
         token = _token(authorization, api_key)

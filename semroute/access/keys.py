@@ -57,6 +57,10 @@ class KeyRing:
         """Whether it holds no key now."""
         return not self._keys
 
+    def __len__(self) -> int:
+        """How many keys there are, the ended ones too."""
+        return len(self._keys)
+
     def get(self, id_: str) -> Key | None:
         """The key with an id."""
         return self._keys.get(id_)

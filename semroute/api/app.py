@@ -18,8 +18,10 @@ from threadpoolctl import threadpool_limits
 from semroute import __version__, reload
 from semroute import settings as settings_module
 from semroute.access.callers import Access
+from semroute.access.places import Places
 from semroute.api import admin, completions, dashboard, decisions, errors, feedback, guards, metrics
 from semroute.api.accounting import Books, kept_content
+from semroute.api.bodies import Limits
 from semroute.api.direct import Service
 from semroute.api.gate import Gate
 from semroute.api.lifeline import Lifeline
@@ -52,6 +54,13 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
     settings, lifeline = settings or settings_module.read(), lifeline or Lifeline()
     configure(settings.log_level, settings.log_format)
 
+    places = Places(
+        settings.max_running,
+        settings.max_bodies_bytes,
+        settings.max_body_bytes,
+        lambda: app.state.access.several_keys,
+    )
+
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         try:
@@ -63,6 +72,7 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             raise
 
     app = Service(
+        bodies=Limits(places, settings.max_body_bytes, settings.receive_s),
         route_handlers=[
             completions.route,
             completions.complete,
@@ -95,7 +105,6 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
         ],
         lifespan=[lifespan],
         exception_handlers={Exception: errors.answer_to},
-        request_max_body_size=settings.max_body_bytes,
         openapi_config=OpenAPIConfig(
             title="semroute",
             version=__version__,
@@ -120,7 +129,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     transport = Transport()
     serving = Serving.open(_kept(loaded.router), transport, echo=settings.echo)
     threads = max(1, usable_cores() // settings.workers)
-    gateway = Gateway(serving, lambda _: None, max_running=settings.max_running, threads=threads)
+    gateway = Gateway(serving, lambda _: None, threads=threads)
     books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config, lifeline)
     gateway.keep(books.record, books.accounts, books.room)
     await books.state.start()

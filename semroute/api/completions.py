@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -14,10 +15,12 @@ from litestar.types import Receive
 from semroute.access.allowed import check_names
 from semroute.api import docs, errors, guards
 from semroute.api.accounting import Books
-from semroute.api.direct import CLIENT_CLOSED_REQUEST, Rendered, headers_of, read_body
+from semroute.api.bodies import CLIENT_CLOSED_REQUEST, read_body
+from semroute.api.direct import Rendered, headers_of
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
 from semroute.api.streams import CallerGoneError, EventStream, Presence, while_connected
+from semroute.calls import STALL_S
 from semroute.chat import LONG_BYTES
 from semroute.config.conditions import SECRET_HEADERS
 from semroute.dialects.anthropic import Anthropic
@@ -211,6 +214,16 @@ class _Streamed:
         told = record.attempts and self._call.request.stream_usage
         usage = self._renderer.chunk(Chunk(usage=record.usage)) if told else b""
         return usage + self._renderer.error(error, status_of(error))
+
+    def farewell(self, error: SemrouteError) -> bytes:
+        """The error as an event, for one reader of several."""
+        return copy.copy(self._renderer).error(error, status_of(error))  # the others' events count on, as before
+
+    @property
+    def patience_s(self) -> float:
+        """As for the provider: a caller who takes nothing is no better than one who sends nothing."""
+        timeouts = self._call.timeouts
+        return min(timeouts.stall_s or STALL_S, timeouts.stream_s)
 
     @property
     def whole(self) -> bool:

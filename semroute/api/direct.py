@@ -12,12 +12,9 @@ from typing import Any, cast
 
 from litestar import Litestar, Request, Response
 from litestar.enums import ScopeType
-from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.types import (
-    HTTPDisconnectEvent,
-    HTTPRequestEvent,
     HTTPScope,
     LifeSpanReceive,
     LifeSpanScope,
@@ -29,25 +26,28 @@ from litestar.types import (
 )
 
 from semroute.api import errors
+from semroute.api.bodies import Body, Limits
 from semroute.api.errors import AnyRequest
 from semroute.api.gate import Gate, preflight, readable
-from semroute.errors import PayloadTooLargeError, RequestError
+from semroute.errors import RequestError
 
-CLIENT_CLOSED_REQUEST = 499
+PIECE_BYTES = 64 * 1024
 DIRECT = "direct"
 """The keyword that marks a handler."""
 
 
 class Service(Litestar):
-    """An application whose direct handlers are called directly."""
+    """An application whose direct handlers are called directly, and whose requests have places."""
 
     failure = ""
     """Why it cannot start, where that is no defect: there is more to read in it than in a traceback."""
     gate: Gate | None = None
     """Whom it lets in; null: it has not started."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, *, bodies: Limits, **options: Any) -> None:
+        """`bodies`: what they may take."""
+        super().__init__(request_max_body_size=bodies.max_bytes, **options)
+        self._bodies = bodies
         self._direct: Mapping[tuple[object, object], HTTPRouteHandler] = {
             (method, route.path): handler
             for route in self.routes
@@ -89,10 +89,14 @@ class Service(Litestar):
             await refusal.to_asgi_response(None, request)(scope, receive, send)
             return
         handler = self._direct.get((scope["method"], scope["path"]))
-        if handler is not None:
-            await self._answer(handler, scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+        body = Body(scope, receive, self._bodies)
+        try:
+            if handler is not None:
+                await self._answer(handler, scope, body, send)
+            else:
+                await super().__call__(scope, body, send)
+        finally:
+            body.leave()
 
     def _request(self, scope: HTTPScope, receive: Receive, send: Send) -> AnyRequest:
         scope["litestar_app"] = self
@@ -116,26 +120,6 @@ class Service(Litestar):
         await response.to_asgi_response(None, request)(scope, receive, send)
 
 
-async def read_body(request: AnyRequest) -> bytes:
-    """The whole body. Raises `PayloadTooLargeError`.
-
-    A caller who leaves inside it has asked for nothing: the framework's `HTTPException` is not counted as a refusal.
-    """
-    limit = request.app.request_max_body_size
-    assert isinstance(limit, int)
-    size, pieces, more = 0, [], True
-    while more:
-        message = cast("HTTPRequestEvent | HTTPDisconnectEvent", await request.receive())
-        if message["type"] == "http.disconnect":
-            raise HTTPException("the connection was closed inside the body", status_code=CLIENT_CLOSED_REQUEST)
-        pieces.append(message["body"])
-        size += len(message["body"])
-        if size > limit:
-            raise PayloadTooLargeError(f"the body is over the limit of {limit} bytes")
-        more = message["more_body"]
-    return b"".join(pieces)
-
-
 def headers_of(request: AnyRequest) -> dict[str, str]:
     """The request's headers, by their names in lower case. Of several with one name, the last."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
@@ -154,7 +138,13 @@ class Rendered(Response[bytes]):
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": encode_headers(self._fields)})
-        await send({"type": "http.response.body", "body": self.content, "more_body": False})
+        body = self.content
+        # A long one goes in pieces, each when the caller has taken those before: until then the request is under way.
+        for start in range(0, len(body) - PIECE_BYTES, PIECE_BYTES):
+            piece = body[start : start + PIECE_BYTES]
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        last = body if len(body) <= PIECE_BYTES else body[-(len(body) % PIECE_BYTES or PIECE_BYTES) :]
+        await send({"type": "http.response.body", "body": last, "more_body": False})
 
 
 def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

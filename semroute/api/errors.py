@@ -17,6 +17,7 @@ from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.errors import (
     AccessError,
+    AnswerNotKeptError,
     BudgetError,
     ChecksFailedError,
     ContentPolicyError,
@@ -36,6 +37,8 @@ from semroute.errors import (
     RateLimitedError,
     RequestError,
     SemrouteError,
+    SlowBodyError,
+    SlowReaderError,
     StoreError,
     UnknownModelError,
     UnknownRouteError,
@@ -57,8 +60,11 @@ _STATUS: list[tuple[type[SemrouteError], int]] = [
     (StoreError, 503),
     (PayloadTooLargeError, 413),
     (MediaTypeError, 415),
+    (SlowBodyError, 408),
+    (SlowReaderError, 408),
     (UnknownModelError, 404),
     (UnknownRouteError, 404),
+    (AnswerNotKeptError, 409),
     (IdempotencyError, 422),
     (RequestError, 400),
     (OverloadedError, 503),

@@ -10,10 +10,10 @@ from typing import Any
 from litestar import Litestar, Response
 from litestar.types import Message, Receive, Scope, Send
 
-from semroute.api import errors
+from semroute.api import connection, errors
 from semroute.api.errors import AnyRequest
 from semroute.api.streams import CallerGoneError, EventStream, while_connected
-from semroute.errors import IdempotencyError, RequestError
+from semroute.errors import AnswerNotKeptError, IdempotencyError, RequestError
 from semroute.execution.idempotency import Idempotency, Running
 from semroute.record import Caller
 
@@ -71,9 +71,17 @@ class Followed(Response[Any]):
             await refusal(scope, receive, send)
             return
         await send({"type": "http.response.start", "status": running.status, "headers": list(running.headers)})
-        async for piece in running.pieces():
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        last = b""
+        try:
+            async for piece in running.pieces():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except AnswerNotKeptError as error:
+            if running.farewell is None:  # the head has promised more bytes than come
+                if (caller := connection.of(scope)) is not None:
+                    caller.abort()
+                return
+            last = running.farewell(error)
+        await send({"type": "http.response.body", "body": last, "more_body": False})
 
 
 async def _make(request: AnyRequest, running: Running, answer: Answer) -> bool:
@@ -87,11 +95,14 @@ async def _make(request: AnyRequest, running: Running, answer: Answer) -> bool:
         if message["type"] == "http.response.start":
             running.start(message["status"], tuple((bytes(name), bytes(value)) for name, value in message["headers"]))
         elif message["type"] == "http.response.body" and message["body"]:
-            running.add(message["body"])
+            await running.add(message["body"])
 
     try:
         response = await answer(receive)
     except Exception as error:  # noqa: BLE001 - this is a task of its own: nobody else would see it
         response = errors.answer_to(request, error)
+    stream = response if isinstance(response, EventStream) else None
+    if stream is not None and not running.abandoned.is_set():
+        running.farewell = stream.farewell
     await response.to_asgi_response(None, request)(request.scope, receive, send)
-    return running.status == 200 and (response.whole if isinstance(response, EventStream) else True)
+    return running.status == 200 and (stream is None or stream.whole)

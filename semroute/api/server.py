@@ -8,6 +8,7 @@ import functools
 import importlib
 import logging
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from uvicorn import Config, Server
 
-from semroute.api.connection import Connection
+from semroute.api.connection import Connection, Unread
 from semroute.api.lifeline import Good, Lifeline
 from semroute.api.workers import Supervisor
 from semroute.config.files import RouteFiles
@@ -29,6 +30,8 @@ from semroute.telemetry.logs import configure, server_config
 
 log = logging.getLogger("semroute.workers")
 
+FILES_PER_CONNECTION = 2
+"""Its own, and the one to the provider."""
 APP = "semroute.api.app"
 """Imported by the workers alone."""
 METRICS_BYTES = 8 * 1024 * 1024
@@ -62,6 +65,7 @@ def serve(settings: Settings, listening: list[socket.socket], files: RouteFiles 
     started again. `files`: good ones, for a start while somebody edits them. Exits with `FAILED` where none can start.
     """
     _export(settings)
+    _allow_files(FILES_PER_CONNECTION * settings.max_connections)
     if settings.workers == 1:
         _serve_here(settings, listening, Lifeline(Good(files=files)))
         return
@@ -116,11 +120,12 @@ def _server(settings: Settings, lifeline: Lifeline, listening: list[socket.socke
         lifeline.beat(lambda: server.started, functools.partial(setattr, server, "should_exit", True), stand_in.of)
         return importlib.import_module(APP).create_app(lifeline=lifeline)
 
+    connect = functools.partial(Connection, max_connections=settings.max_connections, unread=Unread())
     server = Server(
         Config(
             create,
             factory=True,
-            http=Connection,
+            http=connect,  # type: ignore[arg-type] # called as the class is
             ws="none",
             lifespan="on",
             backlog=BACKLOG,
@@ -134,7 +139,7 @@ def _server(settings: Settings, lifeline: Lifeline, listening: list[socket.socke
             log_config=server_config(settings.log_format),
         )
     )
-    stand_in = StandIn(server, listening)
+    stand_in = StandIn(server, listening, connect)
     return server
 
 
@@ -145,8 +150,9 @@ class StandIn:
     wakes first takes all callers that wait.
     """
 
-    def __init__(self, server: Server, listening: list[socket.socket]) -> None:
+    def __init__(self, server: Server, listening: list[socket.socket], connect: functools.partial[Connection]) -> None:
         """`listening`: the sockets of all workers, in the order of their numbers."""
+        self._connect = connect
         self._server = server
         self._listening = listening
         self._accepting: dict[int, asyncio.Server] = {}
@@ -177,7 +183,18 @@ class StandIn:
 
     def _connection(self) -> Connection:
         server = self._server
-        return Connection(server.config, server.server_state, server.lifespan.state)
+        return self._connect(config=server.config, server_state=server.server_state, app_state=server.lifespan.state)
+
+
+def _allow_files(wanted: int) -> None:
+    """Let this process, and the workers that it starts, open so many files, as far as the system lets it.
+
+    Many systems begin with 1,024, which is fewer than the connections that may come.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _bind(host: str, port: int, *options: int) -> socket.socket:

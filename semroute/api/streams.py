@@ -11,7 +11,9 @@ from typing import Any, Protocol, TypeVar
 from litestar import Litestar, Response
 from litestar.types import Receive, Scope, Send
 
-from semroute.api.direct import CLIENT_CLOSED_REQUEST, encode_headers
+from semroute.api import connection
+from semroute.api.bodies import CLIENT_CLOSED_REQUEST
+from semroute.api.direct import encode_headers
 from semroute.errors import SemrouteError
 
 Result = TypeVar("Result")
@@ -113,6 +115,15 @@ class Source(Protocol):
         """The event that says why there is no more."""
         ...
 
+    def farewell(self, error: SemrouteError) -> bytes:
+        """The same for one reader of several: the stream goes on for the others."""
+        ...
+
+    @property
+    def patience_s(self) -> float:
+        """How long the caller may take nothing of the answer."""
+        ...
+
     @property
     def whole(self) -> bool:
         """Whether the answer came to a good end."""
@@ -146,12 +157,18 @@ class EventStream(Response[Any]):
         """Whether, after its end, it was a good one."""
         return self._source.whole
 
+    def farewell(self, error: SemrouteError) -> bytes:
+        """The event that tells one reader of several why it gets no more."""
+        return self._source.farewell(error)
+
     def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> Any:
         """The ASGI application that sends it."""
         return partial(self._serve, request)
 
     async def _serve(self, request: Any, scope: Scope, receive: Receive, send: Send) -> None:
         source = self._source
+        if (caller := connection.of(scope)) is not None:
+            caller.be_patient(source.patience_s)
         line = _Line(send, self._keepalive_s, lambda: source.headers(early=True))
         instead: Response[bytes] | None = None
         try:

@@ -3,6 +3,10 @@
 The answer is made once, in a task of its own, and everyone who asked follows it from its start, however late they came.
 It is cancelled when the last follower has left. An answer that failed is not kept: the next request tries again.
 
+It is made no faster than its fastest follower takes it. What that one has taken is held for the others, up to
+`MAX_ANSWER_BYTES`. Of a longer answer the start is dropped: it is not kept, nobody can join any more, and a follower
+who is so far behind is told.
+
 Where several processes serve, who asks another one gets the answer when it is whole; should the process that makes it
 die, one of those that wait makes it anew.
 """
@@ -19,14 +23,16 @@ from typing import Protocol
 
 import msgspec
 
-from semroute.errors import IdempotencyError
+from semroute.errors import AnswerNotKeptError, IdempotencyError, SemrouteError
 from semroute.stores.base import State
 from semroute.structs import Frozen
 
 TTL_S = 600.0
 MAX_BYTES = 64 * 1024 * 1024
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
-"""A longer answer is not kept once it has ended."""
+"""A longer answer is not kept."""
+AHEAD_BYTES = 32 * 1024
+"""How much of an answer is made before its fastest follower takes it."""
 MAX_SHARED_BYTES = 1024 * 1024
 """The same, where processes share answers."""
 LEASE_S = 10.0
@@ -105,38 +111,77 @@ class MemoryAnswers:
         self._bytes -= dropped[1].size if dropped is not None else 0
 
 
+class Held:
+    """What all answers in the making hold together, in bytes."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+
+    @property
+    def too_much(self) -> bool:
+        """Whether answers must let go of what could be kept."""
+        return self.bytes > self.max_bytes
+
+
 class Running:
     """One answer in the making. `start`, then `add`; followers see all of it."""
 
-    def __init__(self, fingerprint: str) -> None:
+    def __init__(self, fingerprint: str, held: Held | None = None, max_bytes: int = MAX_ANSWER_BYTES) -> None:
         self.fingerprint = fingerprint
         self.abandoned = asyncio.Event()
         """Nobody follows any more."""
         self.status = 0
         self.headers: tuple[tuple[bytes, bytes], ...] = ()
-        self._pieces: list[bytes] = []
+        self.farewell: Callable[[SemrouteError], bytes] | None = None
+        """What ends a stream early, for a follower who gets no more; None: the answer has no room for it."""
+        self.whole = True
+        """Whether all of it is held, from its start."""
+        self._max_bytes = max_bytes
+        self._held = Held() if held is None else held
+        self._pieces: dict[int, bytes] = {}
+        """By their number. Of a long answer the first ones are missing."""
+        self._first = self._next = 0
+        self._held_bytes = self._total_bytes = 0
+        self._taken = self._taken_bytes = 0
+        """What the fastest follower has taken: pieces and bytes."""
         self._ended = False
         self._followers = 0
         self._grown = asyncio.Event()
+        self._room = asyncio.Event()
 
     def start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         """The head is known."""
         self.status, self.headers = status, headers
         self._wake()
 
-    def add(self, piece: bytes) -> None:
-        """A piece of the body."""
-        self._pieces.append(piece)
-        self._wake()
+    async def add(self, piece: bytes) -> None:
+        """A piece of the body. Returns when the fastest follower is close behind, or when nobody follows."""
+        self._append(piece)
+        while self._total_bytes - self._taken_bytes > AHEAD_BYTES and not self.abandoned.is_set():
+            self._room.clear()
+            await self._room.wait()
+
+    def replay(self, saved: Saved) -> None:
+        """All of it at once, as it was kept."""
+        self.start(saved.status, (*saved.headers, (b"idempotent-replayed", b"true")))
+        for piece in saved.pieces:
+            self._append(piece)
 
     def end(self) -> None:
         """Nothing more comes."""
         self._ended = True
         self._wake()
 
+    def release(self) -> None:
+        """It is no longer in the making: what it holds lasts as long as its last follower."""
+        self._held.bytes -= self._held_bytes
+        self._held = Held()
+
     def saved(self) -> Saved:
         """The whole of it."""
-        return Saved(fingerprint=self.fingerprint, status=self.status, headers=self.headers, pieces=tuple(self._pieces))
+        pieces = tuple(self._pieces.values())
+        return Saved(fingerprint=self.fingerprint, status=self.status, headers=self.headers, pieces=pieces)
 
     async def head(self) -> bool:
         """Wait for the head. False where the answer ended without one."""
@@ -145,18 +190,32 @@ class Running:
         return bool(self.status)
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The body from its start, as it grows."""
-        place = 0
+        """The body from its start, as it grows. Raises `AnswerNotKeptError` for who is too far behind."""
+        place = taken_bytes = 0
         while True:
-            while place < len(self._pieces):
+            while place < self._next:
+                if place < self._first:
+                    raise self.not_kept()
+                piece = self._pieces[place]
+                yield piece
                 place += 1
-                yield self._pieces[place - 1]
+                taken_bytes += len(piece)
+                self._take(place, taken_bytes)
             if self._ended:
                 return
             await self._grown.wait()
 
+    def not_kept(self) -> AnswerNotKeptError:
+        """What tells that the start of the answer is gone."""
+        return AnswerNotKeptError(
+            f"the answer for this idempotency key is over {self._max_bytes} bytes, or there are too many such answers: "
+            "its start is no longer held, so only a caller who keeps up gets it"
+        )
+
     def join(self) -> None:
-        """One more follows."""
+        """One more follows. Raises `AnswerNotKeptError` where it cannot be followed from its start."""
+        if not self.whole:
+            raise self.not_kept()
         self._followers += 1
 
     def leave(self) -> None:
@@ -164,6 +223,33 @@ class Running:
         self._followers -= 1
         if not self._followers:
             self.abandoned.set()
+            self.farewell = None  # it refers to the answer, which refers to this: both would stay for long
+            self._room.set()
+
+    def _append(self, piece: bytes) -> None:
+        self._pieces[self._next] = piece
+        self._next += 1
+        self._total_bytes += len(piece)
+        self._count(len(piece))
+        self._drop()
+        self._wake()
+
+    def _take(self, pieces: int, taken_bytes: int) -> None:
+        if pieces > self._taken:
+            self._taken, self._taken_bytes = pieces, taken_bytes
+            self._drop()
+            self._room.set()
+
+    def _drop(self) -> None:
+        """Let go of what is too much to keep, and was taken by one follower at least."""
+        while (self._held_bytes > self._max_bytes or self._held.too_much) and self._first < self._taken:
+            self.whole = False
+            self._count(-len(self._pieces.pop(self._first)))
+            self._first += 1
+
+    def _count(self, more_bytes: int) -> None:
+        self._held_bytes += more_bytes
+        self._held.bytes += more_bytes
 
     def _wake(self) -> None:
         self._grown.set()
@@ -262,6 +348,7 @@ class Idempotency:
     def __init__(self, answers: Answers | None = None, ttl_s: float = TTL_S) -> None:
         self._answers = answers or MemoryAnswers()
         self._ttl_s = ttl_s
+        self._held = Held()
         self._running: dict[str, Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -269,11 +356,12 @@ class Idempotency:
         """The answer of a key: the one that is kept or running, or else what `make` makes.
 
         `leave` it in the end. Raises `IdempotencyError` where the key is another request's that is still running;
-        where that one has ended, the answer has status 0 and no body.
+        where that one has ended, the answer has status 0 and no body. Raises `AnswerNotKeptError` where the running
+        answer is too long to be followed from its start.
         """
         running = self._running.get(key)
         if running is None or running.abandoned.is_set():
-            running = self._running[key] = Running(fingerprint)
+            running = self._running[key] = Running(fingerprint, self._held)
             task = asyncio.create_task(self._run(key, running, make))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -290,12 +378,13 @@ class Idempotency:
     async def _run(self, key: str, running: Running, make: Make) -> None:
         try:
             saved = await self._answers.claim(key, running)
-            if saved is not None:
-                _replay(saved, running)
-            else:
+            if saved is None:
                 await self._make(key, running, make)
+            elif saved.fingerprint == running.fingerprint:
+                running.replay(saved)
         finally:
             running.end()
+            running.release()
             if self._running.get(key) is running:
                 del self._running[key]
 
@@ -305,15 +394,7 @@ class Idempotency:
             good = await make(running)
         finally:
             running.end()  # nobody waits until it is kept: whoever asks meanwhile follows it, or waits for it
-            if good:
+            if good and running.whole:
                 await self._answers.keep(key, running.saved(), self._ttl_s)
             else:
                 await self._answers.release(key)
-
-
-def _replay(saved: Saved, running: Running) -> None:
-    if saved.fingerprint != running.fingerprint:
-        return
-    running.start(saved.status, (*saved.headers, (b"idempotent-replayed", b"true")))
-    for piece in saved.pieces:
-        running.add(piece)

@@ -37,7 +37,7 @@ from semroute.routing.difficulty import Reading
 from semroute.routing.pricing import saved_usd
 from semroute.routing.scoring import Floats
 from semroute.stores.content import without_prompt
-from semroute.types import Attempt, Chunk, Completion, Decision, Model, Outcome, Signals, Text
+from semroute.types import Attempt, Chunk, Completion, Decision, Model, Outcome, Signals, Text, Timeouts
 
 if TYPE_CHECKING:
     from semroute.gateway.gateway import Gateway
@@ -89,6 +89,11 @@ class Call:
     def record(self) -> Record:
         """The account so far; final when `complete` has returned, or the stream has ended."""
         return self._final or self._account()
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The deadlines of each call to a model."""
+        return self._work.policy.timeouts
 
     @property
     def held(self) -> bool:

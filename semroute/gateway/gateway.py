@@ -12,7 +12,7 @@ import msgspec
 
 from semroute.access.accounts import Accounts, Hold
 from semroute.dialects.base import endpoint_of
-from semroute.errors import OverloadedError, UnknownModelError, UnknownRouteError
+from semroute.errors import UnknownModelError, UnknownRouteError
 from semroute.execution.attempt import Work
 from semroute.execution.examiner import Examiner
 from semroute.execution.sessions import Sessions, SessionStore
@@ -28,9 +28,6 @@ from semroute.routing.facts import Facts
 from semroute.routing.sticky import Remembered, stick
 from semroute.types import Attempt, ChatRequest, Decision, Match, Signals
 
-MAX_RUNNING = 2048
-"""Requests that may be under way at once; further ones are turned away while the others still get through in time."""
-
 
 class Gateway:
     """Serves requests. Needs a running event loop; close it with `aclose`."""
@@ -40,7 +37,6 @@ class Gateway:
         serving: Serving,
         on_record: Callable[[Record], None],
         *,
-        max_running: int = MAX_RUNNING,
         threads: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -52,9 +48,6 @@ class Gateway:
         self.clock = clock
         self.running = 0
         """Calls under way."""
-        self._deciding = 0
-        """Requests that are not yet calls."""
-        self._max_running = max_running
         self._on_record = on_record
         self._readers = Readers(threads)
         self.examiner = Examiner()
@@ -73,16 +66,6 @@ class Gateway:
 
         Raises `RequestError` for names that do not exist, and `OverloadedError`.
         """
-        under_way = self.running + self._deciding
-        if under_way >= self._max_running:
-            raise OverloadedError(f"{under_way} requests are under way already: try again later")
-        self._deciding += 1
-        try:
-            return await self._open(request, caller)
-        finally:
-            self._deciding -= 1
-
-    async def _open(self, request: ChatRequest, caller: Caller) -> Call:
         at, started, session = self.clock(), time.perf_counter(), _session(request, caller)
         if self._room is not None:
             await self._room()

@@ -27,6 +27,8 @@ from semroute.errors import (
     ProviderAuthError,
     ProviderError,
     ProviderTimeoutError,
+    SemrouteError,
+    SlowReaderError,
     StreamBrokenError,
     UnsupportedError,
 )
@@ -244,7 +246,10 @@ def _places(provider: ProviderSettings) -> dict[str, str]:
 
 
 class _Watch:
-    """The deadline of a stream's next piece: that of the first content, then that of a stall."""
+    """The deadline of a stream's next piece: that of the first content, then that of a stall.
+
+    It also knows how long whoever consumes the stream was away, for that is not the provider's fault.
+    """
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
@@ -253,7 +258,9 @@ class _Watch:
         self._stall_s = timeouts.stall_s or STALL_S
         self._only_text = True
         self._begun = False
-        self._seen = False
+        self._seen_at = 0.0
+        """When a piece came that is being consumed; 0: none is."""
+        self._away_s = 0.0
         self.finished = False
         self._end = self._time() + timeouts.stream_s
         self.deadline = min(self._time() + self._first_token_s, self._end)
@@ -261,7 +268,7 @@ class _Watch:
     def saw(self, chunk: Chunk, *, finished: bool) -> None:
         """A piece came. Whoever consumes it may take its time: the next deadline is set when reading goes on."""
         self._begun = self._begun or bool(chunk.parts) or finished
-        self._seen = True
+        self._seen_at = self._seen_at or self._time()
         if chunk.parts and self._timeouts.stall_s is None and self._only_text:
             self._note(chunk.parts)
         self.finished = finished
@@ -272,17 +279,29 @@ class _Watch:
         self._stall_s = TEXT_STALL_S if self._only_text and isinstance(parts[-1], Text) else STALL_S
 
     def start(self) -> None:
-        """Reading goes on."""
-        if self._begun and self._seen:
-            limit_s = self._stall_s
-            limit_s = min(limit_s, FINISHED_GRACE_S) if self.finished else limit_s
-            self.deadline = min(self._time() + limit_s, self._end)
-        self._seen = False
+        """Reading goes on. Raises `TimeoutError` where it is too late for that.
 
-    def error(self) -> ProviderTimeoutError:
+        Bytes that have come already are read without waiting, so that no timer ends a stream whose consumer is always
+        slower than the provider.
+        """
+        now = self._time()
+        if self._seen_at:
+            self._away_s += now - self._seen_at
+            self._seen_at = 0.0
+            if self._begun:
+                limit_s = self._stall_s
+                limit_s = min(limit_s, FINISHED_GRACE_S) if self.finished else limit_s
+                self.deadline = min(now + limit_s, self._end)
+        if now >= self.deadline:
+            raise TimeoutError
+
+    def error(self) -> SemrouteError:
         """What a passed deadline means."""
+        stream_s = self._timeouts.stream_s
+        if self.deadline == self._end and self._away_s > stream_s / 2:
+            return SlowReaderError(f"the answer was not taken within {stream_s:g} s")
         if self.deadline == self._end:
-            return ProviderTimeoutError(f"no whole answer within {self._timeouts.stream_s:g} s")
+            return ProviderTimeoutError(f"no whole answer within {stream_s:g} s")
         if self._begun:
             return ProviderTimeoutError(f"the stream stalled for {self._stall_s:g} s")
         return ProviderTimeoutError(f"no first token within {self._first_token_s:g} s")
@@ -290,8 +309,8 @@ class _Watch:
 
 async def _read(response: Response, watch: _Watch) -> bytes:
     """The next bytes; none at the end. Once the answer has said why it ended, nothing makes it a failure any more."""
-    watch.start()
     try:
+        watch.start()
         async with asyncio.timeout_at(watch.deadline):
             return await response.read()
     except TimeoutError:

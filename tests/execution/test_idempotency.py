@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 
-from semroute.errors import IdempotencyError
+from semroute.errors import AnswerNotKeptError, IdempotencyError
 from semroute.execution.idempotency import (
+    AHEAD_BYTES,
     MAX_ANSWER_BYTES,
     MAX_SHARED_BYTES,
+    Held,
     Idempotency,
     MemoryAnswers,
     Running,
@@ -39,9 +42,9 @@ class Maker:
     async def __call__(self, running: Running) -> bool:
         self.made += 1
         running.start(200, ((b"n", b"1"),))
-        running.add(b"answer ")
+        await running.add(b"answer ")
         await self.go.wait()
-        running.add(str(self.made).encode())
+        await running.add(str(self.made).encode())
         return self._good
 
 
@@ -116,12 +119,126 @@ async def test_the_store_is_bounded() -> None:
 async def test_a_very_long_answer_is_not_kept() -> None:
     async def make(running: Running) -> bool:
         running.start(200, ())
-        running.add(b"x" * (MAX_ANSWER_BYTES + 1))
+        await running.add(b"x" * (MAX_ANSWER_BYTES + 1))
         return True
 
     answers = MemoryAnswers()
     await body(Idempotency(answers).follow("k", "f", make))
     assert await answers.claim("k", Running("f")) is None
+
+
+# --- back pressure ----------------------------------------------------------------------------------------------------
+
+
+class Long:
+    """Makes an answer of many pieces, as fast as it is let."""
+
+    def __init__(self, pieces: int, size: int = 1000) -> None:
+        self._pieces, self._size = pieces, size
+        self.made = 0
+        self.over = False
+
+    async def __call__(self, running: Running) -> bool:
+        running.start(200, ())
+        for _ in range(self._pieces):
+            await running.add(b"x" * self._size)
+            self.made += 1
+        self.over = True
+        return True
+
+
+async def settle() -> None:
+    """Let everything run that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def take(pieces: AsyncIterator[bytes], number: int) -> int:
+    """Take so many pieces, and come back for the next. Returns how many bytes they had."""
+    return sum([len(await anext(pieces)) for _ in range(number)])
+
+
+async def test_an_answer_is_made_as_fast_as_its_fastest_follower_takes_it() -> None:
+    maker = Long(1000)
+    idempotency = Idempotency()
+    running = idempotency.follow("k", "f", maker)
+    idempotency.follow("k", "f", maker)  # never reads
+    pieces = running.pieces()
+    assert await running.head()
+    await settle()
+    ahead = AHEAD_BYTES // 1000
+    assert maker.made == ahead
+    await take(pieces, 101)
+    await settle()
+    assert maker.made == ahead + 100
+    assert await take(pieces, 899) == 899_000
+    assert [piece async for piece in pieces] == []
+    assert maker.over
+
+
+async def test_a_slow_follower_sees_all_that_is_kept() -> None:
+    maker = Long(1000)
+    idempotency = Idempotency()
+    fast, slow = idempotency.follow("k", "f", maker), idempotency.follow("k", "f", maker)
+    slower = slow.pieces()
+    await take(slower, 1)
+    assert len(await body(fast)) == 1_000_000
+    assert sum([len(piece) async for piece in slower]) == 999_000
+
+
+async def test_of_a_long_answer_the_start_is_let_go_and_who_is_behind_is_told() -> None:
+    size = 100_000
+    maker = Long(MAX_ANSWER_BYTES // size + 50, size)
+    answers = MemoryAnswers()
+    idempotency = Idempotency(answers)
+    running = idempotency.follow("k", "f", maker)
+    idempotency.follow("k", "f", maker)
+    near, behind, fast = running.pieces(), running.pieces(), running.pieces()
+    await take(behind, 1)
+    for follower, number in ((fast, 40), (near, 40), (fast, 21), (near, 13)):
+        await take(follower, number)
+    assert running._held_bytes <= MAX_ANSWER_BYTES + AHEAD_BYTES + size
+    with pytest.raises(AnswerNotKeptError, match="only a caller who keeps up gets it"):
+        await take(behind, 2)
+    with pytest.raises(AnswerNotKeptError):
+        idempotency.follow("k", "f", maker)
+    assert sum([len(piece) async for piece in fast]) == 30 * size
+    assert sum([len(piece) async for piece in near]) == (MAX_ANSWER_BYTES // size + 50 - 53) * size
+    await idempotency.aclose()
+    assert await answers.claim("k", Running("f")) is None
+
+
+async def test_very_many_long_answers_are_not_kept() -> None:
+    held = Held(max_bytes=10_000)
+    one, other = Running("f", held), Running("f", held)
+    for running in (one, other):
+        running.join()
+        running.start(200, ())
+    pieces = one.pieces()
+    for _ in range(9):
+        await one.add(b"x" * 1000)
+        await take(pieces, 1)
+    assert one.whole
+    await other.add(b"x" * 5000)
+    await take(pieces, 0)
+    await one.add(b"x" * 1000)
+    assert await take(pieces, 1) == 1000
+    assert not one.whole
+    assert other.whole
+    for running in (one, other):
+        running.release()
+    assert held.bytes == 0
+
+
+async def test_who_makes_an_answer_that_nobody_follows_does_not_wait() -> None:
+    maker = Long(1000)
+    idempotency = Idempotency()
+    running = idempotency.follow("k", "f", maker)
+    await settle()
+    assert not maker.over
+    running.leave()
+    await settle()
+    assert maker.over
 
 
 # --- several processes ------------------------------------------------------------------------------------------------
@@ -229,7 +346,7 @@ async def test_who_waits_may_leave() -> None:
 async def test_a_long_answer_is_not_shared() -> None:
     async def make(running: Running) -> bool:
         running.start(200, ())
-        running.add(b"x" * (MAX_SHARED_BYTES + 1))
+        await running.add(b"x" * (MAX_SHARED_BYTES + 1))
         return True
 
     fleet = Fleet()

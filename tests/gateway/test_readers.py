@@ -12,12 +12,10 @@ import pytest
 from semroute import Router
 from semroute.config.load import load
 from semroute.errors import OverloadedError
-from semroute.gateway import Gateway, Serving, readers
+from semroute.gateway import readers
 from semroute.gateway.readers import Readers
-from semroute.providers.transport import Transport
 from semroute.routing.difficulty import Reading
 from semroute.semantic.embedder import FastEmbedEmbedder, Features
-from tests.routing.build import request
 
 ROUTES = """
 providers: {local: {dialect: echo}}
@@ -148,19 +146,3 @@ async def test_too_many_are_turned_away(router: Router, monkeypatch: pytest.Monk
     await asyncio.gather(*asked)
     assert await pool.run(lambda: "done") == "done"
     pool.close()
-
-
-async def test_requests_that_wait_to_be_read_are_under_way(router: Router) -> None:
-    held, embedder = holding(router)
-    transport = Transport()
-    gateway = Gateway(Serving.open(held, transport, echo=True), lambda _: None, max_running=2, threads=1)
-    opened = [asyncio.create_task(gateway.open(request(text))) for text in ("a", "b")]
-    await asyncio.sleep(0)
-    with pytest.raises(OverloadedError, match="2 requests are under way"):
-        await gateway.open(request("c"))
-    embedder.go.set()
-    for call in await asyncio.gather(*opened):
-        await call.complete()
-    await (await gateway.open(request("d"))).complete()
-    await gateway.aclose()
-    await transport.aclose()

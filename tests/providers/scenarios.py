@@ -233,6 +233,13 @@ async def endless(exchange: Exchange) -> None:
         await asyncio.sleep(0.01)
 
 
+async def flood(exchange: Exchange) -> None:
+    """The same, as fast as the client takes it."""
+    await exchange.start_events()
+    while True:
+        await exchange.event(chunk(exchange.seen.model, {"content": "on " * 7000}))
+
+
 async def cut_error(exchange: Exchange) -> None:
     """An error status whose body is cut."""
     await exchange.write(head(exchange.argument, {"content-length": "99"}) + b'{"error": ')
@@ -370,6 +377,7 @@ PLAIN: dict[str, Scenario] = {
     "stall-after": stall_after,
     "paced": paced,
     "endless": endless,
+    "flood": flood,
     "malformed-chunk": malformed_chunk,
     "no-done": no_done,
     "gzip": gzipped,

@@ -26,6 +26,7 @@ from semroute.errors import (
     ProviderServerError,
     ProviderTimeoutError,
     RateLimitedError,
+    SlowReaderError,
     StreamBrokenError,
     UnsupportedError,
 )
@@ -452,3 +453,16 @@ async def test_every_provider_is_opened(server: FaultServer) -> None:
     for provider in opened.values():
         await provider.aclose()
     await pool.aclose()
+
+
+async def test_a_consumer_who_is_slower_than_the_provider_is_not_the_providers_fault(provider: HttpProvider) -> None:
+    """What has come already is read without waiting: no timer ends that."""
+    with pytest.raises(SlowReaderError, match=r"the answer was not taken within 0\.3 s"):
+        async for _ in provider.stream(request(stream=True), model("flood"), Timeouts(stream_s=0.3)):
+            await asyncio.sleep(0.05)
+
+
+async def test_a_stream_without_end_is_the_providers_fault(provider: HttpProvider) -> None:
+    with pytest.raises(ProviderTimeoutError, match=r"no whole answer within 0\.3 s"):
+        async for _ in provider.stream(request(stream=True), model("endless"), Timeouts(stream_s=0.3)):
+            pass
