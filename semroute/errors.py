@@ -16,11 +16,9 @@ HTTP status codes are chosen in `api/errors.py` alone.
     │   ├── NotFoundError         a record that is not in the log
     │   ├── LimitError            more requests or tokens than the key allows at this time
     │   ├── IdempotencyError      an idempotency key of another request
-    │   │   └── AnswerNotKeptError  the key's answer is too long to be given again
     │   ├── MediaTypeError        the body is said to be something other than JSON
     │   ├── PayloadTooLargeError  the body is over the limit
-    │   ├── SlowBodyError         the body did not come in time
-    │   └── SlowReaderError       the answer was not taken in time
+    │   └── SlowCallerError       the body did not come, or the answer was not taken, in time
     ├── StoreError                a database or the shared state cannot be used
     │   └── RefusedValueError     the database does not take a value, now or later
     ├── OverloadedError           more requests at once than the service takes
@@ -113,13 +111,13 @@ class EmbedderError(SemrouteError):
 
 
 class RequestError(SemrouteError):
-    """The caller's request cannot be served as it is. `param` names the field at fault."""
+    """The caller's request cannot be served as it is. `param`: the field at fault; `retry_after_s`: when it may be."""
 
     code = "invalid_request"
 
-    def __init__(self, message: str, *, param: str | None = None) -> None:
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: int = 0) -> None:
         super().__init__(message)
-        self.param = param
+        self.param, self.retry_after_s = param, retry_after_s
 
 
 class UnknownModelError(RequestError):
@@ -151,20 +149,12 @@ class BudgetError(RequestError):
 
     code = "budget_exceeded"
 
-    def __init__(self, message: str, *, retry_after_s: int) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
 
 class LimitError(RequestError):
     """The key allows no more at this time. `retry_after_s`: when it does again."""
 
     code = "rate_limit_exceeded"
     retryable = True
-
-    def __init__(self, message: str, *, retry_after_s: int) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 class NotFoundError(RequestError):
@@ -199,17 +189,11 @@ class PayloadTooLargeError(RequestError):
     code = "payload_too_large"
 
 
-class SlowBodyError(RequestError):
-    """The body was not whole in time."""
+class SlowCallerError(RequestError):
+    """The caller did not send the body, or take the answer, in time."""
 
     code = "request_timeout"
     retryable = True
-
-
-class SlowReaderError(RequestError):
-    """The caller did not take the answer in time."""
-
-    code = "answer_not_taken"
 
 
 class OverloadedError(SemrouteError):
@@ -220,15 +204,9 @@ class OverloadedError(SemrouteError):
 
 
 class IdempotencyError(RequestError):
-    """The idempotency key was used before, for another request."""
+    """The idempotency key was used before: for another request, or for an answer that is too long to be given again."""
 
     code = "idempotency_key_reused"
-
-
-class AnswerNotKeptError(IdempotencyError):
-    """The answer for the idempotency key is too long to be kept, and this caller is behind what is left of it."""
-
-    code = "idempotent_answer_not_kept"
 
 
 class NoModelError(SemrouteError):

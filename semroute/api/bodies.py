@@ -11,7 +11,7 @@ from litestar.types import HTTPDisconnectEvent, HTTPRequestEvent, HTTPScope, Rec
 from semroute.access.places import FREE_BYTES, Place, Places
 from semroute.api import connection
 from semroute.api.errors import AnyRequest
-from semroute.errors import PayloadTooLargeError, SlowBodyError
+from semroute.errors import PayloadTooLargeError, SlowCallerError
 from semroute.record import Caller
 
 CLIENT_CLOSED_REQUEST = 499
@@ -47,7 +47,7 @@ class Body:
     async def __call__(self) -> Any:
         """The next piece of the body; after its end, that the caller has gone.
 
-        Raises `OverloadedError`, `LimitError`, `PayloadTooLargeError` and `SlowBodyError`.
+        Raises `OverloadedError`, `LimitError`, `PayloadTooLargeError` and `SlowCallerError`.
         """
         if self._awaited:
             return await self._next()
@@ -84,7 +84,7 @@ class Body:
             async with asyncio.timeout_at(self._deadline):
                 message: Any = await self._receive()
         except TimeoutError:
-            raise SlowBodyError(
+            raise SlowCallerError(
                 f"the body was not whole after {self._limits.receive_s:g} seconds: {self._bytes} bytes had come"
             ) from None
         if message["type"] == "http.request":

@@ -13,7 +13,7 @@ from litestar.types import Message, Receive, Scope, Send
 from semroute.api import connection, errors
 from semroute.api.errors import AnyRequest
 from semroute.api.streams import CallerGoneError, EventStream, while_connected
-from semroute.errors import AnswerNotKeptError, IdempotencyError, RequestError
+from semroute.errors import IdempotencyError, RequestError
 from semroute.execution.idempotency import Idempotency, Running
 from semroute.record import Caller
 
@@ -75,7 +75,7 @@ class Followed(Response[Any]):
         try:
             async for piece in running.pieces():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except AnswerNotKeptError as error:
+        except IdempotencyError as error:
             if running.farewell is None:  # the head has promised more bytes than come
                 if (caller := connection.of(scope)) is not None:
                     caller.abort()

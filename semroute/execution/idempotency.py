@@ -23,7 +23,7 @@ from typing import Protocol
 
 import msgspec
 
-from semroute.errors import AnswerNotKeptError, IdempotencyError, SemrouteError
+from semroute.errors import IdempotencyError, SemrouteError
 from semroute.stores.base import State
 from semroute.structs import Frozen
 
@@ -190,7 +190,7 @@ class Running:
         return bool(self.status)
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The body from its start, as it grows. Raises `AnswerNotKeptError` for who is too far behind."""
+        """The body from its start, as it grows. Raises `IdempotencyError` for who is too far behind."""
         place = taken_bytes = 0
         while True:
             while place < self._next:
@@ -205,15 +205,15 @@ class Running:
                 return
             await self._grown.wait()
 
-    def not_kept(self) -> AnswerNotKeptError:
+    def not_kept(self) -> IdempotencyError:
         """What tells that the start of the answer is gone."""
-        return AnswerNotKeptError(
+        return IdempotencyError(
             f"the answer for this idempotency key is over {self._max_bytes} bytes, or there are too many such answers: "
             "its start is no longer held, so only a caller who keeps up gets it"
         )
 
     def join(self) -> None:
-        """One more follows. Raises `AnswerNotKeptError` where it cannot be followed from its start."""
+        """One more follows. Raises `IdempotencyError` where it cannot be followed from its start."""
         if not self.whole:
             raise self.not_kept()
         self._followers += 1
@@ -356,7 +356,7 @@ class Idempotency:
         """The answer of a key: the one that is kept or running, or else what `make` makes.
 
         `leave` it in the end. Raises `IdempotencyError` where the key is another request's that is still running;
-        where that one has ended, the answer has status 0 and no body. Raises `AnswerNotKeptError` where the running
+        where that one has ended, the answer has status 0 and no body. Raises `IdempotencyError` where the running
         answer is too long to be followed from its start.
         """
         running = self._running.get(key)

@@ -28,7 +28,7 @@ from semroute.errors import (
     ProviderError,
     ProviderTimeoutError,
     SemrouteError,
-    SlowReaderError,
+    SlowCallerError,
     StreamBrokenError,
     UnsupportedError,
 )
@@ -299,7 +299,7 @@ class _Watch:
         """What a passed deadline means."""
         stream_s = self._timeouts.stream_s
         if self.deadline == self._end and self._away_s > stream_s / 2:
-            return SlowReaderError(f"the answer was not taken within {stream_s:g} s")
+            return SlowCallerError(f"the answer was not taken within {stream_s:g} s")
         if self.deadline == self._end:
             return ProviderTimeoutError(f"no whole answer within {stream_s:g} s")
         if self._begun:

@@ -48,10 +48,7 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_HEADER_BYTES = 32 * 1024
 PIECES = 4
 """So many pieces of an answer are read before others have their turn."""
-READ_BYTES = 16 * 1024
-"""How much of an answer is read at once."""
-READ_AHEAD_BYTES = 16 * 1024
-"""How much of an answer waits here for who reads it; the provider waits when twice as much does."""
+READ_SIZE = 16 * 1024  # bytes of an answer at once; when twice as many wait here, the provider waits
 INTERIM = (100, 102, 103)
 """Statuses after which the answer's own head comes."""
 
@@ -105,7 +102,7 @@ class Response:
     async def read(self) -> bytes:
         """The next bytes of the body, decompressed; none at its end. Raises `ProviderError` where it is cut."""
         try:
-            return await self._content.read(READ_BYTES)
+            return await self._content.read(READ_SIZE)
         except _FAILURES as error:
             raise _translate(error, self._host, in_body=True) from None
 
@@ -305,10 +302,7 @@ async def _exchange(connection: Connection, head: bytes, body: bytes, host: str)
         wire.writelines((head, body))
         # Behind the request's back: nothing is read before this task waits.
         protocol.set_response_params(
-            read_until_eof=True,
-            read_bufsize=READ_AHEAD_BYTES,
-            max_line_size=MAX_HEADER_BYTES,
-            max_field_size=MAX_HEADER_BYTES,
+            read_until_eof=True, read_bufsize=READ_SIZE, max_line_size=MAX_HEADER_BYTES, max_field_size=MAX_HEADER_BYTES
         )
         message, content = await protocol.read()
         while message.code in INTERIM:

@@ -26,7 +26,7 @@ from semroute.errors import (
     ProviderServerError,
     ProviderTimeoutError,
     RateLimitedError,
-    SlowReaderError,
+    SlowCallerError,
     StreamBrokenError,
     UnsupportedError,
 )
@@ -457,7 +457,7 @@ async def test_every_provider_is_opened(server: FaultServer) -> None:
 
 async def test_a_consumer_who_is_slower_than_the_provider_is_not_the_providers_fault(provider: HttpProvider) -> None:
     """What has come already is read without waiting: no timer ends that."""
-    with pytest.raises(SlowReaderError, match=r"the answer was not taken within 0\.3 s"):
+    with pytest.raises(SlowCallerError, match=r"the answer was not taken within 0\.3 s"):
         async for _ in provider.stream(request(stream=True), model("flood"), Timeouts(stream_s=0.3)):
             await asyncio.sleep(0.05)
 
