@@ -129,7 +129,7 @@ def _charged(folder: Path) -> int:
     if not (folder / "semroute-state.db").exists():
         return 0
     with contextlib.closing(sqlite3.connect(folder / "semroute-state.db")) as state:
-        spent = state.execute("SELECT SUM(spent) FROM counters").fetchone()[0] or 0
+        spent = state.execute("SELECT SUM(spent) FROM counters WHERE name LIKE 'usd:%'").fetchone()[0] or 0
     charged, rest = divmod(int(spent), COST * 10**6)
     assert not rest, f"{spent} is no whole number of requests"
     return charged

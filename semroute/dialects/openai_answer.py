@@ -44,8 +44,8 @@ class OpenAIStream:
         self._totals = _wants_totals(request.raw)
         self._several = (request.params.n or 1) > 1
         self._ended = False
-        self._last: dict[str, Any] | None = None
-        """The provider's own event with the usage of the whole answer."""
+        self._last = b""
+        """The provider's own event with the usage of the whole answer. Empty: none came."""
         self._model = ""
         self._tier = ""
         self._started = False
@@ -62,7 +62,7 @@ class OpenAIStream:
         if chunk.dialect == NAME:
             return self._pass(chunk, is_late=is_late)
         if chunk.usage is not None:
-            self._last = None
+            self._last = b""
         delta = _render_delta(chunk.parts)
         if self._passed and (delta or chunk.usage is not None):
             self._go_on()
@@ -80,8 +80,8 @@ class OpenAIStream:
         events = b""
         if self._totals and self._usage is not None:
             pass
-        elif self._last is not None and self._with_usage:
-            events = sse.render(msgspec.json.encode(self._last))
+        elif self._last and self._with_usage:
+            events = sse.render(self._last)
         elif self._with_usage:
             events = self._event([], usage=self._usage or record.usage)
         return events + sse.render(b"[DONE]")
@@ -104,7 +104,7 @@ class OpenAIStream:
             return sse.render(chunk.raw)
         if chunk.usage is not None:
             event = msgspec.json.decode(chunk.raw)
-            self._last = {**event, "choices": []}
+            self._last = chunk.raw if event.get("choices") == [] else msgspec.json.encode({**event, "choices": []})
             if is_late or not event.get("choices"):
                 return b""
             event.pop("usage", None)

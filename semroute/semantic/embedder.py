@@ -160,7 +160,8 @@ class FastEmbedEmbedder:
     def _set_tokenizer(self, loaded: Tokenizer) -> None:
         """Keep a tokenizer that neither truncates nor pads, and bound the one fastembed runs itself."""
         limit = int((loaded.truncation or {}).get("max_length", self._max_tokens))
-        around = loaded.num_special_tokens_to_add(False) + self._prefixes.tokens(loaded)
+        prefix = self._prefixes.tokens(lambda text: len(loaded.encode(text, add_special_tokens=False).ids))
+        around = loaded.num_special_tokens_to_add(False) + prefix
         if not around + 2 <= self._max_tokens <= limit:
             told = f"got {self._max_tokens}, expected {around + 2} to {limit}"
             raise EmbedderError(f"embedder {self.name}: max_tokens: {told}")

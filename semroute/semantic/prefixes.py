@@ -7,9 +7,8 @@ a prefix only where questions are compared with documents, such as BGE, get none
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
-
-from tokenizers import Tokenizer
 
 _PREFIXES: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (re.compile(r"/(multilingual-)?e5-"), "query: ", "https://huggingface.co/intfloat/multilingual-e5-large"),
@@ -36,9 +35,9 @@ class Prefixes(NamedTuple):
     passage: str
     """Utterances."""
 
-    def tokens(self, tokenizer: Tokenizer) -> int:
-        """How many tokens the longer one has."""
-        return max(len(tokenizer.encode(prefix, add_special_tokens=False).ids) for prefix in self)
+    def tokens(self, count: Callable[[str], int]) -> int:
+        """How many tokens the longer one has. `count`: those of a text, without special ones."""
+        return max(map(count, self))
 
 
 def prefixes_of(model: str, query: str | None, passage: str | None) -> Prefixes:

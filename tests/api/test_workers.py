@@ -53,7 +53,7 @@ def test_workers_share_conversations_answers_and_breakers_without_a_server(tmp_p
     routes = tmp_path / "routes"
     routes.mkdir()
     with FaultServer() as faults:
-        (routes / "models.yaml").write_text(MODELS.format(url=faults.url))
+        (routes / "models.yaml").write_text(MODELS.format(url=faults.url, probe_s=PROBE_S))
         (routes / "routes.yaml").write_text(ROUTES)
         with Service(routes, tmp_path / "log", "--workers", "2") as service, ThreadPoolExecutor(8) as pool:
             assert until(lambda: service.log.count("Application startup complete") == 2, seconds=60)

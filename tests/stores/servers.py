@@ -92,7 +92,13 @@ class Server:
 
 class RedisServer(Server):
     def command(self) -> list[str]:
-        options = {"--port": str(self.port), "--bind": "127.0.0.1", "--save": "", "--appendonly": "yes"}
+        options = {
+            "--port": str(self.port),
+            "--bind": "127.0.0.1",
+            "--save": "",
+            "--appendonly": "yes",
+            "--databases": "10000",
+        }
         return [_redis() or "", *itertools.chain(*options.items()), "--dir", str(self.folder)]
 
     def answers(self) -> bool:
@@ -105,7 +111,7 @@ class RedisServer(Server):
 
     def new_database(self) -> str:
         """The address of a database that nothing used before."""
-        return f"redis://127.0.0.1:{self.port}/{next(self._databases) % 16}"
+        return f"redis://127.0.0.1:{self.port}/{next(self._databases)}"
 
     @classmethod
     def start(cls) -> RedisServer:
