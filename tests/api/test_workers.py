@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.api.test_fleet import LOOP, MODELS
+from tests.api.test_fleet import LOOP, MODELS, PROBE_S
 from tests.conftest import ROUTES
 from tests.providers.fault_server import FaultServer
 from tests.service import Service, until
