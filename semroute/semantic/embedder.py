@@ -168,9 +168,8 @@ class FastEmbedEmbedder:
         self._tokenizer = Tokenizer.from_str(loaded.to_str())
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._pieces_of = lru_cache(_WORDS_KEPT)(
-            lambda word: self._tokenizer.encode(word, add_special_tokens=False).ids
-        )
+        encode = self._tokenizer.encode
+        self._pieces_of = lru_cache(_WORDS_KEPT)(lambda word: encode(word, add_special_tokens=False).ids)
         loaded.enable_truncation(max_length=self._max_tokens)
         self._body_tokens = self._max_tokens - around
         self._tail_tokens = self._body_tokens // 2
