@@ -6,6 +6,7 @@ Groq, Mistral and others use the same), https://docs.anthropic.com/en/api/rate-l
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -89,7 +90,8 @@ def _moment_s(text: str, now: float) -> float | None:
         return max(0.0, number - now if number > EPOCH_MS / 100 else number)
     duration = _DURATION.fullmatch(text)
     if text and duration is not None:
-        return sum(float(part) * factor for part, factor in zip(duration.groups(), _FACTORS_S, strict=True) if part)
+        seconds = sum(float(part) * factor for part, factor in zip(duration.groups(), _FACTORS_S, strict=True) if part)
+        return seconds if math.isfinite(seconds) else None
     date = _date(text)
     return None if date is None else max(0.0, date.timestamp() - now)
 
@@ -98,7 +100,7 @@ def _date(text: str) -> datetime | None:
     for parse in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             date = parse(text)
-        except ValueError:
+        except (ValueError, OverflowError):  # numbers of any length are read as days and hours
             continue
         return date if date.tzinfo else date.replace(tzinfo=UTC)
     return None

@@ -23,6 +23,9 @@ def told(**headers: str) -> Told:
         ("soon", None),
         ("-1", None),
         ("", None),
+        ("Mon, 99999999999999999999 Jan 2027 08:00:00 GMT", None),
+        ("Fri, 15 Jan 2027 08:00:00 +99999999999999999999", None),
+        ("9" * 400 + "s", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
