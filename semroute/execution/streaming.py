@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 
+from msgspec.structs import replace
+
 from semroute.errors import BadAnswerError, ProviderError, StreamBrokenError
 from semroute.execution.attempt import Said, Watch, Work, estimated, withheld
 from semroute.providers.http import EVENTS
@@ -40,6 +42,8 @@ class OpenStream:
         self._held: list[Chunk] = []
         self._said = Said(work.count_tokens)
         self._usage: Usage | None = None
+        self._counted = False
+        """Whether the usage counts all that was said so far."""
         self._begun = False
         self._ended = False
         self.texts: list[str] = []
@@ -89,7 +93,7 @@ class OpenStream:
                 raise
             broken = error
         else:
-            self._ended = True
+            self._ended = self._counted = True
             self._watch.succeeded(self.consumed)
             return
         async with aclosing(go_on(broken)) as rest:
@@ -105,8 +109,16 @@ class OpenStream:
 
     @property
     def consumed(self) -> Usage:
-        """What the call consumed so far, estimated where the provider has not said."""
-        return self._usage or estimated(self._work, self._said)
+        """What the call consumed so far, estimated where the provider has not said.
+
+        What it says of the output at the beginning is not of what came after that.
+        """
+        usage = self._usage
+        if usage is None:
+            return estimated(self._work, self._said)
+        if self._counted or usage.output_tokens >= (said := self._said.tokens):
+            return usage
+        return replace(usage, output_tokens=said, estimated=True)
 
     async def _fail(self, error: ProviderError) -> None:
         self._ended = True
@@ -123,7 +135,10 @@ class OpenStream:
                     self.texts.append(part.text)
                 elif not isinstance(part, Thinking):
                     self.only_text = False
-        self._usage = chunk.usage or self._usage
+        if chunk.usage:
+            self._usage, self._counted = chunk.usage, chunk.usage.output_tokens > 0
+        elif chunk.parts:
+            self._counted = False
         self._watch.dropped = chunk.dropped or self._watch.dropped
         return chunk
 

@@ -541,6 +541,18 @@ async def test_usage_is_estimated_where_there_is_none(execution: Rig) -> None:
     assert execution.attempts[0].cost_usd > 0
 
 
+async def test_what_was_counted_at_the_beginning_is_not_all_of_a_broken_answer(execution: Rig) -> None:
+    await execution.error("counts-cut-1", stream=True, policy=policy(stream=BREAKS))
+    broken = execution.attempts[0].usage
+    assert (broken.input_tokens, broken.estimated) == (40, True)
+    assert broken.output_tokens >= len(WORDS)
+
+
+async def test_what_was_counted_to_the_last_word_is_all_of_a_broken_answer(execution: Rig) -> None:
+    await execution.error(f"counts-cut-{len(WORDS)}", stream=True, policy=policy(stream=BREAKS))
+    assert execution.attempts[0].usage == Usage(input_tokens=40, output_tokens=len(WORDS))
+
+
 async def test_failed_attempts_that_gave_nothing_cost_nothing(execution: Rig) -> None:
     await execution.ask("status-500", "ok", policy=QUICK)
     assert [attempt.cost_usd for attempt in execution.attempts[:-1]] == [0, 0, 0]

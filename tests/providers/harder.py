@@ -11,6 +11,7 @@ import brotli
 from tests.providers.exchange import Exchange, head
 from tests.providers.scenarios import (
     FOREVER_S,
+    WORDS,
     Scenario,
     chunk,
     chunks,
@@ -163,6 +164,17 @@ async def no_usage(exchange: Exchange) -> None:
         body = {**completion(exchange.seen.model), "usage": None}
         return await exchange.answer(200, encode(body))
     await _send(exchange, [data for data in chunks(exchange.seen) if b'"choices": []' not in data])
+
+
+async def counts_cut(exchange: Exchange) -> None:
+    """Tells its usage with so many events: with each, how many there were so far. Cut before it says why it ends."""
+    await exchange.start_events()
+    for number, word in enumerate(WORDS, 1):
+        body = json.loads(chunk(exchange.seen.model, {"content": word}))
+        if number <= exchange.argument:
+            body["usage"] = {"prompt_tokens": 40, "completion_tokens": number, "total_tokens": 40 + number}
+        await exchange.event(encode(body))
+    exchange.cut()
 
 
 async def goes_on(exchange: Exchange) -> None:
@@ -346,6 +358,7 @@ HARDER: dict[str, Scenario] = {
     "no-finish": no_finish,
     "duplicate-finish": duplicate_finish,
     "no-usage": no_usage,
+    "counts-cut": counts_cut,
     "goes-on": goes_on,
     "ends-at-once": ends_at_once,
     "thinks-cut": thinks_cut,
