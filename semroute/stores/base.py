@@ -202,7 +202,8 @@ class State(Protocol):
         """Free what is held, and count what was spent: counter -> (amount, expires_at). A hold is settled once.
 
         Every counter that is held must be named, also those of which nothing was spent. `keep_s`: how long the state
-        remembers that the hold was settled. Returns what is spent now of the counters that have grown.
+        remembers that the hold was settled. Returns what is spent now of the counters that have grown; nothing where
+        the state is empty, for then it does not know.
         """
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:

@@ -77,7 +77,7 @@ class MemoryState:
             if amount:
                 counter = self._counters.setdefault(name, _Counter(expires_at))
                 grown[name] = counter.spent = (counter.spent or 0) + amount
-        return grown
+        return grown if self._epoch else {}
 
     async def beat(self, owner: str) -> Beats:
         """Say that an owner lives."""

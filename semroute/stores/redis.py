@@ -75,9 +75,10 @@ return {{refused, levels, spents}}
 """
 )
 # KEYS: the mark of the hold, then counters. ARGV: hold, seconds the mark stays, now, then amount, expires_at for each.
-_SETTLE = """
-if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[2]) then return {} end
-local now, grown = tonumber(ARGV[3]), {}
+# What an empty state has grown to says nothing.
+_SETTLE = f"""
+if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[2]) then return {{}} end
+local now, grown = tonumber(ARGV[3]), {{}}
 for i = 2, #KEYS do
   redis.call('HDEL', KEYS[i] .. ':holds', ARGV[1])
   if ARGV[2 * i] ~= '0' then
@@ -87,6 +88,7 @@ for i = 2, #KEYS do
     grown[#grown + 1] = redis.call('GET', KEYS[i])
   end
 end
+if redis.call('EXISTS', '{PREFIX}{EPOCH}') == 0 then return {{}} end
 return grown
 """
 _LEVELS = (

@@ -36,7 +36,8 @@ _COUNTED = (
 _HOLDERS = f"SELECT DISTINCT substr(hold, 1, {OWNER_CHARS}) FROM holds WHERE substr(hold, {OWNER_CHARS + 1}, 1) = '/'"
 _SPEND = (
     "INSERT INTO counters (name, spent, expires_at) VALUES {rows} "
-    "ON CONFLICT (name) DO UPDATE SET spent = counters.spent + excluded.spent RETURNING name, spent"
+    "ON CONFLICT (name) DO UPDATE SET spent = counters.spent + excluded.spent RETURNING name, spent, "
+    "EXISTS (SELECT 1 FROM counters AS other WHERE other.name = ?)"
 )
 _RAISE = (
     "INSERT INTO counters (name, spent, expires_at) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
@@ -187,7 +188,8 @@ def _settle(
     if not rows:
         return {}
     sql = _SPEND.format(rows=", ".join(["(?, ?, ?)"] * len(rows)))
-    return {name: int(amount) for name, amount in session.run(sql, [value for row in rows for value in row])}
+    grown = session.run(sql, [*(value for row in rows for value in row), EPOCH])
+    return {name: int(amount) for name, amount, whole in grown if whole}  # an empty state's level says nothing
 
 
 def _levels(session: Session, now: float, counters: Sequence[str]) -> dict[str, int]:

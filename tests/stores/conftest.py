@@ -46,16 +46,21 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
-async def state(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[SharedState]:
+async def empty_state(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[SharedState]:
     opened = _open_state(request, tmp_path, clock)
-    await opened.refill(1, {})
     yield opened
     await opened.aclose()
 
 
+@pytest.fixture
+async def state(empty_state: SharedState) -> SharedState:
+    await empty_state.refill(1, {})
+    return empty_state
+
+
 def _open_state(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> SharedState:
     if request.param == "memory":
-        return MemoryState(clock)
+        return MemoryState(clock, epoch=0)
     if request.param == "redis":
         return RedisState(request.getfixturevalue("redis_server").new_database(), clock)
     if request.param == "postgres":

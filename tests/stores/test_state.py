@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from semroute.stores.base import State, Want
+from semroute.stores.base import SharedState, State, Want
 from semroute.stores.memory import MemoryState
 from tests.stores.conftest import NOW, Clock
 
@@ -44,6 +44,12 @@ async def test_settling_twice_charges_once(state: State) -> None:
 async def test_settling_what_was_not_held_still_counts(state: State) -> None:
     await state.settle("r1", {"usd:all": (7, END)})
     assert await state.levels(["usd:all"]) == {"usd:all": 7}
+
+
+async def test_an_empty_state_does_not_tell_what_is_spent(empty_state: SharedState) -> None:
+    assert await empty_state.settle("r1", {"usd:all": (7, END)}) == {}
+    await empty_state.refill(1, {"usd:all": (50, END)})
+    assert await empty_state.settle("r2", {"usd:all": (7, END)}) == {"usd:all": 57}
 
 
 async def test_a_lease_that_is_over_frees_its_claim(state: State, clock: Clock) -> None:
