@@ -169,11 +169,16 @@ class ResilientState:
         await asyncio.to_thread(self._owed.write)
 
     async def run(self) -> None:
-        """Look at the shared state again and again. Runs until it is cancelled."""
+        """Look at the shared state, and write down what is owed, again and again. Runs until it is cancelled."""
+        async with asyncio.TaskGroup() as both:  # a state that hangs is looked at for seconds
+            both.create_task(self._again(self.look))
+            both.create_task(self._again(lambda: asyncio.to_thread(self._owed.write)))
+
+    @staticmethod
+    async def _again(do: Callable[[], Awaitable[object]]) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            await self.look()
-            await asyncio.to_thread(self._owed.write)
+            await do()
 
     async def look(self) -> None:
         """Say that this process lives, release those that do not, and come back to a state that was away."""

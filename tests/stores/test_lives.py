@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -17,7 +18,8 @@ from semroute.access.refill import spent_by_log
 from semroute.config.schema import Budget, Config, Default
 from semroute.errors import LimitError, StoreError
 from semroute.record import Caller
-from semroute.stores.base import SharedState, Want, to_pico
+from semroute.stores import resilient
+from semroute.stores.base import Beats, SharedState, Want, to_pico
 from semroute.stores.log import SqlLog
 from semroute.stores.memory import MemoryState
 from semroute.stores.migrations import migrate
@@ -96,6 +98,39 @@ async def away(clock: Clock, tmp_path: Path) -> AsyncIterator[tuple[MemoryState,
         await process.reserve(f"away-{number}", want(1, None))
         await process.settle(f"away-{number}", {"usd:all": (1, END)})
     yield shared, process
+
+
+def written_down(folder: Path) -> list[Path]:
+    return [*folder.glob("owed-*.json")]
+
+
+async def test_what_is_owed_is_written_down_while_the_state_hangs(
+    away: tuple[MemoryState, ResilientState], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared, process = away
+    asked, written = asyncio.Event(), asyncio.Event()
+
+    async def hang(owner: str) -> Beats:
+        asked.set()
+        await written.wait()
+        raise StoreError("no answer")
+
+    def write() -> bool:
+        result = write_down()
+        loop.call_soon_threadsafe(written.set)
+        return result
+
+    loop, write_down = asyncio.get_running_loop(), process._owed.write
+    monkeypatch.setattr(shared, "beat", hang)
+    monkeypatch.setattr(process._owed, "write", write)
+    monkeypatch.setattr(resilient, "LOOK_S", 0.001)
+    running = asyncio.create_task(process.run())
+    async with asyncio.timeout(20):
+        await asked.wait()
+        await written.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert written_down(tmp_path)
 
 
 async def test_what_was_spent_in_an_outage_counts_and_is_paid_in_sums(
