@@ -61,11 +61,11 @@ class Alone:
         """A request holds nothing any more. Returns what it held."""
         held = self.held.pop(hold, None)
         for want in held.wants if held is not None else ():
-            left = self._sums[want.counter] - want.amount
+            left = self._sums.get(want.counter, 0) - want.amount
             if left:
                 self._sums[want.counter] = left
-            else:
-                del self._sums[want.counter]
+            else:  # others may still hold nothing of it
+                self._sums.pop(want.counter, None)
         return held
 
     def share(self, holds: Iterable[str]) -> None:

@@ -100,6 +100,18 @@ async def away(clock: Clock, tmp_path: Path) -> AsyncIterator[tuple[MemoryState,
     yield shared, process
 
 
+@pytest.mark.parametrize("amounts", [(0, 0), (10, 0)])
+async def test_requests_that_may_cost_nothing_end_in_any_order(clock: Clock, amounts: tuple[int, int]) -> None:
+    process = ResilientState(MemoryState(clock), clock)
+    await process.start()
+    for number, amount in enumerate(amounts):
+        await process.reserve(f"r{number}", want(amount))
+    for number, amount in enumerate(amounts):
+        await process.settle(f"r{number}", {"usd:all": (amount, END)})
+    assert process._alone.held == {}
+    assert process._alone.level("usd:all") == await process._shared.reset("usd:all")
+
+
 def written_down(folder: Path) -> list[Path]:
     return [*folder.glob("owed-*.json")]
 
