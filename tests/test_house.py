@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
+from semroute.stores.open import open_state
 from tests.conftest import ROOT
 
 
@@ -51,3 +54,17 @@ def test_the_containerfile_passes_its_linter() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("ignore", [".gitignore", ".containerignore"])
+def test_what_a_service_leaves_in_a_checkout_is_ignored(ignore: str, tmp_path: Path) -> None:
+    async def serve() -> None:
+        state = open_state("", f"sqlite:///{tmp_path / 'semroute.db'}")
+        await state.start()
+        await state.aclose()
+
+    asyncio.run(serve())
+    left = {path.name for path in tmp_path.iterdir()} | {".venv", ".venv-newest"}
+    assert len(left) > 3
+    patterns = [line.rstrip("/") for line in (ROOT / ignore).read_text("utf-8").splitlines()]
+    assert not {name for name in left if not any(fnmatch(name, pattern) for pattern in patterns)}

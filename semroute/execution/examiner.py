@@ -172,7 +172,7 @@ def _receive(stream: IO[bytes] | None, timeout_s: float | None = None) -> bytes 
 
 def main() -> None:
     """The process: it ends when its questions do."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.RLIM_INFINITY))
+    limit_memory()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no reply
@@ -184,6 +184,13 @@ def main() -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
         with contextlib.suppress(BrokenPipeError):  # who asked is gone
             _send(replies, msgspec.msgpack.encode(reasons))
+
+
+def limit_memory() -> None:
+    """Let this process take `MEMORY_BYTES` at most. A stricter limit of the system stays: few may raise it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -148,6 +150,19 @@ async def test_deep_code_ends_no_worker() -> None:
         text = f"```python\n{opening * 50_000}\n```"
         assert len(await checker.failures(Checks(code_parses=True), answer(text))) == 1, opening
     await checker.aclose()
+
+
+def test_the_systems_limit_of_memory_is_kept() -> None:
+    """Few processes may raise it: in others, trying so would end the process."""
+    script = """
+import resource
+from semroute.execution.examiner import MEMORY_BYTES, limit_memory
+for hard in (4 * MEMORY_BYTES, MEMORY_BYTES - 4096):
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    limit_memory()
+    assert resource.getrlimit(resource.RLIMIT_AS) == (min(MEMORY_BYTES, hard), hard)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 async def test_a_caller_who_leaves_leaves_the_process_in_order() -> None:
