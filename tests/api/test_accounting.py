@@ -150,9 +150,15 @@ def test_the_log_is_filtered_and_paged(books: Service) -> None:
     assert until(lambda: bool(books.client.get("/decisions?error=service unavailable").json()["decisions"]))
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00%2B23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_moment_that_its_offset_leads_out_of_the_calendar_is_taken(books: Service, moment: str) -> None:
+    assert books.client.get(f"/stats?until={moment}").status_code == 200
+
+
 @pytest.mark.parametrize(
     "query",
-    "limit=0 limit=x since=yesterday since=nan until=inf until=1e12 colour=red cursor=%00 min_cost_usd=nan".split(),
+    "limit=0 limit=x since=yesterday since=nan until=inf until=1e12 colour=red cursor=%00 min_cost_usd=nan "
+    "max_cost_usd=1e999999999".split(),
 )
 def test_a_bad_filter_is_named(books: Service, query: str) -> None:
     response = books.client.get(f"/decisions?{query}")
