@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from semroute.access.meters import Meter
 from semroute.config.schema import Config
+from semroute.dialects.counts import MAX_TOKENS
 from semroute.routing.pricing import cost_usd
 from semroute.stores.base import to_pico
 from semroute.types import Attempt, ChatRequest, Decision, Frozen, Model, Policy, Usage
@@ -64,8 +65,9 @@ def _times(ask: Ask, models: int) -> int:
 
 def _usage(model: Model, ask: Ask, decision: Decision) -> Usage:
     estimate = decision.estimate
-    output_tokens = ask.request.params.max_tokens or model.max_output_tokens or estimate.output_tokens
-    return _dearest(model, estimate.input_tokens, output_tokens)
+    params = ask.request.params
+    each = params.max_tokens or model.max_output_tokens or estimate.output_tokens
+    return _dearest(model, estimate.input_tokens, min(each * max(1, params.n or 1), MAX_TOKENS))
 
 
 def _dearest(model: Model, input_tokens: int, output_tokens: int) -> Usage:

@@ -25,6 +25,7 @@ from semroute.chat import LONG_BYTES
 from semroute.config.conditions import SECRET_HEADERS
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
+from semroute.dialects.counts import MAX_TOKENS
 from semroute.dialects.embeddings import Embeddings
 from semroute.dialects.gemini import Gemini
 from semroute.dialects.native import Native
@@ -36,7 +37,7 @@ from semroute.record import Caller, Record
 from semroute.router import new_id
 from semroute.routing.facts import DIAL, read_dial
 from semroute.routing.pricing import estimate_input_tokens
-from semroute.types import ChatRequest, Chunk
+from semroute.types import ChatRequest, Chunk, Params
 from semroute.unreadable import UNREADABLE, why_unreadable
 
 MAX_DEPTH = 128
@@ -243,9 +244,20 @@ async def read(body: bytes, dialect: ClientDialect, in_path: Mapping[str, Any] =
         fields = {**decode(body), **in_path}
         dial = read_dial(fields.pop(DIAL, None), f"$.{DIAL}")  # ours in every dialect: no provider knows it
         chat = dialect.parse_request(fields, new_id())
-        return msgspec.structs.replace(chat, cost_quality=dial, size_bytes=len(body))
+        return msgspec.structs.replace(chat, params=_countable(chat.params), cost_quality=dial, size_bytes=len(body))
 
     return parse() if len(body) <= LONG_BYTES else await asyncio.to_thread(parse)
+
+
+def _countable(params: Params) -> Params:
+    """The parameters with a limit of tokens that estimates and budgets can count with.
+
+    Some servers take -1 for no limit. What is less than nothing would free what others have reserved.
+    """
+    limit = params.max_tokens
+    if limit is None or 0 < limit <= MAX_TOKENS:
+        return params
+    return msgspec.structs.replace(params, max_tokens=MAX_TOKENS if limit > 0 else None)
 
 
 def decode(body: bytes) -> dict[str, Any]:

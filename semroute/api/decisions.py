@@ -28,6 +28,8 @@ from semroute.structs import Written
 
 MAX_DAYS = 30
 """Of statistics, where no span is given."""
+LAST_S = datetime.datetime.max.replace(tzinfo=datetime.UTC).timestamp() - 1
+"""The last moment that has a date, in seconds since 1970."""
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _TEXTS = ("route", "model", "key", "team", "feature", "outcome", "error", "label")
@@ -198,7 +200,8 @@ def _moment(parameters: Any, name: str) -> float | None:
     except (ValueError, OverflowError):
         expected = "expected a time such as 2026-01-31 or 2026-01-31T12:00:00Z"
         raise RequestError(f"{name}: got {text!r}, {expected}", param=name) from None
-    return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp())
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+    return min(max(0.0, seconds), LAST_S)  # an offset may lead past either end
 
 
 def _number(parameters: Any, name: str) -> Decimal | None:
@@ -209,7 +212,7 @@ def _number(parameters: Any, name: str) -> Decimal | None:
         number = Decimal(text)
     except ArithmeticError:
         raise RequestError(f"{name}: got {text!r}, expected a number", param=name) from None
-    if not number.is_finite() or abs(number) > 10**6:
+    if not number.is_finite() or number.copy_abs() > 10**6:
         raise RequestError(f"{name}: got {text!r}, expected a number to a million", param=name)
     return number
 

@@ -20,7 +20,7 @@ from semroute.api.completions import decode
 from semroute.api.errors import AnyRequest
 from semroute.config.schema import Config
 from semroute.dialects.reading import convert
-from semroute.errors import AccessError, NotFoundError, RequestError
+from semroute.errors import AccessError, NotFoundError, PayloadTooLargeError, RequestError
 from semroute.gateway import Gateway
 from semroute.record import Caller
 from semroute.settings import PREFIX, Settings
@@ -28,6 +28,8 @@ from semroute.stores.base import Feedback
 from semroute.types import Written
 
 LINK_S = 30 * 86_400
+MAX_BYTES = 64 * 1024
+"""Of a body. A comment of 2,000 characters takes at most 24,000."""
 PATIENCE_S, LOOK_EVERY_S = 2.0, 0.1
 """How long a record is waited for that another process may be about to write."""
 
@@ -64,7 +66,7 @@ class LinkRequest(Written, frozen=True, kw_only=True):
 @post("/feedback", guards=[guards.caller], status_code=200)
 async def feedback(request: AnyRequest) -> dict[str, str]:
     """Say how good an answer was, or which route was the right one."""
-    given = convert(decode(await request.body()), Given)
+    given = convert(decode(await _body(request)), Given)
     if not given.decision:
         raise RequestError("`decision` is missing, expected the id that x-semroute-decision gave", param="decision")
     await _take(request, given.decision, given, guards.caller_of(request))
@@ -74,7 +76,7 @@ async def feedback(request: AnyRequest) -> dict[str, str]:
 @post("/feedback/links", guards=[guards.caller], status_code=200)
 async def link(request: AnyRequest) -> dict[str, Any]:
     """A link by which an end user, who has no key, may say how good one answer was; good for 30 days."""
-    decision = convert(decode(await request.body()), LinkRequest).decision
+    decision = convert(decode(await _body(request)), LinkRequest).decision
     books: Books = request.app.state.books
     if (seen := within(_config(request), guards.caller_of(request))) is not None:
         await _when_there(request, decision, lambda: books.log.read(decision, seen) is not None)
@@ -95,12 +97,21 @@ async def linked(request: AnyRequest, id_: str, expires: int, signature: str) ->
     """Feedback by a signed link, as a form or as JSON without `decision`."""
     _check(request, id_, expires, signature)
     if request.headers.get("content-type", "").startswith("application/json"):
-        given = convert(decode(await request.body()), Given)
+        given = convert(decode(await _body(request)), Given)
     else:
+        await _body(request)
         form = {name: str(value) for name, value in (await request.form()).items() if value}
         given = convert(form, Given)
     await _take(request, id_, given)
     return Response(f"<!doctype html><p>Thank you.</p><!-- {html.escape(id_)} -->", media_type=MediaType.HTML)
+
+
+async def _body(request: AnyRequest) -> bytes:
+    """The body, if it is no longer than feedback can be: to read a form of megabytes takes seconds."""
+    body = await request.body()
+    if len(body) > MAX_BYTES:
+        raise PayloadTooLargeError(f"the body: got {len(body)} bytes, expected at most {MAX_BYTES}")
+    return body
 
 
 def sign(secret: str, decision: str, expires: int) -> str:

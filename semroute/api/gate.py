@@ -40,6 +40,8 @@ HERE = frozenset({"127.0.0.1", "::1"})
 PREFLIGHT_S = b"600"
 """How long a browser may remember what a page may do."""
 MAX_SHOWN = 100
+_LINK = re.compile(r"/feedback/[^/]+/[^/]+/[^/]+")
+"""The path of a signed link."""
 _LOCAL_NAME = re.compile(r"(?:\[([0-9a-f:]+)\]|([0-9.]+)|localhost)(?::[0-9]*)?", re.IGNORECASE)
 _FORWARDED_PART = re.compile(rb'(?:for|host)="?([^;,"]+)', re.IGNORECASE)
 """In the header of https://datatracker.ietf.org/doc/html/rfc7239."""
@@ -82,7 +84,7 @@ class Gate:
             _check_local(scope, found)
         if method in SAFE and not (method == "OPTIONS" and ASKS in found):
             return
-        if path.startswith("/feedback/") and path != "/feedback/links":
+        if _LINK.fullmatch(path):
             return  # a signed link is all that it takes, and its page sends a form
         if not welcome and (b"origin" in found or b"sec-fetch-site" in found) and _is_foreign(found, local):
             origin = _shown(found.get(b"origin", b"another site"))

@@ -6,7 +6,9 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+MAX_TOKENS = 10**9
+"""No call takes more: what is said to take more was miscounted, and could neither be charged nor kept."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
 Counts = TypeVar("Counts", bound=msgspec.Struct)
 
 

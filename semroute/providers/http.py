@@ -324,10 +324,10 @@ async def _read(response: Response, watch: _Watch) -> bytes:
 
 
 async def _first(response: Response, watch: _Watch) -> bytes:
-    """The first bytes, up to some that are no white space; none at the end."""
-    data = b""
-    while not data.strip() and (more := await _read(response, watch)):
-        data += more
+    """The first bytes that are not all white space; none at the end. None of what came before is kept."""
+    while data := await _read(response, watch):
+        if not data.isspace():
+            break
     return data
 
 

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from semroute.access.amounts import GRADE_TOKENS, Ask, most, took
 from semroute.access.meters import Meter
@@ -95,3 +96,17 @@ def test_what_deciding_took_counts() -> None:
     of_large = Meter(counter="usd", kind="usd", limit=1, name="", models=frozenset({"large"}))
     assert took(of_large, call) == 0
     assert reserved(Policy(), Meter(counter="rpm", kind="requests", limit=1, name=""), spent=(call,)) == 1
+
+
+@pytest.mark.parametrize(("n", "answers"), [(None, 1), (-3, 1), (1, 1), (5, 5)])
+def test_each_of_several_answers_is_reserved(n: int | None, answers: int) -> None:
+    asked = ask(Policy())
+    asked = replace(asked, request=replace(asked.request, params=Params(max_tokens=OUTPUT, n=n)))
+    dearest = 4 * (INPUT + answers * OUTPUT) * 10**6
+    assert most(USD, CONFIG, asked, decision()) == dearest
+
+
+def test_what_is_reserved_fits_a_counter_of_64_bits() -> None:
+    asked = ask(Policy())
+    asked = replace(asked, request=replace(asked.request, params=Params(max_tokens=10**9, n=10**30)))
+    assert most(USD, CONFIG, asked, decision()) < 2**63

@@ -150,9 +150,15 @@ def test_the_log_is_filtered_and_paged(books: Service) -> None:
     assert until(lambda: bool(books.client.get("/decisions?error=service unavailable").json()["decisions"]))
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00%2B23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_moment_that_its_offset_leads_out_of_the_calendar_is_taken(books: Service, moment: str) -> None:
+    assert books.client.get(f"/stats?until={moment}").status_code == 200
+
+
 @pytest.mark.parametrize(
     "query",
-    "limit=0 limit=x since=yesterday since=nan until=inf until=1e12 colour=red cursor=%00 min_cost_usd=nan".split(),
+    "limit=0 limit=x since=yesterday since=nan until=inf until=1e12 colour=red cursor=%00 min_cost_usd=nan "
+    "max_cost_usd=1e999999999".split(),
 )
 def test_a_bad_filter_is_named(books: Service, query: str) -> None:
     response = books.client.get(f"/decisions?{query}")
@@ -353,6 +359,24 @@ def test_feedback_is_given_by_id(books: Service) -> None:
     assert "unknown key `stars`" in unknown
     assert "`thumbs`" in unknown
     assert books.client.post("/feedback", json={"decision": "nothing", "score": 1}).status_code == 404
+
+
+def test_feedback_is_no_longer_than_a_comment_can_make_it(books: Service) -> None:
+    id_ = ask(books).headers["x-semroute-decision"]
+    path = books.client.post("/feedback/links", json={"decision": id_}).json()["path"]
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for url, body, headers in (
+        ("/feedback", json.dumps({"decision": id_, "comment": "x" * 70_000}), {"content-type": "application/json"}),
+        ("/feedback/links", json.dumps({"decision": "x" * 70_000}), {"content-type": "application/json"}),
+        (path, "&".join(f"a{number}=b" for number in range(10_000)), form),
+    ):
+        answer = books.client.post(url, content=body, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "payload_too_large")
+    said = {"thumbs": "up", "comment": "\U0001f600" * 2000}
+    assert books.client.post("/feedback", json={"decision": id_, **said}).status_code == 200
+    assert books.client.post(path, data=said).status_code == 200
+    assert books.client.post(path, files={"thumbs": (None, "down")}).status_code == 200
+    assert books.client.get(f"/decisions/{id_}").json()["feedback"]["score"] == 0
 
 
 def test_an_end_user_gives_feedback_by_a_signed_link(books: Service) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from semroute.api.completions import read
+from semroute.dialects.anthropic import Anthropic
+from semroute.dialects.openai import OpenAI
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import TEXT
 from tests.service import Service, until
@@ -211,3 +215,10 @@ def test_a_caller_who_leaves_before_the_answer_cancels_the_providers_call(
 
     assert until(lambda: bool(outcomes()))
     assert outcomes() == ["cancelled"]  # semroute itself would have given up later, with a timeout
+
+
+@pytest.mark.parametrize(("said", "counted"), [(-1, None), (-(10**30), None), (0, None), (7, 7), (10**30, 10**9)])
+def test_a_limit_that_is_no_number_of_tokens_is_not_counted_with(said: int, counted: int | None) -> None:
+    for dialect, field in ((OpenAI(), "max_completion_tokens"), (Anthropic(), "max_tokens")):
+        body = json.dumps({"model": "ok", "messages": [{"role": "user", "content": "Hi"}], field: said}).encode()
+        assert asyncio.run(read(body, dialect)).params.max_tokens == counted

@@ -182,6 +182,13 @@ def test_a_signed_link_is_all_that_its_page_needs() -> None:
     assert refusal(CLOSED, said, path="/feedback/0123/1800000000/abcdef") == ""
 
 
+@pytest.mark.parametrize("path", ["/feedback/", "/feedback//", "/feedback/links/", "/feedback/0123", "/feedback///"])
+def test_only_what_has_a_signature_is_taken_for_a_signed_link(path: str) -> None:
+    for settings in (OPEN, CLOSED):
+        assert "a web page of" in refusal(settings, {**HERE, "origin": EVIL}, path=path)
+        assert "expected application/json" in refusal(settings, {**HERE, "content-type": "text/plain"}, path=path)
+
+
 # --- from outside -----------------------------------------------------------------------------------------------------
 
 

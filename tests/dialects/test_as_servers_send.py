@@ -369,6 +369,16 @@ SPOKEN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("dialect", CALLED)
+@pytest.mark.parametrize("tokens", [-1, 10**9 + 1, 10**30, pytest.param(10**4000, id="4001 digits")])
+def test_counts_that_no_call_can_take_are_none(dialect: str, tokens: int) -> None:
+    """They would be charged, and neither the log nor the metrics could keep them."""
+    said = dict(CALLED[dialect])
+    field = "usageMetadata" if dialect == "gemini" else "usage"
+    said[field] = dict.fromkeys(said[field], tokens)
+    assert PROVIDERS[dialect].parse_completion(json.dumps(said).encode()).usage is None
+
+
+@pytest.mark.parametrize("dialect", CALLED)
 def test_an_answer_ends_as_what_it_holds_says(dialect: str) -> None:
     """Some servers say `stop` after calls. Counts may be written 12.0: JSON Schema takes that for a whole number."""
     provider: ProviderDialect = PROVIDERS[dialect]

@@ -466,3 +466,18 @@ async def test_a_stream_without_end_is_the_providers_fault(provider: HttpProvide
     with pytest.raises(ProviderTimeoutError, match=r"no whole answer within 0\.3 s"):
         async for _ in provider.stream(request(stream=True), model("endless"), Timeouts(stream_s=0.3)):
             pass
+
+
+async def test_white_space_before_a_stream_is_not_kept() -> None:
+    """A provider may send it for as long as a first token may take."""
+
+    class Blank:
+        """Says nothing for a while."""
+
+        def __init__(self) -> None:
+            self.pieces = [b"\n" * 1000] * 50 + [b"\n\ndata: x\n\n", b"more"]
+
+        async def read(self) -> bytes:
+            return self.pieces.pop(0)
+
+    assert await http._first(Blank(), http._Watch(PATIENT)) == b"\n\ndata: x\n\n"  # type: ignore[arg-type]
