@@ -101,6 +101,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         `has_keys`: whether `semroute keys create` ever made a key.
         """
         self._check_sharing()
+        if self.insecure and self.access == "loopback":
+            raise SettingsError(
+                f"got {PREFIX}ACCESS=loopback and --insecure, which serves anyone: expected one of them"
+            )
         access: Openness = "loopback"
         if self.access == "keys" or self.api_key or has_keys:
             access = "keys"

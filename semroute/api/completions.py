@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import AsyncGenerator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -165,7 +166,9 @@ async def _answer(
         return EventStream(_Streamed(request, call, dialect), Presence(receive), request.app.state.keepalive_s)
     try:
         completion = await while_connected(call.complete(), receive)
-        return Rendered(dialect.render_completion(completion, call.record, chat), _headers(call))
+        render = partial(dialect.render_completion, completion, call.record, chat)
+        body = await asyncio.to_thread(render) if len(completion.raw) > LONG_BYTES else render()
+        return Rendered(body, _headers(call))
     except SemrouteError as error:
         return errors.render(request, error, status_of(error), _headers(call))
     except CallerGoneError:

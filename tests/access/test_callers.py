@@ -56,6 +56,11 @@ def test_who_is_served_is_decided_once(written: dict[str, Any], has_keys: bool, 
         assert decided.decided().access == access  # a worker decides nothing else
 
 
+def test_loopback_and_insecure_contradict_each_other() -> None:
+    with pytest.raises(SettingsError, match="ACCESS=loopback and --insecure"):
+        Settings(access="loopback", insecure=True).decided()
+
+
 def test_a_service_without_a_key_closes_with_the_first_one_and_stays_closed() -> None:
     clock = Clock()
     keys, ring = store(clock), KeyRing()
