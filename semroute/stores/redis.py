@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
@@ -252,7 +253,14 @@ def _mark(hold: str) -> str:
 
 
 async def _asked(answer: Awaitable[Any]) -> Any:
+    task = asyncio.current_task()
+    asked_to_end = task.cancelling() if task is not None else 0
     try:
-        return await answer
+        found = await answer
     except (RedisError, OSError) as error:
         raise StoreError(f"Redis: {error or type(error).__name__}") from error
+    if task is not None and task.cancelling() > asked_to_end:
+        # redis-py 8.1 writes within `asyncio.wait_for`, which loses a cancellation that comes as it ends (Python 3.11,
+        # gh-86296): a request whose caller left would go on, and a stop would wait for ever.
+        raise asyncio.CancelledError
+    return found
