@@ -19,7 +19,7 @@ PREFIX = "{semroute}:"
 """One hash slot, so that the scripts work on a cluster too."""
 TIMEOUT_S = 1.0
 MAX_CONNECTIONS = 16
-WAIT_S = 5.0
+WAIT_S = 30.0
 """For a connection that is not in use."""
 HOLDS_S = 86_400
 """How long what is held on a counter is kept after the last hold was made."""

@@ -14,6 +14,7 @@ import pytest
 from semroute.errors import StoreError
 from semroute.stores.base import SharedState, State, Want
 from semroute.stores.cutoff import Cutoff
+from semroute.stores.memory import MemoryState
 from semroute.stores.migrations import Migrating, migrate
 from semroute.stores.patient import patient
 from semroute.stores.postgres import PostgresDatabase
@@ -88,6 +89,25 @@ async def test_who_asks_a_state_that_hangs_is_told_in_time_and_the_next_at_once(
         except StoreError:
             await asyncio.sleep(0.1)
     pytest.fail("the state is never asked again")
+
+
+class Slow(MemoryState):
+    """One call after the other, each of which takes a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._turn = asyncio.Lock()
+
+    async def get(self, key: str) -> bytes | None:
+        async with self._turn:
+            await asyncio.sleep(0.05)
+        return await super().get(key)
+
+
+async def test_a_state_that_answers_one_after_the_other_does_not_hang() -> None:
+    state = patient(Slow(), 1.0)
+    assert set(await asyncio.gather(*(state.get("a") for _ in range(40)))) == {None}
+    await state.aclose()
 
 
 async def test_budgets_go_on_while_the_state_hangs(hanging: tuple[SharedState, Hang, Proxy]) -> None:
