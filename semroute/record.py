@@ -84,7 +84,7 @@ class Record(Frozen, frozen=True, kw_only=True):
     @property
     def model(self) -> str | None:
         """The model that answered, or the last that was tried."""
-        return self._served.model if self._served else None
+        return made.model if (made := self._served) else None
 
     @property
     def cost_usd(self) -> Decimal:
@@ -94,7 +94,7 @@ class Record(Frozen, frozen=True, kw_only=True):
     @property
     def usage(self) -> Usage:
         """Of the answer that was given, or of the last attempt."""
-        return self._served.usage if self._served else Usage()
+        return made.usage if (made := self._served) else Usage()
 
     @property
     def total_usage(self) -> Usage:
@@ -104,12 +104,12 @@ class Record(Frozen, frozen=True, kw_only=True):
     @property
     def first_token_ms(self) -> float | None:
         """From the call that answered to its first content; streams only."""
-        return self._served.first_token_ms if self._served else None
+        return made.first_token_ms if (made := self._served) else None
 
     @property
     def dropped(self) -> tuple[str, ...]:
         """What the answer's model could not be asked for."""
-        return self._served.dropped if self._served else ()
+        return made.dropped if (made := self._served) else ()
 
     @property
     def _served(self) -> Attempt | None:
