@@ -39,6 +39,17 @@ class Caller(Frozen, frozen=True, kw_only=True):
         """Whether it is good for some routes or models alone."""
         return bool(self.routes or self.models)
 
+    @property
+    def limited(self) -> bool:
+        """Whether limits or budgets of its own apply to it."""
+        return not (
+            self.requests_per_minute is None
+            and self.tokens_per_minute is None
+            and self.concurrency is None
+            and self.usd_per_day is None
+            and self.usd_per_month is None
+        )
+
     def may_take(self, route: str | None) -> bool:
         """Whether it is good for a route; null: for what no route takes, as all keys are."""
         return not self.routes or route is None or route in self.routes
