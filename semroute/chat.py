@@ -139,6 +139,8 @@ class Message(Frozen, frozen=True, kw_only=True):
     @property
     def images(self) -> tuple[Image, ...]:
         """Its pictures, also those in tools' results."""
+        if len(self.parts) == 1 and isinstance(self.parts[0], Text):  # as most are
+            return ()
         every = (each for part in self.parts for each in (part.media if isinstance(part, ToolResult) else (part,)))
         return tuple(each for each in every if isinstance(each, Image))
 

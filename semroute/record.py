@@ -39,6 +39,17 @@ class Caller(Frozen, frozen=True, kw_only=True):
         """Whether it is good for some routes or models alone."""
         return bool(self.routes or self.models)
 
+    @property
+    def limited(self) -> bool:
+        """Whether limits or budgets of its own apply to it."""
+        return not (
+            self.requests_per_minute is None
+            and self.tokens_per_minute is None
+            and self.concurrency is None
+            and self.usd_per_day is None
+            and self.usd_per_month is None
+        )
+
     def may_take(self, route: str | None) -> bool:
         """Whether it is good for a route; null: for what no route takes, as all keys are."""
         return not self.routes or route is None or route in self.routes
@@ -84,7 +95,7 @@ class Record(Frozen, frozen=True, kw_only=True):
     @property
     def model(self) -> str | None:
         """The model that answered, or the last that was tried."""
-        return self._served.model if self._served else None
+        return made.model if (made := self._served) else None
 
     @property
     def cost_usd(self) -> Decimal:
@@ -94,7 +105,7 @@ class Record(Frozen, frozen=True, kw_only=True):
     @property
     def usage(self) -> Usage:
         """Of the answer that was given, or of the last attempt."""
-        return self._served.usage if self._served else Usage()
+        return made.usage if (made := self._served) else Usage()
 
     @property
     def total_usage(self) -> Usage:
@@ -104,12 +115,12 @@ class Record(Frozen, frozen=True, kw_only=True):
     @property
     def first_token_ms(self) -> float | None:
         """From the call that answered to its first content; streams only."""
-        return self._served.first_token_ms if self._served else None
+        return made.first_token_ms if (made := self._served) else None
 
     @property
     def dropped(self) -> tuple[str, ...]:
         """What the answer's model could not be asked for."""
-        return self._served.dropped if self._served else ()
+        return made.dropped if (made := self._served) else ()
 
     @property
     def _served(self) -> Attempt | None:

@@ -55,8 +55,10 @@ class Meter(Frozen, frozen=True, kw_only=True):
 
 def meters(config: Config, caller: Caller, route: str | None, now: float) -> list[Meter]:
     """All that apply to a caller on a route; those of models with them."""
-    budgets = (budget_meter(config, budget, now) for budget in config.budgets if _applies(budget, caller, route))
-    return [*_limits(caller, now), *own_budgets(caller, now), *budgets]
+    own = [*_limits(caller, now), *own_budgets(caller, now)] if caller.limited else []
+    if not config.budgets:
+        return own
+    return own + [budget_meter(config, budget, now) for budget in config.budgets if _applies(budget, caller, route)]
 
 
 def budget_meter(config: Config, budget: Budget, now: float) -> Meter:

@@ -34,7 +34,7 @@ from semroute.dialects.openai import OpenAI
 from semroute.dialects.responses import Responses
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Chunks, Gateway
-from semroute.record import Caller, Record
+from semroute.record import Caller, Record, served
 from semroute.router import new_id
 from semroute.routing.facts import DIAL, read_dial
 from semroute.routing.pricing import estimate_input_tokens
@@ -308,6 +308,7 @@ def _money(record: Record) -> tuple[bytes, bytes]:
 
 def _headers(call: Call) -> dict[str, str]:
     record = call.record
+    made = served(record.attempts)
     headers = {
         "x-semroute-decision": record.request_id,
         "x-semroute-attempts": str(len(record.attempts)),
@@ -317,12 +318,12 @@ def _headers(call: Call) -> dict[str, str]:
         "x-request-id": record.request_id,  # where OpenAI's clients look for it
         "request-id": record.request_id,  # where Anthropic's do
     }
-    if record.dropped:
-        headers["x-semroute-dropped"] = _header_text(", ".join(record.dropped))
+    if made is not None and made.dropped:
+        headers["x-semroute-dropped"] = _header_text(", ".join(made.dropped))
     if call.held:
         headers["x-semroute-held"] = "cascade"
     if record.decision.route is not None:
         headers["x-semroute-route"] = record.decision.route
-    if (model := record.model or record.decision.model) is not None:
+    if (model := record.decision.model if made is None else made.model) is not None:
         headers["x-semroute-model"] = model
     return headers

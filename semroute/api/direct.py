@@ -139,11 +139,14 @@ class Rendered(Response[bytes]):
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": encode_headers(self._fields)})
         body = self.content
+        if len(body) <= PIECE_BYTES:
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+            return
         # A long one goes in pieces, each when the caller has taken those before: until then the request is under way.
         for start in range(0, len(body) - PIECE_BYTES, PIECE_BYTES):
             piece = body[start : start + PIECE_BYTES]
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-        last = body if len(body) <= PIECE_BYTES else body[-(len(body) % PIECE_BYTES or PIECE_BYTES) :]
+        last = body[-(len(body) % PIECE_BYTES or PIECE_BYTES) :]
         await send({"type": "http.response.body", "body": last, "more_body": False})
 
 

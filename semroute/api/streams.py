@@ -84,8 +84,12 @@ class Presence:
 
 async def while_connected(work: Awaitable[Result], receive: Receive) -> Result:
     """Do the work, but cancel it when the caller goes away. Raises `CallerGoneError`."""
-    with contextlib.closing(Presence(receive)) as presence, presence.needed():
-        return await work
+    presence = Presence(receive)
+    try:
+        with presence.needed():
+            return await work
+    finally:
+        presence.close()
 
 
 class Source(Protocol):

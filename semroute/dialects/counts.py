@@ -35,8 +35,8 @@ class InputDetails(msgspec.Struct):
     @property
     def written_1h(self) -> int:
         """Those that are kept for an hour."""
-        kept = self.cache_creation_token_details or _Kept()
-        return min(self.written, kept.ephemeral_1h_input_tokens or 0)
+        kept = self.cache_creation_token_details
+        return 0 if kept is None else min(self.written, kept.ephemeral_1h_input_tokens or 0)
 
 
 def read_counts(value: object, kind: type[Counts]) -> Counts | None:

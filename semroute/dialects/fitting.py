@@ -123,10 +123,18 @@ def _fit_fields(value: dict[str, Any], fields: dict[str, Node], fitting: Fitting
 
 
 def _fit_items(value: list[Any], inner: Node, fitting: Fitting) -> list[Any]:
-    """As `fit` of each: items are mostly objects without a rule of their own."""
+    """As `fit` of each: items are mostly objects without a rule of their own, nor of their fields."""
     changed, fields, rules = value, inner.fields, inner.rules
     for place, old in enumerate(value):
-        new = fit(old, inner, fitting) if rules or type(old) is not dict else _fit_fields(old, fields, fitting)
+        if type(old) is dict and not rules:
+            for name in old:
+                if name in fields and (fields[name].rules or type(old[name]) in _CONTAINERS):
+                    break
+            else:
+                continue
+            new = _fit_fields(old, fields, fitting)
+        else:
+            new = fit(old, inner, fitting)
         if new is not old:
             changed = [*value] if changed is value else changed
             changed[place] = new

@@ -353,6 +353,8 @@ def _finish_reason(reason: str) -> FinishReason:
 
 
 def _usage(said: object, preset: Preset) -> Usage | None:
+    if said is None:  # as in nearly all pieces of a stream
+        return None
     usage = read_counts(said, _Usage)
     if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
         return None

@@ -202,7 +202,7 @@ def adapt(body: dict[str, Any], preset: Preset, dropped: Dropped) -> None:
             body[name] = body.pop(field)
     if not preset.json_schema and isinstance(body.get("messages"), list):
         _instruct(body)
-    if isinstance(body.get("messages"), list):
+    if _reads_messages(preset) and isinstance(body.get("messages"), list):
         body["messages"] = [_adapt_message(message, preset, dropped) for message in body["messages"]]
 
 
@@ -217,6 +217,11 @@ def _instruct(body: dict[str, Any]) -> None:
 
 def _asks(field: str, value: object) -> bool:
     return value not in (None, False, [], {}) and not (field == "n" and value == 1)
+
+
+def _reads_messages(preset: Preset) -> bool:
+    """Whether a server takes some messages in another form alone."""
+    return bool(preset.message_drop) or not preset.developer or preset.wants_thoughts
 
 
 def _adapt_message(message: Any, preset: Preset, dropped: Dropped) -> Any:

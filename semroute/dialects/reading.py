@@ -76,7 +76,7 @@ def media_of(parts: Iterable[Part | None]) -> tuple[Media, ...]:
 
 def has_calls(parts: Iterable[Part]) -> bool:
     """Whether a tool is called."""
-    return any(isinstance(part, ToolCall) for part in parts)
+    return any([isinstance(part, ToolCall) for part in parts])
 
 
 def as_said(reason: FinishReason, *, calls: bool) -> FinishReason:

@@ -76,8 +76,9 @@ class Work(Frozen, frozen=True, kw_only=True):
 
     def patience_s(self, model: Model) -> float:
         """How long a call to a model may be silent before another is asked as well."""
-        silences = self.deployments.of(model).silences(whole=self.whole)
-        return patience_s(silences, model, self.request, self.policy, whole=self.whole)
+        whole = self.whole
+        silences = self.deployments.of(model).silences(whole=whole)
+        return patience_s(silences, model, self.request, self.policy, whole=whole)
 
 
 class Watch:

@@ -191,6 +191,8 @@ class Window:
     def _forget(self, now: float) -> int:
         """Empty the slots that have left the window. Returns the current one."""
         slot = int(now / self._step_s)
+        if slot == self._slot:
+            return slot
         for old in range(max(self._slot + 1, slot - SLOTS + 1), slot + 1):
             self._calls[old % SLOTS] = self._failures[old % SLOTS] = 0
         self._slot = max(self._slot, slot)

@@ -57,11 +57,10 @@ class Execution(Generic[Result]):
         """
         self.pending = list(work.plan)
         self._work = work
-        self._limits = work.policy.timeouts
-        if self._limits.stall_s is None and not work.goes_on:
-            self._limits = replace(self._limits, stall_s=STALL_S)
+        self._goes_on = work.goes_on
         self._clock = work.deployments.clock
-        self.deadline = self._clock.now() + work.policy.deadline_s if deadline is None else deadline
+        now = self._clock.now()
+        self.deadline = now + work.policy.deadline_s if deadline is None else deadline
         self._attempts = attempts
         self.budget = len(attempts) + work.policy.retry.max_attempts if budget is None else budget
         self._call = call
@@ -70,7 +69,7 @@ class Execution(Generic[Result]):
         self._skipped: dict[str, str] = {}
         self._lanes = 0
         """How many models are tried side by side."""
-        self._latest = (self.pending[0], self._clock.now())
+        self._latest = (self.pending[0], now)
         """The model that was called last, or is called again after a pause, and from when on its silence counts."""
 
     async def result(self) -> Result:
@@ -89,7 +88,7 @@ class Execution(Generic[Result]):
         self._lanes += 1
         try:
             while (model := await self._next()) is not None:
-                if not await self._affordable(model):
+                if self._work.room is not None and not await self._affordable(model, self._work.room):
                     continue
                 try:
                     return await self._persist(model)
@@ -99,10 +98,10 @@ class Execution(Generic[Result]):
         finally:
             self._lanes -= 1
 
-    async def _affordable(self, model: Model) -> bool:
+    async def _affordable(self, model: Model, room: Callable[[Model], Awaitable[bool]]) -> bool:
         """Whether budgets have room for a call. One answer is reserved: only what may cost beside it is asked for."""
         spent = any(attempt.purpose == "answer" and attempt.usage != Usage() for attempt in self._attempts)
-        if self._work.room is None or (self._lanes == 1 and not spent) or await self._work.room(model):
+        if (self._lanes == 1 and not spent) or await room(model):
             return True
         self._skipped[model.id] = "no budget has room for one more answer"
         return False
@@ -207,19 +206,19 @@ class Execution(Generic[Result]):
 
     def _timeouts(self, model: Model) -> Timeouts:
         """The route's, within what the deadline leaves; where models do not race, of a share for each that is left."""
-        limits, left_s = self._limits, max(SHORTEST_CALL_S, self._left_s())
+        limits, left_s = self._work.policy.timeouts, max(SHORTEST_CALL_S, self._left_s())
+        stall_s = STALL_S if limits.stall_s is None and not self._goes_on else limits.stall_s
         share_s = left_s
         if self._work.policy.hedge_after_ms is None:
             share_s /= len(self.pending) + 1
         known_s = PATIENCES * self._work.patience_s(model)
         if known_s <= FIRST_TOKEN_S and share_s >= (limits.total_s or TOTAL_S) and left_s >= limits.stream_s:
-            return limits
-        return replace(
-            limits,
+            return limits if stall_s == limits.stall_s else replace(limits, stall_s=stall_s)
+        return Timeouts(
             connect_s=min(limits.connect_s, share_s),
             first_token_s=min(limits.first_token_s or max(FIRST_TOKEN_S, known_s), share_s),
             total_s=min(limits.total_s or max(TOTAL_S, known_s), share_s),
-            stall_s=limits.stall_s if limits.stall_s is None else min(limits.stall_s, left_s),
+            stall_s=stall_s if stall_s is None else min(stall_s, left_s),
             stream_s=min(limits.stream_s, left_s),
         )
 

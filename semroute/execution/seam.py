@@ -37,7 +37,7 @@ def may_go_on(request: ChatRequest) -> bool:
     """
     params = request.params
     formed = params.json_output or params.json_schema is not None or params.logprobs or (params.n or 1) > 1
-    return not (formed or request.strict or any(name.startswith(CONSTRAINED) for name in request.unread))
+    return not (formed or request.strict or any([name.startswith(CONSTRAINED) for name in request.unread]))
 
 
 def continuation(request: ChatRequest, said: str, *, prefill: bool) -> ChatRequest:

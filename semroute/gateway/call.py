@@ -32,12 +32,12 @@ from semroute.execution.grading import Grader
 from semroute.execution.streaming import OpenStream
 from semroute.gateway.act import Whole, caller, contracted
 from semroute.gateway.serving import Serving
-from semroute.record import Caller, Record
+from semroute.record import Caller, Record, cost_usd, served
 from semroute.routing.difficulty import Reading
 from semroute.routing.pricing import saved_usd
 from semroute.routing.scoring import Floats
 from semroute.stores.content import without_prompt
-from semroute.types import Attempt, Chunk, Completion, Decision, Model, Outcome, Signals, Text, Timeouts
+from semroute.types import Attempt, Chunk, Completion, Decision, Model, Outcome, Signals, Text, Timeouts, Usage
 
 if TYPE_CHECKING:
     from semroute.gateway.gateway import Gateway
@@ -223,29 +223,31 @@ class Call:
     def _account(self) -> Record:
         origin, attempts = self._origin, tuple(self._attempts)
         elapsed_ms = ((self._ended or time.perf_counter()) - origin.started) * 1000
-        record = Record(
+        config, chosen = origin.config, served(attempts)
+        model = config.models.get(chosen.model) if chosen is not None else None
+        baseline, saved = config.models.get(config.baseline), Decimal(0)
+        if self._outcome == "ok" and baseline is not None:
+            saved = saved_usd(baseline, Usage() if chosen is None else chosen.usage, cost_usd(attempts))
+        return Record(
             request_id=self.request.id,
             decision=self.decision,
             attempts=attempts,
             outcome=self._outcome,
-            overhead_ms=max(0.0, elapsed_ms - sum(attempt.latency_ms for attempt in attempts)),
+            overhead_ms=max(0.0, elapsed_ms - sum([attempt.latency_ms for attempt in attempts])),
             at=origin.at,
             latency_ms=elapsed_ms,
             caller=origin.caller,
+            tier=model.tier if model is not None else "",
             feature=str(self.request.metadata.get("feature") or "")[:MAX_FEATURE_CHARS],
+            saved_usd=saved,
             error=self._error,
         )
-        models = origin.config.models
-        model, baseline, saved = models.get(record.model or ""), models.get(origin.config.baseline), Decimal(0)
-        if self._outcome == "ok" and baseline is not None:
-            saved = saved_usd(baseline, record.usage, record.cost_usd)
-        return msgspec.structs.replace(record, saved_usd=saved, tier=model.tier if model else "")
 
     def _for_the_log(self, record: Record) -> Record:
         """With the evidence, and with as much of the texts as the log may hold."""
         keep, reading = self._origin.config.log, self._origin.reading
         attempts, error, prompt = record.attempts, record.error, None
-        if keep.content != "none" or error or any(attempt.error for attempt in attempts):
+        if keep.content != "none" or error or any([attempt.error for attempt in attempts]):
             prompt = "\n".join(message.text for message in self.request.messages)
         if prompt is not None and keep.content != "full":
             error = without_prompt(error, prompt)

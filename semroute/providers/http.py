@@ -275,6 +275,9 @@ class _Watch:
 
     def _note(self, parts: tuple[Part, ...]) -> None:
         """Text comes steadily, and another model could go on from it. Thoughts and calls may take their time."""
+        if len(parts) == 1 and isinstance(parts[0], Text):  # as most are
+            self._stall_s = TEXT_STALL_S
+            return
         self._only_text = all(isinstance(part, Text | Thinking) for part in parts)
         self._stall_s = TEXT_STALL_S if self._only_text and isinstance(parts[-1], Text) else STALL_S
 

@@ -20,21 +20,31 @@ class Places:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._free = asyncio.Semaphore(count)
+        self._left = count
+        """Those that anybody may take at once."""
+        self._waiting = 0
+        self._given_back = asyncio.Semaphore(0)
+        """While somebody waits, places come back here."""
 
     async def take(self, wait_s: float) -> None:
         """Take a place. Raises `NoPlaceError` where none is free within `wait_s`, or `WAIT_S` if that is shorter."""
-        if not self._free.locked():
-            await self._free.acquire()  # at once
+        if self._left:  # as nearly always
+            self._left -= 1
             return
+        self._waiting += 1
         try:
             async with asyncio.timeout(min(wait_s, WAIT_S)):
-                await self._free.acquire()
+                await self._given_back.acquire()
         except TimeoutError:
             raise NoPlaceError(
                 f"all {self._count} connections that the service may have to providers are in use: try again later"
             ) from None
+        finally:
+            self._waiting -= 1
 
     def give_back(self) -> None:
         """Give a place back."""
-        self._free.release()
+        if self._waiting:
+            self._given_back.release()
+        else:
+            self._left += 1

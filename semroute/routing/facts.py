@@ -108,8 +108,10 @@ def _dial(request: ChatRequest) -> float | None:
 
 def read_dial(value: object, place: str) -> float | None:
     """The dial as a caller gave it; null: not at all. Raises `RequestError` that names the place."""
+    if value is None:
+        return None
     dial = number(value)
-    if value is not None and (dial is None or not 0 <= dial <= 1):
+    if dial is None or not 0 <= dial <= 1:
         raise RequestError(f"{place}: got {got(value)}, expected a number from 0 to 1", param=place.removeprefix("$."))
     return dial
 
@@ -135,7 +137,7 @@ def user_texts(request: ChatRequest) -> list[str]:
         for message in request.messages
         if message.role == "user"
         and (text := message.text.strip())
-        and not any(isinstance(part, ToolResult) for part in message.parts)
+        and not (len(message.parts) > 1 and any(isinstance(part, ToolResult) for part in message.parts))
     ]
 
 

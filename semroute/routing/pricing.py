@@ -61,6 +61,8 @@ def _written(parameters: dict[str, Any]) -> str:
 def cost_usd(model: Model, usage: Usage) -> Decimal:
     """What a call cost, in USD, to the last digit, at the model's flat prices (`Model.on` gives those of a day)."""
     input_price, output_price = model.input_price, model.output_price
+    if not (usage.cached_tokens or usage.cache_write_tokens or usage.reasoning_tokens):  # as mostly
+        return (usage.input_tokens * input_price + usage.output_tokens * output_price) / _MILLION
     fresh_tokens = max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens)
     said_tokens = max(0, usage.output_tokens - usage.reasoning_tokens)
     millionths = (

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -427,3 +428,29 @@ def test_a_models_window_lowers_what_is_asked(
     document = json.loads(PROVIDERS[receiver].render_request(request, chosen).body)
     limits = ("max_completion_tokens", "max_output_tokens", "max_tokens", "maxOutputTokens", "maxTokens")
     assert found(document, *limits) == [sent_limit]
+
+
+def test_a_long_conversation_of_plain_turns_costs_no_call_a_turn() -> None:
+    messages = [{"role": ("user", "assistant")[n % 2], "content": "hello"} for n in range(101)]
+    request = ChatRequest(
+        id="r",
+        messages=(Message(role="user", parts=(Text(text="hello"),)),),
+        dialect="openai",
+        raw={"model": "m", "messages": messages},
+    )
+    model = Model(id="m", provider="p", name="m")
+    dialect, calls = OpenAIProviderDialect(), 0
+    dialect.render_request(request, model)  # what is kept from then on is made once
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        wire = dialect.render_request(request, model)
+    finally:
+        sys.setprofile(before)
+    assert json.loads(wire.body)["messages"] == messages
+    assert calls < 50
