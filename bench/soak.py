@@ -140,7 +140,8 @@ class Soak:
             except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
                 outcome = "cut by a kill" if self._cut_since(began) else f"lost: {type(error).__name__}"
             self.outcomes[outcome] += 1
-            if outcome not in ("answered", "failed cleanly", "not read") and line is not None:
+            # A stream that is not read has a line of its own. Meanwhile this one's worker may have been killed, too.
+            if outcome not in ("answered", "failed cleanly") and line is not None:
                 line[1].close()
                 line = None
         if line is not None:
