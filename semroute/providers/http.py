@@ -128,7 +128,7 @@ class HttpProvider:
                     body, data = await _rest(data, response, watch), b""
                 count = 0
                 while data:
-                    for event in _fed(events, data):
+                    for event in events.feed(data) if len(data) <= PART_BYTES else _fed(events, data):
                         count += 1
                         if count % EVENTS == 0 or event is None:  # a read does not wait where there is enough to read
                             await asyncio.sleep(0)
@@ -226,11 +226,10 @@ class HttpProvider:
 
 
 def _fed(events: EventReader, data: bytes) -> Iterator[Event | None]:
-    """The events that are complete with further bytes; None after each part of many bytes."""
+    """The events that are complete with many further bytes; None after each part of them."""
     for place in range(0, len(data), PART_BYTES):
         yield from events.feed(data[place : place + PART_BYTES])
-        if len(data) > PART_BYTES:
-            yield None
+        yield None
 
 
 def _places(provider: ProviderSettings) -> dict[str, str]:

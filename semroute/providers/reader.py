@@ -54,7 +54,7 @@ class Reader:
         if self.finished and chunk.finish_reason is not None and not chunk.parts and chunk.usage is None:
             return None
         self.finished = self._parser.finished
-        return self._noted(chunk)
+        return chunk if self._wire is None and self._restorer is None else self._noted(chunk)
 
     def whole(self, body: bytes, dialect: ProviderDialect) -> Iterator[Chunk]:
         """The chunks of an answer that did not come as events. Raises a `ProviderError`."""
