@@ -93,6 +93,11 @@ class Record(Frozen, frozen=True, kw_only=True):
     answer: str | None = None
 
     @property
+    def ended(self) -> float:
+        """When the answer had ended, in seconds since 1970, to the digit that the decision log keeps."""
+        return self.at + round(self.latency_ms, 3) / 1000
+
+    @property
     def model(self) -> str | None:
         """The model that answered, or the last that was tried."""
         return made.model if (made := self._served) else None

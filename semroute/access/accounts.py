@@ -143,7 +143,7 @@ class Accounts:
         named = {name: each for name, each in spent.items() if each[0] or name in hold.claimed}
         nothing = {meter.counter: (0, meter.ends + GRACE_S) for meter in hold.meters}
         try:
-            await self._state.settle(hold.request_id, named)
+            await self._state.settle(hold.request_id, named, ended=record.ended)
             for number in range(1, hold.more + 1):
                 await self._state.settle(_further(replace(hold, more=number)), nothing)
         except StoreError as error:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from semroute.stores.base import Verdict, Want
 
 MAX_COUNTERS = 10_000
+MOMENTS = 5
+"""Of so many moments, one a second, it is remembered what was told."""
 
 
 class Held(NamedTuple):
@@ -36,6 +38,8 @@ class Alone:
         self._sums: dict[str, int] = {}
         """The same, by counter."""
         self._told: dict[str, _Told] = {}
+        self._before: list[tuple[float, dict[str, int]]] = []
+        """What was told some moments ago, oldest first."""
         self._ends: dict[str, float] = {}
         self.answers = 0
         """How many answers of the shared state were heard."""
@@ -73,6 +77,17 @@ class Alone:
         for hold in holds:
             self.held[hold] = self.held[hold]._replace(shared=True)
 
+    def note(self, moment: float) -> None:
+        """Keep in mind what is told now. `moment`: not after anything that is heard from here on."""
+        told = {counter: each.spent for counter, each in self._told.items()}
+        if not self._before or self._before[-1][1] != told:
+            self._before = [*self._before[1 - MOMENTS :], (moment, told)]
+
+    def renew(self, spent: Mapping[str, tuple[int, float]]) -> None:
+        """The shared state came back empty, and was filled with this."""
+        self.answers += 1
+        self._told = {counter: _Told(amount, self.answers) for counter, (amount, _) in spent.items()}
+
     def forget(self, counter: str) -> None:
         """A counter was reset: what was told before says nothing."""
         self._told.pop(counter, None)
@@ -109,14 +124,15 @@ class Alone:
         return Verdict(None, levels, levels)
 
     def at_least(
-        self, told: Mapping[str, tuple[int, float]], owed: Mapping[str, tuple[int, float]]
+        self, told: Mapping[str, tuple[int, float]], owed: Mapping[str, tuple[int, float]], moment: float
     ) -> dict[str, tuple[int, float]]:
-        """What was spent at least: by the log, and by what the shared state told together with what is owed."""
+        """What was spent at least before a moment: by the log, and by what the shared state told with what is owed."""
         spent, now = dict(told), self._clock()
+        heard = next((heard for at, heard in reversed(self._before) if at <= moment), {})
         for counter in {*self._told, *owed}:
             amount, end = owed.get(counter, (0, self._ends.get(counter, 0.0)))
-            if counter in self._told:
-                amount += self._told[counter].spent
+            if counter in self._told:  # less than before: it was reset
+                amount += min(self._told[counter].spent, heard.get(counter, 0))
             if amount > spent.get(counter, (0, 0.0))[0] and end > now:
                 spent[counter] = amount, end
         return spent

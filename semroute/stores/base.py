@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -21,6 +23,9 @@ SETTLED_S = 3600.0
 EPOCH = "semroute:epoch"
 """The counter that every state has which is not empty. Its amount is the state's epoch."""
 EPOCH_S = 10 * 365 * 86_400.0
+BASE = "semroute:base:"
+"""What stands before a counter's name where a state keeps how much of it came from `refill`."""
+_RANDOM_BITS = 20
 
 Row = tuple[Any, ...]
 
@@ -33,6 +38,16 @@ def to_pico(usd: Decimal) -> int:
 def to_usd(pico: int) -> Decimal:
     """10^-12 USD -> USD."""
     return Decimal(pico).scaleb(-12).normalize() + 0
+
+
+def new_epoch(since: float) -> int:
+    """An epoch for a state that is filled with what ended before a moment, rounded down to a second."""
+    return int(since) << _RANDOM_BITS | secrets.randbelow(1 << _RANDOM_BITS)
+
+
+def filled_to(epoch: int) -> float:
+    """The moment before which all that ended came from `refill`. Infinite: the epoch does not say."""
+    return epoch >> _RANDOM_BITS if epoch >= 1 << 48 else math.inf
 
 
 # --- databases --------------------------------------------------------------------------------------------------------
@@ -180,7 +195,7 @@ class Beats(NamedTuple):
     owners: dict[str, int]
     """How often each owner said that it lives. 0: it has holds, and never said so."""
     epoch: int
-    """The number that the last `refill` of an empty state gave it. 0: the state is empty."""
+    """The number that the last `refill` of an empty state gave it. 0: the state is empty. See `new_epoch`."""
 
 
 class State(Protocol):
@@ -197,13 +212,13 @@ class State(Protocol):
         """
 
     async def settle(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float = SETTLED_S
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, ended: float | None = None
     ) -> dict[str, int]:
         """Free what is held, and count what was spent: counter -> (amount, expires_at). A hold is settled once.
 
-        Every counter that is held must be named, also those of which nothing was spent. `keep_s`: how long the state
-        remembers that the hold was settled. Returns what is spent now of the counters that have grown; nothing where
-        the state is empty, for then it does not know.
+        Every counter that is held must be named, also those of which nothing was spent. `ended`: when the request did,
+        to the same digit as in the decision log; None: now. Returns what is spent now of the counters that have grown,
+        as far as that is known.
         """
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
@@ -242,6 +257,14 @@ class SharedState(State, Protocol):
     process that was only slow makes its holds again.
     """
 
+    async def count(
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
+    ) -> dict[str, int] | None:
+        """As `settle`. None: the state has another epoch, and nothing is done. Epoch 0: whatever its epoch.
+
+        `keep_s`: how long the state remembers that the hold was settled.
+        """
+
     async def beat(self, owner: str) -> Beats:
         """Say that an owner lives."""
 
@@ -249,7 +272,8 @@ class SharedState(State, Protocol):
         """Free all that an owner holds, and forget the owner."""
 
     async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
-        """Raise counters to what is known to be spent, and mark the state as not empty. Returns its epoch.
+        """Count what is known to be spent, and mark the state as not empty. Returns its epoch: the first gives it.
 
-        No counter is lowered, so it does no harm if several processes do this at once. The first gives the epoch.
+        Nothing is done to a state of another epoch. Of what is filled into a counter again and again the largest amount
+        counts, beside all that was counted otherwise: so it does no harm if several processes do this.
         """

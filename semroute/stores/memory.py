@@ -17,6 +17,8 @@ class _Counter:
     def __init__(self, expires_at: float) -> None:
         self.spent: int | None = None
         """None: nothing was ever counted."""
+        self.base = 0
+        """How much of this came from `refill`."""
         self.expires_at = expires_at
         self.holds: dict[str, tuple[int, float]] = {}
 
@@ -64,10 +66,18 @@ class MemoryState:
         return Verdict(None, levels, spent)
 
     async def settle(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float = SETTLED_S
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, ended: float | None = None
     ) -> dict[str, int]:
         """Free what is held, and count what was spent."""
+        return await self.count(hold, spent, keep_s=SETTLED_S, epoch=0) or {}
+
+    async def count(
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
+    ) -> dict[str, int] | None:
+        """Free what is held, and count what was spent, in a state of this epoch."""
         now = self._now()
+        if epoch not in (0, self._epoch):
+            return None
         if hold in self._settled:
             return {}
         self._settled[hold] = now + keep_s
@@ -92,10 +102,16 @@ class MemoryState:
             counter.holds = {hold: held for hold, held in counter.holds.items() if owner_of(hold) != owner}
 
     async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
-        """Raise counters to what is known to be spent, and mark the state as not empty."""
+        """Count what is known to be spent, and mark the state as not empty."""
+        if self._epoch not in (0, epoch):
+            return self._epoch
         for name, (amount, expires_at) in spent.items():
             counter = self._counters.setdefault(name, _Counter(expires_at))
-            counter.spent = max(counter.spent or 0, amount)
+            grown = (
+                amount if counter.spent is None else max(0, amount - (counter.base if self._epoch else counter.spent))
+            )
+            counter.spent = (counter.spent or 0) + grown
+            counter.base = max(counter.base, amount)
         self._epoch = self._epoch or epoch
         return self._epoch
 

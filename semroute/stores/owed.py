@@ -28,12 +28,18 @@ SUM = "sum-of-many-"
 """What the name of a payment has in it that is for more than one request."""
 
 
+FINE_S = 600
+"""How long it is known of what is owed in which second it was spent."""
+
+
 class Payment(msgspec.Struct, frozen=True):
     """What one process owes."""
 
     epoch: int
     """The epoch of the state that it is owed to. 0: not known. A state that came back empty has another."""
     spent: Spent
+    ended: float = 0.0
+    """When the request ended; of many, the second in which they did. 0: long ago."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -52,8 +58,8 @@ class Owed:
         """Of the state, when it was last seen."""
         self._amounts: dict[str, int] = {}
         """By counter, the sum of all payments."""
-        self._growing = ""
-        """The payment that sums up what is spent. Others are fixed: they may be on their way."""
+        self._growing: dict[int, str] = {}
+        """By second, the payment that sums up what was spent in it. Others are fixed: they may be on their way."""
         self._written = NOTHING
         self._turn = threading.Lock()
         self._lock: int | None = None
@@ -67,47 +73,59 @@ class Owed:
         """How many payments are owed."""
         return len(self._payments)
 
-    def add(self, spent: Mapping[str, tuple[int, float]]) -> None:
-        """Owe what was spent, together with what else is owed."""
+    def add(self, spent: Mapping[str, tuple[int, float]], ended: float) -> None:
+        """Owe what was spent, together with what else was spent in the same second."""
         counted = {name: each for name, each in spent.items() if each[0]}
         if not counted:
             return
-        if self._growing not in self._payments:
-            self._growing = f"{self._owner}/{SUM}{secrets.token_hex(8)}"
-            self._payments[self._growing] = Payment(self.epoch, {})
-        payment = self._payments[self._growing].spent
+        second = int(ended)
+        if self._growing.get(second) not in self._payments:
+            self._growing[second] = name = f"{self._owner}/{SUM}{secrets.token_hex(8)}"
+            self._payments[name] = Payment(self.epoch, {}, second)
+            self._coarsen(second - FINE_S)
+        payment = self._payments[self._growing[second]].spent
         for name, (amount, end) in counted.items():
             payment[name] = payment.get(name, (0, 0.0))[0] + amount, end
         self._count(counted, 1)
 
-    def put(self, hold: str, spent: Mapping[str, tuple[int, float]]) -> None:
-        """Owe what was spent by one request that the shared state may know of."""
-        self._put(hold, Payment(self.epoch, dict(spent)))
+    def _coarsen(self, before: int) -> None:
+        """Sum up by the minute what was spent in seconds before one of them: an outage may last for days."""
+        for second in [second for second in self._growing if second < before and second % 60]:
+            payment = self.paid(self._growing.pop(second))
+            if payment is not None:
+                self.add(payment.spent, second - second % 60)
 
-    def first(self) -> tuple[str, Spent] | None:
-        """A payment to make, its name and what was spent. It does not grow any more. None: nothing is owed."""
+    def put(self, hold: str, spent: Mapping[str, tuple[int, float]], ended: float, epoch: int) -> None:
+        """Owe what was spent by one request that a shared state of this epoch may know of."""
+        self._put(hold, Payment(epoch, dict(spent), ended))
+
+    def first(self) -> tuple[str, Payment] | None:
+        """A payment to make, and its name. It does not grow any more. None: nothing is owed."""
         name = next(iter(self._payments), None)
         if name is None:
             return None
-        if name == self._growing:
-            self._growing = ""
-        return name, self._payments[name].spent
+        self._growing = {second: each for second, each in self._growing.items() if each != name}
+        return name, self._payments[name]
 
-    def paid(self, name: str) -> None:
-        """A payment was made."""
+    def paid(self, name: str) -> Payment | None:
+        """A payment was made. Returns it, the first time."""
         payment = self._payments.pop(name, None)
         if payment is not None:
             self._count(payment.spent, -1)
+        return payment
 
     def of(self, counter: str) -> int:
         """How much is owed to a counter."""
         return self._amounts.get(counter, 0)
 
-    def sums(self) -> Spent:
-        """By counter, what is owed to the state of this epoch, of requests that it knows nothing of."""
+    def sums(self, before: float) -> Spent:
+        """By counter, what is owed to the state of this epoch for requests that it knows nothing of.
+
+        `before`: only for those that ended before this moment.
+        """
         totals: Spent = {}
-        for name, payment in self._payments.items():
-            for counter, (amount, end) in payment.spent.items() if SUM in name and payment.epoch == self.epoch else ():
+        for name in self.counted(self._payments, before):
+            for counter, (amount, end) in self._payments[name].spent.items():
                 totals[counter] = totals.get(counter, (0, 0.0))[0] + amount, end
         return totals
 
@@ -115,15 +133,20 @@ class Owed:
         """Whether something is owed to a state of another epoch."""
         return any(payment.epoch not in (0, self.epoch) for payment in self._payments.values())
 
-    def fix(self) -> list[str]:
-        """The payments so far, by their names. None of them grows any more."""
-        self._growing = ""
-        return [*self._payments]
+    def fix(self, epoch: int) -> list[str]:
+        """The payments so far that are not owed to the state of an epoch, by name. None of them grows any more."""
+        self._growing = {}
+        return [name for name, payment in self._payments.items() if payment.epoch != epoch]
 
-    def counted(self, names: Iterable[str]) -> list[str]:
+    def before(self, names: Iterable[str], moment: float) -> list[str]:
+        """Those of these payments that are for what ended before a moment."""
+        found = ((name, self._payments.get(name)) for name in names)
+        return [name for name, payment in found if payment is not None and payment.ended < moment]
+
+    def counted(self, names: Iterable[str], before: float) -> list[str]:
         """Those of these payments that `sums` counts."""
-        found = ((name, self._payments.get(name)) for name in names if SUM in name)
-        return [name for name, payment in found if payment is not None and payment.epoch == self.epoch]
+        found = [name for name in self.before(names, before) if SUM in name]
+        return [name for name in found if self._payments[name].epoch == self.epoch]
 
     def forget(self, names: Iterable[str]) -> None:
         """What these payments are for is counted in another way.
@@ -134,13 +157,14 @@ class Owed:
             payment = self._payments.get(name)
             self.paid(name)
             if payment is not None and SUM not in name:
-                self.put(name, {counter: (0, end) for counter, (_, end) in payment.spent.items()})
+                nothing = {counter: (0, end) for counter, (_, end) in payment.spent.items()}
+                self.put(name, nothing, payment.ended, payment.epoch)
 
     def keep(self, names: Iterable[str]) -> None:
         """These payments are owed to the state of this epoch, too."""
         for name in names:
             if (payment := self._payments.get(name)) is not None:
-                self._payments[name] = Payment(self.epoch, payment.spent)
+                self._payments[name] = Payment(self.epoch, payment.spent, payment.ended)
 
     def remember(self, epoch: int) -> None:
         """Take over the epoch of the state, also for processes that begin while it is away. Blocking."""

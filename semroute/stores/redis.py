@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from semroute.errors import StoreError
-from semroute.stores.base import EPOCH, EPOCH_S, OWNER_CHARS, SETTLED_S, Beats, Verdict, Want, owner_of
+from semroute.stores.base import BASE, EPOCH, EPOCH_S, OWNER_CHARS, SETTLED_S, Beats, Verdict, Want, owner_of
 
 PREFIX = "{semroute}:"
 """One hash slot, so that the scripts work on a cluster too."""
@@ -75,21 +75,24 @@ end
 return {{refused, levels, spents}}
 """
 )
-# KEYS: the mark of the hold, then counters. ARGV: hold, seconds the mark stays, now, then amount, expires_at for each.
+# KEYS: the mark of the hold, then counters. ARGV: hold, seconds the mark stays, now, epoch, then amount, expires_at for
+# each. Answers false where the state has another epoch; 0: any will do.
 # What an empty state has grown to says nothing.
 _SETTLE = f"""
+local epoch = redis.call('GET', '{PREFIX}{EPOCH}')
+if ARGV[4] ~= '0' and ARGV[4] ~= epoch then return false end
 if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[2]) then return {{}} end
 local now, grown = tonumber(ARGV[3]), {{}}
 for i = 2, #KEYS do
   redis.call('HDEL', KEYS[i] .. ':holds', ARGV[1])
-  if ARGV[2 * i] ~= '0' then
-    redis.call('INCRBY', KEYS[i], ARGV[2 * i])
-    redis.call('EXPIRE', KEYS[i], math.max(1, math.ceil(tonumber(ARGV[2 * i + 1]) - now)))
+  if ARGV[2 * i + 1] ~= '0' then
+    redis.call('INCRBY', KEYS[i], ARGV[2 * i + 1])
+    redis.call('EXPIRE', KEYS[i], math.max(1, math.ceil(tonumber(ARGV[2 * i + 2]) - now)))
     grown[#grown + 1] = i - 2
     grown[#grown + 1] = redis.call('GET', KEYS[i])
   end
 end
-if redis.call('EXISTS', '{PREFIX}{EPOCH}') == 0 then return {{}} end
+if not epoch then return {{}} end
 return grown
 """
 _LEVELS = (
@@ -107,16 +110,23 @@ redis.call('HINCRBY', OWNERS, ARGV[1], 1)
 return {redis.call('GET', EPOCH) or '0', redis.call('HGETALL', OWNERS)}
 """
 )
-# KEYS: counters. ARGV: epoch, seconds it stays, now, then amount, expires_at for each.
+# KEYS: for each counter what came from here before, and the counter. ARGV: epoch, seconds it stays, now, then amount,
+# expires_at for each.
 _REFILL = (
     _LEVEL
     + """
-for i, name in ipairs(KEYS) do
-  local amount = ARGV[2 * i + 2]
-  local spent = redis.call('GET', name)
-  if not spent or tonumber(spent) < tonumber(amount) then
-    redis.call('SET', name, amount, 'EX', math.max(1, math.ceil(tonumber(ARGV[2 * i + 3]) - tonumber(ARGV[3]))))
+local epoch = redis.call('GET', EPOCH)
+if epoch and epoch ~= ARGV[1] then return epoch end
+for i = 2, #KEYS, 2 do
+  local base, name, amount = KEYS[i - 1], KEYS[i], ARGV[i + 2]
+  local before, left = tonumber(redis.call('GET', base) or '0'), tonumber(ARGV[i + 3]) - tonumber(ARGV[3])
+  if not epoch then before = tonumber(redis.call('GET', name) or '0') end
+  local seconds = math.max(1, math.ceil(left))
+  if redis.call('EXISTS', name) == 0 then redis.call('SET', name, amount, 'EX', seconds)
+  elseif tonumber(amount) > before then
+    redis.call('INCRBY', name, string.format('%.0f', tonumber(amount) - before))
   end
+  if tonumber(amount) > before or not epoch then redis.call('SET', base, amount, 'EX', seconds) end
 end
 redis.call('SET', EPOCH, ARGV[1], 'NX', 'EX', ARGV[2])
 return redis.call('GET', EPOCH)
@@ -176,14 +186,22 @@ class RedisState:
         )
 
     async def settle(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float = SETTLED_S
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, ended: float | None = None
     ) -> dict[str, int]:
         """Free what is held, and count what was spent."""
-        arguments: list[Any] = [hold, round(keep_s), self._clock()]
+        return await self.count(hold, spent, keep_s=SETTLED_S, epoch=0) or {}
+
+    async def count(
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
+    ) -> dict[str, int] | None:
+        """Free what is held, and count what was spent, in a state of this epoch."""
+        arguments: list[Any] = [hold, round(keep_s), self._clock(), epoch]
         for amount, expires_at in spent.values():
             arguments += [amount, expires_at]
         names = [*spent]
         grown = await _asked(self._settle(keys=[_mark(hold), *(PREFIX + name for name in names)], args=arguments))
+        if grown is None:
+            return None
         return {names[place]: int(amount) for place, amount in zip(grown[::2], grown[1::2], strict=True)}
 
     async def beat(self, owner: str) -> Beats:
@@ -197,11 +215,12 @@ class RedisState:
         await _asked(self._redis.hdel(f"{PREFIX}owners", owner))
 
     async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
-        """Raise counters to what is known to be spent, and mark the state as not empty."""
+        """Count what is known to be spent, and mark the state as not empty."""
         arguments: list[Any] = [epoch, round(EPOCH_S), self._clock()]
         for amount, expires_at in spent.values():
             arguments += [amount, expires_at]
-        return int(await _asked(self._refill(keys=[PREFIX + name for name in spent], args=arguments)))
+        keys = [PREFIX + before + name for name in spent for before in (BASE, "")]
+        return int(await _asked(self._refill(keys=keys, args=arguments)))
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
         """What counters have reached, held amounts included."""

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
-from typing import TypeVar
 
 from semroute.errors import RefusedValueError, StoreError
 from semroute.stores.alone import Alone
-from semroute.stores.base import HOLD_S, SETTLED_S, SharedState, Verdict, Want
-from semroute.stores.memory import MemoryState
+from semroute.stores.base import HOLD_S, SETTLED_S, SharedState, Verdict, Want, filled_to, new_epoch
 from semroute.stores.owed import Owed, Spent
 from semroute.stores.owners import LOOK_S, Owners
+from semroute.stores.reach import Reach, done
+from semroute.stores.recent import Recent
 
-Result = TypeVar("Result")
 Known = Callable[[float], Awaitable[Spent | None]]
 """By counter, what the decision log says was spent by requests that ended before a moment. None: it cannot tell."""
 
@@ -31,13 +31,16 @@ AT_ONCE = 16
 ROUNDS = 20
 """How often at most what came up while the process caught up is caught up with, too."""
 RECENT_S = 1.0
-"""A request that ended so shortly ago may be in the log and still on its way to the counters: it is left to a second
-refill."""
+"""A request that ended so shortly ago may still be on its way to the log: whoever counted it counts it again."""
+KEPT_S = 5.0
+"""How long what was counted can be counted again: `RECENT_S`, a second for rounding, and clocks that differ."""
+OLD = 1
+"""The epoch of a state that an older semroute left without one."""
 REFILL_AGAIN = 5
 """After so many looks a refilled state is refilled again."""
 
 
-class ResilientState:
+class ResilientState(Reach):
     """A `State` over a shared one.
 
     `run` it in a task: it says that this process lives, and finds out whether the shared state is there. While that is
@@ -54,9 +57,7 @@ class ResilientState:
         known: Known | None = None,
     ) -> None:
         """`file`: where to write down what is owed. `known`: what to fill an empty state from."""
-        self._shared = shared
-        self._clock = clock
-        self._local = MemoryState(clock)
+        super().__init__(shared, clock)
         self._owner = secrets.token_hex(8)
         self._owners = Owners(self._owner)
         self._owed = Owed(self._owner, file)
@@ -65,9 +66,9 @@ class ResilientState:
         self._refilling = asyncio.Lock()
         self._refill_in = 0
         """Looks until the state is refilled again. 0: it need not be."""
-        self._refilled_at = 0.0
-        self.error: str | None = None
-        """Why the shared state is not used just now."""
+        self._recent = Recent()
+        self._lost_holds = False
+        """Whether the state came back empty and was not told again of what is held."""
 
     # --- holds ---
 
@@ -76,38 +77,43 @@ class ResilientState:
         if self.error is None:
             # Known before it is asked for: whoever leaves meanwhile, `settle` frees it.
             self._alone.begin(hold, wants, shared=True)
-            asked = self._alone.answers
+            asked, epoch = self._alone.answers, self._owed.epoch
             verdict = await self._try(lambda: self._reserve_there(hold, wants, lease_s))
             if verdict is not None:
-                self._alone.hear(verdict.spent, asked)
+                self._hear(verdict.spent, asked, epoch)
                 if verdict.refused is not None:
                     self._alone.end(hold)
                 return verdict
         return self._alone.reserve(hold, wants)
 
     async def settle(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float = SETTLED_S
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, ended: float | None = None
     ) -> dict[str, int]:
         """Free what is held, and count what was spent."""
+        ended = self._clock() if ended is None else ended
         held = self._alone.held.get(hold)
         if held is None and not any(amount for amount, _ in spent.values()):
             return {}
         if self.error is not None and not (held is not None and held.shared):
             self._alone.end(hold)
-            self._owed.add(spent)  # the shared state knows nothing of it
+            self._owed.add(spent, ended)  # the shared state knows nothing of it
             return {}
         wants = held.wants if held is not None else ()
         name, all_named = self._name(hold), {want.counter: (0, want.expires_at) for want in wants} | dict(spent)
-        grown, asked = None, self._alone.answers
+        grown, asked, epoch = None, self._alone.answers, self._owed.epoch
         try:
-            grown = await self._try(lambda: self._shared.settle(name, all_named, keep_s=keep_s))
+            grown = await self._try(lambda: self._shared.count(name, all_named, keep_s=SETTLED_S, epoch=epoch))
         finally:
             self._alone.end(hold)
             if grown is None:
-                self._owed.put(name, all_named)
+                self._owed.put(name, all_named, ended, epoch)
+            else:
+                self._counted(epoch, ended, all_named)
         if grown is None:
+            if self.error is None:  # it came back empty
+                await self._try(lambda: done(self._take_up()))
             return {}
-        self._alone.hear(grown, asked)
+        self._hear(grown, asked, epoch)
         return grown
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
@@ -122,38 +128,6 @@ class ResilientState:
         spent = await self._shared.reset(counter)
         self._alone.forget(counter)
         return spent
-
-    # --- values ---
-
-    async def get(self, key: str) -> bytes | None:
-        """A value. None: there is none, or it has ended."""
-        found = await self._try(lambda: _boxed(self._shared.get(key)))
-        return found[0] if found is not None else await self._local.get(key)
-
-    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """The values that there are, by their keys."""
-        found = await self._try(lambda: self._shared.get_many(keys))
-        return found if found is not None else await self._local.get_many(keys)
-
-    async def put(self, key: str, value: bytes, ttl_s: float) -> None:
-        """Set a value for some time."""
-        if await self._try(lambda: _done(self._shared.put(key, value, ttl_s))) is None:
-            await self._local.put(key, value, ttl_s)
-
-    async def put_new(self, key: str, value: bytes, ttl_s: float) -> bool:
-        """Set a value unless there is one; whether it was set."""
-        new = await self._try(lambda: self._shared.put_new(key, value, ttl_s))
-        return new if new is not None else await self._local.put_new(key, value, ttl_s)
-
-    async def delete(self, key: str) -> None:
-        """Forget a value."""
-        await self._try(lambda: _done(self._shared.delete(key)))
-        await self._local.delete(key)
-
-    async def smooth(self, key: str, value: float, weight: float, ttl_s: float) -> float:
-        """Move an average toward a value, and give it."""
-        mean = await self._try(lambda: self._shared.smooth(key, value, weight, ttl_s))
-        return mean if mean is not None else await self._local.smooth(key, value, weight, ttl_s)
 
     # --- the life of the process ---
 
@@ -183,18 +157,19 @@ class ResilientState:
     async def look(self) -> None:
         """Say that this process lives, release those that do not, and come back to a state that was away."""
         try:
-            epoch = self._owed.epoch
+            epoch, now = self._owed.epoch, self._clock()
+            self._alone.note(now)
             beats = await self._shared.beat(self._owner)
             async with self._refilling:
                 if self._owed.epoch != epoch:
                     pass  # a request found out meanwhile
                 elif beats.epoch != epoch or not epoch or self._owed.outdated():
                     await self._refill(beats.epoch)
-                elif self._refill_in:
-                    self._refill_in -= 1
-                    if not self._refill_in:
-                        await self._refill_later()
-            if self._owners.forgotten(beats) or self.error is not None:
+                else:
+                    self._recent.keep(epoch, now - KEPT_S)
+                    await self._refill_later()
+            if self._owners.forgotten(beats) or self.error is not None or self._lost_holds:
+                self._lost_holds = False
                 await self._hold_again([*self._alone.held])
             for owner in self._owners.silent(beats):
                 await self._shared.release(owner)
@@ -223,25 +198,10 @@ class ResilientState:
                 self._owed.path,
             )
         elif self._owed:
-            log.error("what was spent while the shared state is away is lost: %s", self._owed.sums())
+            log.error("what was spent while the shared state is away is lost: %s", self._owed.sums(math.inf))
         await self._shared.aclose()
 
     # --- the shared state ---
-
-    async def _try(self, ask: Callable[[], Awaitable[Result]]) -> Result | None:
-        """Ask the shared state. None: it is away."""
-        if self.error is not None:
-            return None
-        try:
-            return await ask()
-        except StoreError as error:
-            self._gone(error)
-            return None
-
-    def _gone(self, error: StoreError) -> None:
-        if self.error is None:
-            log.error("the shared state is away, limits are held by this process alone: %s", error)
-        self.error = str(error)
 
     async def _reserve_there(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
         name = self._name(hold)
@@ -252,7 +212,12 @@ class ResilientState:
         async with self._refilling:  # many find out together
             verdict = await self._shared.reserve(name, claims, lease_s)
             if not verdict.whole:
-                await self._refill(0)
+                beats = await self._shared.beat(self._owner)
+                if beats.epoch and beats.epoch == self._owed.epoch:
+                    lost = [want.counter for want in claims if want.known and want.counter not in verdict.spent]
+                    await self._refill_some(lost)
+                else:
+                    await self._refill(beats.epoch)
                 verdict = await self._shared.reserve(name, wants, lease_s)
         if not verdict.whole:
             raise StoreError("the shared state is empty, and was emptied again as soon as it was filled")
@@ -282,53 +247,101 @@ class ResilientState:
     async def _pay(self) -> None:
         """Make the payments that are owed. One of which only the answer was lost does not count twice."""
         while (payment := self._owed.first()) is not None:
-            (name, spent), asked = payment, self._alone.answers
+            (name, owed), asked = payment, self._alone.answers
+            epoch, spent = owed.epoch or self._owed.epoch, owed.spent
             try:
-                self._alone.hear(await self._shared.settle(name, spent, keep_s=PAID_S), asked)
+                grown = await self._shared.count(name, spent, keep_s=PAID_S, epoch=epoch)
+                if grown is None:
+                    raise StoreError("it came back empty just now")
+                self._hear(grown, asked, epoch)
+                if self._owed.paid(name) is not None:
+                    self._counted(epoch, owed.ended, spent)
             except RefusedValueError as error:  # it never will: the others are not to wait for it
                 log.error("a payment of %s is lost, the shared state does not take it: %s", spent, error)
-            self._owed.paid(name)
+                self._owed.paid(name)
 
     # --- a state that came back empty ---
 
+    def _hear(self, spent: Mapping[str, int], asked: int, epoch: int) -> None:
+        if epoch == self._owed.epoch:  # what a state told that is gone by now says nothing
+            self._alone.hear(spent, asked)
+
+    def _counted(self, epoch: int, ended: float, spent: Mapping[str, tuple[int, float]]) -> None:
+        """A state of this epoch counted what was spent. If it is gone by now, that is owed again."""
+        if epoch == self._owed.epoch:
+            self._recent.add(epoch, ended, spent)
+        elif ended >= filled_to(self._owed.epoch):
+            self._owed.add(spent, ended)
+
+    async def _take_up(self) -> None:
+        """A request found out that the state has another epoch."""
+        epoch = self._owed.epoch
+        async with self._refilling:
+            if self._owed.epoch == epoch:
+                await self._refill((await self._shared.beat(self._owner)).epoch)
+        await self._pay()
+
     async def _refill(self, epoch: int) -> None:
-        """Take up a state with another epoch than before. 0: it is empty, or it lost what was there."""
-        first = not self._owed.epoch
-        if first and epoch:
+        """Take up a state with another epoch than before. 0: it is empty.
+
+        What ended before the moment that the epoch tells is counted as a whole: as much as the log knows, or the state
+        told. What ended later is counted one by one: each process owes again what the lost state had counted for it.
+        """
+        first, empty = not self._owed.epoch, not epoch
+        if first and epoch and (not self._owed or filled_to(epoch) == math.inf):
             await self._remember(epoch)
             return
-        self._refilled_at = self._clock()
-        told = await self._told(self._refilled_at - RECENT_S)
-        if first and any((await self._shared.levels([*(told or {})])).values()):
-            # It is as an older semroute left it.
-            await self._remember(await self._shared.refill(_new_epoch(), {}))
-            return
-        asked, owed, payments = self._alone.answers, self._owed.sums(), self._owed.fix()
-        spent = self._alone.at_least(told or {}, owed)
-        found = await self._shared.refill(epoch or _new_epoch(), spent)
-        self._alone.hear({counter: amount for counter, (amount, _) in spent.items()}, asked)
-        if told is None:
-            self._owed.forget(self._owed.counted(payments))
-        else:
-            self._owed.forget(payments)  # the log has all of them
-        await self._remember(found)
+        while True:
+            epoch = epoch or new_epoch(self._clock() - RECENT_S)
+            since, payments = filled_to(epoch), self._owed.fix(epoch)
+            told = await self._told(since)
+            if first and empty and any((await self._shared.levels([*(told or {})])).values()):
+                # It is as an older semroute left it.
+                await self._remember(await self._shared.refill(OLD, {}))
+                return
+            counted = self._owed.counted(payments, since)
+            spent = self._alone.at_least(told or {}, self._owed.sums(since), since) if since < math.inf else {}
+            found = await self._shared.refill(epoch, spent)
+            if found == epoch:
+                break
+            epoch = found  # another process was first
+        await self._remember(epoch)
+        payments = self._owed.fix(epoch)
+        self._owed.forget(counted if told is None else self._owed.before(payments, since))
         self._owed.keep(payments)
-        self._refill_in = REFILL_AGAIN
-        if not epoch and (spent or not first):
+        for second, lost in self._recent.lost(epoch):
+            if second >= since:
+                self._owed.add(lost, second)
+        self._alone.renew(spent)
+        self._refill_in, self._lost_holds = REFILL_AGAIN, True
+        if empty and (spent or not first):
             log.warning(
                 "the shared state came back empty: %d counters go on from what this process and the decision log know",
                 len(spent),
             )
 
+    async def _refill_some(self, lost: Sequence[str]) -> None:
+        """Fill counters that a state lost which is not empty."""
+        now = self._clock()
+        told = await self._told(now - RECENT_S)
+        self._alone.note(now)
+        spent = self._alone.at_least(told or {}, {}, now)
+        spent = {counter: spent[counter] for counter in lost if counter in spent}
+        await self._shared.refill(self._owed.epoch, spent)
+        log.warning("the shared state lost %d counters: they go on from what this process and the log know", len(spent))
+
     async def _remember(self, epoch: int) -> None:
         await asyncio.to_thread(self._owed.remember, epoch)
 
     async def _refill_later(self) -> None:
-        """Raise the counters to what the log has by now of requests that ended before the refill.
-
-        Of those that ended later none is meant: who counted them while the state was away still has to pay for them.
-        """
-        told = await self._told(self._refilled_at)
+        """Once, some looks after a refill: count what has come to the log since then of what it was to tell."""
+        if not self._refill_in:
+            return
+        self._refill_in -= 1
+        since = filled_to(self._owed.epoch)
+        if self._refill_in or since == math.inf:
+            return
+        told = await self._told(since)
         if told is None:
             self._refill_in = REFILL_AGAIN
         elif told:
@@ -341,16 +354,3 @@ class ResilientState:
 
     def _name(self, hold: str) -> str:
         return f"{self._owner}/{hold}"
-
-
-def _new_epoch() -> int:
-    return 1 + secrets.randbelow(2**48)
-
-
-async def _done(work: Awaitable[None]) -> bool:
-    await work
-    return True
-
-
-async def _boxed(work: Awaitable[Result]) -> tuple[Result]:
-    return (await work,)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 from semroute.stores.base import (
+    BASE,
     EPOCH,
     EPOCH_S,
     OWNER_CHARS,
@@ -39,9 +40,9 @@ _SPEND = (
     "ON CONFLICT (name) DO UPDATE SET spent = counters.spent + excluded.spent RETURNING name, spent, "
     "EXISTS (SELECT 1 FROM counters AS other WHERE other.name = ?)"
 )
-_RAISE = (
-    "INSERT INTO counters (name, spent, expires_at) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
-    "spent = CASE WHEN excluded.spent > counters.spent THEN excluded.spent ELSE counters.spent END"
+_FILL = (
+    "INSERT INTO counters (name, spent, expires_at) VALUES (?, ?, ?) "
+    "ON CONFLICT (name) DO UPDATE SET spent = counters.spent + excluded.spent"
 )
 _MARK = "INSERT INTO counters (name, spent, expires_at) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING"
 _PUT = (
@@ -65,10 +66,16 @@ class SqlState:
         return await self._run(_reserve, hold, wants, lease_s)
 
     async def settle(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float = SETTLED_S
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, ended: float | None = None
     ) -> dict[str, int]:
         """Free what is held, and count what was spent."""
-        return await self._run(_settle, hold, spent, keep_s)
+        return await self.count(hold, spent, keep_s=SETTLED_S, epoch=0) or {}
+
+    async def count(
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
+    ) -> dict[str, int] | None:
+        """Free what is held, and count what was spent, in a state of this epoch."""
+        return await self._run(_settle, hold, spent, keep_s, epoch)
 
     async def beat(self, owner: str) -> Beats:
         """Say that an owner lives."""
@@ -79,7 +86,7 @@ class SqlState:
         await self._run(_release, owner)
 
     async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
-        """Raise counters to what is known to be spent, and mark the state as not empty."""
+        """Count what is known to be spent, and mark the state as not empty."""
         return await self._run(_refill, epoch, spent)
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
@@ -177,9 +184,11 @@ def _reserve(session: Session, now: float, hold: str, wants: Sequence[Want], lea
 
 
 def _settle(
-    session: Session, now: float, hold: str, spent: Mapping[str, tuple[int, float]], keep_s: float
-) -> dict[str, int]:
+    session: Session, now: float, hold: str, spent: Mapping[str, tuple[int, float]], keep_s: float, epoch: int
+) -> dict[str, int] | None:
     session.lock([f"hold:{hold}", *spent])
+    if epoch and session.run("SELECT spent FROM counters WHERE name = ?", (EPOCH,)) != [(epoch,)]:
+        return None
     if session.run("SELECT 1 FROM settled WHERE hold = ?", (hold,)):
         return {}
     session.run("INSERT INTO settled (hold, expires_at) VALUES (?, ?)", (hold, now + keep_s))
@@ -221,10 +230,18 @@ def _owners(session: Session, now: float) -> dict[str, int]:
 
 def _refill(session: Session, now: float, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
     session.lock([EPOCH, *spent])
-    session.run_many(_RAISE, [(name, amount, end) for name, (amount, end) in sorted(spent.items())])
+    empty = not session.run("SELECT 1 FROM counters WHERE name = ?", (EPOCH,))
     session.run(_MARK, (EPOCH, epoch, now + EPOCH_S))
     [[marked]] = session.run("SELECT spent FROM counters WHERE name = ?", (EPOCH,))
-    return int(marked)
+    if int(marked) != epoch:
+        return int(marked)
+    before = _counted(session, now, [each for name in spent for each in (name, BASE + name)]).spent if spent else {}
+    for name, (amount, end) in sorted(spent.items()):
+        base = before.get(BASE + name, 0)
+        grown = max(0, amount - (before.get(name, 0) if empty else base))
+        session.run(_FILL, (name, grown if name in before else amount, end))
+        session.run(_FILL, (BASE + name, max(0, amount - base), end))
+    return epoch
 
 
 def _reset(session: Session, now: float, counter: str) -> int:

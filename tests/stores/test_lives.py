@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -23,6 +24,7 @@ from semroute.stores.base import Beats, SharedState, Want, to_pico
 from semroute.stores.log import SqlLog
 from semroute.stores.memory import MemoryState
 from semroute.stores.migrations import migrate
+from semroute.stores.owed import FINE_S, Owed
 from semroute.stores.owners import SILENT_LOOKS
 from semroute.stores.redis import RedisState
 from semroute.stores.resilient import ResilientState
@@ -197,6 +199,8 @@ async def test_a_redis_that_comes_back_empty_goes_on_where_it_was(
     caplog.clear()
     await one.reserve("r1", want(95))
     await one.settle("r1", {"usd:all": (95, END)})
+    await one.look()
+    clock.now += 2
     logged |= {"usd:all": (90, END), "usd:other": (7, END)}
     async with redis.asyncio.Redis.from_url(url) as server:
         await server.flushdb()
@@ -244,3 +248,12 @@ def test_the_log_tells_what_each_budget_has_spent() -> None:
     log.note_reset(next(iter(everything)), to_pico(Decimal(3)), NOW)
     assert spent_by_log(log, config, [], NOW, NOW + 60)[next(iter(everything))][0] == to_pico(Decimal(1))
     log.database.close()
+
+
+def test_a_long_outage_is_summed_up_by_the_minute() -> None:
+    owed = Owed("owner")
+    for second in range(6000):
+        owed.add({"usd:all": (1, END)}, NOW + second)
+    assert len(owed) < FINE_S + 100 + 5
+    assert owed.of("usd:all") == owed.sums(math.inf)["usd:all"][0] == 6000
+    assert owed.sums(NOW + 5990)["usd:all"][0] == 5990

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from semroute.errors import StoreError
-from semroute.stores.base import HOLD_S, SETTLED_S, Beats, SharedState, Verdict, Want
+from semroute.stores.base import HOLD_S, Beats, SharedState, Verdict, Want
 from semroute.stores.memory import MemoryState
 from semroute.stores.migrations import migrate
 from semroute.stores.owners import SILENT_LOOKS
 from semroute.stores.postgres import PostgresDatabase
 from semroute.stores.redis import RedisState
-from semroute.stores.resilient import RECENT_S, ResilientState
+from semroute.stores.resilient import ResilientState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import SqliteDatabase
 from tests.stores.conftest import NOW, Clock
@@ -70,10 +70,10 @@ class Line:
     async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
         return await self._send(lambda: self._store.state.reserve(hold, wants, lease_s))
 
-    async def settle(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float = SETTLED_S
-    ) -> dict[str, int]:
-        return await self._send(lambda: self._store.state.settle(hold, spent, keep_s=keep_s))
+    async def count(
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
+    ) -> dict[str, int] | None:
+        return await self._send(lambda: self._store.state.count(hold, spent, keep_s=keep_s, epoch=epoch))
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
         return await self._send(lambda: self._store.state.levels(counters))
@@ -113,8 +113,8 @@ class Process:
         """What its requests hold, as far as they know."""
         self.unwritten = 0
         """What a crash may lose."""
-        self.counting: dict[int, float] = {}
-        """By call that counts something: when the request ended."""
+        self.stale = -1
+        """The epoch of the state that it does not know to be gone."""
 
 
 class Fleet(RuleBasedStateMachine):
@@ -132,6 +132,8 @@ class Fleet(RuleBasedStateMachine):
         self.spent = 0
         self.logged: list[tuple[float, int]] = []
         """When requests ended, and what they spent."""
+        self.orphaned = 0.0
+        """When a process ended last."""
         self.lost = 0
         """The most that crashes may have lost."""
         self.calls = 0
@@ -150,11 +152,8 @@ class Fleet(RuleBasedStateMachine):
         return Process(state, line)
 
     async def known(self, before: float) -> dict[str, tuple[int, float]]:
-        """The decision log: what was spent before a moment, but for what is still on its way to be counted."""
-        on_the_way = [
-            when for process in self.processes for call, when in process.counting.items() if call in process.line.late
-        ]
-        total = sum(amount for when, amount in self.logged if when < before and when not in on_the_way)
+        """The decision log: what was spent before a moment."""
+        total = sum(amount for when, amount in self.logged if when < before)
         return {COUNTER: (total, END)}
 
     def under_way(self) -> int:
@@ -202,10 +201,7 @@ class Fleet(RuleBasedStateMachine):
         self.clock.now += 0.5
         self.spent += amount
         self.logged.append((self.clock.now, amount))
-        asked = process.line.asked
-        self.run(process.state.settle(hold, {COUNTER: (amount, END)}))
-        if process.line.asked != asked:
-            process.counting[process.line.asked] = self.clock.now
+        self.run(process.state.settle(hold, {COUNTER: (amount, END)}, ended=self.clock.now))
         if process.state.error is not None:
             process.unwritten += amount
 
@@ -241,15 +237,15 @@ class Fleet(RuleBasedStateMachine):
             self.empty()
         else:
             process = self.processes[which]
+            # It alone knew what it spent just now: that is lost, too, if the state comes back empty now, or just did.
+            self.orphaned = self.clock.now
+            if process.state._owed.epoch == process.stale:
+                self.lost += sum(spent[COUNTER][0] for spent in process.state._recent._spent.values() if spent)
             self.crash(process) if kind == "crash" else self.stop(process)
             self.processes[which] = self.start(process.line)  # what it sent is still on the way
-            self.processes[which].counting = process.counting
 
     def crash(self, process: Process) -> None:
         self.lost += process.unwritten
-        if process.state._refill_in:  # who refilled a state knows that some of the log was too young for it
-            since = process.state._refilled_at - RECENT_S
-            self.lost += sum(amount for when, amount in self.logged if when >= since)
         self.calm = self.calm and not process.running
         owed = process.state._owed
         if owed._lock is not None:  # the system does it for the dead
@@ -264,9 +260,12 @@ class Fleet(RuleBasedStateMachine):
     def empty(self) -> None:
         """The state restarts and has nothing; nor has it what was on the way to it."""
         self.calm = self.calm and not self.spent and not self.under_way()
+        if self.clock.now - self.orphaned < 10:
+            self.lost += sum(amount for when, amount in self.logged if when > self.clock.now - 12)
         self.store.empty()
         for process in self.processes:
             process.line.late.clear()
+            process.stale = process.state._owed.epoch
 
     @rule(late_first=st.booleans())
     def quiet(self, late_first: bool = True) -> None:

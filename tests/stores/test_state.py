@@ -52,6 +52,22 @@ async def test_an_empty_state_does_not_tell_what_is_spent(empty_state: SharedSta
     assert await empty_state.settle("r2", {"usd:all": (7, END)}) == {"usd:all": 57}
 
 
+async def test_a_state_of_another_epoch_counts_nothing(empty_state: SharedState) -> None:
+    assert await empty_state.count("r1", {"usd:all": (7, END)}, keep_s=60, epoch=5) is None
+    assert await empty_state.refill(6, {"usd:all": (50, END)}) == 6
+    assert await empty_state.count("r1", {"usd:all": (7, END)}, keep_s=60, epoch=5) is None
+    assert await empty_state.refill(5, {"usd:all": (90, END)}) == 6
+    assert await empty_state.count("r1", {"usd:all": (7, END)}, keep_s=60, epoch=6) == {"usd:all": 57}
+
+
+async def test_new_spend_does_not_hide_what_is_filled_in_later(empty_state: SharedState) -> None:
+    await empty_state.refill(6, {"usd:all": (50, END)})
+    await empty_state.settle("r1", {"usd:all": (7, END)})
+    for amount in (40, 52, 52):
+        await empty_state.refill(6, {"usd:all": (amount, END)})
+    assert await empty_state.levels(["usd:all"]) == {"usd:all": 59}
+
+
 async def test_a_lease_that_is_over_frees_its_claim(state: State, clock: Clock) -> None:
     await state.reserve("r1", [want(100)], 60)
     clock.now += 59
