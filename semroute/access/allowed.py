@@ -44,7 +44,7 @@ def barred(config: Config, caller: Caller) -> dict[str, str]:
 
 
 def refusal(config: Config, caller: Caller, models: Iterable[str]) -> ForbiddenError | None:
-    """Why a caller gets none of these models; null: nothing of the key stands against one of them."""
+    """Why a caller gets none of these models. None: nothing of the key stands against one of them."""
     wanted, may = list(models), usable(config, caller)
     if not caller.restricted or not wanted or not may.isdisjoint(wanted):
         return None
@@ -69,7 +69,7 @@ def check_names(config: Config, caller: Caller, request: ChatRequest) -> None:
 
 
 def within(config: Config, caller: Caller) -> Within | None:
-    """What a caller may read of the log; null: all of it."""
+    """What a caller may read of the log. None: all of it."""
     if not caller.restricted:
         return None
     return Within(

@@ -127,7 +127,7 @@ def _within(request: AnyRequest) -> Within | None:
 
 
 def _own_part(request: AnyRequest, by: str) -> frozenset[str] | None:
-    """The rows of statistics that a caller may see; null: all. Raises `ForbiddenError`."""
+    """The rows of statistics that a caller may see. None: all. Raises `ForbiddenError`."""
     caller = guards.caller_of(request)
     gateway: Gateway = request.app.state.gateway
     config = gateway.serving.router.config

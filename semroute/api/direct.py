@@ -42,7 +42,7 @@ class Service(Litestar):
     failure = ""
     """Why it cannot start, where that is no defect: there is more to read in it than in a traceback."""
     gate: Gate | None = None
-    """Whom it lets in; null: it has not started."""
+    """Whom it lets in. None: it has not started."""
 
     def __init__(self, *, bodies: Limits, **options: Any) -> None:
         """`bodies`: what they may take."""

@@ -139,7 +139,7 @@ def _config(request: AnyRequest) -> Config:
 
 
 async def _take(request: AnyRequest, decision: str, given: Given, caller: Caller | None = None) -> None:
-    """Record feedback. `caller`: whose key allows it; null: a link does."""
+    """Record feedback. `caller`: whose key allows it. None: a link does."""
     books: Books = request.app.state.books
     config = _config(request)
     score = {"up": 1.0, "down": 0.0}.get(given.thumbs or "", given.score)

@@ -97,7 +97,7 @@ class Gate:
 
 
 def preflight(scope: HTTPScope, found: Found) -> list[tuple[bytes, bytes]] | None:
-    """The headers of the answer to a browser that asks what a page may do; null: the request is something else."""
+    """The headers of the answer to a browser that asks what a page may do. None: the request is something else."""
     if scope["method"] != "OPTIONS" or ASKS not in found:
         return None
     headers = [

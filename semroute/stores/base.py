@@ -119,7 +119,7 @@ class Query(Frozen, frozen=True, kw_only=True):
     """The id that the last page ended with."""
     limit: int = 50
     within: Within | None = None
-    """null: in all of the log."""
+    """None: in all of the log."""
 
 
 class Feedback(Frozen, frozen=True, kw_only=True):
@@ -139,7 +139,7 @@ class DecisionLog(Protocol):
         """Summaries, newest first."""
 
     def read(self, id_: str, within: Within | None = None) -> dict[str, Any] | None:
-        """One whole record; null: there is none within what may be seen."""
+        """One whole record. None: there is none within what may be seen."""
 
     def feed_back(self, id_: str, feedback: Feedback, at: float, within: Within | None = None) -> bool:
         """Add feedback to a record; false: there is none within what may be seen."""

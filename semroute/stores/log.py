@@ -87,7 +87,7 @@ class SqlLog:
             return [records.summary(row) for row in session.run(sql, (*values, limit))]
 
     def read(self, id_: str, within: Within | None = None) -> dict[str, Any] | None:
-        """One whole record; null: there is none within what may be seen."""
+        """One whole record. None: there is none within what may be seen."""
         seen, values = _seen(within, "d.")
         with self.database.transaction(write=False) as session:
             found = _whole(session, f"WHERE d.id = ?{seen}", (id_, *values))
