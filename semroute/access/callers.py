@@ -60,7 +60,11 @@ class Access:
 
     def caller(self, authorization: str | None, api_key: str | None) -> Caller:
         """Who sends `Authorization: Bearer …` or `x-api-key: …`. Raises `AccessError`."""
-        token = _token(authorization, api_key)
+        if token := _token(authorization, api_key):
+            return self._holder(token)
+        return self._nobody()
+
+    def _holder(self, token: str) -> Caller:
         given = digest(token)
         if self._admin is not None and hmac.compare_digest(given, self._admin):
             return Caller(id=FROM_ENVIRONMENT, name=f"{PREFIX}ADMIN_KEY")
@@ -71,6 +75,10 @@ class Access:
             if key.ended(self._clock()):
                 raise AccessError(f"the key {key.caller.id} has expired or was revoked")
             return key.caller
+        return self._nobody()
+
+    def _nobody(self) -> Caller:
+        """Who calls without a key that is good for anything."""
         scopes = SCOPES[self.openness]
         if not scopes:
             raise AccessError(f"the key is missing or wrong: {ASK}")

@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import Any
 
 from httptools import HttpParserError
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -243,6 +244,49 @@ class Connection(HttpToolsProtocol):
             self._close()
         else:
             self.abort()
+
+
+async def send_whole(scope: Any, send: Send, start: HTTPResponseStartEvent, body: bytes) -> None:
+    """Send an answer whose body is there. The head waits for it: both go out in one packet, by one system call."""
+    caller = of(scope)
+    cycle: Any = caller.cycle if caller is not None and caller.cycle.scope is scope else None
+    rest: HTTPResponseBodyEvent = {"type": "http.response.body", "body": body, "more_body": False}
+    if cycle is None:  # another server, such as that of a test; or the caller has gone on
+        await send(start)
+        await send(rest)
+        return
+    wire = cycle.transport
+    cycle.transport = joined = _Joined(wire)
+    try:
+        await send(start)
+        await send(rest)
+    finally:
+        cycle.transport = wire
+        joined.flush()
+
+
+class _Joined:
+    """Stands for a transport, and keeps the first that is written for the second."""
+
+    __slots__ = ("_held", "_wire", "close")
+
+    def __init__(self, wire: asyncio.Transport) -> None:
+        self._wire = wire
+        self._held = b""
+        self.close = wire.close
+
+    def write(self, data: bytes) -> None:
+        """Hold the head; write it with what follows."""
+        if self._held:
+            self._wire.write(self._held + data)
+            self._held = b""
+        else:
+            self._held = data
+
+    def flush(self) -> None:
+        """Write what nothing followed, as in the answer to a HEAD request."""
+        if self._held:
+            self._wire.write(self._held)
 
 
 def of(scope: Any) -> Connection | None:

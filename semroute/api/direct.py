@@ -15,6 +15,7 @@ from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.types import (
+    HTTPResponseStartEvent,
     HTTPScope,
     LifeSpanReceive,
     LifeSpanScope,
@@ -25,7 +26,7 @@ from litestar.types import (
     Send,
 )
 
-from semroute.api import errors
+from semroute.api import connection, errors
 from semroute.api.bodies import Body, Limits
 from semroute.api.errors import AnyRequest
 from semroute.api.gate import Gate, preflight, readable
@@ -137,11 +138,16 @@ class Rendered(Response[bytes]):
         return self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": encode_headers(self._fields)})
+        head: HTTPResponseStartEvent = {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": encode_headers(self._fields),
+        }
         body = self.content
         if len(body) <= PIECE_BYTES:
-            await send({"type": "http.response.body", "body": body, "more_body": False})
+            await connection.send_whole(scope, send, head, body)
             return
+        await send(head)
         # A long one goes in pieces, each when the caller has taken those before: until then the request is under way.
         for start in range(0, len(body) - PIECE_BYTES, PIECE_BYTES):
             piece = body[start : start + PIECE_BYTES]

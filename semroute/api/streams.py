@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from litestar import Litestar, Response
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
 from semroute.api import connection
 from semroute.api.bodies import CLIENT_CLOSED_REQUEST
@@ -207,7 +207,10 @@ class EventStream(Response[Any]):
 
 
 class _Line:
-    """Sends pieces, and a comment when there was none for a while. One timer, no task, on the way that is common."""
+    """Sends pieces, and a comment when there was none for a while. One timer, no task, on the way that is common.
+
+    A piece waits for a comment that is on its way, and no comment is begun while a piece is.
+    """
 
     def __init__(self, send: Send, idle_s: float, early: Callable[[], Mapping[str, str]]) -> None:
         """`early`: the headers, should a comment be the first to go out."""
@@ -218,20 +221,22 @@ class _Line:
         """Whether the head has been sent."""
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
-        self._busy = asyncio.Lock()
+        self._sending = False
         self._comment: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(idle_s, self._beat)
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Send the head, unless it is out."""
-        async with self._busy:
-            await self._begin(headers)
+        if self._comment is not None:
+            await self._commented(self._comment)
+        if not self.begun:
+            await self._put(self._head(headers))
 
     async def send(self, piece: bytes, *, more: bool = True) -> None:
         """Send a piece. Returns when the caller takes more."""
-        async with self._busy:
-            await self._send({"type": "http.response.body", "body": piece, "more_body": more})
-        self._last = self._loop.time()
+        if self._comment is not None:
+            await self._commented(self._comment)
+        await self._put({"type": "http.response.body", "body": piece, "more_body": more})
 
     def close(self) -> None:
         """No more comments."""
@@ -239,20 +244,31 @@ class _Line:
         if self._comment is not None:
             self._comment.cancel()
 
-    async def _begin(self, headers: Mapping[str, str]) -> None:
-        if not self.begun:
-            self.begun = True
-            fields = encode_headers({**HEAD, **headers})
-            await self._send({"type": "http.response.start", "status": 200, "headers": fields})
+    async def _put(self, message: HTTPResponseStartEvent | HTTPResponseBodyEvent) -> None:
+        self._sending = True
+        try:
+            await self._send(message)
+        finally:
+            self._sending = False
+        self._last = self._loop.time()
+
+    def _head(self, headers: Mapping[str, str]) -> HTTPResponseStartEvent:
+        self.begun = True
+        return {"type": "http.response.start", "status": 200, "headers": encode_headers({**HEAD, **headers})}
+
+    async def _commented(self, comment: asyncio.Task[None]) -> None:
+        await asyncio.wait([comment])
+        self._comment = None
 
     async def _remark(self) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # the caller has gone: who waits for that learns it himself
-            await self.begin(self._early())
-            await self.send(COMMENT)
+            if not self.begun:
+                await self._put(self._head(self._early()))
+            await self._put({"type": "http.response.body", "body": COMMENT, "more_body": True})
 
     def _beat(self) -> None:
         idle_s = self._loop.time() - self._last
-        if idle_s >= self._idle_s and not self._busy.locked():
+        if idle_s >= self._idle_s and not self._sending and (self._comment is None or self._comment.done()):
             self._comment = self._loop.create_task(self._remark())
             idle_s = 0.0
         self._timer = self._loop.call_later(max(self._idle_s - idle_s, self._idle_s / 10), self._beat)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -170,7 +170,9 @@ class OpenAIStreamParser:
                 first, finish_reason = choice, reason
         whole = first.message is not None and not self._said and not _parts(first.delta or _Said())
         said = first.message if whole else first.delta
-        parts = tuple(self._numbered(part) for part in _parts(said)) if said is not None else ()
+        parts = _parts(said) if said is not None else ()
+        if self._ids or any(isinstance(part, ToolCall) for part in parts):
+            parts = tuple(self._numbered(part) for part in parts)
         self._said = self._said or bool(parts)
         if finish_reason is not None:
             finish_reason = as_said(finish_reason, calls=bool(self._ids))
@@ -315,15 +317,16 @@ def _parts(said: _Said) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _texts(said: _Said) -> Iterator[Text]:
+def _texts(said: _Said) -> tuple[Text, ...]:
     """None, where there is neither text nor a citation, or one."""
     content = said.content or ""
+    if said.annotations is None and isinstance(content, str):  # as in nearly all pieces of a stream
+        return (Text(text=content),) if content else ()
     text = content if isinstance(content, str) else "".join(part.text or "" for part in content)
     annotations = said.annotations if isinstance(said.annotations, list) else []
     found = [parse_citation(each) for each in annotations if isinstance(each, dict)]
     citations = tuple(citation for citation in found if citation is not None)
-    if text or citations:
-        yield Text(text=text, citations=citations)
+    return (Text(text=text, citations=citations),) if text or citations else ()
 
 
 def _tool_call(call: _Call, position: int) -> ToolCall:

@@ -32,6 +32,8 @@ class EventParser:
         self._name = ""
         self._after_cr = False
         self._first_line = True
+        self._between = False
+        """Whether an event has just ended, and nothing of the next one has come."""
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that are complete with this chunk. Raises `OversizedAnswerError` past 16 MiB without one."""
@@ -43,6 +45,8 @@ class EventParser:
         if b"\r" in chunk:
             self._after_cr = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if self._between and chunk.startswith(b"data: ") and chunk.find(b"\n\n") == chunk.find(b"\n") == len(chunk) - 2:
+            return [Event(data=chunk[6:-2])]  # as most come: one event, whole
         self._held_bytes += len(chunk)
         events = self._lines(chunk)
         if self._held_bytes > MAX_EVENT_BYTES:
@@ -57,9 +61,11 @@ class EventParser:
         first, *others = chunk.split(b"\n")
         self._unfinished.append(first)
         if not others:
+            self._between = False
             return []
         lines = [b"".join(self._unfinished), *others]
         self._unfinished = [lines.pop()]
+        self._between = not lines[-1] and not self._unfinished[0]
         return [event for line in lines if (event := self._line(line)) is not None]
 
     def _line(self, line: bytes) -> Event | None:

@@ -57,7 +57,8 @@ class Execution(Generic[Result]):
         """
         self.pending = list(work.plan)
         self._work = work
-        self._goes_on = work.goes_on
+        self.goes_on = work.goes_on
+        """Whether another model may go on with what breaks."""
         self._clock = work.deployments.clock
         now = self._clock.now()
         self.deadline = now + work.policy.deadline_s if deadline is None else deadline
@@ -207,7 +208,7 @@ class Execution(Generic[Result]):
     def _timeouts(self, model: Model) -> Timeouts:
         """The route's, within what the deadline leaves; where models do not race, of a share for each that is left."""
         limits, left_s = self._work.policy.timeouts, max(SHORTEST_CALL_S, self._left_s())
-        stall_s = STALL_S if limits.stall_s is None and not self._goes_on else limits.stall_s
+        stall_s = STALL_S if limits.stall_s is None and not self.goes_on else limits.stall_s
         share_s = left_s
         if self._work.policy.hedge_after_ms is None:
             share_s /= len(self.pending) + 1

@@ -26,4 +26,4 @@ async def open_stream(work: Work, attempts: list[Attempt]) -> OpenStream | Answe
     """
     execution = Execution(work, attempts, streaming.open_stream, OpenStream.aclose)
     opened = await execution.result()
-    return Answer(work, attempts, opened, execution) if work.goes_on else opened
+    return Answer(work, attempts, opened, execution) if execution.goes_on else opened

@@ -96,6 +96,11 @@ class Call:
         return self._work.policy.timeouts
 
     @property
+    def logs_answer(self) -> bool:
+        """Whether the log may hold what the caller is given."""
+        return self._origin.config.log.content != "none"
+
+    @property
     def held(self) -> bool:
         """Whether a streamed answer is held back until it passed its checks."""
         return self._cascade is not None
@@ -147,9 +152,8 @@ class Call:
         return await cascade.complete(self._cascade, self._work, call, grader, self._attempts)
 
     def note(self, chunk: Chunk) -> None:
-        """Keep what the caller is given, if the log may hold it."""
-        if self._origin.config.log.content != "none":
-            self._answer += [part.text for part in chunk.parts if isinstance(part, Text)]
+        """Keep what the caller is given."""
+        self._answer += [part.text for part in chunk.parts if isinstance(part, Text)]
 
     def end(self, outcome: Outcome, error: BaseException | None = None) -> None:
         """Record, once."""
@@ -269,7 +273,7 @@ class Call:
 
 def _halves(values: Floats) -> bytes:
     """As float16, little-endian."""
-    return values.astype("<f2").tobytes()
+    return values.astype("<f2").tobytes() if values.size else b""
 
 
 class Chunks:
@@ -281,9 +285,11 @@ class Chunks:
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """The chunks. Raises `ProviderError` where the answer breaks."""
+        logged = self._call.logs_answer
         try:
             async for chunk in self._opened:
-                self._call.note(chunk)
+                if logged:
+                    self._call.note(chunk)
                 yield chunk
         except ProviderError as error:
             await self._opened.aclose()

@@ -28,6 +28,9 @@ from semroute.routing.facts import Facts
 from semroute.routing.sticky import Remembered, stick
 from semroute.types import Attempt, ChatRequest, Decision, Match, Signals
 
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
+_DAY_S = 86_400
+
 
 class Gateway:
     """Serves requests. Needs a running event loop; close it with `aclose`."""
@@ -71,7 +74,7 @@ class Gateway:
             await self._room()
         if caller.metadata:
             request = msgspec.structs.replace(request, metadata={**request.metadata, **caller.metadata})
-        serving = self._serving_on(datetime.datetime.fromtimestamp(at, datetime.UTC).date())
+        serving = self._serving_on(datetime.date.fromordinal(_EPOCH + int(at // _DAY_S)))
         router = serving.router
         read = partial(router.read_facts, request)
         facts = await self._readers.run(read) if request.long else read()

@@ -255,7 +255,8 @@ class _Watch:
         self._time = asyncio.get_running_loop().time
         self._first_token_s = timeouts.first_token_s or FIRST_TOKEN_S
         self._stall_s = timeouts.stall_s or STALL_S
-        self._only_text = True
+        self._only_text = timeouts.stall_s is None
+        """Whether there was nothing but text and thoughts. False where the route files say how long a pause may be."""
         self._begun = False
         self._seen_at = 0.0
         """When a piece came that is being consumed; 0: none is."""
@@ -266,17 +267,18 @@ class _Watch:
 
     def saw(self, chunk: Chunk, *, finished: bool) -> None:
         """A piece came. Whoever consumes it may take its time: the next deadline is set when reading goes on."""
-        self._begun = self._begun or bool(chunk.parts) or finished
+        parts = chunk.parts
+        self._begun = self._begun or bool(parts) or finished
         self._seen_at = self._seen_at or self._time()
-        if chunk.parts and self._timeouts.stall_s is None and self._only_text:
-            self._note(chunk.parts)
         self.finished = finished
+        if parts and self._only_text:
+            if len(parts) == 1 and isinstance(parts[0], Text):  # as most are
+                self._stall_s = TEXT_STALL_S
+            else:
+                self._adapt(parts)
 
-    def _note(self, parts: tuple[Part, ...]) -> None:
+    def _adapt(self, parts: tuple[Part, ...]) -> None:
         """Text comes steadily, and another model could go on from it. Thoughts and calls may take their time."""
-        if len(parts) == 1 and isinstance(parts[0], Text):  # as most are
-            self._stall_s = TEXT_STALL_S
-            return
         self._only_text = all(isinstance(part, Text | Thinking) for part in parts)
         self._stall_s = TEXT_STALL_S if self._only_text and isinstance(parts[-1], Text) else STALL_S
 

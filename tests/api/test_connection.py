@@ -261,3 +261,57 @@ def test_what_follows_an_early_answer_is_not_read_for_ever(port: int) -> None:
         assert read(wire).endswith(b"ok")
         wire.sendall(b"x")
         assert ended(wire)
+
+
+class Wire(asyncio.Transport):
+    """A transport that remembers what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def close(self) -> None:
+        self.written.append(b"closed")
+
+
+@pytest.mark.parametrize(
+    ("request_line", "end", "closed"),
+    [
+        (b"POST / HTTP/1.1", b"ok", False),
+        (b"HEAD / HTTP/1.1", b"\r\n\r\n", False),
+        (b"POST / HTTP/1.0", b"ok", True),
+    ],
+    ids=["body", "no body", "closed"],
+)
+async def test_a_whole_answer_is_written_at_once(request_line: bytes, end: bytes, closed: bool) -> None:
+    done = asyncio.Event()
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        head = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+        await connection.send_whole(scope, send, head, b"ok")  # type: ignore[arg-type]
+        done.set()
+
+    config = uvicorn.Config(answer, http=connection.Connection, lifespan="off", log_config=None)
+    config.load()
+    served = connection.Connection(config=config, server_state=uvicorn.Server(config).server_state, app_state={})
+    wire = Wire()
+    served.connection_made(wire)
+    served.data_received(request_line + b"\r\nhost: x\r\n\r\n")
+    await done.wait()
+    written, *after = wire.written
+    assert written.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert written.endswith(end)
+    assert set(after) == ({b"closed"} if closed else set())
+    served.connection_lost(None)
