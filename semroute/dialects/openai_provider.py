@@ -171,7 +171,7 @@ class OpenAIStreamParser:
         whole = first.message is not None and not self._said and not _parts(first.delta or _Said())
         said = first.message if whole else first.delta
         parts = _parts(said) if said is not None else ()
-        if self._ids or any(isinstance(part, ToolCall) for part in parts):
+        if said is not None and (said.tool_calls or said.function_call is not None):
             parts = tuple(self._numbered(part) for part in parts)
         self._said = self._said or bool(parts)
         if finish_reason is not None:
