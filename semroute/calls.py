@@ -11,7 +11,7 @@ from semroute.structs import Written
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(gt=0)]
 Ratio = Annotated[float, Meta(gt=0, le=1)]
-Then = Literal["next", "larger", "fail"]
+Then = Literal["next", "elsewhere", "larger", "fail"]
 FaultName = Literal[
     "rate_limited",
     "overloaded",
@@ -85,7 +85,8 @@ class OnError(Written, frozen=True, kw_only=True):
     retries: Annotated[int, Meta(ge=0)] | None = None
     """Further calls to the same model."""
     then: Then | None = None
-    """`next`: the next model; `larger`: the next with a larger context window; `fail`: the caller gets the error."""
+    """`next`: the next model; `elsewhere`: the next of another provider; `larger`: the next with a larger context
+    window; `fail`: the caller gets the error."""
 
 
 class StreamPolicy(Written, frozen=True, kw_only=True):

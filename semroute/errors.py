@@ -36,10 +36,10 @@ HTTP status codes are chosen in `api/errors.py` alone.
         ├── ProviderServerError       408, 409, 425, 5xx
         ├── ProviderAuthError         401, 402, 403: our key is refused, or our account may not do this
         ├── ProviderModelError        the provider does not know the model
-        ├── ProviderRequestError      400, 404, 413, 422: the request itself is refused
+        ├── ProviderRequestError      400, 404, 413, 422: the request is refused, and nothing says why
         ├── ContextLengthError        the request is longer than the model's context window
         ├── ContentPolicyError        the provider's content policy refuses the request
-        ├── UnsupportedError          a strict request asks for what the provider's dialect cannot say
+        ├── UnsupportedError          the request asks for what the model cannot do, or its dialect cannot say
         └── BadAnswerError            an answer that is not one
             ├── MalformedAnswerError  truncated or malformed
             │   └── MalformedChunkError   one event of a stream is no chunk
@@ -305,11 +305,10 @@ class ProviderModelError(ProviderError):
 
 
 class ProviderRequestError(ProviderError):
-    """The provider refuses the request itself: another model would too."""
+    """The provider refuses the request, and nothing that is known says why: another provider may take it."""
 
     code = "provider_refused_request"
     retryable = False
-    falls_back = False
 
 
 class ContextLengthError(ProviderError):
@@ -328,7 +327,7 @@ class ContentPolicyError(ProviderError):
 
 
 class UnsupportedError(ProviderError):
-    """A strict request asks for what the provider's dialect cannot say. Nothing was sent."""
+    """The model cannot do what the request asks for; or its dialect cannot say it, and nothing was sent."""
 
     code = "provider_unsupported"
     retryable = False

@@ -31,6 +31,7 @@ from semroute.errors import (
     PayloadTooLargeError,
     PlanExhaustedError,
     ProviderError,
+    ProviderModelError,
     ProviderRequestError,
     ProviderTimeoutError,
     RateLimitedError,
@@ -47,8 +48,9 @@ log = logging.getLogger("semroute.api")
 
 AnyRequest = Request[Any, Any, Any]
 
-_PASSED_ON = (ProviderRequestError, ContextLengthError, ContentPolicyError)
+_PASSED_ON = (ProviderRequestError, UnsupportedError)
 """What a provider refuses keeps the provider's status."""
+TOO_LARGE = 413
 _STATUS: list[tuple[type[SemrouteError], int]] = [
     (AccessError, 401),
     (ForbiddenError, 403),
@@ -70,6 +72,7 @@ _STATUS: list[tuple[type[SemrouteError], int]] = [
     (ProviderTimeoutError, 504),
     (ContextLengthError, 400),
     (ContentPolicyError, 400),
+    (ProviderModelError, 404),
     (UnsupportedError, 400),
     (ProviderError, 502),
 ]
@@ -79,8 +82,12 @@ def status_of(error: SemrouteError) -> int:
     """The HTTP status of an error."""
     if isinstance(error, PlanExhaustedError):
         error = error.last
-    if isinstance(error, _PASSED_ON) and error.status is not None:
+        if isinstance(error, ProviderModelError):  # other models failed otherwise: ours to mend
+            return 502
+    if isinstance(error, _PASSED_ON) and error.status is not None and 400 <= error.status < 500:
         return error.status
+    if isinstance(error, ContextLengthError) and error.status == TOO_LARGE:
+        return TOO_LARGE
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 

@@ -9,15 +9,9 @@ import msgspec
 from semroute.dialects.anthropic_blocks import NAME, parse_cache, parse_content
 from semroute.dialects.anthropic_stream import AnthropicStream, render_blocks, render_usage, stop_reason
 from semroute.dialects.reading import convert, objects, problem, unread_fields
+from semroute.dialects.telling import ANTHROPIC, cause_of, refused_body, told
 from semroute.dialects.turns import user_turn
-from semroute.errors import (
-    ContentPolicyError,
-    ContextLengthError,
-    OverloadedError,
-    PlanExhaustedError,
-    ProviderRequestError,
-    SemrouteError,
-)
+from semroute.errors import OverloadedError, SemrouteError
 from semroute.record import Record
 from semroute.types import (
     ChatRequest,
@@ -124,13 +118,12 @@ class Anthropic:
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """The body of an error answer: the provider's own where it refused the request in this dialect."""
-        cause = error.last if isinstance(error, PlanExhaustedError) else error
-        refusals = (ProviderRequestError, ContextLengthError, ContentPolicyError)
-        if isinstance(cause, refusals) and cause.body and _is_error_body(cause.body):
-            return cause.body
+        own, (known, message) = refused_body(cause_of(error)), told(error, ANTHROPIC)
+        if own and _is_error_body(own) and (known is None or any(sign.encode() in own for sign in known.signs)):
+            return own
         kind = "overloaded_error" if isinstance(error, OverloadedError) else _ERROR_TYPES.get(status)
         kind = kind or ("invalid_request_error" if status < 500 else "api_error")
-        body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": str(error)}}
+        body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message}}
         return msgspec.json.encode({**body, "request_id": request_id} if request_id else body)
 
     def render_count(self, input_tokens: int) -> bytes:

@@ -13,12 +13,12 @@ from semroute.dialects.anthropic_thinking import keep_own_thoughts
 from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.counts import Count, read_counts
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import answered_error, describe, no_answer, refuses, snippet, streamed_error
 from semroute.dialects.limits import fitted
 from semroute.dialects.reading import MINE, as_said, has_calls
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.structured import ANSWER_TOOL
-from semroute.errors import BadAnswerError, ProviderError
+from semroute.errors import ProviderError
 from semroute.types import (
     ChatRequest,
     Chunk,
@@ -76,15 +76,15 @@ class AnthropicProviderDialect:
         return msgspec.structs.replace(wire, headers=betas) if betas else wire
 
     def parse_completion(self, body: bytes) -> Completion:
-        """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
+        """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
         try:
             answer = _decode_answer(body)
         except UNREADABLE as error:
-            raise BadAnswerError(f"expected a message, got {describe(body, error)}", body=body) from error
+            raise no_answer(body, f"expected a message, got {describe(body, error)}") from error
         if answer.error is not None or answer.type == "error":
-            raise BadAnswerError(f"got an error with status 200: {read_failure(body).message}", body=body)
+            raise no_answer(body)
         if answer.content is None:
-            raise BadAnswerError(f"expected a message, got one without content: {snippet(body)}", body=body)
+            raise no_answer(body, f"expected a message, got one without content: {snippet(body)}")
         parts = _parts(answer.content)
         reason = _FINISH_REASONS.get(answer.stop_reason or "", "stop")
         usage = read_counts(answer.usage, _Usage)
@@ -136,10 +136,9 @@ class AnthropicStreamParser:
         try:
             piece = _decode_piece(event.data)
         except UNREADABLE as error:
-            raise BadAnswerError(
-                f"expected an event of a message, got {describe(event.data, error)}", body=event.data
-            ) from error
-        if piece.type == "error" or event.name == "error":
+            got = describe(event.data, error)
+            raise no_answer(event.data, f"expected an event of a message, got {got}") from error
+        if piece.type == "error" or event.name == "error" or (not piece.type and refuses(event.data)):
             raise streamed_error(event.data)
         fields: dict[str, Any] = {}
         match piece.type:

@@ -17,7 +17,7 @@ from semroute.dialects.bedrock_blocks import NAME, parse_block, parse_citation, 
 from semroute.dialects.bedrock_request import render_body
 from semroute.dialects.counts import Count, read_counts
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import answered_error, describe, no_answer, read_failure, snippet, streamed_error
 from semroute.dialects.limits import fitted
 from semroute.dialects.reading import as_said, has_calls
 from semroute.dialects.sse import Event
@@ -96,14 +96,14 @@ class BedrockProviderDialect:
         return msgspec.structs.replace(wire, model=model.name)
 
     def parse_completion(self, body: bytes) -> Completion:
-        """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
+        """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
         try:
             answer = _decode_answer(body)
         except UNREADABLE as error:
-            raise BadAnswerError(f"expected an answer of Converse, got {describe(body, error)}", body=body) from error
+            raise no_answer(body, f"expected an answer of Converse, got {describe(body, error)}") from error
         if answer.output is None or answer.output.message is None:
             said = read_failure(body).message or snippet(body)
-            raise BadAnswerError(f"expected an answer of Converse, got one without a message: {said}", body=body)
+            raise no_answer(body, f"expected an answer of Converse, got one without a message: {said}")
         parts: list[Part] = []
         for block in answer.output.message.content or ():
             part = parse_block(block, sum(isinstance(each, ToolCall) for each in parts))
@@ -152,9 +152,8 @@ class BedrockStreamParser:
         try:
             piece = _decode_piece(event.data)
         except UNREADABLE as error:
-            raise BadAnswerError(
-                f"expected an event of Converse, got {describe(event.data, error)}", body=event.data
-            ) from error
+            got = describe(event.data, error)
+            raise no_answer(event.data, f"expected an event of Converse, got {got}") from error
         fields: dict[str, Any] = {}
         match event.name:
             case "contentBlockStart":

@@ -9,6 +9,7 @@ import msgspec
 from semroute.dialects import sse
 from semroute.dialects.gemini_contents import NAME, render_signature
 from semroute.dialects.reading import object_of
+from semroute.dialects.telling import GEMINI, told
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
@@ -162,4 +163,4 @@ def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
     """An error in Google's form."""
     details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": error.code, "domain": "semroute"}]
     name = _STATUSES.get(status, "INVALID_ARGUMENT" if status < 500 else "INTERNAL")
-    return {"error": {"code": status, "message": str(error), "status": name, "details": details}}
+    return {"error": {"code": status, "message": told(error, GEMINI)[1], "status": name, "details": details}}

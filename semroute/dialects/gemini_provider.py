@@ -11,7 +11,7 @@ import msgspec
 from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.counts import Count, read_counts
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import answered_error, describe, read_failure, streamed_error
+from semroute.dialects.failures import answered_error, describe, no_answer, streamed_error
 from semroute.dialects.gemini_contents import NAME, keep_own_thoughts, parse_part, signs_calls
 from semroute.dialects.gemini_request import render_body
 from semroute.dialects.limits import fitted
@@ -75,7 +75,7 @@ class GeminiProviderDialect:
         return fitted(NAME, body, request, model, dropped, path=path)
 
     def parse_completion(self, body: bytes) -> Completion:
-        """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
+        """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
         answer = _decode(body, body)
         parts: list[Part] = []
         chunk = _Reader().read(answer, body)
@@ -135,12 +135,12 @@ class _Reader:
     def read(self, answer: _Answer, raw: bytes) -> Chunk:
         """The chunk that a piece holds. Raises a `ProviderError` where it says that there will be no answer."""
         if answer.error is not None:
-            raise BadAnswerError(f"got an error with status 200: {read_failure(raw).message}", body=raw)
+            raise no_answer(raw)
         if answer.promptFeedback is not None and answer.promptFeedback.blockReason:
             reason = answer.promptFeedback.blockReason
             raise ContentPolicyError(f"Gemini blocked the prompt: {reason}", body=raw)
         if not answer.candidates and answer.usageMetadata is None:
-            raise BadAnswerError("expected an answer, got one without candidates", body=raw)
+            raise no_answer(raw, "expected an answer, got one without candidates")
         candidate = answer.candidates[0] if answer.candidates else _Candidate()
         usage = read_counts(answer.usageMetadata, _UsageMetadata)
         return Chunk(
@@ -274,7 +274,7 @@ def _decode(data: bytes, raw: bytes) -> _Answer:
     try:
         return _decoder.decode(data)
     except UNREADABLE as error:
-        raise BadAnswerError(f"expected an answer of Gemini, got {describe(data, error)}", body=raw) from error
+        raise no_answer(raw, f"expected an answer of Gemini, got {describe(data, error)}") from error
 
 
 def _usage(usage: _UsageMetadata | None) -> Usage | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from semroute.dialects.openai_answer import OpenAIStream, error_body, is_error_body, render_message
+from semroute.dialects.openai_answer import OpenAIStream, error_body, own_error, render_message
 from semroute.dialects.openai_content import (
     parse_cache,
     parse_content,
@@ -19,13 +19,8 @@ from semroute.dialects.openai_content import (
     render_usage,
 )
 from semroute.dialects.reading import arguments_of, convert, problem, tool_result, unread_fields
-from semroute.errors import (
-    ContentPolicyError,
-    ContextLengthError,
-    PlanExhaustedError,
-    ProviderRequestError,
-    SemrouteError,
-)
+from semroute.dialects.telling import cause_of
+from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
     ChatRequest,
@@ -178,11 +173,7 @@ class OpenAI:
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """The body of an error answer: the provider's own where it refused the request in this dialect."""
-        cause = error.last if isinstance(error, PlanExhaustedError) else error
-        refusals = (ProviderRequestError, ContextLengthError, ContentPolicyError)
-        if isinstance(cause, refusals) and cause.body and is_error_body(cause.body):
-            return cause.body
-        return msgspec.json.encode(error_body(error, status))
+        return own_error(cause_of(error)) or msgspec.json.encode(error_body(error, status))
 
 
 def _with_usage(raw: bytes, usage: Usage) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from semroute.dialects import sse
+from semroute.dialects import sse, telling
 from semroute.dialects.openai_content import render_citation, render_logprobs, render_usage
 from semroute.errors import RequestError, SemrouteError
 from semroute.record import Record
@@ -228,8 +228,21 @@ def is_error_body(body: bytes) -> bool:
             return False
 
 
+def own_error(error: SemrouteError) -> bytes | None:
+    """A provider's own error, where it refused the request as OpenAI does: with the code that clients look for."""
+    body = telling.refused_body(error)
+    if not body or not is_error_body(body):
+        return None
+    known, _ = telling.told(error, telling.OPENAI)
+    return body if known is None or msgspec.json.decode(body)["error"].get("code") in known.codes else None
+
+
 def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
     """An error in OpenAI's form."""
+    known, message = telling.told(error, telling.OPENAI)
+    if known is not None:
+        fields = {"type": "invalid_request_error", "param": known.param, "code": known.codes[0]}
+        return {"error": {"message": message, **fields}}
     kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "api_error")
     param = error.param if isinstance(error, RequestError) else None

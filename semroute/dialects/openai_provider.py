@@ -12,7 +12,7 @@ from semroute.config.presets import PLAIN, Preset
 from semroute.dialects.base import EMBEDDINGS, WireRequest
 from semroute.dialects.counts import Count, InputDetails, read_counts
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import answered_error, describe, no_answer, refuses, snippet, streamed_error
 from semroute.dialects.limits import fitted
 from semroute.dialects.openai_content import parse_citation, parse_logprobs
 from semroute.dialects.openai_request import adapt, render_body
@@ -91,18 +91,18 @@ class OpenAIProviderDialect:
         return path.format(model=quote(model.name, safe=""), api_version=self._api_version)
 
     def parse_completion(self, body: bytes) -> Completion:
-        """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
+        """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
         try:
             answer = _decode_answer(body)
         except UNREADABLE as error:
-            raise BadAnswerError(f"expected a completion, got {describe(body, error)}", body=body) from error
+            raise no_answer(body, f"expected a completion, got {describe(body, error)}") from error
         if answer.error or answer.object == "error":
-            raise BadAnswerError(f"got an error with status 200: {read_failure(body).message}", body=body)
+            raise no_answer(body)
         if answer.object == "list":  # of embeddings: passed through
             opaque = Opaque(kind=EMBEDDINGS)
             return self._completion(answer, (opaque,), "stop", body)
         if not answer.choices:
-            raise BadAnswerError(f"expected a completion, got one without choices: {snippet(body)}", body=body)
+            raise no_answer(body, f"expected a completion, got one without choices: {snippet(body)}")
         choice = answer.choices[0]
         parts = _parts(choice.message or _Said())
         logprobs = parse_logprobs((choice.logprobs or _Logprobs()).content)
@@ -158,9 +158,13 @@ class OpenAIStreamParser:
         try:
             piece = _decode_piece(data)
         except UNREADABLE as error:
+            if refuses(data):
+                raise streamed_error(data) from error
             got = describe(data, error)
             raise MalformedChunkError(f"expected a chunk of a completion, got {got}", body=data) from error
         if piece.error or piece.object == "error" or event.name == "error":
+            raise streamed_error(data)
+        if piece.choices is None and piece.usage is None and refuses(data):
             raise streamed_error(data)
         finish_reason: FinishReason | None = None
         first = _ChoicePiece()

@@ -10,7 +10,7 @@ import msgspec
 from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.counts import Count, InputDetails, read_counts
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
+from semroute.dialects.failures import answered_error, describe, no_answer, refuses, snippet, streamed_error
 from semroute.dialects.limits import fitted
 from semroute.dialects.openai_content import parse_citation, parse_logprobs, render_function, render_schema
 from semroute.dialects.reading import given, has_calls
@@ -18,7 +18,7 @@ from semroute.dialects.responses_items import NAME, keep_own_thoughts, parse_rea
 from semroute.dialects.responses_told import Kind, Told
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.thinking import effort_of, wants_thinking
-from semroute.errors import BadAnswerError, ProviderError
+from semroute.errors import ProviderError
 from semroute.types import (
     ChatRequest,
     Chunk,
@@ -80,11 +80,11 @@ class ResponsesProviderDialect:
         try:
             answer = _decode_answer(body)
         except UNREADABLE as error:
-            raise BadAnswerError(f"expected a response, got {describe(body, error)}", body=body) from error
+            raise no_answer(body, f"expected a response, got {describe(body, error)}") from error
         if answer.error:
-            raise BadAnswerError(f"got an error with status 200: {read_failure(body).message}", body=body)
+            raise no_answer(body)
         if answer.output is None:
-            raise BadAnswerError(f"expected a response, got one without output: {snippet(body)}", body=body)
+            raise no_answer(body, f"expected a response, got one without output: {snippet(body)}")
         parts, logprobs = _parts(answer.output)
         return Completion(
             parts=parts,
@@ -125,10 +125,9 @@ class ResponsesStreamParser:
         try:
             piece = _decode_piece(event.data)
         except UNREADABLE as error:
-            raise BadAnswerError(
-                f"expected an event of a response, got {describe(event.data, error)}", body=event.data
-            ) from error
-        if piece.type == "error" or event.name == "error":
+            got = describe(event.data, error)
+            raise no_answer(event.data, f"expected an event of a response, got {got}") from error
+        if piece.type == "error" or event.name == "error" or (not piece.type and refuses(event.data)):
             raise streamed_error(event.data)
         fields: dict[str, Any] = {"parts": self._parts(piece)}
         if piece.type == "response.output_text.delta":

@@ -10,6 +10,7 @@ from semroute.dialects import sse
 from semroute.dialects.openai_content import render_logprobs
 from semroute.dialects.responses_answer import call_item, closed, content_part, empty_response, message_item
 from semroute.dialects.responses_items import NAME, render_reasoning
+from semroute.dialects.telling import OPENAI, told
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
@@ -133,8 +134,11 @@ class ResponsesStream:
 
     def error(self, error: SemrouteError, status: int) -> bytes:
         """An `error` event, and no end: the official clients raise on it."""
-        param = getattr(error, "param", None)
-        return self._event("error", code=error.code, message=str(error), param=param)
+        known, message = told(error, OPENAI)
+        code, param = error.code, getattr(error, "param", None)
+        if known is not None:
+            code, param = known.codes[0], known.param
+        return self._event("error", code=code, message=message, param=param)
 
     # --- going on from the provider's own events ----------------------------------------------------------------------
 

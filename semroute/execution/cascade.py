@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from semroute.errors import ChecksFailedError, NoModelError, ProviderError, SemrouteError
+from semroute.errors import ChecksFailedError, NoModelError, PlanExhaustedError, ProviderError, SemrouteError
 from semroute.execution.attempt import Work
-from semroute.execution.faults import fault_of, larger
+from semroute.execution.faults import fault_of, left, refusal
 from semroute.execution.grading import UNANSWERED, CallModel, Grader
 from semroute.types import Attempt, Completion, Model
 from semroute.written import Cascade
@@ -49,7 +49,7 @@ async def complete(
         asked = replace(asked, params=replace(asked.params, logprobs=True))
     deadline = clock() + cascade.deadline_s
     failed: list[Candidate] = []
-    unanswered: SemrouteError | None = None
+    unanswered: list[SemrouteError] = []
     pending = list(work.plan)
     while pending:
         model = pending.pop(0)
@@ -59,7 +59,7 @@ async def complete(
         try:
             completion = await call(asked, model, attempts)
         except UNANSWERED as error:
-            unanswered = error if not isinstance(error, NoModelError) else unanswered or error
+            unanswered.append(error)
             pending = _left(pending, model, error, work)
             continue
         place = len(attempts) - 1
@@ -69,17 +69,23 @@ async def complete(
         _note(attempts, place, "; ".join(reasons))
         failed.append(Candidate(completion, reasons, place))
     if not failed:
-        assert unanswered is not None  # the plan is not empty
-        raise unanswered
+        raise _unanswered(unanswered)
     return _exhausted(cascade, failed, attempts)
 
 
 def _left(pending: list[Model], unanswering: Model, error: SemrouteError, work: Work) -> list[Model]:
     """Who may be asked after a model that gave no answer."""
     then = fault_of(error, work.policy.on_error).then if isinstance(error, ProviderError) else "next"
-    if then == "larger":
-        return larger(pending, unanswering, work.request)
-    return pending if then == "next" else []
+    return left(then, pending, unanswering, work.request)
+
+
+def _unanswered(errors: list[SemrouteError]) -> SemrouteError:
+    """What is raised where no model answered; the plan is not empty."""
+    told = [error.last if isinstance(error, PlanExhaustedError) else error for error in errors]
+    failures = [error for error in told if isinstance(error, ProviderError)]
+    if failures and (refused := refusal(failures)) is not None:
+        return refused
+    return next((error for error in reversed(errors) if not isinstance(error, NoModelError)), errors[0])
 
 
 def _stopped(cascade: Cascade, failed: list[Candidate], attempts: list[Attempt], left_s: float) -> str | None:

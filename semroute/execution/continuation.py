@@ -13,7 +13,7 @@ from semroute.execution import streaming
 from semroute.execution.attempt import Work
 from semroute.execution.backoff import pause
 from semroute.execution.executor import Execution
-from semroute.execution.faults import fault_of
+from semroute.execution.faults import fault_of, left
 from semroute.execution.seam import Seam, continuation
 from semroute.execution.streaming import OpenStream
 from semroute.types import Attempt, Chunk, Model, Part, Text, Usage
@@ -61,14 +61,16 @@ class Answer:
         self._consumed.append(failed.consumed)
         if len(self._consumed) == 1:
             self._said += failed.texts
-        if not failed.only_text or fault_of(broken, self._work.policy.on_error).then == "fail":
+        then = fault_of(broken, self._work.policy.on_error).then
+        if not failed.only_text or then == "fail":
             raise broken
-        again = [failed.model] if failed.model not in self._broke else []
-        plan = (*self._pending, *again)
+        others = left(then, self._pending, failed.model, self._work.request)
+        again = [failed.model] if broken.retryable and failed.model not in self._broke else []
+        plan = (*others, *again)
         if not plan:
             raise broken
         self._broke += again
-        if not self._pending:
+        if not others:
             await self._pause()
         work = replace(self._work, plan=plan, policy=replace(self._work.policy, stream=StreamPolicy()))
         execution = Execution(

@@ -13,11 +13,11 @@ from typing import Generic, Protocol, TypeVar
 from msgspec.structs import replace
 
 from semroute.calls import FIRST_TOKEN_S, STALL_S, TOTAL_S, Then, Timeouts
-from semroute.errors import ContextLengthError, NoModelError, PlanExhaustedError, ProviderError, SemrouteError
+from semroute.errors import NoModelError, PlanExhaustedError, ProviderError, SemrouteError
 from semroute.execution.attempt import Work
 from semroute.execution.backoff import pause
 from semroute.execution.deployments import BusyError
-from semroute.execution.faults import fault_of, larger
+from semroute.execution.faults import fault_of, left, refusal
 from semroute.execution.patience import FLOOR_S
 from semroute.execution.race import BEATEN, Race, Timer
 from semroute.types import Attempt, Model, Usage
@@ -76,8 +76,8 @@ class Execution(Generic[Result]):
     async def result(self) -> Result:
         """The first good answer.
 
-        Raises `PlanExhaustedError` when all failed, `NoModelError` when none could be called, and at once a
-        `ProviderError` that no other model would mend.
+        Raises `PlanExhaustedError` when all failed, `NoModelError` when none could be called, and a `ProviderError`
+        that says why no model takes the request.
         """
         if self._work.policy.hedge_after_ms is None or len(self.pending) == 1:
             return await self._lane()
@@ -113,10 +113,7 @@ class Execution(Generic[Result]):
         if then == "fail":
             raise error
         self._failures.append((model, error))
-        if then == "larger":
-            self.pending[:] = larger(self.pending, model, self._work.request)
-            if not self.pending:
-                raise error
+        self.pending[:] = left(then, self.pending, model, self._work.request)
 
     def _then(self, error: ProviderError) -> Then:
         """Who may be asked after it."""
@@ -330,7 +327,7 @@ class Execution(Generic[Result]):
         told += [
             f"{model.id}: not called, the deadline or the budget of attempts was used up" for model in self.pending
         ]
-        last = self._failures[-1][1]
-        if isinstance(last, ContextLengthError):
-            return last
-        return PlanExhaustedError(f"every model of the plan failed: {'; '.join(told)}", last=last)
+        refused = refusal([error for _, error in self._failures])
+        if refused is not None:
+            return refused
+        return PlanExhaustedError(f"every model of the plan failed: {'; '.join(told)}", last=self._failures[-1][1])

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from semroute.calls import FaultName, OnError, Then
 from semroute.errors import (
@@ -70,24 +70,34 @@ FAULTS: dict[FaultName, Fault] = {
     "dns": Fault(seen_as="a name that does not resolve"),
     "malformed": Fault(seen_as="a truncated or malformed body", retries=1),
     "html": Fault(seen_as="HTML with status 200", retries=1),
-    "error_body": Fault(seen_as="an `error` object with status 200, or inside a stream", retries=1),
+    "error_body": Fault(
+        seen_as="an `error` object with status 200, or inside a stream, that does not say why", retries=1
+    ),
     "empty_choices": Fault(seen_as="an answer without choices", retries=1),
     "bad_answer": Fault(seen_as="another answer that is none, such as a redirect", retries=1),
     "oversized": Fault(seen_as="an answer over 32 MiB, an event over 16 MiB", ours=False),
     "stream_broken": Fault(seen_as="a stream that ends before its finish reason, before any content", retries=2),
     "context_length": Fault(
-        seen_as="400 or 413 that says the request is longer than the context window", then="larger", ours=False
+        seen_as="an error that says the request is longer than the context window", then="larger", ours=False
     ),
     "content_policy": Fault(
         seen_as="a refusal by content policy; `content_filter` without content", then="fail", ours=False
     ),
-    "auth": Fault(seen_as="401: our key is refused", alarm=True),
+    "auth": Fault(seen_as="401, or words that say so: our key is refused", alarm=True),
     "forbidden": Fault(
-        seen_as="402, 403: our account is empty, or may not do what the request asks for", ours=False, alarm=True
+        seen_as="402, 403, or words that say so: our account is empty, or may not do what the request asks for",
+        ours=False,
+        alarm=True,
     ),
     "unknown_model": Fault(seen_as="a model, or an address, that the provider does not know", ours=False, alarm=True),
-    "refused_request": Fault(seen_as="400, 404, 413, 422: the caller's fault, passed on", then="fail", ours=False),
-    "unsupported": Fault(seen_as="a request asks for what the dialect cannot say; nothing is sent", ours=False),
+    "refused_request": Fault(
+        seen_as="another 4xx, or such an error inside a stream: it may be the request's fault, or this vendor's rule",
+        then="elsewhere",
+        ours=False,
+    ),
+    "unsupported": Fault(
+        seen_as="a request asks for what the model cannot do, or what the dialect cannot say", ours=False
+    ),
     "unsendable": Fault(
         seen_as="a key, a header or an address that HTTP cannot carry; nothing is sent", ours=False, alarm=True
     ),
@@ -145,6 +155,36 @@ def fault_of(error: ProviderError, changes: Mapping[FaultName, OnError]) -> Faul
     )
 
 
+def left(then: Then, models: Iterable[Model], failed: Model, request: ChatRequest) -> list[Model]:
+    """Which models may still be asked after one that failed. A list that the caller wrote is tried to its end."""
+    match then:
+        case "next":
+            return list(models)
+        case "elsewhere":
+            return [model for model in models if request.models or model.provider != failed.provider]
+        case "larger":
+            return larger(models, failed, request)
+        case "fail":
+            return []
+
+
+_TELLING = (ContextLengthError, ContentPolicyError, UnsupportedError, ProviderRequestError)
+"""What the request may be the cause of; what tells a caller most, first."""
+
+
+def refusal(failures: Sequence[ProviderError]) -> ProviderError | None:
+    """The failure that says why nobody takes a request; None: a later try may help, or the fault is ours.
+
+    One refusal is enough where nothing else is to be hoped for: the last model refused as well, or the others fail for
+    good. That a model is unknown counts only where it is all that was said.
+    """
+    if all(isinstance(error, ProviderModelError) for error in failures):
+        return failures[0]
+    if not isinstance(failures[-1], _TELLING) and any(error.retryable for error in failures):
+        return None
+    return next((error for kind in _TELLING for error in failures if isinstance(error, kind)), None)
+
+
 def larger(models: Iterable[Model], failed: Model, request: ChatRequest) -> list[Model]:
     """Those that may hold a request which was too long for one.
 
@@ -164,6 +204,7 @@ def _family(model: Model) -> str:
 
 _AFTERWARDS = {
     "next": "the next model",
+    "elsewhere": "the next model of another provider, or of the caller's own list; else the error",
     "larger": "the next model whose window is larger, or not known; else the error",
     "fail": "the caller gets the error",
 }

@@ -18,6 +18,7 @@ from semroute.config.schema import Config
 from semroute.dialects.base import EMBEDDINGS
 from semroute.errors import (
     BudgetError,
+    ContextLengthError,
     ForbiddenError,
     LimitError,
     NoModelError,
@@ -34,6 +35,7 @@ from semroute.gateway.act import Whole, caller, contracted
 from semroute.gateway.serving import Serving
 from semroute.record import Caller, Record, cost_usd, served
 from semroute.routing.difficulty import Reading
+from semroute.routing.policy import is_too_long
 from semroute.routing.pricing import saved_usd
 from semroute.routing.scoring import Floats
 from semroute.stores.content import without_prompt
@@ -221,6 +223,8 @@ class Call:
         """Why nothing of the plan is left: the request itself, or what may be over in a moment."""
         if rejected and all(self._origin.signals.why_not(model) is None for model in rejected):
             reasons = "; ".join(f"{model}: {reason}" for model, reason in rejected.items())
+            if all(is_too_long(reason) for reason in rejected.values()):
+                return ContextLengthError(f"no model of the plan has room for this request: {reasons}")
             return RequestError(f"no model of the plan can serve this request: {reasons}")
         return NoModelError(rejected, retry_after_s=self._work.deployments.retry_after_s(rejected))
 

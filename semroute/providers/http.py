@@ -208,7 +208,8 @@ class HttpProvider:
         except ProviderError:  # too long, or cut: the status still says what kind of failure it is
             body = b""
         error = self._dialect.parse_error(response.status, response.headers, body)
-        error.retry_after_s = ratelimits.read(response.raw_headers, time.time()).retry_after_s
+        told = ratelimits.read(response.raw_headers, time.time())
+        error.retry_after_s = error.retry_after_s if told.retry_after_s is None else told.retry_after_s
         raise error
 
     def _told(self, error: ProviderError) -> ProviderError:

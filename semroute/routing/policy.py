@@ -30,6 +30,7 @@ TIER_QUALITY: dict[Tier, float] = {"simple": 0.6, "moderate": 0.75, "complex": 0
 Key = Callable[[Offer], tuple[float | Decimal, ...]]
 """What offers are sorted by; last comes their place in the list."""
 SCALE = 1_000_000
+_NEEDS = "the request needs about"
 THRIFTY = 0.5
 """From this thrift on, the cheapest model comes first, whatever `select` and the difficulty say."""
 
@@ -124,8 +125,13 @@ def unfit(model: Model, facts: Facts) -> str | None:
         return f"lacks {', '.join(missing)}"
     needed = facts.input_tokens + min(facts.max_tokens or 0, LEAST_TOKENS)
     if model.context_tokens is not None and needed > model.context_tokens:
-        return f"the request needs about {needed} tokens, its window holds {model.context_tokens}"
+        return f"{_NEEDS} {needed} tokens, its window holds {model.context_tokens}"
     return None
+
+
+def is_too_long(reason: str) -> bool:
+    """Whether `unfit` says that the request is longer than the model's window."""
+    return reason.startswith(_NEEDS)
 
 
 def barred(offer: Offer, policy: Policy) -> str | None:

@@ -405,7 +405,7 @@ def test_of_several_choices_the_first_is_read_and_all_must_end() -> None:
         (b"upstream error", "", MalformedChunkError, "got upstream error"),
         (b'{"error": {"message": "m", "code": 502}}', "", ProviderServerError, "inside the stream: m"),
         (b'{"error": {"message": "m", "code": "rate_limit_exceeded"}}', "", RateLimitedError, "m"),
-        (b'{"error": {"message": "m", "type": "insufficient_quota", "code": null}}', "", RateLimitedError, "m"),
+        (b'{"error": {"message": "m", "type": "insufficient_quota", "code": null}}', "", ProviderAuthError, "m"),
         (b'{"error": {"message": "m", "type": "server_error"}}', "", ProviderServerError, "m"),
         (b'{"error": {"message": "m", "code": "400"}}', "", ProviderRequestError, "m"),
         (b'{"error": {"message": "m"}}', "", BadAnswerError, "m"),

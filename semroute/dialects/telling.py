@@ -1,0 +1,88 @@
+"""How each vendor tells its callers that a request is refused.
+
+Clients, and frameworks on top of them, look for these codes and sentences: to shorten a conversation that is too long,
+to try another model, to give up. So a refusal of one vendor is told to a caller in the words of the caller's own.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from semroute.errors import (
+    ContentPolicyError,
+    ContextLengthError,
+    PlanExhaustedError,
+    ProviderError,
+    ProviderModelError,
+    ProviderRequestError,
+    SemrouteError,
+    UnsupportedError,
+)
+
+
+class Told(NamedTuple):
+    """The words for one kind of refusal."""
+
+    signs: tuple[str, ...]
+    """What a message of this vendor's says of it: one of them is enough."""
+    opening: str
+    """Stands before a message that says none of them."""
+    codes: tuple[str, ...] = ()
+    """The first is ours to send. A provider's own error with one of them is passed on as it is."""
+    param: str | None = None
+
+
+Words = dict[type[ProviderError], Told]
+
+OPENAI: Words = {
+    ContextLengthError: Told(
+        ("maximum context length", "exceeds the context window"),
+        "This model's maximum context length is exceeded: ",
+        ("context_length_exceeded",),
+        "messages",
+    ),
+    ContentPolicyError: Told(
+        ("safety system", "usage policy", "content management policy"),
+        "Your request was rejected as a result of our safety system: ",
+        ("content_policy_violation", "content_filter", "invalid_prompt", "cyber_policy"),
+    ),
+    ProviderModelError: Told(
+        ("does not exist",), "The model does not exist or you do not have access to it: ", ("model_not_found",), "model"
+    ),
+}
+"""Source: https://platform.openai.com/docs/guides/error-codes. Frameworks look for the code `context_length_exceeded`
+(LangChain 1.7, DSPy 3.4), or for "maximum context length" (CrewAI 1.15)."""
+ANTHROPIC: Words = {
+    ContextLengthError: Told(("prompt is too long", "exceed context limit"), "prompt is too long: "),
+    ContentPolicyError: Told(("content filtering policy",), "Output blocked by content filtering policy: "),
+    ProviderModelError: Told(("model: ",), "model: "),
+}
+"""Source: https://docs.anthropic.com/en/api/errors."""
+GEMINI: Words = {
+    ContextLengthError: Told(
+        ("exceeds the maximum number of tokens",),
+        "The input token count exceeds the maximum number of tokens allowed: ",
+    ),
+    ProviderModelError: Told(("is not found for API version",), "The model is not found for API version v1beta: "),
+}
+"""Source: https://ai.google.dev/gemini-api/docs/troubleshooting."""
+
+
+def cause_of(error: SemrouteError) -> SemrouteError:
+    """What an error comes from: the last failure of a plan that failed."""
+    return error.last if isinstance(error, PlanExhaustedError) else error
+
+
+def told(error: SemrouteError, words: Words) -> tuple[Told | None, str]:
+    """How a vendor tells such an error, if it has words for it; and the message, in these words."""
+    message = str(error)
+    known = next((told for kind, told in words.items() if isinstance(error, kind)), None)
+    if known is None or any(sign in message for sign in known.signs):
+        return known, message
+    return known, known.opening + message
+
+
+def refused_body(error: SemrouteError) -> bytes | None:
+    """What a provider said when it refused the request, for a caller of the same dialect."""
+    refusals = (ProviderRequestError, ContextLengthError, ContentPolicyError, ProviderModelError, UnsupportedError)
+    return error.body if isinstance(error, refusals) else None
