@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 SCENARIOS = """
     ok status-400 status-401 status-404 status-408 status-409 status-422 status-425 status-429 status-500 status-503
     html error-200 empty-choices malformed-json hang reset close cut-body slow-first-token cut-after-2 reset-after-2
-    stall-after-2 endless paced-60 no-done tools quotes-key
+    stall-after-2 endless paced-60 no-done tools quotes-key context-length
 """.split()
 
 ROUTES = """

@@ -148,10 +148,12 @@ def test_a_fault_of_the_provider_falls_back(service: Service, scenario: str, str
 @pytest.mark.parametrize("status", [400, 422])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_fault_of_the_request_is_passed_on(service: Service, status: int, stream: bool) -> None:
-    response = chat(service, models=[f"status-{status}", "ok"], stream=stream)
+    response = chat(service, model=f"status-{status}", stream=stream)
     assert response.status_code == status
     assert response.headers["x-semroute-attempts"] == "1"
     assert response.json()["error"]["message"]
+    listed = chat(service, models=[f"status-{status}", "ok"], stream=stream)
+    assert (listed.status_code, listed.headers["x-semroute-attempts"]) == (200, "2")
 
 
 def test_when_all_fail_the_status_tells_the_last_failure(service: Service) -> None:

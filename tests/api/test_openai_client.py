@@ -88,6 +88,12 @@ def test_errors_are_the_clients_own(client: openai.OpenAI) -> None:
         client.chat.completions.create(model="no-such-model", messages=MESSAGES)
     with pytest.raises(openai.BadRequestError):
         client.chat.completions.create(model="status-400", messages=MESSAGES)
+    with pytest.raises(openai.BadRequestError) as long:
+        client.chat.completions.create(model="context-length", messages=MESSAGES)
+    assert long.value.code == "context_length_exceeded"
+    with pytest.raises(openai.NotFoundError) as gone:
+        client.chat.completions.create(model="status-404", messages=MESSAGES)
+    assert gone.value.code == "model_not_found"
     with pytest.raises(openai.RateLimitError):
         client.chat.completions.create(model="status-429", messages=MESSAGES)
     with pytest.raises(openai.InternalServerError):

@@ -46,11 +46,12 @@ class Rig:
         breaker: BreakerSettings = NEVER,
         context_tokens: int | None = None,
         features: tuple[str, ...] = ("prefill",),
+        provider: str = "p",
     ) -> Model:
-        """The model of a scenario, as configured."""
+        """The model of a scenario, as configured. Each provider's name stands for the same server."""
         model = Model(
             id=scenario,
-            provider="p",
+            provider=provider,
             name=scenario,
             limits=limits,
             breaker=breaker,

@@ -145,6 +145,21 @@ async def test_a_refused_request_is_refused_at_once() -> None:
     assert len(run.attempts) == 1
 
 
+async def test_what_one_provider_refuses_is_put_to_another() -> None:
+    run = Run(small=ProviderRequestError("400"), middle=GOOD, large=GOOD)
+    run.models = [SMALL, MIDDLE, replace(LARGE, provider="other")]
+    assert (await run(LONG)).text == GOOD
+    assert [one.model for one in run.attempts] == ["small", "large"]
+
+
+async def test_where_all_refuse_the_first_is_told() -> None:
+    run = Run(small=ProviderRequestError("first"), large=ProviderRequestError("second"))
+    run.models = [SMALL, replace(LARGE, provider="other")]
+    with pytest.raises(ProviderRequestError, match="first"):
+        await run(LONG)
+    assert len(run.attempts) == 2
+
+
 async def test_a_refusal_after_an_answer_leaves_that_answer() -> None:
     run = Run(small=BAD, middle=ProviderRequestError("400"), large=GOOD)
     assert (await run(LONG)).text == BAD

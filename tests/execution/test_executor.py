@@ -15,6 +15,7 @@ from semroute.errors import (
     ContextLengthError,
     NoModelError,
     PlanExhaustedError,
+    ProviderModelError,
     ProviderRequestError,
     ProviderTimeoutError,
     StreamBrokenError,
@@ -148,6 +149,57 @@ async def test_a_request_that_is_too_long_goes_to_a_larger_window_only(execution
     assert isinstance(error, ContextLengthError)
     assert error.status == 400
     assert len(execution.attempts) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_one_provider_refuses_is_put_to_another(execution: Rig, stream: bool) -> None:
+    same, other = execution.model("ok@same"), execution.model("ok@other", provider="q")
+    assert await execution.ask("status-422", same, other, stream=stream) == TEXT
+    assert execution.account == [("status-422", "provider_refused_request"), ("ok@other", "ok")]
+    assert isinstance(await execution.error("status-422", same, stream=stream), ProviderRequestError)
+    assert len(execution.attempts) == 1
+
+
+async def test_what_all_refuse_is_told_by_the_first_unless_another_says_more(execution: Rig) -> None:
+    first, second = execution.model("status-400"), execution.model("status-422", provider="q")
+    assert "Bad Request" in str(await execution.error(first, second))
+    assert execution.account == [(id_, "provider_refused_request") for id_ in ("status-400", "status-422")]
+    long = execution.model("context-length", provider="q")
+    assert isinstance(await execution.error(first, long), ContextLengthError)
+    down = execution.model("status-500", provider="q")
+    assert isinstance(await execution.error(first, down), PlanExhaustedError)
+    assert isinstance(await execution.error(down, first), ProviderRequestError)
+    locked = execution.model("status-401", provider="q")
+    assert isinstance(await execution.error(first, locked), ProviderRequestError)
+    assert isinstance(await execution.error("status-404", locked), PlanExhaustedError)
+    assert isinstance(await execution.error("status-404"), ProviderModelError)
+
+
+@pytest.mark.parametrize("said", [0, 1, 3])
+async def test_a_refusal_inside_a_stream_is_not_asked_for_again(execution: Rig, said: int) -> None:
+    scenario = f"refused-event-{said}"
+    other = execution.model("ok", provider="q")
+    assert await execution.ask(scenario, other, stream=True) == TEXT
+    assert execution.account == [(scenario, "provider_refused_request"), ("ok", "ok")]
+    alone = execution.model(f"{scenario}@alone", breaker=BreakerSettings(failures=1))
+    for plan in ([alone], [alone, "ok@same"]):
+        error = await execution.error(*plan, stream=True)
+        assert isinstance(error, ProviderRequestError)
+        assert execution.account == [(alone.id, "provider_refused_request")]
+        assert execution.text == "".join(WORDS[: max(0, said - 1)])
+
+
+async def test_a_pause_that_is_told_in_words_is_kept(provider: FaultServer) -> None:
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    clock = Clock(now=lambda: now, sleep=sleep, random=lambda: 0.5)
+    async with rig(provider, Deployments(clock)) as execution:
+        assert await execution.ask("limited-in-words-3", "ok", policy=policy(deadline_s=60)) == TEXT
+        assert (now, [model for model, _ in execution.account]) == (3, ["limited-in-words-3"] * 2)
 
 
 @pytest.mark.parametrize("stream", [False, True])

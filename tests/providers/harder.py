@@ -282,6 +282,23 @@ async def filtered(exchange: Exchange) -> None:
     await _send(exchange, [chunk(model, {"role": "assistant", "content": ""}), chunk(model, {}, "content_filter")])
 
 
+async def refused_event(exchange: Exchange) -> None:
+    """A refusal inside a stream, after so many words, with a code that nobody knows."""
+    await exchange.start_events()
+    for data in list(chunks(exchange.seen))[: exchange.argument]:
+        await exchange.event(data)
+    await exchange.event(failure("The moon is in the wrong house", "a_code_of_tomorrow"))
+    await exchange.end_events()
+
+
+async def limited_in_words(exchange: Exchange) -> None:
+    """A rate limit, once, that says in words alone how many seconds it lasts."""
+    if exchange.seen.nth > 0:
+        return await ok(exchange)
+    message = f"Rate limit reached for m in organization o. Please try again in {exchange.argument}.0s."
+    await exchange.answer(429, failure(message, "rate_limit_exceeded", "tokens"))
+
+
 async def error_first(exchange: Exchange) -> None:
     """An error where the first content should be."""
     await _send(exchange, [failure("The engine is overloaded", "server_error", "server_error")])
@@ -372,6 +389,8 @@ HARDER: dict[str, Scenario] = {
     "content-policy": content_policy,
     "filtered": filtered,
     "error-first": error_first,
+    "refused-event": refused_event,
+    "limited-in-words": limited_in_words,
     "loris": loris,
     "loris-head": loris_head,
     "multi-line": multi_line,
