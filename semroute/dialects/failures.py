@@ -33,7 +33,7 @@ MAX_SAID = 40
 
 _TEXT_KEYS = ("message", "Message", "error", "errors", "detail", "details", "msg", "reason", "raw", "metadata",
               "innererror", "error_message", "error_msg", "errorMessage", "description", "title", "response",
-              "exception", "body")  # fmt: skip
+              "exception")  # fmt: skip
 _CODE_KEYS = ("code", "type", "status", "status_code", "reason", "error_type", "error_code", "errorCode", "__type")
 _WAIT_KEYS = ("retryDelay", "retry_after", "retry_after_seconds")
 _NO_CODES = frozenset({"error", "none", "null", "<nil>", "unknown", "unknown_error", "true", "false"})
@@ -115,10 +115,17 @@ def _read(value: object, codes: list[str], texts: list[str], depth: int) -> None
                 _read(each, codes, texts, depth + 1)
         case dict():
             codes += _codes(value)
-            texts += (f"retry {value[key]} s".replace("s s", "s") for key in _WAIT_KEYS if key in value)
+            texts += _waits(value)
             for key in _TEXT_KEYS:
                 if value.get(key):
                     _read(value[key], codes, texts, depth + 1)
+
+
+def _waits(error: dict[str, object]) -> Iterator[str]:
+    """How long to wait, where a field says it, as a sentence would: `"34s"`, or seconds."""
+    for key in _WAIT_KEYS:
+        if isinstance(error.get(key), str | int | float):
+            yield f"retry in {error[key]}" + ("" if isinstance(error[key], str) else "s")
 
 
 def _codes(error: dict[str, object]) -> Iterator[str]:

@@ -46,9 +46,9 @@ class Meaning(NamedTuple):
 
     error: type[ProviderError]
     status: int
-    """Of an error that was told without one, or with another: a 400 may mean that our key is refused."""
+    """Of an error that was told without one."""
     overrules: bool = False
-    """The status holds whatever the provider's own was."""
+    """The status holds whatever the provider's own was: a 400 may mean that our key is refused."""
 
 
 MEANINGS: dict[Name, Meaning] = {
@@ -101,13 +101,13 @@ _DECIDE: dict[int, frozenset[str]] = {
     402: frozenset({"account"}),
     429: frozenset({"account", "over_limit", "overloaded"}),
 }
-"""By status, which meanings the words may have. Any other error of the provider's own is none of these two."""
-_OWN_FAULT = _ALL - {"rate_limited", "overloaded"}
+"""By status, which meanings its words may have: such a status is plain, and only these say more."""
+_OF_5XX = _ALL - {"rate_limited", "overloaded"}
 
 
 def meaning(status: int | None, codes: Iterable[str], texts: Iterable[str]) -> Meaning | None:
     """What an error means by the table; None: it does not say. `status`: None inside a stream, unless that tells it."""
-    decide = _OWN_FAULT if status is not None and status >= 500 else _DECIDE.get(status or 0, _ALL)
+    decide = _OF_5XX if status is not None and status >= 500 else _DECIDE.get(status or 0, _ALL)
     lowered = [code.lower().rpartition("#")[2].partition(":")[0] for code in codes]  # AWS: `com.amazon#Name:https://…`
     said = _plain("\n".join((*lowered, *texts)))
     found = {_CODES[code] for code in lowered if code in _CODES}
@@ -126,7 +126,7 @@ def _plain(text: str) -> str:
 # --- when to ask again ------------------------------------------------------------------------------------------------
 
 _WAIT = re.compile(
-    r"\b(?:again|retry|wait|retrydelay)\b[^.\d]{0,24}?((?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|hours?|h|minutes?|mins?|m"
+    r"\b(?:again|retry|wait)\b[^.\d]{0,24}?((?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|hours?|h|minutes?|mins?|m"
     r"|seconds?|secs?|s)(?![a-z])\s*)+)",
     re.IGNORECASE,
 )
