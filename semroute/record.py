@@ -149,6 +149,17 @@ def served(attempts: tuple[Attempt, ...]) -> Attempt | None:
     if len(attempts) == 1 and attempts[0].purpose == "answer":  # as nearly always
         return attempts[0]
     answers = [attempt for attempt in attempts if attempt.purpose == "answer"]
-    chosen = (attempt for attempt in answers if attempt.served)
+    chosen = (attempt for attempt in answers if attempt.served_anyway)
     answered = (attempt for attempt in reversed(answers) if attempt.status in ("ok", "running"))
     return next(chosen, next(answered, answers[-1] if answers else None))
+
+
+def escalated(attempts: tuple[Attempt, ...]) -> bool:
+    """Whether one of the answers failed a check."""
+    return any([attempt.escalated is not None for attempt in attempts])
+
+
+def first_answer(attempts: tuple[Attempt, ...]) -> str | None:
+    """The model that answered first, whatever became of that answer: it is where the request was routed to."""
+    answered = (one.model for one in attempts if one.purpose == "answer" and one.status == "ok")
+    return next(answered, None)

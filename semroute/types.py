@@ -193,6 +193,8 @@ class Decision(Frozen, frozen=True, kw_only=True):
     """The rule that decided."""
     narrowed_by: tuple[str, ...] = ()
     """The rules that left out models."""
+    not_compared: tuple[str, ...] = ()
+    """What rules ask of the request's metadata and could not compare with what it says, the first ten, in words."""
     difficulty: float | None = None
     """How hard the request is, by what the policy goes by: complexity 0 to 1, confidence in the wanted tier, or the
     learned gain of the best model over the cheapest; null: it does not matter, or there is no telling."""
@@ -223,8 +225,8 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     """Why its answer was not good enough, so that another model was tried; null: it was, or there was no check."""
     purpose: Literal["answer", "judge", "classifier"] = "answer"
     """What it was called for."""
-    served: bool = False
-    """Its answer was given although it failed a check, as the best of those that did; false where it failed none."""
+    served_anyway: bool = False
+    """Its answer was given although it failed a check: it was the best of those that did."""
     usage: Usage = Usage()
     cost_usd: Decimal = Decimal(0)
     dropped: tuple[str, ...] = ()

@@ -32,10 +32,12 @@ from semroute.dialects.gemini import Gemini
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.dialects.responses import Responses
-from semroute.errors import RequestError, SemrouteError
+from semroute.errors import AccessError, RequestError, SemrouteError
 from semroute.gateway import Call, Chunks, Gateway
 from semroute.record import Caller, Record, served
 from semroute.router import new_id
+from semroute.routing.aliases import resolved
+from semroute.routing.clients import session_of
 from semroute.routing.facts import DIAL, read_dial
 from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk, Params
@@ -46,8 +48,6 @@ MAX_DEPTH = 128
 MAX_HEADER_CHARS = 1000
 COST_TRAILER = "x-semroute-cost-trailer"
 """A request header: the stream ends with a comment that says what it cost."""
-SESSION_HEADER = "x-semroute-session"
-MAX_SESSION_CHARS = 256
 KNOWN_EARLY = ("x-semroute-decision", "x-semroute-route", "x-semroute-held")
 """The headers that are known before any model has answered."""
 _CONTROLS = dict.fromkeys([*range(32), 127], " ")
@@ -64,7 +64,10 @@ _embeddings = Embeddings()
 async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
     headers = headers_of(request)
-    caller = guards.admit(request, "route", headers)
+    try:
+        caller = guards.admit(request, "route", headers)
+    except AccessError:
+        caller = await guards.admit_new(request, "route", headers)
     gateway: Gateway = request.app.state.gateway
     chat = await read(await read_body(request), _native)
     call = await gateway.open(_with_headers(chat, headers), caller)
@@ -113,10 +116,11 @@ async def messages(request: AnyRequest) -> Response[Any]:
 )
 async def count_tokens(request: AnyRequest) -> Response[bytes]:
     """About how many tokens a Messages request sends. Estimated here: no model is called."""
-    caller = guards.admit(request, "complete")
+    caller = await guards.admitted(request, "complete")
     chat = await read(await read_body(request), _anthropic)
     gateway: Gateway = request.app.state.gateway
-    check_names(gateway.serving.router.config, caller, chat)
+    config = gateway.serving.router.config
+    check_names(config, caller, resolved(config, chat))
     tokens = await asyncio.to_thread(estimate_input_tokens, chat) if chat.long else estimate_input_tokens(chat)
     return Rendered(_anthropic.render_count(tokens), {})
 
@@ -131,7 +135,7 @@ async def gemini(request: AnyRequest, call: str) -> Response[Any]:
     model, _, method = call.removeprefix("/").rpartition(":")
     streams = {"generateContent": False, "streamGenerateContent": True}
     if method not in streams:
-        guards.admit(request, "complete")
+        await guards.admitted(request, "complete")
         raise RequestError(f"the path: got the method {method!r}, expected one of {', '.join(streams)}")
     return await answer(request, _gemini, {"model": model, "stream": streams[method]})
 
@@ -144,7 +148,10 @@ async def answer(
     `in_path`: what the request says outside its body.
     """
     headers = headers_of(request)
-    caller = guards.admit(request, "complete", headers)
+    try:
+        caller = guards.admit(request, "complete", headers)
+    except AccessError:
+        caller = await guards.admit_new(request, "complete", headers)
     body = await read_body(request)
     key = headers.get(HEADER)
 
@@ -297,9 +304,7 @@ def _header_text(text: str) -> str:
 def _with_headers(chat: ChatRequest, sent: Mapping[str, str]) -> ChatRequest:
     """The request with its headers, for rules, without those that carry keys; and with the name of its conversation."""
     headers = {name: value for name, value in sent.items() if name not in SECRET_HEADERS}
-    user = chat.raw.get("user")
-    session = headers.get(SESSION_HEADER) or (user if isinstance(user, str) else "")
-    return msgspec.structs.replace(chat, headers=headers, session=session[:MAX_SESSION_CHARS])
+    return msgspec.structs.replace(chat, headers=headers, session=session_of(headers, chat.raw, chat.metadata))
 
 
 def _money(record: Record) -> tuple[bytes, bytes]:
@@ -312,12 +317,13 @@ def _headers(call: Call) -> dict[str, str]:
     headers = {
         "x-semroute-decision": record.request_id,
         "x-semroute-attempts": str(len(record.attempts)),
-        "x-semroute-cost-usd": f"{record.cost_usd:f}",
-        "x-semroute-saved-usd": f"{record.saved_usd:f}",
         "x-semroute-overhead-ms": f"{record.overhead_ms:.2f}",
         "x-request-id": record.request_id,  # where OpenAI's clients look for it
         "request-id": record.request_id,  # where Anthropic's do
     }
+    if call.costs_known:
+        headers["x-semroute-cost-usd"] = f"{record.cost_usd:f}"
+        headers["x-semroute-saved-usd"] = f"{record.saved_usd:f}"
     if made is not None and made.dropped:
         headers["x-semroute-dropped"] = _header_text(", ".join(made.dropped))
     if call.held:

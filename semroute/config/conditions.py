@@ -14,6 +14,8 @@ Scalar = str | int | float | bool
 NotEmpty = Meta(min_length=1)
 """Of what is written; that it is not written says nothing."""
 Trait = Literal["code", "images", "tools", "json", "json_schema"]
+Harness = Literal["title", "summary", "memory", "classifier"]
+"""What an agent asks on its own account: a title, a summary to go on from, notes for later, or a class of something."""
 Script = Literal[
     "latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "thai", "han", "kana", "hangul", "other"
 ]
@@ -58,18 +60,26 @@ class Compare(Written, frozen=True, kw_only=True):
     """Less than, or equal."""
 
 
+Wanted = Scalar | tuple[Scalar, ...] | Compare
+"""What a rule asks of one value."""
+
+
 class When(Written, frozen=True, kw_only=True, rename={"not_": "not"}):
     """The conditions of a rule; all that are given must hold."""
 
-    metadata: dict[str, Scalar | tuple[Scalar, ...] | Compare] = {}
+    metadata: dict[str, Wanted] = {}
     """Keys of the request's metadata: the value each must have, a list of values, or bounds such as `{gte: 3}`, which a
-    text that is a number keeps as well."""
+    text that is a number keeps as well. Where a request brings a list, one of its elements must."""
     headers: dict[str, str | Annotated[tuple[str, ...], NotEmpty]] = {}
     """HTTP headers of the request, in lower case: the value each must have, or a list. Never keys or cookies."""
     keywords: Annotated[tuple[Name, ...], NotEmpty] = ()
     """Whole words or phrases, whatever their case and apostrophes; one of them must stand in the last user turn."""
     regex: Name | None = None
     """RE2 syntax, which takes linear time; found anywhere in the last user turn. `(?i)` in front ignores the case."""
+    system: Name | None = None
+    """As `regex`, found anywhere in the system prompt."""
+    harness: Annotated[tuple[Harness, ...], NotEmpty] = ()
+    """An agent asks for one of these on its own account, as far as that is known of it."""
     input_tokens: Compare | None = None
     """Estimated length of the whole conversation."""
     prompt_tokens: Compare | None = None

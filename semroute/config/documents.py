@@ -150,8 +150,9 @@ def _advice(line: str, column: int) -> str:
         return " (a tab: YAML is indented with spaces)"
     if found == "{" and line[:column].endswith("$"):
         return ' (within brackets a variable is quoted: `"${NAME}"`)'
-    if found and found in "@`%":
-        return f" (quote what begins with {found!r})"
+    first = "*" if line[:column].endswith("*") else found  # of an alias, its name is missing
+    if first and first in "*@`%":
+        return f" (quote what begins with {first!r})"
     return ""
 
 
@@ -288,8 +289,8 @@ class _Builder:
         if verbatim or "${" not in text:
             return text
         text = self._expand(text, place)
-        # As if the file held the value itself: `threshold: ${T}` is a number. A provider's fields are all strings.
-        if node.style or place[:1] == ("providers",):
+        # As if the file held the value itself: `threshold: ${T}` is a number. A provider's fields are strings.
+        if node.style or (place[:1] == ("providers",) and place[2:3] != ("limits",)):
             return text
         tag = _plain_tag(text)
         plain = ScalarNode(tag, text, node.start_mark, node.end_mark)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from semroute.calls import Limits
 from semroute.config.conditions import Rule
 from semroute.config.presets import PresetName
 from semroute.settings import how_to_install
@@ -75,6 +76,8 @@ class ProviderEntry(Written, frozen=True, kw_only=True):
     """null: the provider takes none; Amazon Bedrock is called with AWS's credentials then."""
     headers: dict[str, str] = {}
     """Sent with every call."""
+    limits: Limits = Limits()
+    """What the provider takes from all of its models together: the limits of your account."""
 
 
 class Default(Written, frozen=True, kw_only=True):
@@ -176,6 +179,9 @@ class RouteFile(Written, frozen=True, kw_only=True):
     """Where models are served, by an id of your choice."""
     models: dict[str, ModelEntry] = {}
     """The models, by an id of your choice: what plans and callers name them by."""
+    aliases: dict[str, str] = {}
+    """Names of models that clients insist on, where `*` stands for any text: `auto`, `auto:<route>` or a model's id
+    that each stands for. The id of a model always means that model."""
     default: Default | None = None
     """Where a request goes that no route matched with confidence."""
     baseline: str | None = None
@@ -275,6 +281,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tiers: dict[Tier, tuple[str, ...]] = {}
     """Example prompts of each tier."""
     classifier: Classifier | None = None
+    aliases: dict[str, str] = {}
+    """What the names that clients insist on stand for. The first that fits counts."""
     folder: str = ""
     """Where the files stand, and what `semroute train` wrote."""
     negatives: tuple[str, ...] = ()

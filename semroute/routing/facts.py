@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
+from semroute.config.conditions import Harness
 from semroute.config.schema import RouteOn
 from semroute.config.wording import got
 from semroute.errors import RequestError
+from semroute.routing.clients import CLOSES, errand, system_text, typed
 from semroute.routing.language import guess_language, guess_script
 from semroute.routing.pricing import estimate_input_tokens, estimate_text_tokens
 from semroute.routing.wording import looks_like_code
-from semroute.types import ChatRequest, Feature, Frozen, ToolResult
+from semroute.types import ChatRequest, Feature, Frozen, Message, Text, ToolResult
 
 DIAL = "cost_quality"
 """The field of a request's body, or the key of its metadata, that is its dial."""
@@ -39,6 +42,8 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     """Whether a JSON Schema for the answer was given."""
     cost_quality: float | None = None
     """The request's own dial, 0 cheapest to 1 best; null: none."""
+    messages: tuple[Message, ...] = ()
+    """The conversation."""
 
     @cached_property
     def lowered(self) -> str:
@@ -49,11 +54,6 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     def prompt_tokens(self) -> int:
         """Estimated, of `text`."""
         return estimate_text_tokens(self.text)
-
-    @cached_property
-    def retrieval_score(self) -> float | None:
-        """How sure a retrieval system is of what it found; null: not given."""
-        return number(self.metadata.get("retrieval_score"))
 
     @cached_property
     def traits(self) -> frozenset[str]:
@@ -68,6 +68,16 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
         return frozenset(name for name, there in here.items() if there)
 
     @cached_property
+    def system(self) -> str:
+        """The system prompt."""
+        return system_text(self.messages)
+
+    @cached_property
+    def harness(self) -> Harness | None:
+        """What an agent asks on its own account. None: it asks for its user."""
+        return errand(self.messages)
+
+    @cached_property
     def script(self) -> str | None:
         """What `text` is mostly written in; null: no letters."""
         return guess_script(self.text)
@@ -80,10 +90,9 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
 
 def read_facts(request: ChatRequest, route_on: RouteOn = "last_user") -> Facts:
     """Look at a request once. `route_on`: what of the conversation is matched. Raises `RequestError` for a bad dial."""
-    texts = user_texts(request)
-    last = texts[-1] if texts else ""
+    last = last_user_text(request)
     return Facts(
-        text="\n".join(texts) if route_on == "conversation" else last,
+        text="\n".join(user_texts(request)) if route_on == "conversation" else last,
         last_turn=last,
         input_tokens=estimate_input_tokens(request),
         max_tokens=request.params.max_tokens,
@@ -93,6 +102,7 @@ def read_facts(request: ChatRequest, route_on: RouteOn = "last_user") -> Facts:
         turns=sum(message.role == "user" for message in request.messages),
         json_schema=request.params.json_schema is not None,
         cost_quality=_dial(request),
+        messages=request.messages,
     )
 
 
@@ -117,28 +127,46 @@ def read_dial(value: object, place: str) -> float | None:
 
 
 def number(value: object) -> float | None:
-    """A number, or a text that is one: some clients can only send texts."""
+    """A number, or a text that is one: some clients can only send texts. None: it is neither, or it is NaN."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return float(value)
+        found = float(value)
     except (ValueError, OverflowError):
         return None
+    return None if math.isnan(found) else found
 
 
 def user_texts(request: ChatRequest) -> list[str]:
     """What the user said, turn by turn.
 
     A turn that brings a tool's result is the agent's, not the user's, even where it carries text: it changes nothing in
-    what the user wants, and so keeps the decision of the turn before it.
+    what the user wants, and so keeps the decision of the turn before it. Nor is the user's what an agent puts before or
+    behind it, unless there is nothing else.
     """
-    return [
-        text
-        for message in request.messages
-        if message.role == "user"
-        and (text := message.text.strip())
-        and not (len(message.parts) > 1 and any(isinstance(part, ToolResult) for part in message.parts))
-    ]
+    turns = [message for message in request.messages if _is_users(message)]
+    own = [text for message in turns if (text := _typed(message))]
+    return own or [text for message in turns if (text := message.text.strip())]
+
+
+def last_user_text(request: ChatRequest) -> str:
+    """The last of them; empty: there is none. Of a long conversation no more is read."""
+    own = (_typed(message) for message in reversed(request.messages) if _is_users(message))
+    return next(filter(None, own), "") or "\n".join(user_texts(request)[-1:])
+
+
+def _is_users(message: Message) -> bool:
+    return message.role == "user" and (
+        len(message.parts) == 1 or not any(isinstance(part, ToolResult) for part in message.parts)
+    )
+
+
+def _typed(message: Message) -> str:
+    """What the user typed of a turn."""
+    if len(message.parts) == 1 and isinstance(only := message.parts[0], Text):  # as most are
+        return (typed(only.text) if CLOSES in only.text else only.text).strip()
+    each = (typed(part.text) for part in message.parts if isinstance(part, Text))
+    return "\n".join(text for text in each if text).strip()
 
 
 def _needs(request: ChatRequest) -> tuple[Feature, ...]:

@@ -17,7 +17,7 @@ from semroute.types import Attempt, Decision, Frozen
 
 COLUMNS = tuple(
     "id at route model tier key_id key_name team feature reason outcome cost saved input_tokens output_tokens "  # noqa: SIM905 - nine lines less
-    "cached_tokens estimated attempts latency_ms first_token_ms overhead_ms confidence error".split()
+    "cached_tokens estimated attempts latency_ms first_token_ms overhead_ms confidence error escalated".split()
 )
 SUMMARY = (*COLUMNS, "score", "label", "comment", "feedback_at")
 INSERT_DECISION = (
@@ -42,6 +42,31 @@ _DICTIONARY_1 = (
 )
 
 
+class _Attempt(Attempt, frozen=True, kw_only=True):
+    """One as it is stored."""
+
+    served: bool = False
+    """What `served_anyway` was called before."""
+
+    @property
+    def now(self) -> Attempt:
+        """The same by today's names."""
+        fields = {name: getattr(self, name) for name in Attempt.__struct_fields__}
+        return Attempt(**{**fields, "served_anyway": self.served or self.served_anyway})
+
+
+class _Stored(Frozen, frozen=True, kw_only=True):
+    """A body as it is stored."""
+
+    decision: Decision
+    attempts: tuple[_Attempt, ...]
+
+    @property
+    def now(self) -> Body:
+        """The same by today's names."""
+        return Body(decision=self.decision, attempts=tuple(attempt.now for attempt in self.attempts))
+
+
 class Body(Frozen, frozen=True, kw_only=True):
     """What only a single record's reader wants."""
 
@@ -49,8 +74,8 @@ class Body(Frozen, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...]
 
 
-_decode_body = msgspec.msgpack.Decoder(Body).decode
-_decode_block = msgspec.msgpack.Decoder(dict[str, Body]).decode
+_decode_body = msgspec.msgpack.Decoder(_Stored).decode
+_decode_block = msgspec.msgpack.Decoder(dict[str, _Stored]).decode
 
 
 def decision_row(entry: Entry) -> tuple[Any, ...]:
@@ -81,6 +106,7 @@ def decision_row(entry: Entry) -> tuple[Any, ...]:
         round(sent.overhead_ms, 3),
         gist.confidence,
         sent.error,
+        int(entry.escalated),
     )
 
 
@@ -107,12 +133,12 @@ def body_row(name: str, entry: Entry) -> tuple[Any, ...]:
 
 def read_block(data: bytes) -> dict[str, Body]:
     """The bodies of a block, by their records' ids."""
-    return _decode_block(_unpacked(data))
+    return {name: body.now for name, body in _decode_block(_unpacked(data)).items()}
 
 
 def read_body(data: bytes) -> Body:
     """A body that stands alone, as they all did before there were blocks."""
-    return _decode_body(_unpacked(data))
+    return _decode_body(_unpacked(data)).now
 
 
 def _unpacked(data: bytes) -> bytes:
@@ -123,7 +149,7 @@ def summary(row: tuple[Any, ...]) -> dict[str, Any]:
     """A row of `SUMMARY`, for people and machines."""
     fields = dict(zip(SUMMARY, row, strict=True))
     fields["cost_usd"], fields["saved_usd"] = to_usd(fields.pop("cost")), to_usd(fields.pop("saved"))
-    fields["estimated"] = bool(fields["estimated"])
+    fields |= {name: bool(fields[name]) for name in ("estimated", "escalated")}
     feedback = {name: fields.pop(name) for name in ("score", "label", "comment", "feedback_at")}
     fields["feedback"] = feedback if feedback["feedback_at"] is not None else None
     return fields
