@@ -19,7 +19,20 @@ from semroute import __version__, reload
 from semroute import settings as settings_module
 from semroute.access.callers import Access
 from semroute.access.places import Places
-from semroute.api import admin, completions, dashboard, decisions, errors, feedback, guards, metrics
+from semroute.api import (
+    admin,
+    azure,
+    completions,
+    dashboard,
+    decisions,
+    errors,
+    feedback,
+    guards,
+    metrics,
+    ollama,
+    responses,
+    text_completions,
+)
 from semroute.api.accounting import Books, kept_content
 from semroute.api.bodies import Limits
 from semroute.api.direct import Service
@@ -36,6 +49,7 @@ from semroute.gateway import Gateway, Serving
 from semroute.providers.transport import Transport
 from semroute.router import Router
 from semroute.settings import Settings
+from semroute.stores.responses import ResponseStore
 from semroute.telemetry.logs import configure
 
 SWITCH_S = 0.0005
@@ -77,7 +91,6 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             completions.route,
             completions.complete,
             completions.chat_completions,
-            completions.responses,
             completions.messages,
             completions.embeddings,
             completions.gemini,
@@ -102,6 +115,10 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             metrics.metrics,
             dashboard.page,
             dashboard.part,
+            *azure.HANDLERS,
+            *ollama.HANDLERS,
+            *responses.HANDLERS,
+            *text_completions.HANDLERS,
         ],
         lifespan=[lifespan],
         exception_handlers={Exception: errors.answer_to},
@@ -150,11 +167,12 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     access = Access(settings, books.ring)
     app.state.books, app.state.access = books, access
     app.state.refusals = guards.Refusals()
+    app.state.responses = kept = ResponseStore(books.database)
     app.gate = Gate(access, lambda: gateway.serving.router.config.cors)
     gc.collect()
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # what is there by now stays: to look through it now and then would stop everything for 0.1 s
-    works = (reloader.watch(), books.watch(), books.state.run(), *shared)
+    works = (reloader.watch(), books.watch(), books.state.run(), responses.sweep(books, kept), *shared)
     watching = {asyncio.create_task(work) for work in works}
     try:
         yield

@@ -20,6 +20,8 @@ from semroute.api.accounting import Books
 from semroute.errors import RequestError
 from semroute.record import Caller, Scope
 
+KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
+"""Where clients of Anthropic, Gemini and Azure send a key; the others, in `Authorization`."""
 REFUSED_EVERY_S = 60.0
 """How often the audit log tells of refused calls."""
 
@@ -101,9 +103,18 @@ def caller_of(connection: Connection) -> Caller:
     return found
 
 
+def identity(connection: Connection, caller: Caller) -> str:
+    """What tells callers apart. Where no key is needed, that is whatever they send instead of one."""
+    if caller.id:
+        return f"{caller.id} {caller.name}"
+    return "\n".join(connection.headers.get(name, "") for name in ("authorization", *KEY_HEADERS))
+
+
 def _identify(connection: Connection, headers: Mapping[str, str] | None = None) -> Caller:
     access: Access = connection.app.state.access
     headers = connection.headers if headers is None else headers
-    found = access.caller(headers.get("authorization"), headers.get("x-api-key") or headers.get("x-goog-api-key"))
+    found = access.caller(
+        headers.get("authorization"), next((headers[name] for name in KEY_HEADERS if name in headers), None)
+    )
     connection.scope["state"]["caller"] = found
     return found

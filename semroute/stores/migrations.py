@@ -68,6 +68,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "UPDATE score_names SET last_day = "
         "COALESCE((SELECT CAST(at / 86400 AS {int}) FROM decisions ORDER BY id DESC LIMIT 1), 0)",
     ),
+    (
+        """CREATE TABLE kept_responses (
+            owner TEXT NOT NULL, id TEXT NOT NULL, at {real} NOT NULL, expires_at {real} NOT NULL, size {int} NOT NULL,
+            response {blob} NOT NULL, asked {blob} NOT NULL, PRIMARY KEY (owner, id)
+        )""",
+        "CREATE INDEX kept_responses_by_owner ON kept_responses (owner, at, id, size)",
+        "CREATE INDEX kept_responses_by_time ON kept_responses (at, owner, id, size)",
+        "CREATE INDEX kept_responses_by_end ON kept_responses (expires_at)",
+        """CREATE TABLE kept_items (
+            owner TEXT NOT NULL, response TEXT NOT NULL, place {int} NOT NULL, id TEXT NOT NULL, item {blob} NOT NULL,
+            PRIMARY KEY (owner, response, place)
+        )""",
+        "CREATE INDEX kept_items_by_id ON kept_items (owner, id)",
+    ),
 )
 
 
