@@ -19,7 +19,21 @@ from semroute import __version__, reload
 from semroute import settings as settings_module
 from semroute.access.callers import Access
 from semroute.access.places import Places
-from semroute.api import admin, completions, dashboard, decisions, errors, feedback, guards, metrics
+from semroute.api import (
+    admin,
+    azure,
+    completions,
+    dashboard,
+    decisions,
+    errors,
+    feedback,
+    guards,
+    metrics,
+    ollama,
+    passthrough,
+    responses,
+    text_completions,
+)
 from semroute.api.accounting import Books, kept_content
 from semroute.api.bodies import Limits
 from semroute.api.direct import Service
@@ -33,7 +47,7 @@ from semroute.execution.exchange import Exchange
 from semroute.execution.idempotency import Idempotency, SharedAnswers
 from semroute.execution.sessions import SharedSessions
 from semroute.gateway import Gateway, Serving
-from semroute.providers.transport import Transport
+from semroute.providers.uploads import PassingTransport
 from semroute.router import Router
 from semroute.settings import Settings
 from semroute.telemetry.logs import configure
@@ -77,7 +91,6 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             completions.route,
             completions.complete,
             completions.chat_completions,
-            completions.responses,
             completions.messages,
             completions.embeddings,
             completions.gemini,
@@ -102,6 +115,11 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             metrics.metrics,
             dashboard.page,
             dashboard.part,
+            *azure.HANDLERS,
+            *ollama.HANDLERS,
+            *passthrough.HANDLERS,
+            *responses.HANDLERS,
+            *text_completions.HANDLERS,
         ],
         lifespan=[lifespan],
         exception_handlers={Exception: errors.answer_to},
@@ -126,7 +144,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     threadpool_limits(1, user_api="blas")
     folder = Path(settings.routes) if settings.routes else default_folder()
     loaded = await asyncio.to_thread(reload.load, folder, lifeline.good.files)
-    transport = Transport()
+    transport = PassingTransport()
     serving = Serving.open(_kept(loaded.router), transport, echo=settings.echo)
     threads = max(1, usable_cores() // settings.workers)
     gateway = Gateway(serving, lambda _: None, threads=threads)
@@ -154,7 +172,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     gc.collect()
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # what is there by now stays: to look through it now and then would stop everything for 0.1 s
-    works = (reloader.watch(), books.watch(), books.state.run(), *shared)
+    works = (reloader.watch(), books.watch(), books.state.run(), responses.sweep(books), *shared)
     watching = {asyncio.create_task(work) for work in works}
     try:
         yield

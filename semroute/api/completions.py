@@ -7,7 +7,7 @@ import copy
 from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from litestar import Response, post
@@ -20,7 +20,7 @@ from semroute.api.bodies import CLIENT_CLOSED_REQUEST, read_body
 from semroute.api.direct import Rendered, headers_of
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
-from semroute.api.streams import CallerGoneError, EventStream, Presence, while_connected
+from semroute.api.streams import EVENTS, CallerGoneError, EventStream, Framing, Presence, Source, while_connected
 from semroute.calls import STALL_S
 from semroute.chat import LONG_BYTES
 from semroute.config.conditions import SECRET_HEADERS
@@ -31,7 +31,6 @@ from semroute.dialects.embeddings import Embeddings
 from semroute.dialects.gemini import Gemini
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
-from semroute.dialects.responses import Responses
 from semroute.errors import AccessError, RequestError, SemrouteError
 from semroute.gateway import Call, Chunks, Gateway
 from semroute.record import Caller, Record, served
@@ -54,7 +53,6 @@ _CONTROLS = dict.fromkeys([*range(32), 127], " ")
 
 _native = Native()
 _openai = OpenAI()
-_responses = Responses()
 _anthropic = Anthropic()
 _gemini = Gemini()
 _embeddings = Embeddings()
@@ -70,12 +68,12 @@ async def route(request: AnyRequest) -> Response[bytes]:
         caller = await guards.admit_new(request, "route", headers)
     gateway: Gateway = request.app.state.gateway
     chat = await read(await read_body(request), _native)
-    call = await gateway.open(_with_headers(chat, headers), caller)
+    call = await gateway.open(with_headers(chat, headers), caller)
     try:
         await call.decided()
     except SemrouteError as error:
-        return errors.render(request, error, status_of(error), _headers(call))
-    return Rendered(_native.render_decision(call.decision), _headers(call))
+        return errors.render(request, error, status_of(error), account_headers(call))
+    return Rendered(_native.render_decision(call.decision), account_headers(call))
 
 
 @post("/complete", status_code=200, operation_class=docs.CompleteOperation, direct=True)
@@ -88,12 +86,6 @@ async def complete(request: AnyRequest) -> Response[Any]:
 async def chat_completions(request: AnyRequest) -> Response[Any]:
     """OpenAI's Chat Completions: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _openai)
-
-
-@post("/v1/responses", status_code=200, operation_class=docs.ResponsesOperation, direct=True)
-async def responses(request: AnyRequest) -> Response[Any]:
-    """OpenAI's Responses: `model` is `auto`, `auto:<route>` or a model id. Nothing is stored."""
-    return await answer(request, _responses)
 
 
 @post("/v1/embeddings", status_code=200, operation_class=docs.EmbeddingsOperation, direct=True)
@@ -141,11 +133,17 @@ async def gemini(request: AnyRequest, call: str) -> Response[Any]:
 
 
 async def answer(
-    request: AnyRequest, dialect: ClientDialect, in_path: Mapping[str, Any] = MappingProxyType({})
+    request: AnyRequest,
+    dialect: ClientDialect,
+    in_path: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    framing: Framing = EVENTS,
+    memory: Memory | None = None,
 ) -> Response[Any]:
     """Serve one completion in the caller's dialect, streamed or whole; once for each `Idempotency-Key`.
 
-    `in_path`: what the request says outside its body.
+    `in_path`: what the request says outside its body. `framing`: of a stream. `memory`: knows earlier answers that the
+    request builds on, and keeps this one.
     """
     headers = headers_of(request)
     try:
@@ -156,36 +154,64 @@ async def answer(
     key = headers.get(HEADER)
 
     async def make(receive: Receive) -> Response[Any]:
-        chat = _with_headers(await read(body, dialect, in_path), headers)
-        return await _answer(request, caller, chat, dialect, receive)
+        asked = body if memory is None else await memory.recall(body)
+        chat = with_headers(await read(asked, dialect, in_path), headers)
+        return await _answer(request, caller, chat, dialect, receive, framing, memory)
 
     return await make(request.receive) if key is None else once(request, caller, body, key, make)
 
 
 async def _answer(
-    request: AnyRequest, caller: Caller, chat: ChatRequest, dialect: ClientDialect, receive: Receive
+    request: AnyRequest,
+    caller: Caller,
+    chat: ChatRequest,
+    dialect: ClientDialect,
+    receive: Receive,
+    framing: Framing,
+    memory: Memory | None,
 ) -> Response[Any]:
     gateway: Gateway = request.app.state.gateway
     call = await gateway.open(chat, caller)
     books: Books = request.app.state.books
     books.trace(chat.id, chat.headers)
     if chat.stream:
-        return EventStream(_Streamed(request, call, dialect), Presence(receive), request.app.state.keepalive_s)
+        source: Source = Streamed(request, call, dialect, framing)
+        source = source if memory is None else memory.keeping(source, chat)
+        return EventStream(source, Presence(receive), request.app.state.keepalive_s)
     try:
         completion = await while_connected(call.complete(), receive)
         render = partial(dialect.render_completion, completion, call.record, chat)
         body = await asyncio.to_thread(render) if len(completion.raw) > LONG_BYTES else render()
-        return Rendered(body, _headers(call))
+        if memory is not None:
+            body = await memory.keep(body, chat)
+        return Rendered(body, account_headers(call))
     except SemrouteError as error:
-        return errors.render(request, error, status_of(error), _headers(call))
+        return errors.render(request, error, status_of(error), account_headers(call))
     except CallerGoneError:
-        return Response(b"", status_code=CLIENT_CLOSED_REQUEST, headers=_headers(call))
+        return Response(b"", status_code=CLIENT_CLOSED_REQUEST, headers=account_headers(call))
 
 
-class _Streamed:
+class Memory(Protocol):
+    """What is kept of one caller's answers from one request to the next."""
+
+    async def recall(self, body: bytes) -> bytes:
+        """The body with all that it refers to. Raises `RequestError` and `StoreError`."""
+        ...
+
+    async def keep(self, answer: bytes, chat: ChatRequest) -> bytes:
+        """Keep a whole answer, if the request allows that. Gives the answer as the caller gets it."""
+        ...
+
+    def keeping(self, source: Source, chat: ChatRequest) -> Source:
+        """The same stream, which is kept before its end is sent."""
+        ...
+
+
+class Streamed:
     """One call as the `Source` of a stream."""
 
-    def __init__(self, request: AnyRequest, call: Call, dialect: ClientDialect) -> None:
+    def __init__(self, request: AnyRequest, call: Call, dialect: ClientDialect, framing: Framing) -> None:
+        self.framing = framing
         self._request = request
         self._call = call
         self._renderer = dialect.stream(call.request, call.decision)
@@ -197,7 +223,7 @@ class _Streamed:
 
     def headers(self, *, early: bool) -> dict[str, str]:
         """The account so far; `early`: what is known before any model has answered."""
-        headers = _headers(self._call)
+        headers = account_headers(self._call)
         return {name: headers[name] for name in KNOWN_EARLY if name in headers} if early else headers
 
     async def events(self) -> AsyncGenerator[bytes]:
@@ -211,13 +237,13 @@ class _Streamed:
         record = self._call.record
         last = self._renderer.end(record)
         # A comment, for the dialects have no field for money; only on request, as not every client takes one.
-        if COST_TRAILER in self._call.request.headers:
+        if COST_TRAILER in self._call.request.headers and self.framing is EVENTS:
             return b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n%b" % (*_money(record), last)
         return last
 
     def refusal(self, error: SemrouteError) -> Response[bytes]:
         """The error, with its status."""
-        return errors.render(self._request, error, status_of(error), _headers(self._call))
+        return errors.render(self._request, error, status_of(error), account_headers(self._call))
 
     def failure(self, error: SemrouteError) -> bytes:
         """The error as an event: the head has been sent with status 200, so the stream must say that it is broken."""
@@ -301,7 +327,7 @@ def _header_text(text: str) -> str:
     return text.encode("ascii", "replace").decode().translate(_CONTROLS)[:MAX_HEADER_CHARS]
 
 
-def _with_headers(chat: ChatRequest, sent: Mapping[str, str]) -> ChatRequest:
+def with_headers(chat: ChatRequest, sent: Mapping[str, str]) -> ChatRequest:
     """The request with its headers, for rules, without those that carry keys; and with the name of its conversation."""
     headers = {name: value for name, value in sent.items() if name not in SECRET_HEADERS}
     return msgspec.structs.replace(chat, headers=headers, session=session_of(headers, chat.raw, chat.metadata))
@@ -311,7 +337,8 @@ def _money(record: Record) -> tuple[bytes, bytes]:
     return f"{record.cost_usd:f}".encode(), f"{record.saved_usd:f}".encode()
 
 
-def _headers(call: Call) -> dict[str, str]:
+def account_headers(call: Call) -> dict[str, str]:
+    """What the headers of an answer say of its call."""
     record = call.record
     made = served(record.attempts)
     headers = {

@@ -26,7 +26,7 @@ from litestar.types import (
     Send,
 )
 
-from semroute.api import connection, errors
+from semroute.api import connection, doors, errors
 from semroute.api.bodies import Body, Limits
 from semroute.api.errors import AnyRequest
 from semroute.api.gate import Gate, preflight, readable
@@ -74,6 +74,10 @@ class Service(Litestar):
 
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         assert self.gate is not None, "nothing is served before the application has started"
+        handler = self._direct.get((scope["method"], scope["path"]))
+        if handler is None and (path := doors.canonical(scope["path"])) != scope["path"]:
+            scope["path"] = path
+            handler = self._direct.get((scope["method"], path))
         found = self.gate.look(scope)
         welcome = self.gate.welcomes(found)
         if welcome:
@@ -89,7 +93,6 @@ class Service(Litestar):
             refusal = errors.on_semroute_error(request, error)
             await refusal.to_asgi_response(None, request)(scope, receive, send)
             return
-        handler = self._direct.get((scope["method"], scope["path"]))
         body = Body(scope, receive, self._bodies)
         try:
             if handler is not None:

@@ -130,3 +130,22 @@ class EmbeddingsOperation(Operation):
             {"input": Schema(description="Text, or a list of texts."), "model": _TEXT},
             ["input", "model"],
         )
+
+
+@dataclass
+class OllamaOperation(Operation):
+    """`POST /api/chat`, and what is like it."""
+
+    def __post_init__(self) -> None:
+        properties = {key: _DECIDING[key] for key in ("model", "messages", "tools")}
+        described = {"prompt": _TEXT, "stream": _FLAG, "options": _OBJECT, "format": _OBJECT, **properties}
+        self.request_body = _body("Ollama's body.", {**described}, ["model"])
+
+
+@dataclass
+class CompletionsOperation(Operation):
+    """`POST /v1/completions`."""
+
+    def __post_init__(self) -> None:
+        described = {"prompt": Schema(description="Text, or a list of texts."), "n": _COUNT, "suffix": _TEXT}
+        self.request_body = _body("OpenAI's body.", {**described, **_SAMPLING, "model": _MODEL}, ["prompt"])

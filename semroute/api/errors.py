@@ -14,6 +14,7 @@ from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
 from semroute.dialects.gemini import Gemini
 from semroute.dialects.native import Native
+from semroute.dialects.ollama import Ollama
 from semroute.dialects.openai import OpenAI
 from semroute.errors import (
     AccessError,
@@ -107,7 +108,9 @@ def dialect_of(request: AnyRequest) -> ClientDialect:
         return Anthropic()
     if path.startswith("/v1beta/") or (path.startswith("/v1/models/") and request.method == "POST"):
         return Gemini()
-    return OpenAI() if path.startswith("/v1/") else Native()
+    if path.startswith("/api/"):
+        return Ollama()
+    return OpenAI() if path.startswith(("/v1/", "/openai/")) else Native()
 
 
 def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str]) -> Response[bytes]:

@@ -20,6 +20,8 @@ from semroute.api.accounting import Books
 from semroute.errors import AccessError, RequestError
 from semroute.record import Caller, Scope
 
+KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
+"""Where clients of Anthropic, Gemini and Azure send a key; the others, in `Authorization`."""
 REFUSED_EVERY_S = 60.0
 """How often the audit log tells of refused calls."""
 
@@ -130,7 +132,14 @@ async def _look(connection: Connection, headers: Mapping[str, str] | None = None
 
 def _sent(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Where a key may be."""
-    return headers.get("authorization"), headers.get("x-api-key") or headers.get("x-goog-api-key")
+    return headers.get("authorization"), next((headers[name] for name in KEY_HEADERS if name in headers), None)
+
+
+def identity(connection: Connection, caller: Caller) -> str:
+    """What tells callers apart. Where no key is needed, that is whatever they send instead of one."""
+    if caller.id:
+        return f"{caller.id} {caller.name}"
+    return "\n".join(connection.headers.get(name, "") for name in ("authorization", *KEY_HEADERS))
 
 
 def _identify(connection: Connection, headers: Mapping[str, str] | None = None) -> Caller:

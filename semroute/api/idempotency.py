@@ -10,7 +10,7 @@ from typing import Any
 from litestar import Litestar, Response
 from litestar.types import Message, Receive, Scope, Send
 
-from semroute.api import connection, errors
+from semroute.api import connection, errors, guards
 from semroute.api.errors import AnyRequest
 from semroute.api.streams import CallerGoneError, EventStream, while_connected
 from semroute.errors import IdempotencyError, RequestError
@@ -31,10 +31,7 @@ def once(request: AnyRequest, caller: Caller, body: bytes, key: str, answer: Ans
     if not 1 <= len(key) <= MAX_KEY_CHARS:
         raise RequestError(f"{HEADER}: got {len(key)} characters, expected 1 to {MAX_KEY_CHARS}", param=HEADER)
     idempotency: Idempotency = request.app.state.idempotency
-    # Where no key is needed, whatever they send instead tells callers apart.
-    sent = (request.headers.get(name, "") for name in ("authorization", "x-api-key", "x-goog-api-key"))
-    who = f"{caller.id} {caller.name}" if caller.id else "\n".join(sent)
-    parts = (who, request.url.path, key)
+    parts = (guards.identity(request, caller), request.url.path, key)
     scope = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
     async def make(running: Running) -> bool:

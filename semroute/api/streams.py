@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from litestar import Litestar, Response
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
@@ -17,14 +17,24 @@ from semroute.api.direct import encode_headers
 from semroute.errors import SemrouteError
 
 Result = TypeVar("Result")
-COMMENT = b": keep-alive\n\n"
 SETTLED_S = 0.02
 """How long a request is under way before anybody looks whether its caller has gone."""
 HEAD = {
-    "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
+
+
+class Framing(NamedTuple):
+    """What a stream is made of."""
+
+    media_type: str
+    keepalive: bytes
+    """What is sent while there is nothing to say."""
+
+
+EVENTS = Framing("text/event-stream; charset=utf-8", b": keep-alive\n\n")
+"""Server-sent events."""
 
 
 class CallerGoneError(Exception):
@@ -95,6 +105,11 @@ async def while_connected(work: Awaitable[Result], receive: Receive) -> Result:
 class Source(Protocol):
     """What a stream is made of. `open` it, take its `events`, and `aclose` it in any case."""
 
+    @property
+    def framing(self) -> Framing:
+        """What its events look like."""
+        ...
+
     async def open(self) -> None:
         """Wait for the first content. Raises `SemrouteError`."""
         ...
@@ -139,7 +154,7 @@ class Source(Protocol):
 
 
 class EventStream(Response[Any]):
-    """An answer of server-sent events, or the error that came before the first of them.
+    """An answer in pieces, mostly server-sent events, or the error that came before the first of them.
 
     While there is nothing to send, a comment keeps the connection alive. When that is so before the first content, the
     head goes out with it: what the headers would say of the model, the attempts and the cost is not known then, and a
@@ -173,7 +188,7 @@ class EventStream(Response[Any]):
         source = self._source
         if (caller := connection.of(scope)) is not None:
             caller.be_patient(source.patience_s)
-        line = _Line(send, self._keepalive_s, lambda: source.headers(early=True))
+        line = _Line(send, source.framing, self._keepalive_s, lambda: source.headers(early=True))
         instead: Response[bytes] | None = None
         try:
             with self._presence.needed():
@@ -212,9 +227,10 @@ class _Line:
     A piece waits for a comment that is on its way, and no comment is begun while a piece is.
     """
 
-    def __init__(self, send: Send, idle_s: float, early: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, send: Send, framing: Framing, idle_s: float, early: Callable[[], Mapping[str, str]]) -> None:
         """`early`: the headers, should a comment be the first to go out."""
         self._send = send
+        self._framing = framing
         self._idle_s = idle_s
         self._early = early
         self.begun = False
@@ -254,7 +270,8 @@ class _Line:
 
     def _head(self, headers: Mapping[str, str]) -> HTTPResponseStartEvent:
         self.begun = True
-        return {"type": "http.response.start", "status": 200, "headers": encode_headers({**HEAD, **headers})}
+        fields = encode_headers({"content-type": self._framing.media_type, **HEAD, **headers})
+        return {"type": "http.response.start", "status": 200, "headers": fields}
 
     async def _commented(self, comment: asyncio.Task[None]) -> None:
         await asyncio.wait([comment])
@@ -264,7 +281,7 @@ class _Line:
         with contextlib.suppress(OSError, RuntimeError):  # the caller has gone: who waits for that learns it himself
             if not self.begun:
                 await self._put(self._head(self._early()))
-            await self._put({"type": "http.response.body", "body": COMMENT, "more_body": True})
+            await self._put({"type": "http.response.body", "body": self._framing.keepalive, "more_body": True})
 
     def _beat(self) -> None:
         idle_s = self._loop.time() - self._last

@@ -43,7 +43,7 @@ Language = Literal[
 ]
 """What `routing/language.py` tells apart."""
 
-SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "cookie"})
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie"})
 """Headers that rules never see."""
 
 

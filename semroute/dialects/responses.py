@@ -17,8 +17,8 @@ from semroute.record import Record
 from semroute.types import ChatRequest, Completion, Decision, Message, Params, Text, Tool
 
 _STATEFUL = {
-    "previous_response_id": "semroute keeps no conversations: send the whole conversation in `input`",
-    "conversation": "semroute keeps no conversations: send the whole conversation in `input`",
+    "previous_response_id": "no response is known here: send the whole conversation in `input`",
+    "conversation": "semroute keeps no conversations: send `previous_response_id`, or all of it in `input`",
     "background": "semroute runs nothing in the background: ask for a stream, or wait for the answer",
 }
 _INCLUDED = {"reasoning.encrypted_content", "message.output_text.logprobs"}
@@ -51,7 +51,7 @@ class _Body(msgspec.Struct):
 
 
 class Responses:
-    """The client side of OpenAI's Responses. Nothing is stored: each request holds its whole conversation."""
+    """The client side of OpenAI's Responses. A request holds its whole conversation: the API has put it in."""
 
     name = NAME
 

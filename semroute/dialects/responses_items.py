@@ -26,7 +26,7 @@ from semroute.types import (
 
 NAME: Final = "responses"
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_STATEFUL = "semroute keeps no conversations: send the whole conversation in `input`"
+_STATEFUL = "no item is known here by its id: send the whole conversation in `input`"
 
 # --- items to messages ------------------------------------------------------------------------------------------------
 

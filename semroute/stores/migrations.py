@@ -73,6 +73,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE revisions (name TEXT NOT NULL PRIMARY KEY, n {int} NOT NULL) {clustered}",
         # Whether an answer failed a check: such a request counts as misrouted, whatever is said of it later.
         "ALTER TABLE decisions ADD COLUMN escalated {int} NOT NULL DEFAULT 0",
+        """CREATE TABLE kept_responses (
+            owner TEXT NOT NULL, id TEXT NOT NULL, at {real} NOT NULL, expires_at {real} NOT NULL, size {int} NOT NULL,
+            response {blob} NOT NULL, asked {blob} NOT NULL, PRIMARY KEY (owner, id)
+        )""",
+        "CREATE INDEX kept_responses_by_owner ON kept_responses (owner, at, id, size)",
+        "CREATE INDEX kept_responses_by_time ON kept_responses (at, owner, id, size)",
+        "CREATE INDEX kept_responses_by_end ON kept_responses (expires_at)",
+        """CREATE TABLE kept_items (
+            owner TEXT NOT NULL, response TEXT NOT NULL, place {int} NOT NULL, id TEXT NOT NULL, item {blob} NOT NULL,
+            PRIMARY KEY (owner, response, place)
+        )""",
+        "CREATE INDEX kept_items_by_id ON kept_items (owner, id)",
     ),
 )
 

@@ -197,9 +197,73 @@ def test_models_and_routes_are_listed(client: openai.OpenAI) -> None:
     assert {"openai", "anthropic"} <= set(names)
 
 
-def test_stored_conversations_are_refused_clearly(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="keeps no conversations"):
-        client.responses.create(model="openai", input="Hi", previous_response_id="resp_1")
+@pytest.mark.parametrize("model", ["openai", "responses", "anthropic", "gemini", "bedrock"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_second_turn_builds_on_the_first(client: openai.OpenAI, world: World, model: str, streamed: bool) -> None:
+    def ask(**fields: Any) -> Any:
+        if not streamed:
+            return client.responses.create(model=model, **fields)
+        with client.responses.stream(model=model, **fields) as stream:
+            return stream.get_final_response()
+
+    first = ask(input="My name is Ada.", instructions="Be short.")
+    assert (first.store, first.previous_response_id) == (True, None)
+    second = ask(input=[{"role": "user", "content": "Who am I?"}], previous_response_id=first.id)
+    assert second.previous_response_id == first.id
+    sent = world.vendors[model].last.raw.decode()
+    said = ["My name is Ada.", "".join(GREETING), "Who am I?"]
+    assert [sent.count(text) for text in said] == [1, 1, 1]
+    assert sorted(said, key=sent.index) == said
+    assert "Be short." not in sent
+    assert first.id not in sent
+    third = ask(input="And now?", previous_response_id=second.id, store=False)
+    assert world.vendors[model].last.raw.decode().count("".join(GREETING)) == 2
+    assert third.store is False
+    for id_ in {third.id, "resp_unknown"} - {first.id}:  # one of the vendors gives every answer the same id
+        with pytest.raises(openai.NotFoundError, match="this key has no response"):
+            ask(input="More", previous_response_id=id_)
+    # As the AI SDK sends a conversation: what was said is only named.
+    items = [{"type": "item_reference", "id": item.id} for item in first.output if item.type == "message"]
+    assert items
+    ask(input=[{"role": "user", "content": "My name is Ada."}, *items, {"role": "user", "content": "Who?"}])
+    assert "".join(GREETING) in world.vendors[model].last.raw.decode()
+    assert "item_reference" not in world.vendors[model].last.raw.decode()
+
+
+@pytest.mark.parametrize("model", ["openai", "responses", "anthropic"])
+def test_calls_of_the_first_turn_get_their_results_in_the_second(
+    client: openai.OpenAI, world: World, model: str
+) -> None:
+    tools: Any = [
+        {"type": "function", "name": name, "parameters": {"type": "object", "properties": {}}, "strict": False}
+        for name in ("get_weather", "get_time")
+    ]
+    first = client.responses.create(model=model, input="Weather?", tools=tools)
+    calls = [item for item in first.output if item.type == "function_call"]
+    results: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "18"} for call in calls]
+    second = client.responses.create(model=model, input=results, tools=tools, previous_response_id=first.id)
+    assert second.output_text == "".join(RESULT)
+    assert len(calls) == 2
+
+
+def test_a_kept_response_is_read_and_deleted(client: openai.OpenAI) -> None:
+    first = client.responses.create(model="anthropic", input="One")
+    second = client.responses.create(model="openai", input="Two", previous_response_id=first.id)
+    assert client.responses.retrieve(second.id).output_text == "".join(GREETING)
+    listed: Any = client.responses.input_items.list(second.id, order="asc")
+    assert [(item.role, item.content[0].text) for item in listed] == [
+        ("user", "One"),
+        ("assistant", "".join(GREETING)),
+        ("user", "Two"),
+    ]
+    pages = list(client.responses.input_items.list(second.id, limit=1))
+    assert [item.id for item in pages] == [item.id for item in listed][::-1]
+    client.responses.delete(second.id)
+    for call in (client.responses.retrieve, client.responses.delete, client.responses.input_items.list):
+        with pytest.raises(openai.NotFoundError):
+            call(second.id)
+    with pytest.raises(openai.BadRequestError, match="send `previous_response_id`"):
+        client.responses.create(model="openai", input="Hi", conversation="conv_1")
 
 
 def test_presets_change_what_their_server_wants_changed(client: openai.OpenAI, world: World) -> None:

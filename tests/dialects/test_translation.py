@@ -429,7 +429,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("responses", {"input": [{"role": "x", "content": "a"}]}, "expected one of system"),
     ("responses", {"input": [{"role": "user", "content": 1}]}, "expected text or a list of parts"),
     ("responses", {"input": [{"role": "user", "content": [{}]}]}, "expected the part's type"),
-    ("responses", {"input": [{"type": "item_reference", "id": "x"}]}, "keeps no conversations"),
+    ("responses", {"input": [{"type": "item_reference", "id": "x"}]}, "send the whole conversation"),
     ("responses", {"input": [{"type": "function_call"}]}, "expected an item"),
     ("responses", {"input": "x", "background": True}, "in the background"),
     ("gemini", {"contents": []}, "at least one content"),
