@@ -65,6 +65,11 @@ class Body:
             place.make_room(len(message["body"]))
         return message
 
+    def make_room(self, size: int) -> None:
+        """Find room for a body that turns out to be larger. Raises as the call does."""
+        assert self._place is not None, "a body that has not been asked for has no size"
+        self._place.make_room(size)
+
     def leave(self) -> None:
         """The request is answered."""
         if self._place is not None:

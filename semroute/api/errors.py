@@ -9,6 +9,7 @@ from typing import Any
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
+from semroute.api.accepted import ENCODINGS, EncodingError
 from semroute.api.accounting import Books
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
@@ -107,6 +108,8 @@ def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict
     """An error answer in the caller's dialect."""
     if status == 402 or (status in {429, 503} and error.retryable):
         headers = {**headers, "retry-after": str(retry_after_s(error))}
+    if isinstance(error, EncodingError):
+        headers = {**headers, "accept-encoding": ENCODINGS}
     body = dialect_of(request).render_error(error, status, headers.get("request-id", ""))
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
 
