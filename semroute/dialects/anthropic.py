@@ -120,7 +120,11 @@ class Anthropic:
 
     def stream(self, request: ChatRequest, decision: Decision) -> AnthropicStream:
         """A renderer for one streamed answer."""
-        return AnthropicStream(request, lambda error, status: self.render_error(error, status, request.id))
+
+        def error_body(error: SemrouteError, status: int) -> bytes:
+            return self.render_error(error, status, request.id)
+
+        return AnthropicStream(request, error_body, decision.estimate.input_tokens)
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """The body of an error answer: the provider's own where it refused the request in this dialect."""

@@ -16,6 +16,7 @@ from semroute.dialects.gemini_contents import NAME, keep_own_thoughts, parse_par
 from semroute.dialects.gemini_request import render_body
 from semroute.dialects.limits import fitted
 from semroute.dialects.sse import Event, EventParser
+from semroute.dialects.travelling import travelling
 from semroute.errors import BadAnswerError, ContentPolicyError, ProviderError
 from semroute.types import (
     Alternative,
@@ -72,7 +73,9 @@ class GeminiProviderDialect:
             body["generationConfig"] = {**(body.get("generationConfig") or {}), "responseLogprobs": True}
         call = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         path = f"/models/{quote(model.name, safe='')}:{call}"
-        return fitted(NAME, body, request, model, dropped, path=path)
+        headers = travelling(request, NAME, dropped)
+        wire = fitted(NAME, body, request, model, dropped, path=path)
+        return msgspec.structs.replace(wire, headers=headers) if headers else wire
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""

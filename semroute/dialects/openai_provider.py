@@ -18,6 +18,7 @@ from semroute.dialects.openai_content import parse_citation, parse_logprobs
 from semroute.dialects.openai_request import adapt, render_body
 from semroute.dialects.reading import as_said, has_calls
 from semroute.dialects.sse import Event, EventParser
+from semroute.dialects.travelling import travelling
 from semroute.errors import BadAnswerError, MalformedChunkError, ProviderError
 from semroute.types import (
     ChatRequest,
@@ -85,7 +86,9 @@ class OpenAIProviderDialect:
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         adapt(body, self._preset, dropped)
         path = self._path(self._preset.path, model)
-        return fitted("openai", body, request, model, dropped, path=path, server=self._preset.name)
+        headers = travelling(request, self.name, dropped)
+        wire = fitted("openai", body, request, model, dropped, path=path, server=self._preset.name)
+        return msgspec.structs.replace(wire, headers=headers) if headers else wire
 
     def _path(self, path: str, model: Model) -> str:
         return path.format(model=quote(model.name, safe=""), api_version=self._api_version)

@@ -18,6 +18,7 @@ from semroute.dialects.responses_items import NAME, keep_own_thoughts, parse_rea
 from semroute.dialects.responses_told import Kind, Told
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.thinking import effort_of, wants_thinking
+from semroute.dialects.travelling import travelling
 from semroute.errors import BadAnswerError, ProviderError
 from semroute.types import (
     ChatRequest,
@@ -73,7 +74,9 @@ class ResponsesProviderDialect:
         body |= {"model": model.name, "stream": request.stream}
         if request.params.logprobs:
             body["include"] = list(dict.fromkeys((*(body.get("include") or ()), LOGPROBS)))
-        return fitted(NAME, body, request, model, dropped, path="/responses")
+        headers = travelling(request, NAME, dropped)
+        wire = fitted(NAME, body, request, model, dropped, path="/responses")
+        return msgspec.structs.replace(wire, headers=headers) if headers else wire
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""

@@ -35,7 +35,7 @@ def bare(data: bytes) -> bytes:
 
 
 def quick(data: bytes) -> bytes:
-    return brotli.compress(data, quality=1)
+    return cast("bytes", brotli.compress(data, quality=1))
 
 
 PACKED: dict[str, tuple[str, Pack]] = {
