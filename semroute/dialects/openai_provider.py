@@ -11,6 +11,7 @@ import msgspec
 from semroute.config.presets import PLAIN, Preset
 from semroute.dialects.base import EMBEDDINGS, WireRequest
 from semroute.dialects.counts import Count, InputDetails, read_counts
+from semroute.dialects.custom_tools import arguments_for
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
 from semroute.dialects.limits import fitted
@@ -222,10 +223,17 @@ class _Function(msgspec.Struct):
     """JSON text; some servers send the object itself."""
 
 
+class _Custom(msgspec.Struct):
+    name: str = ""
+    input: str = ""
+
+
 class _Call(msgspec.Struct):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+    custom: _Custom | None = None
+    """A call of a tool that takes plain text."""
     extra_content: Any = None
     """Where Google's own endpoint of this dialect puts the signature of a call."""
 
@@ -334,6 +342,8 @@ def _texts(said: _Said) -> tuple[Text, ...]:
 
 def _tool_call(call: _Call, position: int) -> ToolCall:
     function = call.function or _Function()
+    if call.custom is not None:
+        function = _Function(name=call.custom.name, arguments=arguments_for(call.custom.input))
     arguments = function.arguments or ""
     return ToolCall(
         id=call.id or "",

@@ -16,6 +16,7 @@ from semroute.dialects.openai_content import parse_citation, parse_logprobs, ren
 from semroute.dialects.reading import given, has_calls
 from semroute.dialects.responses_items import NAME, keep_own_thoughts, parse_reasoning, render_input
 from semroute.dialects.responses_told import Kind, Told
+from semroute.dialects.responses_tools import KINDS, Toolbox, parse_call
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.thinking import effort_of, wants_thinking
 from semroute.dialects.travelling import travelling
@@ -233,9 +234,9 @@ def _parts(output: list[dict[str, Any]]) -> tuple[tuple[Part, ...], tuple[TokenL
                 for block in content:
                     parts += _said(block)
                     logprobs += parse_logprobs(block.get("logprobs") if isinstance(block, dict) else None)
-            case {"type": "function_call", "call_id": str(id_), "name": str(name), "arguments": str(arguments)}:
+            case {"type": str(kind)} if kind in KINDS and (call := parse_call(item, Toolbox({}))) is not None:
                 index = sum(isinstance(part, ToolCall) for part in parts)
-                parts.append(ToolCall(id=id_, name=name, arguments=arguments, index=index))
+                parts.append(msgspec.structs.replace(call, index=index))
             case {"type": "reasoning"}:
                 parts.append(parse_reasoning(item))
             case {"type": str(kind)}:
