@@ -19,7 +19,20 @@ from semroute import __version__, reload
 from semroute import settings as settings_module
 from semroute.access.callers import Access
 from semroute.access.places import Places
-from semroute.api import admin, completions, dashboard, decisions, errors, feedback, guards, metrics
+from semroute.api import (
+    admin,
+    compact,
+    completions,
+    counting,
+    dashboard,
+    decisions,
+    errors,
+    feedback,
+    gemini,
+    guards,
+    metrics,
+    models,
+)
 from semroute.api.accounting import Books, kept_content
 from semroute.api.bodies import Limits
 from semroute.api.direct import Service
@@ -80,10 +93,12 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             completions.responses,
             completions.messages,
             completions.embeddings,
-            completions.gemini,
-            completions.count_tokens,
-            admin.models,
-            admin.model,
+            gemini.gemini,
+            counting.messages,
+            counting.responses,
+            compact.compact,
+            models.models,
+            models.model,
             admin.routes,
             admin.live,
             admin.probed,

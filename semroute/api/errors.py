@@ -48,6 +48,8 @@ log = logging.getLogger("semroute.api")
 
 AnyRequest = Request[Any, Any, Any]
 
+GOOGLES = ("x-goog-api-key", "x-goog-api-client")
+"""Headers by which clients of Google's are known: some of them ask under `/v1`."""
 _PASSED_ON = (ProviderRequestError, ContextLengthError, ContentPolicyError)
 """What a provider refuses keeps the provider's status."""
 _STATUS: list[tuple[type[SemrouteError], int]] = [
@@ -97,9 +99,11 @@ def retry_after_s(error: SemrouteError) -> int:
 def dialect_of(request: AnyRequest) -> ClientDialect:
     """The dialect in which a caller expects errors."""
     path = request.url.path
+    if path.startswith("/v1beta/") or (path.startswith("/v1/models/") and request.method == "POST"):
+        return Gemini()
     if path.startswith("/v1/messages") or "anthropic-version" in request.headers:
         return Anthropic()
-    if path.startswith("/v1beta/") or (path.startswith("/v1/models/") and request.method == "POST"):
+    if path.startswith("/v1/models") and any(name in request.headers for name in GOOGLES):
         return Gemini()
     return OpenAI() if path.startswith("/v1/") else Native()
 

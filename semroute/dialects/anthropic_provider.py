@@ -11,7 +11,7 @@ from semroute.dialects.anthropic_blocks import NAME, parse_citation
 from semroute.dialects.anthropic_request import render_body
 from semroute.dialects.anthropic_thinking import keep_own_thoughts
 from semroute.dialects.anthropic_versions import FIRST, keep_to_version
-from semroute.dialects.base import WireRequest, refuse_embeddings
+from semroute.dialects.base import WireRequest
 from semroute.dialects.counts import Count, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
@@ -19,6 +19,7 @@ from semroute.dialects.limits import fitted
 from semroute.dialects.reading import MINE, as_said, has_calls
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.structured import ANSWER_TOOL
+from semroute.dialects.summary import as_chat
 from semroute.dialects.travelling import VERSION_HEADER, travelling
 from semroute.errors import BadAnswerError, ProviderError
 from semroute.types import (
@@ -64,7 +65,7 @@ class AnthropicProviderDialect:
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """The caller's own body where it is Anthropic's, so that fields unknown here reach it, or a new one."""
-        refuse_embeddings(request, self.name)
+        request = as_chat(request, self.name)
         if request.dialect == NAME:
             dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in MINE}

@@ -99,6 +99,10 @@ class Responses:
         """The body of an error answer: as Chat Completions has it."""
         return self._openai.render_error(error, status, request_id)
 
+    def render_count(self, input_tokens: int) -> bytes:
+        """The body of `/v1/responses/input_tokens`."""
+        return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": input_tokens})
+
 
 def _params(fields: _Body) -> Params:
     form = (fields.text or {}).get("format") or {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +11,7 @@ from semroute.dialects.dropped import Dropped
 from semroute.dialects.openai_content import parse_cache, parse_citation, render_citation
 from semroute.dialects.reading import objects, problem, tool_result
 from semroute.dialects.responses_tools import Toolbox, output_of, parse_call
-from semroute.dialects.thinking import is_sealed, seal, unseal
+from semroute.dialects.thinking import SEAL, is_sealed, seal, unseal
 from semroute.types import (
     CacheTtl,
     Document,
@@ -29,6 +29,10 @@ from semroute.types import (
 
 NAME: Final = "responses"
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_SUMMARY = f"{SEAL}summary."
+"""What the `encrypted_content` of our own summaries begins with."""
+_COMPACTIONS = ("compaction", "compaction_summary", "context_compaction")
+"""Types of items that hold a summary: OpenAI's, and those that Codex writes."""
 _STATEFUL = "semroute keeps no conversations: send the whole conversation in `input`"
 
 # --- items to messages ------------------------------------------------------------------------------------------------
@@ -75,6 +79,8 @@ def _parse_item(item: dict[str, Any], path: str, toolbox: Toolbox) -> Message | 
         id_, output, failed = result
         parsed = _parse_output(id_, output, f"{path}.output")
         return Message(role="tool", parts=(msgspec.structs.replace(parsed, is_error=True) if failed else parsed,))
+    if (summary := _summary_message(item)) is not None:
+        return summary
     match item:
         case {"role": str(role), "content": content}:
             return _parse_message(role, content, path)
@@ -90,6 +96,20 @@ def _parse_item(item: dict[str, Any], path: str, toolbox: Toolbox) -> Message | 
             return Message(role="assistant", parts=(Opaque(kind=kind),))
         case _:
             raise problem(path, "expected an item with a `role` and `content`, or of another `type` with its fields")
+
+
+def seal_summary(text: str) -> str:
+    """The summary of a conversation, as the `encrypted_content` of a `compaction` item."""
+    return f"{_SUMMARY}{text}"
+
+
+def _summary_message(item: Mapping[str, Any]) -> Message | None:
+    """The message that one of our own summaries stands for. None: the item is something else."""
+    sealed = item.get("encrypted_content")
+    if item.get("type") not in _COMPACTIONS or not isinstance(sealed, str) or not sealed.startswith(_SUMMARY):
+        return None
+    text = f"Summary of the conversation before:\n{sealed.removeprefix(_SUMMARY)}"
+    return Message(role="user", parts=(Text(text=text),))
 
 
 def _parse_agent(item: dict[str, Any], content: list[Any], path: str) -> Message:
@@ -163,9 +183,16 @@ def keep_own_thoughts(body: dict[str, Any], dropped: Dropped) -> None:
     items = body.get("input")
     if not isinstance(items, list):
         return
-    own = [item for item in items if not is_sealed(item.get("encrypted_content"))]
-    if len(own) < len(items):
-        dropped.add("thinking of another provider")
+    own: list[dict[str, Any]] = []
+    for item in items:
+        if not is_sealed(item.get("encrypted_content")):
+            own.append(item)
+        elif (summary := _summary_message(item)) is not None:
+            own.append({"role": "user", "content": [{"type": "input_text", "text": summary.text}]})
+            dropped.adapt("summary of the conversation: sent as a message")
+        else:
+            dropped.add("thinking of another provider")
+    if own != items:
         body["input"] = own
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from semroute.dialects.base import WireRequest, refuse_embeddings
+from semroute.dialects.base import COMPACT, WireRequest, refuse_embeddings
 from semroute.dialects.counts import Count, InputDetails, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, read_failure, snippet, streamed_error
@@ -65,6 +65,8 @@ class ResponsesProviderDialect:
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """The caller's own body where it is of this dialect, so that fields unknown here reach it, or a new one."""
         refuse_embeddings(request, self.name)
+        if request.dialect == COMPACT:
+            return self._compact(request, model)
         if request.dialect == NAME:
             dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
@@ -78,6 +80,14 @@ class ResponsesProviderDialect:
         headers = travelling(request, NAME, dropped)
         wire = fitted(NAME, body, request, model, dropped, path="/responses")
         return msgspec.structs.replace(wire, headers=headers) if headers else wire
+
+    def _compact(self, request: ChatRequest, model: Model) -> WireRequest:
+        dropped = Dropped()
+        body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
+        keep_own_thoughts(body, dropped)
+        body["model"] = model.name
+        wire = fitted(NAME, body, request, model, dropped, path="/responses/compact")
+        return msgspec.structs.replace(wire, endpoint=COMPACT)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
