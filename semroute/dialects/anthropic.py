@@ -8,6 +8,7 @@ import msgspec
 
 from semroute.dialects.anthropic_blocks import NAME, parse_cache, parse_content
 from semroute.dialects.anthropic_stream import AnthropicStream, render_blocks, render_usage, stop_reason
+from semroute.dialects.anthropic_tools import known_tool
 from semroute.dialects.reading import convert, objects, problem, unread_fields
 from semroute.dialects.turns import user_turn
 from semroute.errors import (
@@ -163,10 +164,14 @@ def _messages(fields: _Body) -> tuple[Message, ...]:
 
 def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
     """The caller's own functions, and the kinds of the tools that only Anthropic runs."""
-    functions, hosted = [], []
+    functions: list[Tool] = []
+    hosted: list[str] = []
     for number, tool in enumerate(objects(tools, "tools")):
         if (kind := tool.get("type") or "custom") != "custom":
-            hosted.append(str(kind))
+            if (known := known_tool(tool)) is not None:
+                functions.append(known)
+            else:
+                hosted.append(str(kind))
             continue
         match tool:
             case {"name": str(name), "input_schema": dict(schema)}:

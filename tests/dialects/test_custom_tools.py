@@ -10,6 +10,7 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
+from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.custom_tools import text_of
 from semroute.dialects.fitting import Restorer
 from semroute.dialects.openai import OpenAI
@@ -396,3 +397,28 @@ def test_calls_of_a_responses_server_are_calls(kind: str) -> None:
     assert reason == "tool_calls"
     assert [part.id for part in calls if part.id] == ["c"]
     assert "".join(part.arguments for part in calls) == read.parts[0].arguments  # type: ignore[union-attr]  # a call
+
+
+# --- Anthropic's own --------------------------------------------------------------------------------------------------
+
+CLAUDES = [
+    {"type": "bash_20250124", "name": "bash"},
+    {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool", "max_characters": 9},
+    {"type": "memory_20250818", "name": "memory"},
+]
+
+
+@pytest.mark.parametrize("receiver", [name for name in PROVIDERS if name != "anthropic"])
+def test_tools_that_claude_knows_are_described_to_others(receiver: str) -> None:
+    body = {"max_tokens": 99, "messages": [{"role": "user", "content": "Go."}], "tools": CLAUDES}
+    request = Anthropic().parse_request(body, "1")
+    assert declared(receiver, request) == ["bash", "str_replace_based_edit_tool", "memory"]
+    assert PROVIDERS[receiver].render_request(request, model_of(receiver)).dropped == ()
+    native = PROVIDERS["anthropic"].render_request(request, model_of("anthropic"))
+    assert json.loads(native.body)["tools"] == CLAUDES
+
+
+def test_tools_that_anthropic_runs_are_no_functions() -> None:
+    hosted = [{"type": "web_search_20250305", "name": "web_search"}, {"type": "bash", "name": "bash"}]
+    body = {"max_tokens": 99, "messages": [{"role": "user", "content": "Go."}], "tools": hosted}
+    assert Anthropic().parse_request(body, "1").unread == ("web_search_20250305", "bash")
