@@ -34,10 +34,12 @@ class Body:
     Nothing of the body is received before a handler asks for it, which it does when it knows the caller.
     """
 
-    __slots__ = ("_awaited", "_bytes", "_deadline", "_limits", "_place", "_receive", "_scope")
+    __slots__ = ("_awaited", "_bytes", "_deadline", "_headers", "_limits", "_place", "_receive", "_scope")
 
     def __init__(self, scope: HTTPScope, receive: Receive, limits: Limits) -> None:
         self._scope = scope
+        self._headers = scope["headers"]
+        """As they came: those of the scope tell handlers nothing of how a body was compressed."""
         self._receive = receive
         self._limits = limits
         self._place: Place | None = None
@@ -77,7 +79,7 @@ class Body:
 
     def _begin(self, place: Place) -> None:
         """Find room for all that is announced, and set the deadline."""
-        announced = next((int(value) for name, value in self._scope["headers"] if name == b"content-length"), 0)
+        announced = next((int(value) for name, value in self._headers if name == b"content-length"), 0)
         self._check(announced)
         place.make_room(announced)
         self._awaited, self._bytes = True, 0

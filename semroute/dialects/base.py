@@ -18,7 +18,8 @@ GEMINI_EMBEDDINGS = "gemini_embeddings"
 """The dialect of Gemini's requests for embeddings."""
 COMPACT = "compact"
 """The endpoint, and the dialect, of requests that a conversation be made shorter."""
-_ENDPOINTS = {EMBEDDINGS: EMBEDDINGS, GEMINI_EMBEDDINGS: EMBEDDINGS, COMPACT: COMPACT}
+ENDPOINTS = {EMBEDDINGS: EMBEDDINGS, GEMINI_EMBEDDINGS: EMBEDDINGS, COMPACT: COMPACT}
+"""The endpoints of the dialects that ask for something other than an answer."""
 
 
 class WireRequest(Frozen, frozen=True, kw_only=True):
@@ -44,7 +45,7 @@ class WireRequest(Frozen, frozen=True, kw_only=True):
 
 def endpoint_of(request: ChatRequest) -> str:
     """What a request asks for: `CHAT`, `EMBEDDINGS` or `COMPACT`."""
-    return _ENDPOINTS.get(request.dialect, CHAT)
+    return ENDPOINTS.get(request.dialect, CHAT)
 
 
 def refuse_embeddings(request: ChatRequest, dialect: str) -> None:

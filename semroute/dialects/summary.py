@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from semroute.dialects.base import COMPACT, refuse_embeddings
+from semroute.dialects.base import ENDPOINTS, refuse_embeddings
 from semroute.types import ChatRequest, Message, Text
 
 INSTRUCTION = """\
@@ -18,9 +18,9 @@ def as_chat(request: ChatRequest, dialect: str) -> ChatRequest:
 
     What is asked of the model is added here, so that nothing of it counts when the request is routed.
     """
-    refuse_embeddings(request, dialect)
-    if request.dialect != COMPACT:
+    if request.dialect not in ENDPOINTS:  # as nearly always
         return request
+    refuse_embeddings(request, dialect)
     return msgspec.structs.replace(
         request, messages=(*request.messages, Message(role="user", parts=(Text(text=INSTRUCTION),)))
     )

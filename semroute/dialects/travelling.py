@@ -81,9 +81,11 @@ def travelling(request: ChatRequest, dialect: str, dropped: Dropped) -> dict[str
     found: dict[str, str] = {}
     if request.dialect == dialect and request.headers:
         for header in TRAVELS[dialect]:
-            value = request.headers.get(header.name, "").strip()
+            value = request.headers.get(header.name)
+            if value is None or not (value := value.strip()):  # as most are
+                continue
             if len(value) <= MAX_CHARS and _TAKES[header.name].fullmatch(value):
                 found[header.name] = value
-            elif value:
+            else:
                 dropped.add(f"header {header.name}: {value[:MAX_SHOWN]!r}")
     return found

@@ -160,6 +160,13 @@ async def test_a_window_that_takes_much_memory_is_refused() -> None:
         await Sent("zstd", packed).read()
 
 
+async def test_what_is_announced_counts_before_anything_comes() -> None:
+    sent = Sent("gzip", bytes(MAX_BYTES + 1))
+    with pytest.raises(PayloadTooLargeError):
+        await sent.read()
+    assert len(sent._messages) == 1
+
+
 async def test_what_is_unpacked_needs_room() -> None:
     sent = Sent("gzip", gzip.compress(bytes(MAX_BYTES)))
     others = sent.places.take(NOBODY)
