@@ -7,6 +7,7 @@ whose account pays, or who asks, is the provider's own entry in the route files.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from semroute.dialects.dropped import Dropped
 from semroute.types import ChatRequest, Frozen
@@ -74,6 +75,11 @@ STAYS: dict[str, str] = {
 """Headers of clients that stay here, each with the reason. So does every other that is not in the table above."""
 JOINED = frozenset(header.name for headers in TRAVELS.values() for header in headers if header.joins)
 _TAKES = {header.name: re.compile(header.takes, re.ASCII) for headers in TRAVELS.values() for header in headers}
+
+
+def pinned_version(headers: Mapping[str, str]) -> str:
+    """The version of Anthropic's API that a provider's headers in the route files name; empty: none."""
+    return next((value for name, value in headers.items() if name.lower() == VERSION_HEADER), "")
 
 
 def travelling(request: ChatRequest, dialect: str, dropped: Dropped) -> dict[str, str]:

@@ -22,7 +22,7 @@ from semroute.dialects.gemini_provider import GeminiProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.dialects.responses_provider import ResponsesProviderDialect
 from semroute.dialects.sse import Event
-from semroute.dialects.travelling import JOINED, VERSION_HEADER
+from semroute.dialects.travelling import JOINED, pinned_version
 from semroute.errors import (
     BadAnswerError,
     ProviderAuthError,
@@ -53,7 +53,7 @@ DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
     "openai": lambda provider: OpenAIProviderDialect(
         PRESETS[provider.preset] if provider.preset else PLAIN, provider.api_version
     ),
-    "anthropic": lambda provider: AnthropicProviderDialect(_pinned(provider)),
+    "anthropic": lambda provider: AnthropicProviderDialect(pinned_version(provider.headers)),
     "bedrock": lambda _: BedrockProviderDialect(),
     "gemini": lambda _: GeminiProviderDialect(),
     "responses": lambda _: ResponsesProviderDialect(),
@@ -384,11 +384,6 @@ def _open(provider: ProviderSettings, transport: Transport, observe: Observe | N
     if provider.unavailable:
         return UnavailableProvider(ProviderAuthError, provider.unavailable)
     return HttpProvider(provider, DIALECTS[provider.dialect](provider), _sender(provider, transport), observe)
-
-
-def _pinned(provider: ProviderSettings) -> str:
-    """The version of Anthropic's API that the route files name for a provider; empty: none."""
-    return next((value for name, value in provider.headers.items() if name.lower() == VERSION_HEADER), "")
 
 
 def _sender(provider: ProviderSettings, transport: Transport) -> Sender:
