@@ -1,4 +1,4 @@
-"""What the service is and how it is: models, routes, health, reload."""
+"""What the service is and how it is: routes, health, reload."""
 
 from __future__ import annotations
 
@@ -12,72 +12,11 @@ from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.errors import AnyRequest
 from semroute.config.schema import Config
-from semroute.errors import UnknownModelError
 from semroute.gateway import Gateway
-from semroute.record import Caller
 from semroute.reload import Reloader
-from semroute.routing.aliases import meant, whole_names
-from semroute.routing.decide import AUTO
 
 MAX_TOLD = 20
 """Models whose circuit breaker is open that `/health/ready` names."""
-
-
-@get("/v1/models", guards=[guards.known])
-async def models(request: AnyRequest) -> dict[str, Any]:
-    """What `model` may be with the caller's key: `auto`, each route as `auto:<route>`, and each model.
-
-    In OpenAI's form, or in Anthropic's where the request has the header `anthropic-version`.
-    """
-    listed = [_shown(request, model) for model in _models(_config(request), guards.caller_of(request))]
-    if "anthropic-version" not in request.headers:
-        return {"object": "list", "data": listed}
-    return {"data": listed, "has_more": False, "first_id": listed[0]["id"], "last_id": listed[-1]["id"]}
-
-
-@get("/v1/models/{name:path}", guards=[guards.known])
-async def model(request: AnyRequest, name: str) -> dict[str, Any]:
-    """One of them."""
-    wanted = name.removeprefix("/")
-    listed = _models(_config(request), guards.caller_of(request))
-    target = meant(_config(request), wanted)
-    found = next((model | {"id": wanted} for model in listed if model["id"] == target), None)
-    if found is None:
-        raise UnknownModelError(f"model {wanted!r} does not exist; see /v1/models", param="model")
-    return _shown(request, found)
-
-
-def _shown(request: AnyRequest, model: dict[str, Any]) -> dict[str, Any]:
-    """A model in the caller's form."""
-    if "anthropic-version" not in request.headers:
-        return model
-    return {"type": "model", "display_name": model["id"], "created_at": "1970-01-01T00:00:00Z", **model}
-
-
-def _models(config: Config, caller: Caller) -> list[dict[str, Any]]:
-    may = usable(config, caller)
-    virtual = [_model(AUTO, "semroute", description="Routes each request by its intent.")]
-    virtual += [
-        _model(f"{AUTO}:{name}", "semroute", description=config.routes[name].description)
-        for name in takeable(config, caller)
-    ]
-    real = [
-        _model(
-            model.id,
-            model.provider,
-            name=model.name,
-            tier=model.tier,
-            context_tokens=model.context_tokens,
-            features=list(model.features),
-            input_price=float(model.input_price),
-            output_price=float(model.output_price),
-        )
-        for model in config.models.values()
-        if model.id in may
-    ]
-    known = {model["id"]: model for model in virtual + real}
-    named = ((alias, known.get(config.aliases[alias])) for alias in whole_names(config.aliases))
-    return virtual + real + [model | {"id": alias} for alias, model in named if model is not None]
 
 
 @get("/routes", guards=[guards.known])
@@ -160,7 +99,3 @@ def _listed(told: list[str]) -> list[str]:
 def _config(request: AnyRequest) -> Config:
     gateway: Gateway = request.app.state.gateway
     return gateway.serving.router.config
-
-
-def _model(model_id: str, owner: str, **metadata: Any) -> dict[str, Any]:
-    return {"id": model_id, "object": "model", "created": 0, "owned_by": owner, "metadata": metadata}

@@ -34,10 +34,12 @@ class Body:
     Nothing of the body is received before a handler asks for it, which it does when it knows the caller.
     """
 
-    __slots__ = ("_awaited", "_bytes", "_deadline", "_limits", "_passing", "_place", "_receive", "_scope")
+    __slots__ = ("_awaited", "_bytes", "_deadline", "_headers", "_limits", "_passing", "_place", "_receive", "_scope")
 
     def __init__(self, scope: HTTPScope, receive: Receive, limits: Limits) -> None:
         self._scope = scope
+        self._headers = scope["headers"]
+        """As they came: those of the scope tell handlers nothing of how a body was compressed."""
         self._receive = receive
         self._limits = limits
         self._place: Place | None = None
@@ -72,6 +74,11 @@ class Body:
         self._limits = self._limits._replace(max_bytes=max_bytes)
         self._passing = True
 
+    def make_room(self, size: int) -> None:
+        """Find room for a body that turns out to be larger. Raises as the call does."""
+        assert self._place is not None, "a body that has not been asked for has no size"
+        self._place.make_room(size)
+
     def leave(self) -> None:
         """The request is answered."""
         if self._place is not None:
@@ -79,7 +86,7 @@ class Body:
 
     def _begin(self, place: Place) -> None:
         """Find room for all that is announced, and set the deadline."""
-        announced = next((int(value) for name, value in self._scope["headers"] if name == b"content-length"), 0)
+        announced = next((int(value) for name, value in self._headers if name == b"content-length"), 0)
         self._check(announced)
         if not self._passing:
             place.make_room(announced)

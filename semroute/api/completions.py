@@ -13,7 +13,6 @@ import msgspec
 from litestar import Response, post
 from litestar.types import Receive
 
-from semroute.access.allowed import check_names
 from semroute.api import docs, errors, guards
 from semroute.api.accounting import Books
 from semroute.api.bodies import CLIENT_CLOSED_REQUEST, read_body
@@ -28,17 +27,14 @@ from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
 from semroute.dialects.counts import MAX_TOKENS
 from semroute.dialects.embeddings import Embeddings
-from semroute.dialects.gemini import Gemini
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.errors import AccessError, RequestError, SemrouteError
 from semroute.gateway import Call, Chunks, Gateway
 from semroute.record import Caller, Record, served
 from semroute.router import new_id
-from semroute.routing.aliases import resolved
 from semroute.routing.clients import session_of
 from semroute.routing.facts import DIAL, read_dial
-from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk, Params
 from semroute.unreadable import UNREADABLE, why_unreadable
 
@@ -54,7 +50,6 @@ _CONTROLS = dict.fromkeys([*range(32), 127], " ")
 _native = Native()
 _openai = OpenAI()
 _anthropic = Anthropic()
-_gemini = Gemini()
 _embeddings = Embeddings()
 
 
@@ -98,38 +93,6 @@ async def embeddings(request: AnyRequest) -> Response[Any]:
 async def messages(request: AnyRequest) -> Response[Any]:
     """Anthropic's Messages: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _anthropic)
-
-
-@post(
-    "/v1/messages/count_tokens",
-    status_code=200,
-    operation_class=docs.MessagesOperation,
-    direct=True,
-)
-async def count_tokens(request: AnyRequest) -> Response[bytes]:
-    """About how many tokens a Messages request sends. Estimated here: no model is called."""
-    caller = await guards.admitted(request, "complete")
-    chat = await read(await read_body(request), _anthropic)
-    gateway: Gateway = request.app.state.gateway
-    config = gateway.serving.router.config
-    check_names(config, caller, resolved(config, chat))
-    tokens = await asyncio.to_thread(estimate_input_tokens, chat) if chat.long else estimate_input_tokens(chat)
-    return Rendered(_anthropic.render_count(tokens), {})
-
-
-@post(
-    ["/v1/models/{call:path}", "/v1beta/models/{call:path}"],
-    status_code=200,
-    operation_class=docs.GeminiOperation,
-)
-async def gemini(request: AnyRequest, call: str) -> Response[Any]:
-    """Gemini's `MODEL:generateContent` and `MODEL:streamGenerateContent`; MODEL as in `/v1/models`."""
-    model, _, method = call.removeprefix("/").rpartition(":")
-    streams = {"generateContent": False, "streamGenerateContent": True}
-    if method not in streams:
-        await guards.admitted(request, "complete")
-        raise RequestError(f"the path: got the method {method!r}, expected one of {', '.join(streams)}")
-    return await answer(request, _gemini, {"model": model, "stream": streams[method]})
 
 
 async def answer(

@@ -28,6 +28,7 @@ from litestar.types import (
 
 from semroute.api import connection, doors, errors
 from semroute.api.bodies import Body, Limits
+from semroute.api.encodings import CONTENT_ENCODING, DecodedBody
 from semroute.api.errors import AnyRequest
 from semroute.api.gate import Gate, preflight, readable
 from semroute.errors import RequestError
@@ -94,11 +95,14 @@ class Service(Litestar):
             await refusal.to_asgi_response(None, request)(scope, receive, send)
             return
         body = Body(scope, receive, self._bodies)
+        take: Receive = body
+        if CONTENT_ENCODING in found:
+            take = DecodedBody(body, scope, found[CONTENT_ENCODING], self._bodies.max_bytes)
         try:
             if handler is not None:
-                await self._answer(handler, scope, body, send)
+                await self._answer(handler, scope, take, send)
             else:
-                await super().__call__(scope, body, send)
+                await super().__call__(scope, take, send)
         finally:
             body.leave()
 

@@ -9,6 +9,7 @@ from typing import Any
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
+from semroute.api.accepted import ENCODINGS, EncodingError
 from semroute.api.accounting import Books
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
@@ -49,6 +50,8 @@ log = logging.getLogger("semroute.api")
 
 AnyRequest = Request[Any, Any, Any]
 
+GOOGLES = ("x-goog-api-key", "x-goog-api-client")
+"""Headers by which clients of Google's are known: some of them ask under `/v1`."""
 _PASSED_ON = (ProviderRequestError, UnsupportedError)
 """What a provider refuses keeps the provider's status."""
 TOO_LARGE = 413
@@ -104,9 +107,11 @@ def retry_after_s(error: SemrouteError) -> int:
 def dialect_of(request: AnyRequest) -> ClientDialect:
     """The dialect in which a caller expects errors."""
     path = request.url.path
+    if path.startswith("/v1beta/") or (path.startswith("/v1/models/") and request.method == "POST"):
+        return Gemini()
     if path.startswith("/v1/messages") or "anthropic-version" in request.headers:
         return Anthropic()
-    if path.startswith("/v1beta/") or (path.startswith("/v1/models/") and request.method == "POST"):
+    if path.startswith("/v1/models") and any(name in request.headers for name in GOOGLES):
         return Gemini()
     if path.startswith("/api/"):
         return Ollama()
@@ -117,6 +122,8 @@ def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict
     """An error answer in the caller's dialect."""
     if status == 402 or (status in {429, 503} and error.retryable):
         headers = {**headers, "retry-after": str(retry_after_s(error))}
+    if isinstance(error, EncodingError):
+        headers = {**headers, "accept-encoding": ENCODINGS}
     body = dialect_of(request).render_error(error, status, headers.get("request-id", ""))
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
 

@@ -8,6 +8,7 @@ import msgspec
 
 from semroute.dialects.anthropic_blocks import NAME, parse_cache, parse_content
 from semroute.dialects.anthropic_stream import AnthropicStream, render_blocks, render_usage, stop_reason
+from semroute.dialects.anthropic_tools import known_tool
 from semroute.dialects.reading import convert, objects, problem, unread_fields
 from semroute.dialects.telling import ANTHROPIC, cause_of, refused_body, told
 from semroute.dialects.turns import user_turn
@@ -114,7 +115,11 @@ class Anthropic:
 
     def stream(self, request: ChatRequest, decision: Decision) -> AnthropicStream:
         """A renderer for one streamed answer."""
-        return AnthropicStream(request, lambda error, status: self.render_error(error, status, request.id))
+
+        def error_body(error: SemrouteError, status: int) -> bytes:
+            return self.render_error(error, status, request.id)
+
+        return AnthropicStream(request, error_body, decision.estimate.input_tokens)
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """The body of an error answer: the provider's own where it refused the request in this dialect."""
@@ -152,10 +157,14 @@ def _messages(fields: _Body) -> tuple[Message, ...]:
 
 def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
     """The caller's own functions, and the kinds of the tools that only Anthropic runs."""
-    functions, hosted = [], []
+    functions: list[Tool] = []
+    hosted: list[str] = []
     for number, tool in enumerate(objects(tools, "tools")):
         if (kind := tool.get("type") or "custom") != "custom":
-            hosted.append(str(kind))
+            if (known := known_tool(tool)) is not None:
+                functions.append(known)
+            else:
+                hosted.append(str(kind))
             continue
         match tool:
             case {"name": str(name), "input_schema": dict(schema)}:

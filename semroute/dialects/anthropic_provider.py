@@ -10,7 +10,8 @@ import msgspec
 from semroute.dialects.anthropic_blocks import NAME, parse_citation
 from semroute.dialects.anthropic_request import render_body
 from semroute.dialects.anthropic_thinking import keep_own_thoughts
-from semroute.dialects.base import WireRequest, refuse_embeddings
+from semroute.dialects.anthropic_versions import FIRST, keep_to_version
+from semroute.dialects.base import WireRequest
 from semroute.dialects.counts import Count, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, no_answer, refuses, snippet, streamed_error
@@ -18,6 +19,8 @@ from semroute.dialects.limits import fitted
 from semroute.dialects.reading import MINE, as_said, has_calls
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.structured import ANSWER_TOOL
+from semroute.dialects.summary import as_chat
+from semroute.dialects.travelling import VERSION_HEADER, travelling
 from semroute.errors import ProviderError
 from semroute.types import (
     ChatRequest,
@@ -35,8 +38,6 @@ from semroute.types import (
 )
 from semroute.unreadable import UNREADABLE
 
-VERSION = "2023-06-01"
-BETA_HEADER = "anthropic-beta"
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -54,13 +55,17 @@ class AnthropicProviderDialect:
     name = NAME
     events = EventParser
 
+    def __init__(self, version: str = "") -> None:
+        """`version`: of the API, whatever callers say; empty: theirs, or the first."""
+        self._version = version
+
     def headers(self, api_key: str | None) -> dict[str, str]:
         """The key, where there is one, and the API's version."""
-        return {"anthropic-version": VERSION, **({"x-api-key": api_key} if api_key else {})}
+        return {VERSION_HEADER: self._version or FIRST, **({"x-api-key": api_key} if api_key else {})}
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """The caller's own body where it is Anthropic's, so that fields unknown here reach it, or a new one."""
-        refuse_embeddings(request, self.name)
+        request = as_chat(request, self.name)
         if request.dialect == NAME:
             dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in MINE}
@@ -71,9 +76,14 @@ class AnthropicProviderDialect:
             dropped = Dropped(request.unread)
             body = render_body(request, model, dropped)
         body |= {"model": model.name, "stream": request.stream}
+        headers = travelling(request, NAME, dropped)
+        said = headers.pop(VERSION_HEADER, FIRST)
+        version = self._version or said
+        keep_to_version(body, version, dropped)
+        if version not in (FIRST, self._version):
+            headers[VERSION_HEADER] = version
         wire = fitted(NAME, body, request, model, dropped, path="/v1/messages")
-        betas = _betas(request)
-        return msgspec.structs.replace(wire, headers=betas) if betas else wire
+        return msgspec.structs.replace(wire, headers=headers) if headers else wire
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
@@ -107,12 +117,6 @@ class AnthropicProviderDialect:
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """The error that an answer of another status means. 529: Anthropic is overloaded."""
         return answered_error(status, headers, body)
-
-
-def _betas(request: ChatRequest) -> dict[str, str]:
-    """What is new in Anthropic's API is refused in a body without the header that names it."""
-    named = request.headers.get(BETA_HEADER, "") if request.dialect == NAME else ""
-    return {BETA_HEADER: named} if named.isascii() and named.strip() and named.isprintable() else {}
 
 
 class AnthropicStreamParser:

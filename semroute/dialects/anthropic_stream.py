@@ -134,8 +134,10 @@ class AnthropicStream:
     calls wait.
     """
 
-    def __init__(self, request: ChatRequest, error_body: ErrorBody) -> None:
+    def __init__(self, request: ChatRequest, error_body: ErrorBody, input_tokens: int = 0) -> None:
+        """`input_tokens`: what the request sends, as far as it is known before the provider has counted."""
         self._id = request.id
+        self._input_tokens = input_tokens
         self._error_body = error_body
         self._started = False
         self._stopped = False
@@ -200,7 +202,10 @@ class AnthropicStream:
         self._passed = []
 
     def _start(self, model: str, tier: str = "") -> bytes:
+        """Most providers count at the end: until then the input is an estimate. Of the output nothing is said yet."""
         self._started = True
+        usage = self._usage if self._usage.input_tokens else Usage(input_tokens=self._input_tokens)
+        usage = msgspec.structs.replace(usage, output_tokens=0, reasoning_tokens=0)
         message: dict[str, Any] = {
             "id": f"msg_{self._id}",
             "type": "message",
@@ -209,7 +214,7 @@ class AnthropicStream:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": render_usage(self._usage, tier),
+            "usage": render_usage(usage, tier),
         }
         return _event({"type": "message_start", "message": message}) + _event({"type": "ping"})
 

@@ -13,7 +13,13 @@ from semroute.types import ChatRequest, Chunk, Completion, Decision, Frozen, Mod
 CHAT = "chat"
 """The endpoint of all requests for an answer, whatever their dialect."""
 EMBEDDINGS = "embeddings"
-"""The endpoint, and the dialect, of a request for embeddings: OpenAI's, passed through."""
+"""The endpoint of requests for embeddings, and the dialect of OpenAI's."""
+GEMINI_EMBEDDINGS = "gemini_embeddings"
+"""The dialect of Gemini's requests for embeddings."""
+COMPACT = "compact"
+"""The endpoint, and the dialect, of requests that a conversation be made shorter."""
+ENDPOINTS = {EMBEDDINGS: EMBEDDINGS, GEMINI_EMBEDDINGS: EMBEDDINGS, COMPACT: COMPACT}
+"""The endpoints of the dialects that ask for something other than an answer."""
 
 
 class WireRequest(Frozen, frozen=True, kw_only=True):
@@ -34,17 +40,17 @@ class WireRequest(Frozen, frozen=True, kw_only=True):
     model: str = ""
     """The model's name, where this dialect's answers do not say it."""
     endpoint: str = CHAT
-    """What is asked for: `CHAT` or `EMBEDDINGS`."""
+    """What is asked for: `CHAT`, `EMBEDDINGS` or `COMPACT`."""
 
 
 def endpoint_of(request: ChatRequest) -> str:
-    """What a request asks for: `CHAT` or `EMBEDDINGS`."""
-    return EMBEDDINGS if request.dialect == EMBEDDINGS else CHAT
+    """What a request asks for: `CHAT`, `EMBEDDINGS` or `COMPACT`."""
+    return ENDPOINTS.get(request.dialect, CHAT)
 
 
 def refuse_embeddings(request: ChatRequest, dialect: str) -> None:
     """Raise `UnsupportedError` for a request that a dialect without embeddings cannot serve."""
-    if request.dialect == EMBEDDINGS:
+    if endpoint_of(request) == EMBEDDINGS:
         raise UnsupportedError(f"the {dialect} dialect has no embeddings")
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from semroute.dialects.base import WireRequest, refuse_embeddings
+from semroute.dialects.base import WireRequest
 from semroute.dialects.bedrock_blocks import NAME, parse_block, parse_citation, parse_thought
 from semroute.dialects.bedrock_request import render_body
 from semroute.dialects.counts import Count, read_counts
@@ -22,6 +22,7 @@ from semroute.dialects.limits import fitted
 from semroute.dialects.reading import as_said, has_calls
 from semroute.dialects.sse import Event
 from semroute.dialects.structured import ANSWER_TOOL
+from semroute.dialects.summary import as_chat
 from semroute.errors import BadAnswerError, ProviderError
 from semroute.types import (
     ChatRequest,
@@ -86,7 +87,7 @@ class BedrockProviderDialect:
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """A new body: no client speaks this dialect."""
-        refuse_embeddings(request, self.name)
+        request = as_chat(request, self.name)
         dropped = Dropped(request.unread)
         body = render_body(request, model, dropped)
         call = "converse-stream" if request.stream else "converse"

@@ -1,4 +1,4 @@
-"""OpenAI's embeddings, passed through to a named model.
+"""OpenAI's embeddings, of a named model.
 
 Source: https://platform.openai.com/docs/api-reference/embeddings.
 """
@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from semroute.dialects.base import EMBEDDINGS, StreamRenderer
-from semroute.dialects.openai import OpenAI
+from semroute.dialects.gemini_embeddings import openai_answer
+from semroute.dialects.openai import NAME, OpenAI
 from semroute.dialects.openai_answer import OpenAIStream
 from semroute.dialects.reading import convert, problem
 from semroute.errors import SemrouteError
@@ -53,8 +54,8 @@ class Embeddings:
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The provider's own body."""
-        return completion.raw
+        """The provider's own body where it speaks this dialect, else one in its form."""
+        return completion.raw if completion.dialect == NAME else openai_answer(completion, record, request)
 
     def stream(self, request: ChatRequest, decision: Decision) -> StreamRenderer:
         """For the seam's sake: embeddings are not streamed, whatever `stream` says."""

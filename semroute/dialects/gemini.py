@@ -147,6 +147,24 @@ class Gemini:
         return msgspec.json.encode(error_body(error, status))
 
 
+class CountedGemini(Gemini):
+    """A request whose tokens are to be counted: its contents alone, or all of it as `generateContentRequest`."""
+
+    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
+        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        inner = camel_names(body).get("generateContentRequest")
+        if inner is None:
+            return super().parse_request(body, request_id)
+        if not isinstance(inner, dict):
+            raise problem("generateContentRequest", f"got {type(inner).__name__}, expected an object")
+        return super().parse_request({**inner, "model": body.get("model", "auto")}, request_id)
+
+    def render_count(self, input_tokens: int) -> bytes:
+        """The body of `countTokens`."""
+        details = [{"modality": "TEXT", "tokenCount": input_tokens}]
+        return msgspec.json.encode({"totalTokens": input_tokens, "promptTokensDetails": details})
+
+
 def _messages(fields: _Body) -> tuple[Message, ...]:
     messages: list[Message] = []
     ids: dict[str, list[str]] = {}

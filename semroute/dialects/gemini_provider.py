@@ -8,14 +8,17 @@ from urllib.parse import quote
 
 import msgspec
 
-from semroute.dialects.base import WireRequest, refuse_embeddings
+from semroute.dialects.base import EMBEDDINGS, WireRequest, endpoint_of
 from semroute.dialects.counts import Count, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, no_answer, streamed_error
 from semroute.dialects.gemini_contents import NAME, keep_own_thoughts, parse_part, signs_calls
+from semroute.dialects.gemini_embeddings import gemini_body
 from semroute.dialects.gemini_request import render_body
 from semroute.dialects.limits import fitted
 from semroute.dialects.sse import Event, EventParser
+from semroute.dialects.summary import as_chat
+from semroute.dialects.travelling import travelling
 from semroute.errors import BadAnswerError, ContentPolicyError, ProviderError
 from semroute.types import (
     Alternative,
@@ -25,6 +28,7 @@ from semroute.types import (
     Completion,
     FinishReason,
     Model,
+    Opaque,
     Part,
     Text,
     TokenLogprob,
@@ -60,7 +64,9 @@ class GeminiProviderDialect:
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """The caller's own body where it is Gemini's, so that fields unknown here reach it, or a new one."""
-        refuse_embeddings(request, self.name)
+        if endpoint_of(request) == EMBEDDINGS:
+            return self._embeddings(request, model)
+        request = as_chat(request, self.name)
         if request.dialect == NAME:
             dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict", "metadata")}
@@ -72,11 +78,28 @@ class GeminiProviderDialect:
             body["generationConfig"] = {**(body.get("generationConfig") or {}), "responseLogprobs": True}
         call = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         path = f"/models/{quote(model.name, safe='')}:{call}"
-        return fitted(NAME, body, request, model, dropped, path=path)
+        headers = travelling(request, NAME, dropped)
+        wire = fitted(NAME, body, request, model, dropped, path=path)
+        return msgspec.structs.replace(wire, headers=headers) if headers else wire
+
+    def _embeddings(self, request: ChatRequest, model: Model) -> WireRequest:
+        dropped = Dropped()
+        body = gemini_body(request, model.name, dropped)
+        return WireRequest(
+            path=f"/models/{quote(model.name, safe='')}:batchEmbedContents",
+            body=msgspec.json.encode(body),
+            endpoint=EMBEDDINGS,
+            dropped=dropped.notes,
+            model=model.name,
+        )
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
         answer = _decode(body, body)
+        if answer.embeddings is not None:
+            usage = _usage(read_counts(answer.usageMetadata, _UsageMetadata))
+            opaque = Opaque(kind=EMBEDDINGS)
+            return Completion(parts=(opaque,), finish_reason="stop", usage=usage, model="", dialect=NAME, raw=body)
         parts: list[Part] = []
         chunk = _Reader().read(answer, body)
         for part in chunk.parts:
@@ -264,6 +287,7 @@ class _Answer(msgspec.Struct):
     usageMetadata: Any = None
     modelVersion: str | None = None
     responseId: str | None = None
+    embeddings: list[Any] | None = None
     error: Any = None
 
 

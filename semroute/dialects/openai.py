@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from semroute.dialects.openai_answer import OpenAIStream, error_body, own_error, render_message
+from semroute.dialects.custom_tools import arguments_for, function_of
+from semroute.dialects.openai_answer import OpenAIStream, custom_names, error_body, own_error, render_message
 from semroute.dialects.openai_content import (
     parse_cache,
     parse_content,
@@ -18,7 +19,7 @@ from semroute.dialects.openai_content import (
     render_logprobs,
     render_usage,
 )
-from semroute.dialects.reading import arguments_of, convert, problem, tool_result, unread_fields
+from semroute.dialects.reading import convert, problem, tool_result, unread_fields
 from semroute.dialects.telling import cause_of
 from semroute.errors import SemrouteError
 from semroute.record import Record
@@ -157,7 +158,7 @@ class OpenAI:
             "choices": [
                 {
                     "index": 0,
-                    "message": {"role": "assistant", **render_message(completion.parts)},
+                    "message": {"role": "assistant", **render_message(completion.parts, custom_names(request))},
                     "logprobs": logprobs,
                     "finish_reason": completion.finish_reason,
                 }
@@ -207,7 +208,7 @@ def _call(call: _ToolCall, index: int) -> ToolCall:
             pass
     function = call.function
     if call.custom is not None:
-        function = _Function(name=call.custom.name, arguments=arguments_of({"input": call.custom.input}))
+        function = _Function(name=call.custom.name, arguments=arguments_for(call.custom.input))
     return ToolCall(id=call.id, name=function.name, arguments=function.arguments, index=index, signature=signature)
 
 
@@ -219,6 +220,8 @@ def _tools(tools: list[dict[str, Any]] | None) -> tuple[tuple[Tool, ...], tuple[
             case {"type": "function", "function": dict(function)}:
                 parsed = parse_function(function, f"tools[{number}].function")
                 functions.append(msgspec.structs.replace(parsed, cache=parse_cache(tool)))
+            case {"type": "custom", "custom": {"name": str(name)}}:
+                functions.append(function_of(name, tool["custom"]))
             case _:
                 hosted.append(f"{tool.get('type')} tool")
     return tuple(functions), tuple(hosted)

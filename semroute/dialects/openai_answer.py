@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from semroute.dialects import sse, telling
+from semroute.dialects.custom_tools import text_of
 from semroute.dialects.openai_content import render_citation, render_logprobs, render_usage
 from semroute.errors import RequestError, SemrouteError
 from semroute.record import Record
@@ -51,6 +52,9 @@ class OpenAIStream:
         self._started = False
         self._passed = b""
         """The provider's last event of those that went out as they were."""
+        self._custom = custom_names(request)
+        self._texts: dict[int, ToolCall] = {}
+        """Calls of tools that take plain text, until they are whole: their form is another one then."""
 
     def chunk(self, chunk: Chunk) -> bytes:
         """The provider's own event where it speaks this dialect, else one in its form."""
@@ -63,7 +67,9 @@ class OpenAIStream:
             return self._pass(chunk, is_late=is_late)
         if chunk.usage is not None:
             self._last = b""
-        delta = _render_delta(chunk.parts)
+        delta = _render_delta(self._without_texts(chunk) if self._custom else chunk.parts)
+        if self._texts and chunk.finish_reason is not None:
+            delta.setdefault("tool_calls", []).extend(self._told_texts())
         if self._passed and (delta or chunk.usage is not None):
             self._go_on()
         if not delta and chunk.finish_reason is None:
@@ -90,6 +96,22 @@ class OpenAIStream:
         """The usage up to there, where it was asked for; then an error event, and no `[DONE]`: clients raise on it."""
         usage = self._event([], usage=self._usage) if self._with_usage and self._usage is not None else b""
         return usage + sse.render(msgspec.json.encode(error_body(error, status)))
+
+    def _without_texts(self, chunk: Chunk) -> tuple[Part, ...]:
+        """The parts but for calls of tools that take plain text, which are kept."""
+        rest: list[Part] = []
+        for part in chunk.parts:
+            if not isinstance(part, ToolCall) or not (part.name in self._custom or part.index in self._texts):
+                rest.append(part)
+                continue
+            begun = self._texts.get(part.index, part)
+            arguments = begun.arguments + part.arguments if begun is not part else part.arguments
+            self._texts[part.index] = msgspec.structs.replace(begun, arguments=arguments)
+        return tuple(rest)
+
+    def _told_texts(self) -> list[dict[str, Any]]:
+        calls, self._texts = self._texts, {}
+        return [{"index": index, **_custom_call(call)} for index, call in sorted(calls.items())]
 
     def _go_on(self) -> None:
         """Another model goes on from the provider's own events: under their id and time. Usage is told at the end."""
@@ -146,21 +168,24 @@ def _without_usage(raw: bytes) -> bytes:
     return msgspec.json.encode({name: value for name, value in event.items() if name != "usage"})
 
 
-def render_message(parts: tuple[Part, ...]) -> dict[str, Any]:
-    """The `message` of a whole answer, without its role."""
+def custom_names(request: ChatRequest) -> frozenset[str]:
+    """The names of the caller's tools that take plain text."""
+    tools = request.raw.get("tools") if request.dialect == NAME and request.tools else None
+    return frozenset(
+        tool["custom"]["name"] for tool in tools or () if tool.get("type") == "custom" and tool.get("custom")
+    )
+
+
+def _custom_call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": text_of(call.arguments)}}
+
+
+def render_message(parts: tuple[Part, ...], custom: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The `message` of a whole answer, without its role. `custom`: names of tools that take plain text."""
     text = "".join(part.text for part in parts if isinstance(part, Text))
     thinking = "".join(part.text for part in parts if isinstance(part, Thinking))
     refusal = "".join(part.text for part in parts if isinstance(part, Refusal))
-    calls = [
-        {
-            "id": part.id,
-            "type": "function",
-            "function": {"name": part.name, "arguments": part.arguments},
-            **_signature(part),
-        }
-        for part in parts
-        if isinstance(part, ToolCall)
-    ]
+    calls = [_whole_call(part, custom) for part in parts if isinstance(part, ToolCall)]
     message: dict[str, Any] = {"content": text or (None if calls or refusal else ""), "refusal": refusal or None}
     if annotations := _annotations(parts):
         message["annotations"] = annotations
@@ -169,6 +194,13 @@ def render_message(parts: tuple[Part, ...]) -> dict[str, Any]:
     if calls:
         message["tool_calls"] = calls
     return message
+
+
+def _whole_call(part: ToolCall, custom: frozenset[str]) -> dict[str, Any]:
+    if part.name in custom:
+        return {**_custom_call(part), **_signature(part)}
+    function = {"name": part.name, "arguments": part.arguments}
+    return {"id": part.id, "type": "function", "function": function, **_signature(part)}
 
 
 def _annotations(parts: tuple[Part, ...]) -> list[dict[str, Any]]:

@@ -80,6 +80,8 @@ def parse_tool_choice(choice: str | dict[str, Any] | None) -> tuple[ToolChoice |
             return ToolChoice(mode=next(mode for mode in TOOL_MODES if mode == choice)), ()
         case {"type": "function", "function": {"name": str(name)}} | {"type": "function", "name": str(name)}:
             return ToolChoice(mode="tool", name=name), ()
+        case {"type": "custom", "custom": {"name": str(name)}}:
+            return ToolChoice(mode="tool", name=name), ()
         case {"type": "allowed_tools", "allowed_tools": {"mode": "required"}} | {
             "type": "allowed_tools",
             "mode": "required",

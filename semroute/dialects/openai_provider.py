@@ -9,15 +9,19 @@ from urllib.parse import quote
 import msgspec
 
 from semroute.config.presets import PLAIN, Preset
-from semroute.dialects.base import EMBEDDINGS, WireRequest
+from semroute.dialects.base import EMBEDDINGS, WireRequest, endpoint_of
 from semroute.dialects.counts import Count, InputDetails, read_counts
+from semroute.dialects.custom_tools import arguments_for
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, no_answer, refuses, snippet, streamed_error
+from semroute.dialects.gemini_embeddings import openai_body
 from semroute.dialects.limits import fitted
 from semroute.dialects.openai_content import parse_citation, parse_logprobs
 from semroute.dialects.openai_request import adapt, render_body
 from semroute.dialects.reading import as_said, has_calls
 from semroute.dialects.sse import Event, EventParser
+from semroute.dialects.summary import as_chat
+from semroute.dialects.travelling import travelling
 from semroute.errors import BadAnswerError, MalformedChunkError, ProviderError
 from semroute.types import (
     ChatRequest,
@@ -65,11 +69,9 @@ class OpenAIProviderDialect:
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """The caller's own body where it is OpenAI's, so that fields unknown here reach the provider, or a new one."""
-        if request.dialect == EMBEDDINGS:
-            body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
-            path = self._path(self._preset.embeddings_path, model)
-            body["model"] = model.name
-            return WireRequest(path=path, body=msgspec.json.encode(body), endpoint=EMBEDDINGS)
+        if endpoint_of(request) == EMBEDDINGS:
+            return self._embeddings(request, model)
+        request = as_chat(request, self.name)
         if request.dialect == self.name:
             dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
@@ -85,7 +87,19 @@ class OpenAIProviderDialect:
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         adapt(body, self._preset, dropped)
         path = self._path(self._preset.path, model)
-        return fitted("openai", body, request, model, dropped, path=path, server=self._preset.name)
+        headers = travelling(request, self.name, dropped)
+        wire = fitted("openai", body, request, model, dropped, path=path, server=self._preset.name)
+        return msgspec.structs.replace(wire, headers=headers) if headers else wire
+
+    def _embeddings(self, request: ChatRequest, model: Model) -> WireRequest:
+        dropped = Dropped()
+        body = {**openai_body(request, dropped), "model": model.name}
+        return WireRequest(
+            path=self._path(self._preset.embeddings_path, model),
+            body=msgspec.json.encode(body),
+            endpoint=EMBEDDINGS,
+            dropped=dropped.notes,
+        )
 
     def _path(self, path: str, model: Model) -> str:
         return path.format(model=quote(model.name, safe=""), api_version=self._api_version)
@@ -223,10 +237,17 @@ class _Function(msgspec.Struct):
     """JSON text; some servers send the object itself."""
 
 
+class _Custom(msgspec.Struct):
+    name: str = ""
+    input: str = ""
+
+
 class _Call(msgspec.Struct):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+    custom: _Custom | None = None
+    """A call of a tool that takes plain text."""
     extra_content: Any = None
     """Where Google's own endpoint of this dialect puts the signature of a call."""
 
@@ -335,6 +356,8 @@ def _texts(said: _Said) -> tuple[Text, ...]:
 
 def _tool_call(call: _Call, position: int) -> ToolCall:
     function = call.function or _Function()
+    if call.custom is not None:
+        function = _Function(name=call.custom.name, arguments=arguments_for(call.custom.input))
     arguments = function.arguments or ""
     return ToolCall(
         id=call.id or "",

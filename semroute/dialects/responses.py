@@ -7,14 +7,15 @@ from typing import Any
 import msgspec
 
 from semroute.dialects.openai import OpenAI
-from semroute.dialects.openai_content import parse_effort, parse_function, parse_schema, parse_tool_choice
+from semroute.dialects.openai_content import parse_effort, parse_schema, parse_tool_choice
 from semroute.dialects.reading import convert, problem, unread_fields
 from semroute.dialects.responses_answer import response_object
 from semroute.dialects.responses_items import NAME, parse_input
 from semroute.dialects.responses_stream import ResponsesStream
+from semroute.dialects.responses_tools import Toolbox
 from semroute.errors import SemrouteError
 from semroute.record import Record
-from semroute.types import ChatRequest, Completion, Decision, Message, Params, Text, Tool
+from semroute.types import ChatRequest, Completion, Decision, Message, Params, Text
 
 _STATEFUL = {
     "previous_response_id": "no response is known here: send the whole conversation in `input`",
@@ -64,15 +65,16 @@ class Responses:
         for name, why in _STATEFUL.items():
             if body.get(name):
                 raise problem(name, why)
-        tools, hosted = _tools(fields.tools)
-        choice, unread_choice = parse_tool_choice(fields.tool_choice)
+        toolbox = Toolbox(body)
+        choice, unread_choice = parse_tool_choice(toolbox.choice(fields.tool_choice))
+        unread = (*unread_fields(body, _Body.__struct_fields__), *toolbox.hosted, *unread_choice)
         instructions = (Message(role="system", parts=(Text(text=fields.instructions),)),) if fields.instructions else ()
         return ChatRequest(
             id=request_id,
-            messages=(*instructions, *parse_input(fields.input)),
+            messages=(*instructions, *parse_input(fields.input, toolbox)),
             model=fields.model,
             models=tuple(fields.models or ()),
-            tools=tools,
+            tools=toolbox.tools,
             tool_choice=choice,
             params=_params(fields),
             stream=bool(fields.stream),
@@ -80,7 +82,7 @@ class Responses:
             metadata=fields.metadata or {},
             dialect=NAME,
             raw=body,
-            unread=(*unread_fields(body, _Body.__struct_fields__), *hosted, *unread_choice, *_unread_settings(fields)),
+            unread=(*unread, *_unread_settings(fields)),
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
@@ -97,16 +99,9 @@ class Responses:
         """The body of an error answer: as Chat Completions has it."""
         return self._openai.render_error(error, status, request_id)
 
-
-def _tools(tools: list[dict[str, Any]] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
-    """The caller's own functions, and the kinds of the tools that only OpenAI runs."""
-    functions, hosted = [], []
-    for number, tool in enumerate(tools or ()):
-        if tool.get("type") == "function":
-            functions.append(parse_function(tool, f"tools[{number}]"))
-        else:
-            hosted.append(f"{tool.get('type')} tool")
-    return tuple(functions), tuple(hosted)
+    def render_count(self, input_tokens: int) -> bytes:
+        """The body of `/v1/responses/input_tokens`."""
+        return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": input_tokens})
 
 
 def _params(fields: _Body) -> Params:

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from semroute.dialects.openai_content import render_function, render_logprobs, render_schema
-from semroute.dialects.responses_items import render_reasoning, render_text
+from semroute.dialects.responses_items import NAME, render_reasoning, render_text
+from semroute.dialects.responses_tools import Toolbox, render_call, toolbox_of
 from semroute.types import (
     ChatRequest,
     Completion,
@@ -55,7 +56,7 @@ def empty_response(request: ChatRequest, model: str) -> dict[str, Any]:
         "temperature": 1.0 if params.temperature is None else params.temperature,
         "text": {"format": _text_format(params)},
         "tool_choice": _tool_choice(request.tool_choice),
-        "tools": [{"type": "function", **render_function(tool), "strict": tool.strict} for tool in request.tools],
+        "tools": _tools(request),
         "top_logprobs": params.top_logprobs or 0,
         "top_p": 1.0 if params.top_p is None else params.top_p,
         "truncation": "disabled",
@@ -96,6 +97,7 @@ def render_usage(usage: Usage) -> dict[str, Any]:
 def output_items(request: ChatRequest, completion: Completion) -> list[dict[str, Any]]:
     """Thoughts, messages and calls, in order; text in a row is one message."""
     items: list[dict[str, Any]] = []
+    toolbox: Toolbox | None = None
     logprobs = render_logprobs(completion.logprobs)
     for part in completion.parts:
         number = len(items)
@@ -108,7 +110,8 @@ def output_items(request: ChatRequest, completion: Completion) -> list[dict[str,
             case Thinking():
                 items.append(render_reasoning(part, f"rs_{request.id}_{number}"))
             case ToolCall():
-                items.append(call_item(request, number, part))
+                toolbox = toolbox or toolbox_of(request)
+                items.append(render_call(number, request.id, part, toolbox.origin(part.name), "completed"))
             case _:
                 pass
     return items
@@ -128,16 +131,12 @@ def message_item(request: ChatRequest, number: int, status: str = "completed") -
     return {"type": "message", "id": id_, "status": status, "role": "assistant", "content": []}
 
 
-def call_item(request: ChatRequest, number: int, call: ToolCall, status: str = "completed") -> dict[str, Any]:
-    """A call of a function."""
-    return {
-        "type": "function_call",
-        "id": f"fc_{request.id}_{number}",
-        "status": status,
-        "call_id": call.id,
-        "name": call.name,
-        "arguments": call.arguments,
-    }
+def _tools(request: ChatRequest) -> list[Any]:
+    """The tools as the caller has declared them, in full."""
+    declared = request.raw.get("tools") if request.dialect == NAME else None
+    if isinstance(declared, list):
+        return [{"strict": None, **tool} if tool.get("type") == "function" else tool for tool in declared]
+    return [{"type": "function", **render_function(tool), "strict": tool.strict} for tool in request.tools]
 
 
 def _text_format(params: Params) -> dict[str, Any]:

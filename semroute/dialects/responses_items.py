@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
+
+import msgspec
 
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.openai_content import parse_cache, parse_citation, render_citation
-from semroute.dialects.reading import arguments_of, objects, problem, tool_result
-from semroute.dialects.thinking import is_sealed, seal, unseal
+from semroute.dialects.reading import objects, problem, tool_result
+from semroute.dialects.responses_tools import Toolbox, output_of, parse_call
+from semroute.dialects.thinking import SEAL, is_sealed, seal, unseal
 from semroute.types import (
     CacheTtl,
     Document,
@@ -26,13 +29,17 @@ from semroute.types import (
 
 NAME: Final = "responses"
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_SUMMARY = f"{SEAL}summary."
+"""What the `encrypted_content` of our own summaries begins with."""
+_COMPACTIONS = ("compaction", "compaction_summary", "context_compaction")
+"""Types of items that hold a summary: OpenAI's, and those that Codex writes."""
 _STATEFUL = "no item is known here by its id: send the whole conversation in `input`"
 
 # --- items to messages ------------------------------------------------------------------------------------------------
 
 
-def parse_input(items: str | list[Any] | None) -> tuple[Message, ...]:
-    """The messages of a request's `input`. Raises `RequestError`.
+def parse_input(items: str | list[Any] | None, toolbox: Toolbox) -> tuple[Message, ...]:
+    """The messages of a request's `input`. Raises `RequestError`. `toolbox`: knows what its calls are calls of.
 
     What a model said in a row (thoughts, text, calls) is one message, and so are results in a row.
     """
@@ -42,7 +49,9 @@ def parse_input(items: str | list[Any] | None) -> tuple[Message, ...]:
         return (Message(role="user", parts=(Text(text=items),)),)
     messages: list[Message] = []
     for number, item in enumerate(objects(items, "input")):
-        message = _parse_item(item, f"input[{number}]")
+        message = _parse_item(item, f"input[{number}]", toolbox)
+        if message is None:
+            continue
         last = messages[-1] if messages else None
         if last is not None and last.role == message.role and message.role in ("assistant", "tool"):
             messages[-1] = Message(role=last.role, parts=_numbered((*last.parts, *message.parts)))
@@ -62,18 +71,23 @@ def _numbered(parts: tuple[Part, ...]) -> tuple[Part, ...]:
     return tuple(numbered)
 
 
-def _parse_item(item: dict[str, Any], path: str) -> Message:
+def _parse_item(item: dict[str, Any], path: str, toolbox: Toolbox) -> Message | None:
+    """One item; None for one that only declares tools."""
+    if (call := parse_call(item, toolbox)) is not None:
+        return Message(role="assistant", parts=(call,))
+    if (result := output_of(item)) is not None:
+        id_, output, failed = result
+        parsed = _parse_output(id_, output, f"{path}.output")
+        return Message(role="tool", parts=(msgspec.structs.replace(parsed, is_error=True) if failed else parsed,))
+    if (summary := _summary_message(item)) is not None:
+        return summary
     match item:
         case {"role": str(role), "content": content}:
             return _parse_message(role, content, path)
-        case {"type": "function_call", "call_id": str(id_), "name": str(name)}:
-            call = ToolCall(id=id_, name=name, arguments=arguments_of(item.get("arguments") or ""))
-            return Message(role="assistant", parts=(call,))
-        case {"type": "custom_tool_call", "call_id": str(id_), "name": str(name), "input": str(text)}:
-            call = ToolCall(id=id_, name=name, arguments=arguments_of({"input": text}))
-            return Message(role="assistant", parts=(call,))
-        case {"type": "function_call_output" | "custom_tool_call_output", "call_id": str(id_)}:
-            return Message(role="tool", parts=(_parse_output(id_, item.get("output"), f"{path}.output"),))
+        case {"type": "additional_tools"}:
+            return None
+        case {"type": "agent_message", "content": list(content)}:
+            return _parse_agent(item, content, path)
         case {"type": "reasoning"}:
             return Message(role="assistant", parts=(parse_reasoning(item),))
         case {"type": "item_reference"}:
@@ -82,6 +96,36 @@ def _parse_item(item: dict[str, Any], path: str) -> Message:
             return Message(role="assistant", parts=(Opaque(kind=kind),))
         case _:
             raise problem(path, "expected an item with a `role` and `content`, or of another `type` with its fields")
+
+
+def seal_summary(text: str) -> str:
+    """The summary of a conversation, as the `encrypted_content` of a `compaction` item."""
+    return f"{_SUMMARY}{text}"
+
+
+def _summary_message(item: Mapping[str, Any]) -> Message | None:
+    """The message that one of our own summaries stands for. None: the item is something else."""
+    sealed = item.get("encrypted_content")
+    if item.get("type") not in _COMPACTIONS or not isinstance(sealed, str) or not sealed.startswith(_SUMMARY):
+        return None
+    text = f"Summary of the conversation before:\n{sealed.removeprefix(_SUMMARY)}"
+    return Message(role="user", parts=(Text(text=text),))
+
+
+def _parse_agent(item: dict[str, Any], content: list[Any], path: str) -> Message:
+    """What one agent tells another, which is a task for the model.
+
+    Codex writes the text of every model as `encrypted_content`. What has white space is not encrypted.
+    """
+    head = f"Message from {item.get('author') or 'an agent'} to {item.get('recipient') or 'you'}:"
+    parts: list[Part] = [Text(text=head)]
+    for number, part in enumerate(objects(content, f"{path}.content")):
+        sealed = part.get("encrypted_content")
+        if isinstance(sealed, str) and len(sealed.split()) > 1:
+            parts.append(Text(text=sealed))
+        else:
+            parts.append(parse_content_part(part, f"{path}.content[{number}]"))
+    return Message(role="user", parts=tuple(parts))
 
 
 def _parse_message(role: str, content: object, path: str) -> Message:
@@ -139,9 +183,16 @@ def keep_own_thoughts(body: dict[str, Any], dropped: Dropped) -> None:
     items = body.get("input")
     if not isinstance(items, list):
         return
-    own = [item for item in items if not is_sealed(item.get("encrypted_content"))]
-    if len(own) < len(items):
-        dropped.add("thinking of another provider")
+    own: list[dict[str, Any]] = []
+    for item in items:
+        if not is_sealed(item.get("encrypted_content")):
+            own.append(item)
+        elif (summary := _summary_message(item)) is not None:
+            own.append({"role": "user", "content": [{"type": "input_text", "text": summary.text}]})
+            dropped.adapt("summary of the conversation: sent as a message")
+        else:
+            dropped.add("thinking of another provider")
+    if own != items:
         body["input"] = own
 
 

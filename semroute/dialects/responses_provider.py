@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from semroute.dialects.base import WireRequest, refuse_embeddings
+from semroute.dialects.base import COMPACT, WireRequest, refuse_embeddings
 from semroute.dialects.counts import Count, InputDetails, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, no_answer, refuses, snippet, streamed_error
@@ -16,8 +16,10 @@ from semroute.dialects.openai_content import parse_citation, parse_logprobs, ren
 from semroute.dialects.reading import given, has_calls
 from semroute.dialects.responses_items import NAME, keep_own_thoughts, parse_reasoning, render_input
 from semroute.dialects.responses_told import Kind, Told
+from semroute.dialects.responses_tools import KINDS, Toolbox, parse_call
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.thinking import effort_of, wants_thinking
+from semroute.dialects.travelling import travelling
 from semroute.errors import ProviderError
 from semroute.types import (
     ChatRequest,
@@ -63,6 +65,8 @@ class ResponsesProviderDialect:
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """The caller's own body where it is of this dialect, so that fields unknown here reach it, or a new one."""
         refuse_embeddings(request, self.name)
+        if request.dialect == COMPACT:
+            return self._compact(request, model)
         if request.dialect == NAME:
             dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
@@ -73,7 +77,17 @@ class ResponsesProviderDialect:
         body |= {"model": model.name, "stream": request.stream}
         if request.params.logprobs:
             body["include"] = list(dict.fromkeys((*(body.get("include") or ()), LOGPROBS)))
-        return fitted(NAME, body, request, model, dropped, path="/responses")
+        headers = travelling(request, NAME, dropped)
+        wire = fitted(NAME, body, request, model, dropped, path="/responses")
+        return msgspec.structs.replace(wire, headers=headers) if headers else wire
+
+    def _compact(self, request: ChatRequest, model: Model) -> WireRequest:
+        dropped = Dropped()
+        body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
+        keep_own_thoughts(body, dropped)
+        body["model"] = model.name
+        wire = fitted(NAME, body, request, model, dropped, path="/responses/compact")
+        return msgspec.structs.replace(wire, endpoint=COMPACT)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
@@ -229,9 +243,9 @@ def _parts(output: list[dict[str, Any]]) -> tuple[tuple[Part, ...], tuple[TokenL
                 for block in content:
                     parts += _said(block)
                     logprobs += parse_logprobs(block.get("logprobs") if isinstance(block, dict) else None)
-            case {"type": "function_call", "call_id": str(id_), "name": str(name), "arguments": str(arguments)}:
+            case {"type": str(kind)} if kind in KINDS and (call := parse_call(item, Toolbox({}))) is not None:
                 index = sum(isinstance(part, ToolCall) for part in parts)
-                parts.append(ToolCall(id=id_, name=name, arguments=arguments, index=index))
+                parts.append(msgspec.structs.replace(call, index=index))
             case {"type": "reasoning"}:
                 parts.append(parse_reasoning(item))
             case {"type": str(kind)}:

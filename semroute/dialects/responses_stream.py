@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
 from semroute.dialects import sse
 from semroute.dialects.openai_content import render_logprobs
-from semroute.dialects.responses_answer import call_item, closed, content_part, empty_response, message_item
+from semroute.dialects.responses_answer import closed, content_part, empty_response, message_item
 from semroute.dialects.responses_items import NAME, render_reasoning
+from semroute.dialects.responses_tools import ITEMS, Origin, Toolbox, render_call, toolbox_of
 from semroute.dialects.telling import OPENAI, told
 from semroute.errors import SemrouteError
 from semroute.record import Record
@@ -25,6 +27,9 @@ from semroute.types import (
     ToolCall,
     Usage,
 )
+
+_PREFIXES = {"message": "msg", "reasoning": "rs", **dict(ITEMS.values())}
+"""How ids begin, by the item's type."""
 
 
 class _Passed(msgspec.Struct):
@@ -53,6 +58,8 @@ class _Item:
         self.logprobs: tuple[TokenLogprob, ...] = ()
         self.thought = Thinking()
         self.call = ToolCall()
+        self.origin = Origin("function", "")
+        """What is called."""
         self.finished: dict[str, Any] | None = None
 
     @property
@@ -296,23 +303,42 @@ class ResponsesStream:
         events = self._close_open()
         item = self._calls.get(part.index)
         if item is None:
-            item = self._calls[part.index] = self._new("function_call")
-            item.call = ToolCall(id=part.id, name=part.name)
-            added = call_item(self._request, item.place, item.call, "in_progress")
+            origin = self._toolbox.origin(part.name)
+            item = self._calls[part.index] = self._new(ITEMS[origin.kind][0])
+            item.origin, item.call = origin, ToolCall(id=part.id, name=part.name)
+            added = self._call_item(item, "in_progress")
             events += self._event("response.output_item.added", output_index=item.place, item=added)
         if not part.arguments:
             return events
         arguments = item.call.arguments + part.arguments
         item.call = ToolCall(id=item.call.id, name=item.call.name, arguments=arguments)
+        if item.origin.kind != "function":  # its form is another one: it is told when it is whole
+            return events
         return events + self._in_item(item, "response.function_call_arguments.delta", delta=part.arguments)
 
     def _close_call(self, item: _Item) -> bytes:
         call = item.call
-        done = self._in_item(
-            item, "response.function_call_arguments.done", name=call.name, arguments=call.arguments or "{}"
-        )
-        finished = ToolCall(id=call.id, name=call.name, arguments=call.arguments or "{}")
-        return done + self._done(item, call_item(self._request, item.place, finished))
+        item.call = ToolCall(id=call.id, name=call.name, arguments=call.arguments or "{}")
+        finished, events = self._call_item(item, "completed"), b""
+        if item.origin.kind == "function":
+            events = self._in_item(
+                item,
+                "response.function_call_arguments.done",
+                name=item.origin.name,
+                arguments=finished["arguments"],
+            )
+        elif item.origin.kind == "custom":
+            text = finished["input"]
+            events = self._in_item(item, "response.custom_tool_call_input.delta", delta=text) if text else b""
+            events += self._in_item(item, "response.custom_tool_call_input.done", input=text)
+        return events + self._done(item, finished)
+
+    def _call_item(self, item: _Item, status: str) -> dict[str, Any]:
+        return render_call(item.place, self._request.id, item.call, item.origin, status)
+
+    @cached_property
+    def _toolbox(self) -> Toolbox:
+        return toolbox_of(self._request)
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -323,7 +349,7 @@ class ResponsesStream:
     def _id(self, item: _Item) -> str:
         if item.id:
             return item.id
-        prefix = {"message": "msg", "reasoning": "rs", "function_call": "fc"}[item.kind]
+        prefix = _PREFIXES[item.kind]
         return f"{prefix}_{self._request.id}_{item.place}"
 
     def _close_open(self) -> bytes:

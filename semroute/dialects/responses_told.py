@@ -15,6 +15,7 @@ import msgspec
 
 from semroute.dialects.openai_content import parse_citation
 from semroute.dialects.responses_items import parse_reasoning
+from semroute.dialects.responses_tools import KINDS, Toolbox, parse_call
 from semroute.types import Opaque, Part, Refusal, Text, Thinking, ToolCall
 
 Kind = Literal["text", "refusal", "thought", "arguments"]
@@ -76,10 +77,13 @@ class Told:
     def begin(self, item: int, said: dict[str, Any]) -> tuple[Part, ...]:
         """An item begins. A call tells its id and name."""
         match said:
-            case {"type": "function_call", "call_id": str(id_), "name": str(name)} if id_ not in self._call_ids:
+            case {"type": str(kind), "call_id": str(id_)} if kind in KINDS and id_ not in self._call_ids:
                 self._call_ids.add(id_)
+                name = str(said.get("name") or KINDS[kind])
                 return (ToolCall(id=id_, name=name, index=self._calls.setdefault(item, len(self._calls))),)
-            case {"type": str(kind)} if kind not in ("message", "reasoning", "function_call"):
+            case {"type": str(kind)} if kind not in ("message", "reasoning") and not (
+                kind in KINDS and isinstance(said.get("call_id"), str)
+            ):
                 return (Opaque(kind=kind),)
             case _:
                 return ()
@@ -110,6 +114,9 @@ class Told:
                 yield from self.begin(item, said)
                 if item in self._calls:
                     yield from self.whole("arguments", item, 0, arguments)
+            case {"type": str(kind)} if kind in KINDS and (call := parse_call(said, Toolbox({}))) is not None:
+                yield from self.begin(item, said)
+                yield from self.whole("arguments", item, 0, call.arguments)
             case {"type": "reasoning"}:
                 for number, block in enumerate(_blocks(said)):
                     yield from self.block(item, number, block)

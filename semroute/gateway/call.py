@@ -15,7 +15,7 @@ from semroute.access.accounts import Accounts, Hold
 from semroute.access.allowed import refusal
 from semroute.access.amounts import Ask
 from semroute.config.schema import Config
-from semroute.dialects.base import EMBEDDINGS
+from semroute.dialects.base import CHAT, endpoint_of
 from semroute.errors import (
     BudgetError,
     ContextLengthError,
@@ -77,8 +77,8 @@ class Call:
         self._gateway = gateway
         self._work = work
         self._origin = origin
-        # Embeddings have no text that could be checked.
-        self._cascade = work.policy.cascade if work.request.dialect != EMBEDDINGS else None
+        # Only answers have a text that could be checked.
+        self._cascade = work.policy.cascade if endpoint_of(work.request) == CHAT else None
         self._attempts = attempts
         self._ended: float | None = None
         self._outcome: Outcome = "running"
@@ -209,7 +209,8 @@ class Call:
             raise self._no_model(self.decision.rejected)
         self._gateway.admit(self.request, self._origin.caller, self.decision)
         route = config.routes.get(self.decision.route or "")
-        contract, policy = route.output if route is not None else None, self._work.policy
+        chats = endpoint_of(self.request) == CHAT
+        contract, policy = route.output if route is not None and chats else None, self._work.policy
         providers = contracted(self._work.providers, self.decision.plan, contract)
         if contract is not None:  # no second model could complete the first one's JSON
             policy = msgspec.structs.replace(policy, stream=msgspec.structs.replace(policy.stream, on_break="error"))

@@ -22,6 +22,7 @@ from semroute.dialects.gemini_provider import GeminiProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.dialects.responses_provider import ResponsesProviderDialect
 from semroute.dialects.sse import Event
+from semroute.dialects.travelling import JOINED, pinned_version
 from semroute.errors import (
     BadAnswerError,
     ProviderAuthError,
@@ -52,7 +53,7 @@ DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
     "openai": lambda provider: OpenAIProviderDialect(
         PRESETS[provider.preset] if provider.preset else PLAIN, provider.api_version
     ),
-    "anthropic": lambda _: AnthropicProviderDialect(),
+    "anthropic": lambda provider: AnthropicProviderDialect(pinned_version(provider.headers)),
     "bedrock": lambda _: BedrockProviderDialect(),
     "gemini": lambda _: GeminiProviderDialect(),
     "responses": lambda _: ResponsesProviderDialect(),
@@ -93,6 +94,8 @@ class HttpProvider:
             **dialect.headers(provider.api_key),
             **{name.lower(): value for name, value in provider.headers.items()},
         }
+        self._own = frozenset(name.lower() for name in provider.headers)
+        """What the route files say is not the caller's to change."""
         secrets = (provider.api_key or "", *provider.headers.values())
         self._hidden = {secret: "***" for secret in secrets if len(secret) >= MIN_SECRET_CHARS} | _places(provider)
         """What no message may repeat, and what it says instead: keys, and where the provider is."""
@@ -178,7 +181,11 @@ class HttpProvider:
         if not traced and not callers:
             return self._headers
         plain = self._plain_headers
-        joined = {name: f"{plain[name]},{value}" if name in plain else value for name, value in callers.items()}
+        joined = {
+            name: f"{plain[name]},{value}" if name in plain and name in JOINED else value
+            for name, value in callers.items()
+            if name in JOINED or name not in self._own
+        }
         # What comes from a caller and cannot be sent is left out: it must not look like a fault of the provider.
         return encode_headers({**plain, **{name: text for name, text in (traced | joined).items() if sendable(text)}})
 

@@ -68,6 +68,7 @@ def gemini(model: str, method: str = "generateContent") -> tuple[str, dict[str, 
 
 CHAT = "/v1/chat/completions"
 AZURE = "/openai/deployments"
+PARTS = {"parts": [{"text": "x"}]}
 WAYS = {
     "auto": Way("/complete", {"prompt": LAW}, "law"),
     "auto, decided alone": Way("/route", {"prompt": LAW}, "law"),
@@ -95,6 +96,21 @@ WAYS = {
     "model, gemini": Way(*gemini("dear"), "dear"),
     "model, gemini streamed": Way(*gemini("dear", "streamGenerateContent"), "dear"),
     "model, gemini v1": Way("/v1/models/dear:generateContent", gemini("")[1], "dear"),
+    "model, counted by gemini": Way(*gemini("dear", "countTokens"), "dear"),
+    "auto:law, counted by gemini": Way(*gemini("auto:law", "countTokens"), "law"),
+    "model, counted for responses": Way("/v1/responses/input_tokens", {"model": "dear", "input": "x"}, "dear"),
+    "auto:law, counted for responses": Way("/v1/responses/input_tokens", {"model": "auto:law", "input": "x"}, "law"),
+    "auto, compacted": Way("/v1/responses/compact", {"model": "auto", "input": LAW}, "law"),
+    "auto:law, compacted": Way("/v1/responses/compact", {"model": "auto:law", "input": "x"}, "law"),
+    "model, compacted": Way("/v1/responses/compact", {"model": "dear", "input": "x"}, "dear"),
+    "models, compacted": Way("/v1/responses/compact", {"models": ["dear"], "input": "x"}, "dear"),
+    "model, embeddings of gemini": Way("/v1beta/models/dear:embedContent", {"content": PARTS}, "dear"),
+    "model, batch of embeddings": Way(
+        "/v1/models/dear:batchEmbedContents", {"requests": [{"content": PARTS}, {"content": PARTS}]}, "dear"
+    ),
+    "models, embeddings of gemini": Way(
+        "/v1beta/models/cheap:embedContent", {"content": PARTS, "models": ["dear"]}, "dear or cheap"
+    ),
     "model, embeddings": Way("/v1/embeddings", {"model": "dear", "input": "x"}, "dear"),
     "provider's name": Way(CHAT, {"model": "ok@dear", "messages": SAY}, "dear"),
     "models": Way(CHAT, {"model": "auto", "models": ["dear"], "messages": SAY}, "dear"),
@@ -207,7 +223,7 @@ def test_a_key_is_good_for_its_routes_and_models_however_they_are_named(served: 
         if answer.status_code == 403:
             refused.add(name)
             assert "may not use" in answer.text
-        elif way.names == "dear or cheap":
+        elif way.names == "dear or cheap" and answer.status_code == 200:
             usable = {"dear", "cheap", "dear@faults"} if allowed == EVERYTHING else allowed
             assert answer.headers["x-semroute-model"] in usable
     assert refused == {name for name, way in WAYS.items() if way.names not in allowed}
@@ -233,11 +249,14 @@ def test_a_key_is_shown_what_it_is_good_for(
     mine |= {alias for alias, target in aliases.items() if target in mine}
     everything |= {*aliases, "claude-9"}
     listed = {model["id"] for model in served.call(restriction, "GET", "/v1/models").json()["data"]}
+    google = {model["name"] for model in served.call(restriction, "GET", "/v1beta/models").json()["models"]}
     assert listed == {"auto"} | mine
+    assert google == {f"models/{name}" for name in listed}
     mine |= {"claude-9"} if "dear" in mine else set()
     for name in everything:
-        found = served.call(restriction, "GET", f"/v1/models/{name}").status_code
-        assert found == (200 if name in mine else 404)
+        for version in ("v1", "v1beta"):
+            found = served.call(restriction, "GET", f"/{version}/models/{name}").status_code
+            assert found == (200 if name in mine else 404)
     shown = served.call(restriction, "GET", "/routes").json()
     assert {route["name"] for route in shown["routes"]} == routes
     assert {model for route in shown["routes"] for model in route["models"]} <= models

@@ -29,9 +29,13 @@ TOLD = {
     "/v1/chat/completions": '"code":"request_timeout"',
     "/v1/responses": '"code":"request_timeout"',
     "/v1/embeddings": '"code":"request_timeout"',
+    "/v1/responses/input_tokens": '"code":"request_timeout"',
+    "/v1/responses/compact": '"code":"request_timeout"',
     "/v1/messages": '"type":"error"',
     "/v1/messages/count_tokens": '"type":"error"',
     "/v1beta/models/ok:generateContent": '"reason":"request_timeout"',
+    "/v1beta/models/ok:countTokens": '"reason":"request_timeout"',
+    "/v1beta/models/ok:batchEmbedContents": '"reason":"request_timeout"',
     "/feedback": '"code":"request_timeout"',
 }
 STREAMS: dict[str, dict[str, Any]] = {

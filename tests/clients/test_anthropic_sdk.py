@@ -168,3 +168,18 @@ def test_cache_marks_and_documents_reach_who_knows_them(client: anthropic.Anthro
     assert "x-semroute-dropped" not in raw.headers
     sent = world.vendors["responses"].last.body["input"][0]["content"]
     assert sent[1] == {"type": "input_text", "text": "?", "prompt_cache_breakpoint": {"mode": "explicit"}}
+
+
+def test_models_are_listed_page_by_page(client: anthropic.Anthropic, world: World) -> None:
+    every = [model["id"] for model in world.service.client.get("/v1/models").json()["data"]]
+    page = client.models.list(limit=7)
+    assert (page.has_more, page.first_id, page.last_id) == (True, every[0], every[6])
+    assert [model.id for model in page] == every
+    before = client.models.list(before_id=every[9], limit=4)
+    assert ([model.id for model in before.data], before.has_more) == (every[5:9], True)
+    found = client.models.retrieve("auto:weather")
+    assert (found.id, found.type, found.lifecycle) == ("auto:weather", "model", "active")
+    wrongs: list[Any] = [{"limit": 0}, {"after_id": "none"}]
+    for wrong in wrongs:
+        with pytest.raises(anthropic.BadRequestError, match="expected"):
+            client.models.list(**wrong)

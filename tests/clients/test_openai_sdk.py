@@ -283,3 +283,68 @@ def test_a_picture_by_address_reaches_every_vendor(client: openai.OpenAI, world:
     for model in ("openai", "responses", "anthropic", "gemini"):
         client.chat.completions.create(model=model, messages=messages)
         assert "https://example.com/cat.png" in str(world.vendors[model].last.body)
+
+
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_embeddings_of_gemini_come_in_openais_form(client: openai.OpenAI, encoding: Any) -> None:
+    raw = client.embeddings.with_raw_response.create(model="vectors", input=["a", "b"], encoding_format=encoding)
+    assert raw.headers["x-semroute-model"] == "vectors"
+    done = raw.parse()
+    assert [each.embedding for each in done.data] == (
+        [[0.25, -0.5]] * 2 if encoding == "float" else ["AACAPgAAAL8="] * 2
+    )
+    assert done.usage.prompt_tokens > 0
+    assert client.embeddings.create(model="vectors", input="a", dimensions=1).data[0].embedding == [0.25]
+    with pytest.raises(openai.BadRequestError, match="take text, not tokens"):
+        client.embeddings.create(model="vectors", input=[1, 2])
+
+
+def test_the_tokens_of_a_response_are_counted(client: openai.OpenAI) -> None:
+    short = client.responses.input_tokens.count(model="auto", input="Hi")
+    assert short.object == "response.input_tokens"
+    tools: list[Any] = [{"type": "function", "name": "f", "description": "Does much. " * 50, "parameters": {}}]
+    long = client.responses.input_tokens.count(model="auto:weather", input="Hi", tools=tools)
+    assert 0 < short.input_tokens < long.input_tokens
+
+
+@pytest.mark.parametrize("model", ["openai", "responses", "anthropic", "gemini", "bedrock"])
+def test_a_conversation_is_made_shorter_and_goes_on_anywhere(world: World, client: openai.OpenAI, model: str) -> None:
+    asked: list[Any] = [{"role": "user", "content": "Where is Paris?"}, {"role": "assistant", "content": "In France."}]
+    raw = client.responses.with_raw_response.compact(model=model, input=asked)
+    assert float(raw.headers["x-semroute-cost-usd"]) > 0
+    assert (raw.parse().object, raw.parse().output[-1].type) == ("response.compaction", "compaction")
+    output = raw.http_response.json()["output"]
+    assert [item.get("role") for item in output] == ["user", None]
+    if model == "responses":
+        assert world.vendors["responses"].last.path == "/v1/responses/compact"
+    turns: list[Any] = [*output, asked[0]]
+    for following in ("openai", "anthropic", "responses"):
+        done = client.responses.create(model=following, input=turns)
+        assert done.output_text == "".join(GREETING)
+        told = str(world.vendors[following].last.body)
+        assert ("".join(GREETING) in told) is (model != "responses")
+        assert ("c2ln" in told) is (model == following == "responses")
+
+
+@pytest.mark.parametrize("model", ["openai", "anthropic", "gemini", "bedrock"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_calls_of_tools_that_are_no_functions_come_back(client: openai.OpenAI, model: str, stream: bool) -> None:
+    inner = {"type": "function", "name": "get_weather"}
+    group = {"type": "namespace", "name": "sky", "description": "The sky.", "tools": [inner]}
+    tools: list[Any] = [{"type": "custom", "name": "get_time"}, group]
+    done: Any
+    if stream:
+        with client.responses.stream(model=model, input="Hi", tools=tools) as events:
+            kinds = [event.type for event in events]
+            done = events.get_final_response()
+        assert "response.custom_tool_call_input.done" in kinds
+    else:
+        done = client.responses.create(model=model, input="Hi", tools=tools)
+    called: list[Any] = [item for item in done.output if item.type.endswith("_call")]
+    assert [item.type for item in called] == ["function_call", "custom_tool_call"]
+    assert [item.name for item in called] == ["get_weather", "get_time"]
+    assert (called[0].namespace, called[1].input) == ("sky", "CET")
+    results = [{"type": f"{item.type}_output", "call_id": item.call_id, "output": "18"} for item in called]
+    turns: Any = [{"role": "user", "content": "Hi"}, *(item.model_dump(exclude_none=True) for item in called), *results]
+    for following in ("anthropic", "openai", model):
+        assert client.responses.create(model=following, input=turns, tools=tools).output_text == "".join(RESULT)

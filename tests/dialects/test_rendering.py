@@ -6,6 +6,7 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from semroute.config.presets import PRESETS
@@ -414,3 +415,27 @@ def test_odd_requests_are_rendered_too() -> None:
     assert PROVIDERS["responses"].parse_completion(no_usage).usage is None
     assert CLIENTS["openai"].parse_request({"messages": [{"role": "assistant"}]}, "1").messages[0].parts == ()
     assert CLIENTS["responses"].parse_request({"input": "Hi"}, "1").messages[0].text == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        (Chunk(parts=(Text(text="a"),)), 37),
+        (Chunk(parts=(Text(text="a"),), usage=Usage(output_tokens=5)), 37),
+        (Chunk(parts=(Text(text="a"),), usage=Usage(input_tokens=11, output_tokens=5, reasoning_tokens=2)), 11),
+        (Chunk(parts=(Text(text="a"),), usage=Usage(input_tokens=11, cached_tokens=4, output_tokens=5)), 7),
+    ],
+    ids=["not counted yet", "only output", "counted", "partly cached"],
+)
+def test_a_message_starts_with_its_input_and_without_output(first: Chunk, told: int) -> None:
+    estimated = msgspec.structs.replace(DECISION.estimate, input_tokens=37)
+    renderer = Anthropic().stream(REQUEST, msgspec.structs.replace(DECISION, estimate=estimated))
+    last = Chunk(finish_reason="stop", usage=Usage(input_tokens=11, output_tokens=5))
+    written = renderer.chunk(first) + renderer.chunk(last) + renderer.end(RECORD)
+    parser = EventParser()
+    read = [json.loads(event.data) for event in (*parser.feed(written), *parser.close())]
+    start = read[0]["message"]["usage"]
+    assert (start["input_tokens"], start["output_tokens"]) == (told, 0)
+    assert "output_tokens_details" not in start
+    delta = next(event for event in read if event["type"] == "message_delta")
+    assert (delta["usage"]["input_tokens"], delta["usage"]["output_tokens"]) == (11, 5)

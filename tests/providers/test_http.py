@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
 import pytest
 
 from semroute.config.schema import Config, Default
@@ -32,7 +33,7 @@ from semroute.errors import (
 )
 from semroute.providers import http, trace
 from semroute.providers.echo import EchoProvider
-from semroute.providers.http import HttpProvider, open_providers
+from semroute.providers.http import DIALECTS, HttpProvider, open_providers
 from semroute.providers.reader import Reader
 from semroute.providers.transport import MAX_ANSWER_BYTES, Transport
 from semroute.types import ChatRequest, Chunk, Message, Model, Text, Timeouts, ToolCall, Usage
@@ -481,3 +482,19 @@ async def test_white_space_before_a_stream_is_not_kept() -> None:
             return self.pieces.pop(0)
 
     assert await http._first(Blank(), http._Watch(PATIENT)) == b"\n\ndata: x\n\n"  # type: ignore[arg-type]
+
+
+async def test_the_callers_version_replaces_ours_and_not_the_one_of_the_route_files() -> None:
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9}
+    pool = Transport()
+    with VendorServer(AnthropicVendor()) as vendor:
+        for own, sent in (({}, "2026-10-21"), ({"Anthropic-Version": "2023-06-01"}, "2023-06-01")):
+            settings = ProviderSettings(id="p", dialect="anthropic", base_url=vendor.url, api_key=KEY, headers=own)
+            provider = HttpProvider(settings, DIALECTS["anthropic"](settings), pool)
+            said = {"anthropic-version": "2026-10-21"}
+            asked = ChatRequest(id="1", messages=(), dialect="anthropic", raw=body, headers=said)
+            await provider.complete(asked, model("claude"), PATIENT)
+            assert vendor.last.headers["anthropic-version"] == sent
+            await provider.complete(msgspec.structs.replace(asked, headers={}), model("claude"), PATIENT)
+            assert vendor.last.headers["anthropic-version"] == "2023-06-01"
+    await pool.aclose()

@@ -46,6 +46,8 @@ class GeminiVendor(Vendor):
         return ":streamGenerateContent?alt=sse" in path
 
     def answer(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
+        if path.endswith(":batchEmbedContents"):
+            return self._embeddings(path, headers, body)
         self._check(path, headers, body)
         parts = [part for piece in self._pieces(body) for part in piece]
         if "text" in parts[-1]:
@@ -70,6 +72,15 @@ class GeminiVendor(Vendor):
             "modelVersion": path.split("/models/")[1].split(":")[0],
             "responseId": "gemini-vendor",
         }
+
+    def _embeddings(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
+        require("x-goog-api-key" in headers, refused(401, "API key not valid"))
+        model = path.removeprefix("/v1beta/").partition(":")[0]
+        for request in body["requests"]:
+            require(request["model"] == model, refused(400, f"model {request['model']}"))
+            require(all("text" in part for part in request["content"]["parts"]), refused(400, "content"))
+        sizes = [request.get("outputDimensionality", 2) for request in body["requests"]]
+        return {"embeddings": [{"values": ([0.25, -0.5] * size)[:size]} for size in sizes]}
 
     def _pieces(self, body: dict[str, Any]) -> list[list[dict[str, Any]]]:
         thinking = (body.get("generationConfig") or {}).get("thinkingConfig") or {}

@@ -37,6 +37,12 @@ PARTS = {"input_text", "output_text", "input_image", "input_file", "refusal"}
 
 class ResponsesVendor(Vendor):
     def answer(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
+        if path == "/v1/responses/compact":
+            require("stream" not in body, refused(400, "unknown parameter stream"))
+            users = [item for item in body["input"] if item.get("role") == "user"]
+            summary = {"type": "compaction", "id": "cmp_vendor", "encrypted_content": "c2ln"}
+            shorter = {"id": "resp_vendor", "object": "response.compaction", "created_at": 1, "usage": USAGE}
+            return {**shorter, "output": [*users, summary]}
         self._check(path, headers, body)
         return self._response(body, "completed", [item for item, _ in self._items(body)])
 

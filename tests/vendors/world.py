@@ -77,6 +77,7 @@ def _routes(vendors: dict[str, VendorServer]) -> str:
         f"  azure: {{provider: azure, name: my-deployment, {features}}}",
         f"  groq: {{provider: groq, name: llama, {features}}}",
         "  embed: {provider: openai, name: text-embedding-x, input_price: 1}",
+        "  vectors: {provider: gemini, name: gemini-embedding-x, input_price: 1}",
         "default: {models: [openai]}",
         "routes:",
         "  - name: weather",
