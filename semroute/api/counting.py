@@ -19,6 +19,7 @@ from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
 from semroute.dialects.responses import Responses
 from semroute.gateway import Gateway
+from semroute.routing.aliases import resolved
 from semroute.routing.pricing import estimate_input_tokens
 
 _anthropic = Anthropic()
