@@ -24,6 +24,7 @@ from semroute.api.streams import CallerGoneError, EventStream, Presence, while_c
 from semroute.calls import STALL_S
 from semroute.chat import LONG_BYTES
 from semroute.config.conditions import SECRET_HEADERS
+from semroute.dialects import sse
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
 from semroute.dialects.counts import MAX_TOKENS
@@ -204,7 +205,7 @@ class _Streamed:
         record = self._call.record
         last = self._renderer.end(record)
         # A comment, for the dialects have no field for money; only on request, as not every client takes one.
-        if COST_TRAILER in self._call.request.headers:
+        if COST_TRAILER in self._call.request.headers and self._renderer.keep_alive == sse.KEEP_ALIVE:
             return b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n%b" % (*_money(record), last)
         return last
 
@@ -222,6 +223,11 @@ class _Streamed:
     def farewell(self, error: SemrouteError) -> bytes:
         """The error as an event, for one reader of several."""
         return copy.copy(self._renderer).error(error, status_of(error))  # the others' events count on, as before
+
+    @property
+    def keep_alive(self) -> bytes:
+        """What the dialect has for it."""
+        return self._renderer.keep_alive
 
     @property
     def patience_s(self) -> float:

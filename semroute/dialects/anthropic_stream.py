@@ -134,6 +134,8 @@ class AnthropicStream:
     calls wait.
     """
 
+    keep_alive = sse.KEEP_ALIVE
+
     def __init__(self, request: ChatRequest, error_body: ErrorBody) -> None:
         self._id = request.id
         self._error_body = error_body

@@ -19,13 +19,8 @@ from semroute.dialects.openai_content import (
     render_usage,
 )
 from semroute.dialects.reading import arguments_of, convert, problem, tool_result, unread_fields
-from semroute.errors import (
-    ContentPolicyError,
-    ContextLengthError,
-    PlanExhaustedError,
-    ProviderRequestError,
-    SemrouteError,
-)
+from semroute.dialects.trouble import cause_of
+from semroute.errors import ContentPolicyError, ContextLengthError, ProviderRequestError, SemrouteError
 from semroute.record import Record
 from semroute.types import (
     ChatRequest,
@@ -178,7 +173,7 @@ class OpenAI:
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """The body of an error answer: the provider's own where it refused the request in this dialect."""
-        cause = error.last if isinstance(error, PlanExhaustedError) else error
+        cause = cause_of(error)
         refusals = (ProviderRequestError, ContextLengthError, ContentPolicyError)
         if isinstance(cause, refusals) and cause.body and is_error_body(cause.body):
             return cause.body
