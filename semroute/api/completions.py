@@ -72,7 +72,7 @@ async def route(request: AnyRequest) -> Response[bytes]:
     try:
         await call.decided()
     except SemrouteError as error:
-        return errors.render(request, error, status_of(error), _headers(call))
+        return _refusal(request, call, error)
     return Rendered(_native.render_decision(call.decision), _headers(call))
 
 
@@ -171,7 +171,7 @@ async def _answer(
         body = await asyncio.to_thread(render) if len(completion.raw) > LONG_BYTES else render()
         return Rendered(body, _headers(call))
     except SemrouteError as error:
-        return errors.render(request, error, status_of(error), _headers(call))
+        return _refusal(request, call, error)
     except CallerGoneError:
         return Response(b"", status_code=CLIENT_CLOSED_REQUEST, headers=_headers(call))
 
@@ -211,7 +211,7 @@ class _Streamed:
 
     def refusal(self, error: SemrouteError) -> Response[bytes]:
         """The error, with its status."""
-        return errors.render(self._request, error, status_of(error), _headers(self._call))
+        return _refusal(self._request, self._call, error)
 
     def failure(self, error: SemrouteError) -> bytes:
         """The error as an event: the head has been sent with status 200, so the stream must say that it is broken."""
@@ -312,6 +312,12 @@ def _money(record: Record) -> tuple[bytes, bytes]:
     return f"{record.cost_usd:f}".encode(), f"{record.saved_usd:f}".encode()
 
 
+def _refusal(request: AnyRequest, call: Call, error: SemrouteError) -> Response[bytes]:
+    """The error that ended a call."""
+    attempts = sum(attempt.purpose == "answer" for attempt in call.record.attempts)
+    return errors.render(request, error, status_of(error), _headers(call), attempts)
+
+
 def _headers(call: Call) -> dict[str, str]:
     record = call.record
     made = served(record.attempts)
@@ -321,8 +327,7 @@ def _headers(call: Call) -> dict[str, str]:
         "x-semroute-cost-usd": f"{record.cost_usd:f}",
         "x-semroute-saved-usd": f"{record.saved_usd:f}",
         "x-semroute-overhead-ms": f"{record.overhead_ms:.2f}",
-        "x-request-id": record.request_id,  # where OpenAI's clients look for it
-        "request-id": record.request_id,  # where Anthropic's do
+        **errors.id_headers(record.request_id),
     }
     if made is not None and made.dropped:
         headers["x-semroute-dropped"] = _header_text(", ".join(made.dropped))

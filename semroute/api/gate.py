@@ -30,7 +30,7 @@ FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"
 MEDIA = (b"application/json", b"application/x-www-form-urlencoded")
 """What bodies may be said to be: JSON, and what curl's `-d` says of every body. Where a browser says the latter of a
 form, it also says which page the form is on."""
-EXPOSED = frozenset({b"x-request-id", b"request-id", b"retry-after"})
+EXPOSED = frozenset({b"x-request-id", b"request-id", b"retry-after", b"x-should-retry"})
 """Headers of answers that scripts may read, besides our own."""
 OURS = b"x-semroute-"
 ASKS = b"access-control-request-method"
