@@ -47,6 +47,19 @@ class Breaking(Vendor):
             yield self._last
 
 
+class Recorded(Vendor):
+    """Sends pieces as the service did, each as a chunk of HTTP of its own."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+
+    def streamed(self, path: str, body: dict[str, Any]) -> bool:
+        return True
+
+    def events(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> Iterator[bytes]:
+        yield from self._pieces
+
+
 @dataclass
 class BrokenWorld:
     """The service, and the vendors by the names of their models."""

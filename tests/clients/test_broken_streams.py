@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +12,10 @@ import openai
 import pytest
 from google import genai
 
-from tests.clients.breaking import SERVED, BrokenWorld, broken_world
+from tests.api.test_keep_alive import sent
+from tests.clients.breaking import SERVED, BrokenWorld, Recorded, broken_world
 from tests.dialects.test_broken_streams import SAY
-from tests.vendors.server import GREETING
+from tests.vendors.server import GREETING, VendorServer
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 Heard = list[str]
@@ -136,3 +139,16 @@ def test_a_limit_that_lasts_is_asked_about_three_times_whatever_the_client_does(
             with pytest.raises((openai.RateLimitError, anthropic.RateLimitError)):
                 create(**asked, **options)
             assert len(vendor.requests) == before + 3
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_geminis_library_takes_what_keeps_a_stream_alive(broken: bool) -> None:
+    pieces = asyncio.run(sent("gemini", broken=broken))
+    assert b" " in pieces
+    heard: Heard = []
+    raised = pytest.raises(genai.errors.ServerError, match="cut") if broken else contextlib.nullcontext()
+    with VendorServer(Recorded(pieces)) as server:
+        options = genai.types.HttpOptions(base_url=server.url)
+        with genai.Client(api_key="any", http_options=options) as client, raised:
+            gemini(client, "any", heard)
+    assert "".join(heard) == "Hello you."

@@ -13,9 +13,9 @@ import pytest
 
 from tests.api.test_keep_alive import sent
 from tests.clients import needed
-from tests.clients.breaking import SERVED, BrokenWorld, broken_world
+from tests.clients.breaking import SERVED, BrokenWorld, Recorded, broken_world
 from tests.dialects.test_broken_streams import SAY
-from tests.vendors.server import GREETING, Vendor, VendorServer
+from tests.vendors.server import GREETING, VendorServer
 
 pytestmark = pytest.mark.clients
 
@@ -117,19 +117,6 @@ WORDLESS = {
 }
 """What old libraries of Google's say of every error inside a stream."""
 GOOGLES = ["genai", "genai 1.30", "generative-ai", "ai google"]
-
-
-class Recorded(Vendor):
-    """Sends pieces as the service did, each as a chunk of HTTP of its own."""
-
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces = pieces
-
-    def streamed(self, path: str, body: dict[str, Any]) -> bool:
-        return True
-
-    def events(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> Iterator[bytes]:
-        yield from self._pieces
 
 
 @pytest.fixture(scope="module")
