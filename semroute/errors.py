@@ -380,14 +380,15 @@ class StreamBrokenError(BadAnswerError):
 
 
 class PlanExhaustedError(SemrouteError):
-    """Every model of the plan was called, and failed. `last` is the last failure."""
+    """Every model of the plan was called, and failed, `last` as the last. `retry_after_s`: when one may answer."""
 
     code = "all_models_failed"
     retryable = True
 
-    def __init__(self, message: str, *, last: ProviderError) -> None:
+    def __init__(self, message: str, *, last: ProviderError, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.last = last
+        self.retry_after_s = retry_after_s
         self.retryable = last.retryable
 
 

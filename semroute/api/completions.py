@@ -19,10 +19,11 @@ from semroute.api.bodies import CLIENT_CLOSED_REQUEST, read_body
 from semroute.api.direct import Rendered, headers_of
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
-from semroute.api.streams import EVENTS, CallerGoneError, EventStream, Framing, Presence, Source, while_connected
+from semroute.api.streams import EVENTS, CallerGoneError, EventStream, Presence, Source, while_connected
 from semroute.calls import STALL_S
 from semroute.chat import LONG_BYTES
 from semroute.config.conditions import SECRET_HEADERS
+from semroute.dialects import sse
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
 from semroute.dialects.counts import MAX_TOKENS
@@ -67,7 +68,7 @@ async def route(request: AnyRequest) -> Response[bytes]:
     try:
         await call.decided()
     except SemrouteError as error:
-        return errors.render(request, error, status_of(error), account_headers(call))
+        return _refusal(request, call, error)
     return Rendered(_native.render_decision(call.decision), account_headers(call))
 
 
@@ -100,13 +101,13 @@ async def answer(
     dialect: ClientDialect,
     in_path: Mapping[str, Any] = MappingProxyType({}),
     *,
-    framing: Framing = EVENTS,
+    media_type: str = EVENTS,
     memory: Memory | None = None,
 ) -> Response[Any]:
     """Serve one completion in the caller's dialect, streamed or whole; once for each `Idempotency-Key`.
 
-    `in_path`: what the request says outside its body. `framing`: of a stream. `memory`: knows earlier answers that the
-    request builds on, and keeps this one.
+    `in_path`: what the request says outside its body. `media_type`: of a stream. `memory`: knows earlier answers that
+    the request builds on, and keeps this one.
     """
     headers = headers_of(request)
     try:
@@ -119,7 +120,7 @@ async def answer(
     async def make(receive: Receive) -> Response[Any]:
         asked = body if memory is None else await memory.recall(body)
         chat = with_headers(await read(asked, dialect, in_path), headers)
-        return await _answer(request, caller, chat, dialect, receive, framing, memory)
+        return await _answer(request, caller, chat, dialect, receive, media_type, memory)
 
     return await make(request.receive) if key is None else once(request, caller, body, key, make)
 
@@ -130,7 +131,7 @@ async def _answer(
     chat: ChatRequest,
     dialect: ClientDialect,
     receive: Receive,
-    framing: Framing,
+    media_type: str,
     memory: Memory | None,
 ) -> Response[Any]:
     gateway: Gateway = request.app.state.gateway
@@ -138,7 +139,7 @@ async def _answer(
     books: Books = request.app.state.books
     books.trace(chat.id, chat.headers)
     if chat.stream:
-        source: Source = Streamed(request, call, dialect, framing)
+        source: Source = Streamed(request, call, dialect, media_type)
         source = source if memory is None else memory.keeping(source, chat)
         return EventStream(source, Presence(receive), request.app.state.keepalive_s)
     try:
@@ -149,7 +150,7 @@ async def _answer(
             body = await memory.keep(body, chat)
         return Rendered(body, account_headers(call))
     except SemrouteError as error:
-        return errors.render(request, error, status_of(error), account_headers(call))
+        return _refusal(request, call, error)
     except CallerGoneError:
         return Response(b"", status_code=CLIENT_CLOSED_REQUEST, headers=account_headers(call))
 
@@ -173,8 +174,8 @@ class Memory(Protocol):
 class Streamed:
     """One call as the `Source` of a stream."""
 
-    def __init__(self, request: AnyRequest, call: Call, dialect: ClientDialect, framing: Framing) -> None:
-        self.framing = framing
+    def __init__(self, request: AnyRequest, call: Call, dialect: ClientDialect, media_type: str) -> None:
+        self.media_type = media_type
         self._request = request
         self._call = call
         self._renderer = dialect.stream(call.request, call.decision)
@@ -200,13 +201,13 @@ class Streamed:
         record = self._call.record
         last = self._renderer.end(record)
         # A comment, for the dialects have no field for money; only on request, as not every client takes one.
-        if COST_TRAILER in self._call.request.headers and self.framing is EVENTS:
+        if COST_TRAILER in self._call.request.headers and self._renderer.keep_alive == sse.KEEP_ALIVE:
             return b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n%b" % (*_money(record), last)
         return last
 
     def refusal(self, error: SemrouteError) -> Response[bytes]:
         """The error, with its status."""
-        return errors.render(self._request, error, status_of(error), account_headers(self._call))
+        return _refusal(self._request, self._call, error)
 
     def failure(self, error: SemrouteError) -> bytes:
         """The error as an event: the head has been sent with status 200, so the stream must say that it is broken."""
@@ -218,6 +219,11 @@ class Streamed:
     def farewell(self, error: SemrouteError) -> bytes:
         """The error as an event, for one reader of several."""
         return copy.copy(self._renderer).error(error, status_of(error))  # the others' events count on, as before
+
+    @property
+    def keep_alive(self) -> bytes:
+        """What the dialect has for it."""
+        return self._renderer.keep_alive
 
     @property
     def patience_s(self) -> float:
@@ -300,6 +306,12 @@ def _money(record: Record) -> tuple[bytes, bytes]:
     return f"{record.cost_usd:f}".encode(), f"{record.saved_usd:f}".encode()
 
 
+def _refusal(request: AnyRequest, call: Call, error: SemrouteError) -> Response[bytes]:
+    """The error that ended a call."""
+    attempts = sum(attempt.purpose == "answer" for attempt in call.record.attempts)
+    return errors.render(request, error, status_of(error), account_headers(call), attempts)
+
+
 def account_headers(call: Call) -> dict[str, str]:
     """What the headers of an answer say of its call."""
     record = call.record
@@ -308,8 +320,7 @@ def account_headers(call: Call) -> dict[str, str]:
         "x-semroute-decision": record.request_id,
         "x-semroute-attempts": str(len(record.attempts)),
         "x-semroute-overhead-ms": f"{record.overhead_ms:.2f}",
-        "x-request-id": record.request_id,  # where OpenAI's clients look for it
-        "request-id": record.request_id,  # where Anthropic's do
+        **errors.id_headers(record.request_id),
     }
     if call.costs_known:
         headers["x-semroute-cost-usd"] = f"{record.cost_usd:f}"

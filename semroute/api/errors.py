@@ -45,8 +45,11 @@ from semroute.errors import (
     UnknownRouteError,
     UnsupportedError,
 )
+from semroute.router import new_id
 
 log = logging.getLogger("semroute.api")
+SOON_S = 60.0
+"""For how long the official clients wait for another try, at most."""
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -95,13 +98,24 @@ def status_of(error: SemrouteError) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
-def retry_after_s(error: SemrouteError) -> int:
-    """When a caller may try again: as the provider says, or soon."""
-    if isinstance(error, PlanExhaustedError):
-        error = error.last
-    tells = ProviderError | NoModelError | BudgetError | LimitError
-    known = error.retry_after_s if isinstance(error, tells) else None
-    return max(1, math.ceil(known)) if known is not None else 1
+def retry_headers(error: SemrouteError, status: int, attempts: int) -> dict[str, str]:
+    """What tells a caller whether to try again, and when. `attempts`: how often models were asked for an answer.
+
+    The official clients of OpenAI and Anthropic try again by themselves, twice, unless `x-should-retry` says no. It
+    does where models were tried again or after one another already, and where waiting mends nothing; but not where it
+    is known that a model can be asked again soon.
+    """
+    tells = ProviderError | PlanExhaustedError | NoModelError | BudgetError | LimitError
+    known_s = error.retry_after_s if isinstance(error, tells) else None
+    in_vain = attempts > 1 or (status >= 500 and not error.retryable)
+    headers = {}
+    if known_s is None and not in_vain and error.retryable and status in {429, 503}:
+        known_s = 1
+    if known_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(known_s)))
+    if in_vain and (known_s is None or known_s > SOON_S):
+        headers["x-should-retry"] = "false"
+    return headers
 
 
 def dialect_of(request: AnyRequest) -> ClientDialect:
@@ -118,13 +132,21 @@ def dialect_of(request: AnyRequest) -> ClientDialect:
     return OpenAI() if path.startswith(("/v1/", "/openai/")) else Native()
 
 
-def render(request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str]) -> Response[bytes]:
-    """An error answer in the caller's dialect."""
-    if status == 402 or (status in {429, 503} and error.retryable):
-        headers = {**headers, "retry-after": str(retry_after_s(error))}
+def id_headers(request_id: str) -> dict[str, str]:
+    """The id of a request, where OpenAI's clients look for it, and where Anthropic's do."""
+    return {"x-request-id": request_id, "request-id": request_id}
+
+
+def render(
+    request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str], attempts: int = 0
+) -> Response[bytes]:
+    """An error answer in the caller's dialect. `headers` without an id: there is no record of the request."""
+    if "request-id" not in headers:
+        headers = {**headers, **id_headers(new_id())}
+    headers = {**headers, **retry_headers(error, status, attempts)}
     if isinstance(error, EncodingError):
-        headers = {**headers, "accept-encoding": ENCODINGS}
-    body = dialect_of(request).render_error(error, status, headers.get("request-id", ""))
+        headers["accept-encoding"] = ENCODINGS
+    body = dialect_of(request).render_error(error, status, headers["request-id"])
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
 
 
@@ -140,7 +162,9 @@ def on_semroute_error(request: AnyRequest, error: SemrouteError) -> Response[byt
     books: Books | None = request.app.state.get("books")
     if books is not None and books.metrics is not None:
         books.metrics.refuse(error.code)
-    return render(request, error, status_of(error), {})
+    ids = id_headers(new_id())
+    log.debug("request %s: %s %s refused: %s", ids["request-id"], request.method, request.url.path, error.code)
+    return render(request, error, status_of(error), ids)
 
 
 def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
@@ -158,5 +182,6 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
 
 def on_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
     """A defect of ours. The caller learns no details, the log does."""
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return render(request, SemrouteError("semroute failed to handle the request: its log says why"), 500, {})
+    ids = id_headers(new_id())
+    log.error("request %s: %s %s failed", ids["request-id"], request.method, request.url.path, exc_info=error)
+    return render(request, SemrouteError("semroute failed to handle the request: its log says why"), 500, ids)

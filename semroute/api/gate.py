@@ -32,7 +32,7 @@ MEDIA = (b"application/json", b"application/x-www-form-urlencoded")
 form, it also says which page the form is on."""
 UPLOADS, FORM = "/v1/files", b"multipart/form-data"
 """Where a body may be a form with a file, as OpenAI's clients upload one."""
-EXPOSED = frozenset({b"x-request-id", b"request-id", b"retry-after"})
+EXPOSED = frozenset({b"x-request-id", b"request-id", b"retry-after", b"x-should-retry"})
 """Headers of answers that scripts may read, besides our own."""
 OURS = b"x-semroute-"
 ASKS = b"access-control-request-method"

@@ -13,7 +13,6 @@ from semroute.api.bodies import read_body
 from semroute.api.completions import answer, decode
 from semroute.api.direct import Rendered
 from semroute.api.errors import AnyRequest
-from semroute.api.streams import Framing
 from semroute.config.schema import Config
 from semroute.dialects.ollama import (
     NothingAskedError,
@@ -23,7 +22,7 @@ from semroute.dialects.ollama import (
     OllamaGenerate,
     named,
 )
-from semroute.dialects.ollama_answer import LINES, SILENT, Said, loaded, said_in_chat, said_in_text
+from semroute.dialects.ollama_answer import LINES, Said, loaded, said_in_chat, said_in_text
 from semroute.errors import RequestError, UnknownModelError
 from semroute.gateway import Gateway
 from semroute.record import Caller
@@ -37,7 +36,6 @@ DEFAULT_CONTEXT_TOKENS = 128_000
 """What is said of a model whose `context_tokens` are not written down."""
 _CAPABILITIES = {"tools": "tools", "vision": "vision", "reasoning": "thinking"}
 """By feature."""
-_FRAMING = Framing(LINES, SILENT)
 _chat = Ollama()
 _generate = OllamaGenerate()
 _embeddings = OllamaEmbeddings()
@@ -110,7 +108,7 @@ async def greeting() -> Response[bytes]:
 
 async def _answer(request: AnyRequest, dialect: Ollama, said: Said) -> Response[Any]:
     try:
-        return await answer(request, dialect, framing=_FRAMING)
+        return await answer(request, dialect, media_type=LINES)
     except NothingAskedError as asked:
         return Rendered(msgspec.json.encode(loaded(_find(request, asked.model), said, unload=asked.unload)), {})
 

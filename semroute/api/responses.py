@@ -214,11 +214,16 @@ class _Kept:
     """A stream that is kept before its last event is sent: the next request may come at once."""
 
     def __init__(self, source: Source, memory: Remembering, chat: ChatRequest) -> None:
-        self.framing = source.framing
+        self.media_type = source.media_type
         self._source = source
         self._memory = memory
         self._chat = chat
         self._last = b""
+
+    @property
+    def keep_alive(self) -> bytes:
+        """What may be sent now while there is nothing to say."""
+        return self._source.keep_alive
 
     async def open(self) -> None:
         """Wait for the first content. Raises `SemrouteError`."""

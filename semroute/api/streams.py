@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from litestar import Litestar, Response
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
@@ -14,6 +14,7 @@ from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receiv
 from semroute.api import connection
 from semroute.api.bodies import CLIENT_CLOSED_REQUEST
 from semroute.api.direct import encode_headers
+from semroute.dialects import sse
 from semroute.errors import SemrouteError
 
 Result = TypeVar("Result")
@@ -25,16 +26,8 @@ HEAD = {
 }
 
 
-class Framing(NamedTuple):
-    """What a stream is made of."""
-
-    media_type: str
-    keepalive: bytes
-    """What is sent while there is nothing to say."""
-
-
-EVENTS = Framing("text/event-stream; charset=utf-8", b": keep-alive\n\n")
-"""Server-sent events."""
+EVENTS = "text/event-stream; charset=utf-8"
+"""The media type of server-sent events."""
 
 
 class CallerGoneError(Exception):
@@ -106,8 +99,8 @@ class Source(Protocol):
     """What a stream is made of. `open` it, take its `events`, and `aclose` it in any case."""
 
     @property
-    def framing(self) -> Framing:
-        """What its events look like."""
+    def media_type(self) -> str:
+        """What its events are."""
         ...
 
     async def open(self) -> None:
@@ -139,6 +132,11 @@ class Source(Protocol):
         ...
 
     @property
+    def keep_alive(self) -> bytes:
+        """What may be sent now while there is nothing to say; empty: nothing. As a `StreamRenderer` says it."""
+        ...
+
+    @property
     def patience_s(self) -> float:
         """How long the caller may take nothing of the answer."""
         ...
@@ -156,9 +154,9 @@ class Source(Protocol):
 class EventStream(Response[Any]):
     """An answer in pieces, mostly server-sent events, or the error that came before the first of them.
 
-    While there is nothing to send, a comment keeps the connection alive. When that is so before the first content, the
-    head goes out with it: what the headers would say of the model, the attempts and the cost is not known then, and a
-    failure is an event of the stream.
+    While there is nothing to send, what the dialect has for that keeps the connection alive: for most, a comment. When
+    that is so before the first content, the head goes out with it: what the headers would say of the model, the
+    attempts and the cost is not known then, and a failure is an event of the stream.
 
     When the caller goes away the source is closed at once, and with it the provider's call: the framework's own stream
     leaves a generator that waits for a slow caller to the garbage collector.
@@ -188,7 +186,7 @@ class EventStream(Response[Any]):
         source = self._source
         if (caller := connection.of(scope)) is not None:
             caller.be_patient(source.patience_s)
-        line = _Line(send, source.framing, self._keepalive_s, lambda: source.headers(early=True))
+        line = _Line(send, self._keepalive_s, source)
         instead: Response[bytes] | None = None
         try:
             with self._presence.needed():
@@ -216,49 +214,54 @@ class EventStream(Response[Any]):
         except SemrouteError as error:
             if not line.begun:
                 return source.refusal(error)
-            last = source.failure(error)
+            # What follows the last event goes by itself: some libraries look for an error in what comes at once.
+            event, end, last = source.failure(error).rpartition(sse.END)
+            await line.send(event + end)
         await line.send(last, more=False)
         return None
 
 
 class _Line:
-    """Sends pieces, and a comment when there was none for a while. One timer, no task, on the way that is common.
+    """Sends pieces, and what keeps it alive when there was none for a while. One timer, no task, on the common way.
 
-    A piece waits for a comment that is on its way, and no comment is begun while a piece is.
+    A piece waits for that while it is on its way, and nothing of it is begun while a piece is.
     """
 
-    def __init__(self, send: Send, framing: Framing, idle_s: float, early: Callable[[], Mapping[str, str]]) -> None:
-        """`early`: the headers, should a comment be the first to go out."""
+    def __init__(self, send: Send, idle_s: float, source: Source) -> None:
         self._send = send
-        self._framing = framing
         self._idle_s = idle_s
-        self._early = early
+        self._source = source
         self.begun = False
         """Whether the head has been sent."""
+        self._opened = False
+        """Whether the beginning of the next event has been sent."""
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
         self._sending = False
-        self._comment: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(idle_s, self._beat)
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Send the head, unless it is out."""
-        if self._comment is not None:
-            await self._commented(self._comment)
+        if self._beating is not None:
+            await asyncio.wait([self._beating])
         if not self.begun:
             await self._put(self._head(headers))
 
     async def send(self, piece: bytes, *, more: bool = True) -> None:
         """Send a piece. Returns when the caller takes more."""
-        if self._comment is not None:
-            await self._commented(self._comment)
+        if self._beating is not None:
+            await asyncio.wait([self._beating])
+            self._beating = None
+            if self._opened:
+                self._opened, piece = False, piece.removeprefix(sse.OPENING)
         await self._put({"type": "http.response.body", "body": piece, "more_body": more})
 
     def close(self) -> None:
-        """No more comments."""
+        """Keep it alive no longer."""
         self._timer.cancel()
-        if self._comment is not None:
-            self._comment.cancel()
+        if self._beating is not None:
+            self._beating.cancel()
 
     async def _put(self, message: HTTPResponseStartEvent | HTTPResponseBodyEvent) -> None:
         self._sending = True
@@ -270,22 +273,22 @@ class _Line:
 
     def _head(self, headers: Mapping[str, str]) -> HTTPResponseStartEvent:
         self.begun = True
-        fields = encode_headers({"content-type": self._framing.media_type, **HEAD, **headers})
+        fields = encode_headers({"content-type": self._source.media_type, **HEAD, **headers})
         return {"type": "http.response.start", "status": 200, "headers": fields}
 
-    async def _commented(self, comment: asyncio.Task[None]) -> None:
-        await asyncio.wait([comment])
-        self._comment = None
-
-    async def _remark(self) -> None:
+    async def _keep_alive(self) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # the caller has gone: who waits for that learns it himself
+            piece = self._source.keep_alive
+            if not piece:
+                return
             if not self.begun:
-                await self._put(self._head(self._early()))
-            await self._put({"type": "http.response.body", "body": self._framing.keepalive, "more_body": True})
+                await self._put(self._head(self._source.headers(early=True)))
+            body, self._opened = b" " if self._opened else piece, piece == sse.OPENING
+            await self._put({"type": "http.response.body", "body": body, "more_body": True})
 
     def _beat(self) -> None:
         idle_s = self._loop.time() - self._last
-        if idle_s >= self._idle_s and not self._sending and (self._comment is None or self._comment.done()):
-            self._comment = self._loop.create_task(self._remark())
+        if idle_s >= self._idle_s and not self._sending and (self._beating is None or self._beating.done()):
+            self._beating = self._loop.create_task(self._keep_alive())
             idle_s = 0.0
         self._timer = self._loop.call_later(max(self._idle_s - idle_s, self._idle_s / 10), self._beat)

@@ -96,11 +96,16 @@ def _headers(calls: Sequence[Call]) -> dict[str, str]:
 class _Several:
     """Several calls as the `Source` of one stream, one after the other."""
 
-    framing = EVENTS
+    media_type = EVENTS
 
     def __init__(self, sources: list[Streamed]) -> None:
         self._sources = sources
         self._current = sources[0]
+
+    @property
+    def keep_alive(self) -> bytes:
+        """What may be sent now while there is nothing to say."""
+        return self._current.keep_alive
 
     async def open(self) -> None:
         """Wait for the first content. Raises `SemrouteError`."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any, get_args
 
 import msgspec
@@ -10,9 +13,10 @@ from semroute.dialects.anthropic_blocks import NAME, parse_cache, parse_content
 from semroute.dialects.anthropic_stream import AnthropicStream, render_blocks, render_usage, stop_reason
 from semroute.dialects.anthropic_tools import known_tool
 from semroute.dialects.reading import convert, objects, problem, unread_fields
-from semroute.dialects.telling import ANTHROPIC, cause_of, refused_body, told
+from semroute.dialects.telling import ANTHROPIC, refused_body, told
+from semroute.dialects.trouble import Trouble, cause_of, document, told_inside, trouble_of
 from semroute.dialects.turns import user_turn
-from semroute.errors import OverloadedError, SemrouteError
+from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
     ChatRequest,
@@ -26,20 +30,21 @@ from semroute.types import (
     ToolChoice,
     ToolMode,
 )
-from semroute.unreadable import UNREADABLE
 
 _TOOL_MODES: dict[str, ToolMode] = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
 _TIERS = {"auto": "auto", "standard_only": "default"}
-_ERROR_TYPES = {
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
+_ERROR_TYPES: dict[Trouble, str] = {
+    "key": "authentication_error",
+    "quota": "billing_error",
+    "permission": "permission_error",
+    "not_found": "not_found_error",
+    "too_large": "request_too_large",
+    "rate_limit": "rate_limit_error",
+    "timeout": "timeout_error",
+    "overloaded": "overloaded_error",
+    "server": "api_error",
 }
+"""What is absent is the request's fault. Source: https://platform.claude.com/docs/en/api/errors, November 2026."""
 
 
 class _Message(msgspec.Struct):
@@ -115,21 +120,15 @@ class Anthropic:
 
     def stream(self, request: ChatRequest, decision: Decision) -> AnthropicStream:
         """A renderer for one streamed answer."""
-
-        def error_body(error: SemrouteError, status: int) -> bytes:
-            return self.render_error(error, status, request.id)
-
-        return AnthropicStream(request, error_body, decision.estimate.input_tokens)
+        return AnthropicStream(request, partial(_streamed_error, request.id), decision.estimate.input_tokens)
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """The body of an error answer: the provider's own where it refused the request in this dialect."""
-        own, (known, message) = refused_body(cause_of(error)), told(error, ANTHROPIC)
-        if own and _is_error_body(own) and (known is None or any(sign.encode() in own for sign in known.signs)):
+        own, (known, _) = refused_body(cause_of(error)), told(error, ANTHROPIC)
+        is_ours = _own_error(document(own)) is not None
+        if own and is_ours and (known is None or any(sign.encode() in own for sign in known.signs)):
             return own
-        kind = "overloaded_error" if isinstance(error, OverloadedError) else _ERROR_TYPES.get(status)
-        kind = kind or ("invalid_request_error" if status < 500 else "api_error")
-        body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message}}
-        return msgspec.json.encode({**body, "request_id": request_id} if request_id else body)
+        return _error_body(error, status, request_id)
 
     def render_count(self, input_tokens: int) -> bytes:
         """The body of `/v1/messages/count_tokens`."""
@@ -228,13 +227,27 @@ def _unread_settings(fields: _Body) -> list[str]:
     return unread
 
 
-def _is_error_body(body: bytes) -> bool:
-    try:
-        decoded = msgspec.json.decode(body)
-    except UNREADABLE:
-        return False
-    match decoded:
+def _streamed_error(request_id: str, error: SemrouteError, status: int) -> bytes:
+    """The data of an error event: what the provider itself said there in this dialect is passed on."""
+    return _error_body(error, status, request_id, _own_error(told_inside(error)) or {})
+
+
+def _error_body(
+    error: SemrouteError, status: int, request_id: str, own: Mapping[str, Any] = MappingProxyType({})
+) -> bytes:
+    """`own`: what the provider said, which goes before what is said here."""
+    kind = _ERROR_TYPES.get(trouble_of(error, status), "invalid_request_error")
+    body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": told(error, ANTHROPIC)[1], **own}}
+    return msgspec.json.encode({**body, "request_id": request_id} if request_id else body)
+
+
+def _own_error(body: Any) -> dict[str, Any] | None:
+    """The `error` of a body in this dialect; None: it has another form."""
+    match body:
+        case {"type": "error", "error": {"code": _}}:
+            return None  # as that of OpenAI's Responses
         case {"type": "error", "error": {"type": str(), "message": str()}}:
-            return True
+            error: dict[str, Any] = body["error"]
+            return error
         case _:
-            return False
+            return None

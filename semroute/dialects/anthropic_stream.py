@@ -134,6 +134,8 @@ class AnthropicStream:
     calls wait.
     """
 
+    keep_alive = sse.KEEP_ALIVE
+
     def __init__(self, request: ChatRequest, error_body: ErrorBody, input_tokens: int = 0) -> None:
         """`input_tokens`: what the request sends, as far as it is known before the provider has counted."""
         self._id = request.id

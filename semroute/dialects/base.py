@@ -79,6 +79,14 @@ class ClientDialect(Protocol):
 class StreamRenderer(Protocol):
     """Server-sent events of one answer, in order: chunks, then `end` or `error`."""
 
+    @property
+    def keep_alive(self) -> bytes:
+        """What may be sent now while there is nothing to say; empty: nothing.
+
+        `sse.OPENING` begins the next event: spaces follow while the wait goes on, and then the rest of the event.
+        """
+        ...
+
     def chunk(self, chunk: Chunk) -> bytes:
         """Events for one chunk; empty where the dialect has nothing to say of it."""
         ...

@@ -10,6 +10,7 @@ from semroute.dialects import sse
 from semroute.dialects.gemini_contents import NAME, render_signature
 from semroute.dialects.reading import object_of
 from semroute.dialects.telling import GEMINI, told
+from semroute.dialects.trouble import Trouble, told_inside, trouble_of
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
@@ -33,15 +34,19 @@ _FINISH_REASONS: dict[FinishReason, str] = {
     "tool_calls": "STOP",
     "content_filter": "SAFETY",
 }
-_STATUSES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    429: "RESOURCE_EXHAUSTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
+_STATUSES: dict[Trouble, tuple[int, str]] = {
+    "key": (401, "UNAUTHENTICATED"),
+    "permission": (403, "PERMISSION_DENIED"),
+    "not_found": (404, "NOT_FOUND"),
+    "quota": (429, "RESOURCE_EXHAUSTED"),
+    "rate_limit": (429, "RESOURCE_EXHAUSTED"),
+    "server": (500, "INTERNAL"),
+    "overloaded": (503, "UNAVAILABLE"),
+    "timeout": (504, "DEADLINE_EXCEEDED"),
 }
+"""Google's numbers and names; what is absent is the request's fault. Source:
+https://ai.google.dev/gemini-api/docs/troubleshooting, November 2026."""
+_BAD_REQUEST = (400, "INVALID_ARGUMENT")
 _TIERS = {"default": "standard", "flex": "flex", "priority": "priority"}
 
 
@@ -123,6 +128,15 @@ class GeminiStream:
         self._finish_reason: FinishReason | None = None
         self._native = False
 
+    @property
+    def keep_alive(self) -> bytes:
+        """The beginning of the next event, as long as one must come.
+
+        Google's libraries take comments for JSON, and the older ones for JavaScript also trip over blank lines
+        (google-genai 3.6.1; @google/genai 1.30.0, @google/generative-ai 0.24.1). White space inside of an event passes.
+        """
+        return sse.OPENING if self._finish_reason is None else b""
+
     def chunk(self, chunk: Chunk) -> bytes:
         """The provider's own event where it speaks this dialect, else one in its form."""
         self._model = chunk.model or self._model
@@ -152,8 +166,14 @@ class GeminiStream:
         return self._event(_candidate(calls, self._finish_reason or "stop"), self._usage or record.usage)
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """An error in place of an answer: the official client raises on it."""
-        return sse.render(msgspec.json.encode(error_body(error, status)))
+        """An error in place of an answer, and once more without `data:`, as Google itself sends it.
+
+        Google's older libraries for JavaScript raise on the second alone, other people's libraries on the first.
+        """
+        number, _ = _STATUSES.get(trouble_of(error, status), _BAD_REQUEST)
+        ours = error_body(error, status)["error"] | {"code": number}
+        told = msgspec.json.encode({"error": _own_error(told_inside(error)) or ours})
+        return sse.render(told) + told
 
     def _event(self, candidate: dict[str, Any], usage: Usage | None = None) -> bytes:
         return sse.render(msgspec.json.encode(_answer(candidate, usage, self._tier, self._model, self._id)))
@@ -162,5 +182,15 @@ class GeminiStream:
 def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
     """An error in Google's form."""
     details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": error.code, "domain": "semroute"}]
-    name = _STATUSES.get(status, "INVALID_ARGUMENT" if status < 500 else "INTERNAL")
+    _, name = _STATUSES.get(trouble_of(error, status), _BAD_REQUEST)
     return {"error": {"code": status, "message": told(error, GEMINI)[1], "status": name, "details": details}}
+
+
+def _own_error(body: Any) -> dict[str, Any] | None:
+    """The `error` of a body in Google's form; None: it has another form."""
+    match body:
+        case {"error": {"code": int(), "message": str(), "status": str()}}:
+            error: dict[str, Any] = body["error"]
+            return error
+        case _:
+            return None

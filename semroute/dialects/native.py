@@ -103,6 +103,8 @@ class Native:
 class NativeStream:
     """Events named `decision`, `delta`, then `end` (the account) or `error`."""
 
+    keep_alive = sse.KEEP_ALIVE
+
     def __init__(self, decision: Decision) -> None:
         self._decision: Decision | None = decision
         self._usage: Usage | None = None

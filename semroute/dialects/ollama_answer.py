@@ -85,6 +85,8 @@ def embeddings_of(completion: Completion, record: Record) -> dict[str, Any]:
 class OllamaStream:
     """A JSON object a line; the last one has `done` and the account. Calls of tools are told whole."""
 
+    keep_alive = SILENT
+
     def __init__(self, request: ChatRequest, said: Said) -> None:
         self._said = said
         self._model = ""

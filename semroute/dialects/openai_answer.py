@@ -15,12 +15,25 @@ import msgspec
 from semroute.dialects import sse, telling
 from semroute.dialects.custom_tools import text_of
 from semroute.dialects.openai_content import render_citation, render_logprobs, render_usage
-from semroute.errors import RequestError, SemrouteError
+from semroute.dialects.trouble import Trouble, document, told_inside, trouble_of
+from semroute.errors import ProviderError, RequestError, SemrouteError
 from semroute.record import Record
 from semroute.types import ChatRequest, Chunk, Part, Refusal, Text, Thinking, ToolCall, Usage
-from semroute.unreadable import UNREADABLE
 
 NAME = "openai"
+_WORDS: dict[Trouble, tuple[str, str]] = {
+    "too_long": ("invalid_request_error", "context_length_exceeded"),
+    "policy": ("invalid_request_error", "content_policy_violation"),
+    "key": ("authentication_error", ""),
+    "permission": ("permission_error", ""),
+    "quota": ("insufficient_quota", "insufficient_quota"),
+    "rate_limit": ("rate_limit_error", "rate_limit_exceeded"),
+    "overloaded": ("service_unavailable_error", "server_is_overloaded"),
+    "timeout": ("server_error", ""),
+    "server": ("server_error", ""),
+}
+"""OpenAI's `type` and `code`; an empty code: OpenAI has none, and ours stands there. What is absent is the request's
+fault. Source: https://platform.openai.com/docs/guides/error-codes, November 2026."""
 _NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])')
 
 
@@ -36,6 +49,8 @@ class OpenAIStream:
     Usage is told as OpenAI tells it: only to callers who ask for it, once, in an event of its own at the end. Some
     servers send running totals with every event, and clients add up what they are told.
     """
+
+    keep_alive = sse.KEEP_ALIVE
 
     def __init__(self, request: ChatRequest) -> None:
         self._id = f"chatcmpl-{request.id}"
@@ -93,9 +108,13 @@ class OpenAIStream:
         return events + sse.render(b"[DONE]")
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """The usage up to there, where it was asked for; then an error event, and no `[DONE]`: clients raise on it."""
-        usage = self._event([], usage=self._usage) if self._with_usage and self._usage is not None else b""
-        return usage + sse.render(msgspec.json.encode(error_body(error, status)))
+        """The usage up to there, where it was asked for; then an error event, and no `[DONE]`: clients raise on it.
+
+        Who asked for running totals has them already.
+        """
+        told = self._with_usage and self._usage is not None and not self._totals
+        usage = self._event([], usage=self._usage) if told else b""
+        return usage + sse.render(msgspec.json.encode(streamed_error_body(error, status)))
 
     def _without_texts(self, chunk: Chunk) -> tuple[Part, ...]:
         """The parts but for calls of tools that take plain text, which are kept."""
@@ -249,18 +268,10 @@ def _signature(part: ToolCall) -> dict[str, Any]:
 
 def is_error_body(body: bytes) -> bool:
     """Whether a provider's error body is one of OpenAI's."""
-    try:
-        decoded = msgspec.json.decode(body)
-    except UNREADABLE:
-        return False
-    match decoded:
-        case {"error": {"message": str()}, **rest}:
-            return "type" not in rest and "status" not in decoded["error"]  # Anthropic's has one, Gemini's the other
-        case _:
-            return False
+    return own_error(document(body)) is not None
 
 
-def own_error(error: SemrouteError) -> bytes | None:
+def own_refusal(error: SemrouteError) -> bytes | None:
     """A provider's own error, where it refused the request as OpenAI does: with the code that clients look for."""
     body = telling.refused_body(error)
     if not body or not is_error_body(body):
@@ -275,7 +286,24 @@ def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
     if known is not None:
         fields = {"type": "invalid_request_error", "param": known.param, "code": known.codes[0]}
         return {"error": {"message": message, **fields}}
-    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-    kind = kinds.get(status, "invalid_request_error" if status < 500 else "api_error")
+    kind, code = _WORDS.get(trouble_of(error, status), ("invalid_request_error", ""))
+    vendors = code and isinstance(error, ProviderError)
     param = error.param if isinstance(error, RequestError) else None
-    return {"error": {"message": str(error), "type": kind, "param": param, "code": error.code}}
+    return {"error": {"message": str(error), "type": kind, "param": param, "code": code if vendors else error.code}}
+
+
+def streamed_error_body(error: SemrouteError, status: int) -> dict[str, Any]:
+    """The same inside a stream: what the provider itself said there in OpenAI's form is passed on."""
+    return {"error": {**error_body(error, status)["error"], **(own_error(told_inside(error)) or {})}}
+
+
+def own_error(body: Any) -> dict[str, Any] | None:
+    """The `error` of a body in OpenAI's form; None: it has another form."""
+    match body:
+        case {"type": _} | {"error": {"status": _}}:
+            return None  # as Anthropic's, or Gemini's
+        case {"error": {"message": str()}}:
+            error: dict[str, Any] = body["error"]
+            return error
+        case _:
+            return None

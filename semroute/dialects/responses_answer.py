@@ -80,6 +80,19 @@ def closed(
     }
 
 
+def failed(
+    body: dict[str, Any], output: list[dict[str, Any]], error: dict[str, Any], usage: Usage | None
+) -> dict[str, Any]:
+    """The same answer where it broke off."""
+    return {
+        **body,
+        "status": "failed",
+        "error": {"code": error["code"], "message": error["message"]},
+        "output": output or body.get("output") or [],
+        "usage": render_usage(usage) if usage is not None else None,
+    }
+
+
 def render_usage(usage: Usage) -> dict[str, Any]:
     """Responses' usage: totals include the cached and the reasoning tokens."""
     return {

@@ -9,10 +9,10 @@ import msgspec
 
 from semroute.dialects import sse
 from semroute.dialects.openai_content import render_logprobs
-from semroute.dialects.responses_answer import closed, content_part, empty_response, message_item
+from semroute.dialects.responses_answer import closed, content_part, empty_response, failed, message_item
+from semroute.dialects.responses_errors import streamed_error
 from semroute.dialects.responses_items import NAME, render_reasoning
 from semroute.dialects.responses_tools import ITEMS, Origin, Toolbox, render_call, toolbox_of
-from semroute.dialects.telling import OPENAI, told
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
@@ -88,6 +88,8 @@ class _Item:
 class ResponsesStream:
     """Each event carries a `sequence_number`; items may be open side by side, as parallel calls are."""
 
+    keep_alive = sse.KEEP_ALIVE
+
     def __init__(self, request: ChatRequest) -> None:
         self._request = request
         self._number = -1
@@ -140,12 +142,23 @@ class ResponsesStream:
         return head + self._event(f"response.{body['status']}", response=body)
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """An `error` event, and no end: the official clients raise on it."""
-        known, message = told(error, OPENAI)
-        code, param = error.code, getattr(error, "param", None)
-        if known is not None:
-            code, param = known.codes[0], known.param
-        return self._event("error", code=code, message=message, param=param)
+        """`response.failed`, which Codex reads, and then `error`, on which the official clients raise."""
+        told = streamed_error(error, status)
+        head = b"" if self._native else self._start("")
+        output = [item.finished for item in self._items if item.finished is not None]
+        body = failed(self._begun(), output, told, self._usage)
+        failure = self._event("response.failed", response=body)
+        # The fields stand where the documentation has them, and in `error`, where the service itself sends them.
+        flat = {name: told[name] for name in ("code", "message", "param")}
+        return head + failure + self._event("error", **flat, error=told)
+
+    def _begun(self) -> dict[str, Any]:
+        """The answer as it began: as the provider opened it, or as it was opened here."""
+        if self._native:
+            self._number = max(self._number, msgspec.json.decode(self._last, type=_Passed).sequence_number)
+            opened = (msgspec.json.decode(raw, type=_Passed).response for raw, _ in self._passed)
+            self._response = next((response for response in opened if response is not None), self._response)
+        return self._response or empty_response(self._request, "")
 
     # --- going on from the provider's own events ----------------------------------------------------------------------
 

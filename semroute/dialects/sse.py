@@ -6,6 +6,12 @@ from semroute.errors import OversizedAnswerError
 from semroute.types import Frozen
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment: it keeps a stream alive while there is nothing to say."""
+OPENING = b"data: "
+"""How an event without a name begins. White space may follow: the data is JSON."""
+END = b"\n\n"
+"""How an event ends."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -93,4 +99,4 @@ def render(data: bytes, name: str = "") -> bytes:
     if b"\n" in data:
         data = data.replace(b"\n", b"\ndata: ")
     head = b"event: " + name.encode() + b"\n" if name else b""
-    return head + b"data: " + data + b"\n\n"
+    return head + OPENING + data + END

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from semroute.errors import (
     ContentPolicyError,
     ContextLengthError,
-    PlanExhaustedError,
     ProviderError,
     ProviderModelError,
     ProviderRequestError,
@@ -66,11 +65,6 @@ GEMINI: Words = {
     ProviderModelError: Told(("is not found for API version",), "The model is not found for API version v1beta: "),
 }
 """Source: https://ai.google.dev/gemini-api/docs/troubleshooting."""
-
-
-def cause_of(error: SemrouteError) -> SemrouteError:
-    """What an error comes from: the last failure of a plan that failed."""
-    return error.last if isinstance(error, PlanExhaustedError) else error
 
 
 def told(error: SemrouteError, words: Words) -> tuple[Told | None, str]:

@@ -189,6 +189,8 @@ class TextCompletions(TextDialect):
 class TextStream:
     """`text_completion` events of one answer. The last answer is closed by `[DONE]`."""
 
+    keep_alive = sse.KEEP_ALIVE
+
     def __init__(self, answers: TextCompletions, request: ChatRequest) -> None:
         self._answers = answers
         self._request = request

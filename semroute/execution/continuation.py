@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from semroute.calls import StreamPolicy, Timeouts
 from semroute.chat import total
-from semroute.errors import ProviderError, ProviderRequestError, SemrouteError, StreamBrokenError
+from semroute.errors import ProviderError, ProviderRequestError, SemrouteError
 from semroute.execution import streaming
 from semroute.execution.attempt import Work
 from semroute.execution.backoff import pause
@@ -79,7 +79,8 @@ class Answer:
         try:
             self._stream = await execution.result()
         except SemrouteError as error:
-            raise StreamBrokenError(f"{broken}; nobody could go on from there: {error}") from error
+            message = f"{broken}; nobody could go on from there: {error}"
+            raise type(broken)(message, status=broken.status, body=broken.body) from error
         self._pending = [model for model in execution.pending if model is not failed.model]
 
     async def _pause(self) -> None:

@@ -7,6 +7,7 @@ What a failure leads to stands in `faults.FAULTS`; how long a pause is, in `back
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
@@ -330,4 +331,11 @@ class Execution(Generic[Result]):
         refused = refusal([error for _, error in self._failures])
         if refused is not None:
             return refused
-        return PlanExhaustedError(f"every model of the plan failed: {'; '.join(told)}", last=self._failures[-1][1])
+        message = f"every model of the plan failed: {'; '.join(told)}"
+        return PlanExhaustedError(message, last=self._failures[-1][1], retry_after_s=self._later_s())
+
+    def _later_s(self) -> float | None:
+        """When a model may answer that was asked once, and then not again because it wants a longer pause."""
+        calls = Counter(attempt.model for attempt in self._attempts)
+        asked = (error.retry_after_s for model, error in self._failures if calls[model.id] == 1)
+        return min((wait_s for wait_s in asked if wait_s is not None), default=None)

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from functools import cached_property, partial
-from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -34,6 +33,7 @@ from semroute.errors import (
     UnsupportedError,
 )
 from semroute.providers import ratelimits, trace
+from semroute.providers.address import SOMEWHERE, place_of
 from semroute.providers.answers import told_apart
 from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
@@ -97,8 +97,9 @@ class HttpProvider:
         self._own = frozenset(name.lower() for name in provider.headers)
         """What the route files say is not the caller's to change."""
         secrets = (provider.api_key or "", *provider.headers.values())
-        self._hidden = {secret: "***" for secret in secrets if len(secret) >= MIN_SECRET_CHARS} | _places(provider)
-        """What no message may repeat, and what it says instead: keys, and where the provider is."""
+        self._hidden = tuple(secret for secret in secrets if len(secret) >= MIN_SECRET_CHARS)
+        """The keys, which no message may repeat."""
+        self._place = place_of(provider.base_url)
 
     async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
         """A whole answer, within `timeouts.total_s`."""
@@ -223,9 +224,15 @@ class HttpProvider:
         """The same error, of its exact kind; without our key and the address, should the provider have quoted them."""
         error = told_apart(error)
         message, body = str(error), error.body
-        for text, instead in {**self._hidden, **dict.fromkeys(self._transport.secrets, "***")}.items():
-            message = message.replace(text, instead)
-            body = body.replace(text.encode(), instead.encode()) if body is not None else None
+        if body is not None and len(body) > MAX_ERROR_BYTES:  # no error that anybody reads, and long to look through
+            body = None
+        for secret in (*self._hidden, *self._transport.secrets):
+            message = message.replace(secret, "***")
+            body = body.replace(secret.encode(), b"***") if body is not None else None
+        if self._place is not None:
+            message = self._place.sub(SOMEWHERE, message)
+            # As Latin-1 all bytes are text, and come back as they were.
+            body = self._place.sub(SOMEWHERE, body.decode("latin-1")).encode("latin-1") if body is not None else None
         if (message, body) == (str(error), error.body):
             return error
         clean = type(error)(message, status=error.status, body=body)
@@ -238,18 +245,6 @@ def _fed(events: EventReader, data: bytes) -> Iterator[Event | None]:
     for place in range(0, len(data), PART_BYTES):
         yield from events.feed(data[place : place + PART_BYTES])
         yield None
-
-
-def _places(provider: ProviderSettings) -> dict[str, str]:
-    """The names of a provider's address, the longest first, and what stands for them."""
-    try:
-        url = urlsplit(provider.base_url)
-        host, port = url.hostname or "", url.port or {"http": 80, "https": 443}.get(url.scheme)
-    except ValueError:  # what cannot be read is never called
-        return {}
-    names = [provider.base_url.rstrip("/"), f"{url.scheme}://{url.netloc}", url.netloc, f"{host} Port {port}"]
-    names += [host] if "." in host or ":" in host else []  # `ollama` may as well be a model's name
-    return {name: "the provider" for name in names if len(name) > len("://")}
 
 
 class _Watch:
