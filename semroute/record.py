@@ -9,7 +9,8 @@ from semroute.chat import total
 from semroute.structs import Frozen
 from semroute.types import Attempt, Decision, Model, Outcome, Usage
 
-Scope = Literal["route", "complete", "read", "admin"]
+Scope = Literal["route", "complete", "passthrough", "read", "admin"]
+"""`passthrough`: what is passed on to a provider as it is, for keys that have limits which cannot be held there."""
 Content = Literal["none", "hash", "redacted", "full"]
 
 

@@ -64,6 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Of all bodies under way in each process; further ones get status 503. Never less than `max_body_bytes`."""
     keep_responses_h: Annotated[float, Meta(ge=0, le=8760)] = 24.0
     """For so many hours answers of `/v1/responses` are kept, for requests that build on them; 0: none are."""
+    max_upload_bytes: Annotated[int, Meta(ge=1)] = 512_000_000
+    """Of a file that is passed on to a provider. It is never held whole."""
     receive_s: Annotated[float, Meta(gt=0)] = 30.0
     """How long a caller may take to send a body; then it gets status 408."""
     max_running: Annotated[int, Meta(ge=1)] = 2048

@@ -30,6 +30,7 @@ from semroute.api import (
     guards,
     metrics,
     ollama,
+    passthrough,
     responses,
     text_completions,
 )
@@ -46,7 +47,7 @@ from semroute.execution.exchange import Exchange
 from semroute.execution.idempotency import Idempotency, SharedAnswers
 from semroute.execution.sessions import SharedSessions
 from semroute.gateway import Gateway, Serving
-from semroute.providers.transport import Transport
+from semroute.providers.uploads import PassingTransport
 from semroute.router import Router
 from semroute.settings import Settings
 from semroute.stores.responses import ResponseStore
@@ -117,6 +118,7 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             dashboard.part,
             *azure.HANDLERS,
             *ollama.HANDLERS,
+            *passthrough.HANDLERS,
             *responses.HANDLERS,
             *text_completions.HANDLERS,
         ],
@@ -143,7 +145,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     threadpool_limits(1, user_api="blas")
     folder = Path(settings.routes) if settings.routes else default_folder()
     loaded = await asyncio.to_thread(reload.load, folder, lifeline.good.files)
-    transport = Transport()
+    transport = PassingTransport()
     serving = Serving.open(_kept(loaded.router), transport, echo=settings.echo)
     threads = max(1, usable_cores() // settings.workers)
     gateway = Gateway(serving, lambda _: None, threads=threads)

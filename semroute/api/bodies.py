@@ -34,7 +34,7 @@ class Body:
     Nothing of the body is received before a handler asks for it, which it does when it knows the caller.
     """
 
-    __slots__ = ("_awaited", "_bytes", "_deadline", "_limits", "_place", "_receive", "_scope")
+    __slots__ = ("_awaited", "_bytes", "_deadline", "_limits", "_passing", "_place", "_receive", "_scope")
 
     def __init__(self, scope: HTTPScope, receive: Receive, limits: Limits) -> None:
         self._scope = scope
@@ -43,6 +43,8 @@ class Body:
         self._place: Place | None = None
         self._awaited = False
         """Whether some of it is still to come."""
+        self._passing = False
+        """Whether each piece is passed on, and none is kept."""
 
     async def __call__(self) -> Any:
         """The next piece of the body; after its end, that the caller has gone.
@@ -65,6 +67,11 @@ class Body:
             place.make_room(len(message["body"]))
         return message
 
+    def pass_on(self, max_bytes: int) -> None:
+        """Take a body of so many bytes, of which none is kept: each piece must come in time, and takes no room."""
+        self._limits = self._limits._replace(max_bytes=max_bytes)
+        self._passing = True
+
     def leave(self) -> None:
         """The request is answered."""
         if self._place is not None:
@@ -74,12 +81,15 @@ class Body:
         """Find room for all that is announced, and set the deadline."""
         announced = next((int(value) for name, value in self._scope["headers"] if name == b"content-length"), 0)
         self._check(announced)
-        place.make_room(announced)
+        if not self._passing:
+            place.make_room(announced)
         self._awaited, self._bytes = True, 0
         self._deadline = asyncio.get_running_loop().time() + self._limits.receive_s
 
     async def _next(self) -> Any:
         """The next piece, in time."""
+        if self._passing:
+            self._deadline = asyncio.get_running_loop().time() + self._limits.receive_s
         try:
             async with asyncio.timeout_at(self._deadline):
                 message: Any = await self._receive()
@@ -91,7 +101,8 @@ class Body:
             assert self._place is not None
             self._bytes += len(message["body"])
             self._check(self._bytes)
-            self._place.make_room(self._bytes)
+            if not self._passing:
+                self._place.make_room(self._bytes)
             self._awaited = message["more_body"]
         return message
 

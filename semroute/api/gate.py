@@ -30,6 +30,8 @@ FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"
 MEDIA = (b"application/json", b"application/x-www-form-urlencoded")
 """What bodies may be said to be: JSON, and what curl's `-d` says of every body. Where a browser says the latter of a
 form, it also says which page the form is on."""
+UPLOADS, FORM = "/v1/files", b"multipart/form-data"
+"""Where a body may be a form with a file, as OpenAI's clients upload one."""
 EXPOSED = frozenset({b"x-request-id", b"request-id", b"retry-after"})
 """Headers of answers that scripts may read, besides our own."""
 OURS = b"x-semroute-"
@@ -93,7 +95,7 @@ class Gate:
                 "its origin to `cors: {origins: [...]}` in the route files"
             )
         if (media := found.get(b"content-type")) is not None and media not in MEDIA:
-            _check_media(media)
+            _check_media(media, path)
 
 
 def preflight(scope: HTTPScope, found: Found) -> list[tuple[bytes, bytes]] | None:
@@ -178,8 +180,10 @@ def _is_foreign(found: Found, local: bool) -> bool:
     return local or site != b"same-origin"
 
 
-def _check_media(media: bytes) -> None:
+def _check_media(media: bytes, path: str) -> None:
     kind = media.partition(b";")[0].strip().lower()
+    if path == UPLOADS and kind == FORM:
+        return
     if kind and kind not in MEDIA and b"json" not in kind:
         raise MediaTypeError(f"content-type: got {_shown(media)}, expected application/json")
 

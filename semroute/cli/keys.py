@@ -23,7 +23,7 @@ from semroute.record import Caller, Scope
 from semroute.stores.base import MAX_USD, Database
 from semroute.stores.open import MEMORY, open_database, open_to_read, shown
 
-SCOPES: tuple[Scope, ...] = ("route", "complete", "read", "admin")
+SCOPES: tuple[Scope, ...] = ("route", "complete", "passthrough", "read", "admin")
 LIMIT = click.IntRange(min=1, max=10**12)
 
 

@@ -75,6 +75,9 @@ class ProviderEntry(Written, frozen=True, kw_only=True):
     """null: the provider takes none; Amazon Bedrock is called with AWS's credentials then."""
     headers: dict[str, str] = {}
     """Sent with every call."""
+    passthrough: bool | None = None
+    """Whether files, batches and moderations are passed on to it. true: also where a request names no provider; false:
+    never; null: where a request names it, or where it is the only one that could be meant."""
 
 
 class Default(Written, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The HTTP client, behind one seam: no other file imports one.
+"""The HTTP client, behind one seam: besides `uploads.py`, no other file imports one.
 
 Addresses and certificate authorities are read by httpx. aiohttp opens, keeps and reads the connections; what is sent on
 them is written here, as it costs less than the call itself: `httpx.AsyncClient` and `aiohttp.ClientSession` would add
@@ -55,7 +55,7 @@ INTERIM = (100, 102, 103)
 _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH = 62, 64
 """OpenSSL's codes."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_FAILURES = (httpx.InvalidURL, aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
+FAILURES = (httpx.InvalidURL, aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
 
 
 class Headers(NamedTuple):
@@ -103,8 +103,8 @@ class Response:
         """The next bytes of the body, decompressed; none at its end. Raises `ProviderError` where it is cut."""
         try:
             return await self._content.read(READ_SIZE)
-        except _FAILURES as error:
-            raise _translate(error, self._host, in_body=True) from None
+        except FAILURES as error:
+            raise translate(error, self._host, in_body=True) from None
 
     async def aread(self, limit_bytes: int = MAX_ANSWER_BYTES) -> bytes:
         """The whole body. Raises `OversizedAnswerError` past the limit."""
@@ -133,7 +133,7 @@ class Response:
 
     def _end(self) -> None:
         """Give the connection back. Done as soon as the body is there, so that the next call need not wait for it."""
-        _finish(self._connection, reusable=True)
+        finish(self._connection, reusable=True)
 
     def _follow(self, protocol: ResponseHandler | None) -> None:
         """End the body with its connection at the latest.
@@ -163,7 +163,7 @@ def _retrieve(closed: asyncio.Future[None]) -> None:
     closed.exception()
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
     """Where calls go. It depends on the address alone, so it is kept."""
 
     host: str
@@ -175,13 +175,14 @@ class _Target(NamedTuple):
     request: aiohttp.ClientRequest
     """Says to what and through which proxy to connect. It is never sent itself."""
 
-    def head(self, method: str, headers: Headers, size: int) -> bytes:
-        """What goes before a body of so many bytes. Raises `ValueError` where the address and a header contradict."""
+    def head(self, method: str, headers: Headers, size: int | None) -> bytes:
+        """What goes before a body of so many bytes; None: in chunks. Raises `ValueError` where two keys contradict."""
         if "authorization" in self.own and "authorization" in headers.names:
             raise ValueError("both hold credentials")
         lines = [f"{name}: {value}\r\n" for name, value in self.own.items() if name not in headers.names]
         start = f"{method} {self.first}\r\n{''.join(lines)}".encode("ascii")
-        return b"%b%bcontent-length: %d\r\n\r\n" % (start, headers.lines, size)
+        framing = b"transfer-encoding: chunked" if size is None else b"content-length: %d" % size
+        return b"%b%b%b\r\n\r\n" % (start, headers.lines, framing)
 
 
 class Sender(Protocol):
@@ -213,7 +214,7 @@ class Transport:
         self._places = Places(max_connections)
         self._keepalive_s = keepalive_s
         self._connector: aiohttp.TCPConnector | None = None
-        self._targets: dict[str, _Target] = {}
+        self._targets: dict[str, Target] = {}
         self._closed = False
 
     async def send(self, method: str, url: str, *, headers: Headers, body: bytes, connect_s: float) -> Response:
@@ -231,10 +232,10 @@ class Transport:
             head = target.head(method, headers, len(body))
             connection = await self._connect(target, connect_s)
             return await _exchange(connection, head, body, host)
-        except _FAILURES as error:
-            raise _translate(error, host, connect_s=connect_s) from None
+        except FAILURES as error:
+            raise translate(error, host, connect_s=connect_s) from None
 
-    async def _connect(self, target: _Target, connect_s: float) -> Connection:
+    async def _connect(self, target: Target, connect_s: float) -> Connection:
         await self._places.take(connect_s)
         try:
             connection = await self._open_connector().connect(target.request, [], _connect_within(connect_s))
@@ -250,7 +251,7 @@ class Transport:
         if self._connector is not None:
             await self._connector.close()
 
-    def _target(self, address: str) -> _Target:
+    def _target(self, address: str) -> Target:
         if address not in self._targets:
             parsed = httpx.URL(address)
             if parsed.scheme not in ("http", "https") or not parsed.host:
@@ -269,7 +270,7 @@ class Transport:
         return self._connector
 
 
-def _aim(url: URL, host: str, proxy: URL | None) -> _Target:
+def _aim(url: URL, host: str, proxy: URL | None) -> Target:
     forwarded = proxy is not None and url.scheme == "http"  # else the proxy passes on bytes alone
     path = str(url.with_user(None)) if forwarded else url.raw_path_qs
     request = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop(), proxy=proxy)
@@ -278,7 +279,7 @@ def _aim(url: URL, host: str, proxy: URL | None) -> _Target:
         own["authorization"] = _basic(url)
     if forwarded and proxy is not None and (proxy.user or proxy.password):
         own["proxy-authorization"] = _basic(proxy)
-    return _Target(host=host, first=f"{path} HTTP/1.1", own=own, request=request)
+    return Target(host=host, first=f"{path} HTTP/1.1", own=own, request=request)
 
 
 def _basic(url: URL) -> str:
@@ -308,7 +309,7 @@ async def _exchange(connection: Connection, head: bytes, body: bytes, host: str)
         while message.code in INTERIM:
             message, content = await protocol.read()
     except BaseException as error:
-        _finish(connection, reusable=False)
+        finish(connection, reusable=False)
         if isinstance(error, HttpProcessingError):
             log.debug("%s: %s", host, error.message)
             raise MalformedAnswerError(f"the provider does not answer in HTTP: {_one_line(error.message)}") from None
@@ -318,7 +319,7 @@ async def _exchange(connection: Connection, head: bytes, body: bytes, host: str)
     return Response(message, content, connection, host)
 
 
-def _finish(connection: Connection, *, reusable: bool) -> None:
+def finish(connection: Connection, *, reusable: bool) -> None:
     """Give a connection back, or close it: at once where part of the request still waits to be sent."""
     wire = connection.transport
     if wire is not None and wire.get_write_buffer_size():
@@ -362,7 +363,7 @@ _EXPLANATIONS: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
 )
 
 
-def _translate(error: Exception, host: str, *, connect_s: float = 0, in_body: bool = False) -> ProviderError:
+def translate(error: Exception, host: str, *, connect_s: float = 0, in_body: bool = False) -> ProviderError:
     """Say in our own terms what went wrong. To be raised `from None`: the causes' reprs hold headers, so our key.
 
     `host`: with its port, for the log alone.

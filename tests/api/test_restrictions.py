@@ -60,6 +60,7 @@ def gemini(model: str, method: str = "generateContent") -> tuple[str, dict[str, 
 
 
 CHAT = "/v1/chat/completions"
+AZURE = "/openai/deployments"
 WAYS = {
     "auto": Way("/complete", {"prompt": LAW}, "law"),
     "auto, decided alone": Way("/route", {"prompt": LAW}, "law"),
@@ -96,11 +97,34 @@ WAYS = {
     "deployment's name": Way(CHAT, {"model": "ok@twin", "messages": SAY}, "dear@faults"),
     "deployment, gemini": Way(*gemini("dear@faults"), "dear@faults"),
     "deployment, counted": Way("/v1/messages/count_tokens", {"model": "ok@twin", "messages": SAY}, "dear@faults"),
+    "model, older completions": Way("/v1/completions", {"model": "dear", "prompt": "x"}, "dear"),
+    "model, several prompts": Way("/v1/completions", {"model": "dear", "prompt": ["x", "y"], "n": 2}, "dear"),
+    "model, prompts streamed": Way("/v1/completions", {"model": "ok@dear", "prompt": ["x"], "stream": True}, "dear"),
+    "auto, older completions": Way("/v1/completions", {"prompt": LAW}, "law"),
+    "auto, prompts of two routes": Way("/v1/completions", {"prompt": [SUPPORT, LAW]}, "law and support"),
+    "auto:law, older completions": Way("/v1/completions", {"model": "auto:law", "prompt": "x"}, "law"),
+    "auto, ollama": Way("/api/chat", {"model": "auto", "messages": SAY, "stream": False}, "law"),
+    "auto:law, ollama": Way("/api/chat", {"model": "auto:law:latest", "messages": SAY}, "law"),
+    "model, ollama": Way("/api/chat", {"model": "dear", "messages": SAY}, "dear"),
+    "model, ollama's tag": Way("/api/chat", {"model": "dear:latest", "messages": SAY, "stream": False}, "dear"),
+    "models, ollama": Way("/api/chat", {"model": "auto", "models": ["dear:latest"], "messages": SAY}, "dear"),
+    "model, generated": Way("/api/generate", {"model": "dear", "prompt": "x"}, "dear"),
+    "provider's name, generated": Way("/api/generate", {"model": "ok@dear", "prompt": "x", "stream": False}, "dear"),
+    "model, ollama's embeddings": Way("/api/embed", {"model": "dear", "input": "x"}, "dear"),
+    "model, ollama's older embeddings": Way("/api/embeddings", {"model": "dear:latest", "prompt": "x"}, "dear"),
+    "model in azure's path": Way(
+        "/openai/deployments/dear/chat/completions", {"model": "cheap", "messages": SAY}, "dear"
+    ),
+    "route in azure's path": Way("/openai/deployments/auto:law/chat/completions", {"messages": SAY}, "law"),
+    "model in azure's path, embeddings": Way(f"{AZURE}/dear/embeddings", {"input": "x"}, "dear"),
+    "model behind a prefix": Way("/openai/v1/chat/completions", {"model": "dear", "messages": SAY}, "dear"),
+    "model without a prefix": Way("/chat/completions", {"model": "dear", "messages": SAY}, "dear"),
+    "model, responses behind a prefix": Way("/api/v1/responses", {"model": "dear", "input": "x"}, "dear"),
     "cheap": Way(CHAT, {"model": "cheap", "messages": SAY}, "cheap"),
     "basic": Way(CHAT, {"model": "basic", "messages": SAY}, "basic"),
     "one of two": Way(CHAT, {"model": "dear", "models": ["cheap"], "messages": SAY}, "dear or cheap"),
 }
-EVERYTHING = {"law", "support", "dear", "dear@faults", "cheap", "basic", "dear or cheap"}
+EVERYTHING = {"law", "support", "law and support", "dear", "dear@faults", "cheap", "basic", "dear or cheap"}
 BY_LAW = {"law", "dear", "dear@faults", "basic", "dear or cheap"}
 RESTRICTIONS: dict[str, tuple[Caller, set[str]]] = {
     "nothing": (Caller(), EVERYTHING),
@@ -188,6 +212,27 @@ def test_a_key_is_shown_what_it_is_good_for(
     assert {route["name"] for route in shown["routes"]} == routes
     assert {model for route in shown["routes"] for model in route["models"]} <= models
     assert set(shown["default"]) == models & {"basic"}
+
+
+def test_a_key_builds_on_its_own_responses_alone(served: Served) -> None:
+    first = served.call("nothing", "POST", "/v1/responses", json={"model": "cheap", "input": "x"}).json()
+    ask = {"model": "cheap", "input": "y", "previous_response_id": first["id"]}
+    item = {"type": "item_reference", "id": first["output"][0]["id"]}
+    for key, status in (("both routes", 404), ("model cheap", 404), ("nothing", 200)):
+        assert served.call(key, "POST", "/v1/responses", json=ask).status_code == status
+        named = served.call(key, "POST", "/v1/responses", json={"model": "cheap", "input": [item]})
+        assert named.status_code == status
+        for path in ("", "/input_items"):
+            assert served.call(key, "GET", f"/v1/responses/{first['id']}{path}").status_code == status
+    assert served.call("both routes", "DELETE", f"/v1/responses/{first['id']}").status_code == 404
+    assert served.call("nothing", "DELETE", f"/v1/responses/{first['id']}").status_code == 200
+
+
+def test_a_key_for_some_routes_or_models_passes_nothing_on(served: Served) -> None:
+    for key in RESTRICTIONS:
+        for method, path in (("POST", "/v1/moderations"), ("POST", "/v1/batches"), ("GET", "/v1/files/file-1/content")):
+            answer = served.call(key, method, path, **({"json": {}} if method == "POST" else {}))
+            assert (answer.status_code == 403) is (key not in ("nothing",))
 
 
 def test_a_key_is_not_told_what_else_there_is(served: Served) -> None:

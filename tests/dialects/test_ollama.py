@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from semroute.dialects.ollama import NothingAskedError, Ollama, OllamaEmbeddings, OllamaGenerate
+from semroute.dialects.ollama_answer import SILENT, OllamaStream, said_in_chat, said_in_text
 from semroute.errors import RequestError
-from semroute.types import ChatRequest, Image, Params, Text, Thinking, ToolCall, ToolResult
+from semroute.types import (
+    Alternative,
+    ChatRequest,
+    Chunk,
+    Image,
+    Params,
+    Refusal,
+    Text,
+    Thinking,
+    TokenLogprob,
+    ToolCall,
+    ToolResult,
+)
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 
@@ -153,3 +167,37 @@ def test_embeddings_are_asked_for_by_name() -> None:
     for body, words in (({"model": "auto", "input": "a"}, "not routed"), ({"model": "e"}, "got nothing")):
         with pytest.raises(RequestError, match=words):
             OllamaEmbeddings().parse_request(body, "id")
+
+
+def test_log_probabilities_are_told_with_their_bytes() -> None:
+    asked = chat(logprobs=True, top_logprobs=2)
+    assert (asked.params.logprobs, asked.params.top_logprobs) == (True, 2)
+    line = OllamaStream(chat(), said_in_chat).chunk(
+        Chunk(
+            parts=(Text(text="é"),),
+            logprobs=(TokenLogprob(token="é", logprob=-0.5, top=(Alternative(token="e", logprob=-1.0),)),),
+            model="m",
+        )
+    )
+    assert json.loads(line)["logprobs"] == [
+        {"token": "é", "logprob": -0.5, "bytes": [195, 169], "top_logprobs": [{"token": "e", "logprob": -1.0}]}
+    ]
+
+
+def test_thoughts_and_refusals_are_told() -> None:
+    stream = OllamaStream(chat(), said_in_chat)
+    assert json.loads(stream.chunk(Chunk(parts=(Thinking(text="hm"),))))["message"] == {
+        "role": "assistant",
+        "content": "",
+        "thinking": "hm",
+    }
+    assert json.loads(stream.chunk(Chunk(parts=(Refusal(text="no"),))))["message"]["content"] == "no"
+    generated = OllamaStream(chat(), said_in_text).chunk(Chunk(parts=(Thinking(text="hm"), Text(text="x"))))
+    assert (json.loads(generated)["response"], json.loads(generated)["thinking"]) == ("x", "hm")
+    assert stream.chunk(Chunk(finish_reason="length")) == b""
+
+
+def test_the_line_that_keeps_a_connection_says_nothing() -> None:
+    silent = json.loads(SILENT)
+    assert (silent["message"]["content"], silent["response"], silent["done"]) == ("", "", False)
+    assert SILENT.endswith(b"\n")

@@ -1,0 +1,196 @@
+"""OpenAI's files, batches and moderations, passed on to one provider as they are.
+
+Only providers of the route files can be meant. Of the caller's request the path, the query and the body go along, and
+none of its headers but the body's type; of the answer, the body and its type come back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+from litestar import Response, delete, get, post
+from litestar.exceptions import HTTPException
+from litestar.types import HTTPDisconnectEvent, HTTPRequestEvent
+
+from semroute.api import guards
+from semroute.api.bodies import CLIENT_CLOSED_REQUEST, Body, read_body
+from semroute.api.completions import decode
+from semroute.api.direct import headers_of
+from semroute.api.errors import AnyRequest
+from semroute.api.passage import Passage, Passed
+from semroute.config.schema import Config
+from semroute.config.schema import Provider as ProviderSettings
+from semroute.errors import ForbiddenError, NoModelError, NotFoundError, PayloadTooLargeError, RequestError
+from semroute.gateway import Gateway
+from semroute.providers.passing import takes
+from semroute.providers.uploads import Upload
+from semroute.record import Caller
+from semroute.settings import Settings
+
+PROVIDER, HEADER = "provider", "x-semroute-provider"
+"""The parameter, and the header, that name a provider."""
+JSON = "application/json"
+_ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.:-]{1,256}")
+
+
+@post("/v1/moderations", status_code=200, direct=True)
+async def moderations(request: AnyRequest) -> Response[Any]:
+    """OpenAI's moderations: `model` is a model's id, or a name that only the provider knows."""
+    caller = _admit(request)
+    fields = decode(await read_body(request))
+    config = _config(request)
+    model = config.models.get(fields["model"]) if isinstance(fields.get("model"), str) else None
+    if model is None:
+        provider = _choose(request, config)
+    else:
+        provider = _named(config, model.provider)
+        fields["model"] = model.name
+    return _passed(request, caller, provider, "/moderations", msgspec.json.encode(fields))
+
+
+@post("/v1/files", status_code=200, direct=True)
+async def upload(request: AnyRequest) -> Response[Any]:
+    """OpenAI's upload of a file, as a form. It is passed on piece by piece."""
+    caller, headers = _admit(request), headers_of(request)
+    settings: Settings = request.app.state.settings
+    size = int(headers["content-length"]) if "content-length" in headers else None
+    if size is not None and size > settings.max_upload_bytes:
+        raise PayloadTooLargeError(f"the file is over the limit of {settings.max_upload_bytes} bytes")
+    cast("Body", request.receive).pass_on(settings.max_upload_bytes)
+    body = Upload(_pieces(request), size)
+    media = headers.get("content-type", JSON)
+    return _passed(request, caller, _choose(request, _config(request)), "/files", body, media)
+
+
+@get(["/v1/files", "/v1/batches"])
+async def listed(request: AnyRequest) -> Response[Any]:
+    """The provider's files, or its batches."""
+    return await _simple(request, request.url.path.removeprefix("/v1"))
+
+
+@post("/v1/batches", status_code=200, direct=True)
+async def batch(request: AnyRequest) -> Response[Any]:
+    """OpenAI's batch: many requests in a file, answered later by the provider."""
+    return await _simple(request, "/batches")
+
+
+@get(["/v1/files/{id_:str}", "/v1/batches/{id_:str}"])
+async def one(request: AnyRequest, id_: str) -> Response[Any]:
+    """A file, or a batch."""
+    return await _simple(request, f"/{request.url.path.split('/')[2]}/{_checked(id_)}")
+
+
+@get("/v1/files/{id_:str}/content")
+async def content(request: AnyRequest, id_: str) -> Response[Any]:
+    """What is in a file. It comes piece by piece."""
+    return await _simple(request, f"/files/{_checked(id_)}/content")
+
+
+@delete("/v1/files/{id_:str}", status_code=200)
+async def remove(request: AnyRequest, id_: str) -> Response[Any]:
+    """Delete a file."""
+    return await _simple(request, f"/files/{_checked(id_)}")
+
+
+@post("/v1/batches/{id_:str}/cancel", status_code=200)
+async def cancel(request: AnyRequest, id_: str) -> Response[Any]:
+    """End a batch."""
+    return await _simple(request, f"/batches/{_checked(id_)}/cancel")
+
+
+async def _simple(request: AnyRequest, path: str) -> Response[Any]:
+    caller = _admit(request)
+    body = await read_body(request)
+    if body:
+        decode(body)
+    return _passed(request, caller, _choose(request, _config(request)), path, body)
+
+
+async def _pieces(request: AnyRequest) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = cast("HTTPRequestEvent | HTTPDisconnectEvent", await request.receive())
+        if message["type"] == "http.disconnect":
+            raise HTTPException("the connection was closed inside the body", status_code=CLIENT_CLOSED_REQUEST)
+        if message["body"]:
+            yield message["body"]
+        more = message["more_body"]
+
+
+# --- who may, and where to --------------------------------------------------------------------------------------------
+
+
+def _admit(request: AnyRequest) -> Caller:
+    """Who calls. Raises `ForbiddenError` for a key with limits that cannot be held at the provider."""
+    caller = guards.admit(request, "complete")
+    bounded = caller.restricted or caller.usd_per_day is not None or caller.usd_per_month is not None
+    if bounded and "passthrough" not in caller.scopes:
+        raise ForbiddenError(
+            f"the key {caller.id} may not use files, batches and moderations: it is for some routes or models, or has "
+            "a budget, which does not hold for what is passed on. A key with the scope 'passthrough' may"
+        )
+    return caller
+
+
+def _config(request: AnyRequest) -> Config:
+    gateway: Gateway = request.app.state.gateway
+    return gateway.serving.router.config
+
+
+def _choose(request: AnyRequest, config: Config) -> ProviderSettings:
+    """The provider that a request names, or the only one that can be meant. Raises `RequestError`."""
+    named = request.query_params.get(PROVIDER) or request.headers.get(HEADER)
+    if named:
+        return _named(config, named)
+    able = [provider for provider in config.providers.values() if takes(provider)]
+    chosen = [provider for provider in able if provider.passthrough] or able
+    here = [provider for provider in chosen if not provider.unavailable] or chosen
+    if len(here) == 1:
+        return here[0]
+    what = "none" if not here else "several: " + ", ".join(provider.id for provider in here)
+    raise RequestError(
+        f"the provider: expected the id of one that takes files, batches and moderations, as `?{PROVIDER}=ID` or in "
+        f"the header {HEADER}; of the route files' providers that is {what}",
+        param=PROVIDER,
+    )
+
+
+def _named(config: Config, id_: str) -> ProviderSettings:
+    provider = config.providers.get(id_)
+    if provider is None or not takes(provider):
+        able = ", ".join(each.id for each in config.providers.values() if takes(each)) or "none"
+        raise NotFoundError(
+            f"the provider {id_[:100]!r} takes no files, batches and moderations here; those that do: {able}",
+            param=PROVIDER,
+        )
+    return provider
+
+
+def _checked(id_: str) -> str:
+    """An id that can only be one part of a path."""
+    if not _ID.fullmatch(id_):
+        raise NotFoundError(f"the id {id_[:100]!r} cannot be one: expected letters, digits, `-`, `_`, `.` and `:`")
+    return id_
+
+
+def _passed(
+    request: AnyRequest,
+    caller: Caller,
+    settings: ProviderSettings,
+    path: str,
+    body: bytes | Upload,
+    media: str = JSON,
+) -> Response[Any]:
+    ours: Settings = request.app.state.settings
+    if ours.echo or settings.unavailable:
+        raise NoModelError({settings.id: settings.unavailable or "an echo stands for every provider"})
+    query = [(name, value) for name, value in parse_qsl(request.url.query) if name != PROVIDER]
+    target = path + (f"?{urlencode(query)}" if query else "")
+    return Passed(request, Passage(request, caller, settings, path), target, body, media)
+
+
+HANDLERS = (moderations, upload, listed, batch, one, content, remove, cancel)

@@ -1,0 +1,280 @@
+"""Files, batches and moderations, passed on to a provider."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import psutil
+import pytest
+
+from semroute.access.keys import KeyStore
+from semroute.record import Caller
+from semroute.stores.migrations import migrate
+from semroute.stores.sqlite import SqliteDatabase
+from tests.service import Service, until
+from tests.vendors.files import LARGE_BYTES, USAGE, FilesVendor
+
+ROUTES = """
+providers:
+  main: {{dialect: openai, base_url: "{url}", api_key: sk-main-0123456789, headers: {{openai-organization: org-7}},
+         passthrough: true}}
+  other: {{dialect: responses, base_url: "{url}", api_key: sk-other-0123456789}}
+  claude: {{dialect: anthropic, base_url: "{url}", api_key: sk-claude-0123456789}}
+  closed: {{dialect: openai, base_url: "{url}", api_key: sk-closed-0123456789, passthrough: false}}
+  keyless: {{dialect: openai, base_url: "{url}", api_key: "${{NO_SUCH_KEY}}"}}
+models:
+  small: {{provider: main, name: gpt-x, input_price: 1, output_price: 2}}
+  guard: {{provider: other, name: omni-moderation-x}}
+default: {{models: [small]}}
+"""
+KEYS = {
+    "plain": Caller(scopes=("route", "complete")),
+    "model": Caller(scopes=("route", "complete"), models=("small",)),
+    "money": Caller(scopes=("route", "complete"), usd_per_day=Decimal(5)),
+    "allowed": Caller(scopes=("route", "complete", "passthrough"), models=("small",)),
+    "routes only": Caller(scopes=("route",)),
+    "slow": Caller(scopes=("route", "complete"), requests_per_minute=1),
+    "admin": Caller(),
+}
+MAX_UPLOAD_BYTES = 8_000_000
+
+
+class Served(NamedTuple):
+    service: Service
+    vendor: FilesVendor
+    keys: dict[str, str]
+
+    def call(self, method: str, path: str, key: str = "plain", **more: Any) -> httpx.Response:
+        headers = {"authorization": f"Bearer {self.keys[key]}", **more.pop("headers", {})}
+        return self.service.client.request(method, path, headers=headers, **more)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder: Path = tmp_path_factory.mktemp("passthrough")
+    (folder / "routes").mkdir()
+    database = SqliteDatabase(folder / "semroute.db")
+    migrate(database)
+    keys = {name: KeyStore(database).create(caller)[0] for name, caller in KEYS.items()}
+    database.close()
+    with FilesVendor() as vendor:
+        (folder / "routes" / "all.yaml").write_text(ROUTES.format(url=vendor.url))
+        limits = {"SEMROUTE_MAX_UPLOAD_BYTES": str(MAX_UPLOAD_BYTES), "SEMROUTE_MAX_BODY_BYTES": "1000000"}
+        options = {**limits, "SEMROUTE_MAX_BODIES_BYTES": "1000000", "SEMROUTE_KEEP_RESPONSES_H": "0"}
+        with Service(folder / "routes", folder / "log", **options) as service:
+            yield Served(service, vendor, keys)
+
+
+def test_a_file_is_uploaded_as_it_is_with_our_key_and_no_other_header(served: Served) -> None:
+    data = b"\x00\xff" * 1000
+    answer = served.call(
+        "POST",
+        "/v1/files?purpose=batch",
+        files={"file": ("a.jsonl", data)},
+        data={"purpose": "batch"},
+        headers={"cookie": "mine", "openai-organization": "mine", "x-mine": "1", "openai-beta": "x"},
+    )
+    assert answer.json() == {"id": "file-1", "object": "file", "bytes": len(served.vendor.last.body)}
+    seen = served.vendor.last
+    assert (seen.method, seen.path) == ("POST", "/v1/files?purpose=batch")
+    assert data in seen.body
+    assert seen.headers["content-type"].startswith("multipart/form-data; boundary=")
+    assert seen.headers["authorization"] == "Bearer sk-main-0123456789"
+    assert seen.headers["openai-organization"] == "org-7"
+    assert served.keys["plain"] not in str(seen)
+    assert not {"cookie", "x-mine", "openai-beta", "x-forwarded-for"} & seen.headers.keys()
+    assert not {"set-cookie", "x-their-account"} & {name.lower() for name in answer.headers}
+    assert answer.headers["x-semroute-provider"] == "main"
+
+
+def test_uploads_may_be_larger_than_bodies_and_are_bounded(served: Served) -> None:
+    form = {"content-type": "multipart/form-data; boundary=b"}
+    assert served.call("POST", "/v1/files", content=b"x" * 7_000_000, headers=form).json()["bytes"] == 7_000_000
+    pieces = (b"y" * 100_000 for _ in range(50))
+    assert served.call("POST", "/v1/files", content=pieces, headers=form).json()["bytes"] == 5_000_000
+    assert served.vendor.last.headers["transfer-encoding"] == "chunked"
+    assert set(served.vendor.last.body) == {ord("y")}
+    before = len(served.vendor.seen)
+    whole = served.call("POST", "/v1/files", content=b"x" * (MAX_UPLOAD_BYTES + 1), headers=form)
+    assert (whole.status_code, len(served.vendor.seen)) == (413, before)
+    growing = served.call("POST", "/v1/files", content=(b"y" * 100_000 for _ in range(100)), headers=form)
+    assert growing.status_code == 413
+    assert "over the limit of 8000000 bytes" in growing.json()["error"]["message"]
+    assert served.call("POST", "/v1/batches", content=b"x" * 1_000_001, headers=form).status_code == 415
+    assert served.call("POST", "/v1/moderations", json={"input": "x" * 1_000_001}).status_code == 413
+
+
+def test_a_provider_that_answers_before_the_end_is_heard(served: Served) -> None:
+    form = {"content-type": "multipart/form-data; boundary=b"}
+    answer = served.call("POST", "/v1/files?early=1", content=b"x" * 7_000_000, headers=form)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (413, "too large for us")
+    assert served.call("GET", "/v1/files").status_code == 200
+
+
+def test_a_file_is_downloaded_in_pieces(served: Served) -> None:
+    process = psutil.Process(served.service.process.pid)
+    before = process.memory_info().rss
+    with served.service.client.stream(
+        "GET", "/v1/files/file-large/content", headers={"authorization": f"Bearer {served.keys['plain']}"}
+    ) as answer:
+        size = sum(len(piece) for piece in answer.iter_bytes())
+        grown = process.memory_info().rss - before
+    assert size == LARGE_BYTES
+    assert answer.headers["content-type"] == "application/jsonl"
+    assert grown < LARGE_BYTES / 2
+    html = served.call("GET", "/v1/files/file-html/content")
+    assert html.text == "<script>alert(1)</script>"
+    assert html.headers["content-disposition"] == "attachment"
+    assert html.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_download_that_is_cut_does_not_look_whole(served: Served) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        served.call("GET", "/v1/files/file-cut/content")
+
+
+def test_a_caller_who_leaves_ends_the_call(served: Served) -> None:
+    headers = {"authorization": f"Bearer {served.keys['plain']}"}
+    with served.service.client.stream("GET", "/v1/files/file-endless/content", headers=headers) as answer:
+        assert next(answer.iter_bytes())
+    assert served.vendor.gone.wait(60)
+
+
+def test_all_calls_reach_their_places(served: Served) -> None:
+    calls = [
+        ("GET", "/v1/files?limit=2&after=file-9&provider=main", "/v1/files?limit=2&after=file-9"),
+        ("GET", "/v1/files/file-1", "/v1/files/file-1"),
+        ("DELETE", "/v1/files/file-1", "/v1/files/file-1"),
+        ("GET", "/v1/files/file-1/content", "/v1/files/file-1/content"),
+        ("POST", "/v1/batches", "/v1/batches"),
+        ("GET", "/v1/batches", "/v1/batches"),
+        ("GET", "/v1/batches/b", "/v1/batches/b"),
+        ("POST", "/v1/batches/b/cancel", "/v1/batches/b/cancel"),
+        ("POST", "/openai/v1/moderations", "/v1/moderations"),
+    ]
+    for method, path, reached in calls:
+        body = {"a": 1} if method == "POST" and "cancel" not in path else None
+        answer = served.call(method, path, json=body) if body else served.call(method, path)
+        assert answer.status_code == 200, answer.text
+        assert (served.vendor.last.method, served.vendor.last.path) == (method, reached)
+        assert json.loads(served.vendor.last.body or b"null") == body
+
+
+def test_a_provider_is_named_or_the_one_that_the_route_files_choose(served: Served) -> None:
+    def key_of(path: str = "/v1/moderations", headers: dict[str, str] | None = None, **body: Any) -> str:
+        answer = served.call("POST", path, json={"input": "x", **body}, headers=headers or {})
+        assert answer.status_code == 200, answer.text
+        return served.vendor.last.headers["authorization"].removeprefix("Bearer ")
+
+    assert key_of() == "sk-main-0123456789"
+    assert key_of(path="/v1/moderations?provider=other") == "sk-other-0123456789"
+    assert served.vendor.last.path == "/v1/moderations"
+    assert key_of(headers={"x-semroute-provider": "other"}) == "sk-other-0123456789"
+    assert "x-semroute-provider" not in served.vendor.last.headers
+    assert key_of(model="guard") == "sk-other-0123456789"
+    assert json.loads(served.vendor.last.body) == {"input": "x", "model": "omni-moderation-x"}
+    assert key_of(model="omni-moderation-latest") == "sk-main-0123456789"
+    assert json.loads(served.vendor.last.body)["model"] == "omni-moderation-latest"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/v1/files?provider=nowhere", 404, "those that do: main, other, keyless"),
+        ("/v1/files?provider=claude", 404, "takes no files"),
+        ("/v1/files?provider=closed", 404, "takes no files"),
+        ("/v1/files?provider=http://127.0.0.1:9/", 404, "takes no files"),
+        ("/v1/files?provider=keyless", 503, "NO_SUCH_KEY"),
+        ("/v1/files/..", 404, ""),
+        ("/v1/files/%2e%2e", 404, ""),
+        ("/v1/files/a%2fb", 404, ""),
+        ("/v1/files/..%2f..%2fadmin/content", 404, ""),
+        ("/v1/files/a%3fb", 404, "cannot be one"),
+        ("/v1/files/a%0d%0ax:%20y", 404, "cannot be one"),
+        ("/v1/files/%23a/content", 404, "cannot be one"),
+    ],
+)
+def test_nothing_but_a_providers_own_calls_can_be_reached(served: Served, path: str, status: int, words: str) -> None:
+    before = len(served.vendor.seen)
+    answer = served.call("GET", path)
+    assert (answer.status_code, len(served.vendor.seen)) == (status, before)
+    assert words in answer.json()["error"]["message"]
+
+
+def test_refusals_are_the_providers_own_and_tell_nothing_of_ours(served: Served) -> None:
+    lost = served.call("GET", "/v1/files/file-none")
+    assert (lost.status_code, lost.json()["error"]["code"]) == (404, "gone")
+    busy = served.call("GET", "/v1/files/file-busy")
+    assert (busy.status_code, busy.headers["retry-after"]) == (429, "7")
+    key = served.call("GET", "/v1/files/file-key")
+    assert key.status_code == 502
+    assert "got the key" in key.text
+    assert "sk-main" not in key.text
+    assert served.vendor.url.split("/")[2] not in key.text
+
+
+def test_a_key_with_limits_that_do_not_hold_there_needs_the_scope(served: Served) -> None:
+    calls: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/v1/moderations", {"json": {"input": "x"}}),
+        ("POST", "/v1/files", {"files": {"file": b"x"}}),
+        ("GET", "/v1/files", {}),
+        ("GET", "/v1/files/file-1", {}),
+        ("GET", "/v1/files/file-1/content", {}),
+        ("DELETE", "/v1/files/file-1", {}),
+        ("POST", "/v1/batches", {"json": {}}),
+        ("GET", "/v1/batches", {}),
+        ("GET", "/v1/batches/b", {}),
+        ("POST", "/v1/batches/b/cancel", {}),
+    ]
+    for key, allowed in (("plain", 1), ("admin", 1), ("allowed", 1), ("model", 0), ("money", 0), ("routes only", 0)):
+        before = len(served.vendor.seen)
+        statuses = {served.call(method, path, key, **more).status_code for method, path, more in calls}
+        assert (statuses, len(served.vendor.seen) - before) == ({200} if allowed else {403}, allowed * len(calls))
+    assert "may not use files" in served.call("GET", "/v1/files", "model").json()["error"]["message"]
+    assert served.service.client.get("/v1/files").status_code == 401
+
+
+def test_limits_of_requests_count_these_calls_too(served: Served) -> None:
+    assert served.call("GET", "/v1/files", "slow").status_code == 200
+    limited = served.call("GET", "/v1/files", "slow")
+    assert (limited.status_code, limited.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+
+
+def test_each_call_has_a_record_and_a_batch_is_counted_once(served: Served) -> None:
+    def record(answer: httpx.Response) -> dict[str, Any]:
+        path = f"/decisions/{answer.headers['x-semroute-decision']}"
+        assert until(lambda: served.call("GET", path, "admin").status_code == 200)
+        found: dict[str, Any] = served.call("GET", path, "admin").json()
+        return found
+
+    first = record(served.call("GET", "/v1/batches/batch-done"))
+    assert (first["model"], first["input_tokens"], first["output_tokens"]) == (
+        "small",
+        USAGE["input_tokens"],
+        USAGE["output_tokens"],
+    )
+    assert Decimal(str(first["cost_usd"])) == Decimal("0.0012")
+    again = record(served.call("GET", "/v1/batches/batch-done"))
+    assert (again["model"], again["input_tokens"], again["outcome"]) == ("main:batches", 0, "ok")
+    failed = record(served.call("GET", "/v1/files/file-none"))
+    assert (failed["model"], failed["outcome"]) == ("main:files", "failed")
+
+
+def test_a_page_of_another_site_uploads_nothing(served: Served) -> None:
+    before = len(served.vendor.seen)
+    answer = served.call("POST", "/v1/files", files={"file": b"x"}, headers={"origin": "https://evil.example"})
+    assert (answer.status_code, len(served.vendor.seen)) == (403, before)
+    for path in ("/v1/chat/completions", "/v1/batches", "/complete"):
+        assert served.call("POST", path, files={"file": b"x"}).status_code == 415
+
+
+def test_where_no_response_is_kept_a_second_turn_is_refused_by_name(served: Served) -> None:
+    for body in ({"previous_response_id": "resp_1"}, {"input": [{"type": "item_reference", "id": "msg_1"}]}):
+        answer = served.call("POST", "/v1/responses", json={"model": "small", "input": "x", **body})
+        assert answer.status_code == 400
+        assert "SEMROUTE_KEEP_RESPONSES_H is 0" in answer.json()["error"]["message"]

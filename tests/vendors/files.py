@@ -1,0 +1,162 @@
+"""OpenAI's files, batches and moderations, as a provider serves them.
+
+Sources: https://platform.openai.com/docs/api-reference/files, /batch and /moderations.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+LARGE_BYTES = 20 * 1024 * 1024
+USAGE = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
+
+
+CONTENTS: dict[str, tuple[bytes, str, int | None]] = {
+    "file-large/content": (b"x" * LARGE_BYTES, "application/jsonl", None),
+    "file-html/content": (b"<script>alert(1)</script>", "text/html", None),
+    "file-cut/content": (b"x" * 1000, "text/plain", 2000),
+}
+"""Files: the bytes, their type, and how many are announced where that is more."""
+ANSWERS: dict[str, Any] = {
+    "moderations": {"id": "modr-1", "model": "omni", "results": [{"flagged": False}]},
+    "batches/batch-done": {
+        "id": "batch-done",
+        "object": "batch",
+        "status": "completed",
+        "model": "gpt-x-2026-01-01",
+        "usage": USAGE,
+    },
+}
+
+
+class Seen(NamedTuple):
+    """A request that came."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class FilesVendor:
+    """Serves in a thread while its context is open."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        self.gone = threading.Event()
+        """Set when a caller left inside the endless file."""
+        vendor = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                vendor.answer(self)
+
+            do_POST = do_DELETE = do_GET
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def last(self) -> Seen:
+        return self.seen[-1]
+
+    def answer(self, call: BaseHTTPRequestHandler) -> None:
+        headers = {name.lower(): value for name, value in call.headers.items()}
+        path, _, query = call.path.partition("?")
+        if path == "/v1/files" and "early" in query:  # refuses before it has read the body
+            self.seen.append(Seen(call.command, call.path, headers, b""))
+            self._send(call, 413, {"error": {"message": "too large for us", "code": "too_large"}}, close=True)
+            while call.rfile.read(65536):
+                pass  # as servers do: what is closed with bytes unread may lose the answer
+            return
+        self.seen.append(Seen(call.command, call.path, headers, _body(call, headers)))
+        if (content := CONTENTS.get(path.removeprefix("/v1/files/"))) is not None:
+            self._raw(call, *content)
+        elif path.endswith("file-endless/content"):
+            self._endless(call)
+        elif (body := ANSWERS.get(path.removeprefix("/v1/"))) is not None:
+            self._send(call, 200, body)
+        elif path.endswith("/file-key"):
+            message = f"got the key {headers.get('authorization')} at {self.url}"
+            self._send(call, 401, {"error": {"message": message}})
+        elif path.endswith("/file-busy"):
+            self._send(call, 429, {"error": {"message": "slow down"}}, more={"retry-after": "7"})
+        elif path.endswith("/file-none"):
+            self._send(call, 404, {"error": {"message": f"No such thing: {path}", "code": "gone", "type": "x"}})
+        else:
+            said = {"id": "file-1", "object": "file", "bytes": len(self.last.body)}
+            self._send(call, 200, said)
+
+    def _send(
+        self,
+        call: BaseHTTPRequestHandler,
+        status: int,
+        body: Any,
+        *,
+        close: bool = False,
+        more: dict[str, str] | None = None,
+    ) -> None:
+        self._raw(call, json.dumps(body).encode(), "application/json", status=status, close=close, more=more)
+
+    def _raw(
+        self,
+        call: BaseHTTPRequestHandler,
+        body: bytes,
+        media: str,
+        announced: int | None = None,
+        *,
+        status: int = 200,
+        close: bool = False,
+        more: dict[str, str] | None = None,
+    ) -> None:
+        call.send_response(status)
+        fields = {"content-type": media, "content-length": str(announced or len(body)), "set-cookie": "their=cookie"}
+        for name, value in {**fields, "x-their-account": "org-1", **(more or {})}.items():
+            call.send_header(name, value)
+        call.end_headers()
+        call.wfile.write(body)
+        call.close_connection = close or announced is not None
+
+    def _endless(self, call: BaseHTTPRequestHandler) -> None:
+        call.send_response(200)
+        call.send_header("content-type", "text/plain")
+        call.end_headers()
+        call.close_connection = True
+        try:
+            while True:
+                call.wfile.write(b"x" * 65536)
+        except OSError:
+            self.gone.set()
+
+
+def _body(call: BaseHTTPRequestHandler, headers: dict[str, str]) -> bytes:
+    if headers.get("transfer-encoding") != "chunked":
+        return call.rfile.read(int(headers.get("content-length", 0)))
+    pieces = []
+    while size := int(call.rfile.readline(), 16):
+        pieces.append(call.rfile.read(size))
+        call.rfile.readline()
+    call.rfile.readline()
+    return b"".join(pieces)
