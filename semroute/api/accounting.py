@@ -26,6 +26,7 @@ from semroute.stores.content import can_redact
 from semroute.stores.log import SqlLog
 from semroute.stores.open import MEMORY, open_database, open_state
 from semroute.stores.process import LogProcess
+from semroute.stores.responses import ResponseStore
 from semroute.stores.writer import LogWriter
 from semroute.telemetry.logs import log_record
 from semroute.telemetry.metrics import Metrics
@@ -60,6 +61,11 @@ class Books:
         self.database: Database = open_database(settings.database_url, at_once=first, answer_s=ANSWER_S)
         self.trouble: str | None = None
         """Why the database cannot be used just now."""
+        # An answer waits until it is kept, but not until the disk has it.
+        self._aside = open_database(settings.database_url, at_once=first, answer_s=ANSWER_S, durable=False)
+        self.responses = ResponseStore(self._aside)
+        self.kept_again_at = 0.0
+        """Until then no response is kept, by the event loop's clock: it failed."""
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="database")
         self.log = SqlLog(self.database)
         self.keys = KeyStore(self.database)
@@ -192,6 +198,7 @@ class Books:
             await asyncio.to_thread(self.tracing.close)
         await self.state.aclose()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._aside.close)
         await asyncio.to_thread(self.database.close)
 
 

@@ -50,7 +50,6 @@ from semroute.gateway import Gateway, Serving
 from semroute.providers.uploads import PassingTransport
 from semroute.router import Router
 from semroute.settings import Settings
-from semroute.stores.responses import ResponseStore
 from semroute.telemetry.logs import configure
 
 SWITCH_S = 0.0005
@@ -169,12 +168,11 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     access = Access(settings, books.ring)
     app.state.books, app.state.access = books, access
     app.state.refusals = guards.Refusals()
-    app.state.responses = kept = ResponseStore(books.database)
     app.gate = Gate(access, lambda: gateway.serving.router.config.cors)
     gc.collect()
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # what is there by now stays: to look through it now and then would stop everything for 0.1 s
-    works = (reloader.watch(), books.watch(), books.state.run(), responses.sweep(books, kept), *shared)
+    works = (reloader.watch(), books.watch(), books.state.run(), responses.sweep(books), *shared)
     watching = {asyncio.create_task(work) for work in works}
     try:
         yield

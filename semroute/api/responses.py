@@ -25,12 +25,16 @@ from semroute.dialects.responses_kept import as_items, closing, is_reference, it
 from semroute.errors import NotFoundError, RequestError, SemrouteError, StoreError
 from semroute.record import Caller
 from semroute.settings import PREFIX, Settings
-from semroute.stores.responses import KeptResponse, ResponseStore
+from semroute.stores.responses import KeptResponse
 from semroute.types import ChatRequest
 
 SWEEP_EVERY_S = 600.0
 """How often what has ended is deleted, while nothing new is kept."""
 HOUR_S = 3600.0
+KEEP_S = 1.0
+"""How long an answer waits to be kept."""
+AWAY_S = 10.0
+"""How long nothing is kept after that failed."""
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 """Items in a list."""
 REFERS = (b'"previous_response_id"', b'"item_reference"')
@@ -77,18 +81,17 @@ async def input_items(
 async def forget(request: AnyRequest, id_: str) -> Response[bytes]:
     """Delete a response that is kept."""
     owner = owner_of(request, guards.admit(request, "complete"))
-    store: ResponseStore = request.app.state.responses
     books: Books = request.app.state.books
-    if not await books.ask(store.delete, owner, id_):
+    if not await books.ask(books.responses.delete, owner, id_):
         raise _missing(request, id_, None)
     return Rendered(msgspec.json.encode({"id": id_, "object": "response", "deleted": True}), {})
 
 
-async def sweep(books: Books, store: ResponseStore) -> None:
+async def sweep(books: Books) -> None:
     """Delete what has ended, now and then. Runs until it is cancelled."""
     while True:
         with contextlib.suppress(StoreError):  # the books tell of a database that is away
-            await books.ask(store.sweep)
+            await books.ask(books.responses.sweep)
         await asyncio.sleep(SWEEP_EVERY_S)
 
 
@@ -151,9 +154,14 @@ class Remembering:
         return {**response, "store": kept, "previous_response_id": self._previous}
 
     async def _put(self, response: dict[str, Any], chat: ChatRequest) -> bool:
-        """Whether the response is kept. That it cannot be is no reason to hold back the answer."""
+        """Whether the response is kept. That it cannot be is no reason to hold back the answer.
+
+        After a failure the database is left alone for a while: no answer waits for one that is away.
+        """
         books: Books = self._request.app.state.books
-        store: ResponseStore = self._request.app.state.responses
+        now = asyncio.get_running_loop().time
+        if now() < books.kept_again_at:
+            return False
 
         def put() -> bool:
             told = {**response, "store": True, "previous_response_id": self._previous}
@@ -165,12 +173,15 @@ class Remembering:
                 asked=msgspec.json.encode(as_items(chat.raw.get("input"))),
                 output=tuple((item_id(item, id_, n), msgspec.json.encode(item)) for n, item in enumerate(output)),
             )
-            return store.keep(self._owner, kept, self._ttl_s)
+            return books.responses.keep(self._owner, kept, self._ttl_s)
 
         try:
-            return await books.ask(put)
-        except StoreError as error:
-            log.warning("%s: the response cannot be kept: %s", chat.id, error)
+            async with asyncio.timeout(KEEP_S):
+                return await books.ask(put)
+        except (StoreError, TimeoutError) as error:
+            books.kept_again_at = now() + AWAY_S
+            why = str(error) or f"the database gave no answer within {KEEP_S:g} s"
+            log.warning("responses are not kept for the next %g s: %s", AWAY_S, why)
             return False
 
     async def _before(self, previous: object) -> list[Any]:
@@ -185,12 +196,11 @@ class Remembering:
 
     async def _resolved(self, items: list[Any]) -> list[Any]:
         """The items, with those that are only named put in their places."""
-        places = {number: str(item.get("id")) for number, item in enumerate(items) if is_reference(item)}
+        places = {number: _named(item, number) for number, item in enumerate(items) if is_reference(item)}
         if not places:
             return items
         books: Books = self._request.app.state.books
-        store: ResponseStore = self._request.app.state.responses
-        found = await books.ask(store.items, self._owner, list(dict.fromkeys(places.values())))
+        found = await books.ask(books.responses.items, self._owner, list(dict.fromkeys(places.values())))
         for number, id_ in places.items():
             if id_ not in found:
                 raise _missing(self._request, id_, f"input[{number}]", kind="item")
@@ -256,12 +266,18 @@ class _Kept:
         await self._source.aclose()
 
 
+def _named(item: dict[str, Any], number: int) -> str:
+    id_ = item.get("id")
+    if not isinstance(id_, str):
+        raise problem(f"input[{number}].id", f"got {type(id_).__name__}, expected the id of an item")
+    return id_
+
+
 async def _find(request: AnyRequest, id_: str, param: str | None = None) -> KeptResponse:
     """A response of whoever asks. Raises `NotFoundError`, also for another's."""
     owner = owner_of(request, guards.admit(request, "complete"))
-    store: ResponseStore = request.app.state.responses
     books: Books = request.app.state.books
-    kept = await books.ask(store.load, owner, id_)
+    kept = await books.ask(books.responses.load, owner, id_)
     if kept is None:
         raise _missing(request, id_, param)
     return kept
@@ -271,7 +287,7 @@ def _missing(request: AnyRequest, id_: str, param: str | None, kind: str = "resp
     settings: Settings = request.app.state.settings
     place = f"$.{param}: " if param else ""
     why = f"it is older than {settings.keep_responses_h:g} hours ({SETTING}), was deleted, or was never kept"
-    return NotFoundError(f"{place}this key has no {kind} {id_!r}: {why}", param=param)
+    return NotFoundError(f"{place}this key has no {kind} {id_[:100]!r}: {why}", param=param)
 
 
 HANDLERS = (responses, response, input_items, forget)

@@ -30,7 +30,7 @@ STATE_S = 2.0
 """How long the shared state may take to answer: requests wait for it."""
 
 
-def open_database(url: str, *, at_once: bool = True, answer_s: float | None = None) -> Database:
+def open_database(url: str, *, at_once: bool = True, answer_s: float | None = None, durable: bool = True) -> Database:
     """Open a database, and bring its tables to the newest version. Raises `SettingsError` and `StoreError`.
 
     `at_once`: else that is done when it is first used, so that it may be away until then. `answer_s`: how long it may

@@ -20,6 +20,8 @@ MAX_ONE_BYTES = 16 * 1024 * 1024
 """What one may take, compressed. A larger one is not kept."""
 MAX_ALL_BYTES = 1024 * 1024 * 1024
 """What those of all owners may take together."""
+SPARE = 16
+"""Where there are too many, so many more are deleted: to look for the oldest each time would take too long."""
 ALL_EVERY = 50
 """After so many that are kept, a process looks at what all take together."""
 AT_ONCE = 500
@@ -50,11 +52,11 @@ class ResponseStore:
         self._kept = 0
 
     def keep(self, owner: str, kept: KeptResponse, ttl_s: float) -> bool:
-        """Keep a response for some time; false: it is too large."""
+        """Keep a response for some time; false: it is too large, or has no proper ids."""
         response, asked = _pack(kept.response), _pack(kept.asked)
         items = [(id_, _pack(item)) for id_, item in kept.output]
         size = len(response) + len(asked) + sum(len(item) for _, item in items)
-        if size > MAX_ONE_BYTES:
+        if size > MAX_ONE_BYTES or not all(map(_can_be, (kept.id, *(id_ for id_, _ in items)))):
             return False
         now = self._clock()
         self._kept += 1
@@ -78,6 +80,8 @@ class ResponseStore:
 
     def load(self, owner: str, id_: str) -> KeptResponse | None:
         """A response; null: there is none of this owner, or no more."""
+        if not _can_be(id_):
+            return None
         with self._database.transaction(write=False) as session:
             rows = session.run(
                 "SELECT response, asked FROM kept_responses WHERE owner = ? AND id = ? AND expires_at > ?",
@@ -94,6 +98,7 @@ class ResponseStore:
     def items(self, owner: str, ids: Sequence[str]) -> dict[str, bytes]:
         """Items by their ids, as JSON. Of several with one id, the newest. Those that are not there are missing."""
         found: dict[str, bytes] = {}
+        ids = [id_ for id_ in ids if _can_be(id_)]
         with self._database.transaction(write=False) as session:
             for start in range(0, len(ids), AT_ONCE):
                 some = ids[start : start + AT_ONCE]
@@ -108,6 +113,8 @@ class ResponseStore:
 
     def delete(self, owner: str, id_: str) -> bool:
         """Forget a response; false: there is none of this owner."""
+        if not _can_be(id_):
+            return False
         with self._database.transaction() as session:
             sql = "SELECT 1 FROM kept_responses WHERE owner = ? AND id = ? AND expires_at > ?"
             found = bool(session.run(sql, (owner, id_, self._clock())))
@@ -120,6 +127,11 @@ class ResponseStore:
             _sweep(session, self._clock())
 
 
+def _can_be(id_: str) -> bool:
+    """Whether a text can be an id: not every database takes all texts."""
+    return id_.isascii() and id_.isprintable()
+
+
 def _sweep(session: Session, now: float) -> None:
     sql = f"SELECT owner, id FROM kept_responses WHERE expires_at <= ? ORDER BY owner, id LIMIT {AT_ONCE}"
     _delete(session, session.run(sql, (now,)))
@@ -127,25 +139,30 @@ def _sweep(session: Session, now: float) -> None:
 
 def _make_room(session: Session, owner: str) -> None:
     """Delete the oldest of an owner that are too many, or too much."""
-    rows = session.run("SELECT owner, id, size FROM kept_responses WHERE owner = ? ORDER BY at DESC, id DESC", (owner,))
-    _delete(session, _beyond(rows, MAX_COUNT, MAX_BYTES))
+    sql = "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM kept_responses WHERE owner = ?"
+    [[count, taken]] = session.run(sql, (owner,))
+    if count <= MAX_COUNT and taken <= MAX_BYTES:
+        return
+    sql = "SELECT owner, id, size FROM kept_responses WHERE owner = ? ORDER BY at, id"
+    _delete(session, _oldest(session.run(sql, (owner,)), count - MAX_COUNT, taken - MAX_BYTES))
 
 
 def _make_room_for_all(session: Session) -> None:
-    [[total]] = session.run("SELECT COALESCE(SUM(size), 0) FROM kept_responses")
-    if total <= MAX_ALL_BYTES:
-        return
-    rows = session.run("SELECT owner, id, size FROM kept_responses ORDER BY at DESC, id DESC")
-    _delete(session, _beyond(rows, len(rows), MAX_ALL_BYTES))
+    [[taken]] = session.run("SELECT COALESCE(SUM(size), 0) FROM kept_responses")
+    if taken > MAX_ALL_BYTES:
+        rows = session.run("SELECT owner, id, size FROM kept_responses ORDER BY at, id")
+        _delete(session, _oldest(rows, 0, taken - MAX_ALL_BYTES))
 
 
-def _beyond(rows: Sequence[Row], count: int, size: int) -> list[tuple[str, str]]:
-    """Which of the responses, the newest first, are beyond a number or a sum of sizes."""
-    gone, taken = [], 0
-    for number, (owner, id_, bytes_) in enumerate(rows):
-        taken += bytes_
-        if number >= count or taken > size:
-            gone.append((owner, id_))
+def _oldest(rows: Sequence[Row], count: int, size: int) -> list[tuple[str, str]]:
+    """The first of some responses: at least so many, and of that size. A few more, so that the next find room."""
+    gone: list[tuple[str, str]] = []
+    spare = SPARE if count > 0 else 0
+    for owner, id_, bytes_ in rows:
+        if len(gone) >= count + spare and size <= 0:
+            break
+        gone.append((owner, id_))
+        size -= bytes_
     return gone
 
 

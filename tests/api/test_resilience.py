@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -280,6 +282,18 @@ def test_too_many_requests_are_shed(service: Service, faults: FaultServer) -> No
         line.close()
     assert all(seen.disconnected.wait(WAIT_S) for seen in faults.requests[before : before + 8])
     assert chat(service, "ok").status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_does_not_wait_for_a_database_that_cannot_keep_it(service: Service, stream: bool) -> None:
+    body = {"model": "ok", "input": "x", "stream": stream}
+    with contextlib.closing(sqlite3.connect(service.database, isolation_level=None)) as blocking:
+        blocking.execute("BEGIN IMMEDIATE")
+        answers = [service.client.post("/v1/responses", json=body) for _ in range(3)]
+        blocking.execute("ROLLBACK")
+    for answer in answers:
+        assert (answer.status_code, '"store":false' in answer.text, '"store":true' in answer.text) == (200, True, False)
+    assert service.log.count("responses are not kept for the next 10 s") == 1
 
 
 def test_a_stop_drains(folder: Path, faults: FaultServer, tmp_path: Path) -> None:

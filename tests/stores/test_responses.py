@@ -70,6 +70,7 @@ def test_an_item_of_several_responses_is_the_newest(store: ResponseStore, clock:
 
 def test_the_oldest_of_an_owner_go_first(store: ResponseStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(responses, "MAX_COUNT", 3)
+    monkeypatch.setattr(responses, "SPARE", 0)
     store.keep("bert", kept("other"), HOUR_S)
     for number in range(5):
         clock.now += 1
@@ -94,6 +95,12 @@ def test_what_is_kept_is_bounded_in_bytes(store: ResponseStore, clock: Clock, mo
         clock.now += 1
         store.keep("bert", kept(f"b{number}", asked=large), HOUR_S)
     assert [store.load("anna", f"r{number}") is not None for number in range(3)] == [False, False, True]
+
+
+@pytest.mark.parametrize("id_", ["a\0b", "ä", "a\nb"])
+def test_what_can_be_no_id_is_not_there(store: ResponseStore, id_: str) -> None:
+    assert not store.keep("anna", kept(id_), HOUR_S)
+    assert (store.load("anna", id_), store.items("anna", [id_]), store.delete("anna", id_)) == (None, {}, False)
 
 
 def test_no_text_stands_in_the_database_as_it_is(store: ResponseStore, database: Database) -> None:
