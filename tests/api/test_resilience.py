@@ -105,6 +105,16 @@ def test_a_stream_that_waits_is_kept_alive(service: Service) -> None:
     assert "x-semroute-model" not in response.headers
 
 
+def test_ollamas_stream_is_kept_alive_by_lines_that_say_nothing(service: Service) -> None:
+    asked = {"model": "late-token-12", "messages": [{"role": "user", "content": "Hi"}]}
+    response = service.client.post("/api/chat", json=asked, headers={"x-semroute-cost-trailer": "1"})
+    assert response.headers["content-type"] == "application/x-ndjson"
+    lines = [json.loads(line) for line in response.text.splitlines()]
+    assert "".join(line["message"]["content"] for line in lines) == TEXT
+    assert [line["message"]["content"] for line in lines[:2]] == ["", ""]
+    assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
+
+
 def test_a_fault_after_the_first_comment_still_falls_back(service: Service) -> None:
     response = chat(service, "slow-100", "ok", stream=True)
     assert response.status_code == 200
