@@ -42,7 +42,7 @@ from semroute.telemetry.metrics import _Histogram
 from tests.conftest import ROOT
 
 ADAPTERS = {
-    "aiohttp": {"providers/transport.py"},
+    "aiohttp": {"providers/transport.py", "providers/uploads.py"},
     "yarl": {"providers/transport.py"},
     "fastembed": {"semantic/embedder.py"},
     "loguru": {"semantic/embedder.py"},

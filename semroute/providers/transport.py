@@ -1,4 +1,4 @@
-"""The HTTP client, behind one seam: no other file imports one.
+"""The HTTP client, behind one seam: besides `uploads.py`, no other file imports one.
 
 Addresses and certificate authorities are read by httpx. aiohttp opens, keeps and reads the connections; what is sent on
 them is written here, as it costs less than the call itself: `httpx.AsyncClient` and `aiohttp.ClientSession` would add
