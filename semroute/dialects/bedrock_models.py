@@ -20,7 +20,7 @@ class Traits(Frozen, frozen=True, kw_only=True):
     """What a model takes."""
 
     claude: anthropic_models.Traits | None = None
-    """It is a Claude, of this generation; null: another."""
+    """It is a Claude, of this generation; None: another."""
     thinking: Literal["", "reasoningConfig", "reasoning_effort"] = ""
     """What tells it how much to think, where it is no Claude; empty: nothing does."""
     forced: Literal["", "any", "tool"] = ""
@@ -70,7 +70,7 @@ def traits_of(name: str) -> Traits:
         claude = anthropic_models.traits_of(name)
         return Traits(
             claude=claude,
-            forced="tool",
+            forced="tool" if claude.forced else "",
             top_k=("top_k",),
             cache=True,
             cache_ttl=_LONG_CACHE.search(name) is not None,

@@ -51,25 +51,27 @@ def wants_thinking(request: ChatRequest, model: Model, dropped: Dropped) -> bool
 
 
 def seal(thought: Thinking, dialect: str) -> str:
-    """A thought's signature as a caller of that dialect is given it: a foreign one carries where it comes from.
+    """A thought's signature as a caller of that dialect is given it: it carries where it comes from.
 
-    One without a signature gets this mark as well: the dialect's own provider would refuse it.
+    One of the caller's own dialect stays as it is, unless only some models of that dialect can read it. One without a
+    signature gets this mark as well: the dialect's own provider would refuse it.
     """
-    if thought.origin == dialect:
+    if thought.origin == dialect and not thought.model:
         return thought.signature
-    return f"{SEAL}{thought.origin or _UNSIGNED}{_REDACTED if thought.redacted else ''}.{thought.signature}"
+    maker = f":{thought.model}" if thought.model else ""
+    return f"{SEAL}{thought.origin or _UNSIGNED}{maker}{_REDACTED if thought.redacted else ''}.{thought.signature}"
 
 
 def is_sealed(signature: object) -> bool:
-    """Whether a caller sends back a thought of another provider than those of its dialect."""
+    """Whether a caller sends back a thought that says where it comes from."""
     return isinstance(signature, str) and signature.startswith(SEAL)
 
 
 def unseal(text: str, signature: str, dialect: str, *, redacted: bool = False) -> Thinking:
     """The thought that a caller of that dialect sends back."""
-    origin = dialect if signature else ""
+    origin, maker = dialect if signature else "", ""
     if signature.startswith(SEAL):
         origin, _, signature = signature.removeprefix(SEAL).partition(".")
         redacted = origin.endswith(_REDACTED)
-        origin = origin.removesuffix(_REDACTED)
-    return Thinking(text=text, signature=signature, origin=origin, redacted=redacted)
+        origin, _, maker = origin.removesuffix(_REDACTED).partition(":")
+    return Thinking(text=text, signature=signature, origin=origin, model=maker, redacted=redacted)
