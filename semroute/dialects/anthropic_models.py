@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from semroute.dialects import abilities
@@ -92,6 +93,7 @@ LINES: tuple[Line[Traits], ...] = (
 _FAMILY = re.compile(r"(?:opus|sonnet|haiku|fable|mythos)-\d+(?:-\d(?!\d))?")
 
 
+@lru_cache(1024)
 def traits_of(name: str) -> Traits:
     """The traits of a model by its name; those of the oldest generation for a name unknown here."""
     return abilities.of(LINES, name, _OLDEST)

@@ -10,6 +10,7 @@ https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from semroute.dialects import anthropic_models
@@ -64,6 +65,7 @@ _TRAITS: tuple[tuple[re.Pattern[str], Traits], ...] = (
 _LONG_CACHE = re.compile(r"claude-(opus|sonnet|haiku)-(4-[5-9]|[5-9])|fable|mythos")
 
 
+@lru_cache(1024)
 def traits_of(name: str) -> Traits:
     """The traits of a model by its name; one that says nothing of the family is taken to know the common part only."""
     if re.search("claude", name):

@@ -12,7 +12,8 @@ from semroute.dialects.base import WireRequest, refuse_embeddings
 from semroute.dialects.counts import Count, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, read_failure, streamed_error
-from semroute.dialects.gemini_contents import NAME, keep_own_thoughts, parse_part, signs_calls
+from semroute.dialects.gemini_contents import NAME, keep_own_thoughts, parse_part
+from semroute.dialects.gemini_models import suit, traits_of
 from semroute.dialects.gemini_request import render_body
 from semroute.dialects.limits import fitted
 from semroute.dialects.sse import Event, EventParser
@@ -27,6 +28,7 @@ from semroute.types import (
     Model,
     Part,
     Text,
+    Thinking,
     TokenLogprob,
     ToolCall,
     Usage,
@@ -61,15 +63,17 @@ class GeminiProviderDialect:
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """The caller's own body where it is Gemini's, so that fields unknown here reach it, or a new one."""
         refuse_embeddings(request, self.name)
+        traits = traits_of(model.name)
         if request.dialect == NAME:
             dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict", "metadata")}
-            keep_own_thoughts(body, dropped, sign_calls=signs_calls(model.name))
+            keep_own_thoughts(body, dropped, sign_calls=traits.signs_calls)
         else:
             dropped = Dropped(request.unread)
             body = render_body(request, model, dropped)
         if request.params.logprobs:
             body["generationConfig"] = {**(body.get("generationConfig") or {}), "responseLogprobs": True}
+        suit(body, traits, dropped)
         call = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         path = f"/models/{quote(model.name, safe='')}:{call}"
         return fitted(NAME, body, request, model, dropped, path=path)
@@ -161,6 +165,8 @@ class _Reader:
             part = parse_part(each, self._calls, turn)
             if part is not None:
                 self._calls += isinstance(part, ToolCall)
+                if isinstance(part, Text) and (signature := each.get("thoughtSignature")):
+                    parts.append(Thinking(signature=str(signature), origin=NAME))
                 parts.append(part)
         if citations := _citations(candidate):
             parts.append(Text(text="", citations=citations))

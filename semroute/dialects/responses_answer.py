@@ -7,6 +7,7 @@ from typing import Any
 
 from semroute.dialects.openai_content import render_function, render_logprobs, render_schema
 from semroute.dialects.responses_items import render_reasoning, render_text
+from semroute.dialects.thinking import of_call
 from semroute.types import (
     ChatRequest,
     Completion,
@@ -108,7 +109,9 @@ def output_items(request: ChatRequest, completion: Completion) -> list[dict[str,
             case Thinking():
                 items.append(render_reasoning(part, f"rs_{request.id}_{number}"))
             case ToolCall():
-                items.append(call_item(request, number, part))
+                if (thought := of_call(part, completion.parts)) is not None:
+                    items.append(render_reasoning(thought, f"rs_{request.id}_{number}"))
+                items.append(call_item(request, len(items), part))
             case _:
                 pass
     return items

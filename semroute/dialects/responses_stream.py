@@ -10,6 +10,7 @@ from semroute.dialects import sse
 from semroute.dialects.openai_content import render_logprobs
 from semroute.dialects.responses_answer import call_item, closed, content_part, empty_response, message_item
 from semroute.dialects.responses_items import NAME, render_reasoning
+from semroute.dialects.thinking import of_call
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
@@ -289,8 +290,9 @@ class ResponsesStream:
     # --- calls --------------------------------------------------------------------------------------------------------
 
     def _call(self, part: ToolCall) -> bytes:
-        events = self._close_open()
         item = self._calls.get(part.index)
+        thought = of_call(part) if item is None else None
+        events = (self._thinking(thought) if thought is not None else b"") + self._close_open()
         if item is None:
             item = self._calls[part.index] = self._new("function_call")
             item.call = ToolCall(id=part.id, name=part.name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from semroute.dialects.dropped import Dropped
-from semroute.types import ChatRequest, Effort, Model, Params, Thinking
+from semroute.types import ChatRequest, Effort, Model, Params, Part, Thinking, ToolCall
 
 BUDGETS: dict[Effort, int] = {
     "none": 0,
@@ -17,6 +19,8 @@ BUDGETS: dict[Effort, int] = {
 """Thinking tokens that stand for an effort where a dialect counts tokens."""
 SEAL = "semroute."
 """What the signature of another provider's thought begins with."""
+GEMINI = "gemini"
+"""The origin of signatures on calls."""
 _UNSIGNED = "unsigned"
 _REDACTED = "!"
 
@@ -75,3 +79,13 @@ def unseal(text: str, signature: str, dialect: str, *, redacted: bool = False) -
         redacted = origin.endswith(_REDACTED)
         origin, _, maker = origin.removesuffix(_REDACTED).partition(":")
     return Thinking(text=text, signature=signature, origin=origin, model=maker, redacted=redacted)
+
+
+def of_call(call: ToolCall, said: Iterable[Part] = ()) -> Thinking | None:
+    """The signature of a call as a thought before it, for dialects whose calls have no place for one.
+
+    Gemini alone signs calls, and gets the signature back in this way. `said`: the other parts of the answer; where
+    another provider thought, the signature is none of Gemini's.
+    """
+    signed = call.signature and all(part.origin in ("", GEMINI) for part in said if isinstance(part, Thinking))
+    return Thinking(signature=call.signature, origin=GEMINI) if signed else None

@@ -340,7 +340,7 @@ def test_a_preset_changes_what_its_server_wants_changed(name: PresetName) -> Non
     assert len(ids[0]) == (9 if name == "mistral" else len("call_long_id"))
     assert ("random_seed" in body) == (name == "mistral")
     thoughts = [message["reasoning_content"] for message in body["messages"] if "reasoning_content" in message]
-    assert thoughts == ([""] if preset.wants_thoughts else [])
+    assert thoughts == ([""] if preset.thoughts == "reasoning_content" else [])
     assert dialect.headers("k") == {preset.key_header: "k" if name == "azure" else "Bearer k"}
     expected = "/openai/deployments/a%2Fb/chat/completions?api-version=v9" if name == "azure" else "/chat/completions"
     assert wire.path == expected
