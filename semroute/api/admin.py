@@ -12,11 +12,13 @@ from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.errors import AnyRequest
 from semroute.config.schema import Config
+from semroute.config.shutdowns import shutdown_of
 from semroute.errors import UnknownModelError
 from semroute.gateway import Gateway
 from semroute.record import Caller
 from semroute.reload import Reloader
 from semroute.routing.decide import AUTO
+from semroute.types import Model
 
 
 @get("/v1/models", guards=[guards.known])
@@ -67,6 +69,7 @@ def _models(config: Config, caller: Caller) -> list[dict[str, Any]]:
             input_price=float(model.input_price),
             output_price=float(model.output_price),
         )
+        | _shutdown(model)
         for model in config.models.values()
         if model.id in may
     ]
@@ -146,6 +149,13 @@ async def reload(request: AnyRequest) -> Response[dict[str, Any]]:
 def _config(request: AnyRequest) -> Config:
     gateway: Gateway = request.app.state.gateway
     return gateway.serving.router.config
+
+
+def _shutdown(model: Model) -> dict[str, Any]:
+    """As OpenAI's list says it. Source: https://developers.openai.com/api/docs/deprecations, 2026-11-30."""
+    known = shutdown_of(model.name)
+    date = model.shutdown_date or (known.date if known else None)
+    return {"shutdown_date": date.isoformat()} if date is not None else {}
 
 
 def _model(model_id: str, owner: str, **metadata: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from semroute.config.check_accounting import check_accounting
 from semroute.config.check_rules import check_rules
+from semroute.config.check_shutdowns import check_shutdowns
 from semroute.config.check_strategies import check_price_dates, check_strategies
 from semroute.config.findings import error as _error
 from semroute.config.findings import nameless as _nameless
@@ -50,6 +51,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *check_strategies(draft, today),
         *_check_variables(draft),
         *check_price_dates(draft, today),
+        *check_shutdowns(draft, today),
     ]
 
 
