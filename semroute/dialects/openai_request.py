@@ -32,6 +32,8 @@ from semroute.types import (
     ToolResult,
 )
 
+SIGNED = {"anthropic", "bedrock", "gemini", "responses"}
+"""The origins of thoughts that no server of this dialect has thought."""
 UNSIGNED = ("", "unsigned")
 """The origins of thoughts that are plain text: a server that signs none may have thought them."""
 NEWER = ("prompt_cache_options", "prompt_cache_retention")
@@ -162,12 +164,13 @@ class _Messages:
             if len(own) < len(thoughts):
                 self._dropped.add("thinking of another provider")
             return "", tuple(part for part in parts if part in own or part in said)
-        thinking = (
-            "\n".join(thought.text for thought in thoughts) if self._preset.thoughts == "reasoning_content" else ""
-        )
-        if thoughts and not thinking:
-            self._dropped.add("thinking in the conversation")
-        return thinking, said
+        if self._preset.thoughts != "reasoning_content":
+            self._dropped.add_given(**{"thinking in the conversation": bool(thoughts)})
+            return "", said
+        own = [thought for thought in thoughts if thought.origin not in SIGNED]
+        if len(own) < len(thoughts):
+            self._dropped.add("thinking of another provider")
+        return "\n".join(thought.text for thought in own), said
 
     def _call(self, part: ToolCall) -> dict[str, Any]:
         signature = {"extra_content": {"google": {"thought_signature": part.signature}}} if part.signature else {}
