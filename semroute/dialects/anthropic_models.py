@@ -90,7 +90,7 @@ LINES: tuple[Line[Traits], ...] = (
     Line(r"claude-(opus|sonnet|haiku)-4-[15]", _OLDER, _BUILD + "structured-outputs", "2026-11-30"),
 )
 """The first line that fits a name counts."""
-_FAMILY = re.compile(r"(?:opus|sonnet|haiku|fable|mythos)-\d+(?:-\d(?!\d))?")
+_FAMILY = re.compile(r"(?:opus|sonnet|haiku|fable|mythos)-\d{1,2}(?!\d)(?:-\d(?!\d))?")
 
 
 @lru_cache(1024)

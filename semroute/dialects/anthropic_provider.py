@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -328,9 +329,11 @@ def _marked(raw: bytes, parts: tuple[Part, ...]) -> bytes:
     """A provider's body whose signatures say which model's they are: a later request may go to another one."""
     for part in parts:
         if isinstance(part, Thinking) and part.model and part.signature:
-            raw = raw.replace(_quoted(part.signature), _quoted(seal(part, NAME)), 1)
+            raw = _sealed(raw, part)
     return raw
 
 
-def _quoted(text: str) -> bytes:
-    return msgspec.json.encode(text)
+def _sealed(raw: bytes, thought: Thinking) -> bytes:
+    written = rb'("(?:signature|data)"\s*:\s*)' + re.escape(msgspec.json.encode(thought.signature))
+    sealed = msgspec.json.encode(seal(thought, NAME))
+    return re.sub(written, lambda match: match[1] + sealed, raw, count=1)

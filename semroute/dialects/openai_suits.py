@@ -108,7 +108,7 @@ def _sampling(body: dict[str, Any], effort: Effort | None, traits: Traits, dropp
         return
     for field in _SAMPLING:
         value = body.pop(field, None)
-        if value not in (None, False) and value != _PLAIN.get(field):
+        if value is not None and value is not False and value != _PLAIN.get(field):
             dropped.add(field)
 
 

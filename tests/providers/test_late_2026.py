@@ -15,8 +15,8 @@ from semroute.errors import ProviderError, UnsupportedError
 from semroute.providers.http import HttpProvider
 from semroute.providers.transport import Transport
 from semroute.types import ChatRequest, Model, Thinking, Timeouts, ToolCall
-from tests.dialects.test_rendering import RECORD, completion, next_turn
-from tests.dialects.test_round_trips import CLIENTS
+from tests.dialects.test_rendering import completion, next_turn
+from tests.dialects.test_round_trips import CLIENTS, RECORD
 from tests.dialects.wires import BODIES, CASES, RECEIVERS, Case
 from tests.vendors.anthropic import AnthropicVendor
 from tests.vendors.bedrock import BedrockVendor
