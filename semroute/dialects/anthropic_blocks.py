@@ -9,7 +9,7 @@ from semroute.dialects.anthropic_models import reads_thoughts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.media import data_url, read_data_url, text_of, text_url
 from semroute.dialects.reading import arguments_of, given, object_of, objects, problem, tool_result
-from semroute.dialects.thinking import unseal
+from semroute.dialects.thinking import split_id, unseal
 from semroute.types import (
     CacheTtl,
     Citation,
@@ -69,8 +69,9 @@ def _parse_known(kind: str, block: dict[str, Any], path: str, index: int) -> Par
         case {"type": "document", "source": dict(source)}:
             return _document(block, source, cache)
         case {"type": "tool_use", "id": str(id_), "name": str(name)}:
+            plain, signature = split_id(id_)
             arguments = arguments_of(block.get("input") or {})
-            return ToolCall(id=id_, name=name, arguments=arguments, index=index, cache=cache)
+            return ToolCall(id=plain, name=name, arguments=arguments, index=index, signature=signature, cache=cache)
         case {"type": "tool_result", "tool_use_id": str(id_)}:
             return _tool_result(block, id_, path, cache)
     known = {"text", "thinking", "redacted_thinking", "image", "document", "tool_use", "tool_result"}
@@ -114,7 +115,7 @@ def _document(block: dict[str, Any], source: dict[str, Any], cache: CacheTtl | N
 
 def _tool_result(block: dict[str, Any], id_: str, path: str, cache: CacheTtl | None) -> ToolResult:
     parts = parse_content(block.get("content"), f"{path}.content")
-    return tool_result(id_, parts, is_error=bool(block.get("is_error")), cache=cache)
+    return tool_result(split_id(id_)[0], parts, is_error=bool(block.get("is_error")), cache=cache)
 
 
 # --- parts to blocks --------------------------------------------------------------------------------------------------

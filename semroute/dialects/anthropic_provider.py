@@ -162,7 +162,9 @@ class AnthropicStreamParser:
                 fields = self._close(piece.delta or _Delta(), piece.usage)
             case "message_stop":
                 self._finished = True
-        raw = _marked(event.data, fields["parts"]) if self._thinker and "parts" in fields else event.data
+        raw, delta = event.data, piece.delta
+        if self._thinker and (piece.content_block is not None or (delta is not None and delta.signature)):
+            raw = _marked(raw, fields["parts"])
         return Chunk(**fields, model=self._model, id=self._id, dialect=NAME, raw=raw, event=event.name)
 
     def _start(self, message: _Answer) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from semroute.dialects import sse
 from semroute.dialects.anthropic_blocks import NAME
 from semroute.dialects.reading import object_of
-from semroute.dialects.thinking import of_call, seal
+from semroute.dialects.thinking import seal, signed_id
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
@@ -102,10 +102,8 @@ def render_blocks(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
                 blocks.append({"type": "text", "text": text})
             case Thinking():
                 blocks.append(_thinking_block(part))
-            case ToolCall(id=id_, name=name, arguments=arguments):
-                if (thought := of_call(part, parts)) is not None:
-                    blocks.append(_thinking_block(thought))
-                blocks.append({"type": "tool_use", "id": id_, "name": name, "input": object_of(arguments)})
+            case ToolCall(name=name, arguments=arguments):
+                blocks.append({"type": "tool_use", "id": signed_id(part), "name": name, "input": object_of(arguments)})
             case _:
                 pass
     return blocks
@@ -270,12 +268,7 @@ class AnthropicStream:
         return events
 
     def _tool_piece(self, call: ToolCall) -> bytes:
-        block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
-        thought = of_call(call) if self._kind != ("tool_use", call.index) else None
-        if thought is not None:
-            return (
-                self._close() + self._thinking(thought) + self._tool_piece(msgspec.structs.replace(call, signature=""))
-            )
+        block = {"type": "tool_use", "id": signed_id(call), "name": call.name, "input": {}}
         opened = self._open("tool_use", block, call.index)
         self._arguments += call.arguments
         if not call.arguments:

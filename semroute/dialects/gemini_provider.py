@@ -28,7 +28,6 @@ from semroute.types import (
     Model,
     Part,
     Text,
-    Thinking,
     TokenLogprob,
     ToolCall,
     Usage,
@@ -165,8 +164,6 @@ class _Reader:
             part = parse_part(each, self._calls, turn)
             if part is not None:
                 self._calls += isinstance(part, ToolCall)
-                if isinstance(part, Text) and (signature := each.get("thoughtSignature")):
-                    parts.append(Thinking(signature=str(signature), origin=NAME))
                 parts.append(part)
         if citations := _citations(candidate):
             parts.append(Text(text="", citations=citations))

@@ -7,7 +7,7 @@ from typing import Any
 
 from semroute.dialects.openai_content import render_function, render_logprobs, render_schema
 from semroute.dialects.responses_items import render_reasoning, render_text
-from semroute.dialects.thinking import of_call
+from semroute.dialects.thinking import signed_id
 from semroute.types import (
     ChatRequest,
     Completion,
@@ -109,9 +109,7 @@ def output_items(request: ChatRequest, completion: Completion) -> list[dict[str,
             case Thinking():
                 items.append(render_reasoning(part, f"rs_{request.id}_{number}"))
             case ToolCall():
-                if (thought := of_call(part, completion.parts)) is not None:
-                    items.append(render_reasoning(thought, f"rs_{request.id}_{number}"))
-                items.append(call_item(request, len(items), part))
+                items.append(call_item(request, number, part))
             case _:
                 pass
     return items
@@ -137,7 +135,7 @@ def call_item(request: ChatRequest, number: int, call: ToolCall, status: str = "
         "type": "function_call",
         "id": f"fc_{request.id}_{number}",
         "status": status,
-        "call_id": call.id,
+        "call_id": signed_id(call),
         "name": call.name,
         "arguments": call.arguments,
     }

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+import msgspec
+
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.openai_content import parse_cache, parse_citation, render_citation
 from semroute.dialects.reading import arguments_of, objects, problem, tool_result
-from semroute.dialects.thinking import is_sealed, seal, unseal
+from semroute.dialects.thinking import is_sealed, seal, split_id, unseal
 from semroute.types import (
     CacheTtl,
     Document,
@@ -57,7 +59,7 @@ def _numbered(parts: tuple[Part, ...]) -> tuple[Part, ...]:
     for part in parts:
         if isinstance(part, ToolCall):
             index = sum(isinstance(each, ToolCall) for each in numbered)
-            part = ToolCall(id=part.id, name=part.name, arguments=part.arguments, index=index)
+            part = msgspec.structs.replace(part, index=index)
         numbered.append(part)
     return tuple(numbered)
 
@@ -67,13 +69,15 @@ def _parse_item(item: dict[str, Any], path: str) -> Message:
         case {"role": str(role), "content": content}:
             return _parse_message(role, content, path)
         case {"type": "function_call", "call_id": str(id_), "name": str(name)}:
-            call = ToolCall(id=id_, name=name, arguments=arguments_of(item.get("arguments") or ""))
+            plain, signature = split_id(id_)
+            arguments = arguments_of(item.get("arguments") or "")
+            call = ToolCall(id=plain, name=name, arguments=arguments, signature=signature)
             return Message(role="assistant", parts=(call,))
         case {"type": "custom_tool_call", "call_id": str(id_), "name": str(name), "input": str(text)}:
             call = ToolCall(id=id_, name=name, arguments=arguments_of({"input": text}))
             return Message(role="assistant", parts=(call,))
         case {"type": "function_call_output" | "custom_tool_call_output", "call_id": str(id_)}:
-            return Message(role="tool", parts=(_parse_output(id_, item.get("output"), f"{path}.output"),))
+            return Message(role="tool", parts=(_parse_output(split_id(id_)[0], item.get("output"), f"{path}.output"),))
         case {"type": "reasoning"}:
             return Message(role="assistant", parts=(parse_reasoning(item),))
         case {"type": "item_reference"}:

@@ -10,7 +10,6 @@ from semroute.dialects import sse
 from semroute.dialects.openai_content import render_logprobs
 from semroute.dialects.responses_answer import call_item, closed, content_part, empty_response, message_item
 from semroute.dialects.responses_items import NAME, render_reasoning
-from semroute.dialects.thinking import of_call
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
@@ -290,18 +289,17 @@ class ResponsesStream:
     # --- calls --------------------------------------------------------------------------------------------------------
 
     def _call(self, part: ToolCall) -> bytes:
+        events = self._close_open()
         item = self._calls.get(part.index)
-        thought = of_call(part) if item is None else None
-        events = (self._thinking(thought) if thought is not None else b"") + self._close_open()
         if item is None:
             item = self._calls[part.index] = self._new("function_call")
-            item.call = ToolCall(id=part.id, name=part.name)
+            item.call = ToolCall(id=part.id, name=part.name, signature=part.signature)
             added = call_item(self._request, item.place, item.call, "in_progress")
             events += self._event("response.output_item.added", output_index=item.place, item=added)
         if not part.arguments:
             return events
         arguments = item.call.arguments + part.arguments
-        item.call = ToolCall(id=item.call.id, name=item.call.name, arguments=arguments)
+        item.call = msgspec.structs.replace(item.call, arguments=arguments)
         return events + self._in_item(item, "response.function_call_arguments.delta", delta=part.arguments)
 
     def _close_call(self, item: _Item) -> bytes:
@@ -309,7 +307,7 @@ class ResponsesStream:
         done = self._in_item(
             item, "response.function_call_arguments.done", name=call.name, arguments=call.arguments or "{}"
         )
-        finished = ToolCall(id=call.id, name=call.name, arguments=call.arguments or "{}")
+        finished = msgspec.structs.replace(call, arguments=call.arguments or "{}")
         return done + self._done(item, call_item(self._request, item.place, finished))
 
     # --- events -------------------------------------------------------------------------------------------------------

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
 
 from semroute.dialects.dropped import Dropped
-from semroute.types import ChatRequest, Effort, Model, Params, Part, Thinking, ToolCall
+from semroute.types import ChatRequest, Effort, Model, Params, Thinking, ToolCall
 
 BUDGETS: dict[Effort, int] = {
     "none": 0,
@@ -19,8 +19,8 @@ BUDGETS: dict[Effort, int] = {
 """Thinking tokens that stand for an effort where a dialect counts tokens."""
 SEAL = "semroute."
 """What the signature of another provider's thought begins with."""
-GEMINI = "gemini"
-"""The origin of signatures on calls."""
+_SIGNED = "_semroute_"
+"""What stands between the id of a call and its signature."""
 _UNSIGNED = "unsigned"
 _REDACTED = "!"
 
@@ -81,11 +81,24 @@ def unseal(text: str, signature: str, dialect: str, *, redacted: bool = False) -
     return Thinking(text=text, signature=signature, origin=origin, model=maker, redacted=redacted)
 
 
-def of_call(call: ToolCall, said: Iterable[Part] = ()) -> Thinking | None:
-    """The signature of a call as a thought before it, for dialects whose calls have no place for one.
+def signed_id(call: ToolCall) -> str:
+    """A call's id for callers whose calls have no place for a signature: it is part of the id.
 
-    Gemini alone signs calls, and gets the signature back in this way. `said`: the other parts of the answer; where
-    another provider thought, the signature is none of Gemini's.
+    Gemini alone signs calls, and wants the signature back on the call. Callers give an id back as it came.
     """
-    signed = call.signature and all(part.origin in ("", GEMINI) for part in said if isinstance(part, Thinking))
-    return Thinking(signature=call.signature, origin=GEMINI) if signed else None
+    if not call.signature or not call.id:
+        return call.id
+    signature = base64.urlsafe_b64encode(call.signature.encode("utf-8", "surrogatepass")).decode().rstrip("=")
+    return f"{call.id}{_SIGNED}{signature}"
+
+
+def split_id(id_: str) -> tuple[str, str]:
+    """The id of a call, and its signature; empty: it has none."""
+    plain, mark, signature = id_.rpartition(_SIGNED)
+    if not mark:
+        return id_, ""
+    try:
+        padded = signature + "=" * (-len(signature) % 4)
+        return plain, base64.b64decode(padded, altchars=b"-_", validate=True).decode("utf-8", "surrogatepass")
+    except ValueError:
+        return id_, ""

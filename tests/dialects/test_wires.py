@@ -18,7 +18,8 @@ from semroute.dialects.abilities import Line, nearest
 from semroute.dialects.base import ProviderDialect
 from semroute.dialects.openai_provider import OpenAIProviderDialect
 from semroute.dialects.sse import Event
-from semroute.types import ChatRequest, Chunk, Model, Refusal, Text, Thinking, ToolCall
+from semroute.dialects.thinking import split_id
+from semroute.types import ChatRequest, Chunk, Message, Model, Refusal, Text, Thinking, ToolCall
 from tests.dialects.test_rendering import REQUEST, completion, events
 from tests.dialects.test_round_trips import CLIENTS, PROVIDERS, RECORD
 from tests.dialects.wires import COMMAND, PAGE, RECEIVERS, page
@@ -294,39 +295,53 @@ def test_what_both_of_openais_dialects_know_travels_from_one_to_the_other() -> N
     assert PROVIDERS["responses"].render_request(chat, old).dropped == ("prompt_cache_options",)
 
 
-def test_a_signature_of_a_text_goes_back_to_the_text() -> None:
-    answer = {
-        "candidates": [{"content": {"parts": [{"text": "Hi", "thoughtSignature": "c2ln"}]}, "finishReason": "STOP"}]
-    }
-    read = PROVIDERS["gemini"].parse_completion(json.dumps(answer).encode())
-    content = json.loads(CLIENTS["anthropic"].render_completion(read, RECORD, REQUEST))["content"]
-    assert [block["type"] for block in content] == ["thinking", "text"]
-    turns = [
-        {"role": "user", "content": "a"},
-        {"role": "assistant", "content": content},
-        {"role": "user", "content": "b"},
-    ]
-    again = CLIENTS["anthropic"].parse_request({"max_tokens": 9, "messages": turns}, "1")
-    wire = PROVIDERS["gemini"].render_request(again, Model(id="m", provider="p", name="gemini-3.8-flash"))
-    assert json.loads(wire.body)["contents"][1]["parts"] == [{"text": "Hi", "thoughtSignature": "c2ln"}]
+def test_a_signature_beside_a_text_goes_back_to_the_text() -> None:
+    streamed = piece(
+        PROVIDERS["gemini"],
+        {"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]},
+        {"candidates": [{"content": {"parts": [{"text": "", "thoughtSignature": "c2ln"}]}, "finishReason": "STOP"}]},
+    )
+    parts = [part for chunk in streamed for part in chunk.parts]
+    turns = (
+        Message(role="user", parts=(Text(text="a"),)),
+        Message(role="assistant", parts=tuple(parts)),
+        Message(role="user", parts=(Text(text="b"),)),
+    )
+    for said in (turns, (turns[0], Message(role="assistant", parts=tuple(reversed(parts))), turns[2])):
+        model = Model(id="m", provider="p", name="gemini-3.8-flash")
+        wire = PROVIDERS["gemini"].render_request(ChatRequest(id="1", messages=said), model)
+        assert json.loads(wire.body)["contents"][1]["parts"] == [{"text": "Hi", "thoughtSignature": "c2ln"}]
 
 
-def test_of_calls_at_once_gemini_gets_one_signature_back() -> None:
-    calls = (ToolCall(id="a", name="f", signature="c2ln"), ToolCall(id="b", name="g", index=1))
+@pytest.mark.parametrize("dialect", ["anthropic", "responses"])
+def test_of_calls_at_once_gemini_gets_one_signature_back(dialect: str) -> None:
+    calls = (ToolCall(id="a", name="f", signature="c2+/", arguments="{}"), ToolCall(id="b", name="g", index=1))
     chunks = (*(Chunk(parts=(call,)) for call in calls), Chunk(finish_reason="tool_calls"))
-    blocks = [
-        data["content_block"] for _, data in events("anthropic", *chunks) if data["type"] == "content_block_start"
+    told = [data for _, data in events(dialect, *chunks)]
+    said: list[Any] = [
+        data.get("content_block") or data.get("item")
+        for data in told
+        if data["type"].endswith(("block_start", "item.done"))
     ]
-    assert [block["type"] for block in blocks] == ["thinking", "tool_use", "tool_use"]
-    items = [data["item"] for _, data in events("responses", *chunks) if data["type"] == "response.output_item.done"]
-    assert [item["type"] for item in items] == ["reasoning", "function_call", "function_call"]
-    request = CLIENTS["responses"].parse_request({"input": [{"role": "user", "content": "Hi"}, *items]}, "1")
+    assert [each["type"] for each in said] == [{"anthropic": "tool_use", "responses": "function_call"}[dialect]] * 2
+    assert re.fullmatch(r"[a-zA-Z0-9_-]+", said[0].get("call_id") or said[0]["id"])
+    body: dict[str, Any] = {"input": [{"role": "user", "content": "Hi"}, *said]}
+    if dialect == "anthropic":
+        body = {
+            "max_tokens": 9,
+            "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": said}],
+        }
+    request = CLIENTS[dialect].parse_request(body, "1")
     wire = PROVIDERS["gemini"].render_request(request, Model(id="m", provider="p", name="gemini-3.8-flash"))
     sent = json.loads(wire.body)["contents"][1]["parts"]
-    assert [(part["functionCall"]["name"], part.get("thoughtSignature")) for part in sent] == [
-        ("f", "c2ln"),
-        ("g", None),
-    ]
+    shown = [(part["functionCall"]["name"], part["functionCall"]["id"], part.get("thoughtSignature")) for part in sent]
+    assert shown == [("f", "a", "c2+/"), ("g", "b", None)]
+
+
+@pytest.mark.parametrize("id_", ["call_1", "a_semroute_", "a_semroute_?", "a_semroute_A", "_semroute_", ""])
+def test_an_id_that_only_looks_signed_stays_as_it_is(id_: str) -> None:
+    plain, signature = split_id(id_)
+    assert (plain, signature) == (id_, "") or not signature
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from semroute.config.schema import Provider as ProviderSettings
 from semroute.errors import ProviderError, UnsupportedError
 from semroute.providers.http import HttpProvider
 from semroute.providers.transport import Transport
-from semroute.types import ChatRequest, Model, Thinking, Timeouts, ToolCall
+from semroute.types import ChatRequest, Model, Timeouts, ToolCall
 from tests.dialects.test_rendering import completion, next_turn
 from tests.dialects.test_round_trips import CLIENTS, RECORD
 from tests.dialects.wires import BODIES, CASES, RECEIVERS, Case
@@ -113,17 +113,18 @@ async def test_a_thinking_block_goes_back_to_its_own_model_alone(
 
 @pytest.mark.parametrize("dialect", ["anthropic", "responses"])
 async def test_a_signature_of_gemini_goes_back_on_its_call(servers: dict[str, VendorServer], dialect: str) -> None:
-    """Neither dialect has a place for it on a call: it goes by way of a thought before the call."""
+    """Neither dialect has a place for it on a call: it goes by way of the call's id."""
     call = ToolCall(id="c", name="f", arguments='{"x":1}', signature="c2ln")
     whole = json.loads(CLIENTS[dialect].render_completion(completion(call), RECORD, ChatRequest(id="1", messages=())))
     body = next_turn(dialect, whole)
     request = replace(CLIENTS[dialect].parse_request(body, "2"), stream=False)
-    parts = [part for message in request.messages for part in message.parts]
-    assert [type(part) for part in parts if isinstance(part, Thinking | ToolCall)] == [Thinking, ToolCall]
+    called = [part for message in request.messages for part in message.parts if isinstance(part, ToolCall)]
+    assert [(part.id, part.signature) for part in called] == [("c", "c2ln")]
     transport = Transport()
     provider, model = provider_of("Gemini 3.8 Flash", servers, transport)
     answer = await provider.complete(request, model, PATIENT)
     sent = [part for turn in servers["gemini"].last.body["contents"] for part in turn["parts"]]
     assert [part["thoughtSignature"] for part in sent if "functionCall" in part] == ["c2ln"]
+    assert [part["functionResponse"]["id"] for part in sent if "functionResponse" in part] == ["c"]
     assert "thinking of another provider" not in answer.dropped
     await transport.aclose()
