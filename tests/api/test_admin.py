@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import datetime
 import re
 
 import pytest
 
+from semroute.api.admin import _shutdown
+from semroute.types import Model
 from tests.conftest import SCENARIOS
 from tests.service import Service
 
@@ -63,3 +66,10 @@ def test_one_model_can_be_looked_up(service: Service) -> None:
 def test_a_probe_may_ask_for_the_head_alone(service: Service, path: str) -> None:
     answer = service.client.head(path)
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_model_that_is_shut_down_soon_says_when() -> None:
+    assert _shutdown(Model(id="m", provider="p", name="gpt-5-mini")) == {"shutdown_date": "2026-12-11"}
+    own = Model(id="m", provider="p", name="x", shutdown_date=datetime.date(2027, 2, 1))
+    assert _shutdown(own) == {"shutdown_date": "2027-02-01"}
+    assert _shutdown(Model(id="m", provider="p", name="gpt-6-luna")) == {}
