@@ -51,6 +51,8 @@ class Thinking(Frozen, frozen=True, kw_only=True, tag="thinking"):
     """What lets the provider that thought this recognise it in a later request; opaque, as is a redacted thought."""
     origin: str = ""
     """The dialect of the signature: no other understands it."""
+    model: str = ""
+    """The kind of model that thought this, such as `opus-5-5`, where others cannot read it; empty: not known."""
     redacted: bool = False
     """The provider shows it to nobody; the signature is the thought itself, encrypted."""
 

@@ -101,6 +101,8 @@ class ModelEntry(Written, frozen=True, kw_only=True):
     """Prices that change on a day; before the first of them the six above hold."""
     prices_as_of: datetime.date | None = None
     """When these prices were last checked; null: the file's own `prices_as_of`."""
+    shutdown_date: datetime.date | None = None
+    """The day from which its provider serves it no more. `check` tells when it is near; null: as known for its name."""
     quality: Fraction | None = None
     """How good its answers are in general, 0 to 1, on one scale over all your models; null: .60, .75 or .90 by tier."""
     quality_by_route: dict[str, Fraction] = {}

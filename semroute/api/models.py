@@ -16,6 +16,7 @@ from semroute.access.allowed import takeable, usable
 from semroute.api import guards
 from semroute.api.errors import AnyRequest, dialect_of
 from semroute.config.schema import Config
+from semroute.config.shutdowns import shutdown_of
 from semroute.errors import RequestError, UnknownModelError
 from semroute.gateway import Gateway
 from semroute.record import Caller
@@ -41,6 +42,8 @@ class Listed(Frozen, frozen=True, kw_only=True):
     """The most that it takes; of a virtual model, that its largest one takes."""
     output_tokens: int | None = None
     thinks: bool = False
+    shutdown_date: str = ""
+    """The day from which its provider does not serve it any more; empty: none is known."""
     metadata: dict[str, Any] = {}
     """What OpenAI's form tells besides."""
 
@@ -97,7 +100,10 @@ def _virtual(id_: str, about: str, real: Sequence[Model]) -> Listed:
 
 
 def _real(model: Model) -> Listed:
+    known = shutdown_of(model.name)
+    date = model.shutdown_date or (known.date if known else None)
     return Listed(
+        shutdown_date=date.isoformat() if date is not None else "",
         id=model.id,
         owner=model.provider,
         input_tokens=model.context_tokens,
@@ -118,7 +124,16 @@ def _real(model: Model) -> Listed:
 
 
 def _openai(model: Listed) -> dict[str, Any]:
-    return {"id": model.id, "object": "model", "created": 0, "owned_by": model.owner, "metadata": model.metadata}
+    """Source of `shutdown_date`: https://developers.openai.com/api/docs/deprecations, 2026-11-30."""
+    ends = {"shutdown_date": model.shutdown_date} if model.shutdown_date else {}
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": 0,
+        "owned_by": model.owner,
+        "metadata": model.metadata,
+        **ends,
+    }
 
 
 def _anthropic(model: Listed) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime
 import os
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import click
 
 from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar
+from semroute.config.check_shutdowns import check_lists
 from semroute.config.findings import problem_at
 from semroute.config.load import read
 from semroute.config.schema import Config, Source
@@ -23,9 +26,10 @@ GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @click.option("--no-embed", is_flag=True, help="Look at the files only: faster, and blind to what the utterances mean.")
+@click.option("--ask", is_flag=True, help="Also read the model lists of providers that speak OpenAI's dialects.")
 @click.option("--format", "format_", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
 @json_option
-def command(folder: Path | None, strict: bool, no_embed: bool, format_: str, as_json: bool) -> None:
+def command(folder: Path | None, strict: bool, no_embed: bool, ask: bool, format_: str, as_json: bool) -> None:
     """Find everything that is wrong in the route files of FOLDER (default: routes/, else the shipped ones).
 
     Also what only their meaning shows: routes that collide, utterances that stand in the wrong route or repeat
@@ -35,6 +39,7 @@ def command(folder: Path | None, strict: bool, no_embed: bool, format_: str, as_
     config, problems = read(folder)
     if config is not None:
         problems += _examine(folder, config, embed=not no_embed)
+        problems += _asked(config) if ask else []
     if as_json or format_ == "json":
         print_json(_summary(folder, config, problems))
     elif format_ == "github":
@@ -78,6 +83,20 @@ def _examine(folder: Path, config: Config, *, embed: bool) -> list[Problem]:
             source = config.sources.get("embedder.model") or Source(file=str(folder), line=0)
             advice = "name a model that can be loaded here, or `bundled`"
             found.append(problem_at(source, str(error), "error", "embedder", advice))
+    return found
+
+
+def _asked(config: Config) -> list[Problem]:
+    """What the providers' lists say of the models. One that gives no list is told, too."""
+    from semroute.providers.listing import model_lists  # brings the HTTP client with it
+
+    lists, failed = asyncio.run(model_lists(config))
+    found = list(check_lists(config, lists, datetime.datetime.now(datetime.UTC).date()))
+    for id_, why in failed.items():
+        source = config.sources.get(f"providers.{id_}") or Source(file=config.folder, line=0)
+        found.append(
+            problem_at(source, f"its list of models could not be read: {why}", "warning", "no-list", "try again")
+        )
     return found
 
 

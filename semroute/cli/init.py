@@ -14,16 +14,16 @@ MODELS = """\
 # yaml-language-server: $schema=./schema.json
 # Who answers. A key comes from the environment; a provider whose key is unset is skipped.
 providers:
-  openai: {dialect: openai, base_url: https://api.openai.com/v1, api_key: "${OPENAI_API_KEY}"}
+  openai: {dialect: responses, base_url: https://api.openai.com/v1, api_key: "${OPENAI_API_KEY}"}
   # Any server that speaks OpenAI's dialect: Groq, Mistral, vLLM, Ollama, …
   local: {dialect: openai, base_url: http://localhost:11434/v1}
 
 # The names on the left are yours. Prices are USD per 1M tokens.
 models:
-  small: {provider: openai, name: gpt-4o-mini, tier: simple, input_price: 0.15, output_price: 0.60,
-          quality: 0.72, context_tokens: 128000, features: [tools, json, vision]}
-  large: {provider: openai, name: gpt-4o, tier: complex, input_price: 2.50, output_price: 10.00,
-          quality: 0.90, context_tokens: 128000, features: [tools, json, vision]}
+  small: {provider: openai, name: gpt-6-luna, tier: simple, input_price: 0.10, output_price: 0.50,
+          quality: 0.74, context_tokens: 272000, features: [tools, json, vision, reasoning]}
+  large: {provider: openai, name: gpt-6.1-sol, tier: complex, input_price: 2.00, output_price: 10.00,
+          quality: 0.93, context_tokens: 272000, features: [tools, json, vision, reasoning]}
   # offline: {provider: local, name: "llama3.2", tier: simple}
 
 # Nothing matched with confidence: fail toward the strong model.

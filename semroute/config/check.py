@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from semroute.config.aliases import check_aliases
 from semroute.config.check_accounting import check_accounting
 from semroute.config.check_rules import check_rules
+from semroute.config.check_shutdowns import check_shutdowns
 from semroute.config.check_strategies import check_price_dates, check_strategies
 from semroute.config.findings import error as _error
 from semroute.config.findings import nameless as _nameless
@@ -52,6 +53,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *check_strategies(draft, today),
         *_check_variables(draft),
         *check_price_dates(draft, today),
+        *check_shutdowns(draft, today),
     ]
 
 

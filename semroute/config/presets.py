@@ -58,15 +58,20 @@ class Preset(Frozen, frozen=True, kw_only=True):
     """It takes a JSON Schema for its answer; otherwise JSON mode and an instruction stand in."""
     cache: Literal["", "cache_control", "prompt_cache_breakpoint"] = ""
     """What marks a prompt's prefix for its cache; empty: nothing."""
-    wants_thoughts: bool = False
-    """It refuses what an assistant said in a loop of tools without its `reasoning_content`, which may be empty."""
+    thoughts: Literal["", "reasoning_content", "chunks"] = ""
+    """How earlier thoughts go back to the model; empty: not at all. `reasoning_content`: in this field of each message
+    of the assistant, as the server refuses a loop of tools without it; `chunks`: among the content of the message."""
+    of_openai: bool = False
+    """It knows the newer fields of OpenAI, such as `prompt_cache_options`."""
+    tiers: tuple[str, ...] = ()
+    """The values of `service_tier` that it knows; empty: any."""
     reasoning_apart: bool = False
     """`completion_tokens` leaves the reasoning tokens out."""
 
 
 _ANSWERED = ("annotations", "extra_content", "reasoning_content")
 
-PLAIN = Preset(source="https://platform.openai.com/docs/api-reference/chat", developer=True)
+PLAIN = Preset(source="https://platform.openai.com/docs/api-reference/chat", developer=True, of_openai=True)
 """A server of which nothing else is known."""
 
 _PRESETS: dict[PresetName, Preset] = {
@@ -77,6 +82,7 @@ _PRESETS: dict[PresetName, Preset] = {
         message_drop=("extra_content", "reasoning_content"),
         developer=True,
         cache="prompt_cache_breakpoint",
+        of_openai=True,
     ),
     "azure": Preset(
         source="https://learn.microsoft.com/azure/ai-services/openai/reference",
@@ -87,6 +93,7 @@ _PRESETS: dict[PresetName, Preset] = {
         limit_field="max_completion_tokens",
         message_drop=("extra_content", "reasoning_content"),
         developer=True,
+        of_openai=True,
     ),
     "bedrock": Preset(
         # Regional: https://bedrock-mantle.REGION.api.aws/v1, or https://bedrock-runtime.REGION.amazonaws.com/openai/v1.
@@ -112,7 +119,7 @@ _PRESETS: dict[PresetName, Preset] = {
         limit_field="max_tokens",
         drop=("logit_bias", "n", "parallel_tool_calls", "seed", "service_tier", "store"),
         json_schema=False,
-        wants_thoughts=True,  # https://api-docs.deepseek.com/guides/thinking_mode
+        thoughts="reasoning_content",  # https://api-docs.deepseek.com/guides/thinking_mode, 2026-11-30
     ),
     "groq": Preset(
         source="https://console.groq.com/docs/openai",
@@ -120,6 +127,7 @@ _PRESETS: dict[PresetName, Preset] = {
         limit_field="max_completion_tokens",
         drop=("logprobs", "top_logprobs", "logit_bias", "n", "store"),
         message_drop=_ANSWERED,
+        tiers=("auto", "on_demand", "flex", "performance"),  # https://console.groq.com/docs/service-tiers, 2026-11-30
     ),
     "llamacpp": Preset(
         source="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
@@ -135,6 +143,7 @@ _PRESETS: dict[PresetName, Preset] = {
         drop=("logprobs", "top_logprobs", "logit_bias", "service_tier", "store", "user"),
         message_drop=(*_ANSWERED, "audio", "name", "refusal"),
         stream_options=False,
+        thoughts="chunks",  # https://docs.mistral.ai/inference/conversations/reasoning, 2026-11-30
     ),
     "ollama": Preset(
         source="https://docs.ollama.com/api/openai-compatibility",
@@ -147,6 +156,7 @@ _PRESETS: dict[PresetName, Preset] = {
         base_url="https://openrouter.ai/api/v1",
         limit_field="max_tokens",
         cache="cache_control",
+        of_openai=True,  # https://openrouter.ai/docs/client-sdks/go/models/components/promptcacheoptions.md, 2026-11-30
     ),
     "together": Preset(
         source="https://docs.together.ai/docs/openai-api-compatibility",

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import msgspec
 
 from semroute.dialects.anthropic_blocks import NAME, parse_cache, parse_content
-from semroute.dialects.anthropic_stream import AnthropicStream, render_blocks, render_usage, stop_reason
+from semroute.dialects.anthropic_stream import AnthropicStream, render_blocks, render_usage, stop_details, stop_reason
 from semroute.dialects.anthropic_tools import known_tool
 from semroute.dialects.reading import convert, objects, problem, unread_fields
 from semroute.dialects.telling import ANTHROPIC, refused_body, told
@@ -26,6 +26,7 @@ from semroute.types import (
     JsonSchema,
     Message,
     Params,
+    Refusal,
     Tool,
     ToolChoice,
     ToolMode,
@@ -33,6 +34,8 @@ from semroute.types import (
 
 _TOOL_MODES: dict[str, ToolMode] = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
 _TIERS = {"auto": "auto", "standard_only": "default"}
+_THINKING = {"adaptive": -1, "disabled": 0, "between_tools": 0}
+"""How many tokens, by the kind of thinking; -1: as many as the model likes."""
 _ERROR_TYPES: dict[Trouble, str] = {
     "key": "authentication_error",
     "quota": "billing_error",
@@ -114,6 +117,7 @@ class Anthropic:
                 "content": render_blocks(completion.parts),
                 "stop_reason": stop_reason(completion.finish_reason, completion.stop_sequence),
                 "stop_sequence": completion.stop_sequence,
+                **stop_details(completion.finish_reason, _refused(completion)),
                 "usage": render_usage(completion.usage or record.usage, completion.service_tier),
             }
         )
@@ -133,6 +137,10 @@ class Anthropic:
     def render_count(self, input_tokens: int) -> bytes:
         """The body of `/v1/messages/count_tokens`."""
         return msgspec.json.encode({"input_tokens": input_tokens})
+
+
+def _refused(completion: Completion) -> str:
+    return "".join(part.text for part in completion.parts if isinstance(part, Refusal))
 
 
 def _messages(fields: _Body) -> tuple[Message, ...]:
@@ -205,7 +213,12 @@ def _params(fields: _Body) -> Params:
         json_output=isinstance(schema, dict),
         json_schema=JsonSchema(document=schema) if isinstance(schema, dict) else None,
         effort=_effort(effort),
-        thinking_tokens={"enabled": thinking.get("budget_tokens"), "adaptive": -1, "disabled": 0}.get(str(kind)),
+        thinking_tokens={
+            "enabled": thinking.get("budget_tokens"),
+            "adaptive": -1,
+            "disabled": 0,
+            "between_tools": 0,
+        }.get(str(kind)),
         show_thinking=thinking.get("display") == "summarized" or (kind == "enabled" and "display" not in thinking),
         parallel_tool_calls=None if serial is None else not serial,
         user=str((fields.metadata or {}).get("user_id") or ""),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from semroute.dialects.anthropic_models import reads_thoughts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.media import data_url, read_data_url, text_of, text_url
 from semroute.dialects.reading import arguments_of, given, object_of, objects, problem, tool_result
-from semroute.dialects.thinking import unseal
+from semroute.dialects.thinking import split_id, unseal
 from semroute.types import (
     CacheTtl,
     Citation,
@@ -68,8 +69,9 @@ def _parse_known(kind: str, block: dict[str, Any], path: str, index: int) -> Par
         case {"type": "document", "source": dict(source)}:
             return _document(block, source, cache)
         case {"type": "tool_use", "id": str(id_), "name": str(name)}:
+            plain, signature = split_id(id_)
             arguments = arguments_of(block.get("input") or {})
-            return ToolCall(id=id_, name=name, arguments=arguments, index=index, cache=cache)
+            return ToolCall(id=plain, name=name, arguments=arguments, index=index, signature=signature, cache=cache)
         case {"type": "tool_result", "tool_use_id": str(id_)}:
             return _tool_result(block, id_, path, cache)
     known = {"text", "thinking", "redacted_thinking", "image", "document", "tool_use", "tool_result"}
@@ -113,15 +115,15 @@ def _document(block: dict[str, Any], source: dict[str, Any], cache: CacheTtl | N
 
 def _tool_result(block: dict[str, Any], id_: str, path: str, cache: CacheTtl | None) -> ToolResult:
     parts = parse_content(block.get("content"), f"{path}.content")
-    return tool_result(id_, parts, is_error=bool(block.get("is_error")), cache=cache)
+    return tool_result(split_id(id_)[0], parts, is_error=bool(block.get("is_error")), cache=cache)
 
 
 # --- parts to blocks --------------------------------------------------------------------------------------------------
 
 
-def render_content(parts: Iterable[Part], dropped: Dropped) -> list[dict[str, Any]]:
-    """The blocks of parts; what has none is noted."""
-    return [block for part in parts for block in _render_part(part, dropped)]
+def render_content(parts: Iterable[Part], dropped: Dropped, model: str = "") -> list[dict[str, Any]]:
+    """The blocks of parts; what has none is noted. `model`: the name of the one that reads them."""
+    return [block for part in parts for block in _render_part(part, dropped, model)]
 
 
 def render_cache(cache: CacheTtl | None) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def render_cache(cache: CacheTtl | None) -> dict[str, Any]:
     return {"cache_control": {"type": "ephemeral", **({"ttl": cache} if cache != "5m" else {})}}
 
 
-def _render_part(part: Part, dropped: Dropped) -> Iterable[dict[str, Any]]:
+def _render_part(part: Part, dropped: Dropped, model: str) -> Iterable[dict[str, Any]]:
     """None or one block."""
     match part:
         case Text(text=text) | Refusal(text=text):
@@ -142,7 +144,7 @@ def _render_part(part: Part, dropped: Dropped) -> Iterable[dict[str, Any]]:
         case Document():
             yield _render_document(part)
         case Thinking():
-            yield from _render_thinking(part, dropped)
+            yield from _render_thinking(part, dropped, model)
         case ToolCall(id=id_, name=name, arguments=arguments):
             call = {"type": "tool_use", "id": id_, "name": name, "input": object_of(arguments)}
             yield {**call, **render_cache(part.cache)}
@@ -152,10 +154,12 @@ def _render_part(part: Part, dropped: Dropped) -> Iterable[dict[str, Any]]:
             dropped.add(part.kind)
 
 
-def _render_thinking(part: Thinking, dropped: Dropped) -> Iterable[dict[str, Any]]:
-    """Only Anthropic's own thoughts: it refuses those that it has not signed."""
+def _render_thinking(part: Thinking, dropped: Dropped, model: str) -> Iterable[dict[str, Any]]:
+    """Only Anthropic's own thoughts: it refuses those that it has not signed, and those of another model."""
     if part.origin != NAME:
         dropped.add("thinking of another provider")
+    elif not reads_thoughts(model, part.model):
+        dropped.add("thinking of another model")
     elif part.redacted:
         yield {"type": "redacted_thinking", "data": part.signature}
     else:

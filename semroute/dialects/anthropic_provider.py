@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from semroute.dialects.anthropic_blocks import NAME, parse_citation
+from semroute.dialects.anthropic_models import family_of
+from semroute.dialects.anthropic_native import suit
 from semroute.dialects.anthropic_request import render_body
-from semroute.dialects.anthropic_thinking import keep_own_thoughts
+from semroute.dialects.anthropic_usage import Counts, newer, tier_of, usage_of
 from semroute.dialects.anthropic_versions import FIRST, keep_to_version
 from semroute.dialects.base import WireRequest
-from semroute.dialects.counts import Count, read_counts
+from semroute.dialects.counts import read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, no_answer, refuses, snippet, streamed_error
 from semroute.dialects.limits import fitted
@@ -20,6 +23,7 @@ from semroute.dialects.reading import MINE, as_said, has_calls
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.structured import ANSWER_TOOL
 from semroute.dialects.summary import as_chat
+from semroute.dialects.thinking import seal
 from semroute.dialects.travelling import VERSION_HEADER, travelling
 from semroute.errors import ProviderError
 from semroute.types import (
@@ -31,13 +35,15 @@ from semroute.types import (
     Model,
     Opaque,
     Part,
+    Refusal,
     Text,
     Thinking,
     ToolCall,
-    Usage,
 )
 from semroute.unreadable import UNREADABLE
 
+FIRST_TO_KEEP = 5
+"""From this generation on, some models read no other model's thinking blocks."""
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -71,7 +77,7 @@ class AnthropicProviderDialect:
             body = {key: value for key, value in request.raw.items() if key not in MINE}
             if request.params.user:  # Anthropic refuses any other metadata: the rest was for rules
                 body["metadata"] = {"user_id": request.params.user}
-            keep_own_thoughts(body, request, model, dropped)
+            suit(body, request, model, dropped)
         else:
             dropped = Dropped(request.unread)
             body = render_body(request, model, dropped)
@@ -95,19 +101,19 @@ class AnthropicProviderDialect:
             raise no_answer(body)
         if answer.content is None:
             raise no_answer(body, f"expected a message, got one without content: {snippet(body)}")
-        parts = _parts(answer.content)
+        parts = (*_parts(answer.content, _thinker(answer.model)), *_refusal(answer.stop_details))
         reason = _FINISH_REASONS.get(answer.stop_reason or "", "stop")
-        usage = read_counts(answer.usage, _Usage)
+        usage = read_counts(answer.usage, Counts)
         return Completion(
             parts=parts,
             finish_reason=as_said(reason, calls=has_calls(parts)),
-            usage=_usage(usage),
+            usage=usage_of(usage),
             model=answer.model or "",
             id=answer.id or "",
             stop_sequence=answer.stop_sequence,
-            service_tier=_tier(usage),
+            service_tier=tier_of(usage),
             dialect=NAME,
-            raw=body,
+            raw=_marked(body, parts),
         )
 
     def stream_parser(self) -> AnthropicStreamParser:
@@ -124,11 +130,11 @@ class AnthropicStreamParser:
 
     def __init__(self) -> None:
         self._finished = False
-        self._usage = _Usage()
+        self._usage = Counts()
         self._calls = 0
         self._open: _Block | None = None
         self._has_arguments = False
-        self._id = self._model = ""
+        self._id = self._model = self._thinker = ""
 
     @property
     def finished(self) -> bool:
@@ -148,7 +154,7 @@ class AnthropicStreamParser:
         match piece.type:
             case "message_start":
                 self._start(piece.message or _Answer())
-                fields = {"usage": _usage(self._usage)}
+                fields = {"usage": usage_of(self._usage)}
             case "content_block_start":
                 fields = {"parts": self._begin(piece.content_block or _Block())}
             case "content_block_delta":
@@ -159,11 +165,15 @@ class AnthropicStreamParser:
                 fields = self._close(piece.delta or _Delta(), piece.usage)
             case "message_stop":
                 self._finished = True
-        return Chunk(**fields, model=self._model, id=self._id, dialect=NAME, raw=event.data, event=event.name)
+        raw, delta = event.data, piece.delta
+        if self._thinker and (piece.content_block is not None or (delta is not None and delta.signature)):
+            raw = _marked(raw, fields["parts"])
+        return Chunk(**fields, model=self._model, id=self._id, dialect=NAME, raw=raw, event=event.name)
 
     def _start(self, message: _Answer) -> None:
         self._id, self._model = message.id or "", message.model or ""
-        self._usage = read_counts(message.usage, _Usage) or self._usage
+        self._thinker = _thinker(message.model)
+        self._usage = read_counts(message.usage, Counts) or self._usage
 
     def _begin(self, block: _Block) -> tuple[Part, ...]:
         self._open, self._has_arguments = block, False
@@ -172,7 +182,7 @@ class AnthropicStreamParser:
             return (ToolCall(id=block.id or "", name=block.name or "", index=self._calls - 1),)
         if block.type == "tool_use":
             return ()
-        return _block_parts(block, 0)
+        return _block_parts(block, 0, self._thinker)
 
     def _delta(self, delta: _Delta) -> tuple[Part, ...]:
         if delta.text:
@@ -180,7 +190,7 @@ class AnthropicStreamParser:
         if delta.thinking:
             return (Thinking(text=delta.thinking),)
         if delta.signature:
-            return (Thinking(signature=delta.signature, origin=NAME),)
+            return (Thinking(signature=delta.signature, origin=NAME, model=self._thinker),)
         if delta.citation is not None:
             return (Text(text="", citations=(parse_citation(delta.citation),)),)
         return self._arguments(delta.partial_json)
@@ -205,45 +215,30 @@ class AnthropicStreamParser:
         return (ToolCall(arguments=arguments, index=self._calls - 1),)
 
     def _close(self, delta: _Delta, said: object) -> dict[str, Any]:
-        usage = read_counts(said, _Usage)
+        usage = read_counts(said, Counts)
         if usage is not None:
-            self._usage = _newer(self._usage, usage)
+            self._usage = newer(self._usage, usage)
         if delta.stop_reason is None:
-            return {"usage": _usage(self._usage)}
+            return {"usage": usage_of(self._usage)}
         self._finished = True
         reason = _FINISH_REASONS.get(delta.stop_reason, "stop")
         return {
+            "parts": _refusal(delta.stop_details),
             "finish_reason": as_said(reason, calls=self._calls > 0),
             "stop_sequence": delta.stop_sequence,
-            "usage": _usage(self._usage),
-            "service_tier": _tier(self._usage),
+            "usage": usage_of(self._usage),
+            "service_tier": tier_of(self._usage),
         }
 
 
 # --- what is read of an answer; the rest of it stays in `raw` --------------------------------------------------------
 
 
-class _Details(msgspec.Struct):
-    thinking_tokens: Count | None = None
+class _StopDetails(msgspec.Struct):
+    """Why the model declined. Source: https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback."""
 
-
-class _CacheCreation(msgspec.Struct):
-    """`cache_creation_input_tokens` by how long they are kept."""
-
-    ephemeral_5m_input_tokens: Count | None = None
-    ephemeral_1h_input_tokens: Count | None = None
-
-
-class _Usage(msgspec.Struct):
-    input_tokens: Count | None = None
-    """Neither read from the cache nor written to it."""
-    cache_creation_input_tokens: Count | None = None
-    cache_creation: _CacheCreation | None = None
-    cache_read_input_tokens: Count | None = None
-    output_tokens: Count | None = None
-    """Includes thinking."""
-    output_tokens_details: _Details | None = None
-    service_tier: str | None = None
+    category: str | None = None
+    explanation: str | None = None
 
 
 class _Block(msgspec.Struct):
@@ -265,6 +260,7 @@ class _Answer(msgspec.Struct):
     content: list[_Block] | None = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
+    stop_details: _StopDetails | None = None
     usage: Any = None
     error: Any = None
 
@@ -277,6 +273,7 @@ class _Delta(msgspec.Struct):
     partial_json: str | None = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
+    stop_details: _StopDetails | None = None
 
 
 class _Piece(msgspec.Struct):
@@ -291,26 +288,27 @@ _decode_answer = msgspec.json.Decoder(_Answer, strict=False).decode
 _decode_piece = msgspec.json.Decoder(_Piece, strict=False).decode
 
 
-def _parts(blocks: list[_Block]) -> tuple[Part, ...]:
+def _parts(blocks: list[_Block], thinker: str) -> tuple[Part, ...]:
     parts: list[Part] = []
     for block in blocks:
         if block.type == "tool_use" and block.name == ANSWER_TOOL:
             parts.append(Text(text=_json(block.input)))
         else:
-            parts += _block_parts(block, sum(isinstance(part, ToolCall) for part in parts))
+            parts += _block_parts(block, sum(isinstance(part, ToolCall) for part in parts), thinker)
     return tuple(parts)
 
 
-def _block_parts(block: _Block, index: int) -> tuple[Part, ...]:
+def _block_parts(block: _Block, index: int, thinker: str) -> tuple[Part, ...]:
     match block.type:
         case "text":
             citations: tuple[Citation, ...] = tuple(parse_citation(each) for each in block.citations or ())
             return (Text(text=block.text, citations=citations),) if block.text else ()
         case "thinking":
-            thought = Thinking(text=block.thinking or "", signature=block.signature or "", origin=NAME)
+            signature = block.signature or ""
+            thought = Thinking(text=block.thinking or "", signature=signature, origin=NAME, model=thinker)
             return (thought,) if thought.text or thought.signature else ()
         case "redacted_thinking":
-            return (Thinking(signature=block.data or "", origin=NAME, redacted=True),)
+            return (Thinking(signature=block.data or "", origin=NAME, model=thinker, redacted=True),)
         case "tool_use":
             return (ToolCall(id=block.id or "", name=block.name or "", arguments=_json(block.input), index=index),)
         case kind:
@@ -321,30 +319,26 @@ def _json(value: object) -> str:
     return msgspec.json.encode({} if value is None else value).decode()
 
 
-def _newer(old: _Usage, new: _Usage) -> _Usage:
-    """Counts are running totals, and each may be left out where it has not changed."""
-    values = {name: getattr(new, name) for name in new.__struct_fields__}
-    return msgspec.structs.replace(old, **{name: value for name, value in values.items() if value is not None})
+def _refusal(details: _StopDetails | None) -> tuple[Part, ...]:
+    """Why the model declined, where it says so in words."""
+    return (Refusal(text=details.explanation),) if details is not None and details.explanation else ()
 
 
-def _tier(usage: _Usage | None) -> str:
-    tier = (usage and usage.service_tier) or ""
-    return "default" if tier == "standard" else tier
+def _thinker(model: str | None) -> str:
+    """The kind of model whose thoughts are marked as its own: those of the generations that read no others'."""
+    family = family_of(model or "")
+    return family if family and int(family.split("-")[1]) >= FIRST_TO_KEEP else ""
 
 
-def _usage(usage: _Usage | None) -> Usage | None:
-    if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
-        return None
-    split = usage.cache_creation or _CacheCreation()
-    an_hour = split.ephemeral_1h_input_tokens or 0
-    cached_tokens = usage.cache_read_input_tokens or 0
-    cache_write_tokens = max(usage.cache_creation_input_tokens or 0, (split.ephemeral_5m_input_tokens or 0) + an_hour)
-    details = usage.output_tokens_details
-    return Usage(
-        input_tokens=(usage.input_tokens or 0) + cached_tokens + cache_write_tokens,
-        output_tokens=usage.output_tokens or 0,
-        cached_tokens=cached_tokens,
-        cache_write_tokens=cache_write_tokens,
-        cache_write_1h_tokens=an_hour,
-        reasoning_tokens=(details and details.thinking_tokens) or 0,
-    )
+def _marked(raw: bytes, parts: tuple[Part, ...]) -> bytes:
+    """A provider's body whose signatures say which model's they are: a later request may go to another one."""
+    for part in parts:
+        if isinstance(part, Thinking) and part.model and part.signature:
+            raw = _sealed(raw, part)
+    return raw
+
+
+def _sealed(raw: bytes, thought: Thinking) -> bytes:
+    written = rb'("(?:signature|data)"\s*:\s*)' + re.escape(msgspec.json.encode(thought.signature))
+    sealed = msgspec.json.encode(seal(thought, NAME))
+    return re.sub(written, lambda match: match[1] + sealed, raw, count=1)

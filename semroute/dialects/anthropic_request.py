@@ -6,11 +6,12 @@ from typing import Any
 
 from semroute.dialects.anthropic_blocks import NAME, render_cache, render_content
 from semroute.dialects.anthropic_models import Traits, traits_of
-from semroute.dialects.anthropic_thinking import effort_level, max_tokens_of, sampling_of, thinking_of
+from semroute.dialects.anthropic_native import FORCED, FORCED_THINKING
+from semroute.dialects.anthropic_thinking import is_on, max_tokens_of, sampling_of, thinking_of
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.reading import given
 from semroute.dialects.structured import answer_tool, instruction, is_closed
-from semroute.dialects.turns import alternate
+from semroute.dialects.turns import GO_ON, GO_ON_NOTE, alternate
 from semroute.types import ChatRequest, Message, Model, Params, Tool, ToolChoice, ToolMode
 
 _TOOL_MODES: dict[ToolMode, str] = {"auto": "auto", "required": "any", "none": "none", "tool": "tool"}
@@ -20,17 +21,17 @@ _TIERS = {"auto": "auto", "default": "standard_only"}
 def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any]:
     """The body, without `model` and `stream`; what has no counterpart is noted."""
     params, traits = request.params, traits_of(model.name)
-    system, messages = _messages(request.messages, dropped)
-    thinking = thinking_of(request, model, traits, (NAME,), dropped)
-    thinks = thinking.get("type") in ("enabled", "adaptive")
+    system, messages = _messages(request.messages, model, traits, dropped)
+    thinking, effort = thinking_of(request, model, traits, (NAME,), dropped)
+    thinks = is_on(thinking)
     tools = [_tool(tool) for tool in request.tools]
-    choice = _tool_choice(request.tool_choice, params, thinks, bool(tools), dropped)
+    choice = _tool_choice(request.tool_choice, params, traits, thinks, bool(tools), dropped)
     output, forced, told = _json(request, traits, thinks)
     if forced:
         tools, choice = [_tool(forced)], {"type": "tool", "name": forced.name}
     if told:
         system = [*system, {"type": "text", "text": told}]
-    if effort := effort_level(request, model, traits, dropped):
+    if effort is not None:
         output["effort"] = effort
     _note_the_rest(params, dropped)
     return given(
@@ -53,12 +54,21 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
 # --- the conversation -------------------------------------------------------------------------------------------------
 
 
-def _messages(messages: tuple[Message, ...], dropped: Dropped) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _messages(
+    messages: tuple[Message, ...], model: Model, traits: Traits, dropped: Dropped
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The system prompt, and the turns of user and assistant in alternation."""
-    system, alternating = alternate(messages, lambda message: render_content(message.parts, dropped), dropped)
+
+    def render(message: Message) -> list[dict[str, Any]]:
+        return render_content(message.parts, dropped, model.name)
+
+    system, alternating = alternate(messages, render, dropped)
     turns: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in alternating]
     if turns and turns[-1]["role"] == "assistant":
         _end_in_text(turns[-1]["content"], dropped)
+        if not traits.prefill:
+            dropped.add(GO_ON_NOTE)
+            turns.append({"role": "user", "content": [{"type": "text", "text": GO_ON}]})
     for turn in turns:
         if [*map(set, turn["content"])] == [{"type", "text"}]:
             turn["content"] = turn["content"][0]["text"]
@@ -80,14 +90,14 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 
 def _tool_choice(
-    choice: ToolChoice | None, params: Params, thinks: bool, has_tools: bool, dropped: Dropped
+    choice: ToolChoice | None, params: Params, traits: Traits, thinks: bool, has_tools: bool, dropped: Dropped
 ) -> dict[str, Any] | None:
     serial = params.parallel_tool_calls is False
     if not has_tools or (choice is None and params.parallel_tool_calls is None):
         return None
     mode = choice.mode if choice else "auto"
-    if thinks and mode in ("required", "tool"):
-        dropped.add("tool choice: a model that thinks cannot be forced")
+    if mode in ("required", "tool") and (thinks or not traits.forced):
+        dropped.add(FORCED_THINKING if traits.forced else FORCED)
         mode = "auto"
     rendered: dict[str, Any] = {"type": _TOOL_MODES[mode]}
     if choice and mode == "tool":
@@ -107,7 +117,7 @@ def _json(request: ChatRequest, traits: Traits, thinks: bool) -> tuple[dict[str,
         return {}, None, instruction(None) if request.params.json_output else ""
     if traits.schemas and is_closed(schema.document):
         return {"format": {"type": "json_schema", "schema": schema.document}}, None, ""
-    if not thinks and not request.tools and schema.document.get("type") == "object":
+    if traits.forced and not thinks and not request.tools and schema.document.get("type") == "object":
         return {}, answer_tool(schema), ""
     return {}, None, instruction(schema)
 

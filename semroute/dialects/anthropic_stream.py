@@ -13,7 +13,7 @@ import msgspec
 from semroute.dialects import sse
 from semroute.dialects.anthropic_blocks import NAME
 from semroute.dialects.reading import object_of
-from semroute.dialects.thinking import seal
+from semroute.dialects.thinking import seal, signed_id
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
@@ -59,6 +59,16 @@ def stop_reason(finish_reason: FinishReason, stop_sequence: str | None) -> str:
     return "stop_sequence" if stop_sequence is not None else _STOP_REASONS[finish_reason]
 
 
+def stop_details(finish_reason: FinishReason | None, refused: str) -> dict[str, Any]:
+    """Why the model declined, beside the stop reason `refusal`; empty where it did not.
+
+    Source: https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback, 2026-11-30.
+    """
+    if finish_reason != "content_filter":
+        return {}
+    return {"stop_details": {"type": "refusal", "category": None, "explanation": refused or None}}
+
+
 def render_usage(usage: Usage, tier: str = "") -> dict[str, Any]:
     """Anthropic's usage: `input_tokens` are those that were neither read from the cache nor written to it."""
     fresh_tokens = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
@@ -92,8 +102,8 @@ def render_blocks(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
                 blocks.append({"type": "text", "text": text})
             case Thinking():
                 blocks.append(_thinking_block(part))
-            case ToolCall(id=id_, name=name, arguments=arguments):
-                blocks.append({"type": "tool_use", "id": id_, "name": name, "input": object_of(arguments)})
+            case ToolCall(name=name, arguments=arguments):
+                blocks.append({"type": "tool_use", "id": signed_id(part), "name": name, "input": object_of(arguments)})
             case _:
                 pass
     return blocks
@@ -154,6 +164,7 @@ class AnthropicStream:
         self._usage = Usage()
         self._finish_reason: FinishReason | None = None
         self._stop_sequence: str | None = None
+        self._refused = ""
 
     def chunk(self, chunk: Chunk) -> bytes:
         """The provider's own event where it speaks this dialect, else events in its form."""
@@ -184,6 +195,7 @@ class AnthropicStream:
         delta = {
             "stop_reason": stop_reason(self._finish_reason or "stop", self._stop_sequence),
             "stop_sequence": self._stop_sequence,
+            **stop_details(self._finish_reason, self._refused),
         }
         closing = {"type": "message_delta", "delta": delta, "usage": render_usage(usage)}
         return head + self._flush() + _event(closing) + _event({"type": "message_stop"})
@@ -227,6 +239,7 @@ class AnthropicStream:
                 texts = self._delta({"type": "text_delta", "text": text}) if text else b""
                 return opened + texts + b"".join(self._cite(citation) for citation in citations)
             case Refusal(text=text):
+                self._refused += text
                 return self._open("text", {"type": "text", "text": ""}) + self._delta(
                     {"type": "text_delta", "text": text}
                 )
@@ -262,7 +275,7 @@ class AnthropicStream:
         return events
 
     def _tool_piece(self, call: ToolCall) -> bytes:
-        block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+        block = {"type": "tool_use", "id": signed_id(call), "name": call.name, "input": {}}
         opened = self._open("tool_use", block, call.index)
         self._arguments += call.arguments
         if not call.arguments:

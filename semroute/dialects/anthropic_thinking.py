@@ -9,34 +9,59 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from semroute.dialects.anthropic_blocks import NAME
+from semroute.dialects.abilities import EFFORTS, fitting_effort
 from semroute.dialects.anthropic_models import Traits
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.thinking import budget_of, effort_of, is_sealed, wants_thinking
+from semroute.dialects.thinking import BUDGETS, budget_of, effort_of, wants_thinking
 from semroute.dialects.turns import has_results
 from semroute.types import ChatRequest, Effort, Message, Model, Params, Thinking
 
 DEFAULT_MAX_TOKENS = 8192
 """Anthropic wants a limit; this one stands in where neither the caller nor the registry names one."""
 MIN_BUDGET_TOKENS = 1024
-_LOST = "reasoning effort: the thoughts before the last tool call are another provider's"
+LOST = "reasoning effort: the thoughts before the last tool call are another provider's"
+Spoken = tuple[dict[str, Any], Effort | None]
+"""`thinking` and the effort, as they are sent; an empty `thinking` is left out."""
 
 
 def thinking_of(
     request: ChatRequest, model: Model, traits: Traits, origins: Collection[str], dropped: Dropped
-) -> dict[str, Any]:
-    """Whether to think, and how much; empty: nothing is said of it. `origins`: whose thoughts it recognises."""
+) -> Spoken:
+    """Whether to think, and how much. `origins`: whose thoughts the model recognises."""
     params = request.params
     if not wants_thinking(request, model, dropped):
-        return {}
-    if effort_of(params) == "none":
-        if traits.must_think:
-            dropped.add("reasoning effort none: the model always thinks")
-            return {}
-        return {"type": "disabled"}
-    if traits.adaptive:
-        return {"type": "adaptive", **({"display": "summarized"} if params.show_thinking else {})}
-    return _budget(request, model, origins, dropped)
+        return {}, None
+    effort = effort_of(params)
+    if effort == "none":
+        return switched_off(traits, None, dropped)
+    if not traits.adaptive:
+        return _budget(request, model, origins, dropped), None
+    fitted = fitting_effort(effort, traits.efforts, dropped) if effort is not None else None
+    return {"type": "adaptive", **({"display": "summarized"} if params.show_thinking else {})}, fitted
+
+
+def switched_off(traits: Traits, effort: Effort | None, dropped: Dropped) -> Spoken:
+    """As little thinking as the model can be told. `effort`: asked for beside it."""
+    if traits.off == "disabled":
+        if (
+            traits.off_up_to is not None
+            and effort is not None
+            and EFFORTS.index(effort) > EFFORTS.index(traits.off_up_to)
+        ):
+            dropped.add(f"reasoning effort {effort}: sent as {traits.off_up_to}, as thinking is turned off")
+            effort = traits.off_up_to
+        return {"type": "disabled"}, effort
+    if traits.off == "between_tools":
+        dropped.adapt("thinking turned off: sent as `between_tools`")
+        return {"type": "between_tools"}, effort
+    lowest = traits.efforts[0]
+    dropped.add(f"reasoning effort none: the model always thinks, sent as {lowest}")
+    return {}, lowest
+
+
+def is_on(thinking: dict[str, Any]) -> bool:
+    """Whether a model thinks before it answers, as far as it is told."""
+    return thinking.get("type") in ("enabled", "adaptive")
 
 
 def _budget(request: ChatRequest, model: Model, origins: Collection[str], dropped: Dropped) -> dict[str, Any]:
@@ -49,13 +74,13 @@ def _budget(request: ChatRequest, model: Model, origins: Collection[str], droppe
     if budget_tokens >= max_tokens:
         dropped.add(f"reasoning effort: max_tokens {max_tokens} leaves no room for {budget_tokens} tokens of thinking")
         return {}
-    if _misses_thoughts(request.messages, origins):
-        dropped.add(_LOST)
+    if misses_thoughts(request.messages, origins):
+        dropped.add(LOST)
         return {}
     return {"type": "enabled", "budget_tokens": budget_tokens}
 
 
-def _misses_thoughts(messages: tuple[Message, ...], origins: Collection[str]) -> bool:
+def misses_thoughts(messages: tuple[Message, ...], origins: Collection[str]) -> bool:
     """Whether a tool's result is being answered, and what was thought before the turn's calls cannot be sent."""
     start = 0
     for number, message in enumerate(messages):
@@ -69,55 +94,43 @@ def _misses_thoughts(messages: tuple[Message, ...], origins: Collection[str]) ->
     return not any(isinstance(part, Thinking) and part.origin in origins for part in (first.parts if first else ()))
 
 
-def keep_own_thoughts(body: dict[str, Any], request: ChatRequest, model: Model, dropped: Dropped) -> None:
-    """Take the thoughts of other providers out of a caller's own body: Anthropic refuses what it has not signed."""
-    messages: list[dict[str, Any]] = []
-    for message in body.get("messages") or ():
-        content = message.get("content")
-        own = [block for block in content if not _is_foreign(block)] if isinstance(content, list) else content
-        if own == content:
-            messages.append(message)
-            continue
-        dropped.add("thinking of another provider")
-        if own:
-            messages.append({**message, "content": own})
-    if dropped.notes:
-        body["messages"] = messages
-    # Who serves this dialect beside Anthropic may not sign: what has no origin is that provider's.
-    if (body.get("thinking") or {}).get("type") == "enabled" and _misses_thoughts(request.messages, (NAME, "")):
-        dropped.add(_LOST)
-        del body["thinking"]
-    if (request.params.max_tokens or 0) > (limit := max_tokens_of(request.params, model)):
-        _leave_room(body, limit, dropped)
+# --- what a caller of Anthropic's own dialect says --------------------------------------------------------------------
 
 
-def _leave_room(body: dict[str, Any], max_tokens: int, dropped: Dropped) -> None:
-    """Thinking must leave room for the answer where the model gives less than the caller allows."""
-    match body.get("thinking"):
-        case {"type": "enabled", "budget_tokens": int(budget_tokens)} if budget_tokens >= max_tokens:
-            half = max_tokens // 2
-            if half < MIN_BUDGET_TOKENS:
+def fitted(
+    thinking: dict[str, Any], effort: Effort | None, max_tokens: int, traits: Traits, dropped: Dropped
+) -> Spoken:
+    """What a caller says of thinking, as the model takes it: the caller may have had another model in mind."""
+    if effort is not None and not traits.efforts:
+        if thinking.get("type") != "adaptive":
+            dropped.add(f"reasoning effort {effort}")
+            effort = None
+    elif effort is not None:
+        effort = fitting_effort(effort, traits.efforts, dropped)
+    match thinking.get("type"):
+        case "between_tools" if traits.off == "between_tools":
+            return thinking, effort
+        case "disabled" | "between_tools":
+            return switched_off(traits, effort, dropped)
+        case "enabled" if not traits.budgets:
+            budget = thinking.get("budget_tokens")
+            tokens = budget if isinstance(budget, int) else BUDGETS["high"]
+            wanted: Effort = next((each for each, limit in BUDGETS.items() if 0 < tokens <= limit), "max")
+            effort = effort or fitting_effort(wanted, traits.efforts, Dropped())
+            dropped.add(f"budget_tokens {tokens}: sent as reasoning effort {effort}")
+            shown = {"display": thinking["display"]} if "display" in thinking else {"display": "summarized"}
+            return {"type": "adaptive", **shown}, effort
+        case "adaptive" if not traits.adaptive:
+            tokens = max(MIN_BUDGET_TOKENS, min(BUDGETS[effort or "high"], max_tokens // 2))
+            if tokens >= max_tokens:
                 dropped.add(f"thinking: max_tokens {max_tokens} leaves no room for it")
-                del body["thinking"]
-            else:
-                dropped.adapt(f"budget_tokens {budget_tokens}: sent as {half}")
-                body["thinking"] = {**body["thinking"], "budget_tokens": half}
+                return {}, None
+            dropped.adapt(f"adaptive thinking: sent as budget_tokens {tokens}")
+            return {"type": "enabled", "budget_tokens": tokens}, None
+    return thinking, effort
 
 
-def _is_foreign(block: dict[str, Any]) -> bool:
-    return is_sealed(block.get("signature")) or is_sealed(block.get("data"))
-
-
-def effort_level(request: ChatRequest, model: Model, traits: Traits, dropped: Dropped) -> Effort | None:
-    """The effort that a model of that generation is told, if any."""
-    if not traits.efforts or "reasoning" not in model.features:
-        return None
-    effort = effort_of(request.params)
-    if effort is None or effort == "none" or effort in traits.efforts:
-        return None if effort == "none" else effort
-    nearest: Effort = "low" if effort == "minimal" else "high"
-    dropped.add(f"reasoning effort {effort}: sent as {nearest}")
-    return nearest
+# --- limits and sampling ----------------------------------------------------------------------------------------------
 
 
 def max_tokens_of(params: Params, model: Model) -> int:

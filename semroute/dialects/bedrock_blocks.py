@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from semroute.dialects.anthropic_models import reads_thoughts
 from semroute.dialects.bedrock_models import Traits
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.media import read_data_url
@@ -97,8 +98,9 @@ def parse_citation(citation: Mapping[str, Any]) -> Citation:
 class Blocks:
     """Renders the parts of one request."""
 
-    def __init__(self, traits: Traits, dropped: Dropped) -> None:
-        """`dropped`: takes the notes."""
+    def __init__(self, model: str, traits: Traits, dropped: Dropped) -> None:
+        """`model`: its name. `dropped`: takes the notes."""
+        self._model = model
         self._traits = traits
         self._dropped = dropped
         self._names: set[str] = set()
@@ -183,6 +185,9 @@ class Blocks:
         """Only what the model can have thought: it refuses what it has not signed."""
         if part.origin not in (CLAUDE_ORIGINS if self._traits.claude else (NAME,)) or not part.signature:
             self._dropped.add("thinking of another provider")
+            return None
+        if self._traits.claude and not reads_thoughts(self._model, part.model):
+            self._dropped.add("thinking of another model")
             return None
         if part.redacted:
             return {"reasoningContent": {"redactedContent": part.signature}}

@@ -10,6 +10,7 @@ https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from semroute.dialects import anthropic_models
@@ -20,7 +21,7 @@ class Traits(Frozen, frozen=True, kw_only=True):
     """What a model takes."""
 
     claude: anthropic_models.Traits | None = None
-    """It is a Claude, of this generation; null: another."""
+    """It is a Claude, of this generation; None: another."""
     thinking: Literal["", "reasoningConfig", "reasoning_effort"] = ""
     """What tells it how much to think, where it is no Claude; empty: nothing does."""
     forced: Literal["", "any", "tool"] = ""
@@ -64,13 +65,14 @@ _TRAITS: tuple[tuple[re.Pattern[str], Traits], ...] = (
 _LONG_CACHE = re.compile(r"claude-(opus|sonnet|haiku)-(4-[5-9]|[5-9])|fable|mythos")
 
 
+@lru_cache(1024)
 def traits_of(name: str) -> Traits:
     """The traits of a model by its name; one that says nothing of the family is taken to know the common part only."""
     if re.search("claude", name):
         claude = anthropic_models.traits_of(name)
         return Traits(
             claude=claude,
-            forced="tool",
+            forced="tool" if claude.forced else "",
             top_k=("top_k",),
             cache=True,
             cache_ttl=_LONG_CACHE.search(name) is not None,

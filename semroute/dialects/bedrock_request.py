@@ -9,14 +9,15 @@ from typing import Any
 
 import msgspec
 
-from semroute.dialects.anthropic_thinking import effort_level, max_tokens_of, sampling_of, thinking_of
+from semroute.dialects.anthropic_native import FORCED, FORCED_THINKING
+from semroute.dialects.anthropic_thinking import is_on, max_tokens_of, sampling_of, thinking_of
 from semroute.dialects.bedrock_blocks import CLAUDE_ORIGINS, Blocks
 from semroute.dialects.bedrock_models import Traits, traits_of
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.reading import given
 from semroute.dialects.structured import answer_tool, instruction, is_closed
 from semroute.dialects.thinking import effort_of, wants_thinking
-from semroute.dialects.turns import OPENING, alternate, has_results
+from semroute.dialects.turns import GO_ON, GO_ON_NOTE, OPENING, alternate, has_results
 from semroute.types import ChatRequest, Effort, Frozen, JsonSchema, Message, Model, Params, Tool, ToolChoice
 
 READ_THIS = "Read the document."
@@ -49,8 +50,8 @@ class Thought(Frozen, frozen=True, kw_only=True):
 def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any]:
     """The body; what has no counterpart is noted."""
     params, traits = request.params, traits_of(model.name)
-    blocks = Blocks(traits, dropped)
-    system, messages = _messages(request.messages, blocks, dropped)
+    blocks = Blocks(model.name, traits, dropped)
+    system, messages = _messages(request.messages, traits, blocks, dropped)
     thought = (
         _claude_thought(request, model, traits, dropped) if traits.claude else _thought(request, model, traits, dropped)
     )
@@ -81,7 +82,7 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
 
 
 def _messages(
-    messages: tuple[Message, ...], blocks: Blocks, dropped: Dropped
+    messages: tuple[Message, ...], traits: Traits, blocks: Blocks, dropped: Dropped
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The system prompt, and the turns of user and assistant in alternation, the user's first."""
 
@@ -92,6 +93,9 @@ def _messages(
     system, alternating = alternate(messages, render, dropped)
     turns: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in alternating]
     turns = turns or [{"role": "user", "content": [{"text": OPENING}]}]
+    if traits.claude is not None and not traits.claude.prefill and turns[-1]["role"] == "assistant":
+        dropped.add(GO_ON_NOTE)
+        turns.append({"role": "user", "content": [{"text": GO_ON}]})
     for turn in turns:
         kinds = {kind for block in turn["content"] for kind in block}
         if "document" in kinds and "text" not in kinds:
@@ -148,11 +152,11 @@ def _tool_choice(
         return {"toolChoice": {"tool": {"name": forced.name}}}
     if choice is None or choice.mode not in ("required", "tool"):
         return {}  # automatic
-    if thought.on and traits.claude:
-        dropped.add("tool choice: a model that thinks cannot be forced")
+    if thought.on and traits.claude and traits.forced:
+        dropped.add(FORCED_THINKING)
         return {}
     if not traits.forced:
-        dropped.add("tool choice: the model cannot be forced")
+        dropped.add(FORCED)
         return {}
     if choice.mode == "required":
         return {"toolChoice": {"any": {}}}
@@ -167,10 +171,8 @@ def _tool_choice(
 
 def _claude_thought(request: ChatRequest, model: Model, traits: Traits, dropped: Dropped) -> Thought:
     assert traits.claude is not None
-    thinking = thinking_of(request, model, traits.claude, CLAUDE_ORIGINS, dropped)
-    effort = effort_level(request, model, traits.claude, dropped) or ""
-    fields = {"thinking": thinking} if thinking else {}
-    return Thought(on=thinking.get("type") in ("enabled", "adaptive"), effort=effort, fields=fields)
+    thinking, effort = thinking_of(request, model, traits.claude, CLAUDE_ORIGINS, dropped)
+    return Thought(on=is_on(thinking), effort=effort or "", fields={"thinking": thinking} if thinking else {})
 
 
 def _thought(request: ChatRequest, model: Model, traits: Traits, dropped: Dropped) -> Thought:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from semroute.dialects.dropped import Dropped
@@ -17,7 +17,6 @@ from semroute.types import Document, Image, Opaque, Part, Refusal, Text, Thinkin
 NAME: Final = "gemini"
 SKIP_SIGNATURE = "skip_thought_signature_validator"
 """What Google's documentation gives for calls that another model made: Gemini 3 refuses one without a signature."""
-_SIGNS_CALLS = re.compile(r"gemini-([3-9]|\d\d)")
 _URL_SAFE = str.maketrans("-_", "+/")
 """Google takes and sends base64 in either alphabet."""
 _SEALED = base64.b64encode(SEAL.encode()).decode()
@@ -32,11 +31,6 @@ _CALLERS_OWN = {
     "responseSchema",
 }
 _IMAGE_TYPES = {"png": "image/png", "webp": "image/webp", "gif": "image/gif", "heic": "image/heic"}
-
-
-def signs_calls(model_name: str) -> bool:
-    """Whether a model of this name refuses a tool call without its signature."""
-    return _SIGNS_CALLS.search(model_name) is not None
 
 
 def camel_case(value: Any) -> Any:
@@ -135,15 +129,42 @@ def keep_own_thoughts(body: dict[str, Any], dropped: Dropped, *, sign_calls: boo
 
 
 class Parts:
-    """Renders parts of one conversation; what has no counterpart is noted."""
+    """Renders parts of one conversation; what has no counterpart is noted.
+
+    Gemini wants a signature back on the part that it came with. Dialects that have no place for it there give it back
+    as a thought without text: one before a call is of that call, and one beside a text is of that text.
+    """
 
     def __init__(self, dropped: Dropped, *, sign_calls: bool) -> None:
         self._dropped = dropped
         self._sign_calls = sign_calls
         self._names: dict[str, str] = {}
 
+    def all(self, parts: Iterable[Part]) -> list[dict[str, Any]]:
+        """The parts of one turn."""
+        rendered: list[dict[str, Any]] = []
+        waiting = ""
+        has_calls = False
+        for part in parts:
+            if isinstance(part, Thinking) and part.origin == NAME and part.signature and not part.text:
+                rendered += _alone(waiting)
+                waiting = part.signature
+                continue
+            if isinstance(part, ToolCall):
+                rendered.append(self._call(part, waiting, first=not has_calls))
+                waiting, has_calls = "", True
+                continue
+            shown = self.render(part)
+            if shown is not None and shown.keys() == {"text"} and not _is_text(rendered):
+                shown, waiting = {**shown, **({"thoughtSignature": waiting} if waiting else {})}, ""
+            rendered += _signed(rendered, waiting)
+            waiting = ""
+            if shown is not None:
+                rendered.append(shown)
+        return rendered + _signed(rendered, waiting)
+
     def render(self, part: Part) -> dict[str, Any] | None:
-        """One part; null where it has no counterpart."""
+        """One part that is no call; None where it has no counterpart."""
         self._dropped.add_given(**{"cache mark": getattr(part, "cache", None)})
         match part:
             case Text(text=text) | Refusal(text=text):
@@ -157,7 +178,7 @@ class Parts:
             case Thinking():
                 return self._thinking(part)
             case ToolCall():
-                return self._call(part)
+                return self._call(part, "", first=True)
             case ToolResult():
                 return self._result(part)
             case _:
@@ -171,9 +192,11 @@ class Parts:
         thought = {"thought": True} if part.text else {}
         return {"text": part.text, **thought, "thoughtSignature": part.signature}
 
-    def _call(self, part: ToolCall) -> dict[str, Any]:
+    def _call(self, part: ToolCall, signature: str, *, first: bool) -> dict[str, Any]:
+        """A call, with its signature: of several at once Gemini signs the first, and wants no other's."""
+        self._dropped.add_given(**{"cache mark": part.cache})
         self._names[part.id] = part.name
-        signature = part.signature or (SKIP_SIGNATURE if self._sign_calls else "")
+        signature = part.signature or signature or (SKIP_SIGNATURE if self._sign_calls and first else "")
         call = {"name": part.name, "args": object_of(part.arguments), **given({"id": part.id or None})}
         return {"functionCall": call, **({"thoughtSignature": signature} if signature else {})}
 
@@ -190,6 +213,23 @@ class Parts:
                 self._dropped.add(each.kind if isinstance(each, Opaque) else "file of a tool result by address")
         result = {"name": name, "response": answer, **given({"id": part.id or None, "parts": inline})}
         return {"functionResponse": result}
+
+
+def _signed(rendered: list[dict[str, Any]], signature: str) -> list[dict[str, Any]]:
+    """Put a signature on the text before it. Returns a part of its own where there is none."""
+    if signature and _is_text(rendered):
+        rendered[-1]["thoughtSignature"] = signature
+        return []
+    return _alone(signature)
+
+
+def _is_text(rendered: list[dict[str, Any]]) -> bool:
+    """Whether the last part is a text without a signature."""
+    return bool(rendered) and rendered[-1].keys() == {"text"}
+
+
+def _alone(signature: str) -> list[dict[str, Any]]:
+    return [{"text": "", "thoughtSignature": signature}] if signature else []
 
 
 def _inline(url: str) -> dict[str, Any] | None:

@@ -12,8 +12,9 @@ from semroute.dialects.base import EMBEDDINGS, WireRequest, endpoint_of
 from semroute.dialects.counts import Count, read_counts
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, no_answer, streamed_error
-from semroute.dialects.gemini_contents import NAME, keep_own_thoughts, parse_part, signs_calls
+from semroute.dialects.gemini_contents import NAME, keep_own_thoughts, parse_part
 from semroute.dialects.gemini_embeddings import gemini_body
+from semroute.dialects.gemini_models import suit, traits_of
 from semroute.dialects.gemini_request import render_body
 from semroute.dialects.limits import fitted
 from semroute.dialects.sse import Event, EventParser
@@ -67,15 +68,17 @@ class GeminiProviderDialect:
         if endpoint_of(request) == EMBEDDINGS:
             return self._embeddings(request, model)
         request = as_chat(request, self.name)
+        traits = traits_of(model.name)
         if request.dialect == NAME:
             dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict", "metadata")}
-            keep_own_thoughts(body, dropped, sign_calls=signs_calls(model.name))
+            keep_own_thoughts(body, dropped, sign_calls=traits.signs_calls)
         else:
             dropped = Dropped(request.unread)
             body = render_body(request, model, dropped)
         if request.params.logprobs:
             body["generationConfig"] = {**(body.get("generationConfig") or {}), "responseLogprobs": True}
+        suit(body, traits, dropped)
         call = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         path = f"/models/{quote(model.name, safe='')}:{call}"
         headers = travelling(request, NAME, dropped)

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from semroute.dialects.abilities import fitting_effort
 from semroute.dialects.dropped import Dropped
-from semroute.dialects.gemini_contents import Parts, signs_calls
+from semroute.dialects.gemini_contents import Parts
+from semroute.dialects.gemini_models import traits_of
 from semroute.dialects.reading import given
 from semroute.dialects.structured import instruction
 from semroute.dialects.thinking import budget_of, effort_of, wants_thinking
 from semroute.dialects.turns import alternate
-from semroute.types import ChatRequest, Effort, Message, Model, Params, Tool, ToolChoice, ToolMode
+from semroute.types import ChatRequest, Message, Model, Params, Tool, ToolChoice, ToolMode
 
 _MODES: dict[ToolMode, str] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
-_LEVELS: dict[Effort, str] = {
-    "none": "minimal",
-    "minimal": "minimal",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "high",
-    "max": "high",
-}
 _TIERS = {"default": "standard", "flex": "flex", "priority": "priority"}
-_BUDGETS = re.compile(r"gemini-(1|2)[.-]")
-"""Models that are told how many tokens they may think; later ones are told a level."""
 
 
 def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any]:
     """The body; what has no counterpart is noted."""
     params = request.params
-    parts = Parts(dropped, sign_calls=signs_calls(model.name))
+    traits = traits_of(model.name)
+    parts = Parts(dropped, sign_calls=traits.signs_calls)
     system, contents = _contents(request.messages, parts, dropped)
     form, told = _form(request, model)
     if told:
@@ -73,7 +64,7 @@ def _contents(
     """The system instruction, and the turns of user and model in alternation."""
 
     def render(message: Message) -> list[dict[str, Any]]:
-        return [shown for part in message.parts if (shown := parts.render(part)) is not None]
+        return parts.all(message.parts)
 
     system, turns = alternate(messages, render, dropped)
     roles = {"user": "user", "assistant": "model"}
@@ -97,7 +88,7 @@ def _form(request: ChatRequest, model: Model) -> tuple[dict[str, Any], str]:
     params = request.params
     if not params.json_output:
         return {}, ""
-    if request.tools and _BUDGETS.search(model.name):
+    if request.tools and not traits_of(model.name).levels:
         return {}, instruction(params.json_schema)
     schema = params.json_schema.document if params.json_schema else None
     return given({"responseMimeType": "application/json", "responseJsonSchema": schema}), ""
@@ -108,14 +99,13 @@ def _thinking(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str,
     if not wants_thinking(request, model, dropped):
         return None
     shown = {"includeThoughts": True} if params.show_thinking else {}
-    if _BUDGETS.search(model.name):
+    levels = traits_of(model.name).levels
+    if not levels:
         return {"thinkingBudget": budget_of(params), **shown}
     effort = effort_of(params)
     if effort is None:  # as much as it likes
         return shown or None
-    if effort in ("none", "xhigh", "max"):
-        dropped.add(f"reasoning effort {effort}: sent as {_LEVELS[effort]}")
-    return {"thinkingLevel": _LEVELS[effort], **shown}
+    return {"thinkingLevel": fitting_effort(effort, levels, dropped), **shown}
 
 
 def _note_the_rest(request: ChatRequest, dropped: Dropped) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ from semroute.dialects.gemini_embeddings import openai_body
 from semroute.dialects.limits import fitted
 from semroute.dialects.openai_content import parse_citation, parse_logprobs
 from semroute.dialects.openai_request import adapt, render_body
+from semroute.dialects.openai_suits import carried, suit_chat
 from semroute.dialects.reading import as_said, has_calls
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.summary import as_chat
@@ -76,16 +77,21 @@ class OpenAIProviderDialect:
             dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
         else:
-            dropped = Dropped(request.unread)
-            body = render_body(request, model, self._preset, dropped)
+            fields, unread = carried(request, to=self.name) if self._preset.of_openai else ({}, request.unread)
+            dropped = Dropped(unread)
+            body = render_body(request, model, self._preset, dropped) | fields
         options = body.pop("stream_options", None)
+        if isinstance(options, dict) and not self._preset.of_openai:
+            dropped.add_given(include_obfuscation=options.get("include_obfuscation"))
+            options = {name: value for name, value in options.items() if name != "include_obfuscation"}
         body["model"] = model.name
         body["stream"] = request.stream
         if request.params.logprobs:
             body["logprobs"] = True
         if request.stream and self._preset.stream_options:
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-        adapt(body, self._preset, dropped)
+        adapt(body, self._preset, model, dropped)
+        suit_chat(body, self._preset.name, model, dropped)
         path = self._path(self._preset.path, model)
         headers = travelling(request, self.name, dropped)
         wire = fitted("openai", body, request, model, dropped, path=path, server=self._preset.name)
@@ -121,7 +127,10 @@ class OpenAIProviderDialect:
         parts = _parts(choice.message or _Said())
         logprobs = parse_logprobs((choice.logprobs or _Logprobs()).content)
         reason = as_said(_finish_reason(choice.finish_reason or "stop"), calls=has_calls(parts))
-        return msgspec.structs.replace(self._completion(answer, parts, reason, body), logprobs=logprobs)
+        completion = self._completion(answer, parts, reason, body)
+        if choice.message is not None and isinstance(choice.message.content, list):
+            completion = msgspec.structs.replace(completion, dialect="", raw=b"")  # OpenAI's clients expect text
+        return msgspec.structs.replace(completion, logprobs=logprobs)
 
     def _completion(self, answer: _Answer, parts: tuple[Part, ...], reason: FinishReason, body: bytes) -> Completion:
         return Completion(
@@ -158,6 +167,8 @@ class OpenAIStreamParser:
         self._closed: set[int] = set()
         """Choices that have ended: what comes after that, such as usage, opens none again."""
         self._said = False
+        self._anew = False
+        """The content comes in chunks, and not as text: the rest is rendered anew."""
 
     @property
     def finished(self) -> bool:
@@ -186,6 +197,7 @@ class OpenAIStreamParser:
             reason = self._follow(choice)
             if choice.index == 0:
                 first, finish_reason = choice, reason
+        self._anew = self._anew or (first.delta is not None and type(first.delta.content) is list)
         whole = first.message is not None and not self._said and not _parts(first.delta or _Said())
         said = first.message if whole else first.delta
         parts = _parts(said) if said is not None else ()
@@ -202,8 +214,8 @@ class OpenAIStreamParser:
             service_tier=piece.service_tier or "",
             model=piece.model or "",
             id=piece.id or "",
-            dialect="" if whole else "openai",  # the server's own event is no piece: clients would not read it
-            raw=b"" if whole else event.data,
+            dialect="" if whole or self._anew else "openai",  # clients would not read the server's own event
+            raw=b"" if whole or self._anew else event.data,
         )
 
     def _numbered(self, part: Part) -> Part:
@@ -253,7 +265,10 @@ class _Call(msgspec.Struct):
 
 
 class _ContentPart(msgspec.Struct):
+    type: str = ""
     text: str | None = None
+    thinking: str | list[_ContentPart] | None = None
+    """What Mistral's models thought, among what they say. Source: https://docs.mistral.ai/api/#tag/chat, 2026-11-30."""
 
 
 class _Said(msgspec.Struct):
@@ -330,7 +345,7 @@ def _parts(said: _Said) -> tuple[Part, ...]:
     parts: list[Part] = []
     if thought := said.reasoning_content or said.reasoning:
         parts.append(Thinking(text=thought))
-    parts += _texts(said)
+    parts += _contents(said.content) if type(said.content) is list else _texts(said)
     if said.refusal:
         parts.append(Refusal(text=said.refusal))
     if said.tool_calls:
@@ -342,12 +357,21 @@ def _parts(said: _Said) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def _contents(content: list[_ContentPart]) -> Iterator[Part]:
+    """Text and thoughts, in order."""
+    for part in content:
+        if part.thinking:
+            inner = part.thinking if isinstance(part.thinking, list) else [_ContentPart(text=part.thinking)]
+            yield Thinking(text="".join(each.text or "" for each in inner))
+        elif part.text:
+            yield Text(text=part.text)
+
+
 def _texts(said: _Said) -> tuple[Text, ...]:
     """None, where there is neither text nor a citation, or one."""
-    content = said.content or ""
-    if said.annotations is None and isinstance(content, str):  # as in nearly all pieces of a stream
-        return (Text(text=content),) if content else ()
-    text = content if isinstance(content, str) else "".join(part.text or "" for part in content)
+    text = said.content if isinstance(said.content, str) else ""
+    if said.annotations is None:  # as in nearly all pieces of a stream
+        return (Text(text=text),) if text else ()
     annotations = said.annotations if isinstance(said.annotations, list) else []
     found = [parse_citation(each) for each in annotations if isinstance(each, dict)]
     citations = tuple(citation for citation in found if citation is not None)

@@ -32,6 +32,12 @@ from semroute.types import (
     ToolResult,
 )
 
+SIGNED = {"anthropic", "bedrock", "gemini", "responses"}
+"""The origins of thoughts that no server of this dialect has thought."""
+UNSIGNED = ("", "unsigned")
+"""The origins of thoughts that are plain text: a server that signs none may have thought them."""
+NEWER = ("prompt_cache_options", "prompt_cache_retention")
+"""Fields of OpenAI's that no other server knows."""
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 
 # --- a body for a request that came in another dialect ----------------------------------------------------------------
@@ -45,7 +51,7 @@ def render_body(request: ChatRequest, model: Model, preset: Preset, dropped: Dro
     choice = request.tool_choice if request.tools else None
     return given(
         {
-            "messages": _Messages(preset, dropped).render(request),
+            "messages": _Messages(preset, model, dropped).render(request),
             "tools": [_tool(tool, preset, dropped) for tool in request.tools],
             "tool_choice": _tool_choice(choice) if choice else None,
             "parallel_tool_calls": params.parallel_tool_calls if request.tools else None,
@@ -98,8 +104,9 @@ def _mark(cache: CacheTtl | None, preset: Preset, dropped: Dropped, *, tool: boo
 class _Messages:
     """Renders a conversation."""
 
-    def __init__(self, preset: Preset, dropped: Dropped) -> None:
+    def __init__(self, preset: Preset, model: Model, dropped: Dropped) -> None:
         self._preset = preset
+        self._reasons = "reasoning" in model.features
         self._dropped = dropped
         self._rendered: list[dict[str, Any]] = []
         self._media: list[Part] = []
@@ -137,10 +144,7 @@ class _Messages:
     def _turn(self, message: Message, parts: tuple[Part, ...]) -> dict[str, Any]:
         calls = [self._call(part) for part in parts if isinstance(part, ToolCall)]
         refusal = "".join(part.text for part in parts if isinstance(part, Refusal))
-        thoughts = [part for part in parts if isinstance(part, Thinking)]
-        thinking = "\n".join(thought.text for thought in thoughts) if self._preset.wants_thoughts else ""
-        if thoughts and not thinking:
-            self._dropped.add("thinking in the conversation")
+        thinking, parts = self._thoughts(parts)
         content = self._content(parts)
         turn: dict[str, Any] = {"role": message.role, "content": content or None if calls or refusal else content}
         fields = {
@@ -150,6 +154,23 @@ class _Messages:
             "tool_calls": calls,
         }
         return {**turn, **given(fields)}
+
+    def _thoughts(self, parts: tuple[Part, ...]) -> tuple[str, tuple[Part, ...]]:
+        """What was thought, for a field of its own, and the parts of the content: thoughts are some of them or not."""
+        thoughts = [part for part in parts if isinstance(part, Thinking)]
+        said = tuple(part for part in parts if not isinstance(part, Thinking))
+        if self._preset.thoughts == "chunks" and self._reasons:
+            own = [thought for thought in thoughts if thought.origin in UNSIGNED and thought.text]
+            if len(own) < len(thoughts):
+                self._dropped.add("thinking of another provider")
+            return "", tuple(part for part in parts if part in own or part in said)
+        if self._preset.thoughts != "reasoning_content":
+            self._dropped.add_given(**{"thinking in the conversation": bool(thoughts)})
+            return "", said
+        own = [thought for thought in thoughts if thought.origin not in SIGNED]
+        if len(own) < len(thoughts):
+            self._dropped.add("thinking of another provider")
+        return "\n".join(thought.text for thought in own), said
 
     def _call(self, part: ToolCall) -> dict[str, Any]:
         signature = {"extra_content": {"google": {"thought_signature": part.signature}}} if part.signature else {}
@@ -173,6 +194,8 @@ class _Messages:
                 return {"type": "image_url", "image_url": image, **_mark(cache, self._preset, self._dropped)}
             case Document():
                 return self._document(part)
+            case Thinking(text=text):
+                return thinking_chunk(text)
             case Opaque(kind=kind):
                 self._dropped.add(kind)
         return None
@@ -186,24 +209,32 @@ class _Messages:
         return {"type": "file", "file": file, **_mark(part.cache, self._preset, self._dropped)}
 
 
+def thinking_chunk(text: str) -> dict[str, Any]:
+    """A thought among the content of an assistant's message. Source: https://docs.mistral.ai/api/#tag/chat."""
+    return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+
+
 # --- what a server wants different ------------------------------------------------------------------------------------
 
 
-def adapt(body: dict[str, Any], preset: Preset, dropped: Dropped) -> None:
+def adapt(body: dict[str, Any], preset: Preset, model: Model, dropped: Dropped) -> None:
     """Change a body, whichever dialect it came in, to what the server takes."""
     for field in LIMIT_FIELDS:
         if preset.limit_field not in ("", field) and field in body:
             body.setdefault(preset.limit_field, body.pop(field))
-    for field in preset.drop:
+    for field in preset.drop if preset.of_openai else (*preset.drop, *NEWER):
         if _asks(field, body.pop(field, None)):
             dropped.add(field)
-    for field, name in preset.rename.items():
-        if field in body:
-            body[name] = body.pop(field)
+    tier = body.get("service_tier")
+    if preset.tiers and tier is not None and tier not in preset.tiers:
+        dropped.add_given(**{f"service tier {tier}": tier != "default"})
+        del body["service_tier"]
+    body |= {name: body.pop(field) for field, name in preset.rename.items() if field in body}
     if not preset.json_schema and isinstance(body.get("messages"), list):
         _instruct(body)
     if _reads_messages(preset) and isinstance(body.get("messages"), list):
-        body["messages"] = [_adapt_message(message, preset, dropped) for message in body["messages"]]
+        reasons = "reasoning" in model.features
+        body["messages"] = [_adapt_message(message, preset, reasons, dropped) for message in body["messages"]]
 
 
 def _instruct(body: dict[str, Any]) -> None:
@@ -221,18 +252,29 @@ def _asks(field: str, value: object) -> bool:
 
 def _reads_messages(preset: Preset) -> bool:
     """Whether a server takes some messages in another form alone."""
-    return bool(preset.message_drop) or not preset.developer or preset.wants_thoughts
+    return bool(preset.message_drop) or not preset.developer or bool(preset.thoughts)
 
 
-def _adapt_message(message: Any, preset: Preset, dropped: Dropped) -> Any:
+def _adapt_message(message: Any, preset: Preset, reasons: bool, dropped: Dropped) -> Any:
     if not isinstance(message, dict):
         return message
+    thought = message.get("reasoning_content")
+    if preset.thoughts == "chunks" and reasons and isinstance(thought, str) and thought:
+        message = _with_chunk(message, thought)
     refused = [field for field in preset.message_drop if field in message]
     if refused:
         dropped.add_given(**{f"message {field}": _asks(field, message[field]) for field in refused})
         message = {field: value for field, value in message.items() if field not in refused}
     if message.get("role") == "developer" and not preset.developer:
         message = {**message, "role": "system"}
-    if message.get("role") == "assistant" and preset.wants_thoughts:
+    if message.get("role") == "assistant" and preset.thoughts == "reasoning_content":
         message = {"reasoning_content": "", **message}
     return message
+
+
+def _with_chunk(message: dict[str, Any], thought: str) -> dict[str, Any]:
+    """A message whose thought stands among its content."""
+    content = message.get("content")
+    said = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
+    rest = {field: value for field, value in message.items() if field != "reasoning_content"}
+    return {**rest, "content": [thinking_chunk(thought), *said]}

@@ -22,6 +22,7 @@ _STATEFUL = {
     "conversation": "semroute keeps no conversations: send `previous_response_id`, or all of it in `input`",
     "background": "semroute runs nothing in the background: ask for a stream, or wait for the answer",
 }
+_REASONING = {"effort", "summary", "generate_summary"}
 _INCLUDED = {"reasoning.encrypted_content", "message.output_text.logprobs"}
 
 
@@ -127,4 +128,5 @@ def _params(fields: _Body) -> Params:
 def _unread_settings(fields: _Body) -> list[str]:
     """What is said inside the fields that are read, and not understood."""
     unread = [f"text.{key}" for key in fields.text or {} if key != "format"]
+    unread += [f"reasoning.{key}" for key, value in (fields.reasoning or {}).items() if key not in _REASONING and value]
     return unread + [f"include {name}" for name in fields.include or () if name not in _INCLUDED]

@@ -66,7 +66,7 @@ def _numbered(parts: tuple[Part, ...]) -> tuple[Part, ...]:
     for part in parts:
         if isinstance(part, ToolCall):
             index = sum(isinstance(each, ToolCall) for each in numbered)
-            part = ToolCall(id=part.id, name=part.name, arguments=part.arguments, index=index)
+            part = msgspec.structs.replace(part, index=index)
         numbered.append(part)
     return tuple(numbered)
 

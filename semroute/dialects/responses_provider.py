@@ -13,6 +13,7 @@ from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, no_answer, refuses, snippet, streamed_error
 from semroute.dialects.limits import fitted
 from semroute.dialects.openai_content import parse_citation, parse_logprobs, render_function, render_schema
+from semroute.dialects.openai_suits import LOGPROBS, carried, suit_responses
 from semroute.dialects.reading import given, has_calls
 from semroute.dialects.responses_items import NAME, keep_own_thoughts, parse_reasoning, render_input
 from semroute.dialects.responses_told import Kind, Told
@@ -40,7 +41,6 @@ from semroute.types import (
 )
 from semroute.unreadable import UNREADABLE
 
-LOGPROBS = "message.output_text.logprobs"
 _DELTAS: dict[str, Kind] = {
     "response.output_text.delta": "text",
     "response.refusal.delta": "refusal",
@@ -72,12 +72,17 @@ class ResponsesProviderDialect:
             body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
             keep_own_thoughts(body, dropped)
         else:
-            dropped = Dropped(request.unread)
+            fields, unread = carried(request, to=NAME)
+            dropped = Dropped(unread)
             body = _body(request, model, dropped)
+            if (verbosity := fields.pop("verbosity", None)) is not None:
+                body["text"] = {**(body.get("text") or {}), "verbosity": verbosity}
+            body |= fields
         body |= {"model": model.name, "stream": request.stream}
         if request.params.logprobs:
             body["include"] = list(dict.fromkeys((*(body.get("include") or ()), LOGPROBS)))
         headers = travelling(request, NAME, dropped)
+        suit_responses(body, model, dropped)
         wire = fitted(NAME, body, request, model, dropped, path="/responses")
         return msgspec.structs.replace(wire, headers=headers) if headers else wire
 

@@ -318,20 +318,20 @@ class ResponsesStream:
         if item is None:
             origin = self._toolbox.origin(part.name)
             item = self._calls[part.index] = self._new(ITEMS[origin.kind][0])
-            item.origin, item.call = origin, ToolCall(id=part.id, name=part.name)
+            item.origin, item.call = origin, ToolCall(id=part.id, name=part.name, signature=part.signature)
             added = self._call_item(item, "in_progress")
             events += self._event("response.output_item.added", output_index=item.place, item=added)
         if not part.arguments:
             return events
         arguments = item.call.arguments + part.arguments
-        item.call = ToolCall(id=item.call.id, name=item.call.name, arguments=arguments)
+        item.call = msgspec.structs.replace(item.call, arguments=arguments)
         if item.origin.kind != "function":  # its form is another one: it is told when it is whole
             return events
         return events + self._in_item(item, "response.function_call_arguments.delta", delta=part.arguments)
 
     def _close_call(self, item: _Item) -> bytes:
         call = item.call
-        item.call = ToolCall(id=call.id, name=call.name, arguments=call.arguments or "{}")
+        item.call = msgspec.structs.replace(call, arguments=call.arguments or "{}")
         finished, events = self._call_item(item, "completed"), b""
         if item.origin.kind == "function":
             events = self._in_item(

@@ -16,6 +16,7 @@ import msgspec
 from semroute.dialects.custom_tools import arguments_for, function_of, text_of
 from semroute.dialects.openai_content import parse_function
 from semroute.dialects.reading import arguments_of, object_of, problem
+from semroute.dialects.thinking import signed_id, split_id
 from semroute.types import ChatRequest, Frozen, Tool, ToolCall
 
 Kind = Literal["function", "custom", "local_shell", "shell", "apply_patch", "tool_search"]
@@ -227,8 +228,9 @@ def parse_call(item: Mapping[str, Any], toolbox: Toolbox) -> ToolCall | None:
     id_ = item.get("call_id")
     if kind is None or not isinstance(id_, str):  # what OpenAI runs itself has none
         return None
+    id_, signature = split_id(id_)
     if kind not in ("function", "custom"):
-        return ToolCall(id=id_, name=toolbox.name(kind), arguments=_arguments(kind, item))
+        return ToolCall(id=id_, name=toolbox.name(kind), arguments=_arguments(kind, item), signature=signature)
     name, namespace = item.get("name"), str(item.get("namespace") or "")
     if not isinstance(name, str):
         return None
@@ -236,7 +238,7 @@ def parse_call(item: Mapping[str, Any], toolbox: Toolbox) -> ToolCall | None:
     if kind == "custom" and not isinstance(said, str):
         return None
     arguments = arguments_for(str(said)) if kind == "custom" else arguments_of(said or "")
-    return ToolCall(id=id_, name=toolbox.name(name, namespace), arguments=arguments)
+    return ToolCall(id=id_, name=toolbox.name(name, namespace), arguments=arguments, signature=signature)
 
 
 def _arguments(kind: Kind, item: Mapping[str, Any]) -> str:
@@ -256,7 +258,7 @@ def render_call(number: int, request_id: str, call: ToolCall, origin: Origin, st
     """The item of a call."""
     item, prefix = ITEMS[origin.kind]
     namespace = {"namespace": origin.namespace} if origin.namespace else {}
-    head = {"type": item, "id": f"{prefix}_{request_id}_{number}", "status": status, "call_id": call.id}
+    head = {"type": item, "id": f"{prefix}_{request_id}_{number}", "status": status, "call_id": signed_id(call)}
     match origin.kind:
         case "function":
             return {**head, "name": origin.name, **namespace, "arguments": call.arguments}
@@ -295,10 +297,10 @@ def output_of(item: Mapping[str, Any]) -> tuple[str, Any, bool] | None:
     kind, id_ = item.get("type"), item.get("call_id") or item.get("id")
     if kind == "tool_search_output" and isinstance(item.get("call_id"), str):
         found = ", ".join(str(tool.get("name") or tool.get("type")) for tool in _objects(item.get("tools")))
-        return str(id_), f"These tools can be used now: {found or 'none'}", False
+        return split_id(str(id_))[0], f"These tools can be used now: {found or 'none'}", False
     if kind not in OUTPUTS or not isinstance(id_, str):
         return None
-    said = item.get("output")
+    id_, said = split_id(id_)[0], item.get("output")
     if kind == "shell_call_output" and not isinstance(said, str):
         said = msgspec.json.encode(said).decode()
     if kind == "apply_patch_call_output":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+
 from semroute.dialects.dropped import Dropped
-from semroute.types import ChatRequest, Effort, Model, Params, Thinking
+from semroute.types import ChatRequest, Effort, Model, Params, Thinking, ToolCall
 
 BUDGETS: dict[Effort, int] = {
     "none": 0,
@@ -17,6 +19,8 @@ BUDGETS: dict[Effort, int] = {
 """Thinking tokens that stand for an effort where a dialect counts tokens."""
 SEAL = "semroute."
 """What the signature of another provider's thought begins with."""
+_SIGNED = "_semroute_"
+"""What stands between the id of a call and its signature."""
 _UNSIGNED = "unsigned"
 _REDACTED = "!"
 
@@ -51,25 +55,50 @@ def wants_thinking(request: ChatRequest, model: Model, dropped: Dropped) -> bool
 
 
 def seal(thought: Thinking, dialect: str) -> str:
-    """A thought's signature as a caller of that dialect is given it: a foreign one carries where it comes from.
+    """A thought's signature as a caller of that dialect is given it: it carries where it comes from.
 
-    One without a signature gets this mark as well: the dialect's own provider would refuse it.
+    One of the caller's own dialect stays as it is, unless only some models of that dialect can read it. One without a
+    signature gets this mark as well: the dialect's own provider would refuse it.
     """
-    if thought.origin == dialect:
+    if thought.origin == dialect and not thought.model:
         return thought.signature
-    return f"{SEAL}{thought.origin or _UNSIGNED}{_REDACTED if thought.redacted else ''}.{thought.signature}"
+    maker = f":{thought.model}" if thought.model else ""
+    return f"{SEAL}{thought.origin or _UNSIGNED}{maker}{_REDACTED if thought.redacted else ''}.{thought.signature}"
 
 
 def is_sealed(signature: object) -> bool:
-    """Whether a caller sends back a thought of another provider than those of its dialect."""
+    """Whether a caller sends back a thought that says where it comes from."""
     return isinstance(signature, str) and signature.startswith(SEAL)
 
 
 def unseal(text: str, signature: str, dialect: str, *, redacted: bool = False) -> Thinking:
     """The thought that a caller of that dialect sends back."""
-    origin = dialect if signature else ""
+    origin, maker = dialect if signature else "", ""
     if signature.startswith(SEAL):
         origin, _, signature = signature.removeprefix(SEAL).partition(".")
         redacted = origin.endswith(_REDACTED)
-        origin = origin.removesuffix(_REDACTED)
-    return Thinking(text=text, signature=signature, origin=origin, redacted=redacted)
+        origin, _, maker = origin.removesuffix(_REDACTED).partition(":")
+    return Thinking(text=text, signature=signature, origin=origin, model=maker, redacted=redacted)
+
+
+def signed_id(call: ToolCall) -> str:
+    """A call's id for callers whose calls have no place for a signature: it is part of the id.
+
+    Gemini alone signs calls, and wants the signature back on the call. Callers give an id back as it came.
+    """
+    if not call.signature or not call.id:
+        return call.id
+    signature = base64.urlsafe_b64encode(call.signature.encode("utf-8", "surrogatepass")).decode().rstrip("=")
+    return f"{call.id}{_SIGNED}{signature}"
+
+
+def split_id(id_: str) -> tuple[str, str]:
+    """The id of a call, and its signature; empty: it has none."""
+    plain, mark, signature = id_.rpartition(_SIGNED)
+    if not mark:
+        return id_, ""
+    try:
+        padded = signature + "=" * (-len(signature) % 4)
+        return plain, base64.b64decode(padded, altchars=b"-_", validate=True).decode("utf-8", "surrogatepass")
+    except ValueError:
+        return id_, ""

@@ -10,6 +10,9 @@ from semroute.types import Message, Part, Text, ToolResult
 
 OPENING = "Continue."
 """The user's turn that stands before an assistant's where a conversation begins with that."""
+GO_ON = "Continue your answer exactly where it stopped. Begin with the very next character, and do not repeat anything."
+"""The user's turn that follows an assistant's where a conversation ends with that and the model refuses it so."""
+GO_ON_NOTE = "a conversation that ends with the assistant: a user's turn follows, as the model does not go on otherwise"
 Content = list[dict[str, Any]]
 Turn = tuple[Literal["user", "assistant"], Content]
 

@@ -28,6 +28,7 @@ from semroute.types import (
     Opaque,
     Part,
     Policy,
+    Refusal,
     Text,
     Thinking,
     Timeouts,
@@ -217,13 +218,18 @@ async def complete(work: Work, model: Model, timeouts: Timeouts, attempts: list[
         raise
     watch.dropped = completion.dropped
     usage = completion.usage or estimate_usage(work, completion.parts)
-    if completion.finish_reason == "content_filter" and not completion.parts:
+    if completion.finish_reason == "content_filter" and only_declines(completion.parts):
         refusal = withheld(work.policy)
         if refusal is not None:
             watch.failed(refusal, usage)
             raise refusal
     watch.succeeded(usage)
     return completion
+
+
+def only_declines(parts: tuple[Part, ...]) -> bool:
+    """Whether there is nothing in an answer but, at most, a word why it is none."""
+    return all([isinstance(part, Refusal) for part in parts])
 
 
 def withheld(policy: Policy) -> ContentPolicyError | None:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from msgspec.structs import replace
 
 from semroute.errors import BadAnswerError, ProviderError, StreamBrokenError
-from semroute.execution.attempt import Said, Watch, Work, estimated, withheld
+from semroute.execution.attempt import Said, Watch, Work, estimated, only_declines, withheld
 from semroute.providers.http import EVENTS
 from semroute.types import Attempt, Chunk, Model, Text, Thinking, Timeouts, Usage
 
@@ -144,7 +144,7 @@ class OpenStream:
 
     def _enough(self, hold: int | str, chunk: Chunk) -> bool:
         """Whether the commit point is reached. Raises where the answer was withheld and another model may give one."""
-        if chunk.finish_reason == "content_filter" and not self._begun:
+        if chunk.finish_reason == "content_filter" and not self.texts and only_declines(chunk.parts):
             refusal = withheld(self._work.policy)
             if refusal is not None:
                 raise refusal

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import datetime
 import re
 
 import pytest
 
+from semroute.api import models
+from semroute.config.schema import Config, Default
+from semroute.record import Caller
+from semroute.types import Model
 from tests.conftest import SCENARIOS
 from tests.service import Service
 
@@ -63,3 +68,18 @@ def test_one_model_can_be_looked_up(service: Service) -> None:
 def test_a_probe_may_ask_for_the_head_alone(service: Service, path: str) -> None:
     answer = service.client.head(path)
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "told"),
+    [
+        ("gpt-5-mini", None, "2026-12-11"),
+        ("x", datetime.date(2027, 2, 1), "2027-02-01"),
+        ("gpt-6-luna", None, ""),
+    ],
+    ids=["known", "written", "none"],
+)
+def test_a_model_that_is_shut_down_soon_says_when(name: str, written: datetime.date | None, told: str) -> None:
+    model = Model(id="m", provider="p", name=name, shutdown_date=written)
+    config = Config(providers={}, models={"m": model}, routes={}, default=Default(models=("m",)))
+    assert [listed.shutdown_date for listed in models.listed(config, Caller()) if listed.id == "m"] == [told]

@@ -371,7 +371,7 @@ def test_odd_requests_are_rendered_too() -> None:
     assert json.loads(wire.body)["messages"][1]["content"][0]["input"] == {"arguments": "{"}
     none = Params(thinking_tokens=5, effort=None)
     features: Any = ("reasoning",)
-    for params, level in ((none, "minimal"), (Params(effort="none"), "minimal"), (Params(effort="low"), "low")):
+    for params, level in ((none, "low"), (Params(effort="none"), "low"), (Params(effort="low"), "low")):
         wire = PROVIDERS["gemini"].render_request(
             ChatRequest(id="1", messages=nothing, params=params),
             Model(id="m", provider="p", name="gemini-3-pro", features=features),

@@ -214,7 +214,8 @@ def test_settings_without_a_counterpart_are_noted() -> None:
          {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
          ("reasoning effort minimal: sent as low",)),
         ("anthropic", "", Params(effort="none"), {"thinking": {"type": "disabled"}}, ()),
-        ("anthropic", "claude-fable-5", Params(effort="none"), {}, ("reasoning effort none: the model always thinks",)),
+        ("anthropic", "claude-fable-5", Params(effort="none"), {"output_config": {"effort": "low"}},
+         ("reasoning effort none: the model always thinks, sent as low",)),
         ("anthropic", "claude-sonnet-4-5", Params(effort="low", max_tokens=9000, temperature=0.5),
          {"thinking": {"type": "enabled", "budget_tokens": 2048}}, ("temperature",)),
         ("anthropic", "claude-sonnet-4-5", Params(thinking_tokens=-1, max_tokens=9000),
@@ -339,7 +340,7 @@ def test_a_preset_changes_what_its_server_wants_changed(name: PresetName) -> Non
     assert len(ids[0]) == (9 if name == "mistral" else len("call_long_id"))
     assert ("random_seed" in body) == (name == "mistral")
     thoughts = [message["reasoning_content"] for message in body["messages"] if "reasoning_content" in message]
-    assert thoughts == ([""] if preset.wants_thoughts else [])
+    assert thoughts == ([""] if preset.thoughts == "reasoning_content" else [])
     assert dialect.headers("k") == {preset.key_header: "k" if name == "azure" else "Bearer k"}
     expected = "/openai/deployments/a%2Fb/chat/completions?api-version=v9" if name == "azure" else "/chat/completions"
     assert wire.path == expected

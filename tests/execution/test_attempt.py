@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import tracemalloc
 
-from semroute.execution.attempt import MAX_COUNTED_CHARS, Said
+from semroute.execution.attempt import MAX_COUNTED_CHARS, Said, only_declines
 from semroute.routing.pricing import estimate_text_tokens
-from semroute.types import Opaque, Text, Thinking, ToolCall
+from semroute.types import Opaque, Refusal, Text, Thinking, ToolCall
 
 
 def test_the_pieces_of_one_text_count_together() -> None:
@@ -34,3 +34,9 @@ def test_a_long_answer_is_counted_without_being_kept() -> None:
     past = 100_000 * len(piece.text.encode()) - len((piece.text * 100_000)[:MAX_COUNTED_CHARS].encode())
     counted = len((piece.text * 100_000)[:MAX_COUNTED_CHARS].split())
     assert abs(said.tokens - counted - past // 4) < 50
+
+
+def test_an_answer_that_only_declines_is_none() -> None:
+    assert only_declines(())
+    assert only_declines((Refusal(text="It could enable cyber harm."),))
+    assert not only_declines((Refusal(text="no"), Text(text="but")))

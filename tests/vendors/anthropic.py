@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from tests.vendors import late_2026
+from tests.vendors.late_2026 import signature_of
 from tests.vendors.server import (
     CACHED,
     CALLS,
@@ -60,7 +62,7 @@ class AnthropicVendor(Vendor):
                 if block["type"] == "tool_use"
                 else {**block, "text": "".join(pieces)}
                 if block["type"] == "text"
-                else {**block, "thinking": "".join(pieces), "signature": "c2ln"}
+                else {**block, "thinking": "".join(pieces), "signature": signature_of(body["model"])}
                 for block, pieces in self._blocks(body)
             ],
             "stop_reason": self._reason(body),
@@ -84,7 +86,10 @@ class AnthropicVendor(Vendor):
                 }[block["type"]]
                 yield named("content_block_delta", index=index, delta=delta)
             if block["type"] == "thinking":
-                yield named("content_block_delta", index=index, delta={"type": "signature_delta", "signature": "c2ln"})
+                signature = signature_of(body["model"])
+                yield named(
+                    "content_block_delta", index=index, delta={"type": "signature_delta", "signature": signature}
+                )
             yield named("content_block_stop", index=index)
         closing = {"stop_reason": self._reason(body), "stop_sequence": None}
         yield named("message_delta", delta=closing, usage=USAGE)
@@ -142,8 +147,7 @@ class AnthropicVendor(Vendor):
         for message in body["messages"]:
             for block in message["content"] if isinstance(message["content"], list) else ():
                 require(block["type"] in BLOCKS, refused(400, f"block {block['type']}"))
-                if block["type"] == "thinking":
-                    require(block["signature"] == "c2ln", refused(400, "Invalid `signature` in `thinking` block"))
+        require(not (why := late_2026.messages(body)), refused(400, why))
         for tool in body.get("tools") or ():
             require("input_schema" in tool and "name" in tool, refused(400, "tool"))
 

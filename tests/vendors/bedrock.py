@@ -18,6 +18,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
+from tests.vendors import late_2026
 from tests.vendors.server import (
     CACHED,
     CALLS,
@@ -183,4 +184,5 @@ class BedrockVendor(Vendor):
         blank = any(not block["text"].strip() for block in blocks if "text" in block)
         require(not blank, refused(400, "The text field in the ContentBlock object is blank."))
         uses = any({"toolUse", "toolResult"} & block.keys() for block in blocks)
+        require(not (why := late_2026.converse(model, body)), refused(400, why))
         require(not uses or "toolConfig" in body, refused(400, "The toolConfig field must be defined."))

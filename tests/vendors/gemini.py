@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from tests.vendors import late_2026
 from tests.vendors.server import (
     CACHED,
     CALLS,
@@ -111,6 +112,7 @@ class GeminiVendor(Vendor):
         if model.startswith("status-"):
             raise refused(int(model[7:]), "the vendor says no")
         require(set(body) <= FIELDS, refused(400, f"unknown field in {sorted(body)}"))
+        require(not (why := late_2026.gemini(model, body)), refused(400, why))
         called: list[str] = []
         for content in body["contents"]:
             require(content["role"] in ("user", "model"), refused(400, "role"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tests.vendors import late_2026
 from tests.vendors.server import (
     CACHED,
     CALLS,
@@ -91,13 +92,15 @@ class OpenAIVendor(Vendor):
         require(bool(key), refused(401, "missing key", code="invalid_api_key"))
         if body["model"].startswith("status-"):
             raise refused(int(body["model"][7:]), "the vendor says no", "vendor_error", "vendor_code")
+        require(not (why := late_2026.chat(body)), refused(400, why))
+        parts = ("text", "image_url", "file", *(("thinking",) if body["model"].startswith("mistral") else ()))
         for message in body["messages"]:
             require(message["role"] in ROLES, refused(400, f"role {message['role']}"))
             for call in message.get("tool_calls") or ():
                 require(isinstance(call["function"]["arguments"], str), refused(400, "arguments"))
             if isinstance(message.get("content"), list):
                 for part in message["content"]:
-                    require(part["type"] in ("text", "image_url", "file"), refused(400, f"part {part['type']}"))
+                    require(part["type"] in parts, refused(400, f"part {part['type']}"))
         for tool in body.get("tools") or ():
             require("name" in tool["function"], refused(400, "tool without name"))
 

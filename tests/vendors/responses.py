@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from tests.vendors import late_2026
 from tests.vendors.openai import refused
 from tests.vendors.server import (
     CACHED,
@@ -130,6 +131,7 @@ class ResponsesVendor(Vendor):
         require("authorization" in headers, refused(401, "missing key", code="invalid_api_key"))
         if body["model"].startswith("status-"):
             raise refused(int(body["model"][7:]), "the vendor says no", "vendor_error", "vendor_code")
+        require(not (why := late_2026.responses(body)), refused(400, why))
         require("messages" not in body and "stop" not in body, refused(400, "unknown parameter"))
         for item in body["input"] if isinstance(body["input"], list) else ():
             if item.get("type") == "reasoning":

@@ -1,0 +1,70 @@
+"""Models that their provider has shut down, or will within a month."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+
+from semroute.config.findings import problem_at
+from semroute.config.schema import Config, Draft, Source
+from semroute.config.shutdowns import shutdown_of
+from semroute.errors import Problem
+
+OPENAI = ("openai", "responses")
+"""The dialects in which OpenAI's own models are called."""
+SOON_DAYS = 30
+Lists = Mapping[str, Mapping[str, datetime.date | None]]
+"""By provider, the models that it lists, each with the day from which it serves it no more, if that is known."""
+
+
+def check_shutdowns(draft: Draft, today: datetime.date) -> Iterator[Problem]:
+    """Models past their date, and those that are near it, as the files say, else as is known for the name."""
+    for id_, model in draft.merged.models.items():
+        places = [(f"models.{id_}", model.provider, model.name)]
+        places += [
+            (f"models.{id_}.deployments[{number}]", place.provider, place.name or model.name)
+            for number, place in enumerate(model.deployments)
+        ]
+        for key, provider_id, name in places:
+            provider = draft.merged.providers.get(provider_id)
+            known = shutdown_of(name) if provider is not None and provider.dialect in OPENAI else None
+            source = _source(draft.sources, draft.folder, f"{key}.name", key)
+            if known is not None and model.shutdown_date is None:
+                yield from _told(source, name, known.date, today, known.instead)
+        source = _source(draft.sources, draft.folder, f"models.{id_}.shutdown_date", f"models.{id_}")
+        yield from _told(source, model.name, model.shutdown_date, today)
+
+
+def check_lists(config: Config, lists: Lists, today: datetime.date) -> Iterator[Problem]:
+    """What the providers' own lists say of the models."""
+    for id_, model in config.models.items():
+        listed = lists.get(model.provider)
+        if listed is None:
+            continue
+        key = f"models.{id_.partition('@')[0]}"
+        source = _source(config.sources, config.folder, f"{key}.name", key)
+        if model.name in listed:
+            yield from _told(source, model.name, listed[model.name], today)
+        else:
+            message = f"got {model.name}, which is not in the list of `{model.provider}`: calls of it may fail"
+            yield problem_at(source, message, "warning", "not-listed", "compare the name with the provider's list")
+
+
+def _source(sources: Mapping[str, Source], folder: str, *keys: str) -> Source:
+    found = next((sources[key] for key in keys if key in sources), None)
+    return found or Source(file=folder, line=0)
+
+
+def _told(
+    source: Source, name: str, date: datetime.date | None, today: datetime.date, instead: str = ""
+) -> Iterator[Problem]:
+    """A model whose date is past or near. `instead`: what its provider recommends."""
+    if date is None or (date - today).days > SOON_DAYS:
+        return
+    advice = f"call another, such as {instead}" if instead else "call another"
+    if date <= today:
+        message = f"got {name}, which its provider has shut down on {date}: calls of it fail"
+        yield problem_at(source, message, "warning", "shut-down", advice)
+    else:
+        message = f"got {name}, which its provider shuts down on {date}, in {(date - today).days} days"
+        yield problem_at(source, message, "warning", "shuts-down", advice)
