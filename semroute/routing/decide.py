@@ -109,11 +109,12 @@ def _static(config: Config, request: ChatRequest, facts: Facts) -> Choice | None
 
 
 def choose_classified(config: Config, label: str, semantic: Choice) -> Choice:
-    """Take the route that a classifier named, instead of the semantic one."""
-    because = f"the classifier says {label}"
-    return replace(
-        _on_route(config, label, "classifier", because, compared=semantic.compared), narrowing=semantic.narrowing
-    )
+    """Take the route that a classifier named, instead of the semantic one; the default where it names none."""
+    if label in config.routes:
+        choice = _on_route(config, label, "classifier", f"the classifier says {label}", compared=semantic.compared)
+    else:
+        choice = _default(config, "the classifier says that no route fits", semantic.compared)
+    return replace(choice, narrowing=semantic.narrowing)
 
 
 def choose_semantic(config: Config, match: Match, facts: Facts | None = None) -> Choice:

@@ -21,7 +21,7 @@ from semroute.errors import (
 )
 from semroute.execution import cascade
 from semroute.execution.attempt import Work
-from semroute.execution.classifier import RouteClassifier
+from semroute.execution.classifier import NO_ROUTE, RouteClassifier
 from semroute.execution.contract import put
 from semroute.execution.deployments import Deployments
 from semroute.execution.examiner import Examiner
@@ -455,7 +455,60 @@ async def test_the_cache_is_bounded() -> None:
     assert len(classified.provider.requests) == 3
 
 
-@pytest.mark.parametrize("said", ['{"label": "none"}', "coding", ProviderAuthError("500")])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "coding",
+        "Coding.",
+        "  **coding**\n",
+        '"coding"',
+        "- CODING",
+        "label: coding",
+        "**Route:** `coding`",
+        "The label is coding.",
+        "coding\n\nThe user asks about a program.",
+        '{"label": "Coding"}',
+        '{"route": "coding", "confidence": 0.9}',
+        '{"Label": ["coding"]}',
+        '{"result": {"label": "coding"}}',
+        "{'label': 'coding'}",
+        '```json\n{"label": "coding"}\n```',
+        '```{"label": "coding"}```',
+        "```\ncoding\n```",
+        'Here it is:\n```json\n{"label": "coding"}\n```\nIt is about programs.',
+        '{"label": "coding"}\n\nReason: it is about programs.',
+        '<think>\nbilling? No: a program.\n</think>\n\n{"label": "coding"}',
+    ],
+)
+async def test_a_label_is_read_in_the_forms_that_small_models_answer(said: str) -> None:
+    assert await Classified(said)() == "coding"
+
+
+@pytest.mark.parametrize(
+    "said", ['{"label": "none"}', "none", "None.", '{"label": null}', '{"label": ""}', "label: none of the above"]
+)
+async def test_none_says_that_no_route_fits(said: str) -> None:
+    classified = Classified(said)
+    assert [await classified(), await classified()] == [NO_ROUTE, NO_ROUTE]
+    assert len(classified.provider.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"label": "no-such-route"}',
+        "I would say coding.",
+        "It is not coding.",
+        "coding or billing",
+        '{"reason": "coding"}',
+        '{"label": 3}',
+        "[" * 60_000,
+        "[" * 900 + "3" + "]" * 900,
+        "",
+        "<think>coding",
+        ProviderAuthError("500"),
+    ],
+)
 async def test_without_a_known_label_the_semantic_decision_stands(said: Any) -> None:
     assert await Classified(said)() is None
 
@@ -476,6 +529,12 @@ async def test_too_late_is_no_label() -> None:
     classified = Classified()
     classified.provider = Never()
     assert await classified() is None
+
+
+async def test_names_that_differ_in_their_separators_alone_must_be_exact() -> None:
+    routes = config(*ALL, routes=(route("a-b"), route("a_b"))).routes
+    read = RouteClassifier(Classifier(model="small"), routes).read
+    assert [read("a-b"), read("a_b"), read("A B")] == ["a-b", "a_b", None]
 
 
 def test_it_is_asked_for_every_prompt_or_where_certain_routes_are_likely() -> None:
