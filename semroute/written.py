@@ -298,7 +298,10 @@ class Policy(Written, frozen=True, kw_only=True):
 
 
 class JsonContract(Written, frozen=True, kw_only=True):
-    """An answer that machines read. A model without the feature `json` is told so in words."""
+    """An answer that machines read. A model without the feature `json` is told so in words.
+
+    It is held: an answer that breaks it goes to the next model, and a streamed one is held back until it is whole.
+    """
 
     json_schema: dict[str, Any] | None = None
     """JSON Schema of the answer; null: any JSON."""

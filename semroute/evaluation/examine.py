@@ -76,7 +76,7 @@ def _leak(file: Path, line: int, row: _Row, name: str | None, source: Source | N
 
 
 def unlearned(folder: Path, config: Config) -> Iterator[Problem]:
-    """Policies that go by what `semroute train` learned: where it has written nothing, or learned from too few labels."""
+    """Policies that go by what `semroute train` learned, where that is nothing, or comes from too few labels."""
     policies = {"policy": config.policy, "default.policy": config.default.policy}
     policies |= {f"routes.{route.name}.policy": route.policy for route in config.routes.values()}
     gain = None

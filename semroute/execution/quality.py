@@ -10,10 +10,12 @@ import textwrap
 from collections.abc import Callable, Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from semroute.config.patterns import found
 from semroute.execution.fences import FENCE, blocks, unbalanced, unfenced
 from semroute.execution.json_schemas import schema_error
+from semroute.execution.repair import json_in
 from semroute.types import Completion, Text, ToolCall
 from semroute.unreadable import UNREADABLE, why_unreadable
 from semroute.written import Checks
@@ -50,6 +52,19 @@ def failures(checks: Checks, answer: Completion) -> list[str]:
     """Why an answer is not good enough, of all checks that need no further call; empty: it is."""
     made = _CHECKS if answer.text.strip() or not _calls(answer) else _OF_ANY
     return [reason for check in made for reason in check(checks, answer)]
+
+
+class Mended(msgspec.Struct, frozen=True):
+    """The JSON document of an answer, and why that is not good enough."""
+
+    text: str
+    reasons: list[str]
+
+
+def mended(checks: Checks, answer: Completion) -> Mended:
+    """As `failures`, of the JSON document in an answer, which may stand in a code fence or before further text."""
+    text = json_in(answer.text)
+    return Mended(text, failures(checks, replace(answer, parts=(Text(text=text),))))
 
 
 def takes_time(checks: Checks, answer: Completion) -> bool:
