@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from semroute.config.check_accounting import check_accounting
 from semroute.config.check_rules import check_rules
 from semroute.config.check_strategies import check_price_dates, check_strategies
+from semroute.config.check_substitutes import check_substitutes
 from semroute.config.findings import error as _error
 from semroute.config.findings import nameless as _nameless
 from semroute.config.findings import names as _names
@@ -48,6 +49,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *_check_utterances(draft),
         *check_rules(draft),
         *check_strategies(draft, today),
+        *check_substitutes(draft),
         *_check_variables(draft),
         *check_price_dates(draft, today),
     ]

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from semroute.config.conditions import SECRET_HEADERS, Compare, Only, Rule, When, left_out
-from semroute.config.findings import check_pattern, error, names, unknown, warning
+from semroute.config.findings import check_pattern, error, problem_of, uncertain, unknown, warning
 from semroute.config.logic import NUMBERS, implies, impossible, interval
 from semroute.config.schema import Draft
+from semroute.config.wording import listed
 from semroute.errors import Problem
 
 
@@ -111,7 +112,7 @@ def _target(rule: Rule) -> tuple[object, ...]:
 
 def _check_narrowing(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
     """Rules with an `only` that no model meets, alone or with another that holds at the same time."""
-    if names(draft, "models") - draft.merged.models.keys():  # what they are is not known
+    if uncertain(draft, "models"):
         return
     narrowing = [rule for rule in rules if rule.only is not None and rule.only != Only()]
     left = {rule.name: _admitted(draft, rule) for rule in narrowing}
@@ -123,11 +124,19 @@ def _check_narrowing(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
         target, aimed_at = _aims_at(draft, rule)
         if aimed_at and not left[rule.name] & aimed_at:
             yield error(draft, key, f"got what no model of this rule's own `{target}` meets, expected to leave one")
+        elif not rule.targets and (emptied := _emptied(draft, left[rule.name])):
+            message = f"leaves none of the models of {listed(emptied)}: where it holds, others that it leaves take over"
+            yield problem_of(draft, key, message, "info", "substitutes", "give them a model that it leaves")
         for other in narrowing[:place]:
             together = implies(rule.when, other.when) or implies(other.when, rule.when)
             if together and left[other.name] and not left[rule.name] & left[other.name]:
                 message = f"contradicts `{other.name}`: where both hold, no model is left"
                 yield warning(draft, key, message, "contradiction", "let one of the two allow what the other does")
+
+
+def _emptied(draft: Draft, left: set[str]) -> list[str]:
+    """The routes that have none of these models."""
+    return [route.name for route in draft.merged.routes if route.models and left.isdisjoint(route.models)]
 
 
 def _aims_at(draft: Draft, rule: Rule) -> tuple[str, set[str]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from jsonschema import SchemaError
 from jsonschema.validators import validator_for
 
-from semroute.config.findings import check_pattern, error, names, unknown, warning
+from semroute.config.findings import check_pattern, error, names, uncertain, unknown, warning
 from semroute.config.schema import Draft, deployment_ids
 from semroute.errors import Problem
 from semroute.written import Cascade, Checks, Difficulty, ModelEntry, Policy
@@ -135,7 +135,7 @@ def _check_schema(draft: Draft, key: str, schema: dict[str, object]) -> Iterator
 def _check_reach(draft: Draft, today: datetime.date) -> Iterator[Problem]:
     """Plans that a policy's constraints leave empty, whatever the request; cascades that begin at the wrong end."""
     merged = draft.merged
-    if names(draft, "models") - merged.models.keys():  # what they are is not known
+    if uncertain(draft, "models"):
         return
     general = merged.policy or Policy()
     plans = [("default", "", merged.default.models, merged.default.policy)] if merged.default else []

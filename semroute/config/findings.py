@@ -18,7 +18,12 @@ def error(draft: Draft, key: str, message: str) -> Problem:
 
 def warning(draft: Draft, key: str, message: str, code: str, suggestion: str) -> Problem:
     """The same, for what is doubtful only: what kind of doubt, and what to do about it."""
-    return problem_at(_source(draft, key), message, "warning", code, suggestion)
+    return problem_of(draft, key, message, "warning", code, suggestion)
+
+
+def problem_of(draft: Draft, key: str, message: str, severity: str, code: str, suggestion: str) -> Problem:
+    """The same, of any severity."""
+    return problem_at(_source(draft, key), message, severity, code, suggestion)
 
 
 def problem_at(
@@ -70,6 +75,11 @@ def names(draft: Draft, section: str) -> set[str]:
     }
     broken = [key.removeprefix(f"{section}.") for key in draft.broken if key.startswith(f"{section}.")]
     return {*sound[section], *broken}
+
+
+def uncertain(draft: Draft, section: str) -> bool:
+    """Whether something of a section is wrong, so that it is not known what all of it says."""
+    return section in draft.broken or any(key.startswith(f"{section}.") for key in draft.broken)
 
 
 def unknown(draft: Draft, section: str, references: dict[str, str]) -> Iterator[Problem]:

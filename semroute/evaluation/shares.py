@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from semroute.evaluation.fit import FOLDS, Design, Doubles, Labels, Rows, best_prior_weight, cross_fit, predict
+from semroute.evaluation.fit import FOLDS, Design, Floats, Labels, Rows, best_prior_weight, cross_fit, predict
 from semroute.routing.gain import behind_best, threshold_for_share
 
 SHARES = (0.1, 0.2, 0.3, 0.5, 0.7)
@@ -33,7 +33,7 @@ def share_errors(labels: Labels, seed: int = 0) -> dict[str, float]:
     return {f"{share:g}": round(_expected(errors, share, size, len(folds[0])), 4) for share, errors in off.items()}
 
 
-def _gaps(labels: Labels, seen: Rows, asked: Rows, seed: int) -> tuple[Doubles, Doubles]:
+def _gaps(labels: Labels, seen: Rows, asked: Rows, seed: int) -> tuple[Floats, Floats]:
     """How far the cheapest model is behind the best one: of the rows seen, cross-fitted, and of those asked for."""
     part = labels.take(np.concatenate([seen, asked]))
     rows, others = np.arange(len(seen)), np.arange(len(seen), len(part.texts))

@@ -1,0 +1,55 @@
+"""Requests that no model of their route can take: which those are, and who takes them instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from semroute.config.findings import problem_of, uncertain
+from semroute.config.schema import Draft
+from semroute.errors import Problem
+from semroute.written import Feature, ModelEntry
+
+NEEDS: dict[Feature, str] = {"vision": "images", "tools": "tools", "json": "JSON as their output"}
+"""What requests may need, in words."""
+ADVICE = "add a model that can, or leave it so"
+
+
+def check_substitutes(draft: Draft) -> Iterator[Problem]:
+    """Plans whose requests may go to others, as far as single models tell; nothing where no model could take them."""
+    models, merged = draft.merged.models, draft.merged
+    if uncertain(draft, "models") or merged.default is None:
+        return
+    plans = {"default": merged.default.models} | {f"routes.{route.name}": route.models for route in merged.routes}
+    named = {f"rules.{rule.name}": rule.models for rule in merged.rules if rule.models}
+    for key, ids in {**plans, **named}.items():
+        meant = [models[id_] for id_ in ids if id_ in models]
+        if not meant:
+            continue
+        told = []
+        for feature, words in NEEDS.items():
+            able = [id_ for id_, model in models.items() if feature in model.features]
+            if able and not any(feature in model.features for model in meant):
+                told.append(words if key in named else f"{words} (`{_taker(draft, able)}` does)")
+        if (most := _window(meant)) is not None:
+            larger = [id_ for id_, model in models.items() if (model.context_tokens or most + 1) > most]
+            if larger:
+                words = f"more than {most:,} tokens"
+                told.append(words if key in named else f"{words} (`{_taker(draft, larger)}` does)")
+        if told:
+            then = "such requests are refused" if key in named else "such requests go elsewhere"
+            message = f"none of these models takes {', or '.join(told)}: {then}"
+            yield problem_of(draft, f"{key}.models", message, "info", "substitutes", ADVICE)
+
+
+def _taker(draft: Draft, able: list[str]) -> str:
+    """Who is asked first of those that can: the default's models in their order, then the cheapest."""
+    models, default = draft.merged.models, draft.merged.default
+    assert default is not None  # see `check_substitutes`
+    usual = [id_ for id_ in default.models if id_ in able]
+    return usual[0] if usual else min(able, key=lambda id_: models[id_].input_price + models[id_].output_price)
+
+
+def _window(models: list[ModelEntry]) -> int | None:
+    """The largest window; None: it is not known of all of them."""
+    known = [model.context_tokens for model in models if model.context_tokens is not None]
+    return max(known) if len(known) == len(models) else None
