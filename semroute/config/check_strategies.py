@@ -111,7 +111,13 @@ def _check_difficulty(draft: Draft, key: str, difficulty: Difficulty) -> Iterato
 def _check_cascade(draft: Draft, key: str, cascade: Cascade) -> Iterator[Problem]:
     if cascade.max_cost_usd is not None and not (cascade.max_cost_usd.is_finite() and cascade.max_cost_usd >= 0):
         yield error(draft, f"{key}.max_cost_usd", f"got {cascade.max_cost_usd}, expected an amount of at least 0")
-    yield from _check_checks(draft, f"{key}.checks", cascade.checks)
+    checks = cascade.checks
+    asked = checks.judge is not None or checks.callback is not None or checks.min_certainty is not None
+    if cascade.on_judge_error is not None and not asked:
+        message = f"got {cascade.on_judge_error}, and nobody is asked for a grade"
+        advice = "leave it out, or give `judge`, `callback` or `min_certainty`"
+        yield warning(draft, f"{key}.on_judge_error", message, "no-effect", advice)
+    yield from _check_checks(draft, f"{key}.checks", checks)
 
 
 def _check_checks(draft: Draft, key: str, checks: Checks) -> Iterator[Problem]:

@@ -18,8 +18,8 @@ from semroute.errors import ChecksFailedError, NoModelError, ProviderError, Semr
 from semroute.execution.attempt import Work
 from semroute.execution.faults import fault_of, larger
 from semroute.execution.grading import UNANSWERED, CallModel, Grader
-from semroute.types import Attempt, Completion, Model
-from semroute.written import Cascade
+from semroute.types import Attempt, Completion, Model, Policy
+from semroute.written import Cascade, JudgeError
 
 
 class Candidate(NamedTuple):
@@ -47,7 +47,7 @@ async def complete(
     asked = replace(work.request, stream=False)
     if cascade.checks.min_logprob is not None:
         asked = replace(asked, params=replace(asked.params, logprobs=True))
-    deadline = clock() + cascade.deadline_s
+    deadline, unjudged = clock() + cascade.deadline_s, cascade.on_judge_error or _usual(work.policy)
     failed: list[Candidate] = []
     unanswered: SemrouteError | None = None
     pending = list(work.plan)
@@ -63,7 +63,7 @@ async def complete(
             pending = _left(pending, model, error, work)
             continue
         place = len(attempts) - 1
-        reasons = await grader.failures(cascade.checks, work.request, model, completion, attempts)
+        reasons = await grader.failures(cascade.checks, work.request, model, completion, attempts, unjudged)
         if not reasons:
             return completion
         _note(attempts, place, "; ".join(reasons))
@@ -72,6 +72,12 @@ async def complete(
         assert unanswered is not None  # the plan is not empty
         raise unanswered
     return _exhausted(cascade, failed, attempts)
+
+
+def _usual(policy: Policy) -> JudgeError:
+    """What becomes of answers that no judge grades: they do where the policy says nothing of how good they must be."""
+    wants_quality = policy.min_quality is not None or policy.select == "best"
+    return "escalate" if wants_quality else "accept"
 
 
 def _left(pending: list[Model], unanswering: Model, error: SemrouteError, work: Work) -> list[Model]:

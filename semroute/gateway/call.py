@@ -151,7 +151,8 @@ class Call:
             return await strategies.complete(self._work, self._attempts)
         serving = self._origin.serving
         judges = msgspec.structs.replace(self._work, contract=None)
-        grader = Grader(caller(judges), serving.router.config.models, serving.transport, self._gateway.examiner)
+        gateway, models = self._gateway, serving.router.config.models
+        grader = Grader(caller(judges), models, serving.transport, gateway.examiner, gateway.judges)
         call = caller(self._work)
         return await cascade.complete(self._cascade, self._work, call, grader, self._attempts)
 
