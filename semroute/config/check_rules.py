@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from semroute.config.conditions import SECRET_HEADERS, Compare, Only, Rule, When, left_out
-from semroute.config.findings import check_pattern, error, problem_of, uncertain, unknown, warning
+from semroute.config.findings import check_pattern, error, incomplete, problem_of, uncertain, unknown, warning
 from semroute.config.logic import NUMBERS, implies, impossible, interval
 from semroute.config.schema import Draft
 from semroute.config.wording import listed
@@ -22,12 +22,12 @@ def check_rules(draft: Draft) -> Iterator[Problem]:
     for rule in rules:
         key = f"rules.{rule.name}"
         yield from _check_target(draft, key, rule)
-        if rule.when == When():
+        if rule.when == When() and not incomplete(draft, f"{key}.when"):
             message = "got no condition: this rule takes every request"
             yield warning(draft, f"{key}.when", message, "catch-all", "say when it holds, or let `default` do it")
         whole = list(_check_when(draft, f"{key}.when", rule.when))
         yield from whole
-        if not whole and (reason := impossible(rule.when)):
+        if not whole and not incomplete(draft, f"{key}.when") and (reason := impossible(rule.when)):
             yield error(draft, f"{key}.when", f"got conditions that never hold together: {reason}")
     yield from _check_order(draft, sorted(rules, key=lambda rule: -rule.priority))
     yield from _check_narrowing(draft, rules)
@@ -35,18 +35,21 @@ def check_rules(draft: Draft) -> Iterator[Problem]:
 
 def _check_target(draft: Draft, key: str, rule: Rule) -> Iterator[Problem]:
     given = [name for name in ("models", "route", "tier") if getattr(rule, name)]
-    if len(given) > 1:
+    if incomplete(draft, key):
+        given = []
+    elif len(given) > 1:
         named = " and ".join(f"`{name}`" for name in given)
         yield error(draft, key, f"got both {named}, expected one of them")
     elif not given and rule.only is None:
         yield error(draft, key, "got neither `models` nor `tier`, nor `only`, nor `route`, expected one of them")
-    if rule.tier is not None and all(model.tier != rule.tier for model in draft.merged.models.values()):
+    tiers = {model.tier for model in draft.merged.models.values()}
+    if rule.tier is not None and rule.tier not in tiers and not uncertain(draft, "models"):
         yield error(draft, f"{key}.tier", f'got "{rule.tier}", which is no model\'s tier, expected that of a model')
     if rule.only is not None:
         only = f"{key}.only"
         yield from unknown(draft, "models", {f"{only}.models[{i}]": m for i, m in enumerate(rule.only.models)})
         yield from unknown(draft, "providers", {f"{only}.providers[{i}]": p for i, p in enumerate(rule.only.providers)})
-        if rule.only == Only():
+        if rule.only == Only() and not incomplete(draft, only):
             yield error(draft, only, "got nothing that narrows, expected `models`, `providers`, `regions`, …")
 
 
@@ -72,7 +75,7 @@ def _check_bounds(draft: Draft, key: str, when: When) -> Iterator[Problem]:
         elif wanted == ():
             yield error(draft, f"{key}.metadata.{name}", "got an empty list, expected the values it may have")
     for place, compare in bounds.items():
-        if compare == Compare():
+        if compare == Compare() and not incomplete(draft, place):
             yield error(draft, place, "got no bound, expected one of `gt`, `gte`, `lt`, `lte`")
         elif compare is not None and interval(compare).empty:
             yield error(draft, place, "got bounds that no number keeps, expected a range")
@@ -88,7 +91,7 @@ def _parts(when: When, key: str) -> Iterator[tuple[When, str]]:
 
 def _check_order(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
     """Rules that an earlier one always precedes. `rules` stand by priority."""
-    targeting = [rule for rule in rules if rule.targets]
+    targeting = [rule for rule in rules if rule.targets and not incomplete(draft, f"rules.{rule.name}")]
     for place, rule in enumerate(targeting):
         if impossible(rule.when):
             continue
@@ -115,6 +118,7 @@ def _check_narrowing(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
     if uncertain(draft, "models"):
         return
     narrowing = [rule for rule in rules if rule.only is not None and rule.only != Only()]
+    narrowing = [rule for rule in narrowing if not incomplete(draft, f"rules.{rule.name}")]
     left = {rule.name: _admitted(draft, rule) for rule in narrowing}
     for place, rule in enumerate(narrowing):
         key = f"rules.{rule.name}.only"

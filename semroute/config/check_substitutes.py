@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from semroute.config.findings import problem_of, uncertain
+from semroute.config.findings import incomplete, problem_of, uncertain
 from semroute.config.schema import Draft
 from semroute.errors import Problem
 from semroute.written import Feature, ModelEntry
@@ -23,7 +23,7 @@ def check_substitutes(draft: Draft) -> Iterator[Problem]:
     named = {f"rules.{rule.name}": rule.models for rule in merged.rules if rule.models}
     for key, ids in {**plans, **named}.items():
         meant = [models[id_] for id_ in ids if id_ in models]
-        if not meant:
+        if not meant or incomplete(draft, f"{key}.models"):
             continue
         told = []
         for feature, words in NEEDS.items():

@@ -53,7 +53,7 @@ from semroute.written import Callback, Cascade, Checks, Judge
 from tests.execution.rig import PATIENT, rig
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import TEXT
-from tests.routing.build import ALL, LARGE, MIDDLE, SMALL, config, request, route
+from tests.routing.build import ALL, DEFAULT_POLICY, LARGE, MIDDLE, SMALL, config, request, route
 
 MODELS = {one.id: one for one in ALL}
 BAD, GOOD = "nope", "a good answer"
@@ -106,7 +106,7 @@ class Run:
             self.deployments.of(model).begin(1).end("fault")
 
     async def __call__(
-        self, checks: Checks, transport: Transport | None = None, policy: Policy = Policy(), **fields: Any
+        self, checks: Checks, transport: Transport | None = None, policy: Policy = DEFAULT_POLICY, **fields: Any
     ) -> Completion:
         plan = tuple(one for one in self.models if one.id in self.providers)
         work = Work(
