@@ -85,7 +85,8 @@ def test_a_mistake_deep_inside_hides_nothing_beside_it(read_files: Read) -> None
         "providers: {p: {preset: gorq}}",
         "providers: {p: {dialect: bedrok, region: eu-central-1}}",
         "rules: [{name: r, when: {turns: {gt: x}}, models: [small]}]",
-        "rules: [{name: r, when: {turnz: {gt: 1}}, models: [small]}, {name: s, when: {turns: {gt: 1}}, models: [large]}]",
+        "rules: [{name: r, when: {turnz: {gt: 1}}, models: [small]}, "
+        "{name: s, when: {turns: {gt: 1}}, models: [large]}]",
         "rules: [{name: r, when: {not: {turns: {gt: x}}}, models: [small]}]",
         "rules: [{name: r, when: {turns: {gt: 1}}, tier: smple}]",
         "rules: [{name: r, when: {turns: {gt: 1}}, modles: [small]}]",
@@ -93,7 +94,7 @@ def test_a_mistake_deep_inside_hides_nothing_beside_it(read_files: Read) -> None
         "models: {m: {provider: local, name: m, tier: complx}}\n"
         "rules: [{name: r, when: {turns: {gt: 1}}, tier: complex}]",
         "models: {m: {provider: local, name: m, regions: eu}}\npolicy: {regions: [eu]}\n"
-        f"routes: [{{name: a, utterances: [a, b, c, d, e], models: [m]}}]",
+        "routes: [{name: a, utterances: [a, b, c, d, e], models: [m]}]",
         f"routes: [{{name: a, {FINE}, policy: {{difficulty: {{by: learned, strong_share: 5}}}}}}]",
         f"routes: [{{name: a, {FINE}, policy: {{difficulty: {{complex_from: 5, moderate_from: 0.7}}}}}}]",
         f"routes: [{{name: a, {FINE}, policy: {{cascade: {{on_judge_error: accept, checks: {{judge: {{}}}}}}}}}}]",
