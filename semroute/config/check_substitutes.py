@@ -11,6 +11,8 @@ from semroute.written import Feature, ModelEntry
 
 NEEDS: dict[Feature, str] = {"vision": "images", "tools": "tools", "json": "JSON as their output"}
 """What requests may need, in words."""
+LONG_TOKENS = 200_000
+"""A window of so many tokens is not told: hardly a request is longer."""
 ADVICE = "add a model that can, or leave it so"
 
 
@@ -20,8 +22,7 @@ def check_substitutes(draft: Draft) -> Iterator[Problem]:
     if uncertain(draft, "models") or merged.default is None:
         return
     plans = {"default": merged.default.models} | {f"routes.{route.name}": route.models for route in merged.routes}
-    named = {f"rules.{rule.name}": rule.models for rule in merged.rules if rule.models}
-    for key, ids in {**plans, **named}.items():
+    for key, ids in plans.items():
         meant = [models[id_] for id_ in ids if id_ in models]
         if not meant or incomplete(draft, f"{key}.models"):
             continue
@@ -29,15 +30,12 @@ def check_substitutes(draft: Draft) -> Iterator[Problem]:
         for feature, words in NEEDS.items():
             able = [id_ for id_, model in models.items() if feature in model.features]
             if able and not any(feature in model.features for model in meant):
-                told.append(words if key in named else f"{words} (`{_taker(draft, able)}` does)")
-        if (most := _window(meant)) is not None:
+                told.append(f"{words} (`{_taker(draft, able)}` does)")
+        if (most := _window(meant)) is not None and most < LONG_TOKENS:
             larger = [id_ for id_, model in models.items() if (model.context_tokens or most + 1) > most]
-            if larger:
-                words = f"more than {most:,} tokens"
-                told.append(words if key in named else f"{words} (`{_taker(draft, larger)}` does)")
+            told += [f"more than {most:,} tokens (`{_taker(draft, larger)}` does)"] if larger else []
         if told:
-            then = "such requests are refused" if key in named else "such requests go elsewhere"
-            message = f"none of these models takes {', or '.join(told)}: {then}"
+            message = f"none of these models takes {', or '.join(told)}: such requests go elsewhere"
             yield problem_of(draft, f"{key}.models", message, "info", "substitutes", ADVICE)
 
 

@@ -41,10 +41,12 @@ def test_where_the_default_cannot_either_it_is_the_cheapest(read_files: Read) ->
     assert "takes images (`cheap` does), or tools (`tooled` does)" in problems[-1].message
 
 
-def test_models_that_a_rule_names_are_said_to_refuse(read_files: Read) -> None:
-    assert told(read_files, "rules: [{name: r, when: {turns: {gt: 1}}, models: [tooled]}]") == [
-        "info: $.rules[0].models: none of these models takes images, or more than 1,000 tokens: "
-        "such requests are refused"
+def test_models_that_a_rule_names_and_windows_for_all_but_any_text_are_not_told(read_files: Read) -> None:
+    assert told(read_files, "rules: [{name: r, when: {turns: {gt: 1}}, models: [tooled]}]") == []
+    large = MODELS.replace("context_tokens: 1000", "context_tokens: 200000")
+    _, problems = read_files(base=large.replace("9000", "900000"), x="routes:\n" + route("b", "tooled"))
+    assert [p.message for p in problems if p.file == "x.yaml"] == [
+        "none of these models takes images (`dear` does): such requests go elsewhere"
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -91,3 +92,12 @@ def test_histograms_are_those_of_the_library() -> None:
         assert seen("request_duration_seconds_bucket", model="small", le=bound) == expected
     total = registry.get_sample_value("library_sum", {"model": "small"})
     assert seen("request_duration_seconds_sum", model="small") == pytest.approx(total)
+
+
+def test_answers_that_no_judge_graded_are_counted() -> None:
+    metrics, told = Metrics(), record(1)
+    ungraded = replace(told.attempts[-1], model="small", ungraded="large could not grade it")
+    metrics.count(replace(told, attempts=(*told.attempts[:-1], ungraded)))
+    metrics.count(told)
+    metrics.show(Moment(0, 0, True, 0, {}, {}))
+    assert 'semroute_ungraded_answers_total{model="small"} 1.0' in metrics.render().decode()
