@@ -25,6 +25,7 @@ FaultName = Literal[
     "error_body",
     "empty_choices",
     "bad_answer",
+    "off_contract",
     "oversized",
     "stream_broken",
     "context_length",

@@ -24,7 +24,6 @@ HTTP status codes are chosen in `api/errors.py` alone.
     ├── OverloadedError           more requests at once than the service takes
     ├── NoModelError              no model of the plan can be called
     ├── PlanExhaustedError        every model of the plan was called, and failed
-    ├── ChecksFailedError         models answered, and no answer passed the cascade's checks
     └── ProviderError             one call to one model failed
         ├── ProviderConnectionError   TCP
         │   ├── ProviderDNSError      the provider's name does not resolve
@@ -41,6 +40,7 @@ HTTP status codes are chosen in `api/errors.py` alone.
         ├── ContentPolicyError        the provider's content policy refuses the request
         ├── UnsupportedError          the request asks for what the model cannot do, or its dialect cannot say
         └── BadAnswerError            an answer that is not one
+            ├── ChecksFailedError     it fails the route's checks, or breaks its contract
             ├── MalformedAnswerError  truncated or malformed
             │   └── MalformedChunkError   one event of a stream is no chunk
             ├── HtmlAnswerError       a page, with status 200
@@ -339,6 +339,12 @@ class BadAnswerError(ProviderError):
     code = "provider_bad_answer"
 
 
+class ChecksFailedError(BadAnswerError):
+    """An answer fails the route's checks or breaks its contract; or no answer of a cascade passed."""
+
+    code = "no_answer_passed"
+
+
 class MalformedAnswerError(BadAnswerError):
     """What should be an answer cannot be read: truncated, or malformed."""
 
@@ -390,10 +396,3 @@ class PlanExhaustedError(SemrouteError):
         self.last = last
         self.retry_after_s = retry_after_s
         self.retryable = last.retryable
-
-
-class ChecksFailedError(SemrouteError):
-    """Models answered, and no answer passed the cascade's checks."""
-
-    code = "no_answer_passed"
-    retryable = True

@@ -223,6 +223,8 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     error: str | None = None
     escalated: str | None = None
     """Why its answer was not good enough, so that another model was tried; null: it was, or there was no check."""
+    ungraded: str | None = None
+    """Why a judge of its answer gave no grade; None: all did, or there was none."""
     purpose: Literal["answer", "judge", "classifier"] = "answer"
     """What it was called for."""
     served_anyway: bool = False

@@ -21,6 +21,7 @@ TIERS: tuple[Tier, ...] = ("simple", "moderate", "complex")
 Feature = Literal["tools", "json", "vision", "reasoning", "prefill"]
 Finish = Literal["stop", "length", "tool_calls", "content_filter"]
 Name = Annotated[str, Meta(min_length=1)]
+JudgeError = Literal["accept", "escalate"]
 MAX_ROUTE_NAME = 128
 """Characters."""
 
@@ -206,11 +207,11 @@ class Callback(Written, frozen=True, kw_only=True):
     url: Annotated[str, Meta(pattern="^https?://")]
     """Where it listens."""
     timeout_s: Positive = 5.0
-    """After that the check counts as failed."""
+    """After that it gave no verdict: `on_judge_error` says what follows."""
 
 
 class Checks(Written, frozen=True, kw_only=True):
-    """What an answer must be. All that are given must hold; a check that cannot be made fails."""
+    """What an answer must be. All that are given must hold."""
 
     non_empty: bool = True
     """It says something, or calls a tool."""
@@ -257,6 +258,10 @@ class Cascade(Written, frozen=True, kw_only=True):
     """No further model so many seconds after the first call began."""
     on_exhausted: Literal["best_attempt", "error"] = "best_attempt"
     """When no answer passed: the one that failed the fewest checks, or an error."""
+    on_judge_error: JudgeError | None = None
+    """What becomes of an answer that a judge, a callback or the model itself does not grade, such as when it is down:
+    it is accepted, or the next model is asked. None: `escalate` where the policy has `min_quality` or `select: best`,
+    else `accept`."""
 
 
 class Policy(Written, frozen=True, kw_only=True):
@@ -302,7 +307,10 @@ class Policy(Written, frozen=True, kw_only=True):
 
 
 class JsonContract(Written, frozen=True, kw_only=True):
-    """An answer that machines read. A model without the feature `json` is told so in words."""
+    """An answer that machines read. A model without the feature `json` is told so in words.
+
+    It is held: an answer that breaks it goes to the next model, and a streamed one is held back until it is whole.
+    """
 
     json_schema: dict[str, Any] | None = None
     """JSON Schema of the answer; null: any JSON."""

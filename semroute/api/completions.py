@@ -328,7 +328,7 @@ def account_headers(call: Call) -> dict[str, str]:
     if made is not None and made.dropped:
         headers["x-semroute-dropped"] = _header_text(", ".join(made.dropped))
     if call.held:
-        headers["x-semroute-held"] = "cascade"
+        headers["x-semroute-held"] = call.held
     if record.decision.route is not None:
         headers["x-semroute-route"] = record.decision.route
     if (model := record.decision.model if made is None else made.model) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -9,30 +10,39 @@ from rich.markup import escape
 from rich.table import Table
 
 from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
-from semroute.evaluation.train import Trained, read_labels, train
+from semroute.evaluation.train import MIN_LABELS, Trained, read_labels, train
 from semroute.router import Router
 
 
 @click.command("train", short_help="Learn from graded answers which prompts need the strong model.")
 @click.argument("labels", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--min-labels",
+    type=click.IntRange(min=MIN_LABELS),
+    default=MIN_LABELS,
+    show_default=True,
+    help="Refuse to learn from fewer.",
+)
 @routes_option
 @json_option
-def command(labels: Path, routes: Path | None, as_json: bool) -> None:
+def command(labels: Path, min_labels: int, routes: Path | None, as_json: bool) -> None:
     """Learn from LABELS how much better a stronger model's answer is, and write it beside the routes.
 
     A JSON object a line: {"prompt": …, "quality": {model: 0 to 1, …}}, or {"prompt": …, "winner": model, "loser":
     model}; optional: "route", "cost": {model: USD}. A policy uses what was learned with `difficulty: {by: learned, …}`.
+    Exits with 1 where there was nothing to learn.
     """
     folder = folder_of(routes)
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder, progress=Bar(progress))
-    rows = read_labels(labels, router.config.models)
+    rows = read_labels(labels, router.config.models, min_labels)
     with progress_bar("embedding prompts") as progress:
         trained = train(router, rows, folder, Bar(progress))
     if as_json:
         print_json(trained)
     else:
         _show(trained)
+    sys.exit(0 if trained.learnable else 1)
 
 
 def _show(trained: Trained) -> None:
@@ -57,4 +67,7 @@ def _show(trained: Trained) -> None:
         return
     kept = ", ".join(f"{float(share):.0%}: {value:.1%}" for share, value in trained.shares.items())
     told = f"quality kept, by the share of prompts not sent to {trained.models[0]}: {kept}"
+    console.print(told, markup=False, highlight=False)
+    off = ", ".join(f"{float(share):.0%} ± {error:.0%}" for share, error in trained.share_errors.items())
+    told = f"what `strong_share` is expected to come to with {trained.n} labels: {off}"
     console.print(told, markup=False, highlight=False)

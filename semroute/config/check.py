@@ -17,7 +17,9 @@ from semroute.config.check_accounting import check_accounting
 from semroute.config.check_rules import check_rules
 from semroute.config.check_shutdowns import check_shutdowns
 from semroute.config.check_strategies import check_price_dates, check_strategies
+from semroute.config.check_substitutes import check_substitutes
 from semroute.config.findings import error as _error
+from semroute.config.findings import incomplete as _incomplete
 from semroute.config.findings import nameless as _nameless
 from semroute.config.findings import names as _names
 from semroute.config.findings import unknown as _unknown
@@ -51,6 +53,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *_check_utterances(draft),
         *check_rules(draft),
         *check_strategies(draft, today),
+        *check_substitutes(draft),
         *_check_variables(draft),
         *check_price_dates(draft, today),
         *check_shutdowns(draft, today),
@@ -97,26 +100,29 @@ def _check_origins(draft: Draft) -> Iterator[Problem]:
 
 def _check_providers(draft: Draft) -> Iterator[Problem]:
     for id_, provider in draft.merged.providers.items():
-        key = f"providers.{id_}.base_url"
-        if provider.dialect == "bedrock":
-            yield from _check_region(draft, id_, provider)
-        elif provider.region:
-            told = f"got {quote(provider.region)}, but only the bedrock dialect has regions"
-            yield _error(draft, f"providers.{id_}.region", told)
-        if provider.base_url:
-            if not _is_http(provider.base_url):
-                expected = "expected an address that starts with http:// or https://"
-                yield _error(draft, key, f"got {quote(provider.base_url)}, {expected}")
-        elif provider.preset is not None and PRESETS[provider.preset].base_url:
-            pass
-        elif provider.dialect not in ("echo", "bedrock") and not (
-            key in draft.sources and draft.missing_variables.get(id_)
-        ):
-            example = "`base_url: https://api.openai.com/v1`"
-            yield _error(draft, f"providers.{id_}", f"`base_url` is missing, expected an address such as {example}")
-        if provider.preset is not None and provider.dialect != "openai":
-            preset = f"preset {quote(provider.preset)} is of the openai dialect"
-            yield _error(draft, f"providers.{id_}.dialect", f"got {quote(provider.dialect)}, but {preset}")
+        if provider.base_url and not _is_http(provider.base_url):
+            expected = "expected an address that starts with http:// or https://"
+            yield _error(draft, f"providers.{id_}.base_url", f"got {quote(provider.base_url)}, {expected}")
+        if not _incomplete(draft, f"providers.{id_}"):  # else its dialect or its preset may be what cannot be read
+            yield from _check_dialect(draft, id_, provider)
+
+
+def _check_dialect(draft: Draft, id_: str, provider: ProviderEntry) -> Iterator[Problem]:
+    """Whether a provider has what its dialect needs, and nothing of another's."""
+    if provider.dialect == "bedrock":
+        yield from _check_region(draft, id_, provider)
+    elif provider.region:
+        told = f"got {quote(provider.region)}, but only the bedrock dialect has regions"
+        yield _error(draft, f"providers.{id_}.region", told)
+    preset = provider.preset
+    known = bool(provider.base_url) or (preset is not None and bool(PRESETS[preset].base_url))
+    unset = f"providers.{id_}.base_url" in draft.sources and draft.missing_variables.get(id_)
+    if not known and provider.dialect not in ("echo", "bedrock") and not unset:
+        example = "`base_url: https://api.openai.com/v1`"
+        yield _error(draft, f"providers.{id_}", f"`base_url` is missing, expected an address such as {example}")
+    if preset is not None and provider.dialect != "openai":
+        theirs = f"preset {quote(preset)} is of the openai dialect"
+        yield _error(draft, f"providers.{id_}.dialect", f"got {quote(provider.dialect)}, but {theirs}")
 
 
 def _check_region(draft: Draft, id_: str, provider: ProviderEntry) -> Iterator[Problem]:
@@ -181,7 +187,7 @@ def _check_variables(draft: Draft) -> Iterator[Problem]:
         yield _warning(draft, f"providers.{provider}", f"{reason}: {consequence}", "unavailable", advice)
     for key, plan in _plans(draft).items():
         providers = dict.fromkeys(entries[model].provider if model in entries else "" for model in plan)
-        if all(provider in reasons for provider in providers):
+        if providers and all(provider in reasons for provider in providers):
             variables = dict.fromkeys(variable for provider in providers for variable in unset.get(provider, ()))
             told = [_not_set(tuple(variables))] if variables else []
             told += dict.fromkeys(reasons[provider] for provider in providers if provider not in unset)
@@ -205,7 +211,7 @@ def _check_routes(draft: Draft) -> Iterator[Problem]:
             yield _error(draft, f"{key}.name", f"{got}, expected letters, digits and `-`, `_`, `.` only")
         if route.name in models:
             yield _error(draft, f"{key}.name", f"{got}, which is a model's id too, expected another name")
-        if (count := len(route.utterances)) < MIN_UTTERANCES:
+        if (count := len(route.utterances)) < MIN_UTTERANCES and not _incomplete(draft, f"{key}.utterances"):
             message = f"got {count}, expected {MIN_UTTERANCES} utterances or more"
             yield _warning(draft, f"{key}.utterances", message, "few-utterances", "add some, as your users say it")
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from semroute.config.conditions import SECRET_HEADERS, Compare, Only, Rule, When, left_out
-from semroute.config.findings import check_pattern, error, names, unknown, warning
+from semroute.config.findings import check_pattern, error, incomplete, problem_of, uncertain, unknown, warning
 from semroute.config.logic import NUMBERS, implies, impossible, interval
 from semroute.config.schema import Draft
+from semroute.config.wording import listed
 from semroute.errors import Problem
 
 
@@ -21,12 +22,12 @@ def check_rules(draft: Draft) -> Iterator[Problem]:
     for rule in rules:
         key = f"rules.{rule.name}"
         yield from _check_target(draft, key, rule)
-        if rule.when == When():
+        if rule.when == When() and not incomplete(draft, f"{key}.when"):
             message = "got no condition: this rule takes every request"
             yield warning(draft, f"{key}.when", message, "catch-all", "say when it holds, or let `default` do it")
         whole = list(_check_when(draft, f"{key}.when", rule.when))
         yield from whole
-        if not whole and (reason := impossible(rule.when)):
+        if not whole and not incomplete(draft, f"{key}.when") and (reason := impossible(rule.when)):
             yield error(draft, f"{key}.when", f"got conditions that never hold together: {reason}")
     yield from _check_order(draft, sorted(rules, key=lambda rule: -rule.priority))
     yield from _check_narrowing(draft, rules)
@@ -34,18 +35,21 @@ def check_rules(draft: Draft) -> Iterator[Problem]:
 
 def _check_target(draft: Draft, key: str, rule: Rule) -> Iterator[Problem]:
     given = [name for name in ("models", "route", "tier") if getattr(rule, name)]
-    if len(given) > 1:
+    if incomplete(draft, key):
+        given = []
+    elif len(given) > 1:
         named = " and ".join(f"`{name}`" for name in given)
         yield error(draft, key, f"got both {named}, expected one of them")
     elif not given and rule.only is None:
         yield error(draft, key, "got neither `models` nor `tier`, nor `only`, nor `route`, expected one of them")
-    if rule.tier is not None and all(model.tier != rule.tier for model in draft.merged.models.values()):
+    tiers = {model.tier for model in draft.merged.models.values()}
+    if rule.tier is not None and rule.tier not in tiers and not uncertain(draft, "models"):
         yield error(draft, f"{key}.tier", f'got "{rule.tier}", which is no model\'s tier, expected that of a model')
     if rule.only is not None:
         only = f"{key}.only"
         yield from unknown(draft, "models", {f"{only}.models[{i}]": m for i, m in enumerate(rule.only.models)})
         yield from unknown(draft, "providers", {f"{only}.providers[{i}]": p for i, p in enumerate(rule.only.providers)})
-        if rule.only == Only():
+        if rule.only == Only() and not incomplete(draft, only):
             yield error(draft, only, "got nothing that narrows, expected `models`, `providers`, `regions`, …")
 
 
@@ -73,7 +77,7 @@ def _check_bounds(draft: Draft, key: str, when: When) -> Iterator[Problem]:
         elif wanted == ():
             yield error(draft, f"{key}.metadata.{name}", "got an empty list, expected the values it may have")
     for place, compare in bounds.items():
-        if compare == Compare():
+        if compare == Compare() and not incomplete(draft, place):
             yield error(draft, place, "got no bound, expected one of `gt`, `gte`, `lt`, `lte`")
         elif compare is not None and interval(compare).empty:
             yield error(draft, place, "got bounds that no number keeps, expected a range")
@@ -89,7 +93,7 @@ def _parts(when: When, key: str) -> Iterator[tuple[When, str]]:
 
 def _check_order(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
     """Rules that an earlier one always precedes. `rules` stand by priority."""
-    targeting = [rule for rule in rules if rule.targets]
+    targeting = [rule for rule in rules if rule.targets and not incomplete(draft, f"rules.{rule.name}")]
     for place, rule in enumerate(targeting):
         if impossible(rule.when):
             continue
@@ -113,9 +117,10 @@ def _target(rule: Rule) -> tuple[object, ...]:
 
 def _check_narrowing(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
     """Rules with an `only` that no model meets, alone or with another that holds at the same time."""
-    if names(draft, "models") - draft.merged.models.keys():  # what they are is not known
+    if uncertain(draft, "models"):
         return
     narrowing = [rule for rule in rules if rule.only is not None and rule.only != Only()]
+    narrowing = [rule for rule in narrowing if not incomplete(draft, f"rules.{rule.name}")]
     left = {rule.name: _admitted(draft, rule) for rule in narrowing}
     for place, rule in enumerate(narrowing):
         key = f"rules.{rule.name}.only"
@@ -125,11 +130,19 @@ def _check_narrowing(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
         target, aimed_at = _aims_at(draft, rule)
         if aimed_at and not left[rule.name] & aimed_at:
             yield error(draft, key, f"got what no model of this rule's own `{target}` meets, expected to leave one")
+        elif not rule.targets and (emptied := _emptied(draft, left[rule.name])):
+            message = f"leaves none of the models of {listed(emptied)}: where it holds, others that it leaves take over"
+            yield problem_of(draft, key, message, "info", "substitutes", "give them a model that it leaves")
         for other in narrowing[:place]:
             together = implies(rule.when, other.when) or implies(other.when, rule.when)
             if together and left[other.name] and not left[rule.name] & left[other.name]:
                 message = f"contradicts `{other.name}`: where both hold, no model is left"
                 yield warning(draft, key, message, "contradiction", "let one of the two allow what the other does")
+
+
+def _emptied(draft: Draft, left: set[str]) -> list[str]:
+    """The routes that have none of these models."""
+    return [route.name for route in draft.merged.routes if route.models and left.isdisjoint(route.models)]
 
 
 def _aims_at(draft: Draft, rule: Rule) -> tuple[str, set[str]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from jsonschema import SchemaError
 from jsonschema.validators import validator_for
 
-from semroute.config.findings import check_pattern, error, names, unknown, warning
+from semroute.config.findings import check_pattern, error, incomplete, nameless, names, uncertain, unknown, warning
 from semroute.config.schema import Draft, deployment_ids
 from semroute.errors import Problem
 from semroute.written import Cascade, Checks, Difficulty, ModelEntry, Policy
@@ -83,7 +83,7 @@ def _policies(draft: Draft) -> dict[str, Policy]:
 def _check_policy(draft: Draft, key: str, policy: Policy) -> Iterator[Problem]:
     if policy.max_cost_usd is not None and not (policy.max_cost_usd.is_finite() and policy.max_cost_usd >= 0):
         yield error(draft, f"{key}.max_cost_usd", f"got {policy.max_cost_usd}, expected an amount of at least 0")
-    if policy.difficulty is not None:
+    if policy.difficulty is not None and not incomplete(draft, f"{key}.difficulty"):
         yield from _check_difficulty(draft, f"{key}.difficulty", policy.difficulty)
     if policy.cascade is not None:
         yield from _check_cascade(draft, f"{key}.cascade", policy.cascade)
@@ -104,14 +104,21 @@ def _check_difficulty(draft: Draft, key: str, difficulty: Difficulty) -> Iterato
         yield error(
             draft, f"{key}.moderate_from", f"{got}, expected at most `complex_from`, {difficulty.complex_from:g}"
         )
-    if difficulty.by == "exemplars" and not draft.merged.tiers and "tiers" not in draft.broken:
+    unread = "tiers" in draft.broken or nameless(draft.broken, "tiers")
+    if difficulty.by == "exemplars" and not draft.merged.tiers and not unread:
         yield error(draft, f"{key}.by", "got exemplars, and no `tiers`: expected their utterances")
 
 
 def _check_cascade(draft: Draft, key: str, cascade: Cascade) -> Iterator[Problem]:
     if cascade.max_cost_usd is not None and not (cascade.max_cost_usd.is_finite() and cascade.max_cost_usd >= 0):
         yield error(draft, f"{key}.max_cost_usd", f"got {cascade.max_cost_usd}, expected an amount of at least 0")
-    yield from _check_checks(draft, f"{key}.checks", cascade.checks)
+    checks = cascade.checks
+    asked = checks.judge is not None or checks.callback is not None or checks.min_certainty is not None
+    if cascade.on_judge_error is not None and not asked and not incomplete(draft, f"{key}.checks"):
+        message = f"got {cascade.on_judge_error}, and nobody is asked for a grade"
+        advice = "leave it out, or give `judge`, `callback` or `min_certainty`"
+        yield warning(draft, f"{key}.on_judge_error", message, "no-effect", advice)
+    yield from _check_checks(draft, f"{key}.checks", checks)
 
 
 def _check_checks(draft: Draft, key: str, checks: Checks) -> Iterator[Problem]:
@@ -135,12 +142,14 @@ def _check_schema(draft: Draft, key: str, schema: dict[str, object]) -> Iterator
 def _check_reach(draft: Draft, today: datetime.date) -> Iterator[Problem]:
     """Plans that a policy's constraints leave empty, whatever the request; cascades that begin at the wrong end."""
     merged = draft.merged
-    if names(draft, "models") - merged.models.keys():  # what they are is not known
+    if uncertain(draft, "models"):
         return
     general = merged.policy or Policy()
     plans = [("default", "", merged.default.models, merged.default.policy)] if merged.default else []
     plans += [(f"routes.{route.name}", route.name, route.models, route.policy) for route in merged.routes]
     for key, route, ids, own in plans:
+        if any(incomplete(draft, part) for part in (f"{key}.models", f"{key}.policy", "policy")):
+            continue
         policy = own or general
         entries = [merged.models[id_] for id_ in ids if id_ in merged.models]
         if policy.cascade is not None and _dear_first(entries, policy, today):

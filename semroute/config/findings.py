@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from semroute.config.patterns import compiled, misread
+from semroute.config.salvage import STAND_IN
 from semroute.config.schema import Draft, Source
 from semroute.config.wording import did_you_mean, listed, quote
 from semroute.errors import Problem
@@ -18,7 +19,12 @@ def error(draft: Draft, key: str, message: str) -> Problem:
 
 def warning(draft: Draft, key: str, message: str, code: str, suggestion: str) -> Problem:
     """The same, for what is doubtful only: what kind of doubt, and what to do about it."""
-    return problem_at(_source(draft, key), message, "warning", code, suggestion)
+    return problem_of(draft, key, message, "warning", code, suggestion)
+
+
+def problem_of(draft: Draft, key: str, message: str, severity: str, code: str, suggestion: str) -> Problem:
+    """The same, of any severity."""
+    return problem_at(_source(draft, key), message, severity, code, suggestion)
 
 
 def problem_at(
@@ -72,6 +78,16 @@ def names(draft: Draft, section: str) -> set[str]:
     return {*sound[section], *broken}
 
 
+def uncertain(draft: Draft, section: str) -> bool:
+    """Whether something of a section is wrong, so that it is not known what all of it says."""
+    return section in draft.broken or any(key.startswith(f"{section}.") for key in draft.broken)
+
+
+def incomplete(draft: Draft, key: str) -> bool:
+    """Whether something was left out, because it is wrong, of what has this key. Nothing follows from its absence."""
+    return any(one == key or one.startswith((f"{key}.", f"{key}[")) for one in draft.missing)
+
+
 def unknown(draft: Draft, section: str, references: dict[str, str]) -> Iterator[Problem]:
     """References, by the key where they stand, that a section does not define."""
     defined = names(draft, section)
@@ -79,6 +95,6 @@ def unknown(draft: Draft, section: str, references: dict[str, str]) -> Iterator[
         return
     known = listed(defined) or "none is defined"
     for key, name in references.items():
-        if name not in defined:
+        if name not in defined and not name.startswith(STAND_IN):
             expected = f"expected one of `{section}` ({known})"
             yield error(draft, key, f"got {quote(name)}, {expected}{did_you_mean(name, defined)}")

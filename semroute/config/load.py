@@ -75,13 +75,11 @@ def _parse(
 ) -> tuple[Config | None, list[Problem]]:
     folder, problems = Path(files.folder), list(files.problems)
     documents = [parse(str(folder / name), data, environ) for name, data in files.texts.items()]
-    draft, found = merge(str(folder), documents)
+    draft, found = merge(str(folder), documents, whole=not files.problems)
     draft = located(draft, environ)
     problems += found
     today = today or datetime.datetime.now(datetime.UTC).date()
-    # Names in a file that was not read would seem unknown.
-    if not files.problems and all(document.readable for document in documents):
-        problems += check(draft, today=today)
+    problems += check(draft, today=today)
     problems.sort(key=lambda problem: (problem.file, problem.line))
     if draft.merged.default is None or any(problem.severity == "error" for problem in problems):
         return None, problems

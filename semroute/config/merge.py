@@ -1,15 +1,19 @@
-"""Documents -> one `Draft`: each entry is read on its own, so that a bad one hides no other."""
+"""Documents -> one `Draft`: each entry is read on its own, so that a bad one hides no other.
+
+What is wrong in an entry is left out of it, so that the rest of it is checked as well.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 import msgspec
 
 from semroute.config.conditions import Compare
 from semroute.config.documents import Document
+from semroute.config.salvage import salvage
 from semroute.config.schema import Draft, RouteFile, Source
 from semroute.config.validate import complaints, unknown_key
 from semroute.config.wording import Place, render
@@ -33,8 +37,11 @@ class Entry(NamedTuple):
     type: object
 
 
-def merge(folder: str, documents: Sequence[Document]) -> tuple[Draft, list[Problem]]:
-    """All documents together, and what is wrong with their form. Their names may still lead nowhere."""
+def merge(folder: str, documents: Sequence[Document], *, whole: bool = True) -> tuple[Draft, list[Problem]]:
+    """All documents together, and what is wrong with their form. Their names may still lead nowhere.
+
+    `whole`: whether these are all files of the folder, and none could not be read.
+    """
     problems: list[Problem] = []
     broken: set[str] = set()
     entries: dict[str, Entry] = {}
@@ -47,14 +54,17 @@ def merge(folder: str, documents: Sequence[Document]) -> tuple[Draft, list[Probl
             first = entries.setdefault(entry.key, entry)
             if first is not entry:
                 problems.append(_defined_twice(first, entry))
-    sound, found = _sound(entries.values())
+    readable, found = _readable(entries.values())
+    if not whole or not all(document.readable for document in documents):  # names may stand where nothing was read
+        broken |= SECTIONS.keys()
     draft = Draft(
         folder=folder,
-        merged=_merged(sound),
+        merged=_merged(readable),
         sources=_sources(documents, entries),
         rewritten=_rewritten(documents, entries),
         missing_variables=_missing_variables(documents),
-        broken=frozenset(broken | entries.keys() - {entry.key for entry in sound}),
+        broken=frozenset(broken | entries.keys() - {one.entry.key for one in readable if one.missing is None}),
+        missing=frozenset(key for one in readable for key in _missing(one)),
     )
     return draft, problems + found
 
@@ -109,35 +119,51 @@ def _defined_twice(first: Entry, second: Entry) -> Problem:
     return second.document.problem(second.place, message)
 
 
-def _sound(entries: Iterable[Entry]) -> tuple[list[Entry], list[Problem]]:
-    """The entries with nothing wrong in them, and what is wrong in the others beyond what their documents know."""
-    sound: list[Entry] = []
+class Readable(NamedTuple):
+    """An entry that can be checked."""
+
+    entry: Entry
+    value: object
+    missing: frozenset[Place] | None
+    """What was left out as it is wrong, by place from the entry on; None: nothing is wrong in it."""
+
+
+def _readable(entries: Iterable[Entry]) -> tuple[list[Readable], list[Problem]]:
+    """The entries as far as they can be read, and what is wrong in them beyond what their documents know."""
+    readable: list[Readable] = []
     problems: list[Problem] = []
     for document, group in groupby(entries, key=lambda entry: entry.document):
-        known = {place[:depth] for place in document.problems for depth in (1, 2)}
         for entry in group:
+            depth = len(entry.place)
+            wrong = [place[depth:] for place in document.problems if place[:depth] == entry.place]
+            above = any(place == entry.place[: len(place)] for place in document.problems if len(place) < depth)
             found = complaints(entry.value, entry.type, entry.place)
             problems += [document.problem(*each) for each in found if each.place not in document.problems]
-            if not found and entry.place not in known:
-                sound.append(entry)
-    return sound, problems
+            if not found and not wrong and not above:
+                readable.append(Readable(entry, msgspec.convert(entry.value, entry.type), None))
+            elif (rest := salvage(entry.value, entry.type, wrong)) is not None:
+                readable.append(Readable(entry, rest.value, rest.missing))
+    return readable, problems
 
 
-def _merged(entries: Sequence[Entry]) -> RouteFile:
-    """One route file with all entries, each of which is sound."""
-    single: dict[str, object] = {}
-    named: dict[str, dict[str, object]] = {}
-    listed: dict[str, list[object]] = {}
-    for entry in entries:
+def _missing(one: Readable) -> Iterator[str]:
+    """The keys, as in `Draft.sources`, of what was left out of an entry."""
+    return (one.entry.key + render(place)[1:] for place in one.missing or ())
+
+
+def _merged(entries: Sequence[Readable]) -> RouteFile:
+    """One route file with all entries."""
+    fields: dict[str, Any] = {}
+    for entry, value, _ in entries:
         section, *step = entry.place
         match step:
             case []:
-                single[str(section)] = entry.value
+                fields[str(section)] = value
             case [str(name)]:
-                named.setdefault(str(section), {})[name] = entry.value
+                fields.setdefault(str(section), {})[name] = value
             case _:
-                listed.setdefault(str(section), []).append(entry.value)
-    return msgspec.convert({**single, **named, **listed}, RouteFile)
+                fields[str(section)] = (*fields.get(str(section), ()), value)
+    return RouteFile(**fields)
 
 
 def _sources(documents: Sequence[Document], entries: Mapping[str, Entry]) -> dict[str, Source]:

@@ -268,7 +268,9 @@ class Draft(Frozen, frozen=True, kw_only=True):
     missing_extras: dict[str, str] = {}
     """By provider, the extra of semroute that it needs and that is not installed."""
     broken: frozenset[str] = frozenset()
-    """Keys, as in `sources`, of what stands in a file and is not in `merged` because it is wrong."""
+    """Keys, as in `sources`, of sections and entries with something wrong in them."""
+    missing: frozenset[str] = frozenset()
+    """Keys, as in `sources`, of what was left out of `merged` because it is wrong."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,16 +12,19 @@ import numpy as np
 from semroute.config.findings import nameless, problem_at
 from semroute.config.schema import Config, Source
 from semroute.config.wording import quote, words
-from semroute.errors import Problem, RequestError
+from semroute.errors import EmbedderError, Problem, RequestError
 from semroute.evaluation.lines import numbered_lines
 from semroute.evaluation.lint import Corpus, lint
 from semroute.router import Router, fixed_thresholds
+from semroute.routing.gain import Gain
 from semroute.semantic.cache import Cache
-from semroute.semantic.learned import FILE
+from semroute.semantic.learned import FILE, read_gain
 from semroute.unreadable import UNREADABLE
 
 THRESHOLD_KEYS = {"tuned": "tuned.thresholds.{}", "route": "routes.{}.threshold", "abstain": "abstain.threshold"}
 """Where a threshold that was set is written, by who set it."""
+MAX_SHARE_ERROR = 0.1
+"""So far may the share of strong answers be expected to be off."""
 MOST_MATCHED = 20
 """Utterances of a route that are matched to see whether its threshold can be reached."""
 
@@ -73,17 +76,34 @@ def _leak(file: Path, line: int, row: _Row, name: str | None, source: Source | N
 
 
 def unlearned(folder: Path, config: Config) -> Iterator[Problem]:
-    """Policies that go by what `semroute train` learned, where it has written nothing."""
-    if (folder / FILE).is_file():
-        return
+    """Policies that go by what `semroute train` learned, where that is nothing, or comes from too few labels."""
     policies = {"policy": config.policy, "default.policy": config.default.policy}
     policies |= {f"routes.{route.name}.policy": route.policy for route in config.routes.values()}
+    gain = None
+    if (folder / FILE).is_file():
+        with suppress(EmbedderError):  # the log says so, and `examine`
+            gain = read_gain(folder / FILE)
     for key, policy in policies.items():
         if policy is None or policy.difficulty is None or policy.difficulty.by != "learned":
             continue
-        source = config.sources.get(f"{key}.difficulty") or Source(file=str(folder), line=0)
-        message = f"goes by what was learned, and there is no {FILE}: every prompt goes to the strongest model"
-        yield problem_at(source, message, "warning", "unlearned", "run `semroute train`, or go `by: complexity`")
+        if not (folder / FILE).is_file():
+            source = config.sources.get(f"{key}.difficulty") or Source(file=str(folder), line=0)
+            message = f"goes by what was learned, and there is no {FILE}: every prompt goes to the strongest model"
+            advice = "run `semroute train`, or go `by: complexity`"
+            yield problem_at(source, message, "warning", "unlearned", advice)
+        elif gain is not None and (share := policy.difficulty.strong_share) is not None:
+            yield from _share_error(config, f"{key}.difficulty.strong_share", share, gain)
+
+
+def _share_error(config: Config, key: str, share: float, gain: Gain) -> Iterator[Problem]:
+    """A share that the labels are too few for."""
+    error = gain.share_error(share)
+    if error is None or error <= MAX_SHARE_ERROR:
+        return
+    labels = len(gain.calibration.predicted)
+    message = f"got {share:g}, and with {labels} labels the share is expected to be off by {error:.2f}"
+    source = config.sources.get(key) or Source(file="routes", line=0)
+    yield problem_at(source, message, "warning", "few-labels", "grade more answers, and run `semroute train` again")
 
 
 def _rows(file: Path) -> Iterator[tuple[int, _Row]]:

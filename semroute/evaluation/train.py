@@ -9,10 +9,12 @@ from typing import Annotated
 import msgspec
 import numpy as np
 from msgspec import Meta
+from msgspec.structs import replace
 
 from semroute.errors import RequestError
 from semroute.evaluation.fit import Fitted, Labels, fit
 from semroute.evaluation.lines import read_lines
+from semroute.evaluation.shares import SHARES, share_errors
 from semroute.router import Router
 from semroute.routing.gain import behind_best, picked, threshold_for_share
 from semroute.routing.pricing import estimate, estimate_text_tokens
@@ -60,17 +62,22 @@ class Trained(Frozen, frozen=True, kw_only=True):
     """Whether any passes. If not, nothing is written."""
     shares: dict[str, float]
     """Of the strongest model's quality that is kept, by the share of prompts that do not go to the cheapest."""
+    share_errors: dict[str, float]
+    """How far the share that a policy gets is expected to be from its `strong_share`, by that share. 0 to 1."""
 
 
-def read_labels(path: Path, known: Mapping[str, Model]) -> list[Label]:
-    """Read a label file, one JSON object a line. Raises `RequestError` with the line at fault."""
+def read_labels(path: Path, known: Mapping[str, Model], least: int = MIN_LABELS) -> list[Label]:
+    """Read a label file, one JSON object a line. Raises `RequestError` with the line at fault.
+
+    `least`: how many labels there must be.
+    """
     expected = '{"prompt": …, "quality": {model: 0 to 1}} or {"prompt": …, "winner": model, "loser": model}'
     labels = []
     for number, label in read_lines(path, Label, expected):
         _check_label(f"{path}:{number}", label, known)
         labels.append(label)
-    if len(labels) < MIN_LABELS:
-        raise RequestError(f"{path}: got {len(labels)} labels, expected at least {MIN_LABELS}")
+    if len(labels) < least:
+        raise RequestError(f"{path}: got {len(labels)} labels, expected at least {least}")
     models = {model for label in labels for model in qualities(label)}
     if len(models) < 2:
         raise RequestError(f"{path}: got answers of {', '.join(models)} alone, expected those of two models or more")
@@ -107,12 +114,14 @@ def train(
 
     `progress` is told how many prompts are embedded.
     """
-    fitted = fit(_labels(router, labels, progress), router.embedder.fingerprint)
+    embedded = _labels(router, labels, progress)
+    fitted = fit(embedded, router.embedder.fingerprint)
     if not fitted.gain.trustworthy:
         return report(fitted, len(labels), None)
     path = folder / FILE
-    save_gain(path, fitted.gain)
-    return report(fitted, len(labels), str(path))
+    gain = replace(fitted.gain, share_errors=share_errors(embedded))
+    save_gain(path, gain)
+    return report(replace(fitted, gain=gain), len(labels), str(path))
 
 
 def report(fitted: Fitted, n: int, file: str | None) -> Trained:
@@ -128,6 +137,7 @@ def report(fitted: Fitted, n: int, file: str | None) -> Trained:
         needed={model: round(value, 4) for model, value in fitted.noise.items()},
         learnable=gain.trustworthy,
         shares=_shares(fitted),
+        share_errors=gain.share_errors,
     )
 
 
@@ -140,7 +150,7 @@ def _shares(fitted: Fitted) -> dict[str, float]:
         return {}
     best, behind = quality.mean(axis=0).max(), behind_best(predicted)
     kept = {}
-    for share in (0.1, 0.2, 0.3, 0.5, 0.7):
+    for share in SHARES:
         chosen = picked(behind, threshold_for_share(behind[:, 0], share))
         routed = quality[np.arange(len(quality)), chosen].mean()
         kept[f"{share:g}"] = round(float(routed / best), 4) if best else 0.0

@@ -11,6 +11,7 @@ from msgspec import field
 
 from semroute.calls import UNWRITTEN_S
 from semroute.errors import ContentPolicyError, ProviderError, ProviderTimeoutError
+from semroute.execution.contract import Contract
 from semroute.execution.deployments import Deployments, Permit
 from semroute.execution.faults import fault_of
 from semroute.execution.patience import patience_s
@@ -61,6 +62,8 @@ class Work(Frozen, frozen=True, kw_only=True):
     """Of a long request, about what it sends: it is not read again for that; 0: it is to be counted."""
     count_tokens: Callable[[str], int] = estimate_text_tokens
     """Counts what a provider does not report."""
+    contract: Contract | None = None
+    """What whole answers are held to."""
     room: Callable[[Model], Awaitable[bool]] | None = None
     """Reserves what one more answer of a model may cost, beside the one that is reserved already. None: no budget
     applies, or all that the request may cost is reserved."""
@@ -205,9 +208,10 @@ async def complete(work: Work, model: Model, timeouts: Timeouts, attempts: list[
 
     Raises the provider's `ProviderError`.
     """
-    watch = Watch(work, model, timeouts, attempts)
+    watch, contract, request = Watch(work, model, timeouts, attempts), work.contract, work.request
+    asked = request if contract is None else contract.asked(request, model)
     try:
-        completion = await work.providers[model.id].complete(work.request, model, timeouts)
+        completion = await work.providers[model.id].complete(asked, model, timeouts)
     except ProviderError as error:
         watch.failed(error)
         raise
@@ -223,6 +227,16 @@ async def complete(work: Work, model: Model, timeouts: Timeouts, attempts: list[
         if refusal is not None:
             watch.failed(refusal, usage)
             raise refusal
+    if contract is not None:
+        try:
+            completion = await contract.kept(request, asked, completion)
+        except ProviderError as error:
+            watch.failed(error, usage)
+            raise
+        except BaseException as left:
+            watch.cancelled(left, usage)
+            raise
+        watch.dropped = completion.dropped
     watch.succeeded(usage)
     return completion
 

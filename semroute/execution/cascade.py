@@ -19,8 +19,8 @@ from semroute.errors import ChecksFailedError, NoModelError, PlanExhaustedError,
 from semroute.execution.attempt import Work
 from semroute.execution.faults import fault_of, left, refusal
 from semroute.execution.grading import UNANSWERED, CallModel, Grader
-from semroute.types import Attempt, ChatRequest, Completion, Model
-from semroute.written import Cascade
+from semroute.types import Attempt, ChatRequest, Completion, Model, Policy
+from semroute.written import Cascade, JudgeError
 
 
 class Candidate(NamedTuple):
@@ -65,7 +65,7 @@ async def _tried(
 ) -> Completion:
     """As `complete`. `request`: what models are asked."""
     asked = replace(request, stream=False)
-    deadline = clock() + cascade.deadline_s
+    deadline, unjudged = clock() + cascade.deadline_s, cascade.on_judge_error or _usual(work.policy)
     failed: list[Candidate] = []
     unanswered: list[SemrouteError] = []
     pending = list(work.plan)
@@ -81,7 +81,7 @@ async def _tried(
             pending = _left(pending, model, error, work)
             continue
         place = len(attempts) - 1
-        reasons = await grader.failures(cascade.checks, work.request, model, completion, attempts)
+        reasons = await grader.failures(cascade.checks, work.request, model, completion, attempts, unjudged)
         if not reasons:
             return completion
         _note(attempts, place, "; ".join(reasons))
@@ -89,6 +89,12 @@ async def _tried(
     if not failed:
         raise _unanswered(unanswered)
     return _exhausted(cascade, failed, attempts)
+
+
+def _usual(policy: Policy) -> JudgeError:
+    """What becomes of answers that no judge grades: they do where the policy says nothing of how good they must be."""
+    wants_quality = policy.min_quality is not None or policy.select == "best"
+    return "escalate" if wants_quality else "accept"
 
 
 def _left(pending: list[Model], unanswering: Model, error: SemrouteError, work: Work) -> list[Model]:

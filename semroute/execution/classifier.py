@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
+import re
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from semroute.config.schema import Classifier
-from semroute.execution.fences import unfenced
 from semroute.execution.grading import MAX_REPLY_CHARS, UNANSWERED, CallModel
+from semroute.execution.repair import json_in
 from semroute.types import Attempt, ChatRequest, Message, Model, Params, Route, Text
 from semroute.unreadable import UNREADABLE
 
@@ -23,11 +25,15 @@ _INSTRUCTION = (
     'Reply with JSON only: {{"label": "<one of the labels, or none>"}}'
 )
 
-
-class Label(msgspec.Struct, frozen=True):
-    """What the classifier replies."""
-
-    label: str
+NO_ROUTE = "none"
+"""What the classifier says where no route fits."""
+_NONE = frozenset({"none", "null", "no route", "no label", "none of the above", "none of these", "n/a", ""})
+"""How models say that no route fits. Empty: a label that is there and says nothing, such as `{"label": null}`."""
+FIELDS = ("label", "route", "name", "class", "category", "intent", "answer")
+"""Where small models put the name, whatever they were told. The first of these that is there counts."""
+_NAMED = re.compile(rf"(?:the )?(?:best |correct )?(?:{'|'.join(FIELDS)})(?: is|\s*[:=])\s*(.*)", re.IGNORECASE)
+_AROUND = " \t\r\n\"'`*_-.,:;!()[]{}<>\u201c\u201d\u2018\u2019\xab\xbb"
+"""What may stand around a name."""
 
 
 class RouteClassifier:
@@ -38,6 +44,9 @@ class RouteClassifier:
         self._routes = routes
         labels = "\n".join(f"- {route.name}: {route.description or route.utterances[0]}" for route in routes.values())
         self._instruction = _INSTRUCTION.format(labels=labels)
+        folded = Counter(map(_folded, routes))
+        alike = {_folded(name): name for name in routes if folded[_folded(name)] == 1}
+        self._names = alike | {name: name for name in routes}
         self._known: OrderedDict[bytes, str] = OrderedDict()
 
     def wanted(self, likeliest: str | None) -> bool:
@@ -47,28 +56,44 @@ class RouteClassifier:
     async def label(
         self, text: str, request_id: str, model: Model, call: CallModel, attempts: list[Attempt]
     ) -> str | None:
-        """A route's name; null: none, too late, or no answer that can be read. The call is appended to `attempts`.
+        """A route's name, or `NO_ROUTE`; None: too late, or no answer that can be read.
 
-        `model`: the one of the settings, at the prices of the day.
+        The call is appended to `attempts`. `model`: the one of the settings, at the prices of the day.
         """
         key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         if key in self._known:
             self._known.move_to_end(key)
-            return self._route(self._known[key])
+            return self._known[key]
         calls: list[Attempt] = []
         try:
             async with asyncio.timeout(self._settings.deadline_s):
                 reply = await call(self._request(text, request_id), model, calls)
-            said = msgspec.json.decode(unfenced(reply.text[:MAX_REPLY_CHARS]), type=Label).label
-        except (TimeoutError, *UNANSWERED, *UNREADABLE):
+        except (TimeoutError, *UNANSWERED):
             return None
         finally:
             attempts += [replace(one, purpose="classifier") for one in calls]
-        self._remember(key, said)
-        return self._route(said)
+        label = self.read(reply.text)
+        if label is not None:
+            self._remember(key, label)
+        return label
 
-    def _route(self, label: str) -> str | None:
-        return label if label in self._routes else None
+    def read(self, reply: str) -> str | None:
+        """The label in a reply: the name of a route, or `NO_ROUTE`; None: the reply names neither.
+
+        Small models answer with a bare name, in another case, in a code fence, with thoughts before it, or with JSON
+        of their own. A sentence that mentions a route is no label: it may say anything of it.
+        """
+        text = json_in(reply[:MAX_REPLY_CHARS])
+        try:
+            said = _labelled(msgspec.json.decode(text))
+        except UNREADABLE:
+            said = _bare(text)
+        if said is None:
+            return None
+        if said in self._names:
+            return self._names[said]
+        folded = _folded(said)
+        return self._names.get(folded) or (NO_ROUTE if folded in _NONE else None)
 
     def _remember(self, key: bytes, label: str) -> None:
         self._known[key] = label
@@ -84,3 +109,36 @@ class RouteClassifier:
             ),
             params=Params(temperature=0.0, max_tokens=60, json_output=True),
         )
+
+
+def _folded(name: str) -> str:
+    """A name whatever its case, its separators, and what stands around it."""
+    return " ".join(name.strip(_AROUND).replace("_", " ").replace("-", " ").split()).casefold()
+
+
+def _labelled(document: Any) -> str | None:
+    """The label in JSON that a model wrote; empty: it says that there is none; None: it says nothing of a label."""
+    match document:
+        case str():
+            return document
+        case None:
+            return ""
+        case [one]:
+            return _labelled(one)
+        case dict():
+            fields = {str(key).casefold(): value for key, value in document.items()}
+            named = [fields[name] for name in FIELDS if name in fields]
+            only = [value for value in fields.values() if isinstance(value, dict) and len(fields) == 1]
+            return _labelled((named or only)[0]) if named or only else None
+        case _:
+            return None
+
+
+def _bare(text: str) -> str | None:
+    """The label in a text that is no JSON: its first line, or what follows `label:` there. Reasons may follow."""
+    lines = text.strip().splitlines()
+    if not lines:
+        return None
+    first = lines[0].strip(_AROUND)
+    named = _NAMED.match(first.replace("'", "").replace('"', ""))
+    return (named[1] if named else first).strip(_AROUND) or None

@@ -1,49 +1,70 @@
-"""A route's output contract, put to each model in the way it understands, so that a fallback stays machine-readable."""
+"""A route's output contract: put to each model in the way it understands, and held when the answer comes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from semroute.providers.base import Provider
-from semroute.types import ChatRequest, Chunk, Completion, JsonSchema, Message, Model, Text, Timeouts
-from semroute.written import JsonContract
+from semroute.errors import ChecksFailedError
+from semroute.execution.examiner import Examiner
+from semroute.types import ChatRequest, Completion, JsonSchema, Message, Model, Part, Text, ToolCall
+from semroute.written import Checks, JsonContract
 
 NAME = "answer"
 
 
-class ContractProvider:
-    """A provider whose every answer is asked to keep a contract."""
+class Contract:
+    """What every answer of a route must be: it is asked for, and then held."""
 
-    def __init__(self, provider: Provider, contract: JsonContract) -> None:
-        self._provider = provider
-        self._contract = contract
+    def __init__(self, wanted: JsonContract, examiner: Examiner) -> None:
+        self._wanted = wanted
+        self._examiner = examiner
 
-    async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
-        """As the provider's."""
-        asked = put(request, model, self._contract)
-        completion = await self._provider.complete(asked, model, timeouts)
-        return completion if asked.dialect == request.dialect else replace(completion, dialect="", raw=b"")
+    def asked(self, request: ChatRequest, model: Model) -> ChatRequest:
+        """The request as a model must get it to keep the contract. One answer is asked for: only that one is held."""
+        return put(_alone(request), model, self._wanted)
 
-    def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
-        """As the provider's."""
-        asked = put(request, model, self._contract)
-        chunks = self._provider.stream(asked, model, timeouts)
-        return chunks if asked.dialect == request.dialect else _read(chunks)
+    async def kept(self, request: ChatRequest, asked: ChatRequest, answer: Completion) -> Completion:
+        """The answer, or the document in it where that stands out. Raises `ChecksFailedError` where both break it.
 
-    async def aclose(self) -> None:
-        """Nothing to close: the provider is another's."""
+        `asked`: what the model was sent for the request. An answer that calls tools is not held: another one follows.
+        """
+        alone = asked.dialect == request.dialect and not _several(request)
+        if not alone:  # the contract may be kept by means that no caller knows of
+            answer = replace(answer, dialect="", raw=b"")
+        if _several(request):
+            answer = replace(answer, dropped=(*answer.dropped, "n"))
+        if any(isinstance(part, ToolCall) for part in answer.parts):
+            return answer
+        own = request.params.json_schema is not None  # the caller's own schema is between caller and provider
+        checks = Checks(json=True, json_schema=None if own else self._wanted.json_schema)
+        found = await self._examiner.mended(checks, answer)
+        if found.reasons:
+            cut = " (it was cut off: the limit of tokens was reached)" if answer.finish_reason == "length" else ""
+            raise ChecksFailedError(f"the answer breaks the route's `output`: {'; '.join(found.reasons)}{cut}")
+        return answer if found.text == answer.text else _saying(answer, found.text)
 
 
-async def _read(chunks: AsyncGenerator[Chunk]) -> AsyncGenerator[Chunk]:
-    """What was read of an answer, without its own bytes: the contract may be kept by means that no caller knows of."""
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            yield replace(chunk, dialect="", raw=b"")
+def _several(request: ChatRequest) -> bool:
+    return (request.params.n or 1) > 1
+
+
+def _alone(request: ChatRequest) -> ChatRequest:
+    """The request for one answer."""
+    if not _several(request):
+        return request
+    raw = {name: value for name, value in request.raw.items() if name != "n"}
+    return replace(request, params=replace(request.params, n=None), raw=raw)
+
+
+def _saying(answer: Completion, text: str) -> Completion:
+    """The answer with another text, in the place of its first."""
+    parts: list[Part] = [part for part in answer.parts if not isinstance(part, Text)]
+    first = next((place for place, part in enumerate(answer.parts) if isinstance(part, Text)), 0)
+    parts.insert(first, Text(text=text))
+    return replace(answer, parts=tuple(parts), logprobs=(), dialect="", raw=b"")
 
 
 def put(request: ChatRequest, model: Model, contract: JsonContract) -> ChatRequest:

@@ -23,7 +23,7 @@ from typing import IO
 import msgspec
 from msgspec.structs import replace
 
-from semroute.execution.quality import failures, takes_time
+from semroute.execution.quality import Mended, failures, mended, takes_time
 from semroute.types import Completion
 from semroute.written import Checks
 
@@ -35,10 +35,12 @@ PATIENCE_S = 30.0
 """For one answer by the clock, where the machine is busy; and for a process to start."""
 LONG_CHARS = 32_768
 """From here on an answer is a long one."""
-MAX_WAITING = 64
-"""Answers that may wait for each process. Further ones fail their check."""
+MAX_WAITING, MAX_LONG_WAITING = 1024, 64
+"""Answers, and long answers, that may wait for their process. Further ones fail their check."""
 MEMORY_BYTES = 2 << 30
 """What a process may take."""
+READY = b"ready"
+"""What a process says first."""
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -46,11 +48,13 @@ class Question(msgspec.Struct, frozen=True):
 
     checks: Checks
     answer: Completion
+    mends: bool
+    """Whether the JSON document in the answer is meant, and not all of it."""
     limit_s: float
 
 
 _decode_question = msgspec.msgpack.Decoder(Question).decode
-_decode_reasons = msgspec.msgpack.Decoder(list[str]).decode
+_decode_reply = msgspec.msgpack.Decoder(Mended).decode
 
 
 class Examiner:
@@ -58,16 +62,26 @@ class Examiner:
 
     def __init__(self, limit_s: float = LIMIT_S) -> None:
         self._limit_s = limit_s
-        self._short, self._long = _Desk("short answers"), _Desk("long answers")
+        self._short = _Desk("short answers", MAX_WAITING)
+        self._long = _Desk("long answers", MAX_LONG_WAITING)
 
     async def failures(self, checks: Checks, answer: Completion) -> list[str]:
         """As `quality.failures`. What cannot be checked in time has failed."""
         if not takes_time(checks, answer):
             return failures(checks, answer)
+        return (await self._ask(checks, answer, mends=False)).reasons
+
+    async def mended(self, checks: Checks, answer: Completion) -> Mended:
+        """As `quality.mended`. What cannot be checked in time has failed."""
+        if not takes_time(checks, answer):
+            return mended(checks, answer)
+        return await self._ask(checks, answer, mends=True)
+
+    async def _ask(self, checks: Checks, answer: Completion, *, mends: bool) -> Mended:
         # Judges and callbacks are others' work, and the answer as it came is of no use here.
-        asked = Question(replace(checks, judge=None, callback=None), replace(answer, raw=b""), self._limit_s)
+        checks, answer = replace(checks, judge=None, callback=None), replace(answer, raw=b"")
         desk = self._short if len(answer.text) < LONG_CHARS else self._long
-        return await desk.ask(asked)
+        return await desk.ask(Question(checks, answer, mends, self._limit_s))
 
     async def aclose(self) -> None:
         """End the processes."""
@@ -78,16 +92,17 @@ class Examiner:
 class _Desk:
     """One process, one thread that speaks with it, and who waits for them."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, most: int) -> None:
+        self._most = most
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"checks of {name}")
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting = 0
         self._closed = False
 
-    async def ask(self, question: Question) -> list[str]:
+    async def ask(self, question: Question) -> Mended:
         """The reply. A caller who leaves meanwhile ends nothing: the next question still finds the process in order."""
-        if self._waiting >= MAX_WAITING:
-            return [f"it was not checked: {MAX_WAITING} other answers wait for that"]
+        if self._waiting >= self._most:
+            return _unchecked(f"it was not checked: {self._most} other answers wait for that")
         self._waiting += 1
         told = asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question)
         told.add_done_callback(self._done)
@@ -104,10 +119,10 @@ class _Desk:
     def _done(self, _: object) -> None:
         self._waiting -= 1
 
-    def _answer(self, question: Question) -> list[str]:
+    def _answer(self, question: Question) -> Mended:
         """Blocks."""
         if self._closed:
-            return ["it was not checked: the service ends"]
+            return _unchecked("it was not checked: the service ends")
         try:
             process = self._process = self._process or _start()
             with contextlib.suppress(BrokenPipeError):  # it is gone: the reply says so
@@ -117,18 +132,22 @@ class _Desk:
             log.error("the process that checks answers cannot be used: %s", error)
             reply = None
         if reply is not None:
-            return _decode_reasons(reply)
+            return _decode_reply(reply)
         status = self._end()
         if status in (-signal.SIGPROF, -signal.SIGKILL):
-            return [f"it takes over {question.limit_s:g} s to check"]
+            return _unchecked(f"it takes over {question.limit_s:g} s to check")
         log.error("the process that checks answers ended with status %s", status)
-        return ["it cannot be checked: the checks end their process"]
+        return _unchecked("it cannot be checked: the checks end their process")
 
     def _end(self) -> int | None:
         process, self._process = self._process, None
         if process is None:
             return None
         return _kill(process)
+
+
+def _unchecked(reason: str) -> Mended:
+    return Mended("", [reason])
 
 
 def _start() -> subprocess.Popen[bytes]:
@@ -176,14 +195,17 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no reply
-    _send(replies, msgspec.msgpack.encode([]))
+    _send(replies, READY)
     while (packed := _receive(sys.stdin.buffer)) is not None:
         question = _decode_question(packed)
         signal.setitimer(signal.ITIMER_PROF, question.limit_s)  # nobody handles its signal: the process is ended
-        reasons = failures(question.checks, question.answer)
+        if question.mends:
+            reply = mended(question.checks, question.answer)
+        else:
+            reply = Mended("", failures(question.checks, question.answer))
         signal.setitimer(signal.ITIMER_PROF, 0)
         with contextlib.suppress(BrokenPipeError):  # who asked is gone
-            _send(replies, msgspec.msgpack.encode(reasons))
+            _send(replies, msgspec.msgpack.encode(reply))
 
 
 def limit_memory() -> None:

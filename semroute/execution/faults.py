@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from semroute.calls import FaultName, OnError, Then
 from semroute.errors import (
     BadAnswerError,
+    ChecksFailedError,
     ContentPolicyError,
     ContextLengthError,
     EmptyAnswerError,
@@ -75,6 +76,7 @@ FAULTS: dict[FaultName, Fault] = {
     ),
     "empty_choices": Fault(seen_as="an answer without choices", retries=1),
     "bad_answer": Fault(seen_as="another answer that is none, such as a redirect", retries=1),
+    "off_contract": Fault(seen_as="an answer that breaks the route's `output`", ours=False),
     "oversized": Fault(seen_as="an answer over 32 MiB, an event over 16 MiB", ours=False),
     "stream_broken": Fault(seen_as="a stream that ends before its finish reason, before any content", retries=2),
     "context_length": Fault(
@@ -121,6 +123,7 @@ _NAMES: tuple[tuple[type[ProviderError], FaultName], ...] = (
     (ErrorAnswerError, "error_body"),
     (EmptyAnswerError, "empty_choices"),
     (OversizedAnswerError, "oversized"),
+    (ChecksFailedError, "off_contract"),
     (BadAnswerError, "bad_answer"),
     (ContextLengthError, "context_length"),
     (ContentPolicyError, "content_policy"),

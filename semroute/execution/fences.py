@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 FENCE = "```"
+THINK, END_OF_THINK = "<think>", "</think>"
 MAX_LANGUAGE_CHARS = 64
 _LANGUAGE = re.compile(r"[\w+#.-]*")
 _MARK = re.compile(r"[\"'/()\[\]{}]")
@@ -37,6 +38,14 @@ def unfenced(text: str) -> str:
     """What stands in the only code fence of a text; without one, or with several, the text."""
     fenced = blocks(text) if text.lstrip().startswith(FENCE) else []
     return fenced[0].code if len(fenced) == 1 else text.strip()
+
+
+def without_thoughts(text: str) -> str:
+    """A text without the thoughts before it, which models that run locally write between `<think>` and `</think>`."""
+    if not text.lstrip().startswith(THINK):
+        return text
+    _, closed, said = text.partition(END_OF_THINK)
+    return said if closed else text
 
 
 def unbalanced(code: str) -> str | None:

@@ -10,10 +10,13 @@ import textwrap
 from collections.abc import Callable, Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from semroute.config.patterns import found
 from semroute.execution.fences import FENCE, blocks, unbalanced, unfenced
+from semroute.execution.hedging import hedges
 from semroute.execution.json_schemas import schema_error
+from semroute.execution.repair import json_in
 from semroute.types import Completion, Text, ToolCall
 from semroute.unreadable import UNREADABLE, why_unreadable
 from semroute.written import Checks
@@ -28,18 +31,6 @@ REFUSALS = "|".join(
     )
 )
 """How an answer begins that declines."""
-HEDGES = "|".join(
-    (
-        r"(?i)\bi'?m not (?:entirely |completely |quite |really )?(?:sure|certain)",
-        r"\bi (?:do not|don't) (?:really )?know\b",
-        r"\bi (?:do not|don't) have (?:enough|sufficient|access to)",
-        r"\bit(?:'s| is) (?:hard|difficult|impossible) to (?:say|tell|know)",
-        r"\bi (?:could|may|might) be (?:wrong|mistaken)",
-        r"\bthere is (?:not enough|insufficient) information",
-        r"\bi (?:cannot|can't) (?:verify|confirm)",
-    )
-)
-"""How an answer says that it may be wrong."""
 SHORT_CHARS = 4000
 """An answer that is no longer is checked at once: no check takes more than some milliseconds."""
 _PYTHON = frozenset({"python", "py", "python3"})
@@ -50,6 +41,19 @@ def failures(checks: Checks, answer: Completion) -> list[str]:
     """Why an answer is not good enough, of all checks that need no further call; empty: it is."""
     made = _CHECKS if answer.text.strip() or not _calls(answer) else _OF_ANY
     return [reason for check in made for reason in check(checks, answer)]
+
+
+class Mended(msgspec.Struct, frozen=True):
+    """The JSON document of an answer, and why that is not good enough."""
+
+    text: str
+    reasons: list[str]
+
+
+def mended(checks: Checks, answer: Completion) -> Mended:
+    """As `failures`, of the JSON document in an answer, which may stand in a code fence or before further text."""
+    text = json_in(answer.text)
+    return Mended(text, failures(checks, replace(answer, parts=(Text(text=text),))))
 
 
 def takes_time(checks: Checks, answer: Completion) -> bool:
@@ -90,7 +94,7 @@ def _willing(checks: Checks, answer: Completion) -> Iterator[str]:
     text = answer.text.strip().replace("\u2019", "'")
     if checks.no_refusal and (answer.finish_reason == "content_filter" or found(REFUSALS, text[:400])):
         yield "it declines"
-    if checks.no_hedging and found(HEDGES, text):
+    if checks.no_hedging and hedges(text):
         yield "it says that it may be wrong"
 
 

@@ -1,18 +1,16 @@
-"""What a call acts with: one model at a time, whole answers as streams, and answers held to a contract."""
+"""What a call acts with: one model at a time, and whole answers as streams."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
 import msgspec
 
 from semroute.errors import ProviderConnectionError
 from semroute.execution import strategies
 from semroute.execution.attempt import Work
-from semroute.execution.contract import ContractProvider
 from semroute.execution.grading import CallModel
-from semroute.providers.base import Provider
-from semroute.types import Attempt, ChatRequest, Chunk, Completion, JsonContract, Model
+from semroute.types import Attempt, ChatRequest, Chunk, Completion, Model
 
 
 class Whole:
@@ -44,12 +42,3 @@ def caller(work: Work) -> CallModel:
         return await strategies.complete(asked, attempts, deadline=deadline)
 
     return call
-
-
-def contracted(
-    providers: Mapping[str, Provider], plan: tuple[str, ...], contract: JsonContract | None
-) -> Mapping[str, Provider]:
-    """The providers of a plan, each held to what the route's answers must be."""
-    if contract is None:
-        return providers
-    return {model: ContractProvider(providers[model], contract) for model in plan}

@@ -29,9 +29,10 @@ from semroute.errors import (
 from semroute.execution import cascade, strategies
 from semroute.execution.attempt import Work
 from semroute.execution.continuation import Answer
+from semroute.execution.contract import Contract
 from semroute.execution.grading import Grader
 from semroute.execution.streaming import OpenStream
-from semroute.gateway.act import Whole, caller, contracted
+from semroute.gateway.act import Whole, caller
 from semroute.gateway.serving import Serving
 from semroute.record import Caller, Record, cost_usd, served
 from semroute.routing.difficulty import Reading
@@ -78,7 +79,10 @@ class Call:
         self._work = work
         self._origin = origin
         # Only answers have a text that could be checked.
-        self._cascade = work.policy.cascade if endpoint_of(work.request) == CHAT else None
+        is_chat = endpoint_of(work.request) == CHAT
+        self._cascade = work.policy.cascade if is_chat else None
+        route = origin.config.routes.get(decision.route or "")
+        self._contract = route.output if route is not None and is_chat else None
         self._attempts = attempts
         self._ended: float | None = None
         self._outcome: Outcome = "running"
@@ -104,9 +108,9 @@ class Call:
         return self._origin.config.log.content != "none"
 
     @property
-    def held(self) -> bool:
-        """Whether a streamed answer is held back until it passed its checks."""
-        return self._cascade is not None
+    def held(self) -> str:
+        """For what a streamed answer is held back until it has passed: `cascade` or `contract`; empty: it is not."""
+        return "cascade" if self._cascade is not None else "contract" if self._contract is not None else ""
 
     def undecided(self, error: BaseException) -> None:
         """Record a request that went wrong, or whose caller went away, after calls that deciding took."""
@@ -145,7 +149,7 @@ class Call:
         self._gateway.begin()
         with self._recorded():
             await self._admit()
-            if self._cascade is not None:
+            if self.held:
                 whole = Whole(await self._act())
                 self._spent = True
                 return Chunks(self, whole)
@@ -156,8 +160,9 @@ class Call:
         if self._cascade is None:
             return await strategies.complete(self._work, self._attempts)
         serving = self._origin.serving
-        judges = msgspec.structs.replace(self._work, providers=serving.providers)
-        grader = Grader(caller(judges), serving.router.config.models, serving.transport, self._gateway.examiner)
+        judges = msgspec.structs.replace(self._work, contract=None)
+        gateway, models = self._gateway, serving.router.config.models
+        grader = Grader(caller(judges), models, serving.transport, gateway.examiner, gateway.judges)
         call = caller(self._work)
         return await cascade.complete(self._cascade, self._work, call, grader, self._attempts)
 
@@ -208,14 +213,12 @@ class Call:
         if spends and not plan:
             raise self._no_model(self.decision.rejected)
         self._gateway.admit(self.request, self._origin.caller, self.decision)
-        route = config.routes.get(self.decision.route or "")
-        chats = endpoint_of(self.request) == CHAT
-        contract, policy = route.output if route is not None and chats else None, self._work.policy
-        providers = contracted(self._work.providers, self.decision.plan, contract)
-        if contract is not None:  # no second model could complete the first one's JSON
-            policy = msgspec.structs.replace(policy, stream=msgspec.structs.replace(policy.stream, on_break="error"))
         room = self._room if self._hold is not None and self._cascade is None else None
-        self._work = msgspec.structs.replace(self._work, plan=plan, providers=providers, policy=policy, room=room)
+        self._work = msgspec.structs.replace(self._work, plan=plan, room=room)
+        if self._contract is not None:
+            contract = Contract(self._contract, self._gateway.examiner)
+            asked = msgspec.structs.replace(self._work.request, stream=False)
+            self._work = msgspec.structs.replace(self._work, request=asked, contract=contract)
 
     async def _room(self, model: Model) -> bool:
         """Reserve one more answer, of a model that is called beside another, or goes on where another broke off."""

@@ -15,6 +15,7 @@ from semroute.dialects.base import EMBEDDINGS, endpoint_of
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
 from semroute.execution.attempt import Work
 from semroute.execution.examiner import Examiner
+from semroute.execution.judges import Judges
 from semroute.execution.sessions import Sessions, SessionStore
 from semroute.gateway.act import caller as call_one
 from semroute.gateway.call import Call, Origin
@@ -56,6 +57,8 @@ class Gateway:
         self._readers = Readers(threads)
         self.examiner = Examiner()
         """Checks answers."""
+        self.judges = Judges()
+        """Which judges of answers failed."""
         self._room: Callable[[], Awaitable[None]] | None = None
         self._writing: set[asyncio.Task[None]] = set()
 

@@ -6,6 +6,8 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 
+import msgspec
+
 from semroute.dialects.base import refuse_embeddings
 from semroute.types import ChatRequest, Chunk, Completion, FinishReason, Model, Text, Timeouts, Usage
 
@@ -14,7 +16,7 @@ BYTES_PER_TOKEN = 4
 
 
 class EchoProvider:
-    """Says that it is an echo, and what it was asked.
+    """Says that it is an echo, and what it was asked; in JSON where JSON is asked for.
 
     It takes a token to be four bytes of UTF-8. As it is its own provider, that count is no estimate.
     """
@@ -49,6 +51,8 @@ def _answer(request: ChatRequest, model: Model) -> tuple[str, FinishReason]:
     if len(asked) > MAX_ECHO_CHARS:
         asked = asked[: MAX_ECHO_CHARS - 1] + "…"
     text = f"[echo of {model.name}] You said: {asked}"
+    if request.params.json_output:
+        text = msgspec.json.encode({"echo": model.name, "said": asked}).decode()
     max_tokens = request.params.max_tokens
     if max_tokens is None or _tokens(text) <= max_tokens:
         return text, "stop"

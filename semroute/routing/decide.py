@@ -23,6 +23,7 @@ from semroute.routing.gain import Gain
 from semroute.routing.policy import Terms, make_plan, pinned_plan, resolve
 from semroute.routing.pricing import estimate
 from semroute.routing.rules import aiming, incomparable, narrowing
+from semroute.routing.substitute import with_substitutes
 from semroute.types import (
     Candidate,
     ChatRequest,
@@ -80,6 +81,8 @@ class Choice(Frozen, frozen=True, kw_only=True):
     compared: Comparison = Comparison()
     narrowing: tuple[Rule, ...] = ()
     """Rules that hold and leave out models."""
+    named: bool = False
+    """Whether a rule names these very models, such as one that must stay local: no others take their place."""
     stays_on: str | None = None
     """The model that the conversation is on; null: none."""
 
@@ -102,18 +105,26 @@ def _static(config: Config, request: ChatRequest, facts: Facts) -> Choice | None
         if rule.route is not None:
             return _on_route(config, rule.route, "rule", because, rule=rule.name)
         models = rule.models or tuple(m.id for m in config.models.values() if m.tier == rule.tier and not m.group)
-        return Choice(reason="rule", explanation=because, models=models, policy=config.policy, rule=rule.name)
+        return Choice(
+            reason="rule",
+            explanation=because,
+            models=models,
+            policy=config.policy,
+            rule=rule.name,
+            named=bool(rule.models),
+        )
     if not facts.text:
         return _default(config, "the request holds no user text to match")
     return None
 
 
 def choose_classified(config: Config, label: str, semantic: Choice) -> Choice:
-    """Take the route that a classifier named, instead of the semantic one."""
-    because = f"the classifier says {label}"
-    return replace(
-        _on_route(config, label, "classifier", because, compared=semantic.compared), narrowing=semantic.narrowing
-    )
+    """Take the route that a classifier named, instead of the semantic one; the default where it names none."""
+    if label in config.routes:
+        choice = _on_route(config, label, "classifier", f"the classifier says {label}", compared=semantic.compared)
+    else:
+        choice = _default(config, "the classifier says that no route fits", semantic.compared)
+    return replace(choice, narrowing=semantic.narrowing)
 
 
 def choose_semantic(config: Config, match: Match, facts: Facts | None = None) -> Choice:
@@ -220,13 +231,15 @@ def decide(
         standing=standing,
         seed=request.id,
     )
-    plan = (pinned_plan if asked_by_name else make_plan)(models, config.models, terms)
+    plan, elsewhere = (pinned_plan if asked_by_name else make_plan)(models, config.models, terms), ""
+    if not plan.models and not asked_by_name and not choice.named:
+        plan, elsewhere = with_substitutes(plan, config.default.models, config.models, terms)
     first = plan.models[0] if plan.models else None
     return Decision(
         id=request.id,
         route=choice.route,
         reason=choice.reason,
-        explanation=choice.explanation,
+        explanation=choice.explanation + elsewhere,
         confidence=choice.compared.confidence,
         threshold=choice.compared.threshold,
         margin=choice.compared.margin,

@@ -11,7 +11,7 @@ Complexity is a sum, cut at 1. Each part is its weight (below) times how much of
     maths         .20   formulas and the words of mathematics; two of them are full
     constraints   .20   "must", "at most", "without", "exactly", …; four are full
     steps         .20   several steps: "first", "then", "step by step", numbered lists; three are full
-    reasoning     .25   "prove", "design", "analyse", "why", "root cause", …; two are full
+    reasoning     .30   a task, such as "prove …" or "how would you design …"; two words such as "why" give .25
     comparison    .15   "compare", "trade-off", "versus", …; two are full
     questions     .10   question marks beyond the first; three are full
     structure     .10   a JSON Schema, a table or a format is asked for
@@ -25,7 +25,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from semroute.config.patterns import compiled, encodable
+from semroute.config.patterns import compiled, encodable, found
 from semroute.routing.facts import Facts
 from semroute.routing.gain import Gain
 from semroute.routing.offers import Offer
@@ -40,7 +40,7 @@ WEIGHTS = {
     "maths": 0.20,
     "constraints": 0.20,
     "steps": 0.20,
-    "reasoning": 0.25,
+    "reasoning": 0.30,
     "comparison": 0.15,
     "questions": 0.10,
     "structure": 0.10,
@@ -49,8 +49,11 @@ SHORT_TOKENS, LONG_TOKENS = 20, 1000
 
 _WORDS = {
     "maths": (
-        "integral derivative equation theorem matrix probability polynomial eigenvalue modulo logarithm variance "
-        "converge,prime number,standard deviation,solve for,differential equation,square root"
+        "integral integrals derivative equation equations theorem lemma matrix matrices probability polynomial "
+        "eigenvalue eigenvalues modulo logarithm logarithmic variance covariance converge converges diverges quadratic "
+        "integer integers irrational bayesian multicollinearity undecidable automaton topology asymptotic "
+        "differentiable,prime number,standard deviation,solve for,differential equation,square root,expected value,"
+        "nash equilibr,group of order,by induction"
     ),
     "constraints": (
         "must without exactly only unless except never always require requirement requirements constraint constraints "
@@ -62,7 +65,9 @@ _WORDS = {
     ),
     "reasoning": (
         "prove proof derive design architect analyse analyze optimise optimize evaluate diagnose justify infer deduce "
-        "refactor why,root cause,critically,implications,in depth,in detail,rigorous,plan,strategy,implement,debug"
+        "refactor why hypothesis hypotheses critically implications rigorous paradox deadlock deadlocks idempotent "
+        "concurrent concurrency,root cause,in depth,in detail,strategy,implement,debug,race condition,both sides,"
+        "point of view,reason it through,step by step"
     ),
     "comparison": (
         "compare comparison contrast versus vs tradeoff tradeoffs "
@@ -70,12 +75,49 @@ _WORDS = {
     ),
     "structure": "json yaml xml csv schema table markdown bullet bullets,as a list,in the format,the following format",
 }
-_FULL = {"maths": 2, "constraints": 4, "steps": 3, "reasoning": 2, "comparison": 2, "structure": 1}
+_FULL = {"maths": 2, "constraints": 4, "steps": 3, "reasoning": 2.4, "comparison": 2, "structure": 1}
 # A slash without a blank before it is that of a date or an address, such as 12/03, more often than a quotient's.
 _FORMS = {
     "maths": r"(?i)\$[^$\n]{2,80}\$|\\(?:frac|sum|int|sqrt|lim)|\b[a-z]\^\d|\d(?:\s*[+*^=]|\s+/)\s*[\da-z(]",
     "steps": r"(?m:^\s*\d+[.)]\s)",
 }
+_VERBS = (
+    "prove disprove derive architect implement refactor optimise optimize analyse analyze evaluate diagnose debug "
+    "troubleshoot investigate justify devise construct develop migrate simulate formulate assess determine infer "
+    "deduce argue weigh reconcile interpret restructure generalise generalize solve compute"
+)
+_NOUNS = "design plan draft model outline estimate contrast critique propose"
+"""Verbs that are nouns as well, or stand before any: an article or the like shows what they are."""
+_TASKS = (
+    rf"(?:{_VERBS.replace(' ', '|')}) ",
+    rf"(?:{_NOUNS.replace(' ', '|')}) (?:an?|the|this|these|our|my|your|how|me|us|all|some|three|two|\d+)\b",
+    r"(?:critically|rigorously) \w+",
+    r"(?:show|demonstrate) that\b",
+    r"explain (?:why|in detail|step by step|the (?:implications?|paradox|proof|causes?|reasons?|problem))\b",
+    r"work (?:out|through)\b",
+    r"set up (?:an?|our|the) (?:\w+ )?(?:pipeline|cluster|architecture|infrastructure|experiment|model)\b",
+    r"(?:build|create) (?:an?|our|the) (?:[\w-]+ ){0,3}"
+    r"(?:model|curriculum|strategy|architecture|framework|algorithm|proof)\b",
+    r"find (?:all|the) (?:\w+ ){0,2}(?:solutions?|bugs?|cause|root|minimum|maximum|flaws?|proof|roots|error in)\b",
+    r"(?:convert|rewrite|port) (?:this|our|the|my) (?:\w+ )?(?:function|module|class|logic|code|service|program|app)\b",
+    r"write (?:an?|the|our) (?:[\w-]+ ){0,4}"
+    r"(?:proof|parser|compiler|engine|interpreter|queue|scheduler|allocator|implementation|algorithm|essay|analysis"
+    r"|threat model)\b",
+    r"(?:translate|summari[sz]e|read) .{0,80}\b(?:and|then) (?:point out|flag|list every|find|criticise|criticize)\b",
+    r"(?:discuss|compare) .{0,80}\b(?:evidence|sides|methodology|by cost)\b",
+)
+"""What is asked for, where that is a task that takes thought. It says so only at the beginning of what is asked."""
+_ASKED = (
+    r"(?i)(?:^|[.!?:;\n]\s*|,\s*(?:and |then )?|\band (?:then )?|\bplease |\bhelp (?:me|us) (?:to )?"
+    r"|\b(?:can|could|would|will) you (?:please )?|\b(?:need|want) (?:you )?to "
+    rf"|\bhow (?:would|do|can|should|could) (?:i|we|you|one) )(?:{'|'.join(_TASKS)})"
+)
+_OPENINGS = (
+    "critically rigorously show demonstrate explain work set build create find convert rewrite port write translate "
+    "summarise summarize read discuss compare"
+)
+_LEADS = frozenset(f"{_VERBS} {_NOUNS} {_OPENINGS}".split())
+"""One of these words is in every task."""
 _FORMAL = re.compile(r"[0-9$\\]")
 """One of these is in every form."""
 _SPLIT = re.compile(r"[a-z]+")
@@ -94,16 +136,18 @@ def _phrases() -> dict[str, list[tuple[str, str]]]:
 _PHRASES = _phrases()
 
 
-def _wordings(head: str) -> dict[str, int]:
+def _wordings(head: str) -> dict[str, float]:
     """How often the words, phrases and forms of each part stand in a text. A look-up a word: faster than patterns."""
     lowered = head.lower()
     words = _SPLIT.findall(lowered)
-    counts: dict[str, int] = {}
+    counts: dict[str, float] = {}
     if _FORMAL.search(head):
         counts = {name: len(compiled(form).findall(head)) for name, form in _FORMS.items()}
     for word in words:
         if word in _SINGLE:
             counts[_SINGLE[word]] = counts.get(_SINGLE[word], 0) + 1
+    if not _LEADS.isdisjoint(words) and found(_ASKED, head):
+        counts["reasoning"] = counts.get("reasoning", 0) + _FULL["reasoning"]
     for word in _PHRASES.keys() & words:
         for phrase, name in _PHRASES[word]:
             counts[name] = counts.get(name, 0) + lowered.count(phrase)

@@ -109,6 +109,16 @@ class Gain(Frozen, frozen=True, kw_only=True, dict=True):
     """Fingerprint of the embedder."""
     trustworthy: bool = True
     """Whether the labels held a signal that a fit could find in prompts it had not seen."""
+    share_errors: dict[str, float] = {}
+    """How far the share of strong answers is expected to be from the one asked for, by that share; empty: not known."""
+
+    def share_error(self, share: float) -> float | None:
+        """The same for any share; None: it is not known."""
+        if not self.share_errors:
+            return None
+        known = {float(asked): error for asked, error in self.share_errors.items()} | {0.0: 0.0, 1.0: 0.0}
+        asked = sorted(known)
+        return float(np.interp(share, asked, [known[one] for one in asked]))
 
     @cached_property
     def columns(self) -> dict[str, int]:

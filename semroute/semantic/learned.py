@@ -41,6 +41,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     base_quality: float
     vocabulary: tuple[str, ...]
     trustworthy: bool
+    share_errors: dict[str, float] = {}
 
 
 def save_gain(path: Path, gain: Gain) -> None:
@@ -102,6 +103,7 @@ def read_gain(path: Path, data: bytes | None = None) -> Gain:
             calibration=Calibration(predicted=arrays["predicted"], quality=arrays["quality"]),
             encoder=head.encoder,
             trustworthy=head.trustworthy,
+            share_errors=head.share_errors,
         )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.DecodeError) as error:
         raise EmbedderError(f"{path}: is no file of learned gains: {error}") from None
@@ -115,6 +117,7 @@ def _arrays(gain: Gain) -> dict[str, NDArray[np.generic]]:
         base_quality=gain.base_quality,
         vocabulary=gain.vocabulary,
         trustworthy=gain.trustworthy,
+        share_errors=gain.share_errors,
     )
     return {
         "head": np.frombuffer(msgspec.json.encode(head), dtype=np.uint8),

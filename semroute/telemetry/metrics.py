@@ -100,6 +100,7 @@ class Metrics:
         self._misroutes = counter(
             "misroutes", "Those whose answer failed a check, or was judged bad or labelled later.", "route", "tier"
         )
+        self._ungraded = counter("ungraded_answers", "Answers that a judge or a callback did not grade.", "model")
         self._decision = histogram("decision_seconds", "From the request to its decision.", _FAST)
         self._overhead = histogram("overhead_seconds", "Time in semroute itself.", _FAST)
         self._duration = histogram("request_duration_seconds", "From the request to the answer's end.", _SLOW, "model")
@@ -191,6 +192,8 @@ class Metrics:
     def _add_attempts(self, attempts: list[Attempt], model: str, sums: _Sums, observed: _Observed) -> None:
         waits = [attempt.first_token_ms for attempt in attempts]
         observed[self._first_token, model] += [ms / 1000 for ms in waits if ms is not None]
+        if ungraded := sum([attempt.ungraded is not None for attempt in attempts]):
+            sums[self._ungraded, model] += ungraded
         usages = [attempt.usage for attempt in attempts]
         for kind, tokens_of in _KINDS.items():
             if tokens := sum(map(tokens_of, usages)):

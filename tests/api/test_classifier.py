@@ -114,10 +114,17 @@ def test_after_its_deadline_the_semantic_decision_stands(classified: Service, la
     assert len(labeller.requests) == before + 1  # what came too late is not remembered
 
 
-@pytest.mark.parametrize("said", ["broken", "down", "none", "no-such-route"])
+@pytest.mark.parametrize("said", ["broken", "down", "no-such-route"])
 def test_without_a_known_label_the_semantic_decision_stands(classified: Service, said: str) -> None:
     decision = complete(classified, f"why was I charged twice this month [{said}]")["decision"]
     assert (decision["route"], decision["reason"]) == ("billing", "semantic")
+
+
+def test_where_it_says_that_no_route_fits_the_default_takes_it(classified: Service) -> None:
+    decision = complete(classified, "why was I charged twice this month [none]")["decision"]
+    assert (decision["route"], decision["reason"]) == (None, "default")
+    assert decision["explanation"] == "the classifier says that no route fits: the default takes it"
+    assert decision["candidates"][0]["route"] == "billing"
 
 
 @pytest.mark.parametrize("fields", [{"metadata": {"workload": "batch"}}, {"model": "auto:billing"}, {"model": "ok"}])

@@ -322,6 +322,7 @@ def test_negatives_are_looked_at_like_utterances(read_files: Read) -> None:
         (route() + "providers: {p: {dialect: echo, api_key: '${K}'}}", "warning", "unavailable"),
         (route() + "prices_as_of: 2020-01-01", "warning", "prices-as-of"),
         (route() + "policy: {difficulty: {by: learned}}", "warning", "no-effect"),
+        (route() + "policy: {cascade: {on_judge_error: accept}}", "warning", "no-effect"),
         (route() + "policy: {min_quality: 0.9}", "warning", "empty-plan"),
         ("rules: []", "warning", "no-routes"),
     ],

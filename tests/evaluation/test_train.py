@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from semroute.errors import EmbedderError, RequestError
+from semroute.evaluation.examine import unlearned
+from semroute.evaluation.fit import Labels
 from semroute.evaluation.savings import read_log, savings
+from semroute.evaluation.shares import share_errors
 from semroute.evaluation.train import read_labels, train
 from semroute.router import Router
 from semroute.semantic.learned import FILE, load_gain, read_gain, save_gain
@@ -66,7 +69,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert report.learnable
     assert report.models == ("small", "large")
     assert report.correlation["large"] > 0.8
-    assert list(report.shares) == ["0.1", "0.2", "0.3", "0.5", "0.7"]
+    assert list(report.shares) == list(report.share_errors) == ["0.1", "0.2", "0.3", "0.5", "0.7"]
     return folder
 
 
@@ -167,13 +170,60 @@ def test_labels_without_a_signal_are_said_to_hold_none(
     labels = folder / "labels.jsonl"
     labels.write_text("\n".join(lines(signal=False)))
     done = semroute("train", labels, "--routes", folder)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert "These labels hold no signal that can be learned" in done.stdout
     assert not (folder / FILE).exists()
     shown = json.loads(semroute("route", "what is the capital of Peru?", "--routes", folder, "--json").stdout)
     assert shown["model"] == "large"
     plan = semroute("route", "what is the capital of Peru?", "--routes", folder, "--plan").stdout
     assert "strongest first, for its difficulty is unknown" in plan
+
+
+def test_fewer_labels_than_asked_for_are_refused(
+    folder: Path, semroute: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    labels = folder / "labels.jsonl"
+    labels.write_text("\n".join(lines(signal=True)))
+    done = semroute("train", labels, "--routes", folder, "--min-labels", "81")
+    assert (done.returncode, "got 80 labels, expected at least 81" in done.stderr) == (1, True)
+    assert not (folder / FILE).exists()
+
+
+def test_the_expected_error_of_a_share_is_measured_and_falls_with_more_labels() -> None:
+    few, many = (share_errors(noisy(n)) for n in (60, 600))
+    for share in few:
+        assert few[share] > many[share]
+    assert few["0.3"] > 0.04
+    assert many["0.3"] < 0.1
+
+
+def noisy(n: int) -> Labels:
+    """Labels of which one direction of the embedding tells something, and chance much."""
+    random = np.random.default_rng(1)
+    vectors = random.normal(size=(n, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    gain = vectors[:, 0] + random.normal(scale=0.5, size=n)
+    quality = np.stack([np.full(n, 0.2), np.clip(0.6 + gain, 0, 1)], axis=1).astype(np.float32)
+    texts = tuple(f"prompt {number}" for number in range(n))
+    return Labels(texts=texts, vectors=vectors, quality=quality, routes=(None,) * n, models=("small", "large"))
+
+
+def test_the_expected_error_is_kept_and_read_between_the_shares(trained: Path, tmp_path: Path) -> None:
+    gain = read_gain(trained / FILE)
+    assert gain.share_error(0.3) == gain.share_errors["0.3"]
+    assert gain.share_error(0) == gain.share_error(1) == 0
+    known = msgspec.structs.replace(gain, share_errors={"0.1": 0.1, "0.3": 0.2})
+    assert known.share_error(0.2) == pytest.approx(0.15)
+    assert msgspec.structs.replace(gain, share_errors={}).share_error(0.2) is None
+
+
+def test_a_share_that_the_labels_are_too_few_for_is_told(trained: Path, folder: Path) -> None:
+    config = Router.load(trained).config
+    told = {}
+    for error in (0.1, 0.29):
+        save_gain(folder / FILE, msgspec.structs.replace(read_gain(trained / FILE), share_errors={"0.5": error}))
+        told[error] = [problem.message for problem in unlearned(folder, config)]
+    assert told == {0.1: [], 0.29: ["got 0.5, and with 80 labels the share is expected to be off by 0.29"]}
 
 
 @pytest.mark.parametrize(

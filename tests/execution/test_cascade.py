@@ -21,12 +21,13 @@ from semroute.errors import (
 )
 from semroute.execution import cascade
 from semroute.execution.attempt import Work
-from semroute.execution.classifier import RouteClassifier
+from semroute.execution.classifier import NO_ROUTE, RouteClassifier
 from semroute.execution.contract import put
 from semroute.execution.deployments import Deployments
 from semroute.execution.examiner import Examiner
 from semroute.execution.fences import unfenced
 from semroute.execution.grading import Grader
+from semroute.execution.judges import STEADY, Judges, UngradedError
 from semroute.execution.quality import code_error, failures
 from semroute.gateway import caller
 from semroute.providers.transport import Transport
@@ -52,7 +53,7 @@ from semroute.written import Callback, Cascade, Checks, Judge
 from tests.execution.rig import PATIENT, rig
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import TEXT
-from tests.routing.build import ALL, LARGE, MIDDLE, SMALL, config, request, route
+from tests.routing.build import ALL, DEFAULT_POLICY, LARGE, MIDDLE, SMALL, config, request, route
 
 MODELS = {one.id: one for one in ALL}
 BAD, GOOD = "nope", "a good answer"
@@ -96,6 +97,7 @@ class Run:
         self.attempts: list[Attempt] = []
         self.clock = clock
         self.deployments = Deployments()
+        self.judges = Judges()
         self.models: Sequence[Model] = ALL
         self.asked = request(stream=True)
 
@@ -104,11 +106,15 @@ class Run:
         for _ in range(model.breaker.failures):
             self.deployments.of(model).begin(1).end("fault")
 
-    async def __call__(self, checks: Checks, transport: Transport | None = None, **fields: Any) -> Completion:
+    async def __call__(
+        self, checks: Checks, transport: Transport | None = None, policy: Policy = DEFAULT_POLICY, **fields: Any
+    ) -> Completion:
         plan = tuple(one for one in self.models if one.id in self.providers)
-        work = Work(request=self.asked, plan=plan, providers=self.providers, deployments=self.deployments)
+        work = Work(
+            request=self.asked, plan=plan, providers=self.providers, deployments=self.deployments, policy=policy
+        )
         call = caller(work)
-        grader = Grader(call, MODELS, transport, EXAMINER)
+        grader = Grader(call, MODELS, transport, EXAMINER, self.judges)
         return await cascade.complete(Cascade(checks=checks, **fields), work, call, grader, self.attempts, self.clock)
 
 
@@ -260,16 +266,64 @@ async def test_a_low_grade_escalates() -> None:
 
 
 @pytest.mark.parametrize("said", ["great answer!", DEEP, ProviderAuthError("500")])
-async def test_a_check_that_cannot_be_made_fails(said: Any) -> None:
+async def test_a_judge_that_gives_no_grade_escalates_where_that_is_said(said: Any) -> None:
     run = Run(small=GOOD, large=(said, GOOD, said))
-    await run(judged())
+    await run(judged(), on_judge_error="escalate")
     assert run.attempts[0].escalated is not None
+    assert run.attempts[0].escalated == run.attempts[0].ungraded
+
+
+@pytest.mark.parametrize("said", ["great answer!", DEEP, ProviderAuthError("500")])
+async def test_without_a_grade_an_answer_is_accepted_where_nothing_is_said_of_quality(said: Any) -> None:
+    run = Run(small=GOOD, middle="better", large=said)
+    assert (await run(judged())).text == GOOD
+    assert [(one.model, one.purpose) for one in run.attempts] == [("small", "answer"), ("large", "judge")]
+    assert (run.attempts[0].escalated, run.attempts[0].ungraded is None) == (None, False)
+
+
+@pytest.mark.parametrize("policy", [Policy(min_quality=0.8), Policy(select="best")])
+async def test_a_policy_that_wants_quality_takes_no_answer_without_a_grade(policy: Policy) -> None:
+    run = Run(small=GOOD, middle="better", large=(ProviderAuthError("500"), '{"score": 1}'))
+    assert (await run(judged(), policy=policy)).text == "better"
+    run = Run(small=GOOD, middle="better", large=ProviderAuthError("500"))
+    assert (await run(judged(), policy=policy, on_judge_error="accept")).text == GOOD
+
+
+async def test_what_is_asked_after_a_judge_that_is_down_is_still_asked(verdicts: Any) -> None:
+    url, replies, _ = verdicts
+    replies.append((200, b'{"pass": false, "reason": "wrong tone"}'))
+    transport = Transport()
+    run = Run(small=GOOD, large=(ProviderAuthError("500"), "best"))
+    checks = replace(judged(), callback=Callback(url=url))
+    await run(checks, transport, max_escalations=0)
+    await transport.aclose()
+    assert str(run.attempts[0].escalated).startswith("the callback refuses it: wrong tone")
+
+
+async def test_a_judge_that_is_down_is_told_once_and_again_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING", "semroute.checks")
+    judges = Judges()
+
+    async def asked(said: Any) -> None:
+        run = Run(small=GOOD, large=said)
+        run.judges = judges
+        await run(judged())
+
+    for said in ("no grade", ProviderAuthError("500"), '{"score": 1}', "no grade"):
+        await asked(said)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert caplog.records[0].getMessage().startswith("large gave no grade: got text that is not JSON")
+    for _ in range(STEADY):
+        await asked('{"score": 0.9}')
+    assert [record.getMessage() for record in caplog.records[1:]] == ["large grades again"]
+    judges.failed(UngradedError("large", "large could not grade it"))
+    assert len(caplog.records) == 3
 
 
 async def test_a_judge_whose_breaker_is_open_cannot_grade() -> None:
     run = Run(small=GOOD, large='{"score": 1}')
     run.breaks(LARGE)
-    assert (await run(judged())).text == GOOD
+    assert (await run(judged(), on_judge_error="escalate")).text == GOOD
     assert str(run.attempts[0].escalated).startswith("large could not grade it: no model")
 
 
@@ -320,7 +374,7 @@ async def test_a_callback_judges(verdicts: Any, reply: Any, reason: str | None) 
     replies.append(reply)
     transport = Transport()
     run = Run(small=GOOD)
-    await run(Checks(callback=Callback(url=url)), transport)
+    await run(Checks(callback=Callback(url=url)), transport, on_judge_error="escalate")
     await transport.aclose()
     assert received == [{"prompt": "hello there", "answer": GOOD, "model": "small"}]
     assert str(run.attempts[0].escalated or "").startswith(reason or "")
@@ -330,7 +384,7 @@ async def test_a_callback_judges(verdicts: Any, reply: Any, reason: str | None) 
 async def test_a_callback_that_cannot_be_reached_fails() -> None:
     transport = Transport()
     run = Run(small=GOOD)
-    await run(Checks(callback=Callback(url="http://127.0.0.1:9/")), transport)
+    await run(Checks(callback=Callback(url="http://127.0.0.1:9/")), transport, on_judge_error="escalate")
     await transport.aclose()
     assert "the callback failed" in str(run.attempts[0].escalated)
 
@@ -471,7 +525,60 @@ async def test_the_cache_is_bounded() -> None:
     assert len(classified.provider.requests) == 3
 
 
-@pytest.mark.parametrize("said", ['{"label": "none"}', "coding", ProviderAuthError("500")])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "coding",
+        "Coding.",
+        "  **coding**\n",
+        '"coding"',
+        "- CODING",
+        "label: coding",
+        "**Route:** `coding`",
+        "The label is coding.",
+        "coding\n\nThe user asks about a program.",
+        '{"label": "Coding"}',
+        '{"route": "coding", "confidence": 0.9}',
+        '{"Label": ["coding"]}',
+        '{"result": {"label": "coding"}}',
+        "{'label': 'coding'}",
+        '```json\n{"label": "coding"}\n```',
+        '```{"label": "coding"}```',
+        "```\ncoding\n```",
+        'Here it is:\n```json\n{"label": "coding"}\n```\nIt is about programs.',
+        '{"label": "coding"}\n\nReason: it is about programs.',
+        '<think>\nbilling? No: a program.\n</think>\n\n{"label": "coding"}',
+    ],
+)
+async def test_a_label_is_read_in_the_forms_that_small_models_answer(said: str) -> None:
+    assert await Classified(said)() == "coding"
+
+
+@pytest.mark.parametrize(
+    "said", ['{"label": "none"}', "none", "None.", '{"label": null}', '{"label": ""}', "label: none of the above"]
+)
+async def test_none_says_that_no_route_fits(said: str) -> None:
+    classified = Classified(said)
+    assert [await classified(), await classified()] == [NO_ROUTE, NO_ROUTE]
+    assert len(classified.provider.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"label": "no-such-route"}',
+        "I would say coding.",
+        "It is not coding.",
+        "coding or billing",
+        '{"reason": "coding"}',
+        '{"label": 3}',
+        "[" * 60_000,
+        "[" * 900 + "3" + "]" * 900,
+        "",
+        "<think>coding",
+        ProviderAuthError("500"),
+    ],
+)
 async def test_without_a_known_label_the_semantic_decision_stands(said: Any) -> None:
     assert await Classified(said)() is None
 
@@ -492,6 +599,12 @@ async def test_too_late_is_no_label() -> None:
     classified = Classified()
     classified.provider = Never()
     assert await classified() is None
+
+
+async def test_names_that_differ_in_their_separators_alone_must_be_exact() -> None:
+    routes = config(*ALL, routes=(route("a-b"), route("a_b"))).routes
+    read = RouteClassifier(Classifier(model="small"), routes).read
+    assert [read("a-b"), read("a_b"), read("A B")] == ["a-b", "a_b", None]
 
 
 def test_it_is_asked_for_every_prompt_or_where_certain_routes_are_likely() -> None:

@@ -16,6 +16,7 @@ from semroute.execution import examiner, fences
 from semroute.execution.examiner import Examiner
 from semroute.execution.json_schemas import schema_error
 from semroute.execution.quality import SHORT_CHARS, code_error, failures, takes_time
+from semroute.execution.repair import json_in
 from semroute.types import Completion, Text
 from semroute.written import Callback, Checks, Judge
 
@@ -59,7 +60,7 @@ def cpu_s(work: Callable[[], object]) -> float:
         "\"a'",
     ],
 )
-@pytest.mark.parametrize("look", [fences.unfenced, fences.blocks, fences.unbalanced, code_error])
+@pytest.mark.parametrize("look", [fences.unfenced, fences.blocks, fences.unbalanced, code_error, json_in])
 def test_twice_the_text_is_at_most_about_twice_the_work(look: Callable[[str], object], piece: str) -> None:
     short, long = ("```js\n" + piece * count for count in (4_000, 16_000))
     # Of four times the text; were it squared, 16 times.

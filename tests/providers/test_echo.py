@@ -67,3 +67,9 @@ async def test_a_request_without_a_users_text_is_answered_too() -> None:
 async def test_an_echo_has_no_vectors() -> None:
     with pytest.raises(UnsupportedError, match="the echo dialect has no embeddings"):
         await ECHO.complete(replace(request(("user", "Hi")), dialect=EMBEDDINGS), MODEL, Timeouts())
+
+
+async def test_the_echo_speaks_json_where_that_is_asked_for() -> None:
+    asked = replace(request(("user", 'Say "hi"')), params=Params(json_output=True))
+    assert (await ECHO.complete(asked, MODEL, Timeouts())).text == '{"echo":"gpt-x","said":"Say \\"hi\\""}'
+    assert "".join(await streamed(asked)) == '{"echo":"gpt-x","said":"Say \\"hi\\""}'

@@ -107,3 +107,12 @@ def test_histograms_are_those_of_the_library() -> None:
         assert seen("request_duration_seconds_bucket", model="small", le=bound) == expected
     total = registry.get_sample_value("library_sum", {"model": "small"})
     assert seen("request_duration_seconds_sum", model="small") == pytest.approx(total)
+
+
+def test_answers_that_no_judge_graded_are_counted() -> None:
+    metrics, told = Metrics(), record(1)
+    ungraded = replace(told.attempts[-1], model="small", ungraded="large could not grade it")
+    metrics.count(replace(told, attempts=(*told.attempts[:-1], ungraded)))
+    metrics.count(told)
+    metrics.show(Moment(0, 0, True, 0, {}, {}))
+    assert 'semroute_ungraded_answers_total{model="small"} 1.0' in metrics.render().decode()
