@@ -10,7 +10,6 @@ from typing import Any
 
 from tests.vendors.server import (
     CACHED,
-    CALLS,
     FRESH,
     GREETING,
     JSON_ANSWER,
@@ -101,7 +100,7 @@ class AnthropicVendor(Vendor):
         if self._calls(body):
             return blocks + [
                 ({"type": "tool_use", "id": f"toolu_{name}", "name": name, "input": {}}, pieces)
-                for name, pieces in CALLS
+                for name, pieces in self.calls
             ]
         return [*blocks, ({"type": "text", "text": ""}, self._text(body))]
 
