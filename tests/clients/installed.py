@@ -32,6 +32,7 @@ CLIENTS = {
     "llm": "newest",
     "mastra": NODE,
     "mistralai": "newest",
+    "ollama": "newest",
     "openai_agents": "newest",
     "openai_agents_js": NODE,
     "openai_js": NODE,

@@ -17,16 +17,23 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.vendors import anthropic, gemini, openai
+from tests.vendors import anthropic, gemini, ollama, openai
 from tests.vendors.anthropic import AnthropicVendor
 from tests.vendors.gemini import GeminiVendor
+from tests.vendors.ollama import OllamaVendor
 from tests.vendors.openai import OpenAIVendor
 from tests.vendors.responses import ResponsesVendor
 from tests.vendors.server import CALLS, GREETING, JSON_ANSWER, RESULT, Cut, Refused, Vendor, require
 
 SCENES = ("text", "tools", "json", "break", "limited")
 """Those that a model has; `unknown` is one that no provider has."""
-MODELS = {"openai": "gpt-x", "responses": "gpt-x", "anthropic": "claude-sonnet-4-6", "gemini": "gemini-3-flash"}
+MODELS = {
+    "openai": "gpt-x",
+    "responses": "gpt-x",
+    "anthropic": "claude-sonnet-4-6",
+    "gemini": "gemini-3-flash",
+    "ollama": "llama-x",
+}
 """What the models of each format are called, before the scene."""
 TOLD = "18 degrees"
 COMMAND = "printf '%s degrees' 18"
@@ -35,11 +42,7 @@ MARK = "[[ ## answer ## ]]"
 """DSPy asks for a line such as this before each field of an answer."""
 OWN_TOOLS = {
     "exec_command": {"cmd": COMMAND},  # Codex
-    "run_shell_command": {
-        "command": COMMAND,
-        "description": "Counts.",
-        "is_background": False,
-    },  # Qwen, Gemini
+    "run_shell_command": {"command": COMMAND, "description": "Counts."},  # Gemini CLI, Qwen Code
     "bash": {"command": COMMAND, "description": "Counts."},  # opencode, pi
 }
 """Tools that coding agents bring, and what they are called with."""
@@ -50,25 +53,26 @@ UNKNOWN = {
     "responses": openai.refused(400, "The requested model '{}' does not exist.", code="model_not_found"),
     "anthropic": anthropic.refused(404, "model: {}"),
     "gemini": gemini.refused(404, "models/{} is not found for API version v1beta."),
+    "ollama": ollama.refused(404, "model '{}' not found"),
 }
 LIMITED = {
     "openai": openai.refused(429, "Rate limit reached.", "requests", "rate_limit_exceeded"),
     "responses": openai.refused(429, "Rate limit reached.", "requests", "rate_limit_exceeded"),
     "anthropic": anthropic.refused(429, "This request would exceed your rate limit."),
     "gemini": gemini.refused(429, "Resource has been exhausted."),
-}
-FORMATS: dict[str, type[Vendor]] = {
-    "openai": OpenAIVendor,
-    "responses": ResponsesVendor,
-    "anthropic": AnthropicVendor,
-    "gemini": GeminiVendor,
+    "ollama": ollama.refused(429, "too many requests"),
 }
 
 
 def format_of(path: str) -> str:
     if path.startswith(("/v1beta/models/", "/v1/models/")):
         return "gemini"
-    places = {"/v1/chat/completions": "openai", "/v1/responses": "responses", "/v1/messages": "anthropic"}
+    places = {
+        "/api/chat": "ollama",
+        "/v1/chat/completions": "openai",
+        "/v1/messages": "anthropic",
+        "/v1/responses": "responses",
+    }
     where = path.partition("?")[0]
     require(where in places, Refused(404, {"error": {"message": f"no such path {path}"}}))
     return places[where]
@@ -82,6 +86,10 @@ class Stage(Vendor):
         """The models that were asked for since `/forget`."""
 
     def streamed(self, path: str, body: dict[str, Any]) -> bool:
+        if path == "/api/chat":
+            self.content_type = OllamaVendor.content_type
+            return OllamaVendor().streamed(path, body)
+        self.content_type = Vendor.content_type
         return ":streamGenerateContent" in path or bool(body.get("stream"))
 
     def answer(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
@@ -170,9 +178,14 @@ class _Gemini(Scene, GeminiVendor):
     pass
 
 
+class _Ollama(Scene, OllamaVendor):
+    pass
+
+
 PLAYS: dict[str, type[Scene]] = {
     "openai": _OpenAI,
     "responses": _Responses,
     "anthropic": _Anthropic,
     "gemini": _Gemini,
+    "ollama": _Ollama,
 }

@@ -8,12 +8,8 @@ from programs import ProgramFailed, lines, run
 
 
 def config(package: str, url: str, model: str) -> dict[str, Any]:
-    own = {
-        "npm": package,
-        "name": "semroute",
-        "options": {"baseURL": f"{url}/v1", "apiKey": "any"},
-        "models": {model: {}},
-    }
+    options = {"baseURL": f"{url}/v1", "apiKey": "any"}
+    own = {"npm": package, "name": "semroute", "options": options, "models": {model: {}}}
     return {"provider": {"semroute": own}, "small_model": f"semroute/{model}", "autoupdate": False, "share": "disabled"}
 
 
