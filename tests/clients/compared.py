@@ -42,6 +42,10 @@ def _own(scene: str, got: dict[str, Any]) -> Iterator[str]:
     for name, value in WANTED.get(scene, {}).items():
         if got[name] != value:
             yield f"{name}: got {got[name]!r}, expected {value!r}; it said {got['said'][:300]!r}"
+    if scene in ("json", "json_stream") and str(VALUE) not in str(got["value"]):
+        yield f"value: got {got['value']!r}, expected {VALUE!r}"
+    if scene == "tools" and _sorted(got["done"]) not in ([], DONE):  # a coding agent runs tools of its own
+        yield f"done: got {got['done']!r}, expected {DONE!r}"
     if scene in ("break", "unknown") and not got["error"]:
         yield "no error"
 

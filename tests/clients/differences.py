@@ -18,6 +18,9 @@ class Place(NamedTuple):
 
 
 KNOWN: dict[Place, str] = {
+    Place("agno", "gemini", "", "break"): (
+        "In Gemini's format it shows a stream that breaks as an error whose text is the name of a Python object."
+    ),
     Place("mistralai", "openai", "", "break"): (
         "A stream that breaks raises `ResponseValidationError`; its `body` holds semroute's words."
     ),
@@ -28,6 +31,7 @@ NOT_YET: dict[Place, str] = {
     Place("ollama"): "there is no `/api/chat`",
     Place("", "responses", "", "continued"): "`previous_response_id` is refused",
     Place("", "responses", "", "break"): "some clients read neither an `error` event nor `response.failed`",
+    Place("gemini_cli", "gemini", "", "break"): "it asks again, and shows what came before each time",
     Place("langchain_js", "anthropic", "", "stream"): "it takes the tokens of input from `message_start`",
 }
 """Differences that should go. To hold semroute to one of these places, take its line out."""

@@ -27,7 +27,7 @@ def ask(url: str, model: str, saw: Saw) -> None:
         if event["type"] == "result":
             told = event.get("stats") or {}
             saw.usage = [told.get("input_tokens"), told.get("output_tokens")]
-            failed = json.dumps(event["error"]) if event["status"] != "success" else ""
+            failed = json.dumps(event.get("error") or event) if event["status"] != "success" else ""
         if event["type"] == "error" and event.get("severity") == "error":
             failed = event["message"]
     if failed:
