@@ -36,7 +36,6 @@ CLIENTS = {
     "openai_agents": "newest",
     "openai_agents_js": NODE,
     "openai_js": NODE,
-    "opencode": NODE,
     "pi": NODE,
     "pydantic_ai": "newest",
     "qwen_code": NODE,
@@ -44,7 +43,7 @@ CLIENTS = {
     "strands": "older",
 }
 """Where each client is installed."""
-PROGRAMS = ("codex", "gemini_cli", "opencode", "pi", "qwen_code")
+PROGRAMS = ("codex", "gemini_cli", "pi", "qwen_code")
 """Those of Node that are programs: what drives them is written in Python."""
 
 
@@ -108,8 +107,7 @@ def environ(home: Path) -> dict[str, str]:
         "OPENAI_AGENTS_DISABLE_TRACING": "1",
         "OTEL_SDK_DISABLED": "true",
     }
-    programs = [folder(NODE) / "node_modules" / "opencode-linux-x64" / "bin"]  # opencode's own is made by a script
-    programs += [node().parent, folder(NODE) / "node_modules" / ".bin"]
+    programs = [node().parent, folder(NODE) / "node_modules" / ".bin"]
     path = os.pathsep.join([*map(str, programs), os.environ["PATH"]])
     return {**kept, **quiet, "HOME": str(home), "PATH": path}
 

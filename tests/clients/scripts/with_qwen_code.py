@@ -27,6 +27,7 @@ def ask(url: str, model: str, saw: Saw) -> None:
         if event["type"] == "result":
             saw.usage = [event["usage"]["input_tokens"], event["usage"]["output_tokens"]]
             failed = str(event.get("error") or event.get("result")) if event["is_error"] else ""
+    saw.text = saw.text.partition("[API Error")[0]
     if failed:
         raise ProgramFailed(failed)
 
