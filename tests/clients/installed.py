@@ -1,6 +1,6 @@
 """Other people's clients, as locked, in a cache folder. `python -m tests.clients.installed` installs them.
 
-Python clients live in a few virtual environments, since they ask for different releases of the same libraries. The
+Python clients live in two virtual environments, since they ask for different releases of the same libraries. The
 JavaScript ones live in a folder of their own, and run in the Node that is part of the environment `newest`. A folder's
 name holds the hash of its lock, so a new lock gets a new folder.
 """
@@ -16,11 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 LOCKED = Path(__file__).with_name("locked")
-ENVIRONMENTS = ("newest", "older", "aider")
 NODE = "node"
 CLIENTS = {
     "agno": "newest",
-    "aider": "aider",
     "ai_sdk": NODE,
     "codex": NODE,
     "crewai": "older",
@@ -116,7 +114,7 @@ def install() -> list[str]:
     """Install what is not there; returns what could not be, with why."""
     problems = [_install("newest")]  # Node is in it
     with ThreadPoolExecutor() as pool:
-        problems += pool.map(_install, ("older", "aider", NODE))
+        problems += pool.map(_install, ("older", NODE))
     return [problem for problem in problems if problem]
 
 
