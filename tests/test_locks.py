@@ -19,8 +19,14 @@ LOCKS = {"base": [], "container": CONTAINER, "test": ["test"], "clients": ["test
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
 
+FOREIGN = ROOT / "tests" / "clients" / "locked"
+"""The locks of other people's clients, each with what it was made from."""
+GROUPS = sorted(file.stem for file in FOREIGN.glob("*.in"))
+
+
 def text_of(lock: str) -> str:
-    return (ROOT / "locks" / f"{lock}.txt").read_text("utf-8")
+    folder = FOREIGN if lock in GROUPS else ROOT / "locks"
+    return (folder / f"{lock}.txt").read_text("utf-8")
 
 
 def pins(lock: str) -> dict[str, set[str]]:
@@ -42,17 +48,24 @@ def asked_for(extras: list[str]) -> Iterator[Requirement]:
                 yield requirement
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+def wanted(lock: str) -> Iterator[Requirement]:
+    if lock in LOCKS:
+        return asked_for(LOCKS[lock])
+    lines = (FOREIGN / f"{lock}.in").read_text("utf-8").splitlines()
+    return (Requirement(line) for line in lines if not line.startswith("#"))
+
+
+@pytest.mark.parametrize("lock", [*LOCKS, *GROUPS])
 def test_a_lock_holds_what_is_asked_for(lock: str) -> None:
     locked = pins(lock)
-    for requirement in asked_for(LOCKS[lock]):
+    for requirement in wanted(lock):
         versions = locked.get(canonicalize_name(requirement.name), set())
         assert versions, f"locks/{lock}.txt lacks {requirement.name}: run locks/renew"
         wrong = [version for version in versions if version not in requirement.specifier]
         assert not wrong, f"locks/{lock}.txt: got {requirement.name} {wrong}, expected {requirement}: run locks/renew"
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, *GROUPS])
 def test_a_lock_has_hashes_and_no_places(lock: str) -> None:
     """No index, address or folder: whoever installs from it says where from."""
     entry = r"[a-z0-9-]+==[^\s;/]+( ; [^/]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 from typing import Any
 
 import pytest
@@ -16,11 +15,6 @@ def module(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         return _missing(f"{name}: pip install '.[test,clients]'")
-
-
-def program(name: str) -> str:
-    """The path of a program."""
-    return shutil.which(name) or _missing(name)
 
 
 def _missing(what: str) -> Any:

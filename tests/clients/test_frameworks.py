@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,45 +99,3 @@ def test_llama_index(world: World, model: str) -> None:
     messages = [types.ChatMessage(role="user", content="Hi")]
     assert chat.chat(messages).message.content == TEXT
     assert [*chat.stream_chat(messages)][-1].message.content == TEXT
-
-
-SCRIPT = """
-import OpenAI from 'openai';
-const client = new OpenAI({baseURL: process.env.URL + '/v1', apiKey: 'any', maxRetries: 0});
-const out = [];
-const messages = [{role: 'user', content: 'Hi'}];
-const tools = [TOOL];
-for (const model of ['openai', 'responses', 'anthropic', 'gemini']) {
-  const whole = await client.chat.completions.create({model, messages});
-  const stream = client.chat.completions.stream({model, messages, stream_options: {include_usage: true}});
-  let text = '';
-  for await (const chunk of stream) text += chunk.choices[0]?.delta?.content ?? '';
-  const final = await stream.finalChatCompletion();
-  const called = await client.chat.completions.stream({model, messages, tools}).finalChatCompletion();
-  const response = await client.responses.create({model, input: 'Hi'});
-  let told = '';
-  for await (const event of await client.responses.create({model, input: 'Hi', stream: true}))
-    if (event.type === 'response.output_text.delta') told += event.delta;
-  let failed = '';
-  try { await client.chat.completions.create({model: model + '-429', messages}); }
-  catch (error) { failed = error.constructor.name; }
-  out.push({model, whole: whole.choices[0].message.content, text, usage: final.usage.prompt_tokens,
-    calls: called.choices[0].message.tool_calls.map(c => [c.function.name, JSON.parse(c.function.arguments)]),
-    response: response.output_text, told, failed});
-}
-console.log(JSON.stringify(out));
-"""
-
-
-def test_node_openai(world: World, tmp_path: Path) -> None:
-    node, npm = needed.program("node"), needed.program("npm")
-    (tmp_path / "package.json").write_text('{"type": "module", "dependencies": {"openai": "*"}}')
-    subprocess.run([npm, "install", "--silent", "--no-audit", "--no-fund"], cwd=tmp_path, check=True)
-    (tmp_path / "ask.js").write_text(SCRIPT.replace("TOOL", json.dumps(TOOL)))
-    environ = {**os.environ, "URL": world.service.url}
-    done = subprocess.run([node, "ask.js"], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    for got in json.loads(done.stdout):
-        assert got["whole"] == got["text"] == got["response"] == got["told"] == TEXT
-        assert (got["usage"], got["failed"]) == (20, "RateLimitError")
-        assert [(name, arguments) for name, arguments in got["calls"]] == CALLS

@@ -12,7 +12,6 @@ from tests.vendors import late_2026
 from tests.vendors.late_2026 import signature_of
 from tests.vendors.server import (
     CACHED,
-    CALLS,
     FRESH,
     GREETING,
     JSON_ANSWER,
@@ -106,7 +105,7 @@ class AnthropicVendor(Vendor):
         if self._calls(body):
             return blocks + [
                 ({"type": "tool_use", "id": f"toolu_{name}", "name": name, "input": {}}, pieces)
-                for name, pieces in CALLS
+                for name, pieces in self.calls
             ]
         return [*blocks, ({"type": "text", "text": ""}, self._text(body))]
 

@@ -9,7 +9,6 @@ from typing import Any
 from tests.vendors import late_2026
 from tests.vendors.server import (
     CACHED,
-    CALLS,
     FRESH,
     GREETING,
     JSON_ANSWER,
@@ -89,7 +88,7 @@ class GeminiVendor(Vendor):
         if thinking.get("includeThoughts"):
             pieces.append([{"text": "Let me think.", "thought": True}])
         if self._calls(body):
-            calls = [{"functionCall": {"name": name, "args": json.loads("".join(args))}} for name, args in CALLS]
+            calls = [{"functionCall": {"name": name, "args": json.loads("".join(args))}} for name, args in self.calls]
             return [*pieces, [{**calls[0], "thoughtSignature": "c2ln"}, *calls[1:]]]
         return pieces + [[{"text": piece}] for piece in self._text(body)]
 

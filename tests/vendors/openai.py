@@ -8,7 +8,6 @@ from typing import Any
 from tests.vendors import late_2026
 from tests.vendors.server import (
     CACHED,
-    CALLS,
     FRESH,
     GREETING,
     JSON_ANSWER,
@@ -46,7 +45,7 @@ class OpenAIVendor(Vendor):
         if self._calls(body):
             message["tool_calls"] = [
                 {"id": f"call_{name}", "type": "function", "function": {"name": name, "arguments": "".join(pieces)}}
-                for name, pieces in CALLS
+                for name, pieces in self.calls
             ]
         else:
             message["content"] = "".join(self._text(body))
@@ -66,7 +65,7 @@ class OpenAIVendor(Vendor):
         self._check(path, headers, body)
         yield self._piece(body, {"role": "assistant", "content": "", "refusal": None})
         if self._calls(body):
-            for index, (name, pieces) in enumerate(CALLS):
+            for index, (name, pieces) in enumerate(self.calls):
                 call = {"index": index, "id": f"call_{name}", "type": "function"}
                 yield self._piece(body, {"tool_calls": [{**call, "function": {"name": name, "arguments": ""}}]})
                 for piece in pieces:

@@ -12,7 +12,6 @@ from tests.vendors import late_2026
 from tests.vendors.openai import refused
 from tests.vendors.server import (
     CACHED,
-    CALLS,
     FRESH,
     GREETING,
     JSON_ANSWER,
@@ -104,8 +103,8 @@ class ResponsesVendor(Vendor):
             summary = [{"type": "summary_text", "text": "Let me think."}]
             item = {"type": "reasoning", "id": "rs_vendor", "summary": summary, "encrypted_content": "c2ln"}
             items.append((item, ("Let me ", "think.")))
-        if bool(body.get("tools")) and not self._answered(body):
-            for name, pieces in CALLS:
+        if self._calls(body):
+            for name, pieces in self.calls:
                 call = {"type": "function_call", "id": f"fc_{name}", "call_id": f"call_{name}", "name": name}
                 items.append(({**call, "arguments": "".join(pieces), "status": "completed"}, pieces))
             return items
@@ -113,6 +112,9 @@ class ResponsesVendor(Vendor):
         content = [{"type": "output_text", "text": "".join(text), "annotations": [], "logprobs": []}]
         message = {"type": "message", "id": "msg_vendor", "role": "assistant", "status": "completed"}
         return [*items, ({**message, "content": content}, text)]
+
+    def _calls(self, body: dict[str, Any]) -> bool:
+        return bool(body.get("tools")) and not self._answered(body)
 
     def _answered(self, body: dict[str, Any]) -> bool:
         return isinstance(body["input"], list) and body["input"][-1].get("type") == "function_call_output"

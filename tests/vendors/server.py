@@ -7,6 +7,7 @@ what the vendor would refuse, so that a badly translated request shows.
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -34,6 +35,10 @@ class Refused(Exception):
     headers: dict[str, str] = field(default_factory=dict)
 
 
+class Cut(Exception):
+    """The vendor cuts the connection, in the middle of an answer."""
+
+
 @dataclass
 class Seen:
     """A request that came."""
@@ -51,6 +56,8 @@ class Vendor:
 
     content_type = "text/event-stream"
     """Of a streamed answer."""
+    calls = CALLS
+    """The tools that it calls, and the pieces of their arguments."""
 
     def answer(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
         raise NotImplementedError
@@ -104,6 +111,8 @@ def _handler(vendor: Vendor, requests: list[Seen]) -> type[BaseHTTPRequestHandle
                     self._whole(200, vendor.answer(self.path, seen.headers, body), {})
             except Refused as refused:
                 self._whole(refused.status, refused.body, refused.headers)
+            except Cut:
+                self.close_connection = True
 
         def _whole(self, status: int, body: dict[str, Any], headers: dict[str, str]) -> None:
             encoded = json.dumps(body).encode()
@@ -120,7 +129,7 @@ def _handler(vendor: Vendor, requests: list[Seen]) -> type[BaseHTTPRequestHandle
             self.send_header("content-type", vendor.content_type)
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()
-            for event in (first, *events):
+            for event in itertools.chain((first,), events):
                 self.wfile.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
             self.wfile.write(b"0\r\n\r\n")
 

@@ -1,0 +1,37 @@
+"""Where clients see through semroute what they do not see at a provider."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """A client, a wire format, a provider's format and a scene. An empty name stands for all."""
+
+    client: str = ""
+    wire: str = ""
+    run: str = ""
+    scene: str = ""
+
+    def within(self, other: Place) -> bool:
+        return all(wanted in ("", name) for name, wanted in zip(self, other, strict=True))
+
+
+KNOWN: dict[Place, str] = {
+    Place("agno", "gemini", "", "break"): (
+        "In Gemini's format it shows a stream that breaks as an error whose text is the name of a Python object."
+    ),
+    Place("mistralai", "openai", "", "break"): (
+        "A stream that breaks raises `ResponseValidationError`; its `body` holds semroute's words."
+    ),
+}
+"""Differences that stay, each with the sentence that stands in the client's page."""
+
+NOT_YET: dict[Place, str] = {
+    Place("ollama"): "there is no `/api/chat`",
+    Place("", "responses", "", "continued"): "`previous_response_id` is refused",
+    Place("", "responses", "", "break"): "some clients read neither an `error` event nor `response.failed`",
+    Place("gemini_cli", "gemini", "", "break"): "it asks again, and shows what came before each time",
+    Place("langchain_js", "anthropic", "", "stream"): "it takes the tokens of input from `message_start`",
+}
+"""Differences that should go. To hold semroute to one of these places, take its line out."""
