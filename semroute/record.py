@@ -149,6 +149,6 @@ def served(attempts: tuple[Attempt, ...]) -> Attempt | None:
     if len(attempts) == 1 and attempts[0].purpose == "answer":  # as nearly always
         return attempts[0]
     answers = [attempt for attempt in attempts if attempt.purpose == "answer"]
-    chosen = (attempt for attempt in answers if attempt.served)
+    chosen = (attempt for attempt in answers if attempt.served_anyway)
     answered = (attempt for attempt in reversed(answers) if attempt.status in ("ok", "running"))
     return next(chosen, next(answered, answers[-1] if answers else None))

@@ -223,8 +223,8 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     """Why its answer was not good enough, so that another model was tried; null: it was, or there was no check."""
     purpose: Literal["answer", "judge", "classifier"] = "answer"
     """What it was called for."""
-    served: bool = False
-    """Its answer was given although it failed a check, as the best of those that did; false where it failed none."""
+    served_anyway: bool = False
+    """Its answer was given although it failed a check: it was the best of those that did."""
     usage: Usage = Usage()
     cost_usd: Decimal = Decimal(0)
     dropped: tuple[str, ...] = ()

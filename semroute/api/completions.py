@@ -312,12 +312,13 @@ def _headers(call: Call) -> dict[str, str]:
     headers = {
         "x-semroute-decision": record.request_id,
         "x-semroute-attempts": str(len(record.attempts)),
-        "x-semroute-cost-usd": f"{record.cost_usd:f}",
-        "x-semroute-saved-usd": f"{record.saved_usd:f}",
         "x-semroute-overhead-ms": f"{record.overhead_ms:.2f}",
         "x-request-id": record.request_id,  # where OpenAI's clients look for it
         "request-id": record.request_id,  # where Anthropic's do
     }
+    if call.costs_known:
+        headers["x-semroute-cost-usd"] = f"{record.cost_usd:f}"
+        headers["x-semroute-saved-usd"] = f"{record.saved_usd:f}"
     if made is not None and made.dropped:
         headers["x-semroute-dropped"] = _header_text(", ".join(made.dropped))
     if call.held:

@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from semroute.dialects.logprobs import NAME, without_logprobs
 from semroute.errors import ChecksFailedError, NoModelError, ProviderError, SemrouteError
 from semroute.execution.attempt import Work
 from semroute.execution.faults import fault_of, larger
 from semroute.execution.grading import UNANSWERED, CallModel, Grader
-from semroute.types import Attempt, Completion, Model
+from semroute.types import Attempt, ChatRequest, Completion, Model
 from semroute.written import Cascade
 
 
@@ -44,9 +45,26 @@ async def complete(
     Raises `ChecksFailedError`; and where no model answered at all, `PlanExhaustedError`, `NoModelError`, or at once a
     `ProviderError` that no other model would mend. `clock` gives seconds.
     """
-    asked = replace(work.request, stream=False)
-    if cascade.checks.min_logprob is not None:
-        asked = replace(asked, params=replace(asked.params, logprobs=True))
+    if cascade.checks.min_logprob is None or work.request.params.logprobs:
+        return await _tried(cascade, work, work.request, call, grader, attempts, clock)
+    asked = replace(work.request, params=replace(work.request.params, logprobs=True))
+    try:
+        return without_logprobs(await _tried(cascade, work, asked, call, grader, attempts, clock))
+    finally:  # nor is a caller told that they were left out
+        attempts[:] = [replace(one, dropped=tuple(what for what in one.dropped if what != NAME)) for one in attempts]
+
+
+async def _tried(
+    cascade: Cascade,
+    work: Work,
+    request: ChatRequest,
+    call: CallModel,
+    grader: Grader,
+    attempts: list[Attempt],
+    clock: Callable[[], float],
+) -> Completion:
+    """As `complete`. `request`: what models are asked."""
+    asked = replace(request, stream=False)
     deadline = clock() + cascade.deadline_s
     failed: list[Candidate] = []
     unanswered: SemrouteError | None = None
@@ -98,7 +116,7 @@ def _exhausted(cascade: Cascade, failed: list[Candidate], attempts: list[Attempt
         raise ChecksFailedError(f"no answer passed the checks: {told}")
     # Of those that failed equally many checks, the last comes from the strongest model.
     best = min(reversed(failed), key=lambda one: len(one.reasons))
-    attempts[best.place] = replace(attempts[best.place], served=True)
+    attempts[best.place] = replace(attempts[best.place], served_anyway=True)
     return best.completion
 
 

@@ -24,7 +24,7 @@ class Whole:
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """The chunks."""
         completion = self._completion
-        yield Chunk(parts=completion.parts, model=completion.model, id=completion.id)
+        yield Chunk(parts=completion.parts, model=completion.model, id=completion.id, logprobs=completion.logprobs)
         yield Chunk(finish_reason=completion.finish_reason, model=completion.model, id=completion.id)
         if completion.usage is not None:
             yield Chunk(usage=completion.usage, model=completion.model, id=completion.id)

@@ -80,6 +80,7 @@ class Call:
         self._attempts = attempts
         self._ended: float | None = None
         self._outcome: Outcome = "running"
+        self._spent = False
         self._error: str | None = None
         self._final: Record | None = None
         self._hold: Hold | None = None
@@ -112,6 +113,11 @@ class Call:
             self._hold = self._open_hold(self._gateway.accounts)
         self.end("cancelled" if isinstance(error, asyncio.CancelledError) else "failed", error)
 
+    @property
+    def costs_known(self) -> bool:
+        """Whether nothing more will be spent: the call has ended, or a streamed answer was held until it was whole."""
+        return self._spent or self._outcome != "running"
+
     async def decided(self) -> None:
         """Record a request that asked for the decision alone. Raises `ForbiddenError` and `LimitError`."""
         self._gateway.begin()
@@ -138,7 +144,9 @@ class Call:
         with self._recorded():
             await self._admit()
             if self._cascade is not None:
-                return Chunks(self, Whole(await self._act()))
+                whole = Whole(await self._act())
+                self._spent = True
+                return Chunks(self, whole)
             opened = await strategies.open_stream(self._work, self._attempts)
         return Chunks(self, opened)
 
@@ -230,7 +238,8 @@ class Call:
         config, chosen = origin.config, served(attempts)
         model = config.models.get(chosen.model) if chosen is not None else None
         baseline, saved = config.models.get(config.baseline), Decimal(0)
-        if self._outcome == "ok" and baseline is not None:
+        answered = self._outcome == "ok" or (self._outcome == "running" and self._spent)
+        if answered and baseline is not None:
             saved = saved_usd(baseline, Usage() if chosen is None else chosen.usage, cost_usd(attempts))
         return Record(
             request_id=self.request.id,

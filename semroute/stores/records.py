@@ -42,6 +42,31 @@ _DICTIONARY_1 = (
 )
 
 
+class _Attempt(Attempt, frozen=True, kw_only=True):
+    """One as it is stored."""
+
+    served: bool = False
+    """What `served_anyway` was called before."""
+
+    @property
+    def now(self) -> Attempt:
+        """The same by today's names."""
+        fields = {name: getattr(self, name) for name in Attempt.__struct_fields__}
+        return Attempt(**{**fields, "served_anyway": self.served or self.served_anyway})
+
+
+class _Stored(Frozen, frozen=True, kw_only=True):
+    """A body as it is stored."""
+
+    decision: Decision
+    attempts: tuple[_Attempt, ...]
+
+    @property
+    def now(self) -> Body:
+        """The same by today's names."""
+        return Body(decision=self.decision, attempts=tuple(attempt.now for attempt in self.attempts))
+
+
 class Body(Frozen, frozen=True, kw_only=True):
     """What only a single record's reader wants."""
 
@@ -49,8 +74,8 @@ class Body(Frozen, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...]
 
 
-_decode_body = msgspec.msgpack.Decoder(Body).decode
-_decode_block = msgspec.msgpack.Decoder(dict[str, Body]).decode
+_decode_body = msgspec.msgpack.Decoder(_Stored).decode
+_decode_block = msgspec.msgpack.Decoder(dict[str, _Stored]).decode
 
 
 def decision_row(entry: Entry) -> tuple[Any, ...]:
@@ -107,12 +132,12 @@ def body_row(name: str, entry: Entry) -> tuple[Any, ...]:
 
 def read_block(data: bytes) -> dict[str, Body]:
     """The bodies of a block, by their records' ids."""
-    return _decode_block(_unpacked(data))
+    return {name: body.now for name, body in _decode_block(_unpacked(data)).items()}
 
 
 def read_body(data: bytes) -> Body:
     """A body that stands alone, as they all did before there were blocks."""
-    return _decode_body(_unpacked(data))
+    return _decode_body(_unpacked(data)).now
 
 
 def _unpacked(data: bytes) -> bytes:

@@ -69,6 +69,22 @@ def test_a_stream_is_held_until_its_answer_passed_and_a_header_says_so(strategie
     assert "x-semroute-held" not in plain.headers
 
 
+@pytest.mark.parametrize("path", ["/complete", "/v1/chat/completions", "/v1/messages", "/v1/responses"])
+def test_a_held_stream_knows_what_it_cost_and_another_says_nothing_of_it(strategies: Service, path: str) -> None:
+    said = {"input": "hello"} if path == "/v1/responses" else {"messages": [{"role": "user", "content": "hello"}]}
+    money = ("x-semroute-cost-usd", "x-semroute-saved-usd")
+
+    def told(model: str, *, stream: bool) -> list[str | None]:
+        body = {**said, "model": model, "stream": stream, "max_tokens": 99}
+        headers = strategies.client.post(path, json=body).headers
+        return [headers.get(name) for name in money]
+
+    assert told("auto:lenient", stream=True) == told("auto:lenient", stream=False) == ["0.000024", "0.000000"]
+    assert told("auto:strict", stream=True) == told("auto:strict", stream=False)  # an error, after two calls
+    assert told("ok", stream=True) == [None, None]
+    assert told("ok", stream=False) == ["0.000024", "0.000000"]
+
+
 def test_a_held_stream_says_so_before_any_answer_has_come(strategies: Service) -> None:
     body = {"prompt": "hello", "model": "auto:patient", "stream": True}
     with strategies.client.stream("POST", "/complete", json=body) as response:

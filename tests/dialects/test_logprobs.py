@@ -1,4 +1,4 @@
-"""Log-probabilities that a check needs are asked for in the caller's own body, too."""
+"""Log-probabilities that a check needs are asked for in the caller's own body, and taken out of the answer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 
-from semroute.dialects.base import ProviderDialect
+from semroute.dialects.anthropic import Anthropic
+from semroute.dialects.base import ClientDialect, ProviderDialect
+from semroute.dialects.gemini import Gemini
 from semroute.dialects.gemini_provider import GeminiProviderDialect
+from semroute.dialects.logprobs import without_logprobs
+from semroute.dialects.native import Native
+from semroute.dialects.openai import OpenAI
 from semroute.dialects.openai_provider import OpenAIProviderDialect
+from semroute.dialects.responses import Responses
 from semroute.dialects.responses_provider import ResponsesProviderDialect
-from semroute.types import ChatRequest, Message, Model, Params, Text
+from semroute.record import Record
+from semroute.types import ChatRequest, Completion, Message, Model, Params, Text, TokenLogprob
 
 MODEL = Model(id="m", provider="p", name="m")
 LOGPROBS = "message.output_text.logprobs"
@@ -39,3 +46,86 @@ def test_they_are_added_to_what_the_caller_sent(
     asked = ChatRequest(id="r", messages=(said,), params=Params(logprobs=True), dialect=dialect.name, raw=raw)
     body = json.loads(dialect.render_request(asked, MODEL).body)
     assert {name: body.get(name) for name in expected} == expected
+
+
+TOKEN = {"token": "hi", "logprob": -0.25, "bytes": [104, 105], "top_logprobs": []}
+SAID = {"role": "assistant", "content": "hi"}
+BODIES: list[tuple[ProviderDialect, ClientDialect, dict[str, Any], dict[str, Any]]] = [
+    (
+        OpenAIProviderDialect(),
+        OpenAI(),
+        {"id": "c", "model": "m", "own": 1, "choices": [{"message": SAID, "logprobs": {"content": [TOKEN]}}]},
+        {"id": "c", "model": "m", "own": 1, "choices": [{"message": SAID, "logprobs": None}]},
+    ),
+    (
+        OpenAIProviderDialect(),
+        OpenAI(),
+        {"id": "c", "model": "m", "choices": [{"message": SAID, "logprobs": {"content": [TOKEN]}}] * 2},
+        {"id": "c", "model": "m", "choices": [{"message": SAID, "logprobs": None}] * 2},
+    ),
+    (
+        ResponsesProviderDialect(),
+        Responses(),
+        {
+            "own": 1,
+            "output": [
+                {"type": "reasoning", "summary": []},
+                {"type": "message", "content": [{"type": "output_text", "text": "hi", "logprobs": [TOKEN]}]},
+            ],
+        },
+        {
+            "own": 1,
+            "output": [
+                {"type": "reasoning", "summary": []},
+                {"type": "message", "content": [{"type": "output_text", "text": "hi", "logprobs": []}]},
+            ],
+        },
+    ),
+    (
+        GeminiProviderDialect(),
+        Gemini(),
+        {
+            "own": 1,
+            "candidates": [
+                {
+                    "content": {"role": "model", "parts": [{"text": "hi"}]},
+                    "finishReason": "STOP",
+                    "avgLogprobs": -0.25,
+                    "logprobsResult": {"chosenCandidates": [{"token": "hi", "logProbability": -0.25}]},
+                }
+            ],
+        },
+        {"own": 1, "candidates": [{"content": {"role": "model", "parts": [{"text": "hi"}]}, "finishReason": "STOP"}]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("provider", "client", "body", "expected"), BODIES)
+def test_they_are_taken_out_of_the_providers_own_body_and_nothing_else_is(
+    provider: ProviderDialect, client: ClientDialect, body: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    completion = provider.parse_completion(json.dumps(body).encode())
+    assert completion.logprobs[0].logprob == -0.25
+    stripped = without_logprobs(completion)
+    assert json.loads(stripped.raw) == expected
+    shown = json.loads(client.render_completion(stripped, RECORD, ASKED))
+    assert {name: shown[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("client", [OpenAI(), Responses(), Gemini(), Anthropic(), Native()])
+def test_a_caller_of_another_dialect_gets_none_either(client: ClientDialect) -> None:
+    completion = Completion(
+        parts=(Text(text="hi"),),
+        finish_reason="stop",
+        usage=None,
+        model="m",
+        logprobs=(TokenLogprob(token="hi", logprob=-0.25),),
+        dropped=("seed", "logprobs"),
+    )
+    stripped = without_logprobs(completion)
+    assert stripped.dropped == ("seed",)
+    assert b"-0.25" not in client.render_completion(stripped, RECORD, ASKED)
+
+
+ASKED = ChatRequest(id="r", messages=(Message(role="user", parts=(Text(text="hi"),)),))
+RECORD = Record(request_id="r", decision=None, attempts=(), outcome="ok", overhead_ms=0)  # type: ignore[arg-type]  # not looked at

@@ -97,6 +97,7 @@ class Run:
         self.clock = clock
         self.deployments = Deployments()
         self.models: Sequence[Model] = ALL
+        self.asked = request(stream=True)
 
     def breaks(self, model: Model) -> None:
         """Its circuit breaker is open."""
@@ -105,7 +106,7 @@ class Run:
 
     async def __call__(self, checks: Checks, transport: Transport | None = None, **fields: Any) -> Completion:
         plan = tuple(one for one in self.models if one.id in self.providers)
-        work = Work(request=request(stream=True), plan=plan, providers=self.providers, deployments=self.deployments)
+        work = Work(request=self.asked, plan=plan, providers=self.providers, deployments=self.deployments)
         call = caller(work)
         grader = Grader(call, MODELS, transport, EXAMINER)
         return await cascade.complete(Cascade(checks=checks, **fields), work, call, grader, self.attempts, self.clock)
@@ -148,7 +149,7 @@ async def test_a_refused_request_is_refused_at_once() -> None:
 async def test_a_refusal_after_an_answer_leaves_that_answer() -> None:
     run = Run(small=BAD, middle=ProviderRequestError("400"), large=GOOD)
     assert (await run(LONG)).text == BAD
-    assert [one.served for one in run.attempts] == [True, False]
+    assert [one.served_anyway for one in run.attempts] == [True, False]
     with pytest.raises(ChecksFailedError, match="small: it has 4 characters"):
         await Run(small=BAD, middle=ProviderRequestError("400"))(LONG, on_exhausted="error")
 
@@ -206,7 +207,7 @@ async def test_on_exhausted_the_best_attempt_is_given_and_marked() -> None:
     run = Run(small="short but ok", middle=BAD, large=BAD)
     checks = Checks(min_chars=50, contains=("ok",))
     assert (await run(checks)).text == "short but ok"
-    assert [one.served for one in run.attempts] == [True, False, False]
+    assert [one.served_anyway for one in run.attempts] == [True, False, False]
     record = Record(request_id="r", decision=None, attempts=tuple(run.attempts), outcome="ok", overhead_ms=0)  # type: ignore[arg-type]  # not looked at
     assert record.model == "small"
 
@@ -482,3 +483,17 @@ def test_it_is_asked_for_every_prompt_or_where_certain_routes_are_likely() -> No
     assert Classified().classifier.wanted(None)
     only = Classified(routes=("billing",)).classifier
     assert (only.wanted("billing"), only.wanted("coding"), only.wanted(None)) == (True, False, False)
+
+
+LIKELY = (TokenLogprob(token="a good answer", logprob=-0.25),)
+
+
+async def test_log_probabilities_of_a_check_are_kept_from_callers_who_did_not_ask() -> None:
+    run = Run(small=answer(GOOD, logprobs=LIKELY, dropped=("seed", "logprobs")))
+    assert (await run(Checks(min_logprob=-1))).logprobs == ()
+    assert run.providers["small"].requests[0].params.logprobs
+    run = Run(small=answer(BAD, logprobs=LIKELY))
+    assert (await run(Checks(min_logprob=-0.1))).logprobs == ()
+    run.asked = request(stream=True, params=Params(logprobs=True))
+    run.providers["small"].answers = [answer(GOOD, logprobs=LIKELY)]
+    assert (await run(Checks(min_logprob=-1))).logprobs == LIKELY

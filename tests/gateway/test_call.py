@@ -7,7 +7,9 @@ from pathlib import Path
 from semroute import Router
 from semroute.dialects.embeddings import Embeddings
 from semroute.gateway import Gateway, Serving
+from semroute.gateway.act import Whole
 from semroute.providers.transport import Transport
+from semroute.types import Completion, Text, TokenLogprob
 from tests.vendors.openai import OpenAIVendor
 from tests.vendors.server import VendorServer
 
@@ -30,3 +32,9 @@ async def test_an_embedding_is_not_checked_as_a_text(tmp_path: Path) -> None:
         await transport.aclose()
     assert b"embedding" in completion.raw
     assert [attempt.escalated for attempt in call.record.attempts] == [None]
+
+
+async def test_a_whole_answer_as_a_stream_has_all_that_was_asked_for() -> None:
+    likely = (TokenLogprob(token="hi", logprob=-0.5),)
+    whole = Whole(Completion(parts=(Text(text="hi"),), finish_reason="stop", usage=None, model="m", logprobs=likely))
+    assert [chunk.logprobs async for chunk in whole] == [likely, ()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -391,3 +392,21 @@ def test_migrations_go_forward_once(database: Database) -> None:
     known = len(MIGRATIONS)
     with pytest.raises(StoreError, match=f"version {known + 1}, this semroute knows {known}"):
         migrate(database)
+
+
+def test_a_block_of_an_older_release_says_whose_answer_was_given() -> None:
+    """`served` was the name of `served_anyway` then."""
+
+    class Older(msgspec.Struct):
+        decision: Decision
+        attempts: tuple[dict[str, Any], ...]
+
+    made = record(1)
+    attempts = tuple({**msgspec.to_builtins(one), "served": True} for one in made.attempts)
+    for each in attempts:
+        del each["served_anyway"]
+    packed = msgspec.msgpack.encode({"a": Older(made.decision, attempts)})
+    press = zlib.compressobj(1, zdict=records._DICTIONARY_1)
+    [attempt] = records.read_block(b"\x01" + press.compress(packed) + press.flush())["a"].attempts
+    assert attempt == msgspec.structs.replace(made.attempts[0], served_anyway=True)
+    assert "served" not in msgspec.to_builtins(attempt)
