@@ -193,6 +193,8 @@ class Decision(Frozen, frozen=True, kw_only=True):
     """The rule that decided."""
     narrowed_by: tuple[str, ...] = ()
     """The rules that left out models."""
+    not_compared: tuple[str, ...] = ()
+    """What rules ask of the request's metadata and could not compare with what it says, the first ten, in words."""
     difficulty: float | None = None
     """How hard the request is, by what the policy goes by: complexity 0 to 1, confidence in the wanted tier, or the
     learned gain of the best model over the cheapest; null: it does not matter, or there is no telling."""

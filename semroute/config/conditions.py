@@ -58,12 +58,16 @@ class Compare(Written, frozen=True, kw_only=True):
     """Less than, or equal."""
 
 
+Wanted = Scalar | tuple[Scalar, ...] | Compare
+"""What a rule asks of one value."""
+
+
 class When(Written, frozen=True, kw_only=True, rename={"not_": "not"}):
     """The conditions of a rule; all that are given must hold."""
 
-    metadata: dict[str, Scalar | tuple[Scalar, ...] | Compare] = {}
+    metadata: dict[str, Wanted] = {}
     """Keys of the request's metadata: the value each must have, a list of values, or bounds such as `{gte: 3}`, which a
-    text that is a number keeps as well."""
+    text that is a number keeps as well. Where a request brings a list, one of its elements must."""
     headers: dict[str, str | Annotated[tuple[str, ...], NotEmpty]] = {}
     """HTTP headers of the request, in lower case: the value each must have, or a list. Never keys or cookies."""
     keywords: Annotated[tuple[Name, ...], NotEmpty] = ()

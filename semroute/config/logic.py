@@ -1,6 +1,7 @@
 """What conditions say about one another: whether one can hold at all, and whether it holds whenever another does.
 
-Both answers are careful: "impossible" and "implies" are said only where the written conditions prove it.
+Both answers are careful: "impossible" and "implies" are said only where the written conditions prove it. What comes
+from the metadata may be a list, of which one element may meet one condition and another the next.
 """
 
 from __future__ import annotations
@@ -64,10 +65,11 @@ def impossible(when: When) -> str | None:
     """What keeps conditions from ever holding together; null: nothing that is certain."""
     parts = list(_conjuncts(when))
     for name, ranges in _ranges(parts).items():
-        if _meet([*ranges, Interval(low=0)] if name in COUNTS else ranges).empty:
+        meeting = _together(name, [*ranges, Interval(low=0)] if name in COUNTS else ranges)
+        if any(one.empty for one in meeting):
             return f"no number keeps all bounds of `{name}`"
     for name, sets in _values(parts).items():
-        if not frozenset.intersection(*sets):
+        if not all(_allowed(name, sets)):
             return f"no value of `{name}` is in all its lists"
     for part in parts:
         if part.any and all(impossible(When(all=(_without_any(when), branch))) for branch in part.any):
@@ -86,9 +88,12 @@ def implies(when: When, other: When) -> bool:
 def _implies_one(when: When, mine: list[When], part: When) -> bool:
     ranges, values = _ranges(mine), _values(mine)
     return (
-        all(name in ranges and _meet(ranges[name]).within(_meet(wanted)) for name, wanted in _ranges([part]).items())
+        all(
+            any(one.within(_meet(wanted)) for one in _together(name, ranges.get(name, [])))
+            for name, wanted in _ranges([part]).items()
+        )
         and all(
-            name in values and frozenset.intersection(*values[name]) <= wanted[0]
+            name in values and any(one <= wanted[0] for one in _allowed(name, values[name]))
             for name, wanted in _values([part]).items()
         )
         and (not part.keywords or any(one.keywords and set(one.keywords) <= set(part.keywords) for one in mine))
@@ -126,6 +131,20 @@ def _ranges(parts: Iterable[When]) -> dict[str, list[Interval]]:
             if isinstance(wanted, Compare):
                 ranges.setdefault(f"metadata.{key}", []).append(interval(wanted))
     return ranges
+
+
+def _may_be_a_list(name: str) -> bool:
+    return name == "retrieval_score" or name.startswith("metadata.")
+
+
+def _together(name: str, ranges: list[Interval]) -> list[Interval]:
+    """What is left of bounds that hold together: one interval, unless different values may meet them."""
+    return ranges if _may_be_a_list(name) or not ranges else [_meet(ranges)]
+
+
+def _allowed(name: str, sets: list[frozenset[object]]) -> list[frozenset[object]]:
+    """As `_together`, of lists of values."""
+    return sets if _may_be_a_list(name) else [frozenset.intersection(*sets)]
 
 
 def _meet(ranges: list[Interval]) -> Interval:

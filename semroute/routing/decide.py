@@ -22,7 +22,7 @@ from semroute.routing.facts import Facts
 from semroute.routing.gain import Gain
 from semroute.routing.policy import Terms, make_plan, pinned_plan, resolve
 from semroute.routing.pricing import estimate
-from semroute.routing.rules import aiming, narrowing
+from semroute.routing.rules import aiming, incomparable, narrowing
 from semroute.types import (
     Candidate,
     ChatRequest,
@@ -241,6 +241,7 @@ def decide(
         config_version=config.version,
         rule=choice.rule,
         narrowed_by=tuple(rule.name for rule in choice.narrowing),
+        not_compared=incomparable(config.rules, facts.metadata) if facts.metadata else (),
         difficulty=standing.difficulty,
         wants=standing.wants,
         contributions=standing.contributions,

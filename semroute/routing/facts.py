@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -49,11 +50,6 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     def prompt_tokens(self) -> int:
         """Estimated, of `text`."""
         return estimate_text_tokens(self.text)
-
-    @cached_property
-    def retrieval_score(self) -> float | None:
-        """How sure a retrieval system is of what it found; null: not given."""
-        return number(self.metadata.get("retrieval_score"))
 
     @cached_property
     def traits(self) -> frozenset[str]:
@@ -117,13 +113,14 @@ def read_dial(value: object, place: str) -> float | None:
 
 
 def number(value: object) -> float | None:
-    """A number, or a text that is one: some clients can only send texts."""
+    """A number, or a text that is one: some clients can only send texts. None: it is neither, or it is NaN."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return float(value)
+        found = float(value)
     except (ValueError, OverflowError):
         return None
+    return None if math.isnan(found) else found
 
 
 def user_texts(request: ChatRequest) -> list[str]:

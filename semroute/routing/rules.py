@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
-from semroute.config.conditions import Compare, Only, Rule, When, left_out
+from semroute.config.conditions import Compare, Only, Rule, Wanted, When, left_out
 from semroute.config.patterns import found
+from semroute.config.wording import got
 from semroute.routing.facts import Facts, number
 from semroute.routing.wording import any_of, composed
 from semroute.types import Model
+
+RETRIEVAL_SCORE = "retrieval_score"
+"""The key of the metadata that has a condition of its own."""
+MAX_TOLD = 10
+"""Conditions that a decision says it could not compare."""
 
 
 def aiming(rules: Iterable[Rule], facts: Facts) -> Rule | None:
@@ -55,7 +61,7 @@ def _numbers_hold(when: When, facts: Facts) -> bool:
         and (when.turns is None or within(when.turns, facts.turns))
         and (when.max_tokens is None or within(when.max_tokens, facts.max_tokens))
         and (when.prompt_tokens is None or within(when.prompt_tokens, facts.prompt_tokens))
-        and (when.retrieval_score is None or within(when.retrieval_score, facts.retrieval_score))
+        and (when.retrieval_score is None or _equals(when.retrieval_score, facts.metadata.get(RETRIEVAL_SCORE)))
     )
 
 
@@ -70,13 +76,64 @@ def within(bounds: Compare, value: float | None) -> bool:
     )
 
 
-def _equals(wanted: object, value: object) -> bool:
-    """Whether a value is what is wanted, one of several, or within bounds. `true` is not 1."""
+def _equals(wanted: Wanted, value: object) -> bool:
+    """Whether a value is what is wanted, one of several, or within bounds; of a list, whether an element is."""
+    return any(_is(wanted, one) for one in value) if isinstance(value, list) else _is(wanted, value)
+
+
+def _is(wanted: Wanted, value: object) -> bool:
+    """The same of one value. `true` is not 1."""
     if isinstance(wanted, Compare):
         return within(wanted, number(value))
     if isinstance(wanted, tuple):
-        return any(_equals(one, value) for one in wanted)
+        return any(_is(one, value) for one in wanted)
     return wanted == value and isinstance(wanted, bool) == isinstance(value, bool)
+
+
+def incomparable(rules: Iterable[Rule], metadata: Mapping[str, object]) -> tuple[str, ...]:
+    """What rules ask of the metadata and cannot compare with what it says, in words. Such a condition does not hold."""
+    told: dict[str, None] = {}
+    for rule in rules:
+        for key, wanted in _asked(rule.when):
+            value = metadata.get(key)
+            every = value if isinstance(value, list) else [value]
+            if value is not None and every and not any(_comparable(wanted, one) for one in every):
+                shown = got(every[0] if len(every) == 1 else value)
+                told[f"rule {rule.name}: metadata.{key}: got {shown}, expected {_expected(wanted)}"] = None
+                if len(told) == MAX_TOLD:
+                    return tuple(told)
+    return tuple(told)
+
+
+def _asked(when: When) -> Iterator[tuple[str, Wanted]]:
+    """What conditions ask of the metadata, at any depth."""
+    yield from when.metadata.items()
+    if when.retrieval_score is not None:
+        yield RETRIEVAL_SCORE, when.retrieval_score
+    for part in (*when.all, *when.any, *([] if when.not_ is None else [when.not_])):
+        yield from _asked(part)
+
+
+def _comparable(wanted: Wanted, value: object) -> bool:
+    """Whether a value is of a kind with what is wanted."""
+    if isinstance(wanted, Compare):
+        return number(value) is not None
+    return any(_kind(one) == _kind(value) for one in (wanted if isinstance(wanted, tuple) else (wanted,)))
+
+
+def _expected(wanted: Wanted) -> str:
+    if isinstance(wanted, Compare):
+        return "a number"
+    return " or ".join(dict.fromkeys(_kind(one) for one in (wanted if isinstance(wanted, tuple) else (wanted,))))
+
+
+def _kind(value: object) -> str:
+    """Of values that may be equal; empty: a rule can hold no such value."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, str):
+        return "a text"
+    return "a number" if isinstance(value, int | float) else ""
 
 
 def excluded(model: Model, rule: Rule) -> str | None:

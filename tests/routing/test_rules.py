@@ -10,12 +10,13 @@ from semroute.config.conditions import Language, Only, When
 from semroute.config.patterns import compiled, encodable, found
 from semroute.errors import RequestError
 from semroute.routing import language
+from semroute.routing.decide import choose_semantic, choose_static, decide
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.language import guess_language, guess_script
-from semroute.routing.rules import aiming, excluded, holds, narrowing
+from semroute.routing.rules import aiming, excluded, holds, incomparable, narrowing
 from semroute.routing.wording import any_of, looks_like_code
-from semroute.types import ChatRequest, Image, JsonSchema, Message, Params, Text, Tool
-from tests.routing.build import LARGE, SMALL, facts, model, request, rule
+from semroute.types import ChatRequest, Image, JsonSchema, Match, Message, Params, Signals, Text, Tool
+from tests.routing.build import LARGE, SMALL, config, facts, model, request, rule
 
 
 def when(**written: Any) -> When:
@@ -102,11 +103,74 @@ def test_what_was_not_given_keeps_no_bounds(written: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [("0.9", True), ("high", False), (True, False), ([0.9], False), ("1e999", True)]
+    ("value", "expected"),
+    [
+        *(("0.9", True), ("high", False), (True, False), ("1e999", True), ("nan", False)),
+        *(([0.1, 0.9], True), (["high", "0.9"], True), ([0.1], False), ([], False), ([[0.9]], False)),
+    ],
 )
 def test_a_number_of_the_metadata_may_be_a_text(value: object, expected: bool) -> None:
     for condition in ({"retrieval_score": {"gte": 0.5}}, {"metadata": {"retrieval_score": {"gte": 0.5}}}):
         assert holds(when(**condition), facts(metadata={"retrieval_score": value})) is expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "expected"),
+    [
+        ("pro", ["free", "pro"], True),
+        ("pro", ["free"], False),
+        ("pro", [], False),
+        (["pro", "team"], ["free", "team"], True),
+        (["pro", "team"], ["free", 1], False),
+        ({"gte": 3, "lt": 5}, [1, 4], True),
+        ({"gte": 3, "lt": 5}, [2, 6], False),
+        (True, [1, "true"], False),
+        (1, [True, 1], True),
+    ],
+    ids=str,
+)
+def test_of_a_list_in_the_metadata_one_element_is_enough(wanted: object, value: object, expected: bool) -> None:
+    assert holds(when(metadata={"x": wanted}), facts(metadata={"x": value})) is expected
+
+
+BOUNDS, SCORE = {"metadata": {"x": {"gte": 3}}}, {"retrieval_score": {"gte": 0.85}}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "metadata", "told"),
+    [
+        (SCORE, {"retrieval_score": "abc"}, 'rule r: metadata.retrieval_score: got "abc", expected a number'),
+        (SCORE, {"retrieval_score": "nan"}, 'rule r: metadata.retrieval_score: got "nan", expected a number'),
+        (SCORE, {"retrieval_score": ["a", "b"]}, "rule r: metadata.retrieval_score: got a list, expected a number"),
+        (SCORE, {"retrieval_score": ["a", 0]}, None),
+        (SCORE, {"retrieval_score": "0.9"}, None),
+        (SCORE, {"retrieval_score": None}, None),
+        (SCORE, {"retrieval_score": []}, None),
+        (SCORE, {"else": "abc"}, None),
+        (BOUNDS, {"x": True}, "rule r: metadata.x: got true, expected a number"),
+        (BOUNDS, {"x": {"y": 1}}, "rule r: metadata.x: got a mapping, expected a number"),
+        ({"not": BOUNDS}, {"x": "abc"}, 'rule r: metadata.x: got "abc", expected a number'),
+        ({"any": [{"all": [BOUNDS]}]}, {"x": "abc"}, 'rule r: metadata.x: got "abc", expected a number'),
+        ({"metadata": {"x": "pro"}}, {"x": {"name": "pro"}}, "rule r: metadata.x: got a mapping, expected a text"),
+        ({"metadata": {"x": [1, True]}}, {"x": "1"}, 'rule r: metadata.x: got "1", expected a number or true or false'),
+        ({"metadata": {"x": "pro"}}, {"x": "free"}, None),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_compared_is_told_in_the_decision(
+    conditions: dict[str, Any], metadata: dict[str, Any], told: str | None
+) -> None:
+    configured = config(SMALL, rules=(rule(when=when(**conditions), models=("small",)),))
+    asked = request(metadata=metadata)
+    seen = read_facts(asked)
+    choice = choose_static(configured, asked, seen) or choose_semantic(configured, Match(), seen)
+    decision = decide(configured, asked, seen, choice, Signals())
+    assert decision.not_compared == (() if told is None else (told,))
+
+
+def test_what_cannot_be_compared_is_told_of_ten_rules_at_most() -> None:
+    rules = [rule(f"r{number}", when(**SCORE), models=("small",)) for number in range(99)]
+    assert len(incomparable(rules, {"retrieval_score": "abc"})) == 10
 
 
 def test_the_first_target_by_priority_wins_and_every_narrowing_applies() -> None:

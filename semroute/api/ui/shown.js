@@ -16,6 +16,7 @@ function headline(decision) {
     {},
     h("p", { class: "headline" }, decision.route ?? "no route", " → ", decision.model ?? "no model can be called"),
     h("p", {}, chips.flatMap((text) => [chip(text), " "]), decision.explanation),
+    decision.not_compared.map((text) => h("p", { class: "small error" }, `not compared: ${text}`)),
   );
 }
 
