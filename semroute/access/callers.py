@@ -84,6 +84,19 @@ class Access:
             raise AccessError(f"the key is missing or wrong: {ASK}")
         return Caller(scopes=scopes)
 
+    def looks_new(self, authorization: str | None, api_key: str | None) -> bool:
+        """Whether what was refused may be a key that was made, or got its secret, since the keys were read."""
+        token = _token(authorization, api_key)
+        if not (id_ := key_id(token)):
+            return False
+        given, key = digest(token), self._ring.get(id_)
+        known = key is not None and hmac.compare_digest(given, key.digest)
+        return not known and not self._ring.is_stranger(given)
+
+    def note_stranger(self, authorization: str | None, api_key: str | None) -> None:
+        """What was refused is none of the keys that there are now."""
+        self._ring.note_stranger(digest(_token(authorization, api_key)))
+
     def require(self, caller: Caller, scope: Scope) -> None:
         """Check that a caller may do something. Raises `AccessError` and `ForbiddenError`."""
         if scope in caller.scopes or "admin" in caller.scopes:

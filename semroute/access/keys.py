@@ -19,7 +19,11 @@ from semroute.types import Frozen
 _KEY = re.compile(r"sr-([0-9a-f]{12})-[A-Za-z0-9_-]{20,}")
 MAX_AUDITED = 10_000
 MAX_DETAIL_CHARS = 500
+MAX_STRANGERS = 4096
+"""Unknown keys that are remembered, so that nobody looks for them again."""
 _COLUMNS = "digest, caller, created_at, expires_at, revoked_at"
+_ROWS = f"SELECT {_COLUMNS} FROM keys ORDER BY created_at, id"
+_CHANGED = "INSERT INTO revisions (name, n) VALUES ('keys', 1) ON CONFLICT (name) DO UPDATE SET n = revisions.n + 1"
 
 
 class Key(Frozen, frozen=True, kw_only=True):
@@ -47,6 +51,7 @@ class KeyRing:
         self._keys: Mapping[str, Key] = {}
         self._rows: list[Row] = []
         self._seen = keyed
+        self._strangers: set[bytes] = set()
 
     def __bool__(self) -> bool:
         """Whether it ever held a key. One that is emptied still counts: then no call goes without a key."""
@@ -80,6 +85,17 @@ class KeyRing:
             self._keys = {key.caller.id: key for key in map(_key, rows)}
             self._rows = rows
             self._seen = self._seen or bool(rows)
+            self._strangers.clear()
+
+    def is_stranger(self, digest: bytes) -> bool:
+        """Whether it was looked for since the keys changed, and not found."""
+        return digest in self._strangers
+
+    def note_stranger(self, digest: bytes) -> None:
+        """It was looked for, and is none of the keys."""
+        if len(self._strangers) >= MAX_STRANGERS:
+            self._strangers.clear()
+        self._strangers.add(digest)
 
 
 class KeyStore:
@@ -96,6 +112,7 @@ class KeyStore:
         sql = f"INSERT INTO keys (id, {_COLUMNS}, changed_at) VALUES (?, ?, ?, ?, ?, NULL, ?)"
         with self._database.transaction() as session:
             session.run(sql, (caller.id, _digest(token), _encode(caller), now, expires_at, now))
+            session.run(_CHANGED)
         return token, caller
 
     def all(self) -> list[Key]:
@@ -112,6 +129,7 @@ class KeyStore:
         now = self._clock()
         with self._database.transaction() as session:
             sql = "UPDATE keys SET revoked_at = COALESCE(revoked_at, ?), changed_at = ? WHERE id = ? RETURNING id"
+            session.run(_CHANGED)
             return bool(session.run(sql, (now, now, id_)))
 
     def rotate(self, id_: str) -> str | None:
@@ -119,12 +137,23 @@ class KeyStore:
         token = _new_token(id_)
         with self._database.transaction() as session:
             sql = "UPDATE keys SET digest = ?, changed_at = ? WHERE id = ? AND revoked_at IS NULL RETURNING id"
+            session.run(_CHANGED)
             return token if session.run(sql, (_digest(token), self._clock(), id_)) else None
 
     def rows(self) -> list[Row]:
         """The keys as they are stored."""
         with self._database.transaction(write=False) as session:
-            return session.run(f"SELECT {_COLUMNS} FROM keys ORDER BY created_at, id")
+            return session.run(_ROWS)
+
+    def changes(self, since: int | None) -> tuple[int, list[Row] | None]:
+        """The revision of the keys, and the keys as they are stored. None instead: they are those of `since`.
+
+        A look for changes costs next to nothing: it reads one number. `since` None: the keys in any case.
+        """
+        with self._database.transaction(write=False) as session:
+            found = session.run("SELECT n FROM revisions WHERE name = 'keys'")
+            revision = int(found[0][0]) if found else 0
+            return revision, None if revision == since else session.run(_ROWS)
 
     def audit(self, who: str, action: str, detail: str = "", *, allowed: bool = True) -> None:
         """Note an admin call. Of those allowed and of those refused, the last `MAX_AUDITED` are kept."""

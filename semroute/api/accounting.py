@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,8 +37,16 @@ Result = TypeVar("Result")
 
 log = logging.getLogger("semroute")
 
-KEYS_EVERY_S = 1.0
-"""How long a revoked key is good at most."""
+KEYS_EVERY_S = 0.1
+"""How often it is looked whether the keys changed: one number is read. So long at most a revoked key is good."""
+LOOK_EVERY_S = 0.05
+"""The same at most, where somebody sends a key that is not known: nobody can make the database work harder."""
+READ_EVERY_S = 1.0
+"""How often all keys are read, whatever that number says: who changes the table by hand does not change it."""
+PATIENCE_S = 1.0
+"""How long a key that is not known waits for an answer of the database."""
+MAX_WAITING = 256
+"""Requests with unknown keys that may wait for that; further ones are refused at once."""
 ANSWER_S = 5.0
 """How long people, and whoever administers, wait for the database."""
 READERS = 4
@@ -64,6 +74,10 @@ class Books:
         self.log = SqlLog(self.database)
         self.keys = KeyStore(self.database)
         self.ring = KeyRing(keyed=self._lifeline.good.keyed)
+        self._asked, self._looked = asyncio.Event(), asyncio.Event()
+        self._waiting = 0
+        self._revision: int | None = None
+        self._read_at = -math.inf
         self._read_keys()
         self._config = config
         self.state = open_state(
@@ -104,14 +118,42 @@ class Books:
     async def watch(self) -> None:
         """Follow changes of the keys, and what is away. Runs until it is cancelled."""
         while True:
-            await asyncio.sleep(KEYS_EVERY_S)
-            await self.follow_keys()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KEYS_EVERY_S - LOOK_EVERY_S):
+                    await self._asked.wait()
+            looked, self._looked = self._looked, asyncio.Event()
+            self._asked.clear()
+            await self.follow_keys(whole=time.monotonic() - self._read_at >= READ_EVERY_S)
+            looked.set()
+            await asyncio.sleep(LOOK_EVERY_S)
 
-    async def follow_keys(self) -> None:
-        """Read the keys. While they cannot be read, those that were read last stay good."""
+    async def look_for_keys(self) -> bool:
+        """Wait until the database was asked for new keys, once for all who wait. Returns whether it answered."""
+        if self._waiting >= MAX_WAITING or self.trouble is not None:
+            return False
+        looked = self._looked
+        self._asked.set()
+        self._waiting += 1
         try:
-            rows = await self.ask(self.keys.rows)
-            if rows != self.ring.rows:
+            async with asyncio.timeout(PATIENCE_S):
+                await looked.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting -= 1
+        return self.trouble is None
+
+    async def follow_keys(self, *, whole: bool = True) -> None:
+        """Read the keys. While they cannot be read, those that were read last stay good.
+
+        `whole`: whatever their revision says; else only if that is another.
+        """
+        try:
+            revision, rows = await self.ask(self.keys.changes, None if whole else self._revision)
+            self._revision = revision
+            if rows is not None:
+                self._read_at = time.monotonic()
+            if rows is not None and rows != self.ring.rows:
                 before = bool(self.ring)
                 self.ring.take(rows)
                 self._lifeline.keep(keys=rows)

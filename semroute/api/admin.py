@@ -120,7 +120,7 @@ async def ready(request: AnyRequest) -> dict[str, Any]:
     books: Books = request.app.state.books
     warnings += books.warnings
     degraded = bool(books.warnings) or not gateway.serving.providers or reloader.status.error is not None
-    if warnings and not guards.may(request, "read"):
+    if warnings and not await guards.may(request, "read"):
         warnings = [f"{len(warnings)} warnings: send a key with the scope 'read' to see them"]
     if access.shut:  # nobody has a key to be told with
         warnings.append("every call needs a key, and there is none: make one with `semroute keys create`")

@@ -32,7 +32,7 @@ from semroute.dialects.gemini import Gemini
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
 from semroute.dialects.responses import Responses
-from semroute.errors import RequestError, SemrouteError
+from semroute.errors import AccessError, RequestError, SemrouteError
 from semroute.gateway import Call, Chunks, Gateway
 from semroute.record import Caller, Record, served
 from semroute.router import new_id
@@ -64,7 +64,10 @@ _embeddings = Embeddings()
 async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
     headers = headers_of(request)
-    caller = guards.admit(request, "route", headers)
+    try:
+        caller = guards.admit(request, "route", headers)
+    except AccessError:
+        caller = await guards.admit_new(request, "route", headers)
     gateway: Gateway = request.app.state.gateway
     chat = await read(await read_body(request), _native)
     call = await gateway.open(_with_headers(chat, headers), caller)
@@ -113,7 +116,7 @@ async def messages(request: AnyRequest) -> Response[Any]:
 )
 async def count_tokens(request: AnyRequest) -> Response[bytes]:
     """About how many tokens a Messages request sends. Estimated here: no model is called."""
-    caller = guards.admit(request, "complete")
+    caller = await guards.admitted(request, "complete")
     chat = await read(await read_body(request), _anthropic)
     gateway: Gateway = request.app.state.gateway
     check_names(gateway.serving.router.config, caller, chat)
@@ -131,7 +134,7 @@ async def gemini(request: AnyRequest, call: str) -> Response[Any]:
     model, _, method = call.removeprefix("/").rpartition(":")
     streams = {"generateContent": False, "streamGenerateContent": True}
     if method not in streams:
-        guards.admit(request, "complete")
+        await guards.admitted(request, "complete")
         raise RequestError(f"the path: got the method {method!r}, expected one of {', '.join(streams)}")
     return await answer(request, _gemini, {"model": model, "stream": streams[method]})
 
@@ -144,7 +147,10 @@ async def answer(
     `in_path`: what the request says outside its body.
     """
     headers = headers_of(request)
-    caller = guards.admit(request, "complete", headers)
+    try:
+        caller = guards.admit(request, "complete", headers)
+    except AccessError:
+        caller = await guards.admit_new(request, "complete", headers)
     body = await read_body(request)
     key = headers.get(HEADER)
 

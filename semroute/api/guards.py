@@ -17,7 +17,7 @@ from litestar.handlers import BaseRouteHandler
 
 from semroute.access.callers import Access
 from semroute.api.accounting import Books
-from semroute.errors import RequestError
+from semroute.errors import AccessError, RequestError
 from semroute.record import Caller, Scope
 
 REFUSED_EVERY_S = 60.0
@@ -28,17 +28,21 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 async def known(connection: Connection, _: BaseRouteHandler) -> None:
     """Any good key."""
-    _identify(connection)
+    try:
+        _identify(connection)
+    except AccessError:
+        await _look(connection)
+        _identify(connection)
 
 
 async def caller(connection: Connection, _: BaseRouteHandler) -> None:
     """A key that may ask for answers."""
-    admit(connection, "complete")
+    await admitted(connection, "complete")
 
 
 async def reader(connection: Connection, _: BaseRouteHandler) -> None:
     """A key that may read the log."""
-    admit(connection, "read")
+    await admitted(connection, "read")
 
 
 async def admin(connection: Connection, _: BaseRouteHandler) -> None:
@@ -47,7 +51,7 @@ async def admin(connection: Connection, _: BaseRouteHandler) -> None:
     who = connection.client.host if connection.client else ""
     action = f"{connection.scope.get('method', '')} {connection.url.path}"
     try:
-        who = admit(connection, "admin").id or who
+        who = (await admitted(connection, "admin")).id or who
     except RequestError:
         refusals: Refusals = connection.app.state.refusals
         if (detail := refusals.another()) is not None:
@@ -86,10 +90,24 @@ def admit(connection: Connection, scope: Scope, headers: Mapping[str, str] | Non
     return found
 
 
-def may(connection: Connection, scope: Scope) -> bool:
+async def admitted(connection: Connection, scope: Scope) -> Caller:
+    """As `admit`; a key that was made a moment ago is looked for."""
+    try:
+        return admit(connection, scope)
+    except AccessError:
+        return await admit_new(connection, scope)
+
+
+async def admit_new(connection: Connection, scope: Scope, headers: Mapping[str, str] | None = None) -> Caller:
+    """As `admit`, for whom that has just refused: the key may have been made a moment ago, so it is looked for."""
+    await _look(connection, headers)
+    return admit(connection, scope, headers)
+
+
+async def may(connection: Connection, scope: Scope) -> bool:
     """Whether who calls may do something."""
     try:
-        admit(connection, scope)
+        await admitted(connection, scope)
     except RequestError:
         return False
     return True
@@ -101,9 +119,22 @@ def caller_of(connection: Connection) -> Caller:
     return found
 
 
+async def _look(connection: Connection, headers: Mapping[str, str] | None = None) -> None:
+    """Look once for a key that is not known. Who sends it again meanwhile causes nothing more."""
+    access: Access = connection.app.state.access
+    books: Books = connection.app.state.books
+    sent = _sent(connection.headers if headers is None else headers)
+    if access.looks_new(*sent) and await books.look_for_keys() and access.looks_new(*sent):
+        access.note_stranger(*sent)
+
+
+def _sent(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Where a key may be."""
+    return headers.get("authorization"), headers.get("x-api-key") or headers.get("x-goog-api-key")
+
+
 def _identify(connection: Connection, headers: Mapping[str, str] | None = None) -> Caller:
     access: Access = connection.app.state.access
-    headers = connection.headers if headers is None else headers
-    found = access.caller(headers.get("authorization"), headers.get("x-api-key") or headers.get("x-goog-api-key"))
+    found = access.caller(*_sent(connection.headers if headers is None else headers))
     connection.scope["state"]["caller"] = found
     return found

@@ -42,7 +42,7 @@ def usd(value: str) -> Decimal:
 def command() -> None:
     """Make, list, revoke and rotate access keys. They are in the database at SEMROUTE_DATABASE_URL.
 
-    A running service follows within a second.
+    A running service takes a new key at once, and a revoked one for 0.2 seconds at most.
     """
 
 

@@ -68,6 +68,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "UPDATE score_names SET last_day = "
         "COALESCE((SELECT CAST(at / 86400 AS {int}) FROM decisions ORDER BY id DESC LIMIT 1), 0)",
     ),
+    (
+        # A number that grows with each change: by it processes see whether there is something to read again.
+        "CREATE TABLE revisions (name TEXT NOT NULL PRIMARY KEY, n {int} NOT NULL) {clustered}",
+        # Whether an answer failed a check: such a request counts as misrouted, whatever is said of it later.
+        "ALTER TABLE decisions ADD COLUMN escalated {int} NOT NULL DEFAULT 0",
+    ),
 )
 
 
