@@ -99,7 +99,7 @@ class StreamPolicy(Written, frozen=True, kw_only=True):
 
 
 class Limits(Written, frozen=True, kw_only=True):
-    """What a deployment takes; null: no limit, or what its answers' headers say."""
+    """What a deployment, or all models of a provider, take; None: no limit, or what the headers of answers say."""
 
     rpm: Count | None = None
     """Requests a minute."""

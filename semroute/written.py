@@ -154,6 +154,8 @@ class Model(ModelEntry, frozen=True, kw_only=True):
     """Its key in `models`: the name that plans, decisions and callers use."""
     group: str = ""
     """The model that this is a deployment of; empty: its own."""
+    account: Limits = Limits()
+    """What its provider takes, from all of its models together."""
 
     def room(self, input_tokens: int) -> int | None:
         """The most that it can answer beside such an input; null: not known. It may be less than 0.

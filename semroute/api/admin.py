@@ -18,6 +18,9 @@ from semroute.record import Caller
 from semroute.reload import Reloader
 from semroute.routing.decide import AUTO
 
+MAX_TOLD = 20
+"""Models whose circuit breaker is open that `/health/ready` names."""
+
 
 @get("/v1/models", guards=[guards.known])
 async def models(request: AnyRequest) -> dict[str, Any]:
@@ -112,14 +115,15 @@ async def ready(request: AnyRequest) -> dict[str, Any]:
     gateway: Gateway = request.app.state.gateway
     reloader: Reloader = request.app.state.reloader
     access: Access = request.app.state.access
-    warnings = [f"{model} cannot be called: {why}" for model, why in gateway.serving.unavailable.items()]
+    broken = _listed([f"{model}: {why}" for model, why in gateway.serving.deployments.broken().items()])
+    warnings = broken + [f"{model} cannot be called: {why}" for model, why in gateway.serving.unavailable.items()]
     if not gateway.serving.providers:
         warnings.insert(0, "no model can be called: requests that need an answer get status 503")
     if reloader.status.error is not None:
         warnings.insert(0, f"the route files cannot be used, the last good ones stay: {reloader.status.error}")
     books: Books = request.app.state.books
     warnings += books.warnings
-    degraded = bool(books.warnings) or not gateway.serving.providers or reloader.status.error is not None
+    degraded = bool(books.warnings or broken) or not gateway.serving.providers or reloader.status.error is not None
     if warnings and not await guards.may(request, "read"):
         warnings = [f"{len(warnings)} warnings: send a key with the scope 'read' to see them"]
     if access.shut:  # nobody has a key to be told with
@@ -141,6 +145,12 @@ async def reload(request: AnyRequest) -> Response[dict[str, Any]]:
     status = await reloader.reload()
     body = {"config_version": status.config_version, "error": status.error}
     return Response(body, status_code=200 if status.error is None else 409)
+
+
+def _listed(told: list[str]) -> list[str]:
+    """The first of many."""
+    more = len(told) - MAX_TOLD
+    return told if more <= 0 else [*told[:MAX_TOLD], f"and {more} more models whose circuit breaker is open"]
 
 
 def _config(request: AnyRequest) -> Config:

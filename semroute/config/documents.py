@@ -288,8 +288,8 @@ class _Builder:
         if verbatim or "${" not in text:
             return text
         text = self._expand(text, place)
-        # As if the file held the value itself: `threshold: ${T}` is a number. A provider's fields are all strings.
-        if node.style or place[:1] == ("providers",):
+        # As if the file held the value itself: `threshold: ${T}` is a number. A provider's fields are strings.
+        if node.style or (place[:1] == ("providers",) and place[2:3] != ("limits",)):
             return text
         tag = _plain_tag(text)
         plain = ScalarNode(tag, text, node.start_mark, node.end_mark)

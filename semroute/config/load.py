@@ -93,7 +93,8 @@ def _base_url(entry: ProviderEntry) -> str:
 
 def _config(draft: Draft, default: Default, version: str, today: datetime.date) -> Config:
     merged = draft.merged
-    models = {model.id: model.on(today) for id_, entry in merged.models.items() for model in _models(id_, entry)}
+    found = [model for id_, entry in merged.models.items() for model in _models(id_, entry)]
+    models = {m.id: replace(m.on(today), account=merged.providers[m.provider].limits) for m in found}
     return Config(
         providers={
             id_: Provider(

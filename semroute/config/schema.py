@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from semroute.calls import Limits
 from semroute.config.conditions import Rule
 from semroute.config.presets import PresetName
 from semroute.settings import how_to_install
@@ -75,6 +76,8 @@ class ProviderEntry(Written, frozen=True, kw_only=True):
     """null: the provider takes none; Amazon Bedrock is called with AWS's credentials then."""
     headers: dict[str, str] = {}
     """Sent with every call."""
+    limits: Limits = Limits()
+    """What the provider takes from all of its models together: the limits of your account."""
 
 
 class Default(Written, frozen=True, kw_only=True):

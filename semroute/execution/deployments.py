@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Literal, Protocol
 
 from semroute.calls import Limits
 from semroute.dialects.base import CHAT
+from semroute.execution.account import Account, buckets_of
 from semroute.execution.breaker import Breaker, CircuitBreaker
 from semroute.execution.bucket import Bucket
 from semroute.execution.clock import CLOCK, Clock
@@ -28,6 +30,7 @@ EWMA_WEIGHT = 0.2
 SOONEST_S = 0.001
 LONGEST_BLOCK_S = 60.0
 """A provider that asks to wait for longer is asked again after so long."""
+UNLIMITED = Limits()
 Result = Literal["ok", "fault", "neither"]
 
 
@@ -76,20 +79,21 @@ class Permit:
 class Deployment:
     """One model at its provider, as its calls have shown it."""
 
-    def __init__(self, model: Model, clock: Clock, breaker: CircuitBreaker) -> None:
+    def __init__(self, model: Model, clock: Clock, breaker: CircuitBreaker, account: Account | None = None) -> None:
+        """`account`: what its provider takes from all of its models; None: any number of calls."""
         self.model = model
         self.clock = clock
         self.breaker = breaker
+        self._account = account
         self.in_flight = 0
         self.latency_ms: float | None = None
         self._latencies: deque[float] = deque(maxlen=SAMPLES)
         self._silences = (Silences(), Silences())
         self._limits: Limits = model.limits
-        now = clock.now()
-        rates: dict[Resource, int | None] = {"requests": self._limits.rpm, "tokens": self._limits.tpm}
-        self._configured = {resource: Bucket(rate, now) for resource, rate in rates.items() if rate}
+        self._configured = buckets_of(self._limits, clock.now())
         self._told: dict[Resource, Bucket] = {}
         """By the headers of its answers. Both hold: who writes a limit may be given more, and not want it."""
+        self._buckets = (self._configured, self._told, *([] if account is None else [account.buckets]))
         self._not_before = -math.inf
         self._queued = 0
         self._turn = asyncio.Lock()
@@ -113,6 +117,8 @@ class Deployment:
         concurrency = self._limits.concurrency
         if concurrency is not None and self.in_flight >= concurrency:
             return f"{self.in_flight} calls are under way, its limit"
+        if self._account is not None and (reason := self._account.full(tokens, now)) is not None:
+            return reason
         if now < self._not_before:
             return f"it asked to wait another {self._not_before - now:.1f} s"
         for resource, bucket, amount in self._drawn(1, tokens):
@@ -135,6 +141,8 @@ class Deployment:
         self.in_flight += 1
         self._spent["requests"] += 1
         self._spent["tokens"] += tokens
+        if self._account is not None:
+            self._account.begin(tokens)
         for _, bucket, amount in self._drawn(1, tokens):
             bucket.spend(amount, now)
         return Permit(self, tokens, self.breaker.begin(now), caller)
@@ -163,6 +171,8 @@ class Deployment:
             old = self.latency_ms
             self.latency_ms = latency_ms if old is None else old + EWMA_WEIGHT * (latency_ms - old)
         self._spent["tokens"] += more_tokens
+        if self._account is not None:
+            self._account.finish(more_tokens)
         for _, bucket, amount in self._drawn(0, more_tokens):
             bucket.spend(amount, now)
 
@@ -192,9 +202,8 @@ class Deployment:
         spent, self._spent = self._spent, {"requests": 0, "tokens": 0}
         return spent
 
-    def spent_elsewhere(self, requests: float, tokens: float) -> None:
+    def spent_elsewhere(self, requests: float, tokens: float, now: float) -> None:
         """Other processes spent so much."""
-        now = self.clock.now()
         for resource, bucket in self._configured.items():
             bucket.spend(requests if resource == "requests" else tokens, now)
 
@@ -211,7 +220,7 @@ class Deployment:
 
     def _drawn(self, requests: int, tokens: int) -> Iterator[tuple[Resource, Bucket, int]]:
         """The buckets that calls draw on, and how much."""
-        for buckets in (self._configured, self._told):
+        for buckets in self._buckets:
             for resource, bucket in buckets.items():
                 yield resource, bucket, requests if resource == "requests" else tokens
 
@@ -226,11 +235,16 @@ class Deployment:
 
         Raises `BusyError` where the queue is full, the breaker opens, or it takes longer than `timeout_s`.
         """
+        account = self._account
         if self._queued >= self._limits.queue:
             raise BusyError(f"{self._queued} requests are waiting for it already")
+        if account is not None and account.queued >= account.limits.queue:
+            raise BusyError(f"{account.queued} requests are waiting for its provider {account.provider} already")
         if self.wait_s(tokens, self.clock.now()) >= timeout_s:
             raise BusyError(self.full(tokens, self.clock.now()) or "it has no room in time")
         self._queued += 1
+        if account is not None:
+            account.queued += 1
         try:
             async with asyncio.timeout(timeout_s), self._turn:
                 while not self.ready(tokens, now := self.clock.now()):
@@ -241,13 +255,16 @@ class Deployment:
             raise BusyError(f"it had no room within {timeout_s:.1f} s") from None
         finally:
             self._queued -= 1
+            if account is not None:
+                account.queued -= 1
 
     async def _change(self, wait_s: float) -> None:
         """Sleep until the rate limits leave room; or, where they do, until a call ends."""
         if wait_s > 0:
             await self.clock.sleep(max(wait_s, SOONEST_S))
-        else:
-            self._freed.clear()
+            return
+        self._freed.clear()
+        with nullcontext() if self._account is None else self._account.waking(self._freed):
             await self._freed.wait()
 
 
@@ -263,12 +280,16 @@ class Deployments:
         self._all: dict[str, Deployment] = {}
         self._probes: Probes | None = None
         self._elsewhere: dict[str, Deployments] = {}
+        self._accounts: dict[str, Account] = {}
 
     def at(self, endpoint: str) -> Deployments:
         """Those of an endpoint; `CHAT`: these. Other processes are not told of the others."""
         if endpoint == CHAT:
             return self
-        return self._elsewhere.setdefault(endpoint, Deployments(self.clock))
+        if endpoint not in self._elsewhere:
+            self._elsewhere[endpoint] = Deployments(self.clock)
+            self._elsewhere[endpoint]._accounts = self._accounts  # an account's limits are those of all endpoints
+        return self._elsewhere[endpoint]
 
     def share(self, probes: Probes) -> None:
         """Ask before each probe, for other processes call the same deployments."""
@@ -280,7 +301,7 @@ class Deployments:
         """What is known of a model; nothing yet where its entry has changed."""
         known = self._all.get(model.id)
         if known is None or (known.model is not model and known.model != model):
-            known = self._all[model.id] = Deployment(model, self.clock, Breaker(model.breaker))
+            known = self._all[model.id] = Deployment(model, self.clock, Breaker(model.breaker), self._account(model))
             known.probes = self._probes
         return known
 
@@ -288,8 +309,33 @@ class Deployments:
         """Take over what the headers of an endpoint's answer say of a model."""
         self.at(endpoint).of(model).learn(told)
 
-    def keep(self, models: Iterable[Model]) -> None:
+    def broken(self) -> dict[str, str]:
+        """Models whose circuit breaker is not closed, at any endpoint, and until when."""
+        now, told = self.clock.now(), {}
+        for endpoint, known in (("", self), *self._elsewhere.items()):
+            for model_id, each in known._all.items():
+                if each.breaker.state(now) != "closed":
+                    reason = each.broken(now) or "its circuit breaker is open, the next request probes it"
+                    told[f"{model_id} ({endpoint})" if endpoint else model_id] = reason
+        return told
+
+    def accounts(self) -> Iterable[Account]:
+        """What is known of providers whose account is limited."""
+        return self._accounts.values()
+
+    def _account(self, model: Model) -> Account | None:
+        if model.account == UNLIMITED:
+            return None
+        known = self._accounts.get(model.provider)
+        if known is None or known.limits != model.account:
+            known = self._accounts[model.provider] = Account(model.provider, model.account, self.clock.now())
+        return known
+
+    def keep(self, models: Collection[Model]) -> None:
         """Forget those that are no longer configured."""
+        limits = {model.provider: model.account for model in models}
+        for provider in [name for name, account in self._accounts.items() if limits.get(name) != account.limits]:
+            del self._accounts[provider]
         ids = {model.id for model in models}
         for known in (self, *self._elsewhere.values()):
             known._all = {model_id: each for model_id, each in known._all.items() if model_id in ids}

@@ -2,7 +2,7 @@
 
 breakers   one that opens or closes does so everywhere; of all processes one sends the probe
 latency    one moving average, to which each process adds what it measured
-limits     what the others spent of a deployment's requests and tokens a minute is taken out of the buckets here
+limits     what the others spent of a deployment's, or a provider's, requests and tokens a minute is taken out here
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from semroute.errors import StoreError
+from semroute.execution.account import Account
 from semroute.execution.breaker import DEFERRALS
 from semroute.execution.deployments import EWMA_WEIGHT, Deployment, Deployments
 from semroute.stores.base import State
@@ -134,11 +135,13 @@ class Exchange:
 
     async def _limits(self, known: list[Deployment]) -> None:
         """Count what was spent here, and take out what was spent elsewhere."""
-        spent = {each: each.spent() for each in known}
-        limited = [each for each in known if each.limited]
+        named: list[tuple[str, Deployment | Account]] = [(_name(each), each) for each in known]
+        named += [(f"account:{each.provider}", each) for each in self._deployments.accounts()]
+        spent = {name: each.spent() for name, each in named}
+        limited = [(name, each) for name, each in named if each.limited]
         if not limited:
             return
-        mine = {_key(f"used-{what}", each): n for each in limited for what, n in spent[each].items()}
+        mine = {f"used-{what}:{name}": n for name, _ in limited for what, n in spent[name].items()}
         until = self._wall() + COUNTER_S
         if any(mine.values()):
             await self._state.settle(uuid.uuid4().hex, {key: (n, until) for key, n in mine.items()})
@@ -146,11 +149,15 @@ class Exchange:
         # A counter that is new to this process, or that began anew, tells nothing yet.
         others = {key: max(0, level - self._levels.get(key, math.inf) - mine[key]) for key, level in levels.items()}
         self._levels = levels
-        for each in limited:
-            requests, tokens = others[_key("used-requests", each)], others[_key("used-tokens", each)]
-            each.spent_elsewhere(requests, tokens)
+        now = self._deployments.clock.now()
+        for name, each in limited:
+            each.spent_elsewhere(others[f"used-requests:{name}"], others[f"used-tokens:{name}"], now)
 
 
 def _key(what: str, deployment: Deployment) -> str:
+    return f"{what}:{_name(deployment)}"
+
+
+def _name(deployment: Deployment) -> str:
     model = deployment.model
-    return f"{what}:{model.id}:{model.provider}/{model.name}"
+    return f"{model.id}:{model.provider}/{model.name}"

@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from litestar import Litestar
+from litestar.testing import AsyncTestClient
+from msgspec.structs import replace
 
 from semroute.access.callers import Access
 from semroute.api.accounting import LOST_S, Books
+from semroute.api.admin import MAX_TOLD
+from semroute.api.app import create_app
 from semroute.api.lifeline import Lifeline
 from semroute.config.load import load
 from semroute.config.schema import LogSettings
@@ -154,3 +160,53 @@ def test_lost_records_are_told_of_for_a_while(tmp_path: Path) -> None:
     assert writer.dropped == 1  # the count stays
     assert writer.close()
     log.database.close()
+
+
+BREAKERS = """
+providers: {p: {base_url: "http://127.0.0.1:9/v1", api_key: k}}
+models: {m: {provider: p, name: m, breaker: {failures: 1, probe_s: 3600}}}
+default: {models: [m]}
+policy: {retry: {max_attempts: 1}}
+"""
+
+
+@pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
+async def test_an_open_breaker_is_told_to_those_who_may_know_and_no_host_is(tmp_path: Path) -> None:
+    (tmp_path / "routes").mkdir()
+    (tmp_path / "routes" / "all.yaml").write_text(BREAKERS)
+    settings = Settings(
+        routes=str(tmp_path / "routes"),
+        database_url=f"sqlite:///{tmp_path}/semroute.db",
+        api_key="api-key",
+        admin_key="admin-key",
+        metrics=False,
+    )
+
+    async def told(client: AsyncTestClient[Litestar], key: str) -> Any:
+        return (await client.get("/health/ready", headers={"authorization": f"Bearer {key}"})).json()
+
+    async with AsyncTestClient(create_app(settings)) as client:
+        assert (await told(client, "admin-key"))["status"] == "ready"
+        body = {"prompt": "x"}
+        failed = await client.post("/complete", json=body, headers={"authorization": "Bearer api-key"})
+        assert failed.status_code >= 500
+        shown = await told(client, "admin-key")
+        assert shown["status"] == "degraded"
+        [warning] = shown["warnings"]
+        assert warning.startswith("m: its circuit breaker is open, the next probe is in ")
+        for stranger in ("api-key", "", "wrong"):
+            assert (await told(client, stranger))["warnings"] == [
+                "1 warnings: send a key with the scope 'read' to see them"
+            ]
+        deployments = client.app.state.gateway.serving.deployments
+        model = client.app.state.gateway.serving.router.config.models["m"]
+        for number in range(MAX_TOLD + 5):
+            one = replace(model, id=f"m{number}")
+            deployments.of(one).begin(1).end("fault")
+        deployments.at("embeddings").of(model).begin(1).end("fault")
+        warnings = (await told(client, "admin-key"))["warnings"]
+        assert len(warnings) == MAX_TOLD + 1
+        assert warnings[-1] == "and 7 more models whose circuit breaker is open"
+        assert "127.0.0.1" not in str(warnings)
+        deployments.of(model).breaker.close()
+        assert not any(each.startswith("m:") for each in (await told(client, "admin-key"))["warnings"])

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semroute.calls import Limits
 from semroute.config import files as module
 from semroute.config.load import default_folder, load, read
 from semroute.config.schema import Config, RouteFile
@@ -42,6 +43,24 @@ def test_all_files_make_one_config(read_files: Read) -> None:
     assert config.models["small"].id == "small"
     assert config.providers["local"].id == "local"
     assert config.default.models == ("large",)
+
+
+def test_each_model_knows_what_its_provider_takes(read_files: Read) -> None:
+    text = """
+        providers:
+          p:
+            base_url: "https://p.example/v1"
+            limits:
+              rpm: ${RPM}
+              concurrency: 3
+          q: {base_url: "https://q.example/v1"}
+        models:
+          m: {provider: p, name: m, input_price: 1, output_price: 1, deployments: [{provider: q}]}
+    """
+    config, _ = read_files({"RPM": "7"}, a=text)
+    assert config is not None
+    assert config.models["m"].account == Limits(rpm=7, concurrency=3)
+    assert config.models["m@q"].account == Limits()
 
 
 def test_yml_is_read_and_hidden_files_and_folders_are_not(write: Write, tmp_path: Path) -> None:

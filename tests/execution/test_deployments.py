@@ -155,3 +155,59 @@ def test_what_a_model_does_at_one_endpoint_says_nothing_of_another() -> None:
     assert conversations.of(asked).ready(1, hands.now)
     conversations.keep([])
     assert embeddings.states() == {}
+
+
+def of_account(name: str, **limits: int) -> Model:
+    """A model of a provider that takes so much from all of its models together."""
+    return Model(id=name, provider="p", name=name, account=Limits(**limits))
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"rpm": 2}, "the limit of its provider p, 2 requests a minute, is used up"),
+        ({"tpm": 20}, "the limit of its provider p, 20 tokens a minute, is used up"),
+        ({"concurrency": 2}, "2 calls to its provider p are under way, the provider's limit"),
+    ],
+    ids=str,
+)
+def test_the_models_of_a_provider_share_the_limits_of_its_account(limits: dict[str, int], reason: str) -> None:
+    hands = Hands()
+    deployments = Deployments(hands.clock)
+    one, other = deployments.of(of_account("one", **limits)), deployments.of(of_account("other", **limits))
+    permits = [one.begin(10), other.begin(10)]
+    assert one.full(10, 0) == other.full(10, 0) == reason
+    assert deployments.signals({}, 10).exhausted == dict.fromkeys(("one", "other"), reason)
+    embeddings = deployments.at(EMBEDDINGS).of(of_account("third", **limits))
+    assert embeddings.full(10, 0) == reason
+    elsewhere = deployments.of(Model(id="elsewhere", provider="q", name="x", account=Limits(**limits)))
+    assert elsewhere.full(10, 0) is None
+    for permit in permits:
+        permit.end("ok", tokens=10)
+    hands.now = 60
+    assert one.full(10, 60) is other.full(10, 60) is embeddings.full(10, 60) is None
+
+
+async def test_who_waits_for_a_provider_goes_on_when_a_call_of_another_model_ends() -> None:
+    deployments = Deployments(Hands().clock)
+    one, other = (deployments.of(of_account(name, concurrency=1, queue=1)) for name in ("one", "other"))
+    permit = one.begin(1)
+    waiting = asyncio.create_task(other.queue(1, 60))
+    await asyncio.sleep(0)
+    with pytest.raises(BusyError, match="1 requests are waiting for its provider p already"):
+        await one.queue(1, 60)
+    assert not waiting.done()
+    permit.end("ok")
+    await waiting
+
+
+def test_changed_limits_of_an_account_begin_anew() -> None:
+    deployments = Deployments(Hands().clock)
+    for _ in range(2):
+        deployments.of(of_account("one", rpm=2)).begin(1)
+    assert deployments.of(of_account("one", rpm=2)).full(1, 0) is not None
+    deployments.keep([of_account("one", rpm=3)])
+    assert deployments.of(of_account("one", rpm=3)).full(1, 0) is None
+    assert [account.limits.rpm for account in deployments.accounts()] == [3]
+    deployments.keep([])
+    assert [*deployments.accounts()] == []

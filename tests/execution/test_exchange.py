@@ -181,3 +181,16 @@ async def test_a_model_that_another_process_probes_is_left_for_the_next(faults: 
             assert error.code == "no_model_available"
             assert "the next probe is in 1.0 s" in str(error)
             assert execution.account == []
+
+
+async def test_what_others_spend_of_a_providers_account_is_taken_out_here() -> None:
+    fleet = Fleet(0)
+    models = [Model(id=name, provider="p", name=name, account=Limits(rpm=60, tpm=600)) for name in ("a", "b")]
+    fleet.processes = [Process(fleet.state, fleet.hands, one) for one in models]
+    await fleet.exchange()
+    first, second = fleet.processes
+    for _ in range(60):
+        first.deployment.begin(1).end("ok", tokens=11)
+    assert second.deployment.full(1, fleet.hands.now) is None
+    await fleet.exchange()
+    assert "the limit of its provider p, 60 requests a minute" in str(second.deployment.full(1, fleet.hands.now))
