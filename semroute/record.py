@@ -152,3 +152,14 @@ def served(attempts: tuple[Attempt, ...]) -> Attempt | None:
     chosen = (attempt for attempt in answers if attempt.served_anyway)
     answered = (attempt for attempt in reversed(answers) if attempt.status in ("ok", "running"))
     return next(chosen, next(answered, answers[-1] if answers else None))
+
+
+def escalated(attempts: tuple[Attempt, ...]) -> bool:
+    """Whether one of the answers failed a check."""
+    return any([attempt.escalated is not None for attempt in attempts])
+
+
+def first_answer(attempts: tuple[Attempt, ...]) -> str | None:
+    """The model that answered first, whatever became of that answer: it is where the request was routed to."""
+    answered = (one.model for one in attempts if one.purpose == "answer" and one.status == "ok")
+    return next(answered, None)

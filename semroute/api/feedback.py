@@ -8,7 +8,7 @@ import hmac
 import html
 import time
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from litestar import MediaType, Response, get, post
 from msgspec import Meta
@@ -26,6 +26,8 @@ from semroute.record import Caller
 from semroute.settings import PREFIX, Settings
 from semroute.stores.base import Feedback
 from semroute.types import Written
+
+Found = TypeVar("Found")
 
 LINK_S = 30 * 86_400
 MAX_BYTES = 64 * 1024
@@ -79,7 +81,7 @@ async def link(request: AnyRequest) -> dict[str, Any]:
     decision = convert(decode(await _body(request)), LinkRequest).decision
     books: Books = request.app.state.books
     if (seen := within(_config(request), guards.caller_of(request))) is not None:
-        await _when_there(request, decision, lambda: books.log.read(decision, seen) is not None)
+        await _when_there(request, decision, lambda: books.log.read(decision, seen))
     expires = int(time.time()) + LINK_S
     path = f"/feedback/{decision}/{expires}/{sign(_secret(request), decision, expires)}"
     return {"path": path, "expires": expires}
@@ -151,21 +153,29 @@ async def _take(request: AnyRequest, decision: str, given: Given, caller: Caller
         raise RequestError(f"label: got {given.label!r}, expected a route{listed}", param="label")
     said = Feedback(score=score, label=given.label, comment=given.comment)
     seen = within(config, caller) if caller is not None else None
-    await _when_there(request, decision, lambda: books.log.feed_back(decision, said, time.time(), seen))
+    noted = await _when_there(request, decision, lambda: books.log.feed_back(decision, said, time.time(), seen))
+    if noted.misrouted and books.metrics is not None:
+        books.metrics.misroute(noted.route, noted.tier)
 
 
-async def _when_there(request: AnyRequest, decision: str, use: Callable[[], bool]) -> None:
-    """Use a record, which may be on its way, as soon as it is there. Raises `NotFoundError`."""
+async def _when_there(request: AnyRequest, decision: str, use: Callable[[], Found | None]) -> Found:
+    """Use a record, which may be on its way, as soon as it is there. Raises `NotFoundError`.
+
+    `use`: None as long as it is not.
+    """
     books: Books = request.app.state.books
     settings: Settings = request.app.state.settings
 
-    def use_now() -> bool:
-        return use() or (books.writer is not None and books.writer.flush(PATIENCE_S) and use())
+    def use_now() -> Found | None:
+        if (found := use()) is None and books.writer is not None and books.writer.flush(PATIENCE_S):
+            found = use()
+        return found
 
     deadline = time.monotonic() + (PATIENCE_S if settings.shared else 0)
     found = await books.ask(use_now)
-    while not found:
+    while found is None:
         if time.monotonic() >= deadline:
             raise NotFoundError(f"there is no decision {decision!r} in the log")
         await asyncio.sleep(LOOK_EVERY_S)
         found = await books.ask(use)
+    return found

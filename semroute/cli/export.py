@@ -71,12 +71,20 @@ def _write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> int:
     types |= dict.fromkeys(
         ["at", "latency_ms", "first_token_ms", "overhead_ms", "confidence", "score", "feedback_at"], number
     )
-    types |= {"cost_usd": money, "saved_usd": money, "estimated": pa.bool_(), "embedding": pa.list_(pa.float32())}
+    types |= {
+        "cost_usd": money,
+        "saved_usd": money,
+        "estimated": pa.bool_(),
+        "escalated": pa.bool_(),
+        "embedding": pa.list_(pa.float32()),
+    }
     names = (
         "id at route model tier key_id key_name team feature reason outcome input_tokens output_tokens cached_tokens"
     )
-    names += " estimated attempts_made latency_ms first_token_ms overhead_ms confidence error cost_usd saved_usd score"
-    names += " label comment feedback_at decision attempts scores embedding prompt answer"
+    names += (
+        " estimated attempts_made latency_ms first_token_ms overhead_ms confidence error escalated cost_usd saved_usd"
+    )
+    names += " score label comment feedback_at decision attempts scores embedding prompt answer"
     schema = pa.schema([(name, types.get(name, text)) for name in names.split()])
     count = 0
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:

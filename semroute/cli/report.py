@@ -19,11 +19,12 @@ from semroute.stores.log import SqlLog
 from semroute.stores.open import open_to_read, shown
 from semroute.stores.rollups import DIMENSIONS, day_of
 
+DEFAULT = ("model", "tier", "route", "key", "day")
 BY = (*DIMENSIONS[1:], "day")
 
 
 @click.command("report", short_help="What was asked, what it cost and what was saved.")
-@click.option("--by", type=click.Choice(BY), multiple=True, help="[default: model, route, key and day]")
+@click.option("--by", type=click.Choice(BY), multiple=True, help="[default: model, tier, route, key and day]")
 @click.option("--days", type=click.IntRange(min=1), default=30, show_default=True, help="Up to today, UTC.")
 @click.option("--html", "file", type=OutputFile(), help="Write a page with charts.")
 @json_option
@@ -34,7 +35,9 @@ def command(by: tuple[str, ...], days: int, file: Path | None, as_json: bool) ->
     database = open_to_read(url)
     try:
         log = SqlLog(database)
-        groups = {name: log.stats(name, last - days + 1, last) for name in by or ("model", "route", "key", "day")}
+        groups = {
+            name: log.stats(name, last - days + 1, last) for name in by or ("model", "tier", "route", "key", "day")
+        }
         each_day = _dated(log.stats("day", last - days + 1, last))
         if "key" in groups:
             groups["key"] = KeyStore(database).named(groups["key"])

@@ -20,6 +20,7 @@ COLUMNS: dict[str, str] = {
     "first_token": "first token p50",
     "fallback_rate": "fallback",
     "escalation_rate": "escalated",
+    "misroute_rate": "misrouted",
     "error_rate": "errors",
     "abstention_rate": "abstained",
     "quality": "quality",

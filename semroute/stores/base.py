@@ -132,6 +132,16 @@ class Feedback(Frozen, frozen=True, kw_only=True):
     comment: str | None = None
 
 
+class Noted(NamedTuple):
+    """What feedback was given to."""
+
+    route: str
+    """Empty: the default."""
+    tier: str
+    misrouted: bool
+    """Whether the request counts as misrouted now, and did not before."""
+
+
 class DecisionLog(Protocol):
     """The memory of all requests. Blocking: for threads. Everything raises `StoreError`."""
 
@@ -141,8 +151,8 @@ class DecisionLog(Protocol):
     def read(self, id_: str, within: Within | None = None) -> dict[str, Any] | None:
         """One whole record. None: there is none within what may be seen."""
 
-    def feed_back(self, id_: str, feedback: Feedback, at: float, within: Within | None = None) -> bool:
-        """Add feedback to a record; false: there is none within what may be seen."""
+    def feed_back(self, id_: str, feedback: Feedback, at: float, within: Within | None = None) -> Noted | None:
+        """Add feedback to a record. None: there is none within what may be seen."""
 
     def stats(self, by: str, since_day: int, until_day: int) -> list[dict[str, Any]]:
         """Totals by one dimension, over days since 1970, both inclusive."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from semroute.record import Content, Record, cost_usd, served, total_usage
+from semroute.record import Content, Record, cost_usd, escalated, first_answer, served, total_usage
 from semroute.stores.base import to_pico
 from semroute.types import Attempt, Frozen, Outcome, Reason, Usage
 
@@ -27,6 +27,19 @@ class Gist(Frozen, frozen=True, kw_only=True):
     reason: Reason
     confidence: float
     config_version: str
+
+
+class Planned(Frozen, frozen=True, kw_only=True):
+    """Of a plan."""
+
+    model: str
+    tier: str
+
+
+class Plan(Frozen, frozen=True, kw_only=True):
+    """Of a decision, where an answer failed a check."""
+
+    plan_details: tuple[Planned, ...] = ()
 
 
 class Who(Frozen, frozen=True, kw_only=True):
@@ -85,6 +98,19 @@ class Entry(NamedTuple):
         return PackedBody(decision=self.sent.decision, attempts=self.sent.attempts)
 
     @property
+    def escalated(self) -> bool:
+        """Whether an answer failed a check."""
+        return escalated(self.attempts)
+
+    @property
+    def routed(self) -> tuple[str, str]:
+        """The model that answered first, and its tier."""
+        model = first_answer(self.attempts)
+        plan = _decode_plan(self.sent.decision).plan_details
+        tier = next((planned.tier for planned in plan if planned.model == model), self.sent.tier)
+        return model or self.model or "", tier
+
+    @property
     def routes(self) -> list[str]:
         """The names that the scores belong to."""
         return _decode_names(self.sent.routes)
@@ -93,6 +119,7 @@ class Entry(NamedTuple):
 pack = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Sent]).decode
 _decode_gist = msgspec.msgpack.Decoder(Gist).decode
+_decode_plan = msgspec.msgpack.Decoder(Plan).decode
 _decode_attempts = msgspec.msgpack.Decoder(tuple[Attempt, ...]).decode
 _decode_names = msgspec.msgpack.Decoder(list[str]).decode
 

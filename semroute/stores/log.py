@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from semroute.record import Record
 from semroute.stores import records, rollups
-from semroute.stores.base import Database, Feedback, Query, Row, Session, Within, to_pico
+from semroute.stores.base import Database, Feedback, Noted, Query, Row, Session, Within, to_pico
 from semroute.stores.entries import Entry, entries
 
 MAX_PAGE = 500
@@ -22,6 +22,7 @@ _SUMMARY = ", ".join(records.SUMMARY)
 _WHOLE = (
     ", ".join(f"d.{name}" for name in records.SUMMARY) + ", b.block, b.body, b.embedding, b.scores, b.prompt, b.answer"
 )
+_JUDGED = "at, model, tier, route, key_id, team, feature, reason, score, label, escalated"
 MAX_VERSIONS = 1000
 """Configurations whose scores have names at most."""
 _NAME = (
@@ -156,23 +157,23 @@ class SqlLog:
             row = (rollups.RESET, rollups.day_of(at), counter, rollups.TOTALS["cost"], amount)
             session.run_many(rollups.UPSERT, [row])
 
-    def feed_back(self, id_: str, feedback: Feedback, at: float, within: Within | None = None) -> bool:
-        """Add feedback to a record; false: there is none within what may be seen. What is not given stays as it was."""
+    def feed_back(self, id_: str, feedback: Feedback, at: float, within: Within | None = None) -> Noted | None:
+        """Add feedback to a record. None: there is none within what may be seen. What is not given stays as it was."""
         seen, values = _seen(within)
         with self.database.transaction() as session:
             session.lock([f"feedback:{id_}"])
-            sql = f"SELECT at, model, tier, route, key_id, team, feature, score FROM decisions WHERE id = ?{seen}"
-            found = session.run(sql, (id_, *values))
+            found = session.run(f"SELECT {_JUDGED} FROM decisions WHERE id = ?{seen}", (id_, *values))
             if not found:
-                return False
+                return None
             session.run(
                 "UPDATE decisions SET score = COALESCE(?, score), label = COALESCE(?, label), "
                 "comment = COALESCE(?, comment), feedback_at = ? WHERE id = ?",
                 (feedback.score, feedback.label, feedback.comment, at, id_),
             )
-            if feedback.score is not None:
-                session.run_many(rollups.UPSERT, _score_cells(session, found[0], feedback.score))
-        return True
+            changes = _changes(found[0], feedback)
+            session.run_many(rollups.UPSERT, _feedback_cells(session, found[0], changes))
+        _, _, tier, route, *_ = found[0]
+        return Noted(route or "", tier, changes["misroutes"] > 0)
 
     def prune(self, *, before: float | None, max_bytes: int | None) -> int:
         """Delete records older than a moment, and the oldest of a log that is too large. Returns how many.
@@ -265,15 +266,29 @@ def _just_now(row: Row, models: set[str]) -> tuple[int, set[tuple[str, str]], in
     return rollups.day_of(at), places | {(rollups.CALLED, each) for each in called}, int(cost)
 
 
-def _score_cells(session: Session, record: Row, score: float) -> list[Row]:
-    """What changes in the rollups when a record gets a score, or another one."""
-    at, model, tier, route, key, team, feature, old = record
+def _changes(record: Row, feedback: Feedback) -> dict[str, int]:
+    """What feedback changes in the totals. Where an answer failed a check, nothing said later changes that."""
+    route, reason, score, label, escalated = record[3], *record[-4:]
+    new_score = score if feedback.score is None else feedback.score
+    new_label = label if feedback.label is None else feedback.label
+    before = escalated or rollups.misrouted(reason, route, label, score)
+    after = escalated or rollups.misrouted(reason, route, new_label, new_score)
+    return {
+        "score_millionths": round((new_score or 0) * 1e6) - round((score or 0) * 1e6),
+        "feedbacks": int(new_score is not None) - int(score is not None),
+        "labels": int(new_label is not None) - int(label is not None),
+        "misroutes": int(after) - int(before),
+    }
+
+
+def _feedback_cells(session: Session, record: Row, changes: dict[str, int]) -> list[Row]:
+    """The same as rows of the rollups."""
+    at, model, tier, route, key, team, feature, *_ = record
     day = rollups.day_of(at)
     counted = "SELECT 1 FROM rollups WHERE dimension = 'feature' AND day = ? AND value = ? AND metric = 0"
     if feature and not session.run(counted, (day, feature)):
         feature = rollups.OTHER
     values = ("", model or "", tier, route or "", key, team, feature)
-    changes = {"score_millionths": round(score * 1e6) - round((old or 0) * 1e6), "feedbacks": int(old is None)}
     # In one order with those of `append`, so that the two never wait for each other.
     return sorted(
         (dimension, day, value, rollups.TOTALS[name], n)

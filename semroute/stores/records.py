@@ -17,7 +17,7 @@ from semroute.types import Attempt, Decision, Frozen
 
 COLUMNS = tuple(
     "id at route model tier key_id key_name team feature reason outcome cost saved input_tokens output_tokens "  # noqa: SIM905 - nine lines less
-    "cached_tokens estimated attempts latency_ms first_token_ms overhead_ms confidence error".split()
+    "cached_tokens estimated attempts latency_ms first_token_ms overhead_ms confidence error escalated".split()
 )
 SUMMARY = (*COLUMNS, "score", "label", "comment", "feedback_at")
 INSERT_DECISION = (
@@ -106,6 +106,7 @@ def decision_row(entry: Entry) -> tuple[Any, ...]:
         round(sent.overhead_ms, 3),
         gist.confidence,
         sent.error,
+        int(entry.escalated),
     )
 
 
@@ -148,7 +149,7 @@ def summary(row: tuple[Any, ...]) -> dict[str, Any]:
     """A row of `SUMMARY`, for people and machines."""
     fields = dict(zip(SUMMARY, row, strict=True))
     fields["cost_usd"], fields["saved_usd"] = to_usd(fields.pop("cost")), to_usd(fields.pop("saved"))
-    fields["estimated"] = bool(fields["estimated"])
+    fields |= {name: bool(fields[name]) for name in ("estimated", "escalated")}
     feedback = {name: fields.pop(name) for name in ("score", "label", "comment", "feedback_at")}
     fields["feedback"] = feedback if feedback["feedback_at"] is not None else None
     return fields

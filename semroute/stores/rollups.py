@@ -44,7 +44,14 @@ TOTALS = {
     "feedbacks": 12,
     "score_millionths": 13,
     "attempts": 14,
+    "misroutes": 15,
+    "rerouted": 16,
+    "labels": 17,
 }
+"""A misroute counts at the model and the tier that the request was routed to first, though another one answered. By
+`rerouted` the requests that were routed there differ from those that were answered there."""
+GOOD_SCORE = 0.5
+"""From this score on an answer was good enough."""
 OTHER = "other"
 """Where features count that come when a day has `MAX_FEATURES` of them."""
 MAX_FEATURES = 200
@@ -113,6 +120,7 @@ def cells(entries: Iterable[Entry], features: Features) -> Cells:
     for (day, *values), members in alike.items():
         for model, cost in chain.from_iterable(map(_calls, members)):
             added[(CALLED, day, model, TOTALS["cost"])] += cost
+        added.update(_misroutes(members, day, values))
         totals, buckets = _sums(members), _buckets(members)
         for dimension, value in zip(DIMENSIONS, values, strict=True):
             place = dimension, day, value
@@ -126,6 +134,31 @@ def cells(entries: Iterable[Entry], features: Features) -> Cells:
         for metric, n in (*enumerate(totals), *Counter(buckets).items()):
             if n:
                 added[(*place, metric)] = n
+    return added
+
+
+def misrouted(reason: str, route: str | None, label: str | None, score: float | None) -> bool:
+    """Whether feedback says that a request should have gone elsewhere: to another route, or to a better model.
+
+    Who asked for a model by name was not routed, so that the right route says nothing against it.
+    """
+    elsewhere = label is not None and label != route and (route is not None or reason != "pinned")
+    return elsewhere or (score is not None and score < GOOD_SCORE)
+
+
+def _misroutes(entries: Iterable[Entry], day: int, values: Sequence[str]) -> Cells:
+    """What those of alike entries add of which an answer failed a check."""
+    added: Cells = Counter()
+    for entry in entries:
+        if not entry.escalated:
+            continue
+        model, tier = entry.routed
+        for dimension, value in zip(DIMENSIONS, values, strict=True):
+            routed = {"model": model, "tier": tier}.get(dimension, value)
+            added[(dimension, day, routed, TOTALS["misroutes"])] += 1
+            if routed != value:
+                added[(dimension, day, routed, TOTALS["rerouted"])] += 1
+                added[(dimension, day, value, TOTALS["rerouted"])] -= 1
     return added
 
 
@@ -197,6 +230,7 @@ def row(value: str, counts: Mapping[int, int], total: int) -> dict[str, Any]:
     def rate(name: str) -> float:
         return round(n[name] / requests, 6) if requests else 0.0
 
+    routed = requests + n["rerouted"]
     latency, first_token = _histogram(counts, LATENCY), _histogram(counts, FIRST_TOKEN)
     return {
         "value": value,
@@ -215,6 +249,9 @@ def row(value: str, counts: Mapping[int, int], total: int) -> dict[str, Any]:
         "abstention_rate": rate("abstentions"),
         "cancelled": n["cancelled"],
         "refused": n["refused"],
+        "misroutes": n["misroutes"],
+        "misroute_rate": round(n["misroutes"] / routed, 6) if routed > 0 else 0.0,
+        "labels": n["labels"],
         "feedbacks": n["feedbacks"],
         "quality": round(n["score_millionths"] / n["feedbacks"] / 1e6, 4) if n["feedbacks"] else None,
     }

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from semroute.record import Record
+from semroute.record import Record, escalated, first_answer
 from semroute.settings import MULTIPROCESS
 from semroute.types import Attempt
 
@@ -96,6 +96,10 @@ class Metrics:
         self._cost = counter("cost_usd", "USD spent, of all attempts.", "route", "model")
         self._saved = counter("saved_usd", "USD that the baseline model would have cost more; never less than nothing.")
         self._abstentions = counter("abstentions", "Requests that no route matched with confidence.")
+        self._routed = counter("routed_requests", "Requests by the tier that they went to first.", "route", "tier")
+        self._misroutes = counter(
+            "misroutes", "Those whose answer failed a check, or was judged bad or labelled later.", "route", "tier"
+        )
         self._decision = histogram("decision_seconds", "From the request to its decision.", _FAST)
         self._overhead = histogram("overhead_seconds", "Time in semroute itself.", _FAST)
         self._duration = histogram("request_duration_seconds", "From the request to the answer's end.", _SLOW, "model")
@@ -142,6 +146,10 @@ class Metrics:
         """Count a request that was refused before a decision, by its error's code."""
         self._child(self._refused, code).inc()
 
+    def misroute(self, route: str, tier: str) -> None:
+        """Count a request of which feedback says that it should have gone elsewhere."""
+        self._child(self._misroutes, route, tier).inc()
+
     def show(self, moment: Moment) -> None:
         """Take over what waits, and what holds just now."""
         self.flush()
@@ -168,6 +176,13 @@ class Metrics:
             sums[self._cost, route, model] += cost
         sums[(self._saved,)] += sum([max(0.0, float(saved)) for record in records if (saved := record.saved_usd)])
         sums[(self._abstentions,)] += [decision.reason for decision in decisions].count("default")
+        for record in records:
+            tier = record.tier
+            if escalated(record.attempts):
+                first = first_answer(record.attempts)
+                tier = next((one.tier for one in record.decision.plan_details if one.model == first), tier)
+                sums[self._misroutes, route, tier] += 1
+            sums[self._routed, route, tier] += 1
         observed[(self._decision,)] += [decision.latency_ms / 1000 for decision in decisions]
         observed[(self._overhead,)] += [record.overhead_ms / 1000 for record in records]
         observed[(self._confidence,)] += [decision.confidence for decision in decisions if decision.candidates]

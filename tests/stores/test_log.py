@@ -14,10 +14,11 @@ import pytest
 from semroute.errors import StoreError
 from semroute.record import Caller, Record
 from semroute.stores import records, rollups
-from semroute.stores.base import Database, Feedback, Query, Within
+from semroute.stores.base import Database, Feedback, Noted, Query, Within
 from semroute.stores.log import SqlLog
 from semroute.stores.migrations import MIGRATIONS, migrate
-from semroute.types import Attempt, Decision, Estimate, Outcome, Usage
+from semroute.types import Attempt, Decision, Estimate, Outcome, PlanEntry, Usage
+from semroute.written import TIERS
 from tests.stores.conftest import NOW
 
 DAY = int(NOW // 86_400)
@@ -185,6 +186,89 @@ def test_statistics_count_everything(log: SqlLog) -> None:
         assert sum(row["cost_usd"] for row in rows_by) == Decimal("1.625024")
 
 
+def shares(log: SqlLog, by: str) -> dict[str, tuple[int, float]]:
+    """Misroutes, and their share of what was routed there, by value."""
+    return {row["value"]: (row["misroutes"], row["misroute_rate"]) for row in log.stats(by, DAY, DAY)}
+
+
+def test_a_misroute_counts_where_the_request_went_first(log: SqlLog) -> None:
+    failed = Attempt(model="tiny", status="failed", latency_ms=5)
+    small = Attempt(model="small", status="ok", latency_ms=5, escalated="too short")
+    large = Attempt(model="large", status="ok", latency_ms=9)
+    plan = [
+        PlanEntry(model=name, why="", tier=tier, quality=0.5, cost_usd=Decimal(0), latency_ms=None)
+        for name, tier in zip(("tiny", "small", "large"), TIERS, strict=True)
+    ]
+    decision = msgspec.structs.replace(record(1).decision, plan_details=tuple(plan))
+
+    def one(number: int, *attempts: Attempt, tier: str) -> Record:
+        made = record(number, attempts=attempts, tier=tier)
+        its = msgspec.structs.replace(decision, id=made.request_id)
+        return msgspec.structs.replace(made, decision=its)
+
+    log.write(
+        [
+            one(1, failed, small, large, tier="complex"),
+            one(2, msgspec.structs.replace(small, served_anyway=True), tier="moderate"),
+            one(3, msgspec.structs.replace(small, escalated=None), tier="moderate"),
+            one(4, large, tier="complex"),
+            one(5, failed, large, tier="complex"),
+        ]
+    )
+    assert shares(log, "tier") == {"complex": (0, 0.0), "moderate": (2, round(2 / 3, 6))}
+    assert shares(log, "model") == {"large": (0, 0.0), "small": (2, round(2 / 3, 6))}
+    assert shares(log, "route") == {"billing": (2, 0.4)}
+    assert shares(log, "all") == {"": (2, 0.4)}
+    assert [row["escalated"] for row in log.page(Query())] == [False, False, False, True, True]
+    for number in (1, 4):  # the first counts already
+        noted = log.feed_back(record(number).request_id, Feedback(score=0), NOW)
+        assert noted == Noted("billing", "complex", misrouted=number == 4)
+    assert shares(log, "tier") == {"complex": (1, 0.5), "moderate": (2, round(2 / 3, 6))}
+
+
+def test_all_of_a_tier_may_have_gone_wrong(log: SqlLog) -> None:
+    first = Attempt(model="small", status="ok", latency_ms=5, escalated="it declines")
+    entry = PlanEntry(model="small", why="", tier="simple", quality=0.5, cost_usd=Decimal(0), latency_ms=None)
+    made = record(1, attempts=(first, Attempt(model="large", status="ok", latency_ms=9)), tier="complex")
+    log.write([msgspec.structs.replace(made, decision=msgspec.structs.replace(made.decision, plan_details=(entry,)))])
+    assert shares(log, "tier") == {"complex": (0, 0.0), "simple": (1, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "feedback", "expected"),
+    [
+        ({}, [Feedback(label="coding")], 1),
+        ({}, [Feedback(label="billing")], 0),
+        ({}, [Feedback(score=0.49)], 1),
+        ({}, [Feedback(score=0.5)], 0),
+        ({}, [Feedback(comment="bad")], 0),
+        ({}, [Feedback(label="billing"), Feedback(score=0)], 1),
+        ({}, [Feedback(label="coding"), Feedback(score=1)], 1),
+        ({}, [Feedback(label="coding"), Feedback(label="billing")], 0),
+        ({}, [Feedback(score=0), Feedback(score=0.1), Feedback(score=1)], 0),
+        ({"route": None}, [Feedback(label="billing")], 1),
+        ({"route": None, "reason": "pinned"}, [Feedback(label="billing")], 0),
+        ({"route": None, "reason": "pinned"}, [Feedback(score=0)], 1),
+        ({"attempts": (), "outcome": "decided", "tier": ""}, [Feedback(label="coding")], 1),
+    ],
+    ids=str,
+)
+def test_feedback_says_whether_a_request_was_misrouted(
+    log: SqlLog, fields: dict[str, Any], feedback: list[Feedback], expected: int
+) -> None:
+    fields = dict(fields)
+    reason = fields.pop("reason", None)
+    made = record(1, **fields)
+    if reason is not None:
+        made = msgspec.structs.replace(made, decision=msgspec.structs.replace(made.decision, reason=reason))
+    log.write([made, record(2), record(3), record(4)])
+    told = [log.feed_back(made.request_id, one, NOW) for one in feedback]
+    assert shares(log, "all") == {"": (expected, expected / 4)}
+    labels = {row["labels"] for row in log.stats("all", DAY, DAY)}
+    assert labels == {int(any(one.label is not None for one in feedback))}
+    assert any(one is not None and one.misrouted for one in told) >= bool(expected)
+
+
 def test_days_are_in_order(log: SqlLog) -> None:
     log.write([record(1), record(1 + 86_400), record(2 + 86_400)])
     assert [(row["value"], row["requests"]) for row in log.stats("day", 0, DAY + 1)] == [
@@ -350,7 +434,7 @@ def test_a_key_sees_its_own_records_and_those_of_its_routes_and_models(log: SqlL
         for number in range(1, 6):
             there = number in seen
             assert (log.read(record(number).request_id, within) is not None) is there
-            assert log.feed_back(record(number).request_id, Feedback(comment="hm"), NOW, within) is there
+            assert (log.feed_back(record(number).request_id, Feedback(comment="hm"), NOW, within) is not None) is there
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from semroute.record import Record
 from semroute.telemetry.metrics import TOGETHER, Metrics, Moment
-from semroute.types import Attempt, Decision, Estimate, Usage
+from semroute.types import Attempt, Decision, Estimate, PlanEntry, Usage
 
 
 def record(number: int) -> Record:
@@ -76,6 +77,21 @@ def test_every_record_is_counted_whether_few_wait_or_many() -> None:
     assert seen("cost_usd_total", route="billing", model="small") == 0.5 * (count - fourths)
     assert seen("saved_usd_total") == sum(range(count - 2))
     assert Seen(metrics).values == seen.values
+
+
+def test_misroutes_are_counted_where_the_request_went_first() -> None:
+    metrics = Metrics()
+    one = replace(record(1), tier="complex")
+    entry = PlanEntry(model="large", why="", tier="simple", quality=0.5, cost_usd=Decimal(0), latency_ms=None)
+    poor = Attempt(model="large", status="ok", escalated="it declines", latency_ms=1)
+    decision = replace(one.decision, plan_details=(entry,))
+    metrics.count(one)
+    metrics.count(replace(one, attempts=(poor, *one.attempts), decision=decision))
+    metrics.misroute("billing", "complex")
+    seen = Seen(metrics)
+    for tier in ("complex", "simple"):
+        assert seen("routed_requests_total", route="billing", tier=tier) == 1
+        assert seen("misroutes_total", route="billing", tier=tier) == 1
 
 
 def test_histograms_are_those_of_the_library() -> None:

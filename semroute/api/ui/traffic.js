@@ -83,6 +83,7 @@ function tiles(all) {
     ["errors", percent(all.error_rate)],
     ["fallbacks", percent(all.fallback_rate)],
     ["no route", percent(all.abstention_rate)],
+    ["misrouted", percent(all.misroute_rate), `${count(all.misroutes)} requests, ${count(all.labels)} labels`],
     ["quality", percent(all.quality), `${count(all.feedbacks)} feedbacks`],
   ];
   return h(
@@ -132,6 +133,7 @@ function statistics(rows) {
       ["errors", (row) => percent(row.error_rate), true],
       ["fallbacks", (row) => percent(row.fallback_rate), true],
       ["escalated", (row) => percent(row.escalation_rate), true],
+      ["misrouted", (row) => percent(row.misroute_rate), true],
       ["no route", (row) => percent(row.abstention_rate), true],
       ["quality", (row) => percent(row.quality), true],
     ],
