@@ -24,6 +24,7 @@ import numpy as np
 from semroute.config.files import RouteFiles, read_files
 from semroute.config.load import load_files
 from semroute.config.schema import Config, Tuned
+from semroute.routing import aliases
 from semroute.routing.decide import (
     Choice,
     choose_classified,
@@ -176,13 +177,18 @@ class Router:
         started = time.perf_counter()
         if isinstance(request, str):
             request = ChatRequest(id=new_id(), messages=(Message(role="user", parts=(Text(text=request),)),))
+        asked, request = request, aliases.resolved(self.config, request)
         facts = self.read_facts(request)
         choice = self.choose(request, facts)
         reading = self.read([facts.text])[0] if self.needs_reading(request, facts, choice) else None
         if choice is None:
             choice = self.choose_semantic(reading.match if reading is not None else Match(), facts)
         decision = self.decide(request, facts, choice, signals, reading)
-        decision = msgspec.structs.replace(decision, latency_ms=(time.perf_counter() - started) * 1000)
+        decision = msgspec.structs.replace(
+            decision,
+            explanation=decision.explanation + aliases.told(asked, request),
+            latency_ms=(time.perf_counter() - started) * 1000,
+        )
         return self.explain(decision, facts) if explain or request.explain else decision
 
     def read_facts(self, request: ChatRequest) -> Facts:

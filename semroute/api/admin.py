@@ -16,6 +16,7 @@ from semroute.errors import UnknownModelError
 from semroute.gateway import Gateway
 from semroute.record import Caller
 from semroute.reload import Reloader
+from semroute.routing.aliases import meant, whole_names
 from semroute.routing.decide import AUTO
 
 MAX_TOLD = 20
@@ -39,7 +40,8 @@ async def model(request: AnyRequest, name: str) -> dict[str, Any]:
     """One of them."""
     wanted = name.removeprefix("/")
     listed = _models(_config(request), guards.caller_of(request))
-    found = next((model for model in listed if model["id"] == wanted), None)
+    target = meant(_config(request), wanted)
+    found = next((model | {"id": wanted} for model in listed if model["id"] == target), None)
     if found is None:
         raise UnknownModelError(f"model {wanted!r} does not exist; see /v1/models", param="model")
     return _shown(request, found)
@@ -73,7 +75,9 @@ def _models(config: Config, caller: Caller) -> list[dict[str, Any]]:
         for model in config.models.values()
         if model.id in may
     ]
-    return virtual + real
+    known = {model["id"]: model for model in virtual + real}
+    named = ((alias, known.get(config.aliases[alias])) for alias in whole_names(config.aliases))
+    return virtual + real + [model | {"id": alias} for alias, model in named if model is not None]
 
 
 @get("/routes", guards=[guards.known])

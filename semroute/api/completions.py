@@ -36,6 +36,7 @@ from semroute.errors import AccessError, RequestError, SemrouteError
 from semroute.gateway import Call, Chunks, Gateway
 from semroute.record import Caller, Record, served
 from semroute.router import new_id
+from semroute.routing.aliases import resolved
 from semroute.routing.facts import DIAL, read_dial
 from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk, Params
@@ -119,7 +120,8 @@ async def count_tokens(request: AnyRequest) -> Response[bytes]:
     caller = await guards.admitted(request, "complete")
     chat = await read(await read_body(request), _anthropic)
     gateway: Gateway = request.app.state.gateway
-    check_names(gateway.serving.router.config, caller, chat)
+    config = gateway.serving.router.config
+    check_names(config, caller, resolved(config, chat))
     tokens = await asyncio.to_thread(estimate_input_tokens, chat) if chat.long else estimate_input_tokens(chat)
     return Rendered(_anthropic.render_count(tokens), {})
 

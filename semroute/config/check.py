@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from semroute.config.aliases import check_aliases
 from semroute.config.check_accounting import check_accounting
 from semroute.config.check_rules import check_rules
 from semroute.config.check_strategies import check_price_dates, check_strategies
@@ -43,6 +44,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *_check_models(draft),
         *_check_plans(draft),
         *check_accounting(draft),
+        *check_aliases(draft),
         *_check_routes(draft),
         *_check_tuned(draft),
         *_check_utterances(draft),

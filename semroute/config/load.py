@@ -13,6 +13,7 @@ from pathlib import Path
 
 from msgspec.structs import asdict, replace
 
+from semroute.config.aliases import specific_first
 from semroute.config.aws import located
 from semroute.config.check import check
 from semroute.config.documents import parse
@@ -115,6 +116,7 @@ def _config(draft: Draft, default: Default, version: str, today: datetime.date) 
         rules=tuple(sorted(merged.rules, key=lambda rule: -rule.priority)),
         tiers=_tiers(merged.tiers),
         classifier=merged.classifier,
+        aliases=specific_first(merged.aliases),
         folder=draft.folder,
         negatives=merged.negatives,
         embedder=merged.embedder or EmbedderSettings(),

@@ -179,6 +179,9 @@ class RouteFile(Written, frozen=True, kw_only=True):
     """Where models are served, by an id of your choice."""
     models: dict[str, ModelEntry] = {}
     """The models, by an id of your choice: what plans and callers name them by."""
+    aliases: dict[str, str] = {}
+    """Names of models that clients insist on, where `*` stands for any text: `auto`, `auto:<route>` or a model's id
+    that each stands for. The id of a model always means that model."""
     default: Default | None = None
     """Where a request goes that no route matched with confidence."""
     baseline: str | None = None
@@ -278,6 +281,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tiers: dict[Tier, tuple[str, ...]] = {}
     """Example prompts of each tier."""
     classifier: Classifier | None = None
+    aliases: dict[str, str] = {}
+    """What the names that clients insist on stand for. The first that fits counts."""
     folder: str = ""
     """Where the files stand, and what `semroute train` wrote."""
     negatives: tuple[str, ...] = ()

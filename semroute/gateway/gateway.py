@@ -11,8 +11,8 @@ from functools import partial
 import msgspec
 
 from semroute.access.accounts import Accounts, Hold
-from semroute.dialects.base import endpoint_of
-from semroute.errors import UnknownModelError, UnknownRouteError
+from semroute.dialects.base import EMBEDDINGS, endpoint_of
+from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
 from semroute.execution.attempt import Work
 from semroute.execution.examiner import Examiner
 from semroute.execution.sessions import Sessions, SessionStore
@@ -22,7 +22,8 @@ from semroute.gateway.readers import Readers
 from semroute.gateway.serving import Serving
 from semroute.record import Caller, Record
 from semroute.router import Router
-from semroute.routing.decide import Choice
+from semroute.routing import aliases
+from semroute.routing.decide import AUTO, Choice
 from semroute.routing.difficulty import Reading
 from semroute.routing.facts import Facts
 from semroute.routing.sticky import Remembered, stick
@@ -76,6 +77,7 @@ class Gateway:
             request = msgspec.structs.replace(request, metadata={**request.metadata, **caller.metadata})
         serving = self._serving_on(datetime.date.fromordinal(_EPOCH + int(at // _DAY_S)))
         router = serving.router
+        asked, request = request, _resolved(router, request)
         read = partial(router.read_facts, request)
         facts = await self._readers.run(read) if request.long else read()
         choice = _choose(router, request, facts, caller)
@@ -115,7 +117,9 @@ class Gateway:
             decision = msgspec.structs.replace(
                 decision,
                 thrift=signals.thrift,
-                explanation=decision.explanation + (f"; {why}, so the choice leans to cheap" if why else ""),
+                explanation=decision.explanation
+                + aliases.told(asked, request)
+                + (f"; {why}, so the choice leans to cheap" if why else ""),
                 latency_ms=(time.perf_counter() - started) * 1000,
             )
             if request.explain:
@@ -210,6 +214,15 @@ def _choose(router: Router, request: ChatRequest, facts: Facts, caller: Caller) 
         if not caller.restricted:
             raise
         raise type(error)(f"{str(error).rpartition('; ')[0]}; see /v1/models", param=error.param) from None
+
+
+def _resolved(router: Router, request: ChatRequest) -> ChatRequest:
+    """The request by the names that there are here. Raises `RequestError` where embeddings would be routed."""
+    found = aliases.resolved(router.config, request)
+    if found is not request and endpoint_of(request) == EMBEDDINGS and found.model.partition(":")[0] == AUTO:
+        told = f"model {request.model!r} is an alias of {found.model}"
+        raise RequestError(f"{told}, expected a model's id: embeddings are not routed", param="model")
+    return found
 
 
 def _session(request: ChatRequest, caller: Caller) -> str:

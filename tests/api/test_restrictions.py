@@ -37,6 +37,13 @@ routes:
 rules:
   - {{name: by-model, when: {{metadata: {{want: dear}}}}, models: [dear]}}
   - {{name: by-route, when: {{metadata: {{want: law}}}}, route: law}}
+aliases:
+  gpt-*: auto
+  gpt-law: "auto:law"
+  gpt-help: "auto:support"
+  claude-*: dear
+  claude-basic: basic
+  "x[1]*": dear@faults
 budgets:
   - {{name: all, usd: 1000, per: month}}
   - {{name: for-law, usd: 1000, per: month, route: law}}
@@ -96,6 +103,25 @@ WAYS = {
     "deployment's name": Way(CHAT, {"model": "ok@twin", "messages": SAY}, "dear@faults"),
     "deployment, gemini": Way(*gemini("dear@faults"), "dear@faults"),
     "deployment, counted": Way("/v1/messages/count_tokens", {"model": "ok@twin", "messages": SAY}, "dear@faults"),
+    "alias of auto": Way(CHAT, {"model": "gpt-9", "messages": SAY}, "law"),
+    "alias of auto, streamed": Way(CHAT, {"model": "gpt-9", "messages": SAY, "stream": True}, "law"),
+    "alias of auto, decided alone": Way("/route", {"model": "gpt-9", "prompt": LAW}, "law"),
+    "alias of auto, messages": Way("/v1/messages", {"model": "gpt-9", "messages": SAY, "max_tokens": 9}, "law"),
+    "alias of auto, support": Way("/complete", {"model": "gpt-9", "prompt": SUPPORT}, "support"),
+    "alias of a route": Way(CHAT, {"model": "gpt-law", "messages": SAY}, "law"),
+    "alias of a route, gemini": Way(*gemini("gpt-law", "streamGenerateContent"), "law"),
+    "alias of a route, counted": Way("/v1/messages/count_tokens", {"model": "gpt-law", "messages": SAY}, "law"),
+    "alias of support": Way(CHAT, {"model": "gpt-help", "messages": SAY}, "support"),
+    "alias of a model": Way(CHAT, {"model": "claude-9", "messages": SAY}, "dear"),
+    "alias of a model, native": Way("/complete", {"model": "claude-9", "prompt": "x"}, "dear"),
+    "alias of a model, responses": Way("/v1/responses", {"model": "claude-9", "input": "x"}, "dear"),
+    "alias of a model, counted": Way("/v1/messages/count_tokens", {"model": "claude-9", "messages": SAY}, "dear"),
+    "alias of a model, embeddings": Way("/v1/embeddings", {"model": "claude-9", "input": "x"}, "dear"),
+    "alias of a model, gemini": Way(*gemini("claude-9"), "dear"),
+    "alias of a deployment": Way(CHAT, {"model": "x[1]-a", "messages": SAY}, "dear@faults"),
+    "alias in models": Way(CHAT, {"model": "auto", "models": ["claude-9"], "messages": SAY}, "dear"),
+    "aliases, one of two": Way(CHAT, {"model": "claude-9", "models": ["cheap"], "messages": SAY}, "dear or cheap"),
+    "alias of basic": Way(CHAT, {"model": "claude-basic", "messages": SAY}, "basic"),
     "cheap": Way(CHAT, {"model": "cheap", "messages": SAY}, "cheap"),
     "basic": Way(CHAT, {"model": "basic", "messages": SAY}, "basic"),
     "one of two": Way(CHAT, {"model": "dear", "models": ["cheap"], "messages": SAY}, "dear or cheap"),
@@ -179,8 +205,12 @@ def test_a_key_is_shown_what_it_is_good_for(
 ) -> None:
     everything = {"auto:law", "auto:support", "cheap", "dear", "dear@faults", "basic"}
     mine = {f"auto:{route}" for route in routes} | models
+    aliases = {"gpt-law": "auto:law", "gpt-help": "auto:support", "claude-basic": "basic"}
+    mine |= {alias for alias, target in aliases.items() if target in mine}
+    everything |= {*aliases, "claude-9"}
     listed = {model["id"] for model in served.call(restriction, "GET", "/v1/models").json()["data"]}
     assert listed == {"auto"} | mine
+    mine |= {"claude-9"} if "dear" in mine else set()
     for name in everything:
         found = served.call(restriction, "GET", f"/v1/models/{name}").status_code
         assert found == (200 if name in mine else 404)
@@ -196,6 +226,12 @@ def test_a_key_is_not_told_what_else_there_is(served: Served) -> None:
             answer = served.call(key, "POST", CHAT, json={"model": name, "messages": SAY})
             assert (answer.status_code, "did you mean" in answer.text) == (404, told)
             assert f"{name.removeprefix('auto:')!r} does not exist" in answer.text
+
+
+def test_an_alias_of_auto_is_no_model_for_embeddings(served: Served) -> None:
+    answer = served.call("nothing", "POST", "/v1/embeddings", json={"model": "gpt-9", "input": "x"})
+    assert answer.status_code == 400
+    assert "model 'gpt-9' is an alias of auto, expected a model's id" in answer.text
 
 
 def test_a_key_reads_the_log_of_its_routes_and_models_and_its_own(served: Served) -> None:

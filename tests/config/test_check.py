@@ -431,3 +431,30 @@ def test_a_price_is_not_wrong_for_its_zeros(read_files: Read, written: str) -> N
 def test_a_budget_is_an_amount_that_can_be_counted(read_files: Read) -> None:
     told = [str(p) for p in read_files(x="budgets: [{name: all, usd: 1e22}]")[1] if p.severity == "error"]
     assert told == ["x.yaml:1 $.budgets[0].usd: got 1E+22, expected an amount from 0 to 9,000,000"]
+
+
+BILLING = "routes: [{name: billing, models: [small], utterances: [one, two, three, four, five]}]"
+
+
+@pytest.mark.parametrize(
+    ("aliases", "expected"),
+    [
+        ("{gemini-3-pro*: auto}", None),
+        ("{'*': auto, gpt: small, x: 'auto:billing', y: 'auto:difficulty-0.3'}", None),
+        ("{gpt: smal}", 'got "smal", expected `auto`, `auto:<route>` or a model\'s id'),
+        ("{gpt: 'auto:nowhere'}", 'got "auto:nowhere", expected `auto`'),
+        ("{gpt: 'auto:difficulty-7'}", 'got "auto:difficulty-7", expected `auto`'),
+        ("{gpt: other, other: auto}", 'got "other", expected `auto`'),
+        ("{auto: small}", 'got "auto", expected another name'),
+        ("{'auto:x': small}", 'got "auto:x", expected another name'),
+        ("{small: large}", 'got "small", which is a model\'s id'),
+        ("{' ': large}", "got a blank name"),
+        ("{gpt: [small]}", "got a list, expected a string"),
+    ],
+)
+def test_aliases_stand_for_what_there_is(read_files: Read, aliases: str, expected: str | None) -> None:
+    problems = said(read_files(a=BILLING, b=f"aliases: {aliases}"))
+    if expected is None:
+        assert problems == []
+    else:
+        assert any("$.aliases" in problem and expected in problem for problem in problems), problems
