@@ -37,6 +37,7 @@ from semroute.gateway import Call, Chunks, Gateway
 from semroute.record import Caller, Record, served
 from semroute.router import new_id
 from semroute.routing.aliases import resolved
+from semroute.routing.clients import session_of
 from semroute.routing.facts import DIAL, read_dial
 from semroute.routing.pricing import estimate_input_tokens
 from semroute.types import ChatRequest, Chunk, Params
@@ -47,8 +48,6 @@ MAX_DEPTH = 128
 MAX_HEADER_CHARS = 1000
 COST_TRAILER = "x-semroute-cost-trailer"
 """A request header: the stream ends with a comment that says what it cost."""
-SESSION_HEADER = "x-semroute-session"
-MAX_SESSION_CHARS = 256
 KNOWN_EARLY = ("x-semroute-decision", "x-semroute-route", "x-semroute-held")
 """The headers that are known before any model has answered."""
 _CONTROLS = dict.fromkeys([*range(32), 127], " ")
@@ -305,9 +304,7 @@ def _header_text(text: str) -> str:
 def _with_headers(chat: ChatRequest, sent: Mapping[str, str]) -> ChatRequest:
     """The request with its headers, for rules, without those that carry keys; and with the name of its conversation."""
     headers = {name: value for name, value in sent.items() if name not in SECRET_HEADERS}
-    user = chat.raw.get("user")
-    session = headers.get(SESSION_HEADER) or (user if isinstance(user, str) else "")
-    return msgspec.structs.replace(chat, headers=headers, session=session[:MAX_SESSION_CHARS])
+    return msgspec.structs.replace(chat, headers=headers, session=session_of(headers, chat.raw))
 
 
 def _money(record: Record) -> tuple[bytes, bytes]:

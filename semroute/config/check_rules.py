@@ -53,6 +53,8 @@ def _check_when(draft: Draft, key: str, when: When) -> Iterator[Problem]:
     yield from _check_bounds(draft, key, when)
     if when.regex is not None:
         yield from check_pattern(draft, f"{key}.regex", when.regex)
+    if when.system is not None:
+        yield from check_pattern(draft, f"{key}.system", when.system)
     for number, word in enumerate(when.keywords):
         if not word.strip():
             yield error(draft, f"{key}.keywords[{number}]", "got white space, expected a word or a phrase")

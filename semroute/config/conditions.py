@@ -14,6 +14,8 @@ Scalar = str | int | float | bool
 NotEmpty = Meta(min_length=1)
 """Of what is written; that it is not written says nothing."""
 Trait = Literal["code", "images", "tools", "json", "json_schema"]
+Harness = Literal["title", "summary", "memory", "classifier"]
+"""What an agent asks on its own account: a title, a summary to go on from, notes for later, or a class of something."""
 Script = Literal[
     "latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "thai", "han", "kana", "hangul", "other"
 ]
@@ -74,6 +76,10 @@ class When(Written, frozen=True, kw_only=True, rename={"not_": "not"}):
     """Whole words or phrases, whatever their case and apostrophes; one of them must stand in the last user turn."""
     regex: Name | None = None
     """RE2 syntax, which takes linear time; found anywhere in the last user turn. `(?i)` in front ignores the case."""
+    system: Name | None = None
+    """As `regex`, found anywhere in the system prompt."""
+    harness: Annotated[tuple[Harness, ...], NotEmpty] = ()
+    """An agent asks for one of these on its own account, as far as that is known of it."""
     input_tokens: Compare | None = None
     """Estimated length of the whole conversation."""
     prompt_tokens: Compare | None = None

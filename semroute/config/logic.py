@@ -17,7 +17,7 @@ from semroute.config.conditions import Compare, When
 NUMBERS = ("input_tokens", "prompt_tokens", "turns", "max_tokens", "retrieval_score")
 COUNTS = frozenset({"input_tokens", "prompt_tokens", "turns", "max_tokens"})
 """Of these, none is below 0."""
-SETS = ("language", "script")
+SETS = ("language", "script", "harness")
 
 
 class Interval(NamedTuple):
@@ -98,6 +98,7 @@ def _implies_one(when: When, mine: list[When], part: When) -> bool:
         )
         and (not part.keywords or any(one.keywords and set(one.keywords) <= set(part.keywords) for one in mine))
         and (part.regex is None or any(one.regex == part.regex for one in mine))
+        and (part.system is None or any(one.system == part.system for one in mine))
         and {trait for one in mine for trait in one.has} >= set(part.has)
         and (not part.any or any(one.any == part.any for one in mine) or any(implies(when, b) for b in part.any))
         and (part.not_ is None or any(one.not_ is not None and implies(part.not_, one.not_) for one in mine))

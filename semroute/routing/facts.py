@@ -6,13 +6,15 @@ import math
 from functools import cached_property
 from typing import Any
 
+from semroute.config.conditions import Harness
 from semroute.config.schema import RouteOn
 from semroute.config.wording import got
 from semroute.errors import RequestError
+from semroute.routing.clients import errand, system_text, typed
 from semroute.routing.language import guess_language, guess_script
 from semroute.routing.pricing import estimate_input_tokens, estimate_text_tokens
 from semroute.routing.wording import looks_like_code
-from semroute.types import ChatRequest, Feature, Frozen, ToolResult
+from semroute.types import ChatRequest, Feature, Frozen, Message, Text, ToolResult
 
 DIAL = "cost_quality"
 """The field of a request's body, or the key of its metadata, that is its dial."""
@@ -40,6 +42,8 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     """Whether a JSON Schema for the answer was given."""
     cost_quality: float | None = None
     """The request's own dial, 0 cheapest to 1 best; null: none."""
+    messages: tuple[Message, ...] = ()
+    """The conversation."""
 
     @cached_property
     def lowered(self) -> str:
@@ -62,6 +66,16 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
             "json_schema": self.json_schema,
         }
         return frozenset(name for name, there in here.items() if there)
+
+    @cached_property
+    def system(self) -> str:
+        """The system prompt."""
+        return system_text(self.messages)
+
+    @cached_property
+    def harness(self) -> Harness | None:
+        """What an agent asks on its own account. None: it asks for its user."""
+        return errand(self.messages)
 
     @cached_property
     def script(self) -> str | None:
@@ -89,6 +103,7 @@ def read_facts(request: ChatRequest, route_on: RouteOn = "last_user") -> Facts:
         turns=sum(message.role == "user" for message in request.messages),
         json_schema=request.params.json_schema is not None,
         cost_quality=_dial(request),
+        messages=request.messages,
     )
 
 
@@ -127,15 +142,25 @@ def user_texts(request: ChatRequest) -> list[str]:
     """What the user said, turn by turn.
 
     A turn that brings a tool's result is the agent's, not the user's, even where it carries text: it changes nothing in
-    what the user wants, and so keeps the decision of the turn before it.
+    what the user wants, and so keeps the decision of the turn before it. Nor is the user's what an agent puts before or
+    behind it, unless there is nothing else.
     """
-    return [
-        text
+    turns = [
+        message
         for message in request.messages
         if message.role == "user"
-        and (text := message.text.strip())
         and not (len(message.parts) > 1 and any(isinstance(part, ToolResult) for part in message.parts))
     ]
+    own = [text for message in turns if (text := _typed(message))]
+    return own or [text for message in turns if (text := message.text.strip())]
+
+
+def _typed(message: Message) -> str:
+    """What the user typed of a turn."""
+    if len(message.parts) == 1 and isinstance(only := message.parts[0], Text):  # as most are
+        return typed(only.text).strip()
+    each = (typed(part.text) for part in message.parts if isinstance(part, Text))
+    return "\n".join(text for text in each if text).strip()
 
 
 def _needs(request: ChatRequest) -> tuple[Feature, ...]:

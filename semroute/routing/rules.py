@@ -36,6 +36,8 @@ def holds(when: When, facts: Facts) -> bool:
         and (not when.has or facts.traits.issuperset(when.has))
         and (not when.script or facts.script in when.script)
         and (not when.language or facts.language in when.language)
+        and (not when.harness or facts.harness in when.harness)
+        and (when.system is None or found(when.system, facts.system))
         and (not when.keywords or _says(when.keywords, facts))
         and (when.regex is None or found(when.regex, facts.text))
         and (not when.all or all(holds(part, facts) for part in when.all))

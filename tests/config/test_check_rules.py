@@ -87,6 +87,7 @@ def test_conditions_that_can_hold(conditions: dict[str, Any]) -> None:
         ({"any": [{"turns": {"gt": 9}}], "has": ["code"]}, {"any": [{"turns": {"gt": 9}}]}),
         ({"all": [{"turns": {"gt": 5}}, {"has": ["code"]}]}, {"has": ["code"], "turns": {"gt": 2}}),
         ({"not": {"turns": {"gt": 1}}}, {"not": {"turns": {"gt": 5}}}),
+        ({"harness": ["title"], "system": "x"}, {"harness": ["title", "memory"], "system": "x"}),
     ],
     ids=str,
 )
