@@ -304,7 +304,7 @@ def _header_text(text: str) -> str:
 def _with_headers(chat: ChatRequest, sent: Mapping[str, str]) -> ChatRequest:
     """The request with its headers, for rules, without those that carry keys; and with the name of its conversation."""
     headers = {name: value for name, value in sent.items() if name not in SECRET_HEADERS}
-    return msgspec.structs.replace(chat, headers=headers, session=session_of(headers, chat.raw))
+    return msgspec.structs.replace(chat, headers=headers, session=session_of(headers, chat.raw, chat.metadata))
 
 
 def _money(record: Record) -> tuple[bytes, bytes]:

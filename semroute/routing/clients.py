@@ -42,9 +42,11 @@ class Session(Sign, frozen=True, kw_only=True):
     """Where a conversation's name stands."""
 
     header: str = ""
-    """The name of a header, in lower case; empty: in the body."""
-    field: tuple[str, ...] = ()
-    """The path of a field of the body."""
+    """The name of a header, in lower case. Of these three, one is given."""
+    field: str = ""
+    """A field of the body."""
+    metadata: str = ""
+    """A key of the request's metadata."""
     part: str = ""
     """A regular expression, whose first group is the conversation's name; the whole where it does not match."""
 
@@ -75,14 +77,16 @@ class Table(Written, frozen=True, kw_only=True):
 
 KNOWN = msgspec.convert(tomllib.loads(TABLE.read_text("utf-8")), Table)
 _PARTS = [(one, re.compile(one.part) if one.part else None) for one in KNOWN.session]
+CLOSES = "</"
+"""How each block's end begins."""
 _OPENERS = tuple(one.opens for one in KNOWN.context)
 _CLOSERS = tuple(one.closes for one in KNOWN.context)
 
 
-def session_of(headers: Mapping[str, str], body: Mapping[str, Any]) -> str:
+def session_of(headers: Mapping[str, str], body: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     """The name of the conversation that a request belongs to; empty: it has none. `headers`: by names in lower case."""
     for sign, part in _PARTS:
-        value = headers.get(sign.header) if sign.header else _field(body, sign.field)
+        value = headers.get(sign.header) or body.get(sign.field) or metadata.get(sign.metadata)
         if not isinstance(value, str) or not (name := value.strip()):
             continue
         if part is not None and (match := part.search(name[: 4 * MAX_SESSION_CHARS])) is not None:
@@ -93,18 +97,11 @@ def session_of(headers: Mapping[str, str], body: Mapping[str, Any]) -> str:
     return ""
 
 
-def _field(body: Mapping[str, Any], path: tuple[str, ...]) -> object:
-    value: object = body
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
 def typed(text: str) -> str:
     """What a user typed of a text: without the blocks that a client has put before and behind it."""
-    if not any(closer in text for closer in _CLOSERS):
+    if CLOSES not in text:  # as in most
         return text
-    start, end = 0, len(text)
+    start, end = whole = _inside(text, 0, len(text))
     while True:
         start, end = _inside(text, start, end)
         if (after := _after_block(text, start, end)) is not None:
@@ -112,7 +109,7 @@ def typed(text: str) -> str:
         elif (before := _before_block(text, start, end)) is not None:
             end = before
         else:
-            return text[start:end]
+            return text[start:end] if (start, end) != whole else text
 
 
 def _inside(text: str, start: int, end: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from semroute.config.conditions import When
-from semroute.routing.clients import KNOWN, MAX_SESSION_CHARS, errand, session_of, typed
+from semroute.routing.clients import CLOSES, KNOWN, MAX_SESSION_CHARS, errand, session_of, typed
 from semroute.routing.facts import read_facts
 from semroute.routing.rules import holds
 from semroute.types import ChatRequest, Message, Text, ToolResult
@@ -42,12 +42,13 @@ CLAUDE_CODE = f'{{"device_id":"{"d" * 64}","account_uuid":"","session_id":"{UUID
 def test_a_conversation_has_the_name_that_its_client_gives_it(
     headers: dict[str, str], body: dict[str, Any], expected: str
 ) -> None:
-    assert session_of(headers, body) == expected
+    metadata = body.get("metadata")
+    assert session_of(headers, body, metadata if isinstance(metadata, dict) else {}) == expected
 
 
 def test_long_names_are_told_apart_by_their_ends() -> None:
     long = "x" * MAX_SESSION_CHARS
-    names = {session_of({}, {"user": long + end}) for end in ("", "a", "b")}
+    names = {session_of({}, {"user": long + end}, {}) for end in ("", "a", "b")}
     assert len(names) == 3
     assert max(map(len, names)) == MAX_SESSION_CHARS
 
@@ -56,8 +57,9 @@ def test_each_entry_says_where_it_is_known_from() -> None:
     for entry in (*KNOWN.session, *KNOWN.context, *KNOWN.errand):
         assert entry.source
         assert isinstance(entry.seen, datetime.date)
-    assert all(bool(entry.header) != bool(entry.field) for entry in KNOWN.session)
+    assert all(sum(map(bool, (one.header, one.field, one.metadata))) == 1 for one in KNOWN.session)
     assert all(entry.header == entry.header.lower() for entry in KNOWN.session)
+    assert all(entry.closes.startswith(CLOSES) for entry in KNOWN.context)
 
 
 @pytest.mark.parametrize("entry", KNOWN.context, ids=lambda entry: entry.opens)
