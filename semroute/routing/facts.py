@@ -10,7 +10,7 @@ from semroute.config.conditions import Harness
 from semroute.config.schema import RouteOn
 from semroute.config.wording import got
 from semroute.errors import RequestError
-from semroute.routing.clients import errand, system_text, typed
+from semroute.routing.clients import CLOSES, errand, system_text, typed
 from semroute.routing.language import guess_language, guess_script
 from semroute.routing.pricing import estimate_input_tokens, estimate_text_tokens
 from semroute.routing.wording import looks_like_code
@@ -90,10 +90,9 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
 
 def read_facts(request: ChatRequest, route_on: RouteOn = "last_user") -> Facts:
     """Look at a request once. `route_on`: what of the conversation is matched. Raises `RequestError` for a bad dial."""
-    texts = user_texts(request)
-    last = texts[-1] if texts else ""
+    last = last_user_text(request)
     return Facts(
-        text="\n".join(texts) if route_on == "conversation" else last,
+        text="\n".join(user_texts(request)) if route_on == "conversation" else last,
         last_turn=last,
         input_tokens=estimate_input_tokens(request),
         max_tokens=request.params.max_tokens,
@@ -145,20 +144,27 @@ def user_texts(request: ChatRequest) -> list[str]:
     what the user wants, and so keeps the decision of the turn before it. Nor is the user's what an agent puts before or
     behind it, unless there is nothing else.
     """
-    turns = [
-        message
-        for message in request.messages
-        if message.role == "user"
-        and not (len(message.parts) > 1 and any(isinstance(part, ToolResult) for part in message.parts))
-    ]
+    turns = [message for message in request.messages if _is_users(message)]
     own = [text for message in turns if (text := _typed(message))]
     return own or [text for message in turns if (text := message.text.strip())]
+
+
+def last_user_text(request: ChatRequest) -> str:
+    """The last of them; empty: there is none. Of a long conversation no more is read."""
+    own = (_typed(message) for message in reversed(request.messages) if _is_users(message))
+    return next(filter(None, own), "") or "\n".join(user_texts(request)[-1:])
+
+
+def _is_users(message: Message) -> bool:
+    return message.role == "user" and (
+        len(message.parts) == 1 or not any(isinstance(part, ToolResult) for part in message.parts)
+    )
 
 
 def _typed(message: Message) -> str:
     """What the user typed of a turn."""
     if len(message.parts) == 1 and isinstance(only := message.parts[0], Text):  # as most are
-        return typed(only.text).strip()
+        return (typed(only.text) if CLOSES in only.text else only.text).strip()
     each = (typed(part.text) for part in message.parts if isinstance(part, Text))
     return "\n".join(text for text in each if text).strip()
 
