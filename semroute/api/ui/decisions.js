@@ -101,7 +101,7 @@ function attempts(record) {
         ["out", (row) => row.usage.output_tokens, true],
         ["cost", (row) => usd(row.cost_usd), true],
         ["latency", (row) => ms(row.latency_ms), true],
-        ["error", (row) => row.error ?? row.escalated ?? ""],
+        ["error", (row) => `${row.error ?? row.escalated ?? ""}${row.served_anyway ? " (given anyway)" : ""}`],
       ],
       record.attempts,
     ),
