@@ -150,8 +150,9 @@ def _advice(line: str, column: int) -> str:
         return " (a tab: YAML is indented with spaces)"
     if found == "{" and line[:column].endswith("$"):
         return ' (within brackets a variable is quoted: `"${NAME}"`)'
-    if found and found in "@`%":
-        return f" (quote what begins with {found!r})"
+    first = "*" if line[:column].endswith("*") else found  # of an alias, its name is missing
+    if first and first in "*@`%":
+        return f" (quote what begins with {first!r})"
     return ""
 
 

@@ -20,6 +20,7 @@ from tests.config.reading import ROUTE, Read, said, sound
         ("p:\n  a: {b: ${K}}\n", 2, ' (within brackets a variable is quoted: `"${NAME}"`)'),
         ("a: [b,\n  ${K:-c}]\n", 2, ' (within brackets a variable is quoted: `"${NAME}"`)'),
         ("a:\n- é\n- @bob, help\n", 3, " (quote what begins with '@')"),
+        ("aliases:\n  *: auto\n", 2, " (quote what begins with '*')"),
         ('a: "x\u2028\x85y"\nb: [1\n2: {', 3, ""),
         (
             "a:\n- b\n- c\u2028d\ne: f\n",
