@@ -37,7 +37,7 @@ from tests.config.reading import ROUTE, Read, said, sound
          "1 $.abstain.treshold: unknown key `treshold`, did you mean `threshold`? "
          "allowed: `target_false_abstain`, `threshold`"),
         ("abstain: {zzz: 1}", "1 $.abstain.zzz: unknown key `zzz`, allowed: `target_false_abstain`, `threshold`"),
-        ("defaults: {}", "1 $.defaults: unknown key `defaults`, did you mean `default`? allowed: `abstain`, "
+        ("defaults: {}", "1 $.defaults: unknown key `defaults`, did you mean `default`? allowed: `abstain`, `aliases`, "
          "`baseline`, `budgets`, `classifier`, `cors`, `default`, `embedder`, `log`, `models`, `negatives`, `policy`, "
          "`prices_as_of`, `providers`, `route_on`, `routes`, `rules`, `tiers`, `tuned`"),
     ],
