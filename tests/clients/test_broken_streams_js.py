@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.api.test_keep_alive import sent
-from tests.clients import needed
+from tests.clients import installed, needed
 from tests.clients.breaking import SERVED, BrokenWorld, Recorded, broken_world
 from tests.dialects.test_broken_streams import SAY
 from tests.vendors.server import GREETING, VendorServer
@@ -129,8 +129,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokenWorld]:
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("node")
     (folder / "package.json").write_text(json.dumps({"type": "module", "dependencies": LIBRARIES}))
-    npm = needed.program("npm")
-    subprocess.run([npm, "install", "--silent", "--no-audit", "--no-fund"], cwd=folder, check=True)
+    if not installed.ready("newest"):
+        needed.missing("Node: python -m tests.clients.installed")
+    subprocess.run([*installed.npm(), "install", "--silent", "--no-audit", "--no-fund"], cwd=folder, check=True)
     (folder / "ask.js").write_text(SCRIPT)
     return folder / "ask.js"
 
@@ -138,7 +139,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asked(script: Path, url: str, *models: str, only: list[str] | None = None) -> dict[tuple[str, str], Any]:
     """What each library heard of each model, and what it raised."""
     environ = {**os.environ, **({"ONLY": ",".join(only)} if only else {})}
-    command = [needed.program("node"), script.name, url, *models]
+    command = [str(installed.node()), script.name, url, *models]
     done = subprocess.run(command, cwd=script.parent, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return {(got["model"], got["name"]): got for got in json.loads(done.stdout)}
