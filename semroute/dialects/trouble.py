@@ -55,9 +55,7 @@ _BY_KIND: tuple[tuple[type[SemrouteError], Trouble], ...] = (
     (LimitError, "rate_limit"),
     (ProviderTimeoutError, "timeout"),
     (OverloadedError, "overloaded"),
-    # The key and the names of models are ours: the caller can mend neither.
-    (ProviderAuthError, "server"),
-    (ProviderModelError, "server"),
+    (ProviderAuthError, "server"),  # the key is ours: the caller cannot mend it
 )
 _BY_STATUS: dict[int, Trouble] = {
     401: "key",

@@ -283,7 +283,7 @@ def test_what_no_window_holds_is_told_in_the_callers_words(
     client: Client, vendor: VendorServer, dialect: str, sign: str
 ) -> None:
     names(vendor)
-    answer = ask(client, dialect, text="word " * 9000)
+    answer = ask(client, dialect, model="tight", text="word " * 9000)
     assert (answer.status_code, sign in answer.text, names(vendor)) == (400, True, [])
 
 

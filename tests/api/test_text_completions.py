@@ -100,7 +100,7 @@ def test_what_cannot_be_served_is_refused(service: Service, body: dict[str, Any]
 def test_one_that_fails_fails_the_request(service: Service) -> None:
     for stream in (False, True):
         answer = post(service, model="status-500", prompt=["a", "b"], stream=stream)
-        assert (answer.status_code, answer.json()["error"]["type"]) == (502, "api_error")
+        assert (answer.status_code, answer.json()["error"]["type"]) == (502, "server_error")
     *pieces, last = events(post(service, model="cut-after-2", stream=True))
     assert "error" in last
     assert "".join(piece["choices"][0]["text"] for piece in pieces)
