@@ -122,6 +122,7 @@ def client(vendor: VendorServer, tmp_path_factory: pytest.TempPathFactory) -> It
         "  - {name: mixed, when: {metadata: {case: mixed}}, models: [openai-weird, anthropic-long, third-weird404]}",
         "  - {name: hope, when: {metadata: {case: hope}}, models: [openai-weird, third-down]}",
         "  - {name: gone, when: {metadata: {case: gone}}, models: [openai-gone, third-gone]}",
+        "  - {name: narrow, when: {metadata: {case: narrow}}, models: [tight]}",
         "  - {name: ours, when: {metadata: {case: ours}}, models: [openai-weird, third-empty]}",
     ]
     lines += ["default: {models: [tight]}", "policy: {retry: {base_s: 0.001}}", *rules]
@@ -140,7 +141,7 @@ def ask(client: Client, dialect: str = "openai", **body: Any) -> Any:
     if dialect == "gemini":
         verb = "streamGenerateContent?alt=sse" if body.get("stream") else "generateContent"
         contents = [{"role": "user", "parts": [{"text": said}]}]
-        return client.post(f"/v1beta/models/{model}:{verb}", json={"contents": contents})
+        return client.post(f"/v1beta/models/{model}:{verb}", json={**body, "contents": contents})
     if dialect == "responses":
         return client.post("/v1/responses", json={**body, "model": model, "input": said})
     path = "/v1/messages" if dialect == "anthropic" else "/v1/chat/completions"
@@ -283,7 +284,7 @@ def test_what_no_window_holds_is_told_in_the_callers_words(
     client: Client, vendor: VendorServer, dialect: str, sign: str
 ) -> None:
     names(vendor)
-    answer = ask(client, dialect, model="tight", text="word " * 9000)
+    answer = ask(client, dialect, text="word " * 9000, metadata={"case": "narrow"})
     assert (answer.status_code, sign in answer.text, names(vendor)) == (400, True, [])
 
 
