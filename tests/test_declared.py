@@ -22,11 +22,16 @@ LATER = {"compression"}
 """What only later Pythons have in their standard library."""
 SERVICE = [extra for extra in EXTRAS if extra not in ("test", "clients", "bench")]
 
+SCRIPTS = ROOT / "tests/clients/scripts"
+"""These run in environments of their own."""
+
 
 def imported(folder: str) -> dict[str, Path]:
     """The packages that files import, each with one of them."""
     found: dict[str, Path] = {}
     for file in sorted((ROOT / folder).rglob("*.py")):
+        if file.is_relative_to(SCRIPTS):
+            continue
         for name in _names(ast.parse(file.read_text("utf-8"))):
             found.setdefault(name, file.relative_to(ROOT))
     return {name: file for name, file in found.items() if name not in sys.stdlib_module_names | OURS | LATER}
