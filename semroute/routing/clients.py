@@ -77,6 +77,9 @@ class Table(Written, frozen=True, kw_only=True):
 
 KNOWN = msgspec.convert(tomllib.loads(TABLE.read_text("utf-8")), Table)
 _PARTS = [(one, re.compile(one.part) if one.part else None) for one in KNOWN.session]
+_HEADERS = frozenset(one.header for one in KNOWN.session if one.header)
+_FIELDS = frozenset(one.field for one in KNOWN.session if one.field)
+_METADATA = frozenset(one.metadata for one in KNOWN.session if one.metadata)
 CLOSES = "</"
 """How each block's end begins."""
 _OPENERS = tuple(one.opens for one in KNOWN.context)
@@ -85,6 +88,8 @@ _CLOSERS = tuple(one.closes for one in KNOWN.context)
 
 def session_of(headers: Mapping[str, str], body: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     """The name of the conversation that a request belongs to; empty: it has none. `headers`: by names in lower case."""
+    if _HEADERS.isdisjoint(headers) and _FIELDS.isdisjoint(body) and _METADATA.isdisjoint(metadata):  # as mostly
+        return ""
     for sign, part in _PARTS:
         value = headers.get(sign.header) or body.get(sign.field) or metadata.get(sign.metadata)
         if not isinstance(value, str) or not (name := value.strip()):
