@@ -14,7 +14,7 @@ from semroute.dialects.anthropic_stream import AnthropicStream, render_blocks, r
 from semroute.dialects.anthropic_tools import known_tool
 from semroute.dialects.reading import convert, objects, problem, unread_fields
 from semroute.dialects.telling import ANTHROPIC, refused_body, says, told
-from semroute.dialects.trouble import Trouble, cause_of, document, told_inside, trouble_of
+from semroute.dialects.trouble import Trouble, document, told_inside, trouble_of
 from semroute.dialects.turns import user_turn
 from semroute.errors import SemrouteError
 from semroute.record import Record
@@ -128,7 +128,7 @@ class Anthropic:
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """The body of an error answer: the provider's own where it refused the request in this dialect."""
-        body, (known, _) = refused_body(cause_of(error)), told(error, ANTHROPIC)
+        body, (known, _) = refused_body(error), told(error, ANTHROPIC)
         own = _own_error(document(body))
         return body if body and own is not None and says(own, known) else _error_body(error, status, request_id)
 
