@@ -196,7 +196,8 @@ def custom_names(request: ChatRequest) -> frozenset[str]:
 
 
 def _custom_call(call: ToolCall) -> dict[str, Any]:
-    return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": text_of(call.arguments)}}
+    custom = {"name": call.name, "input": text_of(call.arguments)}
+    return {"id": call.id, "type": "custom", "custom": custom, **_signature(call)}
 
 
 def render_message(parts: tuple[Part, ...], custom: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -217,7 +218,7 @@ def render_message(parts: tuple[Part, ...], custom: frozenset[str] = frozenset()
 
 def _whole_call(part: ToolCall, custom: frozenset[str]) -> dict[str, Any]:
     if part.name in custom:
-        return {**_custom_call(part), **_signature(part)}
+        return _custom_call(part)
     function = {"name": part.name, "arguments": part.arguments}
     return {"id": part.id, "type": "function", "function": function, **_signature(part)}
 
