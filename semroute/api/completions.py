@@ -308,8 +308,12 @@ def _money(record: Record) -> tuple[bytes, bytes]:
 
 def _refusal(request: AnyRequest, call: Call, error: SemrouteError) -> Response[bytes]:
     """The error that ended a call."""
-    attempts = sum(attempt.purpose == "answer" for attempt in call.record.attempts)
-    return errors.render(request, error, status_of(error), account_headers(call), attempts)
+    return errors.render(request, error, status_of(error), account_headers(call), asked_for(call))
+
+
+def asked_for(call: Call) -> int:
+    """How often models were asked for the answer of a call."""
+    return sum(attempt.purpose == "answer" for attempt in call.record.attempts)
 
 
 def account_headers(call: Call) -> dict[str, str]:

@@ -13,7 +13,7 @@ from litestar.types import Receive
 from semroute.api import docs, errors, guards
 from semroute.api.accounting import Books
 from semroute.api.bodies import CLIENT_CLOSED_REQUEST, read_body
-from semroute.api.completions import Streamed, account_headers, read, with_headers
+from semroute.api.completions import Streamed, account_headers, asked_for, read, with_headers
 from semroute.api.direct import Rendered, headers_of
 from semroute.api.errors import AnyRequest, status_of
 from semroute.api.idempotency import HEADER, once
@@ -57,7 +57,7 @@ async def _answer(request: AnyRequest, caller: Caller, chats: list[ChatRequest],
     try:
         answers = await while_connected(_complete(calls), receive)
     except SemrouteError as error:
-        return errors.render(request, error, status_of(error), _headers(calls))
+        return errors.render(request, error, status_of(error), _headers(calls), max(map(asked_for, calls)))
     except CallerGoneError:
         return Response(b"", status_code=CLIENT_CLOSED_REQUEST, headers=_headers(calls))
     return Rendered(

@@ -13,8 +13,8 @@ from semroute.dialects.anthropic_blocks import NAME, parse_cache, parse_content
 from semroute.dialects.anthropic_stream import AnthropicStream, render_blocks, render_usage, stop_details, stop_reason
 from semroute.dialects.anthropic_tools import known_tool
 from semroute.dialects.reading import convert, objects, problem, unread_fields
-from semroute.dialects.telling import ANTHROPIC, refused_body, told
-from semroute.dialects.trouble import Trouble, cause_of, document, told_inside, trouble_of
+from semroute.dialects.telling import ANTHROPIC, refused_body, says, told
+from semroute.dialects.trouble import Trouble, document, told_inside, trouble_of
 from semroute.dialects.turns import user_turn
 from semroute.errors import SemrouteError
 from semroute.record import Record
@@ -128,11 +128,9 @@ class Anthropic:
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """The body of an error answer: the provider's own where it refused the request in this dialect."""
-        own, (known, _) = refused_body(cause_of(error)), told(error, ANTHROPIC)
-        is_ours = _own_error(document(own)) is not None
-        if own and is_ours and (known is None or any(sign.encode() in own for sign in known.signs)):
-            return own
-        return _error_body(error, status, request_id)
+        body, (known, _) = refused_body(error), told(error, ANTHROPIC)
+        own = _own_error(document(body))
+        return body if body and own is not None and says(own, known) else _error_body(error, status, request_id)
 
     def render_count(self, input_tokens: int) -> bytes:
         """The body of `/v1/messages/count_tokens`."""
@@ -241,8 +239,9 @@ def _unread_settings(fields: _Body) -> list[str]:
 
 
 def _streamed_error(request_id: str, error: SemrouteError, status: int) -> bytes:
-    """The data of an error event: what the provider itself said there in this dialect is passed on."""
-    return _error_body(error, status, request_id, _own_error(told_inside(error)) or {})
+    """The data of an error event: what the provider itself said there as Anthropic does is passed on."""
+    own, (known, _) = _own_error(told_inside(error)), told(error, ANTHROPIC)
+    return _error_body(error, status, request_id, own if own is not None and says(own, known) else {})
 
 
 def _error_body(

@@ -20,7 +20,6 @@ from semroute.dialects.openai_content import (
     render_usage,
 )
 from semroute.dialects.reading import convert, problem, tool_result, unread_fields
-from semroute.dialects.trouble import cause_of
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
@@ -174,7 +173,7 @@ class OpenAI:
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """The body of an error answer: the provider's own where it refused the request in this dialect."""
-        return own_refusal(cause_of(error)) or msgspec.json.encode(error_body(error, status))
+        return own_refusal(error) or msgspec.json.encode(error_body(error, status))
 
 
 def _with_usage(raw: bytes, usage: Usage) -> bytes:

@@ -196,7 +196,8 @@ def custom_names(request: ChatRequest) -> frozenset[str]:
 
 
 def _custom_call(call: ToolCall) -> dict[str, Any]:
-    return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": text_of(call.arguments)}}
+    custom = {"name": call.name, "input": text_of(call.arguments)}
+    return {"id": call.id, "type": "custom", "custom": custom, **_signature(call)}
 
 
 def render_message(parts: tuple[Part, ...], custom: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -217,7 +218,7 @@ def render_message(parts: tuple[Part, ...], custom: frozenset[str] = frozenset()
 
 def _whole_call(part: ToolCall, custom: frozenset[str]) -> dict[str, Any]:
     if part.name in custom:
-        return {**_custom_call(part), **_signature(part)}
+        return _custom_call(part)
     function = {"name": part.name, "arguments": part.arguments}
     return {"id": part.id, "type": "function", "function": function, **_signature(part)}
 
@@ -266,18 +267,12 @@ def _signature(part: ToolCall) -> dict[str, Any]:
     return {"extra_content": {"google": {"thought_signature": part.signature}}} if part.signature else {}
 
 
-def is_error_body(body: bytes) -> bool:
-    """Whether a provider's error body is one of OpenAI's."""
-    return own_error(document(body)) is not None
-
-
 def own_refusal(error: SemrouteError) -> bytes | None:
     """A provider's own error, where it refused the request as OpenAI does: with the code that clients look for."""
     body = telling.refused_body(error)
-    if not body or not is_error_body(body):
-        return None
+    own = own_error(document(body))
     known, _ = telling.told(error, telling.OPENAI)
-    return body if known is None or msgspec.json.decode(body)["error"].get("code") in known.codes else None
+    return body if own is not None and telling.says(own, known) else None
 
 
 def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
@@ -293,8 +288,10 @@ def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
 
 
 def streamed_error_body(error: SemrouteError, status: int) -> dict[str, Any]:
-    """The same inside a stream: what the provider itself said there in OpenAI's form is passed on."""
-    return {"error": {**error_body(error, status)["error"], **(own_error(told_inside(error)) or {})}}
+    """The same inside a stream: what the provider itself said there as OpenAI does is passed on."""
+    ours, own = error_body(error, status)["error"], own_error(told_inside(error))
+    known, _ = telling.told(error, telling.OPENAI)
+    return {"error": {**ours, **own} if own is not None and telling.says(own, known) else ours}
 
 
 def own_error(body: Any) -> dict[str, Any] | None:

@@ -265,11 +265,20 @@ def _adapt_message(message: Any, preset: Preset, reasons: bool, dropped: Dropped
     if refused:
         dropped.add_given(**{f"message {field}": _asks(field, message[field]) for field in refused})
         message = {field: value for field, value in message.items() if field not in refused}
+    if "extra_content" in preset.message_drop and isinstance(calls := message.get("tool_calls"), list):
+        message = {**message, "tool_calls": [_unsigned(call) for call in calls]}
     if message.get("role") == "developer" and not preset.developer:
         message = {**message, "role": "system"}
     if message.get("role") == "assistant" and preset.thoughts == "reasoning_content":
         message = {"reasoning_content": "", **message}
     return message
+
+
+def _unsigned(call: Any) -> Any:
+    """A call without the signature that is for Gemini alone."""
+    if not isinstance(call, dict):
+        return call
+    return {field: value for field, value in call.items() if field != "extra_content"}
 
 
 def _with_chunk(message: dict[str, Any], thought: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from semroute.dialects.openai_answer import error_body
+from semroute.dialects.telling import OPENAI, says, told
 from semroute.dialects.trouble import Trouble, told_inside, trouble_of
 from semroute.errors import SemrouteError
 
@@ -25,10 +26,11 @@ _BAD_REQUEST = "invalid_prompt"
 
 
 def streamed_error(error: SemrouteError, status: int) -> dict[str, Any]:
-    """The `type`, `code`, `message` and `param` of an error: what the provider said where it speaks this dialect."""
-    ours = error_body(error, status)["error"]
+    """The `type`, `code`, `message` and `param` of an error: what the provider said where it says it as OpenAI does."""
+    ours, own = error_body(error, status)["error"], _own_error(told_inside(error))
     code = _CODES.get(trouble_of(error, status), _BAD_REQUEST)
-    return {**ours, "code": code, **(_own_error(told_inside(error)) or {})}
+    known, _ = told(error, OPENAI)
+    return {**ours, "code": code, **(own if own is not None and says(own, known) else {})}
 
 
 def _own_error(body: Any) -> dict[str, Any] | None:

@@ -6,7 +6,8 @@ to try another model, to give up. So a refusal of one vendor is told to a caller
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from semroute.errors import (
     ContentPolicyError,
@@ -74,6 +75,16 @@ def told(error: SemrouteError, words: Words) -> tuple[Told | None, str]:
     if known is None or any(sign in message for sign in known.signs):
         return known, message
     return known, known.opening + message
+
+
+def says(own: Mapping[str, Any], known: Told | None) -> bool:
+    """Whether a provider's own error tells a refusal as this vendor does: by a code, or by words where it has no codes.
+
+    `known`: how the vendor tells it; None: it has no words of its own for it.
+    """
+    if known is None:
+        return True
+    return own.get("code") in known.codes if known.codes else any(sign in own["message"] for sign in known.signs)
 
 
 def refused_body(error: SemrouteError) -> bytes | None:

@@ -15,7 +15,14 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from semroute.dialects.logprobs import NAME, without_logprobs
-from semroute.errors import ChecksFailedError, NoModelError, PlanExhaustedError, ProviderError, SemrouteError
+from semroute.errors import (
+    ChecksFailedError,
+    NoModelError,
+    PlanExhaustedError,
+    ProviderError,
+    ProviderModelError,
+    SemrouteError,
+)
 from semroute.execution.attempt import Work
 from semroute.execution.faults import fault_of, left, refusal
 from semroute.execution.grading import UNANSWERED, CallModel, Grader
@@ -107,9 +114,11 @@ def _unanswered(errors: list[SemrouteError]) -> SemrouteError:
     """What is raised where no model answered; the plan is not empty."""
     told = [error.last if isinstance(error, PlanExhaustedError) else error for error in errors]
     failures = [error for error in told if isinstance(error, ProviderError)]
-    if failures and (refused := refusal(failures)) is not None:
+    skipped = [error for error in errors if isinstance(error, NoModelError)]
+    if failures and (refused := refusal(failures, skipped=bool(skipped))) is not None:
         return refused
-    return next((error for error in reversed(errors) if not isinstance(error, NoModelError)), errors[0])
+    vain = NoModelError | ProviderModelError
+    return next((error for error in reversed(errors) if not isinstance(error, vain)), (*skipped, *errors)[0])
 
 
 def _stopped(cascade: Cascade, failed: list[Candidate], attempts: list[Attempt], left_s: float) -> str | None:

@@ -328,14 +328,21 @@ class Execution(Generic[Result]):
         told += [
             f"{model.id}: not called, the deadline or the budget of attempts was used up" for model in self.pending
         ]
-        refused = refusal([error for _, error in self._failures])
+        failures = [error for _, error in self._failures]
+        refused = refusal(failures, skipped=bool(self._skipped))
         if refused is not None:
             return refused
         message = f"every model of the plan failed: {'; '.join(told)}"
-        return PlanExhaustedError(message, last=self._failures[-1][1], retry_after_s=self._later_s())
+        return PlanExhaustedError(message, last=failures[-1], retry_after_s=self._later_s())
 
     def _later_s(self) -> float | None:
-        """When a model may answer that was asked once, and then not again because it wants a longer pause."""
+        """When a model may answer that was asked once, and then not again because it wants a longer pause.
+
+        Where none that was asked ever will, those count that were skipped.
+        """
         calls = Counter(attempt.model for attempt in self._attempts)
         asked = (error.retry_after_s for model, error in self._failures if calls[model.id] == 1)
-        return min((wait_s for wait_s in asked if wait_s is not None), default=None)
+        later_s = min((wait_s for wait_s in asked if wait_s is not None), default=None)
+        if later_s is None and not any(error.retryable for _, error in self._failures):
+            return self._work.deployments.retry_after_s(self._skipped) or None
+        return later_s

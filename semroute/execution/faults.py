@@ -175,13 +175,13 @@ _TELLING = (ContextLengthError, ContentPolicyError, UnsupportedError, ProviderRe
 """What the request may be the cause of; what tells a caller most, first."""
 
 
-def refusal(failures: Sequence[ProviderError]) -> ProviderError | None:
+def refusal(failures: Sequence[ProviderError], *, skipped: bool = False) -> ProviderError | None:
     """The failure that says why nobody takes a request; None: a later try may help, or the fault is ours.
 
     One refusal is enough where nothing else is to be hoped for: the last model refused as well, or the others fail for
-    good. That a model is unknown counts only where it is all that was said.
+    good. That a model is unknown counts only where it is all that was said, and no other was `skipped`.
     """
-    if all(isinstance(error, ProviderModelError) for error in failures):
+    if not skipped and all(isinstance(error, ProviderModelError) for error in failures):
         return failures[0]
     if not isinstance(failures[-1], _TELLING) and any(error.retryable for error in failures):
         return None

@@ -35,6 +35,7 @@ SAID: dict[str, tuple[int, str, str]] = {
     "down": (500, "The engine failed", "server_error"),
 }
 """What a model of that name says: status, message, code."""
+PATIENT = "breaker: {failures: 10000, min_calls: 10000}"
 
 
 def error_of(dialect: str, status: int, message: str, code: str) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def client(vendor: VendorServer, tmp_path_factory: pytest.TempPathFactory) -> It
         for case in ("fine", "long", *SAID):
             for name in (case, f"{case}-late"):
                 model = f"{provider}-{name}"
-                lines.append(f"  {model}: {{provider: {provider}, name: {name}}}")
+                lines.append(f"  {model}: {{provider: {provider}, name: {name}, {PATIENT if case == 'down' else ''}}}")
                 plan = ", ".join(dict.fromkeys((model, f"{provider}-fine", "other-fine")))
                 rules.append(f"  - {{name: {model}, when: {{metadata: {{case: {model}}}}}, models: [{plan}]}}")
     rules += [
@@ -122,6 +123,8 @@ def client(vendor: VendorServer, tmp_path_factory: pytest.TempPathFactory) -> It
         "  - {name: mixed, when: {metadata: {case: mixed}}, models: [openai-weird, anthropic-long, third-weird404]}",
         "  - {name: hope, when: {metadata: {case: hope}}, models: [openai-weird, third-down]}",
         "  - {name: gone, when: {metadata: {case: gone}}, models: [openai-gone, third-gone]}",
+        "  - {name: last, when: {metadata: {case: down-third-gone}}, models: [openai-down, third-gone]}",
+        "  - {name: claude, when: {metadata: {case: down-anthropic-gone}}, models: [openai-down, anthropic-gone]}",
         "  - {name: narrow, when: {metadata: {case: narrow}}, models: [tight]}",
         "  - {name: ours, when: {metadata: {case: ours}}, models: [openai-weird, third-empty]}",
     ]
@@ -225,6 +228,15 @@ def test_where_a_later_try_may_help_that_is_told(client: Client) -> None:
 def test_what_is_ours_to_mend_does_not_hide_a_refusal(client: Client) -> None:
     answer = ask(client, metadata={"case": "ours"})
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, WEIRD)
+
+
+@pytest.mark.parametrize("dialect", ["openai", "responses", "anthropic"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_only_one_vendor_does_not_know_is_ours_to_mend(client: Client, dialect: str, stream: bool) -> None:
+    last = "anthropic-gone" if dialect == "anthropic" else "third-gone"
+    answer = ask(client, dialect, metadata={"case": f"down-{last}"}, stream=stream)
+    assert (answer.status_code, "not_found" in answer.text) == (502, False)
+    assert "every model of the plan failed" in answer.text
 
 
 @pytest.mark.parametrize("case", ["auto", "pinned"])

@@ -72,11 +72,14 @@ async def test_a_pause_is_told_that_was_too_long_to_wait_for(faults: FaultServer
         assert error.retry_after_s is None
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/complete"])
+@pytest.mark.parametrize(
+    "path", ["/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses", "/complete"]
+)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_model_that_fails_for_good_is_not_worth_another_try(service: Service, path: str, stream: bool) -> None:
     said = [{"role": "user", "content": "Hi"}]
-    asked: dict[str, Any] = {"input": "Hi"} if path == "/v1/responses" else {"messages": said, "max_tokens": 9}
+    inputs: dict[str, dict[str, Any]] = {"/v1/responses": {"input": "Hi"}, "/v1/completions": {"prompt": "Hi"}}
+    asked = inputs.get(path, {"messages": said, "max_tokens": 9})
     body = {"model": "status-429", "stream": stream, **asked}
     response = service.client.post(path, json=body)
     assert (response.status_code, response.headers["x-semroute-attempts"]) == (429, "3")

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from semroute.dialects import sse
 from semroute.dialects.sse import Event, EventParser
 from semroute.errors import (
+    ContextLengthError,
     NoModelError,
     ProviderAuthError,
     ProviderError,
@@ -151,6 +152,29 @@ def test_what_a_vendor_said_beside_its_message_reaches_callers_of_its_dialect(cl
     got = ended(client, error, [])[-1]["error"]
     kept = {"responses": data["error"]}.get(client, told["error"])
     assert got == kept, name
+
+
+LONG = {
+    "openai": {"error": {"message": SAY, "type": "exceed_context_size_error", "code": 400}},
+    "anthropic": {"type": "error", "error": {"type": "invalid_request_error", "message": SAY}},
+    "responses": {"error": {"message": SAY, "type": "invalid_request_error", "code": "invalid_request_error"}},
+}
+"""How servers that speak a vendor's dialect break a stream off where the prompt is too long, in words of their own."""
+
+
+@pytest.mark.parametrize(
+    ("client", "sign"),
+    [
+        ("openai", '"code": "context_length_exceeded"'),
+        ("responses", '"code": "context_length_exceeded"'),
+        ("anthropic", "prompt is too long: "),
+    ],
+)
+def test_what_a_server_words_otherwise_than_the_vendor_has_the_vendors_words(client: str, sign: str) -> None:
+    error = ContextLengthError(
+        f"got an error inside the stream: {SAY}", status=400, body=json.dumps(LONG[client]).encode()
+    )
+    assert sign in json.dumps(ended(client, error, [Chunk(parts=(Text(text="Hi"),))], 400)[-1])
 
 
 @pytest.mark.parametrize("client", DIALECTS)

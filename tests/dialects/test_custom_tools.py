@@ -339,11 +339,12 @@ def test_text_tools_of_chat_completions_go_the_same_way() -> None:
     assert request.tool_choice == ToolChoice(mode="tool", name="patch")
     assert request.tools[0].description == "`input` must match this grammar (lark):\nstart: /.+/s"
     calls = (
-        ToolCall(id="a", name="patch", arguments='{"input":"x"}'),
+        ToolCall(id="a", name="patch", arguments='{"input":"x"}', signature="s"),
         ToolCall(id="b", name="spawn", arguments="{}", index=1),
     )
+    signed = {"extra_content": {"google": {"thought_signature": "s"}}}
     told = [
-        {"id": "a", "type": "custom", "custom": {"name": "patch", "input": "x"}},
+        {"id": "a", "type": "custom", "custom": {"name": "patch", "input": "x"}, **signed},
         {"id": "b", "type": "function", "function": {"name": "spawn", "arguments": "{}"}},
     ]
     completion = Completion(parts=calls, finish_reason="tool_calls", usage=Usage(), model="m")
@@ -351,7 +352,7 @@ def test_text_tools_of_chat_completions_go_the_same_way() -> None:
     assert body["choices"][0]["message"]["tool_calls"] == told
     renderer = OpenAI().stream(request, DECISION)
     pieces = [
-        ToolCall(id="a", name="patch"),
+        ToolCall(id="a", name="patch", signature="s"),
         ToolCall(arguments='{"inp'),
         ToolCall(id="b", name="spawn", arguments="{}", index=1),
         ToolCall(arguments='ut":"x"}'),

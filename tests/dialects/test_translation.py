@@ -389,6 +389,18 @@ def test_a_server_is_not_sent_back_what_it_refuses_in_a_message(name: PresetName
     assert wire.dropped == tuple(f"message {field}" for field in refused)
 
 
+@pytest.mark.parametrize("name", ["openai", "azure", "groq", "cerebras", "mistral"])
+@pytest.mark.parametrize("dialect", ["openai", "responses"])
+def test_geminis_signature_of_a_call_stays_away_from_servers_that_refuse_it(name: PresetName, dialect: str) -> None:
+    call = {"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    signed = call | {"extra_content": {"google": {"thought_signature": "s"}}}
+    raw = {"messages": [{"role": "assistant", "content": None, "tool_calls": [signed]}]}
+    asked = turn("assistant", ToolCall(id="abcdefghi", name="f", arguments="{}", signature="s"))
+    request = ChatRequest(id="1", messages=(asked,), dialect=dialect, raw=raw if dialect == "openai" else {})
+    wire = OpenAIProviderDialect(PRESETS[name]).render_request(request, Model(id="m", provider="p", name="n"))
+    assert json.loads(wire.body)["messages"][-1]["tool_calls"] == [call]
+
+
 def test_deepseek_is_sent_what_was_thought_before_a_call() -> None:
     thought, call = Thinking(text="hm", signature="s", origin="elsewhere"), ToolCall(id="c", name="f", arguments="{}")
     request = ChatRequest(id="1", messages=(*HI, turn("assistant", thought, call)), dialect="anthropic")

@@ -17,7 +17,9 @@ from semroute.errors import (
     NoModelError,
     PlanExhaustedError,
     ProviderAuthError,
+    ProviderModelError,
     ProviderRequestError,
+    ProviderTimeoutError,
 )
 from semroute.execution import cascade
 from semroute.execution.attempt import Work
@@ -165,6 +167,16 @@ async def test_where_all_refuse_the_first_is_told() -> None:
     with pytest.raises(ProviderRequestError, match="first"):
         await run(LONG)
     assert len(run.attempts) == 2
+
+
+async def test_a_model_that_is_unknown_does_not_hide_one_that_is_down() -> None:
+    run = Run(small=ProviderTimeoutError("silent"), large=ProviderModelError("404"))
+    with pytest.raises(PlanExhaustedError, match="silent"):
+        await run(LONG)
+    run = Run(small=GOOD, large=ProviderModelError("404"))
+    run.breaks(SMALL)
+    with pytest.raises(NoModelError, match="circuit breaker"):
+        await run(LONG)
 
 
 async def test_a_refusal_after_an_answer_leaves_that_answer() -> None:

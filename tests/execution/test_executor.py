@@ -175,6 +175,15 @@ async def test_what_all_refuse_is_told_by_the_first_unless_another_says_more(exe
     assert isinstance(await execution.error("status-404"), ProviderModelError)
 
 
+async def test_a_model_that_is_unknown_does_not_hide_another_whose_breaker_is_open(execution: Rig) -> None:
+    broken = execution.model("status-500", breaker=BreakerSettings(failures=1, probe_s=10))
+    await execution.error(broken)
+    error = await execution.error(broken, "status-404")
+    assert isinstance(error, PlanExhaustedError)
+    assert error.retry_after_s is not None
+    assert 0 < error.retry_after_s <= 10
+
+
 @pytest.mark.parametrize("said", [0, 1, 3])
 async def test_a_refusal_inside_a_stream_is_not_asked_for_again(execution: Rig, said: int) -> None:
     scenario = f"refused-event-{said}"
