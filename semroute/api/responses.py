@@ -80,7 +80,7 @@ async def input_items(
 @delete("/v1/responses/{id_:str}", status_code=200)
 async def forget(request: AnyRequest, id_: str) -> Response[bytes]:
     """Delete a response that is kept."""
-    owner = owner_of(request, guards.admit(request, "complete"))
+    owner = owner_of(request, await guards.admitted(request, "complete"))
     books: Books = request.app.state.books
     if not await books.ask(books.responses.delete, owner, id_):
         raise _missing(request, id_, None)
@@ -280,7 +280,7 @@ def _named(item: dict[str, Any], number: int) -> str:
 
 async def _find(request: AnyRequest, id_: str, param: str | None = None) -> KeptResponse:
     """A response of whoever asks. Raises `NotFoundError`, also for another's."""
-    owner = owner_of(request, guards.admit(request, "complete"))
+    owner = owner_of(request, await guards.admitted(request, "complete"))
     books: Books = request.app.state.books
     kept = await books.ask(books.responses.load, owner, id_)
     if kept is None:
