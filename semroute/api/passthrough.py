@@ -20,6 +20,7 @@ from semroute.api import guards
 from semroute.api.bodies import CLIENT_CLOSED_REQUEST, Body, read_body
 from semroute.api.completions import decode
 from semroute.api.direct import headers_of
+from semroute.api.encodings import DecodedBody
 from semroute.api.errors import AnyRequest
 from semroute.api.passage import Passage, Passed
 from semroute.config.schema import Config
@@ -60,7 +61,7 @@ async def upload(request: AnyRequest) -> Response[Any]:
     size = int(headers["content-length"]) if "content-length" in headers else None
     if size is not None and size > settings.max_upload_bytes:
         raise PayloadTooLargeError(f"the file is over the limit of {settings.max_upload_bytes} bytes")
-    cast("Body", request.receive).pass_on(settings.max_upload_bytes)
+    cast("Body | DecodedBody", request.receive).pass_on(settings.max_upload_bytes)
     body = Upload(_pieces(request), size)
     media = headers.get("content-type", JSON)
     return _passed(request, caller, _choose(request, _config(request)), "/files", body, media)

@@ -109,6 +109,15 @@ def test_uploads_may_be_larger_than_bodies_and_are_bounded(served: Served) -> No
     assert served.call("POST", "/v1/moderations", json={"input": "x" * 1_000_001}).status_code == 413
 
 
+def test_a_compressed_upload_is_refused_as_it_is_passed_on_unread(served: Served) -> None:
+    before, form = len(served.vendor.seen), {"content-type": "multipart/form-data; boundary=b"}
+    packed = served.call("POST", "/v1/files", content=b"x", headers={**form, "content-encoding": "gzip"})
+    assert (packed.status_code, len(served.vendor.seen)) == (415, before)
+    assert "content-encoding: got 'gzip', expected none" in packed.json()["error"]["message"]
+    plain = served.call("POST", "/v1/files", content=b"x" * 2_000_000, headers={**form, "content-encoding": "identity"})
+    assert plain.json()["bytes"] == 2_000_000
+
+
 def test_a_provider_that_answers_before_the_end_is_heard(served: Served) -> None:
     form = {"content-type": "multipart/form-data; boundary=b"}
     answer = served.call("POST", "/v1/files?early=1", content=b"x" * 7_000_000, headers=form)
