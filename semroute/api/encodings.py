@@ -81,6 +81,10 @@ class DecodedBody:
         self._body.pass_on(max_bytes)
         self._is_read = True  # there is nothing to unpack
 
+    def make_room(self, size: int) -> None:
+        """As `Body.make_room`."""
+        self._body.make_room(size)
+
     async def _unpack(self, packed: bytes, decoders: list[Decoder]) -> bytes:
         """Unpack, and hold room for what comes out. The loop is free while each piece is made."""
         if not packed:

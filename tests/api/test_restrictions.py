@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from semroute.stores.sqlite import SqliteDatabase
 from tests.providers.fault_server import FaultServer
 from tests.service import Service, until
 
+MAX_BODY_BYTES = 100_000
 LAW, SUPPORT, NEITHER = "draft a merger agreement", "I want my money back", "what rhymes with orange"
 SAY = [{"role": "user", "content": LAW}]
 ROUTES = """
@@ -207,8 +209,8 @@ def served(faults: FaultServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     made = {name: store.create(caller) for name, (caller, _) in RESTRICTIONS.items()}
     database.close()
     keys = {name: token for name, (token, _) in made.items()}
-    secret = {"SEMROUTE_FEEDBACK_SECRET": "feedback-secret"}
-    with Service(folder / "routes", folder / "log", **secret) as running:
+    options = {"SEMROUTE_FEEDBACK_SECRET": "feedback-secret", "SEMROUTE_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}
+    with Service(folder / "routes", folder / "log", **options) as running:
         yield Served(running, keys, {name: caller.id for name, (_, caller) in made.items()})
 
 
@@ -275,6 +277,20 @@ def test_a_key_builds_on_its_own_responses_alone(served: Served) -> None:
             assert served.call(key, "GET", f"/v1/responses/{first['id']}{path}").status_code == status
     assert served.call("both routes", "DELETE", f"/v1/responses/{first['id']}").status_code == 404
     assert served.call("nothing", "DELETE", f"/v1/responses/{first['id']}").status_code == 200
+
+
+def test_what_a_request_builds_on_counts_as_its_body(served: Served) -> None:
+    long = {"model": "cheap", "input": "x" * 60_000}
+    first = served.call("nothing", "POST", "/v1/responses", json=long).json()
+    item = {"type": "item_reference", "id": first["output"][0]["id"]}
+    bare = {"model": "cheap", "input": "y"}
+    assert served.call("nothing", "POST", "/v1/responses", json={**bare, "input": [item] * 3}).status_code == 200
+    earlier = {**bare, "previous_response_id": first["id"], "input": "y" * (MAX_BODY_BYTES - 60_000)}
+    for body in ({**bare, "input": [item] * (MAX_BODY_BYTES // 100)}, earlier):
+        assert len(json.dumps(body)) < MAX_BODY_BYTES
+        answer = served.call("nothing", "POST", "/v1/responses", json=body)
+        assert answer.status_code == 413
+        assert "with what it builds on, has" in answer.json()["error"]["message"]
 
 
 def test_a_key_for_some_routes_or_models_passes_nothing_on(served: Served) -> None:
