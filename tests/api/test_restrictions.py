@@ -300,6 +300,21 @@ def test_a_key_for_some_routes_or_models_passes_nothing_on(served: Served) -> No
             assert (answer.status_code == 403) is (key not in ("nothing",))
 
 
+def test_ollamas_clients_find_the_aliases_that_a_key_may_use(served: Served) -> None:
+    for key, name, found in (
+        ("nothing", "gpt-law", True),
+        ("route support", "gpt-law", False),
+        ("nothing", "claude-9", True),
+        ("model cheap", "claude-9", False),
+    ):
+        tags = [model["name"] for model in served.call(key, "GET", "/api/tags").json()["models"]]
+        assert (name in tags) is (found and name == "gpt-law")  # a pattern is no name
+        status = 200 if found else 404
+        assert served.call(key, "POST", "/api/show", json={"model": name}).status_code == status
+        loaded = served.call(key, "POST", "/api/generate", json={"model": name})
+        assert (loaded.status_code, loaded.json().get("model")) == (status, name if found else None)
+
+
 def test_a_key_is_not_told_what_else_there_is(served: Served) -> None:
     for name in ("dea", "auto:la"):
         for key, told in (("nothing", True), ("route support", False), ("model cheap", False)):
