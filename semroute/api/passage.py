@@ -223,16 +223,16 @@ class Passed(Response[Any]):
 
     async def _small(self, answer: Answer) -> tuple[bytes, bool]:
         """The beginning of the answer, and whether it is all. A small one of JSON is read for the books."""
-        pieces: list[bytes] = []
+        begun = bytearray()
         if "json" not in answer.headers.get("content-type", "") or self._target.endswith("/content"):
             return b"", False
-        while sum(map(len, pieces)) <= SMALL_BYTES:
+        while len(begun) <= SMALL_BYTES:
             if not (piece := await self._read(answer)):
-                whole = b"".join(pieces)
+                whole = bytes(begun)
                 await self._passage.read(whole)
                 return whole, True
-            pieces.append(piece)
-        return b"".join(pieces), False
+            begun += piece
+        return bytes(begun), False
 
     async def _read(self, answer: Answer) -> bytes:
         try:
@@ -243,7 +243,8 @@ class Passed(Response[Any]):
 
     async def _begin(self, answer: Answer, send: Send) -> None:
         """Send the head. A browser must neither show nor run a file as if it were one of our pages."""
-        headers = {"content-type": answer.headers.get("content-type", "application/octet-stream")}
+        media = answer.headers.get("content-type", "")
+        headers = {"content-type": media if media and media.isascii() else "application/octet-stream"}
         if "content-length" in answer.headers and "content-encoding" not in answer.headers:
             headers["content-length"] = answer.headers["content-length"]
         headers |= {"content-disposition": "attachment", "x-content-type-options": "nosniff", **self._passage.headers}

@@ -140,6 +140,8 @@ def test_a_file_is_downloaded_in_pieces(served: Served) -> None:
     assert html.text == "<script>alert(1)</script>"
     assert html.headers["content-disposition"] == "attachment"
     assert html.headers["x-content-type-options"] == "nosniff"
+    odd = served.call("GET", "/v1/files/file-odd/content")
+    assert (odd.status_code, odd.text, odd.headers["content-type"]) == (200, "odd", "application/octet-stream")
 
 
 def test_a_download_that_is_cut_does_not_look_whole(served: Served) -> None:

@@ -18,6 +18,7 @@ USAGE = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
 CONTENTS: dict[str, tuple[bytes, str, int | None]] = {
     "file-large/content": (b"x" * LARGE_BYTES, "application/jsonl", None),
     "file-html/content": (b"<script>alert(1)</script>", "text/html", None),
+    "file-odd/content": (b"odd", "text/plain; of=\u00e9", None),
     "file-cut/content": (b"x" * 1000, "text/plain", 2000),
 }
 """Files: the bytes, their type, and how many are announced where that is more."""
