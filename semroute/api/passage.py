@@ -14,6 +14,7 @@ from litestar.types import Receive, Scope, Send
 
 from semroute.access.accounts import Hold
 from semroute.access.amounts import Ask
+from semroute.access.meters import Kind
 from semroute.api import connection, errors
 from semroute.api.accounting import Books
 from semroute.api.direct import encode_headers, headers_of
@@ -44,6 +45,8 @@ STALL_S = 30.0
 """How long a provider may send nothing of an answer that it has begun."""
 SMALL_BYTES = 1024 * 1024
 """Of an answer that is read for what it says of tokens. What is longer passes unread."""
+HELD: tuple[Kind, ...] = ("requests", "running")
+"""The limits of a key that hold for what is passed on."""
 COUNTED_S = 90 * 86_400.0
 """How long it is remembered that a batch was counted."""
 
@@ -85,7 +88,7 @@ class Passage:
         if accounts is not None:
             self._hold = accounts.open(self._config, self._caller, self.id, None)
             ask, decision = Ask(request=self._chat), self._decision()
-            self._hold, _ = await accounts.admit(self._config, self._caller, ask, decision, self._hold, spends=False)
+            self._hold, _ = await accounts.admit(self._config, self._caller, ask, decision, self._hold, kinds=HELD)
         self._asked = True
 
     async def read(self, answer: bytes) -> None:

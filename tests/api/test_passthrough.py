@@ -39,6 +39,7 @@ KEYS = {
     "allowed": Caller(scopes=("route", "complete", "passthrough"), models=("small",)),
     "routes only": Caller(scopes=("route",)),
     "slow": Caller(scopes=("route", "complete"), requests_per_minute=1),
+    "one": Caller(scopes=("route", "complete"), concurrency=1),
     "admin": Caller(),
 }
 MAX_UPLOAD_BYTES = 8_000_000
@@ -254,6 +255,15 @@ def test_limits_of_requests_count_these_calls_too(served: Served) -> None:
     assert served.call("GET", "/v1/files", "slow").status_code == 200
     limited = served.call("GET", "/v1/files", "slow")
     assert (limited.status_code, limited.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+
+
+def test_limits_of_requests_at_once_count_these_calls_too(served: Served) -> None:
+    headers = {"authorization": f"Bearer {served.keys['one']}"}
+    with served.service.client.stream("GET", "/v1/files/file-endless/content", headers=headers) as answer:
+        assert next(answer.iter_bytes())
+        limited = served.call("GET", "/v1/files", "one")
+        assert (limited.status_code, limited.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert until(lambda: served.call("GET", "/v1/files", "one").status_code == 200)
 
 
 def test_each_call_has_a_record_and_a_batch_is_counted_once(served: Served) -> None:
