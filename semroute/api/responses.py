@@ -105,7 +105,9 @@ def owner_of(request: AnyRequest, caller: Caller) -> str:
 class Remembering:
     """The memory for one request: what it builds on, and where its answer is kept."""
 
-    def __init__(self, request: AnyRequest) -> None:
+    def __init__(self, request: AnyRequest, *, keeps: bool = True) -> None:
+        """`keeps`: whether its answer is one that others may build on."""
+        self._may_keep = keeps
         settings: Settings = request.app.state.settings
         self._request = request
         self._ttl_s = settings.keep_responses_h * HOUR_S
@@ -147,7 +149,7 @@ class Remembering:
         return events if ending is None else ending.render(await self._keep(ending.response, chat))
 
     def _told(self, chat: ChatRequest) -> bool:
-        return self._previous is not None or self._keeps(chat)
+        return self._may_keep and (self._previous is not None or self._keeps(chat))
 
     def _keeps(self, chat: ChatRequest) -> bool:
         return self._ttl_s > 0 and chat.raw.get("store") is not False

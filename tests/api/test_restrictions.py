@@ -293,6 +293,20 @@ def test_what_a_request_builds_on_counts_as_its_body(served: Served) -> None:
         assert "with what it builds on, has" in answer.json()["error"]["message"]
 
 
+def test_a_kept_turn_can_be_counted_and_made_shorter(served: Served) -> None:
+    first = served.call("nothing", "POST", "/v1/responses", json={"model": "cheap", "input": "word " * 2000}).json()
+    for key, status in (("nothing", 200), ("both routes", 404)):
+        ask = {"model": "cheap", "input": "y", "previous_response_id": first["id"]}
+        counted = served.call(key, "POST", "/v1/responses/input_tokens", json=ask)
+        shorter = served.call(key, "POST", "/v1/responses/compact", json=ask)
+        assert (counted.status_code, shorter.status_code) == (status, status)
+        if status == 200:
+            assert counted.json()["input_tokens"] > 1000
+            said = [item["content"][0]["text"] for item in shorter.json()["output"] if item["type"] == "message"]
+            assert said == ["word " * 2000, "y"]
+            assert served.call(key, "GET", f"/v1/responses/{shorter.json()['id']}").status_code == 404
+
+
 def test_a_key_for_some_routes_or_models_passes_nothing_on(served: Served) -> None:
     for key in RESTRICTIONS:
         for method, path in (("POST", "/v1/moderations"), ("POST", "/v1/batches"), ("GET", "/v1/files/file-1/content")):
