@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Any, cast
 
@@ -204,18 +206,16 @@ class Passed(Response[Any]):
             caller.abort()  # what has been sent must not look whole
 
     async def _pass(self, receive: Receive, send: Send) -> None:
-        if isinstance(self._body, Upload):  # its pieces tell when the caller goes
-            await self._exchange(send)
-            return
-        presence = Presence(receive)
-        try:
-            with presence.needed():
-                await self._exchange(send)
-        finally:
-            presence.close()
+        with contextlib.ExitStack() as stack:
+            body = self._body
+            if isinstance(body, Upload):  # until they end, its pieces tell when the caller goes
+                body = body._replace(pieces=_then(body.pieces, lambda: _watch(receive, stack)))
+            else:
+                _watch(receive, stack)
+            await self._exchange(body, send)
 
-    async def _exchange(self, send: Send) -> None:
-        async with await self._provider.ask(self._request.method, self._target, self._media, self._body) as answer:
+    async def _exchange(self, body: bytes | Upload, send: Send) -> None:
+        async with await self._provider.ask(self._request.method, self._target, self._media, body) as answer:
             first, ended = await self._small(answer)
             await self._begin(answer, send)
             await send({"type": "http.response.body", "body": first, "more_body": not ended})
@@ -253,3 +253,16 @@ class Passed(Response[Any]):
         headers |= {"content-disposition": "attachment", "x-content-type-options": "nosniff", **self._passage.headers}
         self._begun = True
         await send({"type": "http.response.start", "status": answer.status, "headers": encode_headers(headers)})
+
+
+def _watch(receive: Receive, stack: contextlib.ExitStack) -> None:
+    """Cancel what runs inside a stack when the caller, whose body has been read, goes away."""
+    presence = Presence(receive)
+    stack.callback(presence.close)
+    stack.enter_context(presence.needed())
+
+
+async def _then(pieces: AsyncIterator[bytes], end: Callable[[], None]) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        yield piece
+    end()

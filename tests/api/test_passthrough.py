@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -155,6 +156,18 @@ def test_a_caller_who_leaves_ends_the_call(served: Served) -> None:
     with served.service.client.stream("GET", "/v1/files/file-endless/content", headers=headers) as answer:
         assert next(answer.iter_bytes())
     assert served.vendor.gone.wait(60)
+
+
+def test_a_caller_who_leaves_behind_an_upload_ends_the_call(served: Served) -> None:
+    head = (
+        "POST /v1/files?hang=1 HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\n"
+        f"authorization: Bearer {served.keys['one']}\r\ncontent-length: 100000\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", served.service.port)) as caller:
+        caller.sendall(head.encode() + b"x" * 100_000)
+        assert until(lambda: "hang" in served.vendor.last.path)
+        assert served.call("GET", "/v1/files", "one").status_code == 429
+    assert until(lambda: served.call("GET", "/v1/files", "one").status_code == 200, 30)
 
 
 def test_all_calls_reach_their_places(served: Served) -> None:

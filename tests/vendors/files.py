@@ -93,6 +93,9 @@ class FilesVendor:
                 pass  # as servers do: what is closed with bytes unread may lose the answer
             return
         self.seen.append(Seen(call.command, call.path, headers, _body(call, headers)))
+        if "hang" in query:
+            call.rfile.read(1)  # until the caller goes
+            return
         if (content := CONTENTS.get(path.removeprefix("/v1/files/"))) is not None:
             self._raw(call, *content)
         elif path.endswith("file-endless/content"):
