@@ -6,14 +6,14 @@ import datetime
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from semroute.access.allowed import barred, concerns
 from semroute.access.amounts import Ask, most, took
-from semroute.access.meters import Meter, budget_meter, meters, thrift
+from semroute.access.meters import KINDS, Kind, Meter, budget_meter, meters, thrift
 from semroute.config.schema import Config
 from semroute.errors import BudgetError, ForbiddenError, LimitError, StoreError
 from semroute.record import Caller, Record
@@ -91,9 +91,16 @@ class Accounts:
         return Hold(request_id=request_id, meters=found, claimed=counters) if found else None
 
     async def admit(
-        self, config: Config, caller: Caller, ask: Ask, decision: Decision, hold: Hold | None, *, spends: bool = True
+        self,
+        config: Config,
+        caller: Caller,
+        ask: Ask,
+        decision: Decision,
+        hold: Hold | None,
+        *,
+        kinds: Collection[Kind] = KINDS,
     ) -> tuple[Hold | None, Decision]:
-        """Reserve what a request may cost. A model without budget leaves the plan. `spends`: whether it calls a model.
+        """Reserve what a request may cost. A model without budget leaves the plan. `kinds`: of the meters that count.
 
         The most that it can take is reserved: the estimated input, and the output that `max_tokens`, the model's
         `max_output_tokens` or else the policy's expectation allows. Raises `BudgetError`, `ForbiddenError` for a route
@@ -105,7 +112,7 @@ class Accounts:
             raise ForbiddenError(message)
         if hold is None:
             return None, decision
-        applying = [meter for meter in hold.meters if spends or meter.kind == "requests"]
+        applying = [meter for meter in hold.meters if meter.kind in kinds]
         before = await self._before(applying, now)
         while applying:
             called = _callable(ask, decision)

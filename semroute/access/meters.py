@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, get_args
 
 from semroute.config.schema import Budget, Config
 from semroute.record import Caller
@@ -13,6 +13,7 @@ from semroute.stores.base import to_pico
 from semroute.types import Frozen
 
 Kind = Literal["usd", "requests", "tokens", "running"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 KEY_SOFT = 0.8
 """The soft limit of a key's own budgets, as a share of the hard one."""
 

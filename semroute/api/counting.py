@@ -15,6 +15,7 @@ from semroute.api.bodies import read_body
 from semroute.api.completions import read
 from semroute.api.direct import Rendered
 from semroute.api.errors import AnyRequest
+from semroute.api.responses import Remembering
 from semroute.dialects.anthropic import Anthropic
 from semroute.dialects.base import ClientDialect
 from semroute.dialects.responses import Responses
@@ -35,13 +36,19 @@ async def messages(request: AnyRequest) -> Response[bytes]:
 @post("/v1/responses/input_tokens", status_code=200, operation_class=docs.ResponsesOperation, direct=True)
 async def responses(request: AnyRequest) -> Response[bytes]:
     """About how many tokens a Responses request sends. Estimated here: no model is called."""
-    return Rendered(_responses.render_count(await count(request, _responses)), {})
+    return Rendered(_responses.render_count(await count(request, _responses, memory=Remembering(request))), {})
 
 
-async def count(request: AnyRequest, dialect: ClientDialect, in_path: Mapping[str, Any] = MappingProxyType({})) -> int:
+async def count(
+    request: AnyRequest,
+    dialect: ClientDialect,
+    in_path: Mapping[str, Any] = MappingProxyType({}),
+    memory: Remembering | None = None,
+) -> int:
     """Read a request and estimate its tokens. Raises `ForbiddenError` for names that the key is not good for."""
     caller = await guards.admitted(request, "complete")
-    chat = await read(await read_body(request), dialect, in_path)
+    body = await read_body(request)
+    chat = await read(body if memory is None else await memory.recall(body), dialect, in_path)
     gateway: Gateway = request.app.state.gateway
     config = gateway.serving.router.config
     check_names(config, caller, resolved(config, chat))

@@ -19,7 +19,7 @@ from litestar.types import HTTPScope
 
 from semroute.api.accepted import ENCODINGS, EncodingError
 from semroute.api.bodies import Body
-from semroute.errors import PayloadTooLargeError, RequestError
+from semroute.errors import MediaTypeError, PayloadTooLargeError, RequestError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -72,6 +72,18 @@ class DecodedBody:
             more = message["more_body"]
         self._is_read = True
         return {"type": "http.request", "body": await self._unpack(b"".join(packed), decoders), "more_body": False}
+
+    def pass_on(self, max_bytes: int) -> None:
+        """Nothing that is compressed is passed on piece by piece. Raises `MediaTypeError` for what is."""
+        if decoders_of(self._encodings):
+            named = self._encodings.decode("latin-1")[:40]
+            raise MediaTypeError(f"content-encoding: got {named!r}, expected none: files are passed on as they come")
+        self._body.pass_on(max_bytes)
+        self._is_read = True  # there is nothing to unpack
+
+    def make_room(self, size: int) -> None:
+        """As `Body.make_room`."""
+        self._body.make_room(size)
 
     async def _unpack(self, packed: bytes, decoders: list[Decoder]) -> bytes:
         """Unpack, and hold room for what comes out. The loop is free while each piece is made."""

@@ -103,7 +103,7 @@ def preflight(scope: HTTPScope, found: Found) -> list[tuple[bytes, bytes]] | Non
     if scope["method"] != "OPTIONS" or ASKS not in found:
         return None
     headers = [
-        (b"access-control-allow-methods", b"GET, POST"),
+        (b"access-control-allow-methods", b"GET, POST, DELETE"),
         (b"access-control-allow-headers", found.get(b"access-control-request-headers", b"authorization, content-type")),
         (b"access-control-max-age", PREFLIGHT_S),
     ]

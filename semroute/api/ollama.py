@@ -26,6 +26,7 @@ from semroute.dialects.ollama_answer import LINES, Said, loaded, said_in_chat, s
 from semroute.errors import RequestError, UnknownModelError
 from semroute.gateway import Gateway
 from semroute.record import Caller
+from semroute.routing.aliases import meant, whole_names
 from semroute.routing.decide import AUTO
 
 SPOKEN = "0.13.0"
@@ -70,7 +71,9 @@ async def embeddings(request: AnyRequest) -> Response[Any]:
 async def tags(request: AnyRequest) -> dict[str, Any]:
     """What `model` may be with the caller's key."""
     config, caller = _config(request), guards.caller_of(request)
-    return {"models": [_tag(name) for name in _names(config, caller)]}
+    names = _names(config, caller)
+    aliases = [alias for alias in whole_names(config.aliases) if config.aliases[alias] in names]
+    return {"models": [_tag(name) for name in names + aliases]}
 
 
 @get("/api/ps", guards=[guards.known])
@@ -110,7 +113,8 @@ async def _answer(request: AnyRequest, dialect: Ollama, said: Said) -> Response[
     try:
         return await answer(request, dialect, media_type=LINES)
     except NothingAskedError as asked:
-        return Rendered(msgspec.json.encode(loaded(_find(request, asked.model), said, unload=asked.unload)), {})
+        _find(request, asked.model)
+        return Rendered(msgspec.json.encode(loaded(asked.model, said, unload=asked.unload)), {})
 
 
 def _config(request: AnyRequest) -> Config:
@@ -125,8 +129,10 @@ def _names(config: Config, caller: Caller) -> list[str]:
 
 
 def _find(request: AnyRequest, name: str) -> str:
-    """That name, if the caller may use it. Raises `UnknownModelError`."""
-    if name not in _names(_config(request), guards.caller_of(request)):
+    """What a name stands for, if the caller may use that. Raises `UnknownModelError`."""
+    config = _config(request)
+    found = meant(config, name)
+    if found not in _names(config, guards.caller_of(request)):
         raise UnknownModelError(f"model {name!r} does not exist; see /api/tags", param="model")
     return name
 

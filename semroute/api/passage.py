@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Any, cast
 
@@ -14,6 +16,7 @@ from litestar.types import Receive, Scope, Send
 
 from semroute.access.accounts import Hold
 from semroute.access.amounts import Ask
+from semroute.access.meters import Kind
 from semroute.api import connection, errors
 from semroute.api.accounting import Books
 from semroute.api.direct import encode_headers, headers_of
@@ -44,6 +47,8 @@ STALL_S = 30.0
 """How long a provider may send nothing of an answer that it has begun."""
 SMALL_BYTES = 1024 * 1024
 """Of an answer that is read for what it says of tokens. What is longer passes unread."""
+HELD: tuple[Kind, ...] = ("requests", "running")
+"""The limits of a key that hold for what is passed on."""
 COUNTED_S = 90 * 86_400.0
 """How long it is remembered that a batch was counted."""
 
@@ -85,7 +90,7 @@ class Passage:
         if accounts is not None:
             self._hold = accounts.open(self._config, self._caller, self.id, None)
             ask, decision = Ask(request=self._chat), self._decision()
-            self._hold, _ = await accounts.admit(self._config, self._caller, ask, decision, self._hold, spends=False)
+            self._hold, _ = await accounts.admit(self._config, self._caller, ask, decision, self._hold, kinds=HELD)
         self._asked = True
 
     async def read(self, answer: bytes) -> None:
@@ -201,18 +206,16 @@ class Passed(Response[Any]):
             caller.abort()  # what has been sent must not look whole
 
     async def _pass(self, receive: Receive, send: Send) -> None:
-        if isinstance(self._body, Upload):  # its pieces tell when the caller goes
-            await self._exchange(send)
-            return
-        presence = Presence(receive)
-        try:
-            with presence.needed():
-                await self._exchange(send)
-        finally:
-            presence.close()
+        with contextlib.ExitStack() as stack:
+            body = self._body
+            if isinstance(body, Upload):  # until they end, its pieces tell when the caller goes
+                body = body._replace(pieces=_then(body.pieces, lambda: _watch(receive, stack)))
+            else:
+                _watch(receive, stack)
+            await self._exchange(body, send)
 
-    async def _exchange(self, send: Send) -> None:
-        async with await self._provider.ask(self._request.method, self._target, self._media, self._body) as answer:
+    async def _exchange(self, body: bytes | Upload, send: Send) -> None:
+        async with await self._provider.ask(self._request.method, self._target, self._media, body) as answer:
             first, ended = await self._small(answer)
             await self._begin(answer, send)
             await send({"type": "http.response.body", "body": first, "more_body": not ended})
@@ -223,16 +226,16 @@ class Passed(Response[Any]):
 
     async def _small(self, answer: Answer) -> tuple[bytes, bool]:
         """The beginning of the answer, and whether it is all. A small one of JSON is read for the books."""
-        pieces: list[bytes] = []
+        begun = bytearray()
         if "json" not in answer.headers.get("content-type", "") or self._target.endswith("/content"):
             return b"", False
-        while sum(map(len, pieces)) <= SMALL_BYTES:
+        while len(begun) <= SMALL_BYTES:
             if not (piece := await self._read(answer)):
-                whole = b"".join(pieces)
+                whole = bytes(begun)
                 await self._passage.read(whole)
                 return whole, True
-            pieces.append(piece)
-        return b"".join(pieces), False
+            begun += piece
+        return bytes(begun), False
 
     async def _read(self, answer: Answer) -> bytes:
         try:
@@ -243,9 +246,23 @@ class Passed(Response[Any]):
 
     async def _begin(self, answer: Answer, send: Send) -> None:
         """Send the head. A browser must neither show nor run a file as if it were one of our pages."""
-        headers = {"content-type": answer.headers.get("content-type", "application/octet-stream")}
+        media = answer.headers.get("content-type", "")
+        headers = {"content-type": media if media and media.isascii() else "application/octet-stream"}
         if "content-length" in answer.headers and "content-encoding" not in answer.headers:
             headers["content-length"] = answer.headers["content-length"]
         headers |= {"content-disposition": "attachment", "x-content-type-options": "nosniff", **self._passage.headers}
         self._begun = True
         await send({"type": "http.response.start", "status": answer.status, "headers": encode_headers(headers)})
+
+
+def _watch(receive: Receive, stack: contextlib.ExitStack) -> None:
+    """Cancel what runs inside a stack when the caller, whose body has been read, goes away."""
+    presence = Presence(receive)
+    stack.callback(presence.close)
+    stack.enter_context(presence.needed())
+
+
+async def _then(pieces: AsyncIterator[bytes], end: Callable[[], None]) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        yield piece
+    end()

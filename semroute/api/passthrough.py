@@ -20,6 +20,7 @@ from semroute.api import guards
 from semroute.api.bodies import CLIENT_CLOSED_REQUEST, Body, read_body
 from semroute.api.completions import decode
 from semroute.api.direct import headers_of
+from semroute.api.encodings import DecodedBody
 from semroute.api.errors import AnyRequest
 from semroute.api.passage import Passage, Passed
 from semroute.config.schema import Config
@@ -40,7 +41,7 @@ _ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.:-]{1,256}")
 @post("/v1/moderations", status_code=200, direct=True)
 async def moderations(request: AnyRequest) -> Response[Any]:
     """OpenAI's moderations: `model` is a model's id, or a name that only the provider knows."""
-    caller = _admit(request)
+    caller = await _admit(request)
     fields = decode(await read_body(request))
     config = _config(request)
     model = config.models.get(fields["model"]) if isinstance(fields.get("model"), str) else None
@@ -55,12 +56,12 @@ async def moderations(request: AnyRequest) -> Response[Any]:
 @post("/v1/files", status_code=200, direct=True)
 async def upload(request: AnyRequest) -> Response[Any]:
     """OpenAI's upload of a file, as a form. It is passed on piece by piece."""
-    caller, headers = _admit(request), headers_of(request)
+    caller, headers = await _admit(request), headers_of(request)
     settings: Settings = request.app.state.settings
     size = int(headers["content-length"]) if "content-length" in headers else None
     if size is not None and size > settings.max_upload_bytes:
         raise PayloadTooLargeError(f"the file is over the limit of {settings.max_upload_bytes} bytes")
-    cast("Body", request.receive).pass_on(settings.max_upload_bytes)
+    cast("Body | DecodedBody", request.receive).pass_on(settings.max_upload_bytes)
     body = Upload(_pieces(request), size)
     media = headers.get("content-type", JSON)
     return _passed(request, caller, _choose(request, _config(request)), "/files", body, media)
@@ -103,7 +104,7 @@ async def cancel(request: AnyRequest, id_: str) -> Response[Any]:
 
 
 async def _simple(request: AnyRequest, path: str) -> Response[Any]:
-    caller = _admit(request)
+    caller = await _admit(request)
     body = await read_body(request)
     if body:
         decode(body)
@@ -124,9 +125,9 @@ async def _pieces(request: AnyRequest) -> AsyncIterator[bytes]:
 # --- who may, and where to --------------------------------------------------------------------------------------------
 
 
-def _admit(request: AnyRequest) -> Caller:
+async def _admit(request: AnyRequest) -> Caller:
     """Who calls. Raises `ForbiddenError` for a key with limits that cannot be held at the provider."""
-    caller = guards.admit(request, "complete")
+    caller = await guards.admitted(request, "complete")
     bounded = caller.restricted or caller.usd_per_day is not None or caller.usd_per_month is not None
     if bounded and "passthrough" not in caller.scopes:
         raise ForbiddenError(

@@ -6,23 +6,25 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from typing import Any, cast
 
 import msgspec
 from litestar import Response, delete, get, post
 
 from semroute.api import docs, guards
 from semroute.api.accounting import Books
+from semroute.api.bodies import Body
 from semroute.api.completions import answer, decode
 from semroute.api.direct import Rendered
+from semroute.api.encodings import DecodedBody
 from semroute.api.errors import AnyRequest
 from semroute.api.streams import Source
 from semroute.chat import LONG_BYTES
 from semroute.dialects.reading import problem
 from semroute.dialects.responses import Responses
 from semroute.dialects.responses_kept import as_items, closing, is_reference, item_id, listed, replayed
-from semroute.errors import NotFoundError, RequestError, SemrouteError, StoreError
+from semroute.errors import NotFoundError, PayloadTooLargeError, RequestError, SemrouteError, StoreError
 from semroute.record import Caller
 from semroute.settings import PREFIX, Settings
 from semroute.stores.responses import KeptResponse
@@ -80,7 +82,7 @@ async def input_items(
 @delete("/v1/responses/{id_:str}", status_code=200)
 async def forget(request: AnyRequest, id_: str) -> Response[bytes]:
     """Delete a response that is kept."""
-    owner = owner_of(request, guards.admit(request, "complete"))
+    owner = owner_of(request, await guards.admitted(request, "complete"))
     books: Books = request.app.state.books
     if not await books.ask(books.responses.delete, owner, id_):
         raise _missing(request, id_, None)
@@ -103,7 +105,9 @@ def owner_of(request: AnyRequest, caller: Caller) -> str:
 class Remembering:
     """The memory for one request: what it builds on, and where its answer is kept."""
 
-    def __init__(self, request: AnyRequest) -> None:
+    def __init__(self, request: AnyRequest, *, keeps: bool = True) -> None:
+        """`keeps`: whether its answer is one that others may build on."""
+        self._may_keep = keeps
         settings: Settings = request.app.state.settings
         self._request = request
         self._ttl_s = settings.keep_responses_h * HOUR_S
@@ -126,9 +130,10 @@ class Remembering:
             raise problem(
                 field, f"no responses are kept here, as {SETTING} is 0: send the whole conversation in `input`"
             )
-        before = [] if previous is None else await self._before(previous)
-        fields["input"] = [*before, *await self._resolved(items)]
-        return await asyncio.to_thread(msgspec.json.encode, fields)
+        before = None if previous is None else await self._before(previous)
+        named = await self._found(items)
+        self._make_room(body, before, named.values())
+        return await asyncio.to_thread(_built, fields, items, before, named)
 
     async def keep(self, answer: bytes, chat: ChatRequest) -> bytes:
         """Keep a whole answer, unless the request says otherwise. Gives it with what is true of it."""
@@ -144,7 +149,7 @@ class Remembering:
         return events if ending is None else ending.render(await self._keep(ending.response, chat))
 
     def _told(self, chat: ChatRequest) -> bool:
-        return self._previous is not None or self._keeps(chat)
+        return self._may_keep and (self._previous is not None or self._keeps(chat))
 
     def _keeps(self, chat: ChatRequest) -> bool:
         return self._ttl_s > 0 and chat.raw.get("store") is not False
@@ -184,30 +189,49 @@ class Remembering:
             log.warning("responses are not kept for the next %g s: %s", AWAY_S, why)
             return False
 
-    async def _before(self, previous: object) -> list[Any]:
-        """The conversation up to an earlier response, and that."""
+    async def _before(self, previous: object) -> KeptResponse:
+        """An earlier response."""
         if not isinstance(previous, str):
             got = type(previous).__name__
             raise problem("previous_response_id", f"got {got}, expected the id of a response")
         kept = await _find(self._request, previous, param="previous_response_id")
         self._previous = previous
-        said = (msgspec.json.decode(item) for _, item in kept.output)
-        return [*msgspec.json.decode(kept.asked), *replayed(said)]
+        return kept
 
-    async def _resolved(self, items: list[Any]) -> list[Any]:
-        """The items, with those that are only named put in their places."""
+    async def _found(self, items: list[Any]) -> dict[int, bytes]:
+        """The items that are only named, by their places."""
         places = {number: _named(item, number) for number, item in enumerate(items) if is_reference(item)}
         if not places:
-            return items
+            return {}
         books: Books = self._request.app.state.books
         found = await books.ask(books.responses.items, self._owner, list(dict.fromkeys(places.values())))
         for number, id_ in places.items():
             if id_ not in found:
                 raise _missing(self._request, id_, f"input[{number}]", kind="item")
-        resolved: list[Any] = []
-        for number, item in enumerate(items):
-            resolved += replayed([msgspec.json.decode(found[places[number]])]) if number in places else [item]
-        return resolved
+        return {number: found[id_] for number, id_ in places.items()}
+
+    def _make_room(self, body: bytes, before: KeptResponse | None, named: Iterable[bytes]) -> None:
+        """Hold room for what a few words may stand for. Raises `PayloadTooLargeError`, and as `Body` does."""
+        settings: Settings = self._request.app.state.settings
+        size = len(body) + sum(map(len, named))
+        if before is not None:
+            size += len(before.asked) + sum(len(item) for _, item in before.output)
+        if size > settings.max_body_bytes:
+            raise PayloadTooLargeError(
+                f"the body, with what it builds on, has {size} bytes, over the limit of {settings.max_body_bytes}"
+            )
+        cast("Body | DecodedBody", self._request.receive).make_room(size)
+
+
+def _built(fields: dict[str, Any], items: list[Any], before: KeptResponse | None, named: Mapping[int, bytes]) -> bytes:
+    """A body with the conversation up to an earlier response, that, and the items that it names."""
+    earlier: list[Any] = []
+    if before is not None:
+        said = (msgspec.json.decode(item) for _, item in before.output)
+        earlier = [*msgspec.json.decode(before.asked), *replayed(said)]
+    for number, item in enumerate(items):
+        earlier += replayed([msgspec.json.decode(named[number])]) if number in named else [item]
+    return msgspec.json.encode({**fields, "input": earlier})
 
 
 class _Kept:
@@ -280,7 +304,7 @@ def _named(item: dict[str, Any], number: int) -> str:
 
 async def _find(request: AnyRequest, id_: str, param: str | None = None) -> KeptResponse:
     """A response of whoever asks. Raises `NotFoundError`, also for another's."""
-    owner = owner_of(request, guards.admit(request, "complete"))
+    owner = owner_of(request, await guards.admitted(request, "complete"))
     books: Books = request.app.state.books
     kept = await books.ask(books.responses.load, owner, id_)
     if kept is None:

@@ -34,7 +34,7 @@ _dialect = TextDialect()
 async def completions(request: AnyRequest) -> Response[Any]:
     """OpenAI's older completions: each `prompt` is one user turn. `model` is `auto`, `auto:<route>` or a model id."""
     headers = headers_of(request)
-    caller = guards.admit(request, "complete", headers)
+    caller = await guards.admitted(request, "complete")
     body = await read_body(request)
     key = headers.get(HEADER)
 

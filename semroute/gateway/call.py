@@ -14,6 +14,7 @@ import msgspec
 from semroute.access.accounts import Accounts, Hold
 from semroute.access.allowed import refusal
 from semroute.access.amounts import Ask
+from semroute.access.meters import KINDS, Kind
 from semroute.config.schema import Config
 from semroute.dialects.base import CHAT, endpoint_of
 from semroute.errors import (
@@ -205,7 +206,8 @@ class Call:
             # It is there before anything is reserved: whoever leaves while it is, `end` frees all of it.
             self._hold = self._open_hold(accounts)
             ask = Ask(request=self.request, policy=self._work.policy, spent=tuple(self._attempts))
-            admitted = await accounts.admit(config, self._origin.caller, ask, self.decision, self._hold, spends=spends)
+            kinds: tuple[Kind, ...] = KINDS if spends else ("requests",)
+            admitted = await accounts.admit(config, self._origin.caller, ask, self.decision, self._hold, kinds=kinds)
             self._hold, self.decision = admitted
         plan = tuple(config.models[model_id] for model_id in self.decision.plan)
         if not plan and (forbidden := refusal(config, self._origin.caller, self.decision.rejected)) is not None:

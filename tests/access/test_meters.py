@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from semroute.access.accounts import Accounts
 from semroute.access.amounts import Ask
-from semroute.access.meters import Meter, meters, period, thrift
+from semroute.access.meters import Kind, Meter, meters, period, thrift
 from semroute.config.schema import Budget, Config, Default
 from semroute.errors import LimitError
 from semroute.record import Caller, Record
@@ -34,6 +34,7 @@ CONFIG = Config(
 
 
 NO_BUDGETS = Config(providers={}, models={}, routes={}, default=Default(models=()))
+DECIDED: tuple[Kind, ...] = ("requests",)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ async def test_no_sixty_seconds_hold_more_than_the_limit() -> None:
             ask = Ask(request=ChatRequest(id=f"{now}-{done}", messages=(), dialect="openai"))
             hold = accounts.open(NO_BUDGETS, caller, ask.request.id, None)
             try:
-                await accounts.admit(NO_BUDGETS, caller, ask, decision(), hold, spends=False)
+                await accounts.admit(NO_BUDGETS, caller, ask, decision(), hold, kinds=DECIDED)
             except LimitError as error:
                 assert 0 < error.retry_after_s <= 61
                 break

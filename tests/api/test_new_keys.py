@@ -31,11 +31,21 @@ CALLS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "messages": ("POST", "/v1/messages", {"model": "auto", "messages": SAY, "max_tokens": 9}),
     "counted": ("POST", "/v1/messages/count_tokens", {"model": "auto", "messages": SAY}),
     "gemini": ("POST", "/v1beta/models/auto:generateContent", {"contents": [{"parts": [{"text": "x"}]}]}),
+    "text": ("POST", "/v1/completions", {"model": "auto", "prompt": "x"}),
+    "ollama": ("POST", "/api/chat", {"model": "auto", "messages": SAY, "stream": False}),
     "models": ("GET", "/v1/models", None),
     "routes": ("GET", "/routes", None),
     "stats": ("GET", "/stats", None),
     "audit": ("GET", "/admin/audit", None),
 }
+UNSERVED: dict[str, tuple[str, str, dict[str, Any] | None]] = {
+    "moderations": ("POST", "/v1/moderations", {"input": "x"}),
+    "batch": ("POST", "/v1/batches", {"input_file_id": "x"}),
+    "files": ("GET", "/v1/files", None),
+    "response": ("GET", "/v1/responses/resp_x", None),
+    "forget": ("DELETE", "/v1/responses/resp_x", None),
+}
+"""Calls that come to nothing with the routes here, but only once the key is known."""
 STRANGE = f"sr-{'a' * 12}-{'b' * 43}"
 
 
@@ -78,7 +88,7 @@ def elsewhere(tmp_path: Path, client: AsyncTestClient[Litestar]) -> KeyStore:
 
 
 async def status(client: AsyncTestClient[Litestar], token: str, call: str = "complete") -> int:
-    method, path, body = CALLS[call]
+    method, path, body = (CALLS | UNSERVED)[call]
     answer = await client.request(method, path, json=body, headers={"authorization": f"Bearer {token}"})
     return answer.status_code
 
@@ -89,6 +99,8 @@ async def test_a_new_key_works_at_its_first_use_whatever_it_is_used_for(
     scopes: tuple[Scope, ...] = ("route", "complete", "read", "admin")
     told = {call: await status(client, elsewhere.create(Caller(scopes=scopes))[0], call) for call in CALLS}
     assert told == dict.fromkeys(CALLS, 200)
+    unserved = {call: await status(client, elsewhere.create(Caller())[0], call) for call in UNSERVED}
+    assert unserved == {"moderations": 400, "batch": 400, "files": 400, "response": 404, "forget": 404}
 
 
 async def test_a_new_secret_works_at_its_first_use_and_ends_the_old_one(

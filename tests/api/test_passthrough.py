@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -39,6 +40,7 @@ KEYS = {
     "allowed": Caller(scopes=("route", "complete", "passthrough"), models=("small",)),
     "routes only": Caller(scopes=("route",)),
     "slow": Caller(scopes=("route", "complete"), requests_per_minute=1),
+    "one": Caller(scopes=("route", "complete"), concurrency=1),
     "admin": Caller(),
 }
 MAX_UPLOAD_BYTES = 8_000_000
@@ -109,6 +111,15 @@ def test_uploads_may_be_larger_than_bodies_and_are_bounded(served: Served) -> No
     assert served.call("POST", "/v1/moderations", json={"input": "x" * 1_000_001}).status_code == 413
 
 
+def test_a_compressed_upload_is_refused_as_it_is_passed_on_unread(served: Served) -> None:
+    before, form = len(served.vendor.seen), {"content-type": "multipart/form-data; boundary=b"}
+    packed = served.call("POST", "/v1/files", content=b"x", headers={**form, "content-encoding": "gzip"})
+    assert (packed.status_code, len(served.vendor.seen)) == (415, before)
+    assert "content-encoding: got 'gzip', expected none" in packed.json()["error"]["message"]
+    plain = served.call("POST", "/v1/files", content=b"x" * 2_000_000, headers={**form, "content-encoding": "identity"})
+    assert plain.json()["bytes"] == 2_000_000
+
+
 def test_a_provider_that_answers_before_the_end_is_heard(served: Served) -> None:
     form = {"content-type": "multipart/form-data; boundary=b"}
     answer = served.call("POST", "/v1/files?early=1", content=b"x" * 7_000_000, headers=form)
@@ -131,6 +142,8 @@ def test_a_file_is_downloaded_in_pieces(served: Served) -> None:
     assert html.text == "<script>alert(1)</script>"
     assert html.headers["content-disposition"] == "attachment"
     assert html.headers["x-content-type-options"] == "nosniff"
+    odd = served.call("GET", "/v1/files/file-odd/content")
+    assert (odd.status_code, odd.text, odd.headers["content-type"]) == (200, "odd", "application/octet-stream")
 
 
 def test_a_download_that_is_cut_does_not_look_whole(served: Served) -> None:
@@ -143,6 +156,18 @@ def test_a_caller_who_leaves_ends_the_call(served: Served) -> None:
     with served.service.client.stream("GET", "/v1/files/file-endless/content", headers=headers) as answer:
         assert next(answer.iter_bytes())
     assert served.vendor.gone.wait(60)
+
+
+def test_a_caller_who_leaves_behind_an_upload_ends_the_call(served: Served) -> None:
+    head = (
+        "POST /v1/files?hang=1 HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\n"
+        f"authorization: Bearer {served.keys['one']}\r\ncontent-length: 100000\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", served.service.port)) as caller:
+        caller.sendall(head.encode() + b"x" * 100_000)
+        assert until(lambda: "hang" in served.vendor.last.path)
+        assert served.call("GET", "/v1/files", "one").status_code == 429
+    assert until(lambda: served.call("GET", "/v1/files", "one").status_code == 200, 30)
 
 
 def test_all_calls_reach_their_places(served: Served) -> None:
@@ -243,6 +268,15 @@ def test_limits_of_requests_count_these_calls_too(served: Served) -> None:
     assert served.call("GET", "/v1/files", "slow").status_code == 200
     limited = served.call("GET", "/v1/files", "slow")
     assert (limited.status_code, limited.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+
+
+def test_limits_of_requests_at_once_count_these_calls_too(served: Served) -> None:
+    headers = {"authorization": f"Bearer {served.keys['one']}"}
+    with served.service.client.stream("GET", "/v1/files/file-endless/content", headers=headers) as answer:
+        assert next(answer.iter_bytes())
+        limited = served.call("GET", "/v1/files", "one")
+        assert (limited.status_code, limited.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert until(lambda: served.call("GET", "/v1/files", "one").status_code == 200)
 
 
 def test_each_call_has_a_record_and_a_batch_is_counted_once(served: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from semroute.stores.sqlite import SqliteDatabase
 from tests.providers.fault_server import FaultServer
 from tests.service import Service, until
 
+MAX_BODY_BYTES = 100_000
 LAW, SUPPORT, NEITHER = "draft a merger agreement", "I want my money back", "what rhymes with orange"
 SAY = [{"role": "user", "content": LAW}]
 ROUTES = """
@@ -207,8 +209,8 @@ def served(faults: FaultServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     made = {name: store.create(caller) for name, (caller, _) in RESTRICTIONS.items()}
     database.close()
     keys = {name: token for name, (token, _) in made.items()}
-    secret = {"SEMROUTE_FEEDBACK_SECRET": "feedback-secret"}
-    with Service(folder / "routes", folder / "log", **secret) as running:
+    options = {"SEMROUTE_FEEDBACK_SECRET": "feedback-secret", "SEMROUTE_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}
+    with Service(folder / "routes", folder / "log", **options) as running:
         yield Served(running, keys, {name: caller.id for name, (_, caller) in made.items()})
 
 
@@ -277,11 +279,54 @@ def test_a_key_builds_on_its_own_responses_alone(served: Served) -> None:
     assert served.call("nothing", "DELETE", f"/v1/responses/{first['id']}").status_code == 200
 
 
+def test_what_a_request_builds_on_counts_as_its_body(served: Served) -> None:
+    long = {"model": "cheap", "input": "x" * 60_000}
+    first = served.call("nothing", "POST", "/v1/responses", json=long).json()
+    item = {"type": "item_reference", "id": first["output"][0]["id"]}
+    bare = {"model": "cheap", "input": "y"}
+    assert served.call("nothing", "POST", "/v1/responses", json={**bare, "input": [item] * 3}).status_code == 200
+    earlier = {**bare, "previous_response_id": first["id"], "input": "y" * (MAX_BODY_BYTES - 60_000)}
+    for body in ({**bare, "input": [item] * (MAX_BODY_BYTES // 100)}, earlier):
+        assert len(json.dumps(body)) < MAX_BODY_BYTES
+        answer = served.call("nothing", "POST", "/v1/responses", json=body)
+        assert answer.status_code == 413
+        assert "with what it builds on, has" in answer.json()["error"]["message"]
+
+
+def test_a_kept_turn_can_be_counted_and_made_shorter(served: Served) -> None:
+    first = served.call("nothing", "POST", "/v1/responses", json={"model": "cheap", "input": "word " * 2000}).json()
+    for key, status in (("nothing", 200), ("both routes", 404)):
+        ask = {"model": "cheap", "input": "y", "previous_response_id": first["id"]}
+        counted = served.call(key, "POST", "/v1/responses/input_tokens", json=ask)
+        shorter = served.call(key, "POST", "/v1/responses/compact", json=ask)
+        assert (counted.status_code, shorter.status_code) == (status, status)
+        if status == 200:
+            assert counted.json()["input_tokens"] > 1000
+            said = [item["content"][0]["text"] for item in shorter.json()["output"] if item["type"] == "message"]
+            assert said == ["word " * 2000, "y"]
+            assert served.call(key, "GET", f"/v1/responses/{shorter.json()['id']}").status_code == 404
+
+
 def test_a_key_for_some_routes_or_models_passes_nothing_on(served: Served) -> None:
     for key in RESTRICTIONS:
         for method, path in (("POST", "/v1/moderations"), ("POST", "/v1/batches"), ("GET", "/v1/files/file-1/content")):
             answer = served.call(key, method, path, **({"json": {}} if method == "POST" else {}))
             assert (answer.status_code == 403) is (key not in ("nothing",))
+
+
+def test_ollamas_clients_find_the_aliases_that_a_key_may_use(served: Served) -> None:
+    for key, name, found in (
+        ("nothing", "gpt-law", True),
+        ("route support", "gpt-law", False),
+        ("nothing", "claude-9", True),
+        ("model cheap", "claude-9", False),
+    ):
+        tags = [model["name"] for model in served.call(key, "GET", "/api/tags").json()["models"]]
+        assert (name in tags) is (found and name == "gpt-law")  # a pattern is no name
+        status = 200 if found else 404
+        assert served.call(key, "POST", "/api/show", json={"model": name}).status_code == status
+        loaded = served.call(key, "POST", "/api/generate", json={"model": name})
+        assert (loaded.status_code, loaded.json().get("model")) == (status, name if found else None)
 
 
 def test_a_key_is_not_told_what_else_there_is(served: Served) -> None:

@@ -18,6 +18,7 @@ USAGE = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
 CONTENTS: dict[str, tuple[bytes, str, int | None]] = {
     "file-large/content": (b"x" * LARGE_BYTES, "application/jsonl", None),
     "file-html/content": (b"<script>alert(1)</script>", "text/html", None),
+    "file-odd/content": (b"odd", "text/plain; of=\u00e9", None),
     "file-cut/content": (b"x" * 1000, "text/plain", 2000),
 }
 """Files: the bytes, their type, and how many are announced where that is more."""
@@ -92,6 +93,9 @@ class FilesVendor:
                 pass  # as servers do: what is closed with bytes unread may lose the answer
             return
         self.seen.append(Seen(call.command, call.path, headers, _body(call, headers)))
+        if "hang" in query:
+            call.rfile.read(1)  # until the caller goes
+            return
         if (content := CONTENTS.get(path.removeprefix("/v1/files/"))) is not None:
             self._raw(call, *content)
         elif path.endswith("file-endless/content"):
