@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import click
 import msgspec
+from click.testing import CliRunner
 
 from semroute.cli.main import group
 from semroute.config.load import load
@@ -96,3 +99,20 @@ def test_the_worked_example_is_what_the_tool_computes(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "semroute", "savings", str(log), "--routes", "bench/support_routes"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == shown[1]
+
+
+def test_the_route_that_is_shown_fits_the_starter_folder_and_the_shipped_one(tmp_path: Path) -> None:
+    shown = re.search(r"   ```yaml\n(   # yaml-language-server.*?)   ```", README, re.DOTALL)
+    assert shown
+    starter, shipped = tmp_path / "starter", tmp_path / "shipped"
+    written = CliRunner().invoke(group, ["init", str(starter)])
+    assert written.exit_code == 0, written.output
+    shutil.copytree(ROOT / "routes", shipped)
+    own_ids = {"small": "gpt-luna", "large": "gpt-sol"}
+    for folder, ids in ((starter, {}), (shipped, own_ids)):
+        text = textwrap.dedent(shown[1])
+        for id_, other in ids.items():
+            text = text.replace(id_, other)
+        (folder / "shipping.yaml").write_text(text)
+        checked = CliRunner().invoke(group, ["check", str(folder), "--no-embed"])
+        assert checked.exit_code == 0, checked.output

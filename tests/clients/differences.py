@@ -28,8 +28,6 @@ KNOWN: dict[Place, str] = {
 """Differences that stay, each with the sentence that stands in the client's page."""
 
 NOT_YET: dict[Place, str] = {
-    Place("ollama"): "there is no `/api/chat`",
-    Place("", "responses", "", "continued"): "`previous_response_id` is refused",
     Place("", "responses", "", "break"): "some clients read neither an `error` event nor `response.failed`",
     Place("gemini_cli", "gemini", "", "break"): "it asks again, and shows what came before each time",
     Place("langchain_js", "anthropic", "", "stream"): "it takes the tokens of input from `message_start`",

@@ -116,8 +116,9 @@ def page() -> str:
     lines = [
         "# What is sent to whom",
         "",
-        "What a caller asks for, and what each model is sent for it. Models of several dialects are named with theirs.",
-        "`told` is the note in `x-semroute-dropped`. What is sent without the field as well is left out.",
+        "Each section shows a field that a caller sends, and what each model is sent because of it. What a model would",
+        "be sent without the field too is left out: so `nothing` means that the field changes nothing. `told` is the",
+        "note in the header `x-semroute-dropped`. Behind a model stands its provider's dialect, if it has several.",
         "",
         f"This page is made of the cases in `tests/dialects/wires.py`. `{COMMAND}` writes it anew.",
     ]
@@ -126,7 +127,7 @@ def page() -> str:
             "",
             f"## {case.title}",
             "",
-            f"Sent by a caller as `{json.dumps(case.fields)}`, in `{case.dialect}`.",
+            f"A caller sends `{json.dumps(case.fields)}`{_beside(case)}, in the dialect `{case.dialect}`.",
             "",
         ]
         lines += ["| models | are sent | told |", "|---|---|---|"]
@@ -137,6 +138,12 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _beside(case: Case) -> str:
+    """What else the request holds, where that is not what the field takes the place of."""
+    rest = {name: value for name, value in case.beside.items() if name not in case.fields}
+    return f" beside `{json.dumps(rest)}`" if rest else ""
+
+
 def outcome(case: Case, receiver: str) -> tuple[str, str]:
     """What a model is sent because of the field, and what the caller is told."""
     base = {**BODIES[case.dialect], **case.beside}
@@ -145,9 +152,9 @@ def outcome(case: Case, receiver: str) -> tuple[str, str]:
         body, notes = _sent(case.dialect, {**base, **case.fields}, receiver)
     except UnsupportedError as error:
         return "nothing: the next model is asked", str(error)
-    added = [f"{path}: {json.dumps(value)}" for path, value in body.items() if plain.get(path) != value]
-    gone = [f"no {path}" for path in plain if path not in body]
-    return ", ".join(f"`{each}`" for each in (*added, *gone)) or "nothing", ", ".join(notes)
+    added = [f"`{path}: {json.dumps(value)}`" for path, value in body.items() if plain.get(path) != value]
+    gone = [f"not `{path}`" for path in plain if path not in body]
+    return ", ".join((*added, *gone)) or "nothing", ", ".join(notes)
 
 
 def _sent(dialect: str, body: dict[str, Any], receiver: str) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -60,8 +60,8 @@ def converse(model: str, body: dict[str, Any]) -> str:
 
 
 def gemini(model: str, body: dict[str, Any]) -> str:
-    """Why a Gemini refuses a request; empty: it does not."""
-    if "gemini-3" not in model:
+    """Why a Gemini refuses a request; empty: it does not. Those before 3.6 take all of it."""
+    if not re.match(r"gemini-3\.[6-9]", model):
         return ""
     config = body.get("generationConfig") or {}
     level = (config.get("thinkingConfig") or {}).get("thinkingLevel")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -41,6 +42,16 @@ def run(command: list[str], files: dict[str, Any] | None = None, **environ: str)
     if done.returncode and not done.stdout.strip():
         raise ProgramFailed(done.stderr)
     return done.stdout + (f"\n{done.stderr}" if done.returncode else "")
+
+
+def exported(shell: str, **places: str) -> dict[str, str]:
+    """The variables that lines such as `export NAME=URL` set. `places` says what stands for `URL`."""
+    found = {}
+    for line in shell.split():
+        name, is_set, value = line.partition("=")
+        if is_set:
+            found[name] = functools.reduce(lambda text, place: text.replace(*place), places.items(), value)
+    return found
 
 
 def lines(printed: str) -> Iterator[dict[str, Any]]:

@@ -3,13 +3,20 @@ from __future__ import annotations
 import json
 
 from play import PROMPT, Saw, play
-from programs import ProgramFailed, lines, run
+from programs import ProgramFailed, exported, lines, run
 
+SHELL = """
+export GOOGLE_GEMINI_BASE_URL=URL
+export GEMINI_API_KEY=KEY
+"""
+AUTH = """
+{"security": {"auth": {"selectedType": "gemini-api-key"}}}
+"""
 SETTINGS = {
     "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
     "privacy": {"usageStatisticsEnabled": False},
     "telemetry": {"enabled": False},
-    "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
+    "security": {**json.loads(AUTH)["security"], "folderTrust": {"enabled": False}},
 }
 
 
@@ -17,8 +24,7 @@ def ask(url: str, model: str, saw: Saw) -> None:
     printed = run(
         ["gemini", "--model", model, "--yolo", "--output-format", "stream-json", "--prompt", PROMPT],
         {".gemini/settings.json": SETTINGS},
-        GOOGLE_GEMINI_BASE_URL=url,
-        GEMINI_API_KEY="any",
+        **exported(SHELL, URL=url, KEY="any"),
     )
     failed = ""
     for event in lines(printed):

@@ -5,9 +5,13 @@ from typing import Any
 from play import PROMPT, Saw, play
 from programs import ProgramFailed, lines, run
 
+CONFIG = """
+{"providers": {"semroute": {"api": "API", "baseUrl": "BASE", "apiKey": "KEY", "models": [{"id": "MODEL"}]}}}
+"""
 
-def config(api: str, base: str, model: str) -> dict[str, Any]:
-    return {"providers": {"semroute": {"api": api, "baseUrl": base, "apiKey": "any", "models": [{"id": model}]}}}
+
+def config(api: str, base: str, model: str) -> str:
+    return CONFIG.replace('"API"', f'"{api}"').replace("BASE", base).replace("KEY", "any").replace("MODEL", model)
 
 
 def steps(api: str, path: str) -> Any:

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 from play import PROMPT, Saw, play
-from programs import ProgramFailed, lines, run
+from programs import ProgramFailed, exported, lines, run
 
+SHELL = """
+export OPENAI_BASE_URL=URL/v1
+export OPENAI_API_KEY=KEY
+export OPENAI_MODEL=MODEL
+"""
 SETTINGS = {
     "general": {"disableAutoUpdate": True, "disableUpdateNag": True},
     "privacy": {"usageStatisticsEnabled": False},
@@ -15,9 +20,7 @@ def ask(url: str, model: str, saw: Saw) -> None:
     printed = run(
         ["qwen", "--yolo", "--output-format", "stream-json", "--prompt", PROMPT],
         {".qwen/settings.json": SETTINGS},
-        OPENAI_BASE_URL=f"{url}/v1",
-        OPENAI_API_KEY="any",
-        OPENAI_MODEL=model,
+        **exported(SHELL, URL=url, KEY="any", MODEL=model),
     )
     failed = ""
     for event in lines(printed):
