@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.api.test_fleet import LOOP, MODELS, PROBE_S
+from tests.api.test_fleet import LOOP, MODELS
 from tests.conftest import ROUTES
 from tests.providers.fault_server import FaultServer
 from tests.service import Service, until
@@ -53,7 +53,7 @@ def test_workers_share_conversations_answers_and_breakers_without_a_server(tmp_p
     routes = tmp_path / "routes"
     routes.mkdir()
     with FaultServer() as faults:
-        (routes / "models.yaml").write_text(MODELS.format(url=faults.url, probe_s=PROBE_S))
+        (routes / "models.yaml").write_text(MODELS.format(url=faults.url, probe_s=600))
         (routes / "routes.yaml").write_text(ROUTES)
         with Service(routes, tmp_path / "log", "--workers", "2") as service, ThreadPoolExecutor(8) as pool:
             assert until(lambda: service.log.count("Application startup complete") == 2, seconds=60)
