@@ -29,7 +29,6 @@ KNOWN: dict[Place, str] = {
 
 NOT_YET: dict[Place, str] = {
     Place("", "responses", "", "break"): "some clients read neither an `error` event nor `response.failed`",
-    Place("gemini_cli", "gemini", "", "break"): "it asks again, and shows what came before each time",
     Place("langchain_js", "anthropic", "", "stream"): "it takes the tokens of input from `message_start`",
 }
 """Differences that should go. To hold semroute to one of these places, take its line out."""
