@@ -30,7 +30,7 @@ from semroute.dialects.counts import MAX_TOKENS
 from semroute.dialects.embeddings import Embeddings
 from semroute.dialects.native import Native
 from semroute.dialects.openai import OpenAI
-from semroute.errors import AccessError, RequestError, SemrouteError
+from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Chunks, Gateway
 from semroute.record import Caller, Record, served
 from semroute.router import new_id
@@ -58,10 +58,7 @@ _embeddings = Embeddings()
 async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
     headers = headers_of(request)
-    try:
-        caller = guards.admit(request, "route", headers)
-    except AccessError:
-        caller = await guards.admit_new(request, "route", headers)
+    caller = await guards.admitted(request, "route", headers)
     gateway: Gateway = request.app.state.gateway
     chat = await read(await read_body(request), _native)
     call = await gateway.open(with_headers(chat, headers), caller)
@@ -110,10 +107,7 @@ async def answer(
     the request builds on, and keeps this one.
     """
     headers = headers_of(request)
-    try:
-        caller = guards.admit(request, "complete", headers)
-    except AccessError:
-        caller = await guards.admit_new(request, "complete", headers)
+    caller = await guards.admitted(request, "complete", headers)
     body = await read_body(request)
     key = headers.get(HEADER)
 

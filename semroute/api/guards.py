@@ -92,18 +92,13 @@ def admit(connection: Connection, scope: Scope, headers: Mapping[str, str] | Non
     return found
 
 
-async def admitted(connection: Connection, scope: Scope) -> Caller:
+async def admitted(connection: Connection, scope: Scope, headers: Mapping[str, str] | None = None) -> Caller:
     """As `admit`; a key that was made a moment ago is looked for."""
     try:
-        return admit(connection, scope)
+        return admit(connection, scope, headers)
     except AccessError:
-        return await admit_new(connection, scope)
-
-
-async def admit_new(connection: Connection, scope: Scope, headers: Mapping[str, str] | None = None) -> Caller:
-    """As `admit`, for whom that has just refused: the key may have been made a moment ago, so it is looked for."""
-    await _look(connection, headers)
-    return admit(connection, scope, headers)
+        await _look(connection, headers)
+        return admit(connection, scope, headers)
 
 
 async def may(connection: Connection, scope: Scope) -> bool:
