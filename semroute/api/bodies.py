@@ -126,9 +126,14 @@ async def read_body(request: AnyRequest) -> bytes:
     """
     pieces, more = [], True
     while more:
-        message = cast("HTTPRequestEvent | HTTPDisconnectEvent", await request.receive())
-        if message["type"] == "http.disconnect":
-            raise HTTPException("the connection was closed inside the body", status_code=CLIENT_CLOSED_REQUEST)
-        pieces.append(message["body"])
-        more = message["more_body"]
+        piece, more = await read_piece(request)
+        pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def read_piece(request: AnyRequest) -> tuple[bytes, bool]:
+    """The next piece of the body, and whether there are more. Raises as `read_body`."""
+    message = cast("HTTPRequestEvent | HTTPDisconnectEvent", await request.receive())
+    if message["type"] == "http.disconnect":
+        raise HTTPException("the connection was closed inside the body", status_code=CLIENT_CLOSED_REQUEST)
+    return message["body"], message["more_body"]

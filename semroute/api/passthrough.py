@@ -13,11 +13,9 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from litestar import Response, delete, get, post
-from litestar.exceptions import HTTPException
-from litestar.types import HTTPDisconnectEvent, HTTPRequestEvent
 
 from semroute.api import guards
-from semroute.api.bodies import CLIENT_CLOSED_REQUEST, Body, read_body
+from semroute.api.bodies import Body, read_body, read_piece
 from semroute.api.completions import decode
 from semroute.api.direct import headers_of
 from semroute.api.encodings import DecodedBody
@@ -114,12 +112,9 @@ async def _simple(request: AnyRequest, path: str) -> Response[Any]:
 async def _pieces(request: AnyRequest) -> AsyncIterator[bytes]:
     more = True
     while more:
-        message = cast("HTTPRequestEvent | HTTPDisconnectEvent", await request.receive())
-        if message["type"] == "http.disconnect":
-            raise HTTPException("the connection was closed inside the body", status_code=CLIENT_CLOSED_REQUEST)
-        if message["body"]:
-            yield message["body"]
-        more = message["more_body"]
+        piece, more = await read_piece(request)
+        if piece:
+            yield piece
 
 
 # --- who may, and where to --------------------------------------------------------------------------------------------
