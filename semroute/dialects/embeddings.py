@@ -13,7 +13,7 @@ from semroute.dialects.base import EMBEDDINGS, StreamRenderer
 from semroute.dialects.gemini_embeddings import openai_answer
 from semroute.dialects.openai import NAME, OpenAI
 from semroute.dialects.openai_answer import OpenAIStream
-from semroute.dialects.reading import convert, problem
+from semroute.dialects.reading import convert, refuse_auto
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import ChatRequest, Completion, Decision, Message, Text
@@ -38,8 +38,7 @@ class Embeddings:
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of different models do not compare."""
         fields = convert(body, _Body)
-        if fields.model == "auto" or fields.model.startswith("auto:"):
-            raise problem("model", f"got {fields.model!r}, expected a model's id: embeddings are not routed")
+        refuse_auto(fields.model, fields.model)
         texts = [fields.input] if isinstance(fields.input, str) else fields.input
         parts = tuple(Text(text=text) for text in texts if isinstance(text, str))
         return ChatRequest(

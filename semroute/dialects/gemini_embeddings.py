@@ -17,7 +17,7 @@ from semroute.dialects.dropped import Dropped
 from semroute.dialects.gemini import Gemini
 from semroute.dialects.gemini_answer import GeminiStream
 from semroute.dialects.gemini_contents import NAME, camel_case
-from semroute.dialects.reading import given, objects, problem
+from semroute.dialects.reading import given, objects, problem, refuse_auto
 from semroute.errors import BadAnswerError, SemrouteError, UnsupportedError
 from semroute.record import Record
 from semroute.types import ChatRequest, Completion, Decision, Message, Text
@@ -41,8 +41,7 @@ class GeminiEmbeddings:
         """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of different models do not compare."""
         body = camel_case(body)
         model = str(body.get("model") or "")
-        if not model or model == "auto" or model.startswith("auto:"):
-            raise problem("model", f"got {model!r}, expected a model's id: embeddings are not routed")
+        refuse_auto(model or "auto", model)  # without one, a request is to be routed
         if self._batch and not body.get("requests"):
             raise problem("requests", "got none, expected at least one request with its `content`")
         requests = objects(body.get("requests"), "requests") if self._batch else [body]

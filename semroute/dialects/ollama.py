@@ -23,7 +23,7 @@ from semroute.dialects.ollama_answer import (
     said_in_text,
 )
 from semroute.dialects.openai_content import parse_effort, parse_function
-from semroute.dialects.reading import arguments_of, convert, problem, unread_fields
+from semroute.dialects.reading import arguments_of, convert, problem, refuse_auto, role_of, texts_of, unread_fields
 from semroute.errors import RequestError, SemrouteError
 from semroute.record import Record
 from semroute.types import (
@@ -193,8 +193,7 @@ class OllamaEmbeddings(Ollama):
         """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of different models do not compare."""
         fields = convert(body, _Embed)
         model, given = named(fields.model), fields.prompt if fields.input is None else fields.input
-        if model == "auto" or model.startswith("auto:"):
-            raise problem("model", f"got {fields.model!r}, expected a model's id: embeddings are not routed")
+        refuse_auto(model, fields.model)
         if not given:
             raise problem("input", "got nothing, expected text or a list of texts")
         texts = [given] if isinstance(given, str) else given
@@ -250,7 +249,6 @@ def _request(
 
 def _params(fields: _Asked) -> Params:
     options = fields.options or _Options()
-    stop = (options.stop,) if isinstance(options.stop, str) else tuple(options.stop or ())
     effort = parse_effort(fields.think) if isinstance(fields.think, str) else None
     if fields.think is False:
         effort = "none"
@@ -261,7 +259,7 @@ def _params(fields: _Asked) -> Params:
         top_k=options.top_k,
         frequency_penalty=options.frequency_penalty,
         presence_penalty=options.presence_penalty,
-        stop=stop,
+        stop=texts_of(options.stop),
         seed=options.seed,
         json_output=bool(fields.format),
         json_schema=JsonSchema(document=fields.format) if isinstance(fields.format, dict) and fields.format else None,
@@ -285,9 +283,7 @@ def _messages(messages: Sequence[_Message]) -> tuple[Message, ...]:
     read: list[Message] = []
     waiting: dict[str, list[str]] = {}
     for number, message in enumerate(messages):
-        role = _ROLES.get(message.role)
-        if role is None:
-            raise problem(f"messages[{number}].role", f"got {message.role!r}, expected one of {', '.join(_ROLES)}")
+        role = role_of(message.role, _ROLES, f"messages[{number}]")
         text = [Text(text=message.content)] if message.content else []
         if role == "tool":
             result = _result(message, waiting)

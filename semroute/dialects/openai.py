@@ -19,7 +19,7 @@ from semroute.dialects.openai_content import (
     render_logprobs,
     render_usage,
 )
-from semroute.dialects.reading import convert, problem, tool_result, unread_fields
+from semroute.dialects.reading import convert, problem, role_of, texts_of, tool_result, unread_fields
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
@@ -182,10 +182,8 @@ def _with_usage(raw: bytes, usage: Usage) -> bytes:
 
 
 def _message(message: _Message, number: int) -> Message:
-    role = ROLES.get(message.role)
     path = f"messages[{number}]"
-    if role is None:
-        raise problem(f"{path}.role", f"got {message.role!r}, expected one of {', '.join(ROLES)}")
+    role = role_of(message.role, ROLES, path)
     parts = parse_content(message.content, f"{path}.content")
     name = message.name or ""
     if role == "tool":
@@ -227,7 +225,6 @@ def _tools(tools: list[dict[str, Any]] | None) -> tuple[tuple[Tool, ...], tuple[
 
 
 def _params(fields: _Body) -> Params:
-    stop = (fields.stop,) if isinstance(fields.stop, str) else tuple(fields.stop or ())
     answer = fields.response_format or {}
     return Params(
         max_tokens=fields.max_completion_tokens or fields.max_tokens,
@@ -236,7 +233,7 @@ def _params(fields: _Body) -> Params:
         top_k=fields.top_k,
         frequency_penalty=fields.frequency_penalty,
         presence_penalty=fields.presence_penalty,
-        stop=stop,
+        stop=texts_of(fields.stop),
         seed=fields.seed,
         n=fields.n,
         json_output=answer.get("type") in ("json_object", "json_schema"),

@@ -10,7 +10,7 @@ import msgspec
 from semroute.config.validate import Complaint, complaints
 from semroute.config.wording import render as render_path
 from semroute.errors import RequestError
-from semroute.types import CacheTtl, FinishReason, Media, Part, Text, ToolCall, ToolResult
+from semroute.types import CacheTtl, FinishReason, Media, Part, Role, Text, ToolCall, ToolResult
 from semroute.unreadable import UNREADABLE
 
 Body = TypeVar("Body")
@@ -38,6 +38,25 @@ def _complaint(value: object, body_type: type[Any]) -> Complaint:
 def problem(path: str, message: str) -> RequestError:
     """An error at a field of the body."""
     return RequestError(f"$.{path}: {message}", param=path)
+
+
+def role_of(said: str, roles: Mapping[str, Role], path: str) -> Role:
+    """The role that a message names. `roles`: those of the dialect. `path`: of the message. Raises `RequestError`."""
+    role = roles.get(said)
+    if role is None:
+        raise problem(f"{path}.role", f"got {said!r}, expected one of {', '.join(roles)}")
+    return role
+
+
+def refuse_auto(model: str, said: str) -> None:
+    """Refuse to route embeddings: vectors of different models do not compare. `said`: as the caller wrote it."""
+    if model == "auto" or model.startswith("auto:"):
+        raise problem("model", f"got {said!r}, expected a model's id: embeddings are not routed")
+
+
+def texts_of(value: str | list[str] | None) -> tuple[str, ...]:
+    """What may be written as one text or as a list of texts."""
+    return (value,) if isinstance(value, str) else tuple(value or ())
 
 
 def unread_fields(body: Mapping[str, Any], read: Collection[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import msgspec
 
 from semroute.dialects.dropped import Dropped
 from semroute.dialects.openai_content import parse_cache, parse_citation, render_citation
-from semroute.dialects.reading import objects, problem, tool_result
+from semroute.dialects.reading import objects, problem, role_of, tool_result
 from semroute.dialects.responses_tools import Toolbox, output_of, parse_call
 from semroute.dialects.thinking import SEAL, is_sealed, seal, unseal
 from semroute.types import (
@@ -129,10 +129,7 @@ def _parse_agent(item: dict[str, Any], content: list[Any], path: str) -> Message
 
 
 def _parse_message(role: str, content: object, path: str) -> Message:
-    known = _ROLES.get(role)
-    if known is None:
-        raise problem(f"{path}.role", f"got {role!r}, expected one of {', '.join(_ROLES)}")
-    return Message(role=known, parts=_parse_content(content, f"{path}.content"))
+    return Message(role=role_of(role, _ROLES, path), parts=_parse_content(content, f"{path}.content"))
 
 
 def _parse_content(content: object, path: str) -> tuple[Part, ...]:

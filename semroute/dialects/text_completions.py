@@ -18,7 +18,7 @@ from semroute.dialects import filling, sse
 from semroute.dialects.openai import OpenAI
 from semroute.dialects.openai_answer import error_body
 from semroute.dialects.openai_content import render_usage
-from semroute.dialects.reading import convert, problem, unread_fields
+from semroute.dialects.reading import convert, problem, texts_of, unread_fields
 from semroute.errors import SemrouteError
 from semroute.record import Record
 from semroute.types import (
@@ -242,14 +242,13 @@ def _prompts(prompt: str | list[Any] | None) -> list[str]:
 
 
 def _params(fields: _Body) -> Params:
-    stop = (fields.stop,) if isinstance(fields.stop, str) else tuple(fields.stop or ())
     return Params(
         max_tokens=fields.max_tokens,
         temperature=fields.temperature,
         top_p=fields.top_p,
         frequency_penalty=fields.frequency_penalty,
         presence_penalty=fields.presence_penalty,
-        stop=stop,
+        stop=texts_of(fields.stop),
         seed=fields.seed,
         logprobs=fields.logprobs is not None,
         top_logprobs=fields.logprobs,
