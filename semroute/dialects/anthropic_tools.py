@@ -9,34 +9,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from semroute.dialects.custom_tools import COUNT, TEXT, object_schema
 from semroute.types import Tool
 
-_TEXT = {"type": "string"}
-_COUNT = {"type": "integer"}
-_RANGE = {"type": "array", "items": _COUNT, "description": "The first line and the last, from 1; -1: to the end."}
-
-
-def _schema(properties: dict[str, Any], *required: str) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(required)}
-
-
+_EDITS = {
+    "view_range": {
+        "type": "array",
+        "items": COUNT,
+        "description": "The first line and the last, from 1; -1: to the end.",
+    },
+    "file_text": {**TEXT, "description": "For `create`."},
+    "old_str": {**TEXT, "description": "For `str_replace`: it must occur once."},
+    "new_str": {**TEXT, "description": "For `str_replace`."},
+    "insert_line": {**COUNT, "description": "For `insert`: after this line; 0: at the beginning."},
+    "insert_text": {**TEXT, "description": "For `insert`."},
+}
+"""What both tools that change files take."""
 _KNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "bash": (
         "Run a command in a shell that stays open.",
-        _schema({"command": _TEXT, "restart": {"type": "boolean", "description": "Open a new shell instead."}}),
+        object_schema({"command": TEXT, "restart": {"type": "boolean", "description": "Open a new shell instead."}}),
     ),
     "text_editor": (
         "View and change files.",
-        _schema(
+        object_schema(
             {
                 "command": {"type": "string", "enum": ["view", "create", "str_replace", "insert"]},
-                "path": _TEXT,
-                "view_range": _RANGE,
-                "file_text": {**_TEXT, "description": "For `create`."},
-                "old_str": {**_TEXT, "description": "For `str_replace`: it must occur once."},
-                "new_str": {**_TEXT, "description": "For `str_replace`."},
-                "insert_line": {**_COUNT, "description": "For `insert`: after this line; 0: at the beginning."},
-                "insert_text": {**_TEXT, "description": "For `insert`."},
+                "path": TEXT,
+                **_EDITS,
             },
             "command",
             "path",
@@ -44,18 +44,13 @@ _KNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "memory": (
         "Read and write files of the memory directory, which lasts from one conversation to the next.",
-        _schema(
+        object_schema(
             {
                 "command": {"type": "string", "enum": ["view", "create", "str_replace", "insert", "delete", "rename"]},
-                "path": {**_TEXT, "description": "Not for `rename`."},
-                "view_range": _RANGE,
-                "file_text": {**_TEXT, "description": "For `create`."},
-                "old_str": {**_TEXT, "description": "For `str_replace`: it must occur once."},
-                "new_str": {**_TEXT, "description": "For `str_replace`."},
-                "insert_line": {**_COUNT, "description": "For `insert`: after this line; 0: at the beginning."},
-                "insert_text": {**_TEXT, "description": "For `insert`."},
-                "old_path": {**_TEXT, "description": "For `rename`."},
-                "new_path": {**_TEXT, "description": "For `rename`."},
+                "path": {**TEXT, "description": "Not for `rename`."},
+                **_EDITS,
+                "old_path": {**TEXT, "description": "For `rename`."},
+                "new_path": {**TEXT, "description": "For `rename`."},
             },
             "command",
         ),

@@ -1,4 +1,4 @@
-"""Tools that take plain text, as functions that take it in one field, and back.
+"""Tools that are no functions, as functions: schemas for their parameters, and those that take plain text.
 
 Source: https://platform.openai.com/docs/guides/function-calling#custom-tools.
 """
@@ -15,6 +15,13 @@ from semroute.types import Tool
 from semroute.unreadable import UNREADABLE
 
 FIELD = "input"
+TEXT = {"type": "string"}
+COUNT = {"type": "integer"}
+
+
+def object_schema(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    """The JSON Schema of a function's parameters."""
+    return {"type": "object", "properties": properties, "required": list(required)}
 
 
 def function_of(name: str, declared: Mapping[str, Any], about: str = "") -> Tool:

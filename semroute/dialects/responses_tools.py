@@ -13,53 +13,47 @@ from typing import Any, Literal
 
 import msgspec
 
-from semroute.dialects.custom_tools import arguments_for, function_of, text_of
+from semroute.dialects.custom_tools import COUNT, TEXT, arguments_for, function_of, object_schema, text_of
 from semroute.dialects.openai_content import parse_function
 from semroute.dialects.reading import arguments_of, object_of, problem
 from semroute.dialects.thinking import signed_id, split_id
 from semroute.types import ChatRequest, Frozen, Tool, ToolCall
 
 Kind = Literal["function", "custom", "local_shell", "shell", "apply_patch", "tool_search"]
-_TEXT = {"type": "string"}
-_COUNT = {"type": "integer"}
-_TEXTS = {"type": "array", "items": _TEXT}
-
-
-def _schema(properties: dict[str, Any], *required: str) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(required)}
+_TEXTS = {"type": "array", "items": TEXT}
 
 
 _BUILT_IN: dict[Kind, tuple[str, dict[str, Any]]] = {
     "local_shell": (
         "Run a command on the user's machine.",
-        _schema(
+        object_schema(
             {
                 "command": {**_TEXTS, "description": "The program and its arguments."},
-                "working_directory": _TEXT,
-                "timeout_ms": _COUNT,
-                "env": {"type": "object", "additionalProperties": _TEXT},
-                "user": _TEXT,
+                "working_directory": TEXT,
+                "timeout_ms": COUNT,
+                "env": {"type": "object", "additionalProperties": TEXT},
+                "user": TEXT,
             },
             "command",
         ),
     ),
     "shell": (
         "Run shell commands, one after the other.",
-        _schema({"commands": _TEXTS, "timeout_ms": _COUNT, "max_output_length": _COUNT}, "commands"),
+        object_schema({"commands": _TEXTS, "timeout_ms": COUNT, "max_output_length": COUNT}, "commands"),
     ),
     "apply_patch": (
         "Create, change or delete a file.",
-        _schema(
+        object_schema(
             {
                 "type": {"type": "string", "enum": ["create_file", "update_file", "delete_file"]},
-                "path": {**_TEXT, "description": "Relative to the root of the workspace."},
-                "diff": {**_TEXT, "description": "A unified diff; not for `delete_file`."},
+                "path": {**TEXT, "description": "Relative to the root of the workspace."},
+                "diff": {**TEXT, "description": "A unified diff; not for `delete_file`."},
             },
             "type",
             "path",
         ),
     ),
-    "tool_search": ("Find tools for a task.", _schema({"query": _TEXT}, "query")),
+    "tool_search": ("Find tools for a task.", object_schema({"query": TEXT}, "query")),
 }
 """What OpenAI's models know without being told: descriptions and parameters."""
 ITEMS: dict[Kind, tuple[str, str]] = {
