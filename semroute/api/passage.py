@@ -136,7 +136,7 @@ class Passage:
         self._gateway.end(self._chat, record)
 
     def _model(self) -> Model | None:
-        """The model of the route files that an answer names, also with a date behind it; null: none."""
+        """The model of the route files that an answer names. A date may stand behind its name. None: there is none."""
         name = "" if self._told is None else self._told.model
         models = (model for model in self._config.models.values() if model.provider == self.settings.id)
         return next((model for model in models if name == model.name or name.startswith(f"{model.name}-20")), None)

@@ -79,8 +79,8 @@ class ProviderEntry(Written, frozen=True, kw_only=True):
     limits: Limits = Limits()
     """What the provider takes from all of its models together: the limits of your account."""
     passthrough: bool | None = None
-    """Whether files, batches and moderations are passed on to it. true: also where a request names no provider; false:
-    never; null: where a request names it, or where it is the only one that could be meant."""
+    """Whether files, batches and moderations are passed on to it. true: also for requests that name no provider. false:
+    never. Not set: for requests that name it, and for others if no other provider takes them."""
 
 
 class Default(Written, frozen=True, kw_only=True):

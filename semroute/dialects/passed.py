@@ -36,7 +36,7 @@ class Told(Frozen, frozen=True, kw_only=True):
 
 
 def told(answer: bytes) -> Told | None:
-    """What an answer says of tokens; null: nothing, or nothing yet, as of a batch that still runs."""
+    """What an answer says of tokens. None: it says nothing, or not yet, such as of a batch that still runs."""
     try:
         body = msgspec.json.decode(answer)
     except UNREADABLE:

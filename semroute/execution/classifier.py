@@ -28,7 +28,7 @@ _INSTRUCTION = (
 NO_ROUTE = "none"
 """What the classifier says where no route fits."""
 _NONE = frozenset({"none", "null", "no route", "no label", "none of the above", "none of these", "n/a", ""})
-"""How models say that no route fits. Empty: a label that is there and says nothing, such as `{"label": null}`."""
+"""How models say that no route fits. The empty text stands for a label without a value, as in `{"label": null}`."""
 FIELDS = ("label", "route", "name", "class", "category", "intent", "answer")
 """Where small models put the name, whatever they were told. The first of these that is there counts."""
 _NAMED = re.compile(rf"(?:the )?(?:best |correct )?(?:{'|'.join(FIELDS)})(?: is|\s*[:=])\s*(.*)", re.IGNORECASE)

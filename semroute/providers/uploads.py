@@ -33,7 +33,7 @@ class Upload(NamedTuple):
 
     pieces: AsyncIterator[bytes]
     size: int | None
-    """What it says of itself, in bytes; null: it says nothing."""
+    """In bytes, as the upload says itself. None: it does not say."""
 
 
 class PassingTransport(Transport):

@@ -79,7 +79,7 @@ class ResponseStore:
         return True
 
     def load(self, owner: str, id_: str) -> KeptResponse | None:
-        """A response; null: there is none of this owner, or no more."""
+        """A response. None: this owner has none with that id, or it has expired."""
         if not _can_be(id_):
             return None
         with self._database.transaction(write=False) as session:
