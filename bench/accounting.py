@@ -27,11 +27,13 @@ import httpx
 from bench.crash import ROUTES, crashes
 from bench.load import Target, run
 from bench.processes import free_port, server
-from semroute.record import Caller, Record
-from semroute.stores.log import SqlLog
+from semroute.caller import Caller
+from semroute.decision import Candidate, Decision, Estimate, Nearest
+from semroute.messages import Usage
+from semroute.record import Attempt, Record
+from semroute.stores.decision_log import SqlLog
 from semroute.stores.migrations import migrate
 from semroute.stores.sqlite import SqliteDatabase
-from semroute.types import Attempt, Candidate, Decision, Estimate, Nearest, Usage
 
 CONNECTIONS = 16
 TURN_S = 2.5

@@ -37,7 +37,7 @@ COST = 12 * 1 + 10 * 2
 """Millionths of a USD that one answer of the stub costs."""
 CALLERS = 8
 MAX_LOSS_S = 1.0
-LOG_PROCESS = "semroute.stores.process"
+LOG_PROCESS = "semroute.stores.log_process"
 END_S = 30.0
 
 

@@ -40,9 +40,9 @@ from bench.intent import SHOTS, by_route, configure, open_peer, read
 from bench.load import Target, run
 from bench.processes import free_port, server
 from semroute import Router
-from semroute.config.schema import EmbedderSettings
-from semroute.cores import usable_cores
-from semroute.semantic.cache import Cache, default_folder
+from semroute.config.schema.matching import EmbedderSettings
+from semroute.cpus import usable_cores
+from semroute.semantic.array_cache import Cache, default_folder
 from semroute.semantic.embedder import Embedder, FastEmbedEmbedder
 
 GOALS = {

@@ -20,13 +20,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from semroute.config.conditions import Compare, Only, Rule, When
+from semroute.config.config import Config
 from semroute.config.load import load
-from semroute.config.schema import Config, EmbedderSettings
-from semroute.evaluation.fit import Labels, fit
+from semroute.config.schema.matching import EmbedderSettings
+from semroute.config.schema.policies import Difficulty, Policy
+from semroute.config.schema.rules import Compare, Only, Rule, When
+from semroute.evaluation.gain_fit import Labels, fit
+from semroute.messages import ChatRequest, Message, Text
 from semroute.router import Router
-from semroute.types import ChatRequest, Message, Policy, Text
-from semroute.written import Difficulty
 
 ROUNDS, QUICK_ROUNDS = 120, 30
 WARM_UP = 3

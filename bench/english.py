@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from semroute.routing import english
+from semroute.routing import english_check
 from semroute.semantic.embedder import BUNDLED_DIR
 
 TEXTS = Path(__file__).with_name("foreign.txt")
@@ -37,8 +37,8 @@ def main() -> None:
         check(texts)
         return
     known, weights = learn(texts)
-    english.TABLE.write_text(render(known, weights), encoding="utf-8")
-    print(f"{english.TABLE}: {len(known)} words, {len(weights)} times three letters")
+    english_check.TABLE.write_text(render(known, weights), encoding="utf-8")
+    print(f"{english_check.TABLE}: {len(known)} words, {len(weights)} times three letters")
 
 
 def read_texts() -> dict[str, list[str]]:
@@ -56,11 +56,15 @@ def learn(texts: dict[str, list[str]]) -> tuple[list[str], dict[str, float]]:
     """The words that English knows, and the weight of each three letters."""
     vocabulary = json.loads((BUNDLED_DIR / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     known = [word for word in vocabulary if len(word) > 2 and word.isascii() and word.isalpha() and word.islower()]
-    listed = {english.fold(word) for words in english._FOREIGN_BY_LANGUAGE.values() for word in words.split()}
-    said = {english.fold(word) for lines in texts.values() for line in lines for word in english._words(line)}
+    listed = {
+        english_check.fold(word) for words in english_check._FOREIGN_BY_LANGUAGE.values() for word in words.split()
+    }
+    said = {
+        english_check.fold(word) for lines in texts.values() for line in lines for word in english_check._words(line)
+    }
     ours = [word for word in known if word not in said | listed]
     theirs = sorted(word for word in (said - set(known)) | listed if len(word) > 2)
-    known = [word for word in known if word not in english._STRONG | english._WEAK]
+    known = [word for word in known if word not in english_check._STRONG | english_check._WEAK]
     return known, fit(ours, theirs)
 
 
@@ -69,7 +73,7 @@ def fit(ours: list[str], theirs: list[str]) -> dict[str, float]:
     places: dict[str, int] = {}
     rows, columns = [], []
     for row, word in enumerate((*ours, *theirs)):
-        for letters in english.trigrams(word):
+        for letters in english_check.trigrams(word):
             rows.append(row)
             columns.append(places.setdefault(letters, len(places)))
     row_of, column_of = np.array(rows), np.array(columns)
@@ -113,10 +117,10 @@ def check(texts: dict[str, list[str]]) -> None:
         out = languages[part::5]
         known, weights = learn({language: lines for language, lines in texts.items() if language not in out})
         table = (frozenset(known), weights)
-        english._evidence.cache_clear()
-        with patch.object(english, "_table", return_value=table):
+        english_check._evidence.cache_clear()
+        with patch.object(english_check, "_table", return_value=table):
             for language in out:
-                missed = [line for line in texts[language] if not english.foreign(line)]
+                missed = [line for line in texts[language] if not english_check.foreign(line)]
                 told += len(texts[language]) - len(missed)
                 total += len(texts[language])
                 print(

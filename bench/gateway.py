@@ -33,7 +33,7 @@ from rich.table import Table
 
 from bench.load import Load, Target, run
 from bench.processes import free_port, server
-from semroute.cores import usable_cores
+from semroute.cpus import usable_cores
 
 ROUTES = """
 providers:

@@ -32,11 +32,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from semroute import Router
-from semroute.config.schema import Config, Default, Provider
-from semroute.evaluation.metrics import auroc, expected_calibration_error
-from semroute.semantic.cache import Cache
+from semroute.config.config import Config
+from semroute.config.schema.models import Model
+from semroute.config.schema.providers import Provider
+from semroute.config.schema.routes import Default, Route
+from semroute.evaluation.decision_metrics import auroc, expected_calibration_error
+from semroute.semantic.array_cache import Cache
 from semroute.semantic.embedder import Embedder, FastEmbedEmbedder
-from semroute.types import Model, Route
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOTS = {"5-shot": "train_5", "10-shot": "train_10", "full": "train"}

@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from semroute.evaluation.fit import Design, Labels, best_prior_weight, cross_fit, predict
+from semroute.evaluation.gain_fit import Design, Labels, best_prior_weight, cross_fit, predict
 from semroute.semantic.embedder import FastEmbedEmbedder
 
 Doubles = NDArray[np.float64]

@@ -44,8 +44,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.processes import free_port, server
-from semroute.cores import usable_cores
-from semroute.stores.base import to_usd
+from semroute.cpus import usable_cores
+from semroute.stores.interfaces import to_usd
 
 CONNECTIONS = 16
 FAULTS = """

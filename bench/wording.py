@@ -20,11 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from semroute.execution.quality import failures
+from semroute.config.schema.policies import Checks, Difficulty
+from semroute.execution.answer_quality import failures
+from semroute.messages import ChatRequest, Completion, Message, Text
 from semroute.routing.difficulty import complexity
 from semroute.routing.facts import read_facts
-from semroute.types import ChatRequest, Completion, Message, Text
-from semroute.written import Checks, Difficulty
 
 FOLDER = Path(__file__).parent
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from semroute.decision import Decision as Decision
     from semroute.router import Router as Router
-    from semroute.types import Decision as Decision
 
 __all__ = ["Decision", "Router"]
 __version__ = "0.1.0"
@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Any:
 
         return Router
     if name == "Decision":
-        from semroute.types import Decision
+        from semroute.decision import Decision
 
         return Decision
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

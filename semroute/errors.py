@@ -1,7 +1,7 @@
 """Every error that semroute raises, as one tree.
 
 Each has a stable `code` (for machines) and says whether the same call may be worth repeating (`retryable`).
-HTTP status codes are chosen in `api/errors.py` alone.
+HTTP status codes are chosen in `api/error_responses.py` alone.
 
     SemrouteError
     ├── ConfigError               route files that cannot be used; carries every problem found

@@ -1,63 +1,45 @@
-"""Who asked, and what became of it: the account of one request."""
+"""What became of one request: its attempts, and the account of them."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
-from semroute.chat import total
-from semroute.structs import Frozen
-from semroute.types import Attempt, Decision, Model, Outcome, Usage
+from semroute.bases import Frozen
+from semroute.caller import Caller
+from semroute.decision import Decision
+from semroute.messages import Usage, total
 
-Scope = Literal["route", "complete", "passthrough", "read", "admin"]
-"""`passthrough`: what is passed on to a provider as it is, for keys that have limits which cannot be held there."""
+Outcome = Literal["running", "ok", "failed", "cancelled", "decided", "refused"]
+"""`decided`: only the decision was asked for; `refused`: a budget or a limit had no room for it."""
+
+
+class Attempt(Frozen, frozen=True, kw_only=True):
+    """One call to one model."""
+
+    model: str
+    status: Outcome
+    latency_ms: float
+    """From the request to the last byte read."""
+    first_token_ms: float | None = None
+    """From the request to the first content; streams only."""
+    error_code: str | None = None
+    error: str | None = None
+    escalated: str | None = None
+    """Why its answer was not good enough, so that another model was tried; null: it was, or there was no check."""
+    ungraded: str | None = None
+    """Why a judge of its answer gave no grade; None: all did, or there was none."""
+    purpose: Literal["answer", "judge", "classifier"] = "answer"
+    """What it was called for."""
+    served_anyway: bool = False
+    """Its answer was given although it failed a check: it was the best of those that did."""
+    usage: Usage = Usage()
+    cost_usd: Decimal = Decimal(0)
+    dropped: tuple[str, ...] = ()
+    """What the request asked for and the model's dialect cannot say."""
+
+
 Content = Literal["none", "hash", "redacted", "full"]
-
-
-class Caller(Frozen, frozen=True, kw_only=True):
-    """Who calls: what a key is good for. The defaults are those of a service without keys."""
-
-    id: str = ""
-    """Of the key; empty: no key was needed."""
-    name: str = ""
-    team: str = ""
-    scopes: tuple[Scope, ...] = ("route", "complete", "read", "admin")
-    routes: tuple[str, ...] = ()
-    """Routes it may use; empty: all."""
-    models: tuple[str, ...] = ()
-    """Models it may use; empty: all."""
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    concurrency: int | None = None
-    """Requests under way at once."""
-    usd_per_day: Decimal | None = None
-    usd_per_month: Decimal | None = None
-    metadata: dict[str, Any] = {}
-    """What rules can read; it goes before what the request says of itself."""
-
-    @property
-    def restricted(self) -> bool:
-        """Whether it is good for some routes or models alone."""
-        return bool(self.routes or self.models)
-
-    @property
-    def limited(self) -> bool:
-        """Whether limits or budgets of its own apply to it."""
-        return not (
-            self.requests_per_minute is None
-            and self.tokens_per_minute is None
-            and self.concurrency is None
-            and self.usd_per_day is None
-            and self.usd_per_month is None
-        )
-
-    def may_take(self, route: str | None) -> bool:
-        """Whether it is good for a route; null: for what no route takes, as all keys are."""
-        return not self.routes or route is None or route in self.routes
-
-    def may_use(self, model: Model) -> bool:
-        """Whether it is good for a model. Who may use one may use all of its deployments."""
-        return not self.models or model.id in self.models or model.group in self.models
 
 
 class Record(Frozen, frozen=True, kw_only=True):

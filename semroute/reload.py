@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from semroute.config.files import RouteFiles, look, read_files
+from semroute.bases import Frozen
+from semroute.config.folder import RouteFiles, look, read_files
 from semroute.errors import SemrouteError
 from semroute.router import Router
-from semroute.types import Frozen
 
 log = logging.getLogger("semroute.reload")
 

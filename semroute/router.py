@@ -21,10 +21,14 @@ from typing import cast
 import msgspec
 import numpy as np
 
-from semroute.config.files import RouteFiles, read_files
+from semroute.config.config import Config
+from semroute.config.folder import RouteFiles, read_files
 from semroute.config.load import load_files
-from semroute.config.schema import Config, Tuned
-from semroute.routing import aliases
+from semroute.config.schema.matching import Tuned
+from semroute.config.schema.routes import Route
+from semroute.decision import Candidate, Decision, Match, Nearest, Signals, ThresholdSource, Tier
+from semroute.messages import ChatRequest, Message, Text
+from semroute.routing import model_aliases
 from semroute.routing.decide import (
     Choice,
     choose_classified,
@@ -36,28 +40,15 @@ from semroute.routing.decide import (
 from semroute.routing.difficulty import Reading
 from semroute.routing.explain import explain
 from semroute.routing.facts import Facts, read_facts
-from semroute.routing.gain import Gain
+from semroute.routing.learned_gain import Gain
 from semroute.routing.scoring import Floats
 from semroute.semantic import calibration
-from semroute.semantic.cache import Cache, default_folder
+from semroute.semantic.array_cache import Cache, default_folder
 from semroute.semantic.embedder import Embedder, Features, open_embedder
-from semroute.semantic.learned import load_gain
+from semroute.semantic.feature_cache import RecentFeatures
+from semroute.semantic.gain_file import load_gain
 from semroute.semantic.matching import Comparison, Matcher, Near
-from semroute.semantic.remember import RecentFeatures
 from semroute.semantic.training import Progress, Task, Trained, prepare
-from semroute.types import (
-    Candidate,
-    ChatRequest,
-    Decision,
-    Match,
-    Message,
-    Nearest,
-    Route,
-    Signals,
-    Text,
-    ThresholdSource,
-    Tier,
-)
 
 
 def new_id() -> str:
@@ -177,7 +168,7 @@ class Router:
         started = time.perf_counter()
         if isinstance(request, str):
             request = ChatRequest(id=new_id(), messages=(Message(role="user", parts=(Text(text=request),)),))
-        asked, request = request, aliases.resolved(self.config, request)
+        asked, request = request, model_aliases.resolved(self.config, request)
         facts = self.read_facts(request)
         choice = self.choose(request, facts)
         reading = self.read([facts.text])[0] if self.needs_reading(request, facts, choice) else None
@@ -186,7 +177,7 @@ class Router:
         decision = self.decide(request, facts, choice, signals, reading)
         decision = msgspec.structs.replace(
             decision,
-            explanation=decision.explanation + aliases.told(asked, request),
+            explanation=decision.explanation + model_aliases.told(asked, request),
             latency_ms=(time.perf_counter() - started) * 1000,
         )
         return self.explain(decision, facts) if explain or request.explain else decision

@@ -8,16 +8,16 @@ import pytest
 
 from semroute.access.accounts import Accounts
 from semroute.access.meters import Meter
-from semroute.config.schema import LogSettings
-from semroute.stores.log import SqlLog
+from semroute.config.schema.service import LogSettings
+from semroute.stores.decision_log import SqlLog
+from semroute.stores.log_writer import PRUNE_EVERY_S, LogWriter
 from semroute.stores.memory import MemoryState
 from semroute.stores.migrations import migrate
-from semroute.stores.resilient import ResilientState
+from semroute.stores.resilient_state import ResilientState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import SqliteDatabase
-from semroute.stores.writer import PRUNE_EVERY_S, LogWriter
 from tests.stores.conftest import Clock
-from tests.stores.test_log import record
+from tests.stores.test_decision_log import record
 
 JUMPS = [-86_400.0, -3600.0, 3600.0, 86_400.0]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from semroute.cores import usable_cores
+from semroute.cpus import usable_cores
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ import re
 
 import yaml
 
-from semroute.telemetry.metrics import Metrics, Moment
+from semroute.telemetry.prometheus import Metrics, Moment
 from tests.conftest import ROOT
-from tests.stores.test_log import record
+from tests.stores.test_decision_log import record
 
 
 def test_every_metric_that_is_asked_for_exists() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from semroute.stores.open import open_state
+from semroute.stores.connect import open_state
 from tests.conftest import ROOT
 
 

@@ -31,26 +31,26 @@ from tokenizers import Tokenizer
 from yaml.nodes import Node
 from yarl import URL
 
-from semroute.access.places import Places
-from semroute.api.bodies import Limits
-from semroute.api.connection import Connection
-from semroute.api.direct import DIRECT, Service
-from semroute.config.documents import TAG, _Loader, _plain_tag
+from semroute.access.capacity import Places
+from semroute.api.fast_path import DIRECT, Service
+from semroute.api.http_connection import Connection
+from semroute.api.request_bodies import Limits
+from semroute.config.yaml_documents import TAG, _Loader, _plain_tag
 from semroute.semantic.embedder import FastEmbedEmbedder
 from semroute.settings import MULTIPROCESS
-from semroute.telemetry.metrics import _Histogram
+from semroute.telemetry.prometheus import _Histogram
 from tests.conftest import ROOT
 
 ADAPTERS = {
-    "aiohttp": {"providers/transport.py", "providers/uploads.py"},
+    "aiohttp": {"providers/transport.py", "providers/streamed_upload.py"},
     "yarl": {"providers/transport.py"},
     "fastembed": {"semantic/embedder.py"},
     "loguru": {"semantic/embedder.py"},
     "onnxruntime": {"semantic/embedder.py"},
     "tokenizers": {"semantic/embedder.py"},
-    "prometheus_client": {"telemetry/metrics.py"},
-    "uvicorn": {"api/connection.py", "api/server.py"},
-    "detect_secrets": {"stores/content.py"},
+    "prometheus_client": {"telemetry/prometheus.py"},
+    "uvicorn": {"api/http_connection.py", "api/server.py"},
+    "detect_secrets": {"stores/log_content.py"},
 }
 CAPPED = {*"aiohttp botocore detect-secrets fastembed litestar prometheus-client pyyaml uvicorn yarl".split()}
 
@@ -236,7 +236,7 @@ def test_yaml_takes_plain_text_for_what_it_looks_like() -> None:
 
 def test_detect_secrets_names_what_it_finds() -> None:
     """detect-secrets' plugins changed: keys of callers would be kept in the log where it promises to redact them."""
-    from semroute.stores.content import redact
+    from semroute.stores.log_content import redact
 
     assert "[SECRET]" in redact("my key is AKIAIOSFODNN7EXAMPLX, keep it")
     assert redact("password = hunter2hunter2") == "password = [SECRET]"

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from semroute import Router
-from semroute.types import ChatRequest, Message, Text
+from semroute.messages import ChatRequest, Message, Text
 from tests.conftest import ROOT
-from tests.routing.test_english import FOREIGN
+from tests.routing.test_english_check import FOREIGN
 
 PROMPTS = {
     "German": "wie kann ich mein Passwort ändern",

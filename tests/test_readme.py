@@ -16,12 +16,12 @@ from click.testing import CliRunner
 from semroute.cli.main import group
 from semroute.config.load import load
 from semroute.config.presets import PRESETS
+from semroute.config.schema.policies import Difficulty
 from semroute.execution import faults
+from semroute.messages import ChatRequest, Message, Text
 from semroute.router import Router
 from semroute.routing.difficulty import WEIGHTS
 from semroute.settings import Settings, variable
-from semroute.types import ChatRequest, Message, Text
-from semroute.written import Difficulty
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from semroute.config.files import RouteFiles, read_files
+from semroute.config.folder import RouteFiles, read_files
 from semroute.errors import ConfigError
 from semroute.reload import RETRY_S, SETTLE_S, Loaded, Reloader, load
 from semroute.router import Router

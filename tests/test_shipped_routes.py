@@ -12,9 +12,9 @@ import yaml
 from semroute import Router
 from semroute.config.jsonschema import json_schema
 from semroute.config.load import read
-from semroute.evaluation.evaluate import evaluate, read_rows
-from semroute.providers.http import DIALECTS
-from semroute.types import ChatRequest, Message, Text
+from semroute.evaluation.measure import evaluate, read_rows
+from semroute.messages import ChatRequest, Message, Text
+from semroute.providers.http_provider import DIALECTS
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "routes"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from semroute.unreadable import UNREADABLE, why_unreadable
+from semroute.json_errors import UNREADABLE, why_unreadable
 
 
 class _Row(msgspec.Struct):

@@ -11,14 +11,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from semroute.access.allowed import barred, concerns
-from semroute.access.amounts import Ask, most, took
 from semroute.access.meters import KINDS, Kind, Meter, budget_meter, meters, thrift
-from semroute.config.schema import Config
+from semroute.access.permissions import barred, concerns
+from semroute.access.reservations import Ask, most, took
+from semroute.bases import Frozen
+from semroute.caller import Caller
+from semroute.config.config import Config
+from semroute.decision import Decision, Signals
 from semroute.errors import BudgetError, ForbiddenError, LimitError, StoreError
-from semroute.record import Caller, Record
-from semroute.stores.base import HOLD_S, State, Verdict, Want, to_usd
-from semroute.types import Decision, Frozen, Signals
+from semroute.record import Record
+from semroute.stores.interfaces import HOLD_S, State, Verdict, Want, to_usd
 
 log = logging.getLogger("semroute.access")
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from semroute.access.keys import KeyRing, key_id
+from semroute.access.api_keys import KeyRing, key_id
+from semroute.caller import Caller, Scope
 from semroute.errors import AccessError, ForbiddenError
-from semroute.record import Caller, Scope
 from semroute.settings import PREFIX, Openness, Settings
 
 FROM_ENVIRONMENT = "env"

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Literal, get_args
 
-from semroute.config.schema import Budget, Config
-from semroute.record import Caller
-from semroute.stores.base import to_pico
-from semroute.types import Frozen
+from semroute.bases import Frozen
+from semroute.caller import Caller
+from semroute.config.config import Config
+from semroute.config.schema.service import Budget
+from semroute.stores.interfaces import to_pico
 
 Kind = Literal["usd", "requests", "tokens", "running"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -14,24 +14,26 @@ from typing import Any, TypeVar
 import msgspec
 
 from semroute.access.accounts import Accounts
-from semroute.access.keys import KeyRing, KeyStore
-from semroute.access.refill import spent_by_log
-from semroute.api.lifeline import Lifeline
-from semroute.config.schema import Config, LogSettings
+from semroute.access.api_keys import KeyRing, KeyStore
+from semroute.access.budget_recovery import spent_by_log
+from semroute.api.worker_pipe import Lifeline
+from semroute.caller import Caller
+from semroute.config.config import Config
+from semroute.config.schema.service import LogSettings
 from semroute.errors import StoreError
-from semroute.providers import trace
-from semroute.record import Caller, Record
-from semroute.semantic.cache import default_folder
+from semroute.providers import trace_context
+from semroute.record import Record
+from semroute.semantic.array_cache import default_folder
 from semroute.settings import Settings, how_to_install
-from semroute.stores.base import Database
-from semroute.stores.content import can_redact
-from semroute.stores.log import SqlLog
-from semroute.stores.open import MEMORY, open_database, open_state
-from semroute.stores.process import LogProcess
-from semroute.stores.responses import ResponseStore
-from semroute.stores.writer import LogWriter
+from semroute.stores.connect import MEMORY, open_database, open_state
+from semroute.stores.decision_log import SqlLog
+from semroute.stores.interfaces import Database
+from semroute.stores.log_content import can_redact
+from semroute.stores.log_process import LogProcess
+from semroute.stores.log_writer import LogWriter
+from semroute.stores.response_store import ResponseStore
 from semroute.telemetry.logs import log_record
-from semroute.telemetry.metrics import Metrics
+from semroute.telemetry.prometheus import Metrics
 from semroute.telemetry.tracing import open_tracing
 
 Result = TypeVar("Result")
@@ -114,7 +116,7 @@ class Books:
         """Take part in the caller's trace, and pass it on to providers."""
         if self.tracing is not None:
             headers = self.tracing.begin(request_id, headers)
-        trace.follow(headers.get("traceparent"), headers.get("tracestate"))
+        trace_context.follow(headers.get("traceparent"), headers.get("tracestate"))
 
     async def room(self) -> None:
         """Wait while the log is full and the settings want that."""

@@ -6,12 +6,12 @@ from typing import Any
 
 from litestar import Response, get, head, post
 
-from semroute.access.allowed import takeable, usable
 from semroute.access.callers import Access
+from semroute.access.permissions import takeable, usable
 from semroute.api import guards
 from semroute.api.accounting import Books
-from semroute.api.errors import AnyRequest
-from semroute.config.schema import Config
+from semroute.api.error_responses import AnyRequest
+from semroute.config.config import Config
 from semroute.gateway import Gateway
 from semroute.reload import Reloader
 

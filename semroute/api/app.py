@@ -18,40 +18,40 @@ from threadpoolctl import threadpool_limits
 from semroute import __version__, reload
 from semroute import settings as settings_module
 from semroute.access.callers import Access
-from semroute.access.places import Places
+from semroute.access.capacity import Places
 from semroute.api import (
     admin,
-    azure,
-    compact,
+    azure_paths,
+    compaction_endpoint,
     completions,
-    counting,
+    count_tokens,
     dashboard,
     decisions,
-    errors,
+    error_responses,
     feedback,
-    gemini,
+    gemini_endpoints,
     guards,
-    metrics,
-    models,
-    ollama,
+    metrics_endpoint,
+    models_endpoints,
+    ollama_endpoints,
     passthrough,
-    responses,
-    text_completions,
+    responses_endpoints,
+    text_completions_endpoint,
 )
 from semroute.api.accounting import Books, kept_content
-from semroute.api.bodies import Limits
-from semroute.api.direct import Service
-from semroute.api.gate import Gate
-from semroute.api.lifeline import Lifeline
-from semroute.api.reference import ReferencePage
+from semroute.api.fast_path import Service
+from semroute.api.openapi_page import ReferencePage
+from semroute.api.origin_checks import Gate
+from semroute.api.request_bodies import Limits
+from semroute.api.worker_pipe import Lifeline
 from semroute.config.load import default_folder
-from semroute.cores import usable_cores
+from semroute.cpus import usable_cores
 from semroute.errors import SemrouteError
-from semroute.execution.exchange import Exchange
+from semroute.execution.breaker_sync import Exchange
 from semroute.execution.idempotency import Idempotency, SharedAnswers
 from semroute.execution.sessions import SharedSessions
 from semroute.gateway import Gateway, Serving
-from semroute.providers.uploads import PassingTransport
+from semroute.providers.streamed_upload import PassingTransport
 from semroute.router import Router
 from semroute.settings import Settings
 from semroute.telemetry.logs import configure
@@ -97,12 +97,12 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             completions.chat_completions,
             completions.messages,
             completions.embeddings,
-            gemini.gemini,
-            counting.messages,
-            counting.responses,
-            compact.compact,
-            models.models,
-            models.model,
+            gemini_endpoints.gemini,
+            count_tokens.messages,
+            count_tokens.responses,
+            compaction_endpoint.compact,
+            models_endpoints.models,
+            models_endpoints.model,
             admin.routes,
             admin.live,
             admin.probed,
@@ -118,17 +118,17 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             feedback.link,
             feedback.linked_page,
             feedback.linked,
-            metrics.metrics,
+            metrics_endpoint.metrics,
             dashboard.page,
             dashboard.part,
-            *azure.HANDLERS,
-            *ollama.HANDLERS,
+            *azure_paths.HANDLERS,
+            *ollama_endpoints.HANDLERS,
             *passthrough.HANDLERS,
-            *responses.HANDLERS,
-            *text_completions.HANDLERS,
+            *responses_endpoints.HANDLERS,
+            *text_completions_endpoint.HANDLERS,
         ],
         lifespan=[lifespan],
-        exception_handlers={Exception: errors.answer_to},
+        exception_handlers={Exception: error_responses.answer_to},
         openapi_config=OpenAPIConfig(
             title="semroute",
             version=__version__,
@@ -157,7 +157,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config, lifeline)
     gateway.keep(books.record, books.accounts, books.room)
     await books.state.start()
-    shared = [metrics.show(gateway, books)] if settings.workers > 1 else []
+    shared = [metrics_endpoint.show(gateway, books)] if settings.workers > 1 else []
     if settings.shared:
         gateway.sessions = SharedSessions(books.state)
         exchange = Exchange(books.state, serving.deployments, lambda: gateway.serving.router.config.models.values())
@@ -178,7 +178,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     gc.collect()
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # what is there by now stays: to look through it now and then would stop everything for 0.1 s
-    works = (reloader.watch(), books.watch(), books.state.run(), responses.sweep(books), *shared)
+    works = (reloader.watch(), books.watch(), books.state.run(), responses_endpoints.sweep(books), *shared)
     watching = {asyncio.create_task(work) for work in works}
     try:
         yield

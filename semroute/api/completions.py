@@ -13,31 +13,31 @@ import msgspec
 from litestar import Response, post
 from litestar.types import Receive
 
-from semroute.api import docs, errors, guards
+from semroute.api import error_responses, guards, openapi
 from semroute.api.accounting import Books
-from semroute.api.bodies import CLIENT_CLOSED_REQUEST, read_body
-from semroute.api.direct import Rendered, headers_of
-from semroute.api.errors import AnyRequest, status_of
-from semroute.api.idempotency import HEADER, once
-from semroute.api.streams import EVENTS, CallerGoneError, EventStream, Presence, Source, while_connected
-from semroute.calls import STALL_S
-from semroute.chat import LONG_BYTES
-from semroute.config.conditions import SECRET_HEADERS
-from semroute.dialects import sse
-from semroute.dialects.anthropic import Anthropic
-from semroute.dialects.base import ClientDialect
-from semroute.dialects.counts import MAX_TOKENS
-from semroute.dialects.embeddings import Embeddings
-from semroute.dialects.native import Native
-from semroute.dialects.openai import OpenAI
+from semroute.api.error_responses import AnyRequest, status_of
+from semroute.api.fast_path import Rendered, headers_of
+from semroute.api.idempotency_header import HEADER, once
+from semroute.api.request_bodies import CLIENT_CLOSED_REQUEST, read_body
+from semroute.api.streamed_responses import EVENTS, CallerGoneError, EventStream, Presence, Source, while_connected
+from semroute.caller import Caller
+from semroute.config.schema.resilience import STALL_S
+from semroute.config.schema.rules import SECRET_HEADERS
+from semroute.dialects.anthropic.client import Anthropic
+from semroute.dialects.dialect import ClientDialect
+from semroute.dialects.native.client import Native
+from semroute.dialects.openai.client import OpenAI
+from semroute.dialects.openai.embeddings import Embeddings
+from semroute.dialects.shared import sse
+from semroute.dialects.shared.token_counts import MAX_TOKENS
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway import Call, Chunks, Gateway
-from semroute.record import Caller, Record, served
+from semroute.json_errors import UNREADABLE, why_unreadable
+from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Params
+from semroute.record import Record, served
 from semroute.router import new_id
-from semroute.routing.clients import session_of
+from semroute.routing.client_requests import session_of
 from semroute.routing.facts import DIAL, read_dial
-from semroute.types import ChatRequest, Chunk, Params
-from semroute.unreadable import UNREADABLE, why_unreadable
 
 MAX_DEPTH = 128
 """How deeply a body may be nested: to walk through what is deeper ends in a `RecursionError` sooner or later."""
@@ -54,7 +54,7 @@ _anthropic = Anthropic()
 _embeddings = Embeddings()
 
 
-@post("/route", status_code=200, operation_class=docs.RouteOperation, direct=True)
+@post("/route", status_code=200, operation_class=openapi.RouteOperation, direct=True)
 async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
     headers = headers_of(request)
@@ -69,25 +69,25 @@ async def route(request: AnyRequest) -> Response[bytes]:
     return Rendered(_native.render_decision(call.decision), account_headers(call))
 
 
-@post("/complete", status_code=200, operation_class=docs.CompleteOperation, direct=True)
+@post("/complete", status_code=200, operation_class=openapi.CompleteOperation, direct=True)
 async def complete(request: AnyRequest) -> Response[Any]:
     """Decide, call the model, and answer with the decision and the account."""
     return await answer(request, _native)
 
 
-@post("/v1/chat/completions", status_code=200, operation_class=docs.ChatOperation, direct=True)
+@post("/v1/chat/completions", status_code=200, operation_class=openapi.ChatOperation, direct=True)
 async def chat_completions(request: AnyRequest) -> Response[Any]:
     """OpenAI's Chat Completions: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _openai)
 
 
-@post("/v1/embeddings", status_code=200, operation_class=docs.EmbeddingsOperation, direct=True)
+@post("/v1/embeddings", status_code=200, operation_class=openapi.EmbeddingsOperation, direct=True)
 async def embeddings(request: AnyRequest) -> Response[Any]:
     """OpenAI's embeddings, passed through: `model` is a model id."""
     return await answer(request, _embeddings)
 
 
-@post("/v1/messages", status_code=200, operation_class=docs.MessagesOperation, direct=True)
+@post("/v1/messages", status_code=200, operation_class=openapi.MessagesOperation, direct=True)
 async def messages(request: AnyRequest) -> Response[Any]:
     """Anthropic's Messages: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _anthropic)
@@ -302,7 +302,7 @@ def _money(record: Record) -> tuple[bytes, bytes]:
 
 def _refusal(request: AnyRequest, call: Call, error: SemrouteError) -> Response[bytes]:
     """The error that ended a call."""
-    return errors.render(request, error, status_of(error), account_headers(call), asked_for(call))
+    return error_responses.render(request, error, status_of(error), account_headers(call), asked_for(call))
 
 
 def asked_for(call: Call) -> int:
@@ -318,7 +318,7 @@ def account_headers(call: Call) -> dict[str, str]:
         "x-semroute-decision": record.request_id,
         "x-semroute-attempts": str(len(record.attempts)),
         "x-semroute-overhead-ms": f"{record.overhead_ms:.2f}",
-        **errors.id_headers(record.request_id),
+        **error_responses.id_headers(record.request_id),
     }
     if call.costs_known:
         headers["x-semroute-cost-usd"] = f"{record.cost_usd:f}"

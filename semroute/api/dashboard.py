@@ -9,7 +9,7 @@ from pathlib import Path
 
 from litestar import Response, get
 
-from semroute.api.errors import AnyRequest
+from semroute.api.error_responses import AnyRequest
 from semroute.errors import NotFoundError
 
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}

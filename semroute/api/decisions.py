@@ -12,19 +12,19 @@ from typing import Any
 import msgspec
 from litestar import MediaType, Response, get, post
 
-from semroute.access.allowed import usable, within
+from semroute.access.permissions import usable, within
 from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.completions import decode
-from semroute.api.errors import AnyRequest
-from semroute.dialects.reading import convert
+from semroute.api.error_responses import AnyRequest
+from semroute.bases import RouteFileStruct
+from semroute.caller import Caller
+from semroute.dialects.shared.body_parsing import convert
 from semroute.errors import ForbiddenError, NotFoundError, RequestError
 from semroute.gateway import Gateway
-from semroute.record import Caller
-from semroute.stores.base import Query, Within
-from semroute.stores.log import MAX_PAGE
+from semroute.stores.decision_log import MAX_PAGE
+from semroute.stores.interfaces import Query, Within
 from semroute.stores.rollups import DIMENSIONS, day_of
-from semroute.structs import Written
 
 MAX_DAYS = 30
 """Of statistics, where no span is given."""
@@ -35,7 +35,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 _TEXTS = ("route", "model", "key", "team", "feature", "outcome", "error", "label")
 
 
-class Reset(Written, frozen=True, kw_only=True):
+class Reset(RouteFileStruct, frozen=True, kw_only=True):
     """The body of `POST /admin/budgets/reset`, which may be empty."""
 
     counter: str = ""

@@ -13,19 +13,19 @@ from typing import Annotated, Any, Literal, TypeVar
 from litestar import MediaType, Response, get, post
 from msgspec import Meta
 
-from semroute.access.allowed import takeable, within
+from semroute.access.permissions import takeable, within
 from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.completions import decode
-from semroute.api.errors import AnyRequest
-from semroute.config.schema import Config
-from semroute.dialects.reading import convert
+from semroute.api.error_responses import AnyRequest
+from semroute.bases import RouteFileStruct
+from semroute.caller import Caller
+from semroute.config.config import Config
+from semroute.dialects.shared.body_parsing import convert
 from semroute.errors import AccessError, NotFoundError, PayloadTooLargeError, RequestError
 from semroute.gateway import Gateway
-from semroute.record import Caller
 from semroute.settings import PREFIX, Settings
-from semroute.stores.base import Feedback
-from semroute.types import Written
+from semroute.stores.interfaces import Feedback
 
 Found = TypeVar("Found")
 
@@ -44,7 +44,7 @@ PAGE = """<!doctype html><meta charset="utf-8">
 <button>Send</button></form>"""
 
 
-class Given(Written, frozen=True, kw_only=True):
+class Given(RouteFileStruct, frozen=True, kw_only=True):
     """The body of `POST /feedback`. At least one of the four is needed; given again, it replaces what was there."""
 
     decision: str = ""
@@ -58,7 +58,7 @@ class Given(Written, frozen=True, kw_only=True):
     comment: Annotated[str, Meta(max_length=2000)] | None = None
 
 
-class LinkRequest(Written, frozen=True, kw_only=True):
+class LinkRequest(RouteFileStruct, frozen=True, kw_only=True):
     """The body of `POST /feedback/links`."""
 
     decision: str

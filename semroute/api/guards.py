@@ -17,8 +17,8 @@ from litestar.handlers import BaseRouteHandler
 
 from semroute.access.callers import Access
 from semroute.api.accounting import Books
+from semroute.caller import Caller, Scope
 from semroute.errors import AccessError, RequestError
-from semroute.record import Caller, Scope
 
 KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
 """Where clients of Anthropic, Gemini and Azure send a key; the others, in `Authorization`."""

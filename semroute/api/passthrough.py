@@ -15,19 +15,19 @@ import msgspec
 from litestar import Response, delete, get, post
 
 from semroute.api import guards
-from semroute.api.bodies import Body, read_body, read_piece
 from semroute.api.completions import decode
-from semroute.api.direct import headers_of
-from semroute.api.encodings import DecodedBody
-from semroute.api.errors import AnyRequest
-from semroute.api.passage import Passage, Passed
-from semroute.config.schema import Config
-from semroute.config.schema import Provider as ProviderSettings
+from semroute.api.decompression import DecodedBody
+from semroute.api.error_responses import AnyRequest
+from semroute.api.fast_path import headers_of
+from semroute.api.passthrough_call import Passage, Passed
+from semroute.api.request_bodies import Body, read_body, read_piece
+from semroute.caller import Caller
+from semroute.config.config import Config
+from semroute.config.schema.providers import Provider as ProviderSettings
 from semroute.errors import ForbiddenError, NoModelError, NotFoundError, PayloadTooLargeError, RequestError
 from semroute.gateway import Gateway
-from semroute.providers.passing import takes
-from semroute.providers.uploads import Upload
-from semroute.record import Caller
+from semroute.providers.raw_forwarding import takes
+from semroute.providers.streamed_upload import Upload
 from semroute.settings import Settings
 
 PROVIDER, HEADER = "provider", "x-semroute-provider"

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from uvicorn import Config, Server
 
-from semroute.api.connection import Connection, Unread
-from semroute.api.lifeline import Good, Lifeline
+from semroute.api.http_connection import Connection, Unread
+from semroute.api.worker_pipe import Good, Lifeline
 from semroute.api.workers import Supervisor
-from semroute.config.files import RouteFiles
+from semroute.config.folder import RouteFiles
 from semroute.errors import SettingsError
 from semroute.settings import MULTIPROCESS, Settings, variable
 from semroute.telemetry.logs import configure, server_config

@@ -21,9 +21,9 @@ from multiprocessing.context import SpawnProcess
 
 import msgspec
 
-from semroute.api import slots
-from semroute.api.lifeline import Beat, Begin, Failed, Good, Notes, Said, decode_said, encode
-from semroute.api.slots import Slot
+from semroute.api import worker_schedule
+from semroute.api.worker_pipe import Beat, Begin, Failed, Good, Notes, Said, decode_said, encode
+from semroute.api.worker_schedule import Slot
 
 log = logging.getLogger("semroute.workers")
 
@@ -266,7 +266,7 @@ class Supervisor:
 
     def _kill_late(self, now: float) -> None:
         for worker in self._retiring:
-            silent = worker.heard is not None and now - worker.heard >= slots.HEALTH_S
+            silent = worker.heard is not None and now - worker.heard >= worker_schedule.HEALTH_S
             if silent or (worker.ends_by is not None and now >= worker.ends_by):
                 worker.process.kill()
 

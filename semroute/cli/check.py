@@ -13,9 +13,9 @@ import click
 
 from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar
 from semroute.config.check_shutdowns import check_lists
-from semroute.config.findings import problem_at
+from semroute.config.config import Config, Source
 from semroute.config.load import read
-from semroute.config.schema import Config, Source
+from semroute.config.problems import problem_at
 from semroute.errors import EmbedderError, Problem
 
 COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
@@ -71,8 +71,8 @@ def _escape(text: str, more: str = "") -> str:
 
 def _examine(folder: Path, config: Config, *, embed: bool) -> list[Problem]:
     # These bring the embedding model with them, which the structural check can do without.
-    from semroute.evaluation.examine import examine, leakage, unlearned
-    from semroute.semantic.cache import Cache, default_folder
+    from semroute.evaluation.folder_checks import examine, leakage, unlearned
+    from semroute.semantic.array_cache import Cache, default_folder
 
     found = [*leakage(folder, config), *unlearned(folder, config)]
     if embed:
@@ -88,7 +88,7 @@ def _examine(folder: Path, config: Config, *, embed: bool) -> list[Problem]:
 
 def _asked(config: Config) -> list[Problem]:
     """What the providers' lists say of the models. One that gives no list is told, too."""
-    from semroute.providers.listing import model_lists  # brings the HTTP client with it
+    from semroute.providers.model_listing import model_lists  # brings the HTTP client with it
 
     lists, failed = asyncio.run(model_lists(config))
     found = list(check_lists(config, lists, datetime.datetime.now(datetime.UTC).date()))

@@ -22,11 +22,12 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from semroute.bases import Frozen
 from semroute.cli.output import console, errors, folder_of, json_option, print_json, routes_option
+from semroute.config.config import Config
 from semroute.config.load import load
-from semroute.config.schema import Config
+from semroute.messages import Usage
 from semroute.routing.pricing import cost_usd
-from semroute.types import Frozen, Usage
 
 START_S = 60.0
 """How long the service may take to start."""

@@ -22,10 +22,10 @@ from semroute.cli.output import (
     progress_bar,
     routes_option,
 )
-from semroute.config.wording import quote, words
+from semroute.config.error_wording import quote, words
 from semroute.evaluation.crossvalidate import cross_validate
-from semroute.evaluation.evaluate import Evaluation, Outcome, decide_rows, measure, read_rows
-from semroute.evaluation.page import page
+from semroute.evaluation.evaluation_page import page
+from semroute.evaluation.measure import Evaluation, Outcome, decide_rows, measure, read_rows
 from semroute.router import Router
 
 WORST = 10

@@ -14,9 +14,9 @@ import msgspec
 from semroute import settings as settings_module
 from semroute.cli.output import OutputFile, console
 from semroute.errors import SettingsError
-from semroute.stores.base import Query
-from semroute.stores.log import SqlLog
-from semroute.stores.open import open_to_read
+from semroute.stores.connect import open_to_read
+from semroute.stores.decision_log import SqlLog
+from semroute.stores.interfaces import Query
 
 _BATCH = 1000
 _encoder = msgspec.json.Encoder(decimal_format="number")

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from semroute.cli.init import MODELS
 from semroute.cli.output import console
+from semroute.config.import_semantic_router import read_semantic_router, render
 from semroute.config.jsonschema import json_schema
 from semroute.config.load import read
-from semroute.config.semantic_router import read_semantic_router, render
 from semroute.errors import ConfigError, Problem, RequestError
 
 STARTER = "models"

@@ -15,13 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from semroute import settings as settings_module
-from semroute.access.keys import Key, KeyStore
+from semroute.access.api_keys import Key, KeyStore
+from semroute.caller import Caller, Scope
 from semroute.cli.output import console, errors, folder_of, json_option, print_json
 from semroute.config.load import load
 from semroute.errors import ConfigError, SettingsError
-from semroute.record import Caller, Scope
-from semroute.stores.base import MAX_USD, Database
-from semroute.stores.open import MEMORY, open_database, open_to_read, shown
+from semroute.stores.connect import MEMORY, open_database, open_to_read, shown
+from semroute.stores.interfaces import MAX_USD, Database
 
 SCOPES: tuple[Scope, ...] = ("route", "complete", "passthrough", "read", "admin")
 LIMIT = click.IntRange(min=1, max=10**12)

@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from semroute import settings as settings_module
-from semroute.access.keys import KeyStore
+from semroute.access.api_keys import KeyStore
 from semroute.cli.output import OutputFile, console, json_option, print_json
-from semroute.evaluation.report import COLUMNS, cells, page
-from semroute.stores.log import SqlLog
-from semroute.stores.open import open_to_read, shown
+from semroute.evaluation.report_page import COLUMNS, cells, page
+from semroute.stores.connect import open_to_read, shown
+from semroute.stores.decision_log import SqlLog
 from semroute.stores.rollups import DIMENSIONS, day_of
 
 DEFAULT = ("model", "tier", "route", "key", "day")

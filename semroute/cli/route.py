@@ -10,9 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from semroute.cli.output import Bar, Share, console, folder_of, json_option, print_json, progress_bar, routes_option
+from semroute.decision import Decision, Details
+from semroute.messages import ChatRequest, Message, Text
 from semroute.router import Router, new_id
 from semroute.routing.decide import THRESHOLDS
-from semroute.types import ChatRequest, Decision, Details, Message, Text
 
 
 @click.command("route", short_help="Decide where a prompt goes, and say why.")

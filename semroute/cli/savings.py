@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
-from semroute.evaluation.savings import Savings, read_log, savings
+from semroute.evaluation.baseline_savings import Savings, read_log, savings
 from semroute.router import Router
 
 

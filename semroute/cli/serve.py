@@ -12,14 +12,14 @@ import click
 import msgspec
 
 from semroute import settings as settings_module
-from semroute.access.keys import KeyStore
+from semroute.access.api_keys import KeyStore
 from semroute.api.server import listen, serve
 from semroute.cli.output import errors, folder_of, routes_option
-from semroute.config.files import read_files
+from semroute.config.folder import read_files
 from semroute.config.load import load_files
 from semroute.semantic.embedder import BUNDLED, open_embedder
 from semroute.settings import Openness, Settings, variable
-from semroute.stores.open import open_database, open_state, open_to_read
+from semroute.stores.connect import open_database, open_state, open_to_read
 from semroute.telemetry.logs import configure
 
 SERVED: dict[Openness, str] = {

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
-from semroute.evaluation.train import MIN_LABELS, Trained, read_labels, train
+from semroute.evaluation.gain_training import MIN_LABELS, Trained, read_labels, train
 from semroute.router import Router
 
 

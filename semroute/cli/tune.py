@@ -9,11 +9,11 @@ import click
 from rich.table import Table
 
 from semroute.cli.output import Bar, Share, console, folder_of, json_option, print_json, progress_bar, routes_option
-from semroute.config.documents import parse
-from semroute.config.schema import Config
+from semroute.config.config import Config
+from semroute.config.yaml_documents import parse
 from semroute.errors import RequestError
-from semroute.evaluation.labelled import read_labelled
-from semroute.evaluation.tune import Tuning, tune
+from semroute.evaluation.labels import read_labelled
+from semroute.evaluation.thresholds import Tuning, tune
 from semroute.router import Router
 
 OVERLAY = "tuned.yaml"

@@ -12,21 +12,22 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from semroute.config.aliases import check_aliases
 from semroute.config.check_accounting import check_accounting
+from semroute.config.check_aliases import check_aliases
 from semroute.config.check_rules import check_rules
 from semroute.config.check_shutdowns import check_shutdowns
 from semroute.config.check_strategies import check_price_dates, check_strategies
 from semroute.config.check_substitutes import check_substitutes
-from semroute.config.findings import error as _error
-from semroute.config.findings import incomplete as _incomplete
-from semroute.config.findings import nameless as _nameless
-from semroute.config.findings import names as _names
-from semroute.config.findings import unknown as _unknown
-from semroute.config.findings import warning as _warning
+from semroute.config.config import Draft
+from semroute.config.error_wording import listed, quote, words
 from semroute.config.presets import PRESETS
-from semroute.config.schema import Draft, ProviderEntry, not_installed
-from semroute.config.wording import listed, quote, words
+from semroute.config.problems import error as _error
+from semroute.config.problems import incomplete as _incomplete
+from semroute.config.problems import nameless as _nameless
+from semroute.config.problems import names as _names
+from semroute.config.problems import unknown as _unknown
+from semroute.config.problems import warning as _warning
+from semroute.config.schema.providers import ProviderEntry, not_installed
 from semroute.errors import Problem
 
 MIN_UTTERANCES = 5

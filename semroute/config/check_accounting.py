@@ -7,10 +7,10 @@ from decimal import Decimal
 
 from msgspec.structs import asdict
 
-from semroute.config.findings import error, unknown, warning
-from semroute.config.schema import Draft
+from semroute.config.config import Draft
+from semroute.config.problems import error, unknown, warning
+from semroute.config.schema.models import PriceEntry
 from semroute.errors import Problem
-from semroute.written import PriceEntry
 
 PRICES = (
     "input_price",

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from semroute.config.conditions import SECRET_HEADERS, Compare, Only, Rule, When, left_out
-from semroute.config.findings import check_pattern, error, incomplete, problem_of, uncertain, unknown, warning
-from semroute.config.logic import NUMBERS, implies, impossible, interval
-from semroute.config.schema import Draft
-from semroute.config.wording import listed
+from semroute.config.condition_logic import NUMBERS, implies, impossible, interval
+from semroute.config.config import Draft
+from semroute.config.error_wording import listed
+from semroute.config.problems import check_pattern, error, incomplete, problem_of, uncertain, unknown, warning
+from semroute.config.schema.rules import SECRET_HEADERS, Compare, Only, Rule, When, left_out
 from semroute.errors import Problem
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Mapping
 
-from semroute.config.findings import problem_at
-from semroute.config.schema import Config, Draft, Source
-from semroute.config.shutdowns import shutdown_of
+from semroute.config.config import Config, Draft, Source
+from semroute.config.openai_shutdowns import shutdown_of
+from semroute.config.problems import problem_at
 from semroute.errors import Problem
 
 OPENAI = ("openai", "responses")

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from jsonschema import SchemaError
 from jsonschema.validators import validator_for
 
-from semroute.config.findings import check_pattern, error, incomplete, nameless, names, uncertain, unknown, warning
-from semroute.config.schema import Draft, deployment_ids
+from semroute.config.config import Draft
+from semroute.config.problems import check_pattern, error, incomplete, nameless, names, uncertain, unknown, warning
+from semroute.config.schema.models import ModelEntry, deployment_ids
+from semroute.config.schema.policies import Cascade, Checks, Difficulty, Policy
 from semroute.errors import Problem
-from semroute.written import Cascade, Checks, Difficulty, ModelEntry, Policy
 
 MAX_PRICE_AGE_DAYS = 180
 

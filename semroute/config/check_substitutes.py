@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from semroute.config.findings import incomplete, problem_of, uncertain
-from semroute.config.schema import Draft
+from semroute.config.config import Draft
+from semroute.config.problems import incomplete, problem_of, uncertain
+from semroute.config.schema.models import Feature, ModelEntry
 from semroute.errors import Problem
-from semroute.written import Feature, ModelEntry
 
 NEEDS: dict[Feature, str] = {"vision": "images", "tools": "tools", "json": "JSON as their output"}
 """What requests may need, in words."""

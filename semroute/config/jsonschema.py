@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
-from semroute import calls, written
-from semroute.config import conditions, schema
-from semroute.config.schema import RouteFile
-from semroute.structs import Written
+from semroute.bases import RouteFileStruct
+from semroute.config.schema import matching, models, policies, providers, resilience, route_file, routes, rules, service
+from semroute.config.schema.route_file import RouteFile
 
+MODULES = (matching, models, policies, providers, resilience, route_file, routes, rules, service)
+"""Where the structs of route files are defined."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -23,7 +24,7 @@ def json_schema() -> dict[str, Any]:
     What releases of msgspec and of Python render differently is written here, so that the schema stays the same.
     """
     (root,), components = msgspec.json.schema_components([RouteFile], ref_template="#/$defs/{name}")
-    structs = vars(calls) | vars(written) | vars(conditions) | vars(schema)
+    structs = {name: value for module in MODULES for name, value in vars(module).items()}
     for name, component in components.items():
         struct = structs[name]
         component["description"] = inspect.cleandoc(struct.__doc__ or "")
@@ -37,11 +38,11 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, "title": "A semroute route file", **root, "$defs": components}
 
 
-def field_docs(struct: type[Written]) -> dict[str, str]:
+def field_docs(struct: type[RouteFileStruct]) -> dict[str, str]:
     """The string literal under each field, inherited ones included."""
     docs = {}
     for class_ in reversed(struct.__mro__):
-        if not issubclass(class_, Written):
+        if not issubclass(class_, RouteFileStruct):
             continue
         (definition,) = ast.parse(inspect.getsource(class_)).body
         body = definition.body if isinstance(definition, ast.ClassDef) else []

@@ -13,28 +13,22 @@ from pathlib import Path
 
 from msgspec.structs import asdict, replace
 
-from semroute.config.aliases import specific_first
-from semroute.config.aws import located
+from semroute.config.bedrock_region import located
 from semroute.config.check import check
-from semroute.config.documents import parse
-from semroute.config.files import RouteFiles, read_files
+from semroute.config.check_aliases import specific_first
+from semroute.config.config import Config, Draft
+from semroute.config.folder import RouteFiles, read_files
 from semroute.config.merge import merge
 from semroute.config.presets import PRESETS
-from semroute.config.schema import (
-    Abstain,
-    Config,
-    Default,
-    Draft,
-    EmbedderSettings,
-    LogSettings,
-    Provider,
-    ProviderEntry,
-    TierExemplars,
-    Tuned,
-    deployment_ids,
-)
+from semroute.config.schema.matching import Abstain, EmbedderSettings, TierExemplars, Tuned
+from semroute.config.schema.models import Deployment, Model, ModelEntry, deployment_ids
+from semroute.config.schema.policies import Policy
+from semroute.config.schema.providers import Provider, ProviderEntry
+from semroute.config.schema.routes import Default
+from semroute.config.schema.service import LogSettings
+from semroute.config.yaml_documents import parse
+from semroute.decision import TIERS, Tier
 from semroute.errors import ConfigError, Problem
-from semroute.written import TIERS, Deployment, Model, ModelEntry, Policy, Tier
 
 
 def default_folder() -> Path:

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 import msgspec
 
-from semroute.config.conditions import Compare
-from semroute.config.documents import Document
-from semroute.config.salvage import salvage
-from semroute.config.schema import Draft, RouteFile, Source
+from semroute.config.config import Draft, Source
+from semroute.config.error_wording import Place, render
+from semroute.config.partial_entries import salvage
+from semroute.config.schema.route_file import RouteFile
+from semroute.config.schema.rules import Compare
 from semroute.config.validate import complaints, unknown_key
-from semroute.config.wording import Place, render
+from semroute.config.yaml_documents import Document
 from semroute.errors import Problem
 
 SECTIONS = {field.encode_name: field.type for field in msgspec.structs.fields(RouteFile)}

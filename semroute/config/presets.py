@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from semroute.types import Frozen
+from semroute.bases import Frozen
 
 PresetName = Literal[
     "openai",

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple, TypeGuard, Union, get_args, g
 import msgspec
 from msgspec import inspect
 
-from semroute.config.wording import MAX_NAME_CHARS, Place, did_you_mean, got, kind, listed, quote
+from semroute.config.error_wording import MAX_NAME_CHARS, Place, did_you_mean, got, kind, listed, quote
 
 
 class Complaint(NamedTuple):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from semroute.evaluation.metrics import Bin, RiskPoint, RouteMetrics
-from semroute.types import Frozen
+from semroute.bases import Frozen
+from semroute.evaluation.decision_metrics import Bin, RiskPoint, RouteMetrics
 
 PLOT = 320
 """Width and height of a square plot's inside."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from msgspec.structs import replace
 
-from semroute.config.schema import Config
+from semroute.config.config import Config
 from semroute.errors import RequestError
-from semroute.evaluation.evaluate import Outcome, Progress, Row, decide_rows
+from semroute.evaluation.measure import Outcome, Progress, Row, decide_rows
 from semroute.router import Router
 from semroute.semantic.crossfit import leaders
 

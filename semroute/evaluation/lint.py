@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from semroute.config.findings import problem_at
-from semroute.config.schema import Config, Source
-from semroute.config.wording import quote, words
+from semroute.bases import Frozen
+from semroute.config.config import Config, Source
+from semroute.config.error_wording import quote, words
+from semroute.config.problems import problem_at
 from semroute.errors import Problem
-from semroute.evaluation.crossfit import Floats, Rows, cross_fitted, nearest_by_route, similarities
-from semroute.types import Frozen
+from semroute.evaluation.held_out_scores import Floats, Rows, cross_fitted, nearest_by_route, similarities
 
 COLLISION = 0.80
 """Two utterances of different routes above this ask for the same in other words: "how many vacation days have I used"

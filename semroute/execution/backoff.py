@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from semroute.calls import Retry
+from semroute.config.schema.resilience import Retry
 
 
 def pause(

@@ -15,7 +15,7 @@ import math
 from collections import OrderedDict
 from typing import Literal, Protocol
 
-from semroute.calls import BreakerSettings
+from semroute.config.schema.resilience import BreakerSettings
 
 State = Literal["closed", "open", "half_open"]
 SLOTS = 10

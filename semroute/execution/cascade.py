@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from semroute.dialects.logprobs import NAME, without_logprobs
+from semroute.config.schema.models import Model
+from semroute.config.schema.policies import Cascade, JudgeError, Policy
+from semroute.dialects.shared.logprobs import NAME, without_logprobs
 from semroute.errors import (
     ChecksFailedError,
     NoModelError,
@@ -23,11 +25,11 @@ from semroute.errors import (
     ProviderModelError,
     SemrouteError,
 )
-from semroute.execution.attempt import Work
 from semroute.execution.faults import fault_of, left, refusal
 from semroute.execution.grading import UNANSWERED, CallModel, Grader
-from semroute.types import Attempt, ChatRequest, Completion, Model, Policy
-from semroute.written import Cascade, JudgeError
+from semroute.execution.model_call import Work
+from semroute.messages import ChatRequest, Completion
+from semroute.record import Attempt
 
 
 class Candidate(NamedTuple):

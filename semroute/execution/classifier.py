@@ -12,11 +12,14 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from semroute.config.schema import Classifier
+from semroute.config.schema.matching import Classifier
+from semroute.config.schema.models import Model
+from semroute.config.schema.routes import Route
 from semroute.execution.grading import MAX_REPLY_CHARS, UNANSWERED, CallModel
-from semroute.execution.repair import json_in
-from semroute.types import Attempt, ChatRequest, Message, Model, Params, Route, Text
-from semroute.unreadable import UNREADABLE
+from semroute.execution.json_repair import json_in
+from semroute.json_errors import UNREADABLE
+from semroute.messages import ChatRequest, Message, Params, Text
+from semroute.record import Attempt
 
 MAX_PROMPT_CHARS = 4000
 _INSTRUCTION = (

@@ -8,8 +8,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from semroute.execution.race import Timer
-from semroute.structs import Frozen
+from semroute.bases import Frozen
+from semroute.execution.hedged_call import Timer
 
 Result = TypeVar("Result")
 Tasks = set[asyncio.Task[Result]]

@@ -13,15 +13,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Literal, Protocol
 
-from semroute.calls import Limits
-from semroute.dialects.base import CHAT
-from semroute.execution.account import Account, buckets_of
+from semroute.config.schema.models import Model
+from semroute.config.schema.resilience import Limits
+from semroute.decision import Signals
+from semroute.dialects.dialect import CHAT
+from semroute.execution.account_limits import Account, buckets_of
 from semroute.execution.breaker import Breaker, CircuitBreaker
-from semroute.execution.bucket import Bucket
 from semroute.execution.clock import CLOCK, Clock
-from semroute.execution.patience import Silences
-from semroute.providers.ratelimits import Resource, Told
-from semroute.types import Model, Signals
+from semroute.execution.hedge_delay import Silences
+from semroute.execution.token_bucket import Bucket
+from semroute.providers.rate_limit_headers import Resource, Told
 
 SAMPLES = 64
 """Latencies that are kept for percentiles."""

@@ -13,15 +13,17 @@ from typing import Generic, Protocol, TypeVar
 
 from msgspec.structs import replace
 
-from semroute.calls import FIRST_TOKEN_S, STALL_S, TOTAL_S, Then, Timeouts
+from semroute.config.schema.models import Model
+from semroute.config.schema.resilience import FIRST_TOKEN_S, STALL_S, TOTAL_S, Then, Timeouts
 from semroute.errors import NoModelError, PlanExhaustedError, ProviderError, SemrouteError
-from semroute.execution.attempt import Work
 from semroute.execution.backoff import pause
 from semroute.execution.deployments import BusyError
 from semroute.execution.faults import fault_of, left, refusal
-from semroute.execution.patience import FLOOR_S
-from semroute.execution.race import BEATEN, Race, Timer
-from semroute.types import Attempt, Model, Usage
+from semroute.execution.hedge_delay import FLOOR_S
+from semroute.execution.hedged_call import BEATEN, Race, Timer
+from semroute.execution.model_call import Work
+from semroute.messages import Usage
+from semroute.record import Attempt
 
 Result = TypeVar("Result", covariant=True)
 SHORTEST_CALL_S = 0.001

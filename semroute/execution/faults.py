@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from semroute.calls import FaultName, OnError, Then
+from semroute.bases import Frozen
+from semroute.config.schema.models import Model
+from semroute.config.schema.resilience import FaultName, OnError, Then
 from semroute.errors import (
     BadAnswerError,
     ChecksFailedError,
@@ -38,9 +40,8 @@ from semroute.errors import (
     UnsendableError,
     UnsupportedError,
 )
+from semroute.messages import ChatRequest
 from semroute.routing.pricing import estimate_input_tokens
-from semroute.structs import Frozen
-from semroute.types import ChatRequest, Model
 
 OVERLOADED = (503, 529)
 KEY_REFUSED = 401

@@ -9,15 +9,17 @@ from functools import partial
 import msgspec
 from msgspec.structs import replace
 
+from semroute.config.schema.models import Model
+from semroute.config.schema.policies import Callback, Checks, Judge, JudgeError
 from semroute.errors import NoModelError, PlanExhaustedError, ProviderError
-from semroute.execution.examiner import Examiner
-from semroute.execution.judges import Judges, UngradedError
-from semroute.execution.quality import wording
-from semroute.execution.repair import json_in
+from semroute.execution.answer_quality import wording
+from semroute.execution.check_processes import Examiner
+from semroute.execution.json_repair import json_in
+from semroute.execution.judge_health import Judges, UngradedError
+from semroute.json_errors import UNREADABLE, why_unreadable
+from semroute.messages import ChatRequest, Completion, Message, Params, Text
 from semroute.providers.transport import Transport, encode_headers
-from semroute.types import Attempt, ChatRequest, Completion, Message, Model, Params, Text
-from semroute.unreadable import UNREADABLE, why_unreadable
-from semroute.written import Callback, Checks, Judge, JudgeError
+from semroute.record import Attempt
 
 CallModel = Callable[[ChatRequest, Model, list[Attempt]], Awaitable[Completion]]
 """Calls one model, and appends the account. Raises one of `UNANSWERED`."""

@@ -23,9 +23,9 @@ from typing import Protocol
 
 import msgspec
 
+from semroute.bases import Frozen
 from semroute.errors import IdempotencyError, SemrouteError
-from semroute.stores.base import State
-from semroute.structs import Frozen
+from semroute.stores.interfaces import State
 
 TTL_S = 600.0
 MAX_BYTES = 64 * 1024 * 1024

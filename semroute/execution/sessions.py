@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from semroute.routing.sticky import Remembered
-from semroute.stores.base import State
+from semroute.stores.interfaces import State
 
 IDLE_S = 3600.0
 """A conversation that says nothing for so long is forgotten: providers have dropped its prompt cache long before."""

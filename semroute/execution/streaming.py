@@ -8,10 +8,13 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
+from semroute.config.schema.models import Model
+from semroute.config.schema.resilience import Timeouts
 from semroute.errors import BadAnswerError, ProviderError, StreamBrokenError
-from semroute.execution.attempt import Said, Watch, Work, estimated, only_declines, withheld
-from semroute.providers.http import EVENTS
-from semroute.types import Attempt, Chunk, Model, Text, Thinking, Timeouts, Usage
+from semroute.execution.model_call import Said, Watch, Work, estimated, only_declines, withheld
+from semroute.messages import Chunk, Text, Thinking, Usage
+from semroute.providers.http_provider import EVENTS
+from semroute.record import Attempt
 
 GoOn = Callable[[ProviderError], AsyncGenerator[Chunk]]
 """Gives the rest of an answer that broke, or raises the error."""

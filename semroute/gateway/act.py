@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from semroute.config.schema.models import Model
 from semroute.errors import ProviderConnectionError
-from semroute.execution import strategies
-from semroute.execution.attempt import Work
+from semroute.execution import fallback
 from semroute.execution.grading import CallModel
-from semroute.types import Attempt, ChatRequest, Chunk, Completion, Model
+from semroute.execution.model_call import Work
+from semroute.messages import ChatRequest, Chunk, Completion
+from semroute.record import Attempt
 
 
 class Whole:
@@ -39,6 +41,6 @@ def caller(work: Work) -> CallModel:
         if model.id not in work.providers:
             raise ProviderConnectionError(f"{model.id} cannot be called")
         asked = msgspec.structs.replace(work, request=request, plan=(model,))
-        return await strategies.complete(asked, attempts, deadline=deadline)
+        return await fallback.complete(asked, attempts, deadline=deadline)
 
     return call

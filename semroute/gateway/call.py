@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from semroute.access.accounts import Accounts, Hold
-from semroute.access.allowed import refusal
-from semroute.access.amounts import Ask
 from semroute.access.meters import KINDS, Kind
-from semroute.config.schema import Config
-from semroute.dialects.base import CHAT, endpoint_of
+from semroute.access.permissions import refusal
+from semroute.access.reservations import Ask
+from semroute.caller import Caller
+from semroute.config.config import Config
+from semroute.config.schema.models import Model
+from semroute.config.schema.resilience import Timeouts
+from semroute.decision import Decision, Signals
+from semroute.dialects.dialect import CHAT, endpoint_of
 from semroute.errors import (
     BudgetError,
     ContextLengthError,
@@ -27,21 +31,21 @@ from semroute.errors import (
     RequestError,
     SemrouteError,
 )
-from semroute.execution import cascade, strategies
-from semroute.execution.attempt import Work
-from semroute.execution.continuation import Answer
-from semroute.execution.contract import Contract
+from semroute.execution import cascade, fallback
 from semroute.execution.grading import Grader
+from semroute.execution.model_call import Work
+from semroute.execution.output_contract import Contract
+from semroute.execution.stream_recovery import Answer
 from semroute.execution.streaming import OpenStream
 from semroute.gateway.act import Whole, caller
 from semroute.gateway.serving import Serving
-from semroute.record import Caller, Record, cost_usd, served
+from semroute.messages import Chunk, Completion, Text, Usage
+from semroute.record import Attempt, Outcome, Record, cost_usd, served
 from semroute.routing.difficulty import Reading
 from semroute.routing.policy import is_too_long
 from semroute.routing.pricing import saved_usd
 from semroute.routing.scoring import Floats
-from semroute.stores.content import without_prompt
-from semroute.types import Attempt, Chunk, Completion, Decision, Model, Outcome, Signals, Text, Timeouts, Usage
+from semroute.stores.log_content import without_prompt
 
 if TYPE_CHECKING:
     from semroute.gateway.gateway import Gateway
@@ -154,12 +158,12 @@ class Call:
                 whole = Whole(await self._act())
                 self._spent = True
                 return Chunks(self, whole)
-            opened = await strategies.open_stream(self._work, self._attempts)
+            opened = await fallback.open_stream(self._work, self._attempts)
         return Chunks(self, opened)
 
     async def _act(self) -> Completion:
         if self._cascade is None:
-            return await strategies.complete(self._work, self._attempts)
+            return await fallback.complete(self._work, self._attempts)
         serving = self._origin.serving
         judges = msgspec.structs.replace(self._work, contract=None)
         gateway, models = self._gateway, serving.router.config.models

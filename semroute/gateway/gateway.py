@@ -11,24 +11,26 @@ from functools import partial
 import msgspec
 
 from semroute.access.accounts import Accounts, Hold
-from semroute.dialects.base import EMBEDDINGS, endpoint_of
+from semroute.caller import Caller
+from semroute.decision import Decision, Match, Signals
+from semroute.dialects.dialect import EMBEDDINGS, endpoint_of
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
-from semroute.execution.attempt import Work
-from semroute.execution.examiner import Examiner
-from semroute.execution.judges import Judges
+from semroute.execution.check_processes import Examiner
+from semroute.execution.judge_health import Judges
+from semroute.execution.model_call import Work
 from semroute.execution.sessions import Sessions, SessionStore
 from semroute.gateway.act import caller as call_one
 from semroute.gateway.call import Call, Origin
-from semroute.gateway.readers import Readers
+from semroute.gateway.encoder_threads import Readers
 from semroute.gateway.serving import Serving
-from semroute.record import Caller, Record
+from semroute.messages import ChatRequest
+from semroute.record import Attempt, Record
 from semroute.router import Router
-from semroute.routing import aliases
+from semroute.routing import model_aliases
 from semroute.routing.decide import AUTO, Choice
 from semroute.routing.difficulty import Reading
 from semroute.routing.facts import Facts
 from semroute.routing.sticky import Remembered, stick
-from semroute.types import Attempt, ChatRequest, Decision, Match, Signals
 
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _DAY_S = 86_400
@@ -121,7 +123,7 @@ class Gateway:
                 decision,
                 thrift=signals.thrift,
                 explanation=decision.explanation
-                + aliases.told(asked, request)
+                + model_aliases.told(asked, request)
                 + (f"; {why}, so the choice leans to cheap" if why else ""),
                 latency_ms=(time.perf_counter() - started) * 1000,
             )
@@ -221,7 +223,7 @@ def _choose(router: Router, request: ChatRequest, facts: Facts, caller: Caller) 
 
 def _resolved(router: Router, request: ChatRequest) -> ChatRequest:
     """The request by the names that there are here. Raises `RequestError` where embeddings would be routed."""
-    found = aliases.resolved(router.config, request)
+    found = model_aliases.resolved(router.config, request)
     if found is not request and endpoint_of(request) == EMBEDDINGS and found.model.partition(":")[0] == AUTO:
         told = f"model {request.model!r} is an alias of {found.model}"
         raise RequestError(f"{told}, expected a model's id: embeddings are not routed", param="model")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 
-from semroute.config.schema import Config
+from semroute.bases import Frozen
+from semroute.config.config import Config
 from semroute.execution.classifier import RouteClassifier
 from semroute.execution.deployments import Deployments
-from semroute.providers.base import Provider
 from semroute.providers.echo import EchoProvider
-from semroute.providers.http import open_providers
+from semroute.providers.http_provider import open_providers
+from semroute.providers.provider import Provider
 from semroute.providers.transport import Transport
 from semroute.router import Router
-from semroute.types import Frozen
 
 
 class Serving(Frozen, frozen=True, kw_only=True):

@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from semroute.dialects.base import refuse_embeddings
-from semroute.types import ChatRequest, Chunk, Completion, FinishReason, Model, Text, Timeouts, Usage
+from semroute.config.schema.models import Model
+from semroute.config.schema.resilience import Timeouts
+from semroute.dialects.dialect import refuse_embeddings
+from semroute.messages import ChatRequest, Chunk, Completion, FinishReason, Text, Usage
 
 MAX_ECHO_CHARS = 400
 BYTES_PER_TOKEN = 4

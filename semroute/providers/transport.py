@@ -39,8 +39,8 @@ from semroute.errors import (
     ProviderTLSError,
     UnsendableError,
 )
-from semroute.providers import sent
-from semroute.providers.places import MAX_CONNECTIONS, NO_ROOM, Places
+from semroute.providers import request_sent
+from semroute.providers.connection_slots import MAX_CONNECTIONS, NO_ROOM, Places
 
 log = logging.getLogger("semroute.providers")
 
@@ -315,7 +315,7 @@ async def _exchange(connection: Connection, head: bytes, body: bytes, host: str)
             raise MalformedAnswerError(f"the provider does not answer in HTTP: {_one_line(error.message)}") from None
         raise
     if not wire.get_write_buffer_size():
-        sent.note()
+        request_sent.note()
     return Response(message, content, connection, host)
 
 
@@ -328,7 +328,7 @@ def finish(connection: Connection, *, reusable: bool) -> None:
     elif reusable:
         connection.release()
     else:
-        sent.note()
+        request_sent.note()
         connection.close()
 
 

@@ -12,30 +12,22 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from semroute.config.conditions import Rule
-from semroute.config.schema import Config
-from semroute.config.wording import MAX_NAME_CHARS
+from semroute.bases import Frozen
+from semroute.config.config import Config
+from semroute.config.error_wording import MAX_NAME_CHARS
+from semroute.config.schema.policies import Difficulty, Policy
+from semroute.config.schema.rules import Rule
+from semroute.decision import Candidate, Decision, Match, Reason, Signals, ThresholdSource
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
+from semroute.messages import ChatRequest
 from semroute.routing.difficulty import Reading, Standing, assess
-from semroute.routing.english import foreign
+from semroute.routing.english_check import foreign
 from semroute.routing.facts import Facts
-from semroute.routing.gain import Gain
+from semroute.routing.learned_gain import Gain
 from semroute.routing.policy import Terms, make_plan, pinned_plan, resolve
 from semroute.routing.pricing import estimate
-from semroute.routing.rules import aiming, incomparable, narrowing
+from semroute.routing.rule_matching import aiming, incomparable, narrowing
 from semroute.routing.substitute import with_substitutes
-from semroute.types import (
-    Candidate,
-    ChatRequest,
-    Decision,
-    Frozen,
-    Match,
-    Policy,
-    Reason,
-    Signals,
-    ThresholdSource,
-)
-from semroute.written import Difficulty
 
 AUTO = "auto"
 ENGLISH_ONLY = "bundled"

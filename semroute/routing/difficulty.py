@@ -25,14 +25,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from semroute.config.patterns import compiled, encodable, found
+from semroute.bases import Frozen
+from semroute.config.regular_expressions import compiled, encodable, found
+from semroute.config.schema.policies import Difficulty
+from semroute.decision import TIERS, Match, Tier
 from semroute.routing.facts import Facts
-from semroute.routing.gain import Gain
-from semroute.routing.offers import Offer
+from semroute.routing.learned_gain import Gain
+from semroute.routing.lexical_cues import MAX_CHARS
+from semroute.routing.model_offer import Offer
 from semroute.routing.scoring import Floats
-from semroute.routing.wording import MAX_CHARS
-from semroute.types import Frozen, Match
-from semroute.written import TIERS, Difficulty, Tier
 
 WEIGHTS = {
     "length": 0.20,

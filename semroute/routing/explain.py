@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from semroute.types import Candidate, Decision, Details, Flip, Match, Word
+from semroute.decision import Candidate, Decision, Details, Flip, Match, Word
 
 MAX_PIECES = 32
 """Words of a longer prompt are left out several at a time, so that no prompt takes more matches than this."""

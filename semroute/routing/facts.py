@@ -6,15 +6,17 @@ import math
 from functools import cached_property
 from typing import Any
 
-from semroute.config.conditions import Harness
-from semroute.config.schema import RouteOn
-from semroute.config.wording import got
+from semroute.bases import Frozen
+from semroute.config.error_wording import got
+from semroute.config.schema.matching import RouteOn
+from semroute.config.schema.models import Feature
+from semroute.config.schema.rules import Harness
 from semroute.errors import RequestError
-from semroute.routing.clients import CLOSES, errand, system_text, typed
-from semroute.routing.language import guess_language, guess_script
+from semroute.messages import ChatRequest, Message, Text, ToolResult
+from semroute.routing.client_requests import CLOSES, errand, system_text, typed
+from semroute.routing.language_guess import guess_language, guess_script
+from semroute.routing.lexical_cues import looks_like_code
 from semroute.routing.pricing import estimate_input_tokens, estimate_text_tokens
-from semroute.routing.wording import looks_like_code
-from semroute.types import ChatRequest, Feature, Frozen, Message, Text, ToolResult
 
 DIAL = "cost_quality"
 """The field of a request's body, or the key of its metadata, that is its dial."""

@@ -14,16 +14,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from random import Random
 
-from semroute.config.conditions import Rule
-from semroute.config.schema import deployment_ids
-from semroute.routing.balance import balanced
+from semroute.bases import Frozen
+from semroute.config.schema.models import LEAST_TOKENS, Model, deployment_ids
+from semroute.config.schema.policies import Policy
+from semroute.config.schema.rules import Rule
+from semroute.decision import PlanEntry, Signals, Tier
 from semroute.routing.difficulty import Standing, prefer
 from semroute.routing.facts import Facts
-from semroute.routing.offers import Offer
+from semroute.routing.load_balancing import balanced
+from semroute.routing.model_offer import Offer
 from semroute.routing.pricing import estimate
-from semroute.routing.rules import excluded
-from semroute.types import Frozen, Model, PlanEntry, Policy, Signals, Tier
-from semroute.written import LEAST_TOKENS
+from semroute.routing.rule_matching import excluded
 
 TIER_QUALITY: dict[Tier, float] = {"simple": 0.6, "moderate": 0.75, "complex": 0.9}
 """What a model is taken to be worth that states no quality."""

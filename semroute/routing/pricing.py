@@ -8,7 +8,10 @@ from typing import Any
 
 import msgspec
 
-from semroute.types import ChatRequest, Estimate, Model, Policy, Text, ToolCall, ToolResult, Usage
+from semroute.config.schema.models import Model
+from semroute.config.schema.policies import Policy
+from semroute.decision import Estimate
+from semroute.messages import ChatRequest, Text, ToolCall, ToolResult, Usage
 
 BYTES_PER_TOKEN = 4
 IMAGE_TOKENS = 800

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from semroute.config.schema import Config
+from semroute.bases import Frozen
+from semroute.config.config import Config
 from semroute.routing.decide import DEFAULT_TAKES_IT, Choice
 from semroute.routing.difficulty import Standing
 from semroute.routing.facts import Facts
 from semroute.routing.policy import expected_quality
 from semroute.routing.pricing import estimate_text_tokens
-from semroute.types import Frozen
 
 CLEAR_MARGIN = 0.5
 """How much more likely another route must be than the conversation's own."""

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from semroute.config.schema.models import Model
 from semroute.routing.difficulty import Standing
 from semroute.routing.policy import Plan, Terms, make_plan, resolve
-from semroute.types import Model
 
 MAX_TOLD = 3
 """So many models are told with what they lack."""

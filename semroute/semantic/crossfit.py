@@ -17,7 +17,7 @@ import numpy as np
 
 from semroute.routing import scoring
 from semroute.routing.scoring import Doubles, Floats, Ints
-from semroute.semantic import softmax
+from semroute.semantic import logistic_regression
 
 IN_SCOPE, NEAR_MISS, FAR_MISS = 0, 1, 2
 
@@ -119,7 +119,9 @@ def score(fold: Fold, features: Floats, owners: Ints, penalty: Floats) -> Floats
     `features` and `penalty`: those of a `softmax.Basis`.
     """
     classes = np.searchsorted(fold.present, owners[fold.trained])
-    coefficients, bias = softmax.fit(features[fold.trained], classes, len(fold.present), penalty, ITERATIONS)
+    coefficients, bias = logistic_regression.fit(
+        features[fold.trained], classes, len(fold.present), penalty, ITERATIONS
+    )
     scored: Floats = features[np.concatenate(fold.tried)] @ coefficients + bias
     return scored[:, : fold.columns]
 

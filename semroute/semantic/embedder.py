@@ -28,8 +28,8 @@ from loguru import logger as fastembed_logger
 from tokenizers import Tokenizer
 
 from semroute.errors import EmbedderError
-from semroute.semantic.bounding import bound_text
-from semroute.semantic.prefixes import prefixes_of
+from semroute.semantic.embedder_prefixes import prefixes_of
+from semroute.semantic.truncation import bound_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnxruntime import InferenceSession
 
-    from semroute.config.schema import EmbedderSettings
+    from semroute.config.schema.matching import EmbedderSettings
 
     Vectors = NDArray[np.float32]
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from semroute.routing import scoring
 from semroute.routing.scoring import Floats, Head, Ints
-from semroute.semantic import calibration, crossfit, softmax
+from semroute.semantic import calibration, crossfit, logistic_regression
 from semroute.semantic.crossfit import IN_SCOPE, Rows
 from semroute.semantic.embedder import Features
 
@@ -81,9 +81,11 @@ def train(material: Material, target: float, fitted: Callable[[], None] = lambda
     parts = []
     for features, share in ((_vectors, 1.0), (_bags, scoring.LEXICAL_WEIGHT)):
         raw = features(material.texts, chosen, idf)
-        basis = softmax.find_basis(raw, routes + 1, cost)
+        basis = logistic_regression.find_basis(raw, routes + 1, cost)
         projected = basis.project(raw)
-        slopes, offsets = basis.weights(*softmax.fit(projected, owners, routes + 1, basis.penalty, ITERATIONS))
+        slopes, offsets = basis.weights(
+            *logistic_regression.fit(projected, owners, routes + 1, basis.penalty, ITERATIONS)
+        )
         parts.append(share * np.vstack((slopes, offsets))[:, :routes])
         fitted()
         for fold, scored in zip(folds, logits, strict=True):

@@ -12,11 +12,11 @@ from weakref import WeakKeyDictionary
 import msgspec
 import numpy as np
 
-from semroute.cores import usable_cores
+from semroute.cpus import usable_cores
 from semroute.routing import scoring
 from semroute.routing.scoring import Floats, Head, Ints
-from semroute.semantic import calibration, crossfit, head, softmax
-from semroute.semantic.cache import Arrays, Cache
+from semroute.semantic import calibration, crossfit, head, logistic_regression
+from semroute.semantic.array_cache import Arrays, Cache
 from semroute.semantic.embedder import Embedder, Features
 
 Progress = Callable[[int, int], None]
@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 BATCH = 64
 FIT_WORK = 40
 """Fitting one head takes about as long as embedding one text of so many."""
-CODE = (scoring, calibration, crossfit, head, softmax)
+CODE = (scoring, calibration, crossfit, head, logistic_regression)
 """Modules whose change makes trained heads stale."""
 
 

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
-from semroute.stores.base import SETTLED_S, Beats, Verdict, Want, owner_of
+from semroute.stores.interfaces import SETTLED_S, Beats, Verdict, Want, owner_of
 
 SWEEP_S = 60.0
 MAX_BYTES = 64 * 1024 * 1024

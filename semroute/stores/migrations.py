@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from semroute.errors import StoreError
-from semroute.stores.base import Database, Session
+from semroute.stores.interfaces import Database, Session
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (

@@ -16,8 +16,8 @@ from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from semroute.errors import RefusedValueError, StoreError
-from semroute.stores.base import Row, Session
-from semroute.stores.cutoff import Cutoff
+from semroute.stores.connection_cutoff import Cutoff
+from semroute.stores.interfaces import Row, Session
 
 # Of a server that is away the pool warns twice a second; whoever uses the database says it once.
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

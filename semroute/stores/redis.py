@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from semroute.errors import StoreError
-from semroute.stores.base import BASE, EPOCH, EPOCH_S, OWNER_CHARS, SETTLED_S, Beats, Verdict, Want, owner_of
+from semroute.stores.interfaces import BASE, EPOCH, EPOCH_S, OWNER_CHARS, SETTLED_S, Beats, Verdict, Want, owner_of
 
 PREFIX = "{semroute}:"
 """One hash slot, so that the scripts work on a cluster too."""

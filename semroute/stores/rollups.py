@@ -14,8 +14,8 @@ from operator import add
 from types import MappingProxyType
 from typing import Any
 
-from semroute.stores.base import Session, to_pico, to_usd
-from semroute.stores.entries import Entry
+from semroute.stores.interfaces import Session, to_pico, to_usd
+from semroute.stores.log_entries import Entry
 
 DIMENSIONS = ("all", "model", "tier", "route", "key", "team", "feature")
 CALLED = "called"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
-from semroute.stores.base import (
+from semroute.stores.interfaces import (
     BASE,
     EPOCH,
     EPOCH_S,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from semroute.errors import RefusedValueError, StoreError
-from semroute.stores.base import Row, Session
+from semroute.stores.interfaces import Row, Session
 
 BUSY_S = 10.0
 """How long a lock is waited for that another process holds."""

@@ -7,8 +7,7 @@ import json
 import logging
 from typing import Any, Literal
 
-from semroute.record import Record
-from semroute.types import Attempt
+from semroute.record import Attempt, Record
 
 log = logging.getLogger("semroute")
 

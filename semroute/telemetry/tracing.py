@@ -10,9 +10,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from semroute.config.schema import Config
-from semroute.record import Record
-from semroute.types import Attempt
+from semroute.config.config import Config
+from semroute.record import Attempt, Record
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider

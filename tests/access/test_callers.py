@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from semroute.access.api_keys import KeyRing, KeyStore
 from semroute.access.callers import Access
-from semroute.access.keys import KeyRing, KeyStore
+from semroute.caller import Caller, Scope
 from semroute.errors import AccessError, ForbiddenError, SettingsError
-from semroute.record import Caller, Scope
 from semroute.settings import Settings
 from semroute.stores.migrations import migrate
 from semroute.stores.sqlite import SqliteDatabase
@@ -155,7 +155,7 @@ def test_a_rotated_key_keeps_its_id_and_a_revoked_one_ends() -> None:
 
 
 def test_the_audit_log_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("semroute.access.keys.MAX_AUDITED", 3)
+    monkeypatch.setattr("semroute.access.api_keys.MAX_AUDITED", 3)
     clock = Clock()
     keys = store(clock)
     for number in range(5):

@@ -7,15 +7,19 @@ import pytest
 from msgspec.structs import replace
 
 from semroute.access.accounts import Accounts
-from semroute.access.amounts import Ask
 from semroute.access.meters import Kind, Meter, meters, period, thrift
-from semroute.config.schema import Budget, Config, Default
+from semroute.access.reservations import Ask
+from semroute.caller import Caller
+from semroute.config.config import Config
+from semroute.config.schema.policies import Policy
+from semroute.config.schema.routes import Default
+from semroute.config.schema.service import Budget
 from semroute.errors import LimitError
-from semroute.record import Caller, Record
+from semroute.messages import ChatRequest
+from semroute.record import Attempt, Record
 from semroute.stores.memory import MemoryState
-from semroute.types import Attempt, ChatRequest, Policy
-from tests.access.test_amounts import CONFIG as AMOUNTS
-from tests.access.test_amounts import ONE, ask, decision
+from tests.access.test_reservations import CONFIG as AMOUNTS
+from tests.access.test_reservations import ONE, ask, decision
 
 NOW = datetime.datetime(2026, 12, 31, 23, 59, 30, tzinfo=datetime.UTC).timestamp()
 CONFIG = Config(

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from semroute.access.keys import KeyStore
-from semroute.record import Caller
+from semroute.access.api_keys import KeyStore
+from semroute.caller import Caller
 from semroute.stores.sqlite import SqliteDatabase
 from tests.providers.fault_server import FaultServer
 from tests.service import Service, until

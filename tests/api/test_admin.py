@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from semroute.api import models
-from semroute.config.schema import Config, Default
-from semroute.record import Caller
-from semroute.types import Model
+from semroute.api import models_endpoints
+from semroute.caller import Caller
+from semroute.config.config import Config
+from semroute.config.schema.models import Model
+from semroute.config.schema.routes import Default
 from tests.conftest import SCENARIOS
 from tests.service import Service
 
@@ -82,4 +83,4 @@ def test_a_probe_may_ask_for_the_head_alone(service: Service, path: str) -> None
 def test_a_model_that_is_shut_down_soon_says_when(name: str, written: datetime.date | None, told: str) -> None:
     model = Model(id="m", provider="p", name=name, shutdown_date=written)
     config = Config(providers={}, models={"m": model}, routes={}, default=Default(models=("m",)))
-    assert [listed.shutdown_date for listed in models.listed(config, Caller()) if listed.id == "m"] == [told]
+    assert [listed.shutdown_date for listed in models_endpoints.listed(config, Caller()) if listed.id == "m"] == [told]

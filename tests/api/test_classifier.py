@@ -14,8 +14,8 @@ import pytest
 
 from semroute import Router
 from semroute.gateway import Gateway, Serving
+from semroute.messages import ChatRequest, Message, Text
 from semroute.providers.transport import Transport
-from semroute.types import ChatRequest, Message, Text
 from tests.conftest import ROUTES, models_yaml
 from tests.providers.fault_server import FaultServer
 from tests.service import Service

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from semroute.api.completions import read
-from semroute.dialects.anthropic import Anthropic
-from semroute.dialects.openai import OpenAI
+from semroute.dialects.anthropic.client import Anthropic
+from semroute.dialects.openai.client import OpenAI
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import TEXT
 from tests.service import Service, until

@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from semroute.types import Outcome
+from semroute.record import Outcome
 from tests.conftest import ROOT
 from tests.service import Service, until
 from tests.stores.servers import missing

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from litestar import Response
 
-from semroute.api.streams import EVENTS, EventStream, Presence
-from semroute.dialects import sse
-from semroute.dialects.base import StreamRenderer
+from semroute.api.streamed_responses import EVENTS, EventStream, Presence
+from semroute.dialects.dialect import StreamRenderer
+from semroute.dialects.shared import sse
 from semroute.errors import SemrouteError, StreamBrokenError
-from semroute.types import Chunk, Text
+from semroute.messages import Chunk, Text
 from tests.dialects.test_going_on import DIALECTS, REQUEST
 from tests.dialects.test_round_trips import CLIENTS, DECISION, RECORD
 

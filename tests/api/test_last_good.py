@@ -13,13 +13,13 @@ import pytest
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
-from semroute.access.keys import KeyRing, KeyStore
+from semroute.access.api_keys import KeyRing, KeyStore
 from semroute.api.app import create_app
-from semroute.api.lifeline import Good, Lifeline
-from semroute.config.files import read_files
-from semroute.record import Caller
+from semroute.api.worker_pipe import Good, Lifeline
+from semroute.caller import Caller
+from semroute.config.folder import read_files
 from semroute.settings import Settings
-from semroute.stores.open import open_database
+from semroute.stores.connect import open_database
 from tests.stores.servers import PostgresServer, RedisServer
 
 pytestmark = pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")

@@ -11,12 +11,12 @@ import pytest
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
-from semroute.access.keys import MAX_STRANGERS, KeyRing, KeyStore
+from semroute.access.api_keys import MAX_STRANGERS, KeyRing, KeyStore
 from semroute.api import accounting
 from semroute.api.app import create_app
-from semroute.record import Caller, Scope
+from semroute.caller import Caller, Scope
 from semroute.settings import Settings
-from semroute.stores.base import Database, Row
+from semroute.stores.interfaces import Database, Row
 from semroute.stores.sqlite import SqliteDatabase
 from tests.stores.conftest import database as database
 

@@ -16,18 +16,18 @@ from semroute.access.callers import Access
 from semroute.api.accounting import LOST_S, Books
 from semroute.api.admin import MAX_TOLD
 from semroute.api.app import create_app
-from semroute.api.lifeline import Lifeline
+from semroute.api.worker_pipe import Lifeline
+from semroute.caller import Caller
 from semroute.config.load import load
-from semroute.config.schema import LogSettings
-from semroute.record import Caller
+from semroute.config.schema.service import LogSettings
 from semroute.settings import Settings
-from semroute.stores.log import SqlLog
+from semroute.stores.decision_log import SqlLog
+from semroute.stores.log_writer import LogWriter
 from semroute.stores.migrations import migrate
 from semroute.stores.sqlite import SqliteDatabase
-from semroute.stores.writer import LogWriter
 from tests.service import until
 from tests.stores.conftest import Clock
-from tests.stores.test_log import record
+from tests.stores.test_decision_log import record
 
 ROUTES = "providers: {e: {dialect: echo}}\nmodels: {m: {provider: e, name: m}}\ndefault: {models: [m]}\n"
 

@@ -13,8 +13,8 @@ import httpx
 import psutil
 import pytest
 
-from semroute.access.keys import KeyStore
-from semroute.record import Caller
+from semroute.access.api_keys import KeyStore
+from semroute.caller import Caller
 from semroute.stores.migrations import migrate
 from semroute.stores.sqlite import SqliteDatabase
 from tests.service import Service, until

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from semroute.access.keys import KeyStore
-from semroute.record import Caller
+from semroute.access.api_keys import KeyStore
+from semroute.caller import Caller
 from semroute.stores.migrations import migrate
 from semroute.stores.sqlite import SqliteDatabase
 from tests.providers.fault_server import FaultServer

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from semroute.api.errors import retry_headers, status_of
+from semroute.api.error_responses import retry_headers, status_of
 from semroute.errors import (
     BudgetError,
     ChecksFailedError,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from semroute.config.schema import EmbedderSettings
+from semroute.config.schema.matching import EmbedderSettings
 from semroute.semantic.embedder import open_embedder
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import CACHED_TOKENS, PROMPT_TOKENS, WORDS

@@ -19,8 +19,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from semroute.api import slots, workers
-from semroute.api.lifeline import Good, Lifeline
+from semroute.api import worker_schedule, workers
+from semroute.api.worker_pipe import Good, Lifeline
 from semroute.api.workers import Supervisor
 from tests.service import until
 
@@ -112,7 +112,7 @@ def test_one_that_is_killed_starts_again_from_what_another_knew(tmp_path: Path) 
 
 @pytest.mark.parametrize("how", ["the event loop", "the process"])
 def test_one_that_hangs_is_ended_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    monkeypatch.setattr(slots, "HEALTH_S", 2.0)
+    monkeypatch.setattr(worker_schedule, "HEALTH_S", 2.0)
     with supervised(partial(small, tmp_path), 2):
         other, first = pid(tmp_path, 1), pid(tmp_path, 2)
         if how == "the process":
@@ -125,7 +125,7 @@ def test_one_that_hangs_is_ended_and_started_again(tmp_path: Path, monkeypatch: 
 
 
 def test_a_stop_does_not_wait_for_who_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots, "HEALTH_S", 1.0)
+    monkeypatch.setattr(worker_schedule, "HEALTH_S", 1.0)
     monkeypatch.setattr(workers, "CLOSE_S", 10_000.0)
     with supervised(partial(small, tmp_path), 1) as (supervisor, running):
         os.kill(pid(tmp_path, 1), signal.SIGSTOP)

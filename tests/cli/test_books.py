@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
 
-from semroute.access.keys import KeyStore
-from semroute.record import Caller
-from semroute.stores.base import Feedback
-from semroute.stores.log import SqlLog
+from semroute.access.api_keys import KeyStore
+from semroute.caller import Caller
+from semroute.stores.decision_log import SqlLog
+from semroute.stores.interfaces import Feedback
 from semroute.stores.migrations import migrate
 from semroute.stores.sqlite import SqliteDatabase
-from tests.stores.test_log import record
+from tests.stores.test_decision_log import record
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -9,7 +9,7 @@ import pytest
 
 from semroute import Router
 from semroute.cli.evaluate import missed
-from semroute.evaluation.evaluate import Outcome, measure
+from semroute.evaluation.measure import Outcome, measure
 from tests.conftest import ROOT
 from tests.test_router import MODELS, ROUTES
 

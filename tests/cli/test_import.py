@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.config.test_semantic_router import NEW, OLD
+from tests.config.test_import_semantic_router import NEW, OLD
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

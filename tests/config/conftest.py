@@ -7,8 +7,8 @@ from textwrap import dedent
 
 import pytest
 
+from semroute.config.config import Config
 from semroute.config.load import read
-from semroute.config.schema import Config
 from semroute.errors import Problem
 
 BASE = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from semroute.config.schema import Config
+from semroute.config.config import Config
 from semroute.errors import Problem
 
 Result = tuple[Config | None, list[Problem]]

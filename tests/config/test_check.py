@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from semroute.config.check import check
+from semroute.config.config import Config, Draft
 from semroute.config.load import read
-from semroute.config.schema import Config, Draft, RouteFile
+from semroute.config.schema.route_file import RouteFile
 from semroute.errors import Problem
 from tests.config.conftest import BASE
 

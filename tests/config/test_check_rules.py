@@ -9,9 +9,9 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from semroute.config.conditions import Compare, Language, When
-from semroute.config.logic import Interval, implies, impossible, interval
-from semroute.config.schema import Config
+from semroute.config.condition_logic import Interval, implies, impossible, interval
+from semroute.config.config import Config
+from semroute.config.schema.rules import Compare, Language, When
 from semroute.errors import Problem
 
 Result = tuple[Config | None, list[Problem]]

@@ -11,10 +11,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semroute.calls import Limits
-from semroute.config import files as module
+from semroute.config import folder as module
+from semroute.config.config import Config
 from semroute.config.load import default_folder, load, read
-from semroute.config.schema import Config, RouteFile
+from semroute.config.schema.resilience import Limits
+from semroute.config.schema.route_file import RouteFile
 from semroute.errors import ConfigError
 from tests.config.reading import ROUTE, Read, said, sound
 

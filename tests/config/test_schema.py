@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from semroute.config.jsonschema import field_docs, json_schema
-from semroute.config.schema import Provider, RouteFile
+from semroute.config.schema.providers import Provider
+from semroute.config.schema.route_file import RouteFile
 
 SHIPPED = sorted((Path(__file__).parents[2] / "routes").glob("*.yaml"))
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from semroute.types import (
+from semroute.messages import (
     Alternative,
     Citation,
     Completion,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from semroute.dialects.base import ProviderDialect
-from semroute.dialects.sse import Event
-from semroute.types import Chunk, Refusal, Text, Thinking, ToolCall, Usage
+from semroute.dialects.dialect import ProviderDialect
+from semroute.dialects.shared.sse import Event
+from semroute.messages import Chunk, Refusal, Text, Thinking, ToolCall, Usage
 from tests.dialects.test_round_trips import CLIENTS, DECISION, PROVIDERS, RECORD
 
 HI = [{"role": "user", "content": "Hi"}]

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semroute.dialects.bedrock_provider import BedrockProviderDialect
-from semroute.dialects.media import text_url
-from semroute.dialects.sse import Event
+from semroute.config.schema.models import Model
+from semroute.dialects.bedrock.provider import BedrockProviderDialect
+from semroute.dialects.shared.data_urls import text_url
+from semroute.dialects.shared.sse import Event
 from semroute.errors import (
     BadAnswerError,
     ContextLengthError,
@@ -24,13 +25,12 @@ from semroute.errors import (
     RateLimitedError,
     UnsupportedError,
 )
-from semroute.types import (
+from semroute.messages import (
     ChatRequest,
     Document,
     Image,
     JsonSchema,
     Message,
-    Model,
     Params,
     Part,
     Role,

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from semroute.dialects import sse
-from semroute.dialects.sse import Event, EventParser
+from semroute.dialects.shared import sse
+from semroute.dialects.shared.sse import Event, EventParser
 from semroute.errors import (
     ContextLengthError,
     NoModelError,
@@ -22,7 +22,7 @@ from semroute.errors import (
     SemrouteError,
     StreamBrokenError,
 )
-from semroute.types import Chunk, Text, Usage
+from semroute.messages import Chunk, Text, Usage
 from tests.dialects.test_going_on import DIALECTS, REQUEST, passed
 from tests.dialects.test_round_trips import CLIENTS, DECISION, PROVIDERS, RECORD
 

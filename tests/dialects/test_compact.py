@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from semroute.dialects.base import CHAT, COMPACT, endpoint_of
-from semroute.dialects.compact import Compact
-from semroute.dialects.responses import Responses
-from semroute.dialects.summary import INSTRUCTION
+from semroute.dialects.dialect import CHAT, COMPACT, endpoint_of
+from semroute.dialects.responses.client import Responses
+from semroute.dialects.responses.compaction import Compact
+from semroute.dialects.shared.summarization import INSTRUCTION
 from semroute.errors import BadAnswerError
-from semroute.types import ChatRequest, Completion, Text, ToolCall, Usage
+from semroute.messages import ChatRequest, Completion, Text, ToolCall, Usage
 from tests.dialects.test_round_trips import PROVIDERS, RECORD, model_of
 
 SAID: list[Any] = [

@@ -10,14 +10,14 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from semroute.dialects.anthropic import Anthropic
-from semroute.dialects.custom_tools import text_of
-from semroute.dialects.fitting import Restorer
-from semroute.dialects.openai import OpenAI
-from semroute.dialects.responses import Responses
-from semroute.dialects.sse import EventParser
+from semroute.dialects.anthropic.client import Anthropic
+from semroute.dialects.openai.client import OpenAI
+from semroute.dialects.responses.client import Responses
+from semroute.dialects.shared.custom_tools import text_of
+from semroute.dialects.shared.fitting import Restorer
+from semroute.dialects.shared.sse import EventParser
 from semroute.errors import RequestError
-from semroute.types import ChatRequest, Chunk, Completion, Text, ToolCall, ToolChoice, ToolResult, Usage
+from semroute.messages import ChatRequest, Chunk, Completion, Text, ToolCall, ToolChoice, ToolResult, Usage
 from tests.dialects.test_round_trips import DECISION, PROVIDERS, RECORD, model_of
 
 SAID = {"type": "message", "role": "user", "content": "Go."}

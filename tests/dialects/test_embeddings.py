@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from semroute.dialects.base import EMBEDDINGS, endpoint_of
-from semroute.dialects.embeddings import Embeddings
-from semroute.dialects.gemini_embeddings import GeminiEmbeddings, vectors_of
+from semroute.dialects.dialect import EMBEDDINGS, endpoint_of
+from semroute.dialects.gemini.embeddings import GeminiEmbeddings, vectors_of
+from semroute.dialects.openai.embeddings import Embeddings
 from semroute.errors import BadAnswerError, RequestError, UnsupportedError
-from semroute.types import ChatRequest, Completion
+from semroute.messages import ChatRequest, Completion
 from tests.dialects.test_round_trips import PROVIDERS, RECORD, model_of
 
 TEXT = {"parts": [{"text": "a"}, {"text": "b"}]}

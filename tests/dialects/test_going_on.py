@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from semroute.dialects.sse import EventParser
-from semroute.types import ChatRequest, Chunk, Text, Thinking, Usage
+from semroute.dialects.shared.sse import EventParser
+from semroute.messages import ChatRequest, Chunk, Text, Thinking, Usage
 from tests.dialects.test_round_trips import CLIENTS, DECISION, PROVIDERS, RECORD
 
 DIALECTS = ("openai", "responses", "anthropic", "gemini")

@@ -14,11 +14,12 @@ import msgspec
 import pytest
 
 from semroute.config.presets import PRESETS
-from semroute.dialects.base import ProviderDialect, WireRequest
-from semroute.dialects.fitting import Restorer
-from semroute.dialects.limits import DIALECTS, SERVERS
-from semroute.dialects.openai_provider import OpenAIProviderDialect
-from semroute.types import ChatRequest, Chunk, Completion, Image, Message, Model, Params, Text, Tool, ToolCall
+from semroute.config.schema.models import Model
+from semroute.dialects.dialect import ProviderDialect, WireRequest
+from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.shared.field_limits import DIALECTS, SERVERS
+from semroute.dialects.shared.fitting import Restorer
+from semroute.messages import ChatRequest, Chunk, Completion, Image, Message, Params, Text, Tool, ToolCall
 from tests.dialects.test_round_trips import CLIENTS, MODELS
 from tests.dialects.test_round_trips import PROVIDERS as PLAIN_PROVIDERS
 

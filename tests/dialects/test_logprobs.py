@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 
-from semroute.dialects.anthropic import Anthropic
-from semroute.dialects.base import ClientDialect, ProviderDialect
-from semroute.dialects.gemini import Gemini
-from semroute.dialects.gemini_provider import GeminiProviderDialect
-from semroute.dialects.logprobs import without_logprobs
-from semroute.dialects.native import Native
-from semroute.dialects.openai import OpenAI
-from semroute.dialects.openai_provider import OpenAIProviderDialect
-from semroute.dialects.responses import Responses
-from semroute.dialects.responses_provider import ResponsesProviderDialect
+from semroute.config.schema.models import Model
+from semroute.dialects.anthropic.client import Anthropic
+from semroute.dialects.dialect import ClientDialect, ProviderDialect
+from semroute.dialects.gemini.client import Gemini
+from semroute.dialects.gemini.provider import GeminiProviderDialect
+from semroute.dialects.native.client import Native
+from semroute.dialects.openai.client import OpenAI
+from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.responses.client import Responses
+from semroute.dialects.responses.provider import ResponsesProviderDialect
+from semroute.dialects.shared.logprobs import without_logprobs
+from semroute.messages import ChatRequest, Completion, Message, Params, Text, TokenLogprob
 from semroute.record import Record
-from semroute.types import ChatRequest, Completion, Message, Model, Params, Text, TokenLogprob
 
 MODEL = Model(id="m", provider="p", name="m")
 LOGPROBS = "message.output_text.logprobs"

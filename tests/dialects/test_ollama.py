@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from semroute.dialects.ollama import NothingAskedError, Ollama, OllamaEmbeddings, OllamaGenerate
-from semroute.dialects.ollama_answer import SILENT, OllamaStream, said_in_chat, said_in_text
+from semroute.dialects.ollama.client import NothingAskedError, Ollama, OllamaEmbeddings, OllamaGenerate
+from semroute.dialects.ollama.client_answer import SILENT, OllamaStream, said_in_chat, said_in_text
 from semroute.errors import RequestError
-from semroute.types import (
+from semroute.messages import (
     Alternative,
     ChatRequest,
     Chunk,

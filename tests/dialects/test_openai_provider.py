@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semroute.dialects.openai_provider import OpenAIProviderDialect
-from semroute.dialects.sse import Event
+from semroute.config.schema.models import Model
+from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.shared.sse import Event
 from semroute.errors import (
     BadAnswerError,
     MalformedChunkError,
@@ -18,12 +19,11 @@ from semroute.errors import (
     ProviderServerError,
     RateLimitedError,
 )
-from semroute.types import (
+from semroute.messages import (
     ChatRequest,
     Chunk,
     Image,
     Message,
-    Model,
     Opaque,
     Params,
     Part,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from semroute.dialects.passed import Told, told
-from semroute.types import Usage
+from semroute.dialects.openai.passthrough_usage import Told, told
+from semroute.messages import Usage
 
 BATCH = {"id": "b", "object": "batch", "model": "m"}
 USAGE = {"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 2}

@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from semroute.calls import FaultName
-from semroute.config.patterns import compiled
-from semroute.dialects import failures, refusals
-from semroute.dialects.anthropic_provider import AnthropicProviderDialect
-from semroute.dialects.base import ProviderDialect
-from semroute.dialects.bedrock_provider import BedrockProviderDialect
-from semroute.dialects.gemini_provider import GeminiProviderDialect
-from semroute.dialects.openai_provider import OpenAIProviderDialect
-from semroute.dialects.refusals import MEANINGS, REFUSALS, Name
-from semroute.dialects.responses_provider import ResponsesProviderDialect
-from semroute.dialects.sse import Event
+from semroute.config.regular_expressions import compiled
+from semroute.config.schema.resilience import FaultName
+from semroute.dialects.anthropic.provider import AnthropicProviderDialect
+from semroute.dialects.bedrock.provider import BedrockProviderDialect
+from semroute.dialects.dialect import ProviderDialect
+from semroute.dialects.gemini.provider import GeminiProviderDialect
+from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.responses.provider import ResponsesProviderDialect
+from semroute.dialects.shared import error_bodies, refusals
+from semroute.dialects.shared.refusals import MEANINGS, REFUSALS, Name
+from semroute.dialects.shared.sse import Event
 from semroute.errors import (
     BadAnswerError,
     ContextLengthError,
@@ -30,7 +30,7 @@ from semroute.errors import (
     ProviderServerError,
 )
 from semroute.execution.faults import FAULTS, name_of
-from semroute.providers.answers import told_apart
+from semroute.providers.bad_answers import told_apart
 
 DIALECTS: dict[str, ProviderDialect] = {
     "openai": OpenAIProviderDialect(),
@@ -172,7 +172,7 @@ def test_what_a_vendor_behind_another_says_is_told() -> None:
 def test_every_row_of_the_table_is_what_somebody_was_told(row: refusals.Refusal) -> None:
     told = []
     for said in SAID:
-        failure = failures.read_failure(said.body.encode())
+        failure = error_bodies.read_failure(said.body.encode())
         codes = {code.lower() for code in (*failure.codes, said.kind)}
         text = refusals._plain("\n".join((*codes, *failure.texts)))
         pattern = compiled("(?ms)" + "|".join(row.words)) if row.words else None

@@ -10,22 +10,22 @@ import msgspec
 import pytest
 
 from semroute.config.presets import PRESETS
-from semroute.dialects.anthropic import Anthropic
-from semroute.dialects.embeddings import Embeddings
-from semroute.dialects.gemini import json_schema
-from semroute.dialects.native import Native
-from semroute.dialects.openai_provider import OpenAIProviderDialect
-from semroute.dialects.sse import Event, EventParser
-from semroute.dialects.thinking import effort_of
+from semroute.config.schema.models import Model
+from semroute.dialects.anthropic.client import Anthropic
+from semroute.dialects.gemini.client import json_schema
+from semroute.dialects.native.client import Native
+from semroute.dialects.openai.embeddings import Embeddings
+from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.shared.sse import Event, EventParser
+from semroute.dialects.shared.thinking import effort_of
 from semroute.errors import RequestError, SemrouteError
-from semroute.types import (
+from semroute.messages import (
     ChatRequest,
     Chunk,
     Citation,
     Completion,
     JsonSchema,
     Message,
-    Model,
     Opaque,
     Params,
     Part,

@@ -12,27 +12,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semroute.config.presets import PRESETS
-from semroute.dialects.anthropic import Anthropic
-from semroute.dialects.anthropic_provider import AnthropicProviderDialect
-from semroute.dialects.base import ClientDialect, ProviderDialect
-from semroute.dialects.bedrock_provider import BedrockProviderDialect
-from semroute.dialects.gemini import Gemini
-from semroute.dialects.gemini_provider import GeminiProviderDialect
-from semroute.dialects.openai import OpenAI
-from semroute.dialects.openai_provider import OpenAIProviderDialect
-from semroute.dialects.responses import Responses
-from semroute.dialects.responses_provider import ResponsesProviderDialect
-from semroute.dialects.sse import EventParser
-from semroute.record import Record
-from semroute.types import (
+from semroute.config.schema.models import Model
+from semroute.decision import Decision, Estimate
+from semroute.dialects.anthropic.client import Anthropic
+from semroute.dialects.anthropic.provider import AnthropicProviderDialect
+from semroute.dialects.bedrock.provider import BedrockProviderDialect
+from semroute.dialects.dialect import ClientDialect, ProviderDialect
+from semroute.dialects.gemini.client import Gemini
+from semroute.dialects.gemini.provider import GeminiProviderDialect
+from semroute.dialects.openai.client import OpenAI
+from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.responses.client import Responses
+from semroute.dialects.responses.provider import ResponsesProviderDialect
+from semroute.dialects.shared.sse import EventParser
+from semroute.messages import (
     ChatRequest,
     Chunk,
     Completion,
-    Decision,
-    Estimate,
     JsonSchema,
     Message,
-    Model,
     Params,
     Part,
     Refusal,
@@ -42,6 +40,7 @@ from semroute.types import (
     ToolChoice,
     Usage,
 )
+from semroute.record import Record
 from tests.dialects.strategies import completions, conversations, schemas, tools
 
 CLIENTS: dict[str, ClientDialect] = {

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from semroute.config.presets import PRESETS, PresetName
-from semroute.dialects.embeddings import Embeddings
-from semroute.dialects.media import read_data_url, text_of, text_url
-from semroute.dialects.openai_provider import OpenAIProviderDialect
-from semroute.dialects.sse import Event
-from semroute.dialects.thinking import budget_of, effort_of
+from semroute.config.schema.models import Model
+from semroute.dialects.openai.embeddings import Embeddings
+from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.shared.data_urls import read_data_url, text_of, text_url
+from semroute.dialects.shared.sse import Event
+from semroute.dialects.shared.thinking import budget_of, effort_of
 from semroute.errors import (
     BadAnswerError,
     ContentPolicyError,
@@ -28,14 +29,12 @@ from semroute.errors import (
     SemrouteError,
     UnsupportedError,
 )
-from semroute.routing.facts import read_facts
-from semroute.types import (
+from semroute.messages import (
     ChatRequest,
     Document,
     Image,
     JsonSchema,
     Message,
-    Model,
     Opaque,
     Params,
     Part,
@@ -48,6 +47,7 @@ from semroute.types import (
     ToolChoice,
     ToolResult,
 )
+from semroute.routing.facts import read_facts
 from tests.dialects.test_round_trips import CLIENTS, DECISION, MODELS, PROVIDERS
 
 FEATURES: Any = ("tools", "json", "vision", "reasoning")

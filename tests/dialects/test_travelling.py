@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from semroute.dialects.anthropic_provider import AnthropicProviderDialect
-from semroute.dialects.base import WireRequest
-from semroute.dialects.travelling import STAYS, TRAVELS
-from semroute.types import ChatRequest
+from semroute.dialects.anthropic.provider import AnthropicProviderDialect
+from semroute.dialects.dialect import WireRequest
+from semroute.dialects.shared.forwarded_headers import STAYS, TRAVELS
+from semroute.messages import ChatRequest
 from tests.dialects.test_round_trips import CLIENTS, PROVIDERS, model_of
 
 NEW, OLD = "2026-10-21", "2023-06-01"

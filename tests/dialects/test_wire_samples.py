@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from semroute.dialects.sse import Event
-from semroute.types import Completion, Part
+from semroute.dialects.shared.sse import Event
+from semroute.messages import Completion, Part
 from tests.dialects.test_round_trips import PROVIDERS, whole
 
 FOLDER = Path(__file__).parent.parent / "wire"

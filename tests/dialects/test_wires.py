@@ -13,13 +13,16 @@ import msgspec
 import pytest
 
 from semroute.config.presets import PRESETS
-from semroute.dialects import anthropic_models, gemini_models, openai_models
-from semroute.dialects.abilities import Line, nearest
-from semroute.dialects.base import ProviderDialect
-from semroute.dialects.openai_provider import OpenAIProviderDialect
-from semroute.dialects.sse import Event
-from semroute.dialects.thinking import split_id
-from semroute.types import ChatRequest, Chunk, Message, Model, Refusal, Text, Thinking, ToolCall
+from semroute.config.schema.models import Model
+from semroute.dialects.anthropic import models as anthropic_models
+from semroute.dialects.dialect import ProviderDialect
+from semroute.dialects.gemini import models as gemini_models
+from semroute.dialects.openai import models as openai_models
+from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.shared.model_abilities import Line, nearest
+from semroute.dialects.shared.sse import Event
+from semroute.dialects.shared.thinking import split_id
+from semroute.messages import ChatRequest, Chunk, Message, Refusal, Text, Thinking, ToolCall
 from tests.dialects.test_rendering import REQUEST, completion, events
 from tests.dialects.test_round_trips import CLIENTS, PROVIDERS, RECORD
 from tests.dialects.wires import COMMAND, PAGE, RECEIVERS, page

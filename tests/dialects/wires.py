@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from semroute.config.presets import PRESETS
-from semroute.dialects.anthropic_provider import AnthropicProviderDialect
-from semroute.dialects.base import ProviderDialect
-from semroute.dialects.bedrock_provider import BedrockProviderDialect
-from semroute.dialects.gemini_provider import GeminiProviderDialect
-from semroute.dialects.openai_provider import OpenAIProviderDialect
-from semroute.dialects.responses_provider import ResponsesProviderDialect
+from semroute.config.schema.models import Model
+from semroute.dialects.anthropic.provider import AnthropicProviderDialect
+from semroute.dialects.bedrock.provider import BedrockProviderDialect
+from semroute.dialects.dialect import ProviderDialect
+from semroute.dialects.gemini.provider import GeminiProviderDialect
+from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.responses.provider import ResponsesProviderDialect
 from semroute.errors import UnsupportedError
-from semroute.types import Model
 from tests.dialects.test_round_trips import CLIENTS
 from tests.vendors.late_2026 import signature_of
 

@@ -7,11 +7,12 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from semroute.config.schema import Config, Default, Source
+from semroute.config.config import Config, Source
+from semroute.config.schema.models import Model
+from semroute.config.schema.routes import Default, Route
 from semroute.errors import Problem
-from semroute.evaluation.crossfit import Floats
+from semroute.evaluation.held_out_scores import Floats
 from semroute.evaluation.lint import Corpus, lint
-from semroute.types import Model, Route
 
 DIM = 16
 

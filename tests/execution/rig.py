@@ -6,16 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from semroute.calls import BreakerSettings, Limits, Retry
-from semroute.config.schema import Provider as ProviderSettings
-from semroute.dialects.openai_provider import OpenAIProviderDialect
+from semroute.config.schema.models import Model
+from semroute.config.schema.policies import Policy
+from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.resilience import BreakerSettings, Limits, Retry, Timeouts
+from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.errors import SemrouteError
-from semroute.execution import strategies
-from semroute.execution.attempt import Work
+from semroute.execution import fallback
 from semroute.execution.deployments import Deployments
-from semroute.providers.http import HttpProvider
+from semroute.execution.model_call import Work
+from semroute.messages import ChatRequest, Chunk, Message, Text, Usage
+from semroute.providers.http_provider import HttpProvider
 from semroute.providers.transport import Transport
-from semroute.types import Attempt, ChatRequest, Chunk, Message, Model, Policy, Text, Timeouts, Usage
+from semroute.record import Attempt
 from tests.providers.fault_server import FaultServer
 
 HASTY = Timeouts(connect_s=1, first_token_s=0.2, stall_s=0.2, total_s=0.2, stream_s=1)
@@ -90,8 +93,8 @@ class Rig:
         """The text of the answer. Raises as the executor does."""
         work, self.attempts, self.chunks = self.work(plan, policy, stream=stream), [], []
         if not stream:
-            return (await strategies.complete(work, self.attempts)).text
-        opened = await strategies.open_stream(work, self.attempts)
+            return (await fallback.complete(work, self.attempts)).text
+        opened = await fallback.open_stream(work, self.attempts)
         try:
             async for chunk in opened:
                 self.chunks.append(chunk)

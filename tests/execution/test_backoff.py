@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semroute.calls import Retry
+from semroute.config.schema.resilience import Retry
 from semroute.execution.backoff import pause
 
 RETRY = Retry(base_s=0.5, cap_s=4, max_wait_s=5)

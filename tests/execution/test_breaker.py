@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semroute.calls import BreakerSettings
+from semroute.config.schema.resilience import BreakerSettings
 from semroute.execution.breaker import CALLERS, Breaker, Callers
 
 SETTINGS = BreakerSettings(failures=3, error_ratio=0.5, window_s=10, min_calls=10, probe_s=5)

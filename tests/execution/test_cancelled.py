@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec.structs import replace
 
-from semroute.config.schema import Provider as ProviderSettings
-from semroute.dialects.openai_provider import OpenAIProviderDialect
-from semroute.execution import strategies
-from semroute.execution.attempt import Work
-from semroute.providers.http import HttpProvider
+from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.execution import fallback
+from semroute.execution.model_call import Work
+from semroute.messages import Message, Text
+from semroute.providers.http_provider import HttpProvider
 from semroute.providers.transport import Transport
-from semroute.types import Attempt, Message, Text
+from semroute.record import Attempt
 from tests.execution.rig import PATIENT, QUICK, rig
 from tests.providers.fault_server import FaultServer
 
@@ -26,7 +27,7 @@ LONG = "x" * 30_000_000
 async def given_up(work: Work, reached: Callable[[], bool]) -> Attempt:
     """The account of a call that is cancelled once it got somewhere."""
     attempts: list[Attempt] = []
-    act = strategies.open_stream if work.request.stream else strategies.complete
+    act = fallback.open_stream if work.request.stream else fallback.complete
     call = asyncio.ensure_future(act(work, attempts))
     async with asyncio.timeout(60):
         while not reached():  # noqa: ASYNC110 - of another thread, or of a socket

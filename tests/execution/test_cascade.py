@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from semroute.config.schema import Classifier
+from semroute.config.schema.matching import Classifier
+from semroute.config.schema.models import Model
+from semroute.config.schema.policies import Callback, Cascade, Checks, Judge, Policy
+from semroute.config.schema.resilience import Timeouts
+from semroute.config.schema.routes import JsonContract
 from semroute.errors import (
     ChecksFailedError,
     ContextLengthError,
@@ -22,36 +26,30 @@ from semroute.errors import (
     ProviderTimeoutError,
 )
 from semroute.execution import cascade
-from semroute.execution.attempt import Work
+from semroute.execution.answer_quality import code_error, failures
+from semroute.execution.check_processes import Examiner
 from semroute.execution.classifier import NO_ROUTE, RouteClassifier
-from semroute.execution.contract import put
+from semroute.execution.code_fences import unfenced
 from semroute.execution.deployments import Deployments
-from semroute.execution.examiner import Examiner
-from semroute.execution.fences import unfenced
 from semroute.execution.grading import Grader
-from semroute.execution.judges import STEADY, Judges, UngradedError
-from semroute.execution.quality import code_error, failures
+from semroute.execution.judge_health import STEADY, Judges, UngradedError
+from semroute.execution.model_call import Work
+from semroute.execution.output_contract import put
 from semroute.gateway import caller
-from semroute.providers.transport import Transport
-from semroute.record import Record
-from semroute.types import (
-    Attempt,
+from semroute.messages import (
     ChatRequest,
     Chunk,
     Completion,
     FinishReason,
-    JsonContract,
     JsonSchema,
-    Model,
     Params,
-    Policy,
-    Timeouts,
     TokenLogprob,
     ToolCall,
     Usage,
 )
-from semroute.types import Text as TextPart
-from semroute.written import Callback, Cascade, Checks, Judge
+from semroute.messages import Text as TextPart
+from semroute.providers.transport import Transport
+from semroute.record import Attempt, Record
 from tests.execution.rig import PATIENT, rig
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import TEXT

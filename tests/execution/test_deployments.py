@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from semroute.calls import BreakerSettings, Limits
-from semroute.dialects.base import CHAT, EMBEDDINGS
+from semroute.config.schema.models import Model
+from semroute.config.schema.resilience import BreakerSettings, Limits
+from semroute.dialects.dialect import CHAT, EMBEDDINGS
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import LONGEST_BLOCK_S, BusyError, Deployment, Deployments
-from semroute.providers.ratelimits import RateLimit, Told
-from semroute.types import Model
+from semroute.providers.rate_limit_headers import RateLimit, Told
 
 
 class Hands:

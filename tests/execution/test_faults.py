@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from semroute.calls import FaultName, OnError
+from semroute.config.schema.resilience import FaultName, OnError
 from semroute.errors import (
     ContentPolicyError,
     EmptyAnswerError,

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from semroute.execution import examiner, fences
-from semroute.execution.examiner import Examiner
-from semroute.execution.json_schemas import schema_error
-from semroute.execution.quality import SHORT_CHARS, code_error, failures, takes_time
-from semroute.execution.repair import json_in
-from semroute.types import Completion, Text
-from semroute.written import Callback, Checks, Judge
+from semroute.config.schema.policies import Callback, Checks, Judge
+from semroute.execution import check_processes, code_fences
+from semroute.execution.answer_quality import SHORT_CHARS, code_error, failures, takes_time
+from semroute.execution.check_processes import Examiner
+from semroute.execution.json_repair import json_in
+from semroute.execution.json_schema_check import schema_error
+from semroute.messages import Completion, Text
 
 UNIQUE = {"type": "array", "uniqueItems": True}
 
@@ -60,7 +60,9 @@ def cpu_s(work: Callable[[], object]) -> float:
         "\"a'",
     ],
 )
-@pytest.mark.parametrize("look", [fences.unfenced, fences.blocks, fences.unbalanced, code_error, json_in])
+@pytest.mark.parametrize(
+    "look", [code_fences.unfenced, code_fences.blocks, code_fences.unbalanced, code_error, json_in]
+)
 def test_twice_the_text_is_at_most_about_twice_the_work(look: Callable[[str], object], piece: str) -> None:
     short, long = ("```js\n" + piece * count for count in (4_000, 16_000))
     # Of four times the text; were it squared, 16 times.
@@ -180,10 +182,10 @@ async def test_a_caller_who_leaves_leaves_the_process_in_order() -> None:
 
 async def test_who_waits_is_bounded() -> None:
     checker = Examiner()
-    asked = [checker.failures(Checks(json_schema={}), answer("1")) for _ in range(examiner.MAX_WAITING + 2)]
+    asked = [checker.failures(Checks(json_schema={}), answer("1")) for _ in range(check_processes.MAX_WAITING + 2)]
     told = await asyncio.gather(*asked)
-    assert told[-2:] == [[f"it was not checked: {examiner.MAX_WAITING} other answers wait for that"]] * 2
-    assert told[:-2] == [[]] * examiner.MAX_WAITING
+    assert told[-2:] == [[f"it was not checked: {check_processes.MAX_WAITING} other answers wait for that"]] * 2
+    assert told[:-2] == [[]] * check_processes.MAX_WAITING
     await checker.aclose()
 
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from semroute.calls import StreamPolicy
+from semroute.config.schema.policies import Policy
+from semroute.config.schema.resilience import StreamPolicy
 from semroute.errors import NoModelError, PlanExhaustedError, ProviderError, SemrouteError
-from semroute.types import Policy
 from tests.execution.rig import HASTY, QUICK, Rig, rig
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import TEXT

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from semroute.calls import STALL_S, BreakerSettings, Retry, Timeouts
+from semroute.config.schema.models import Model
+from semroute.config.schema.policies import Policy
+from semroute.config.schema.resilience import STALL_S, BreakerSettings, Retry, Timeouts
 from semroute.errors import (
     PlanExhaustedError,
     ProviderConnectionError,
@@ -17,11 +19,12 @@ from semroute.errors import (
     ProviderTimeoutError,
     RateLimitedError,
 )
-from semroute.execution.attempt import Work
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import Deployments
 from semroute.execution.executor import Execution
-from semroute.types import Attempt, ChatRequest, Model, Params, Policy, Usage
+from semroute.execution.model_call import Work
+from semroute.messages import ChatRequest, Params, Usage
+from semroute.record import Attempt
 from tests.execution.rig import rig
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import TEXT

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from semroute import Router
-from semroute.dialects.embeddings import Embeddings
+from semroute.dialects.openai.embeddings import Embeddings
 from semroute.gateway import Gateway, Serving
 from semroute.gateway.act import Whole
+from semroute.messages import Completion, Text, TokenLogprob
 from semroute.providers.transport import Transport
-from semroute.types import Completion, Text, TokenLogprob
 from tests.vendors.openai import OpenAIVendor
 from tests.vendors.server import VendorServer
 

@@ -10,13 +10,13 @@ import pytest
 
 from semroute import Router
 from semroute.access.accounts import Accounts
+from semroute.caller import Caller
 from semroute.errors import BudgetError, ForbiddenError
 from semroute.execution.sessions import Sessions
 from semroute.gateway import Gateway, Serving
+from semroute.messages import ChatRequest, Message, Text
 from semroute.providers.transport import Transport
-from semroute.record import Caller
 from semroute.stores.memory import MemoryState
-from semroute.types import ChatRequest, Message, Text
 
 ROUTES = """
 providers: {local: {dialect: echo}}

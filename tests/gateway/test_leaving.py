@@ -11,16 +11,17 @@ import pytest
 
 from semroute import Router
 from semroute.access.accounts import Accounts
-from semroute.dialects.embeddings import Embeddings
+from semroute.caller import Caller
+from semroute.dialects.openai.embeddings import Embeddings
 from semroute.gateway import Gateway, Serving
+from semroute.messages import ChatRequest, Message, Text
 from semroute.providers.transport import Transport
-from semroute.record import Caller, Record
-from semroute.stores.base import to_usd
+from semroute.record import Record
+from semroute.stores.interfaces import to_usd
 from semroute.stores.migrations import migrate
-from semroute.stores.resilient import ResilientState
+from semroute.stores.resilient_state import ResilientState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import SqliteDatabase
-from semroute.types import ChatRequest, Message, Text
 from tests.vendors.openai import OpenAIVendor
 from tests.vendors.server import VendorServer
 

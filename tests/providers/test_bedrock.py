@@ -12,8 +12,10 @@ import pytest
 from botocore.config import Config
 from botocore.session import Session
 
-from semroute.config.schema import Provider as ProviderSettings
-from semroute.dialects.bedrock_provider import BedrockProviderDialect
+from semroute.config.schema.models import Model
+from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.resilience import Timeouts
+from semroute.dialects.bedrock.provider import BedrockProviderDialect
 from semroute.errors import (
     BadAnswerError,
     ProviderAuthError,
@@ -23,9 +25,9 @@ from semroute.errors import (
     RateLimitedError,
     StreamBrokenError,
 )
-from semroute.providers.http import HttpProvider
+from semroute.messages import ChatRequest, Chunk, Image, Message, Text, Usage
+from semroute.providers.http_provider import HttpProvider
 from semroute.providers.transport import Transport
-from semroute.types import ChatRequest, Chunk, Image, Message, Model, Text, Timeouts, Usage
 from tests.vendors.bedrock import BedrockVendor, event, exception
 from tests.vendors.server import CACHED, CALLS, FRESH, GREETING, SAID, THOUGHT, WRITTEN, VendorServer
 

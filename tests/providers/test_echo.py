@@ -1,10 +1,12 @@
 import pytest
 from msgspec.structs import replace
 
-from semroute.dialects.base import EMBEDDINGS
+from semroute.config.schema.models import Model
+from semroute.config.schema.resilience import Timeouts
+from semroute.dialects.dialect import EMBEDDINGS
 from semroute.errors import UnsupportedError
+from semroute.messages import ChatRequest, Message, Params, Role, Text, Usage
 from semroute.providers.echo import MAX_ECHO_CHARS, EchoProvider
-from semroute.types import ChatRequest, Message, Model, Params, Role, Text, Timeouts, Usage
 
 MODEL = Model(id="small", provider="local", name="gpt-x")
 ECHO = EchoProvider()

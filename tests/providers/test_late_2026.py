@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from semroute.config.schema import Provider as ProviderSettings
+from semroute.config.schema.models import Model
+from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.resilience import Timeouts
 from semroute.errors import ProviderError, UnsupportedError
-from semroute.providers.http import HttpProvider
+from semroute.messages import ChatRequest, ToolCall
+from semroute.providers.http_provider import HttpProvider
 from semroute.providers.transport import Transport
-from semroute.types import ChatRequest, Model, Timeouts, ToolCall
 from tests.dialects.test_rendering import completion, next_turn
 from tests.dialects.test_round_trips import CLIENTS, RECORD
 from tests.dialects.wires import BODIES, CASES, RECEIVERS, Case

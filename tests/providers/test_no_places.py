@@ -9,14 +9,16 @@ from collections.abc import Iterator
 import pytest
 
 from bench.fault_cases import ADDRESSES, CASES, DEFAULTS
-from semroute.config.schema import Provider as ProviderSettings
-from semroute.dialects.base import ClientDialect
-from semroute.dialects.native import Native
-from semroute.dialects.openai_provider import OpenAIProviderDialect
+from semroute.config.schema.models import Model
+from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.resilience import Timeouts
+from semroute.dialects.dialect import ClientDialect
+from semroute.dialects.native.client import Native
+from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.errors import PlanExhaustedError, ProviderError, SemrouteError
-from semroute.providers.http import HttpProvider
+from semroute.messages import ChatRequest, Message, Text
+from semroute.providers.http_provider import HttpProvider
 from semroute.providers.transport import Transport
-from semroute.types import ChatRequest, Message, Model, Text, Timeouts
 from tests.dialects.test_round_trips import CLIENTS, DECISION
 from tests.providers.fault_server import FaultServer
 

@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from semroute.config.schema import Provider as ProviderSettings
-from semroute.dialects.openai_provider import OpenAIProviderDialect
-from semroute.dialects.sse import Event, EventParser, render
-from semroute.providers.http import EVENTS, PART_BYTES, HttpProvider
+from semroute.config.schema.models import Model
+from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.resilience import Timeouts
+from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.shared.sse import Event, EventParser, render
+from semroute.messages import ChatRequest, Message, Text
+from semroute.providers.http_provider import EVENTS, PART_BYTES, HttpProvider
 from semroute.providers.transport import Transport, encode_headers
-from semroute.types import ChatRequest, Message, Model, Text, Timeouts
 from tests.providers.scenarios import chunk
 
 SIZE = 300_000

@@ -3,10 +3,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from semroute.config.conditions import Rule, When
-from semroute.config.schema import Config, Default, Provider
+from semroute.config.config import Config
+from semroute.config.schema.models import Model
+from semroute.config.schema.policies import Policy
+from semroute.config.schema.providers import Provider
+from semroute.config.schema.routes import Default, Route
+from semroute.config.schema.rules import Rule, When
+from semroute.messages import ChatRequest, Message, Text
 from semroute.routing.facts import Facts, read_facts
-from semroute.types import ChatRequest, Message, Model, Policy, Route, Text
 
 
 def model(id_: str, **fields: Any) -> Model:

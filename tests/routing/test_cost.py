@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semroute.config.load import read
+from semroute.config.schema.models import Model, PriceEntry
+from semroute.messages import ChatRequest, Message, Text, Usage
 from semroute.routing.pricing import cost_usd, estimate_input_tokens, estimate_text_tokens, saved_usd
-from semroute.types import ChatRequest, Message, Text, Usage
-from semroute.written import Model, PriceEntry
 
 MODEL = Model(
     id="m",

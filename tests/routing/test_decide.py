@@ -5,9 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from semroute.config.conditions import Only, Rule
-from semroute.config.schema import EmbedderSettings
+from semroute.config.schema.matching import EmbedderSettings
+from semroute.config.schema.policies import Difficulty, Policy
+from semroute.config.schema.routes import JsonContract
+from semroute.config.schema.rules import Only, Rule
+from semroute.decision import Candidate, Decision, Match, Nearest, Signals
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
+from semroute.messages import ChatRequest
 from semroute.routing.decide import (
     Choice,
     choose_classified,
@@ -18,8 +22,6 @@ from semroute.routing.decide import (
     strong_share,
 )
 from semroute.routing.facts import read_facts
-from semroute.types import Candidate, ChatRequest, Decision, JsonContract, Match, Nearest, Policy, Signals
-from semroute.written import Difficulty
 from tests.routing.build import ALL, config, facts, model, request, route, rule
 
 CONFIG = config(*ALL, routes=(route(), route("coding", threshold=0.9, policy=Policy(select="best"))))

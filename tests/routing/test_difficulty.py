@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from semroute.config.schema.models import Model
+from semroute.config.schema.policies import Difficulty
+from semroute.messages import JsonSchema, Params
 from semroute.routing.difficulty import WEIGHTS, Reading, Standing, assess, complexity, prefer
-from semroute.routing.gain import (
+from semroute.routing.learned_gain import (
     SHAPE,
     Calibration,
     Gain,
@@ -19,9 +22,7 @@ from semroute.routing.gain import (
     threshold_for_quality,
     threshold_for_share,
 )
-from semroute.routing.offers import Offer
-from semroute.types import JsonSchema, Model, Params
-from semroute.written import Difficulty
+from semroute.routing.model_offer import Offer
 from tests.routing.build import ALL, LARGE, MIDDLE, SMALL, facts, model
 
 EASY = "what are your opening hours?"

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from semroute.decision import Candidate, Decision, Estimate, Match, Reason
 from semroute.routing.explain import MAX_PIECES, explain, pieces, smallest_flip
-from semroute.types import Candidate, Decision, Estimate, Match, Reason
 
 
 def candidates(**confidences: float) -> tuple[Candidate, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from semroute.messages import ChatRequest, Image, Message, Text, ToolCall, ToolResult
 from semroute.routing.facts import read_facts
-from semroute.types import ChatRequest, Image, Message, Text, ToolCall, ToolResult
 
 
 def user(text: str) -> Message:

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from semroute.config.conditions import Only
+from semroute.config.schema.models import Deployment, Model
+from semroute.config.schema.policies import Policy
+from semroute.config.schema.rules import Only
+from semroute.decision import Signals
+from semroute.messages import JsonSchema, Params, Tool
 from semroute.routing.difficulty import Standing
 from semroute.routing.policy import Plan, Terms, deployed, make_plan, pinned_plan, resolve
-from semroute.types import JsonSchema, Model, Params, Policy, Signals, Tool
-from semroute.written import Deployment
 from tests.routing.build import ALL, DEFAULT_POLICY, LARGE, MIDDLE, SMALL, facts, model, rule
 
 REGISTRY = {one.id: one for one in ALL}

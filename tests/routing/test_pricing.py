@@ -4,14 +4,13 @@ from decimal import Decimal
 
 import pytest
 
-from semroute.routing.pricing import IMAGE_TOKENS, MESSAGE_TOKENS, cost_usd, estimate, estimate_input_tokens
-from semroute.types import (
+from semroute.config.schema.policies import Policy
+from semroute.messages import (
     ChatRequest,
     Image,
     Message,
     Opaque,
     Part,
-    Policy,
     Text,
     Thinking,
     Tool,
@@ -19,6 +18,7 @@ from semroute.types import (
     ToolResult,
     Usage,
 )
+from semroute.routing.pricing import IMAGE_TOKENS, MESSAGE_TOKENS, cost_usd, estimate, estimate_input_tokens
 from tests.routing.build import model
 
 

@@ -10,15 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from semroute.config.conditions import Only
+from semroute.config.schema.models import Feature, Model
+from semroute.config.schema.policies import Difficulty, Policy
+from semroute.config.schema.rules import Only
+from semroute.decision import TIERS, Decision, Match, Signals, Tier
 from semroute.errors import NoModelError
+from semroute.messages import ChatRequest, Image, Message, Params, Text, Tool
 from semroute.routing.decide import choose_semantic, choose_static, decide
 from semroute.routing.difficulty import Standing
 from semroute.routing.facts import read_facts
 from semroute.routing.policy import expected_quality, unfit
 from semroute.routing.pricing import estimate
-from semroute.types import ChatRequest, Decision, Image, Match, Message, Model, Params, Policy, Signals, Text, Tool
-from semroute.written import TIERS, Difficulty, Feature, Tier
 from tests.routing.build import config, route, rule
 
 fractions = st.floats(0, 1)

@@ -6,14 +6,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from semroute.config.schema import Config, Default
+from semroute.config.config import Config
+from semroute.config.schema.models import Deployment, Model
+from semroute.config.schema.policies import Difficulty, Policy
+from semroute.config.schema.routes import Default, Route
+from semroute.decision import Candidate, Match, Reason, Signals
 from semroute.routing.decide import Choice, choose_classified, choose_semantic
 from semroute.routing.difficulty import assess
 from semroute.routing.policy import Plan, Terms, make_plan
 from semroute.routing.sticky import CLEAR_MARGIN, Remembered
 from semroute.routing.sticky import stick as stick_at
-from semroute.types import Candidate, Match, Model, Policy, Reason, Route, Signals
-from semroute.written import Deployment, Difficulty
 from tests.routing import build
 
 

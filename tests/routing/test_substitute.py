@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from semroute.config.conditions import Only
-from semroute.config.schema import Config, Default
+from semroute.config.config import Config
+from semroute.config.schema.policies import Policy
+from semroute.config.schema.routes import Default
+from semroute.config.schema.rules import Only
+from semroute.decision import Candidate, Decision, Match, Signals
+from semroute.messages import ChatRequest, Image, Message, Text, Tool
 from semroute.routing.decide import choose_semantic, choose_static, decide
 from semroute.routing.facts import read_facts
-from semroute.types import Candidate, ChatRequest, Decision, Image, Match, Message, Policy, Signals, Text, Tool
 from tests.routing.build import config, model, request, route, rule
 
 BLIND = model("blind", input_price=1, quality=0.7, features=("json",), context_tokens=1000, regions=("us",))

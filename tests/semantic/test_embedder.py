@@ -19,11 +19,11 @@ from fastembed.common.model_description import ModelSource, PoolingType
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semroute.config.schema import EmbedderSettings
+from semroute.config.schema.matching import EmbedderSettings
 from semroute.errors import EmbedderError
-from semroute.semantic.bounding import bound_text
 from semroute.semantic.embedder import BUNDLED_DIR, SUMS, FastEmbedEmbedder, open_embedder
-from semroute.semantic.prefixes import prefixes_of
+from semroute.semantic.embedder_prefixes import prefixes_of
+from semroute.semantic.truncation import bound_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ import pytest
 
 from semroute.routing import scoring
 from semroute.routing.scoring import Doubles, Floats, Head
-from semroute.semantic import softmax
-from semroute.semantic.cache import Cache
+from semroute.semantic import logistic_regression
+from semroute.semantic.array_cache import Cache
 from semroute.semantic.calibration import claim, fit_gate, fit_thresholds
 from semroute.semantic.embedder import FastEmbedEmbedder, Features
 from semroute.semantic.head import Material, background_texts, name_text, train
@@ -81,9 +81,9 @@ def test_the_solver_finds_the_minimum() -> None:
     chance = np.random.default_rng(1)
     features = chance.normal(size=(200, 6)).astype(np.float32)
     owners = (features[:, 0] + chance.normal(size=200) > 0).astype(np.int64) + (features[:, 1] > 1)
-    basis = softmax.find_basis(features, 3, cost=1.0)
+    basis = logistic_regression.find_basis(features, 3, cost=1.0)
     rows = basis.project(features.copy())
-    coefficients, bias = softmax.fit(rows, owners, 3, basis.penalty, 200, tolerance=1e-6)
+    coefficients, bias = logistic_regression.fit(rows, owners, 3, basis.penalty, 200, tolerance=1e-6)
     weights, bias = basis.weights(coefficients, bias)
     logits = features @ weights + bias + np.log(np.bincount(owners) / 200)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from semroute.stores.base import Database, SharedState
+from semroute.stores.interfaces import Database, SharedState
 from semroute.stores.memory import MemoryState
 from semroute.stores.migrations import migrate
 from semroute.stores.postgres import PostgresDatabase

@@ -14,26 +14,29 @@ import pytest
 import redis.asyncio
 
 from semroute.access.accounts import Accounts
-from semroute.access.amounts import Ask
-from semroute.access.refill import spent_by_log
-from semroute.config.schema import Budget, Config, Default
+from semroute.access.budget_recovery import spent_by_log
+from semroute.access.reservations import Ask
+from semroute.caller import Caller
+from semroute.config.config import Config
+from semroute.config.schema.routes import Default
+from semroute.config.schema.service import Budget
 from semroute.errors import LimitError, StoreError
-from semroute.record import Caller
-from semroute.stores import resilient
-from semroute.stores.base import Beats, SharedState, Want, to_pico
-from semroute.stores.log import SqlLog
+from semroute.messages import ChatRequest, Usage
+from semroute.record import Attempt
+from semroute.stores import resilient_state
+from semroute.stores.decision_log import SqlLog
+from semroute.stores.interfaces import Beats, SharedState, Want, to_pico
 from semroute.stores.memory import MemoryState
 from semroute.stores.migrations import migrate
-from semroute.stores.owed import FINE_S, Owed
-from semroute.stores.owners import SILENT_LOOKS
+from semroute.stores.process_leases import SILENT_LOOKS
 from semroute.stores.redis import RedisState
-from semroute.stores.resilient import ResilientState
+from semroute.stores.resilient_state import ResilientState
 from semroute.stores.sqlite import SqliteDatabase
-from semroute.types import Attempt, ChatRequest, Usage
-from tests.access.test_amounts import decision
+from semroute.stores.unpaid_spend import FINE_S, Owed
+from tests.access.test_reservations import decision
 from tests.stores.conftest import NOW, Clock
 from tests.stores.servers import RedisServer
-from tests.stores.test_log import record
+from tests.stores.test_decision_log import record
 
 END = NOW + 86_400
 NOTHING = Config(providers={}, models={}, routes={}, default=Default(models=()))
@@ -137,7 +140,7 @@ async def test_what_is_owed_is_written_down_while_the_state_hangs(
     loop, write_down = asyncio.get_running_loop(), process._owed.write
     monkeypatch.setattr(shared, "beat", hang)
     monkeypatch.setattr(process._owed, "write", write)
-    monkeypatch.setattr(resilient, "LOOK_S", 0.001)
+    monkeypatch.setattr(resilient_state, "LOOK_S", 0.001)
     running = asyncio.create_task(process.run())
     async with asyncio.timeout(20):
         await asked.wait()

@@ -11,21 +11,21 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from semroute.config.schema import LogSettings
+from semroute.config.schema.service import LogSettings
 from semroute.errors import StoreError
 from semroute.record import Record
-from semroute.stores.base import Query, SharedState, State, Want
-from semroute.stores.log import SqlLog
+from semroute.stores.decision_log import SqlLog
+from semroute.stores.interfaces import Query, SharedState, State, Want
+from semroute.stores.log_writer import LogWriter
 from semroute.stores.migrations import migrate
 from semroute.stores.postgres import PostgresDatabase
 from semroute.stores.redis import RedisState
-from semroute.stores.resilient import ResilientState
+from semroute.stores.resilient_state import ResilientState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import SqliteDatabase
-from semroute.stores.writer import LogWriter
 from tests.stores.conftest import NOW, Clock
 from tests.stores.servers import PostgresServer, RedisServer, Server
-from tests.stores.test_log import DAY, record
+from tests.stores.test_decision_log import DAY, record
 
 END = NOW + 86_400
 

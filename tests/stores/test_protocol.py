@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from semroute.errors import StoreError
-from semroute.stores.base import HOLD_S, Beats, SharedState, Verdict, Want
+from semroute.stores.interfaces import HOLD_S, Beats, SharedState, Verdict, Want
 from semroute.stores.memory import MemoryState
 from semroute.stores.migrations import migrate
-from semroute.stores.owners import SILENT_LOOKS
 from semroute.stores.postgres import PostgresDatabase
+from semroute.stores.process_leases import SILENT_LOOKS
 from semroute.stores.redis import RedisState
-from semroute.stores.resilient import ResilientState
+from semroute.stores.resilient_state import ResilientState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import SqliteDatabase
 from tests.stores.conftest import NOW, Clock

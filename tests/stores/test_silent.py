@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from semroute.errors import StoreError
-from semroute.stores.base import SharedState, State, Want
-from semroute.stores.cutoff import Cutoff
+from semroute.stores.connection_cutoff import Cutoff
+from semroute.stores.interfaces import SharedState, State, Want
 from semroute.stores.memory import MemoryState
 from semroute.stores.migrations import Migrating, migrate
-from semroute.stores.patient import patient
 from semroute.stores.postgres import PostgresDatabase
 from semroute.stores.redis import RedisState
-from semroute.stores.resilient import ResilientState
+from semroute.stores.resilient_state import ResilientState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import SqliteDatabase
+from semroute.stores.state_deadline import patient
 from tests.service import until
 from tests.stores.conftest import NOW, Clock
 from tests.stores.proxy import Proxy

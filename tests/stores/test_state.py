@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from semroute.stores.base import SharedState, State, Want
+from semroute.stores.interfaces import SharedState, State, Want
 from semroute.stores.memory import MemoryState
 from tests.stores.conftest import NOW, Clock
 

@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from semroute.record import Record
-from semroute.telemetry.metrics import TOGETHER, Metrics, Moment
-from semroute.types import Attempt, Decision, Estimate, PlanEntry, Usage
+from semroute.decision import Decision, Estimate, PlanEntry
+from semroute.messages import Usage
+from semroute.record import Attempt, Record
+from semroute.telemetry.prometheus import TOGETHER, Metrics, Moment
 
 
 def record(number: int) -> Record:

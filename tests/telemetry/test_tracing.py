@@ -8,10 +8,14 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from semroute.config.schema import Config, Default, Provider
+from semroute.config.config import Config
+from semroute.config.schema.models import Model
+from semroute.config.schema.providers import Provider
+from semroute.config.schema.routes import Default
+from semroute.messages import Usage
+from semroute.record import Attempt
 from semroute.telemetry.tracing import Tracing, open_tracing
-from semroute.types import Attempt, Model, Usage
-from tests.stores.test_log import record
+from tests.stores.test_decision_log import record
 
 CONFIG = Config(
     providers={"p": Provider(id="p", dialect="gemini"), "mine": Provider(id="mine", preset="xai")},

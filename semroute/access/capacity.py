@@ -1,0 +1,113 @@
+"""What requests under way may take of one process: places, and memory for their bodies.
+
+A request has its place from before its body is read until its answer is sent. Where there are several keys, one of them
+gets at most half of either, so that the others still get through. A key whose own `concurrency` is more may have that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from semroute.caller import Caller
+from semroute.errors import LimitError, OverloadedError
+
+FREE_BYTES = 64 * 1024
+"""Of each body. The connection holds as much in any case, so ordinary prompts never wait for room."""
+
+
+class Places:
+    """The places of one process, and its room for bodies."""
+
+    def __init__(
+        self, max_running: int, max_bytes: int, max_body_bytes: int, several_keys: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`max_bytes`: of all bodies at once. There is always room for one body of `max_body_bytes`."""
+        self._max_running = max_running
+        self._max_bytes = max(max_bytes, max_body_bytes)
+        self._max_body_bytes = max_body_bytes
+        self._several_keys = several_keys
+        self._running = 0
+        self._running_of: dict[str, int] = {}
+        self._bytes = 0
+        self._bytes_of: dict[str, int] = {}
+
+    @property
+    def running(self) -> int:
+        """Places that are taken."""
+        return self._running
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of room that are taken."""
+        return self._bytes
+
+    def take(self, caller: Caller) -> Place:
+        """A place for one request; `leave` it. Raises `OverloadedError` and `LimitError`."""
+        if self._running >= self._max_running:
+            raise OverloadedError(f"{self._running} requests are under way already: try again later")
+        of_key = self._running_of.get(caller.id, 0)
+        if 2 * of_key >= self._max_running - 1:
+            self._check_share(caller, of_key)
+        self._running += 1
+        self._running_of[caller.id] = of_key + 1
+        return Place(self, caller.id)
+
+    def _check_share(self, caller: Caller, of_key: int) -> None:
+        share = max(1, self._max_running // 2, caller.concurrency or 0)
+        if self._several_keys() and of_key >= share:
+            raise LimitError(
+                f"the key {caller.id} has {of_key} requests under way already, which is its share: try again later",
+                retry_after_s=1,
+            )
+
+    def _make_room(self, key: str, more_bytes: int) -> None:
+        if self._bytes + more_bytes > self._max_bytes:
+            raise OverloadedError(
+                f"the bodies of requests under way take {self._bytes} bytes of {self._max_bytes} already, and this one "
+                f"needs {more_bytes}: try again later"
+            )
+        share = max(self._max_bytes // 2, self._max_body_bytes) if self._several_keys() else self._max_bytes
+        of_key = self._bytes_of.get(key, 0)
+        if of_key + more_bytes > share:
+            raise LimitError(
+                f"the bodies of the key {key} take {of_key} bytes of its share of {share} already, and "
+                f"this one needs {more_bytes}: try again later",
+                retry_after_s=1,
+            )
+        self._bytes += more_bytes
+        self._bytes_of[key] = of_key + more_bytes
+
+    def _free(self, key: str, held_bytes: int) -> None:
+        self._running -= 1
+        _lower(self._running_of, key, 1)
+        if held_bytes:
+            self._bytes -= held_bytes
+            _lower(self._bytes_of, key, held_bytes)
+
+
+def _lower(counts: dict[str, int], key: str, amount: int) -> None:
+    counts[key] -= amount
+    if not counts[key]:
+        del counts[key]
+
+
+class Place:
+    """The place of one request."""
+
+    __slots__ = ("_held_bytes", "_key", "_places")
+
+    def __init__(self, places: Places, key: str) -> None:
+        self._places = places
+        self._key = key
+        self._held_bytes = 0
+
+    def make_room(self, body_bytes: int) -> None:
+        """Hold room for a body of so many bytes in all. Raises `OverloadedError` and `LimitError`."""
+        more_bytes = body_bytes - FREE_BYTES - self._held_bytes
+        if more_bytes > 0:
+            self._places._make_room(self._key, more_bytes)
+            self._held_bytes += more_bytes
+
+    def leave(self) -> None:
+        """Give it all back. Once."""
+        self._places._free(self._key, self._held_bytes)

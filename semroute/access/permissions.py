@@ -1,0 +1,97 @@
+"""Which routes and models of a configuration a key is good for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from semroute.caller import Caller
+from semroute.config.config import Config
+from semroute.config.schema.service import Budget
+from semroute.errors import ForbiddenError
+from semroute.messages import ChatRequest
+from semroute.routing.decide import AUTO
+from semroute.routing.policy import deployed
+from semroute.stores.interfaces import Within
+
+MAX_NAMES = 20
+"""How many names a message lists."""
+
+
+def usable(config: Config, caller: Caller) -> frozenset[str]:
+    """The ids of the models that a caller may use, deployments included, however they are named.
+
+    A key for some routes is good for the models of those routes, and for those of the default: it takes what no route
+    matches, as for every key.
+    """
+    found = config.models.values()
+    if not caller.routes:
+        return frozenset(model.id for model in found if caller.may_use(model.id, model.group))
+    routes = [config.routes[name].models for name in caller.routes if name in config.routes]
+    named = {id_ for models in (config.default.models, *routes) for id_ in models}
+    return frozenset(m.id for m in found if (m.id in named or m.group in named) and caller.may_use(m.id, m.group))
+
+
+def takeable(config: Config, caller: Caller) -> list[str]:
+    """The names of the routes that a caller may use."""
+    return [name for name in config.routes if caller.may_take(name)]
+
+
+def barred(config: Config, caller: Caller) -> dict[str, str]:
+    """The models that a caller may not use, each with the reason."""
+    if not caller.restricted:
+        return {}
+    may = usable(config, caller)
+    return {id_: f"the key {caller.id} may not use it" for id_ in config.models if id_ not in may}
+
+
+def refusal(config: Config, caller: Caller, models: Iterable[str]) -> ForbiddenError | None:
+    """Why a caller gets none of these models. None: nothing of the key stands against one of them."""
+    wanted, may = list(models), usable(config, caller)
+    if not caller.restricted or not wanted or not may.isdisjoint(wanted):
+        return None
+    return ForbiddenError(f"the key {caller.id} may not use {_listed(wanted)}, only {_listed(sorted(may)) or 'none'}")
+
+
+def check_names(config: Config, caller: Caller, request: ChatRequest) -> None:
+    """Raises `ForbiddenError` where a request asks by name for what a caller may not use. Unknown names pass."""
+    if not caller.restricted:
+        return
+    route = request.model.removeprefix(f"{AUTO}:")
+    if not request.models and route in config.routes and request.model != route:
+        if not caller.may_take(route):
+            raise ForbiddenError(f"the key {caller.id} may not use route {route!r}, only {_listed(caller.routes)}")
+        named = [config.models[id_] for id_ in config.routes[route].models]
+    else:
+        asked = {request.model, *request.models}
+        named = [model for model in config.models.values() if model.id in asked or model.name in asked]
+    error = refusal(config, caller, [one.id for model in named for one in deployed(model, config.models)])
+    if error is not None:
+        raise error
+
+
+def within(config: Config, caller: Caller) -> Within | None:
+    """What a caller may read of the log. None: all of it."""
+    if not caller.restricted:
+        return None
+    return Within(
+        key=caller.id,
+        routes=caller.routes or None,
+        models=tuple(sorted(usable(config, caller))) if caller.models else None,
+    )
+
+
+def concerns(config: Config, caller: Caller, budget: Budget) -> bool:
+    """Whether a caller may see how much of a budget is spent."""
+    if not caller.restricted:
+        return True
+    if budget.route is not None or budget.model is not None:
+        return budget.route in takeable(config, caller) or budget.model in usable(config, caller)
+    return (budget.key is not None and budget.key in (caller.id, caller.name)) or (
+        budget.team is not None and budget.team == caller.team
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    more = len(every) - MAX_NAMES
+    return ", ".join(every[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

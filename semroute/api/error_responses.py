@@ -1,0 +1,187 @@
+"""Errors on the wire: the only place where HTTP status codes are chosen."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from semroute.api.accept_encoding import ENCODINGS, EncodingError
+from semroute.api.accounting import Books
+from semroute.dialects.anthropic.client import Anthropic
+from semroute.dialects.dialect import ClientDialect
+from semroute.dialects.gemini.client import Gemini
+from semroute.dialects.native.client import Native
+from semroute.dialects.ollama.client import Ollama
+from semroute.dialects.openai.client import OpenAI
+from semroute.errors import (
+    AccessError,
+    BudgetError,
+    ChecksFailedError,
+    ContentPolicyError,
+    ContextLengthError,
+    ForbiddenError,
+    IdempotencyError,
+    LimitError,
+    MediaTypeError,
+    NoModelError,
+    NotFoundError,
+    OverloadedError,
+    PayloadTooLargeError,
+    PlanExhaustedError,
+    ProviderError,
+    ProviderModelError,
+    ProviderRequestError,
+    ProviderTimeoutError,
+    RateLimitedError,
+    RequestError,
+    SemrouteError,
+    SlowCallerError,
+    StoreError,
+    UnknownModelError,
+    UnknownRouteError,
+    UnsupportedError,
+)
+from semroute.router import new_id
+
+log = logging.getLogger("semroute.api")
+SOON_S = 60.0
+"""For how long the official clients wait for another try, at most."""
+
+AnyRequest = Request[Any, Any, Any]
+
+GOOGLES = ("x-goog-api-key", "x-goog-api-client")
+"""Headers by which clients of Google's are known: some of them ask under `/v1`."""
+_PASSED_ON = (ProviderRequestError, UnsupportedError)
+"""What a provider refuses keeps the provider's status."""
+TOO_LARGE = 413
+_STATUS: list[tuple[type[SemrouteError], int]] = [
+    (AccessError, 401),
+    (ForbiddenError, 403),
+    (BudgetError, 402),
+    (LimitError, 429),
+    (NotFoundError, 404),
+    (StoreError, 503),
+    (PayloadTooLargeError, 413),
+    (MediaTypeError, 415),
+    (SlowCallerError, 408),
+    (UnknownModelError, 404),
+    (UnknownRouteError, 404),
+    (IdempotencyError, 422),
+    (RequestError, 400),
+    (OverloadedError, 503),
+    (NoModelError, 503),
+    (ChecksFailedError, 502),
+    (RateLimitedError, 429),
+    (ProviderTimeoutError, 504),
+    (ContextLengthError, 400),
+    (ContentPolicyError, 400),
+    (ProviderModelError, 404),
+    (UnsupportedError, 400),
+    (ProviderError, 502),
+]
+
+
+def status_of(error: SemrouteError) -> int:
+    """The HTTP status of an error."""
+    if isinstance(error, PlanExhaustedError):
+        error = error.last
+        if isinstance(error, ProviderModelError):  # other models failed otherwise: ours to mend
+            return 502
+    if isinstance(error, _PASSED_ON) and error.status is not None and 400 <= error.status < 500:
+        return error.status
+    if isinstance(error, ContextLengthError) and error.status == TOO_LARGE:
+        return TOO_LARGE
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def retry_headers(error: SemrouteError, status: int, attempts: int) -> dict[str, str]:
+    """What tells a caller whether to try again, and when. `attempts`: how often models were asked for an answer.
+
+    The official clients of OpenAI and Anthropic try again by themselves, twice, unless `x-should-retry` says no. It
+    does where models were tried again or after one another already, and where waiting mends nothing; but not where it
+    is known that a model can be asked again soon.
+    """
+    tells = ProviderError | PlanExhaustedError | NoModelError | BudgetError | LimitError
+    known_s = error.retry_after_s if isinstance(error, tells) else None
+    in_vain = attempts > 1 or (status >= 500 and not error.retryable)
+    headers = {}
+    if known_s is None and not in_vain and error.retryable and status in {429, 503}:
+        known_s = 1
+    if known_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(known_s)))
+    if in_vain and (known_s is None or known_s > SOON_S):
+        headers["x-should-retry"] = "false"
+    return headers
+
+
+def dialect_of(request: AnyRequest) -> ClientDialect:
+    """The dialect in which a caller expects errors."""
+    path = request.url.path
+    if path.startswith("/v1beta/") or (path.startswith("/v1/models/") and request.method == "POST"):
+        return Gemini()
+    if path.startswith("/v1/messages") or "anthropic-version" in request.headers:
+        return Anthropic()
+    if path.startswith("/v1/models") and any(name in request.headers for name in GOOGLES):
+        return Gemini()
+    if path.startswith("/api/"):
+        return Ollama()
+    return OpenAI() if path.startswith(("/v1/", "/openai/")) else Native()
+
+
+def id_headers(request_id: str) -> dict[str, str]:
+    """The id of a request, where OpenAI's clients look for it, and where Anthropic's do."""
+    return {"x-request-id": request_id, "request-id": request_id}
+
+
+def render(
+    request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str], attempts: int = 0
+) -> Response[bytes]:
+    """An error answer in the caller's dialect. `headers` without an id: there is no record of the request."""
+    if "request-id" not in headers:
+        headers = {**headers, **id_headers(new_id())}
+    headers = {**headers, **retry_headers(error, status, attempts)}
+    if isinstance(error, EncodingError):
+        headers["accept-encoding"] = ENCODINGS
+    body = dialect_of(request).render_error(error, status, headers["request-id"])
+    return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
+
+
+def answer_to(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """The answer to a request whose handler raised."""
+    if isinstance(error, SemrouteError):
+        return on_semroute_error(request, error)
+    return on_http_error(request, error) if isinstance(error, HTTPException) else on_unexpected(request, error)
+
+
+def on_semroute_error(request: AnyRequest, error: SemrouteError) -> Response[bytes]:
+    """An error of ours, raised before there was a decision."""
+    books: Books | None = request.app.state.get("books")
+    if books is not None and books.metrics is not None:
+        books.metrics.refuse(error.code)
+    ids = id_headers(new_id())
+    log.debug("request %s: %s %s refused: %s", ids["request-id"], request.method, request.url.path, error.code)
+    return render(request, error, status_of(error), ids)
+
+
+def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    """An error that the framework found: no such path, method or size."""
+    if error.status_code == 413:
+        limit = request.app.request_max_body_size
+        return on_semroute_error(request, PayloadTooLargeError(f"the body is over the limit of {limit} bytes"))
+    detail = error.detail or type(error).__name__
+    if error.status_code == 404:
+        return render(
+            request, NotFoundError(f"there is nothing at {request.url.path}; see /schema for what there is"), 404, {}
+        )
+    return render(request, RequestError(detail), error.status_code, dict(error.headers or {}))
+
+
+def on_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """A defect of ours. The caller learns no details, the log does."""
+    ids = id_headers(new_id())
+    log.error("request %s: %s %s failed", ids["request-id"], request.method, request.url.path, exc_info=error)
+    return render(request, SemrouteError("semroute failed to handle the request: its log says why"), 500, ids)

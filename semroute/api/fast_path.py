@@ -1,0 +1,168 @@
+"""The way of a prompt: from the server to its handler and back, past the framework's layers.
+
+Routing, arguments, guards, hooks and response layers of the framework cost a request more than its decision does.
+Handlers that are marked `direct` need none of them: they take the request alone, admit and read it themselves, and give
+a `Response`. All else about them, such as their documentation, is the framework's, and so is every other call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from litestar import Litestar, Request, Response
+from litestar.enums import ScopeType
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+from litestar.types import (
+    HTTPResponseStartEvent,
+    HTTPScope,
+    LifeSpanReceive,
+    LifeSpanScope,
+    LifeSpanSend,
+    LifeSpanSendMessage,
+    Receive,
+    Scope,
+    Send,
+)
+
+from semroute.api import error_responses, http_connection, path_aliases
+from semroute.api.decompression import CONTENT_ENCODING, DecodedBody
+from semroute.api.error_responses import AnyRequest
+from semroute.api.origin_checks import Gate, preflight, readable
+from semroute.api.request_bodies import Body, Limits
+from semroute.errors import RequestError
+
+PIECE_BYTES = 64 * 1024
+DIRECT = "direct"
+"""The keyword that marks a handler."""
+
+
+class Service(Litestar):
+    """An application whose direct handlers are called directly, and whose requests have places."""
+
+    failure = ""
+    """Why it cannot start, where that is no defect: there is more to read in it than in a traceback."""
+    gate: Gate | None = None
+    """Whom it lets in. None: it has not started."""
+
+    def __init__(self, *, bodies: Limits, **options: Any) -> None:
+        """`bodies`: what they may take."""
+        super().__init__(request_max_body_size=bodies.max_bytes, **options)
+        self._bodies = bodies
+        self._direct: Mapping[tuple[object, object], HTTPRouteHandler] = {
+            (method, route.path): handler
+            for route in self.routes
+            if isinstance(route, HTTPRoute)
+            for handler in route.route_handlers
+            if handler.opt.get(DIRECT)
+            for method in handler.http_methods
+        }
+
+    async def __call__(
+        self,
+        scope: Scope | LifeSpanScope,
+        receive: Receive | LifeSpanReceive,
+        send: Send | LifeSpanSend,
+    ) -> None:
+        """Application entry point."""
+        if scope["type"] == ScopeType.HTTP:
+            await self._serve(cast("HTTPScope", scope), cast("Receive", receive), cast("Send", send))
+        elif scope["type"] == "lifespan":
+            await super().__call__(scope, receive, self._telling(cast("LifeSpanSend", send)))
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        assert self.gate is not None, "nothing is served before the application has started"
+        handler = self._direct.get((scope["method"], scope["path"]))
+        if handler is None and (path := path_aliases.canonical(scope["path"])) != scope["path"]:
+            scope["path"] = path
+            handler = self._direct.get((scope["method"], path))
+        found = self.gate.look(scope)
+        welcome = self.gate.welcomes(found)
+        if welcome:
+            send = readable(send, found[b"origin"])
+            if (headers := preflight(scope, found)) is not None:
+                await send({"type": "http.response.start", "status": 204, "headers": headers})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+        try:
+            self.gate.check(scope, found, welcome=welcome)
+        except RequestError as error:
+            request = self._request(scope, receive, send)
+            refusal = error_responses.on_semroute_error(request, error)
+            await refusal.to_asgi_response(None, request)(scope, receive, send)
+            return
+        body = Body(scope, receive, self._bodies)
+        take: Receive = body
+        if CONTENT_ENCODING in found:
+            take = DecodedBody(body, scope, found[CONTENT_ENCODING], self._bodies.max_bytes)
+        try:
+            if handler is not None:
+                await self._answer(handler, scope, take, send)
+            else:
+                await super().__call__(scope, take, send)
+        finally:
+            body.leave()
+
+    def _request(self, scope: HTTPScope, receive: Receive, send: Send) -> AnyRequest:
+        scope["litestar_app"] = self
+        scope.setdefault("state", {})
+        return Request(scope, receive, send)
+
+    def _telling(self, send: LifeSpanSend) -> LifeSpanSend:
+        async def tell(message: LifeSpanSendMessage) -> None:
+            if message["type"] == "lifespan.startup.failed" and self.failure:
+                message = {"type": message["type"], "message": self.failure}
+            await send(message)
+
+        return tell
+
+    async def _answer(self, handler: HTTPRouteHandler, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        request = self._request(scope, receive, send)
+        try:
+            response = await handler.fn(request)
+        except Exception as error:  # noqa: BLE001 - as in the framework: each is answered, and what is a defect logged
+            response = error_responses.answer_to(request, error)
+        await response.to_asgi_response(None, request)(scope, receive, send)
+
+
+def headers_of(request: AnyRequest) -> dict[str, str]:
+    """The request's headers, by their names in lower case. Of several with one name, the last."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
+
+
+class Rendered(Response[bytes]):
+    """An answer of status 200 whose body is JSON already."""
+
+    def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
+        super().__init__(body)
+        self._fields = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+
+    def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> Any:
+        """The ASGI application that sends it."""
+        return self._serve
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head: HTTPResponseStartEvent = {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": encode_headers(self._fields),
+        }
+        body = self.content
+        if len(body) <= PIECE_BYTES:
+            await http_connection.send_whole(scope, send, head, body)
+            return
+        await send(head)
+        # A long one goes in pieces, each when the caller has taken those before: until then the request is under way.
+        for start in range(0, len(body) - PIECE_BYTES, PIECE_BYTES):
+            piece = body[start : start + PIECE_BYTES]
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        last = body[-(len(body) % PIECE_BYTES or PIECE_BYTES) :]
+        await send({"type": "http.response.body", "body": last, "more_body": False})
+
+
+def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI sends them."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

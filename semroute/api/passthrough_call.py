@@ -1,0 +1,271 @@
+"""One call that is passed on to a provider: its answer, piece by piece, and its books."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from typing import Any, cast
+
+from litestar import Litestar, Response
+from litestar.exceptions import HTTPException
+from litestar.types import Receive, Scope, Send
+
+from semroute.access.accounts import Hold
+from semroute.access.meters import Kind
+from semroute.access.reservations import Ask
+from semroute.api import error_responses, http_connection
+from semroute.api.accounting import Books
+from semroute.api.error_responses import AnyRequest, status_of
+from semroute.api.fast_path import encode_headers, headers_of
+from semroute.api.streamed_responses import CallerGoneError, Presence
+from semroute.caller import Caller
+from semroute.config.schema.models import Model
+from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.decision import Decision, Estimate
+from semroute.dialects.openai.passthrough_usage import Told, told
+from semroute.errors import (
+    BudgetError,
+    ForbiddenError,
+    LimitError,
+    ProviderTimeoutError,
+    SemrouteError,
+    StoreError,
+)
+from semroute.gateway import Gateway
+from semroute.messages import ChatRequest, Usage
+from semroute.providers.raw_forwarding import PassingProvider
+from semroute.providers.streamed_upload import PassingTransport, Upload
+from semroute.providers.transport import Response as Answer
+from semroute.record import Attempt, Outcome, Record
+from semroute.router import new_id
+from semroute.routing.pricing import cost_usd
+
+TRANSFER_S = 3600.0
+"""How long one call may take, with its bodies."""
+STALL_S = 30.0
+"""How long a provider may send nothing of an answer that it has begun."""
+SMALL_BYTES = 1024 * 1024
+"""Of an answer that is read for what it says of tokens. What is longer passes unread."""
+HELD: tuple[Kind, ...] = ("requests", "running")
+"""The limits of a key that hold for what is passed on."""
+COUNTED_S = 90 * 86_400.0
+"""How long it is remembered that a batch was counted."""
+
+log = logging.getLogger("semroute.api")
+
+
+class Passage:
+    """The books of one call that is passed on."""
+
+    def __init__(self, request: AnyRequest, caller: Caller, settings: ProviderSettings, path: str) -> None:
+        self.id = new_id()
+        self.settings = settings
+        self._books: Books = request.app.state.books
+        self._gateway: Gateway = request.app.state.gateway
+        self._config = self._gateway.serving.router.config
+        self._caller = caller
+        self._what = f"{settings.id}:{path.split('/')[1]}"
+        """What the log calls the model."""
+        self._at, self._started = self._gateway.clock(), time.perf_counter()
+        self._chat = ChatRequest(id=self.id, messages=())
+        self._hold: Hold | None = None
+        self._told: Told | None = None
+        self._asked = False
+        self._books.trace(self.id, headers_of(request))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the headers of the answer say of it."""
+        return {
+            "x-semroute-decision": self.id,
+            "x-semroute-provider": self.settings.id,
+            "x-request-id": self.id,
+        }
+
+    async def admit(self) -> None:
+        """Hold the key's limits. Raises `LimitError` and `BudgetError`."""
+        self._gateway.begin()
+        accounts = self._gateway.accounts
+        if accounts is not None:
+            self._hold = accounts.open(self._config, self._caller, self.id, None)
+            ask, decision = Ask(request=self._chat), self._decision()
+            self._hold, _ = await accounts.admit(self._config, self._caller, ask, decision, self._hold, kinds=HELD)
+        self._asked = True
+
+    async def read(self, answer: bytes) -> None:
+        """Take over what an answer says of tokens. Those of a batch are counted once, whoever looks at it."""
+        found = told(answer)
+        if found is None or not found.batch or await self._is_new(found.batch):
+            self._told = found
+
+    async def _is_new(self, batch: str) -> bool:
+        try:
+            return await self._books.state.put_new(f"batch:{self.settings.id}:{batch}", b"1", COUNTED_S)
+        except StoreError as error:
+            log.warning("%s: what the batch %s took cannot be counted now: %s", self.id, batch, error)
+            return False
+
+    def end(self, outcome: Outcome, error: BaseException | None = None) -> None:
+        """Record, once."""
+        latency_ms = (time.perf_counter() - self._started) * 1000
+        failed = str(error) if isinstance(error, SemrouteError) else None
+        usage, model = Usage() if self._told is None else self._told.usage, self._model()
+        attempt = Attempt(
+            model=self._what if model is None else model.id,
+            status=outcome,
+            latency_ms=latency_ms,
+            error_code=error.code if isinstance(error, SemrouteError) else None,
+            error=failed,
+            usage=usage,
+            cost_usd=Decimal(0) if model is None else cost_usd(model, usage),
+        )
+        record = Record(
+            request_id=self.id,
+            decision=self._decision(),
+            attempts=(attempt,) if self._asked else (),
+            outcome=outcome,
+            overhead_ms=0.0,
+            at=self._at,
+            latency_ms=latency_ms,
+            caller=self._caller,
+            error=failed,
+        )
+        if self._hold is not None:
+            self._gateway.settle(self._hold, record)
+        self._gateway.end(self._chat, record)
+
+    def _model(self) -> Model | None:
+        """The model of the route files that an answer names. A date may stand behind its name. None: there is none."""
+        name = "" if self._told is None else self._told.model
+        models = (model for model in self._config.models.values() if model.provider == self.settings.id)
+        return next((model for model in models if name == model.name or name.startswith(f"{model.name}-20")), None)
+
+    def _decision(self) -> Decision:
+        return Decision(
+            id=self.id,
+            route=None,
+            reason="pinned",
+            explanation=f"passed on to the provider {self.settings.id}",
+            confidence=1.0,
+            threshold=0.0,
+            margin=0.0,
+            model=None,
+            plan=(),
+            rejected={},
+            candidates=(),
+            estimate=Estimate(input_tokens=0, output_tokens=0, cost_usd=Decimal(0)),
+            config_version=self._config.version,
+        )
+
+
+class Passed(Response[Any]):
+    """The answer to a call that is passed on: it goes out piece by piece."""
+
+    def __init__(self, request: AnyRequest, passage: Passage, target: str, body: bytes | Upload, media: str) -> None:
+        """`target`: path and query, behind the provider's address. `media`: the type of the body."""
+        super().__init__(None)
+        self._request = request
+        self._passage = passage
+        self._target, self._body, self._media = target, body, media
+        gateway: Gateway = request.app.state.gateway
+        transport = cast("PassingTransport", gateway.serving.transport)
+        self._provider = PassingProvider(passage.settings, transport)
+        self._begun = False
+
+    def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> Any:
+        """The ASGI application that sends it."""
+        return self._serve
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        passage = self._passage
+        try:
+            await passage.admit()
+            async with asyncio.timeout(TRANSFER_S):
+                await self._pass(receive, send)
+            passage.end("ok")
+        except (CallerGoneError, HTTPException):
+            passage.end("cancelled")
+        except asyncio.CancelledError:
+            passage.end("cancelled")
+            raise
+        except TimeoutError:
+            await self._fail(
+                ProviderTimeoutError(f"the call was not over after {TRANSFER_S:g} s"), scope, receive, send
+            )
+        except SemrouteError as error:
+            await self._fail(error, scope, receive, send)
+
+    async def _fail(self, error: SemrouteError, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = isinstance(error, LimitError | BudgetError | ForbiddenError)
+        self._passage.end("refused" if refused else "failed", error)
+        if not self._begun:
+            answer = error_responses.render(self._request, error, status_of(error), self._passage.headers)
+            await answer.to_asgi_response(None, self._request)(scope, receive, send)
+        elif (caller := http_connection.of(scope)) is not None:
+            caller.abort()  # what has been sent must not look whole
+
+    async def _pass(self, receive: Receive, send: Send) -> None:
+        with contextlib.ExitStack() as stack:
+            body = self._body
+            if isinstance(body, Upload):  # until they end, its pieces tell when the caller goes
+                body = body._replace(pieces=_then(body.pieces, lambda: _watch(receive, stack)))
+            else:
+                _watch(receive, stack)
+            await self._exchange(body, send)
+
+    async def _exchange(self, body: bytes | Upload, send: Send) -> None:
+        async with await self._provider.ask(self._request.method, self._target, self._media, body) as answer:
+            first, ended = await self._small(answer)
+            await self._begin(answer, send)
+            await send({"type": "http.response.body", "body": first, "more_body": not ended})
+            while not ended:
+                piece = await self._read(answer)
+                ended = not piece
+                await send({"type": "http.response.body", "body": piece, "more_body": not ended})
+
+    async def _small(self, answer: Answer) -> tuple[bytes, bool]:
+        """The beginning of the answer, and whether it is all. A small one of JSON is read for the books."""
+        begun = bytearray()
+        if "json" not in answer.headers.get("content-type", "") or self._target.endswith("/content"):
+            return b"", False
+        while len(begun) <= SMALL_BYTES:
+            if not (piece := await self._read(answer)):
+                whole = bytes(begun)
+                await self._passage.read(whole)
+                return whole, True
+            begun += piece
+        return bytes(begun), False
+
+    async def _read(self, answer: Answer) -> bytes:
+        try:
+            async with asyncio.timeout(STALL_S):
+                return await self._provider.read(answer)
+        except TimeoutError:
+            raise ProviderTimeoutError(f"the provider sent nothing for {STALL_S:g} s") from None
+
+    async def _begin(self, answer: Answer, send: Send) -> None:
+        """Send the head. A browser must neither show nor run a file as if it were one of our pages."""
+        media = answer.headers.get("content-type", "")
+        headers = {"content-type": media if media and media.isascii() else "application/octet-stream"}
+        if "content-length" in answer.headers and "content-encoding" not in answer.headers:
+            headers["content-length"] = answer.headers["content-length"]
+        headers |= {"content-disposition": "attachment", "x-content-type-options": "nosniff", **self._passage.headers}
+        self._begun = True
+        await send({"type": "http.response.start", "status": answer.status, "headers": encode_headers(headers)})
+
+
+def _watch(receive: Receive, stack: contextlib.ExitStack) -> None:
+    """Cancel what runs inside a stack when the caller, whose body has been read, goes away."""
+    presence = Presence(receive)
+    stack.callback(presence.close)
+    stack.enter_context(presence.needed())
+
+
+async def _then(pieces: AsyncIterator[bytes], end: Callable[[], None]) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        yield piece
+    end()

@@ -1,0 +1,139 @@
+"""Receiving the bodies of requests: who sends one has a place first, must be done in time, and finds room for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple, cast
+
+from litestar.exceptions import HTTPException
+from litestar.types import HTTPDisconnectEvent, HTTPRequestEvent, HTTPScope, Receive
+
+from semroute.access.capacity import FREE_BYTES, Place, Places
+from semroute.api import http_connection
+from semroute.api.error_responses import AnyRequest
+from semroute.caller import Caller
+from semroute.errors import PayloadTooLargeError, SlowCallerError
+
+CLIENT_CLOSED_REQUEST = 499
+NOBODY = Caller()
+
+
+class Limits(NamedTuple):
+    """What bodies may take of one process."""
+
+    places: Places
+    max_bytes: int
+    """Of one body."""
+    receive_s: float
+    """How long one may take."""
+
+
+class Body:
+    """The `receive` of one request. `leave` it when the request is answered.
+
+    Nothing of the body is received before a handler asks for it, which it does when it knows the caller.
+    """
+
+    __slots__ = ("_awaited", "_bytes", "_deadline", "_headers", "_limits", "_passing", "_place", "_receive", "_scope")
+
+    def __init__(self, scope: HTTPScope, receive: Receive, limits: Limits) -> None:
+        self._scope = scope
+        self._headers = scope["headers"]
+        """As they came: those of the scope tell handlers nothing of how a body was compressed."""
+        self._receive = receive
+        self._limits = limits
+        self._place: Place | None = None
+        self._awaited = False
+        """Whether some of it is still to come."""
+        self._passing = False
+        """Whether each piece is passed on, and none is kept."""
+
+    async def __call__(self) -> Any:
+        """The next piece of the body; after its end, that the caller has gone.
+
+        Raises `OverloadedError`, `LimitError`, `PayloadTooLargeError` and `SlowCallerError`.
+        """
+        if self._awaited:
+            return await self._next()
+        if self._place is not None:
+            return await self._receive()
+        state = self._scope["state"]
+        self._place = place = self._limits.places.take(state.get("caller") or NOBODY)
+        caller = http_connection.of(self._scope)
+        if caller is None or not caller.has_all_of(self._scope):
+            self._begin(place)
+            return await self._next()
+        message: Any = await self._receive()  # at once: most bodies have come whole before anybody asks
+        if message["type"] == "http.request" and len(message["body"]) > FREE_BYTES:
+            self._check(len(message["body"]))
+            place.make_room(len(message["body"]))
+        return message
+
+    def pass_on(self, max_bytes: int) -> None:
+        """Take a body of so many bytes, of which none is kept: each piece must come in time, and takes no room."""
+        self._limits = self._limits._replace(max_bytes=max_bytes)
+        self._passing = True
+
+    def make_room(self, size: int) -> None:
+        """Find room for a body that turns out to be larger. Raises as the call does."""
+        assert self._place is not None, "a body that has not been asked for has no size"
+        self._place.make_room(size)
+
+    def leave(self) -> None:
+        """The request is answered."""
+        if self._place is not None:
+            self._place.leave()
+
+    def _begin(self, place: Place) -> None:
+        """Find room for all that is announced, and set the deadline."""
+        announced = next((int(value) for name, value in self._headers if name == b"content-length"), 0)
+        self._check(announced)
+        if not self._passing:
+            place.make_room(announced)
+        self._awaited, self._bytes = True, 0
+        self._deadline = asyncio.get_running_loop().time() + self._limits.receive_s
+
+    async def _next(self) -> Any:
+        """The next piece, in time."""
+        if self._passing:
+            self._deadline = asyncio.get_running_loop().time() + self._limits.receive_s
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message: Any = await self._receive()
+        except TimeoutError:
+            raise SlowCallerError(
+                f"the body was not whole after {self._limits.receive_s:g} seconds: {self._bytes} bytes had come"
+            ) from None
+        if message["type"] == "http.request":
+            assert self._place is not None
+            self._bytes += len(message["body"])
+            self._check(self._bytes)
+            if not self._passing:
+                self._place.make_room(self._bytes)
+            self._awaited = message["more_body"]
+        return message
+
+    def _check(self, size: int) -> None:
+        limit = self._limits.max_bytes
+        if size > limit:
+            raise PayloadTooLargeError(f"the body is over the limit of {limit} bytes")
+
+
+async def read_body(request: AnyRequest) -> bytes:
+    """The whole body. Raises as `Body`.
+
+    A caller who leaves inside it has asked for nothing: the framework's `HTTPException` is not counted as a refusal.
+    """
+    pieces, more = [], True
+    while more:
+        piece, more = await read_piece(request)
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def read_piece(request: AnyRequest) -> tuple[bytes, bool]:
+    """The next piece of the body, and whether there are more. Raises as `read_body`."""
+    message = cast("HTTPRequestEvent | HTTPDisconnectEvent", await request.receive())
+    if message["type"] == "http.disconnect":
+        raise HTTPException("the connection was closed inside the body", status_code=CLIENT_CLOSED_REQUEST)
+    return message["body"], message["more_body"]

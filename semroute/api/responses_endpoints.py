@@ -1,0 +1,321 @@
+"""OpenAI's Responses with a memory: a request may build on earlier answers, which are kept for some hours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from typing import Any, cast
+
+import msgspec
+from litestar import Response, delete, get, post
+
+from semroute.api import guards, openapi
+from semroute.api.accounting import Books
+from semroute.api.completions import answer, decode
+from semroute.api.decompression import DecodedBody
+from semroute.api.error_responses import AnyRequest
+from semroute.api.fast_path import Rendered
+from semroute.api.request_bodies import Body
+from semroute.api.streamed_responses import Source
+from semroute.caller import Caller
+from semroute.dialects.responses.client import Responses
+from semroute.dialects.responses.stored import as_items, closing, is_reference, item_id, listed, replayed
+from semroute.dialects.shared.body_parsing import problem
+from semroute.errors import NotFoundError, PayloadTooLargeError, RequestError, SemrouteError, StoreError
+from semroute.messages import LONG_BYTES, ChatRequest
+from semroute.settings import PREFIX, Settings
+from semroute.stores.response_store import KeptResponse
+
+SWEEP_EVERY_S = 600.0
+"""How often what has ended is deleted, while nothing new is kept."""
+HOUR_S = 3600.0
+KEEP_S = 1.0
+"""How long an answer waits to be kept."""
+AWAY_S = 10.0
+"""How long nothing is kept after that failed."""
+DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+"""Items in a list."""
+REFERS = (b'"previous_response_id"', b'"item_reference"')
+"""What stands in the bodies of requests that may build on earlier answers."""
+SETTING = f"{PREFIX}KEEP_RESPONSES_H"
+_dialect = Responses()
+
+log = logging.getLogger("semroute.api")
+
+
+@post("/v1/responses", status_code=200, operation_class=openapi.ResponsesOperation, direct=True)
+async def responses(request: AnyRequest) -> Response[Any]:
+    """OpenAI's Responses: `model` is `auto`, `auto:<route>` or a model id.
+
+    The answer is kept for some hours, unless the request says `store: false`, so that the next one can name it as its
+    `previous_response_id`.
+    """
+    return await answer(request, _dialect, memory=Remembering(request))
+
+
+@get("/v1/responses/{id_:str}")
+async def response(request: AnyRequest, id_: str) -> Response[bytes]:
+    """A response that is kept."""
+    kept = await _find(request, id_)
+    body = msgspec.json.decode(kept.response)
+    output = [msgspec.json.decode(item) for _, item in kept.output]
+    return Rendered(msgspec.json.encode({**body, "output": output}), {})
+
+
+@get("/v1/responses/{id_:str}/input_items")
+async def input_items(
+    request: AnyRequest, id_: str, limit: int = DEFAULT_LIMIT, order: str = "desc", after: str = ""
+) -> Response[bytes]:
+    """The items of the conversation that a response answered, `limit` at a time."""
+    if not 1 <= limit <= MAX_LIMIT:
+        raise RequestError(f"limit: got {limit}, expected 1 to {MAX_LIMIT}", param="limit")
+    if order not in ("asc", "desc"):
+        raise RequestError(f"order: got {order!r}, expected asc or desc", param="order")
+    kept = await _find(request, id_)
+    return Rendered(msgspec.json.encode(listed(kept.asked, id_, limit=limit, order=order, after=after)), {})
+
+
+@delete("/v1/responses/{id_:str}", status_code=200)
+async def forget(request: AnyRequest, id_: str) -> Response[bytes]:
+    """Delete a response that is kept."""
+    owner = owner_of(request, await guards.admitted(request, "complete"))
+    books: Books = request.app.state.books
+    if not await books.ask(books.responses.delete, owner, id_):
+        raise _missing(request, id_, None)
+    return Rendered(msgspec.json.encode({"id": id_, "object": "response", "deleted": True}), {})
+
+
+async def sweep(books: Books) -> None:
+    """Delete what has ended, now and then. Runs until it is cancelled."""
+    while True:
+        with contextlib.suppress(StoreError):  # the books tell of a database that is away
+            await books.ask(books.responses.sweep)
+        await asyncio.sleep(SWEEP_EVERY_S)
+
+
+def owner_of(request: AnyRequest, caller: Caller) -> str:
+    """Whose the responses are: those of a key are its own, also after it was rotated."""
+    return hashlib.sha256(guards.identity(request, caller).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class Remembering:
+    """The memory for one request: what it builds on, and where its answer is kept."""
+
+    def __init__(self, request: AnyRequest, *, keeps: bool = True) -> None:
+        """`keeps`: whether its answer is one that others may build on."""
+        self._may_keep = keeps
+        settings: Settings = request.app.state.settings
+        self._request = request
+        self._ttl_s = settings.keep_responses_h * HOUR_S
+        self._previous: str | None = None
+
+    @property
+    def _owner(self) -> str:
+        return owner_of(self._request, guards.caller_of(self._request))
+
+    async def recall(self, body: bytes) -> bytes:
+        """The body with the conversation that it builds on. Raises `RequestError` and `StoreError`."""
+        if not any(mark in body for mark in REFERS):
+            return body
+        fields = await asyncio.to_thread(decode, body) if len(body) > LONG_BYTES else decode(body)
+        previous, items = fields.pop("previous_response_id", None), as_items(fields.get("input"))
+        if previous is None and not any(map(is_reference, items)):
+            return body
+        if not self._ttl_s:
+            field = "input" if previous is None else "previous_response_id"
+            raise problem(
+                field, f"no responses are kept here, as {SETTING} is 0: send the whole conversation in `input`"
+            )
+        before = None if previous is None else await self._before(previous)
+        named = await self._found(items)
+        self._make_room(body, before, named.values())
+        return await asyncio.to_thread(_built, fields, items, before, named)
+
+    async def keep(self, answer: bytes, chat: ChatRequest) -> bytes:
+        """Keep a whole answer, unless the request says otherwise. Gives it with what is true of it."""
+        return msgspec.json.encode(await self._keep(msgspec.json.decode(answer), chat)) if self._told(chat) else answer
+
+    def keeping(self, source: Source, chat: ChatRequest) -> Source:
+        """The same stream, which is kept before its last event is sent."""
+        return _Kept(source, self, chat) if self._told(chat) else source
+
+    async def closed(self, events: bytes, chat: ChatRequest) -> bytes:
+        """Some events of a stream. Where one of them ends it, the response that it holds is kept."""
+        ending = closing(events)
+        return events if ending is None else ending.render(await self._keep(ending.response, chat))
+
+    def _told(self, chat: ChatRequest) -> bool:
+        return self._may_keep and (self._previous is not None or self._keeps(chat))
+
+    def _keeps(self, chat: ChatRequest) -> bool:
+        return self._ttl_s > 0 and chat.raw.get("store") is not False
+
+    async def _keep(self, response: dict[str, Any], chat: ChatRequest) -> dict[str, Any]:
+        kept = self._keeps(chat) and await self._put(response, chat)
+        return {**response, "store": kept, "previous_response_id": self._previous}
+
+    async def _put(self, response: dict[str, Any], chat: ChatRequest) -> bool:
+        """Whether the response is kept. That it cannot be is no reason to hold back the answer.
+
+        After a failure the database is left alone for a while: no answer waits for one that is away.
+        """
+        books: Books = self._request.app.state.books
+        now = asyncio.get_running_loop().time
+        if now() < books.kept_again_at:
+            return False
+
+        def put() -> bool:
+            told = {**response, "store": True, "previous_response_id": self._previous}
+            output = told.pop("output", None) or []
+            id_ = str(response.get("id") or chat.id)
+            kept = KeptResponse(
+                id=id_,
+                response=msgspec.json.encode(told),
+                asked=msgspec.json.encode(as_items(chat.raw.get("input"))),
+                output=tuple((item_id(item, id_, n), msgspec.json.encode(item)) for n, item in enumerate(output)),
+            )
+            return books.responses.keep(self._owner, kept, self._ttl_s)
+
+        try:
+            async with asyncio.timeout(KEEP_S):
+                return await books.ask(put)
+        except (StoreError, TimeoutError) as error:
+            books.kept_again_at = now() + AWAY_S
+            why = str(error) or f"the database gave no answer within {KEEP_S:g} s"
+            log.warning("responses are not kept for the next %g s: %s", AWAY_S, why)
+            return False
+
+    async def _before(self, previous: object) -> KeptResponse:
+        """An earlier response."""
+        if not isinstance(previous, str):
+            got = type(previous).__name__
+            raise problem("previous_response_id", f"got {got}, expected the id of a response")
+        kept = await _find(self._request, previous, param="previous_response_id")
+        self._previous = previous
+        return kept
+
+    async def _found(self, items: list[Any]) -> dict[int, bytes]:
+        """The items that are only named, by their places."""
+        places = {number: _named(item, number) for number, item in enumerate(items) if is_reference(item)}
+        if not places:
+            return {}
+        books: Books = self._request.app.state.books
+        found = await books.ask(books.responses.items, self._owner, list(dict.fromkeys(places.values())))
+        for number, id_ in places.items():
+            if id_ not in found:
+                raise _missing(self._request, id_, f"input[{number}]", kind="item")
+        return {number: found[id_] for number, id_ in places.items()}
+
+    def _make_room(self, body: bytes, before: KeptResponse | None, named: Iterable[bytes]) -> None:
+        """Hold room for what a few words may stand for. Raises `PayloadTooLargeError`, and as `Body` does."""
+        settings: Settings = self._request.app.state.settings
+        size = len(body) + sum(map(len, named))
+        if before is not None:
+            size += len(before.asked) + sum(len(item) for _, item in before.output)
+        if size > settings.max_body_bytes:
+            raise PayloadTooLargeError(
+                f"the body, with what it builds on, has {size} bytes, over the limit of {settings.max_body_bytes}"
+            )
+        cast("Body | DecodedBody", self._request.receive).make_room(size)
+
+
+def _built(fields: dict[str, Any], items: list[Any], before: KeptResponse | None, named: Mapping[int, bytes]) -> bytes:
+    """A body with the conversation up to an earlier response, that, and the items that it names."""
+    earlier: list[Any] = []
+    if before is not None:
+        said = (msgspec.json.decode(item) for _, item in before.output)
+        earlier = [*msgspec.json.decode(before.asked), *replayed(said)]
+    for number, item in enumerate(items):
+        earlier += replayed([msgspec.json.decode(named[number])]) if number in named else [item]
+    return msgspec.json.encode({**fields, "input": earlier})
+
+
+class _Kept:
+    """A stream that is kept before its last event is sent: the next request may come at once."""
+
+    def __init__(self, source: Source, memory: Remembering, chat: ChatRequest) -> None:
+        self.media_type = source.media_type
+        self._source = source
+        self._memory = memory
+        self._chat = chat
+        self._last = b""
+
+    @property
+    def keep_alive(self) -> bytes:
+        """What may be sent now while there is nothing to say."""
+        return self._source.keep_alive
+
+    async def open(self) -> None:
+        """Wait for the first content. Raises `SemrouteError`."""
+        await self._source.open()
+
+    def headers(self, *, early: bool) -> Mapping[str, str]:
+        """What the head of the answer says."""
+        return self._source.headers(early=early)
+
+    async def events(self) -> AsyncGenerator[bytes]:
+        """The answer, but for its last event. Raises `SemrouteError` where it breaks off."""
+        async with contextlib.aclosing(self._source.events()) as events:
+            async for event in events:
+                yield await self._memory.closed(event, self._chat)
+        self._last = await self._memory.closed(self._source.end(), self._chat)
+
+    def end(self) -> bytes:
+        """The last event of a whole answer."""
+        return self._last
+
+    def refusal(self, error: SemrouteError) -> Response[bytes]:
+        """The answer instead of the stream."""
+        return self._source.refusal(error)
+
+    def failure(self, error: SemrouteError) -> bytes:
+        """The event that says why there is no more."""
+        return self._source.failure(error)
+
+    def farewell(self, error: SemrouteError) -> bytes:
+        """The same for one reader of several."""
+        return self._source.farewell(error)
+
+    @property
+    def patience_s(self) -> float:
+        """How long the caller may take nothing of the answer."""
+        return self._source.patience_s
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer came to a good end."""
+        return self._source.whole
+
+    async def aclose(self) -> None:
+        """End the call."""
+        await self._source.aclose()
+
+
+def _named(item: dict[str, Any], number: int) -> str:
+    id_ = item.get("id")
+    if not isinstance(id_, str):
+        raise problem(f"input[{number}].id", f"got {type(id_).__name__}, expected the id of an item")
+    return id_
+
+
+async def _find(request: AnyRequest, id_: str, param: str | None = None) -> KeptResponse:
+    """A response of whoever asks. Raises `NotFoundError`, also for another's."""
+    owner = owner_of(request, await guards.admitted(request, "complete"))
+    books: Books = request.app.state.books
+    kept = await books.ask(books.responses.load, owner, id_)
+    if kept is None:
+        raise _missing(request, id_, param)
+    return kept
+
+
+def _missing(request: AnyRequest, id_: str, param: str | None, kind: str = "response") -> NotFoundError:
+    settings: Settings = request.app.state.settings
+    place = f"$.{param}: " if param else ""
+    why = f"it is older than {settings.keep_responses_h:g} hours ({SETTING}), was deleted, or was never kept"
+    return NotFoundError(f"{place}this key has no {kind} {id_[:100]!r}: {why}", param=param)
+
+
+HANDLERS = (responses, response, input_items, forget)

@@ -1,0 +1,294 @@
+"""Long answers and callers that go away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from litestar import Litestar, Response
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
+
+from semroute.api import http_connection
+from semroute.api.fast_path import encode_headers
+from semroute.api.request_bodies import CLIENT_CLOSED_REQUEST
+from semroute.dialects.shared import sse
+from semroute.errors import SemrouteError
+
+Result = TypeVar("Result")
+SETTLED_S = 0.02
+"""How long a request is under way before anybody looks whether its caller has gone."""
+HEAD = {
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+
+
+EVENTS = "text/event-stream; charset=utf-8"
+"""The media type of server-sent events."""
+
+
+class CallerGoneError(Exception):
+    """The caller closed the connection: there is nobody to answer."""
+
+
+class Presence:
+    """Whether the caller of a request is still there. `close` it.
+
+    The request's body must have been read: what `receive` still gives is that it has ended, and the end of the
+    connection. It is asked for when the call to the model is on its way, not before.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._timer = self._loop.call_later(SETTLED_S, self._watch)
+        self._watching: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def needed(self) -> Iterator[None]:
+        """Cancel the block when the caller goes away. Raises `CallerGoneError`."""
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled_before, gone = task.cancelling(), False
+
+        def cancel(_: asyncio.Future[None]) -> None:
+            nonlocal gone
+            gone = True
+            task.cancel()
+
+        self._gone.add_done_callback(cancel)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if gone and task.uncancel() <= cancelled_before:
+                raise CallerGoneError from None
+            raise
+        finally:
+            self._gone.remove_done_callback(cancel)
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._timer.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def _watch(self) -> None:
+        self._watching = self._loop.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone.set_result(None)
+
+
+async def while_connected(work: Awaitable[Result], receive: Receive) -> Result:
+    """Do the work, but cancel it when the caller goes away. Raises `CallerGoneError`."""
+    presence = Presence(receive)
+    try:
+        with presence.needed():
+            return await work
+    finally:
+        presence.close()
+
+
+class Source(Protocol):
+    """What a stream is made of. `open` it, take its `events`, and `aclose` it in any case."""
+
+    @property
+    def media_type(self) -> str:
+        """What its events are."""
+        ...
+
+    async def open(self) -> None:
+        """Wait for the first content. Raises `SemrouteError`."""
+        ...
+
+    def headers(self, *, early: bool) -> Mapping[str, str]:
+        """What the head of the answer says; `early`: before the first content."""
+        ...
+
+    def events(self) -> AsyncGenerator[bytes]:
+        """The answer, but for its last event. Raises `SemrouteError` where it breaks off."""
+        ...
+
+    def end(self) -> bytes:
+        """The last event of a whole answer."""
+        ...
+
+    def refusal(self, error: SemrouteError) -> Response[bytes]:
+        """The answer instead of the stream."""
+        ...
+
+    def failure(self, error: SemrouteError) -> bytes:
+        """The event that says why there is no more."""
+        ...
+
+    def farewell(self, error: SemrouteError) -> bytes:
+        """The same for one reader of several: the stream goes on for the others."""
+        ...
+
+    @property
+    def keep_alive(self) -> bytes:
+        """What may be sent now while there is nothing to say; empty: nothing. As a `StreamRenderer` says it."""
+        ...
+
+    @property
+    def patience_s(self) -> float:
+        """How long the caller may take nothing of the answer."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer came to a good end."""
+        ...
+
+    async def aclose(self) -> None:
+        """End what the events are made of."""
+        ...
+
+
+class EventStream(Response[Any]):
+    """An answer in pieces, mostly server-sent events, or the error that came before the first of them.
+
+    While there is nothing to send, what the dialect has for that keeps the connection alive: for most, a comment. When
+    that is so before the first content, the head goes out with it: what the headers would say of the model, the
+    attempts and the cost is not known then, and a failure is an event of the stream.
+
+    When the caller goes away the source is closed at once, and with it the provider's call: the framework's own stream
+    leaves a generator that waits for a slow caller to the garbage collector.
+    """
+
+    def __init__(self, source: Source, presence: Presence, keepalive_s: float) -> None:
+        """Takes over the `presence`."""
+        super().__init__(None)
+        self._source = source
+        self._presence = presence
+        self._keepalive_s = keepalive_s
+
+    @property
+    def whole(self) -> bool:
+        """Whether, after its end, it was a good one."""
+        return self._source.whole
+
+    def farewell(self, error: SemrouteError) -> bytes:
+        """The event that tells one reader of several why it gets no more."""
+        return self._source.farewell(error)
+
+    def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> Any:
+        """The ASGI application that sends it."""
+        return partial(self._serve, request)
+
+    async def _serve(self, request: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        source = self._source
+        if (caller := http_connection.of(scope)) is not None:
+            caller.be_patient(source.patience_s)
+        line = _Line(send, self._keepalive_s, source)
+        instead: Response[bytes] | None = None
+        try:
+            with self._presence.needed():
+                instead = await self._stream(line)
+        except CallerGoneError:
+            instead = None if line.begun else Response(b"", status_code=CLIENT_CLOSED_REQUEST)
+        finally:
+            self._presence.close()
+            line.close()
+            await source.aclose()
+        if instead is not None:
+            await instead.to_asgi_response(None, request)(scope, receive, send)
+
+    async def _stream(self, line: _Line) -> Response[bytes] | None:
+        """Send all of it. Returns what is to be sent instead, where nothing was."""
+        source = self._source
+        try:
+            await source.open()
+            await line.begin(source.headers(early=False))
+            async with contextlib.aclosing(source.events()) as events:
+                async for event in events:
+                    if event:
+                        await line.send(event)
+            last = source.end()
+        except SemrouteError as error:
+            if not line.begun:
+                return source.refusal(error)
+            # What follows the last event goes by itself: some libraries look for an error in what comes at once.
+            event, end, last = source.failure(error).rpartition(sse.END)
+            await line.send(event + end)
+        await line.send(last, more=False)
+        return None
+
+
+class _Line:
+    """Sends pieces, and what keeps it alive when there was none for a while. One timer, no task, on the common way.
+
+    A piece waits for that while it is on its way, and nothing of it is begun while a piece is.
+    """
+
+    def __init__(self, send: Send, idle_s: float, source: Source) -> None:
+        self._send = send
+        self._idle_s = idle_s
+        self._source = source
+        self.begun = False
+        """Whether the head has been sent."""
+        self._opened = False
+        """Whether the beginning of the next event has been sent."""
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._sending = False
+        self._beating: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(idle_s, self._beat)
+
+    async def begin(self, headers: Mapping[str, str]) -> None:
+        """Send the head, unless it is out."""
+        if self._beating is not None:
+            await asyncio.wait([self._beating])
+        if not self.begun:
+            await self._put(self._head(headers))
+
+    async def send(self, piece: bytes, *, more: bool = True) -> None:
+        """Send a piece. Returns when the caller takes more."""
+        if self._beating is not None:
+            await asyncio.wait([self._beating])
+            self._beating = None
+            if self._opened:
+                self._opened, piece = False, piece.removeprefix(sse.OPENING)
+        await self._put({"type": "http.response.body", "body": piece, "more_body": more})
+
+    def close(self) -> None:
+        """Keep it alive no longer."""
+        self._timer.cancel()
+        if self._beating is not None:
+            self._beating.cancel()
+
+    async def _put(self, message: HTTPResponseStartEvent | HTTPResponseBodyEvent) -> None:
+        self._sending = True
+        try:
+            await self._send(message)
+        finally:
+            self._sending = False
+        self._last = self._loop.time()
+
+    def _head(self, headers: Mapping[str, str]) -> HTTPResponseStartEvent:
+        self.begun = True
+        fields = encode_headers({"content-type": self._source.media_type, **HEAD, **headers})
+        return {"type": "http.response.start", "status": 200, "headers": fields}
+
+    async def _keep_alive(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # the caller has gone: who waits for that learns it himself
+            piece = self._source.keep_alive
+            if not piece:
+                return
+            if not self.begun:
+                await self._put(self._head(self._source.headers(early=True)))
+            body, self._opened = b" " if self._opened else piece, piece == sse.OPENING
+            await self._put({"type": "http.response.body", "body": body, "more_body": True})
+
+    def _beat(self) -> None:
+        idle_s = self._loop.time() - self._last
+        if idle_s >= self._idle_s and not self._sending and (self._beating is None or self._beating.done()):
+            self._beating = self._loop.create_task(self._keep_alive())
+            idle_s = 0.0
+        self._timer = self._loop.call_later(max(self._idle_s - idle_s, self._idle_s / 10), self._beat)

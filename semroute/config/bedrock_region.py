@@ -1,0 +1,56 @@
+"""Where Amazon Bedrock is: a provider's region and address. Reads AWS's own settings where the route files say neither.
+
+Source: https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html.
+"""
+
+from __future__ import annotations
+
+import configparser
+import importlib.util
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from semroute.config.config import Draft
+from semroute.config.schema.providers import ProviderEntry
+
+EXTRA = "bedrock"
+"""What of semroute brings the library that signs requests and reads streams."""
+_HOST = re.compile(r"https?://(?:[^/]*\.)?bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")
+
+
+def located(draft: Draft, environ: Mapping[str, str]) -> Draft:
+    """The draft, in which providers of the bedrock dialect have a region and an address as far as one is known."""
+    entries = draft.merged.providers
+    ids = [id_ for id_, entry in entries.items() if entry.dialect == "bedrock"]
+    if not ids:
+        return draft
+    providers = entries | {id_: _located(entries[id_], environ) for id_ in ids}
+    missing = {} if importlib.util.find_spec("botocore") else dict.fromkeys(ids, EXTRA)
+    return replace(draft, merged=replace(draft.merged, providers=providers), missing_extras=missing)
+
+
+def _located(entry: ProviderEntry, environ: Mapping[str, str]) -> ProviderEntry:
+    said = _HOST.match(entry.base_url)
+    region = entry.region or (said[1] if said else _default_region(environ))
+    base_url = entry.base_url or (f"https://bedrock-runtime.{region}.amazonaws.com" if region else "")
+    return replace(entry, region=region, base_url=base_url)
+
+
+def _default_region(environ: Mapping[str, str]) -> str:
+    """That of the environment, else of the profile; empty: neither names one."""
+    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or _profile_region(environ)
+
+
+def _profile_region(environ: Mapping[str, str]) -> str:
+    profile = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE") or "default"
+    file = Path(environ.get("AWS_CONFIG_FILE") or "~/.aws/config")
+    settings = configparser.RawConfigParser(default_section="", strict=False)
+    try:
+        settings.read(file.expanduser(), "utf-8")
+    except (configparser.Error, OSError, UnicodeDecodeError, RuntimeError):  # what AWS's own tools will complain about
+        return ""
+    section = profile if profile == "default" and settings.has_section(profile) else f"profile {profile}"
+    return settings.get(section, "region", fallback="")

@@ -1,0 +1,139 @@
+"""The files of a routes folder, read together as they stood at one moment."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from semroute.bases import Frozen
+from semroute.errors import Problem
+
+MAX_FILE_BYTES = 64 * 1024 * 1024
+SUFFIXES = (".yaml", ".yml")
+LEARNED = "difficulty.npz"
+"""The name of the file that `semroute train` writes into the routes folder."""
+TRIES = 5
+"""How often files that change while they are read are read again."""
+PAUSE_S = 0.02
+
+Look = tuple[tuple[str, int, int, int], ...]
+"""By file: its name, and what changes when somebody writes it."""
+
+
+class RouteFiles(Frozen, frozen=True, kw_only=True):
+    """What was read of a routes folder."""
+
+    folder: str
+    texts: dict[str, bytes]
+    """The route files by name, in order."""
+    learned: bytes | None = None
+    """What `semroute train` wrote; None: there is no such file."""
+    problems: tuple[Problem, ...] = ()
+    """What could not be read."""
+    seen: Look = ()
+    """How the folder looked just before it was read."""
+
+    @property
+    def version(self) -> str:
+        """12 hexadecimal digits over the names and contents of the route files."""
+        return _digest(self.texts)[:12]
+
+    @property
+    def content(self) -> str:
+        """SHA-256 over everything that was read."""
+        everything = {**self.texts, **({} if self.learned is None else {LEARNED: self.learned})}
+        return _digest({**everything, "\0problems": repr(self.problems).encode()})
+
+
+def look(folder: Path) -> Look:
+    """How the files of a folder look from outside. Reads none of them."""
+    try:
+        found = sorted(path for path in folder.iterdir() if _is_route_file(path) or path.name == LEARNED)
+    except OSError:
+        return ()
+    return tuple(_look_at(path) for path in found)
+
+
+def read_files(folder: Path, pause: Callable[[float], None] = time.sleep) -> RouteFiles:
+    """Read a folder. Files that somebody writes meanwhile are read again, so that all are of one moment.
+
+    What goes on changing is given as it was read last. `seen` is then older than the files, so whoever watches the
+    folder reads it once more.
+    """
+    for again in range(TRIES):
+        if again:
+            pause(PAUSE_S)
+        seen = look(folder)
+        texts, problems = _read_all(folder)
+        learned = _read_learned(folder)
+        if look(folder) == seen:
+            break
+    return RouteFiles(folder=str(folder), texts=texts, learned=learned, problems=tuple(problems), seen=seen)
+
+
+def _read_all(folder: Path) -> tuple[dict[str, bytes], list[Problem]]:
+    try:
+        names = sorted(path.name for path in folder.iterdir() if _is_route_file(path))
+    except FileNotFoundError:
+        return {}, [_problem(folder, f"no such folder: expected one with *.yaml (`semroute init {folder}` makes it)")]
+    except OSError as error:
+        return {}, [_problem(folder, f"cannot be read: {error.strerror}")]
+    if not names:
+        return {}, [_problem(folder, f"no routes: expected at least one *.yaml (`semroute init {folder}` makes some)")]
+    texts, problems = {}, []
+    for name in names:
+        try:
+            texts[name] = _read_file(folder / name)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            problems.append(_problem(folder / name, f"cannot be read: {reason}"))
+    return texts, problems
+
+
+def _read_learned(folder: Path) -> bytes | None:
+    """None: there is none. A file that cannot be read is as good as a broken one: it is empty."""
+    path = folder / LEARNED
+    try:
+        return path.read_bytes() if path.is_file() else None
+    except OSError:
+        return b""
+
+
+def _is_route_file(path: Path) -> bool:
+    return path.suffix in SUFFIXES and not path.name.startswith(".")
+
+
+def _read_file(path: Path) -> bytes:
+    """Raises `OSError`, and `ValueError` for what is no regular file or too large."""
+    if path.exists() and not path.is_file():
+        raise ValueError("expected a regular file")
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"larger than {MAX_FILE_BYTES // 1024**2} MiB")
+    return data
+
+
+def _look_at(path: Path) -> tuple[str, int, int, int]:
+    try:
+        state = path.stat()
+    except OSError:
+        return (path.name, 0, 0, 0)
+    # The change time tells of rights that were given or taken, too.
+    return (path.name, max(state.st_mtime_ns, state.st_ctime_ns), state.st_size, state.st_ino)
+
+
+def _problem(path: Path, message: str) -> Problem:
+    return Problem(file=str(path), line=0, path="$", message=message)
+
+
+def _digest(parts: dict[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, data in parts.items():
+        for part in (os.fsencode(name), data):
+            digest.update(b"%d:" % len(part))
+            digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,52 @@
+"""What route files say of routes, and of requests that no route takes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from semroute.bases import RouteFileStruct
+from semroute.config.schema.policies import Policy
+from semroute.config.schema.values import Fraction, Name
+
+MAX_ROUTE_NAME = 128
+"""Characters."""
+
+
+class JsonContract(RouteFileStruct, frozen=True, kw_only=True):
+    """An answer that machines read. A model without the feature `json` is told so in words.
+
+    It is held: an answer that breaks it goes to the next model, and a streamed one is held back until it is whole.
+    """
+
+    json_schema: dict[str, Any] | None = None
+    """JSON Schema of the answer; null: any JSON."""
+
+
+class Route(RouteFileStruct, frozen=True, kw_only=True):
+    """An intent: what it looks like, and which models serve it."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_ROUTE_NAME)]
+    """Unique over all files."""
+    utterances: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    """Example prompts. The more varied, the better the match."""
+    models: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Model ids, tried in this order unless the policy says otherwise."""
+    description: str = ""
+    """One sentence for people."""
+    threshold: Fraction | None = None
+    """The least confidence that takes this route; null: as `abstain` says."""
+    policy: Policy | None = None
+    """null: the global one."""
+    output: JsonContract | None = None
+    """What every answer of this route must be, whichever model gives it; null: as the caller asks."""
+
+
+class Default(RouteFileStruct, frozen=True, kw_only=True):
+    """Where a request goes that no route matched with confidence: best to the strong models."""
+
+    models: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Model ids, tried in this order."""
+    policy: Policy | None = None
+    """null: the global one."""

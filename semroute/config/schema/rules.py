@@ -1,0 +1,161 @@
+"""What rules may hold: conditions, and what follows when they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from semroute.bases import RouteFileStruct
+from semroute.config.schema.models import Feature, ModelEntry
+from semroute.config.schema.values import Name
+from semroute.decision import Tier
+
+Scalar = str | int | float | bool
+NotEmpty = Meta(min_length=1)
+"""Of what is written; that it is not written says nothing."""
+Trait = Literal["code", "images", "tools", "json", "json_schema"]
+Harness = Literal["title", "summary", "memory", "classifier"]
+"""What an agent asks on its own account: a title, a summary to go on from, notes for later, or a class of something."""
+Script = Literal[
+    "latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "thai", "han", "kana", "hangul", "other"
+]
+Language = Literal[
+    "ar",
+    "de",
+    "el",
+    "en",
+    "es",
+    "fr",
+    "he",
+    "hi",
+    "it",
+    "ja",
+    "ko",
+    "nl",
+    "pl",
+    "pt",
+    "ru",
+    "sv",
+    "th",
+    "tr",
+    "uk",
+    "zh",
+]
+"""What `routing/language_guess.py` tells apart."""
+
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie"})
+"""Headers that rules never see."""
+
+
+class Compare(RouteFileStruct, frozen=True, kw_only=True):
+    """A number's bounds; all that are given must hold."""
+
+    gt: float | None = None
+    """Greater than."""
+    gte: float | None = None
+    """Greater than, or equal."""
+    lt: float | None = None
+    """Less than."""
+    lte: float | None = None
+    """Less than, or equal."""
+
+
+Wanted = Scalar | tuple[Scalar, ...] | Compare
+"""What a rule asks of one value."""
+
+
+class When(RouteFileStruct, frozen=True, kw_only=True, rename={"not_": "not"}):
+    """The conditions of a rule; all that are given must hold."""
+
+    metadata: dict[str, Wanted] = {}
+    """Keys of the request's metadata: the value each must have, a list of values, or bounds such as `{gte: 3}`, which a
+    text that is a number keeps as well. Where a request brings a list, one of its elements must."""
+    headers: dict[str, str | Annotated[tuple[str, ...], NotEmpty]] = {}
+    """HTTP headers of the request, in lower case: the value each must have, or a list. Never keys or cookies."""
+    keywords: Annotated[tuple[Name, ...], NotEmpty] = ()
+    """Whole words or phrases, whatever their case and apostrophes; one of them must stand in the last user turn."""
+    regex: Name | None = None
+    """RE2 syntax, which takes linear time; found anywhere in the last user turn. `(?i)` in front ignores the case."""
+    system: Name | None = None
+    """As `regex`, found anywhere in the system prompt."""
+    harness: Annotated[tuple[Harness, ...], NotEmpty] = ()
+    """An agent asks for one of these on its own account, as far as that is known of it."""
+    input_tokens: Compare | None = None
+    """Estimated length of the whole conversation."""
+    prompt_tokens: Compare | None = None
+    """Estimated length of the last user turn."""
+    turns: Compare | None = None
+    """How many messages come from the user."""
+    max_tokens: Compare | None = None
+    """The requested `max_tokens`; not given, it does not hold."""
+    retrieval_score: Compare | None = None
+    """`metadata.retrieval_score`: how sure a retrieval system is of what it found; not given, it does not hold."""
+    has: Annotated[tuple[Trait, ...], NotEmpty] = ()
+    """All of these are there: code, images, tools, JSON mode, a JSON Schema for the answer."""
+    language: Annotated[tuple[Language, ...], NotEmpty] = ()
+    """The last user turn is in one of these, as ISO 639-1 codes such as `de`: a guess from frequent words."""
+    script: Annotated[tuple[Script, ...], NotEmpty] = ()
+    """The last user turn is written mostly in one of these."""
+    all: Annotated[tuple[When, ...], NotEmpty] = ()
+    """Each of these holds."""
+    any: Annotated[tuple[When, ...], NotEmpty] = ()
+    """One of these holds."""
+    not_: When | None = None
+    """This does not hold. Written `not`."""
+
+
+class Only(RouteFileStruct, frozen=True, kw_only=True):
+    """The models that remain: those that meet all that is given. Pinned models too must meet it."""
+
+    models: Annotated[tuple[str, ...], NotEmpty] = ()
+    """Model ids."""
+    providers: Annotated[tuple[str, ...], NotEmpty] = ()
+    """Served by one of these."""
+    regions: Annotated[tuple[Name, ...], NotEmpty] = ()
+    """In one of these."""
+    features: Annotated[tuple[Feature, ...], NotEmpty] = ()
+    """With all of these."""
+    tiers: Annotated[tuple[Tier, ...], NotEmpty] = ()
+    """Of one of these."""
+
+
+class Rule(RouteFileStruct, frozen=True, kw_only=True):
+    """Decided before any embedding. Of the rules that hold and name a target, the first by priority wins; every one
+    that holds and has an `only` narrows the models, whatever else decides.
+    """
+
+    name: Name
+    """Unique over all files."""
+    when: When
+    """What must hold of the request."""
+    description: str = ""
+    """One sentence for people."""
+    priority: int = 0
+    """Higher ones come first; equal ones in the order of the files."""
+    models: tuple[str, ...] = ()
+    """The target: these models."""
+    route: str | None = None
+    """The target: this route."""
+    tier: Tier | None = None
+    """The target: all models of this tier."""
+    only: Only | None = None
+    """Narrows the models; alone or beside a target."""
+
+    @property
+    def targets(self) -> bool:
+        """Whether it says where a request goes."""
+        return bool(self.models) or self.route is not None or self.tier is not None
+
+
+def left_out(only: Only, ids: Set[str], model: ModelEntry) -> str | None:
+    """What narrowing allows, where a model is left out; null: the model stays. `ids`: what the model is known by."""
+    checks = (
+        (not only.models or not ids.isdisjoint(only.models), f"models {', '.join(only.models)}"),
+        (not only.providers or model.provider in only.providers, f"providers {', '.join(only.providers)}"),
+        (not only.regions or not set(only.regions).isdisjoint(model.regions), f"regions {', '.join(only.regions)}"),
+        (set(only.features) <= set(model.features), f"models with {', '.join(only.features)}"),
+        (not only.tiers or model.tier in only.tiers, f"tiers {', '.join(only.tiers)}"),
+    )
+    return next((allowed for stays, allowed in checks if not stays), None)

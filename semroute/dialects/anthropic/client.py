@@ -1,0 +1,271 @@
+"""Anthropic Messages as callers speak it. Source: https://platform.claude.com/docs/en/api/messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any, get_args
+
+import msgspec
+
+from semroute.decision import Decision
+from semroute.dialects.anthropic.client_answer import (
+    AnthropicStream,
+    render_blocks,
+    render_usage,
+    stop_details,
+    stop_reason,
+)
+from semroute.dialects.anthropic.content import NAME, parse_cache, parse_content
+from semroute.dialects.anthropic.tools import known_tool
+from semroute.dialects.shared.alternating_turns import user_turn
+from semroute.dialects.shared.body_parsing import convert, objects, problem, unread_fields
+from semroute.dialects.shared.error_kinds import Trouble, document, told_inside, trouble_of
+from semroute.dialects.shared.refusal_errors import ANTHROPIC, refused_body, says, told
+from semroute.errors import SemrouteError
+from semroute.messages import (
+    ChatRequest,
+    Completion,
+    Effort,
+    JsonSchema,
+    Message,
+    Params,
+    Refusal,
+    Tool,
+    ToolChoice,
+    ToolMode,
+)
+from semroute.record import Record
+
+_TOOL_MODES: dict[str, ToolMode] = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
+_TIERS = {"auto": "auto", "standard_only": "default"}
+_THINKING = {"adaptive": -1, "disabled": 0, "between_tools": 0}
+"""How many tokens, by the kind of thinking; -1: as many as the model likes."""
+_ERROR_TYPES: dict[Trouble, str] = {
+    "key": "authentication_error",
+    "quota": "billing_error",
+    "permission": "permission_error",
+    "not_found": "not_found_error",
+    "too_large": "request_too_large",
+    "rate_limit": "rate_limit_error",
+    "timeout": "timeout_error",
+    "overloaded": "overloaded_error",
+    "server": "api_error",
+}
+"""What is absent is the request's fault. Source: https://platform.claude.com/docs/en/api/errors, November 2026."""
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str | list[Any] | None = None
+
+
+class _Body(msgspec.Struct):
+    """The fields that are read here. All others are passed on to a provider of this dialect as they are."""
+
+    messages: list[_Message]
+    model: str = "auto"
+    models: list[str] | None = None
+    max_tokens: int | None = None
+    system: str | list[Any] | None = None
+    tools: list[Any] | None = None
+    tool_choice: dict[str, Any] | None = None
+    stream: bool | None = None
+    strict: bool = False
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop_sequences: list[str] | None = None
+    thinking: dict[str, Any] | None = None
+    output_config: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    service_tier: str | None = None
+
+
+class Anthropic:
+    """The client side of Anthropic's dialect."""
+
+    name = NAME
+
+    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
+        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        fields = convert(body, _Body)
+        if not fields.messages:
+            raise problem("messages", "got an empty list, expected at least one message")
+        tools, hosted = _tools(fields.tools)
+        return ChatRequest(
+            id=request_id,
+            messages=_messages(fields),
+            model=fields.model,
+            models=tuple(fields.models or ()),
+            tools=tools,
+            tool_choice=_tool_choice(fields.tool_choice),
+            params=_params(fields),
+            stream=bool(fields.stream),
+            strict=fields.strict,
+            metadata=fields.metadata or {},
+            dialect=NAME,
+            raw=body,
+            unread=(*unread_fields(body, _Body.__struct_fields__), *hosted, *_unread_settings(fields)),
+        )
+
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
+        """The provider's own body where it speaks this dialect, else one in its form."""
+        if completion.dialect == NAME:
+            return completion.raw
+        return msgspec.json.encode(
+            {
+                "id": f"msg_{record.request_id}",
+                "type": "message",
+                "role": "assistant",
+                "model": completion.model,
+                "content": render_blocks(completion.parts),
+                "stop_reason": stop_reason(completion.finish_reason, completion.stop_sequence),
+                "stop_sequence": completion.stop_sequence,
+                **stop_details(completion.finish_reason, _refused(completion)),
+                "usage": render_usage(completion.usage or record.usage, completion.service_tier),
+            }
+        )
+
+    def stream(self, request: ChatRequest, decision: Decision) -> AnthropicStream:
+        """A renderer for one streamed answer."""
+        return AnthropicStream(request, partial(_streamed_error, request.id), decision.estimate.input_tokens)
+
+    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
+        """The body of an error answer: the provider's own where it refused the request in this dialect."""
+        body, (known, _) = refused_body(error), told(error, ANTHROPIC)
+        own = _own_error(document(body))
+        return body if body and own is not None and says(own, known) else _error_body(error, status, request_id)
+
+    def render_count(self, input_tokens: int) -> bytes:
+        """The body of `/v1/messages/count_tokens`."""
+        return msgspec.json.encode({"input_tokens": input_tokens})
+
+
+def _refused(completion: Completion) -> str:
+    return "".join(part.text for part in completion.parts if isinstance(part, Refusal))
+
+
+def _messages(fields: _Body) -> tuple[Message, ...]:
+    messages: list[Message] = []
+    if fields.system:
+        messages.append(Message(role="system", parts=parse_content(fields.system, "system")))
+    for number, message in enumerate(fields.messages):
+        path = f"messages[{number}]"
+        parts = parse_content(message.content, f"{path}.content")
+        match message.role:
+            case "user":
+                messages.append(user_turn(parts))
+            case "assistant":
+                messages.append(Message(role="assistant", parts=parts))
+            case "system":
+                messages.append(Message(role="system", parts=parts))
+            case other:
+                raise problem(f"{path}.role", f"got {other!r}, expected one of user, assistant, system")
+    return tuple(messages)
+
+
+def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
+    """The caller's own functions, and the kinds of the tools that only Anthropic runs."""
+    functions: list[Tool] = []
+    hosted: list[str] = []
+    for number, tool in enumerate(objects(tools, "tools")):
+        if (kind := tool.get("type") or "custom") != "custom":
+            if (known := known_tool(tool)) is not None:
+                functions.append(known)
+            else:
+                hosted.append(str(kind))
+            continue
+        match tool:
+            case {"name": str(name), "input_schema": dict(schema)}:
+                functions.append(
+                    Tool(
+                        name=name,
+                        description=str(tool.get("description") or ""),
+                        parameters=schema,
+                        strict=tool.get("strict"),
+                        cache=parse_cache(tool),
+                    )
+                )
+            case _:
+                raise problem(f"tools[{number}]", "expected a `name` and an `input_schema`")
+    return tuple(functions), tuple(hosted)
+
+
+def _tool_choice(choice: dict[str, Any] | None) -> ToolChoice | None:
+    if choice is None:
+        return None
+    mode = _TOOL_MODES.get(str(choice.get("type")))
+    if mode is None:
+        raise problem("tool_choice.type", f"got {choice.get('type')!r}, expected one of {', '.join(_TOOL_MODES)}")
+    return ToolChoice(mode=mode, name=str(choice.get("name") or "") if mode == "tool" else "")
+
+
+def _params(fields: _Body) -> Params:
+    output, thinking = fields.output_config or {}, fields.thinking or {}
+    schema = (output.get("format") or {}).get("schema")
+    effort = output.get("effort")
+    kind = thinking.get("type")
+    serial = (fields.tool_choice or {}).get("disable_parallel_tool_use")
+    return Params(
+        max_tokens=fields.max_tokens,
+        temperature=fields.temperature,
+        top_p=fields.top_p,
+        top_k=fields.top_k,
+        stop=tuple(fields.stop_sequences or ()),
+        json_output=isinstance(schema, dict),
+        json_schema=JsonSchema(document=schema) if isinstance(schema, dict) else None,
+        effort=_effort(effort),
+        thinking_tokens={
+            "enabled": thinking.get("budget_tokens"),
+            "adaptive": -1,
+            "disabled": 0,
+            "between_tools": 0,
+        }.get(str(kind)),
+        show_thinking=thinking.get("display") == "summarized" or (kind == "enabled" and "display" not in thinking),
+        parallel_tool_calls=None if serial is None else not serial,
+        user=str((fields.metadata or {}).get("user_id") or ""),
+        service_tier=_TIERS.get(fields.service_tier or "", ""),
+    )
+
+
+def _effort(value: object) -> Effort | None:
+    return next((effort for effort in get_args(Effort) if effort == value), None)
+
+
+def _unread_settings(fields: _Body) -> list[str]:
+    """What is said inside the fields that are read, and not understood."""
+    unread = [f"output_config.{key}" for key in fields.output_config or {} if key not in ("effort", "format")]
+    if (kind := (fields.thinking or {}).get("type")) not in (None, "enabled", "adaptive", "disabled"):
+        unread.append(f"thinking.{kind}")
+    if fields.service_tier and fields.service_tier not in _TIERS:
+        unread.append("service_tier")
+    return unread
+
+
+def _streamed_error(request_id: str, error: SemrouteError, status: int) -> bytes:
+    """The data of an error event: what the provider itself said there as Anthropic does is passed on."""
+    own, (known, _) = _own_error(told_inside(error)), told(error, ANTHROPIC)
+    return _error_body(error, status, request_id, own if own is not None and says(own, known) else {})
+
+
+def _error_body(
+    error: SemrouteError, status: int, request_id: str, own: Mapping[str, Any] = MappingProxyType({})
+) -> bytes:
+    """`own`: what the provider said, which goes before what is said here."""
+    kind = _ERROR_TYPES.get(trouble_of(error, status), "invalid_request_error")
+    body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": told(error, ANTHROPIC)[1], **own}}
+    return msgspec.json.encode({**body, "request_id": request_id} if request_id else body)
+
+
+def _own_error(body: Any) -> dict[str, Any] | None:
+    """The `error` of a body in this dialect; None: it has another form."""
+    match body:
+        case {"type": "error", "error": {"code": _}}:
+            return None  # as that of OpenAI's Responses
+        case {"type": "error", "error": {"type": str(), "message": str()}}:
+            error: dict[str, Any] = body["error"]
+            return error
+        case _:
+            return None

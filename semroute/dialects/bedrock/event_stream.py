@@ -1,0 +1,52 @@
+"""Amazon's event streams: binary frames with checksums. Needs the extra `bedrock`.
+
+Source: https://smithy.io/2.0/aws/amazon-eventstream.html.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from botocore.eventstream import EventStreamBuffer, ParserError
+
+from semroute.dialects.shared.sse import Event
+from semroute.errors import BadAnswerError
+
+FAILED = "error"
+"""The name of an event that tells of an error that is none of the service's own."""
+_DAMAGED = (ParserError, struct.error, LookupError, UnicodeDecodeError)
+
+
+class FrameParser:
+    """Cuts bytes, however they are chunked, into events: their names are those of the event or the exception."""
+
+    def __init__(self) -> None:
+        self._buffer = EventStreamBuffer()
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """The events that are complete with this chunk. Raises `BadAnswerError` for a damaged frame, in its place."""
+        self._buffer.add_data(chunk)
+        try:
+            for message in self._buffer:
+                yield _event(message)
+        except _DAMAGED as error:
+            raise BadAnswerError(f"the stream holds a damaged frame: {error}") from None
+
+    def close(self) -> tuple[Event, ...]:
+        """None: what is left when the stream ends is the beginning of a frame."""
+        return ()
+
+
+def _event(message: Any) -> Event:
+    headers: dict[str, Any] = message.headers
+    match headers.get(":message-type"):
+        case "exception":
+            return Event(name=str(headers.get(":exception-type", FAILED)), data=message.payload)
+        case "error":
+            said = {"code": headers.get(":error-code"), "message": headers.get(":error-message")}
+            return Event(name=FAILED, data=msgspec.json.encode(said))
+        case _:
+            return Event(name=str(headers.get(":event-type", "")), data=message.payload)

@@ -1,0 +1,267 @@
+"""A request in Converse's form.
+
+Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from semroute.bases import Frozen
+from semroute.config.schema.models import Model
+from semroute.dialects.anthropic.same_dialect import FORCED, FORCED_THINKING
+from semroute.dialects.anthropic.thinking import is_on, max_tokens_of, sampling_of, thinking_of
+from semroute.dialects.bedrock.content import CLAUDE_ORIGINS, Blocks
+from semroute.dialects.bedrock.models import Traits, traits_of
+from semroute.dialects.shared.alternating_turns import GO_ON, GO_ON_NOTE, OPENING, alternate, has_results
+from semroute.dialects.shared.body_parsing import given
+from semroute.dialects.shared.dropped import Dropped
+from semroute.dialects.shared.json_output import answer_tool, instruction, is_closed
+from semroute.dialects.shared.thinking import effort_of, wants_thinking
+from semroute.messages import ChatRequest, Effort, JsonSchema, Message, Params, Tool, ToolChoice
+
+READ_THIS = "Read the document."
+"""The text that stands beside a document where there is none: Converse wants one."""
+_LEVELS: dict[Effort, str] = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}
+_TIERS = ("default", "flex", "priority", "reserved")
+_ANY_OBJECT = {"type": "object", "properties": {}}
+
+
+class Thought(Frozen, frozen=True, kw_only=True):
+    """What a model is told of thinking."""
+
+    on: bool = False
+    """It thinks."""
+    effort: str = ""
+    """Of the whole output; empty: nothing is said of it."""
+    limited: bool = True
+    """Limits of the output and sampling may stand beside it."""
+    fields: dict[str, Any] = {}
+    """Among the fields that are the model's own."""
+
+
+def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any]:
+    """The body; what has no counterpart is noted."""
+    params, traits = request.params, traits_of(model.name)
+    blocks = Blocks(model.name, traits, dropped)
+    system, messages = _messages(request.messages, traits, blocks, dropped)
+    thought = (
+        _claude_thought(request, model, traits, dropped) if traits.claude else _thought(request, model, traits, dropped)
+    )
+    form, forced, told = _form(request, traits, thought)
+    if told:
+        system.append({"text": told})
+    tools = _tools(request, messages, forced, traits, blocks, dropped)
+    if tools:
+        tools |= _tool_choice(request.tool_choice, forced, traits, thought, dropped)
+    inference, fields = _inference(params, model, traits, thought, dropped)
+    output = given({"textFormat": form, "effort": thought.effort or None})
+    _note_the_rest(params, dropped)
+    return given(
+        {
+            "messages": messages,
+            "system": system,
+            "inferenceConfig": inference or None,
+            "toolConfig": tools or None,
+            "additionalModelRequestFields": {**fields, **thought.fields} or None,
+            "outputConfig": output or None,
+            "requestMetadata": {"user": params.user} if params.user else None,
+            "serviceTier": {"type": params.service_tier} if params.service_tier in _TIERS else None,
+        }
+    )
+
+
+# --- the conversation -------------------------------------------------------------------------------------------------
+
+
+def _messages(
+    messages: tuple[Message, ...], traits: Traits, blocks: Blocks, dropped: Dropped
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The system prompt, and the turns of user and assistant in alternation, the user's first."""
+
+    def render(message: Message) -> list[dict[str, Any]]:
+        rendered = blocks.render(message.parts)
+        return _system(rendered, dropped) if message.role == "system" else rendered
+
+    system, alternating = alternate(messages, render, dropped)
+    turns: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in alternating]
+    turns = turns or [{"role": "user", "content": [{"text": OPENING}]}]
+    if traits.claude is not None and not traits.claude.prefill and turns[-1]["role"] == "assistant":
+        dropped.add(GO_ON_NOTE)
+        turns.append({"role": "user", "content": [{"text": GO_ON}]})
+    for turn in turns:
+        kinds = {kind for block in turn["content"] for kind in block}
+        if "document" in kinds and "text" not in kinds:
+            turn["content"].append({"text": READ_THIS})
+    return system, turns
+
+
+def _system(blocks: list[dict[str, Any]], dropped: Dropped) -> list[dict[str, Any]]:
+    """Text and cache points only."""
+    for block in blocks:
+        dropped.add_given(**{f"{kind} of a system message": kind not in ("text", "cachePoint") for kind in block})
+    return [block for block in blocks if "text" in block or "cachePoint" in block]
+
+
+# --- tools ------------------------------------------------------------------------------------------------------------
+
+
+def _tools(
+    request: ChatRequest,
+    messages: list[dict[str, Any]],
+    forced: Tool | None,
+    traits: Traits,
+    blocks: Blocks,
+    dropped: Dropped,
+) -> dict[str, Any]:
+    """The tools. A conversation that holds calls must declare some, even where none is to be called."""
+    called = dict.fromkeys(
+        block["toolUse"]["name"] for turn in messages for block in turn["content"] if "toolUse" in block
+    )
+    answers = any("toolResult" in block for turn in messages for block in turn["content"])
+    offered = [forced] if forced else list(request.tools)
+    if request.tool_choice is not None and request.tool_choice.mode == "none" and not forced:
+        if not called and not answers:
+            return {}
+        dropped.add_given(**{"tool choice none": bool(offered)})
+    if not offered and (called or answers):
+        dropped.add("tools: those of the conversation are declared again")
+        offered = [Tool(name=name) for name in called or ("tool",)]
+    rendered: list[dict[str, Any]] = []
+    for tool in offered:
+        strict = tool.strict if traits.schemas else None
+        dropped.add_given(**{"strict tools": tool.strict and not strict})
+        fields = given({"description": tool.description or None, "strict": strict})
+        schema = {"json": tool.parameters or _ANY_OBJECT}
+        rendered.append({"toolSpec": {"name": tool.name, **fields, "inputSchema": schema}})
+        rendered += blocks.cache_point(tool.cache, after_tool=True)
+    return {"tools": rendered} if rendered else {}
+
+
+def _tool_choice(
+    choice: ToolChoice | None, forced: Tool | None, traits: Traits, thought: Thought, dropped: Dropped
+) -> dict[str, Any]:
+    if forced is not None:
+        return {"toolChoice": {"tool": {"name": forced.name}}}
+    if choice is None or choice.mode not in ("required", "tool"):
+        return {}  # automatic
+    if thought.on and traits.claude and traits.forced:
+        dropped.add(FORCED_THINKING)
+        return {}
+    if not traits.forced:
+        dropped.add(FORCED)
+        return {}
+    if choice.mode == "required":
+        return {"toolChoice": {"any": {}}}
+    if traits.forced == "any":
+        dropped.add("tool choice: the model cannot be forced to a certain tool, but to any")
+        return {"toolChoice": {"any": {}}}
+    return {"toolChoice": {"tool": {"name": choice.name}}}
+
+
+# --- thinking ---------------------------------------------------------------------------------------------------------
+
+
+def _claude_thought(request: ChatRequest, model: Model, traits: Traits, dropped: Dropped) -> Thought:
+    assert traits.claude is not None
+    thinking, effort = thinking_of(request, model, traits.claude, CLAUDE_ORIGINS, dropped)
+    return Thought(on=is_on(thinking), effort=effort or "", fields={"thinking": thinking} if thinking else {})
+
+
+def _thought(request: ChatRequest, model: Model, traits: Traits, dropped: Dropped) -> Thought:
+    if not wants_thinking(request, model, dropped):
+        return Thought()
+    effort = effort_of(request.params)
+    if effort is None:  # as much as it likes
+        return Thought()
+    if not traits.thinking:
+        dropped.add("reasoning effort: the model has no setting for it")
+        return Thought()
+    if effort == "none" and traits.thinking == "reasoningConfig":
+        return Thought(fields={"reasoningConfig": {"type": "disabled"}})
+    level = _LEVELS.get(effort, "low")
+    if level != effort:
+        dropped.add(f"reasoning effort {effort}: sent as {level}")
+    if traits.thinking == "reasoning_effort":
+        return Thought(on=True, fields={"reasoning_effort": level})
+    config = {"type": "enabled", "maxReasoningEffort": level}
+    return Thought(on=True, limited=level != "high", fields={"reasoningConfig": config})
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def _inference(
+    params: Params, model: Model, traits: Traits, thought: Thought, dropped: Dropped
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What all models take, and what this one takes besides."""
+    if traits.claude:
+        settings = sampling_of(params, traits.claude, thought.on, dropped)
+    else:
+        settings = _sampling(params, traits, dropped)
+    limit = params.max_tokens
+    if limit is not None or "budget_tokens" in thought.fields.get("thinking", ()):
+        limit = max_tokens_of(params, model)
+    temperature, top_p, top_k = (settings.get(name) for name in ("temperature", "top_p", "top_k"))
+    if not thought.limited:
+        dropped.add_given(max_tokens=limit, temperature=temperature is not None, top_p=top_p is not None)
+        limit = temperature = top_p = None
+    stop = [stop for stop in params.stop if (stop.strip() if traits.claude else stop)]
+    dropped.add_given(**{"stop sequences of white space": len(stop) < len(params.stop)})
+    inference = given({"maxTokens": limit, "temperature": temperature, "topP": top_p, "stopSequences": stop})
+    return inference, {} if top_k is None else _nested(traits.top_k, top_k)
+
+
+def _nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    name, *rest = path
+    return {name: _nested(tuple(rest), value) if rest else value}
+
+
+def _sampling(params: Params, traits: Traits, dropped: Dropped) -> dict[str, Any]:
+    """Converse's temperature ends at 1."""
+    temperature, top_k = params.temperature, params.top_k if traits.top_k else None
+    dropped.add_given(top_k=params.top_k is not None and top_k is None)
+    if temperature is not None and temperature > 1:
+        dropped.add(f"temperature {temperature:g}: sent as 1")
+        temperature = 1.0
+    return {"temperature": temperature, "top_p": params.top_p, "top_k": top_k}
+
+
+def _form(request: ChatRequest, traits: Traits, thought: Thought) -> tuple[dict[str, Any] | None, Tool | None, str]:
+    """JSON by the model's own setting, else by a tool, else by an instruction."""
+    schema = request.params.json_schema
+    if schema is None:
+        return None, None, instruction(None) if request.params.json_output else ""
+    if traits.schemas and is_closed(schema.document):
+        return {"type": "json_schema", "structure": {"jsonSchema": _json_schema(schema)}}, None, ""
+    free = not thought.on and not request.tools and not has_results(request.messages)
+    if traits.forced == "tool" and free and schema.document.get("type") == "object":
+        return None, answer_tool(schema), ""
+    return None, None, instruction(schema)
+
+
+def _json_schema(schema: JsonSchema) -> dict[str, Any]:
+    document = msgspec.json.encode(schema.document).decode()
+    return given({"schema": document, "name": schema.name, "description": schema.description or None})
+
+
+def _note_the_rest(params: Params, dropped: Dropped) -> None:
+    tier = params.service_tier
+    dropped.add_given(
+        frequency_penalty=params.frequency_penalty,
+        presence_penalty=params.presence_penalty,
+        seed=params.seed is not None,
+        n=params.n is not None and params.n > 1,
+        logprobs=params.logprobs,
+        parallel_tool_calls=params.parallel_tool_calls is False,
+        **{f"service tier {tier}": bool(tier) and tier not in ("auto", *_TIERS)},
+    )

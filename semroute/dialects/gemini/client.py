@@ -1,0 +1,282 @@
+"""Google's Gemini API as callers speak it. Source: https://ai.google.dev/api/generate-content.
+
+The model stands in the path: `generateContent` hands it in as `model`, and `stream`, beside the caller's fields.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from semroute.decision import Decision
+from semroute.dialects.gemini.client_answer import GeminiStream, answer, error_body
+from semroute.dialects.gemini.content import NAME, camel_case, camel_names, parse_part
+from semroute.dialects.shared.alternating_turns import user_turn
+from semroute.dialects.shared.body_parsing import convert, media_of, objects, problem, unread_fields
+from semroute.errors import SemrouteError
+from semroute.messages import (
+    ChatRequest,
+    Completion,
+    Effort,
+    JsonSchema,
+    Message,
+    Params,
+    Part,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolMode,
+    ToolResult,
+)
+from semroute.record import Record
+
+_NO_KEYWORDS = ("nullable", "propertyOrdering", "example")
+"""What JSON Schema says otherwise, or not at all."""
+_SCHEMAS = ("items", "anyOf", "additionalProperties")
+_COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
+"""Google writes its int64 as text."""
+_EFFORTS: dict[str, Effort] = {
+    "minimal": "minimal",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+}
+_MODES: dict[str, ToolMode] = {"AUTO": "auto", "NONE": "none", "ANY": "required"}
+_TIERS = {"standard": "default", "flex": "flex", "priority": "priority"}
+
+
+class _Content(msgspec.Struct):
+    role: str = "user"
+    parts: list[Any] | None = None
+
+
+class _Thinking(msgspec.Struct):
+    includeThoughts: bool | None = None
+    thinkingBudget: int | None = None
+    thinkingLevel: str | None = None
+
+
+class _Config(msgspec.Struct):
+    maxOutputTokens: int | None = None
+    temperature: float | None = None
+    topP: float | None = None
+    topK: int | float | None = None
+    candidateCount: int | None = None
+    frequencyPenalty: float | None = None
+    presencePenalty: float | None = None
+    stopSequences: list[str] | None = None
+    seed: int | None = None
+    responseLogprobs: bool | None = None
+    logprobs: int | None = None
+    responseMimeType: str | None = None
+    responseJsonSchema: dict[str, Any] | None = None
+    responseSchema: dict[str, Any] | None = None
+    thinkingConfig: _Thinking | None = None
+
+
+class _Calling(msgspec.Struct):
+    mode: str = "AUTO"
+    allowedFunctionNames: list[str] | None = None
+
+
+class _ToolConfig(msgspec.Struct):
+    functionCallingConfig: _Calling | None = None
+
+
+class _Body(msgspec.Struct):
+    """The fields that are read here. All others are passed on to a provider of this dialect as they are."""
+
+    contents: list[_Content]
+    model: str = "auto"
+    models: list[str] | None = None
+    stream: bool = False
+    strict: bool = False
+    metadata: dict[str, Any] | None = None
+    systemInstruction: _Content | None = None
+    tools: list[Any] | None = None
+    toolConfig: _ToolConfig | None = None
+    generationConfig: _Config | None = None
+    serviceTier: str | None = None
+
+
+class Gemini:
+    """The client side of Gemini's dialect."""
+
+    name = NAME
+
+    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
+        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        raw = {key: value for key, value in body.items() if key not in ("model", "stream")}
+        body = camel_case(body)
+        fields = convert(body, _Body)
+        if not fields.contents:
+            raise problem("contents", "got an empty list, expected at least one content")
+        tools, hosted = _tools(fields.tools)
+        config = body.get("generationConfig") or {}
+        unread_config = [f"generationConfig.{name}" for name in unread_fields(config, _Config.__struct_fields__)]
+        return ChatRequest(
+            id=request_id,
+            messages=_messages(fields),
+            model=fields.model,
+            models=tuple(fields.models or ()),
+            tools=tools,
+            tool_choice=_tool_choice(fields.toolConfig),
+            params=_params(fields),
+            stream=fields.stream,
+            strict=fields.strict,
+            metadata=fields.metadata or {},
+            dialect=NAME,
+            raw=raw,
+            unread=(*unread_fields(body, _Body.__struct_fields__), *unread_config, *hosted),
+        )
+
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
+        """The provider's own body where it speaks this dialect, else one in its form."""
+        if completion.dialect == NAME:
+            return completion.raw
+        return msgspec.json.encode(answer(completion, completion.usage or record.usage, record.request_id))
+
+    def stream(self, request: ChatRequest, decision: Decision) -> GeminiStream:
+        """A renderer for one streamed answer."""
+        return GeminiStream(request)
+
+    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
+        """The body of an error answer."""
+        return msgspec.json.encode(error_body(error, status))
+
+
+class CountedGemini(Gemini):
+    """A request whose tokens are to be counted: its contents alone, or all of it as `generateContentRequest`."""
+
+    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
+        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        inner = camel_names(body).get("generateContentRequest")
+        if inner is None:
+            return super().parse_request(body, request_id)
+        if not isinstance(inner, dict):
+            raise problem("generateContentRequest", f"got {type(inner).__name__}, expected an object")
+        return super().parse_request({**inner, "model": body.get("model", "auto")}, request_id)
+
+    def render_count(self, input_tokens: int) -> bytes:
+        """The body of `countTokens`."""
+        details = [{"modality": "TEXT", "tokenCount": input_tokens}]
+        return msgspec.json.encode({"totalTokens": input_tokens, "promptTokensDetails": details})
+
+
+def _messages(fields: _Body) -> tuple[Message, ...]:
+    messages: list[Message] = []
+    ids: dict[str, list[str]] = {}
+    if fields.systemInstruction is not None:
+        parts = _parts(fields.systemInstruction, "systemInstruction.parts", ids)
+        messages.append(Message(role="system", parts=parts))
+    for number, content in enumerate(fields.contents):
+        if content.role not in ("user", "model", "function"):
+            raise problem(f"contents[{number}].role", f"got {content.role!r}, expected one of user, model")
+        parts = _parts(content, f"contents[{number}].parts", ids)
+        messages.append(Message(role="assistant", parts=parts) if content.role == "model" else user_turn(parts))
+    return tuple(messages)
+
+
+def _parts(content: _Content, path: str, ids: dict[str, list[str]]) -> tuple[Part, ...]:
+    """`ids`: of the calls that wait for a result, by the function's name, oldest first."""
+    parts: list[Part] = []
+    for part in objects(content.parts, path):
+        match part:
+            case {"functionResponse": dict(response)}:
+                parts.append(_result(response, ids, path))
+                continue
+        parsed = parse_part(part, sum(isinstance(each, ToolCall) for each in parts), path)
+        if isinstance(parsed, ToolCall):
+            ids.setdefault(parsed.name, []).append(parsed.id)
+        if parsed is not None:
+            parts.append(parsed)
+    return tuple(parts)
+
+
+def _result(response: dict[str, Any], ids: dict[str, list[str]], path: str) -> ToolResult:
+    name = str(response.get("name") or "")
+    waiting = ids.get(name) or [name]
+    id_ = str(response.get("id") or waiting[0])
+    if id_ in waiting:
+        waiting.remove(id_)
+    answered = response.get("response")
+    answered = answered if isinstance(answered, dict) else {}
+    key = next((key for key in ("error", "output") if answered.keys() == {key}), "")
+    value = answered[key] if key else answered
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    shown = [parse_part(part, 0, path) for part in objects(response.get("parts"), f"{path}.functionResponse.parts")]
+    return ToolResult(
+        id=id_, text=text, media=media_of(part for part in shown if part is not None), is_error=key == "error"
+    )
+
+
+def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
+    """The caller's own functions, and the kinds of the tools that only Google runs."""
+    functions: list[Tool] = []
+    hosted: list[str] = []
+    for number, tool in enumerate(objects(tools, "tools")):
+        hosted += [kind for kind in tool if kind != "functionDeclarations"]
+        declared = tool.get("functionDeclarations")
+        for function in objects(declared, f"tools[{number}].functionDeclarations"):
+            schema = function.get("parametersJsonSchema") or json_schema(function.get("parameters") or {})
+            name, description = str(function.get("name") or ""), str(function.get("description") or "")
+            functions.append(Tool(name=name, description=description, parameters=schema))
+    return tuple(functions), tuple(hosted)
+
+
+def json_schema(schema: Any) -> Any:
+    """A JSON Schema of Gemini's own: that writes the types in capitals, and what may be null as `nullable`."""
+    if isinstance(schema, list):
+        return [json_schema(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    converted = {key: _keyword(key, value) for key, value in camel_names(schema).items() if key not in _NO_KEYWORDS}
+    if isinstance(schema.get("type"), str):
+        kind = schema["type"].lower()
+        converted["type"] = [kind, "null"] if schema.get("nullable") else kind
+    return converted
+
+
+def _keyword(name: str, value: Any) -> Any:
+    if name == "properties" and isinstance(value, dict):
+        return {property_name: json_schema(schema) for property_name, schema in value.items()}
+    if name in _SCHEMAS:
+        return json_schema(value)
+    return int(value) if name in _COUNTS and isinstance(value, str) and value.isdecimal() else value
+
+
+def _tool_choice(config: _ToolConfig | None) -> ToolChoice | None:
+    calling = config.functionCallingConfig if config else None
+    if calling is None:
+        return None
+    names = calling.allowedFunctionNames or []
+    if len(names) == 1 and calling.mode == "ANY":
+        return ToolChoice(mode="tool", name=names[0])
+    return ToolChoice(mode=_MODES.get(calling.mode, "auto"))
+
+
+def _params(fields: _Body) -> Params:
+    config = fields.generationConfig or _Config()
+    thinking = config.thinkingConfig or _Thinking()
+    schema = config.responseJsonSchema or json_schema(config.responseSchema)
+    return Params(
+        max_tokens=config.maxOutputTokens,
+        temperature=config.temperature,
+        top_p=config.topP,
+        top_k=None if config.topK is None else int(config.topK),
+        frequency_penalty=config.frequencyPenalty,
+        presence_penalty=config.presencePenalty,
+        stop=tuple(config.stopSequences or ()),
+        seed=config.seed,
+        n=config.candidateCount,
+        json_output=config.responseMimeType == "application/json",
+        json_schema=JsonSchema(document=schema) if schema else None,
+        effort=_EFFORTS.get((thinking.thinkingLevel or "").lower()),
+        thinking_tokens=thinking.thinkingBudget,
+        show_thinking=bool(thinking.includeThoughts),
+        logprobs=bool(config.responseLogprobs),
+        top_logprobs=config.logprobs,
+        service_tier=_TIERS.get((fields.serviceTier or "").lower(), ""),
+    )

@@ -1,0 +1,157 @@
+"""semroute's own dialect: `/route` and `/complete`.
+
+Messages have OpenAI's form; `prompt` is short for one user turn.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from semroute.decision import Decision
+from semroute.dialects.openai.client import OpenAI
+from semroute.dialects.shared import sse
+from semroute.dialects.shared.body_parsing import convert
+from semroute.errors import RequestError, SemrouteError
+from semroute.messages import ChatRequest, Chunk, Completion, Text, Thinking, ToolCall, Usage
+from semroute.record import Record
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class NativeBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The body of `/route` and `/complete`: `prompt` or `messages`, the rest as you like."""
+
+    prompt: str | None = None
+    """One user turn."""
+    messages: list[dict[str, Any]] | None = None
+    """A conversation in OpenAI's form."""
+    model: str = "auto"
+    """`auto`, `auto:<route>` or a model id."""
+    models: list[str] | None = None
+    """A fallback list of model ids."""
+    metadata: dict[str, Any] | None = None
+    """What rules can read."""
+    cost_quality: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """The dial, 0 cheapest to 1 best."""
+    explain: bool = False
+    """The decision carries `details`: the words that carried it, and what would have changed it."""
+    user: str | None = None
+    """Names the conversation, as `x-semroute-session` does."""
+    stream: bool = False
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
+
+
+class Native:
+    """The client side of semroute's own dialect."""
+
+    name = "native"
+
+    def __init__(self) -> None:
+        self._openai = OpenAI()
+
+    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
+        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        fields = convert(body, NativeBody)
+        if (fields.prompt is None) == (fields.messages is None):
+            got = "neither" if fields.prompt is None else "both"
+            raise RequestError(f"$: got {got} of `prompt` and `messages`, expected one of them", param="prompt")
+        if fields.prompt is not None and not fields.prompt.strip():
+            raise RequestError("$.prompt: got an empty prompt, expected text", param="prompt")
+        as_openai: dict[str, Any] = msgspec.to_builtins(fields)
+        # Providers bill and log `metadata`; here it is for rules alone.
+        metadata = as_openai.pop("metadata", None) or {}
+        as_openai.pop("explain", None)
+        dial = as_openai.pop("cost_quality", None)
+        if (prompt := as_openai.pop("prompt", None)) is not None:
+            as_openai["messages"] = [{"role": "user", "content": prompt}]
+        request = self._openai.parse_request(as_openai, request_id)
+        return msgspec.structs.replace(
+            request, metadata=metadata, cost_quality=dial, stream_usage=True, explain=fields.explain
+        )
+
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
+        """The answer with the decision and the account."""
+        body: dict[str, Any] = {"id": record.request_id, "content": completion.text, "model": record.model}
+        calls = [part for part in completion.parts if isinstance(part, ToolCall)]
+        if calls:
+            body["tool_calls"] = calls
+        body |= {"finish_reason": completion.finish_reason, "decision": record.decision}
+        return _encoder.encode(body | _account(record))
+
+    def stream(self, request: ChatRequest, decision: Decision) -> NativeStream:
+        """A renderer for one streamed answer."""
+        return NativeStream(decision)
+
+    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
+        """`{"error": {code, message, param, retryable}}`."""
+        return _encoder.encode(_error(error))
+
+    def render_decision(self, decision: Decision) -> bytes:
+        """The body of `/route`."""
+        return _encoder.encode(decision)
+
+
+class NativeStream:
+    """Events named `decision`, `delta`, then `end` (the account) or `error`."""
+
+    keep_alive = sse.KEEP_ALIVE
+
+    def __init__(self, decision: Decision) -> None:
+        self._decision: Decision | None = decision
+        self._usage: Usage | None = None
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """The decision once, then a `delta` for what the chunk holds."""
+        head = b""
+        if self._decision is not None:
+            head, self._decision = sse.render(_encoder.encode(self._decision), "decision"), None
+        self._usage = chunk.usage or self._usage
+        delta: dict[str, Any] = {}
+        text = "".join(part.text for part in chunk.parts if isinstance(part, Text))
+        thinking = "".join(part.text for part in chunk.parts if isinstance(part, Thinking))
+        calls = [part for part in chunk.parts if isinstance(part, ToolCall)]
+        if text:
+            delta["content"] = text
+        if thinking:
+            delta["thinking"] = thinking
+        if calls:
+            delta["tool_calls"] = calls
+        if chunk.finish_reason:
+            delta["finish_reason"] = chunk.finish_reason
+        return head + sse.render(_encoder.encode(delta), "delta") if delta else head
+
+    def end(self, record: Record) -> bytes:
+        """The account."""
+        account = _account(record) | ({"usage": self._usage} if self._usage is not None else {})
+        return sse.render(_encoder.encode({"model": record.model, **account}), "end")
+
+    def error(self, error: SemrouteError, status: int) -> bytes:
+        """An `error` event with the usage up to there, and no `end`."""
+        consumed = {"usage": self._usage} if self._usage is not None else {}
+        return sse.render(_encoder.encode(_error(error) | consumed), "error")
+
+
+def _account(record: Record) -> dict[str, Any]:
+    return {
+        "usage": record.usage,
+        "cost_usd": record.cost_usd,
+        "saved_usd": record.saved_usd,
+        "attempts": record.attempts,
+    }
+
+
+def _error(error: SemrouteError) -> dict[str, Any]:
+    body: dict[str, Any] = {"code": error.code, "message": str(error), "retryable": error.retryable}
+    if isinstance(error, RequestError) and error.param:
+        body["param"] = error.param
+    return {"error": body}

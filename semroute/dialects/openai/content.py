@@ -1,0 +1,216 @@
+"""What OpenAI's two dialects and our structs have in common. Source: https://platform.openai.com/docs/api-reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from semroute.dialects.shared.body_parsing import given, problem
+from semroute.messages import (
+    Alternative,
+    CacheTtl,
+    Citation,
+    Document,
+    Effort,
+    Image,
+    JsonSchema,
+    Opaque,
+    Part,
+    Refusal,
+    Text,
+    TokenLogprob,
+    Tool,
+    ToolChoice,
+    ToolMode,
+    Usage,
+)
+
+TOOL_MODES: tuple[ToolMode, ...] = ("auto", "none", "required")
+
+# --- content parts of Chat Completions --------------------------------------------------------------------------------
+
+
+def parse_content(content: str | list[dict[str, Any]] | None, path: str) -> tuple[Part, ...]:
+    """The parts of a message's content. Raises `RequestError`."""
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (Text(text=content),)
+    return tuple(_parse_part(part, f"{path}[{number}]") for number, part in enumerate(content))
+
+
+def _parse_part(part: dict[str, Any], path: str) -> Part:
+    match part:
+        case {"type": "text", "text": str(text)}:
+            return Text(text=text, cache=parse_cache(part))
+        case {"type": "refusal", "refusal": str(text)}:
+            return Refusal(text=text)
+        case {"type": "image_url", "image_url": {"url": str(url), **more}}:
+            return Image(url=url, detail=str(more.get("detail") or ""), cache=parse_cache(part))
+        case {"type": "file", "file": {"file_data": str(url), **more}}:
+            return Document(url=url, name=str(more.get("filename") or ""), cache=parse_cache(part))
+        case {"type": "text" | "refusal" | "image_url" as kind}:
+            raise problem(path, f"got a part of type {kind!r} without its {kind!r}")
+        case {"type": str(kind)}:
+            return Opaque(kind=kind)
+        case _:
+            raise problem(f"{path}.type", "expected the part's type, such as 'text'")
+
+
+def parse_cache(part: Mapping[str, Any]) -> CacheTtl | None:
+    """A part's cache mark: OpenAI's own, or Anthropic's as other gateways take it."""
+    match part:
+        case {"cache_control": {"ttl": "1h"}}:
+            return "1h"
+        case {"cache_control": dict()} | {"prompt_cache_breakpoint": dict()}:
+            return "5m"
+        case _:
+            return None
+
+
+# --- tools ------------------------------------------------------------------------------------------------------------
+
+
+def parse_tool_choice(choice: str | dict[str, Any] | None) -> tuple[ToolChoice | None, tuple[str, ...]]:
+    """Which tool is to be called, and what is said of it that only OpenAI knows. Raises `RequestError`."""
+    match choice:
+        case None:
+            return None, ()
+        case "auto" | "none" | "required":
+            return ToolChoice(mode=next(mode for mode in TOOL_MODES if mode == choice)), ()
+        case {"type": "function", "function": {"name": str(name)}} | {"type": "function", "name": str(name)}:
+            return ToolChoice(mode="tool", name=name), ()
+        case {"type": "custom", "custom": {"name": str(name)}}:
+            return ToolChoice(mode="tool", name=name), ()
+        case {"type": "allowed_tools", "allowed_tools": {"mode": "required"}} | {
+            "type": "allowed_tools",
+            "mode": "required",
+        }:
+            return ToolChoice(mode="required"), ("tool choice allowed_tools",)
+        case {"type": str(kind)} if kind != "function":
+            return None, (f"tool choice {kind}",)
+        case _:
+            expected = "expected one of auto, none, required, or a function's name"
+            raise problem("tool_choice", f"got {choice!r}, {expected}")
+
+
+def parse_function(function: Mapping[str, Any], path: str) -> Tool:
+    """A tool's definition. Raises `RequestError`."""
+    name = function.get("name")
+    if not isinstance(name, str):
+        raise problem(f"{path}.name", "expected the function's name")
+    parameters = function.get("parameters")
+    return Tool(
+        name=name,
+        description=str(function.get("description") or ""),
+        parameters=parameters if isinstance(parameters, dict) else {},
+        strict=parse_flag(function.get("strict")),
+    )
+
+
+def render_function(tool: Tool) -> dict[str, Any]:
+    """A tool's definition."""
+    fields = given({"description": tool.description or None, "strict": tool.strict})
+    return {"name": tool.name, **fields, "parameters": tool.parameters or {"type": "object", "properties": {}}}
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def parse_effort(value: object) -> Effort | None:
+    """A reasoning effort; null for one that is not known here."""
+    return next((effort for effort in get_args(Effort) if effort == value), None)
+
+
+def parse_schema(fields: Mapping[str, Any] | None) -> JsonSchema | None:
+    """The schema of a response format of type `json_schema`."""
+    match fields:
+        case {"schema": dict(document), **more}:
+            return JsonSchema(
+                document=document,
+                name=str(more.get("name") or "answer"),
+                description=str(more.get("description") or ""),
+                strict=parse_flag(more.get("strict")),
+            )
+        case _:
+            return None
+
+
+def parse_flag(value: object) -> bool | None:
+    """True, false, or null for anything else."""
+    return value if isinstance(value, bool) else None
+
+
+def render_schema(schema: JsonSchema) -> dict[str, Any]:
+    """The schema of a response format of type `json_schema`."""
+    fields = given({"description": schema.description or None, "strict": schema.strict})
+    return {"name": schema.name, **fields, "schema": schema.document}
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def render_logprobs(logprobs: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
+    """How likely each token was."""
+    return [
+        {**_logprob(token), "top_logprobs": [_logprob(alternative) for alternative in token.top]} for token in logprobs
+    ]
+
+
+def _logprob(token: Alternative) -> dict[str, Any]:
+    encoded = token.token.encode("utf-8", "surrogatepass")
+    return {"token": token.token, "logprob": token.logprob, "bytes": list(encoded)}
+
+
+def parse_logprobs(tokens: Iterable[Any] | None) -> tuple[TokenLogprob, ...]:
+    """How likely each token was; what is malformed is passed over."""
+    found: list[TokenLogprob] = []
+    for each in tokens or ():
+        match each:
+            case {"token": str(token), "logprob": float() | int() as logprob, **more}:
+                top = parse_logprobs(_list(more.get("top_logprobs")))
+                alternatives = tuple(Alternative(token=other.token, logprob=other.logprob) for other in top)
+                found.append(TokenLogprob(token=token, logprob=logprob, top=alternatives))
+    return tuple(found)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def parse_citation(annotation: Mapping[str, Any]) -> Citation | None:
+    """A `url_citation` of either dialect; null for other annotations."""
+    if annotation.get("type") != "url_citation":
+        return None
+    fields = annotation.get("url_citation") or annotation
+    return Citation(
+        url=str(fields.get("url") or ""),
+        title=str(fields.get("title") or ""),
+        start=int(fields.get("start_index") or 0),
+        end=int(fields.get("end_index") or 0),
+    )
+
+
+def render_citation(citation: Citation) -> dict[str, Any]:
+    """The fields of a `url_citation`."""
+    return {
+        "url": citation.url,
+        "title": citation.title,
+        "start_index": citation.start,
+        "end_index": citation.end,
+    }
+
+
+def render_usage(usage: Usage) -> dict[str, Any]:
+    """Chat Completions' usage: totals include cached and reasoning tokens. `estimated`: the provider gave none."""
+    rendered: dict[str, Any] = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
+    return {**rendered, "estimated": True} if usage.estimated else rendered

@@ -1,0 +1,66 @@
+"""OpenAI's embeddings, of a named model.
+
+Source: https://platform.openai.com/docs/api-reference/embeddings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from semroute.decision import Decision
+from semroute.dialects.dialect import EMBEDDINGS, StreamRenderer
+from semroute.dialects.gemini.embeddings import openai_answer
+from semroute.dialects.openai.client import NAME, OpenAI
+from semroute.dialects.openai.client_answer import OpenAIStream
+from semroute.dialects.shared.body_parsing import convert, refuse_auto
+from semroute.errors import SemrouteError
+from semroute.messages import ChatRequest, Completion, Message, Text
+from semroute.record import Record
+
+
+class _Body(msgspec.Struct):
+    input: str | list[Any]
+    model: str
+    models: list[str] | None = None
+    strict: bool = False
+    metadata: dict[str, Any] | None = None
+
+
+class Embeddings:
+    """The client side: any body of OpenAI's, for a model that is named."""
+
+    name = EMBEDDINGS
+
+    def __init__(self) -> None:
+        self._openai = OpenAI()
+
+    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
+        """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of different models do not compare."""
+        fields = convert(body, _Body)
+        refuse_auto(fields.model, fields.model)
+        texts = [fields.input] if isinstance(fields.input, str) else fields.input
+        parts = tuple(Text(text=text) for text in texts if isinstance(text, str))
+        return ChatRequest(
+            id=request_id,
+            messages=(Message(role="user", parts=parts),),
+            model=fields.model,
+            models=tuple(fields.models or ()),
+            strict=fields.strict,
+            metadata=fields.metadata or {},
+            dialect=EMBEDDINGS,
+            raw=body,
+        )
+
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
+        """The provider's own body where it speaks this dialect, else one in its form."""
+        return completion.raw if completion.dialect == NAME else openai_answer(completion, record, request)
+
+    def stream(self, request: ChatRequest, decision: Decision) -> StreamRenderer:
+        """For the seam's sake: embeddings are not streamed, whatever `stream` says."""
+        return OpenAIStream(request)
+
+    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
+        """The body of an error answer."""
+        return self._openai.render_error(error, status, request_id)

@@ -1,0 +1,76 @@
+"""What answers that are passed on tell of the tokens they took."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from semroute.bases import Frozen
+from semroute.dialects.shared.token_counts import Count, InputDetails, read_counts
+from semroute.json_errors import UNREADABLE
+from semroute.messages import Usage
+
+ENDED = ("completed", "expired", "cancelled")
+"""What a batch is that takes no more tokens."""
+
+
+class _Usage(msgspec.Struct):
+    """In the words of Responses, or in those of Chat Completions."""
+
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    input_tokens_details: InputDetails | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    prompt_tokens_details: InputDetails | None = None
+
+
+class Told(Frozen, frozen=True, kw_only=True):
+    """What is read of an answer."""
+
+    usage: Usage
+    model: str = ""
+    """The name that the provider gives; empty: none."""
+    batch: str = ""
+    """The id of the batch whose tokens these are; empty: those of this call."""
+
+
+def told(answer: bytes) -> Told | None:
+    """What an answer says of tokens. None: it says nothing, or not yet, such as of a batch that still runs."""
+    try:
+        body = msgspec.json.decode(answer)
+    except UNREADABLE:
+        return None
+    match body:
+        case {
+            "object": "batch",
+            "id": str(batch),
+            "status": "completed" | "expired" | "cancelled",
+            "usage": dict(said),
+        }:
+            usage = _read(said)
+        case {"object": "batch"}:
+            return None
+        case {"usage": dict(said)}:
+            batch, usage = "", _read(said)
+        case _:
+            return None
+    return None if usage is None else Told(usage=usage, model=_text(body.get("model")), batch=batch)
+
+
+def _read(said: dict[str, Any]) -> Usage | None:
+    counts = read_counts(said, _Usage)
+    if counts is None:
+        return None
+    details = counts.input_tokens_details or counts.prompt_tokens_details
+    usage = Usage(
+        input_tokens=counts.input_tokens or counts.prompt_tokens or 0,
+        output_tokens=counts.output_tokens or counts.completion_tokens or 0,
+        cached_tokens=details.cached_tokens or 0 if details is not None else 0,
+    )
+    return usage if usage.input_tokens or usage.output_tokens else None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,218 @@
+"""What is read of an answer of Chat Completions, whole or a piece; the rest of it stays in `raw`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from semroute.config.presets import Preset
+from semroute.dialects.openai.content import parse_citation
+from semroute.dialects.shared.custom_tools import arguments_for
+from semroute.dialects.shared.token_counts import Count, InputDetails, read_counts
+from semroute.errors import BadAnswerError
+from semroute.messages import FinishReason, Opaque, Part, Refusal, Text, Thinking, ToolCall, Usage
+
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+    """JSON text; some servers send the object itself."""
+
+
+class _Custom(msgspec.Struct):
+    name: str = ""
+    input: str = ""
+
+
+class _Call(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+    custom: _Custom | None = None
+    """A call of a tool that takes plain text."""
+    extra_content: Any = None
+    """Where Google's own endpoint of this dialect puts the signature of a call."""
+
+
+class _ContentPart(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+    thinking: str | list[_ContentPart] | None = None
+    """What Mistral's models thought, among what they say. Source: https://docs.mistral.ai/api/#tag/chat, 2026-11-30."""
+
+
+class Said(msgspec.Struct):
+    """A `message`, or a `delta` of one."""
+
+    content: str | list[_ContentPart] | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_Call] | None = None
+    function_call: _Function | None = None
+    """What `tool_calls` was called until 2023."""
+    audio: Any = None
+    annotations: Any = None
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[Any] | None = None
+
+
+class Choice(msgspec.Struct):
+    """One of the answers."""
+
+    message: Said | None = None
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+
+class ChoicePiece(msgspec.Struct):
+    """A piece of one of the answers."""
+
+    index: int = 0
+    delta: Said | None = None
+    message: Said | None = None
+    """What some servers send in one piece, as in an answer that is not streamed."""
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: Count | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    prompt_tokens_details: InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+    prompt_cache_hit_tokens: Count | None = None
+    """DeepSeek's name for the cached tokens."""
+
+
+class Answer(msgspec.Struct):
+    """A whole body."""
+
+    id: str | None = None
+    object: str | None = None
+    model: str | None = None
+    choices: list[Choice] | None = None
+    usage: Any = None
+    service_tier: str | None = None
+    error: Any = None
+
+
+class Piece(msgspec.Struct):
+    """One event."""
+
+    id: str | None = None
+    object: str | None = None
+    model: str | None = None
+    choices: list[ChoicePiece] | None = None
+    usage: Any = None
+    service_tier: str | None = None
+    error: Any = None
+
+
+decode_answer = msgspec.json.Decoder(Answer, strict=False).decode
+decode_piece = msgspec.json.Decoder(Piece, strict=False).decode
+
+
+def parts_of(said: Said) -> tuple[Part, ...]:
+    """What was said, in order."""
+    parts: list[Part] = []
+    if thought := said.reasoning_content or said.reasoning:
+        parts.append(Thinking(text=thought))
+    parts += _contents(said.content) if type(said.content) is list else _texts(said)
+    if said.refusal:
+        parts.append(Refusal(text=said.refusal))
+    if said.tool_calls:
+        parts += [_tool_call(call, position) for position, call in enumerate(said.tool_calls)]
+    elif said.function_call is not None:
+        parts.append(_tool_call(_Call(function=said.function_call), 0))
+    if said.audio:
+        parts.append(Opaque(kind="audio"))
+    return tuple(parts)
+
+
+def _contents(content: list[_ContentPart]) -> Iterator[Part]:
+    """Text and thoughts, in order."""
+    for part in content:
+        if part.thinking:
+            inner = part.thinking if isinstance(part.thinking, list) else [_ContentPart(text=part.thinking)]
+            yield Thinking(text="".join(each.text or "" for each in inner))
+        elif part.text:
+            yield Text(text=part.text)
+
+
+def _texts(said: Said) -> tuple[Text, ...]:
+    """None, where there is neither text nor a citation, or one."""
+    text = said.content if isinstance(said.content, str) else ""
+    if said.annotations is None:  # as in nearly all pieces of a stream
+        return (Text(text=text),) if text else ()
+    annotations = said.annotations if isinstance(said.annotations, list) else []
+    found = [parse_citation(each) for each in annotations if isinstance(each, dict)]
+    citations = tuple(citation for citation in found if citation is not None)
+    return (Text(text=text, citations=citations),) if text or citations else ()
+
+
+def _tool_call(call: _Call, position: int) -> ToolCall:
+    function = call.function or _Function()
+    if call.custom is not None:
+        function = _Function(name=call.custom.name, arguments=arguments_for(call.custom.input))
+    arguments = function.arguments or ""
+    return ToolCall(
+        id=call.id or "",
+        name=function.name or "",
+        arguments=arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode(),
+        index=position if call.index is None else call.index,
+        signature=_signature(call.extra_content),
+    )
+
+
+def _signature(extra_content: object) -> str:
+    match extra_content:
+        case {"google": {"thought_signature": str(signature)}}:
+            return signature
+        case _:
+            return ""
+
+
+def finish_reason_of(reason: str) -> FinishReason:
+    """Why an answer ended. Raises `BadAnswerError` where the provider broke it off."""
+    if reason == "error":
+        raise BadAnswerError("the provider broke the answer off with finish_reason 'error'")
+    return _FINISH_REASONS.get(reason, "stop")
+
+
+def usage_of(said: object, preset: Preset) -> Usage | None:
+    """What a call consumed. None: it is not told, or not readably."""
+    if said is None:  # as in nearly all pieces of a stream
+        return None
+    usage = read_counts(said, _Usage)
+    if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
+        return None
+    read = usage.prompt_tokens_details or InputDetails(cached_tokens=usage.prompt_cache_hit_tokens)
+    reasoning_tokens = (usage.completion_tokens_details or _OutputDetails()).reasoning_tokens or 0
+    output_tokens = usage.completion_tokens or 0
+    return Usage(
+        input_tokens=usage.prompt_tokens or 0,
+        output_tokens=output_tokens + reasoning_tokens if preset.reasoning_apart else output_tokens,
+        cached_tokens=read.cached_tokens or 0,
+        cache_write_tokens=read.written,
+        cache_write_1h_tokens=read.written_1h,
+        reasoning_tokens=reasoning_tokens,
+    )

@@ -1,0 +1,289 @@
+"""A request in the form of Chat Completions, and what each compatible server wants different about it.
+
+Source: https://platform.openai.com/docs/api-reference/chat/create.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from semroute.config.presets import Preset
+from semroute.config.schema.models import Model
+from semroute.dialects.openai.content import parse_schema, render_function, render_schema
+from semroute.dialects.shared.body_parsing import given
+from semroute.dialects.shared.dropped import Dropped
+from semroute.dialects.shared.json_output import instruction
+from semroute.dialects.shared.thinking import effort_of, wants_thinking
+from semroute.messages import (
+    CacheTtl,
+    ChatRequest,
+    Document,
+    Image,
+    Message,
+    Opaque,
+    Params,
+    Part,
+    Refusal,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+
+SIGNED = {"anthropic", "bedrock", "gemini", "responses"}
+"""The origins of thoughts that no server of this dialect has thought."""
+UNSIGNED = ("", "unsigned")
+"""The origins of thoughts that are plain text: a server that signs none may have thought them."""
+NEWER = ("prompt_cache_options", "prompt_cache_retention")
+"""Fields of OpenAI's that no other server knows."""
+LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
+
+# --- a body for a request that came in another dialect ----------------------------------------------------------------
+
+
+def render_body(request: ChatRequest, model: Model, preset: Preset, dropped: Dropped) -> dict[str, Any]:
+    """The body, without `model` and `stream`; what has no counterpart is noted."""
+    params = request.params
+    effort = effort_of(params) if wants_thinking(request, model, dropped) else None
+    dropped.add_given(top_k=params.top_k is not None, n=params.n is not None and params.n > 1)
+    choice = request.tool_choice if request.tools else None
+    return given(
+        {
+            "messages": _Messages(preset, model, dropped).render(request),
+            "tools": [_tool(tool, preset, dropped) for tool in request.tools],
+            "tool_choice": _tool_choice(choice) if choice else None,
+            "parallel_tool_calls": params.parallel_tool_calls if request.tools else None,
+            "max_tokens": params.max_tokens,
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "frequency_penalty": params.frequency_penalty,
+            "presence_penalty": params.presence_penalty,
+            "stop": list(params.stop),
+            "seed": params.seed,
+            "response_format": _response_format(params),
+            "reasoning_effort": effort,
+            "logprobs": params.logprobs or None,
+            "top_logprobs": params.top_logprobs,
+            "user": params.user or None,
+            "service_tier": params.service_tier or None,
+        }
+    )
+
+
+def _tool(tool: Tool, preset: Preset, dropped: Dropped) -> dict[str, Any]:
+    return {"type": "function", "function": render_function(tool), **_mark(tool.cache, preset, dropped, tool=True)}
+
+
+def _tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
+    return {"type": "function", "function": {"name": choice.name}} if choice.mode == "tool" else choice.mode
+
+
+def _response_format(params: Params) -> dict[str, Any] | None:
+    if not params.json_output:
+        return None
+    if params.json_schema is None:
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": render_schema(params.json_schema)}
+
+
+def _mark(cache: CacheTtl | None, preset: Preset, dropped: Dropped, *, tool: bool = False) -> dict[str, Any]:
+    """A cache mark as the server knows it."""
+    if cache is None:
+        return {}
+    if preset.cache == "cache_control":
+        return {"cache_control": {"type": "ephemeral", **({"ttl": cache} if cache != "5m" else {})}}
+    if preset.cache == "prompt_cache_breakpoint" and not tool:
+        dropped.add_given(**{"cache mark's ttl": cache != "5m"})
+        return {"prompt_cache_breakpoint": {"mode": "explicit"}}
+    dropped.add("cache mark")
+    return {}
+
+
+class _Messages:
+    """Renders a conversation."""
+
+    def __init__(self, preset: Preset, model: Model, dropped: Dropped) -> None:
+        self._preset = preset
+        self._reasons = "reasoning" in model.features
+        self._dropped = dropped
+        self._rendered: list[dict[str, Any]] = []
+        self._media: list[Part] = []
+
+    def render(self, request: ChatRequest) -> list[dict[str, Any]]:
+        """The messages."""
+        for message in request.messages:
+            self._message(message)
+        self._flush_media()
+        return self._rendered
+
+    def _message(self, message: Message) -> None:
+        results = [part for part in message.parts if isinstance(part, ToolResult)]
+        for result in results:
+            self._result(result)
+        rest = tuple(part for part in message.parts if not isinstance(part, ToolResult))
+        if rest or not results:
+            self._flush_media()
+            turn = self._turn(message, rest)
+            if message.role != "assistant" or turn["content"] or len(turn) > 2:  # else nothing is left of it
+                self._rendered.append(turn)
+
+    def _result(self, result: ToolResult) -> None:
+        """A tool message holds text alone: pictures and documents follow in a user's."""
+        self._dropped.add_given(**{"is_error of a tool result": result.is_error, "cache mark": result.cache})
+        self._rendered.append({"role": "tool", "tool_call_id": result.id, "content": result.text})
+        self._media += result.media
+
+    def _flush_media(self) -> None:
+        content, self._media = self._content(tuple(self._media)), []
+        if content:
+            self._dropped.add("place of a tool result's file: sent as the user's")
+            self._rendered.append({"role": "user", "content": content})
+
+    def _turn(self, message: Message, parts: tuple[Part, ...]) -> dict[str, Any]:
+        calls = [self._call(part) for part in parts if isinstance(part, ToolCall)]
+        refusal = "".join(part.text for part in parts if isinstance(part, Refusal))
+        thinking, parts = self._thoughts(parts)
+        content = self._content(parts)
+        turn: dict[str, Any] = {"role": message.role, "content": content or None if calls or refusal else content}
+        fields = {
+            "name": message.name or None,
+            "refusal": refusal or None,
+            "reasoning_content": thinking or None,
+            "tool_calls": calls,
+        }
+        return {**turn, **given(fields)}
+
+    def _thoughts(self, parts: tuple[Part, ...]) -> tuple[str, tuple[Part, ...]]:
+        """What was thought, for a field of its own, and the parts of the content: thoughts are some of them or not."""
+        thoughts = [part for part in parts if isinstance(part, Thinking)]
+        said = tuple(part for part in parts if not isinstance(part, Thinking))
+        if self._preset.thoughts == "chunks" and self._reasons:
+            own = [thought for thought in thoughts if thought.origin in UNSIGNED and thought.text]
+            if len(own) < len(thoughts):
+                self._dropped.add("thinking of another provider")
+            return "", tuple(part for part in parts if part in own or part in said)
+        if self._preset.thoughts != "reasoning_content":
+            self._dropped.add_given(**{"thinking in the conversation": bool(thoughts)})
+            return "", said
+        own = [thought for thought in thoughts if thought.origin not in SIGNED]
+        if len(own) < len(thoughts):
+            self._dropped.add("thinking of another provider")
+        return "\n".join(thought.text for thought in own), said
+
+    def _call(self, part: ToolCall) -> dict[str, Any]:
+        signature = {"extra_content": {"google": {"thought_signature": part.signature}}} if part.signature else {}
+        self._dropped.add_given(**{"cache mark": part.cache})
+        function = {"name": part.name, "arguments": part.arguments or "{}"}
+        return {"id": part.id, "type": "function", "function": function, **signature}
+
+    def _content(self, parts: tuple[Part, ...]) -> str | list[dict[str, Any]]:
+        """Plain text where it can be: not every compatible server takes a list."""
+        content = [block for part in parts if (block := self._part(part)) is not None]
+        if all(block.keys() == {"type", "text"} for block in content):
+            return "\n".join(block["text"] for block in content)
+        return content
+
+    def _part(self, part: Part) -> dict[str, Any] | None:
+        match part:
+            case Text(text=text, cache=cache):
+                return {"type": "text", "text": text, **_mark(cache, self._preset, self._dropped)}
+            case Image(url=url, detail=detail, cache=cache):
+                image = {"url": url, **({"detail": detail} if detail else {})}
+                return {"type": "image_url", "image_url": image, **_mark(cache, self._preset, self._dropped)}
+            case Document():
+                return self._document(part)
+            case Thinking(text=text):
+                return thinking_chunk(text)
+            case Opaque(kind=kind):
+                self._dropped.add(kind)
+        return None
+
+    def _document(self, part: Document) -> dict[str, Any] | None:
+        self._dropped.add_given(citations=part.cite)
+        if not part.url.startswith("data:"):
+            self._dropped.add("document by address")
+            return None
+        file = {"filename": part.name or "document", "file_data": part.url}
+        return {"type": "file", "file": file, **_mark(part.cache, self._preset, self._dropped)}
+
+
+def thinking_chunk(text: str) -> dict[str, Any]:
+    """A thought among the content of an assistant's message. Source: https://docs.mistral.ai/api/#tag/chat."""
+    return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+
+
+# --- what a server wants different ------------------------------------------------------------------------------------
+
+
+def adapt(body: dict[str, Any], preset: Preset, model: Model, dropped: Dropped) -> None:
+    """Change a body, whichever dialect it came in, to what the server takes."""
+    for field in LIMIT_FIELDS:
+        if preset.limit_field not in ("", field) and field in body:
+            body.setdefault(preset.limit_field, body.pop(field))
+    for field in preset.drop if preset.of_openai else (*preset.drop, *NEWER):
+        if _asks(field, body.pop(field, None)):
+            dropped.add(field)
+    tier = body.get("service_tier")
+    if preset.tiers and tier is not None and tier not in preset.tiers:
+        dropped.add_given(**{f"service tier {tier}": tier != "default"})
+        del body["service_tier"]
+    body |= {name: body.pop(field) for field, name in preset.rename.items() if field in body}
+    if not preset.json_schema and isinstance(body.get("messages"), list):
+        _instruct(body)
+    if _reads_messages(preset) and isinstance(body.get("messages"), list):
+        reasons = "reasoning" in model.features
+        body["messages"] = [_adapt_message(message, preset, reasons, dropped) for message in body["messages"]]
+
+
+def _instruct(body: dict[str, Any]) -> None:
+    """JSON mode and an instruction stand in for a JSON Schema."""
+    match body.get("response_format"):
+        case {"type": "json_schema", "json_schema": dict(fields)}:
+            text = instruction(parse_schema(fields))
+            body["messages"] = [{"role": "system", "content": text}, *body["messages"]]
+            body["response_format"] = {"type": "json_object"}
+
+
+def _asks(field: str, value: object) -> bool:
+    return value not in (None, False, [], {}) and not (field == "n" and value == 1)
+
+
+def _reads_messages(preset: Preset) -> bool:
+    """Whether a server takes some messages in another form alone."""
+    return bool(preset.message_drop) or not preset.developer or bool(preset.thoughts)
+
+
+def _adapt_message(message: Any, preset: Preset, reasons: bool, dropped: Dropped) -> Any:
+    if not isinstance(message, dict):
+        return message
+    thought = message.get("reasoning_content")
+    if preset.thoughts == "chunks" and reasons and isinstance(thought, str) and thought:
+        message = _with_chunk(message, thought)
+    refused = [field for field in preset.message_drop if field in message]
+    if refused:
+        dropped.add_given(**{f"message {field}": _asks(field, message[field]) for field in refused})
+        message = {field: value for field, value in message.items() if field not in refused}
+    if "extra_content" in preset.message_drop and isinstance(calls := message.get("tool_calls"), list):
+        message = {**message, "tool_calls": [_unsigned(call) for call in calls]}
+    if message.get("role") == "developer" and not preset.developer:
+        message = {**message, "role": "system"}
+    if message.get("role") == "assistant" and preset.thoughts == "reasoning_content":
+        message = {"reasoning_content": "", **message}
+    return message
+
+
+def _unsigned(call: Any) -> Any:
+    """A call without the signature that is for Gemini alone."""
+    if not isinstance(call, dict):
+        return call
+    return {field: value for field, value in call.items() if field != "extra_content"}
+
+
+def _with_chunk(message: dict[str, Any], thought: str) -> dict[str, Any]:
+    """A message whose thought stands among its content."""
+    content = message.get("content")
+    said = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
+    rest = {field: value for field, value in message.items() if field != "reasoning_content"}
+    return {**rest, "content": [thinking_chunk(thought), *said]}

@@ -1,0 +1,287 @@
+"""OpenAI's older completions of plain text, answered by chat models.
+
+Source: https://platform.openai.com/docs/api-reference/completions. Each prompt is one user turn. A request for several
+prompts, or for several answers to one, is several calls: each has its own decision and record. So all models can serve
+it, also those whose API gives one answer at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from semroute.decision import Decision
+from semroute.dialects.openai.client import OpenAI
+from semroute.dialects.openai.client_answer import error_body
+from semroute.dialects.openai.content import render_usage
+from semroute.dialects.shared import fill_in_the_middle, sse
+from semroute.dialects.shared.body_parsing import convert, problem, texts_of, unread_fields
+from semroute.errors import SemrouteError
+from semroute.messages import (
+    ChatRequest,
+    Chunk,
+    Completion,
+    FinishReason,
+    Message,
+    Params,
+    Part,
+    Refusal,
+    Text,
+    TokenLogprob,
+    Usage,
+    total,
+)
+from semroute.record import Record
+
+NAME: Final = "text"
+MAX_ANSWERS = 16
+"""How many answers one request may ask for: prompts times `n`."""
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Body(msgspec.Struct):
+    prompt: str | list[Any] | None = None
+    model: str = "auto"
+    models: list[str] | None = None
+    suffix: str | None = None
+    echo: bool | None = None
+    n: int | None = None
+    best_of: int | None = None
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    strict: bool = False
+    metadata: dict[str, Any] | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logprobs: int | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    user: str | None = None
+
+
+def split(request: ChatRequest, new_id: Callable[[], str]) -> list[ChatRequest]:
+    """One request for each answer that a caller's request asks for."""
+    fields = convert(request.raw, _Body)
+    return [
+        msgspec.structs.replace(
+            request,
+            id=new_id(),
+            messages=(*request.messages[:-1], Message(role="user", parts=(Text(text=text),))),
+            # Each answer to the same prompt has a seed of its own, or all would be the same.
+            params=msgspec.structs.replace(request.params, seed=None if fields.seed is None else fields.seed + number),
+        )
+        for text in _prompts(fields.prompt)
+        for number in range(fields.n or 1)
+    ]
+
+
+class TextDialect:
+    """The client side."""
+
+    name = NAME
+
+    def __init__(self) -> None:
+        self._openai = OpenAI()
+
+    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
+        """Read a caller's body; the first prompt is the user's turn.
+
+        Raises `RequestError` naming the field, what it got and what it expected.
+        """
+        fields = convert(body, _Body)
+        texts, count = _prompts(fields.prompt), 1 if fields.n is None else fields.n
+        if count < 1 or len(texts) * count > MAX_ANSWERS:
+            got = f"got {count} answers to each of {len(texts)} prompts"
+            raise problem("n", f"{got}, expected 1 to {MAX_ANSWERS} answers in all")
+        if fields.best_of not in (None, 1, count):
+            raise problem("best_of", f"got {fields.best_of}, expected the same as `n`: every answer is given")
+        if fields.max_tokens == 0:
+            raise problem("max_tokens", "got 0, expected at least 1: prompts are not scored")
+        filled = fill_in_the_middle.instruction(fields.suffix) if fields.suffix else ""
+        before = (Message(role="system", parts=(Text(text=filled),)),) if filled else ()
+        return ChatRequest(
+            id=request_id,
+            messages=(*before, Message(role="user", parts=(Text(text=texts[0]),))),
+            model=fields.model,
+            models=tuple(fields.models or ()),
+            params=_params(fields),
+            stream=bool(fields.stream),
+            stream_usage=bool(fields.stream_options and fields.stream_options.include_usage),
+            strict=fields.strict,
+            metadata=fields.metadata or {},
+            dialect=NAME,
+            raw=body,
+            unread=unread_fields(body, _Body.__struct_fields__),
+        )
+
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
+        """One answer alone."""
+        return TextCompletions([request]).render([(completion, record, request)])
+
+    def stream(self, request: ChatRequest, decision: Decision) -> TextStream:
+        """A renderer for one answer alone."""
+        return TextCompletions([request]).stream(request, decision)
+
+    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
+        """The body of an error answer."""
+        return self._openai.render_error(error, status, request_id)
+
+
+class TextCompletions(TextDialect):
+    """The same for the answers to one request: they have one id, and are told apart by their `index`."""
+
+    def __init__(self, requests: list[ChatRequest]) -> None:
+        """`requests`: as `split` gave them."""
+        super().__init__()
+        self.id = f"cmpl-{requests[0].id}"
+        self.created = int(time.time())
+        self.usages: list[Usage] = []
+        """Of the answers that have ended."""
+        self.echo = requests[0].raw.get("echo") is True
+        self._indices = {request.id: index for index, request in enumerate(requests)}
+
+    def render(self, answers: list[tuple[Completion, Record, ChatRequest]]) -> bytes:
+        """All answers."""
+        choices = []
+        for completion, _, request in answers:
+            said = self.prefix(request) + _text(completion.parts)
+            logprobs = _Logprobs(len(self.prefix(request))).render(completion.logprobs)
+            choices.append(_choice(self.index(request), said, logprobs, completion.finish_reason))
+        usage = total([completion.usage or record.usage for completion, record, _ in answers])
+        return msgspec.json.encode(self.body(answers[0][0].model, choices) | {"usage": render_usage(usage)})
+
+    def stream(self, request: ChatRequest, decision: Decision) -> TextStream:
+        """A renderer for one of the answers. They are streamed one after the other."""
+        return TextStream(self, request)
+
+    def index(self, request: ChatRequest) -> int:
+        """Which of the answers this request is for."""
+        return self._indices[request.id]
+
+    def is_last(self, request: ChatRequest) -> bool:
+        """Whether no other answer follows."""
+        return self.index(request) == len(self._indices) - 1
+
+    def prefix(self, request: ChatRequest) -> str:
+        """What stands before the answer: the prompt, where `echo` is asked for."""
+        return request.messages[-1].text if self.echo else ""
+
+    def body(self, model: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        """What whole answers and pieces of them share."""
+        return {
+            "id": self.id,
+            "object": "text_completion",
+            "created": self.created,
+            "model": model,
+            "choices": choices,
+        }
+
+
+class TextStream:
+    """`text_completion` events of one answer. The last answer is closed by `[DONE]`."""
+
+    keep_alive = sse.KEEP_ALIVE
+
+    def __init__(self, answers: TextCompletions, request: ChatRequest) -> None:
+        self._answers = answers
+        self._request = request
+        self._prefix = answers.prefix(request)
+        self._logprobs = _Logprobs(len(self._prefix))
+        self._model = ""
+        self._usage: Usage | None = None
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """The event for what the chunk says."""
+        self._model = chunk.model or self._model
+        self._usage = chunk.usage or self._usage
+        said = _text(chunk.parts)
+        if not said and chunk.finish_reason is None:
+            return b""
+        logprobs = self._logprobs.render(chunk.logprobs)
+        said, self._prefix = self._prefix + said, ""
+        choice = _choice(self._answers.index(self._request), said, logprobs, chunk.finish_reason)
+        return sse.render(msgspec.json.encode(self._answers.body(self._model, [choice])))
+
+    def end(self, record: Record) -> bytes:
+        """After the last answer: the usage of all, where it was asked for, and `[DONE]`."""
+        self._answers.usages.append(self._usage or record.usage)
+        if not self._answers.is_last(self._request):
+            return b""
+        events = b""
+        if self._request.stream_usage:
+            body = self._answers.body(self._model, []) | {"usage": render_usage(total(self._answers.usages))}
+            events = sse.render(msgspec.json.encode(body))
+        return events + sse.render(b"[DONE]")
+
+    def error(self, error: SemrouteError, status: int) -> bytes:
+        """An error event, and no `[DONE]`: clients raise on it."""
+        return sse.render(msgspec.json.encode(error_body(error, status)))
+
+
+def _prompts(prompt: str | list[Any] | None) -> list[str]:
+    texts = [prompt] if isinstance(prompt, str) else prompt or []
+    if not texts:
+        raise problem("prompt", "got nothing, expected text or a list of texts")
+    for number, text in enumerate(texts):
+        path = "prompt" if isinstance(prompt, str) else f"prompt[{number}]"
+        if not isinstance(text, str):
+            what = "tokens" if isinstance(text, int | list) else type(text).__name__
+            raise problem(path, f"got {what}, expected text: each model counts tokens in its own way")
+        if not text.strip():
+            raise problem(path, "got an empty prompt, expected text")
+    return texts
+
+
+def _params(fields: _Body) -> Params:
+    return Params(
+        max_tokens=fields.max_tokens,
+        temperature=fields.temperature,
+        top_p=fields.top_p,
+        frequency_penalty=fields.frequency_penalty,
+        presence_penalty=fields.presence_penalty,
+        stop=texts_of(fields.stop),
+        seed=fields.seed,
+        logprobs=fields.logprobs is not None,
+        top_logprobs=fields.logprobs,
+        user=fields.user or "",
+    )
+
+
+def _text(parts: tuple[Part, ...]) -> str:
+    return "".join([part.text for part in parts if isinstance(part, Text | Refusal)])
+
+
+def _choice(index: int, text: str, logprobs: dict[str, Any] | None, reason: FinishReason | None) -> dict[str, Any]:
+    return {"text": text, "index": index, "logprobs": logprobs, "finish_reason": reason}
+
+
+class _Logprobs:
+    """Log-probabilities in the older form: lists side by side, with each token's place in the text."""
+
+    def __init__(self, offset: int) -> None:
+        """`offset`: where the answer begins in the text."""
+        self._offset = offset
+
+    def render(self, logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any] | None:
+        """Those of the next tokens. None: there are none."""
+        if not logprobs:
+            return None
+        offsets = []
+        for each in logprobs:
+            offsets.append(self._offset)
+            self._offset += len(each.token)
+        return {
+            "tokens": [each.token for each in logprobs],
+            "token_logprobs": [each.logprob for each in logprobs],
+            "top_logprobs": [{other.token: other.logprob for other in each.top} for each in logprobs],
+            "text_offset": offsets,
+        }

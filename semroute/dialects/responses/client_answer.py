@@ -1,0 +1,164 @@
+"""The `response` object. Source: https://platform.openai.com/docs/api-reference/responses/object."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from semroute.dialects.openai.content import render_function, render_logprobs, render_schema
+from semroute.dialects.responses.content import NAME, render_reasoning, render_text
+from semroute.dialects.responses.tools import Toolbox, render_call, toolbox_of
+from semroute.messages import (
+    ChatRequest,
+    Completion,
+    FinishReason,
+    Params,
+    Part,
+    Refusal,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolChoice,
+    Usage,
+)
+
+_INCOMPLETE: dict[FinishReason, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+def response_object(request: ChatRequest, completion: Completion, usage: Usage) -> dict[str, Any]:
+    """A whole answer."""
+    body = empty_response(request, completion.model)
+    output = output_items(request, completion)
+    return closed(body, output, completion.finish_reason, usage, completion.service_tier)
+
+
+def empty_response(request: ChatRequest, model: str) -> dict[str, Any]:
+    """An answer that has just begun. It repeats what was asked."""
+    params = request.params
+    return {
+        "id": f"resp_{request.id}",
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "in_progress",
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": request.raw.get("instructions"),
+        "max_output_tokens": params.max_tokens,
+        "metadata": request.metadata,
+        "model": model,
+        "output": [],
+        "parallel_tool_calls": params.parallel_tool_calls is not False,
+        "previous_response_id": None,
+        "reasoning": {"effort": params.effort, "summary": None},
+        "service_tier": params.service_tier or "default",
+        "store": False,
+        "temperature": 1.0 if params.temperature is None else params.temperature,
+        "text": {"format": _text_format(params)},
+        "tool_choice": _tool_choice(request.tool_choice),
+        "tools": _tools(request),
+        "top_logprobs": params.top_logprobs or 0,
+        "top_p": 1.0 if params.top_p is None else params.top_p,
+        "truncation": "disabled",
+        "usage": None,
+        "user": params.user or None,
+    }
+
+
+def closed(
+    body: dict[str, Any], output: list[dict[str, Any]], finish_reason: FinishReason, usage: Usage, tier: str
+) -> dict[str, Any]:
+    """The same answer at its end."""
+    incomplete = _INCOMPLETE.get(finish_reason)
+    return {
+        **body,
+        "status": "incomplete" if incomplete else "completed",
+        "incomplete_details": {"reason": incomplete} if incomplete else None,
+        "output": output,
+        "service_tier": tier or body.get("service_tier"),
+        "usage": render_usage(usage),
+    }
+
+
+def failed(
+    body: dict[str, Any], output: list[dict[str, Any]], error: dict[str, Any], usage: Usage | None
+) -> dict[str, Any]:
+    """The same answer where it broke off."""
+    return {
+        **body,
+        "status": "failed",
+        "error": {"code": error["code"], "message": error["message"]},
+        "output": output or body.get("output") or [],
+        "usage": render_usage(usage) if usage is not None else None,
+    }
+
+
+def render_usage(usage: Usage) -> dict[str, Any]:
+    """Responses' usage: totals include the cached and the reasoning tokens."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+
+
+def output_items(request: ChatRequest, completion: Completion) -> list[dict[str, Any]]:
+    """Thoughts, messages and calls, in order; text in a row is one message."""
+    items: list[dict[str, Any]] = []
+    toolbox: Toolbox | None = None
+    logprobs = render_logprobs(completion.logprobs)
+    for part in completion.parts:
+        number = len(items)
+        match part:
+            case Text() | Refusal():
+                if not items or items[-1]["type"] != "message":
+                    items.append(message_item(request, number))
+                items[-1]["content"].append(content_part(part, logprobs))
+                logprobs = []  # they are those of the whole answer: the first text has them
+            case Thinking():
+                items.append(render_reasoning(part, f"rs_{request.id}_{number}"))
+            case ToolCall():
+                toolbox = toolbox or toolbox_of(request)
+                items.append(render_call(number, request.id, part, toolbox.origin(part.name), "completed"))
+            case _:
+                pass
+    return items
+
+
+def content_part(part: Part, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Text, or a refusal, of a message."""
+    if isinstance(part, Refusal):
+        return {"type": "refusal", "refusal": part.text}
+    text = part if isinstance(part, Text) else Text(text="")
+    return {**render_text(text), "logprobs": logprobs}
+
+
+def message_item(request: ChatRequest, number: int, status: str = "completed") -> dict[str, Any]:
+    """A message without content."""
+    id_ = f"msg_{request.id}_{number}"
+    return {"type": "message", "id": id_, "status": status, "role": "assistant", "content": []}
+
+
+def _tools(request: ChatRequest) -> list[Any]:
+    """The tools as the caller has declared them, in full."""
+    declared = request.raw.get("tools") if request.dialect == NAME else None
+    if isinstance(declared, list):
+        return [{"strict": None, **tool} if tool.get("type") == "function" else tool for tool in declared]
+    return [{"type": "function", **render_function(tool), "strict": tool.strict} for tool in request.tools]
+
+
+def _text_format(params: Params) -> dict[str, Any]:
+    if params.json_schema is not None:
+        return {"type": "json_schema", "description": None, "strict": None, **render_schema(params.json_schema)}
+    return {"type": "json_object" if params.json_output else "text"}
+
+
+def _tool_choice(choice: ToolChoice | None) -> str | dict[str, Any]:
+    if choice is None:
+        return "auto"
+    return {"type": "function", "name": choice.name} if choice.mode == "tool" else choice.mode

@@ -1,0 +1,86 @@
+"""Making a conversation shorter: `/v1/responses/compact`.
+
+A provider of the Responses dialect does it itself. Any other model is asked for a summary, which the caller gets in the
+same form, and sends back with its next request.
+Source: https://platform.openai.com/docs/api-reference/responses/compact.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from semroute.decision import Decision
+from semroute.dialects.dialect import COMPACT, StreamRenderer
+from semroute.dialects.responses.client import Responses
+from semroute.dialects.responses.client_answer import render_usage
+from semroute.dialects.responses.content import NAME, seal_summary
+from semroute.errors import BadAnswerError, SemrouteError
+from semroute.messages import ChatRequest, Completion, ToolChoice
+from semroute.record import Record
+
+
+class Compact:
+    """The client side."""
+
+    name = COMPACT
+
+    def __init__(self) -> None:
+        self._responses = Responses()
+
+    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
+        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        raw = {key: value for key, value in body.items() if key != "stream"}
+        chat = self._responses.parse_request(raw, request_id)
+        params = msgspec.structs.replace(chat.params, json_output=False, json_schema=None)
+        # Providers want the tools of the conversation declared; none is to be called now.
+        choice = ToolChoice(mode="none") if chat.tools else None
+        return msgspec.structs.replace(chat, dialect=COMPACT, params=params, tool_choice=choice)
+
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
+        """The provider's own body where it speaks this dialect, else one in its form.
+
+        Raises `BadAnswerError` for an answer without text.
+        """
+        if completion.dialect == NAME:
+            return completion.raw
+        if not completion.text.strip():
+            raise BadAnswerError("expected a summary of the conversation, got an answer without text")
+        summary = {
+            "type": "compaction",
+            "id": f"cmp_{request.id}",
+            "encrypted_content": seal_summary(completion.text),
+        }
+        return msgspec.json.encode(
+            {
+                "id": f"resp_{request.id}",
+                "object": "response.compaction",
+                "created_at": int(time.time()),
+                "output": [*_of_the_user(request), summary],
+                "usage": render_usage(completion.usage or record.usage),
+            }
+        )
+
+    def stream(self, request: ChatRequest, decision: Decision) -> StreamRenderer:
+        """For the seam's sake: this is not streamed, whatever `stream` says."""
+        return self._responses.stream(request, decision)
+
+    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
+        """The body of an error answer."""
+        return self._responses.render_error(error, status, request_id)
+
+
+def _of_the_user(request: ChatRequest) -> list[dict[str, Any]]:
+    """What the user has said stays as it is."""
+    said = request.raw.get("input")
+    items = [{"role": "user", "content": said}] if isinstance(said, str) else said or []
+    kept: list[dict[str, Any]] = []
+    for item in items:
+        if item.get("role") == "user":
+            head = {"type": "message", "id": f"msg_{request.id}_{len(kept)}", "status": "completed"}
+            content = item["content"]
+            parts = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
+            kept.append({**head, **item, "content": parts})
+    return kept

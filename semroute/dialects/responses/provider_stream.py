@@ -1,0 +1,156 @@
+"""What a streamed response has told: pieces come as deltas, and once more whole, in `done` events and in the last one.
+
+Most servers send both. Some send only the whole: then that is what is told. What was told is not told again.
+
+Source: https://platform.openai.com/docs/api-reference/responses-streaming.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from semroute.dialects.openai.content import parse_citation
+from semroute.dialects.responses.content import parse_reasoning
+from semroute.dialects.responses.tools import KINDS, Toolbox, parse_call
+from semroute.messages import Opaque, Part, Refusal, Text, Thinking, ToolCall
+
+Kind = Literal["text", "refusal", "thought", "arguments"]
+_BLOCKS: dict[str, tuple[Kind, str]] = {
+    "output_text": ("text", "text"),
+    "refusal": ("refusal", "refusal"),
+    "summary_text": ("thought", "text"),
+    "reasoning_text": ("thought", "text"),
+}
+"""Types of content: what they are, and the field that holds it."""
+
+
+class Told:
+    """Follows one response. A place is the index of an item and that of a part in it."""
+
+    def __init__(self) -> None:
+        self._chars: Counter[tuple[Kind, int, int]] = Counter()
+        self._in_all: Counter[Kind] = Counter()
+        self._parted: set[tuple[int, int]] = set()
+        self._cited: set[tuple[int, int]] = set()
+        self._signed: set[str] = set()
+        self._calls: dict[int, int] = {}
+        self._call_ids: set[str] = set()
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether a function was called."""
+        return bool(self._calls)
+
+    def piece(self, kind: Kind, item: int, part: int, text: str) -> tuple[Part, ...]:
+        """The next piece."""
+        if not text:
+            return ()
+        self._chars[kind, item, part] += len(text)
+        self._in_all[kind] += len(text)
+        match kind:
+            case "text":
+                return (Text(text=text),)
+            case "refusal":
+                return (Refusal(text=text),)
+            case "thought":
+                return (Thinking(text=text),)
+            case "arguments":
+                return (ToolCall(arguments=text, index=self._calls.get(item, 0)),)
+
+    def whole(self, kind: Kind, item: int, part: int, text: str) -> tuple[Part, ...]:
+        """What is new in a text that is told whole."""
+        before = self._chars[kind, item, part]
+        rest = self.piece(kind, item, part, text[before:])
+        return (*self.parted(item, part), *rest) if kind == "thought" and rest and not before else rest
+
+    def parted(self, item: int, part: int) -> tuple[Part, ...]:
+        """A blank line between the parts of a thought."""
+        if part == 0 or (item, part) in self._parted:
+            return ()
+        self._parted.add((item, part))
+        return (Thinking(text="\n\n"),)
+
+    def begin(self, item: int, said: dict[str, Any]) -> tuple[Part, ...]:
+        """An item begins. A call tells its id and name."""
+        match said:
+            case {"type": str(kind), "call_id": str(id_)} if kind in KINDS and id_ not in self._call_ids:
+                self._call_ids.add(id_)
+                name = str(said.get("name") or KINDS[kind])
+                return (ToolCall(id=id_, name=name, index=self._calls.setdefault(item, len(self._calls))),)
+            case {"type": str(kind)} if kind not in ("message", "reasoning") and not (
+                kind in KINDS and isinstance(said.get("call_id"), str)
+            ):
+                return (Opaque(kind=kind),)
+            case _:
+                return ()
+
+    def cite(self, item: int, part: int, annotations: object) -> tuple[Part, ...]:
+        """What a text cites."""
+        found = [parse_citation(each) for each in _dicts(annotations)]
+        citations = tuple(citation for citation in found if citation is not None)
+        self._cited.add((item, part))
+        return (Text(text="", citations=citations),) if citations else ()
+
+    def block(self, item: int, part: int, said: object) -> Iterator[Part]:
+        """A part of an item is told whole; its citations too, where none of them was told before."""
+        if not isinstance(said, dict) or (found := _BLOCKS.get(str(said.get("type")))) is None:
+            return
+        kind, field = found
+        yield from self.whole(kind, item, part, str(said.get(field) or ""))
+        if said.get("annotations") and (item, part) not in self._cited:
+            yield from self.cite(item, part, said["annotations"])
+
+    def end(self, item: int, said: dict[str, Any]) -> Iterator[Part]:
+        """An item is told whole."""
+        match said:
+            case {"type": "message", "content": list(content)}:
+                for number, block in enumerate(content):
+                    yield from self.block(item, number, block)
+            case {"type": "function_call", "arguments": str(arguments)}:
+                yield from self.begin(item, said)
+                if item in self._calls:
+                    yield from self.whole("arguments", item, 0, arguments)
+            case {"type": str(kind)} if kind in KINDS and (call := parse_call(said, Toolbox({}))) is not None:
+                yield from self.begin(item, said)
+                yield from self.whole("arguments", item, 0, call.arguments)
+            case {"type": "reasoning"}:
+                for number, block in enumerate(_blocks(said)):
+                    yield from self.block(item, number, block)
+                yield from self._signature(said)
+
+    def all(self, output: list[dict[str, Any]]) -> Iterator[Part]:
+        """The whole response is told. Some servers number all items alike: what was told in full is not told again."""
+        in_full: Counter[Kind] = Counter()
+        for block in (block for said in output for block in _blocks(said)):
+            if (found := _BLOCKS.get(str(block.get("type")))) is not None:
+                in_full[found[0]] += len(str(block.get(found[1]) or ""))
+        lacks = {kind for kind, chars in in_full.items() if self._in_all[kind] < chars}
+        for item, said in enumerate(output):
+            match said.get("type"):
+                case "message" if not lacks & {"text", "refusal"}:
+                    pass
+                case "reasoning" if "thought" not in lacks:
+                    yield from self._signature(said)
+                case _:
+                    yield from self.end(item, said)
+
+    def _signature(self, said: dict[str, Any]) -> Iterator[Part]:
+        """What a thought is recognised by."""
+        sealed = said.get("encrypted_content")
+        if isinstance(sealed, str) and sealed and sealed not in self._signed:
+            self._signed.add(sealed)
+            yield msgspec.structs.replace(parse_reasoning(said), text="")
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _blocks(said: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a message or a thought holds."""
+    content = (said.get("summary") if said.get("type") == "reasoning" else None) or said.get("content")
+    return _dicts(content)

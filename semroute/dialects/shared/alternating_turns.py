@@ -1,0 +1,60 @@
+"""A conversation in which user and assistant alternate, as Anthropic's, Bedrock's and Gemini's formats want it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from semroute.dialects.shared.dropped import Dropped
+from semroute.messages import Message, Part, Text, ToolResult
+
+OPENING = "Continue."
+"""The user's turn that stands before an assistant's where a conversation begins with that."""
+GO_ON = "Continue your answer exactly where it stopped. Begin with the very next character, and do not repeat anything."
+"""The user's turn that follows an assistant's where a conversation ends with that and the model refuses it so."""
+GO_ON_NOTE = "a conversation that ends with the assistant: a user's turn follows, as the model does not go on otherwise"
+Content = list[dict[str, Any]]
+Turn = tuple[Literal["user", "assistant"], Content]
+
+
+def user_turn(parts: tuple[Part, ...]) -> Message:
+    """What a user's turn holds: tools' results come first, and are a turn of their own where nothing is said beside."""
+    results = tuple(part for part in parts if isinstance(part, ToolResult))
+    said = tuple(part for part in parts if not isinstance(part, ToolResult))
+    return Message(role="tool" if results and not said else "user", parts=(*results, *said))
+
+
+def has_results(messages: Iterable[Message]) -> bool:
+    """Whether a tool's result is among them."""
+    return any(isinstance(part, ToolResult) for message in messages for part in message.parts)
+
+
+def alternate(
+    messages: Iterable[Message], render: Callable[[Message], Content], dropped: Dropped
+) -> tuple[Content, list[Turn]]:
+    """The content of the system prompt, and the turns, the user's first. Tool results are the user's.
+
+    `render`: what a message holds, in the format; `dropped`: takes the notes.
+    """
+    system: Content = []
+    turns: list[Turn] = []
+    for message in messages:
+        dropped.add_given(**{"message name": message.name})
+        content = render(message)
+        if message.role == "system":
+            if turns:
+                dropped.add("place of a system message: sent at the start")
+            system += content
+            continue
+        role: Literal["user", "assistant"] = "assistant" if message.role == "assistant" else "user"
+        if turns and turns[-1][0] == role:
+            turns[-1][1].extend(content)
+        elif content:
+            turns.append((role, content))
+    if turns and turns[0][0] == "assistant":
+        dropped.add("a conversation that begins with the assistant")
+        turns.insert(0, ("user", render(Message(role="user", parts=(Text(text=OPENING),)))))
+    if system and not turns:
+        dropped.add("a system prompt alone: sent as the user's")
+        return [], [("user", system)]
+    return system, turns

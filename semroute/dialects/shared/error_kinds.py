@@ -1,0 +1,106 @@
+"""What went wrong, in one word. Each dialect has a table that says it as its vendor does."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from semroute.dialects.shared.error_bodies import read_failure
+from semroute.errors import (
+    BadAnswerError,
+    ContentPolicyError,
+    ContextLengthError,
+    LimitError,
+    NoModelError,
+    OverloadedError,
+    PlanExhaustedError,
+    ProviderAuthError,
+    ProviderError,
+    ProviderModelError,
+    ProviderServerError,
+    ProviderTimeoutError,
+    RateLimitedError,
+    SemrouteError,
+)
+from semroute.json_errors import UNREADABLE
+
+Trouble = Literal[
+    "request",  # the request is at fault, in a way that has no name of its own here
+    "too_long",  # for the context window
+    "policy",  # a content policy refuses it
+    "too_large",
+    "key",
+    "permission",
+    "not_found",
+    "quota",  # nothing is left on an account or in a budget
+    "rate_limit",
+    "overloaded",
+    "timeout",
+    "server",
+]
+
+_CODES: tuple[tuple[Trouble, re.Pattern[str]], ...] = (
+    ("quota", re.compile(r"insufficient_quota|quota_exceeded|billing|credit", re.IGNORECASE)),
+    ("rate_limit", re.compile(r"\b429\b")),
+    ("overloaded", re.compile(r"overloaded|unavailable|\b(503|529)\b", re.IGNORECASE)),
+    ("timeout", re.compile(r"time_?out|deadline_exceeded|\b504\b", re.IGNORECASE)),
+)
+"""By the first that fits."""
+_BY_KIND: tuple[tuple[type[SemrouteError], Trouble], ...] = (
+    (ContextLengthError, "too_long"),
+    (ContentPolicyError, "policy"),
+    (RateLimitedError, "rate_limit"),
+    (LimitError, "rate_limit"),
+    (ProviderTimeoutError, "timeout"),
+    (OverloadedError, "overloaded"),
+    (ProviderAuthError, "server"),  # the key is ours: the caller cannot mend it
+)
+_BY_STATUS: dict[int, Trouble] = {
+    401: "key",
+    402: "quota",
+    403: "permission",
+    404: "not_found",
+    413: "too_large",
+    429: "rate_limit",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
+
+
+def trouble_of(error: SemrouteError, status: int) -> Trouble:
+    """What an error is, for a caller who gets it with that HTTP status."""
+    cause = cause_of(error)
+    if isinstance(cause, RateLimitedError | ProviderServerError | BadAnswerError) and (said := _said(cause)):
+        return said
+    if isinstance(cause, NoModelError):
+        return "overloaded" if cause.retryable else "server"
+    named = next((trouble for kind, trouble in _BY_KIND if isinstance(cause, kind)), None)
+    return named or _BY_STATUS.get(status, "request" if status < 500 else "server")
+
+
+def cause_of(error: SemrouteError) -> SemrouteError:
+    """The failure that counts: of several calls, that of the last one."""
+    return error.last if isinstance(error, PlanExhaustedError) else error
+
+
+def told_inside(error: SemrouteError) -> Any:
+    """The JSON by which a provider broke its stream off; None: it said nothing, or nothing that concerns a caller."""
+    ours = ProviderAuthError | ProviderModelError
+    return document(error.body) if isinstance(error, ProviderError) and not isinstance(error, ours) else None
+
+
+def document(body: bytes | None) -> Any:
+    """What a body holds; None: no JSON."""
+    try:
+        return msgspec.json.decode(body) if body else None
+    except UNREADABLE:
+        return None
+
+
+def _said(error: ProviderError) -> Trouble | None:
+    """What the status and the codes of a provider's error say."""
+    codes = " ".join((str(error.status), *read_failure(error.body or b"").codes))
+    return next((trouble for trouble, pattern in _CODES if pattern.search(codes)), None)

@@ -1,0 +1,143 @@
+"""What a provider's error means, by its words and codes. The words are data: `refusals.toml`, beside this file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import msgspec
+
+from semroute.bases import Frozen
+from semroute.config.regular_expressions import Pattern, compiled, encodable
+from semroute.errors import (
+    ContentPolicyError,
+    ContextLengthError,
+    ProviderAuthError,
+    ProviderError,
+    ProviderModelError,
+    ProviderServerError,
+    RateLimitedError,
+    UnsupportedError,
+)
+
+Name = Literal[
+    "account",
+    "over_limit",
+    "overloaded",
+    "rate_limited",
+    "policy",
+    "too_long",
+    "unsupported",
+    "model",
+    "region",
+    "key",
+]
+"""First to last: where several fit, the first decides."""
+MAX_CHARS = 4000
+"""Of what an error says: what decides stands at its start, and it may quote a long prompt after that."""
+LONGEST_WAIT_S = 86_400.0
+
+
+class Meaning(NamedTuple):
+    """What a wording leads to."""
+
+    error: type[ProviderError]
+    status: int
+    """Of an error that was told without one."""
+    overrules: bool = False
+    """The status holds whatever the provider's own was: a 400 may mean that our key is refused."""
+
+
+MEANINGS: dict[Name, Meaning] = {
+    "account": Meaning(ProviderAuthError, 402, overrules=True),
+    "over_limit": Meaning(UnsupportedError, 413, overrules=True),
+    "overloaded": Meaning(ProviderServerError, 529, overrules=True),
+    "rate_limited": Meaning(RateLimitedError, 429),
+    "policy": Meaning(ContentPolicyError, 400),
+    "too_long": Meaning(ContextLengthError, 400),
+    "unsupported": Meaning(UnsupportedError, 400),
+    "model": Meaning(ProviderModelError, 404),
+    "region": Meaning(ProviderAuthError, 403, overrules=True),
+    "key": Meaning(ProviderAuthError, 401, overrules=True),
+}
+
+
+class Refusal(Frozen, frozen=True, kw_only=True):
+    """How one vendor words one meaning."""
+
+    means: Name
+    vendor: str
+    codes: tuple[str, ...] = ()
+    """Compared whole, in lower case."""
+    words: tuple[str, ...] = ()
+    """Regular expressions for what the error says, in lower case."""
+    source: str
+    """Where it was seen."""
+    seen: date
+    """When."""
+
+
+class _Table(Frozen, frozen=True):
+    refusal: tuple[Refusal, ...]
+
+
+def read(path: Path) -> tuple[Refusal, ...]:
+    """The rows of a table of refusals."""
+    return msgspec.toml.decode(path.read_bytes(), type=_Table).refusal
+
+
+REFUSALS = read(Path(__file__).with_name("refusals.toml"))
+_CODES: dict[str, Name] = {code: row.means for row in reversed(REFUSALS) for code in row.codes}
+_WORDS: dict[Name, Pattern] = {
+    name: compiled("(?ms)" + "|".join(word for row in REFUSALS if row.means == name for word in row.words))
+    for name in get_args(Name)
+}
+_ALL = frozenset(get_args(Name))
+_DECIDE: dict[int, frozenset[str]] = {
+    401: frozenset({"account"}),
+    402: frozenset({"account"}),
+    429: frozenset({"account", "over_limit", "overloaded"}),
+}
+"""By status, which meanings its words may have: such a status is plain, and only these say more."""
+_OF_5XX = _ALL - {"rate_limited", "overloaded"}
+
+
+def meaning(status: int | None, codes: Iterable[str], texts: Iterable[str]) -> Meaning | None:
+    """What an error means by the table; None: it does not say. `status`: None inside a stream, unless that tells it."""
+    decide = _OF_5XX if status is not None and status >= 500 else _DECIDE.get(status or 0, _ALL)
+    lowered = [code.lower().rpartition("#")[2].partition(":")[0] for code in codes]  # AWS: `com.amazon#Name:https://…`
+    said = _plain("\n".join((*lowered, *texts)))
+    found = {_CODES[code] for code in lowered if code in _CODES}
+    for name, meant in MEANINGS.items():
+        if name in decide and (name in found or _WORDS[name].search(said)):
+            return meant
+    return None
+
+
+def _plain(text: str) -> str:
+    """In lower case, with single spaces and plain quotes."""
+    text = encodable(text[:MAX_CHARS]).lower().replace("%20", " ").replace("\u2019", "'")
+    return re.sub(r"[ \t\r\f\v]+", " ", text)
+
+
+# --- when to ask again ------------------------------------------------------------------------------------------------
+
+_WAIT = re.compile(
+    r"\b(?:again|retry|wait)\b[^.\d]{0,24}?((?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|hours?|h|minutes?|mins?|m"
+    r"|seconds?|secs?|s)(?![a-z])\s*)+)",
+    re.IGNORECASE,
+)
+_PIECE = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|mil|h|m|s)", re.IGNORECASE)
+_FACTORS_S = {"ms": 0.001, "mil": 0.001, "h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def wait_s(texts: Iterable[str]) -> float | None:
+    """How long an error asks to wait, such as `Please try again in 1m2.5s`; None: it does not say."""
+    found = _WAIT.search("\n".join(texts)[:MAX_CHARS])
+    if found is None:
+        return None
+    seconds = sum(float(number) * _FACTORS_S[unit.lower()] for number, unit in _PIECE.findall(found[1]))
+    return seconds if seconds <= LONGEST_WAIT_S else None

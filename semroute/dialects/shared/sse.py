@@ -1,0 +1,102 @@
+"""Server-sent events, both ways. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+
+from __future__ import annotations
+
+from semroute.bases import Frozen
+from semroute.errors import OversizedAnswerError
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment: it keeps a stream alive while there is nothing to say."""
+OPENING = b"data: "
+"""How an event without a name begins. White space may follow: the data is JSON."""
+END = b"\n\n"
+"""How an event ends."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Event(Frozen, frozen=True, kw_only=True):
+    """One event."""
+
+    data: bytes
+    """Its data lines, joined by a line feed."""
+    name: str = ""
+    """The `event:` field; empty: none."""
+
+
+class EventParser:
+    """Cuts bytes, however they are chunked, into events.
+
+    Line ends may be LF, CRLF or CR. Comments, `id` and `retry` fields are passed over. The work is linear in the bytes,
+    also where one line comes in many small chunks.
+    """
+
+    def __init__(self) -> None:
+        self._unfinished: list[bytes] = []
+        self._data: list[bytes] = []
+        self._held_bytes = 0
+        self._name = ""
+        self._after_cr = False
+        self._first_line = True
+        self._between = False
+        """Whether an event has just ended, and nothing of the next one has come."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that are complete with this chunk. Raises `OversizedAnswerError` past 16 MiB without one."""
+        if self._after_cr and chunk:
+            self._after_cr = False
+            chunk = chunk.removeprefix(b"\n")
+        if not chunk:
+            return []
+        if b"\r" in chunk:
+            self._after_cr = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if self._between and chunk.startswith(b"data: ") and chunk.find(b"\n\n") == chunk.find(b"\n") == len(chunk) - 2:
+            return [Event(data=chunk[6:-2])]  # as most come: one event, whole
+        self._held_bytes += len(chunk)
+        events = self._lines(chunk)
+        if self._held_bytes > MAX_EVENT_BYTES:
+            raise OversizedAnswerError(f"the stream holds an event of over {MAX_EVENT_BYTES} bytes")
+        return events
+
+    def close(self) -> list[Event]:
+        """What is left when the stream ends. Unlike a browser, an event that lacks its blank line counts."""
+        return self._lines(b"\n\n")
+
+    def _lines(self, chunk: bytes) -> list[Event]:
+        first, *others = chunk.split(b"\n")
+        self._unfinished.append(first)
+        if not others:
+            self._between = False
+            return []
+        lines = [b"".join(self._unfinished), *others]
+        self._unfinished = [lines.pop()]
+        self._between = not lines[-1] and not self._unfinished[0]
+        return [event for line in lines if (event := self._line(line)) is not None]
+
+    def _line(self, line: bytes) -> Event | None:
+        if self._first_line:
+            self._first_line = False
+            line = line.removeprefix(BYTE_ORDER_MARK)
+        if not line:
+            return self._dispatch()
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            self._data.append(value)
+        elif field == b"event":
+            self._name = value.decode("utf-8", "replace")
+        return None
+
+    def _dispatch(self) -> Event | None:
+        name, data = self._name, self._data
+        self._name, self._data, self._held_bytes = "", [], 0
+        return Event(data=b"\n".join(data), name=name) if data else None
+
+
+def render(data: bytes, name: str = "") -> bytes:
+    """One event on the wire. `data` may hold line feeds (a provider's event of many data lines), but no CR."""
+    if b"\n" in data:
+        data = data.replace(b"\n", b"\ndata: ")
+    head = b"event: " + name.encode() + b"\n" if name else b""
+    return head + OPENING + data + END

@@ -1,0 +1,53 @@
+"""JSON Lines, as every file of labelled prompts and every log is read."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from semroute.config.error_wording import render
+from semroute.config.validate import complaints
+from semroute.errors import RequestError
+from semroute.json_errors import UNREADABLE, why_unreadable
+
+T = TypeVar("T")
+
+
+def numbered_lines(path: Path) -> list[tuple[int, bytes]]:
+    """The lines of a file that are not blank, numbered from 1. Raises `RequestError` where there are none."""
+    try:
+        data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
+    filled = [(number, line) for number, line in enumerate(data.splitlines(), start=1) if line.strip()]
+    if not filled:
+        raise RequestError(f"{path}: holds no rows")
+    return filled
+
+
+def read_lines(path: Path, type_: type[T], expected: str) -> Iterator[tuple[int, T]]:
+    """Each line as a value, with its number. Raises `RequestError` with the line at fault, and what was `expected`."""
+    for number, line in numbered_lines(path):
+        try:
+            yield number, msgspec.json.decode(line, type=type_)
+        except UNREADABLE as error:
+            raise RequestError(f"{path}:{number}: {why_not(error, line, type_)}; expected {expected}") from None
+
+
+def why_not(error: Exception, line: bytes, type_: object) -> str:
+    """Why a line, which raised one of `UNREADABLE`, does not hold a value of a type: the first thing that is wrong."""
+    if isinstance(error, msgspec.ValidationError):
+        try:
+            return first_complaint(msgspec.json.decode(line), type_) or f"got {why_unreadable(error, line)}"
+        except UNREADABLE as worse:
+            error = worse
+    return f"got {why_unreadable(error, line)}"
+
+
+def first_complaint(value: object, type_: object) -> str:
+    """The first thing that is wrong with a value, and where; empty: it is one of the type."""
+    return next((f"{render(place)}: {message}" for place, message in complaints(value, type_)), "")

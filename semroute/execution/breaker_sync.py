@@ -1,0 +1,163 @@
+"""What processes tell each other of their deployments: twice a second, and never in a request's way.
+
+breakers   one that opens or closes does so everywhere; of all processes one sends the probe
+latency    one moving average, to which each process adds what it measured
+limits     what the others spent of a deployment's, or a provider's, requests and tokens a minute is taken out here
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from semroute.bases import Frozen
+from semroute.config.schema.models import Model
+from semroute.errors import StoreError
+from semroute.execution.account_limits import Account
+from semroute.execution.breaker import DEFERRALS
+from semroute.execution.deployments import EWMA_WEIGHT, Deployment, Deployments
+from semroute.stores.interfaces import State
+
+log = logging.getLogger("semroute.exchange")
+
+EXCHANGE_S = 0.5
+KEEP_S = 60.0
+"""How long it is kept what nobody says again."""
+LATENCY_S = 600.0
+COUNTER_S = 86_400.0
+
+
+class News(Frozen, frozen=True, kw_only=True):
+    """What became of a breaker."""
+
+    id: str
+    """Of this news."""
+    open: bool
+    probe_at: float
+    """When the next probe is due, in seconds since 1970."""
+
+
+class Exchange:
+    """Of one process with all others that have the same state. `run` it in a task. It is its deployments' `Probes`."""
+
+    def __init__(
+        self,
+        state: State,
+        deployments: Deployments,
+        models: Callable[[], Iterable[Model]],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`models`: those in service, now. `wall`: seconds since 1970."""
+        self._state = state
+        self._deployments = deployments
+        self._models = models
+        self._wall = wall
+        self._told: dict[str, bool] = {}
+        """Whether a breaker is open, as far as all know."""
+        self._heard: dict[str, bytes] = {}
+        self._levels: dict[str, int] = {}
+        self._releasing: set[asyncio.Task[None]] = set()
+        deployments.share(self)
+
+    async def run(self) -> None:
+        """Exchange until cancelled."""
+        while True:
+            await asyncio.sleep(EXCHANGE_S)
+            try:
+                await self.once()
+            except (msgspec.MsgspecError, ValueError) as error:
+                log.warning("another process says of its models what cannot be read: %s", error)
+
+    async def once(self) -> None:
+        """Tell what is new here, and take over what is new elsewhere."""
+        known = [self._deployments.of(model) for model in self._models()]
+        keys = [key for each in known for key in (_key("breaker", each), _key("latency", each))]
+        try:
+            found = await self._state.get_many(keys)
+            for deployment in known:
+                await self._breaker(deployment, found.get(_key("breaker", deployment)))
+                await self._latency(deployment, found)
+            await self._limits(known)
+        except StoreError:
+            return  # the state says so itself; each process goes on with what it knows
+
+    # --- probes ---
+
+    async def claim(self, deployment: Deployment) -> bool:
+        """Whether this process may send a probe now."""
+        # The next probe is due before any process has asked in vain for a whole interval.
+        ttl_s = deployment.model.breaker.probe_s * (1 - 1 / DEFERRALS)
+        try:
+            return await self._state.put_new(_key("probe", deployment), b"1", ttl_s)
+        except StoreError:
+            return True
+
+    def release(self, deployment: Deployment) -> None:
+        """A probe told nothing: any process may send another."""
+        task = asyncio.get_running_loop().create_task(self._state.delete(_key("probe", deployment)))
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
+
+    # --- the exchange ---
+
+    async def _breaker(self, deployment: Deployment, said: bytes | None) -> None:
+        key, now = _key("breaker", deployment), deployment.clock.now()
+        is_open = deployment.breaker.state(now) != "closed"
+        if is_open != self._told.get(key, False) or (is_open and said is None):
+            probe_at = self._wall() + deployment.breaker.opens_in_s(now)
+            value = msgspec.json.encode(News(id=uuid.uuid4().hex, open=is_open, probe_at=probe_at))
+            self._told[key], self._heard[key] = is_open, value
+            await self._state.put(key, value, KEEP_S)
+        elif said is not None and said != self._heard.get(key):
+            news = msgspec.json.decode(said, type=News)
+            self._told[key], self._heard[key] = news.open, said
+            if news.open and not is_open:
+                # Clocks of machines differ.
+                wait_s = min(max(0.0, news.probe_at - self._wall()), deployment.model.breaker.probe_s)
+                deployment.breaker.trip(now, wait_s)
+            elif is_open and not news.open:
+                deployment.breaker.close()
+
+    async def _latency(self, deployment: Deployment, found: Mapping[str, bytes]) -> None:
+        key = _key("latency", deployment)
+        measured = deployment.measured()
+        if measured:
+            mean, weight = sum(measured) / len(measured), 1 - (1 - EWMA_WEIGHT) ** len(measured)
+            deployment.latency_ms = await self._state.smooth(key, mean, weight, LATENCY_S)
+        elif key in found:
+            deployment.latency_ms = float(found[key])
+
+    async def _limits(self, known: list[Deployment]) -> None:
+        """Count what was spent here, and take out what was spent elsewhere."""
+        named: list[tuple[str, Deployment | Account]] = [(_name(each), each) for each in known]
+        named += [(f"account:{each.provider}", each) for each in self._deployments.accounts()]
+        spent = {name: each.spent() for name, each in named}
+        limited = [(name, each) for name, each in named if each.limited]
+        if not limited:
+            return
+        mine = {f"used-{what}:{name}": n for name, _ in limited for what, n in spent[name].items()}
+        until = self._wall() + COUNTER_S
+        if any(mine.values()):
+            await self._state.settle(uuid.uuid4().hex, {key: (n, until) for key, n in mine.items()})
+        levels = await self._state.levels(list(mine))
+        # A counter that is new to this process, or that began anew, tells nothing yet.
+        others = {key: max(0, level - self._levels.get(key, math.inf) - mine[key]) for key, level in levels.items()}
+        self._levels = levels
+        now = self._deployments.clock.now()
+        for name, each in limited:
+            each.spent_elsewhere(others[f"used-requests:{name}"], others[f"used-tokens:{name}"], now)
+
+
+def _key(what: str, deployment: Deployment) -> str:
+    return f"{what}:{_name(deployment)}"
+
+
+def _name(deployment: Deployment) -> str:
+    model = deployment.model
+    return f"{model.id}:{model.provider}/{model.name}"

@@ -1,0 +1,127 @@
+"""Going on with a broken answer: what the next model is asked, and how its answer joins what was sent. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from msgspec.structs import replace
+
+from semroute.messages import ChatRequest, Message, Text
+from semroute.routing.pricing import estimate_text_tokens
+
+INSTRUCTION = (
+    "Your answer was cut off by a lost connection. Continue it exactly where it stopped. Begin with the very next "
+    "character, including a space if one is due. Do not repeat anything, do not comment on the interruption."
+)
+SURE_CHARS = 8
+"""A repetition of so many characters is no coincidence."""
+MAX_SHORT_CHARS = 1000
+"""Up to here, each length of a repetition is tried."""
+MAX_STARTS = 100
+"""So many places are looked at where a longer one may begin."""
+MAX_HELD_CHARS = 65_536
+"""A repetition is waited for no longer than this."""
+
+
+CONSTRAINED = ("guided_", "structured_outputs", "grammar", "regex", "ebnf", "format", "modalities")
+"""How the names of fields begin by which servers are asked for another form of answer than plain text."""
+
+
+def may_go_on(request: ChatRequest) -> bool:
+    """Whether another model may go on with an answer to a request, as far as that was told beforehand.
+
+    Two models hardly complete one JSON document, several answers, or the log-probabilities of one; who asks strictly
+    wants the answer of one model or none.
+    """
+    params = request.params
+    formed = params.json_output or params.json_schema is not None or params.logprobs or (params.n or 1) > 1
+    return not (formed or request.strict or any([name.startswith(CONSTRAINED) for name in request.unread]))
+
+
+def continuation(request: ChatRequest, said: str, *, prefill: bool) -> ChatRequest:
+    """The request for what comes after `said`: by an assistant's turn to go on from, or else by an instruction."""
+    turns = [Message(role="assistant", parts=(Text(text=said),))]
+    if not prefill:
+        turns.append(Message(role="user", parts=(Text(text=INSTRUCTION),)))
+    spent = estimate_text_tokens(said)
+    params = request.params
+    if params.max_tokens is not None:
+        params = replace(params, max_tokens=max(1, params.max_tokens - spent))
+    raw = _raw(request.raw, turns, spent)
+    return replace(
+        request,
+        messages=(*request.messages, *turns),
+        params=params,
+        raw=raw,
+        dialect=request.dialect if raw else "",
+    )
+
+
+def _raw(raw: dict[str, Any], turns: list[Message], spent: int) -> dict[str, Any]:
+    """The caller's own body with the turns added; empty where it does not hold `messages`."""
+    messages = raw.get("messages")
+    if not isinstance(messages, list):
+        return {}
+    body = {**raw, "messages": [*messages, *({"role": turn.role, "content": turn.text} for turn in turns)]}
+    for name in ("max_tokens", "max_completion_tokens"):
+        if isinstance(body.get(name), int):
+            body[name] = max(1, body[name] - spent)
+    return body
+
+
+def overlap(said: str, more: str) -> int:
+    """How many characters at the start of `more` only repeat the end of `said`.
+
+    Few characters may meet by chance ("he said hel" + "lo"): they count as whole words, or when they are all of it.
+    """
+    short = range(min(len(said), len(more), MAX_SHORT_CHARS), 0, -1)
+    for length in chain(_long_overlaps(said, more), short):
+        if said.endswith(more[:length]) and _meant(said, more, length):
+            return length
+    return 0
+
+
+def _long_overlaps(said: str, more: str) -> Iterator[int]:
+    """How long an overlap may be, longest first: from wherever the start of `more` stands in what was said."""
+    start, place = more[:SURE_CHARS], -1
+    for _ in range(MAX_STARTS if len(start) == SURE_CHARS else 0):
+        place = said.find(start, max(place + 1, len(said) - len(more)))
+        if place < 0:
+            return
+        yield len(said) - place
+
+
+def _meant(said: str, more: str, length: int) -> bool:
+    if length >= SURE_CHARS or length == len(said) > 1:
+        return True
+    repeated = more[:length]
+    starts_a_word = said[-length - 1].isspace() or repeated[0].isspace()
+    ends_a_word = len(more) > length and not more[length].isalnum()
+    return length > 1 and repeated[0].isalnum() and starts_a_word and ends_a_word
+
+
+class Seam:
+    """Joins a continuation to what was said: holds its start back while that may still be a repetition."""
+
+    def __init__(self, said: str) -> None:
+        self._said = said
+        self._held = ""
+        self._joined = not said
+
+    def feed(self, text: str) -> str:
+        """What is new in a further piece; empty while that cannot be told."""
+        if self._joined:
+            return text
+        self._held += text
+        if len(self._held) <= MAX_HELD_CHARS and self._held in self._said:
+            return ""
+        return self.close()
+
+    def close(self) -> str:
+        """What is held back, when nothing more comes."""
+        if self._joined:
+            return ""
+        self._joined = True
+        return self._held[overlap(self._said, self._held) :]

@@ -1,0 +1,364 @@
+"""A conversation, a request for its next turn, and the answer, whatever the dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from semroute.bases import Frozen
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+# --- a request --------------------------------------------------------------------------------------------------------
+
+CacheTtl = Literal["5m", "1h"]
+"""How long a provider keeps a prompt's prefix that was marked for its cache."""
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How much a model should think."""
+ToolMode = Literal["auto", "none", "required", "tool"]
+
+
+class Citation(Frozen, frozen=True, kw_only=True):
+    """Where a statement comes from."""
+
+    url: str = ""
+    title: str = ""
+    quote: str = ""
+    """What the source says."""
+    start: int = 0
+    """Where the statement begins in the text part that carries this citation, in characters, inclusive."""
+    end: int = 0
+    """Where it ends, exclusive; 0 with a `start` of 0: the whole part."""
+
+
+class Text(Frozen, frozen=True, kw_only=True, tag="text"):
+    """Plain text."""
+
+    text: str
+    cache: CacheTtl | None = None
+    """Marks the prompt up to and with this part for the provider's cache."""
+    citations: tuple[Citation, ...] = ()
+
+
+class Thinking(Frozen, frozen=True, kw_only=True, tag="thinking"):
+    """What a model thought before it answered."""
+
+    text: str = ""
+    """Empty: the provider keeps it to itself."""
+    signature: str = ""
+    """What lets the provider that thought this recognise it in a later request; opaque, as is a redacted thought."""
+    origin: str = ""
+    """The dialect of the signature: no other understands it."""
+    model: str = ""
+    """The kind of model that thought this, such as `opus-5-5`, where others cannot read it; empty: not known."""
+    redacted: bool = False
+    """The provider shows it to nobody; the signature is the thought itself, encrypted."""
+
+
+class Refusal(Frozen, frozen=True, kw_only=True, tag="refusal"):
+    """A model says that it will not answer."""
+
+    text: str
+
+
+class Image(Frozen, frozen=True, kw_only=True, tag="image"):
+    """A picture, by address or inline."""
+
+    url: str
+    """`https:` or `data:` URL."""
+    detail: str = ""
+    """How closely to look: `low`, `high` or `auto`; empty: not given."""
+    cache: CacheTtl | None = None
+
+
+class Document(Frozen, frozen=True, kw_only=True, tag="document"):
+    """A file to be read, such as a PDF, by address or inline."""
+
+    url: str
+    """`https:` or `data:` URL."""
+    name: str = ""
+    """Its file name or title."""
+    cite: bool = False
+    """Whether the answer should cite it."""
+    cache: CacheTtl | None = None
+
+
+class Opaque(Frozen, frozen=True, kw_only=True, tag="opaque"):
+    """A part that only its own dialect understands: passed on there, not read here."""
+
+    kind: str
+
+
+Media = Image | Document | Opaque
+
+
+class ToolCall(Frozen, frozen=True, kw_only=True, tag="tool_call"):
+    """A model asks for a tool to be run. In a `Chunk` the pieces of one call share an `index`."""
+
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    """JSON text; in a `Chunk` a piece of it."""
+    index: int = 0
+    signature: str = ""
+    """As a thought's: Gemini signs the call instead."""
+    cache: CacheTtl | None = None
+
+
+class ToolResult(Frozen, frozen=True, kw_only=True, tag="tool_result"):
+    """What a tool gave back."""
+
+    id: str
+    """Of the `ToolCall` that it answers."""
+    text: str = ""
+    media: tuple[Media, ...] = ()
+    """What it gave beside text."""
+    is_error: bool = False
+    """The tool failed, and `text` says how."""
+    cache: CacheTtl | None = None
+
+
+Part = Text | Thinking | Refusal | Image | Document | ToolCall | ToolResult | Opaque
+
+
+class Message(Frozen, frozen=True, kw_only=True):
+    """One turn of the conversation."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    name: str = ""
+    """Of the participant, where several share a role."""
+
+    @property
+    def text(self) -> str:
+        """Its text parts, one a line."""
+        if len(self.parts) == 1 and isinstance(only := self.parts[0], Text):  # as most are
+            return only.text
+        return "\n".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """Its pictures, also those in tools' results."""
+        if len(self.parts) == 1 and isinstance(self.parts[0], Text):  # as most are
+            return ()
+        every = (each for part in self.parts for each in (part.media if isinstance(part, ToolResult) else (part,)))
+        return tuple(each for each in every if isinstance(each, Image))
+
+
+class Tool(Frozen, frozen=True, kw_only=True):
+    """A function that the model may ask to call."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
+    """JSON Schema of its arguments."""
+    strict: bool | None = None
+    """Whether the arguments are held to the schema; null: not given."""
+    cache: CacheTtl | None = None
+
+
+class ToolChoice(Frozen, frozen=True, kw_only=True):
+    """Whether a tool is called. `required`: any of them; `tool`: the one of that name."""
+
+    mode: ToolMode
+    name: str = ""
+    """Of the tool, with mode `tool`."""
+
+
+class JsonSchema(Frozen, frozen=True, kw_only=True):
+    """The form that an answer must have."""
+
+    document: dict[str, Any]
+    """The JSON Schema itself."""
+    name: str = "answer"
+    description: str = ""
+    strict: bool | None = None
+    """Whether the answer is held to it; null: not given."""
+
+
+class Params(Frozen, frozen=True, kw_only=True):
+    """Sampling and output parameters that several dialects know; null: not given."""
+
+    max_tokens: int | None = None
+    """Thinking included."""
+    temperature: float | None = None
+    """0 to 2, as OpenAI and Gemini count; Anthropic's ends at 1."""
+    top_p: float | None = None
+    top_k: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    n: int | None = None
+    """How many answers."""
+    json_output: bool = False
+    """JSON mode or a JSON Schema was asked for."""
+    json_schema: JsonSchema | None = None
+    """With `json_output`; null: any JSON."""
+    effort: Effort | None = None
+    thinking_tokens: int | None = None
+    """The most that a model may think; -1: as much as it likes; 0: not at all."""
+    show_thinking: bool = False
+    """Whether the caller wants to read the thoughts, or a summary of them."""
+    logprobs: bool = False
+    top_logprobs: int | None = None
+    """How many alternatives to give for each token."""
+    parallel_tool_calls: bool | None = None
+    user: str = ""
+    """The caller's own end user, for the provider's abuse checks; empty: not given."""
+    service_tier: str = ""
+    """Such as `auto`, `default`, `flex`, `priority`; empty: not given."""
+
+
+LONG_MESSAGES = 1000
+LONG_BYTES = 256 * 1024
+"""What is longer is read and written in a thread, so that other requests go on meanwhile."""
+
+
+class ChatRequest(Frozen, frozen=True, kw_only=True):
+    """A caller's request, whatever its dialect."""
+
+    id: str
+    messages: tuple[Message, ...]
+    model: str = "auto"
+    """`auto`, `auto:<route>` or a model id."""
+    models: tuple[str, ...] = ()
+    """A caller's own fallback list; not empty: it is the plan."""
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    params: Params = Params()
+    stream: bool = False
+    explain: bool = False
+    """Whether the decision should carry `details`."""
+    session: str = ""
+    """Names the conversation, which then stays on its model; empty: none."""
+    stream_usage: bool = True
+    """Whether the caller wants usage at the end of a stream."""
+    strict: bool = False
+    """Whether it is an error that a model's dialect has no counterpart for something; otherwise that is left out."""
+    metadata: dict[str, Any] = {}
+    """What rules can read."""
+    headers: dict[str, str] = {}
+    """HTTP headers, names in lower case, for rules alone; never those that carry keys."""
+    input_tokens: int = 0
+    """Estimated, over the whole conversation; 0: not counted yet."""
+    cost_quality: float | None = None
+    """The dial, 0 cheapest to 1 best; null: as the metadata, the header, or the policy says."""
+    dialect: str = ""
+    """Of `raw`."""
+    raw: dict[str, Any] = {}
+    """The caller's body. A provider of the same dialect is sent this, so that fields unknown here reach it."""
+    unread: tuple[str, ...] = ()
+    """What `raw` holds and the fields above do not: only a provider of the same dialect is sent it."""
+    size_bytes: int = 0
+    """Of the caller's body; 0: it came some other way."""
+
+    @property
+    def long(self) -> bool:
+        """Whether to look at all of it would hold up an event loop."""
+        return self.size_bytes > LONG_BYTES or len(self.messages) > LONG_MESSAGES
+
+
+# --- an answer --------------------------------------------------------------------------------------------------------
+
+
+class Usage(Frozen, frozen=True, kw_only=True):
+    """Tokens that a call consumed."""
+
+    input_tokens: int = 0
+    """Includes `cached_tokens` and `cache_write_tokens`."""
+    output_tokens: int = 0
+    """Includes `reasoning_tokens`."""
+    cached_tokens: int = 0
+    """Input read from the provider's prompt cache."""
+    cache_write_tokens: int = 0
+    """Input written to the provider's prompt cache."""
+    cache_write_1h_tokens: int = 0
+    """Those of `cache_write_tokens` that are kept for an hour, which costs more."""
+    reasoning_tokens: int = 0
+    """Output that was thought, not said."""
+    estimated: bool = False
+    """The provider reported none; counted here."""
+
+
+def total(usages: Sequence[Usage]) -> Usage:
+    """What several calls consumed together."""
+    if len(usages) == 1:  # as nearly always
+        return usages[0]
+    return Usage(
+        input_tokens=sum(usage.input_tokens for usage in usages),
+        cached_tokens=sum(usage.cached_tokens for usage in usages),
+        cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
+        cache_write_1h_tokens=sum(usage.cache_write_1h_tokens for usage in usages),
+        output_tokens=sum(usage.output_tokens for usage in usages),
+        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
+        estimated=any(usage.estimated for usage in usages),
+    )
+
+
+class Alternative(Frozen, frozen=True, kw_only=True):
+    """A token that could have come, and how likely it was."""
+
+    token: str
+    logprob: float
+    """Natural logarithm of its probability."""
+
+
+class TokenLogprob(Alternative, frozen=True, kw_only=True):
+    """A token of the answer, and how likely it was."""
+
+    top: tuple[Alternative, ...] = ()
+    """The likeliest tokens in its place, best first."""
+
+
+class Completion(Frozen, frozen=True, kw_only=True):
+    """A model's whole answer."""
+
+    parts: tuple[Part, ...]
+    finish_reason: FinishReason
+    usage: Usage | None
+    """null: the provider reported none."""
+    model: str
+    """The name the provider gives."""
+    id: str = ""
+    stop_sequence: str | None = None
+    """Which of the request's `stop` ended it, where the provider says."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    service_tier: str = ""
+    """The one that served it, where the provider says; in OpenAI's words."""
+    dropped: tuple[str, ...] = ()
+    """What the request asked for and the provider's dialect cannot say."""
+    dialect: str = ""
+    """Of `raw`."""
+    raw: bytes = b""
+    """The provider's body, for a caller of the same dialect."""
+
+    @property
+    def text(self) -> str:
+        """Its text parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+class Chunk(Frozen, frozen=True, kw_only=True):
+    """A piece of a streamed answer."""
+
+    parts: tuple[Part, ...] = ()
+    """Text to append; a `Text` without text adds its citations, a `Thinking` without text its signature."""
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    """Of the whole answer so far: each replaces the one before."""
+    model: str = ""
+    id: str = ""
+    stop_sequence: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    service_tier: str = ""
+    dropped: tuple[str, ...] = ()
+    """As in `Completion`; in the first chunk."""
+    dialect: str = ""
+    """Of `raw`."""
+    raw: bytes = b""
+    """The data of the provider's event, for a caller of the same dialect."""
+    event: str = ""
+    """The name of that event; empty: none."""

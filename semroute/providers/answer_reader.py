@@ -1,0 +1,122 @@
+"""Answers as they are read: events to chunks, and what comes whole where a stream was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+from msgspec.structs import replace
+
+from semroute.dialects.dialect import ProviderDialect, StreamParser, WireRequest
+from semroute.dialects.shared.error_bodies import describe
+from semroute.dialects.shared.fitting import Restorer
+from semroute.dialects.shared.sse import Event
+from semroute.errors import BadAnswerError, MalformedChunkError, StreamBrokenError
+from semroute.json_errors import UNREADABLE
+from semroute.messages import Chunk, Completion
+
+NO_EVENTS = (b"{", b"[", b"<")
+"""How a body begins that is no stream of events: an answer, a list of its pieces, a page."""
+
+
+def noted(completion: Completion, wire: WireRequest) -> Completion:
+    """A whole answer with what the request knows beside it, and in the caller's own names."""
+    if wire.dropped or wire.adapted or wire.model:
+        notes = (*wire.dropped, *wire.adapted)
+        completion = replace(completion, dropped=notes, model=completion.model or wire.model)
+    return Restorer(wire.renamed).completion(completion) if wire.renamed else completion
+
+
+class Reader:
+    """Reads the events of one stream: forgives one malformed event where a sound one follows, and repeated ends."""
+
+    def __init__(self, parser: StreamParser, wire: WireRequest) -> None:
+        """`wire`: the request, of which the first chunk says what the answer does not."""
+        self._parser = parser
+        self._wire: WireRequest | None = wire
+        self._restorer = Restorer(wire.renamed) if wire.renamed else None
+        self._malformed: MalformedChunkError | None = None
+        self._is_whole = False
+        self.finished = False
+
+    def chunk(self, event: Event) -> Chunk | None:
+        """The chunk that an event holds, if any. Raises a `ProviderError`."""
+        try:
+            chunk = self._parser.event(event)
+        except MalformedChunkError as error:
+            if self._malformed is not None:
+                raise BadAnswerError(str(error), body=error.body) from None
+            self._malformed = error
+            return None
+        if chunk is None:
+            return None
+        self._malformed = None
+        if self.finished and chunk.finish_reason is not None and not chunk.parts and chunk.usage is None:
+            return None
+        self.finished = self._parser.finished
+        return chunk if self._wire is None and self._restorer is None else self._noted(chunk)
+
+    def whole(self, body: bytes, dialect: ProviderDialect) -> Iterator[Chunk]:
+        """The chunks of an answer that did not come as events. Raises a `ProviderError`."""
+        if body.lstrip().startswith(b"["):
+            for piece in _items(body):
+                if (chunk := self.chunk(Event(data=piece))) is not None:
+                    yield chunk
+            return
+        self._is_whole = True
+        yield self._noted(_as_chunk(dialect.parse_completion(body)))
+
+    def ending(self, events: Iterable[Event], body: bytes | None, dialect: ProviderDialect) -> Iterator[Chunk]:
+        """What is left when the stream ends: the last events, or a body that was none. Raises where no answer ends."""
+        for event in events:
+            if (chunk := self.last_chunk(event)) is not None:
+                yield chunk
+        if body is not None:
+            yield from self.whole(body, dialect)
+        self.close()
+
+    def last_chunk(self, event: Event) -> Chunk | None:
+        """As `chunk`, for what the stream ended inside of."""
+        try:
+            chunk = self._parser.event(event)
+        except BadAnswerError as error:
+            if self.finished:
+                return None
+            raise StreamBrokenError(f"the stream ended inside an event: {error}") from None
+        return None if chunk is None else self._noted(chunk)
+
+    def _noted(self, chunk: Chunk) -> Chunk:
+        if self._wire is not None:
+            wire, self._wire = self._wire, None
+            if wire.dropped or wire.adapted or wire.model:
+                chunk = replace(chunk, dropped=(*wire.dropped, *wire.adapted), model=chunk.model or wire.model)
+        return chunk if self._restorer is None else self._restorer.chunk(chunk)
+
+    def close(self) -> None:
+        """The stream has ended. Raises where the answer has not."""
+        if self._malformed is not None and not self.finished:
+            raise BadAnswerError(str(self._malformed), body=self._malformed.body)
+        if not self._parser.finished and not self._is_whole:
+            raise StreamBrokenError("the stream ended before the answer did")
+
+
+def _as_chunk(completion: Completion) -> Chunk:
+    """A whole answer as the only piece of a streamed one. Its body is no event: it is rendered anew."""
+    return Chunk(
+        parts=completion.parts,
+        finish_reason=completion.finish_reason,
+        usage=completion.usage,
+        model=completion.model,
+        id=completion.id,
+        stop_sequence=completion.stop_sequence,
+        logprobs=completion.logprobs,
+        service_tier=completion.service_tier,
+    )
+
+
+def _items(body: bytes) -> list[bytes]:
+    """The pieces of an answer that came as a list, as Gemini's API sends them to who does not ask for events."""
+    try:
+        return [bytes(item) for item in msgspec.json.decode(body, type=list[msgspec.Raw])]
+    except UNREADABLE as error:
+        raise BadAnswerError(f"expected a stream, got {describe(body, error)}", body=body) from error

@@ -1,0 +1,40 @@
+"""What kind of answer one is that is none. Read from its body, and only then: good answers cost nothing more."""
+
+from __future__ import annotations
+
+import msgspec
+
+from semroute.errors import (
+    BadAnswerError,
+    EmptyAnswerError,
+    ErrorAnswerError,
+    HtmlAnswerError,
+    MalformedAnswerError,
+    MalformedChunkError,
+    ProviderError,
+)
+from semroute.json_errors import UNREADABLE
+
+
+def told_apart(error: ProviderError) -> ProviderError:
+    """The same error, of the kind that its body shows."""
+    if type(error) not in (BadAnswerError, MalformedChunkError) or error.body is None or error.status is not None:
+        return error
+    told = _kind(error.body)(str(error), body=error.body)
+    told.retry_after_s = error.retry_after_s
+    return told
+
+
+def _kind(body: bytes) -> type[BadAnswerError]:
+    if body.lstrip()[:1] == b"<":
+        return HtmlAnswerError
+    try:
+        document = msgspec.json.decode(body)
+    except UNREADABLE:
+        return MalformedAnswerError
+    if not isinstance(document, dict):
+        return MalformedAnswerError
+    if document.get("error") or "error" in (document.get("object"), document.get("type")):
+        return ErrorAnswerError
+    said = next((document[name] for name in ("choices", "content", "output", "candidates") if name in document), None)
+    return EmptyAnswerError if not said else MalformedAnswerError

@@ -1,0 +1,392 @@
+"""Providers that are called over HTTP, whatever their dialect."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from functools import cached_property, partial
+
+from msgspec.structs import replace
+
+from semroute.config.config import Config
+from semroute.config.presets import PLAIN, PRESETS
+from semroute.config.schema.models import Model
+from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.resilience import FIRST_TOKEN_S, STALL_S, TEXT_STALL_S, TOTAL_S, Timeouts
+from semroute.dialects.anthropic.provider import AnthropicProviderDialect
+from semroute.dialects.bedrock.provider import BedrockProviderDialect
+from semroute.dialects.dialect import EventReader, ProviderDialect, WireRequest
+from semroute.dialects.gemini.provider import GeminiProviderDialect
+from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.responses.provider import ResponsesProviderDialect
+from semroute.dialects.shared.forwarded_headers import JOINED, pinned_version
+from semroute.dialects.shared.sse import Event
+from semroute.errors import (
+    BadAnswerError,
+    ProviderAuthError,
+    ProviderError,
+    ProviderTimeoutError,
+    SemrouteError,
+    SlowCallerError,
+    StreamBrokenError,
+    UnsupportedError,
+)
+from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Completion, Part, Text, Thinking
+from semroute.providers import rate_limit_headers, trace_context
+from semroute.providers.address_redaction import SOMEWHERE, place_of
+from semroute.providers.answer_reader import NO_EVENTS, Reader, noted
+from semroute.providers.bad_answers import told_apart
+from semroute.providers.echo import EchoProvider
+from semroute.providers.provider import Provider
+from semroute.providers.transport import (
+    MAX_ANSWER_BYTES,
+    Headers,
+    Response,
+    Sender,
+    Transport,
+    encode_headers,
+    sendable,
+)
+
+DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
+    "openai": lambda provider: OpenAIProviderDialect(
+        PRESETS[provider.preset] if provider.preset else PLAIN, provider.api_version
+    ),
+    "anthropic": lambda provider: AnthropicProviderDialect(pinned_version(provider.headers)),
+    "bedrock": lambda _: BedrockProviderDialect(),
+    "gemini": lambda _: GeminiProviderDialect(),
+    "responses": lambda _: ResponsesProviderDialect(),
+}
+"""By the name that route files use."""
+FINISHED_GRACE_S = 5.0
+"""How long a stream that said why it ended may take to send its usage and close."""
+MAX_ERROR_BYTES = 64 * 1024
+PART_BYTES = 8192
+"""So many bytes of a stream are cut into events before others have their turn."""
+EVENTS = 32
+"""So many events of a stream are read and passed on before others have their turn."""
+UNENCODABLE = (ValueError, OverflowError, RecursionError)
+"""What msgspec raises for text that is no UTF-8, for numbers that are too long, and for what is nested too deeply."""
+MIN_SECRET_CHARS = 8
+
+Observe = Callable[[str, Model, rate_limit_headers.Told], None]
+"""Is told what the headers of each answer say of a model's rate limits at an endpoint."""
+
+
+class HttpProvider:
+    """Calls one provider's API. The transport is shared, and closed by whoever opened it."""
+
+    def __init__(
+        self,
+        provider: ProviderSettings,
+        dialect: ProviderDialect,
+        transport: Sender,
+        observe: Observe | None = None,
+    ) -> None:
+        self._dialect = dialect
+        self._observe = observe
+        self._transport = transport
+        self._base_url = provider.base_url.rstrip("/")
+        self._plain_headers = {
+            "content-type": "application/json",
+            "user-agent": "semroute",
+            **dialect.headers(provider.api_key),
+            **{name.lower(): value for name, value in provider.headers.items()},
+        }
+        self._own = frozenset(name.lower() for name in provider.headers)
+        """What the route files say is not the caller's to change."""
+        secrets = (provider.api_key or "", *provider.headers.values())
+        self._hidden = tuple(secret for secret in secrets if len(secret) >= MIN_SECRET_CHARS)
+        """The keys, which no message may repeat."""
+        self._place = place_of(provider.base_url)
+
+    async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
+        """A whole answer, within `timeouts.total_s`."""
+        total_s = timeouts.total_s or TOTAL_S
+        try:
+            try:
+                async with asyncio.timeout(total_s):
+                    wire = await self._rendered(request, model)
+                    async with await self._send(wire, model, timeouts) as response:
+                        await self._raise_for_status(response)
+                        body = await response.aread()
+            except TimeoutError:
+                raise ProviderTimeoutError(f"no answer within {total_s:g} s") from None
+            parse = partial(self._dialect.parse_completion, body)
+            completion = await asyncio.to_thread(parse) if len(body) > LONG_BYTES else parse()
+            return noted(completion, wire)
+        except ProviderError as error:
+            raise self._told(error) from None
+
+    async def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
+        """An answer piece by piece. Closing the generator closes the connection."""
+        watch, events = _Watch(timeouts), self._dialect.events()
+        try:
+            wire = await self._rendered(request, model)
+            reader = Reader(self._dialect.stream_parser(), wire)
+            response, body = await self._begin(wire, model, timeouts, watch)
+            async with response:
+                data = await _first(response, watch) if body is None else b""
+                if data.lstrip()[:1] in NO_EVENTS:
+                    body, data = await _rest(data, response, watch), b""
+                count = 0
+                while data:
+                    for event in events.feed(data) if len(data) <= PART_BYTES else _fed(events, data):
+                        count += 1
+                        if count % EVENTS == 0 or event is None:  # a read does not wait where there is enough to read
+                            await asyncio.sleep(0)
+                        if event is not None and (chunk := reader.chunk(event)) is not None:
+                            watch.saw(chunk, finished=reader.finished)
+                            yield chunk
+                    data = await _read(response, watch)
+                for chunk in reader.ending(events.close(), body, self._dialect):
+                    yield chunk
+        except ProviderError as error:
+            raise self._told(error) from None
+
+    async def aclose(self) -> None:
+        """Nothing to close: the connections are the transport's."""
+
+    @cached_property
+    def _headers(self) -> Headers:
+        return encode_headers(self._plain_headers)
+
+    async def _rendered(self, request: ChatRequest, model: Model) -> WireRequest:
+        """As `_render`, which takes a while for a long request."""
+        return await asyncio.to_thread(self._render, request, model) if request.long else self._render(request, model)
+
+    def _render(self, request: ChatRequest, model: Model) -> WireRequest:
+        """What is sent. Raises `UnsupportedError` where a strict request would lose something."""
+        try:
+            wire = self._dialect.render_request(request, model)
+        except UNENCODABLE as error:
+            raise UnsupportedError(f"the request cannot be written as JSON: {error}") from None
+        if request.strict and wire.dropped:
+            raise UnsupportedError(f"{self._dialect.name} has no counterpart for: {', '.join(wire.dropped)}")
+        return wire
+
+    async def _send(self, wire: WireRequest, model: Model, timeouts: Timeouts) -> Response:
+        headers = self._headers_with(wire.headers)
+        response = await self._transport.send(
+            "POST", self._base_url + wire.path, headers=headers, body=wire.body, connect_s=timeouts.connect_s
+        )
+        told = rate_limit_headers.read(response.raw_headers, time.time())
+        if told is not rate_limit_headers.NOTHING and self._observe is not None:
+            waits = response.status == 429 or response.status >= 500
+            self._observe(wire.endpoint, model, told if waits else replace(told, retry_after_s=None))
+        return response
+
+    def _headers_with(self, callers: Mapping[str, str]) -> Headers:
+        traced = trace_context.current.get()
+        if not traced and not callers:
+            return self._headers
+        plain = self._plain_headers
+        joined = {
+            name: f"{plain[name]},{value}" if name in plain and name in JOINED else value
+            for name, value in callers.items()
+            if name in JOINED or name not in self._own
+        }
+        # What comes from a caller and cannot be sent is left out: it must not look like a fault of the provider.
+        return encode_headers({**plain, **{name: text for name, text in (traced | joined).items() if sendable(text)}})
+
+    async def _begin(
+        self, wire: WireRequest, model: Model, timeouts: Timeouts, watch: _Watch
+    ) -> tuple[Response, bytes | None]:
+        """Send the request. Gives the answer, and its body where its type says that it is no stream of events."""
+        try:
+            async with asyncio.timeout_at(watch.deadline):
+                response = await self._send(wire, model, timeouts)
+                try:
+                    await self._raise_for_status(response)
+                    content_type = response.headers.get("content-type", "").lower()
+                    is_whole = "json" in content_type or "html" in content_type  # other odd types are let through
+                    return response, await response.aread() if is_whole else None
+                except BaseException:
+                    await response.aclose()
+                    raise
+        except TimeoutError:
+            raise watch.error() from None
+
+    async def _raise_for_status(self, response: Response) -> None:
+        if response.status == 200:
+            return
+        try:
+            body = await response.aread(MAX_ERROR_BYTES)
+        except ProviderError:  # too long, or cut: the status still says what kind of failure it is
+            body = b""
+        error = self._dialect.parse_error(response.status, response.headers, body)
+        told = rate_limit_headers.read(response.raw_headers, time.time())
+        error.retry_after_s = error.retry_after_s if told.retry_after_s is None else told.retry_after_s
+        raise error
+
+    def _told(self, error: ProviderError) -> ProviderError:
+        """The same error, of its exact kind; without our key and the address, should the provider have quoted them."""
+        error = told_apart(error)
+        message, body = str(error), error.body
+        if body is not None and len(body) > MAX_ERROR_BYTES:  # no error that anybody reads, and long to look through
+            body = None
+        for secret in (*self._hidden, *self._transport.secrets):
+            message = message.replace(secret, "***")
+            body = body.replace(secret.encode(), b"***") if body is not None else None
+        if self._place is not None:
+            message = self._place.sub(SOMEWHERE, message)
+            # As Latin-1 all bytes are text, and come back as they were.
+            body = self._place.sub(SOMEWHERE, body.decode("latin-1")).encode("latin-1") if body is not None else None
+        if (message, body) == (str(error), error.body):
+            return error
+        clean = type(error)(message, status=error.status, body=body)
+        clean.retry_after_s = error.retry_after_s
+        return clean
+
+
+def _fed(events: EventReader, data: bytes) -> Iterator[Event | None]:
+    """The events that are complete with many further bytes; None after each part of them."""
+    for place in range(0, len(data), PART_BYTES):
+        yield from events.feed(data[place : place + PART_BYTES])
+        yield None
+
+
+class _Watch:
+    """The deadline of a stream's next piece: that of the first content, then that of a stall.
+
+    It also knows how long whoever consumes the stream was away, for that is not the provider's fault.
+    """
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._time = asyncio.get_running_loop().time
+        self._first_token_s = timeouts.first_token_s or FIRST_TOKEN_S
+        self._stall_s = timeouts.stall_s or STALL_S
+        self._only_text = timeouts.stall_s is None
+        """Whether there was nothing but text and thoughts. False where the route files say how long a pause may be."""
+        self._begun = False
+        self._seen_at = 0.0
+        """When a piece came that is being consumed; 0: none is."""
+        self._away_s = 0.0
+        self.finished = False
+        self._end = self._time() + timeouts.stream_s
+        self.deadline = min(self._time() + self._first_token_s, self._end)
+
+    def saw(self, chunk: Chunk, *, finished: bool) -> None:
+        """A piece came. Whoever consumes it may take its time: the next deadline is set when reading goes on."""
+        parts = chunk.parts
+        self._begun = self._begun or bool(parts) or finished
+        self._seen_at = self._seen_at or self._time()
+        self.finished = finished
+        if parts and self._only_text:
+            if len(parts) == 1 and isinstance(parts[0], Text):  # as most are
+                self._stall_s = TEXT_STALL_S
+            else:
+                self._adapt(parts)
+
+    def _adapt(self, parts: tuple[Part, ...]) -> None:
+        """Text comes steadily, and another model could go on from it. Thoughts and calls may take their time."""
+        self._only_text = all(isinstance(part, Text | Thinking) for part in parts)
+        self._stall_s = TEXT_STALL_S if self._only_text and isinstance(parts[-1], Text) else STALL_S
+
+    def start(self) -> None:
+        """Reading goes on. Raises `TimeoutError` where it is too late for that.
+
+        Bytes that have come already are read without waiting, so that no timer ends a stream whose consumer is always
+        slower than the provider.
+        """
+        now = self._time()
+        if self._seen_at:
+            self._away_s += now - self._seen_at
+            self._seen_at = 0.0
+            if self._begun:
+                limit_s = self._stall_s
+                limit_s = min(limit_s, FINISHED_GRACE_S) if self.finished else limit_s
+                self.deadline = min(now + limit_s, self._end)
+        if now >= self.deadline:
+            raise TimeoutError
+
+    def error(self) -> SemrouteError:
+        """What a passed deadline means."""
+        stream_s = self._timeouts.stream_s
+        if self.deadline == self._end and self._away_s > stream_s / 2:
+            return SlowCallerError(f"the answer was not taken within {stream_s:g} s")
+        if self.deadline == self._end:
+            return ProviderTimeoutError(f"no whole answer within {stream_s:g} s")
+        if self._begun:
+            return ProviderTimeoutError(f"the stream stalled for {self._stall_s:g} s")
+        return ProviderTimeoutError(f"no first token within {self._first_token_s:g} s")
+
+
+async def _read(response: Response, watch: _Watch) -> bytes:
+    """The next bytes; none at the end. Once the answer has said why it ended, nothing makes it a failure any more."""
+    try:
+        watch.start()
+        async with asyncio.timeout_at(watch.deadline):
+            return await response.read()
+    except TimeoutError:
+        if watch.finished:
+            return b""
+        raise watch.error() from None
+    except ProviderError as error:
+        if watch.finished:
+            return b""
+        raise StreamBrokenError(f"the stream was cut: {error}") from None
+
+
+async def _first(response: Response, watch: _Watch) -> bytes:
+    """The first bytes that are not all white space; none at the end. None of what came before is kept."""
+    while data := await _read(response, watch):
+        if not data.isspace():
+            break
+    return data
+
+
+async def _rest(begun: bytes, response: Response, watch: _Watch) -> bytes:
+    """A whole body, within the deadline of the first content. Raises `BadAnswerError` past the limit."""
+    pieces, size = [begun], len(begun)
+    while data := await _read(response, watch):
+        pieces.append(data)
+        size += len(data)
+        if size > MAX_ANSWER_BYTES:
+            raise BadAnswerError(f"the answer is over {MAX_ANSWER_BYTES} bytes")
+    return b"".join(pieces)
+
+
+class UnavailableProvider:
+    """Stands for a provider that cannot be called: each call says why."""
+
+    def __init__(self, error_type: type[ProviderError], reason: str) -> None:
+        self._error_type = error_type
+        self._reason = reason
+
+    async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
+        """Raise."""
+        raise self._error_type(self._reason)
+
+    async def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
+        """Raise."""
+        raise self._error_type(self._reason)
+        yield  # makes this a generator, as the seam wants it
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+def open_providers(config: Config, transport: Transport, observe: Observe | None = None) -> dict[str, Provider]:
+    """A provider for each that the configuration names, by its id. None is called yet."""
+    return {provider.id: _open(provider, transport, observe) for provider in config.providers.values()}
+
+
+def _open(provider: ProviderSettings, transport: Transport, observe: Observe | None) -> Provider:
+    if provider.dialect == "echo":
+        return EchoProvider()
+    if provider.unavailable:
+        return UnavailableProvider(ProviderAuthError, provider.unavailable)
+    return HttpProvider(provider, DIALECTS[provider.dialect](provider), _sender(provider, transport), observe)
+
+
+def _sender(provider: ProviderSettings, transport: Transport) -> Sender:
+    """The transport, or what signs requests on their way to it."""
+    authorized = provider.api_key or any(name.lower() == "authorization" for name in provider.headers)
+    if provider.dialect != "bedrock" or authorized:
+        return transport
+    from semroute.providers.aws_signing import SigningSender  # imports botocore
+
+    return SigningSender(transport, provider.region, provider.headers)

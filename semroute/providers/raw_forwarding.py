@@ -1,0 +1,80 @@
+"""Calls that are passed on to a provider as they are: nothing of them is read but where they go."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.resilience import Timeouts
+from semroute.errors import ProviderError, ProviderRequestError, ProviderTimeoutError
+from semroute.providers import rate_limit_headers, trace_context
+from semroute.providers.http_provider import DIALECTS, MAX_ERROR_BYTES, HttpProvider
+from semroute.providers.streamed_upload import PassingTransport, Upload
+from semroute.providers.transport import Response, encode_headers
+
+SPEAK = ("openai", "responses")
+"""The dialects whose servers have files, batches and moderations at OpenAI's addresses."""
+TIMEOUTS = Timeouts()
+ANSWER_S = 120.0
+"""How long a provider may take to begin its answer, or to take a piece of a body."""
+_REFUSED = frozenset({400, 404, 405, 409, 413, 415, 422})
+"""Statuses that tell of the request itself."""
+
+
+def takes(provider: ProviderSettings) -> bool:
+    """Whether calls can be passed on to a provider at all."""
+    fixed = provider.preset in ("azure", "bedrock")  # theirs have other addresses
+    return provider.dialect in SPEAK and not fixed and provider.passthrough is not False
+
+
+class PassingProvider(HttpProvider):
+    """One provider, for calls that are passed on. Its own key goes along, and nothing of the caller's headers."""
+
+    def __init__(self, provider: ProviderSettings, transport: PassingTransport) -> None:
+        super().__init__(provider, DIALECTS[provider.dialect](provider), transport)
+        self._passing = transport
+
+    async def ask(self, method: str, path: str, media_type: str, body: bytes | Upload) -> Response:
+        """Send a call, and wait for the head of an answer of status 2xx. `aclose` it.
+
+        Raises `ProviderError`; for what the provider refuses, `ProviderRequestError` with its status and body.
+        """
+        media = {"content-type": media_type} if body else {}
+        plain = {name: value for name, value in self._plain_headers.items() if name != "content-type"}
+        headers, url = encode_headers({**plain, **trace_context.current.get(), **media}), self._base_url + path
+        connect_s = TIMEOUTS.connect_s
+        try:
+            if isinstance(body, Upload):
+                response = await self._passing.upload(
+                    method, url, headers=headers, upload=body, connect_s=connect_s, answer_s=ANSWER_S
+                )
+            else:
+                async with asyncio.timeout(ANSWER_S):
+                    response = await self._passing.fetch(method, url, headers=headers, body=body, connect_s=connect_s)
+            if not 200 <= response.status < 300:
+                async with response:
+                    raise await self._refusal(response)
+        except TimeoutError:
+            raise ProviderTimeoutError(f"no answer within {ANSWER_S:g} s") from None
+        except ProviderError as error:
+            raise self._told(error) from None
+        return response
+
+    async def read(self, response: Response) -> bytes:
+        """The next bytes of an answer; none at its end. Raises `ProviderError`."""
+        try:
+            return await response.read()
+        except ProviderError as error:
+            raise self._told(error) from None
+
+    async def _refusal(self, response: Response) -> ProviderError:
+        try:
+            body = await response.aread(MAX_ERROR_BYTES)
+        except ProviderError:
+            body = b""
+        error = self._dialect.parse_error(response.status, response.headers, body)
+        if response.status in _REFUSED:
+            error = ProviderRequestError(str(error), status=response.status, body=body)
+        error.retry_after_s = rate_limit_headers.read(response.raw_headers, time.time()).retry_after_s
+        return error

@@ -1,0 +1,144 @@
+"""Rules: decided from facts alone, before any embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from semroute.config.error_wording import got
+from semroute.config.regular_expressions import found
+from semroute.config.schema.models import Model
+from semroute.config.schema.rules import Compare, Only, Rule, Wanted, When, left_out
+from semroute.routing.facts import Facts, number
+from semroute.routing.lexical_cues import any_of, composed
+
+RETRIEVAL_SCORE = "retrieval_score"
+"""The key of the metadata that has a condition of its own."""
+MAX_TOLD = 10
+"""Conditions that a decision says it could not compare."""
+
+
+def aiming(rules: Iterable[Rule], facts: Facts) -> Rule | None:
+    """The first rule that holds and names a target; null: none. `rules` stand by priority."""
+    return next((rule for rule in rules if rule.targets and holds(rule.when, facts)), None)
+
+
+def narrowing(rules: Iterable[Rule], facts: Facts) -> tuple[Rule, ...]:
+    """All rules that hold and narrow."""
+    return tuple(rule for rule in rules if rule.only is not None and holds(rule.when, facts))
+
+
+def holds(when: When, facts: Facts) -> bool:
+    """Whether all conditions hold; without any they do. What is cheap is asked first."""
+    return (
+        _numbers_hold(when, facts)
+        and (not when.metadata or all(_equals(one, facts.metadata.get(key)) for key, one in when.metadata.items()))
+        and (not when.headers or all(_equals(one, facts.headers.get(key.lower())) for key, one in when.headers.items()))
+        and (not when.has or facts.traits.issuperset(when.has))
+        and (not when.script or facts.script in when.script)
+        and (not when.language or facts.language in when.language)
+        and (not when.harness or facts.harness in when.harness)
+        and (when.system is None or found(when.system, facts.system))
+        and (not when.keywords or _says(when.keywords, facts))
+        and (when.regex is None or found(when.regex, facts.text))
+        and (not when.all or all(holds(part, facts) for part in when.all))
+        and (not when.any or any(holds(part, facts) for part in when.any))
+        and (when.not_ is None or not holds(when.not_, facts))
+    )
+
+
+def _says(words: tuple[str, ...], facts: Facts) -> bool:
+    """Whether one of these stands in the text. Mostly none does, and looking for letters alone tells so at once."""
+    if facts.text.isascii() and not any(_may_stand_in(facts.lowered, word) for word in words):
+        return False
+    return found(any_of(words), composed(facts.text))
+
+
+def _may_stand_in(lowered: str, word: str) -> bool:
+    return not word.isascii() or all(piece in lowered for piece in word.lower().split())
+
+
+def _numbers_hold(when: When, facts: Facts) -> bool:
+    return (
+        (when.input_tokens is None or within(when.input_tokens, facts.input_tokens))
+        and (when.turns is None or within(when.turns, facts.turns))
+        and (when.max_tokens is None or within(when.max_tokens, facts.max_tokens))
+        and (when.prompt_tokens is None or within(when.prompt_tokens, facts.prompt_tokens))
+        and (when.retrieval_score is None or _equals(when.retrieval_score, facts.metadata.get(RETRIEVAL_SCORE)))
+    )
+
+
+def within(bounds: Compare, value: float | None) -> bool:
+    """Whether a number keeps all bounds that are given; no number keeps none."""
+    return (
+        value is not None
+        and (bounds.gt is None or value > bounds.gt)
+        and (bounds.gte is None or value >= bounds.gte)
+        and (bounds.lt is None or value < bounds.lt)
+        and (bounds.lte is None or value <= bounds.lte)
+    )
+
+
+def _equals(wanted: Wanted, value: object) -> bool:
+    """Whether a value is what is wanted, one of several, or within bounds; of a list, whether an element is."""
+    return any(_is(wanted, one) for one in value) if isinstance(value, list) else _is(wanted, value)
+
+
+def _is(wanted: Wanted, value: object) -> bool:
+    """The same of one value. `true` is not 1."""
+    if isinstance(wanted, Compare):
+        return within(wanted, number(value))
+    if isinstance(wanted, tuple):
+        return any(_is(one, value) for one in wanted)
+    return wanted == value and isinstance(wanted, bool) == isinstance(value, bool)
+
+
+def incomparable(rules: Iterable[Rule], metadata: Mapping[str, object]) -> tuple[str, ...]:
+    """What rules ask of the metadata and cannot compare with what it says, in words. Such a condition does not hold."""
+    told: dict[str, None] = {}
+    for rule in rules:
+        for key, wanted in _asked(rule.when):
+            value = metadata.get(key)
+            every = value if isinstance(value, list) else [value]
+            if value is not None and every and not any(_comparable(wanted, one) for one in every):
+                shown = got(every[0] if len(every) == 1 else value)
+                told[f"rule {rule.name}: metadata.{key}: got {shown}, expected {_expected(wanted)}"] = None
+                if len(told) == MAX_TOLD:
+                    return tuple(told)
+    return tuple(told)
+
+
+def _asked(when: When) -> Iterator[tuple[str, Wanted]]:
+    """What conditions ask of the metadata, at any depth."""
+    yield from when.metadata.items()
+    if when.retrieval_score is not None:
+        yield RETRIEVAL_SCORE, when.retrieval_score
+    for part in (*when.all, *when.any, *([] if when.not_ is None else [when.not_])):
+        yield from _asked(part)
+
+
+def _comparable(wanted: Wanted, value: object) -> bool:
+    """Whether a value is of a kind with what is wanted."""
+    if isinstance(wanted, Compare):
+        return number(value) is not None
+    return any(_kind(one) == _kind(value) for one in (wanted if isinstance(wanted, tuple) else (wanted,)))
+
+
+def _expected(wanted: Wanted) -> str:
+    if isinstance(wanted, Compare):
+        return "a number"
+    return " or ".join(dict.fromkeys(_kind(one) for one in (wanted if isinstance(wanted, tuple) else (wanted,))))
+
+
+def _kind(value: object) -> str:
+    """Of values that may be equal; empty: a rule can hold no such value."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, str):
+        return "a text"
+    return "a number" if isinstance(value, int | float) else ""
+
+
+def excluded(model: Model, rule: Rule) -> str | None:
+    """Why a narrowing rule leaves a model out; null: it does not."""
+    allowed = left_out(rule.only or Only(), {model.id, model.group}, model)
+    return None if allowed is None else f"rule {rule.name} allows only {allowed}"

@@ -1,0 +1,332 @@
+"""The decision log on any SQL database."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import starmap
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from semroute.record import Record
+from semroute.stores import log_rows, rollups
+from semroute.stores.interfaces import Database, Feedback, Noted, Query, Row, Session, Within, to_pico
+from semroute.stores.log_entries import Entry, entries
+
+MAX_PAGE = 500
+_CHUNK = 5000
+LONGEST_S = 900.0
+"""How far back requests are looked for that ended a moment ago."""
+_SUMMARY = ", ".join(log_rows.SUMMARY)
+_WHOLE = (
+    ", ".join(f"d.{name}" for name in log_rows.SUMMARY) + ", b.block, b.body, b.embedding, b.scores, b.prompt, b.answer"
+)
+_JUDGED = "at, model, tier, route, key_id, team, feature, reason, score, label, escalated"
+MAX_VERSIONS = 1000
+"""Configurations whose scores have names at most."""
+_NAME = (
+    "INSERT INTO score_names (version, names, last_day) VALUES (?, ?, ?) ON CONFLICT (version) "
+    "DO UPDATE SET last_day = excluded.last_day WHERE score_names.last_day < excluded.last_day"
+)
+_EQUAL = {"route": "route", "model": "model", "key": "key_id", "team": "team", "feature": "feature"} | {
+    "outcome": "outcome",
+    "label": "label",
+}
+
+
+class Costs(NamedTuple):
+    """What the log says was spent, in 10^-12 USD."""
+
+    by_day: dict[tuple[str, int, str], int]
+    """By dimension, day since 1970 and value."""
+    just_now: list[tuple[int, set[tuple[str, str]], int]]
+    """Of requests that ended a moment ago: the day, where they count (dimension and value), and what they cost."""
+    resets: dict[str, int]
+    """By counter, what was reset."""
+
+
+class SqlLog:
+    """A `DecisionLog`."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._named: dict[str, int] = {}
+        self._features = rollups.Features()
+
+    def write(self, batch: Sequence[Record], *, again: bool = False) -> None:
+        """Append records, all or none. `again`: the last try may have been committed; no record counts twice."""
+        self.append(entries(batch), again=again)
+
+    def append(self, batch: Sequence[Entry], *, again: bool = False) -> None:
+        """As `write`."""
+        with self.database.transaction() as session:
+            if again:
+                batch = _unwritten(session, batch)
+            batch = sorted(batch, key=attrgetter("id"))
+            blocks = list(log_rows.blocks(batch))
+            session.run_many(log_rows.INSERT_DECISION, map(log_rows.decision_row, batch))
+            session.run_many(log_rows.INSERT_BLOCK, starmap(log_rows.block_row, blocks))
+            bodies = (log_rows.body_row(name, entry) for name, members in blocks for entry in members)
+            session.run_many(log_rows.INSERT_BODY, bodies)
+            # In one order, so that two writers never wait for each other.
+            features = self._features.joined(session, batch)
+            cells = sorted(rollups.cells(batch, features).items())
+            session.run_many(rollups.UPSERT, [(*cell, n) for cell, n in cells])
+            named = self._name_scores(session, batch)
+        self._named |= named
+        self._features = features
+
+    def page(self, query: Query) -> list[dict[str, Any]]:
+        """Summaries, newest first."""
+        where, values = _where(query)
+        limit = min(query.limit, MAX_PAGE)
+        # The inner select is answered from an index alone; then only the page's own rows are read.
+        inner = f"SELECT id FROM decisions {where} ORDER BY id DESC LIMIT ?"
+        sql = f"SELECT {_SUMMARY} FROM decisions WHERE id IN ({inner}) ORDER BY id DESC"
+        with self.database.transaction(write=False) as session:
+            return [log_rows.summary(row) for row in session.run(sql, (*values, limit))]
+
+    def read(self, id_: str, within: Within | None = None) -> dict[str, Any] | None:
+        """One whole record. None: there is none within what may be seen."""
+        seen, values = _seen(within, "d.")
+        with self.database.transaction(write=False) as session:
+            found = _whole(session, f"WHERE d.id = ?{seen}", (id_, *values))
+        return found[0] if found else None
+
+    def export(self, query: Query) -> Iterator[dict[str, Any]]:
+        """Whole records, oldest first, with embeddings."""
+        where, values = _where(query, table="d.")
+        after = ""
+        while True:
+            further = f"{where} AND d.id > ?" if where else "WHERE d.id > ?"
+            with self.database.transaction(write=False) as session:
+                found = _whole(session, f"{further} ORDER BY d.id LIMIT {MAX_PAGE}", (*values, after))
+            yield from found
+            if len(found) < MAX_PAGE:
+                return
+            after = found[-1]["id"]
+
+    def stats(self, by: str, since_day: int, until_day: int) -> list[dict[str, Any]]:
+        """Totals by one dimension, or by `day`; most requests first, days in order."""
+        dimension, group = ("all", "day") if by == "day" else (by, "value")
+        # In two halves: the sum of 10^-12 USD may leave 64 bits.
+        sql = (
+            f"SELECT {group}, metric, SUM(n / 1000000), SUM(n % 1000000) FROM rollups "
+            f"WHERE dimension = ? AND day BETWEEN ? AND ? GROUP BY {group}, metric"
+        )
+        counts: defaultdict[Any, Counter[int]] = defaultdict(Counter)
+        with self.database.transaction(write=False) as session:
+            for value, metric, high, low in session.run(sql, (dimension, since_day, until_day)):
+                counts[value][metric] = int(high) * 1_000_000 + int(low)
+        if by in ("model", "tier") and not counts[""].get(rollups.TOTALS["cost"]):
+            del counts[""]  # requests that cost nothing, and got no answer, have no share among them
+        total = sum(metrics.get(0, 0) for metrics in counts.values())
+        shown = rollups.limited(counts) if by == "feature" else counts
+        rows = [rollups.row(str(value), metrics, total) for value, metrics in shown.items()]
+        if by == "day":
+            return sorted(rows, key=lambda row: int(row["value"]))
+        return sorted(rows, key=lambda row: (-row["requests"], row["value"]))
+
+    def costs(self, since_day: int, *, ended_after: float) -> Costs:
+        """What was spent since a day, and by requests that ended after a moment."""
+        dimensions = ("all", "key", "team", "route", rollups.CALLED)
+        marks = ", ".join("?" * len(dimensions))
+        days = f"SELECT dimension, day, value, n FROM rollups WHERE metric = ? AND day >= ? AND dimension IN ({marks})"
+        # Ids begin with the time of the request. Of longer requests nothing is known here: they count as ended before.
+        recent = (
+            "SELECT at, attempts, model, route, key_id, team, cost FROM decisions WHERE id >= ? AND cost > 0 "
+            "AND at + latency_ms / 1000 >= ?"
+        )
+        first_id = f"{int((ended_after - LONGEST_S) * 1000):012x}"
+        resets = "SELECT value, SUM(n) FROM rollups WHERE dimension = ? GROUP BY value"
+        with self.database.transaction(write=False) as session:
+            by_day = session.run(days, (rollups.TOTALS["cost"], since_day, *dimensions))
+            just_now = session.run(recent, (first_id, ended_after))
+            forgotten = session.run(resets, (rollups.RESET,))
+        models = {value for dimension, _, value, _ in by_day if dimension == rollups.CALLED}
+        return Costs(
+            {(dimension, int(day), value): int(n) for dimension, day, value, n in by_day},
+            [_just_now(row, models) for row in just_now],
+            {counter: int(amount) for counter, amount in forgotten},
+        )
+
+    def note_reset(self, counter: str, amount: int, at: float) -> None:
+        """Keep how much was spent of a counter when it was reset."""
+        with self.database.transaction() as session:
+            row = (rollups.RESET, rollups.day_of(at), counter, rollups.TOTALS["cost"], amount)
+            session.run_many(rollups.UPSERT, [row])
+
+    def feed_back(self, id_: str, feedback: Feedback, at: float, within: Within | None = None) -> Noted | None:
+        """Add feedback to a record. None: there is none within what may be seen. What is not given stays as it was."""
+        seen, values = _seen(within)
+        with self.database.transaction() as session:
+            session.lock([f"feedback:{id_}"])
+            found = session.run(f"SELECT {_JUDGED} FROM decisions WHERE id = ?{seen}", (id_, *values))
+            if not found:
+                return None
+            session.run(
+                "UPDATE decisions SET score = COALESCE(?, score), label = COALESCE(?, label), "
+                "comment = COALESCE(?, comment), feedback_at = ? WHERE id = ?",
+                (feedback.score, feedback.label, feedback.comment, at, id_),
+            )
+            changes = _changes(found[0], feedback)
+            session.run_many(rollups.UPSERT, _feedback_cells(session, found[0], changes))
+        _, _, tier, route, *_ = found[0]
+        return Noted(route or "", tier, changes["misroutes"] > 0)
+
+    def prune(self, *, before: float | None, max_bytes: int | None) -> int:
+        """Delete records older than a moment, and the oldest of a log that is too large. Returns how many.
+
+        Totals of days long past go too, and the names of scores that no record has.
+        """
+        deleted = 0
+        if before is not None:
+            deleted += self._delete_before(f"{int(before * 1000):012x}")
+        size = self.database.size_bytes() if max_bytes is not None else 0
+        if max_bytes is not None and size > max_bytes:
+            with self.database.transaction(write=False) as session:
+                [[count]] = session.run("SELECT COUNT(*) FROM decisions")
+                surplus = int(count * (1 - max_bytes / size)) + 1
+                rows = session.run("SELECT id FROM decisions ORDER BY id LIMIT 1 OFFSET ?", (surplus,))
+            deleted += self._delete_before(rows[0][0] if rows else "~")
+        self._forget()
+        return deleted
+
+    def _forget(self) -> None:
+        """Delete what outlived its use."""
+        with self.database.transaction() as session:
+            [[newest]] = session.run("SELECT MAX(day) FROM rollups WHERE dimension = 'all'")
+            for dimension in rollups.DIMENSIONS if newest is not None else ():
+                session.run(
+                    "DELETE FROM rollups WHERE dimension = ? AND day < ?", (dimension, newest - rollups.KEEP_DAYS)
+                )
+            for (oldest,) in session.run("SELECT at FROM decisions ORDER BY id LIMIT 1"):
+                session.run("DELETE FROM score_names WHERE last_day < ?", (rollups.day_of(oldest),))
+            surplus = "SELECT version FROM score_names ORDER BY last_day DESC, version LIMIT 1000000 OFFSET ?"
+            session.run(f"DELETE FROM score_names WHERE version IN ({surplus})", (MAX_VERSIONS,))
+
+    def _delete_before(self, id_: str) -> int:
+        deleted = 0
+        while True:
+            with self.database.transaction() as session:
+                sql = "SELECT id FROM decisions WHERE id < ? ORDER BY id LIMIT ?"
+                ids = session.run(sql, (id_, _CHUNK))
+                if ids:
+                    for table in ("blocks", "bodies", "decisions"):  # a block is as old as the last record in it
+                        session.run(f"DELETE FROM {table} WHERE id <= ?", ids[-1])
+            deleted += len(ids)
+            if len(ids) < _CHUNK:
+                return deleted
+
+    def _name_scores(self, session: Session, batch: Sequence[Entry]) -> dict[str, int]:
+        """Keep the names that score vectors belong to, once for each configuration, with the last day of its use."""
+        new = {
+            entry.gist.config_version: (rollups.day_of(entry.sent.at), entry)
+            for entry in batch
+            if entry.sent.scores and self._named.get(entry.gist.config_version, -1) < rollups.day_of(entry.sent.at)
+        }
+        rows = [(version, json.dumps(entry.routes), day) for version, (day, entry) in sorted(new.items())]
+        session.run_many(_NAME, rows)
+        return {version: day for version, (day, _) in new.items()}
+
+
+def _unwritten(session: Session, batch: Sequence[Entry]) -> list[Entry]:
+    marks = ", ".join("?" * len(batch))
+    sql = f"SELECT id FROM decisions WHERE id IN ({marks})"
+    there = {id_ for (id_,) in session.run(sql, [entry.id for entry in batch])}
+    return [entry for entry in batch if entry.id not in there]
+
+
+def _whole(session: Session, condition: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+    rows = session.run(f"SELECT {_WHOLE} FROM decisions d JOIN bodies b ON b.id = d.id {condition}", values)
+    names: dict[str, str] = dict(session.run("SELECT version, names FROM score_names"))
+    width = len(log_rows.SUMMARY)
+    blocks = _blocks(session, {row[width] for row in rows if row[width] is not None})
+    found = []
+    for row in rows:
+        block, alone, *rest = row[width:]
+        body = log_rows.read_body(alone) if block is None else blocks[block][row[0]]
+        found.append(log_rows.whole(row[:width], body, tuple(rest), names.get(body.decision.config_version)))
+    return found
+
+
+def _blocks(session: Session, wanted: set[str]) -> dict[str, dict[str, log_rows.Body]]:
+    if not wanted:
+        return {}
+    sql = f"SELECT id, data FROM blocks WHERE id IN ({', '.join('?' * len(wanted))})"
+    return {name: log_rows.read_block(data) for name, data in session.run(sql, sorted(wanted))}
+
+
+def _just_now(row: Row, models: set[str]) -> tuple[int, set[tuple[str, str]], int]:
+    """Where a request counts. Of one with several calls it is not read which model took what: it may be any."""
+    at, attempts, model, route, key, team, cost = row
+    called = {model} if attempts == 1 and model is not None else models
+    places = {("all", ""), ("key", key), ("team", team), ("route", route or "")}
+    return rollups.day_of(at), places | {(rollups.CALLED, each) for each in called}, int(cost)
+
+
+def _changes(record: Row, feedback: Feedback) -> dict[str, int]:
+    """What feedback changes in the totals. Where an answer failed a check, nothing said later changes that."""
+    route, reason, score, label, escalated = record[3], *record[-4:]
+    new_score = score if feedback.score is None else feedback.score
+    new_label = label if feedback.label is None else feedback.label
+    before = escalated or rollups.misrouted(reason, route, label, score)
+    after = escalated or rollups.misrouted(reason, route, new_label, new_score)
+    return {
+        "score_millionths": round((new_score or 0) * 1e6) - round((score or 0) * 1e6),
+        "feedbacks": int(new_score is not None) - int(score is not None),
+        "labels": int(new_label is not None) - int(label is not None),
+        "misroutes": int(after) - int(before),
+    }
+
+
+def _feedback_cells(session: Session, record: Row, changes: dict[str, int]) -> list[Row]:
+    """The same as rows of the rollups."""
+    at, model, tier, route, key, team, feature, *_ = record
+    day = rollups.day_of(at)
+    counted = "SELECT 1 FROM rollups WHERE dimension = 'feature' AND day = ? AND value = ? AND metric = 0"
+    if feature and not session.run(counted, (day, feature)):
+        feature = rollups.OTHER
+    values = ("", model or "", tier, route or "", key, team, feature)
+    # In one order with those of `append`, so that the two never wait for each other.
+    return sorted(
+        (dimension, day, value, rollups.TOTALS[name], n)
+        for dimension, value in zip(rollups.DIMENSIONS, values, strict=True)
+        for name, n in changes.items()
+        if n
+    )
+
+
+def _seen(within: Within | None, table: str = "") -> tuple[str, list[str]]:
+    """The condition, and its values, for what may be seen."""
+    if within is None:
+        return "", []
+    lists = [(name, some) for name, some in (("route", within.routes), ("model", within.models)) if some is not None]
+    terms = [f"{table}{name} IN ({', '.join('?' * len(some))})" if some else "1 = 0" for name, some in lists]
+    values = [value for _, some in lists for value in some]
+    return f" AND ({table}key_id = ? OR ({' AND '.join(terms)}))", [within.key, *values]
+
+
+def _where(query: Query, table: str = "") -> tuple[str, list[Any]]:
+    """Ids begin with the milliseconds of their time: a span of time is a span of ids."""
+    terms: list[tuple[str, Any]] = []
+    for field, column in _EQUAL.items():
+        if (value := getattr(query, field)) is not None:
+            none = value == "" and field in ("route", "model")
+            terms.append((f"{table}{column} IS NULL", None) if none else (f"{table}{column} = ?", value))
+    bounds = {
+        "id >= ?": None if query.since is None else f"{int(query.since * 1000):012x}",
+        "id < ?": None if query.until is None else f"{int(query.until * 1000):012x}",
+        "cost >= ?": None if query.min_cost_usd is None else to_pico(query.min_cost_usd),
+        "cost <= ?": None if query.max_cost_usd is None else to_pico(query.max_cost_usd),
+    }
+    terms += [(table + term, value) for term, value in bounds.items() if value is not None]
+    if query.before is not None:
+        terms.append((f"{table}id < ?", query.before))
+    if query.error is not None:
+        pattern = query.error.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        terms.append((f"{table}error IS NOT NULL AND lower({table}error) LIKE lower(?) ESCAPE '\\'", f"%{pattern}%"))
+    seen, seen_values = _seen(query.within, table)
+    where = f"WHERE {' AND '.join(term for term, _ in terms) or '1 = 1'}{seen}" if terms or seen else ""
+    return where, [*(value for _, value in terms if value is not None), *seen_values]

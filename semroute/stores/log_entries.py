@@ -1,0 +1,151 @@
+"""A `Record` as the log takes it: what rows and rollups are made of is read once, and the rest stays packed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from semroute.bases import Frozen
+from semroute.decision import Reason
+from semroute.messages import Usage
+from semroute.record import Attempt, Content, Outcome, Record, cost_usd, escalated, first_answer, served, total_usage
+from semroute.stores.interfaces import to_pico
+
+
+class PackedBody(Frozen, frozen=True, kw_only=True):
+    """What only a single record's reader wants, as it came."""
+
+    decision: msgspec.Raw
+    attempts: msgspec.Raw
+
+
+class Gist(Frozen, frozen=True, kw_only=True):
+    """Of a decision."""
+
+    route: str | None
+    reason: Reason
+    confidence: float
+    config_version: str
+
+
+class Planned(Frozen, frozen=True, kw_only=True):
+    """Of a plan."""
+
+    model: str
+    tier: str
+
+
+class Plan(Frozen, frozen=True, kw_only=True):
+    """Of a decision, where an answer failed a check."""
+
+    plan_details: tuple[Planned, ...] = ()
+
+
+class Who(Frozen, frozen=True, kw_only=True):
+    """Of a caller."""
+
+    id: str
+    name: str
+    team: str
+
+
+class Sent(Frozen, frozen=True, kw_only=True):
+    """A packed `Record`."""
+
+    request_id: str
+    decision: msgspec.Raw
+    attempts: msgspec.Raw
+    outcome: Outcome
+    overhead_ms: float
+    at: float
+    latency_ms: float
+    caller: Who
+    tier: str
+    feature: str
+    saved_usd: Decimal
+    error: str | None
+    embedding: bytes
+    scores: bytes
+    routes: msgspec.Raw
+    content: Content
+    prompt: str | None
+    answer: str | None
+
+
+class Entry(NamedTuple):
+    """A record that is about to be written."""
+
+    sent: Sent
+    gist: Gist
+    attempts: tuple[Attempt, ...]
+    model: str | None
+    first_token_ms: float | None
+    usage: Usage
+    """Of all attempts."""
+    cost: int
+    """10^-12 USD, as the next."""
+    saved: int
+
+    @property
+    def id(self) -> str:
+        """Of the request."""
+        return self.sent.request_id
+
+    @property
+    def body(self) -> PackedBody:
+        """What a block holds of it."""
+        return PackedBody(decision=self.sent.decision, attempts=self.sent.attempts)
+
+    @property
+    def escalated(self) -> bool:
+        """Whether an answer failed a check."""
+        return escalated(self.attempts)
+
+    @property
+    def routed(self) -> tuple[str, str]:
+        """The model that answered first, and its tier."""
+        model = first_answer(self.attempts)
+        plan = _decode_plan(self.sent.decision).plan_details
+        tier = next((planned.tier for planned in plan if planned.model == model), self.sent.tier)
+        return model or self.model or "", tier
+
+    @property
+    def routes(self) -> list[str]:
+        """The names that the scores belong to."""
+        return _decode_names(self.sent.routes)
+
+
+pack = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Sent]).decode
+_decode_gist = msgspec.msgpack.Decoder(Gist).decode
+_decode_plan = msgspec.msgpack.Decoder(Plan).decode
+_decode_attempts = msgspec.msgpack.Decoder(tuple[Attempt, ...]).decode
+_decode_names = msgspec.msgpack.Decoder(list[str]).decode
+
+
+def unpack(packed: bytes | msgspec.Raw) -> list[Entry]:
+    """A packed list of `Record`s. Raises `msgspec.ValidationError`."""
+    return list(map(_entry, _decode(packed)))
+
+
+def entries(batch: Sequence[Record]) -> list[Entry]:
+    """Records, as they are written. Raises `UnicodeError` where one cannot be packed."""
+    return unpack(pack(batch))
+
+
+def _entry(sent: Sent) -> Entry:
+    attempts = _decode_attempts(sent.attempts)
+    answer = served(attempts)
+    return Entry(
+        sent,
+        _decode_gist(sent.decision),
+        attempts,
+        answer.model if answer is not None else None,
+        answer.first_token_ms if answer is not None else None,
+        total_usage(attempts),
+        to_pico(cost_usd(attempts)),
+        to_pico(sent.saved_usd) if sent.saved_usd else 0,
+    )

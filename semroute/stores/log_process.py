@@ -1,0 +1,258 @@
+"""A process of its own that writes the decision log: to pack and write a record holds up no request.
+
+Orders go to its standard input and answers come from its standard output, each as 4 bytes of length and MessagePack. It
+ends when its input does, and writes before that what has come whole: a service that is killed loses less.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import IO
+
+import msgspec
+
+from semroute.errors import RefusedValueError, SettingsError, StoreError
+from semroute.record import Record
+from semroute.stores.connect import connect
+from semroute.stores.decision_log import SqlLog
+from semroute.stores.log_entries import pack, unpack
+
+log = logging.getLogger("semroute.log")
+
+CHUNK = 64
+"""Records that are packed at once: the interpreter's lock is held for half a millisecond."""
+CLOSE_S = 5.0
+ANSWER_S = 60.0
+"""A process that gives no answer for so long is killed, and another is started: whatever holds it up, its database
+gives up earlier."""
+PRUNE_S = 600.0
+"""The same, where records are deleted."""
+HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Who stops the service often stops all of its processes, and this one has to write what the others still say."""
+
+
+class Open(msgspec.Struct, frozen=True, tag=True):
+    """The first order. Not on the command line, which all users of the machine may read."""
+
+    url: str
+
+
+class Take(msgspec.Struct, frozen=True, tag=True):
+    """Records of the next commit. Has no answer."""
+
+    records: msgspec.Raw
+    """A list of `Record`; unpacked when it is written, so that what is wrong with one is answered."""
+
+
+class Commit(msgspec.Struct, frozen=True, tag=True):
+    """Write what was taken. `again`: it may have been written already."""
+
+    again: bool
+
+
+class Prune(msgspec.Struct, frozen=True, tag=True):
+    """Delete what is too old or too much."""
+
+    before: float | None
+    max_bytes: int | None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What became of an order."""
+
+    error: str | None = None
+    retryable: bool = True
+    """Whether what failed may be worth repeating; if not, a record is to blame."""
+    deleted: int = 0
+
+
+Order = Open | Take | Commit | Prune
+_decode_order: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
+_decode_answer = msgspec.msgpack.Decoder(Answer)
+
+
+class LogProcess:
+    """A `Sink`. Where its process is gone, the next order starts another. Raises `StoreError` where none starts."""
+
+    def __init__(self, database_url: str, *, answer_s: float = ANSWER_S) -> None:
+        """`answer_s`: a process that takes longer to write is killed, and the next order starts another."""
+        self._url = database_url
+        self._answer_s = answer_s
+        self._turn = threading.Lock()
+        self._closed = False
+        self._process: subprocess.Popen[bytes] | None = _start(database_url)
+
+    def write(self, batch: Sequence[Record], *, again: bool = False) -> None:
+        """Append records, all or none. Raises `StoreError`; for a record that cannot be kept, anything else."""
+        chunks = (batch[first : first + CHUNK] for first in range(0, len(batch), CHUNK))
+        # All are packed before any is sent: of a batch that cannot be packed, the process has nothing.
+        takes = [_packed(Take(msgspec.Raw(pack(chunk)))) for chunk in chunks]
+        self._ask(*takes, _packed(Commit(again)), within_s=self._answer_s)
+
+    def prune(self, *, before: float | None, max_bytes: int | None) -> int:
+        """Delete what is too old or too much. Returns how many records. Raises `StoreError`."""
+        return self._ask(_packed(Prune(before, max_bytes)), within_s=PRUNE_S).deleted
+
+    def close(self) -> None:
+        """End the process, which first does what it was told; one that is still busy after `CLOSE_S` is killed."""
+        self._closed = True
+        if not self._turn.acquire(timeout=CLOSE_S):
+            if (busy := self._process) is not None:
+                busy.kill()
+            self._turn.acquire()
+        process, self._process = self._process, None
+        self._turn.release()
+        if process is not None:
+            _end(process)
+
+    def _ask(self, *orders: bytes, within_s: float) -> Answer:
+        with self._turn:
+            if self._closed:
+                raise StoreError("the decision log is closed")
+            process = self._process = self._process or _start(self._url)
+            late = threading.Timer(within_s, process.kill)
+            late.daemon = True
+            late.start()
+            try:
+                answer = _exchange(process, orders)
+            finally:
+                late.cancel()
+            if answer is None:
+                self._process = None
+                raise StoreError(f"the process that writes the decision log ended with status {_end(process)}")
+        if answer.error is not None:
+            raise (StoreError if answer.retryable else RefusedValueError)(answer.error)
+        return answer
+
+
+def _start(database_url: str) -> subprocess.Popen[bytes]:
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
+    command = [sys.executable, "-P", "-m", __name__]
+    # It never gets these signals, not even while it starts.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
+    except OSError as error:
+        raise StoreError(f"the process that writes the decision log cannot be started: {error}") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    with contextlib.suppress(OSError):  # it is gone already: the next order finds out
+        _send(_stdin(process), _packed(Open(database_url)))
+    return process
+
+
+def _exchange(process: subprocess.Popen[bytes], orders: Sequence[bytes]) -> Answer | None:
+    """Give orders, of which the last has an answer; null: the process is gone."""
+    try:
+        for order in orders:
+            _send(_stdin(process), order)
+        packed = _receive(_stdout(process))
+    except OSError:
+        return None
+    return None if packed is None else _decode_answer.decode(packed)
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """Let a process end; its status."""
+    with contextlib.suppress(OSError):  # what it was not told yet is lost with it
+        _stdin(process).close()
+    try:
+        process.wait(CLOSE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    _stdout(process).close()
+    return process.wait()
+
+
+class Scribe:
+    """What the process does."""
+
+    def __init__(self) -> None:
+        self._url = ""
+        self._log: SqlLog | None = None
+        self._taken: list[msgspec.Raw] = []
+
+    def follow(self, orders: IO[bytes], answers: IO[bytes]) -> None:
+        """Do as told until the orders end; then write what was taken, though nobody is left to ask for it."""
+        while (packed := _receive(orders)) is not None:
+            answer = self._obey(_decode_order.decode(packed))
+            if answer is not None:
+                with contextlib.suppress(BrokenPipeError):  # who asked is gone
+                    _send(answers, _packed(answer))
+        if self._taken and (error := self._answer(Commit(again=True)).error) is not None:
+            log.error("the last records of the decision log are lost: %s", error)
+        if self._log is not None:
+            self._log.database.close()
+
+    def _obey(self, order: Order) -> Answer | None:
+        match order:
+            case Open(url):
+                self._url = url
+            case Take(records):
+                self._taken.append(records)
+            case Commit() | Prune():
+                return self._answer(order)
+        return None
+
+    def _answer(self, order: Commit | Prune) -> Answer:
+        taken, self._taken = self._taken, []
+        try:
+            self._log = self._log or SqlLog(connect(self._url))
+            if isinstance(order, Prune):
+                return Answer(deleted=self._log.prune(before=order.before, max_bytes=order.max_bytes))
+            batch = [entry for packed in taken for entry in unpack(packed)]
+            self._log.append(batch, again=order.again)
+        except (StoreError, SettingsError) as error:
+            return Answer(error=str(error), retryable=not isinstance(error, RefusedValueError))
+        except Exception as error:  # noqa: BLE001 - whatever a record does, the others are to be written
+            return Answer(error=f"{type(error).__name__}: {error}", retryable=False)
+        return Answer()
+
+
+def _packed(message: Order | Answer) -> bytes:
+    packed = pack(message)
+    return len(packed).to_bytes(4, "big") + packed
+
+
+def _send(stream: IO[bytes], packed: bytes) -> None:
+    stream.write(packed)
+    stream.flush()
+
+
+def _receive(stream: IO[bytes]) -> bytes | None:
+    """One message; null: the stream has ended, maybe within one."""
+    length = int.from_bytes(stream.read(4), "big")
+    packed = stream.read(length)
+    return packed if length and len(packed) == length else None
+
+
+def _stdin(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert process.stdin is not None
+    return process.stdin
+
+
+def _stdout(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert process.stdout is not None
+    return process.stdout
+
+
+def main() -> None:
+    """The process."""
+    # Of a database that is away, its library warns again and again; the service tells of it once.
+    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logging.disable(logging.WARNING)
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what a library prints is no answer
+    with open(answers, "wb", buffering=0) as stream:  # noqa: PTH123 - a descriptor is no path
+        Scribe().follow(sys.stdin.buffer, stream)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""An `Entry` as rows of the log, and back."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from semroute.bases import Frozen
+from semroute.decision import Decision
+from semroute.record import Attempt
+from semroute.stores.interfaces import to_usd
+from semroute.stores.log_content import kept
+from semroute.stores.log_entries import Entry, pack
+
+COLUMNS = tuple(
+    "id at route model tier key_id key_name team feature reason outcome cost saved input_tokens output_tokens "  # noqa: SIM905 - nine lines less
+    "cached_tokens estimated attempts latency_ms first_token_ms overhead_ms confidence error escalated".split()
+)
+SUMMARY = (*COLUMNS, "score", "label", "comment", "feedback_at")
+INSERT_DECISION = (
+    f"INSERT INTO decisions ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT DO NOTHING"
+)
+INSERT_BODY = (
+    "INSERT INTO bodies (id, body, block, embedding, scores, prompt, answer) VALUES (?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT DO NOTHING"
+)
+INSERT_BLOCK = "INSERT INTO blocks (id, data) VALUES (?, ?) ON CONFLICT DO NOTHING"
+BLOCK = 64
+"""Records whose bodies are compressed together: they are much alike."""
+
+# Names that nearly every body holds: with them, a body of a kilobyte compresses to a third. Never edit: old bodies
+# could no longer be read.
+_DICTIONARY_1 = (
+    b"provider_server_error provider_timeout provider_rate_limited status failed cancelled error_code error "
+    b"semantic default pinned rule explanation the prompt matches with confidence (threshold 0.50) nearest utterance "
+    b"similarity candidates route confidence margin threshold reason model plan rejected estimate input_tokens "
+    b"output_tokens cost_usd config_version difficulty thrift latency_ms decision attempts status ok first_token_ms "
+    b"usage cached_tokens cache_write_tokens reasoning_tokens estimated"
+)
+
+
+class _Attempt(Attempt, frozen=True, kw_only=True):
+    """One as it is stored."""
+
+    served: bool = False
+    """What `served_anyway` was called before."""
+
+    @property
+    def now(self) -> Attempt:
+        """The same by today's names."""
+        fields = {name: getattr(self, name) for name in Attempt.__struct_fields__}
+        return Attempt(**{**fields, "served_anyway": self.served or self.served_anyway})
+
+
+class _Stored(Frozen, frozen=True, kw_only=True):
+    """A body as it is stored."""
+
+    decision: Decision
+    attempts: tuple[_Attempt, ...]
+
+    @property
+    def now(self) -> Body:
+        """The same by today's names."""
+        return Body(decision=self.decision, attempts=tuple(attempt.now for attempt in self.attempts))
+
+
+class Body(Frozen, frozen=True, kw_only=True):
+    """What only a single record's reader wants."""
+
+    decision: Decision
+    attempts: tuple[Attempt, ...]
+
+
+_decode_body = msgspec.msgpack.Decoder(_Stored).decode
+_decode_block = msgspec.msgpack.Decoder(dict[str, _Stored]).decode
+
+
+def decision_row(entry: Entry) -> tuple[Any, ...]:
+    """The values of `COLUMNS`."""
+    sent, gist, attempts, model, first_token_ms, usage, cost, saved = entry
+    caller = sent.caller
+    return (
+        sent.request_id,
+        sent.at,
+        gist.route,
+        model,
+        sent.tier,
+        caller.id,
+        caller.name,
+        caller.team,
+        sent.feature,
+        gist.reason,
+        sent.outcome,
+        cost,
+        saved,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_tokens,
+        int(usage.estimated),
+        len(attempts),
+        round(sent.latency_ms, 3),
+        first_token_ms,
+        round(sent.overhead_ms, 3),
+        gist.confidence,
+        sent.error,
+        int(entry.escalated),
+    )
+
+
+def blocks(batch: Sequence[Entry]) -> Iterator[tuple[str, Sequence[Entry]]]:
+    """Entries in the order of their ids -> blocks, each named by its last: older blocks have lower names."""
+    for first in range(0, len(batch), BLOCK):
+        members = batch[first : first + BLOCK]
+        yield members[-1].id, members
+
+
+def block_row(name: str, members: Sequence[Entry]) -> tuple[str, bytes]:
+    """The row of `blocks`."""
+    packed = pack({entry.id: entry.body for entry in members})
+    press = zlib.compressobj(1, zdict=_DICTIONARY_1)
+    return name, b"\x01" + press.compress(packed) + press.flush()
+
+
+def body_row(name: str, entry: Entry) -> tuple[Any, ...]:
+    """The row of `bodies`: what does not compress, and the name of the block that has the rest."""
+    sent = entry.sent
+    prompt, answer = kept(sent.prompt, sent.content), kept(sent.answer, sent.content)
+    return sent.request_id, b"", name, sent.embedding or None, sent.scores or None, prompt, answer
+
+
+def read_block(data: bytes) -> dict[str, Body]:
+    """The bodies of a block, by their records' ids."""
+    return {name: body.now for name, body in _decode_block(_unpacked(data)).items()}
+
+
+def read_body(data: bytes) -> Body:
+    """A body that stands alone, as they all did before there were blocks."""
+    return _decode_body(_unpacked(data)).now
+
+
+def _unpacked(data: bytes) -> bytes:
+    return zlib.decompressobj(zdict=_DICTIONARY_1).decompress(data[1:])
+
+
+def summary(row: tuple[Any, ...]) -> dict[str, Any]:
+    """A row of `SUMMARY`, for people and machines."""
+    fields = dict(zip(SUMMARY, row, strict=True))
+    fields["cost_usd"], fields["saved_usd"] = to_usd(fields.pop("cost")), to_usd(fields.pop("saved"))
+    fields |= {name: bool(fields[name]) for name in ("estimated", "escalated")}
+    feedback = {name: fields.pop(name) for name in ("score", "label", "comment", "feedback_at")}
+    fields["feedback"] = feedback if feedback["feedback_at"] is not None else None
+    return fields
+
+
+def whole(row: tuple[Any, ...], body: Body, rest: tuple[Any, ...], names: str | None) -> dict[str, Any]:
+    """A summary with its body, the rest: (embedding, scores, prompt, answer), and the names of the scores as JSON."""
+    embedding, scores, prompt, answer = rest
+    return {
+        **summary(row),
+        "decision": body.decision,
+        "attempts": body.attempts,
+        "scores": dict(zip(json.loads(names), floats(scores), strict=True)) if names and scores else {},
+        "embedding": floats(embedding) if embedding else None,
+        "prompt": prompt,
+        "answer": answer,
+    }
+
+
+def floats(data: bytes) -> list[float]:
+    """Float16, little-endian -> numbers."""
+    return list(struct.unpack(f"<{len(data) // 2}e", data))

@@ -1,0 +1,52 @@
+"""Which processes that share a state still live: each says so once a second, and each counts how long others do not.
+
+Silence is counted in looks, not by a clock: whatever clocks do, and if the state was away for all of them, nobody is
+taken for dead who had no chance to speak.
+"""
+
+from __future__ import annotations
+
+from semroute.stores.interfaces import Beats
+
+LOOK_S = 1.0
+SILENT_LOOKS = 6
+"""After so many looks in which an owner said nothing it counts as dead. If it is not, it makes its holds again."""
+
+
+class _Seen:
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.silent = 0
+        self.spoke = False
+        """Whether it ever said anything since this process began to listen."""
+
+
+class Owners:
+    """The owners as one of them sees them."""
+
+    def __init__(self, mine: str) -> None:
+        self._mine = mine
+        self._count = 0
+        self._others: dict[str, _Seen] = {}
+
+    def forgotten(self, beats: Beats) -> bool:
+        """Whether the state forgot this owner since the last look, and with it what it holds."""
+        before, self._count = self._count, beats.owners.get(self._mine, 0)
+        return self._count <= before
+
+    def silent(self, beats: Beats) -> list[str]:
+        """Count one look. Returns the owners that were silent for too long."""
+        others = {name: count for name, count in beats.owners.items() if name != self._mine}
+        self._others = {name: seen for name, seen in self._others.items() if name in others}
+        for name, count in others.items():
+            seen = self._others.setdefault(name, _Seen(count))
+            if seen.count != count:
+                seen.count, seen.silent, seen.spoke = count, 0, True
+            else:
+                seen.silent += 1
+        return [name for name, seen in self._others.items() if seen.silent > SILENT_LOOKS]
+
+    def frees_in_s(self) -> float:
+        """When at the latest what silent owners hold is free. 0: none is silent."""
+        silent = [seen.silent for seen in self._others.values() if seen.silent > 1 or not seen.spoke]
+        return max((SILENT_LOOKS + 1 - looks for looks in silent), default=0) * LOOK_S

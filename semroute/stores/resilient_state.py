@@ -1,0 +1,356 @@
+"""A shared state that may be away: the process then goes on alone, and pays what it spent when the state is back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import repeat
+from pathlib import Path
+
+from semroute.errors import RefusedValueError, StoreError
+from semroute.stores.interfaces import HOLD_S, SETTLED_S, SharedState, Verdict, Want, filled_to, new_epoch
+from semroute.stores.local_counters import Alone
+from semroute.stores.process_leases import LOOK_S, Owners
+from semroute.stores.recent_counts import Recent
+from semroute.stores.state_fallback import Reach, done
+from semroute.stores.unpaid_spend import Owed, Spent
+
+Known = Callable[[float], Awaitable[Spent | None]]
+"""By counter, what the decision log says was spent by requests that ended before a moment. None: it cannot tell."""
+
+log = logging.getLogger("semroute.state")
+
+PAID_S = 40 * 86_400.0
+"""How long the shared state remembers a payment: longer than any budget's period."""
+AT_ONCE = 16
+"""Holds that are made again together."""
+ROUNDS = 20
+"""How often at most what came up while the process caught up is caught up with, too."""
+RECENT_S = 1.0
+"""A request that ended so shortly ago may still be on its way to the log: whoever counted it counts it again."""
+KEPT_S = 5.0
+"""How long what was counted can be counted again: `RECENT_S`, a second for rounding, and clocks that differ."""
+OLD = 1
+"""The epoch of a state that an older semroute left without one."""
+REFILL_AGAIN = 5
+"""After so many looks a refilled state is refilled again."""
+
+
+class ResilientState(Reach):
+    """A `State` over a shared one.
+
+    `run` it in a task: it says that this process lives, and finds out whether the shared state is there. While that is
+    away, limits are held by this process alone, from the levels it last saw. It counts as back when all that was spent
+    meanwhile is paid.
+    """
+
+    def __init__(
+        self,
+        shared: SharedState,
+        clock: Callable[[], float] = time.time,
+        *,
+        file: Path | None = None,
+        known: Known | None = None,
+    ) -> None:
+        """`file`: where to write down what is owed. `known`: what to fill an empty state from."""
+        super().__init__(shared, clock)
+        self._owner = secrets.token_hex(8)
+        self._owners = Owners(self._owner)
+        self._owed = Owed(self._owner, file)
+        self._known = known
+        self._alone = Alone(clock, self._owed.of)
+        self._refilling = asyncio.Lock()
+        self._refill_in = 0
+        """Looks until the state is refilled again. 0: it need not be."""
+        self._recent = Recent()
+        self._lost_holds = False
+        """Whether the state came back empty and was not told again of what is held."""
+
+    # --- holds ---
+
+    async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float = HOLD_S) -> Verdict:
+        """Hold an amount of each counter, or nothing if one has no room. Whatever comes of it, `settle` it."""
+        if self.error is None:
+            # Known before it is asked for: whoever leaves meanwhile, `settle` frees it.
+            self._alone.begin(hold, wants, shared=True)
+            asked, epoch = self._alone.answers, self._owed.epoch
+            verdict = await self._try(lambda: self._reserve_there(hold, wants, lease_s))
+            if verdict is not None:
+                self._hear(verdict.spent, asked, epoch)
+                if verdict.refused is not None:
+                    self._alone.end(hold)
+                return verdict
+        return self._alone.reserve(hold, wants)
+
+    async def settle(
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, ended: float | None = None
+    ) -> dict[str, int]:
+        """Free what is held, and count what was spent."""
+        ended = self._clock() if ended is None else ended
+        held = self._alone.held.get(hold)
+        if held is None and not any(amount for amount, _ in spent.values()):
+            return {}
+        if self.error is not None and not (held is not None and held.shared):
+            self._alone.end(hold)
+            self._owed.add(spent, ended)  # the shared state knows nothing of it
+            return {}
+        wants = held.wants if held is not None else ()
+        name, all_named = self._name(hold), {want.counter: (0, want.expires_at) for want in wants} | dict(spent)
+        grown, asked, epoch = None, self._alone.answers, self._owed.epoch
+        try:
+            grown = await self._try(lambda: self._shared.count(name, all_named, keep_s=SETTLED_S, epoch=epoch))
+        finally:
+            self._alone.end(hold)
+            if grown is None:
+                self._owed.put(name, all_named, ended, epoch)
+            else:
+                self._counted(epoch, ended, all_named)
+        if grown is None:
+            if self.error is None:  # it came back empty
+                await self._try(lambda: done(self._take_up()))
+            return {}
+        self._hear(grown, asked, epoch)
+        return grown
+
+    async def levels(self, counters: Sequence[str]) -> dict[str, int]:
+        """What counters have reached, held amounts included."""
+        levels = await self._try(lambda: self._shared.levels(counters))
+        return levels if levels is not None else {name: self._alone.level(name) for name in counters}
+
+    async def reset(self, counter: str) -> int:
+        """Forget what was spent. Returns how much that was. Raises `StoreError` while the shared state is away."""
+        if self.error is not None:
+            raise StoreError(f"the shared state is away: {self.error}")
+        spent = await self._shared.reset(counter)
+        self._alone.forget(counter)
+        return spent
+
+    # --- the life of the process ---
+
+    def frees_in_s(self) -> float:
+        """When at the latest what dead processes hold is free. 0: no process is silent."""
+        return self._owners.frees_in_s()
+
+    async def start(self) -> None:
+        """Take over what dead processes owe, and look at the shared state. If that is away, go on without it."""
+        if taken := await asyncio.to_thread(self._owed.take_over):
+            log.warning("%d payments that a process before this one wrote down are taken over", taken)
+        await self.look()
+        await asyncio.to_thread(self._owed.write)
+
+    async def run(self) -> None:
+        """Look at the shared state, and write down what is owed, again and again. Runs until it is cancelled."""
+        async with asyncio.TaskGroup() as both:  # a state that hangs is looked at for seconds
+            both.create_task(self._again(self.look))
+            both.create_task(self._again(lambda: asyncio.to_thread(self._owed.write)))
+
+    @staticmethod
+    async def _again(do: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await do()
+
+    async def look(self) -> None:
+        """Say that this process lives, release those that do not, and come back to a state that was away."""
+        try:
+            epoch, now = self._owed.epoch, self._clock()
+            self._alone.note(now)
+            beats = await self._shared.beat(self._owner)
+            async with self._refilling:
+                if self._owed.epoch != epoch:
+                    pass  # a request found out meanwhile
+                elif beats.epoch != epoch or not epoch or self._owed.outdated():
+                    await self._refill(beats.epoch)
+                else:
+                    self._recent.keep(epoch, now - KEPT_S)
+                    await self._refill_later()
+            if self._owners.forgotten(beats) or self.error is not None or self._lost_holds:
+                self._lost_holds = False
+                await self._hold_again([*self._alone.held])
+            for owner in self._owners.silent(beats):
+                await self._shared.release(owner)
+                log.warning("the process %s has ended without saying so: what it held is free", owner)
+            await self._catch_up()
+        except StoreError as error:
+            self._gone(error)
+            return
+        if self.error is not None:
+            log.warning("the shared state is back, and all that was spent meanwhile is counted")
+            self.error = None
+
+    async def aclose(self) -> None:
+        """Pay what is owed, or write it down for the next process; then close all connections."""
+        try:
+            await self._pay()
+            await self._shared.release(self._owner)
+        except StoreError as error:
+            self._gone(error)
+        written = await asyncio.to_thread(self._owed.close)
+        if self._owed and written:
+            log.warning(
+                "%d payments for what was spent while the shared state is away are written down in %s: the next "
+                "process makes them",
+                len(self._owed),
+                self._owed.path,
+            )
+        elif self._owed:
+            log.error("what was spent while the shared state is away is lost: %s", self._owed.sums(math.inf))
+        await self._shared.aclose()
+
+    # --- the shared state ---
+
+    async def _reserve_there(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
+        name = self._name(hold)
+        claims = [want._replace(known=self._alone.knows(want.counter)) for want in wants]
+        verdict = await self._shared.reserve(name, claims, lease_s)
+        if verdict.whole:
+            return verdict
+        async with self._refilling:  # many find out together
+            verdict = await self._shared.reserve(name, claims, lease_s)
+            if not verdict.whole:
+                beats = await self._shared.beat(self._owner)
+                if beats.epoch and beats.epoch == self._owed.epoch:
+                    lost = [want.counter for want in claims if want.known and want.counter not in verdict.spent]
+                    await self._refill_some(lost)
+                else:
+                    await self._refill(beats.epoch)
+                verdict = await self._shared.reserve(name, wants, lease_s)
+        if not verdict.whole:
+            raise StoreError("the shared state is empty, and was emptied again as soon as it was filled")
+        return verdict
+
+    async def _hold_again(self, names: Sequence[str]) -> None:
+        """Make holds again that the shared state does not have, whatever the limits: they are under way."""
+        for first in range(0, len(names), AT_ONCE):
+            again = [name for name in names[first : first + AT_ONCE] if name in self._alone.held]
+            self._alone.share(again)
+            wants = [[want._replace(limit=None) for want in self._alone.held[name].wants] for name in again]
+            calls = map(self._shared.reserve, map(self._name, again), wants, repeat(HOLD_S))
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+
+    async def _catch_up(self) -> None:
+        """Pay, and tell the shared state of holds that it does not know. Meanwhile there may be more of both."""
+        for _ in range(ROUNDS):
+            await self._pay()
+            unknown = [name for name, held in self._alone.held.items() if not held.shared]
+            if not unknown and not self._owed:
+                return
+            await self._hold_again(unknown)
+
+    async def _pay(self) -> None:
+        """Make the payments that are owed. One of which only the answer was lost does not count twice."""
+        while (payment := self._owed.first()) is not None:
+            (name, owed), asked = payment, self._alone.answers
+            epoch, spent = owed.epoch or self._owed.epoch, owed.spent
+            try:
+                grown = await self._shared.count(name, spent, keep_s=PAID_S, epoch=epoch)
+                if grown is None:
+                    raise StoreError("it came back empty just now")
+                self._hear(grown, asked, epoch)
+                if self._owed.paid(name) is not None:
+                    self._counted(epoch, owed.ended, spent)
+            except RefusedValueError as error:  # it never will: the others are not to wait for it
+                log.error("a payment of %s is lost, the shared state does not take it: %s", spent, error)
+                self._owed.paid(name)
+
+    # --- a state that came back empty ---
+
+    def _hear(self, spent: Mapping[str, int], asked: int, epoch: int) -> None:
+        if epoch == self._owed.epoch:  # what a state told that is gone by now says nothing
+            self._alone.hear(spent, asked)
+
+    def _counted(self, epoch: int, ended: float, spent: Mapping[str, tuple[int, float]]) -> None:
+        """A state of this epoch counted what was spent. If it is gone by now, that is owed again."""
+        if epoch == self._owed.epoch:
+            self._recent.add(epoch, ended, spent)
+        elif ended >= filled_to(self._owed.epoch):
+            self._owed.add(spent, ended)
+
+    async def _take_up(self) -> None:
+        """A request found out that the state has another epoch."""
+        epoch = self._owed.epoch
+        async with self._refilling:
+            if self._owed.epoch == epoch:
+                await self._refill((await self._shared.beat(self._owner)).epoch)
+        await self._pay()
+
+    async def _refill(self, epoch: int) -> None:
+        """Take up a state with another epoch than before. 0: it is empty.
+
+        What ended before the moment that the epoch tells is counted as a whole: as much as the log knows, or the state
+        told. What ended later is counted one by one: each process owes again what the lost state had counted for it.
+        """
+        first, empty = not self._owed.epoch, not epoch
+        if first and epoch and (not self._owed or filled_to(epoch) == math.inf):
+            await self._remember(epoch)
+            return
+        while True:
+            epoch = epoch or new_epoch(self._clock() - RECENT_S)
+            since, payments = filled_to(epoch), self._owed.fix(epoch)
+            told = await self._told(since)
+            if first and empty and any((await self._shared.levels([*(told or {})])).values()):
+                # It is as an older semroute left it.
+                await self._remember(await self._shared.refill(OLD, {}))
+                return
+            counted = self._owed.counted(payments, since)
+            spent = self._alone.at_least(told or {}, self._owed.sums(since), since) if since < math.inf else {}
+            found = await self._shared.refill(epoch, spent)
+            if found == epoch:
+                break
+            epoch = found  # another process was first
+        await self._remember(epoch)
+        payments = self._owed.fix(epoch)
+        self._owed.forget(counted if told is None else self._owed.before(payments, since))
+        self._owed.keep(payments)
+        for second, lost in self._recent.lost(epoch):
+            if second >= since:
+                self._owed.add(lost, second)
+        self._alone.renew(spent)
+        self._refill_in, self._lost_holds = REFILL_AGAIN, True
+        if empty and (spent or not first):
+            log.warning(
+                "the shared state came back empty: %d counters go on from what this process and the decision log know",
+                len(spent),
+            )
+
+    async def _refill_some(self, lost: Sequence[str]) -> None:
+        """Fill counters that a state lost which is not empty."""
+        now = self._clock()
+        told = await self._told(now - RECENT_S)
+        self._alone.note(now)
+        spent = self._alone.at_least(told or {}, {}, now)
+        spent = {counter: spent[counter] for counter in lost if counter in spent}
+        await self._shared.refill(self._owed.epoch, spent)
+        log.warning("the shared state lost %d counters: they go on from what this process and the log know", len(spent))
+
+    async def _remember(self, epoch: int) -> None:
+        await asyncio.to_thread(self._owed.remember, epoch)
+
+    async def _refill_later(self) -> None:
+        """Once, some looks after a refill: count what has come to the log since then of what it was to tell."""
+        if not self._refill_in:
+            return
+        self._refill_in -= 1
+        since = filled_to(self._owed.epoch)
+        if self._refill_in or since == math.inf:
+            return
+        told = await self._told(since)
+        if told is None:
+            self._refill_in = REFILL_AGAIN
+        elif told:
+            await self._shared.refill(self._owed.epoch, told)
+
+    async def _told(self, before: float) -> Spent | None:
+        """What the log says was spent by requests that ended before a moment. None: there is no telling."""
+        told = await self._known(before) if self._known is not None else None
+        return None if told is None else {name: each for name, each in told.items() if each[0]}
+
+    def _name(self, hold: str) -> str:
+        return f"{self._owner}/{hold}"

@@ -1,0 +1,180 @@
+"""Answers of the Responses API that later requests build on, each for some hours, and only for the key that asked.
+
+Everything is compressed. It is not encrypted: whoever can read the database can read it.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+
+from semroute.bases import Frozen
+from semroute.stores.interfaces import Database, Row, Session
+
+MAX_COUNT = 1000
+"""Responses that are kept for one owner. The oldest go first."""
+MAX_BYTES = 64 * 1024 * 1024
+"""What those of one owner may take, compressed."""
+MAX_ONE_BYTES = 16 * 1024 * 1024
+"""What one may take, compressed. A larger one is not kept."""
+MAX_ALL_BYTES = 1024 * 1024 * 1024
+"""What those of all owners may take together."""
+SPARE = 16
+"""Where there are too many, so many more are deleted: to look for the oldest each time would take too long."""
+ALL_EVERY = 50
+"""After so many that are kept, a process looks at what all take together."""
+AT_ONCE = 500
+"""Rows that one statement names or deletes."""
+
+
+class KeptResponse(Frozen, frozen=True, kw_only=True):
+    """One response."""
+
+    id: str
+    response: bytes
+    """The `response` object without its output, as JSON."""
+    asked: bytes
+    """The items of the conversation that it answered, the oldest first, as a list in JSON."""
+    output: tuple[tuple[str, bytes], ...]
+    """Its own items in order: the id, and the item as JSON."""
+
+
+class ResponseStore:
+    """The responses in the database. Blocking. Everything raises `StoreError`.
+
+    An owner is whoever may read what it kept: what others ask for by the same id is not there.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+        self._kept = 0
+
+    def keep(self, owner: str, kept: KeptResponse, ttl_s: float) -> bool:
+        """Keep a response for some time; false: it is too large, or has no proper ids."""
+        response, asked = _pack(kept.response), _pack(kept.asked)
+        items = [(id_, _pack(item)) for id_, item in kept.output]
+        size = len(response) + len(asked) + sum(len(item) for _, item in items)
+        if size > MAX_ONE_BYTES or not all(map(_can_be, (kept.id, *(id_ for id_, _ in items)))):
+            return False
+        now = self._clock()
+        self._kept += 1
+        with self._database.transaction() as session:
+            session.lock(["kept", f"kept:{owner}"])
+            _delete(session, [(owner, kept.id)])
+            session.run(
+                "INSERT INTO kept_responses (owner, id, at, expires_at, size, response, asked) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (owner, kept.id, now, now + ttl_s, size, response, asked),
+            )
+            session.run_many(
+                "INSERT INTO kept_items (owner, response, place, id, item) VALUES (?, ?, ?, ?, ?)",
+                [(owner, kept.id, place, id_, item) for place, (id_, item) in enumerate(items)],
+            )
+            _sweep(session, now)
+            _make_room(session, owner)
+            if self._kept % ALL_EVERY == 0:
+                _make_room_for_all(session)
+        return True
+
+    def load(self, owner: str, id_: str) -> KeptResponse | None:
+        """A response. None: this owner has none with that id, or it has expired."""
+        if not _can_be(id_):
+            return None
+        with self._database.transaction(write=False) as session:
+            rows = session.run(
+                "SELECT response, asked FROM kept_responses WHERE owner = ? AND id = ? AND expires_at > ?",
+                (owner, id_, self._clock()),
+            )
+            sql = "SELECT id, item FROM kept_items WHERE owner = ? AND response = ? ORDER BY place"
+            items = session.run(sql, (owner, id_)) if rows else []
+        if not rows:
+            return None
+        [[response, asked]] = rows
+        output = tuple((name, _unpack(item)) for name, item in items)
+        return KeptResponse(id=id_, response=_unpack(response), asked=_unpack(asked), output=output)
+
+    def items(self, owner: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """Items by their ids, as JSON. Of several with one id, the newest. Those that are not there are missing."""
+        found: dict[str, bytes] = {}
+        ids = [id_ for id_ in ids if _can_be(id_)]
+        with self._database.transaction(write=False) as session:
+            for start in range(0, len(ids), AT_ONCE):
+                some = ids[start : start + AT_ONCE]
+                rows = session.run(
+                    "SELECT i.id, i.item FROM kept_items i JOIN kept_responses r "
+                    "ON r.owner = i.owner AND r.id = i.response WHERE i.owner = ? "
+                    f"AND i.id IN ({', '.join('?' * len(some))}) AND r.expires_at > ? ORDER BY r.at",
+                    (owner, *some, self._clock()),
+                )
+                found |= {id_: _unpack(item) for id_, item in rows}
+        return found
+
+    def delete(self, owner: str, id_: str) -> bool:
+        """Forget a response; false: there is none of this owner."""
+        if not _can_be(id_):
+            return False
+        with self._database.transaction() as session:
+            sql = "SELECT 1 FROM kept_responses WHERE owner = ? AND id = ? AND expires_at > ?"
+            found = bool(session.run(sql, (owner, id_, self._clock())))
+            _delete(session, [(owner, id_)])
+        return found
+
+    def sweep(self) -> None:
+        """Delete what has ended."""
+        with self._database.transaction() as session:
+            _sweep(session, self._clock())
+
+
+def _can_be(id_: str) -> bool:
+    """Whether a text can be an id: not every database takes all texts."""
+    return id_.isascii() and id_.isprintable()
+
+
+def _sweep(session: Session, now: float) -> None:
+    sql = f"SELECT owner, id FROM kept_responses WHERE expires_at <= ? ORDER BY owner, id LIMIT {AT_ONCE}"
+    _delete(session, session.run(sql, (now,)))
+
+
+def _make_room(session: Session, owner: str) -> None:
+    """Delete the oldest of an owner that are too many, or too much."""
+    sql = "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM kept_responses WHERE owner = ?"
+    [[count, taken]] = session.run(sql, (owner,))
+    if count <= MAX_COUNT and taken <= MAX_BYTES:
+        return
+    sql = "SELECT owner, id, size FROM kept_responses WHERE owner = ? ORDER BY at, id"
+    _delete(session, _oldest(session.run(sql, (owner,)), count - MAX_COUNT, taken - MAX_BYTES))
+
+
+def _make_room_for_all(session: Session) -> None:
+    [[taken]] = session.run("SELECT COALESCE(SUM(size), 0) FROM kept_responses")
+    if taken > MAX_ALL_BYTES:
+        rows = session.run("SELECT owner, id, size FROM kept_responses ORDER BY at, id")
+        _delete(session, _oldest(rows, 0, taken - MAX_ALL_BYTES))
+
+
+def _oldest(rows: Sequence[Row], count: int, size: int) -> list[tuple[str, str]]:
+    """The first of some responses: at least so many, and of that size. A few more, so that the next find room."""
+    gone: list[tuple[str, str]] = []
+    spare = SPARE if count > 0 else 0
+    for owner, id_, bytes_ in rows:
+        if len(gone) >= count + spare and size <= 0:
+            break
+        gone.append((owner, id_))
+        size -= bytes_
+    return gone
+
+
+def _delete(session: Session, responses: Iterable[Row]) -> None:
+    for owner, id_ in responses:
+        session.run("DELETE FROM kept_items WHERE owner = ? AND response = ?", (owner, id_))
+        session.run("DELETE FROM kept_responses WHERE owner = ? AND id = ?", (owner, id_))
+
+
+def _pack(text: bytes) -> bytes:
+    return zlib.compress(text, 1)
+
+
+def _unpack(packed: bytes) -> bytes:
+    return zlib.decompress(packed)

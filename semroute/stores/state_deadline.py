@@ -1,0 +1,121 @@
+"""A shared state that is given up on in time: one that hangs is as good as one that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+from semroute.errors import StoreError
+from semroute.stores.interfaces import SharedState
+
+Result = TypeVar("Result")
+
+SLOW_S = 0.25
+"""An error that took longer to come is a sign that others would take as long."""
+PROBE_S = 0.5
+"""Between two tries whether a state that hung answers again."""
+LOOKS = 8
+"""How often it is looked, within the time that a state has for an answer, whether any came."""
+LONGEST = 5
+"""So many times as long one call may take while others are answered."""
+
+
+def patient(state: SharedState, answer_s: float) -> SharedState:
+    """The same state, whose calls raise `StoreError` when it has been silent for `answer_s`.
+
+    A thousand calls at once may take longer than that, one after the other: as long as any is answered, the state does
+    not hang. When it does, all calls fail at once, so that no request waits for it. One task finds out meanwhile
+    whether the state answers again.
+    """
+    return cast("SharedState", _Patient(state, answer_s))
+
+
+class _Patient:
+    """Has the methods of the state that it stands for, whichever these are."""
+
+    def __init__(self, state: SharedState, answer_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._state = state
+        self._answer_s = answer_s
+        self._clock = clock
+        self._hangs: asyncio.Task[None] | None = None
+        self._why = ""
+        self._waiting: dict[asyncio.Timeout, float] = {}
+        """The calls under way, oldest first, and when they began."""
+        self._answered_at = clock()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        method = getattr(self._state, name)
+
+        async def in_time(*arguments: Any, **options: Any) -> Any:
+            if self._hangs is not None:
+                raise StoreError(self._why)
+            return await self._ask(method(*arguments, **options))
+
+        self.__dict__[name] = in_time  # looked up once
+        return in_time
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._hangs is not None:
+            self._hangs.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._state.aclose()
+
+    async def _ask(self, answer: Awaitable[Result]) -> Result:
+        begun = self._clock()
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._waiting[limit] = begun
+                self._watch()
+                found = await answer
+                self._answered_at = self._clock()
+                return found
+        except TimeoutError:
+            self._why = f"no answer within {self._answer_s:g} s"
+            self._probe()
+            raise StoreError(self._why) from None
+        except StoreError as error:
+            if self._clock() - begun >= SLOW_S:
+                self._why = str(error)
+                self._probe()
+            raise
+        finally:
+            del self._waiting[limit]
+
+    def _watch(self) -> None:
+        """Look again in a while whether answers come."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._answer_s / LOOKS, self._look)
+
+    def _look(self) -> None:
+        """End the calls of a state that is silent, and those that take far longer than others."""
+        self._timer = None
+        if not self._waiting:
+            return
+        now = self._clock()
+        silent = now - max(self._answered_at, next(iter(self._waiting.values()))) >= self._answer_s
+        longest_s = 0.0 if silent else LONGEST * self._answer_s
+        for limit, begun in self._waiting.items():
+            if now - begun >= longest_s and not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
+        self._watch()
+
+    def _probe(self) -> None:
+        if self._hangs is None:
+            self._hangs = asyncio.get_running_loop().create_task(self._until_it_answers())
+
+    async def _until_it_answers(self) -> None:
+        while True:
+            await asyncio.sleep(PROBE_S)
+            try:
+                async with asyncio.timeout(self._answer_s):
+                    await self._state.get("semroute:probe")
+            except (TimeoutError, StoreError):
+                continue
+            self._hangs = None
+            return

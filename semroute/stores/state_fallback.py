@@ -1,0 +1,81 @@
+"""A shared state that may be away: how it is asked, and small values that the process then keeps by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from semroute.errors import StoreError
+from semroute.stores.interfaces import SharedState
+from semroute.stores.memory import MemoryState
+
+Result = TypeVar("Result")
+
+log = logging.getLogger("semroute.state")
+
+
+class Reach:
+    """The part of a `State` that holds values, over a shared one."""
+
+    def __init__(self, shared: SharedState, clock: Callable[[], float]) -> None:
+        self._shared = shared
+        self._clock = clock
+        self._local = MemoryState(clock)
+        self.error: str | None = None
+        """Why the shared state is not used just now."""
+
+    async def get(self, key: str) -> bytes | None:
+        """A value. None: there is none, or it has ended."""
+        found = await self._try(lambda: _boxed(self._shared.get(key)))
+        return found[0] if found is not None else await self._local.get(key)
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The values that there are, by their keys."""
+        found = await self._try(lambda: self._shared.get_many(keys))
+        return found if found is not None else await self._local.get_many(keys)
+
+    async def put(self, key: str, value: bytes, ttl_s: float) -> None:
+        """Set a value for some time."""
+        if await self._try(lambda: done(self._shared.put(key, value, ttl_s))) is None:
+            await self._local.put(key, value, ttl_s)
+
+    async def put_new(self, key: str, value: bytes, ttl_s: float) -> bool:
+        """Set a value unless there is one; whether it was set."""
+        new = await self._try(lambda: self._shared.put_new(key, value, ttl_s))
+        return new if new is not None else await self._local.put_new(key, value, ttl_s)
+
+    async def delete(self, key: str) -> None:
+        """Forget a value."""
+        await self._try(lambda: done(self._shared.delete(key)))
+        await self._local.delete(key)
+
+    async def smooth(self, key: str, value: float, weight: float, ttl_s: float) -> float:
+        """Move an average toward a value, and give it."""
+        mean = await self._try(lambda: self._shared.smooth(key, value, weight, ttl_s))
+        return mean if mean is not None else await self._local.smooth(key, value, weight, ttl_s)
+
+    async def _try(self, ask: Callable[[], Awaitable[Result]]) -> Result | None:
+        """Ask the shared state. None: it is away."""
+        if self.error is not None:
+            return None
+        try:
+            return await ask()
+        except StoreError as error:
+            self._gone(error)
+            return None
+
+    def _gone(self, error: StoreError) -> None:
+        if self.error is None:
+            log.error("the shared state is away, limits are held by this process alone: %s", error)
+        self.error = str(error)
+
+
+async def done(work: Awaitable[None]) -> bool:
+    """True, once something without a result is done."""
+    await work
+    return True
+
+
+async def _boxed(work: Awaitable[Result]) -> tuple[Result]:
+    return (await work,)
