@@ -49,7 +49,7 @@ class Caller(Frozen, frozen=True, kw_only=True):
         )
 
     def may_take(self, route: str | None) -> bool:
-        """Whether it is good for a route; null: for what no route takes, as all keys are."""
+        """Whether it is good for a route; None: for what no route takes, as all keys are."""
         return not self.routes or route is None or route in self.routes
 
     def may_use(self, model_id: str, group: str) -> bool:

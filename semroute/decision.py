@@ -35,7 +35,7 @@ class Signals(Frozen, frozen=True, kw_only=True):
     """How much a budget that runs low should weigh, 0 to 1: it turns the dial toward cheap."""
 
     def why_not(self, model_id: str) -> str | None:
-        """Why a model cannot be called now; null: it can."""
+        """Why a model cannot be called now; None: it can."""
         return self.unavailable.get(model_id) or self.open_breakers.get(model_id)
 
 
@@ -89,7 +89,7 @@ class PlanEntry(Frozen, frozen=True, kw_only=True):
     cost_usd: Decimal
     """Estimated."""
     latency_ms: float | None
-    """Measured, else declared; null: unknown."""
+    """Measured, else declared; None: unknown."""
 
 
 class Word(Frozen, frozen=True, kw_only=True):
@@ -99,14 +99,14 @@ class Word(Frozen, frozen=True, kw_only=True):
     effect: float
     """How much confidence the best candidate loses without it; negative: it gains."""
     route_without: str | None
-    """The route that the prompt would take without it; null: none."""
+    """The route that the prompt would take without it; None: none."""
 
 
 class Flip(Frozen, frozen=True, kw_only=True):
     """The smallest change of confidence that would have decided otherwise, and a sentence about it for people."""
 
     route: str | None
-    """What would have been taken; null: no route."""
+    """What would have been taken; None: no route."""
     gap: float
     """How much confidence it takes."""
     explanation: str
@@ -118,7 +118,7 @@ class Details(Frozen, frozen=True, kw_only=True):
     words: tuple[Word, ...]
     """In the order of the prompt; empty where nothing was compared."""
     flip: Flip | None
-    """null: something else than confidence decided."""
+    """None: something else than confidence decided."""
 
 
 class Decision(Frozen, frozen=True, kw_only=True):
@@ -126,7 +126,7 @@ class Decision(Frozen, frozen=True, kw_only=True):
 
     id: str
     route: str | None
-    """null: no route was confident enough, or the model was pinned."""
+    """None: no route was confident enough, or the model was pinned."""
     reason: Reason
     explanation: str
     """One sentence for people."""
@@ -137,7 +137,7 @@ class Decision(Frozen, frozen=True, kw_only=True):
     margin: float
     """Confidence of the best candidate less that of the next."""
     model: str | None
-    """The first of the plan; null: none can be called."""
+    """The first of the plan; None: none can be called."""
     plan: tuple[str, ...]
     """Model ids in the order in which they are tried."""
     plan_details: tuple[PlanEntry, ...] = ()
@@ -147,9 +147,9 @@ class Decision(Frozen, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...]
     """Best first."""
     in_scope: float | None = None
-    """0 to 1: how likely it is that the prompt belongs to any route; null: it was not matched."""
+    """0 to 1: how likely it is that the prompt belongs to any route; None: it was not matched."""
     threshold_from: ThresholdSource | None = None
-    """Who set the threshold; null: the prompt was not matched."""
+    """Who set the threshold; None: the prompt was not matched."""
     estimate: Estimate
     config_version: str
     rule: str | None = None
@@ -160,13 +160,13 @@ class Decision(Frozen, frozen=True, kw_only=True):
     """What rules ask of the request's metadata and could not compare with what it says, the first ten, in words."""
     difficulty: float | None = None
     """How hard the request is, by what the policy goes by: complexity 0 to 1, confidence in the wanted tier, or the
-    learned gain of the best model over the cheapest; null: it does not matter, or there is no telling."""
+    learned gain of the best model over the cheapest; None: it does not matter, or there is no telling."""
     wants: Tier | None = None
-    """The tier that the difficulty asks for; null: none."""
+    """The tier that the difficulty asks for; None: none."""
     contributions: dict[str, float] = {}
     """What adds up to the difficulty."""
     cost_quality: float | None = None
-    """The dial that was applied; null: none."""
+    """The dial that was applied; None: none."""
     thrift: float = 0.0
     """How far a budget past its soft limit has slid the dial toward cheap, 0 to 1."""
     latency_ms: float = 0.0

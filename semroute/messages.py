@@ -155,7 +155,7 @@ class Tool(Frozen, frozen=True, kw_only=True):
     parameters: dict[str, Any] = {}
     """JSON Schema of its arguments."""
     strict: bool | None = None
-    """Whether the arguments are held to the schema; null: not given."""
+    """Whether the arguments are held to the schema; None: not given."""
     cache: CacheTtl | None = None
 
 
@@ -175,11 +175,11 @@ class JsonSchema(Frozen, frozen=True, kw_only=True):
     name: str = "answer"
     description: str = ""
     strict: bool | None = None
-    """Whether the answer is held to it; null: not given."""
+    """Whether the answer is held to it; None: not given."""
 
 
 class Params(Frozen, frozen=True, kw_only=True):
-    """Sampling and output parameters that several dialects know; null: not given."""
+    """Sampling and output parameters that several dialects know; None: not given."""
 
     max_tokens: int | None = None
     """Thinking included."""
@@ -196,7 +196,7 @@ class Params(Frozen, frozen=True, kw_only=True):
     json_output: bool = False
     """JSON mode or a JSON Schema was asked for."""
     json_schema: JsonSchema | None = None
-    """With `json_output`; null: any JSON."""
+    """With `json_output`; None: any JSON."""
     effort: Effort | None = None
     thinking_tokens: int | None = None
     """The most that a model may think; -1: as much as it likes; 0: not at all."""
@@ -245,7 +245,7 @@ class ChatRequest(Frozen, frozen=True, kw_only=True):
     input_tokens: int = 0
     """Estimated, over the whole conversation; 0: not counted yet."""
     cost_quality: float | None = None
-    """The dial, 0 cheapest to 1 best; null: as the metadata, the header, or the policy says."""
+    """The dial, 0 cheapest to 1 best; None: as the metadata, the header, or the policy says."""
     dialect: str = ""
     """Of `raw`."""
     raw: dict[str, Any] = {}
@@ -319,7 +319,7 @@ class Completion(Frozen, frozen=True, kw_only=True):
     parts: tuple[Part, ...]
     finish_reason: FinishReason
     usage: Usage | None
-    """null: the provider reported none."""
+    """None: the provider reported none."""
     model: str
     """The name the provider gives."""
     id: str = ""

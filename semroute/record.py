@@ -26,7 +26,7 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     error_code: str | None = None
     error: str | None = None
     escalated: str | None = None
-    """Why its answer was not good enough, so that another model was tried; null: it was, or there was no check."""
+    """Why its answer was not good enough, so that another model was tried; None: it was, or there was no check."""
     ungraded: str | None = None
     """Why a judge of its answer gave no grade; None: all did, or there was none."""
     purpose: Literal["answer", "judge", "classifier"] = "answer"

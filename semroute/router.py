@@ -69,7 +69,7 @@ class Router:
         gain: Gain | None = None,
         recent: RecentFeatures | None = None,
     ) -> None:
-        """`trained`: for the utterances in the order of `config.routes`; null where there are no routes.
+        """`trained`: for the utterances in the order of `config.routes`; None where there are no routes.
 
         `tiers`: a router whose routes are the exemplar tiers. `gain`: what `semroute train` learned. `recent`: the
         embedder's memory of prompts, from an earlier router.
@@ -192,7 +192,7 @@ class Router:
         return msgspec.structs.replace(decision, details=details)
 
     def choose(self, request: ChatRequest, facts: Facts) -> Choice | None:
-        """The choice that a pin or a rule makes; null: the prompt must be matched."""
+        """The choice that a pin or a rule makes; None: the prompt must be matched."""
         return choose_static(self.config, request, facts)
 
     def match(self, texts: Sequence[str]) -> list[Match]:
@@ -294,7 +294,7 @@ def _join(each: Sequence[Features]) -> Features:
 
 
 def fixed_thresholds(config: Config) -> list[tuple[float, ThresholdSource] | None]:
-    """The thresholds that were set, for each route; null: the calibrated one counts."""
+    """The thresholds that were set, for each route; None: the calibrated one counts."""
     fixed: list[tuple[float, ThresholdSource] | None] = []
     for name, route in config.routes.items():
         if name in config.tuned.thresholds:

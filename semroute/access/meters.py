@@ -34,9 +34,9 @@ class Meter(Frozen, frozen=True, kw_only=True):
     ends: float = 0.0
     """Seconds since 1970."""
     models: frozenset[str] | None = None
-    """It measures these alone: a model with its deployments; null: all."""
+    """It measures these alone: a model with its deployments; None: all."""
     previous: str | None = None
-    """The counter of the minute before, which still counts for as much as is left of this one; null: none does."""
+    """The counter of the minute before, which still counts for as much as is left of this one; None: none does."""
 
     def measures(self, model: str) -> bool:
         """Whether calls of a model count."""

@@ -62,7 +62,7 @@ class Value(NamedTuple):
 
 
 def impossible(when: When) -> str | None:
-    """What keeps conditions from ever holding together; null: nothing that is certain."""
+    """What keeps conditions from ever holding together; None: nothing that is certain."""
     parts = list(_conjuncts(when))
     for name, ranges in _ranges(parts).items():
         meeting = _together(name, [*ranges, Interval(low=0)] if name in COUNTS else ranges)

@@ -76,7 +76,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     budgets: tuple[Budget, ...] = ()
     log: LogSettings = LogSettings()
     cors: Cors | None = None
-    """null: no pages but the service's own."""
+    """None: no pages but the service's own."""
     prices_as_of: datetime.date | None = None
     sources: dict[str, Source] = {}
     """Where each thing stands, by a key such as `routes.billing` or `routes.billing.utterances[3]`."""

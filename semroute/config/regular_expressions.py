@@ -19,7 +19,7 @@ class Pattern(Protocol):
     """A compiled pattern."""
 
     def search(self, text: str) -> object | None:
-        """Anything but null: it is found."""
+        """Anything but None: it is found."""
 
     def findall(self, text: str) -> list[str]:
         """Each place where it is found."""

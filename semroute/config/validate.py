@@ -121,7 +121,7 @@ def _hint(value: object, info: inspect.Type) -> str:
 
 
 def _members(info: inspect.Type) -> list[inspect.Type]:
-    """What a type allows besides null."""
+    """What a type allows besides None."""
     if isinstance(info, inspect.Metadata):
         return _members(info.type)
     if isinstance(info, inspect.UnionType):

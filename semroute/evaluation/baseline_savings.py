@@ -28,7 +28,7 @@ class Logged(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompt: Annotated[str, Meta(min_length=1)]
     output_tokens: Count
     input_tokens: Count | None = None
-    """null: counted from the prompt."""
+    """None: counted from the prompt."""
 
 
 class Savings(Frozen, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ def savings(
 ) -> Savings:
     """Decide each request, and compare costs at list prices. Equal prompts are decided once.
 
-    `baseline`: null: that of the route files. Raises `UnknownModelError`; `NoModelError` for a plan without models.
+    `baseline`: None: that of the route files. Raises `UnknownModelError`; `NoModelError` for a plan without models.
     """
     models = router.config.models
     name = baseline or router.config.baseline

@@ -45,7 +45,7 @@ def _after(before: int, total: int, progress: Progress | None) -> Progress | Non
 
 
 def assign(router: Router, folds: int) -> dict[str | None, list[int]]:
-    """The fold in which each utterance is held out, by route, null for the negatives; -1: in none. Always the same.
+    """The fold in which each utterance is held out, by route, None for the negatives; -1: in none. Always the same.
 
     Utterances of a route that all but repeat each other are held out together: one would give the other away.
     """

@@ -18,7 +18,7 @@ EXAMPLES = 5
 
 
 class RouteMetrics(Frozen, frozen=True, kw_only=True):
-    """One route, taken as a classifier of its own. Without a row to count, a figure is null."""
+    """One route, taken as a classifier of its own. Without a row to count, a figure is None."""
 
     n: int
     """Rows that belong to it."""
@@ -31,7 +31,7 @@ class Confusion(Frozen, frozen=True, kw_only=True):
     """Rows of one route that were given to another."""
 
     expected: str | None
-    """null: no route."""
+    """None: no route."""
     decided: str | None
     n: int
     example: str
@@ -63,7 +63,7 @@ class RiskPoint(Frozen, frozen=True, kw_only=True):
 
 
 def auroc(positive: Floats, negative: Floats) -> float | None:
-    """The chance that a positive scores above a negative, ties counting half; null without both.
+    """The chance that a positive scores above a negative, ties counting half; None without both.
 
     Source: the Mann-Whitney statistic, Hanley and McNeil 1982.
     """
@@ -75,7 +75,7 @@ def auroc(positive: Floats, negative: Floats) -> float | None:
 
 
 def false_positive_rate(positive: Floats, negative: Floats, recall: float = 0.95) -> float | None:
-    """The share of negatives above the threshold that keeps `recall` of the positives; null without both."""
+    """The share of negatives above the threshold that keeps `recall` of the positives; None without both."""
     if not len(positive) or not len(negative):
         return None
     kept = int(np.ceil(recall * len(positive)))
@@ -100,7 +100,7 @@ def reliability(confidence: Floats, right: Flags, bins: int = 10) -> tuple[Bin, 
 
 
 def expected_calibration_error(confidence: Floats, right: Flags, bins: int = 10) -> float | None:
-    """How far confidences are from the share of right answers, over bins of equal width; null without rows.
+    """How far confidences are from the share of right answers, over bins of equal width; None without rows.
 
     Source: Guo et al. 2017, section 2.
     """

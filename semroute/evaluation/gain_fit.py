@@ -42,7 +42,7 @@ class Labels(Frozen, frozen=True, kw_only=True):
     quality: Floats
     """float32 (n, models), 0 to 1; NaN: not judged."""
     routes: tuple[str | None, ...]
-    """The route of each prompt; null: none."""
+    """The route of each prompt; None: none."""
     models: tuple[str, ...]
     """The first is what the others are compared with: the cheapest."""
 

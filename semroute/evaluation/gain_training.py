@@ -39,7 +39,7 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Instead of `quality`: the model whose answer was preferred."""
     loser: str | None = None
     route: str | None = None
-    """null: the route that the router takes for likeliest."""
+    """None: the route that the router takes for likeliest."""
     category: str | None = None
     """Another word for `route`."""
     cost: dict[str, float] = {}
@@ -50,7 +50,7 @@ class Trained(Frozen, frozen=True, kw_only=True):
     """What `semroute train` reports."""
 
     file: str | None
-    """What was written; null: nothing, since no model passed."""
+    """What was written; None: nothing, since no model passed."""
     n: int
     """Labels."""
     models: tuple[str, ...]

@@ -16,7 +16,7 @@ def pause(
     others: bool,
     random: Callable[[], float],
 ) -> float | None:
-    """How long to wait before the next call to the same model; null: leave it.
+    """How long to wait before the next call to the same model; None: leave it.
 
     Exponential with equal jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/): at least
     half of the longest pause, so that a provider in trouble is never called again at once. It is never shorter than

@@ -124,7 +124,7 @@ def _unanswered(errors: list[SemrouteError]) -> SemrouteError:
 
 
 def _stopped(cascade: Cascade, failed: list[Candidate], attempts: list[Attempt], left_s: float) -> str | None:
-    """Which bound forbids a further model; null: none."""
+    """Which bound forbids a further model; None: none."""
     if len(failed) > cascade.max_escalations:
         return f"no more than {cascade.max_escalations} escalations"
     spent = sum((attempt.cost_usd for attempt in attempts), Decimal(0))

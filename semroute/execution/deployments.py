@@ -100,7 +100,7 @@ class Deployment:
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
         self.probes: Probes | None = None
-        """Who is asked before a probe; null: this process alone calls it."""
+        """Who is asked before a probe; None: this process alone calls it."""
         self._measured: list[float] = []
         self._spent = {"requests": 0, "tokens": 0}
 
@@ -109,12 +109,12 @@ class Deployment:
         return self._silences[whole]
 
     def broken(self, now: float) -> str | None:
-        """Why its circuit breaker lets no call pass; null: it does."""
+        """Why its circuit breaker lets no call pass; None: it does."""
         wait_s = self.breaker.opens_in_s(now)
         return f"its circuit breaker is open, the next probe is in {wait_s:.1f} s" if wait_s > 0 else None
 
     def full(self, tokens: int, now: float) -> str | None:
-        """Which limit leaves no room for a call of so many tokens; null: none."""
+        """Which limit leaves no room for a call of so many tokens; None: none."""
         concurrency = self._limits.concurrency
         if concurrency is not None and self.in_flight >= concurrency:
             return f"{self.in_flight} calls are under way, its limit"
@@ -226,7 +226,7 @@ class Deployment:
                 yield resource, bucket, requests if resource == "requests" else tokens
 
     def p95_ms(self) -> float | None:
-        """The 95th percentile of its latest latencies; null: too few are known."""
+        """The 95th percentile of its latest latencies; None: too few are known."""
         if len(self._latencies) < SAMPLES // 4:
             return None
         return sorted(self._latencies)[int(0.95 * len(self._latencies))]
@@ -362,7 +362,7 @@ class Deployments:
         )
 
     def retry_after_s(self, model_ids: Iterable[str]) -> float | None:
-        """When the first of these may be called again; null: none is known to."""
+        """When the first of these may be called again; None: none is known to."""
         now = self.clock.now()
         known = [self._all[model_id] for model_id in model_ids if model_id in self._all]
         waits = [max(each.breaker.opens_in_s(now), each.wait_s(1, now)) for each in known]

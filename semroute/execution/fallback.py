@@ -15,7 +15,7 @@ async def complete(work: Work, attempts: list[Attempt], *, deadline: float | Non
     """A whole answer from the first model that gives one. Every call is appended to `attempts`.
 
     Raises `PlanExhaustedError` when all failed, `NoModelError` when none could be called, and at once a `ProviderError`
-    that no other model would mend. `deadline`: by the clock of the deployments; null: the policy's, from now.
+    that no other model would mend. `deadline`: by the clock of the deployments; None: the policy's, from now.
     """
     return await Execution(work, attempts, model_call.complete, deadline=deadline).result()
 

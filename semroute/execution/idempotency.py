@@ -60,7 +60,7 @@ class Answers(Protocol):
     """Where whole answers are kept."""
 
     async def claim(self, key: str, running: Running) -> Saved | None:
-        """The answer of a key; null: there is none, and the caller makes it, then keeps or releases it."""
+        """The answer of a key; None: there is none, and the caller makes it, then keeps or releases it."""
         ...
 
     async def keep(self, key: str, saved: Saved, ttl_s: float) -> None:
@@ -82,7 +82,7 @@ class MemoryAnswers:
         self._bytes = 0
 
     async def claim(self, key: str, running: Running) -> Saved | None:
-        """The answer of a key; null: none, or no more."""
+        """The answer of a key; None: none, or no more."""
         self._expire()
         kept = self._kept.get(key)
         return kept[1] if kept is not None and kept[0] > self._now() else None
@@ -277,7 +277,7 @@ class SharedAnswers:
         self._renewing: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
 
     async def claim(self, key: str, running: Running) -> Saved | None:
-        """The answer of a key, also of one that another process makes just now; null: it is for this one to make."""
+        """The answer of a key, also of one that another process makes just now; None: it is for this one to make."""
         # Each mark is one of its kind: should the answer to `put_new` be lost, its own mark is known again.
         name, own = _entry(key), (b"mark", uuid.uuid4().bytes)
         mark = Saved(fingerprint=running.fingerprint, status=0, headers=(own,), pieces=())

@@ -236,7 +236,7 @@ def only_declines(parts: tuple[Part, ...]) -> bool:
 
 
 def withheld(policy: Policy) -> ContentPolicyError | None:
-    """What an answer means whose content was filtered away; null: it is passed on as it is."""
+    """What an answer means whose content was filtered away; None: it is passed on as it is."""
     error = ContentPolicyError("the provider's content filter withheld the answer")
     return error if fault_of(error, policy.on_error).then != "fail" else None
 

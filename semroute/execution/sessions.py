@@ -23,7 +23,7 @@ class SessionStore(Protocol):
     """Remembers conversations."""
 
     async def get(self, session: str) -> Remembered | None:
-        """Where the conversation is; null: not known, or not any more."""
+        """Where the conversation is; None: not known, or not any more."""
         ...
 
     async def put(self, session: str, remembered: Remembered) -> None:
@@ -45,7 +45,7 @@ class Sessions:
         return len(self._known)
 
     async def get(self, session: str) -> Remembered | None:
-        """Where the conversation is; null: not known, or silent for too long."""
+        """Where the conversation is; None: not known, or silent for too long."""
         since, remembered = self._known.get(session, (0.0, None))
         if remembered is not None and self._clock() - since > self._idle_s:
             del self._known[session]
@@ -69,7 +69,7 @@ class SharedSessions:
         self._own = Sessions() if own is None else own
 
     async def get(self, session: str) -> Remembered | None:
-        """Where the conversation is; null: not known, or silent for too long."""
+        """Where the conversation is; None: not known, or silent for too long."""
         found = await self._state.get(_key(session))
         try:
             return await self._own.get(session) if found is None else msgspec.json.decode(found, type=Remembered)

@@ -35,7 +35,7 @@ class Readers:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        """`threads`: null, one for each core that the process may use."""
+        """`threads`: None, one for each core that the process may use."""
         self._free = threads or usable_cores()
         self._threads = ThreadPoolExecutor(self._free, thread_name_prefix="embed")
         self._waiting: deque[_Prompt] = deque()

@@ -49,7 +49,7 @@ class Gateway:
     ) -> None:
         self.serving = serving
         self.accounts: Accounts | None = None
-        """Holds budgets and limits; null: nothing is limited."""
+        """Holds budgets and limits; None: nothing is limited."""
         self.sessions: SessionStore = Sessions()
         """Which model each conversation is on."""
         self.clock = clock

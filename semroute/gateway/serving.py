@@ -30,7 +30,7 @@ class Serving(Frozen, frozen=True, kw_only=True):
     """For callbacks of checks."""
     classifier: RouteClassifier | None = None
     priced_on: datetime.date | None = None
-    """The day, UTC, whose prices the router has; null: it has just been loaded."""
+    """The day, UTC, whose prices the router has; None: it has just been loaded."""
 
     @classmethod
     def open(

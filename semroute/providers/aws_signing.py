@@ -40,7 +40,7 @@ class SigningSender:
     """
 
     def __init__(self, sender: Sender, region: str, headers: Mapping[str, str], session: Session | None = None) -> None:
-        """`headers`: those of the provider, which are signed too; `session`: null for AWS's defaults."""
+        """`headers`: those of the provider, which are signed too; `session`: None for AWS's defaults."""
         self._sender = sender
         self._region = region
         self._headers = {"content-type": "application/json", **{name.lower(): headers[name] for name in headers}}
@@ -68,7 +68,7 @@ class SigningSender:
         return await self._sender.send(method, url, headers=both, body=body, connect_s=connect_s)
 
     def _expires(self, within_s: float | None = None) -> bool:
-        """Whether the credentials do, within that time; null: the time after which botocore renews them."""
+        """Whether the credentials do, within that time; None: the time after which botocore renews them."""
         renewable = isinstance(self._credentials, RefreshableCredentials)
         return renewable and bool(self._credentials.refresh_needed(within_s))
 

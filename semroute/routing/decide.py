@@ -76,11 +76,11 @@ class Choice(Frozen, frozen=True, kw_only=True):
     named: bool = False
     """Whether a rule names these very models, such as one that must stay local: no others take their place."""
     stays_on: str | None = None
-    """The model that the conversation is on; null: none."""
+    """The model that the conversation is on; None: none."""
 
 
 def choose_static(config: Config, request: ChatRequest, facts: Facts) -> Choice | None:
-    """A choice that needs no embedding; null: the prompt must be matched.
+    """A choice that needs no embedding; None: the prompt must be matched.
 
     Raises `UnknownModelError` and `UnknownRouteError` for names that do not exist.
     """
@@ -122,7 +122,7 @@ def choose_classified(config: Config, label: str, semantic: Choice) -> Choice:
 def choose_semantic(config: Config, match: Match, facts: Facts | None = None) -> Choice:
     """Take the best candidate if its confidence reaches its threshold, else the default.
 
-    `facts`: what narrowing rules and the language are read off; null: neither counts.
+    `facts`: what narrowing rules and the language are read off; None: neither counts.
     """
     choice = _semantic(config, match, facts)
     return choice if facts is None else _narrowed(config, choice, facts)
@@ -174,7 +174,7 @@ def needs_reading(config: Config, request: ChatRequest, facts: Facts, choice: Ch
 
 
 def strong_share(config: Config, request: ChatRequest) -> float | None:
-    """The share that `auto:difficulty-0.3` asks for; null: the request names something else.
+    """The share that `auto:difficulty-0.3` asks for; None: the request names something else.
 
     Raises `RequestError` where it is no share. A route of that name comes first.
     """
@@ -204,7 +204,7 @@ def decide(
 ) -> Decision:
     """Turn a choice into a decision with a plan.
 
-    `reading`: what the prompt's embedding told; null: it was not needed. `gain`: what was learned; null: nothing.
+    `reading`: what the prompt's embedding told; None: it was not needed. `gain`: what was learned; None: nothing.
     """
     policy = _policy(config, request, choice)
     models = resolve(choice.models, config.models)

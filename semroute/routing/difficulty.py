@@ -184,7 +184,7 @@ class Reading(Frozen, frozen=True, kw_only=True):
     match: Match = Match()
     """How it compares with the routes."""
     tier: Tier | None = None
-    """The most similar of the exemplar tiers; null: none is similar enough."""
+    """The most similar of the exemplar tiers; None: none is similar enough."""
     tier_confidence: float = 0.0
     gains: dict[str, float] = {}
     """Learned, by model."""

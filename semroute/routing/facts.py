@@ -43,7 +43,7 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     json_schema: bool = False
     """Whether a JSON Schema for the answer was given."""
     cost_quality: float | None = None
-    """The request's own dial, 0 cheapest to 1 best; null: none."""
+    """The request's own dial, 0 cheapest to 1 best; None: none."""
     messages: tuple[Message, ...] = ()
     """The conversation."""
 
@@ -81,12 +81,12 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def script(self) -> str | None:
-        """What `text` is mostly written in; null: no letters."""
+        """What `text` is mostly written in; None: no letters."""
         return guess_script(self.text)
 
     @cached_property
     def language(self) -> str | None:
-        """The likeliest language of `text`, ISO 639-1; null: no telling."""
+        """The likeliest language of `text`, ISO 639-1; None: no telling."""
         return guess_language(self.text)
 
 
@@ -119,7 +119,7 @@ def _dial(request: ChatRequest) -> float | None:
 
 
 def read_dial(value: object, place: str) -> float | None:
-    """The dial as a caller gave it; null: not at all. Raises `RequestError` that names the place."""
+    """The dial as a caller gave it; None: not at all. Raises `RequestError` that names the place."""
     if value is None:
         return None
     dial = number(value)

@@ -120,7 +120,7 @@ def deployed(model: Model, registry: Mapping[str, Model]) -> tuple[Model, ...]:
 
 
 def unfit(model: Model, facts: Facts) -> str | None:
-    """Why a model cannot serve the request; null: it can."""
+    """Why a model cannot serve the request; None: it can."""
     missing = [need for need in facts.needs if need not in model.features]
     if missing:
         return f"lacks {', '.join(missing)}"
@@ -136,7 +136,7 @@ def is_too_long(reason: str) -> bool:
 
 
 def barred(offer: Offer, policy: Policy) -> str | None:
-    """Which constraint of the policy a model breaks; null: none."""
+    """Which constraint of the policy a model breaks; None: none."""
     model = offer.model
     missing = [feature for feature in policy.requires if feature not in model.features]
     if missing:
@@ -165,7 +165,7 @@ def _narrowed(model: Model, terms: Terms) -> str | None:
 
 
 def _offer(model: Model, place: int, terms: Terms, rejected: dict[str, str]) -> Offer | None:
-    """What is expected of a model; null, with the reason in `rejected`, where it must not be used."""
+    """What is expected of a model; None, with the reason in `rejected`, where it must not be used."""
     reason = terms.signals.why_not(model.id) or unfit(model, terms.facts) or _narrowed(model, terms)
     if reason is None:
         offer = _priced(model, place, terms)
@@ -195,7 +195,7 @@ def expected_quality(model: Model, route: str | None, standing: Standing) -> flo
 
 
 def _known_quality(model: Model, route: str | None, standing: Standing) -> float | None:
-    """Learned or stated; null: neither."""
+    """Learned or stated; None: neither."""
     learned = standing.quality.get(model.group or model.id)
     return learned if learned is not None else model.quality_by_route.get(route or "", model.quality)
 

@@ -18,7 +18,7 @@ MAX_TOLD = 10
 
 
 def aiming(rules: Iterable[Rule], facts: Facts) -> Rule | None:
-    """The first rule that holds and names a target; null: none. `rules` stand by priority."""
+    """The first rule that holds and names a target; None: none. `rules` stand by priority."""
     return next((rule for rule in rules if rule.targets and holds(rule.when, facts)), None)
 
 
@@ -139,6 +139,6 @@ def _kind(value: object) -> str:
 
 
 def excluded(model: Model, rule: Rule) -> str | None:
-    """Why a narrowing rule leaves a model out; null: it does not."""
+    """Why a narrowing rule leaves a model out; None: it does not."""
     allowed = left_out(rule.only or Only(), {model.id, model.group}, model)
     return None if allowed is None else f"rule {rule.name} allows only {allowed}"

@@ -30,7 +30,7 @@ class Remembered(Frozen, frozen=True, kw_only=True):
     """Where a conversation's last turn went."""
 
     route: str | None
-    """null: the default."""
+    """None: the default."""
     model: str
     """The model that answered, or was to."""
 

@@ -49,7 +49,7 @@ class Cache:
         self._folder = folder
 
     def read(self, key: str) -> Arrays | None:
-        """The arrays of an entry; null where there is none that can be trusted. `key`: hexadecimal."""
+        """The arrays of an entry; None where there is none that can be trusted. `key`: hexadecimal."""
         path = self._path(key)
         try:
             data = path.read_bytes()

@@ -91,7 +91,7 @@ class Within(Frozen, frozen=True, kw_only=True):
     key: str
     """Its id."""
     routes: tuple[str, ...] | None
-    """null, here and below: all."""
+    """None, here and below: all."""
     models: tuple[str, ...] | None
 
 
@@ -238,7 +238,7 @@ class State(Protocol):
         """Forget what was spent. Returns how much that was."""
 
     async def get(self, key: str) -> bytes | None:
-        """A value; null: none, or over."""
+        """A value; None: none, or over."""
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """The values that there are, by their keys."""

@@ -149,7 +149,7 @@ def _start(database_url: str) -> subprocess.Popen[bytes]:
 
 
 def _exchange(process: subprocess.Popen[bytes], orders: Sequence[bytes]) -> Answer | None:
-    """Give orders, of which the last has an answer; null: the process is gone."""
+    """Give orders, of which the last has an answer; None: the process is gone."""
     try:
         for order in orders:
             _send(_stdin(process), order)
@@ -227,7 +227,7 @@ def _send(stream: IO[bytes], packed: bytes) -> None:
 
 
 def _receive(stream: IO[bytes]) -> bytes | None:
-    """One message; null: the stream has ended, maybe within one."""
+    """One message; None: the stream has ended, maybe within one."""
     length = int.from_bytes(stream.read(4), "big")
     packed = stream.read(length)
     return packed if length and len(packed) == length else None

@@ -129,7 +129,7 @@ class MemoryState:
         return spent
 
     async def get(self, key: str) -> bytes | None:
-        """A value; null: none, or over."""
+        """A value; None: none, or over."""
         value, expires_at = self._entries.get(key, (b"", 0.0))
         return value if expires_at > self._now() else None
 

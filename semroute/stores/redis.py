@@ -234,7 +234,7 @@ class RedisState:
         return int(await _asked(self._reset(keys=[PREFIX + counter], args=[])))
 
     async def get(self, key: str) -> bytes | None:
-        """A value; null: none, or over."""
+        """A value; None: none, or over."""
         return cast("bytes | None", await _asked(self._redis.get(PREFIX + key)))
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:

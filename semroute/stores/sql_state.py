@@ -98,7 +98,7 @@ class SqlState:
         return await self._run(_reset, counter)
 
     async def get(self, key: str) -> bytes | None:
-        """A value; null: none, or over."""
+        """A value; None: none, or over."""
         return await self._run(_get, key)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:

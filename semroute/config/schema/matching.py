@@ -21,13 +21,13 @@ class EmbedderSettings(RouteFileStruct, frozen=True, kw_only=True):
     max_tokens: Annotated[int, Meta(ge=8)] = 128
     """At most so many tokens of a prompt are embedded, from its head and its tail."""
     query_prefix: str | None = None
-    """What each prompt begins with when it is embedded, such as `query: `; null: as the model's family needs it."""
+    """What each prompt begins with when it is embedded, such as `query: `; None: as the model's family needs it."""
     passage_prefix: str | None = None
-    """The same for utterances; null: as for prompts."""
+    """The same for utterances; None: as for prompts."""
     cache_dir: str | None = None
-    """Where fastembed keeps what it downloads; null: its own default."""
+    """Where fastembed keeps what it downloads; None: its own default."""
     threads: Annotated[int, Meta(ge=1)] | None = None
-    """Threads for one embedding; null: one."""
+    """Threads for one embedding; None: one."""
     cached_prompts: Annotated[int, Meta(ge=0)] = 4096
     """So many of the last prompts are not embedded again when they are repeated, at about 2 KB each; 0: none."""
 
@@ -36,7 +36,7 @@ class Abstain(RouteFileStruct, frozen=True, kw_only=True):
     """When no route is taken."""
 
     threshold: Fraction | None = None
-    """The least confidence that takes a route which names no threshold of its own; null: calibrated for each route."""
+    """The least confidence that takes a route which names no threshold of its own; None: calibrated for each route."""
     target_false_abstain: Annotated[float, Meta(gt=0, lt=1)] = 0.05
     """The share of prompts that belong to a route and may go to the default all the same: what the thresholds are
     calibrated for. Less of it lets more in that belongs to no route."""

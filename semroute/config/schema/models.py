@@ -25,19 +25,19 @@ class PriceEntry(RouteFileStruct, frozen=True, kw_only=True):
     input: Price
     """Input tokens."""
     cached_input: Price | None = None
-    """Input read from the provider's prompt cache; null: as `input`."""
+    """Input read from the provider's prompt cache; None: as `input`."""
     cache_write: Price | None = None
-    """Input written to the provider's prompt cache; null: as `input`."""
+    """Input written to the provider's prompt cache; None: as `input`."""
     cache_write_1h: Price | None = None
-    """The same where it is kept for an hour; null: twice `input`."""
+    """The same where it is kept for an hour; None: twice `input`."""
     output: Price
     """Output tokens."""
     reasoning: Price | None = None
-    """Output that the model thought and did not say; null: as `output`."""
+    """Output that the model thought and did not say; None: as `output`."""
 
 
 class Deployment(RouteFileStruct, frozen=True, kw_only=True):
-    """One more place where a model is served. What is null is as the model says."""
+    """One more place where a model is served. A field that is not given is as the model says."""
 
     provider: str
     """Which entry of `providers` serves it."""
@@ -77,29 +77,29 @@ class ModelEntry(RouteFileStruct, frozen=True, kw_only=True):
     input_price: Price = Decimal(0)
     """USD per 1M input tokens."""
     cached_input_price: Price | None = None
-    """USD per 1M input tokens read from the provider's prompt cache; null: as `input_price`."""
+    """USD per 1M input tokens read from the provider's prompt cache; None: as `input_price`."""
     cache_write_price: Price | None = None
-    """USD per 1M input tokens written to the provider's prompt cache; null: as `input_price`."""
+    """USD per 1M input tokens written to the provider's prompt cache; None: as `input_price`."""
     cache_write_1h_price: Price | None = None
-    """USD per 1M input tokens written to the provider's prompt cache for an hour; null: twice `input_price`."""
+    """USD per 1M input tokens written to the provider's prompt cache for an hour; None: twice `input_price`."""
     output_price: Price = Decimal(0)
     """USD per 1M output tokens."""
     reasoning_price: Price | None = None
-    """USD per 1M output tokens that the model thought and did not say; null: as `output_price`."""
+    """USD per 1M output tokens that the model thought and did not say; None: as `output_price`."""
     prices: tuple[PriceEntry, ...] = ()
     """Prices that change on a day; before the first of them the six above hold."""
     prices_as_of: datetime.date | None = None
-    """When these prices were last checked; null: the file's own `prices_as_of`."""
+    """When these prices were last checked; None: the file's own `prices_as_of`."""
     shutdown_date: datetime.date | None = None
-    """The day from which its provider serves it no more. `check` tells when it is near; null: as known for its name."""
+    """The day from which its provider serves it no more. `check` tells when it is near; None: as known for its name."""
     quality: Fraction | None = None
-    """How good its answers are in general, 0 to 1, on one scale over all your models; null: .60, .75 or .90 by tier."""
+    """How good its answers are in general, 0 to 1, on one scale over all your models; None: .60, .75 or .90 by tier."""
     quality_by_route: dict[str, Fraction] = {}
     """The same for single routes, by name."""
     context_tokens: Annotated[int, Meta(gt=0)] | None = None
-    """Context window, input and output together; null: not known. `max_tokens` is lowered to what it leaves."""
+    """Context window, input and output together; None: not known. `max_tokens` is lowered to what it leaves."""
     max_output_tokens: Annotated[int, Meta(gt=0)] | None = None
-    """The most it can answer; null: not known. A request that allows more is sent with this limit."""
+    """The most it can answer; None: not known. A request that allows more is sent with this limit."""
     features: tuple[Feature, ...] = ("tools", "json")
     """What it can do. A request that needs another is not sent to it. `prefill`: it continues an assistant's turn."""
     limits: Limits = Limits()
@@ -149,7 +149,7 @@ class Model(ModelEntry, frozen=True, kw_only=True):
     """What its provider takes, from all of its models together."""
 
     def room(self, input_tokens: int) -> int | None:
-        """The most that it can answer beside such an input; null: not known. It may be less than 0.
+        """The most that it can answer beside such an input; None: not known. It may be less than 0.
 
         The count of an input is an estimate: a tenth of it is kept free besides.
         """

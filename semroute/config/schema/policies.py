@@ -126,9 +126,9 @@ class Policy(RouteFileStruct, frozen=True, kw_only=True):
     regions: tuple[Name, ...] = ()
     """Models in none of these regions are left out; empty: anywhere."""
     difficulty: Difficulty | None = None
-    """Puts the models first that suit how hard the request is; null: no matter."""
+    """Puts the models first that suit how hard the request is; None: no matter."""
     cascade: Cascade | None = None
-    """Checks answers, and escalates; null: the first answer is taken."""
+    """Checks answers, and escalates; None: the first answer is taken."""
     timeouts: Timeouts = Timeouts()
     """Deadlines of each call."""
     deadline_s: Positive = 600.0

@@ -18,7 +18,7 @@ class ProviderEntry(RouteFileStruct, frozen=True, kw_only=True):
     dialect: DialectName = "openai"
     """Its wire format. `openai` covers every compatible server."""
     preset: PresetName | None = None
-    """A server of the `openai` dialect whose address and peculiarities are known; null: none."""
+    """A server of the `openai` dialect whose address and peculiarities are known; None: none."""
     base_url: str = ""
     """With the version, such as `https://api.openai.com/v1`, Anthropic's without; empty: the preset's, the region's."""
     region: str = ""
@@ -26,7 +26,7 @@ class ProviderEntry(RouteFileStruct, frozen=True, kw_only=True):
     api_version: str = ""
     """For servers that want one with each call, such as Azure; empty: the preset's."""
     api_key: str | None = None
-    """null: the provider takes none; Amazon Bedrock is called with AWS's credentials then."""
+    """None: the provider takes none; Amazon Bedrock is called with AWS's credentials then."""
     headers: dict[str, str] = {}
     """Sent with every call."""
     limits: Limits = Limits()

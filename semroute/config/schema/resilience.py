@@ -81,7 +81,7 @@ class Retry(RouteFileStruct, frozen=True, kw_only=True):
 
 
 class OnError(RouteFileStruct, frozen=True, kw_only=True):
-    """What one class of faults leads to, where that differs from the table; null: as there."""
+    """What one class of faults leads to, where that differs from the table; None: as there."""
 
     retries: Annotated[int, Meta(ge=0)] | None = None
     """Further calls to the same model."""

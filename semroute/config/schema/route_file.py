@@ -23,7 +23,7 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     abstain: Abstain | None = None
     """When no route is taken."""
     route_on: RouteOn | None = None
-    """What text is matched: `last_user`, the last user turn; `conversation`, all user turns. null: `last_user`."""
+    """What text is matched: `last_user`, the last user turn; `conversation`, all user turns. None: `last_user`."""
     tuned: Tuned | None = None
     """Thresholds that `semroute tune` found."""
     policy: Policy | None = None
@@ -40,13 +40,13 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     default: Default | None = None
     """Where a request goes that no route matched with confidence."""
     baseline: str | None = None
-    """The model that savings are measured against; null: the dearest of the default's."""
+    """The model that savings are measured against; None: the dearest of the default's."""
     budgets: tuple[Budget, ...] = ()
     """How much may be spent."""
     log: LogSettings | None = None
     """What the decision log keeps."""
     cors: Cors | None = None
-    """Which web pages may use the service; null: its own alone."""
+    """Which web pages may use the service; None: its own alone."""
     routes: tuple[Route, ...] = ()
     """The intents."""
     rules: tuple[Rule, ...] = ()

@@ -21,7 +21,7 @@ class JsonContract(RouteFileStruct, frozen=True, kw_only=True):
     """
 
     json_schema: dict[str, Any] | None = None
-    """JSON Schema of the answer; null: any JSON."""
+    """JSON Schema of the answer; None: any JSON."""
 
 
 class Route(RouteFileStruct, frozen=True, kw_only=True):
@@ -36,11 +36,11 @@ class Route(RouteFileStruct, frozen=True, kw_only=True):
     description: str = ""
     """One sentence for people."""
     threshold: Fraction | None = None
-    """The least confidence that takes this route; null: as `abstain` says."""
+    """The least confidence that takes this route; None: as `abstain` says."""
     policy: Policy | None = None
-    """null: the global one."""
+    """None: the global one."""
     output: JsonContract | None = None
-    """What every answer of this route must be, whichever model gives it; null: as the caller asks."""
+    """What every answer of this route must be, whichever model gives it; None: as the caller asks."""
 
 
 class Default(RouteFileStruct, frozen=True, kw_only=True):
@@ -49,4 +49,4 @@ class Default(RouteFileStruct, frozen=True, kw_only=True):
     models: Annotated[tuple[str, ...], Meta(min_length=1)]
     """Model ids, tried in this order."""
     policy: Policy | None = None
-    """null: the global one."""
+    """None: the global one."""

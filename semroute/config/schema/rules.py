@@ -150,7 +150,7 @@ class Rule(RouteFileStruct, frozen=True, kw_only=True):
 
 
 def left_out(only: Only, ids: Set[str], model: ModelEntry) -> str | None:
-    """What narrowing allows, where a model is left out; null: the model stays. `ids`: what the model is known by."""
+    """What narrowing allows, where a model is left out; None: the model stays. `ids`: what the model is known by."""
     checks = (
         (not only.models or not ids.isdisjoint(only.models), f"models {', '.join(only.models)}"),
         (not only.providers or model.provider in only.providers, f"providers {', '.join(only.providers)}"),

@@ -40,9 +40,9 @@ class LogSettings(RouteFileStruct, frozen=True, kw_only=True):
     embedding: bool = True
     """Keep the embedding of the matched text, so that decisions can be replayed without it."""
     keep_days: Annotated[int, Meta(ge=1)] | None = None
-    """Older records are deleted; null: none are. Statistics stay."""
+    """Older records are deleted; None: none are. Statistics stay."""
     keep_mb: Annotated[int, Meta(ge=1)] | None = None
-    """The oldest records are deleted when the log is larger; null: never."""
+    """The oldest records are deleted when the log is larger; None: never."""
     queue: Annotated[int, Meta(ge=1)] = 10_000
     """Records that may wait to be written."""
     when_full: Literal["drop", "slow"] = "drop"

@@ -57,7 +57,7 @@ _MAX_NAME_CHARS = 200
 
 
 def parse_block(block: Mapping[str, Any], index: int) -> Part | None:
-    """One block of an answer; null for one that says nothing. `index`: how many tool calls came before it."""
+    """One block of an answer; None for one that says nothing. `index`: how many tool calls came before it."""
     match block:
         case {"text": str(text)}:
             return Text(text=text) if text else None

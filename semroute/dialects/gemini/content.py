@@ -67,7 +67,7 @@ def _parse_signature(part: Mapping[str, Any]) -> str:
 
 
 def parse_part(part: Mapping[str, Any], calls: int, turn: str) -> Part | None:
-    """One part; null for one that says nothing.
+    """One part; None for one that says nothing.
 
     `calls`: how many tool calls came before it; `turn`: what tells the turn from others of the conversation.
     """

@@ -118,7 +118,7 @@ def render_function(tool: Tool) -> dict[str, Any]:
 
 
 def parse_effort(value: object) -> Effort | None:
-    """A reasoning effort; null for one that is not known here."""
+    """A reasoning effort; None for one that is not known here."""
     return next((effort for effort in get_args(Effort) if effort == value), None)
 
 
@@ -137,7 +137,7 @@ def parse_schema(fields: Mapping[str, Any] | None) -> JsonSchema | None:
 
 
 def parse_flag(value: object) -> bool | None:
-    """True, false, or null for anything else."""
+    """True, false, or None for anything else."""
     return value if isinstance(value, bool) else None
 
 
@@ -179,7 +179,7 @@ def _list(value: object) -> list[Any]:
 
 
 def parse_citation(annotation: Mapping[str, Any]) -> Citation | None:
-    """A `url_citation` of either dialect; null for other annotations."""
+    """A `url_citation` of either dialect; None for other annotations."""
     if annotation.get("type") != "url_citation":
         return None
     fields = annotation.get("url_citation") or annotation

@@ -66,7 +66,7 @@ def unread_fields(body: Mapping[str, Any], read: Collection[str]) -> tuple[str, 
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is null or an empty list."""
+    """Without what is None or an empty list."""
     return {key: value for key, value in values.items() if value is not None and value != []}
 
 

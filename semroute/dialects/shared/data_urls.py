@@ -20,7 +20,7 @@ class Inline(Frozen, frozen=True, kw_only=True):
 
 
 def read_data_url(url: str) -> Inline | None:
-    """What a `data:` URL holds; null for any other."""
+    """What a `data:` URL holds; None for any other."""
     match = _DATA_URL.fullmatch(url)
     if match is None:
         return None

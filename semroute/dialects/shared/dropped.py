@@ -18,7 +18,7 @@ class Dropped:
         self._notes[note] = None
 
     def add_given(self, **values: object) -> None:
-        """Note each that was given at all: what is null, false or empty asks for nothing."""
+        """Note each that was given at all: what is None, false or empty asks for nothing."""
         for name, value in values.items():
             if value not in (None, False, "", ()):
                 self.add(name)

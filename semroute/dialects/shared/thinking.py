@@ -27,7 +27,7 @@ _REDACTED = "!"
 
 
 def effort_of(params: Params) -> Effort | None:
-    """The effort that was asked for, in levels; null: none was, or as much as the model likes."""
+    """The effort that was asked for, in levels; None: none was, or as much as the model likes."""
     tokens = params.thinking_tokens
     if tokens == 0:
         return "none"
@@ -37,7 +37,7 @@ def effort_of(params: Params) -> Effort | None:
 
 
 def budget_of(params: Params) -> int | None:
-    """The effort that was asked for, in tokens; null: none was. -1: as much as the model likes."""
+    """The effort that was asked for, in tokens; None: none was. -1: as much as the model likes."""
     tokens = params.thinking_tokens
     if params.effort is None or (tokens is not None and tokens >= 0):
         return tokens
