@@ -159,7 +159,7 @@ def test_the_systems_limit_of_memory_is_kept() -> None:
     """Few processes may raise it: in others, trying so would end the process."""
     script = """
 import resource
-from semroute.execution.examiner import MEMORY_BYTES, limit_memory
+from semroute.execution.check_processes import MEMORY_BYTES, limit_memory
 for hard in (4 * MEMORY_BYTES, MEMORY_BYTES - 4096):
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
     limit_memory()
