@@ -13,7 +13,7 @@ import click
 import msgspec
 from click.testing import CliRunner
 
-from semroute.cli.main import group
+from semroute.cli.commands import group
 from semroute.config.load import load
 from semroute.config.presets import PRESETS
 from semroute.config.schema.policies import Difficulty

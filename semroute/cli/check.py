@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar
+from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar
 from semroute.config.check_shutdowns import check_lists
 from semroute.config.config import Config, Source
 from semroute.config.load import read
@@ -22,19 +22,8 @@ COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
 
 
-@click.command("check", short_help="Find what is wrong in the route files.")
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option("--strict", is_flag=True, help="Warnings count as errors.")
-@click.option("--no-embed", is_flag=True, help="Look at the files only: faster, and blind to what the utterances mean.")
-@click.option("--ask", is_flag=True, help="Also read the model lists of providers that speak OpenAI's dialects.")
-@click.option("--format", "format_", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
-@json_option
 def command(folder: Path | None, strict: bool, no_embed: bool, ask: bool, format_: str, as_json: bool) -> None:
-    """Find everything that is wrong in the route files of FOLDER (default: routes/, else the shipped ones).
-
-    Also what only their meaning shows: routes that collide, utterances that stand in the wrong route or repeat
-    themselves, routes that cannot be reached, an evaluation file that holds utterances.
-    """
+    """Show everything that is wrong in a folder."""
     folder = folder_of(folder)
     config, problems = read(folder)
     if config is not None:

@@ -23,7 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from semroute.bases import Frozen
-from semroute.cli.output import console, errors, folder_of, json_option, print_json, routes_option
+from semroute.cli.output import console, errors, folder_of, print_json
 from semroute.config.config import Config
 from semroute.config.load import load
 from semroute.messages import Usage
@@ -62,14 +62,8 @@ class Shown(Frozen, frozen=True, kw_only=True):
     decision_ms: float
 
 
-@click.command("demo", short_help="See decisions and answers, offline.")
-@routes_option
-@json_option
 def command(routes: Path | None, as_json: bool) -> None:
-    """Start the service, send it real prompts, and show the decisions and the answers.
-
-    Every model is played by an echo: no key and no network is needed, and nothing is spent.
-    """
+    """Start the service, send it prompts, and show the decisions and the answers."""
     folder = folder_of(routes)
     config = load(folder)
     started = time.perf_counter()

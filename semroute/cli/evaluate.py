@@ -6,21 +6,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 from rich.markup import escape
 from rich.table import Table
 
 from semroute.cli.output import (
     Bar,
-    OutputFile,
-    Share,
     console,
     errors,
     folder_of,
-    json_option,
     print_json,
     progress_bar,
-    routes_option,
 )
 from semroute.config.error_wording import quote, words
 from semroute.evaluation.crossvalidate import cross_validate
@@ -29,28 +24,12 @@ from semroute.evaluation.measure import Evaluation, Outcome, decide_rows, measur
 from semroute.router import Router
 
 WORST = 10
-SHARE = Share()
 
 
-@click.command("eval", short_help="Measure the decisions on labelled prompts.")
-@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@routes_option
-@click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Parts of a cross-validation.")
-@click.option("--html", type=OutputFile(), help="Write a report to look at.")
-@click.option("--min-accuracy", type=SHARE, help="Exit with 1 below this.")
-@click.option("--min-in-scope-accuracy", type=SHARE, help="Exit with 1 below this.")
-@click.option("--min-oos-recall", type=SHARE, help="Exit with 1 below this.")
-@click.option("--min-oos-auroc", type=SHARE, help="Exit with 1 below this.")
-@click.option("--max-ece", type=SHARE, help="Exit with 1 above this.")
-@json_option
 def command(
     file: Path | None, routes: Path | None, folds: int, html: Path | None, as_json: bool, **gates: float | None
 ) -> None:
-    """Measure the decisions on FILE: a JSON object a line, {"text": …, "route": name or null}.
-
-    null means that no route should match. Without FILE the utterances themselves are cross-validated: each is
-    decided by a router that was made without it.
-    """
+    """Measure the decisions on a file of labelled prompts, or by cross-validation."""
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder_of(routes), progress=Bar(progress))
     with progress_bar("deciding") as progress:

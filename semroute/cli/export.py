@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from semroute import settings as settings_module
-from semroute.cli.output import OutputFile, console
+from semroute.cli.output import console
 from semroute.errors import SettingsError
 from semroute.stores.connect import open_to_read
 from semroute.stores.decision_log import SqlLog
@@ -22,12 +22,8 @@ _BATCH = 1000
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-@click.command("export", short_help="Write the decision log to a Parquet or JSONL file.")
-@click.argument("file", type=OutputFile(allow_dash=True))
-@click.option("--since", type=click.DateTime(), help="UTC.")
-@click.option("--until", type=click.DateTime(), help="UTC.")
 def command(file: Path, since: datetime.datetime | None, until: datetime.datetime | None) -> None:
-    """Write the decision log to FILE: Parquet where it ends in `.parquet`, JSONL in `.jsonl`; `-` prints JSONL."""
+    """Write the decision log to a file, by its ending, or to standard output."""
     printed = str(file) == "-"
     if not printed and file.suffix not in (".parquet", ".jsonl"):
         raise click.UsageError(f"{file}: got an unknown ending, expected .parquet or .jsonl")

@@ -20,18 +20,8 @@ from semroute.errors import ConfigError, Problem, RequestError
 STARTER = "models"
 
 
-@click.command("import", short_help="Take over semantic-router's route files.")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Write into this routes folder.")
-@click.option("--model", "models", multiple=True, help="The routes' models, in order.  [default: the folder's default]")
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 def command(file: Path, output: Path | None, models: tuple[str, ...], force: bool) -> None:
-    """Turn FILE, a JSON or YAML file of semantic-router 0.x or 1.x, into a route file, and print it.
-
-    With --output it is written instead, with a starter models.yaml where the folder has no models, but not where the
-    folder would be broken by it. What cannot be carried over stands in it as comments. Nothing that FILE names is
-    imported.
-    """
+    """Print a route file, or write it where the folder stays whole."""
     try:
         text = file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:

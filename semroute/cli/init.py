@@ -72,11 +72,8 @@ rules:
 """
 
 
-@click.command("init", short_help="Write a commented starter folder.")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Overwrite files of these names.")
 def command(folder: Path, force: bool) -> None:
-    """Write a commented starter folder: models, two routes, a rule, and the schema for your editor."""
+    """Write the starter folder."""
     files = {"models.yaml": MODELS, "routes.yaml": ROUTES, "schema.json": json.dumps(json_schema(), indent=2) + "\n"}
     there = [name for name in files if (folder / name).exists()]
     if there and not force:

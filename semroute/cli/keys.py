@@ -7,7 +7,6 @@ import getpass
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import Any
 
 import click
@@ -16,50 +15,14 @@ from rich.table import Table
 
 from semroute import settings as settings_module
 from semroute.access.api_keys import Key, KeyStore
-from semroute.caller import Caller, Scope
-from semroute.cli.output import console, errors, folder_of, json_option, print_json
+from semroute.caller import Caller
+from semroute.cli.output import console, errors, folder_of, print_json
 from semroute.config.load import load
 from semroute.errors import ConfigError, SettingsError
 from semroute.stores.connect import MEMORY, open_database, open_to_read, shown
-from semroute.stores.interfaces import MAX_USD, Database
-
-SCOPES: tuple[Scope, ...] = ("route", "complete", "passthrough", "read", "admin")
-LIMIT = click.IntRange(min=1, max=10**12)
+from semroute.stores.interfaces import Database
 
 
-def usd(value: str) -> Decimal:
-    """Read an amount that a counter can hold."""
-    try:
-        amount = Decimal(value)
-        if 0 <= amount <= MAX_USD:
-            return amount
-    except ArithmeticError:  # to compare NaN is none, too
-        pass
-    raise click.BadParameter(f"got {value!r}, expected a number from 0 to {MAX_USD:,}")
-
-
-@click.group("keys", short_help="Make, list, revoke and rotate access keys.")
-def command() -> None:
-    """Make, list, revoke and rotate access keys. They are in the database at SEMROUTE_DATABASE_URL.
-
-    A running service takes a new key at once, and a revoked one for 0.2 seconds at most.
-    """
-
-
-@command.command("create")
-@click.option("--name", default="", help="For people, and for budgets.")
-@click.option("--team", default="", help="Whose budgets it draws on.")
-@click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, help="[default: route, complete]")
-@click.option("--route", "routes", multiple=True, help="A route it may use.  [default: all]")
-@click.option("--model", "models", multiple=True, help="A model it may use.  [default: all]")
-@click.option("--rpm", type=LIMIT, help="Requests a minute.")
-@click.option("--tpm", type=LIMIT, help="Tokens a minute.")
-@click.option("--concurrency", type=LIMIT, help="Requests at once.")
-@click.option("--usd-per-day", type=usd, help="Its own budget.")
-@click.option("--usd-per-month", type=usd, help="Its own budget.")
-@click.option("--expires", type=click.DateTime(), help="UTC.")
-@click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="What rules can read.")
-@json_option
 def create(as_json: bool, expires: datetime.datetime | None, metadata: tuple[str, ...], **fields: Any) -> None:
     """Make a key, and show it this once."""
     pairs = [pair.partition("=") for pair in metadata]
@@ -83,8 +46,6 @@ def create(as_json: bool, expires: datetime.datetime | None, metadata: tuple[str
         console.print("Keep it: it is shown this once, and stored as a hash.", style="dim")
 
 
-@command.command("list")
-@json_option
 def list_(as_json: bool) -> None:
     """List all keys, without their secrets."""
     with _store(open_to_read) as store:
@@ -112,8 +73,6 @@ def list_(as_json: bool) -> None:
     console.print(table)
 
 
-@command.command("revoke")
-@click.argument("id_", metavar="ID")
 def revoke(id_: str) -> None:
     """End a key."""
     with _store(open_to_read) as store:
@@ -123,9 +82,6 @@ def revoke(id_: str) -> None:
     console.print(f"{id_} is revoked", markup=False, highlight=False)
 
 
-@command.command("rotate")
-@click.argument("id_", metavar="ID")
-@json_option
 def rotate(id_: str, as_json: bool) -> None:
     """Give a key a new secret, and show it this once. The old one ends."""
     with _store(open_to_read) as store:

@@ -1,14 +1,13 @@
-"""What commands share: where they print, and the options that most of them take."""
+"""What commands share: where they print, and which folder they work on."""
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 import msgspec
@@ -42,44 +41,6 @@ def _console() -> Console:
 
 
 console = _console()
-
-routes_option = click.option(
-    "--routes",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="The routes folder.  [default: SEMROUTE_ROUTES, else routes/, else the shipped one]",
-)
-
-
-class Share(click.FloatRange):
-    """A number from 0 to 1, which NaN is not."""
-
-    def __init__(self) -> None:
-        super().__init__(0, 1)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Refuses what no comparison does."""
-        number = float(super().convert(value, param, ctx))
-        if math.isnan(number):
-            self.fail(f"{value} is not in the range 0<=x<=1.", param, ctx)
-        return number
-
-
-class OutputFile(click.Path):
-    """A file to write: whether its folder is there is known before the work begins."""
-
-    def __init__(self, *, allow_dash: bool = False) -> None:
-        super().__init__(dir_okay=False, writable=True, allow_dash=allow_dash, path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Refuses a file in a folder that is not there."""
-        path = cast("Path", super().convert(value, param, ctx))
-        if not path.parent.is_dir():
-            self.fail(f"{path}: no such folder: {path.parent}", param, ctx)
-        return path
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
 def folder_of(routes: Path | None) -> Path:

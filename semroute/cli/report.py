@@ -7,13 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.markup import escape
 from rich.table import Table
 
 from semroute import settings as settings_module
 from semroute.access.api_keys import KeyStore
-from semroute.cli.output import OutputFile, console, json_option, print_json
+from semroute.cli.output import console, print_json
 from semroute.evaluation.report_page import COLUMNS, cells, page
 from semroute.stores.connect import open_to_read, shown
 from semroute.stores.decision_log import SqlLog
@@ -23,13 +22,8 @@ DEFAULT = ("model", "tier", "route", "key", "day")
 BY = (*DIMENSIONS[1:], "day")
 
 
-@click.command("report", short_help="What was asked, what it cost and what was saved.")
-@click.option("--by", type=click.Choice(BY), multiple=True, help="[default: model, tier, route, key and day]")
-@click.option("--days", type=click.IntRange(min=1), default=30, show_default=True, help="Up to today, UTC.")
-@click.option("--html", "file", type=OutputFile(), help="Write a page with charts.")
-@json_option
 def command(by: tuple[str, ...], days: int, file: Path | None, as_json: bool) -> None:
-    """Statistics over the decision log at SEMROUTE_DATABASE_URL."""
+    """Show statistics over the decision log."""
     last = day_of(time.time())
     url = settings_module.read().database_url
     database = open_to_read(url)

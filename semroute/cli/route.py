@@ -9,21 +9,13 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from semroute.cli.output import Bar, Share, console, folder_of, json_option, print_json, progress_bar, routes_option
+from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar
 from semroute.decision import Decision, Details
 from semroute.messages import ChatRequest, Message, Text
 from semroute.router import Router, new_id
 from semroute.routing.decide import THRESHOLDS
 
 
-@click.command("route", short_help="Decide where a prompt goes, and say why.")
-@click.argument("text")
-@click.option("--plan", is_flag=True, help="Show each model of the plan: why, and what it is expected to cost.")
-@click.option("--cost-quality", type=Share(), help="The dial: 0 cheapest, 1 best.")
-@click.option("--model", default="auto", help="As in a request, such as auto:difficulty-0.3.  [default: auto]")
-@routes_option
-@click.option("--explain", is_flag=True, help="Show the words that carried it, and what would have changed it.")
-@json_option
 def command(
     text: str,
     plan: bool,
@@ -33,7 +25,7 @@ def command(
     explain: bool,
     as_json: bool,
 ) -> None:
-    """Decide where TEXT goes, and say why. `-` reads it from standard input."""
+    """Decide one prompt, and show the decision."""
     if text == "-":
         text = _standard_input()
     with progress_bar("embedding utterances") as progress:

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
-from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
+from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar
 from semroute.evaluation.baseline_savings import Savings, read_log, savings
 from semroute.router import Router
 
 
-@click.command("savings", short_help="What routing saves on a log of requests.")
-@click.argument("log", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--baseline", help="The model they go to without routing.  [default: `baseline`]")
-@routes_option
-@json_option
 def command(log: Path, baseline: str | None, routes: Path | None, as_json: bool) -> None:
-    """Decide each request of LOG, and compare the cost with that of sending all of them to one model.
-
-    A JSON object a line: {"prompt": …, "output_tokens": …}; optional: "input_tokens". No model is called.
-    """
+    """Show what a log of requests would have cost, with routing and without."""
     rows = read_log(log)
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder_of(routes), progress=Bar(progress))

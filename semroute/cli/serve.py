@@ -8,13 +8,12 @@ import os
 from pathlib import Path
 from typing import cast
 
-import click
 import msgspec
 
 from semroute import settings as settings_module
 from semroute.access.api_keys import KeyStore
 from semroute.api.server import listen, serve
-from semroute.cli.output import errors, folder_of, routes_option
+from semroute.cli.output import errors, folder_of
 from semroute.config.folder import read_files
 from semroute.config.load import load_files
 from semroute.semantic.embedder import BUNDLED, open_embedder
@@ -29,19 +28,10 @@ SERVED: dict[Openness, str] = {
 }
 
 
-@click.command("serve", short_help="Run the service.")
-@routes_option
-@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0: one that is free.  [default: 8000]")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: 1]")
-@click.option("--echo", is_flag=True, help="Answer every model's calls with an echo, offline: no key, no cost.")
-@click.option(
-    "--insecure", is_flag=True, help="Serve everyone who can reach it without a key, as long as none is made."
-)
 def command(
     routes: Path | None, host: str | None, port: int | None, workers: int | None, echo: bool, insecure: bool
 ) -> None:
-    """Run the service. What is not given here is read from SEMROUTE_* variables."""
+    """Run the service with these options, which count before the environment."""
     given = {"routes": routes, "host": host, "port": port, "workers": workers, "echo": echo, "insecure": insecure}
     environ = {
         **os.environ,

@@ -5,33 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import click
 from rich.markup import escape
 from rich.table import Table
 
-from semroute.cli.output import Bar, console, folder_of, json_option, print_json, progress_bar, routes_option
-from semroute.evaluation.gain_training import MIN_LABELS, Trained, read_labels, train
+from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar
+from semroute.evaluation.gain_training import Trained, read_labels, train
 from semroute.router import Router
 
 
-@click.command("train", short_help="Learn from graded answers which prompts need the strong model.")
-@click.argument("labels", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--min-labels",
-    type=click.IntRange(min=MIN_LABELS),
-    default=MIN_LABELS,
-    show_default=True,
-    help="Refuse to learn from fewer.",
-)
-@routes_option
-@json_option
 def command(labels: Path, min_labels: int, routes: Path | None, as_json: bool) -> None:
-    """Learn from LABELS how much better a stronger model's answer is, and write it beside the routes.
-
-    A JSON object a line: {"prompt": …, "quality": {model: 0 to 1, …}}, or {"prompt": …, "winner": model, "loser":
-    model}; optional: "route", "cost": {model: USD}. A policy uses what was learned with `difficulty: {by: learned, …}`.
-    Exits with 1 where there was nothing to learn.
-    """
+    """Learn from labels, and write what was learned beside the routes."""
     folder = folder_of(routes)
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder, progress=Bar(progress))

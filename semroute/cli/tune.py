@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import click
 from rich.table import Table
 
-from semroute.cli.output import Bar, Share, console, folder_of, json_option, print_json, progress_bar, routes_option
+from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar
 from semroute.config.config import Config
 from semroute.config.yaml_documents import parse
 from semroute.errors import RequestError
@@ -20,25 +19,10 @@ OVERLAY = "tuned.yaml"
 HEADER = "# Written by `semroute tune` from "
 
 
-@click.command("tune", short_help="Find thresholds on labelled prompts.")
-@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@routes_option
-@click.option(
-    "--max-false-abstain",
-    type=Share(),
-    help="Take the highest thresholds that leave at most this share of in-scope prompts without a route; "
-    "otherwise those with the most right decisions.",
-)
-@click.option("--dry-run", is_flag=True, help="Show, and write nothing.")
-@json_option
 def command(
     file: Path | None, routes: Path | None, max_false_abstain: float | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Find thresholds on FILE (default: eval.jsonl in the routes folder), and write them to tuned.yaml there.
-
-    FILE holds {"text": …, "route": name or null} a line, or logged decisions with "expected": name or null. The files
-    that you wrote are not touched, a tuned.yaml of yours neither: delete that of `tune`, and everything is as before.
-    """
+    """Find thresholds, and write them as an overlay beside the routes."""
     folder = folder_of(routes)
     file = file or folder / "eval.jsonl"
     if not file.is_file():

@@ -1,0 +1,306 @@
+"""What each command is called, takes and says of itself. Its module does the work, and is imported when it is called.
+
+So help and completion wait for no library but click.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from semroute import __version__
+from semroute.cli.key_commands import keys
+from semroute.cli.loading import InOrder, run
+from semroute.cli.options import FILE, SHARE, OutputFile, json_option, model_names, routes_option
+from semroute.stores.rollups import DIMENSIONS
+
+MIN_LABELS = 50
+"""What `train` needs at least, as in `semroute.evaluation.gain_training`, which takes long to import."""
+
+
+@click.group(
+    cls=InOrder,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Begin with:
+  semroute demo                      see decisions and answers: no key, no network
+  semroute init routes               write a starter folder of route files
+  semroute serve --echo              run the service with an echo for every model
+\b
+Complete commands and options with the tab key:
+  bash  eval "$(_SEMROUTE_COMPLETE=bash_source semroute)"     in ~/.bashrc
+  zsh   eval "$(_SEMROUTE_COMPLETE=zsh_source semroute)"      in ~/.zshrc
+  fish  _SEMROUTE_COMPLETE=fish_source semroute | source      in ~/.config/fish/config.fish
+\b
+Exit codes: 0 fine, 1 what was checked is bad, 2 wrong usage.""",
+)
+@click.version_option(__version__, prog_name="semroute")
+def group() -> None:
+    """Send each prompt to the cheapest model that can handle it."""
+
+
+@group.command("demo")
+@routes_option
+@json_option
+def demo(**given: Any) -> None:
+    """Show decisions and answers offline, and exit.
+
+    Starts the service with an echo for every model, sends it real prompts, and shows what came of them. It needs no
+    key and no network, and costs nothing.
+    """
+    run("demo", given)
+
+
+@group.command(
+    "serve",
+    epilog="""\b
+Examples:
+  semroute serve --echo                          offline, to try it
+  OPENAI_API_KEY=... semroute serve              with a real provider
+  semroute serve --port 9000 --workers 4         four processes""",
+)
+@routes_option
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8000]")
+@click.option("--workers", type=click.IntRange(min=1), help="Number of processes, about 0.3 GB each.  [default: 1]")
+@click.option("--echo", is_flag=True, help="Answer with an echo for every model: no key, no network, no cost.")
+@click.option("--insecure", is_flag=True, help="Serve callers without a key also where others can reach the service.")
+def serve(**given: Any) -> None:
+    """Run the service.
+
+    Each option has a variable of the environment, such as SEMROUTE_PORT for --port; an option counts before its
+    variable. Ctrl-C or SIGTERM stops the service when the requests under way are done.
+    """
+    run("serve", given)
+
+
+@group.command(
+    "route",
+    epilog="""\b
+Examples:
+  semroute route "why was I charged twice?"
+  semroute route --plan --explain "prove that there are infinitely many primes"
+  semroute route --json - < prompt.txt""",
+)
+@click.argument("text")
+@click.option("--plan", is_flag=True, help="Show each model of the plan: why, its cost in USD, its latency.")
+@click.option("--cost-quality", type=SHARE, help="The dial, from 0 (cheapest) to 1 (best).")
+@click.option(
+    "--model",
+    default="auto",
+    show_default=True,
+    shell_complete=model_names,
+    help="As in a request: auto, auto:ROUTE, or the id of a model.",
+)
+@routes_option
+@click.option("--explain", is_flag=True, help="Show the words that carried the decision, and what would change it.")
+@json_option
+def route(**given: Any) -> None:
+    """Show where a prompt goes, and why.
+
+    No model is called. TEXT is the prompt; `-` reads it from standard input.
+    """
+    run("route", given)
+
+
+@group.command(
+    "check",
+    epilog="""\b
+Examples:
+  semroute check                                 the folder in use
+  semroute check routes --strict                 in a build: fail on warnings, too
+  semroute check routes --format github          notes at the lines of a pull request""",
+)
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--strict", is_flag=True, help="Warnings count as errors.")
+@click.option("--no-embed", is_flag=True, help="Look at the files only: faster, and blind to what utterances mean.")
+@click.option("--ask", is_flag=True, help="Also read the model lists of providers that speak OpenAI's dialects.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="How to print what was found.",
+)
+@json_option
+def check(**given: Any) -> None:
+    """Find what is wrong in route files.
+
+    Looks at FOLDER, or else at SEMROUTE_ROUTES, routes/ or the shipped folder. Besides mistakes in the form it finds
+    what only the meaning shows: routes that collide, utterances in the wrong route or written twice, routes that cannot
+    be reached. Exits with 1 if there is an error.
+    """
+    run("check", given)
+
+
+@group.command(
+    "eval",
+    epilog="""\b
+Examples:
+  semroute eval                                  cross-validate the utterances
+  semroute eval prompts.jsonl --html report.html
+  semroute eval prompts.jsonl --min-accuracy 0.9 --max-ece 0.1      in a build""",
+)
+@click.argument("file", required=False, type=FILE)
+@routes_option
+@click.option(
+    "--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Parts of the cross-validation."
+)
+@click.option("--html", type=OutputFile(), help="Write a report with charts to this file.")
+@click.option("--min-accuracy", type=SHARE, help="Exit with 1 below this share, from 0 to 1.")
+@click.option("--min-in-scope-accuracy", type=SHARE, help="Exit with 1 below this share.")
+@click.option("--min-oos-recall", type=SHARE, help="Exit with 1 below this share.")
+@click.option("--min-oos-auroc", type=SHARE, help="Exit with 1 below this figure, from 0 to 1.")
+@click.option("--max-ece", type=SHARE, help="Exit with 1 above this calibration error, from 0 to 1.")
+@json_option
+def evaluate(**given: Any) -> None:
+    """Measure the decisions on labelled prompts.
+
+    FILE holds a JSON object a line: {"text": "...", "route": "name"}. A route of null means that no route should match.
+    Without FILE the utterances are cross-validated: each is decided by a router that has not seen it.
+    """
+    run("evaluate", given)
+
+
+@group.command("train", epilog="Example:  semroute train labels.jsonl --min-labels 500")
+@click.argument("labels", type=FILE)
+@click.option(
+    "--min-labels",
+    type=click.IntRange(min=MIN_LABELS),
+    default=MIN_LABELS,
+    show_default=True,
+    help="Refuse to learn from fewer.",
+)
+@routes_option
+@json_option
+def train(**given: Any) -> None:
+    """Learn from graded answers what needs a strong model.
+
+    LABELS holds a JSON object a line: {"prompt": "...", "quality": {"MODEL": 0 to 1, ...}}, or {"prompt": "...",
+    "winner": "MODEL", "loser": "MODEL"}. "route" and "cost": {"MODEL": USD} may be added. The result is written beside
+    the routes, and used by a policy with `difficulty: {by: learned}`. Exits with 1 if there was nothing to learn.
+    """
+    run("train", given)
+
+
+@group.command("savings", epilog="Example:  semroute savings requests.jsonl --baseline large")
+@click.argument("log", type=FILE)
+@click.option(
+    "--baseline",
+    shell_complete=model_names,
+    help="The model that all requests would go to without routing.  [default: `baseline` of the route files]",
+)
+@routes_option
+@json_option
+def savings(**given: Any) -> None:
+    """Compute what routing saves on a log of requests.
+
+    LOG holds a JSON object a line: {"prompt": "...", "output_tokens": 120}; "input_tokens" may be added. Each request
+    is decided, and its cost compared with that of the baseline, in USD. No model is called.
+    """
+    run("savings", given)
+
+
+@group.command(
+    "tune",
+    epilog="""\b
+Examples:
+  semroute tune --dry-run
+  semroute tune prompts.jsonl --max-false-abstain 0.05""",
+)
+@click.argument("file", required=False, type=FILE)
+@routes_option
+@click.option(
+    "--max-false-abstain",
+    type=SHARE,
+    help="Take the highest thresholds that leave at most this share of in-scope prompts (0 to 1) without a route. "
+    "Without this, take those with the most right decisions.",
+)
+@click.option("--dry-run", is_flag=True, help="Show the thresholds, and write nothing.")
+@json_option
+def tune(**given: Any) -> None:
+    """Find thresholds on labelled prompts.
+
+    FILE holds {"text": "...", "route": "name" or null} a line, or logged decisions with "expected". Without FILE,
+    eval.jsonl in the routes folder is read. The thresholds are written to tuned.yaml in that folder; no file of yours
+    is changed, and deleting tuned.yaml undoes it.
+    """
+    run("tune", given)
+
+
+@group.command("import", epilog="Example:  semroute import layer.yaml --output routes --model small --model large")
+@click.argument("file", type=FILE)
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Write into this routes folder.")
+@click.option("--model", "models", multiple=True, help="The routes' models, in order.  [default: the folder's default]")
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+def import_(**given: Any) -> None:
+    """Turn semantic-router's routes into a route file.
+
+    FILE is a JSON or YAML file of semantic-router 0.x or 1.x. The route file is printed, or written with --output: then
+    with a starter models.yaml if the folder has no files yet, and not if it would break the folder. Comments in it name
+    what could not be carried over. Nothing that FILE names is imported or run.
+    """
+    run("import_", given)
+
+
+group.add_command(keys)
+
+
+@group.command("report", epilog="Example:  semroute report --by team --by model --days 7 --html report.html")
+@click.option(
+    "--by",
+    type=click.Choice((*DIMENSIONS[1:], "day")),
+    multiple=True,
+    help="What to sum by; can be repeated.  [default: model, tier, route, key and day]",
+)
+@click.option("--days", type=click.IntRange(min=1), default=30, show_default=True, help="How many days, up to today.")
+@click.option("--html", "file", type=OutputFile(), help="Write a page with charts to this file.")
+@json_option
+def report(**given: Any) -> None:
+    """Show what was asked, what it cost and what was saved.
+
+    Reads the decision log at SEMROUTE_DATABASE_URL. Days are those of UTC, costs are in USD.
+    """
+    run("report", given)
+
+
+@group.command(
+    "export",
+    epilog="""\b
+Examples:
+  semroute export november.parquet --since 2026-11-01 --until 2026-12-01
+  semroute export - | head""",
+)
+@click.argument("file", type=OutputFile(allow_dash=True))
+@click.option("--since", type=click.DateTime(), help="From this time on, in UTC.  [default: the first record]")
+@click.option("--until", type=click.DateTime(), help="Up to this time, in UTC.  [default: now]")
+def export(**given: Any) -> None:
+    """Write the decision log to a file.
+
+    FILE ends in .parquet (which needs the extra `parquet`) or in .jsonl; `-` prints JSONL. Reads the decision log at
+    SEMROUTE_DATABASE_URL.
+    """
+    run("export", given)
+
+
+@group.command("init", epilog="Example:  semroute init routes && semroute check routes")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Overwrite files of these names.")
+def init(**given: Any) -> None:
+    """Write a commented starter folder.
+
+    FOLDER gets models, two routes, a rule, and the JSON Schema for your editor.
+    """
+    run("init", given)
+
+
+@group.command("schema", epilog="Example:  semroute schema > routes/schema.json")
+def schema() -> None:
+    """Print the JSON Schema of route files.
+
+    An editor that knows the schema completes and checks keys.
+    """
+    run("schema", {})
