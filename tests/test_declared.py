@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-OURS = {"semroute", "tests", "bench"}
+OURS = {"semroute", "tests", "bench", "examples"}
 LATER = {"compression"}
 """What only later Pythons have in their standard library."""
 SERVICE = [extra for extra in EXTRAS if extra not in ("test", "clients", "bench")]
@@ -59,8 +59,8 @@ def declared(*extras: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("semroute", SERVICE), ("tests", ["test", "clients"]), ("bench", ["test", "bench"])],
-    ids=["semroute", "tests", "bench"],
+    [("semroute", SERVICE), ("examples", []), ("tests", ["test", "clients"]), ("bench", ["test", "bench"])],
+    ids=["semroute", "examples", "tests", "bench"],
 )
 def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
     by_package = packages_distributions()
