@@ -186,6 +186,65 @@ def test_the_meanings_are_all_there() -> None:
     assert all(name in FAULTS for name in FAULT_OF.values())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The model output was not found in the given choices",
+        "The model was given a tool call whose id was not found",
+        "Invalid model output: the JSON does not parse",
+        "The model gpt-5 was asked for a file that does not exist",
+        "The model parameter `functions` has been removed, use `tools`",
+        "With this model the header x-beta is no longer supported",
+        "The model card was removed from the request",
+        "#/stop_sequences/0: expected maxLength: 40, actual: 52, please reformat your input and try again.",
+    ],
+)
+def test_words_that_only_stand_near_each_other_mean_nothing(text: str) -> None:
+    body = json.dumps({"error": {"message": text, "type": "invalid_request_error"}}).encode()
+    for dialect in DIALECTS.values():
+        assert type(dialect.parse_error(400, {}, body)) is ProviderRequestError
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The model `gpt-4o-2026` does not exist or you do not have access to it.",
+        "The requested model 'gpt-4-1106-preview' does not exist.",
+        "The model gpt-4o-2024-11-20 does not exist or you do not have access to it.",
+        'model "mistral" not found, try pulling it first',
+        "Model does not exist. Please check it carefully.",
+        "Model not found: llama-9",
+        "Unknown model gpt-9",
+        "Unknown model: haiku",
+        "Invalid model name",
+        "The model (gpt-9) could not be found",
+        "The model `text-davinci-003` has been deprecated, learn more here",
+        "This model is no longer available.",
+        "Model 'mistral' you requested was not found",
+        "models/gemini-1.5-pro is no longer supported: model gemini-1.5-pro was retired",
+    ],
+)
+def test_a_model_that_is_unknown_or_gone_is_told_in_many_words(text: str) -> None:
+    body = json.dumps({"error": {"message": text, "type": "invalid_request_error"}}).encode()
+    for dialect in DIALECTS.values():
+        assert type(dialect.parse_error(400, {}, body)) is ProviderModelError
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (
+            "#/texts/0: expected maxLength: 2048, actual: 19882, please reformat your input and try again",
+            "context_length",
+        ),
+        ("You need positive balance to do inference. Please add balance manually or setup top-up", "forbidden"),
+    ],
+)
+def test_words_whose_body_nobody_quoted_are_known(text: str, fault: FaultName) -> None:
+    body = json.dumps({"message": text}).encode()
+    assert name_of(DIALECTS["bedrock"].parse_error(400, {}, body)) == fault
+
+
 # --- what is in no table ----------------------------------------------------------------------------------------------
 
 
