@@ -33,52 +33,58 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Each field is read from the variable of its name: `max_body_bytes` from `SEMROUTE_MAX_BODY_BYTES`."""
 
     host: str = "127.0.0.1"
+    """The address to listen on. On an address that other machines can reach, semroute does not start without a key."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
-    """0: one that is free."""
+    """The port to listen on; 0 takes a free one."""
     workers: Annotated[int, Meta(ge=1)] = 1
-    """Processes. Each holds its own router."""
+    """How many processes serve. Each holds its own router, about 0.3 GB. One per core serves the most requests."""
     routes: str = ""
-    """The routes folder; empty: `routes/` here, else the shipped one."""
+    """The routes folder; empty: `routes/` in the current folder, else the folder in the package."""
     echo: bool = False
-    """Answer every model's calls with an echo, offline."""
+    """Answer the calls of every model with an echo, offline."""
     access: Literal["auto", "keys", "loopback", "insecure"] = "auto"
-    """Who is served; `decided` replaces `auto`. See `Openness`."""
+    """Who is served: `keys`, `loopback` or `insecure`. `auto` chooses by the keys and the address."""
     insecure: bool = False
     """Serve everyone who can reach the service, while there is no key for callers."""
     api_key: str = ""
-    """A key for callers; empty: there is none in the environment."""
+    """A key for callers, sent as `Authorization: Bearer …`; empty: none."""
     admin_key: str = ""
-    """A key that may do everything; empty: there is none in the environment."""
+    """A key that may do everything; empty: none."""
     database_url: str = "sqlite:///semroute.db"
-    """Where the decision log, the keys and the budgets are: `sqlite:///FILE`, `postgresql://…`, or `memory:`."""
+    """Where the decision log, the keys and the budgets are kept: `sqlite:///FILE`, `postgresql://…`, or `memory:`."""
     state_url: str = ""
-    """A Redis or Valkey for what several machines share, `redis://…`; empty: it is kept beside the decision log."""
+    """A Redis or Valkey for what several machines share, `redis://…`; empty: the decision log's database holds it."""
     decision_log: bool = True
     """Whether requests are recorded."""
     metrics: bool = True
     """Whether requests are counted for `/metrics`."""
     feedback_secret: str = ""
-    """Signs the links by which end users give feedback; empty: there are none."""
+    """The secret that signs links by which end users give feedback; empty: there are no such links."""
     max_body_bytes: Annotated[int, Meta(ge=1)] = 10_000_000
+    """The largest body of a request. A larger one is refused with status 413."""
     max_bodies_bytes: Annotated[int, Meta(ge=1)] = 64_000_000
-    """Of all bodies under way in each process; further ones get status 503. Never less than `max_body_bytes`."""
+    """What all bodies that are on their way to a process may take together. A body that finds no room gets status 503
+    and `Retry-After`. Never less than `max_body_bytes`."""
     keep_responses_h: Annotated[float, Meta(ge=0, le=8760)] = 24.0
-    """For so many hours answers of `/v1/responses` are kept, for requests that build on them; 0: none are."""
+    """How many hours answers of `/v1/responses` are kept, for requests that build on them; 0 keeps none."""
     max_upload_bytes: Annotated[int, Meta(ge=1)] = 512_000_000
-    """Of a file that is passed on to a provider. It is never held whole."""
+    """The largest file at `/v1/files`. A larger one is refused with status 413. A file is never held whole."""
     receive_s: Annotated[float, Meta(gt=0)] = 30.0
-    """How long a caller may take to send a body; then it gets status 408."""
+    """How many seconds a caller may take to send a body. After that the answer is status 408."""
     max_running: Annotated[int, Meta(ge=1)] = 2048
-    """Requests under way at once in each process; further ones get status 503. One key of several gets half at most."""
+    """How many requests each process handles at once. Further ones get status 503 and `Retry-After`. Where there are
+    several keys, one key gets at most half of the places."""
     max_connections: Annotated[int, Meta(ge=1)] = 8192
-    """Connections of callers to each process. One more takes the place of one that rests between two requests."""
+    """How many connections callers may have to each process. One more takes the place of an idle one."""
     keepalive_s: Annotated[float, Meta(gt=0)] = 15.0
-    """A stream that has nothing to send for so long sends a comment. From the first one on its headers are out."""
+    """After so many seconds without an event, a stream sends something that keeps the connection alive: a comment, or
+    white space in Gemini's format. Its headers are sent with the first one."""
     drain_s: Annotated[int, Meta(ge=1)] = 30
-    """How long a stop waits for running requests."""
+    """How many seconds a stop waits for running requests."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged. Prompts, answers and keys never are."""
     log_format: Literal["text", "json"] = "text"
-    """Lines for people, or a JSON object a line."""
+    """`text`: lines for people. `json`: an object a line, with request ids."""
 
     def __repr__(self) -> str:
         """Without the keys."""

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 CONTAINER = ["postgres", "redis", "bedrock", "otel", "redact"]
-LOCKS = {"base": [], "container": CONTAINER, "test": ["test"], "clients": ["test", "clients"]}
+LOCKS = {"base": [], "container": CONTAINER, "test": ["test"], "docs": ["docs"], "clients": ["test", "clients"]}
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
 

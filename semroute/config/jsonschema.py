@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from semroute.bases import RouteFileStruct
 from semroute.config.schema import matching, models, policies, providers, resilience, route_file, routes, rules, service
 from semroute.config.schema.route_file import RouteFile
 
@@ -38,11 +37,11 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, "title": "A semroute route file", **root, "$defs": components}
 
 
-def field_docs(struct: type[RouteFileStruct]) -> dict[str, str]:
+def field_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
     """The string literal under each field, inherited ones included."""
     docs = {}
     for class_ in reversed(struct.__mro__):
-        if not issubclass(class_, RouteFileStruct):
+        if class_ is msgspec.Struct or not issubclass(class_, msgspec.Struct):
             continue
         (definition,) = ast.parse(inspect.getsource(class_)).body
         body = definition.body if isinstance(definition, ast.ClassDef) else []

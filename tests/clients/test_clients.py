@@ -15,7 +15,7 @@ from tests.clients.theatre import PROVIDERS, SCRIPTS, Theatre, drive, open_theat
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.clients
-DOCS = ROOT / "docs" / "clients"
+DOCS = ROOT / "docs" / "pages" / "clients"
 
 
 @pytest.fixture(scope="module")

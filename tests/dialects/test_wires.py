@@ -36,7 +36,7 @@ TABLES = (
 
 
 def test_the_page_of_wires_says_what_is_sent() -> None:
-    assert PAGE.read_text("utf-8") == page(), f"docs/wires.md is stale: {COMMAND}"
+    assert PAGE.read_text("utf-8") == page(), f"docs/pages/wires.md is stale: {COMMAND}"
 
 
 @pytest.mark.parametrize("line", TABLES, ids=lambda line: line.pattern)

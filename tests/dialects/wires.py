@@ -1,4 +1,4 @@
-"""What becomes of each field with each provider: `docs/wires.md` is made of these cases.
+"""What becomes of each field with each provider: `docs/pages/wires.md` is made of these cases.
 
 `python -m tests.dialects.wires` writes it anew.
 """
@@ -23,7 +23,7 @@ from semroute.errors import UnsupportedError
 from tests.dialects.test_round_trips import CLIENTS
 from tests.vendors.late_2026 import signature_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "wires.md"
+PAGE = Path(__file__).parents[2] / "docs" / "pages" / "wires.md"
 COMMAND = "python -m tests.dialects.wires"
 RECEIVERS: dict[str, tuple[ProviderDialect, str]] = {
     "GPT-6 Luna, `openai`": (OpenAIProviderDialect(PRESETS["openai"]), "gpt-6-luna"),
