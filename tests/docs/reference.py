@@ -12,7 +12,7 @@ import msgspec
 
 from semroute import errors
 from semroute.api.app import create_app
-from semroute.api.errors import status_of
+from semroute.api.error_responses import status_of
 from semroute.cli.main import group
 from semroute.config.jsonschema import field_docs, json_schema
 from semroute.errors import ConfigError, NoModelError, PlanExhaustedError, ProviderError, SemrouteError
@@ -174,8 +174,9 @@ def _command(command: click.Command, above: click.Context, name: str) -> Iterato
         yield f"```text\n{' '.join([context.command_path, *command.collect_usage_pieces(context)])}\n```\n"
         for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
             yield f"{_paragraph(paragraph)}\n"
-        options = [each for each in command.get_params(context) if isinstance(each, click.Option) and not each.hidden]
-        records = [record for option in options if option.name != "help" and (record := option.get_help_record(context))]
+        parameters = [each for each in command.get_params(context) if "--help" not in each.opts]
+        options = [each for each in parameters if isinstance(each, click.Option) and not each.hidden]
+        records = [record for option in options if (record := option.get_help_record(context))]
         if records:
             yield "| option | |"
             yield "|---|---|"
@@ -206,7 +207,9 @@ def paths() -> str:
         left = dict(sorted(document["paths"].items()))
         chosen: dict[str, list[str]] = {title: [] for title in SECTIONS}
         for path in left:
-            fits = [(len(start), title) for title, starts in SECTIONS.items() for start in starts if _under(path, start)]
+            fits = [
+                (len(start), title) for title, starts in SECTIONS.items() for start in starts if _under(path, start)
+            ]
             assert fits, f"{path} belongs to no section: add it to SECTIONS"
             chosen[max(fits)[1]].append(path)
         for title, found in chosen.items():
@@ -237,7 +240,8 @@ def _path(path: str, item: dict[str, Any]) -> Iterator[str]:
         body = operation.get("requestBody") or {}
         if body.get("description"):
             yield f"{body['description']}\n"
-        rows = [_row(each["name"], each["schema"], each) for each in operation.get("parameters", ()) if each["in"] == "query"]
+        query = [each for each in operation.get("parameters", ()) if each["in"] == "query"]
+        rows = [_row(each["name"], each["schema"], each) for each in query]
         for content in body.get("content", {}).values():
             schema = content["schema"]
             needed = set(schema.get("required", ()))

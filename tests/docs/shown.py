@@ -13,7 +13,10 @@ from tests.conftest import ROOT
 FOLDER = ROOT / "docs" / "pages"
 README = ROOT / "README.md"
 PAGES = (README, *sorted(FOLDER.rglob("*.md")))
-FENCE = re.compile(r"(?:^ *<!-- (?P<mark>[^\n]*) -->\n)?^(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
+FENCE = re.compile(
+    r"(?:^ *<!-- (?P<mark>[^\n]*) -->\n)?^(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^(?P=indent)```$",
+    re.M | re.S,
+)
 OUTPUT = re.compile(r"\n\n<!-- output -->\n```text\n(.*?)^```$", re.M | re.S)
 
 

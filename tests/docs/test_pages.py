@@ -24,13 +24,13 @@ from semroute.api.app import create_app
 from semroute.cli.main import group
 from semroute.config.load import load
 from semroute.config.presets import PRESETS
-from semroute.config.schema import RouteFile
+from semroute.config.schema.policies import Difficulty
+from semroute.config.schema.route_file import RouteFile
 from semroute.execution import faults
+from semroute.messages import ChatRequest, Message, Text
 from semroute.router import Router
 from semroute.routing.difficulty import WEIGHTS
 from semroute.settings import PREFIX, Settings, variable
-from semroute.types import ChatRequest, Message, Text
-from semroute.written import Difficulty
 from tests.clients import needed
 from tests.conftest import ROOT
 from tests.docs.reference import COMMAND, GENERATED
@@ -143,7 +143,11 @@ def completed(shown: dict[str, Any]) -> dict[str, Any]:
     routes = [route["name"] for route in shown.get("routes", ())]
     rest: dict[str, Any] = {
         "providers": {place: {"dialect": "echo"} for place in {*places, "rest"} - shown.get("providers", {}).keys()},
-        "models": {id_: {"provider": "rest", "name": id_} for id_ in {"small", "large"} - models.keys()},
+        "models": {
+            id_: {"provider": "rest", "name": id_, "tier": tier, "regions": ["eu"]}
+            for id_, tier in (("small", "simple"), ("large", "complex"))
+            if id_ not in models
+        },
     }
     if "billing" not in routes:
         rest["routes"] = [{"name": "billing", "utterances": ["where is my invoice"], "models": ["small", "large"]}]
@@ -194,7 +198,7 @@ def test_the_provider_on_bedrock_that_is_shown_can_be_called(tmp_path: Path) -> 
 
 
 def test_the_route_that_is_shown_fits_the_starter_folder_and_the_shipped_one(tmp_path: Path) -> None:
-    (shown,) = (block for block in blocks("yaml") if block.text.startswith("# yaml-language-server"))
+    (shown,) = (block for block in blocks("yaml") if block.page == FOLDER / "routes.md" and "schema.json" in block.text)
     starter, shipped = tmp_path / "starter", tmp_path / "shipped"
     written = CliRunner().invoke(group, ["init", str(starter)])
     assert written.exit_code == 0, written.output
@@ -235,15 +239,15 @@ def test_variables_that_are_named_are_settings() -> None:
 
 
 def test_headers_and_metrics_that_are_named_exist() -> None:
-    written = re.compile(r"\bx-semroute-[a-z]+(?:-[a-z]+)*|\bsemroute_[a-z_]+[a-z]")
+    written = re.compile(r"`(x-semroute-[a-z-]+|semroute_[a-z_]+)`")
     for page in PAGES:
         for name in set(written.findall(page.read_text("utf-8"))):
-            known = name.removesuffix("_total") if name.startswith("semroute_") else name
-            assert known in SOURCE, f"{page} names {name}"
+            known = name.removesuffix("_total").removeprefix("semroute_")
+            assert f'"{known}"' in SOURCE or f"`{name}`" in SOURCE, f"{page} names {name}"
 
 
 def test_paths_that_are_named_are_served() -> None:
-    paths = create_app(Settings(database_url="memory:")).openapi_schema.to_schema()["paths"]
+    paths = ["/schema", *create_app(Settings(database_url="memory:")).openapi_schema.to_schema()["paths"]]
     patterns = [re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))) for path in paths]
     for page in PAGES:
         for _, path in re.findall(r"`(GET|POST|DELETE) (/[^`? ]*)", page.read_text("utf-8")):
@@ -315,4 +319,6 @@ def test_each_claim_of_the_comparison_links_to_the_page_that_shows_it() -> None:
 def test_pictures_are_small() -> None:
     for picture in (FOLDER / "images").iterdir():
         assert picture.stat().st_size < 300_000, picture.name
-        assert any(f"images/{picture.name}" in page.read_text("utf-8") for page in PAGES), f"{picture.name} is not shown"
+        assert any(f"images/{picture.name}" in page.read_text("utf-8") for page in PAGES), (
+            f"{picture.name} is not shown"
+        )
