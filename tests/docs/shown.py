@@ -62,13 +62,13 @@ def between(page: str, mark: str) -> str:
 
 
 def fits(shown: str, printed: str) -> bool:
-    """Whether output is what a page shows, where `…` stands for anything. Spaces at the ends of lines do not count."""
-    pattern = r".*?".join(map(re.escape, _trimmed(shown).split("…")))
-    return re.fullmatch(pattern, _trimmed(printed), re.S) is not None
+    """Whether output is what a page shows, where `…` stands for anything. How wide a column is does not count."""
+    pattern = r".*?".join(map(re.escape, _squeezed(shown).split("…")))
+    return re.fullmatch(pattern, _squeezed(printed), re.S) is not None
 
 
-def _trimmed(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.strip().splitlines())
+def _squeezed(text: str) -> str:
+    return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
 
 
 def anchors(page: Path) -> set[str]:

@@ -254,6 +254,14 @@ def test_paths_that_are_named_are_served() -> None:
             assert any(pattern.fullmatch(path) for pattern in patterns), f"{page} names {path}"
 
 
+def test_files_that_are_named_exist() -> None:
+    """Those of the repository; `routes/` and the like may be a reader's own."""
+    named = re.compile(r"`((?:semroute|bench|tests|deploy|locks|docs)/[\w./]+)`")
+    for page in PAGES:
+        for path in named.findall(page.read_text("utf-8")):
+            assert (ROOT / path).exists(), f"{page} names {path}"
+
+
 def test_the_table_of_faults_is_the_one_in_use() -> None:
     assert between("failures.md", "faults") == faults.markdown()
 
