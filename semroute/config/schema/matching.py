@@ -19,40 +19,45 @@ class EmbedderSettings(RouteFileStruct, frozen=True, kw_only=True):
     model: str = "bundled"
     """`bundled`, or the name of any model that fastembed supports."""
     max_tokens: Annotated[int, Meta(ge=8)] = 128
-    """At most so many tokens of a prompt are embedded, from its head and its tail."""
+    """How many tokens of a prompt are embedded at most. Of a longer prompt, its beginning and its end are."""
     query_prefix: str | None = None
-    """What each prompt begins with when it is embedded, such as `query: `; None: as the model's family needs it."""
+    """Text put before each prompt when it is embedded, such as `query: `. Not set: what the model's family needs."""
     passage_prefix: str | None = None
-    """The same for utterances; None: as for prompts."""
+    """Text put before each utterance. Not set: the same as for prompts."""
     cache_dir: str | None = None
-    """Where fastembed keeps what it downloads; None: its own default."""
+    """The folder for models that fastembed downloads. Not set: fastembed's own."""
     threads: Annotated[int, Meta(ge=1)] | None = None
-    """Threads for one embedding; None: one."""
+    """How many threads make one embedding. Not set: one."""
     cached_prompts: Annotated[int, Meta(ge=0)] = 4096
-    """So many of the last prompts are not embedded again when they are repeated, at about 2 KB each; 0: none."""
+    """How many embeddings of earlier prompts are remembered, at about 2 KB each. A remembered prompt is not embedded
+    again."""
 
 
 class Abstain(RouteFileStruct, frozen=True, kw_only=True):
     """When no route is taken."""
 
     threshold: Fraction | None = None
-    """The least confidence that takes a route which names no threshold of its own; None: calibrated for each route."""
+    """The confidence that a route needs, for routes without a threshold of their own. Not set: semroute calibrates
+    it."""
     target_false_abstain: Annotated[float, Meta(gt=0, lt=1)] = 0.05
-    """The share of prompts that belong to a route and may go to the default all the same: what the thresholds are
-    calibrated for. Less of it lets more in that belongs to no route."""
+    """Calibration aims for this: the share of prompts that belong to a route and still go to the default. A smaller
+    share also lets in more prompts that belong to no route."""
 
 
 class Tuned(RouteFileStruct, frozen=True, kw_only=True):
-    """Thresholds that `semroute tune` found: they stand in a file of their own, and count before all others."""
+    """Thresholds that `semroute tune` found. They are in a file of their own and come before all others."""
 
     encoder: str = ""
-    """Fingerprint of the encoder that they were found with: with another they do not count. Empty: with any."""
+    """The fingerprint of the encoder that was used. With another encoder the thresholds do not count. Empty: they
+    count with any."""
     thresholds: dict[str, Fraction] = {}
     """By route."""
 
 
 class TierExemplars(RouteFileStruct, frozen=True, kw_only=True):
-    """What requests of a tier look like: matched like a route, for policies with `difficulty: {by: exemplars}`."""
+    """What requests of a tier look like, for policies with `difficulty: {by: exemplars}`. Tiers are matched like
+    routes.
+    """
 
     tier: Tier
     """The tier that such requests want."""
@@ -61,13 +66,13 @@ class TierExemplars(RouteFileStruct, frozen=True, kw_only=True):
 
 
 class Classifier(RouteFileStruct, frozen=True, kw_only=True):
-    """A small model that reads each request and names its route. Off unless this is written."""
+    """A small model that reads each request and names its route. It is off unless you write it."""
 
     model: str
     """A model id."""
     routes: tuple[str, ...] = ()
-    """Only where the most similar route is one of these; empty: for every request that no rule took."""
+    """Ask it only when the most similar route is one of these. Empty: for every request that no rule decided."""
     deadline_s: Positive = 2.0
-    """After that, or when its answer is no known label, the semantic decision stands."""
+    """How long it may take. After that, or when it names no route, the semantic decision stands."""
     cache_size: Annotated[int, Meta(ge=0)] = 1024
-    """Answers that are remembered, by prompt."""
+    """How many of its answers are remembered."""

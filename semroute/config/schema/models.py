@@ -18,26 +18,26 @@ Feature = Literal["tools", "json", "vision", "reasoning", "prefill"]
 
 
 class PriceEntry(RouteFileStruct, frozen=True, kw_only=True):
-    """What a model costs from a day on, in USD per 1M tokens."""
+    """Prices that hold from a day on, in USD per 1M tokens."""
 
     since: datetime.date = field(name="from")
-    """The first day, UTC, on which it holds."""
+    """The first day of these prices, in UTC."""
     input: Price
     """Input tokens."""
     cached_input: Price | None = None
-    """Input read from the provider's prompt cache; None: as `input`."""
+    """Input read from the provider's prompt cache. Not set: `input`."""
     cache_write: Price | None = None
-    """Input written to the provider's prompt cache; None: as `input`."""
+    """Input written to the provider's prompt cache. Not set: `input`."""
     cache_write_1h: Price | None = None
-    """The same where it is kept for an hour; None: twice `input`."""
+    """Input written to it for an hour. Not set: twice `input`."""
     output: Price
     """Output tokens."""
     reasoning: Price | None = None
-    """Output that the model thought and did not say; None: as `output`."""
+    """Reasoning tokens. Not set: `output`."""
 
 
 class Deployment(RouteFileStruct, frozen=True, kw_only=True):
-    """One more place where a model is served. A field that is not given is as the model says."""
+    """One more place that serves a model. What is not set is as for the model."""
 
     provider: str
     """Which entry of `providers` serves it."""
@@ -56,11 +56,11 @@ class Deployment(RouteFileStruct, frozen=True, kw_only=True):
     output_price: Price | None = None
     """USD per 1M output tokens."""
     reasoning_price: Price | None = None
-    """USD per 1M output tokens that the model thought and did not say."""
+    """USD per 1M reasoning tokens."""
     prices: tuple[PriceEntry, ...] | None = None
     """Prices that change on a day."""
     regions: tuple[Name, ...] | None = None
-    """Where its data may go, such as `eu`."""
+    """The regions that its data may go to, such as `eu`."""
     latency_ms: Positive | None = None
     """How long an answer takes, as far as you know."""
 
@@ -77,43 +77,46 @@ class ModelEntry(RouteFileStruct, frozen=True, kw_only=True):
     input_price: Price = Decimal(0)
     """USD per 1M input tokens."""
     cached_input_price: Price | None = None
-    """USD per 1M input tokens read from the provider's prompt cache; None: as `input_price`."""
+    """USD per 1M input tokens read from the provider's prompt cache. Not set: `input_price`."""
     cache_write_price: Price | None = None
-    """USD per 1M input tokens written to the provider's prompt cache; None: as `input_price`."""
+    """USD per 1M input tokens written to the provider's prompt cache. Not set: `input_price`."""
     cache_write_1h_price: Price | None = None
-    """USD per 1M input tokens written to the provider's prompt cache for an hour; None: twice `input_price`."""
+    """USD per 1M input tokens written to the provider's prompt cache for an hour. Not set: twice `input_price`."""
     output_price: Price = Decimal(0)
     """USD per 1M output tokens."""
     reasoning_price: Price | None = None
-    """USD per 1M output tokens that the model thought and did not say; None: as `output_price`."""
+    """USD per 1M reasoning tokens. Not set: `output_price`."""
     prices: tuple[PriceEntry, ...] = ()
-    """Prices that change on a day; before the first of them the six above hold."""
+    """Prices that change on a day. Before the first of these days the prices above hold."""
     prices_as_of: datetime.date | None = None
-    """When these prices were last checked; None: the file's own `prices_as_of`."""
+    """When these prices were last checked. Not set: the file's `prices_as_of`."""
     shutdown_date: datetime.date | None = None
-    """The day from which its provider serves it no more. `check` tells when it is near; None: as known for its name."""
+    """The day on which the provider stops serving the model. `check` warns when it is near. Not set: the day that
+    semroute knows for the model's name."""
     quality: Fraction | None = None
-    """How good its answers are in general, 0 to 1, on one scale over all your models; None: .60, .75 or .90 by tier."""
+    """How good its answers are, from 0 to 1, on one scale for all your models. Not set: 0.60, 0.75 or 0.90, by tier."""
     quality_by_route: dict[str, Fraction] = {}
-    """The same for single routes, by name."""
+    """The quality on single routes, by the route's name."""
     context_tokens: Annotated[int, Meta(gt=0)] | None = None
-    """Context window, input and output together; None: not known. `max_tokens` is lowered to what it leaves."""
+    """The context window: input and output together. Not set: unknown. `max_tokens` of a request is lowered to the
+    room that is left."""
     max_output_tokens: Annotated[int, Meta(gt=0)] | None = None
-    """The most it can answer; None: not known. A request that allows more is sent with this limit."""
+    """The longest answer that it gives. Not set: unknown. A request that allows more is lowered to this."""
     features: tuple[Feature, ...] = ("tools", "json")
-    """What it can do. A request that needs another is not sent to it. `prefill`: it continues an assistant's turn."""
+    """What the model can do. A request that needs another feature goes elsewhere. `prefill`: it continues a turn of
+    the assistant."""
     limits: Limits = Limits()
-    """How much it takes."""
+    """Its rate limits."""
     breaker: BreakerSettings = BreakerSettings()
-    """When it is left alone for a while."""
+    """When its circuit breaker opens."""
     regions: tuple[Name, ...] = ()
-    """Where its data may go, such as `eu`."""
+    """The regions that its data may go to, such as `eu`."""
     latency_ms: Positive | None = None
-    """How long an answer takes, as far as you know; measured latencies take its place."""
+    """How long an answer takes, as far as you know. Measured latencies replace it."""
     weight: Positive = 1.0
     """Its share of the calls among its `deployments`, with `balance: weighted`."""
     deployments: tuple[Deployment, ...] = ()
-    """Where else it is served. Each becomes a model of its own, `<id>@<provider>`, tried right beside this one."""
+    """Other places that serve the model. Each becomes a model of its own, `<id>@<provider>`, and shares the calls."""
     balance: Literal["p2c", "weighted", "least_busy", "lowest_latency", "cheapest"] = "p2c"
     """Which deployment comes first. `p2c`: the faster of two drawn at random, by measured latency."""
 

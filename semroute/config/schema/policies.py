@@ -18,19 +18,19 @@ JudgeError = Literal["accept", "escalate"]
 
 
 class Difficulty(RouteFileStruct, frozen=True, kw_only=True):
-    """How hard a request is, and what follows: the models that suit it come first, stronger ones next."""
+    """How semroute tells how hard a request is. Models that suit it come first, stronger ones next."""
 
     by: Literal["complexity", "exemplars", "learned"] = "complexity"
     """`complexity`: a score from the prompt's form. `exemplars`: the most similar of `tiers`. `learned`: what
     `semroute train` learned."""
     moderate_from: Fraction = 0.3
-    """Complexity from which a request wants the tier `moderate`."""
+    """From this complexity on, a request wants the tier `moderate`."""
     complex_from: Fraction = 0.6
-    """Complexity from which a request wants the tier `complex`."""
+    """From this complexity on, a request wants the tier `complex`."""
     strong_share: Fraction | None = None
     """`learned`: the share of requests that should not go to the cheapest model."""
     min_quality_retained: Fraction | None = None
-    """`learned`: the share of the best model's mean quality that must be kept, at the least cost."""
+    """`learned`: the share of the best model's quality to keep. semroute then chooses the cheapest way to keep it."""
 
 
 class Judge(RouteFileStruct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class Judge(RouteFileStruct, frozen=True, kw_only=True):
     rubric: Name
     """What a good answer is, in words."""
     threshold: Fraction = 0.7
-    """The least grade that passes."""
+    """The grade that an answer needs."""
 
 
 class Callback(RouteFileStruct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class Callback(RouteFileStruct, frozen=True, kw_only=True):
     url: Annotated[str, Meta(pattern="^https?://")]
     """Where it listens."""
     timeout_s: Positive = 5.0
-    """After that it gave no verdict: `on_judge_error` says what follows."""
+    """How long it may take. After that it has given no verdict, and `on_judge_error` says what follows."""
 
 
 class Checks(RouteFileStruct, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class Checks(RouteFileStruct, frozen=True, kw_only=True):
     non_empty: bool = True
     """It says something, or calls a tool."""
     min_chars: Annotated[int, Meta(gt=0)] | None = None
-    """At least so many characters."""
+    """How many characters it has at least."""
     no_refusal: bool = False
     """It does not decline, such as "I cannot help with that"."""
     no_hedging: bool = False
@@ -69,19 +69,19 @@ class Checks(RouteFileStruct, frozen=True, kw_only=True):
     json_schema: dict[str, Any] | None = None
     """It is JSON that this JSON Schema accepts."""
     regex: str | None = None
-    """RE2 syntax; found anywhere in it. White space around the answer does not count."""
+    """A regular expression in RE2 syntax, found anywhere in it. White space around the answer does not count."""
     code_parses: bool = False
-    """Its fenced Python parses, and the brackets of its other fenced code are balanced."""
+    """Python in code fences parses, and other code in fences has balanced brackets."""
     contains: tuple[Name, ...] = ()
-    """Each of these is in it, whatever the case."""
+    """It holds each of these. Upper and lower case are the same."""
     forbids: tuple[Name, ...] = ()
-    """None of these is in it, whatever the case."""
+    """It holds none of these. Upper and lower case are the same."""
     finish_reasons: tuple[Finish, ...] = ()
-    """It ended for one of these reasons; empty: any."""
+    """It ended for one of these reasons. Empty: any reason."""
     min_logprob: Annotated[float, Meta(le=0)] | None = None
-    """The least mean log-probability of its tokens."""
+    """The mean log-probability that its tokens need."""
     min_certainty: Fraction | None = None
-    """The least certainty that the model itself rates it with, asked in a second call."""
+    """How certain the model itself must be of it. semroute asks it in a second call."""
     judge: Judge | None = None
     """Another model's grade."""
     callback: Callback | None = None
@@ -89,58 +89,58 @@ class Checks(RouteFileStruct, frozen=True, kw_only=True):
 
 
 class Cascade(RouteFileStruct, frozen=True, kw_only=True):
-    """Try the plan's models in turn until an answer passes the checks. A streamed answer is held back until it did."""
+    """Try the models of the plan in turn until an answer passes the checks. A stream is held back until then."""
 
     checks: Checks = Checks()
     """What an answer must be."""
     max_escalations: Annotated[int, Meta(ge=0)] = 2
-    """At most so many models after the first, because of a check."""
+    """How many models may follow the first because of a failed check."""
     max_cost_usd: Annotated[Decimal, Meta(description="USD")] | None = None
-    """No further model once this has been spent on the request."""
+    """Once the request has cost this much, no further model is asked."""
     deadline_s: Positive = 60.0
-    """No further model so many seconds after the first call began."""
+    """This long after the first call began, no further model is asked."""
     on_exhausted: Literal["best_attempt", "error"] = "best_attempt"
-    """When no answer passed: the one that failed the fewest checks, or an error."""
+    """What the caller gets when no answer passed: the answer that failed the fewest checks, or an error."""
     on_judge_error: JudgeError | None = None
-    """What becomes of an answer that a judge, a callback or the model itself does not grade, such as when it is down:
-    it is accepted, or the next model is asked. None: `escalate` where the policy has `min_quality` or `select: best`,
-    else `accept`."""
+    """What follows when a judge, a callback or the model itself gives no grade, for example because it is down.
+    `accept`: the answer is taken. `escalate`: the next model is asked. Not set: `escalate` where the policy has
+    `min_quality` or `select: best`, otherwise `accept`."""
 
 
 class Policy(RouteFileStruct, frozen=True, kw_only=True):
     """How a plan is made from the models that may serve a request."""
 
     select: Literal["ordered", "cheapest", "fastest", "best", "balanced"] = "ordered"
-    """`ordered`: as the route lists them. `cheapest`, `fastest`, `best`: by estimated cost, latency, quality.
-    `balanced`: by quality against cost, as `cost_quality` weighs them."""
+    """How models are ordered. `ordered`: as the route lists them. `cheapest`, `fastest`, `best`: by expected cost,
+    latency or quality. `balanced`: by quality and cost together, weighed by `cost_quality`."""
     cost_quality: Fraction = 0.5
     """For `balanced`: 0 cheapest, 1 best. A request that brings its own dial is planned as `balanced`."""
     min_quality: Fraction | None = None
-    """Models of less, or of unknown, quality are left out."""
+    """Leave out models with a lower quality, or an unknown one."""
     max_cost_usd: Annotated[Decimal, Meta(description="USD")] | None = None
-    """Models on which the request is estimated to cost more are left out."""
+    """Leave out models on which the request is expected to cost more."""
     max_latency_ms: Positive | None = None
-    """Models that are known to take longer are left out."""
+    """Leave out models that are known to take longer."""
     requires: tuple[Feature, ...] = ()
-    """Models without these features are left out."""
+    """Leave out models without these features."""
     regions: tuple[Name, ...] = ()
-    """Models in none of these regions are left out; empty: anywhere."""
+    """Leave out models outside of these regions. Empty: any region."""
     difficulty: Difficulty | None = None
-    """Puts the models first that suit how hard the request is; None: no matter."""
+    """Put the models first that suit how hard the request is. Not set: difficulty does not count."""
     cascade: Cascade | None = None
-    """Checks answers, and escalates; None: the first answer is taken."""
+    """Check answers, and ask the next model when one fails. Not set: the first answer is taken."""
     timeouts: Timeouts = Timeouts()
     """Deadlines of each call."""
     deadline_s: Positive = 600.0
-    """For all calls of a request together, pauses included."""
+    """The deadline for all calls of a request together, with their pauses."""
     retry: Retry = Retry()
     """How a call that failed is repeated."""
     on_error: dict[FaultName, OnError] = {}
-    """What a class of faults leads to, where that differs from the table."""
+    """What follows a class of faults, where you want something other than the table says."""
     stream: StreamPolicy = StreamPolicy()
     """Streamed answers."""
     hedge_after_ms: Annotated[float, Meta(ge=0)] | Literal["auto", "p95"] | None = "auto"
-    """The next model is asked as well when a model has been silent for so long. `auto`: 8 s, or longer for a model that
-    is known to take longer. `p95`: the model's own 95th percentile, and as `auto` until that is known. None: never."""
+    """After how long a silence the next model is asked as well. `auto`: 8 s, or more for a model that is known to
+    take longer. `p95`: the 95th percentile of the model's own times, and `auto` until that is known. `null`: never."""
     expected_output_tokens: Annotated[int, Meta(gt=0)] = 300
-    """What an answer is taken to be when its cost is estimated beforehand."""
+    """How long an answer is expected to be, for estimates of its cost."""

@@ -18,22 +18,24 @@ class ProviderEntry(RouteFileStruct, frozen=True, kw_only=True):
     dialect: DialectName = "openai"
     """Its wire format. `openai` covers every compatible server."""
     preset: PresetName | None = None
-    """A server of the `openai` dialect whose address and peculiarities are known; None: none."""
+    """A server of the `openai` dialect whose address and habits semroute knows."""
     base_url: str = ""
-    """With the version, such as `https://api.openai.com/v1`, Anthropic's without; empty: the preset's, the region's."""
+    """The address, with its version, such as `https://api.openai.com/v1`; Anthropic's is without. Empty: that of the
+    preset or the region."""
     region: str = ""
-    """Of Amazon Bedrock, such as `eu-central-1`; empty: as the `base_url` or AWS's own settings say."""
+    """The region of Amazon Bedrock, such as `eu-central-1`. Empty: that of the `base_url`, else that of AWS's
+    settings."""
     api_version: str = ""
-    """For servers that want one with each call, such as Azure; empty: the preset's."""
+    """The API version, for servers that want one with each call, such as Azure. Empty: that of the preset."""
     api_key: str | None = None
-    """None: the provider takes none; Amazon Bedrock is called with AWS's credentials then."""
+    """The key. Not set: the provider gets none, except Amazon Bedrock, which is called with AWS's credentials."""
     headers: dict[str, str] = {}
-    """Sent with every call."""
+    """Headers that are sent with every call."""
     limits: Limits = Limits()
     """What the provider takes from all of its models together: the limits of your account."""
     passthrough: bool | None = None
-    """Whether files, batches and moderations are passed on to it. true: also for requests that name no provider. false:
-    never. Not set: for requests that name it, and for others if no other provider takes them."""
+    """Whether files, batches and moderations are passed on to this provider. `true`: also for requests that name no
+    provider. `false`: never. Not set: for requests that name it, and for others if it is the only provider."""
 
 
 def not_installed(extra: str) -> str:

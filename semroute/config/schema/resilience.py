@@ -54,37 +54,37 @@ class Timeouts(RouteFileStruct, frozen=True, kw_only=True):
     connect_s: Seconds = 5.0
     """DNS, TCP and TLS."""
     first_token_s: Seconds | None = None
-    """From the request to the first content of a streamed answer; None: 30, more for a model that thinks for long."""
+    """From the request to the first content of a stream. Not set: 30, and more for a model that thinks for long."""
     stall_s: Seconds | None = None
-    """Between two pieces of a streamed answer; None: 10 while another model could go on from there, otherwise 30."""
+    """Between two pieces of a stream. Not set: 10 while another model could continue, otherwise 30."""
     total_s: Seconds | None = None
-    """A whole answer that is not streamed; None: 120, more for a model whose answers take long."""
+    """A whole answer that is not streamed. Not set: 120, and more for a model whose answers take long."""
     stream_s: Seconds = 600.0
-    """A whole answer that is streamed."""
+    """A whole stream."""
 
 
 class Retry(RouteFileStruct, frozen=True, kw_only=True):
     """How a call that failed is repeated.
 
-    The pause before the nth repetition is random: at most `base_s * 2**n`, counted from 0, and at least half of that.
+    The pause before repetition n, counted from 0, is random: at most `base_s * 2**n`, and at least half of that.
     """
 
     max_attempts: Count = 10
-    """Calls for one request, over all models."""
+    """How many calls one request may make, over all models."""
     base_s: Seconds = 0.25
     """The longest first pause."""
     cap_s: Seconds = 4.0
     """The longest pause of all."""
     max_wait_s: Seconds = 5.0
-    """A provider that asks for a longer pause is left for the next model; the last one is waited for. A model whose
-    calls have taken longer than this before they failed is left, too; the last one is called once more."""
+    """When a provider asks for a longer pause, the next model is asked instead. The same holds when a call took
+    longer than this before it failed. When no other model is left, semroute waits, and calls once more."""
 
 
 class OnError(RouteFileStruct, frozen=True, kw_only=True):
-    """What one class of faults leads to, where that differs from the table; None: as there."""
+    """What follows one class of faults. What is not set is as in the table of faults."""
 
     retries: Annotated[int, Meta(ge=0)] | None = None
-    """Further calls to the same model."""
+    """How often the same model is called again."""
     then: Then | None = None
     """`next`: the next model; `elsewhere`: the next of another provider; `larger`: the next with a larger context
     window; `fail`: the caller gets the error."""
@@ -94,14 +94,18 @@ class StreamPolicy(RouteFileStruct, frozen=True, kw_only=True):
     """When a streamed answer goes out, and what happens when it breaks after that."""
 
     on_break: Literal["error", "continue"] = "continue"
-    """`continue`: the next model goes on from what was sent, unless it cannot: a tool was called, JSON, several answers
-    or log-probabilities were asked for, or the request is `strict`. `error`: the caller gets an error event."""
+    """What follows when a stream breaks after its first content. `continue`: the next model continues it. It cannot
+    after a call of a tool, or when the request asks for JSON, several answers, log-probabilities or `strict`.
+    `error`: the caller gets an error event."""
     hold: Annotated[int, Meta(ge=0)] | Literal["complete"] = 0
-    """So many tokens are held back before the first is sent: a fault among them stays invisible. `complete`: all."""
+    """How many tokens are held back before the first is sent. The caller sees nothing of a fault among them.
+    `complete`: all."""
 
 
 class Limits(RouteFileStruct, frozen=True, kw_only=True):
-    """What a deployment, or all models of a provider, take; None: no limit, or what the headers of answers say."""
+    """The rate limits of a deployment, or of all models of a provider. Not set: no limit, or the one that the
+    provider's headers tell.
+    """
 
     rpm: Count | None = None
     """Requests a minute."""
@@ -110,19 +114,19 @@ class Limits(RouteFileStruct, frozen=True, kw_only=True):
     concurrency: Count | None = None
     """Calls at once."""
     queue: Annotated[int, Meta(ge=0)] = 100
-    """Requests that may wait for it when no other model is free."""
+    """How many requests may wait when no other model is free."""
 
 
 class BreakerSettings(RouteFileStruct, frozen=True, kw_only=True):
-    """When a deployment that fails is left alone for a while."""
+    """When a deployment that fails is left out of plans for a while."""
 
     failures: Count = 5
-    """So many in a row open it."""
+    """How many faults in a row open the breaker."""
     error_ratio: Ratio = 0.5
-    """So large a share of the calls in the window opens it, too."""
+    """This share of failed calls in the window opens it, too."""
     window_s: Seconds = 30.0
-    """Over which the share is taken."""
+    """The window of the share, in seconds."""
     min_calls: Count = 20
-    """In the window, before the share counts."""
+    """How many calls the window needs before the share counts."""
     probe_s: Seconds = 10.0
-    """How long it stays open before one request may try again."""
+    """After so many seconds, one request may try the deployment again."""

@@ -23,7 +23,8 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     abstain: Abstain | None = None
     """When no route is taken."""
     route_on: RouteOn | None = None
-    """What text is matched: `last_user`, the last user turn; `conversation`, all user turns. None: `last_user`."""
+    """Which text is matched: the last user turn (`last_user`) or all user turns (`conversation`). Not set:
+    `last_user`."""
     tuned: Tuned | None = None
     """Thresholds that `semroute tune` found."""
     policy: Policy | None = None
@@ -33,26 +34,26 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     providers: dict[str, ProviderEntry] = {}
     """Where models are served, by an id of your choice."""
     models: dict[str, ModelEntry] = {}
-    """The models, by an id of your choice: what plans and callers name them by."""
+    """The models, by an id of your choice. Plans and callers use that id."""
     aliases: dict[str, str] = {}
-    """Names of models that clients insist on, where `*` stands for any text: `auto`, `auto:<route>` or a model's id
-    that each stands for. The id of a model always means that model."""
+    """What the model names of clients stand for: `auto`, `auto:<route>` or a model's id. In a name, `*` stands for
+    any text. The id of a model always means that model."""
     default: Default | None = None
-    """Where a request goes that no route matched with confidence."""
+    """Where a request goes when no route matches with confidence."""
     baseline: str | None = None
-    """The model that savings are measured against; None: the dearest of the default's."""
+    """The model that savings are measured against. Not set: the most expensive model of the default."""
     budgets: tuple[Budget, ...] = ()
     """How much may be spent."""
     log: LogSettings | None = None
     """What the decision log keeps."""
     cors: Cors | None = None
-    """Which web pages may use the service; None: its own alone."""
+    """Which web pages may use the service. Not set: its own page only."""
     routes: tuple[Route, ...] = ()
     """The intents."""
     rules: tuple[Rule, ...] = ()
-    """Decided before any embedding: by priority, then in this order."""
+    """Rules are tried before any embedding: the highest priority first, equal ones in this order."""
     negatives: tuple[Name, ...] = ()
-    """Prompts that belong to none of the routes of any file; they sharpen what is in scope."""
+    """Prompts that belong to no route. They make the border of the routes sharper."""
     tiers: tuple[TierExemplars, ...] = ()
     """What requests of each tier look like."""
     classifier: Classifier | None = None

@@ -15,13 +15,13 @@ MAX_ROUTE_NAME = 128
 
 
 class JsonContract(RouteFileStruct, frozen=True, kw_only=True):
-    """An answer that machines read. A model without the feature `json` is told so in words.
+    """An answer that a program reads. A model without the feature `json` is asked for it in words.
 
-    It is held: an answer that breaks it goes to the next model, and a streamed one is held back until it is whole.
+    An answer that breaks it is not sent; the next model is asked. A stream is held back until it is whole.
     """
 
     json_schema: dict[str, Any] | None = None
-    """JSON Schema of the answer; None: any JSON."""
+    """The JSON Schema of the answer. Not set: any JSON."""
 
 
 class Route(RouteFileStruct, frozen=True, kw_only=True):
@@ -36,17 +36,17 @@ class Route(RouteFileStruct, frozen=True, kw_only=True):
     description: str = ""
     """One sentence for people."""
     threshold: Fraction | None = None
-    """The least confidence that takes this route; None: as `abstain` says."""
+    """The confidence that this route needs. Not set: as `abstain` says."""
     policy: Policy | None = None
-    """None: the global one."""
+    """The policy. Not set: the global one."""
     output: JsonContract | None = None
-    """What every answer of this route must be, whichever model gives it; None: as the caller asks."""
+    """What every answer of this route must be. Not set: what the caller asks for."""
 
 
 class Default(RouteFileStruct, frozen=True, kw_only=True):
-    """Where a request goes that no route matched with confidence: best to the strong models."""
+    """Where a request goes when no route matches with confidence. Strong models serve best here."""
 
     models: Annotated[tuple[str, ...], Meta(min_length=1)]
     """Model ids, tried in this order."""
     policy: Policy | None = None
-    """None: the global one."""
+    """The policy. Not set: the global one."""

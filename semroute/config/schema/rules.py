@@ -70,18 +70,19 @@ class When(RouteFileStruct, frozen=True, kw_only=True, rename={"not_": "not"}):
     """The conditions of a rule; all that are given must hold."""
 
     metadata: dict[str, Wanted] = {}
-    """Keys of the request's metadata: the value each must have, a list of values, or bounds such as `{gte: 3}`, which a
-    text that is a number keeps as well. Where a request brings a list, one of its elements must."""
+    """What keys of the request's metadata must be: a value, one of a list of values, or within bounds such as `{gte:
+    3}`. A text that is a number counts as that number. Where the request has a list, one of its elements must match."""
     headers: dict[str, str | Annotated[tuple[str, ...], NotEmpty]] = {}
-    """HTTP headers of the request, in lower case: the value each must have, or a list. Never keys or cookies."""
+    """What HTTP headers must be, by their names in lower case: a value, or one of a list. Keys and cookies cannot be
+    read."""
     keywords: Annotated[tuple[Name, ...], NotEmpty] = ()
-    """Whole words or phrases, whatever their case and apostrophes; one of them must stand in the last user turn."""
+    """Words or phrases, one of which the last user turn must hold. Upper and lower case are the same."""
     regex: Name | None = None
-    """RE2 syntax, which takes linear time; found anywhere in the last user turn. `(?i)` in front ignores the case."""
+    """A regular expression in RE2 syntax, found anywhere in the last user turn. `(?i)` in front ignores the case."""
     system: Name | None = None
-    """As `regex`, found anywhere in the system prompt."""
+    """The same for the system prompt."""
     harness: Annotated[tuple[Harness, ...], NotEmpty] = ()
-    """An agent asks for one of these on its own account, as far as that is known of it."""
+    """What a coding agent asks on its own account, where semroute recognises it."""
     input_tokens: Compare | None = None
     """Estimated length of the whole conversation."""
     prompt_tokens: Compare | None = None
@@ -89,15 +90,16 @@ class When(RouteFileStruct, frozen=True, kw_only=True, rename={"not_": "not"}):
     turns: Compare | None = None
     """How many messages come from the user."""
     max_tokens: Compare | None = None
-    """The requested `max_tokens`; not given, it does not hold."""
+    """The `max_tokens` of the request. A request without it does not match."""
     retrieval_score: Compare | None = None
-    """`metadata.retrieval_score`: how sure a retrieval system is of what it found; not given, it does not hold."""
+    """`metadata.retrieval_score`: how sure a retrieval system is of what it found. A request without it does not
+    match."""
     has: Annotated[tuple[Trait, ...], NotEmpty] = ()
-    """All of these are there: code, images, tools, JSON mode, a JSON Schema for the answer."""
+    """What the request must have: code, images, tools, JSON mode, a JSON Schema for the answer."""
     language: Annotated[tuple[Language, ...], NotEmpty] = ()
-    """The last user turn is in one of these, as ISO 639-1 codes such as `de`: a guess from frequent words."""
+    """The language of the last user turn, as ISO 639-1 codes such as `de`. It is guessed from frequent words."""
     script: Annotated[tuple[Script, ...], NotEmpty] = ()
-    """The last user turn is written mostly in one of these."""
+    """The script of most letters of the last user turn."""
     all: Annotated[tuple[When, ...], NotEmpty] = ()
     """Each of these holds."""
     any: Annotated[tuple[When, ...], NotEmpty] = ()
@@ -107,23 +109,23 @@ class When(RouteFileStruct, frozen=True, kw_only=True, rename={"not_": "not"}):
 
 
 class Only(RouteFileStruct, frozen=True, kw_only=True):
-    """The models that remain: those that meet all that is given. Pinned models too must meet it."""
+    """The models that remain. They must meet all of these, also when a request names them."""
 
     models: Annotated[tuple[str, ...], NotEmpty] = ()
     """Model ids."""
     providers: Annotated[tuple[str, ...], NotEmpty] = ()
-    """Served by one of these."""
+    """Served by one of these providers."""
     regions: Annotated[tuple[Name, ...], NotEmpty] = ()
-    """In one of these."""
+    """In one of these regions."""
     features: Annotated[tuple[Feature, ...], NotEmpty] = ()
-    """With all of these."""
+    """With all of these features."""
     tiers: Annotated[tuple[Tier, ...], NotEmpty] = ()
-    """Of one of these."""
+    """Of one of these tiers."""
 
 
 class Rule(RouteFileStruct, frozen=True, kw_only=True):
-    """Decided before any embedding. Of the rules that hold and name a target, the first by priority wins; every one
-    that holds and has an `only` narrows the models, whatever else decides.
+    """Rules are tried before any embedding. Of the rules that hold and have a target, the one with the highest
+    priority decides. Every rule that holds and has `only` also narrows the models, whatever decides.
     """
 
     name: Name

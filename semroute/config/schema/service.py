@@ -12,16 +12,18 @@ from semroute.config.schema.values import Fraction
 
 
 class Budget(RouteFileStruct, frozen=True, kw_only=True):
-    """How much may be spent, by whom or on what; without `key`, `team`, `route` and `model`: in all."""
+    """How much may be spent by a key or team, or on a route or model. With none of these, the budget is for
+    everything.
+    """
 
     name: Annotated[str, Meta(min_length=1)]
     """Unique over all files."""
     usd: Decimal
     """The hard limit of each period."""
     per: Literal["day", "month"] = "month"
-    """UTC."""
+    """The period, in UTC."""
     soft: Fraction = 0.8
-    """From this share of the limit on, the choice of models slides toward cheap."""
+    """From this share of the limit on, the choice of models leans to cheap ones."""
     key: str | None = None
     """An access key's id or name."""
     team: str | None = None
@@ -33,27 +35,28 @@ class Budget(RouteFileStruct, frozen=True, kw_only=True):
 
 
 class LogSettings(RouteFileStruct, frozen=True, kw_only=True):
-    """What the decision log keeps. Where it is kept says SEMROUTE_DATABASE_URL."""
+    """What the decision log keeps. `SEMROUTE_DATABASE_URL` says where."""
 
     content: Literal["none", "hash", "redacted", "full"] = "none"
-    """Of prompts and answers: nothing, their SHA-256, the text without keys, e-mails, cards and the like, or all."""
+    """What is kept of prompts and answers. `none`: nothing. `hash`: their SHA-256. `redacted`: the text without
+    keys, e-mail addresses, card numbers and the like. `full`: the text."""
     embedding: bool = True
-    """Keep the embedding of the matched text, so that decisions can be replayed without it."""
+    """Keep the embedding of the matched text. With it, decisions can be replayed without the text."""
     keep_days: Annotated[int, Meta(ge=1)] | None = None
-    """Older records are deleted; None: none are. Statistics stay."""
+    """Delete records that are older. Not set: keep them. Statistics stay."""
     keep_mb: Annotated[int, Meta(ge=1)] | None = None
-    """The oldest records are deleted when the log is larger; None: never."""
+    """Delete the oldest records when the log is larger than this. Not set: never."""
     queue: Annotated[int, Meta(ge=1)] = 10_000
-    """Records that may wait to be written."""
+    """How many records may wait to be written."""
     when_full: Literal["drop", "slow"] = "drop"
-    """A full queue: drop records and count them, or let requests wait."""
+    """What happens when the queue is full. `drop`: records are dropped and counted. `slow`: requests wait."""
 
 
 class Cors(RouteFileStruct, frozen=True, kw_only=True):
     """Which web pages may use the service from a browser, besides its own."""
 
     origins: Annotated[tuple[str, ...], Meta(min_length=1)]
-    """Where such pages come from, such as `https://app.example.com`; `*`: from anywhere."""
+    """The origins of such pages, such as `https://app.example.com`; `*` means all."""
 
     def allows(self, origin: str) -> bool:
         """Whether pages of an origin may use the service."""
