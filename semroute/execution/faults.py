@@ -63,10 +63,12 @@ class Fault(Frozen, frozen=True, kw_only=True):
 
 
 FAULTS: dict[FaultName, Fault] = {
-    "rate_limited": Fault(seen_as="429; the pause it asks for is kept where time allows", retries=2, ours=False),
+    "rate_limited": Fault(seen_as="429; a `Retry-After` is kept where time allows", retries=2, ours=False),
     "overloaded": Fault(seen_as="503, 529", retries=2),
-    "server_error": Fault(seen_as="408, 409, 425, other 5xx, such an error inside a stream", retries=2),
-    "timeout": Fault(seen_as="no connection, first token, next piece or whole answer in time"),
+    "server_error": Fault(seen_as="408, 409, 425, other 5xx; also inside a stream", retries=2),
+    "timeout": Fault(
+        seen_as="a deadline passes: for the connection, the first token, the next piece, or the whole answer"
+    ),
     "connection": Fault(seen_as="refused, reset, closed before or inside the answer", retries=2),
     "tls": Fault(seen_as="a certificate that is not trusted, a failed handshake", alarm=True),
     "dns": Fault(seen_as="a name that does not resolve"),
@@ -76,30 +78,30 @@ FAULTS: dict[FaultName, Fault] = {
         seen_as="an `error` object with status 200, or inside a stream, that does not say why", retries=1
     ),
     "empty_choices": Fault(seen_as="an answer without choices", retries=1),
-    "bad_answer": Fault(seen_as="another answer that is none, such as a redirect", retries=1),
+    "bad_answer": Fault(seen_as="another response that is no completion, such as a redirect", retries=1),
     "off_contract": Fault(seen_as="an answer that breaks the route's `output`", ours=False),
     "oversized": Fault(seen_as="an answer over 32 MiB, an event over 16 MiB", ours=False),
     "stream_broken": Fault(seen_as="a stream that ends before its finish reason, before any content", retries=2),
     "context_length": Fault(
-        seen_as="an error that says the request is longer than the context window", then="larger", ours=False
+        seen_as="an error that says that the request is longer than the context window", then="larger", ours=False
     ),
     "content_policy": Fault(
         seen_as="a refusal by content policy; `content_filter` without content", then="fail", ours=False
     ),
-    "auth": Fault(seen_as="401, or words that say so: our key is refused", alarm=True),
+    "auth": Fault(seen_as="401, or an error that says that our key is refused", alarm=True),
     "forbidden": Fault(
-        seen_as="402, 403, or words that say so: our account is empty, or may not do what the request asks for",
+        seen_as="402, 403, or an error that says that our account is empty or may not do this",
         ours=False,
         alarm=True,
     ),
     "unknown_model": Fault(seen_as="a model, or an address, that the provider does not know", ours=False, alarm=True),
     "refused_request": Fault(
-        seen_as="another 4xx, or such an error inside a stream: it may be the request's fault, or this vendor's rule",
+        seen_as="another 4xx, also inside a stream: the request may be at fault, or this vendor has a rule of its own",
         then="elsewhere",
         ours=False,
     ),
     "unsupported": Fault(
-        seen_as="a request asks for what the model cannot do, or what the dialect cannot say", ours=False
+        seen_as="the model cannot do what the request asks for, or the dialect cannot say it", ours=False
     ),
     "unsendable": Fault(
         seen_as="a key, a header or an address that HTTP cannot carry; nothing is sent", ours=False, alarm=True
@@ -208,8 +210,8 @@ def _family(model: Model) -> str:
 
 _AFTERWARDS = {
     "next": "the next model",
-    "elsewhere": "the next model of another provider, or of the caller's own list; else the error",
-    "larger": "the next model whose window is larger, or not known; else the error",
+    "elsewhere": "the next model of another provider, or of the caller's own list; otherwise the error",
+    "larger": "the next model with a larger or unknown window; otherwise the error",
     "fail": "the caller gets the error",
 }
 

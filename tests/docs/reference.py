@@ -16,10 +16,13 @@ from semroute.api.error_responses import status_of
 from semroute.cli.main import group
 from semroute.config.jsonschema import field_docs, json_schema
 from semroute.errors import ConfigError, NoModelError, PlanExhaustedError, ProviderError, SemrouteError
+from semroute.execution import faults
 from semroute.settings import Settings, variable
 from tests.conftest import ROOT
 
 PAGES = ROOT / "docs" / "pages" / "reference"
+FAULTS = ROOT / "docs" / "pages" / "failures.md"
+"""Holds a table that is made from the code."""
 COMMAND = "python -m tests.docs.reference"
 CACHE_DIR = (
     "| `SEMROUTE_CACHE_DIR` | the user's cache folder | Where semroute keeps what it learned from the utterances. "
@@ -291,3 +294,8 @@ if __name__ == "__main__":
     PAGES.mkdir(exist_ok=True)
     for name, made in GENERATED.items():
         (PAGES / name).write_text(made(), "utf-8")
+    text = FAULTS.read_text("utf-8")
+    head, _, tail = text.partition("<!-- faults -->\n")
+    FAULTS.write_text(
+        f"{head}<!-- faults -->\n{faults.markdown()}<!-- /faults -->{tail.partition('<!-- /faults -->')[2]}"
+    )
