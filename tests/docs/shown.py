@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +16,8 @@ from tests.conftest import ROOT
 FOLDER = ROOT / "docs" / "pages"
 README = ROOT / "README.md"
 PAGES = (README, *sorted(FOLDER.rglob("*.md")))
+HOST = "localhost:8000"
+"""Where the pages say that the service is."""
 FENCE = re.compile(
     r"(?:^ *<!-- (?P<mark>[^\n]*) -->\n)?^(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^(?P=indent)```$",
     re.M | re.S,
@@ -49,6 +54,11 @@ def blocks(*languages: str) -> Iterator[Block]:
                 yield Block(page, line, found["language"], code, found["mark"] or "", shown and shown[1])
 
 
+def programs() -> Iterator[Block]:
+    """The Python blocks that are whole programs; tests/clients compares parts of programs with the whole ones."""
+    return (block for block in blocks("python") if re.search(r"^(import|from) ", block.text, re.M))
+
+
 def marked(mark: str) -> Block:
     """The one block with a mark above it."""
     (found,) = (block for block in blocks("yaml") if block.mark == mark)
@@ -75,3 +85,12 @@ def anchors(page: Path) -> set[str]:
     """What can be linked to on a page: its headings, as the site and code hosts name them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def run(command: list[str], cwd: Path, stdin: str = "") -> str:
+    """Run a command to its end, without keys of providers. What it prints."""
+    clean = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    environ = clean | {"PATH": f"{Path(sys.executable).parent}:{clean['PATH']}", "COLUMNS": "100"}
+    done = subprocess.run(command, cwd=cwd, env=environ, input=stdin, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

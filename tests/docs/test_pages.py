@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import groupby
@@ -31,19 +29,27 @@ from semroute.messages import ChatRequest, Message, Text
 from semroute.router import Router
 from semroute.routing.difficulty import WEIGHTS
 from semroute.settings import PREFIX, Settings, variable
-from tests.clients import needed
 from tests.conftest import ROOT
 from tests.docs.reference import COMMAND, GENERATED
 from tests.docs.reference import PAGES as REFERENCE
-from tests.docs.shown import FOLDER, PAGES, README, Block, anchors, between, blocks, fits, marked
+from tests.docs.shown import (
+    FOLDER,
+    HOST,
+    PAGES,
+    README,
+    Block,
+    anchors,
+    between,
+    blocks,
+    fits,
+    marked,
+    programs,
+    run,
+)
 from tests.service import Service
 
-HOST = "localhost:8000"
-"""Where the pages say that the service is."""
 OF_TESTS = {f"{PREFIX}{name}" for name in ("CACHE_DIR", "KEY")}
 """Variables that are no settings: one is read where it is used, one is a client's."""
-PROGRAMS = [block for block in blocks("python") if re.search(r"^(import|from) ", block.text, re.M)]
-"""Other blocks are parts of programs: tests/clients compares them with the programs that they are part of."""
 SOURCE = "\n".join(file.read_text("utf-8") for file in sorted((ROOT / "semroute").rglob("*.py")))
 
 
@@ -65,14 +71,6 @@ def checkout(tmp_path: Path) -> Path:
 # --- what is run ------------------------------------------------------------------------------------------------------
 
 
-def run(command: list[str], cwd: Path, stdin: str = "") -> str:
-    clean = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    environ = clean | {"PATH": f"{Path(sys.executable).parent}:{clean['PATH']}", "COLUMNS": "100"}
-    done = subprocess.run(command, cwd=cwd, env=environ, input=stdin, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize("block", blocks("console"), ids=str)
 def test_a_command_prints_what_is_shown(block: Block, checkout: Path, request: pytest.FixtureRequest) -> None:
     text = block.text
@@ -87,24 +85,16 @@ def test_a_command_prints_what_is_shown(block: Block, checkout: Path, request: p
 
 
 @pytest.mark.parametrize(
-    "programs",
-    [list(found) for _, found in groupby((b for b in PROGRAMS if not b.mark), lambda block: block.page)],
+    "shown",
+    [list(found) for _, found in groupby((b for b in programs() if not b.mark), lambda block: block.page)],
     ids=lambda found: str(found[0].page.relative_to(ROOT)),
 )
-def test_a_program_prints_what_is_shown(programs: list[Block], service: Service) -> None:
+def test_a_program_prints_what_is_shown(shown: list[Block], service: Service) -> None:
     """The programs of a page, in one process: its libraries are imported once."""
     between_them = "\nprint(chr(0))\n"
-    text = between_them.join(block.text.replace(f"http://{HOST}", service.url) for block in programs)
-    for block, printed in zip(programs, run([sys.executable, "-"], ROOT, text).split("\0\n"), strict=True):
+    text = between_them.join(block.text.replace(f"http://{HOST}", service.url) for block in shown)
+    for block, printed in zip(shown, run([sys.executable, "-"], ROOT, text).split("\0\n"), strict=True):
         assert block.output is None or printed == block.output, f"{block} printed:\n{printed}"
-
-
-@pytest.mark.clients
-@pytest.mark.parametrize("block", [block for block in PROGRAMS if block.mark.startswith("client: ")], ids=str)
-def test_a_framework_gets_an_answer_with_the_settings_that_are_shown(block: Block, service: Service) -> None:
-    needed.module(block.mark.removeprefix("client: "))
-    text = block.text.replace(f"http://{HOST}", service.url)
-    assert "[echo of" in run([sys.executable, "-"], ROOT, f"{text}\nprint(answer)\n")
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
@@ -302,6 +292,7 @@ def test_ci_runs_the_commands_that_are_shown() -> None:
     assert len(shown) == 2
     assert all(command in script for command in shown)
     assert shown[0] in (FOLDER / "get-started.md").read_text("utf-8")
+    assert "python -m mkdocs build --strict -f docs/mkdocs.yml" in script
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:
