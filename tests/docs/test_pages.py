@@ -103,7 +103,8 @@ def commands() -> Iterator[tuple[str, list[str]]]:
         for line in block.text.replace("\\\n", " ").splitlines():
             words = shlex.split(line.replace("&&", ";").rstrip("& "), comments=True)
             for start, word in enumerate(words):
-                if word == "semroute" and start + 1 < len(words) and not words[start - 1].startswith("-"):
+                named = start > 0 and words[start - 1].startswith("-")  # `podman build -t semroute`
+                if word == "semroute" and start + 1 < len(words) and not named:
                     yield f"{block}: {line}", words[start + 1 :]
 
 
