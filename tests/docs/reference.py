@@ -13,7 +13,7 @@ import msgspec
 from semroute import errors
 from semroute.api.app import create_app
 from semroute.api.error_responses import status_of
-from semroute.cli.main import group
+from semroute.cli.commands import group
 from semroute.config.jsonschema import field_docs, json_schema
 from semroute.errors import ConfigError, NoModelError, PlanExhaustedError, ProviderError, SemrouteError
 from semroute.execution import faults
@@ -186,6 +186,9 @@ def _command(command: click.Command, above: click.Context, name: str) -> Iterato
             for names, about in records:
                 yield f"| `{_prose(names)}` | {_prose(about)} |"
             yield ""
+        if command.epilog:
+            example = inspect.cleandoc(command.epilog.replace("\b\n", ""))
+            yield f"```text\n{example}\n```\n"
         if isinstance(command, click.Group):
             for below in command.list_commands(context):
                 found = command.get_command(context, below)

@@ -19,7 +19,7 @@ import yaml
 from click.testing import CliRunner
 
 from semroute.api.app import create_app
-from semroute.cli.main import group
+from semroute.cli.commands import group
 from semroute.config.load import load
 from semroute.config.presets import PRESETS
 from semroute.config.schema.policies import Difficulty
@@ -48,8 +48,8 @@ from tests.docs.shown import (
 )
 from tests.service import Service
 
-OF_TESTS = {f"{PREFIX}{name}" for name in ("CACHE_DIR", "KEY")}
-"""Variables that are no settings: one is read where it is used, one is a client's."""
+OTHERS = {f"{PREFIX}{name}" for name in ("CACHE_DIR", "KEY", "COMPLETE")}
+"""Variables that are no settings of the service: the cache, a client's key, and what a shell sets to complete."""
 SOURCE = "\n".join(file.read_text("utf-8") for file in sorted((ROOT / "semroute").rglob("*.py")))
 
 
@@ -223,7 +223,7 @@ def test_every_line_of_a_generated_page_says_something() -> None:
 
 
 def test_variables_that_are_named_are_settings() -> None:
-    known = {variable(name) for name in Settings.__struct_fields__} | OF_TESTS
+    known = {variable(name) for name in Settings.__struct_fields__} | OTHERS
     for page in PAGES:
         named = set(re.findall(rf"{PREFIX}[A-Z_]+", page.read_text("utf-8")))
         assert named <= known, f"{page}: {named - known}"
