@@ -42,8 +42,8 @@ HERE = frozenset({"127.0.0.1", "::1"})
 PREFLIGHT_S = b"600"
 """How long a browser may remember what a page may do."""
 MAX_SHOWN = 100
-_LINK = re.compile(r"/feedback/[^/]+/[^/]+/[^/]+")
-"""The path of a signed link."""
+_LINK = re.compile(r"/feedback/[\w.-]+\.[\w-]+\.[\w-]+", re.ASCII)
+"""The path of a signed link: what was signed, when, and the signature."""
 _LOCAL_NAME = re.compile(r"(?:\[([0-9a-f:]+)\]|([0-9.]+)|localhost)(?::[0-9]*)?", re.IGNORECASE)
 _FORWARDED_PART = re.compile(rb'(?:for|host)="?([^;,"]+)', re.IGNORECASE)
 """In the header of https://datatracker.ietf.org/doc/html/rfc7239."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import subprocess
 import time
@@ -15,8 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
+from itsdangerous import TimestampSigner
 
 from semroute.access.api_keys import KeyStore
+from semroute.api.feedback import LINK_S, links
 from semroute.caller import Caller
 from semroute.stores.sqlite import SqliteDatabase
 from tests.providers.fault_server import FaultServer
@@ -385,10 +386,46 @@ def test_an_end_user_gives_feedback_by_a_signed_link(books: Service) -> None:
     with httpx.Client(base_url=books.url, trust_env=False) as nobody:
         assert "<form" in nobody.get(path).text
         assert nobody.post(path, data={"thumbs": "down", "comment": "wrong"}).status_code == 200
-        assert nobody.post(path[:-1] + ("0" if path[-1] != "0" else "1"), data={"thumbs": "up"}).status_code == 401
-        assert nobody.post(re.sub(r"/\d{10}/", "/1/", path), data={"thumbs": "up"}).status_code == 401
+        head, when, signature = path.rsplit(".", 2)
+        other = links("feedback-secret").dumps("another decision").split(".")[0]
+        for forged in (
+            f"/feedback/{other}.{when}.{signature}",
+            f"{head}.{when[:-1]}{'A' if when[-1] != 'A' else 'B'}.{signature}",
+            f"{head}.{when}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}",
+            f"/feedback/{links('another secret').dumps(id_)}",
+        ):
+            told = nobody.post(forged, data={"thumbs": "up"})
+            assert (told.status_code, "this link is not one of ours" in told.text) == (401, True)
     feedback = books.client.get(f"/decisions/{id_}").json()["feedback"]
     assert (feedback["score"], feedback["comment"]) == (0, "wrong")
+
+
+@pytest.mark.parametrize(("made_s_ago", "taken"), [(LINK_S + 1, False), (LINK_S - 60, True), (-60, True)])
+def test_a_signed_link_works_for_thirty_days(books: Service, made_s_ago: int, taken: bool) -> None:
+    """Also where the clock of the machine that made it is ahead."""
+
+    class Then(TimestampSigner):
+        def get_timestamp(self) -> int:
+            return super().get_timestamp() - made_s_ago
+
+    maker = links("feedback-secret")
+    maker.signer = Then
+    id_ = ask(books).headers["x-semroute-decision"]
+    path = f"/feedback/{maker.dumps(id_)}"
+    with httpx.Client(base_url=books.url, trust_env=False) as nobody:
+        for told in (nobody.get(path), nobody.post(path, data={"thumbs": "up"})):
+            assert told.status_code == (200 if taken else 401)
+            assert ("this link has expired" in told.text) is not taken
+    assert (books.client.get(f"/decisions/{id_}").json().get("feedback") is not None) is taken
+
+
+def test_a_signed_link_comes_with_the_time_of_its_end(books: Service) -> None:
+    id_ = ask(books).headers["x-semroute-decision"]
+    given = books.client.post("/feedback/links", json={"decision": id_}).json()
+    token = given["path"].removeprefix("/feedback/")
+    decision, signed_at = links("feedback-secret").loads(token, return_timestamp=True)
+    assert decision == id_
+    assert signed_at.timestamp() + LINK_S - given["expires"] in (0, 1)  # the clock may tick between the two
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
