@@ -1,4 +1,8 @@
-"""How many cores this process may use: in a container often fewer than the machine has."""
+"""How many cores this process may use: in a container often fewer than the machine has.
+
+loky 3.7 looks at the top control group alone, so it misses the quota that systemd sets for a service; its import takes
+200 ms (2026-11-30, `bench/libraries.py cores`). Python's `os.process_cpu_count` reads no control group.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""How the service runs: `SEMROUTE_*` environment variables. What it routes stands in the route files."""
+"""How the service runs: `SEMROUTE_*` environment variables. What it routes stands in the route files.
+
+msgspec reads them, which everything else needs too. Every command would import a library for settings first:
+pydantic-settings 2.16 takes 600 ms and 21 MB for that, environs 15.2 takes 210 ms (2026-11-30,
+`bench/libraries.py settings`).
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Charts as inline SVG. Pure: figures in, markup out.
 
-Colours are CSS classes of the page that holds them, so that one chart serves light and dark.
+Colours are CSS classes of the page that holds them, so that one chart serves light and dark. pygal 3.1 writes its
+colours into each chart, makes it 4.6 times as large, and has no heat map (2026-11-30, `bench/libraries.py charts`).
 """
 
 from __future__ import annotations

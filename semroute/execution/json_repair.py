@@ -1,4 +1,8 @@
-"""Finds the JSON in what a model said, where there is no doubt which part of it is meant. Linear in the text. Pure."""
+"""Finds the JSON in what a model said, where there is no doubt which part of it is meant. Linear in the text. Pure.
+
+json-repair 0.64 also makes a document of a text in which none is clear, so that a wrong one would pass for the answer:
+it did so with five such texts of five. It takes 22 times as long (2026-11-30, `bench/libraries.py json`).
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The HTTP client, behind one seam: besides `uploads.py`, no other file imports one.
+"""The HTTP client, behind one seam: besides `streamed_upload.py`, no other file imports one.
 
-Addresses and certificate authorities are read by httpx. aiohttp opens, keeps and reads the connections; what is sent on
-them is written here, as it costs less than the call itself: `httpx.AsyncClient` and `aiohttp.ClientSession` would add
-redirects, cookies and auth flows, which are not wanted.
+httpx reads addresses and certificate authorities; aiohttp opens, keeps and reads the connections; this file writes what
+is sent on them. A whole client takes more processor time for a call: `aiohttp.ClientSession` 2.8 times as much,
+pyreqwest 1.4, `httpx.AsyncClient` 32 (2026-11-30, `bench/libraries.py http`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the log keeps of prompts and answers."""
+"""What the log keeps of prompts and answers. datafog and detect-secrets find what is personal or secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The tables, and how older ones become them. Forward only: a migration that was released is never edited."""
+"""The tables, and how older ones become them. Forward only: a migration that was released is never edited.
+
+Where there is nothing to do, this takes .08 ms at each start, and yoyo 9.0 takes 41 ms. Alembic 1.20 takes 37 MB and
+1.9 s for its imports, and needs SQLAlchemy (2026-11-30, `bench/libraries.py migrations`).
+"""
 
 from __future__ import annotations
 

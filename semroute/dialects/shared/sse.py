@@ -1,4 +1,8 @@
-"""Server-sent events, both ways. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+"""Server-sent events, both ways. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html.
+
+httpx-sse 0.4.3 takes twice as long for each event, sets no limit to the length of one, and drops the last event of a
+stream that ends without a blank line (2026-11-30, `bench/libraries.py sse`).
+"""
 
 from __future__ import annotations
 

