@@ -267,6 +267,12 @@ class SharedState(State, Protocol):
     process that was only slow makes its holds again.
     """
 
+    async def settle(
+        self, hold: str, spent: Mapping[str, tuple[int, float]], *, ended: float | None = None
+    ) -> dict[str, int]:
+        """Free what is held, and count what was spent."""
+        return await self.count(hold, spent, keep_s=SETTLED_S, epoch=0) or {}
+
     async def count(
         self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
     ) -> dict[str, int] | None:

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
-from semroute.stores.interfaces import SETTLED_S, Beats, Verdict, Want, owner_of
+from semroute.stores.interfaces import Beats, SharedState, Verdict, Want, owner_of
 
 SWEEP_S = 60.0
 MAX_BYTES = 64 * 1024 * 1024
@@ -32,7 +32,7 @@ class _Counter:
         return (self.spent or 0) + self.held(now, but)
 
 
-class MemoryState:
+class MemoryState(SharedState):
     """A `State`. Nothing in it waits, so each call is atomic on the event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.time, *, max_bytes: int = MAX_BYTES, epoch: int = 1) -> None:
@@ -64,12 +64,6 @@ class MemoryState:
             counter = self._counters.setdefault(want.counter, _Counter(want.expires_at))
             counter.holds[hold] = want.amount, now + lease_s
         return Verdict(None, levels, spent)
-
-    async def settle(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, ended: float | None = None
-    ) -> dict[str, int]:
-        """Free what is held, and count what was spent."""
-        return await self.count(hold, spent, keep_s=SETTLED_S, epoch=0) or {}
 
     async def count(
         self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int

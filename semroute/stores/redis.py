@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from semroute.errors import StoreError
-from semroute.stores.interfaces import BASE, EPOCH, EPOCH_S, OWNER_CHARS, SETTLED_S, Beats, Verdict, Want, owner_of
+from semroute.stores.interfaces import BASE, EPOCH, EPOCH_S, OWNER_CHARS, Beats, SharedState, Verdict, Want, owner_of
 
 PREFIX = "{semroute}:"
 """One hash slot, so that the scripts work on a cluster too."""
@@ -148,7 +148,7 @@ return text
 """
 
 
-class RedisState:
+class RedisState(SharedState):
     """A `State`."""
 
     def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
@@ -184,12 +184,6 @@ class RedisState:
             spent,
             whole=refused >= 0,
         )
-
-    async def settle(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, ended: float | None = None
-    ) -> dict[str, int]:
-        """Free what is held, and count what was spent."""
-        return await self.count(hold, spent, keep_s=SETTLED_S, epoch=0) or {}
 
     async def count(
         self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int

@@ -14,10 +14,10 @@ from semroute.stores.interfaces import (
     EPOCH,
     EPOCH_S,
     OWNER_CHARS,
-    SETTLED_S,
     Beats,
     Database,
     Session,
+    SharedState,
     Verdict,
     Want,
 )
@@ -51,7 +51,7 @@ _PUT = (
 )
 
 
-class SqlState:
+class SqlState(SharedState):
     """A `State`. Each call is one transaction in a thread."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time, *, threads: int = 1) -> None:
@@ -64,12 +64,6 @@ class SqlState:
     async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
         """Hold an amount of each counter, or nothing if one has no room."""
         return await self._run(_reserve, hold, wants, lease_s)
-
-    async def settle(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, ended: float | None = None
-    ) -> dict[str, int]:
-        """Free what is held, and count what was spent."""
-        return await self.count(hold, spent, keep_s=SETTLED_S, epoch=0) or {}
 
     async def count(
         self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
