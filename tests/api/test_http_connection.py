@@ -28,12 +28,12 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-@pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(http_connection, "HEAD_S", HEAD_S)
+@contextlib.contextmanager
+def serving(app: Any, unread: http_connection.Unread | None = None, **limits: Any) -> Iterator[int]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(application, http=http_connection.Connection, lifespan="off", log_config=None)
+        protocol: Any = partial(http_connection.Connection, unread=unread or http_connection.Unread(), **limits)
+        config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
@@ -41,6 +41,13 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         yield listening.getsockname()[1]
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(http_connection, "HEAD_S", HEAD_S)
+    with serving(application) as port:
+        yield port
 
 
 def read(wire: socket.socket) -> bytes:
@@ -107,21 +114,6 @@ class App:
     async def _gone(self, receive: Any) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-
-
-@contextlib.contextmanager
-def serving(app: Any, unread: http_connection.Unread | None = None, **limits: Any) -> Iterator[int]:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        protocol: Any = partial(http_connection.Connection, unread=unread or http_connection.Unread(), **limits)
-        config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        assert until(lambda: server.started)
-        yield listening.getsockname()[1]
-        server.should_exit = True
-        thread.join()
 
 
 def open_to(port: int, sent: bytes = b"", *, small: bool = False) -> socket.socket:

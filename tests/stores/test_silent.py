@@ -110,6 +110,16 @@ async def test_a_state_that_answers_one_after_the_other_does_not_hang() -> None:
     await state.aclose()
 
 
+async def back(state: ResilientState) -> None:
+    """Until the state that it shares is reached again."""
+    for _ in range(300):
+        await state.look()
+        if state.error is None:
+            break
+        await asyncio.sleep(0.1)
+    assert state.error is None
+
+
 async def test_budgets_go_on_while_the_state_hangs(hanging: tuple[SharedState, Hang, Proxy]) -> None:
     shared, hang, _ = hanging
     state = ResilientState(shared)
@@ -118,12 +128,7 @@ async def test_budgets_go_on_while_the_state_hangs(hanging: tuple[SharedState, H
             assert (await state.reserve(f"r{number}", WANTS, 60)).refused is None
             await state.settle(f"r{number}", {"usd:all": (10, NOW + 86_400)})
         assert state.error is not None
-    for _ in range(300):
-        await state.look()
-        if state.error is None:
-            break
-        await asyncio.sleep(0.1)
-    assert state.error is None
+    await back(state)
 
 
 def test_every_thread_that_waits_for_a_hanging_server_is_free_again(postgres: PostgresServer) -> None:
@@ -171,12 +176,7 @@ async def test_a_file_that_another_process_has_locked_counts_as_away(tmp_path: P
         assert (await state.reserve("r2", WANTS, 60)).refused is None
         assert state.error is not None
         other.execute("ROLLBACK")
-    for _ in range(300):
-        await state.look()
-        if state.error is None:
-            break
-        await asyncio.sleep(0.1)
-    assert state.error is None
+    await back(state)
     await state.aclose()
 
 

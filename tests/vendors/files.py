@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any, NamedTuple
+
+from tests.vendors.server import ServerInThread
 
 LARGE_BYTES = 20 * 1024 * 1024
 USAGE = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
@@ -43,8 +44,8 @@ class Seen(NamedTuple):
     body: bytes
 
 
-class FilesVendor:
-    """Serves in a thread while its context is open."""
+class FilesVendor(ServerInThread):
+    """Serves them, at `url`."""
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
@@ -63,21 +64,8 @@ class FilesVendor:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler)
+        self.url += "/v1"
 
     @property
     def last(self) -> Seen:

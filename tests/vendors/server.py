@@ -69,18 +69,14 @@ class Vendor:
         return bool(body.get("stream"))
 
 
-class VendorServer:
-    """Serves a vendor while its context is open."""
+class ServerInThread:
+    """Serves while its context is open."""
 
-    def __init__(self, vendor: Vendor) -> None:
-        self.requests: list[Seen] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(vendor, self.requests))
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    @property
-    def last(self) -> Seen:
-        return self.requests[-1]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -92,6 +88,18 @@ class VendorServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+class VendorServer(ServerInThread):
+    """Serves a vendor."""
+
+    def __init__(self, vendor: Vendor) -> None:
+        self.requests: list[Seen] = []
+        super().__init__(_handler(vendor, self.requests))
+
+    @property
+    def last(self) -> Seen:
+        return self.requests[-1]
 
 
 def _handler(vendor: Vendor, requests: list[Seen]) -> type[BaseHTTPRequestHandler]:
