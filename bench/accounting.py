@@ -26,7 +26,7 @@ import httpx
 
 from bench.crash import ROUTES, crashes
 from bench.load import Target, run
-from bench.processes import free_port, server
+from bench.processes import free_port, semroute, server
 from semroute.caller import Caller
 from semroute.decision import Candidate, Decision, Estimate, Nearest
 from semroute.messages import Usage
@@ -233,17 +233,11 @@ def _stub() -> Iterator[int]:
 @contextlib.contextmanager
 def _service(folder: Path, stub_port: int, *, on: bool) -> Iterator[int]:
     """The service on the folder's database; with its books on or off."""
-    routes, port = folder / "routes", free_port()
+    routes = folder / "routes"
     routes.mkdir(exist_ok=True)
     (routes / "all.yaml").write_text(ROUTES.format(port=stub_port).partition("budgets:")[0] + SEMANTIC, "utf-8")
-    environ = {
-        "SEMROUTE_DATABASE_URL": f"sqlite:///{folder}/semroute.db" if on else "memory:",
-        "SEMROUTE_DECISION_LOG": str(on).lower(),
-        "SEMROUTE_METRICS": str(on).lower(),
-        "SEMROUTE_LOG_LEVEL": "warning",
-    }
-    command = [sys.executable, "-m", "semroute", "serve", "--routes", str(routes), "--port", str(port)]
-    with server(command, port, environ=environ):
+    database, kept = f"sqlite:///{folder}/semroute.db" if on else "memory:", str(on).lower()
+    with semroute(routes, database_url=database, decision_log=kept, metrics=kept, log_level="warning") as (port, _):
         yield port
 
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import psutil
 
-from bench.processes import free_port, server
+from bench.processes import free_port, semroute, server
 
 ROUTES = """
 providers:
@@ -68,17 +68,16 @@ def crash(folder: Path, chance: random.Random, *, log_too: bool) -> Crash:
 
     `log_too`: the process that writes the decision log is killed as well; else it may finish.
     """
-    stub_port, port = free_port(), free_port()
+    stub_port = free_port()
     routes = folder / "routes"
     routes.mkdir(exist_ok=True)
     (routes / "all.yaml").write_text(ROUTES.format(port=stub_port), "utf-8")
-    command = [sys.executable, "-m", "semroute", "serve", "--routes", str(routes), "--port", str(port)]
-    environ = {"SEMROUTE_DATABASE_URL": f"sqlite:///{folder}/semroute.db", "SEMROUTE_LOG_LEVEL": "error"}
+    database = f"sqlite:///{folder}/semroute.db"
     before = _charged(folder)
     answered: dict[str, float] = {}
     sent = [0] * CALLERS
     stub = [sys.executable, "-m", "bench.stub", str(stub_port)]
-    with server(stub, stub_port), server(command, port, environ=environ) as process:
+    with server(stub, stub_port), semroute(routes, database_url=database, log_level="error") as (port, process):
         service = psutil.Process(process.pid)
         processes = [service, *service.children(recursive=True)]
         [writer] = [each for each in processes if LOG_PROCESS in each.cmdline()]

@@ -38,7 +38,7 @@ from rich.table import Table
 
 from bench.intent import SHOTS, by_route, configure, open_peer, read
 from bench.load import Target, run
-from bench.processes import free_port, server
+from bench.processes import semroute
 from semroute import Router
 from semroute.config.schema.matching import EmbedderSettings
 from semroute.cpus import usable_cores
@@ -192,14 +192,8 @@ def request_rate(prompts: Sequence[str], seconds: float, workers: int, console: 
     """Requests a second of `POST /route` by so many workers."""
     with tempfile.TemporaryDirectory() as folder:
         write_routes(Path(folder))
-        port = free_port()
-        command = [sys.executable, "-m", "semroute", "serve", "--routes", folder, "--port", str(port)]
-        environ = {
-            "SEMROUTE_LOG_LEVEL": "warning",
-            "SEMROUTE_DATABASE_URL": f"sqlite:///{folder}/semroute.db",
-            "SEMROUTE_WORKERS": str(workers),
-        }
-        with server(command, port, environ=environ):
+        database = f"sqlite:///{folder}/semroute.db"
+        with semroute(Path(folder), workers=str(workers), database_url=database, log_level="warning") as (port, _):
             console.print(f"POST /route, 16 connections, workers: {workers}")
             target = Target(port, "/route", lambda n: _body(prompts[n % len(prompts)], n // len(prompts)))
             load = asyncio.run(run(target, CONNECTIONS, seconds))

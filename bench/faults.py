@@ -31,7 +31,7 @@ from rich.table import Table
 
 from bench.fault_cases import ADDRESSES, CASES, DEFAULTS, Case
 from bench.fault_client import Client, Result, Verdict
-from bench.processes import free_port, server
+from bench.processes import semroute
 from tests.providers.fault_server import FaultServer
 
 AT_ONCE = 8
@@ -78,13 +78,11 @@ def routes(plain: str, tls: str, pace: Pace, cases: Iterable[Case]) -> str:
 
 
 @contextlib.contextmanager
-def semroute(plain: str, tls: str, pace: Pace, cases: Iterable[Case]) -> Iterator[str]:
+def service(plain: str, tls: str, pace: Pace, cases: Iterable[Case]) -> Iterator[str]:
     """The service in front of the fault provider. Gives its base_url."""
-    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "routes.yaml").write_text(routes(plain, tls, pace, cases))
-        command = [sys.executable, "-m", "semroute", "serve", "--routes", folder, "--port", str(port)]
-        with server(command, port, environ={"SEMROUTE_LOG_LEVEL": "error"}):
+        with semroute(Path(folder), log_level="error") as (port, _):
             yield f"http://127.0.0.1:{port}/v1"
 
 
@@ -188,7 +186,7 @@ def measure(
     with providers(provider_port) as (plain, tls), contextlib.ExitStack() as stack:
         if base_url is None:
             served = cases if defaults else [*cases, long_one]
-            target, prefix = stack.enter_context(semroute(plain.url, tls.url, pace, served)), "auto:"
+            target, prefix = stack.enter_context(service(plain.url, tls.url, pace, served)), "auto:"
         else:
             target, prefix = base_url, ""
         client = Client(target, key, prefix, plain)

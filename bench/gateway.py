@@ -32,7 +32,7 @@ from rich.progress import track
 from rich.table import Table
 
 from bench.load import Load, Target, run
-from bench.processes import free_port, server
+from bench.processes import free_port, semroute, server
 from semroute.cpus import usable_cores
 
 ROUTES = """
@@ -94,24 +94,17 @@ def take_turns(targets: dict[str, Target], seconds: float, rounds: int, console:
 
 
 @contextlib.contextmanager
-def semroute(stub_port: int, workers: int = 1) -> Iterator[int]:
+def shipped(stub_port: int, workers: int = 1) -> Iterator[int]:
     """The service with the shipped routes, and every model behind the stub; its log in a file, as it is shipped."""
-    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        shipped = Path(__file__).resolve().parent.parent / "routes"
-        for file in shipped.glob("*.yaml"):
+        for file in (Path(__file__).resolve().parent.parent / "routes").glob("*.yaml"):
             if file.name not in {"models.yaml", "rules.yaml"}:
                 text = file.read_text("utf-8")
                 lines = [("    models: [stub]" if "models:" in line else line) for line in text.splitlines()]
                 (Path(folder) / file.name).write_text("\n".join(lines), "utf-8")
         (Path(folder) / "models.yaml").write_text(ROUTES.format(port=stub_port))
-        command = [sys.executable, "-m", "semroute", "serve", "--routes", folder, "--port", str(port)]
-        environ = {
-            "SEMROUTE_LOG_LEVEL": "warning",
-            "SEMROUTE_DATABASE_URL": f"sqlite:///{folder}/semroute.db",
-            "SEMROUTE_WORKERS": str(workers),
-        }
-        with server(command, port, environ=environ):
+        database = f"sqlite:///{folder}/semroute.db"
+        with semroute(Path(folder), workers=str(workers), database_url=database, log_level="warning") as (port, _):
             yield port
 
 
@@ -159,7 +152,7 @@ def measure_all(options: argparse.Namespace, console: Console) -> Figures:
         )
         targets = {STUB: Target(stub_port, path, fixed("stub"))}
         for workers, suffix in ((1, ONE_WORKER), (usable_cores(), "")):
-            port = servers.enter_context(semroute(stub_port, workers))
+            port = servers.enter_context(shipped(stub_port, workers))
             targets[f"{PINNED}{suffix}"] = Target(port, path, fixed("stub"))
             targets[f"{SEMANTIC}{suffix}"] = Target(port, path, Distinct())
         if options.portkey:

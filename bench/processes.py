@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,6 +46,16 @@ def server(
                 process.wait(timeout=15)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@contextlib.contextmanager
+def semroute(routes: Path, **settings: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """The service on a folder of routes: its port and its process. `log_level` stands for `SEMROUTE_LOG_LEVEL`."""
+    port = free_port()
+    command = [sys.executable, "-m", "semroute", "serve", "--routes", str(routes), "--port", str(port)]
+    environ = {f"SEMROUTE_{name.upper()}": value for name, value in settings.items()}
+    with server(command, port, environ=environ) as process:
+        yield port, process
 
 
 def _listens(port: int) -> bool:

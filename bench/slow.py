@@ -28,10 +28,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import psutil
-from rich.console import Console
-from rich.table import Table
 
-from bench.processes import free_port, server
+from bench.processes import free_port, semroute
+from bench.report import end
 
 BODIES, BODY_BYTES = 60, 10_000_000
 STREAMS = 1000
@@ -180,12 +179,10 @@ def _rss_mb(process: psutil.Process) -> float:
 @contextlib.contextmanager
 def service(provider_port: int) -> Iterator[tuple[int, psutil.Process]]:
     """semroute, on its defaults."""
-    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "routes.yaml").write_text(ROUTES.format(port=provider_port, stall_s=STALL_S))
-        command = [sys.executable, "-m", "semroute", "serve", "--routes", folder, "--port", str(port)]
-        environ = {"SEMROUTE_DATABASE_URL": f"sqlite:///{folder}/semroute.db", "SEMROUTE_LOG_LEVEL": "warning"}
-        with server(command, port, environ=environ) as process:
+        database = f"sqlite:///{folder}/semroute.db"
+        with semroute(Path(folder), database_url=database, log_level="warning") as (port, process):
             yield port, psutil.Process(process.pid)
 
 
@@ -212,14 +209,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     report = asyncio.run(measure())
-    if options.json:
-        print(json.dumps(report, indent=1))
-    else:
-        table = Table(show_header=False, box=None)
-        for name, value in report.items():
-            table.add_row(name, str(value))
-        Console().print(table)
-    sys.exit(0 if report["passed"] else 1)
+    end(report, as_json=options.json)
 
 
 if __name__ == "__main__":

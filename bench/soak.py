@@ -40,10 +40,9 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import psutil
-from rich.console import Console
-from rich.table import Table
 
-from bench.processes import free_port, server
+from bench.processes import free_port, semroute, server
+from bench.report import end
 from semroute.cpus import usable_cores
 from semroute.stores.interfaces import to_usd
 
@@ -249,13 +248,11 @@ def _command(process: psutil.Process) -> str:
 @contextlib.contextmanager
 def service(provider_port: int, folder: Path, workers: int) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """semroute, with its books in a folder."""
-    port = free_port()
     (folder / "routes").mkdir()
     (folder / "routes" / "routes.yaml").write_text(routes(provider_port))
-    command = [sys.executable, "-m", "semroute", "serve", "--routes", str(folder / "routes"), "--port", str(port)]
-    environ = {"SEMROUTE_DATABASE_URL": f"sqlite:///{folder}/semroute.db", "SEMROUTE_LOG_LEVEL": "error"}
-    with server([*command, "--workers", str(workers)], port, environ=environ) as process:
-        yield port, process
+    database = f"sqlite:///{folder}/semroute.db"
+    with semroute(folder / "routes", workers=str(workers), database_url=database, log_level="error") as running:
+        yield running
 
 
 async def soak(port: int, gauge: Gauge, seconds: float, kills_a_minute: float) -> Soak:
@@ -371,14 +368,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     report = measure(40 if options.quick else options.minutes * 60, options.workers, options.kills)
-    if options.json:
-        print(json.dumps(report, indent=1))
-    else:
-        table = Table(show_header=False, box=None)
-        for name, value in report.items():
-            table.add_row(name, str(value))
-        Console().print(table)
-    sys.exit(0 if report["passed"] else 1)
+    end(report, as_json=options.json)
 
 
 if __name__ == "__main__":

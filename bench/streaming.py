@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from rich.console import Console
 from rich.table import Table
 
-from bench.processes import free_port, server
+from bench.processes import free_port, semroute, server
 
 STREAMS = 16
 TOKENS = 100
@@ -168,19 +168,18 @@ def main() -> None:
     options = parser.parse_args()
     if options.stub:
         asyncio.run(stub(options.stub))
-    stub_port, port = free_port(), free_port()
+    stub_port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "all.yaml").write_text(ROUTES.format(port=stub_port))
-        serve = [sys.executable, "-m", "semroute", "serve", "--routes", folder, "--port", str(port)]
-        targets = {
-            "stub, direct": Target(stub_port, "/v1/chat/completions"),
-            "pass-through (openai to openai)": Target(port, "/v1/chat/completions"),
-            "translated (anthropic to openai)": Target(port, "/v1/messages"),
-        }
         with (
             server([sys.executable, __file__, "--stub", str(stub_port)], stub_port),
-            server(serve, port, environ={"SEMROUTE_LOG_LEVEL": "warning"}),
+            semroute(Path(folder), log_level="warning") as (port, _),
         ):
+            targets = {
+                "stub, direct": Target(stub_port, "/v1/chat/completions"),
+                "pass-through (openai to openai)": Target(port, "/v1/chat/completions"),
+                "translated (anthropic to openai)": Target(port, "/v1/messages"),
+            }
             asyncio.run(measure(targets, 3 if options.quick else 8))
     figures = figures_of(targets)
     if options.json:
