@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -72,3 +73,11 @@ def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
         if not known & {canonicalize_name(name) for name in by_package.get(package, [package])}
     }
     assert not missing, f"pyproject.toml does not declare what {folder} imports: {missing}"
+
+
+def test_why_no_library_is_used_can_be_measured_again() -> None:
+    """Where a module says what a library costs, it names the comparison; of `links` the library was taken."""
+    texts = [file.read_text("utf-8") for file in (ROOT / "semroute").rglob("*.py")]
+    named = {name for text in texts for name in re.findall(r"`bench/libraries\.py (\w+)`", text)}
+    compared = re.findall(r'^    "(\w+)": Case\(', (ROOT / "bench/libraries.py").read_text("utf-8"), re.MULTILINE)
+    assert named == set(compared) - {"links"}

