@@ -157,6 +157,18 @@ async def test_uvicorn_hands_a_connection_its_steps() -> None:
     assert served.loop is asyncio.get_running_loop()
 
 
+def test_uvicorn_keeps_what_is_under_way_in_a_cycle() -> None:
+    """uvicorn's `RequestResponseCycle` changed: a whole answer that is written at once would leave it open."""
+    base = Connection.__mro__[1]
+    cycle = sys.modules[base.__module__].RequestResponseCycle
+    used = {
+        *"access_log default_headers disconnected flow keep_alive message_event on_response response_complete".split(),
+        *"response_started scope transport waiting_for_100_continue".split(),
+    }
+    assert used <= set(cycle.__init__.__code__.co_names) | set(cycle.__init__.__code__.co_varnames)
+    assert sys.modules[base.__module__].STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n"
+
+
 async def test_aiohttp_lends_a_connection_for_a_request_that_is_never_sent() -> None:
     """`TCPConnector.connect`, `Connection` or `ResponseHandler` changed: no provider could be called."""
     asked: list[bytes] = []

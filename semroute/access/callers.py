@@ -114,5 +114,7 @@ def digest(key: str) -> bytes:
 
 
 def _token(authorization: str | None, api_key: str | None) -> str:
-    scheme, _, token = (authorization or "").partition(" ")
+    if authorization is None:
+        return api_key or ""
+    scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else api_key or ""

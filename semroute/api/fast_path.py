@@ -80,7 +80,7 @@ class Service(Litestar):
             scope["path"] = path
             handler = self._direct.get((scope["method"], path))
         found = self.gate.look(scope)
-        welcome = self.gate.welcomes(found)
+        welcome = b"origin" in found and self.gate.welcomes(found)
         if welcome:
             send = readable(send, found[b"origin"])
             if (headers := preflight(scope, found)) is not None:
@@ -137,7 +137,8 @@ class Rendered(Response[bytes]):
     """An answer of status 200 whose body is JSON already."""
 
     def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
-        super().__init__(body)
+        # Nothing of what the framework's own class prepares is used.
+        self.content = body
         self._fields = {"content-type": "application/json", "content-length": str(len(body)), **headers}
 
     def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> Any:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 from http import HTTPStatus
 from typing import Any
 
 from httptools import HttpParserError
-from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from litestar.types import HTTPResponseStartEvent, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a head that comes in pieces; also of what else is no body, such as the trailers behind one."""
@@ -42,6 +43,8 @@ MAX_CONNECTIONS = 8192
 MAX_UNREAD = 128
 """Connections whose callers do not take what waits for them. Each costs some 300 kB, from the provider's socket to its
 own."""
+_HEAD = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\x00-\x08\x0a-\x1f\x7f]*\r\n)*")
+"""Headers that HTTP can carry."""
 CONNECTION = "connection"
 """Where a request's scope has its `Connection`, under `state`."""
 
@@ -184,6 +187,36 @@ class Connection(HttpToolsProtocol):
         """Whether the request with that scope has come whole."""
         return self.cycle.scope is scope and not self.cycle.more_body
 
+    def send_whole(self, send: Send, start: HTTPResponseStartEvent, body: bytes) -> bool:
+        """Write the answer of the request under way, if nothing stands against writing all of it at once.
+
+        uvicorn's own way takes two events, and looks at each header by itself.
+        """
+        cycle = self.cycle
+        if (
+            getattr(send, "__self__", None) is not cycle  # somebody changes what is sent, or the caller has gone on
+            or cycle.response_started
+            or cycle.disconnected
+            or cycle.access_log
+            or cycle.flow.write_paused
+        ):
+            return False
+        lines = [b"%b: %b\r\n" % field for field in (*cycle.default_headers, *start["headers"])]
+        if not cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        head = b"".join(lines)
+        if not _HEAD.fullmatch(head) or head.count(b"\n") != len(lines):
+            return False  # uvicorn says what is wrong with it
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        sent = b"" if cycle.scope["method"] == "HEAD" else body
+        cycle.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[start["status"]], head, sent))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+        return True
+
     def be_patient(self, seconds: float) -> None:
         """Let the caller of the request under way take nothing of its answer for so long."""
         self._patience_s = self._left_s = seconds
@@ -247,46 +280,12 @@ class Connection(HttpToolsProtocol):
 
 
 async def send_whole(scope: Any, send: Send, start: HTTPResponseStartEvent, body: bytes) -> None:
-    """Send an answer whose body is there. The head waits for it: both go out in one packet, by one system call."""
+    """Send an answer whose body is there. Head and body go out in one packet, by one system call."""
     caller = of(scope)
-    cycle: Any = caller.cycle if caller is not None and caller.cycle.scope is scope else None
-    rest: HTTPResponseBodyEvent = {"type": "http.response.body", "body": body, "more_body": False}
-    if cycle is None:  # another server, such as that of a test; or the caller has gone on
-        await send(start)
-        await send(rest)
+    if caller is not None and caller.send_whole(send, start, body):
         return
-    wire = cycle.transport
-    cycle.transport = joined = _Joined(wire)
-    try:
-        await send(start)
-        await send(rest)
-    finally:
-        cycle.transport = wire
-        joined.flush()
-
-
-class _Joined:
-    """Stands for a transport, and keeps the first that is written for the second."""
-
-    __slots__ = ("_held", "_wire", "close")
-
-    def __init__(self, wire: asyncio.Transport) -> None:
-        self._wire = wire
-        self._held = b""
-        self.close = wire.close
-
-    def write(self, data: bytes) -> None:
-        """Hold the head; write it with what follows."""
-        if self._held:
-            self._wire.write(self._held + data)
-            self._held = b""
-        else:
-            self._held = data
-
-    def flush(self) -> None:
-        """Write what nothing followed, as in the answer to a HEAD request."""
-        if self._held:
-            self._wire.write(self._held)
+    await send(start)
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def of(scope: Any) -> Connection | None:

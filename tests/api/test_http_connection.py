@@ -295,15 +295,60 @@ async def test_a_whole_answer_is_written_at_once(request_line: bytes, end: bytes
         await http_connection.send_whole(scope, send, head, b"ok")  # type: ignore[arg-type]
         done.set()
 
-    config = uvicorn.Config(answer, http=http_connection.Connection, lifespan="off", log_config=None)
-    config.load()
-    served = http_connection.Connection(config=config, server_state=uvicorn.Server(config).server_state, app_state={})
-    wire = Wire()
-    served.connection_made(wire)
+    served, wire = connected(answer)
     served.data_received(request_line + b"\r\nhost: x\r\n\r\n")
     await done.wait()
     written, *after = wire.written
     assert written.startswith(b"HTTP/1.1 200 OK\r\n")
     assert written.endswith(end)
+    assert (b"connection: close\r\n" in written) is closed
     assert set(after) == ({b"closed"} if closed else set())
     served.connection_lost(None)
+
+
+async def test_a_whole_answer_goes_through_whoever_changes_what_is_sent() -> None:
+    done = asyncio.Event()
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        async def tell(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"x-more", b"yes")]}
+            await send(message)
+
+        head = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+        await http_connection.send_whole(scope, tell, head, b"ok")  # type: ignore[arg-type]
+        done.set()
+
+    served, wire = connected(answer)
+    served.data_received(b"POST / HTTP/1.1\r\nhost: x\r\n\r\n")
+    await done.wait()
+    assert b"x-more: yes\r\n" in b"".join(wire.written)
+    assert b"".join(wire.written).endswith(b"\r\n\r\nok")
+    served.connection_lost(None)
+
+
+@pytest.mark.parametrize("field", [(b"x-a", b"b\r\nx-c: d"), (b"x-a\r\nx-b", b"c"), (b"x-a", b"\0"), (b"x a", b"b")])
+async def test_a_whole_answer_has_no_header_that_http_cannot_carry(field: tuple[bytes, bytes]) -> None:
+    failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        head = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2"), field]}
+        try:
+            await http_connection.send_whole(scope, send, head, b"ok")  # type: ignore[arg-type]
+        except RuntimeError as error:
+            failed.set_result(str(error))
+
+    served, wire = connected(answer)
+    served.data_received(b"POST / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert "Invalid HTTP header" in await failed
+    assert set(wire.written) <= {b"closed"}
+    served.connection_lost(None)
+
+
+def connected(app: Any) -> tuple[http_connection.Connection, Wire]:
+    config = uvicorn.Config(app, http=http_connection.Connection, lifespan="off", log_config=None, access_log=False)
+    config.load()
+    served = http_connection.Connection(config=config, server_state=uvicorn.Server(config).server_state, app_state={})
+    wire = Wire()
+    served.connection_made(wire)
+    return served, wire
