@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import NamedTuple, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
 
 from semroute.cpus import usable_cores
 from semroute.errors import OverloadedError
@@ -28,25 +30,38 @@ class _Prompt(NamedTuple):
     reading: asyncio.Future[Reading]
 
 
+class _Job(NamedTuple):
+    work: Callable[[], Any]
+    """Done in a thread."""
+    told: Callable[[Any, BaseException | None], None]
+    """Called on the event loop, with the result or the failure."""
+    loop: asyncio.AbstractEventLoop
+
+
 class Readers:
     """Reads prompts off the event loop. Needs a running one.
 
     A prompt that finds a thread free is read at once and alone. The threads share what waits evenly.
+
+    The threads are its own. An executor of the standard library makes two futures for each job, and wakes the event
+    loop twice: beside a prompt of a few words, that takes a noticeable time.
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        """`threads`: None, one for each core that the process may use."""
-        self._free = threads or usable_cores()
-        self._threads = ThreadPoolExecutor(self._free, thread_name_prefix="embed")
+        """`threads`: how many; None: one for each core that the process may use."""
+        self._most = self._free = threads or usable_cores()
+        self._threads: list[threading.Thread] = []
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._waiting: deque[_Prompt] = deque()
         self._working = 0
 
     async def read(self, router: Router, text: str) -> Reading:
         """What a router makes of a prompt. Raises `OverloadedError`."""
         self._require_room()
-        prompt = _Prompt(router, text, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        prompt = _Prompt(router, text, loop.create_future())
         self._waiting.append(prompt)
-        self._start()
+        self._start(loop)
         return await prompt.reading
 
     async def run(self, work: Callable[[], Result]) -> Result:
@@ -54,19 +69,28 @@ class Readers:
         self._require_room()
         self._working += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            loop = asyncio.get_running_loop()
+            done: asyncio.Future[Result] = loop.create_future()
+            self._do(_Job(work, partial(_settle, done), loop))
+            return await done
         finally:
             self._working -= 1
 
     def close(self) -> None:
-        """Wait for what the threads are doing."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        """Wait for what the threads are doing. What they have not begun is cancelled."""
+        with suppress(Empty):
+            while (job := self._jobs.get_nowait()) is not None:
+                job.told(None, asyncio.CancelledError())
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def _require_room(self) -> None:
         if len(self._waiting) + self._working >= MAX_WAITING:
             raise OverloadedError(f"{MAX_WAITING} prompts are waiting to be matched already: try again later")
 
-    def _start(self) -> None:
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._free and self._waiting:
             most = min(-(-len(self._waiting) // self._free), TOGETHER)
             router = self._waiting[0].router
@@ -76,19 +100,46 @@ class Readers:
             prompts = [prompt for prompt in taken if not prompt.reading.done()]  # not those whose callers have left
             if prompts:
                 self._free -= 1
-                texts = [prompt.text for prompt in prompts]
-                done = asyncio.get_running_loop().run_in_executor(self._threads, router.read, texts)
-                done.add_done_callback(partial(self._answer, prompts))
+                work = partial(router.read, [prompt.text for prompt in prompts])
+                self._do(_Job(work, partial(self._answer, prompts, loop), loop))
 
-    def _answer(self, prompts: list[_Prompt], done: asyncio.Future[list[Reading]]) -> None:
+    def _answer(
+        self,
+        prompts: list[_Prompt],
+        loop: asyncio.AbstractEventLoop,
+        readings: Sequence[Reading] | None,
+        failure: BaseException | None,
+    ) -> None:
         self._free += 1
         for place, prompt in enumerate(prompts):
-            if prompt.reading.done():
-                continue
-            if done.cancelled():
-                prompt.reading.cancel()
-            elif (failure := done.exception()) is not None:
-                prompt.reading.set_exception(failure)
-            else:
-                prompt.reading.set_result(done.result()[place])
-        self._start()
+            _settle(prompt.reading, None if readings is None else readings[place], failure)
+        self._start(loop)
+
+    def _do(self, job: _Job) -> None:
+        if len(self._threads) < self._most:
+            thread = threading.Thread(target=self._work, name=f"embed-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            result, failure = None, None
+            try:
+                result = job.work()
+            except BaseException as error:  # noqa: BLE001 - whoever asked is told
+                failure = error
+            with suppress(RuntimeError):  # the event loop is closed: nobody waits any more
+                job.loop.call_soon_threadsafe(job.told, result, failure)
+            del job, result, failure  # nothing of it is kept until the next one comes
+
+
+def _settle(asked: asyncio.Future[Any], result: object, failure: BaseException | None) -> None:
+    if asked.done():
+        return
+    if isinstance(failure, asyncio.CancelledError):
+        asked.cancel()
+    elif failure is not None:
+        asked.set_exception(failure)
+    else:
+        asked.set_result(result)
