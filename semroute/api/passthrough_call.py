@@ -262,7 +262,7 @@ def _watch(receive: Receive, stack: contextlib.ExitStack) -> None:
     """Cancel what runs inside a stack when the caller, whose body has been read, goes away."""
     presence = Presence(receive)
     stack.callback(presence.close)
-    stack.enter_context(presence.needed())
+    stack.enter_context(presence)
 
 
 async def _then(pieces: AsyncIterator[bytes], end: Callable[[], None]) -> AsyncIterator[bytes]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from functools import partial
+from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from litestar import Litestar, Response
@@ -37,6 +38,8 @@ class CallerGoneError(Exception):
 class Presence:
     """Whether the caller of a request is still there. `close` it.
 
+    `with presence:` cancels the block when the caller goes away, and raises `CallerGoneError`.
+
     The request's body must have been read: what `receive` still gives is that it has ended, and the end of the
     connection. It is asked for when the call to the model is on its way, not before.
     """
@@ -44,31 +47,27 @@ class Presence:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._loop = asyncio.get_running_loop()
-        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._gone = False
+        self._needed_by: asyncio.Task[Any] | None = None
+        """The task whose block is under way."""
+        self._cancelled_before = 0
         self._timer = self._loop.call_later(SETTLED_S, self._watch)
         self._watching: asyncio.Task[None] | None = None
 
-    @contextlib.contextmanager
-    def needed(self) -> Iterator[None]:
-        """Cancel the block when the caller goes away. Raises `CallerGoneError`."""
-        task = asyncio.current_task()
+    def __enter__(self) -> None:
+        task = self._needed_by = asyncio.current_task(self._loop)
         assert task is not None
-        cancelled_before, gone = task.cancelling(), False
-
-        def cancel(_: asyncio.Future[None]) -> None:
-            nonlocal gone
-            gone = True
+        self._cancelled_before = task.cancelling()
+        if self._gone:
             task.cancel()
 
-        self._gone.add_done_callback(cancel)
-        try:
-            yield
-        except asyncio.CancelledError:
-            if gone and task.uncancel() <= cancelled_before:
-                raise CallerGoneError from None
-            raise
-        finally:
-            self._gone.remove_done_callback(cancel)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, self._needed_by = self._needed_by, None
+        assert task is not None
+        if self._gone and isinstance(error, asyncio.CancelledError) and task.uncancel() <= self._cancelled_before:
+            raise CallerGoneError from None
 
     def close(self) -> None:
         """Watch no longer."""
@@ -82,14 +81,16 @@ class Presence:
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._gone.set_result(None)
+        self._gone = True
+        if self._needed_by is not None:
+            self._needed_by.cancel()
 
 
 async def while_connected(work: Awaitable[Result], receive: Receive) -> Result:
     """Do the work, but cancel it when the caller goes away. Raises `CallerGoneError`."""
     presence = Presence(receive)
     try:
-        with presence.needed():
+        with presence:
             return await work
     finally:
         presence.close()
@@ -189,7 +190,7 @@ class EventStream(Response[Any]):
         line = _Line(send, self._keepalive_s, source)
         instead: Response[bytes] | None = None
         try:
-            with self._presence.needed():
+            with self._presence:
                 instead = await self._stream(line)
         except CallerGoneError:
             instead = None if line.begun else Response(b"", status_code=CLIENT_CLOSED_REQUEST)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,10 +82,11 @@ class Call:
         self._gateway = gateway
         self._work = work
         self._origin = origin
+        self._config = origin.config
         # Only answers have a text that could be checked.
         is_chat = endpoint_of(work.request) == CHAT
         self._cascade = work.policy.cascade if is_chat else None
-        route = origin.config.routes.get(decision.route or "")
+        route = self._config.routes.get(decision.route or "")
         self._contract = route.output if route is not None and is_chat else None
         self._attempts = attempts
         self._ended: float | None = None
@@ -110,7 +110,7 @@ class Call:
     @property
     def logs_answer(self) -> bool:
         """Whether the log may hold what the caller is given."""
-        return self._origin.config.log.content != "none"
+        return self._config.log.content != "none"
 
     @property
     def held(self) -> str:
@@ -132,8 +132,11 @@ class Call:
     async def decided(self) -> None:
         """Record a request that asked for the decision alone. Raises `ForbiddenError` and `LimitError`."""
         self._gateway.begin()
-        with self._recorded():
+        try:
             await self._admit(spends=False)
+        except BaseException as error:
+            self._fail(error)
+            raise
         self.end("decided")
 
     async def complete(self) -> Completion:
@@ -142,24 +145,30 @@ class Call:
         Raises `NoModelError`, `PlanExhaustedError`, `ProviderError`, `BudgetError`, `ForbiddenError`, `LimitError`.
         """
         self._gateway.begin()
-        with self._recorded():
+        try:
             await self._admit()
             completion = await self._act()
-        self._answer.append(completion.text)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        if self.logs_answer:
+            self._answer.append(completion.text)
         self.end("ok")
         return completion
 
     async def stream(self) -> Chunks:
         """Act up to the first content; `Chunks` gives the rest, and records at its end. Raises as `complete`."""
         self._gateway.begin()
-        with self._recorded():
+        try:
             await self._admit()
             if self.held:
                 whole = Whole(await self._act())
                 self._spent = True
                 return Chunks(self, whole)
-            opened = await fallback.open_stream(self._work, self._attempts)
-        return Chunks(self, opened)
+            return Chunks(self, await fallback.open_stream(self._work, self._attempts))
+        except BaseException as error:
+            self._fail(error)
+            raise
 
     async def _act(self) -> Completion:
         if self._cascade is None:
@@ -188,24 +197,16 @@ class Call:
             self._gateway.settle(self._hold, record)
         self._gateway.end(self.request, record)
 
-    @contextmanager
-    def _recorded(self) -> Iterator[None]:
-        """Record what does not end well: a failure, or a caller who went away."""
-        try:
-            yield
-        except (asyncio.CancelledError, GeneratorExit):
+    def _fail(self, error: BaseException) -> None:
+        """Record what does not end well: a failure, a refusal, or a caller who went away."""
+        if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
             self.end("cancelled")
-            raise
-        except (BudgetError, ForbiddenError, LimitError) as error:
-            self.end("refused", error)
-            raise
-        except BaseException as error:
-            self.end("failed", error)
-            raise
+        else:
+            self.end("refused" if isinstance(error, (BudgetError, ForbiddenError, LimitError)) else "failed", error)
 
     async def _admit(self, *, spends: bool = True) -> None:
         """Reserve what the request may cost. A model without budget leaves the plan."""
-        accounts, config = self._gateway.accounts, self._origin.config
+        accounts, config = self._gateway.accounts, self._config
         if accounts is not None:
             # It is there before anything is reserved: whoever leaves while it is, `end` frees all of it.
             self._hold = self._open_hold(accounts)
@@ -232,10 +233,10 @@ class Call:
         assert accounts is not None and hold is not None
         self._hold = hold = msgspec.structs.replace(hold, more=hold.more + 1)
         ask = Ask(request=self.request, policy=self._work.policy)
-        return await accounts.more(self._origin.config, hold, ask, self.decision, model.id)
+        return await accounts.more(self._config, hold, ask, self.decision, model.id)
 
     def _open_hold(self, accounts: Accounts) -> Hold | None:
-        return accounts.open(self._origin.config, self._origin.caller, self.request.id, self.decision.route)
+        return accounts.open(self._config, self._origin.caller, self.request.id, self.decision.route)
 
     def _no_model(self, rejected: dict[str, str]) -> SemrouteError:
         """Why nothing of the plan is left: the request itself, or what may be over in a moment."""
@@ -249,7 +250,7 @@ class Call:
     def _account(self) -> Record:
         origin, attempts = self._origin, tuple(self._attempts)
         elapsed_ms = ((self._ended or time.perf_counter()) - origin.started) * 1000
-        config, chosen = origin.config, served(attempts)
+        config, chosen = self._config, served(attempts)
         model = config.models.get(chosen.model) if chosen is not None else None
         baseline, saved = config.models.get(config.baseline), Decimal(0)
         answered = self._outcome == "ok" or (self._outcome == "running" and self._spent)
@@ -272,7 +273,7 @@ class Call:
 
     def _for_the_log(self, record: Record) -> Record:
         """With the evidence, and with as much of the texts as the log may hold."""
-        keep, reading = self._origin.config.log, self._origin.reading
+        keep, reading = self._config.log, self._origin.reading
         attempts, error, prompt = record.attempts, record.error, None
         if keep.content != "none" or error or any([attempt.error for attempt in attempts]):
             prompt = "\n".join(message.text for message in self.request.messages)
@@ -287,7 +288,7 @@ class Call:
             error=error,
             embedding=_halves(reading.embedding) if keep.embedding else b"",
             scores=_halves(reading.scores),
-            routes=tuple(self._origin.config.routes),
+            routes=tuple(self._config.routes),
             content=keep.content,
             prompt=None if keep.content == "none" else prompt,
             answer=None if keep.content == "none" else "".join(self._answer),
