@@ -65,6 +65,8 @@ class Accounts:
 
     async def signals(self, config: Config, caller: Caller, route: str | None, signals: Signals) -> tuple[Signals, str]:
         """Add to the facts of the moment what keys and budgets say; and why the dial slides, if it does."""
+        if not (config.budgets or caller.limited or caller.restricted):  # as mostly where there are no keys
+            return signals, ""
         unavailable = signals.unavailable | barred(config, caller)
         budgets = [meter for meter in meters(config, caller, route, self._clock()) if meter.kind == "usd"]
         slid, why = 0.0, None
@@ -88,6 +90,8 @@ class Accounts:
 
         Whatever becomes of the request, `settle` it: only then it is sure that it holds nothing any more.
         """
+        if not (config.budgets or caller.limited):
+            return None
         found = tuple(meters(config, caller, route, self._clock()))
         counters = frozenset(meter.counter for meter in found)
         return Hold(request_id=request_id, meters=found, claimed=counters) if found else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Literal, Protocol
 
@@ -94,7 +94,10 @@ class Deployment:
         self._configured = buckets_of(self._limits, clock.now())
         self._told: dict[Resource, Bucket] = {}
         """By the headers of its answers. Both hold: who writes a limit may be given more, and not want it."""
-        self._buckets = (self._configured, self._told, *([] if account is None else [account.buckets]))
+        self._buckets: list[tuple[Resource, Bucket]] = [*self._configured.items()]
+        """All that calls draw on."""
+        if account is not None:
+            self._buckets += account.buckets.items()
         self._not_before = -math.inf
         self._queued = 0
         self._turn = asyncio.Lock()
@@ -122,18 +125,18 @@ class Deployment:
             return reason
         if now < self._not_before:
             return f"it asked to wait another {self._not_before - now:.1f} s"
-        for resource, bucket, amount in self._drawn(1, tokens):
-            if bucket.wait_s(amount, now) > 0:
+        for resource, bucket in self._buckets:
+            if bucket.wait_s(_amount(resource, 1, tokens), now) > 0:
                 return f"its limit of {bucket.capacity:g} {resource} a minute is used up"
         return None
 
     def ready(self, tokens: int, now: float) -> bool:
         """Whether a call of so many tokens may begin."""
-        return self.broken(now) is None and self.full(tokens, now) is None
+        return self.breaker.opens_in_s(now) <= 0 and self.full(tokens, now) is None
 
     def wait_s(self, tokens: int, now: float) -> float:
         """How long until its rate limits leave room, as far as can be told; 0: now, or when a call ends."""
-        waits = [bucket.wait_s(amount, now) for _, bucket, amount in self._drawn(1, tokens)]
+        waits = [bucket.wait_s(_amount(resource, 1, tokens), now) for resource, bucket in self._buckets]
         return max(0.0, self._not_before - now, *waits)
 
     def begin(self, tokens: int, caller: str = "") -> Permit:
@@ -144,8 +147,8 @@ class Deployment:
         self._spent["tokens"] += tokens
         if self._account is not None:
             self._account.begin(tokens)
-        for _, bucket, amount in self._drawn(1, tokens):
-            bucket.spend(amount, now)
+        for resource, bucket in self._buckets:
+            bucket.spend(_amount(resource, 1, tokens), now)
         return Permit(self, tokens, self.breaker.begin(now), caller)
 
     def judge(self, result: Result, probe: bool, caller: str) -> None:
@@ -174,8 +177,8 @@ class Deployment:
         self._spent["tokens"] += more_tokens
         if self._account is not None:
             self._account.finish(more_tokens)
-        for _, bucket, amount in self._drawn(0, more_tokens):
-            bucket.spend(amount, now)
+        for resource, bucket in self._buckets:
+            bucket.spend(_amount(resource, 0, more_tokens), now)
 
     async def cleared(self) -> bool:
         """Whether a call may begin, also in view of other processes: of all of them one sends the probe.
@@ -217,13 +220,8 @@ class Deployment:
             bucket = self._told.get(limit.resource)
             if bucket is None:
                 bucket = self._told[limit.resource] = Bucket(max(limit.limit or 0.0, limit.remaining, 1.0), now)
+                self._buckets.append((limit.resource, bucket))
             bucket.learn(limit=limit.limit, remaining=limit.remaining, reset_s=limit.reset_s, now=now)
-
-    def _drawn(self, requests: int, tokens: int) -> Iterator[tuple[Resource, Bucket, int]]:
-        """The buckets that calls draw on, and how much."""
-        for buckets in self._buckets:
-            for resource, bucket in buckets.items():
-                yield resource, bucket, requests if resource == "requests" else tokens
 
     def p95_ms(self) -> float | None:
         """The 95th percentile of its latest latencies; None: too few are known."""
@@ -267,6 +265,10 @@ class Deployment:
         self._freed.clear()
         with nullcontext() if self._account is None else self._account.waking(self._freed):
             await self._freed.wait()
+
+
+def _amount(resource: Resource, requests: int, tokens: int) -> int:
+    return requests if resource == "requests" else tokens
 
 
 class Deployments:
@@ -349,7 +351,7 @@ class Deployments:
         latency_ms: dict[str, float] = {}
         in_flight: dict[str, int] = {}
         for model_id, known in self._all.items():
-            if (reason := known.broken(now)) is not None:
+            if known.breaker.opens_in_s(now) > 0 and (reason := known.broken(now)) is not None:
                 broken[model_id] = reason
             if (reason := known.full(tokens, now)) is not None:
                 full[model_id] = reason

@@ -128,9 +128,11 @@ class Execution(Generic[Result]):
             return None
         now, tokens, deployments = self._clock.now(), self._work.input_tokens, self._work.deployments
         for place, model in enumerate(self.pending):
-            if deployments.of(model).ready(tokens, now):
+            deployment = deployments.of(model)
+            if deployment.ready(tokens, now):
                 del self.pending[place]
-                return model if await self._cleared(model) else await self._next()
+                alone = deployment.probes is None  # no other process could be in the way
+                return model if alone or await self._cleared(model) else await self._next()
         while self.pending:
             model = min(self.pending, key=lambda model: deployments.of(model).wait_s(tokens, now))
             self.pending.remove(model)

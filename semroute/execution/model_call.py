@@ -271,8 +271,8 @@ class Said:
         """Further pieces."""
         for part in parts:
             self.any = self.any or not isinstance(part, Opaque)
-            text = _written(part)
-            self._bytes += size_bytes(text)
+            text = part.text if type(part) is Text else _written(part)  # a piece is mostly a word
+            self._bytes += len(text) if text.isascii() else size_bytes(text)
             if self._text.tell() < MAX_COUNTED_CHARS:
                 self._text.write(text[:MAX_COUNTED_CHARS])
 

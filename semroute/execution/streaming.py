@@ -130,8 +130,9 @@ class OpenStream:
 
     def _note(self, chunk: Chunk) -> Chunk:
         if chunk.parts:
-            self._begun = True
-            self._watch.first_token()
+            if not self._begun:
+                self._begun = True
+                self._watch.first_token()
             self._said.add(chunk.parts)
             for part in chunk.parts:
                 if isinstance(part, Text):

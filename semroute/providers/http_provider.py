@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from functools import cached_property, partial
+from typing import NoReturn
 
 from msgspec.structs import replace
 
@@ -107,10 +108,14 @@ class HttpProvider:
         try:
             try:
                 async with asyncio.timeout(total_s):
-                    wire = await self._rendered(request, model)
-                    async with await self._send(wire, model, timeouts) as response:
-                        await self._raise_for_status(response)
+                    wire = await self._rendered(request, model) if request.long else self._render(request, model)
+                    response = await self._send(wire, model, timeouts)
+                    try:
+                        if response.status != 200:
+                            await self._raise_error(response)
                         body = await response.aread()
+                    finally:
+                        response.close()
             except TimeoutError:
                 raise ProviderTimeoutError(f"no answer within {total_s:g} s") from None
             parse = partial(self._dialect.parse_completion, body)
@@ -123,7 +128,7 @@ class HttpProvider:
         """An answer piece by piece. Closing the generator closes the connection."""
         watch, events = _Watch(timeouts), self._dialect.events()
         try:
-            wire = await self._rendered(request, model)
+            wire = await self._rendered(request, model) if request.long else self._render(request, model)
             reader = Reader(self._dialect.stream_parser(), wire)
             response, body = await self._begin(wire, model, timeouts, watch)
             async with response:
@@ -153,8 +158,8 @@ class HttpProvider:
         return encode_headers(self._plain_headers)
 
     async def _rendered(self, request: ChatRequest, model: Model) -> WireRequest:
-        """As `_render`, which takes a while for a long request."""
-        return await asyncio.to_thread(self._render, request, model) if request.long else self._render(request, model)
+        """As `_render`, in a thread: it takes a while for a long request."""
+        return await asyncio.to_thread(self._render, request, model)
 
     def _render(self, request: ChatRequest, model: Model) -> WireRequest:
         """What is sent. Raises `UnsupportedError` where a strict request would lose something."""
@@ -198,7 +203,8 @@ class HttpProvider:
             async with asyncio.timeout_at(watch.deadline):
                 response = await self._send(wire, model, timeouts)
                 try:
-                    await self._raise_for_status(response)
+                    if response.status != 200:
+                        await self._raise_error(response)
                     content_type = response.headers.get("content-type", "").lower()
                     is_whole = "json" in content_type or "html" in content_type  # other odd types are let through
                     return response, await response.aread() if is_whole else None
@@ -208,9 +214,8 @@ class HttpProvider:
         except TimeoutError:
             raise watch.error() from None
 
-    async def _raise_for_status(self, response: Response) -> None:
-        if response.status == 200:
-            return
+    async def _raise_error(self, response: Response) -> NoReturn:
+        """Say what an answer of another status than 200 means."""
         try:
             body = await response.aread(MAX_ERROR_BYTES)
         except ProviderError:  # too long, or cut: the status still says what kind of failure it is

@@ -120,8 +120,8 @@ class Response:
         return b"".join(pieces)
 
     async def aclose(self) -> None:
-        """End the call. Does no harm twice."""
-        self._end()
+        """As `close`."""
+        self.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,10 +129,13 @@ class Response:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        self.close()
 
-    def _end(self) -> None:
-        """Give the connection back. Done as soon as the body is there, so that the next call need not wait for it."""
+    def close(self) -> None:
+        """End the call: give the connection back. Does no harm twice.
+
+        Done as soon as the body is there, so that the next call need not wait for it.
+        """
         finish(self._connection, reusable=True)
 
     def _follow(self, protocol: ResponseHandler | None) -> None:
@@ -141,7 +144,7 @@ class Response:
         Where the framing of a body breaks after its head was read (a proxy writes its own error into a chunked answer),
         aiohttp closes the connection, but leaves the reader waiting.
         """
-        self._content.on_eof(self._end)
+        self._content.on_eof(self.close)
         closed = protocol.closed if protocol is not None else None
         if closed is not None and not self._content.is_eof():
             closed.remove_done_callback(_retrieve)  # one for each connection, whatever its number of answers

@@ -40,6 +40,7 @@ BELOW = "the best match, "
 """How the explanation of a decision begins that a threshold sent to the default."""
 DIFFICULTY = "difficulty-"
 """After `auto:`, and before the share of strong answers that a request asks for."""
+SHARED = f"{AUTO}:{DIFFICULTY}"
 
 
 THRESHOLDS: dict[ThresholdSource, str] = {
@@ -89,7 +90,8 @@ def choose_static(config: Config, request: ChatRequest, facts: Facts) -> Choice 
 
 
 def _static(config: Config, request: ChatRequest, facts: Facts) -> Choice | None:
-    if request.models or (request.model != AUTO and strong_share(config, request) is None):
+    asks_for_share = request.model.startswith(SHARED) and strong_share(config, request) is not None
+    if request.models or not (request.model == AUTO or asks_for_share):
         return _pinned(config, request)
     rule = aiming(config.rules, facts)
     if rule is not None:
@@ -179,7 +181,7 @@ def strong_share(config: Config, request: ChatRequest) -> float | None:
     Raises `RequestError` where it is no share. A route of that name comes first.
     """
     name = request.model.removeprefix(f"{AUTO}:")
-    if name in config.routes or not request.model.startswith(f"{AUTO}:{DIFFICULTY}"):
+    if name in config.routes or not request.model.startswith(SHARED):
         return None
     said = name.removeprefix(DIFFICULTY)
     try:
@@ -256,8 +258,7 @@ def decide(
 
 def _policy(config: Config, request: ChatRequest, choice: Choice) -> Policy:
     """The choice's policy, with the share that the request asks for."""
-    share = None if request.models else strong_share(config, request)
-    if share is None:
+    if request.models or not request.model.startswith(SHARED) or (share := strong_share(config, request)) is None:
         return choice.policy
     return replace(choice.policy, difficulty=Difficulty(by="learned", strong_share=share))
 

@@ -101,7 +101,7 @@ def read_facts(request: ChatRequest, route_on: RouteOn = "last_user") -> Facts:
         needs=_needs(request),
         metadata=request.metadata,
         headers=request.headers,
-        turns=sum(message.role == "user" for message in request.messages),
+        turns=[message.role for message in request.messages].count("user"),
         json_schema=request.params.json_schema is not None,
         cost_quality=_dial(request),
         messages=request.messages,
@@ -110,12 +110,11 @@ def read_facts(request: ChatRequest, route_on: RouteOn = "last_user") -> Facts:
 
 def _dial(request: ChatRequest) -> float | None:
     """The body's own field, else the metadata's, else the header's."""
-    dials = [
-        request.cost_quality,
-        read_dial(request.metadata.get(DIAL), f"$.metadata.{DIAL}"),
-        read_dial(request.headers.get(DIAL_HEADER), DIAL_HEADER),
-    ]
-    return next((dial for dial in dials if dial is not None), None)
+    of_metadata = read_dial(request.metadata[DIAL], f"$.metadata.{DIAL}") if DIAL in request.metadata else None
+    of_header = read_dial(request.headers[DIAL_HEADER], DIAL_HEADER) if DIAL_HEADER in request.headers else None
+    if request.cost_quality is not None:
+        return request.cost_quality
+    return of_header if of_metadata is None else of_metadata
 
 
 def read_dial(value: object, place: str) -> float | None:
@@ -177,6 +176,6 @@ def _needs(request: ChatRequest) -> tuple[Feature, ...]:
         needs.append("tools")
     if request.params.json_output:
         needs.append("json")
-    if any(message.images for message in request.messages):
+    if any([message.images for message in request.messages]):
         needs.append("vision")
     return tuple(needs)

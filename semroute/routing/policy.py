@@ -158,6 +158,8 @@ def _names(regions: Sequence[str]) -> str:
 
 
 def _narrowed(model: Model, terms: Terms) -> str | None:
+    if not terms.narrowing:
+        return None
     return next((reason for rule in terms.narrowing if (reason := excluded(model, rule))), None)
 
 
@@ -213,6 +215,8 @@ def _side_by_side(offers: list[Offer], how: str, terms: Terms) -> list[Offer]:
 
 def _with_room_first(offers: list[Offer], full: Mapping[str, str]) -> list[Offer]:
     """A model whose limit leaves no room comes after those that have some."""
+    if not full:
+        return offers
     waiting = [
         one.because(f"after those with room: {full[one.model.id]}; {one.why}") for one in offers if one.model.id in full
     ]
@@ -260,7 +264,7 @@ def _select(offers: Sequence[Offer], terms: Terms, dial: float | None) -> list[O
 
 def _whole_first(ordered: list[Offer], key: Key, facts: Facts) -> list[Offer]:
     """A model that gives all that is asked for comes before those that are as good and give less."""
-    if all(_gives_all(offer, facts) for offer in ordered):
+    if facts.max_tokens is None or all(_gives_all(offer, facts) for offer in ordered):
         return ordered
     placed: list[Offer] = []
     for offer in ordered:
@@ -285,6 +289,8 @@ def _staying(offers: list[Offer], terms: Terms) -> list[Offer]:
 
     Not where the request brings its own dial or money runs low, nor where its difficulty asks for a better model.
     """
+    if terms.stays_on is None:
+        return offers
     home = next((offer for offer in offers if offer.model.id == terms.stays_on), None)
     asked = terms.facts.cost_quality is not None or terms.signals.thrift >= THRIFTY
     if home is None or asked or (terms.standing.rule is not None and home.quality < offers[0].quality):

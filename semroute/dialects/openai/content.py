@@ -117,9 +117,12 @@ def render_function(tool: Tool) -> dict[str, Any]:
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
+_EFFORTS: dict[str, Effort] = {effort: effort for effort in get_args(Effort)}
+
+
 def parse_effort(value: object) -> Effort | None:
     """A reasoning effort; None for one that is not known here."""
-    return next((effort for effort in get_args(Effort) if effort == value), None)
+    return _EFFORTS.get(value) if isinstance(value, str) else None
 
 
 def parse_schema(fields: Mapping[str, Any] | None) -> JsonSchema | None:

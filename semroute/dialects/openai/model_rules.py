@@ -20,6 +20,8 @@ LOGPROBS = "message.output_text.logprobs"
 _SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
 _PLAIN: dict[str, object] = {"temperature": 1, "top_p": 1}
 """Values that ask for what a model does anyway."""
+_MINDED = frozenset({"reasoning_effort", "prompt_cache_options", "service_tier", *_SAMPLING})
+"""The fields that models differ in, beside those that some refuse."""
 _OF_5_6 = ("mode", "context")
 SHARED = ("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention")
 """Fields with one meaning in both dialects, beyond those that other dialects have too."""
@@ -28,6 +30,8 @@ SHARED = ("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention")
 def suit_chat(body: dict[str, Any], server: str, model: Model, dropped: Dropped) -> None:
     """Change a body of Chat Completions in place. Raises `UnsupportedError` where the model is not served that way."""
     traits = traits_of(server, model.name)
+    if traits.usual is None and _MINDED.isdisjoint(body) and not any([field in body for field in traits.refuses]):
+        return  # as with nearly all bodies for models that are not OpenAI's own
     _refuse(body, traits.refuses, dropped)
     asked = body.get("reasoning_effort")
     effort = _fitted(asked, traits, dropped)

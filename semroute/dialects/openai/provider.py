@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
 import msgspec
@@ -93,7 +94,7 @@ class OpenAIProviderDialect:
         )
 
     def _path(self, path: str, model: Model) -> str:
-        return path.format(model=quote(model.name, safe=""), api_version=self._api_version)
+        return _path(path, model.name, self._api_version)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
@@ -115,7 +116,7 @@ class OpenAIProviderDialect:
         completion = self._completion(answer, parts, reason, body)
         if choice.message is not None and isinstance(choice.message.content, list):
             completion = msgspec.structs.replace(completion, dialect="", raw=b"")  # OpenAI's clients expect text
-        return msgspec.structs.replace(completion, logprobs=logprobs)
+        return msgspec.structs.replace(completion, logprobs=logprobs) if logprobs else completion
 
     def _completion(self, answer: Answer, parts: tuple[Part, ...], reason: FinishReason, body: bytes) -> Completion:
         return Completion(
@@ -136,6 +137,11 @@ class OpenAIProviderDialect:
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """The error that an answer of another status means."""
         return answered_error(status, headers, body)
+
+
+@lru_cache(1024)
+def _path(path: str, name: str, api_version: str) -> str:
+    return path.format(model=quote(name, safe=""), api_version=api_version)
 
 
 class OpenAIStreamParser:
@@ -195,7 +201,7 @@ class OpenAIStreamParser:
             parts=parts,
             logprobs=parse_logprobs(first.logprobs.content) if first.logprobs is not None else (),
             finish_reason=finish_reason,
-            usage=usage_of(piece.usage, self._preset),
+            usage=None if piece.usage is None else usage_of(piece.usage, self._preset),
             service_tier=piece.service_tier or "",
             model=piece.model or "",
             id=piece.id or "",

@@ -136,7 +136,13 @@ def parts_of(said: Said) -> tuple[Part, ...]:
     parts: list[Part] = []
     if thought := said.reasoning_content or said.reasoning:
         parts.append(Thinking(text=thought))
-    parts += _contents(said.content) if type(said.content) is list else _texts(said)
+    content = said.content
+    if isinstance(content, list):
+        parts += _contents(content)
+    elif said.annotations is not None:
+        parts += _texts(said)
+    elif content:  # as in nearly all pieces of a stream
+        parts.append(Text(text=content))
     if said.refusal:
         parts.append(Refusal(text=said.refusal))
     if said.tool_calls:
@@ -161,8 +167,6 @@ def _contents(content: list[_ContentPart]) -> Iterator[Part]:
 def _texts(said: Said) -> tuple[Text, ...]:
     """None, where there is neither text nor a citation, or one."""
     text = said.content if isinstance(said.content, str) else ""
-    if said.annotations is None:  # as in nearly all pieces of a stream
-        return (Text(text=text),) if text else ()
     annotations = said.annotations if isinstance(said.annotations, list) else []
     found = [parse_citation(each) for each in annotations if isinstance(each, dict)]
     citations = tuple(citation for citation in found if citation is not None)

@@ -223,7 +223,7 @@ def adapt(body: dict[str, Any], preset: Preset, model: Model, dropped: Dropped) 
         if preset.limit_field not in ("", field) and field in body:
             body.setdefault(preset.limit_field, body.pop(field))
     for field in preset.drop if preset.of_openai else (*preset.drop, *NEWER):
-        if _asks(field, body.pop(field, None)):
+        if field in body and _asks(field, body.pop(field)):
             dropped.add(field)
     tier = body.get("service_tier")
     if preset.tiers and tier is not None and tier not in preset.tiers:

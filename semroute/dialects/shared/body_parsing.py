@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -59,9 +60,14 @@ def texts_of(value: str | list[str] | None) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value or ())
 
 
-def unread_fields(body: Mapping[str, Any], read: Collection[str]) -> tuple[str, ...]:
+@cache
+def _known(read: tuple[str, ...]) -> frozenset[str]:
+    return MINE.union(read)
+
+
+def unread_fields(body: Mapping[str, Any], read: tuple[str, ...]) -> tuple[str, ...]:
     """The fields that a dialect's common vocabulary does not hold, where they say anything."""
-    known = {*read, *MINE}
+    known = _known(read)
     return tuple(name for name, value in body.items() if name not in known and value not in (None, False, [], {}))
 
 
