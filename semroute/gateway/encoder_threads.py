@@ -80,7 +80,7 @@ class Readers:
         """Wait for what the threads are doing. What they have not begun is cancelled."""
         with suppress(Empty):
             while (job := self._jobs.get_nowait()) is not None:
-                job.told(None, asyncio.CancelledError())
+                _tell(job, None, asyncio.CancelledError())
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
@@ -129,9 +129,13 @@ class Readers:
                 result = job.work()
             except BaseException as error:  # noqa: BLE001 - whoever asked is told
                 failure = error
-            with suppress(RuntimeError):  # the event loop is closed: nobody waits any more
-                job.loop.call_soon_threadsafe(job.told, result, failure)
+            _tell(job, result, failure)
             del job, result, failure  # nothing of it is kept until the next one comes
+
+
+def _tell(job: _Job, result: object, failure: BaseException | None) -> None:
+    with suppress(RuntimeError):  # the event loop is closed: nobody waits any more
+        job.loop.call_soon_threadsafe(job.told, result, failure)
 
 
 def _settle(asked: asyncio.Future[Any], result: object, failure: BaseException | None) -> None:

@@ -146,3 +146,25 @@ async def test_too_many_are_turned_away(router: Router, monkeypatch: pytest.Monk
     await asyncio.gather(*asked)
     assert await pool.run(lambda: "done") == "done"
     pool.close()
+
+
+async def test_what_no_thread_has_begun_is_cancelled_at_the_end() -> None:
+    pool, go, begun = Readers(1), threading.Event(), threading.Event()
+
+    def hold() -> str:
+        begun.set()
+        go.wait(60)
+        return "done"
+
+    first = asyncio.create_task(pool.run(hold))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(pool.run(lambda: "never"))
+    await asyncio.to_thread(begun.wait, 60)
+    closing = asyncio.create_task(asyncio.to_thread(pool.close))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(asyncio.to_thread(pool.close))
+    await asyncio.wait([second], timeout=60)
+    go.set()
+    assert await first == "done"
+    assert second.cancelled()
+    await closing
