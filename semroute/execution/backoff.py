@@ -21,7 +21,10 @@ def pause(
     others: bool,
     random: Callable[[], float],
 ) -> float | None:
-    """How long to wait before the next call to the same model; None: leave it.
+    """Return how long to wait before the next call to the same model, or None to leave it.
+
+    Nobody waits longer for a provider than `max_wait_s`, even where no other model is left: the caller is told at once
+    when to come back.
 
     Exponential with equal jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/): at least
     half of the longest pause, so that a provider in trouble is never called again at once. It is never shorter than
@@ -31,5 +34,7 @@ def pause(
     longest_s = min(retry.cap_s, retry.base_s * 2.0**repeated)
     wait_s = longest_s * (1 + random()) / 2
     wait_s = max(wait_s, asked_s or 0.0)
+    if asked_s is not None and asked_s > retry.max_wait_s:
+        return None
     most_s = min(left_s, retry.max_wait_s) if others else left_s
     return wait_s if wait_s < most_s else None

@@ -229,11 +229,15 @@ class Deployment:
             return None
         return sorted(self._latencies)[int(0.95 * len(self._latencies))]
 
-    async def queue(self, tokens: int, timeout_s: float) -> None:
+    async def queue(self, tokens: int, timeout_s: float, longest_pause_s: float = LONGEST_BLOCK_S) -> None:
         """Wait until a call of so many tokens may begin: first come, first served. Begin it without awaiting again.
 
-        Raises `BusyError` where the queue is full, the breaker opens, or it takes longer than `timeout_s`.
+        Raises `BusyError` where the queue is full, the breaker opens, or it takes longer than `timeout_s`; also where
+        the provider asked for a longer pause than `longest_pause_s`.
         """
+        pause_s = self._not_before - self.clock.now()
+        if pause_s > longest_pause_s:
+            raise BusyError(f"it asked to wait another {pause_s:.1f} s")
         account = self._account
         if self._queued >= self._limits.queue:
             raise BusyError(f"{self._queued} requests are waiting for it already")

@@ -146,7 +146,7 @@ class Execution(Generic[Result]):
         reason = deployment.broken(now)
         if reason is None:
             try:
-                await deployment.queue(tokens, self._left_s())
+                await deployment.queue(tokens, self._left_s(), self._work.policy.retry.max_wait_s)
                 return await self._cleared(model)
             except BusyError as error:
                 reason = str(error)

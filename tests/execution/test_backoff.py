@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,9 +28,10 @@ def test_what_the_provider_asks_for_is_kept() -> None:
     assert wait(asked_s=3) == 3
 
 
-def test_a_provider_that_asks_for_too_long_is_left_where_another_could_take_over() -> None:
-    assert wait(asked_s=30) is None
-    assert wait(asked_s=30, others=False) == 30
+@pytest.mark.parametrize("others", [True, False])
+def test_a_provider_that_asks_for_too_long_is_left(others: bool) -> None:
+    assert wait(asked_s=30, others=others) is None
+    assert wait(asked_s=5, others=others) == (None if others else 5)
 
 
 def test_no_pause_goes_past_the_deadline() -> None:

@@ -89,17 +89,26 @@ async def test_retry_after_is_kept_within_the_deadline(provider: FaultServer) ->
     async with rig(provider, Deployments(clock)) as execution:
         assert await execution.ask("retry-after-3", "ok", policy=policy(deadline_s=60)) == TEXT
         assert (now, len(execution.attempts)) == (3, 2)
-        # Too long while another model is there, but not when it is the only one.
+        # Too long, whether another model is there or not.
         assert await execution.ask("retry-after-30", "ok", policy=policy(deadline_s=60)) == TEXT
         assert execution.account[-1] == ("ok", "ok")
         assert now == 3
-        assert await execution.ask("retry-after-31", policy=policy(deadline_s=60)) == TEXT
-        assert now == 34
-        # Past the deadline nobody waits.
-        error = await execution.error("retry-after-32", policy=policy(deadline_s=10))
+        error = await execution.error("retry-after-31", policy=policy(deadline_s=60))
         assert isinstance(error, PlanExhaustedError)
-        assert error.last.retry_after_s == 32
-        assert now == 34
+        assert (error.retry_after_s, error.retryable, now) == (31, True, 3)
+        # Nor does the next request wait for what the last one was told.
+        error = await execution.error("retry-after-31", policy=policy(deadline_s=60))
+        assert isinstance(error, NoModelError)
+        assert "it asked to wait another 31.0 s" in str(error)
+        assert (error.retry_after_s, now) == (31, 3)
+        # A route that says so waits longer.
+        patient = Retry(max_wait_s=40)
+        assert await execution.ask("retry-after-32", policy=policy(deadline_s=60, retry=patient)) == TEXT
+        assert now == 35
+        # Past the deadline nobody waits.
+        error = await execution.error("retry-after-33", policy=policy(deadline_s=10, retry=patient))
+        assert isinstance(error, PlanExhaustedError)
+        assert (error.last.retry_after_s, now) == (33, 35)
 
 
 async def test_the_deadline_covers_all_calls(execution: Rig) -> None:

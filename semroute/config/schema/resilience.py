@@ -76,8 +76,9 @@ class Retry(RouteFileStruct, frozen=True, kw_only=True):
     cap_s: Seconds = 4.0
     """The longest pause of all."""
     max_wait_s: Seconds = 5.0
-    """When a provider asks for a longer pause, the next model is asked instead. The same holds when a call took
-    longer than this before it failed. When no other model is left, semroute waits, and calls once more."""
+    """When a provider asks for a longer pause, the next model is asked instead. When no other model is left, the caller
+    gets the error at once, with `retry-after`. The next model is also asked when a call took longer than this before
+    it failed. When no other model is left, semroute calls once more."""
 
 
 class OnError(RouteFileStruct, frozen=True, kw_only=True):
