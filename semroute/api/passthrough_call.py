@@ -74,7 +74,7 @@ class Passage:
         self._chat = ChatRequest(id=self.id, messages=())
         self._hold: Hold | None = None
         self._told: Told | None = None
-        self._asked = False
+        self._asked = self._ended = False
         self._books.trace(self.id, headers_of(request))
 
     @property
@@ -110,7 +110,10 @@ class Passage:
             return False
 
     def end(self, outcome: Outcome, error: BaseException | None = None) -> None:
-        """Record, once."""
+        """Record what became of the call. Only the first word counts."""
+        if self._ended:
+            return
+        self._ended = True
         latency_ms = (time.perf_counter() - self._started) * 1000
         failed = str(error) if isinstance(error, SemrouteError) else None
         usage, model = Usage() if self._told is None else self._told.usage, self._model()
@@ -198,6 +201,8 @@ class Passed(Response[Any]):
             )
         except SemrouteError as error:
             await self._fail(error, scope, receive, send)
+        finally:
+            passage.end("failed")  # by an exception that nobody expects
 
     async def _fail(self, error: SemrouteError, scope: Scope, receive: Receive, send: Send) -> None:
         refused = isinstance(error, LimitError | BudgetError | ForbiddenError)

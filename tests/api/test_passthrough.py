@@ -12,9 +12,15 @@ from typing import Any, NamedTuple
 import httpx
 import psutil
 import pytest
+from litestar.testing import TestClient
 
 from semroute.access.api_keys import KeyStore
+from semroute.api.app import create_app
 from semroute.caller import Caller
+from semroute.providers.raw_forwarding import PassingProvider
+from semroute.settings import Settings
+from semroute.stores.decision_log import SqlLog
+from semroute.stores.interfaces import Query
 from semroute.stores.migrations import migrate
 from semroute.stores.sqlite import SqliteDatabase
 from tests.service import Service, until
@@ -297,6 +303,31 @@ def test_each_call_has_a_record_and_a_batch_is_counted_once(served: Served) -> N
     assert (again["model"], again["input_tokens"], again["outcome"]) == ("main:batches", 0, "ok")
     failed = record(served.call("GET", "/v1/files/file-none"))
     assert (failed["model"], failed["outcome"]) == ("main:files", "failed")
+
+
+def test_a_call_that_ends_in_a_way_that_nobody_expects_is_recorded_and_gives_its_place_back(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    routes, url = tmp_path / "routes", f"sqlite:///{tmp_path / 'log.db'}"
+    routes.mkdir()
+    (routes / "all.yaml").write_text(ROUTES.format(url=served.vendor.url))
+    database = SqliteDatabase(tmp_path / "log.db")
+    migrate(database)
+    key = KeyStore(database).create(KEYS["one"])[0]
+    database.close()
+    monkeypatch.setattr(PassingProvider, "ask", ask)
+    settings = Settings(routes=str(routes), database_url=url, host="127.0.0.1")
+    with TestClient(create_app(settings), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        headers = {"authorization": f"Bearer {key}"}
+        for _ in range(2):  # the key may make one call at a time
+            assert client.get("/v1/files", headers=headers).status_code == 500
+    database = SqliteDatabase(tmp_path / "log.db")
+    outcomes = [row["outcome"] for row in SqlLog(database).page(Query())]
+    database.close()
+    assert outcomes == ["failed", "failed"]
 
 
 def test_a_page_of_another_site_uploads_nothing(served: Served) -> None:

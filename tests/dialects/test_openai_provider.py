@@ -282,7 +282,7 @@ def test_usage_may_be_missing_or_partial(usage: dict[str, Any] | None, expected:
     ("body", "message"),
     [
         (b"", "expected a completion, got nothing"),
-        (b" <!DOCTYPE html>\n<title>Login</title>", "got HTML: <!DOCTYPE html> <title>Login</title>"),
+        (b" <!DOCTYPE html>\n<title>Login</title>", "got an HTML page"),
         (b'{"choices": [', "no complete JSON"),
         (b"[]", r"got \[\] \(JSON of another shape"),
         (b'{"choices": [{"message": {"content": 1}}]}', "content"),
@@ -461,12 +461,45 @@ def test_a_status_means_an_error(status: int, body: str, error_type: type[Provid
         (b'{"detail": [{"msg": "x"}]}', 'status 400: {"detail": [{"msg": "x"}]}'),
         (b'"Too long"', "status 400: Too long"),
         (b"[1]", "status 400: [1]"),
-        (b"<p>\n Bad </p>", "status 400: text/html, <p> Bad </p>"),
+        (b"<p>\n Bad </p>", "status 400: text/html, an HTML page"),
         (b"", "status 400: text/html, no body"),
     ],
 )
 def test_an_errors_message_is_what_the_provider_says(body: bytes, message: str) -> None:
     assert str(DIALECT.parse_error(400, {"content-type": "text/html"}, body)) == message
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "http://vllm-7.models.svc:8000/v1?key=1",
+        "https://proxy.example.com",
+        "10.12.0.7:8080",
+        "10.12.0.7",
+        "[fd00::12:7]:8080",
+        "fd00:0:0:1::7",
+        "gateway:8443",
+        "vllm-7.models.svc.cluster.local",
+        "proxy.example.com",
+    ],
+)
+def test_no_caller_learns_where_a_provider_is_from_a_text_of_its_proxy(place: str) -> None:
+    text = f"upstream connect error: {place} reset the connection"
+    error = DIALECT.parse_error(502, {"content-type": "text/plain"}, text.encode())
+    assert str(error) == "status 502: text/plain, upstream connect error: … reset the connection"
+    page = f"<html><title>502</title><p>nginx at {place}</html>"
+    error = DIALECT.parse_error(502, {"content-type": "text/html"}, page.encode())
+    assert str(error) == "status 502: text/html, an HTML page"
+    with pytest.raises(BadAnswerError, match=r"^expected a completion, got an HTML page$"):
+        DIALECT.parse_completion(page.encode())
+    with pytest.raises(BadAnswerError) as told:
+        DIALECT.parse_completion(text.encode())
+    assert place not in str(told.value)
+
+
+def test_what_is_no_address_stays_in_a_text() -> None:
+    text = "model llama-3.1-8b.gguf: error 0:1 at 12:30:05, see v1.2.3"
+    assert text in str(DIALECT.parse_error(500, {"content-type": "text/plain"}, text.encode()))
 
 
 def test_an_errors_message_is_short() -> None:

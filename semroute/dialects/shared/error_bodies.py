@@ -36,6 +36,16 @@ _TEXT_KEYS = ("message", "Message", "error", "errors", "detail", "details", "msg
               "exception")  # fmt: skip
 _CODE_KEYS = ("code", "type", "status", "status_code", "reason", "error_type", "error_code", "errorCode", "__type")
 _WAIT_KEYS = ("retryDelay", "retry_after", "retry_after_seconds")
+PAGE = "an HTML page"
+_ADDRESS = re.compile(
+    r"\b[a-z]{2,6}://[^\s\"'<>]+"  # a URL
+    r"|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b"  # IPv4
+    r"|\[?\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){3,7}\b\]?(?::\d{1,5})?"  # IPv6
+    r"|\b(?=[\d_.-]*[a-z])[\w-]+(?:\.[\w-]+)*:\d{2,5}\b"  # a host with its port
+    r"|\b(?:[\w-]+\.){1,8}(?:local|localdomain|internal|intranet|lan|corp|home|svc|com|net|org|io|ai|dev|cloud)\b",
+    re.IGNORECASE,
+)
+"""Addresses and names of hosts, as proxies write them into their pages."""
 _NO_CODES = frozenset({"error", "none", "null", "<nil>", "unknown", "unknown_error", "true", "false"})
 """What stands in the place of a code and says nothing."""
 _REFUSED = re.compile(r"invalid|bad_?request|unprocessable|unsupported|not_?found|permission|forbidden", re.IGNORECASE)
@@ -240,13 +250,19 @@ def describe(body: bytes, error: Exception) -> str:
     if not body.strip():
         return "nothing"
     if body.lstrip()[:1] == b"<":
-        return f"HTML: {snippet(body)}"
+        return PAGE
     return f"{snippet(body)} ({why_unreadable(error, body)})"
 
 
 def snippet(body: bytes) -> str:
-    """The start of a body, on one line."""
-    return " ".join(body[: 4 * MAX_SNIPPET_CHARS].decode("utf-8", "replace").split())[:MAX_SNIPPET_CHARS]
+    """Return the start of a body, on one line, for a caller to read.
+
+    A page is not quoted, and addresses are taken out of other text: proxies write the names of hosts into both.
+    """
+    if body.lstrip()[:1] == b"<":
+        return PAGE
+    text = " ".join(body[: 4 * MAX_SNIPPET_CHARS].decode("utf-8", "replace").split())
+    return _ADDRESS.sub("…", text)[:MAX_SNIPPET_CHARS]
 
 
 def _by_status(status: int, failure: Failure) -> type[ProviderError]:
