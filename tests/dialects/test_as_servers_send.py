@@ -388,6 +388,32 @@ def test_an_answer_ends_as_what_it_holds_says(dialect: str) -> None:
     assert (completion.finish_reason, completion.usage) == ("stop", None)  # counts that cannot be read spoil no answer
 
 
+def test_callers_of_the_servers_own_dialect_learn_the_same() -> None:
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    events = [chunk({"tool_calls": [call]}), chunk({}, "stop", system_fingerprint="fp")]
+    assert told("openai", events)[-1] == chunk({}, "tool_calls", system_fingerprint="fp")
+    whole = {"id": "c1", "choices": [{"index": 0, "message": {"tool_calls": [call]}, "finish_reason": "stop"}], "x": 1}
+    asked = CLIENTS["openai"].parse_request({"messages": HI}, "1")
+    completion = PROVIDERS["openai"].parse_completion(json.dumps(whole).encode())
+    said = json.loads(CLIENTS["openai"].render_completion(completion, RECORD, asked))
+    assert (said["choices"][0]["finish_reason"], said["x"]) == ("tool_calls", 1)
+    block = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
+    events = [
+        {"type": "message_start", "message": {"id": "m", "model": "m", "usage": {"input_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {}, "x": 1},
+        {"type": "message_stop"},
+    ]
+    ended = next(one for one in told("anthropic", events, "anthropic", max_tokens=9) if one["type"] == "message_delta")
+    assert (ended["delta"], ended["x"]) == ({"stop_reason": "tool_use", "stop_sequence": None}, 1)
+    whole = {"id": "m", "model": "m", "content": [block], "stop_reason": "end_turn", "x": 1}
+    asked = CLIENTS["anthropic"].parse_request({"messages": HI, "max_tokens": 9}, "1")
+    completion = PROVIDERS["anthropic"].parse_completion(json.dumps(whole).encode())
+    said = json.loads(CLIENTS["anthropic"].render_completion(completion, RECORD, asked))
+    assert (said["stop_reason"], said["x"]) == ("tool_use", 1)
+
+
 def test_a_stream_that_calls_tools_ends_so() -> None:
     call = {"index": 0.0, "id": "c", "function": {"name": "f", "arguments": "{}"}}
     events = [chunk({"content": "Let me look."}), chunk({"tool_calls": [call]}), chunk({}, "stop")]

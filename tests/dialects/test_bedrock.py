@@ -423,7 +423,7 @@ def test_what_says_nothing_gives_no_part() -> None:
     ("body", "message"),
     [
         (b"", "got nothing"),
-        (b"<html>", "got HTML"),
+        (b"<html>", "got an HTML page"),
         (b"[]", "expected an answer of Converse"),
         (b'{"message": "m"}', "without a message: m"),
         (b'{"output": {}}', "without a message"),

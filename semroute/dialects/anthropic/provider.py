@@ -44,6 +44,8 @@ from semroute.messages import (
 
 FIRST_TO_KEEP = 5
 """From this generation on, some models read no other model's thinking blocks."""
+ENDED, CALLS = "end_turn", "tool_use"
+"""Some servers end an answer that calls tools as one that does not. Callers are told that it calls tools."""
 _FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -104,6 +106,8 @@ class AnthropicProviderDialect:
         parts = (*_parts(answer.content, _thinker(answer.model)), *_refusal(answer.stop_details))
         reason = _FINISH_REASONS.get(answer.stop_reason or "", "stop")
         usage = read_counts(answer.usage, Counts)
+        if answer.stop_reason == ENDED and has_calls(parts):
+            body = msgspec.json.encode({**msgspec.json.decode(body), "stop_reason": CALLS})
         return Completion(
             parts=parts,
             finish_reason=as_said(reason, calls=has_calls(parts)),
@@ -165,10 +169,18 @@ class AnthropicStreamParser:
                 fields = self._close(piece.delta or _Delta(), piece.usage)
             case "message_stop":
                 self._finished = True
-        raw, delta = event.data, piece.delta
-        if self._thinker and (piece.content_block is not None or (delta is not None and delta.signature)):
-            raw = _marked(raw, fields["parts"])
+        raw = self._passed_on(event.data, piece, fields)
         return Chunk(**fields, model=self._model, id=self._id, dialect=NAME, raw=raw, event=event.name)
+
+    def _passed_on(self, raw: bytes, piece: _Piece, fields: dict[str, Any]) -> bytes:
+        """Return the event as callers of this dialect get it."""
+        delta = piece.delta
+        if delta is not None and delta.stop_reason == ENDED and self._calls:
+            said = msgspec.json.decode(raw)
+            return msgspec.json.encode({**said, "delta": {**said["delta"], "stop_reason": CALLS}})
+        if self._thinker and (piece.content_block is not None or (delta is not None and delta.signature)):
+            return _marked(raw, fields["parts"])
+        return raw
 
     def _start(self, message: _Answer) -> None:
         self._id, self._model = message.id or "", message.model or ""

@@ -112,8 +112,9 @@ class OpenAIProviderDialect:
         choice = answer.choices[0]
         parts = parts_of(choice.message or Said())
         logprobs = parse_logprobs(choice.logprobs.content if choice.logprobs is not None else None)
-        reason = as_said(finish_reason_of(choice.finish_reason or "stop"), calls=has_calls(parts))
-        completion = self._completion(answer, parts, reason, body)
+        said = finish_reason_of(choice.finish_reason or "stop")
+        reason = as_said(said, calls=has_calls(parts))
+        completion = self._completion(answer, parts, reason, body if reason == said else _ended_by(body, reason))
         if choice.message is not None and isinstance(choice.message.content, list):
             completion = msgspec.structs.replace(completion, dialect="", raw=b"")  # OpenAI's clients expect text
         return msgspec.structs.replace(completion, logprobs=logprobs) if logprobs else completion
@@ -182,12 +183,12 @@ class OpenAIStreamParser:
             raise streamed_error(data)
         if piece.choices is None and piece.usage is None and refuses(data):
             raise streamed_error(data)
-        finish_reason: FinishReason | None = None
+        said_reason: FinishReason | None = None
         first = ChoicePiece()
         for choice in piece.choices or ():
             reason = self._follow(choice)
             if choice.index == 0:
-                first, finish_reason = choice, reason
+                first, said_reason = choice, reason
         self._anew = self._anew or (first.delta is not None and type(first.delta.content) is list)
         whole = first.message is not None and not self._said and not parts_of(first.delta or Said())
         said = first.message if whole else first.delta
@@ -195,8 +196,9 @@ class OpenAIStreamParser:
         if said is not None and (said.tool_calls or said.function_call is not None):
             parts = tuple(self._numbered(part) for part in parts)
         self._said = self._said or bool(parts)
-        if finish_reason is not None:
-            finish_reason = as_said(finish_reason, calls=bool(self._ids))
+        finish_reason, raw = said_reason, event.data
+        if said_reason is not None and (finish_reason := as_said(said_reason, calls=bool(self._ids))) != said_reason:
+            raw = _ended_by(raw, finish_reason)
         return Chunk(
             parts=parts,
             logprobs=parse_logprobs(first.logprobs.content) if first.logprobs is not None else (),
@@ -206,7 +208,7 @@ class OpenAIStreamParser:
             model=piece.model or "",
             id=piece.id or "",
             dialect="" if whole or self._anew else "openai",  # clients would not read the server's own event
-            raw=b"" if whole or self._anew else event.data,
+            raw=b"" if whole or self._anew else raw,
         )
 
     def _numbered(self, part: Part) -> Part:
@@ -229,3 +231,12 @@ class OpenAIStreamParser:
         self._open.discard(choice.index)
         self._ended = True
         return finish_reason_of(choice.finish_reason)
+
+
+def _ended_by(data: bytes, reason: FinishReason) -> bytes:
+    """Return a server's own answer, or a piece of it, with another reason for the end of its first choice."""
+    answer = msgspec.json.decode(data)
+    for choice in answer["choices"]:
+        if choice.get("index", 0) == 0:
+            choice["finish_reason"] = reason
+    return msgspec.json.encode(answer)
