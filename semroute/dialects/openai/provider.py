@@ -112,9 +112,8 @@ class OpenAIProviderDialect:
         choice = answer.choices[0]
         parts = parts_of(choice.message or Said())
         logprobs = parse_logprobs(choice.logprobs.content if choice.logprobs is not None else None)
-        said = finish_reason_of(choice.finish_reason or "stop")
-        reason = as_said(said, calls=has_calls(parts))
-        completion = self._completion(answer, parts, reason, body if reason == said else _ended_by(body, reason))
+        reason, body = _ended_by(finish_reason_of(choice.finish_reason or "stop"), body, calls=has_calls(parts))
+        completion = self._completion(answer, parts, reason, body)
         if choice.message is not None and isinstance(choice.message.content, list):
             completion = msgspec.structs.replace(completion, dialect="", raw=b"")  # OpenAI's clients expect text
         return msgspec.structs.replace(completion, logprobs=logprobs) if logprobs else completion
@@ -197,8 +196,8 @@ class OpenAIStreamParser:
             parts = tuple(self._numbered(part) for part in parts)
         self._said = self._said or bool(parts)
         finish_reason, raw = said_reason, event.data
-        if said_reason is not None and (finish_reason := as_said(said_reason, calls=bool(self._ids))) != said_reason:
-            raw = _ended_by(raw, finish_reason)
+        if said_reason is not None:
+            finish_reason, raw = _ended_by(said_reason, raw, calls=bool(self._ids))
         return Chunk(
             parts=parts,
             logprobs=parse_logprobs(first.logprobs.content) if first.logprobs is not None else (),
@@ -233,10 +232,13 @@ class OpenAIStreamParser:
         return finish_reason_of(choice.finish_reason)
 
 
-def _ended_by(data: bytes, reason: FinishReason) -> bytes:
-    """Return a server's own answer, or a piece of it, with another reason for the end of its first choice."""
+def _ended_by(said: FinishReason, data: bytes, *, calls: bool) -> tuple[FinishReason, bytes]:
+    """Return why an answer ended, by what it holds, and the server's own words with that reason in them."""
+    reason = as_said(said, calls=calls)
+    if reason == said:
+        return said, data
     answer = msgspec.json.decode(data)
     for choice in answer["choices"]:
         if choice.get("index", 0) == 0:
             choice["finish_reason"] = reason
-    return msgspec.json.encode(answer)
+    return reason, msgspec.json.encode(answer)
