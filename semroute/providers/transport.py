@@ -1,8 +1,7 @@
 """The HTTP client, behind one seam: besides `streamed_upload.py`, no other file imports one.
 
-httpx reads addresses and certificate authorities; aiohttp opens, keeps and reads the connections; this file writes what
-is sent on them. A whole client takes more processor time for a call: `aiohttp.ClientSession` 2.8 times as much,
-pyreqwest 1.4, `httpx.AsyncClient` 32 (2026-11-30, `bench/libraries.py http`).
+httpx reads addresses and authorities; aiohttp opens, keeps and reads connections; this file writes to them. Processor
+time a call with a whole client: aiohttp 2.8 times ours, httpx 32 (2026-11-30, `bench/libraries.py http`).
 """
 
 from __future__ import annotations
@@ -67,10 +66,7 @@ class Headers(NamedTuple):
 
 
 def encode_headers(headers: Mapping[str, str]) -> Headers:
-    """Headers ready to be sent.
-
-    Raises `UnsendableError` where HTTP cannot carry one, such as a key with a letter that is not ASCII.
-    """
+    """Return headers ready to be sent. Raises `UnsendableError` where HTTP cannot carry one, as a key with `é`."""
     if not all(sendable(text) for header in headers.items() for text in header):
         raise UnsendableError("the key or a header holds a character that HTTP cannot carry")
     every = {"accept": "*/*", **headers, "accept-encoding": "gzip, deflate"}
