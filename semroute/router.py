@@ -14,9 +14,9 @@ import datetime
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -49,6 +49,8 @@ from semroute.semantic.feature_cache import RecentFeatures
 from semroute.semantic.gain_file import load_gain
 from semroute.semantic.matching import Comparison, Matcher, Near
 from semroute.semantic.training import Progress, Task, Trained, prepare
+
+Result = TypeVar("Result")
 
 
 def new_id() -> str:
@@ -165,22 +167,38 @@ class Router:
 
         Raises `UnknownModelError` and `UnknownRouteError` where the request names what does not exist.
         """
-        started = time.perf_counter()
         if isinstance(request, str):
             request = ChatRequest(id=new_id(), messages=(Message(role="user", parts=(Text(text=request),)),))
-        asked, request = request, model_aliases.resolved(self.config, request)
-        facts = self.read_facts(request)
+        if explain:
+            request = msgspec.structs.replace(request, explain=True)
+        return _at_once(self.decide_in(Surroundings(self, signals, time.perf_counter()), request)).decision
+
+    async def decide_in(self, around: Surroundings, asked: ChatRequest) -> Decided:
+        """The one sequence of a decision, for whoever asks. It waits only for what `around` gives.
+
+        Raises `UnknownModelError` and `UnknownRouteError` where the request names what does not exist.
+        """
+        request = model_aliases.resolved(self.config, asked)
+        facts = await around.facts(request)
         choice = self.choose(request, facts)
-        reading = self.read([facts.text])[0] if self.needs_reading(request, facts, choice) else None
+        reading = await around.reading(facts.text) if self.needs_reading(request, facts, choice) else Reading()
         if choice is None:
-            choice = self.choose_semantic(reading.match if reading is not None else Match(), facts)
+            semantic = self.choose_semantic(reading.match, facts)
+            choice = await around.classified(semantic, request, facts, reading)
+        choice = await around.continued(choice, facts)
+        signals, why_cheap = await around.signals(choice, request, facts)
         decision = self.decide(request, facts, choice, signals, reading)
         decision = msgspec.structs.replace(
             decision,
-            explanation=decision.explanation + model_aliases.told(asked, request),
-            latency_ms=(time.perf_counter() - started) * 1000,
+            thrift=signals.thrift,
+            explanation=decision.explanation
+            + model_aliases.told(asked, request)
+            + (f"; {why_cheap}, so the choice leans to cheap" if why_cheap else ""),
+            latency_ms=(time.perf_counter() - around.started) * 1000,
         )
-        return self.explain(decision, facts) if explain or request.explain else decision
+        if request.explain:
+            decision = await around.explained(decision, facts)
+        return Decided(request, facts, choice, reading, signals, decision)
 
     def read_facts(self, request: ChatRequest) -> Facts:
         """What the decision looks at."""
@@ -287,6 +305,62 @@ class Router:
         reaches its share of it exactly if the prompt is that likely in scope.
         """
         return self._fixed[near.route] or (self._calibrated[near.route] * near.share, "calibrated")
+
+
+class Surroundings:
+    """What a decision asks of its surroundings. This one has no service around it: it waits for nothing."""
+
+    def __init__(self, router: Router, signals: Signals, started: float) -> None:
+        """`signals`: the facts of the moment. `started`: when the request came, by `time.perf_counter()`."""
+        self.router = router
+        self.started = started
+        self._signals = signals
+
+    async def facts(self, request: ChatRequest) -> Facts:
+        """What the decision looks at."""
+        return self.router.read_facts(request)
+
+    async def reading(self, text: str) -> Reading:
+        """What the embedding of a prompt tells."""
+        return self.router.read([text])[0]
+
+    async def classified(self, semantic: Choice, request: ChatRequest, facts: Facts, reading: Reading) -> Choice:
+        """The choice of a classifier, where there is one that knows better than the semantic one."""
+        return semantic
+
+    async def continued(self, choice: Choice, facts: Facts) -> Choice:
+        """The choice with the route and the model that the conversation is on."""
+        return choice
+
+    async def signals(self, choice: Choice, request: ChatRequest, facts: Facts) -> tuple[Signals, str]:
+        """The facts of the moment, and why the choice leans to cheap models; empty: it does not."""
+        return self._signals, ""
+
+    async def explained(self, decision: Decision, facts: Facts) -> Decision:
+        """The decision with `details`."""
+        return self.router.explain(decision, facts)
+
+
+class Decided(NamedTuple):
+    """A decision, and what it was made of."""
+
+    request: ChatRequest
+    """With the names that there are here."""
+    facts: Facts
+    choice: Choice
+    reading: Reading
+    """Empty where the prompt was not read."""
+    signals: Signals
+    decision: Decision
+
+
+def _at_once(steps: Coroutine[Any, Any, Result]) -> Result:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        steps.send(None)
+    except StopIteration as ended:
+        return cast("Result", ended.value)
+    raise AssertionError("a decision without a service waited for something")
 
 
 def _join(each: Sequence[Features]) -> Features:

@@ -12,7 +12,7 @@ from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.error_responses import AnyRequest
 from semroute.config.config import Config
-from semroute.gateway import Gateway
+from semroute.gateway.gateway import Gateway
 from semroute.reload import Reloader
 
 MAX_TOLD = 20

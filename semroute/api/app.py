@@ -50,7 +50,8 @@ from semroute.errors import SemrouteError
 from semroute.execution.breaker_sync import Exchange
 from semroute.execution.idempotency import Idempotency, SharedAnswers
 from semroute.execution.sessions import SharedSessions
-from semroute.gateway import Gateway, Serving
+from semroute.gateway.gateway import Gateway
+from semroute.gateway.serving import InService, Serving
 from semroute.providers.streamed_upload import PassingTransport
 from semroute.router import Router
 from semroute.settings import Settings
@@ -151,21 +152,25 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     folder = Path(settings.routes) if settings.routes else default_folder()
     loaded = await asyncio.to_thread(reload.load, folder, lifeline.good.files)
     transport = PassingTransport()
-    serving = Serving.open(_kept(loaded.router), transport, echo=settings.echo)
-    threads = max(1, usable_cores() // settings.workers)
-    gateway = Gateway(serving, lambda _: None, threads=threads)
-    books = await asyncio.to_thread(Books, settings, lambda: gateway.serving.router.config, lifeline)
-    gateway.keep(books.record, books.accounts, books.room)
+    in_service = InService(Serving.open(_kept(loaded.router), transport, echo=settings.echo))
+    deployments = in_service.serving.deployments
+    books = await asyncio.to_thread(Books, settings, in_service.config, lifeline)
+    gateway = Gateway(
+        in_service,
+        books.record,
+        accounts=books.accounts,
+        room=books.room,
+        sessions=SharedSessions(books.state) if settings.shared else None,
+        threads=max(1, usable_cores() // settings.workers),
+    )
     await books.state.start()
     shared = [metrics_endpoint.show(gateway, books)] if settings.workers > 1 else []
     if settings.shared:
-        gateway.sessions = SharedSessions(books.state)
-        exchange = Exchange(books.state, serving.deployments, lambda: gateway.serving.router.config.models.values())
+        exchange = Exchange(books.state, deployments, lambda: in_service.config().models.values())
         shared.append(exchange.run())
 
     def swap(router: Router) -> None:
-        known = gateway.serving.deployments
-        gateway.serving = Serving.open(_kept(router), transport, echo=settings.echo, deployments=known)
+        in_service.serving = Serving.open(_kept(router), transport, echo=settings.echo, deployments=deployments)
 
     reloader = reload.Reloader(folder, loaded, swap, on_good=lambda files: lifeline.keep(files=files))
     app.state.gateway, app.state.reloader, app.state.lifeline = gateway, reloader, lifeline
@@ -174,7 +179,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     access = Access(settings, books.ring)
     app.state.books, app.state.access = books, access
     app.state.refusals = guards.Refusals()
-    app.gate = Gate(access, lambda: gateway.serving.router.config.cors)
+    app.gate = Gate(access, lambda: in_service.config().cors)
     gc.collect()
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # what is there by now stays: to look through it now and then would stop everything for 0.1 s

@@ -31,7 +31,8 @@ from semroute.dialects.openai.embeddings import Embeddings
 from semroute.dialects.shared import sse
 from semroute.dialects.shared.token_counts import MAX_TOKENS
 from semroute.errors import RequestError, SemrouteError
-from semroute.gateway import Call, Chunks, Gateway
+from semroute.gateway.act import Call, Chunks
+from semroute.gateway.gateway import Gateway
 from semroute.json_errors import UNREADABLE, why_unreadable
 from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Params
 from semroute.record import Record, served
@@ -320,7 +321,7 @@ def account_headers(call: Call) -> dict[str, str]:
         "x-semroute-overhead-ms": f"{record.overhead_ms:.2f}",
         **error_responses.id_headers(record.request_id),
     }
-    if call.costs_known:
+    if call.account.costs_known:
         headers["x-semroute-cost-usd"] = f"{record.cost_usd:f}"
         headers["x-semroute-saved-usd"] = f"{record.saved_usd:f}"
     if made is not None and made.dropped:

@@ -19,7 +19,7 @@ from semroute.api.responses_endpoints import Remembering
 from semroute.dialects.anthropic.client import Anthropic
 from semroute.dialects.dialect import ClientDialect
 from semroute.dialects.responses.client import Responses
-from semroute.gateway import Gateway
+from semroute.gateway.gateway import Gateway
 from semroute.routing.model_aliases import resolved
 from semroute.routing.pricing import estimate_input_tokens
 

@@ -21,7 +21,7 @@ from semroute.bases import RouteFileStruct
 from semroute.caller import Caller
 from semroute.dialects.shared.body_parsing import convert
 from semroute.errors import ForbiddenError, NotFoundError, RequestError
-from semroute.gateway import Gateway
+from semroute.gateway.gateway import Gateway
 from semroute.stores.decision_log import MAX_PAGE
 from semroute.stores.interfaces import Query, Within
 from semroute.stores.rollups import DIMENSIONS, day_of

@@ -23,7 +23,7 @@ from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.dialects.shared.body_parsing import convert
 from semroute.errors import AccessError, NotFoundError, PayloadTooLargeError, RequestError
-from semroute.gateway import Gateway
+from semroute.gateway.gateway import Gateway
 from semroute.settings import PREFIX, Settings
 from semroute.stores.interfaces import Feedback
 

@@ -10,7 +10,7 @@ from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.error_responses import AnyRequest
 from semroute.errors import ForbiddenError, RequestError
-from semroute.gateway import Gateway
+from semroute.gateway.gateway import Gateway
 from semroute.telemetry.prometheus import CONTENT_TYPE, Moment
 
 SHOW_EVERY_S = 1.0
@@ -45,7 +45,7 @@ def _moment(gateway: Gateway, books: Books) -> Moment:
         waiting=waiting,
         dropped=dropped,
         state_up=not books.state.error,
-        running=gateway.running,
+        running=gateway.recorder.running,
         breakers=breakers | {model: each.breaker.state(now) != "closed" for model, each in known.items()},
         latency_ms={model: each.latency_ms for model, each in known.items() if each.latency_ms is not None},
     )

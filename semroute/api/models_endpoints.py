@@ -21,7 +21,7 @@ from semroute.config.config import Config
 from semroute.config.openai_shutdowns import shutdown_of
 from semroute.config.schema.models import Model
 from semroute.errors import RequestError, UnknownModelError
-from semroute.gateway import Gateway
+from semroute.gateway.gateway import Gateway
 from semroute.routing.decide import AUTO
 from semroute.routing.model_aliases import meant, whole_names
 

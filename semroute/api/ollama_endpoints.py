@@ -25,7 +25,7 @@ from semroute.dialects.ollama.client import (
 )
 from semroute.dialects.ollama.client_answer import LINES, Said, loaded, said_in_chat, said_in_text
 from semroute.errors import RequestError, UnknownModelError
-from semroute.gateway import Gateway
+from semroute.gateway.gateway import Gateway
 from semroute.routing.decide import AUTO
 from semroute.routing.model_aliases import meant, whole_names
 

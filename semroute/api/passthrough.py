@@ -25,7 +25,7 @@ from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.config.schema.providers import Provider as ProviderSettings
 from semroute.errors import ForbiddenError, NoModelError, NotFoundError, PayloadTooLargeError, RequestError
-from semroute.gateway import Gateway
+from semroute.gateway.gateway import Gateway
 from semroute.providers.raw_forwarding import takes
 from semroute.providers.streamed_upload import Upload
 from semroute.settings import Settings

@@ -35,7 +35,7 @@ from semroute.errors import (
     SemrouteError,
     StoreError,
 )
-from semroute.gateway import Gateway
+from semroute.gateway.gateway import Gateway
 from semroute.messages import ChatRequest, Usage
 from semroute.providers.raw_forwarding import PassingProvider
 from semroute.providers.streamed_upload import PassingTransport, Upload
@@ -65,12 +65,12 @@ class Passage:
         self.id = new_id()
         self.settings = settings
         self._books: Books = request.app.state.books
-        self._gateway: Gateway = request.app.state.gateway
-        self._config = self._gateway.serving.router.config
+        gateway: Gateway = request.app.state.gateway
+        self._recorder, self._config = gateway.recorder, gateway.serving.router.config
         self._caller = caller
         self._what = f"{settings.id}:{path.split('/')[1]}"
         """What the log calls the model."""
-        self._at, self._started = self._gateway.clock(), time.perf_counter()
+        self._at, self._started = gateway.clock(), time.perf_counter()
         self._chat = ChatRequest(id=self.id, messages=())
         self._hold: Hold | None = None
         self._told: Told | None = None
@@ -88,8 +88,8 @@ class Passage:
 
     async def admit(self) -> None:
         """Hold the key's limits. Raises `LimitError` and `BudgetError`."""
-        self._gateway.begin()
-        accounts = self._gateway.accounts
+        self._recorder.begin()
+        accounts = self._recorder.accounts
         if accounts is not None:
             self._hold = accounts.open(self._config, self._caller, self.id, None)
             ask, decision = Ask(request=self._chat), self._decision()
@@ -137,9 +137,7 @@ class Passage:
             caller=self._caller,
             error=failed,
         )
-        if self._hold is not None:
-            self._gateway.settle(self._hold, record)
-        self._gateway.end(self._chat, record)
+        self._recorder.end(record, self._hold)
 
     def _model(self) -> Model | None:
         """The model of the route files that an answer names. A date may stand behind its name. None: there is none."""

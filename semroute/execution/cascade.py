@@ -41,7 +41,7 @@ class Candidate(NamedTuple):
     """Of its attempt in the account."""
 
 
-async def complete(
+async def first_passing(
     cascade: Cascade,
     work: Work,
     call: CallModel,
@@ -72,7 +72,7 @@ async def _tried(
     attempts: list[Attempt],
     clock: Callable[[], float],
 ) -> Completion:
-    """As `complete`. `request`: what models are asked."""
+    """As `first_passing`. `request`: what models are asked."""
     asked = replace(request, stream=False)
     deadline, unjudged = clock() + cascade.deadline_s, cascade.on_judge_error or _usual(work.policy)
     failed: list[Candidate] = []

@@ -1,7 +1,8 @@
 """The one loop that tries the models of a plan until one answers: one deadline, retries, pauses, fallback, hedging.
 
 What a failure leads to stands in `faults.FAULTS`; how long a pause is, in `backoff.pause`; who may be called now, in
-`deployments`. Here they are only put together.
+`deployments`. Here they are only put together. Whole answers come from `first_answer`, streamed ones from
+`stream_recovery.first_stream`.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from msgspec.structs import replace
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import FIRST_TOKEN_S, STALL_S, TOTAL_S, Then, Timeouts
-from semroute.errors import NoModelError, PlanExhaustedError, ProviderError, SemrouteError
+from semroute.errors import NoModelError, PlanExhaustedError, ProviderConnectionError, ProviderError, SemrouteError
 from semroute.execution.backoff import pause
 from semroute.execution.deployments import BusyError
 from semroute.execution.faults import fault_of, left, refusal
+from semroute.execution.grading import CallModel
 from semroute.execution.hedge_delay import FLOOR_S
 from semroute.execution.hedged_call import BEATEN, Race, Timer
-from semroute.execution.model_call import Work
-from semroute.messages import Usage
+from semroute.execution.model_call import Work, call_model
+from semroute.messages import ChatRequest, Completion, Usage
 from semroute.record import Attempt
 
 Result = TypeVar("Result", covariant=True)
@@ -33,7 +35,29 @@ PATIENCES = 3.0
 """The limits that nobody wrote are never shorter than so many times what a model is known to take."""
 
 
-class Call(Protocol[Result]):
+async def first_answer(work: Work, attempts: list[Attempt], *, deadline: float | None = None) -> Completion:
+    """A whole answer from the first model that gives one. Every call is appended to `attempts`.
+
+    Raises `PlanExhaustedError` when all failed, `NoModelError` when none could be called, and at once a `ProviderError`
+    that no other model would mend. `deadline`: by the clock of the deployments; None: the policy's, from now.
+    """
+    return await Execution(work, attempts, call_model, deadline=deadline).result()
+
+
+def one_model_caller(work: Work) -> CallModel:
+    """Calls one model as those of a plan are called, without another to fall back to: within one deadline for all."""
+    deadline = work.deployments.clock.now() + work.policy.deadline_s
+
+    async def call(request: ChatRequest, model: Model, attempts: list[Attempt]) -> Completion:
+        if model.id not in work.providers:
+            raise ProviderConnectionError(f"{model.id} cannot be called")
+        alone = replace(work, request=request, plan=(model,))
+        return await first_answer(alone, attempts, deadline=deadline)
+
+    return call
+
+
+class CallOne(Protocol[Result]):
     """One call to one model. Appends to the account, whatever happens; raises `ProviderError`."""
 
     async def __call__(self, work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt], /) -> Result:
@@ -48,7 +72,7 @@ class Execution(Generic[Result]):
         self,
         work: Work,
         attempts: list[Attempt],
-        call: Call[Result],
+        call: CallOne[Result],
         discard: Callable[[Result], Awaitable[None]] | None = None,
         *,
         deadline: float | None = None,

@@ -192,7 +192,7 @@ class Watch:
         return attempt.latency_ms
 
 
-async def complete(work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> Completion:
+async def call_model(work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> Completion:
     """Call one model for a whole answer, and append the account to `attempts`, whatever happens.
 
     Raises the provider's `ProviderError`.

@@ -9,18 +9,27 @@ from msgspec.structs import replace
 from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import StreamPolicy, Timeouts
 from semroute.errors import ProviderError, ProviderRequestError, SemrouteError
-from semroute.execution import streaming
 from semroute.execution.backoff import pause
 from semroute.execution.continuation_request import Seam, continuation
 from semroute.execution.executor import Execution
 from semroute.execution.faults import fault_of, left
 from semroute.execution.model_call import Work
-from semroute.execution.streaming import OpenStream
+from semroute.execution.streaming import OpenStream, stream_model
 from semroute.messages import Chunk, Part, Text, Usage, total
 from semroute.record import Attempt
 
 
-class Answer:
+async def first_stream(work: Work, attempts: list[Attempt]) -> OpenStream | ContinuedStream:
+    """A streamed answer from the first model that gives content. Raises as `executor.first_answer` does.
+
+    From the first content on the caller has seen it. After that another model can only go on from there.
+    """
+    execution = Execution(work, attempts, stream_model, OpenStream.aclose)
+    opened = await execution.result()
+    return ContinuedStream(work, attempts, opened, execution) if execution.goes_on else opened
+
+
+class ContinuedStream:
     """A streamed answer over as many models as it takes. Iterate it once, to its end, or `aclose` it."""
 
     def __init__(
@@ -95,15 +104,15 @@ class Answer:
         """One call for the rest of the answer. A model that refuses to be prefilled is asked in words."""
         said = "".join(self._said)
         if not said:  # it broke while it was thinking
-            return await streaming.open_stream(work, model, timeouts, attempts)
+            return await stream_model(work, model, timeouts, attempts)
         if "prefill" in model.features:
             request = continuation(work.request, said, prefill=True)
             try:
-                return await streaming.open_stream(replace(work, request=request), model, timeouts, attempts)
+                return await stream_model(replace(work, request=request), model, timeouts, attempts)
             except ProviderRequestError:
                 pass
         request = continuation(work.request, said, prefill=False)
-        return await streaming.open_stream(replace(work, request=request), model, timeouts, attempts)
+        return await stream_model(replace(work, request=request), model, timeouts, attempts)
 
     async def _joined(self) -> AsyncIterator[Chunk]:
         """The rest of the answer: without what was said already, with the usage of all calls at its end."""

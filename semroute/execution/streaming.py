@@ -23,7 +23,7 @@ MAX_EMPTY_CHUNKS = 10_000
 """Before the first content. All are kept until then."""
 
 
-async def open_stream(work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> OpenStream:
+async def stream_model(work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> OpenStream:
     """Call one model, and wait for its first content; or for as much of it as the policy holds back.
 
     A failure before that is appended to `attempts` and raised, so that another model can be tried: the caller has seen

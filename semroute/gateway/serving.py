@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 
+import msgspec
+
 from semroute.bases import Frozen
 from semroute.config.config import Config
 from semroute.execution.classifier import RouteClassifier
@@ -61,6 +63,23 @@ class Serving(Frozen, frozen=True, kw_only=True):
             transport=transport,
             classifier=_classifier(router.config),
         )
+
+
+class InService:
+    """The one reference to what is in service. A reload swaps it; a request takes it once."""
+
+    def __init__(self, serving: Serving) -> None:
+        self.serving = serving
+
+    def config(self) -> Config:
+        """The configuration that is in service now."""
+        return self.serving.router.config
+
+    def on(self, day: datetime.date) -> Serving:
+        """What is in service, at the prices of a day."""
+        if self.serving.priced_on != day:
+            self.serving = msgspec.structs.replace(self.serving, router=self.serving.router.on(day), priced_on=day)
+        return self.serving
 
 
 def _classifier(config: Config) -> RouteClassifier | None:

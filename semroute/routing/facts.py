@@ -47,6 +47,11 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     messages: tuple[Message, ...] = ()
     """The conversation."""
 
+    @property
+    def wanted_tokens(self) -> int:
+        """Of the input, and of the output where the request limits it."""
+        return self.input_tokens + (self.max_tokens or 0)
+
     @cached_property
     def lowered(self) -> str:
         """`text` in lower case."""

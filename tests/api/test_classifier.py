@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from semroute import Router
-from semroute.gateway import Gateway, Serving
+from semroute.gateway.gateway import Gateway
+from semroute.gateway.serving import InService, Serving
 from semroute.messages import ChatRequest, Message, Text
 from semroute.providers.transport import Transport
 from tests.conftest import ROUTES, models_yaml
@@ -160,7 +161,7 @@ classifier: {{model: tiny}}
 routes: [{{name: billing, utterances: [I want my money back, why was I charged twice], models: [tiny]}}]
 """)
     costs, transport = [], Transport()
-    gateway = Gateway(Serving.open(Router.load(tmp_path), transport), lambda _: None, clock=lambda: at)
+    gateway = Gateway(InService(Serving.open(Router.load(tmp_path), transport)), lambda _: None, clock=lambda: at)
     for day in (datetime.date(2998, 12, 31), datetime.date(2999, 1, 1)):
         at = datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.UTC).timestamp()
         message = Message(role="user", parts=(Text(text=f"{day} [billing]"),))

@@ -12,9 +12,10 @@ from semroute.config.schema.providers import Provider as ProviderSettings
 from semroute.config.schema.resilience import BreakerSettings, Limits, Retry, Timeouts
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.errors import SemrouteError
-from semroute.execution import fallback
 from semroute.execution.deployments import Deployments
+from semroute.execution.executor import first_answer
 from semroute.execution.model_call import Work
+from semroute.execution.stream_recovery import first_stream
 from semroute.messages import ChatRequest, Chunk, Message, Text, Usage
 from semroute.providers.http_provider import HttpProvider
 from semroute.providers.transport import Transport
@@ -93,8 +94,8 @@ class Rig:
         """The text of the answer. Raises as the executor does."""
         work, self.attempts, self.chunks = self.work(plan, policy, stream=stream), [], []
         if not stream:
-            return (await fallback.complete(work, self.attempts)).text
-        opened = await fallback.open_stream(work, self.attempts)
+            return (await first_answer(work, self.attempts)).text
+        opened = await first_stream(work, self.attempts)
         try:
             async for chunk in opened:
                 self.chunks.append(chunk)

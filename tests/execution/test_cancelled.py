@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from semroute.config.schema.providers import Provider as ProviderSettings
 from semroute.dialects.openai.provider import OpenAIProviderDialect
-from semroute.execution import fallback
+from semroute.execution.executor import first_answer
 from semroute.execution.model_call import Work
+from semroute.execution.stream_recovery import first_stream
 from semroute.messages import Message, Text
 from semroute.providers.http_provider import HttpProvider
 from semroute.providers.transport import Transport
@@ -27,7 +28,7 @@ LONG = "x" * 30_000_000
 async def given_up(work: Work, reached: Callable[[], bool]) -> Attempt:
     """The account of a call that is cancelled once it got somewhere."""
     attempts: list[Attempt] = []
-    act = fallback.open_stream if work.request.stream else fallback.complete
+    act = first_stream if work.request.stream else first_answer
     call = asyncio.ensure_future(act(work, attempts))
     async with asyncio.timeout(60):
         while not reached():  # noqa: ASYNC110 - of another thread, or of a socket

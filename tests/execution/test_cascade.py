@@ -31,11 +31,11 @@ from semroute.execution.check_processes import Examiner
 from semroute.execution.classifier import NO_ROUTE, RouteClassifier
 from semroute.execution.code_fences import unfenced
 from semroute.execution.deployments import Deployments
+from semroute.execution.executor import one_model_caller
 from semroute.execution.grading import Grader
 from semroute.execution.judge_health import STEADY, Judges, UngradedError
 from semroute.execution.model_call import Work
 from semroute.execution.output_contract import put
-from semroute.gateway import caller
 from semroute.messages import (
     ChatRequest,
     Chunk,
@@ -113,9 +113,11 @@ class Run:
         work = Work(
             request=self.asked, plan=plan, providers=self.providers, deployments=self.deployments, policy=policy
         )
-        call = caller(work)
+        call = one_model_caller(work)
         grader = Grader(call, MODELS, transport, EXAMINER, self.judges)
-        return await cascade.complete(Cascade(checks=checks, **fields), work, call, grader, self.attempts, self.clock)
+        return await cascade.first_passing(
+            Cascade(checks=checks, **fields), work, call, grader, self.attempts, self.clock
+        )
 
 
 LONG = Checks(min_chars=6)
@@ -208,11 +210,13 @@ async def test_one_deadline_covers_all_its_calls(provider: FaultServer) -> None:
     async with rig(provider) as execution:
         quick = Policy(timeouts=PATIENT, deadline_s=0.5)
         work = execution.work(["ok", "hang", "hang@2"], quick)
-        call = caller(replace(work, providers=dict.fromkeys(("ok", "hang", "hang@2", "hang@3"), work.providers["ok"])))
+        call = one_model_caller(
+            replace(work, providers=dict.fromkeys(("ok", "hang", "hang@2", "hang@3"), work.providers["ok"]))
+        )
         grader = Grader(call, {"hang@3": execution.model("hang@3")}, None, EXAMINER)
         checks = Checks(judge=Judge(model="hang@3", rubric="good"))
         attempts: list[Attempt] = []
-        assert (await cascade.complete(Cascade(checks=checks), work, call, grader, attempts)).text == TEXT
+        assert (await cascade.first_passing(Cascade(checks=checks), work, call, grader, attempts)).text == TEXT
         assert [one.model for one in attempts] == ["ok", "hang@3"]
 
 
@@ -516,7 +520,7 @@ class Classified:
 
     async def __call__(self, text: str = "hello") -> str | None:
         work = Work(request=request(), plan=(), providers={"small": self.provider}, deployments=self.deployments)
-        call = caller(work)
+        call = one_model_caller(work)
         return await self.classifier.label(text, "r", SMALL, call, self.attempts)
 
 

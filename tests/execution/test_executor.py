@@ -21,11 +21,12 @@ from semroute.errors import (
     ProviderTimeoutError,
     StreamBrokenError,
 )
-from semroute.execution import fallback, model_call, streaming
+from semroute.execution import model_call, streaming
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import Deployments
-from semroute.execution.executor import Execution
+from semroute.execution.executor import Execution, first_answer
 from semroute.execution.model_call import Work
+from semroute.execution.stream_recovery import first_stream
 from semroute.messages import Chunk, JsonSchema, Params, Usage, total
 from semroute.record import Attempt
 from tests.execution.rig import PATIENT, QUICK, Rig, rig
@@ -277,7 +278,7 @@ async def test_who_is_given_little_of_the_deadline_is_not_blamed_for_silence(exe
     model = execution.model("hang", breaker=BreakerSettings(failures=1))
     work = execution.work([model], stream=stream)
     hurried = Timeouts(connect_s=20, first_token_s=0.05, stall_s=0.05, total_s=0.05, stream_s=0.05)
-    call = streaming.open_stream if stream else model_call.complete
+    call = streaming.stream_model if stream else model_call.call_model
     with pytest.raises(ProviderTimeoutError):
         await call(work, model, hurried, [])
     assert execution.deployments.of(model).breaker.state(execution.deployments.clock.now()) == "closed"
@@ -296,7 +297,7 @@ async def test_a_stream_does_not_begin_with_nothing_for_ever(execution: Rig) -> 
     model = execution.model("ok")
     work = replace(execution.work([model], stream=True), providers={"ok": Empty()})
     with pytest.raises(BadAnswerError, match="began with 10000 events without content"):
-        await streaming.open_stream(work, model, PATIENT, [])
+        await streaming.stream_model(work, model, PATIENT, [])
 
 
 async def test_a_defect_of_ours_holds_no_place(execution: Rig) -> None:
@@ -307,7 +308,7 @@ async def test_a_defect_of_ours_holds_no_place(execution: Rig) -> None:
     model = execution.model("ok")
     work = replace(execution.work([model]), providers={"ok": Defective()})
     with pytest.raises(ZeroDivisionError):
-        await model_call.complete(work, model, PATIENT, [])
+        await model_call.call_model(work, model, PATIENT, [])
     assert execution.deployments.of(model).in_flight == 0
 
 
@@ -324,7 +325,7 @@ async def test_only_one_request_probes(provider: FaultServer) -> None:
         execution.deployments.of(model).breaker.fail(now)
         now = 11
         works = [execution.work([model, "ok"], policy(timeouts=PATIENT)) for _ in range(5)]
-        await asyncio.gather(*(fallback.complete(work, []) for work in works))
+        await asyncio.gather(*(first_answer(work, []) for work in works))
         assert provider.counts == {"slow-20": 1, "ok": 4}
 
 
@@ -356,9 +357,9 @@ async def test_a_used_up_model_is_passed_over_for_one_with_room(execution: Rig) 
 async def test_tokens_are_limited_too_and_corrected_by_what_was_used(execution: Rig) -> None:
     model = execution.model("ok@limited", limits=Limits(tpm=100))
     deployment = execution.deployments.of(model)
-    await fallback.complete(execution.work([model], input_tokens=90), [])
+    await first_answer(execution.work([model], input_tokens=90), [])
     assert deployment.full(80, deployment.clock.now()) is None
-    await fallback.complete(execution.work([model], input_tokens=80), [])
+    await first_answer(execution.work([model], input_tokens=80), [])
     assert "tokens a minute" in str(deployment.full(80, deployment.clock.now()))
 
 
@@ -393,7 +394,7 @@ async def test_a_request_waits_for_its_turn_where_there_is_no_other_model(provid
 async def test_the_queue_is_bounded(execution: Rig) -> None:
     model = execution.model("slow-20", limits=Limits(concurrency=1, queue=2))
     works = [execution.work([model], policy(timeouts=PATIENT)) for _ in range(5)]
-    outcomes = await asyncio.gather(*(fallback.complete(work, []) for work in works), return_exceptions=True)
+    outcomes = await asyncio.gather(*(first_answer(work, []) for work in works), return_exceptions=True)
     refused = [outcome for outcome in outcomes if isinstance(outcome, NoModelError)]
     assert len(refused) == 2
     assert "2 requests are waiting" in str(refused[0])
@@ -403,7 +404,7 @@ async def test_the_queue_is_bounded(execution: Rig) -> None:
 async def test_one_slow_model_does_not_starve_the_others(execution: Rig) -> None:
     slow = execution.model("hang", limits=Limits(concurrency=3, queue=0))
     patient = policy(timeouts=PATIENT, deadline_s=20)
-    stuck = [asyncio.create_task(fallback.complete(execution.work([slow], patient), [])) for _ in range(3)]
+    stuck = [asyncio.create_task(first_answer(execution.work([slow], patient), [])) for _ in range(3)]
     assert await asyncio.to_thread(execution.server.wait_for_requests, 3)
     assert await execution.ask(slow, "ok", policy=patient) == TEXT
     assert execution.account == [("ok", "ok")]
@@ -416,7 +417,7 @@ async def test_one_slow_model_does_not_starve_the_others(execution: Rig) -> None
 async def test_a_freed_place_goes_to_who_waits(execution: Rig) -> None:
     model = execution.model("slow-5", limits=Limits(concurrency=2))
     works = [execution.work([model], policy(timeouts=PATIENT, deadline_s=20)) for _ in range(8)]
-    await asyncio.gather(*(fallback.complete(work, []) for work in works))
+    await asyncio.gather(*(first_answer(work, []) for work in works))
     assert execution.server.counts["slow-5"] == 8
 
 
@@ -566,7 +567,7 @@ async def test_what_two_models_cannot_complete_is_not_continued(execution: Rig, 
     work = execution.work(["cut-after-4", "ok"], stream=True)
     work = replace(work, request=replace(work.request, **FORMS[form]))
     attempts: list[Attempt] = []
-    opened = await fallback.open_stream(work, attempts)
+    opened = await first_stream(work, attempts)
     with pytest.raises(StreamBrokenError):
         _ = [chunk async for chunk in opened]
     await opened.aclose()
@@ -634,7 +635,7 @@ async def test_failed_attempts_that_gave_nothing_cost_nothing(execution: Rig) ->
 async def test_a_caller_who_leaves_ends_the_call(execution: Rig) -> None:
     attempts: list[Attempt] = []
     work = execution.work(["hang"], policy(timeouts=PATIENT, deadline_s=20))
-    call = asyncio.create_task(fallback.complete(work, attempts))
+    call = asyncio.create_task(first_answer(work, attempts))
     assert await asyncio.to_thread(execution.server.wait_for_requests, 1)
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)

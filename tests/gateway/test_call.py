@@ -6,8 +6,9 @@ from pathlib import Path
 
 from semroute import Router
 from semroute.dialects.openai.embeddings import Embeddings
-from semroute.gateway import Gateway, Serving
 from semroute.gateway.act import Whole
+from semroute.gateway.gateway import Gateway
+from semroute.gateway.serving import InService, Serving
 from semroute.messages import Completion, Text, TokenLogprob
 from semroute.providers.transport import Transport
 from tests.vendors.openai import OpenAIVendor
@@ -25,7 +26,7 @@ async def test_an_embedding_is_not_checked_as_a_text(tmp_path: Path) -> None:
     with VendorServer(OpenAIVendor()) as vendor:
         (tmp_path / "routes.yaml").write_text(ROUTES.format(url=vendor.url))
         transport = Transport()
-        gateway = Gateway(Serving.open(Router.load(tmp_path), transport), lambda _: None)
+        gateway = Gateway(InService(Serving.open(Router.load(tmp_path), transport)), lambda _: None)
         call = await gateway.open(Embeddings().parse_request({"model": "embed", "input": "hello"}, "r"))
         completion = await call.complete()
         await gateway.aclose()

@@ -13,7 +13,8 @@ from semroute.access.accounts import Accounts
 from semroute.caller import Caller
 from semroute.errors import BudgetError, ForbiddenError
 from semroute.execution.sessions import Sessions
-from semroute.gateway import Gateway, Serving
+from semroute.gateway.gateway import Gateway
+from semroute.gateway.serving import InService, Serving
 from semroute.messages import ChatRequest, Message, Text
 from semroute.providers.transport import Transport
 from semroute.stores.memory import MemoryState
@@ -23,10 +24,6 @@ providers: {local: {dialect: echo}}
 models: {small: {provider: local, name: small, input_price: 1, output_price: 1}}
 default: {models: [small]}
 """
-
-
-async def never() -> None:
-    """Room is there."""
 
 
 @pytest.mark.parametrize(
@@ -42,9 +39,8 @@ async def test_of_a_refused_request_no_conversation_is_remembered(
 ) -> None:
     (tmp_path / "routes.yaml").write_text(ROUTES)
     transport = Transport()
-    gateway = Gateway(Serving.open(Router.load(tmp_path), transport, echo=True), lambda _: None)
-    gateway.keep(lambda _: None, Accounts(MemoryState()), never)
-    sessions = gateway.sessions = Sessions()
+    in_service, sessions = InService(Serving.open(Router.load(tmp_path), transport, echo=True)), Sessions()
+    gateway = Gateway(in_service, lambda _: None, accounts=Accounts(MemoryState()), sessions=sessions)
     request = ChatRequest(id="r", messages=(Message(role="user", parts=(Text(text="hello"),)),), session="mine")
     call = await gateway.open(request, caller)
     if error is None:

@@ -13,7 +13,9 @@ from semroute import Router
 from semroute.access.accounts import Accounts
 from semroute.caller import Caller
 from semroute.dialects.openai.embeddings import Embeddings
-from semroute.gateway import Gateway, Serving
+from semroute.execution.sessions import Sessions, SessionStore
+from semroute.gateway.gateway import Gateway
+from semroute.gateway.serving import InService, Serving
 from semroute.messages import ChatRequest, Message, Text
 from semroute.providers.transport import Transport
 from semroute.record import Record
@@ -43,9 +45,12 @@ class Rig:
         self.transport, self.records, self.database = Transport(), list[Record](), SqliteDatabase()
         migrate(self.database)
         self.state = ResilientState(SqlState(self.database))
-        self.gateway = Gateway(Serving.open(router, self.transport), lambda _: None)
-        self.gateway.keep(self.records.append, Accounts(self.state), self.room)
+        self.in_service, self.accounts = InService(Serving.open(router, self.transport)), Accounts(self.state)
+        self.gateway = self.with_sessions(Sessions())
         self.asked = 0
+
+    def with_sessions(self, sessions: SessionStore) -> Gateway:
+        return Gateway(self.in_service, self.records.append, accounts=self.accounts, room=self.room, sessions=sessions)
 
     async def room(self) -> None:
         """There is room."""
@@ -80,8 +85,7 @@ class Rig:
 
     async def settled(self) -> None:
         """Wait for what is counted behind the answers' backs."""
-        while self.gateway._writing:
-            await asyncio.wait(self.gateway._writing)
+        await self.gateway.recorder.written()
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with self.database.transaction() as session:
@@ -126,7 +130,7 @@ async def test_who_leaves_at_any_await_leaves_nothing_held(rig: Rig, ask: Callab
     await rig.settled()
     assert left > 5
     assert rig.rows("SELECT * FROM holds") == []
-    assert rig.gateway.running == 0
+    assert rig.gateway.recorder.running == 0
     told = rig.rows("SELECT name, spent FROM counters WHERE name LIKE 'usd%' AND spent > 0")
     spent = sum((record.cost_usd for record in rig.records), Decimal(0))
     assert {to_usd(amount) for _, amount in told} == ({spent} if spent else set())
@@ -145,7 +149,8 @@ async def test_what_the_classifier_took_is_in_the_books_though_its_caller_left(r
         async def put(self, session: str, remembered: object) -> None:
             """Nothing is kept."""
 
-    rig.gateway.sessions = Slow()
+    await rig.gateway.aclose()
+    rig.gateway = rig.with_sessions(Slow())
     asking = asyncio.ensure_future(rig.gateway.open(rig.request(session="s"), CALLER))
     await decided.wait()
     asking.cancel()

@@ -1,0 +1,206 @@
+"""Record: what became of a request, whatever became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+
+import msgspec
+
+from semroute.access.accounts import Accounts, Hold
+from semroute.decision import Decision
+from semroute.errors import BudgetError, ForbiddenError, LimitError
+from semroute.execution.sessions import SessionStore
+from semroute.gateway.gather import Arrival
+from semroute.messages import ChatRequest, Chunk, Text, Usage
+from semroute.record import Attempt, Outcome, Record, cost_usd, served
+from semroute.routing.difficulty import Reading
+from semroute.routing.pricing import saved_usd
+from semroute.routing.scoring import Floats
+from semroute.routing.sticky import Remembered
+from semroute.stores.log_content import without_prompt
+
+MAX_FEATURE_CHARS = 64
+
+
+class Recorder:
+    """Takes the records of all requests. What they spent is counted behind their answers' backs."""
+
+    def __init__(self, on_record: Callable[[Record], None], accounts: Accounts | None, sessions: SessionStore) -> None:
+        self.accounts = accounts
+        """Holds budgets and limits; None: nothing is limited."""
+        self.running = 0
+        """Calls under way."""
+        self._on_record = on_record
+        self._sessions = sessions
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def begin(self) -> None:
+        """A call begins."""
+        self.running += 1
+
+    def end(self, record: Record, hold: Hold | None = None, session: str = "") -> None:
+        """A call has ended, as its record says."""
+        if hold is not None:
+            assert self.accounts is not None
+            self._later(self.accounts.settle(hold, record))
+        self.running -= 1
+        if record.outcome == "ok":
+            self.remember(session, record.decision, record.model)
+        self._on_record(record)
+
+    def remember(self, session: str, decision: Decision, model: str | None) -> None:
+        """Keep a session on a model. What was asked for by name, or by a rule, says nothing of the rest."""
+        if session and model is not None and decision.reason not in ("rule", "pinned"):
+            self._later(self._sessions.put(session, Remembered(route=decision.route, model=model)))
+
+    async def written(self) -> None:
+        """Wait until all that was spent is counted, and all sessions are remembered."""
+        while self._writing:
+            await asyncio.wait(self._writing)
+
+    def _later(self, writing: Coroutine[None, None, None]) -> None:
+        """Write to the shared state behind the answer's back."""
+        task = asyncio.get_running_loop().create_task(writing)
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+
+class Account:
+    """The account of one request. It ends once, with the record."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        arrival: Arrival,
+        request: ChatRequest,
+        decision: Decision,
+        reading: Reading,
+        attempts: list[Attempt],
+    ) -> None:
+        """`attempts`: the calls that deciding took; those for the answer are appended."""
+        self.request = request
+        self.decision = decision
+        self.attempts = attempts
+        self.hold: Hold | None = None
+        """What is reserved for the request."""
+        self.spent = False
+        """Whether nothing more will be spent, though the answer is still on its way."""
+        self._recorder = recorder
+        self._arrival = arrival
+        self._reading = reading
+        self._ended: float | None = None
+        self._outcome: Outcome = "running"
+        self._error: str | None = None
+        self._final: Record | None = None
+        self._answer: list[str] = []
+
+    @property
+    def record(self) -> Record:
+        """What has happened so far; final when the call has ended."""
+        return self._final or self._so_far()
+
+    @property
+    def costs_known(self) -> bool:
+        """Whether nothing more will be spent: the call has ended, or a streamed answer was held until it was whole."""
+        return self.spent or self._outcome != "running"
+
+    @property
+    def keeps_answer(self) -> bool:
+        """Whether the log may hold what the caller is given."""
+        return self._arrival.config.log.content != "none"
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Begin. A failure, or a caller who goes away meanwhile, ends the account."""
+        self._recorder.begin()
+        accounts, arrival = self._recorder.accounts, self._arrival
+        try:
+            if accounts is not None:
+                # It is there before anything is reserved: whoever leaves while it is, `end` frees all of it.
+                self.hold = accounts.open(arrival.config, arrival.caller, self.request.id, self.decision.route)
+            yield
+        except (asyncio.CancelledError, GeneratorExit):
+            self.end("cancelled")
+            raise
+        except (BudgetError, ForbiddenError, LimitError) as error:
+            self.end("refused", error)
+            raise
+        except BaseException as error:
+            self.end("failed", error)
+            raise
+
+    def remember(self) -> None:
+        """Keep the conversation where the decision leads, as soon as the call is admitted."""
+        self._recorder.remember(self._arrival.session, self.decision, self.decision.model)
+
+    def note(self, chunk: Chunk) -> None:
+        """Keep what the caller is given."""
+        self._answer += [part.text for part in chunk.parts if isinstance(part, Text)]
+
+    def end(self, outcome: Outcome, error: BaseException | None = None, answer: str = "") -> None:
+        """Record, once. `answer`: what the caller is given at once."""
+        if self._outcome != "running":
+            return
+        self._outcome, self._ended = outcome, time.perf_counter()
+        if error is not None:
+            self._error = str(error)
+        if answer:
+            self._answer.append(answer)
+        self._final = self._so_far()
+        self._recorder.end(self._for_the_log(self._final), self.hold, self._arrival.session)
+
+    def _so_far(self) -> Record:
+        arrival, attempts = self._arrival, tuple(self.attempts)
+        elapsed_ms = ((self._ended or time.perf_counter()) - arrival.started) * 1000
+        config, chosen = arrival.config, served(attempts)
+        model = config.models.get(chosen.model) if chosen is not None else None
+        baseline, saved = config.models.get(config.baseline), Decimal(0)
+        answered = self._outcome == "ok" or (self._outcome == "running" and self.spent)
+        if answered and baseline is not None:
+            saved = saved_usd(baseline, Usage() if chosen is None else chosen.usage, cost_usd(attempts))
+        return Record(
+            request_id=self.request.id,
+            decision=self.decision,
+            attempts=attempts,
+            outcome=self._outcome,
+            overhead_ms=max(0.0, elapsed_ms - sum([attempt.latency_ms for attempt in attempts])),
+            at=arrival.at,
+            latency_ms=elapsed_ms,
+            caller=arrival.caller,
+            tier=model.tier if model is not None else "",
+            feature=str(self.request.metadata.get("feature") or "")[:MAX_FEATURE_CHARS],
+            saved_usd=saved,
+            error=self._error,
+        )
+
+    def _for_the_log(self, record: Record) -> Record:
+        """With the evidence, and with as much of the texts as the log may hold."""
+        keep, reading = self._arrival.config.log, self._reading
+        attempts, error, prompt = record.attempts, record.error, None
+        if keep.content != "none" or error or any([attempt.error for attempt in attempts]):
+            prompt = "\n".join(message.text for message in self.request.messages)
+        if prompt is not None and keep.content != "full":
+            error = without_prompt(error, prompt)
+            attempts = tuple(
+                msgspec.structs.replace(attempt, error=without_prompt(attempt.error, prompt)) for attempt in attempts
+            )
+        return msgspec.structs.replace(
+            record,
+            attempts=attempts,
+            error=error,
+            embedding=_halves(reading.embedding) if keep.embedding else b"",
+            scores=_halves(reading.scores),
+            routes=tuple(self._arrival.config.routes),
+            content=keep.content,
+            prompt=None if keep.content == "none" else prompt,
+            answer=None if keep.content == "none" else "".join(self._answer),
+        )
+
+
+def _halves(values: Floats) -> bytes:
+    """As float16, little-endian."""
+    return values.astype("<f2").tobytes() if values.size else b""
