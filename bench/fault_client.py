@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import httpx
 
 from bench.fault_cases import Case
-from semroute.dialects.shared.sse import EventParser
+from semroute.dialects.sse import EventParser
 from tests.providers.fault_server import FaultServer
 
 Verdict = Literal["pass", "partial", "safe", "fail"]

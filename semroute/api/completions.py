@@ -23,12 +23,12 @@ from semroute.api.streamed_responses import EVENTS, CallerGoneError, EventStream
 from semroute.caller import Caller
 from semroute.config.schema.resilience import STALL_S
 from semroute.config.schema.rules import SECRET_HEADERS
+from semroute.dialects import sse
 from semroute.dialects.anthropic.client import Anthropic
 from semroute.dialects.dialect import ClientDialect
 from semroute.dialects.native.client import Native
 from semroute.dialects.openai.client import OpenAI
 from semroute.dialects.openai.embeddings import Embeddings
-from semroute.dialects.shared import sse
 from semroute.dialects.shared.token_counts import MAX_TOKENS
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway.act import Call, Chunks

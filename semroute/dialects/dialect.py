@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from semroute.bases import Frozen
 from semroute.config.schema.models import Model
 from semroute.decision import Decision
-from semroute.dialects.shared.sse import Event
+from semroute.dialects.sse import Event
 from semroute.errors import ProviderError, SemrouteError, UnsupportedError
 from semroute.messages import ChatRequest, Chunk, Completion
 from semroute.record import Record

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from semroute.dialects.dialect import ProviderDialect, StreamParser, WireRequest
 from semroute.dialects.shared.error_bodies import describe
 from semroute.dialects.shared.fitting import Restorer
-from semroute.dialects.shared.sse import Event
+from semroute.dialects.sse import Event
 from semroute.errors import BadAnswerError, MalformedChunkError, StreamBrokenError
 from semroute.json_errors import UNREADABLE
 from semroute.messages import Chunk, Completion

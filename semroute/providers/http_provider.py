@@ -22,7 +22,7 @@ from semroute.dialects.gemini.provider import GeminiProviderDialect
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.dialects.responses.provider import ResponsesProviderDialect
 from semroute.dialects.shared.forwarded_headers import JOINED, pinned_version
-from semroute.dialects.shared.sse import Event
+from semroute.dialects.sse import Event
 from semroute.errors import (
     BadAnswerError,
     ProviderAuthError,

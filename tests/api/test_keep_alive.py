@@ -10,8 +10,8 @@ import pytest
 from litestar import Response
 
 from semroute.api.streamed_responses import EVENTS, EventStream, Presence
+from semroute.dialects import sse
 from semroute.dialects.dialect import StreamRenderer
-from semroute.dialects.shared import sse
 from semroute.errors import SemrouteError, StreamBrokenError
 from semroute.messages import Chunk, Text
 from tests.dialects.test_going_on import DIALECTS, REQUEST

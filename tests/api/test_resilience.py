@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from semroute.dialects.shared.sse import EventParser
+from semroute.dialects.sse import EventParser
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import PROMPT_TOKENS, TEXT, WORDS
 from tests.service import Service, until

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from semroute.config.schema.models import Model
 from semroute.dialects.bedrock.provider import BedrockProviderDialect
 from semroute.dialects.shared.data_urls import text_url
-from semroute.dialects.shared.sse import Event
+from semroute.dialects.sse import Event
 from semroute.errors import (
     BadAnswerError,
     ContextLengthError,

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from semroute.dialects.shared import sse
-from semroute.dialects.shared.sse import Event, EventParser
+from semroute.dialects import sse
+from semroute.dialects.sse import Event, EventParser
 from semroute.errors import (
     ContextLengthError,
     NoModelError,

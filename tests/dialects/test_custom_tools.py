@@ -15,7 +15,7 @@ from semroute.dialects.openai.client import OpenAI
 from semroute.dialects.responses.client import Responses
 from semroute.dialects.shared.custom_tools import text_of
 from semroute.dialects.shared.fitting import Restorer
-from semroute.dialects.shared.sse import EventParser
+from semroute.dialects.sse import EventParser
 from semroute.errors import RequestError
 from semroute.messages import ChatRequest, Chunk, Completion, Text, ToolCall, ToolChoice, ToolResult, Usage
 from tests.dialects.test_round_trips import DECISION, PROVIDERS, RECORD, model_of

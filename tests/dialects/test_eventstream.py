@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semroute.dialects.bedrock.event_stream import FrameParser
-from semroute.dialects.shared.sse import Event
+from semroute.dialects.sse import Event
 from semroute.errors import BadAnswerError
 from tests.vendors.bedrock import exception, frame
 

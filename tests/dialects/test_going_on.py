@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from semroute.dialects.shared.sse import EventParser
+from semroute.dialects.sse import EventParser
 from semroute.messages import ChatRequest, Chunk, Text, Thinking, Usage
 from tests.dialects.test_round_trips import CLIENTS, DECISION, PROVIDERS, RECORD
 

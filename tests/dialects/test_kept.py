@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from semroute.dialects import sse
 from semroute.dialects.responses.stored import as_items, closing, item_id, listed, replayed
-from semroute.dialects.shared import sse
 
 MESSAGE = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": []}
 CALL = {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}", "status": "completed"}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from semroute.config.schema.models import Model
 from semroute.dialects.openai.provider import OpenAIProviderDialect
-from semroute.dialects.shared.sse import Event
+from semroute.dialects.sse import Event
 from semroute.errors import (
     BadAnswerError,
     MalformedChunkError,

@@ -20,7 +20,7 @@ from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.dialects.responses.provider import ResponsesProviderDialect
 from semroute.dialects.shared import error_bodies, refusals
 from semroute.dialects.shared.refusals import MEANINGS, REFUSALS, Name
-from semroute.dialects.shared.sse import Event
+from semroute.dialects.sse import Event
 from semroute.errors import (
     BadAnswerError,
     ContextLengthError,

@@ -16,8 +16,8 @@ from semroute.dialects.gemini.client import json_schema
 from semroute.dialects.native.client import Native
 from semroute.dialects.openai.embeddings import Embeddings
 from semroute.dialects.openai.provider import OpenAIProviderDialect
-from semroute.dialects.shared.sse import Event, EventParser
 from semroute.dialects.shared.thinking import effort_of
+from semroute.dialects.sse import Event, EventParser
 from semroute.errors import RequestError, SemrouteError
 from semroute.messages import (
     ChatRequest,

@@ -24,7 +24,7 @@ from semroute.dialects.openai.client import OpenAI
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.dialects.responses.client import Responses
 from semroute.dialects.responses.provider import ResponsesProviderDialect
-from semroute.dialects.shared.sse import EventParser
+from semroute.dialects.sse import EventParser
 from semroute.messages import (
     ChatRequest,
     Chunk,

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from semroute.dialects.shared import sse
-from semroute.dialects.shared.sse import Event, EventParser
+from semroute.dialects import sse
+from semroute.dialects.sse import Event, EventParser
 from semroute.errors import BadAnswerError
 
 LINES = st.sampled_from(

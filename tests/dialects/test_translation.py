@@ -13,8 +13,8 @@ from semroute.config.schema.models import Model
 from semroute.dialects.openai.embeddings import Embeddings
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.dialects.shared.data_urls import read_data_url, text_of, text_url
-from semroute.dialects.shared.sse import Event
 from semroute.dialects.shared.thinking import budget_of, effort_of
+from semroute.dialects.sse import Event
 from semroute.errors import (
     BadAnswerError,
     ContentPolicyError,

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from semroute.dialects.shared.sse import Event
+from semroute.dialects.sse import Event
 from semroute.messages import Completion, Part
 from tests.dialects.test_round_trips import PROVIDERS, whole
 

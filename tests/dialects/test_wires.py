@@ -20,8 +20,8 @@ from semroute.dialects.gemini import models as gemini_models
 from semroute.dialects.openai import models as openai_models
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.dialects.shared.model_abilities import Line, nearest
-from semroute.dialects.shared.sse import Event
 from semroute.dialects.shared.thinking import split_id
+from semroute.dialects.sse import Event
 from semroute.messages import ChatRequest, Chunk, Message, Refusal, Text, Thinking, ToolCall
 from tests.dialects.test_rendering import REQUEST, completion, events
 from tests.dialects.test_round_trips import CLIENTS, PROVIDERS, RECORD

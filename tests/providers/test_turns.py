@@ -13,7 +13,7 @@ from semroute.config.schema.models import Model
 from semroute.config.schema.providers import Provider as ProviderSettings
 from semroute.config.schema.resilience import Timeouts
 from semroute.dialects.openai.provider import OpenAIProviderDialect
-from semroute.dialects.shared.sse import Event, EventParser, render
+from semroute.dialects.sse import Event, EventParser, render
 from semroute.messages import ChatRequest, Message, Text
 from semroute.providers.http_provider import EVENTS, PART_BYTES, HttpProvider
 from semroute.providers.transport import Transport, encode_headers

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from semroute.dialects import sse
 from semroute.dialects.anthropic.content import NAME
-from semroute.dialects.shared import sse
 from semroute.dialects.shared.body_parsing import object_of
 from semroute.dialects.shared.thinking import seal, signed_id
 from semroute.errors import SemrouteError

@@ -22,10 +22,10 @@ from semroute.dialects.shared.error_bodies import answered_error, describe, no_a
 from semroute.dialects.shared.field_limits import fitted
 from semroute.dialects.shared.forwarded_headers import VERSION_HEADER, travelling
 from semroute.dialects.shared.json_output import ANSWER_TOOL
-from semroute.dialects.shared.sse import Event, EventParser
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.shared.thinking import seal
 from semroute.dialects.shared.token_counts import read_counts
+from semroute.dialects.sse import Event, EventParser
 from semroute.errors import ProviderError
 from semroute.json_errors import UNREADABLE
 from semroute.messages import (

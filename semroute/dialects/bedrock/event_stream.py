@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from botocore.eventstream import EventStreamBuffer, ParserError
 
-from semroute.dialects.shared.sse import Event
+from semroute.dialects.sse import Event
 from semroute.errors import BadAnswerError
 
 FAILED = "error"

@@ -28,9 +28,9 @@ from semroute.dialects.shared.error_bodies import (
 )
 from semroute.dialects.shared.field_limits import fitted
 from semroute.dialects.shared.json_output import ANSWER_TOOL
-from semroute.dialects.shared.sse import Event
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.shared.token_counts import Count, read_counts
+from semroute.dialects.sse import Event
 from semroute.errors import BadAnswerError, ProviderError
 from semroute.json_errors import UNREADABLE
 from semroute.messages import ChatRequest, Chunk, Completion, FinishReason, Part, Text, ToolCall, Usage

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from semroute.dialects import sse
 from semroute.dialects.gemini.content import NAME, render_signature
-from semroute.dialects.shared import sse
 from semroute.dialects.shared.body_parsing import object_of
 from semroute.dialects.shared.error_kinds import Trouble, told_inside, trouble_of
 from semroute.dialects.shared.refusal_errors import GEMINI, told

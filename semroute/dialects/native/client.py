@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from semroute.decision import Decision
+from semroute.dialects import sse
 from semroute.dialects.openai.client import OpenAI
-from semroute.dialects.shared import sse
 from semroute.dialects.shared.body_parsing import convert
 from semroute.errors import RequestError, SemrouteError
 from semroute.messages import ChatRequest, Chunk, Completion, Text, Thinking, ToolCall, Usage

@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from semroute.dialects import sse
 from semroute.dialects.openai.content import render_citation, render_logprobs, render_usage
-from semroute.dialects.shared import refusal_errors, sse
+from semroute.dialects.shared import refusal_errors
 from semroute.dialects.shared.custom_tools import text_of
 from semroute.dialects.shared.error_kinds import Trouble, document, told_inside, trouble_of
 from semroute.errors import ProviderError, RequestError, SemrouteError

@@ -14,10 +14,11 @@ from typing import Any, Final
 import msgspec
 
 from semroute.decision import Decision
+from semroute.dialects import sse
 from semroute.dialects.openai.client import OpenAI
 from semroute.dialects.openai.client_answer import error_body
 from semroute.dialects.openai.content import render_usage
-from semroute.dialects.shared import fill_in_the_middle, sse
+from semroute.dialects.shared import fill_in_the_middle
 from semroute.dialects.shared.body_parsing import convert, problem, texts_of, unread_fields
 from semroute.errors import SemrouteError
 from semroute.messages import (

@@ -19,9 +19,9 @@ from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import answered_error, describe, no_answer, refuses, snippet, streamed_error
 from semroute.dialects.shared.field_limits import fitted
 from semroute.dialects.shared.forwarded_headers import travelling
-from semroute.dialects.shared.sse import Event, EventParser
 from semroute.dialects.shared.thinking import effort_of, wants_thinking
 from semroute.dialects.shared.token_counts import Count, InputDetails, read_counts
+from semroute.dialects.sse import Event, EventParser
 from semroute.errors import ProviderError
 from semroute.json_errors import UNREADABLE
 from semroute.messages import (

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from semroute.dialects.shared import sse
+from semroute.dialects import sse
 from semroute.json_errors import UNREADABLE
 
 ENDS = ("response.completed", "response.incomplete")
