@@ -21,8 +21,6 @@ from semroute.access.callers import Access
 from semroute.access.capacity import Places
 from semroute.api import (
     admin,
-    azure_paths,
-    compaction_endpoint,
     completions,
     count_tokens,
     dashboard,
@@ -31,7 +29,6 @@ from semroute.api import (
     feedback,
     gemini_endpoints,
     guards,
-    metrics_endpoint,
     models_endpoints,
     ollama_endpoints,
     passthrough,
@@ -98,10 +95,11 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             completions.chat_completions,
             completions.messages,
             completions.embeddings,
+            completions.azure_chat_completions,
+            completions.azure_embeddings,
             gemini_endpoints.gemini,
             count_tokens.messages,
             count_tokens.responses,
-            compaction_endpoint.compact,
             models_endpoints.models,
             models_endpoints.model,
             admin.routes,
@@ -119,10 +117,9 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             feedback.link,
             feedback.linked_page,
             feedback.linked,
-            metrics_endpoint.metrics,
+            admin.metrics,
             dashboard.page,
             dashboard.part,
-            *azure_paths.HANDLERS,
             *ollama_endpoints.HANDLERS,
             *passthrough.HANDLERS,
             *responses_endpoints.HANDLERS,
@@ -164,7 +161,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         threads=max(1, usable_cores() // settings.workers),
     )
     await books.state.start()
-    shared = [metrics_endpoint.show(gateway, books)] if settings.workers > 1 else []
+    shared = [admin.show(gateway, books)] if settings.workers > 1 else []
     if settings.shared:
         exchange = Exchange(books.state, deployments, lambda: in_service.config().models.values())
         shared.append(exchange.run())

@@ -24,11 +24,11 @@ from semroute.caller import Caller
 from semroute.config.schema.resilience import STALL_S
 from semroute.config.schema.rules import SECRET_HEADERS
 from semroute.dialects import sse
-from semroute.dialects.anthropic.client import Anthropic
+from semroute.dialects.anthropic.client import Anthropic, MessagesBody
 from semroute.dialects.dialect import ClientDialect
-from semroute.dialects.native.client import Native
-from semroute.dialects.openai.client import OpenAI
-from semroute.dialects.openai.embeddings import Embeddings
+from semroute.dialects.native.client import Native, NativeBody
+from semroute.dialects.openai.client import ChatBody, OpenAI
+from semroute.dialects.openai.embeddings import Embeddings, EmbeddingsBody
 from semroute.dialects.shared.token_counts import MAX_TOKENS
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway.act import Call, Chunks
@@ -55,7 +55,7 @@ _anthropic = Anthropic()
 _embeddings = Embeddings()
 
 
-@post("/route", status_code=200, operation_class=openapi.RouteOperation, direct=True)
+@post("/route", status_code=200, operation_class=openapi.reads(NativeBody), direct=True)
 async def route(request: AnyRequest) -> Response[bytes]:
     """Decide where a prompt goes. No model is called."""
     headers = headers_of(request)
@@ -70,28 +70,48 @@ async def route(request: AnyRequest) -> Response[bytes]:
     return Rendered(_native.render_decision(call.decision), account_headers(call))
 
 
-@post("/complete", status_code=200, operation_class=openapi.CompleteOperation, direct=True)
+@post("/complete", status_code=200, operation_class=openapi.reads(NativeBody), direct=True)
 async def complete(request: AnyRequest) -> Response[Any]:
     """Decide, call the model, and answer with the decision and the account."""
     return await answer(request, _native)
 
 
-@post("/v1/chat/completions", status_code=200, operation_class=openapi.ChatOperation, direct=True)
+@post("/v1/chat/completions", status_code=200, operation_class=openapi.reads(ChatBody), direct=True)
 async def chat_completions(request: AnyRequest) -> Response[Any]:
     """OpenAI's Chat Completions: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _openai)
 
 
-@post("/v1/embeddings", status_code=200, operation_class=openapi.EmbeddingsOperation, direct=True)
+@post("/v1/embeddings", status_code=200, operation_class=openapi.reads(EmbeddingsBody), direct=True)
 async def embeddings(request: AnyRequest) -> Response[Any]:
     """OpenAI's embeddings, passed through: `model` is a model id."""
     return await answer(request, _embeddings)
 
 
-@post("/v1/messages", status_code=200, operation_class=openapi.MessagesOperation, direct=True)
+@post("/v1/messages", status_code=200, operation_class=openapi.reads(MessagesBody), direct=True)
 async def messages(request: AnyRequest) -> Response[Any]:
     """Anthropic's Messages: `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _anthropic)
+
+
+@post(
+    "/openai/deployments/{name:str}/chat/completions",
+    status_code=200,
+    operation_class=openapi.reads(ChatBody, "model"),
+)
+async def azure_chat_completions(request: AnyRequest, name: str) -> Response[Any]:
+    """Azure's older address of Chat Completions: the deployment in the path is the `model`."""
+    return await answer(request, _openai, {"model": name})
+
+
+@post(
+    "/openai/deployments/{name:str}/embeddings",
+    status_code=200,
+    operation_class=openapi.reads(EmbeddingsBody, "model"),
+)
+async def azure_embeddings(request: AnyRequest, name: str) -> Response[Any]:
+    """Azure's older address of embeddings: the deployment in the path is the `model`."""
+    return await answer(request, _embeddings, {"model": name})
 
 
 async def answer(

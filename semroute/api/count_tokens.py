@@ -16,9 +16,9 @@ from semroute.api.error_responses import AnyRequest
 from semroute.api.fast_path import Rendered
 from semroute.api.request_bodies import read_body
 from semroute.api.responses_endpoints import Remembering
-from semroute.dialects.anthropic.client import Anthropic
+from semroute.dialects.anthropic.client import Anthropic, MessagesBody
 from semroute.dialects.dialect import ClientDialect
-from semroute.dialects.responses.client import Responses
+from semroute.dialects.responses.client import Responses, ResponsesBody
 from semroute.gateway.gateway import Gateway
 from semroute.routing.model_aliases import resolved
 from semroute.routing.pricing import estimate_input_tokens
@@ -27,13 +27,13 @@ _anthropic = Anthropic()
 _responses = Responses()
 
 
-@post("/v1/messages/count_tokens", status_code=200, operation_class=openapi.MessagesOperation, direct=True)
+@post("/v1/messages/count_tokens", status_code=200, operation_class=openapi.reads(MessagesBody), direct=True)
 async def messages(request: AnyRequest) -> Response[bytes]:
     """About how many tokens a Messages request sends. Estimated here: no model is called."""
     return Rendered(_anthropic.render_count(await count(request, _anthropic)), {})
 
 
-@post("/v1/responses/input_tokens", status_code=200, operation_class=openapi.ResponsesOperation, direct=True)
+@post("/v1/responses/input_tokens", status_code=200, operation_class=openapi.reads(ResponsesBody), direct=True)
 async def responses(request: AnyRequest) -> Response[bytes]:
     """About how many tokens a Responses request sends. Estimated here: no model is called."""
     return Rendered(_responses.render_count(await count(request, _responses, memory=Remembering(request))), {})

@@ -17,7 +17,7 @@ from typing import Any
 import brotli
 from litestar.types import HTTPScope
 
-from semroute.api.accept_encoding import ENCODINGS, EncodingError
+from semroute.api.error_responses import ENCODINGS, EncodingError
 from semroute.api.request_bodies import Body
 from semroute.errors import MediaTypeError, PayloadTooLargeError, RequestError
 

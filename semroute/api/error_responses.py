@@ -9,7 +9,6 @@ from typing import Any
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
-from semroute.api.accept_encoding import ENCODINGS, EncodingError
 from semroute.api.accounting import Books
 from semroute.dialects.anthropic.client import Anthropic
 from semroute.dialects.dialect import ClientDialect
@@ -52,6 +51,14 @@ SOON_S = 60.0
 """For how long the official clients wait for another try, at most."""
 
 AnyRequest = Request[Any, Any, Any]
+
+ENCODINGS = "gzip, deflate, br, zstd"
+"""How bodies may be compressed, as the header `accept-encoding` lists it."""
+
+
+class EncodingError(MediaTypeError):
+    """The request says that its body is compressed in a way that is not known here."""
+
 
 GOOGLES = ("x-goog-api-key", "x-goog-api-client")
 """Headers by which clients of Google's are known: some of them ask under `/v1`."""

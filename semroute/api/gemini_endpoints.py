@@ -10,7 +10,7 @@ from semroute.api import count_tokens, guards, openapi
 from semroute.api.completions import answer
 from semroute.api.error_responses import AnyRequest
 from semroute.api.fast_path import Rendered
-from semroute.dialects.gemini.client import CountedGemini, Gemini
+from semroute.dialects.gemini.client import CountedGemini, Gemini, GenerateContentBody
 from semroute.dialects.gemini.embeddings import GeminiEmbeddings
 from semroute.errors import RequestError
 
@@ -24,7 +24,7 @@ METHODS = (*_streams, "countTokens", *_embeddings)
 @post(
     ["/v1/models/{call:path}", "/v1beta/models/{call:path}"],
     status_code=200,
-    operation_class=openapi.GeminiOperation,
+    operation_class=openapi.reads(GenerateContentBody, "model", "stream"),
 )
 async def gemini(request: AnyRequest, call: str) -> Response[Any]:
     """Gemini's `MODEL:generateContent`, `MODEL:streamGenerateContent`, `MODEL:countTokens`, `MODEL:embedContent` and

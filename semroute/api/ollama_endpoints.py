@@ -18,9 +18,12 @@ from semroute.config.config import Config
 from semroute.dialects.ollama.client import (
     NothingAskedError,
     Ollama,
+    OllamaChatBody,
+    OllamaEmbedBody,
     OllamaEmbedding,
     OllamaEmbeddings,
     OllamaGenerate,
+    OllamaGenerateBody,
     named,
 )
 from semroute.dialects.ollama.client_answer import LINES, Said, loaded, said_in_chat, said_in_text
@@ -43,25 +46,25 @@ _embeddings = OllamaEmbeddings()
 _embedding = OllamaEmbedding()
 
 
-@post("/api/chat", status_code=200, operation_class=openapi.OllamaOperation, direct=True)
+@post("/api/chat", status_code=200, operation_class=openapi.reads(OllamaChatBody), direct=True)
 async def chat(request: AnyRequest) -> Response[Any]:
     """Ollama's chat: `model` is `auto`, `auto:<route>` or a model id. Streamed unless `stream` is false."""
     return await _answer(request, _chat, said_in_chat)
 
 
-@post("/api/generate", status_code=200, operation_class=openapi.OllamaOperation, direct=True)
+@post("/api/generate", status_code=200, operation_class=openapi.reads(OllamaGenerateBody), direct=True)
 async def generate(request: AnyRequest) -> Response[Any]:
     """Ollama's generate: one prompt. Streamed unless `stream` is false."""
     return await _answer(request, _generate, said_in_text)
 
 
-@post("/api/embed", status_code=200, operation_class=openapi.OllamaOperation, direct=True)
+@post("/api/embed", status_code=200, operation_class=openapi.reads(OllamaEmbedBody), direct=True)
 async def embed(request: AnyRequest) -> Response[Any]:
     """Ollama's embeddings, by a model that is named."""
     return await answer(request, _embeddings)
 
 
-@post("/api/embeddings", status_code=200, operation_class=openapi.OllamaOperation, direct=True)
+@post("/api/embeddings", status_code=200, operation_class=openapi.reads(OllamaEmbedBody), direct=True)
 async def embeddings(request: AnyRequest) -> Response[Any]:
     """The same in the older form: one vector."""
     return await answer(request, _embedding)

@@ -1,151 +1,62 @@
-"""What OpenAPI says of bodies that are read by hand."""
+"""What OpenAPI says of bodies that handlers read themselves: the fields of the structs that they are read into."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
+import msgspec
+from litestar.openapi.spec import Operation
 
-_TEXT = Schema(type=OpenAPIType.STRING)
-_COUNT = Schema(type=OpenAPIType.INTEGER, minimum=1)
-_FLAG = Schema(type=OpenAPIType.BOOLEAN, default=False)
-_OBJECT = Schema(type=OpenAPIType.OBJECT)
-_TEXTS = Schema(type=OpenAPIType.ARRAY, items=_TEXT)
-_OBJECTS = Schema(type=OpenAPIType.ARRAY, items=_OBJECT)
-_MODEL = Schema(
-    type=OpenAPIType.STRING, default="auto", description="`auto`, `auto:<route>` to force a route, or a model id."
-)
-_MESSAGES = Schema(
-    type=OpenAPIType.ARRAY,
-    min_items=1,
-    items=Schema(
-        type=OpenAPIType.OBJECT,
-        properties={
-            "role": Schema(type=OpenAPIType.STRING, enum=["system", "user", "assistant", "tool"]),
-            "content": Schema(description="Text, or a list of content parts."),
-        },
-        required=["role"],
-    ),
-)
-_DECIDING = {
-    "prompt": Schema(type=OpenAPIType.STRING, description="One user turn; short for `messages`."),
-    "messages": _MESSAGES,
-    "model": _MODEL,
-    "models": Schema(type=OpenAPIType.ARRAY, items=_TEXT, description="Your own fallback list of model ids."),
-    "metadata": Schema(type=OpenAPIType.OBJECT, description="What rules can read."),
-    "user": Schema(type=OpenAPIType.STRING, description="Names the conversation, which then stays on its model."),
-    "tools": _OBJECTS,
-    "max_tokens": _COUNT,
-    "response_format": _OBJECT,
-}
-_SAMPLING = {
-    "stream": _FLAG,
-    "temperature": Schema(type=OpenAPIType.NUMBER),
-    "top_p": Schema(type=OpenAPIType.NUMBER),
-    "stop": Schema(description="Text, or a list of texts."),
-    "seed": Schema(type=OpenAPIType.INTEGER),
-    "tool_choice": Schema(description="As OpenAI's."),
+from semroute.config.jsonschema import field_docs
+from semroute.routing.facts import DIAL
+
+_REFERENCE = "#/{name}"
+_DIAL = {
+    "type": "number",
+    "minimum": 0,
+    "maximum": 1,
+    "description": "The dial: 0, the cheapest model that is good enough; 1, the best.",
 }
 
-_EXPLAIN = Schema(type=OpenAPIType.BOOLEAN, default=False, description="The decision carries `details`.")
-_NATIVE = {**_DECIDING, **_SAMPLING, "explain": _EXPLAIN}
-
-
-def _body(description: str, properties: dict[str, Schema], required: list[str] | None = None) -> RequestBody:
-    schema = Schema(type=OpenAPIType.OBJECT, properties={**properties}, required=required)
-    return RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, description=description)
-
 
 @dataclass
-class RouteOperation(Operation):
-    """`POST /route`."""
+class BodyOperation(Operation):
+    """An operation whose body is read into a struct."""
 
-    def __post_init__(self) -> None:
-        self.request_body = _body("`prompt` or `messages`, the rest as you like.", _NATIVE)
+    body: ClassVar[type[msgspec.Struct]]
+    in_path: ClassVar[Collection[str]]
 
-
-@dataclass
-class CompleteOperation(Operation):
-    """`POST /complete`."""
-
-    def __post_init__(self) -> None:
-        self.request_body = _body("`prompt` or `messages`, the rest as you like.", _NATIVE)
+    def to_schema(self) -> dict[str, Any]:
+        """The operation, with its body."""
+        schema = {"application/json": {"schema": body_schema(self.body, self.in_path)}}
+        return {**super().to_schema(), "requestBody": {"content": schema, "required": True}}
 
 
-@dataclass
-class ChatOperation(Operation):
-    """`POST /v1/chat/completions`."""
-
-    def __post_init__(self) -> None:
-        properties = {key: schema for key, schema in {**_DECIDING, **_SAMPLING}.items() if key != "prompt"}
-        self.request_body = _body(
-            "OpenAI's body. Fields that are not listed are passed on as they are.", properties, ["messages"]
-        )
+def reads(body: type[msgspec.Struct], *in_path: str) -> type[Operation]:
+    """The operation of a handler whose body is read into a struct. `in_path`: fields that the path says instead."""
+    return type("BodyOperation", (BodyOperation,), {"body": body, "in_path": in_path})
 
 
-@dataclass
-class MessagesOperation(Operation):
-    """`POST /v1/messages`."""
-
-    def __post_init__(self) -> None:
-        properties = {key: _DECIDING[key] for key in ("messages", "model", "models", "metadata", "tools", "max_tokens")}
-        described = {"system": Schema(description="Text, or a list of text blocks."), "stream": _FLAG, **properties}
-        self.request_body = _body(
-            "Anthropic's body. Fields that are not listed are passed on as they are.", described, ["messages"]
-        )
-
-
-@dataclass
-class ResponsesOperation(Operation):
-    """`POST /v1/responses`."""
-
-    def __post_init__(self) -> None:
-        properties = {key: _DECIDING[key] for key in ("model", "models", "metadata", "tools")}
-        described = {"input": Schema(description="Text, or a list of items."), "stream": _FLAG, **properties}
-        self.request_body = _body(
-            "OpenAI's body. Fields that are not listed are passed on as they are.",
-            {"instructions": _TEXT, **described},
-            ["input"],
-        )
+def body_schema(body: type[msgspec.Struct], in_path: Collection[str] = ()) -> dict[str, Any]:
+    """The JSON Schema of a body, without references. Every dialect has the dial beside its own fields."""
+    (root,), components = msgspec.json.schema_components([body], ref_template=_REFERENCE)
+    schema: dict[str, Any] = _inlined(root, components)
+    docs, properties = field_docs(body), {}
+    for name, field in schema["properties"].items():
+        if name not in in_path:
+            properties[name] = {**field, "description": docs[name]} if name in docs else field
+    required = [name for name in schema.get("required", ()) if name not in in_path]
+    return {**schema, "properties": {**properties, DIAL: _DIAL}, "required": required}
 
 
-@dataclass
-class GeminiOperation(Operation):
-    """`POST /v1beta/models/MODEL:generateContent`."""
-
-    def __post_init__(self) -> None:
-        described = {"contents": _OBJECTS, "systemInstruction": _OBJECT, "tools": _OBJECTS, "generationConfig": _OBJECT}
-        self.request_body = _body(
-            "Gemini's body. Fields that are not listed are passed on as they are.", {**described}, ["contents"]
-        )
-
-
-@dataclass
-class EmbeddingsOperation(Operation):
-    """`POST /v1/embeddings`."""
-
-    def __post_init__(self) -> None:
-        self.request_body = _body(
-            "OpenAI's body. Fields that are not listed are passed on as they are.",
-            {"input": Schema(description="Text, or a list of texts."), "model": _TEXT},
-            ["input", "model"],
-        )
-
-
-@dataclass
-class OllamaOperation(Operation):
-    """`POST /api/chat`, and what is like it."""
-
-    def __post_init__(self) -> None:
-        properties = {key: _DECIDING[key] for key in ("model", "messages", "tools")}
-        described = {"prompt": _TEXT, "stream": _FLAG, "options": _OBJECT, "format": _OBJECT, **properties}
-        self.request_body = _body("Ollama's body.", {**described}, ["model"])
-
-
-@dataclass
-class CompletionsOperation(Operation):
-    """`POST /v1/completions`."""
-
-    def __post_init__(self) -> None:
-        described = {"prompt": Schema(description="Text, or a list of texts."), "n": _COUNT, "suffix": _TEXT}
-        self.request_body = _body("OpenAI's body.", {**described, **_SAMPLING, "model": _MODEL}, ["prompt"])
+def _inlined(schema: Any, components: dict[str, Any]) -> Any:
+    """The schema with what it refers to in its place. Bodies do not contain themselves."""
+    if isinstance(schema, list):
+        return [_inlined(item, components) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(components[schema["$ref"].removeprefix(_REFERENCE.format(name=""))], components)
+    return {key: _inlined(value, components) for key, value in schema.items()}

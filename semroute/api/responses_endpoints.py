@@ -21,7 +21,8 @@ from semroute.api.fast_path import Rendered
 from semroute.api.request_bodies import Body
 from semroute.api.streamed_responses import Source
 from semroute.caller import Caller
-from semroute.dialects.responses.client import Responses
+from semroute.dialects.responses.client import Responses, ResponsesBody
+from semroute.dialects.responses.compaction import Compact
 from semroute.dialects.responses.stored import as_items, closing, is_reference, item_id, listed, replayed
 from semroute.dialects.shared.body_parsing import problem
 from semroute.errors import NotFoundError, PayloadTooLargeError, RequestError, SemrouteError, StoreError
@@ -42,11 +43,12 @@ REFERS = (b'"previous_response_id"', b'"item_reference"')
 """What stands in the bodies of requests that may build on earlier answers."""
 SETTING = f"{PREFIX}KEEP_RESPONSES_H"
 _dialect = Responses()
+_compact = Compact()
 
 log = logging.getLogger("semroute.api")
 
 
-@post("/v1/responses", status_code=200, operation_class=openapi.ResponsesOperation, direct=True)
+@post("/v1/responses", status_code=200, operation_class=openapi.reads(ResponsesBody), direct=True)
 async def responses(request: AnyRequest) -> Response[Any]:
     """OpenAI's Responses: `model` is `auto`, `auto:<route>` or a model id.
 
@@ -54,6 +56,12 @@ async def responses(request: AnyRequest) -> Response[Any]:
     `previous_response_id`.
     """
     return await answer(request, _dialect, memory=Remembering(request))
+
+
+@post("/v1/responses/compact", status_code=200, operation_class=openapi.reads(ResponsesBody), direct=True)
+async def compact(request: AnyRequest) -> Response[Any]:
+    """A conversation in a shorter form, to go on with. `model` is `auto`, `auto:<route>` or a model id."""
+    return await answer(request, _compact, memory=Remembering(request, keeps=False))
 
 
 @get("/v1/responses/{id_:str}")
@@ -318,4 +326,4 @@ def _missing(request: AnyRequest, id_: str, param: str | None, kind: str = "resp
     return NotFoundError(f"{place}this key has no {kind} {id_[:100]!r}: {why}", param=param)
 
 
-HANDLERS = (responses, response, input_items, forget)
+HANDLERS = (responses, compact, response, input_items, forget)

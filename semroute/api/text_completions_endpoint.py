@@ -19,7 +19,7 @@ from semroute.api.idempotency_header import HEADER, once
 from semroute.api.request_bodies import CLIENT_CLOSED_REQUEST, read_body
 from semroute.api.streamed_responses import EVENTS, CallerGoneError, EventStream, Presence, while_connected
 from semroute.caller import Caller
-from semroute.dialects.openai.text_completions import TextCompletions, TextDialect, split
+from semroute.dialects.openai.text_completions import TextCompletions, TextCompletionsBody, TextDialect, split
 from semroute.errors import SemrouteError
 from semroute.gateway.act import Call
 from semroute.gateway.gateway import Gateway
@@ -31,7 +31,7 @@ AT_ONCE = 4
 _dialect = TextDialect()
 
 
-@post("/v1/completions", status_code=200, operation_class=openapi.CompletionsOperation, direct=True)
+@post("/v1/completions", status_code=200, operation_class=openapi.reads(TextCompletionsBody), direct=True)
 async def completions(request: AnyRequest) -> Response[Any]:
     """OpenAI's older completions: each `prompt` is one user turn. `model` is `auto`, `auto:<route>` or a model id."""
     headers = headers_of(request)

@@ -42,6 +42,9 @@ def test_openapi_describes_the_bodies(service: Service) -> None:
     schema = service.client.get("/schema/openapi.json").json()
     chat = schema["paths"]["/v1/chat/completions"]["post"]
     assert chat["requestBody"]["content"]["application/json"]["schema"]["required"] == ["messages"]
+    for path in ("/route", "/complete", "/v1/chat/completions", "/v1/messages", "/v1/responses", "/api/chat"):
+        body = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert {"model", "models", "metadata", "cost_quality"} <= set(body["properties"]), path
     assert {"/route", "/complete", "/v1/models", "/routes", "/health/live", "/admin/reload"} <= set(schema["paths"])
 
 

@@ -61,7 +61,7 @@ class _Message(msgspec.Struct):
     content: str | list[Any] | None = None
 
 
-class _Body(msgspec.Struct):
+class MessagesBody(msgspec.Struct):
     """The fields that are read here. All others are passed on to a provider of this dialect as they are."""
 
     messages: list[_Message]
@@ -90,7 +90,7 @@ class Anthropic:
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
-        fields = convert(body, _Body)
+        fields = convert(body, MessagesBody)
         if not fields.messages:
             raise problem("messages", "got an empty list, expected at least one message")
         tools, hosted = _tools(fields.tools)
@@ -107,7 +107,7 @@ class Anthropic:
             metadata=fields.metadata or {},
             dialect=NAME,
             raw=body,
-            unread=(*unread_fields(body, _Body.__struct_fields__), *hosted, *_unread_settings(fields)),
+            unread=(*unread_fields(body, MessagesBody.__struct_fields__), *hosted, *_unread_settings(fields)),
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
@@ -147,7 +147,7 @@ def _refused(completion: Completion) -> str:
     return "".join(part.text for part in completion.parts if isinstance(part, Refusal))
 
 
-def _messages(fields: _Body) -> tuple[Message, ...]:
+def _messages(fields: MessagesBody) -> tuple[Message, ...]:
     messages: list[Message] = []
     if fields.system:
         messages.append(Message(role="system", parts=parse_content(fields.system, "system")))
@@ -202,7 +202,7 @@ def _tool_choice(choice: dict[str, Any] | None) -> ToolChoice | None:
     return ToolChoice(mode=mode, name=str(choice.get("name") or "") if mode == "tool" else "")
 
 
-def _params(fields: _Body) -> Params:
+def _params(fields: MessagesBody) -> Params:
     output, thinking = fields.output_config or {}, fields.thinking or {}
     schema = (output.get("format") or {}).get("schema")
     effort = output.get("effort")
@@ -234,7 +234,7 @@ def _effort(value: object) -> Effort | None:
     return next((effort for effort in get_args(Effort) if effort == value), None)
 
 
-def _unread_settings(fields: _Body) -> list[str]:
+def _unread_settings(fields: MessagesBody) -> list[str]:
     """What is said inside the fields that are read, and not understood."""
     unread = [f"output_config.{key}" for key in fields.output_config or {} if key not in ("effort", "format")]
     if (kind := (fields.thinking or {}).get("type")) not in (None, "enabled", "adaptive", "disabled"):

@@ -85,7 +85,7 @@ class _ToolConfig(msgspec.Struct):
     functionCallingConfig: _Calling | None = None
 
 
-class _Body(msgspec.Struct):
+class GenerateContentBody(msgspec.Struct):
     """The fields that are read here. All others are passed on to a provider of this dialect as they are."""
 
     contents: list[_Content]
@@ -110,7 +110,7 @@ class Gemini:
         """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
         raw = {key: value for key, value in body.items() if key not in ("model", "stream")}
         body = camel_case(body)
-        fields = convert(body, _Body)
+        fields = convert(body, GenerateContentBody)
         if not fields.contents:
             raise problem("contents", "got an empty list, expected at least one content")
         tools, hosted = _tools(fields.tools)
@@ -129,7 +129,7 @@ class Gemini:
             metadata=fields.metadata or {},
             dialect=NAME,
             raw=raw,
-            unread=(*unread_fields(body, _Body.__struct_fields__), *unread_config, *hosted),
+            unread=(*unread_fields(body, GenerateContentBody.__struct_fields__), *unread_config, *hosted),
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
@@ -165,7 +165,7 @@ class CountedGemini(Gemini):
         return msgspec.json.encode({"totalTokens": input_tokens, "promptTokensDetails": details})
 
 
-def _messages(fields: _Body) -> tuple[Message, ...]:
+def _messages(fields: GenerateContentBody) -> tuple[Message, ...]:
     messages: list[Message] = []
     ids: dict[str, list[str]] = {}
     if fields.systemInstruction is not None:
@@ -257,7 +257,7 @@ def _tool_choice(config: _ToolConfig | None) -> ToolChoice | None:
     return ToolChoice(mode=_MODES.get(calling.mode, "auto"))
 
 
-def _params(fields: _Body) -> Params:
+def _params(fields: GenerateContentBody) -> Params:
     config = fields.generationConfig or _Config()
     thinking = config.thinkingConfig or _Thinking()
     schema = config.responseJsonSchema or json_schema(config.responseSchema)

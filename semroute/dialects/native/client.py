@@ -34,8 +34,6 @@ class NativeBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     """A fallback list of model ids."""
     metadata: dict[str, Any] | None = None
     """What rules can read."""
-    cost_quality: Annotated[float, Meta(ge=0, le=1)] | None = None
-    """The dial, 0 cheapest to 1 best."""
     explain: bool = False
     """The decision carries `details`: the words that carried it, and what would have changed it."""
     user: str | None = None
@@ -71,13 +69,10 @@ class Native:
         # Providers bill and log `metadata`; here it is for rules alone.
         metadata = as_openai.pop("metadata", None) or {}
         as_openai.pop("explain", None)
-        dial = as_openai.pop("cost_quality", None)
         if (prompt := as_openai.pop("prompt", None)) is not None:
             as_openai["messages"] = [{"role": "user", "content": prompt}]
         request = self._openai.parse_request(as_openai, request_id)
-        return msgspec.structs.replace(
-            request, metadata=metadata, cost_quality=dial, stream_usage=True, explain=fields.explain
-        )
+        return msgspec.structs.replace(request, metadata=metadata, stream_usage=True, explain=fields.explain)
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
         """The answer with the decision and the account."""

@@ -117,19 +117,25 @@ class _Asked(msgspec.Struct):
     top_logprobs: int | None = None
 
 
-class _Chat(_Asked):
+class OllamaChatBody(_Asked):
+    """The body of `/api/chat`: the fields that are read here."""
+
     messages: list[_Message] | None = None
     tools: list[dict[str, Any]] | None = None
 
 
-class _Generate(_Asked):
+class OllamaGenerateBody(_Asked):
+    """The body of `/api/generate`: the fields that are read here."""
+
     prompt: str | None = None
     suffix: str | None = None
     system: str | None = None
     images: list[str] | None = None
 
 
-class _Embed(msgspec.Struct):
+class OllamaEmbedBody(msgspec.Struct):
+    """The body of `/api/embed`: the fields that are read here."""
+
     model: str
     input: str | list[str] | None = None
     prompt: str | None = None
@@ -144,7 +150,7 @@ class Ollama:
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError`, and `NothingAskedError` where there is no message."""
-        fields = convert(body, _Chat)
+        fields = convert(body, OllamaChatBody)
         if not fields.messages:
             raise NothingAskedError("messages", fields)
         tools = tuple(_tool(tool, f"tools[{number}]") for number, tool in enumerate(fields.tools or ()))
@@ -168,7 +174,7 @@ class OllamaGenerate(Ollama):
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError`, and `NothingAskedError` where there is no prompt."""
-        fields = convert(body, _Generate)
+        fields = convert(body, OllamaGenerateBody)
         if not fields.prompt:
             raise NothingAskedError("prompt", fields)
         system = [fields.system] if fields.system else []
@@ -192,7 +198,7 @@ class OllamaEmbeddings(Ollama):
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of different models do not compare."""
-        fields = convert(body, _Embed)
+        fields = convert(body, OllamaEmbedBody)
         model, given = named(fields.model), fields.prompt if fields.input is None else fields.input
         refuse_auto(model, fields.model)
         if not given:

@@ -83,7 +83,7 @@ class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class _Body(msgspec.Struct):
+class ChatBody(msgspec.Struct):
     """The fields that are read here. All others are passed on to a provider of this dialect as they are."""
 
     messages: list[_Message]
@@ -122,7 +122,7 @@ class OpenAI:
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
-        fields = convert(body, _Body)
+        fields = convert(body, ChatBody)
         if not fields.messages:
             raise problem("messages", "got an empty list, expected at least one message")
         tools, hosted = _tools(fields.tools)
@@ -141,7 +141,7 @@ class OpenAI:
             metadata=fields.metadata or {},
             dialect=NAME,
             raw=body,
-            unread=(*unread_fields(body, _Body.__struct_fields__), *hosted, *unread_choice),
+            unread=(*unread_fields(body, ChatBody.__struct_fields__), *hosted, *unread_choice),
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
@@ -224,7 +224,7 @@ def _tools(tools: list[dict[str, Any]] | None) -> tuple[tuple[Tool, ...], tuple[
     return tuple(functions), tuple(hosted)
 
 
-def _params(fields: _Body) -> Params:
+def _params(fields: ChatBody) -> Params:
     answer = fields.response_format or {}
     return Params(
         max_tokens=fields.max_completion_tokens or fields.max_tokens,

@@ -20,7 +20,9 @@ from semroute.messages import ChatRequest, Completion, Message, Text
 from semroute.record import Record
 
 
-class _Body(msgspec.Struct):
+class EmbeddingsBody(msgspec.Struct):
+    """The fields that are read here. All others are passed on to the provider as they are."""
+
     input: str | list[Any]
     model: str
     models: list[str] | None = None
@@ -38,7 +40,7 @@ class Embeddings:
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of different models do not compare."""
-        fields = convert(body, _Body)
+        fields = convert(body, EmbeddingsBody)
         refuse_auto(fields.model, fields.model)
         texts = [fields.input] if isinstance(fields.input, str) else fields.input
         parts = tuple(Text(text=text) for text in texts if isinstance(text, str))

@@ -46,7 +46,9 @@ class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class _Body(msgspec.Struct):
+class TextCompletionsBody(msgspec.Struct):
+    """The fields of OpenAI's older completions that are read here."""
+
     prompt: str | list[Any] | None = None
     model: str = "auto"
     models: list[str] | None = None
@@ -71,7 +73,7 @@ class _Body(msgspec.Struct):
 
 def split(request: ChatRequest, new_id: Callable[[], str]) -> list[ChatRequest]:
     """One request for each answer that a caller's request asks for."""
-    fields = convert(request.raw, _Body)
+    fields = convert(request.raw, TextCompletionsBody)
     return [
         msgspec.structs.replace(
             request,
@@ -98,7 +100,7 @@ class TextDialect:
 
         Raises `RequestError` naming the field, what it got and what it expected.
         """
-        fields = convert(body, _Body)
+        fields = convert(body, TextCompletionsBody)
         texts, count = _prompts(fields.prompt), 1 if fields.n is None else fields.n
         if count < 1 or len(texts) * count > MAX_ANSWERS:
             got = f"got {count} answers to each of {len(texts)} prompts"
@@ -121,7 +123,7 @@ class TextDialect:
             metadata=fields.metadata or {},
             dialect=NAME,
             raw=body,
-            unread=unread_fields(body, _Body.__struct_fields__),
+            unread=unread_fields(body, TextCompletionsBody.__struct_fields__),
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
@@ -242,7 +244,7 @@ def _prompts(prompt: str | list[Any] | None) -> list[str]:
     return texts
 
 
-def _params(fields: _Body) -> Params:
+def _params(fields: TextCompletionsBody) -> Params:
     return Params(
         max_tokens=fields.max_tokens,
         temperature=fields.temperature,

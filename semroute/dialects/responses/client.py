@@ -27,7 +27,7 @@ _REASONING = {"effort", "summary", "generate_summary"}
 _INCLUDED = {"reasoning.encrypted_content", "message.output_text.logprobs"}
 
 
-class _Body(msgspec.Struct):
+class ResponsesBody(msgspec.Struct):
     """The fields that are read here. All others are passed on to a provider of this dialect as they are."""
 
     input: str | list[Any] | None = None
@@ -63,13 +63,13 @@ class Responses:
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
-        fields = convert(body, _Body)
+        fields = convert(body, ResponsesBody)
         for name, why in _STATEFUL.items():
             if body.get(name):
                 raise problem(name, why)
         toolbox = Toolbox(body)
         choice, unread_choice = parse_tool_choice(toolbox.choice(fields.tool_choice))
-        unread = (*unread_fields(body, _Body.__struct_fields__), *toolbox.hosted, *unread_choice)
+        unread = (*unread_fields(body, ResponsesBody.__struct_fields__), *toolbox.hosted, *unread_choice)
         instructions = (Message(role="system", parts=(Text(text=fields.instructions),)),) if fields.instructions else ()
         return ChatRequest(
             id=request_id,
@@ -106,7 +106,7 @@ class Responses:
         return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": input_tokens})
 
 
-def _params(fields: _Body) -> Params:
+def _params(fields: ResponsesBody) -> Params:
     form = (fields.text or {}).get("format") or {}
     reasoning = fields.reasoning or {}
     logprobs = fields.top_logprobs is not None or "message.output_text.logprobs" in (fields.include or ())
@@ -126,7 +126,7 @@ def _params(fields: _Body) -> Params:
     )
 
 
-def _unread_settings(fields: _Body) -> list[str]:
+def _unread_settings(fields: ResponsesBody) -> list[str]:
     """What is said inside the fields that are read, and not understood."""
     unread = [f"text.{key}" for key in fields.text or {} if key != "format"]
     unread += [f"reasoning.{key}" for key, value in (fields.reasoning or {}).items() if key not in _REASONING and value]
