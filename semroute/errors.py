@@ -225,13 +225,12 @@ class NoModelError(SemrouteError):
 class ProviderError(SemrouteError):
     """One call to one model failed.
 
-    `falls_back` says whether the next model of the plan is tried; `status` is the provider's, where it answered;
-    `body` the provider's own error body, for a caller of the same dialect; `retry_after_s` how long it asks to wait.
+    `status` is the provider's, where it answered; `body` the provider's own error body, for a caller of the same
+    dialect; `retry_after_s` how long it asks to wait. What follows from an error stands in `execution/faults.py`.
     """
 
     code = "provider_error"
     retryable = True
-    falls_back: ClassVar[bool] = True
     retry_after_s: float | None = None
 
     def __init__(self, message: str, *, status: int | None = None, body: bytes | None = None) -> None:
@@ -269,7 +268,6 @@ class NoPlaceError(ProviderError, OverloadedError):
     """All connections that the service may have to providers are in use. Nothing was sent."""
 
     code = "overloaded"
-    falls_back = False
 
 
 class ProviderTimeoutError(ProviderError):
@@ -323,7 +321,6 @@ class ContentPolicyError(ProviderError):
 
     code = "provider_content_policy"
     retryable = False
-    falls_back = False
 
 
 class UnsupportedError(ProviderError):

@@ -29,9 +29,7 @@ def command(by: tuple[str, ...], days: int, file: Path | None, as_json: bool) ->
     database = open_to_read(url)
     try:
         log = SqlLog(database)
-        groups = {
-            name: log.stats(name, last - days + 1, last) for name in by or ("model", "tier", "route", "key", "day")
-        }
+        groups = {name: log.stats(name, last - days + 1, last) for name in by or DEFAULT}
         each_day = _dated(log.stats("day", last - days + 1, last))
         if "key" in groups:
             groups["key"] = KeyStore(database).named(groups["key"])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache, partial
 from itertools import pairwise
 from operator import mul
 
@@ -40,6 +40,8 @@ SHAPE = (
 """What `shape` measures, in order."""
 VIEWS = ("embedding", "words", "length", "route", "average")
 """What a predicted gain is the sum of."""
+MAX_THRESHOLDS = 256
+"""Thresholds that are remembered: callers may ask for any share."""
 ROUTE_TEMPERATURE = 0.05
 """How sharply routes compete for a prompt's prior, in cosine."""
 
@@ -82,7 +84,7 @@ class Calibration(Frozen, frozen=True, kw_only=True):
     """float32 (n, models), 0 to 1; NaN where a model's answer was not judged."""
 
 
-class Gain(Frozen, frozen=True, kw_only=True, dict=True):
+class Gain(Frozen, frozen=True, kw_only=True, dict=True, eq=False):
     """What was learned. Gains are in quality, -1 to 1, over the first of `models`."""
 
     models: tuple[str, ...]
@@ -180,23 +182,21 @@ class Gain(Frozen, frozen=True, kw_only=True, dict=True):
         Measured on prompts that the fit had not seen; these models must all be known here.
         """
         places = tuple(self.models.index(model) for model in models)
-        return _threshold(self, places, strong_share, min_quality_retained)
+        return self._known_threshold(places, strong_share, min_quality_retained)
 
-    def __hash__(self) -> int:
-        """By identity: what was learned is never changed, and never made twice."""
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        """By identity."""
-        return self is other
+    @cached_property
+    def _known_threshold(self) -> Callable[[tuple[int, ...], float | None, float | None], float]:
+        """`_threshold`, which remembers. Its memory goes with this gain; what it holds does not lead back here."""
+        return lru_cache(MAX_THRESHOLDS)(partial(_threshold, self.calibration))
 
 
-@lru_cache(maxsize=256)
-def _threshold(gain: Gain, places: tuple[int, ...], strong_share: float | None, retained: float | None) -> float:
-    behind = behind_best(gain.calibration.predicted[:, places])
+def _threshold(
+    calibration: Calibration, places: tuple[int, ...], strong_share: float | None, retained: float | None
+) -> float:
+    behind = behind_best(calibration.predicted[:, places])
     if strong_share is not None:
         return threshold_for_share(behind[:, 0], strong_share)
-    known = gain.calibration.quality[:, places]
+    known = calibration.quality[:, places]
     judged = ~np.isnan(known).any(axis=1)
     return threshold_for_quality(behind[judged], known[judged], retained if retained is not None else 1.0)
 

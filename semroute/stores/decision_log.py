@@ -47,7 +47,7 @@ class Costs(NamedTuple):
 
 
 class SqlLog:
-    """A `DecisionLog`."""
+    """The memory of all requests, in SQL. Blocking: for threads. Everything raises `StoreError`."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
@@ -140,25 +140,6 @@ class Noted(NamedTuple):
     tier: str
     misrouted: bool
     """Whether the request counts as misrouted now, and did not before."""
-
-
-class DecisionLog(Protocol):
-    """The memory of all requests. Blocking: for threads. Everything raises `StoreError`."""
-
-    def page(self, query: Query) -> list[dict[str, Any]]:
-        """Summaries, newest first."""
-
-    def read(self, id_: str, within: Within | None = None) -> dict[str, Any] | None:
-        """One whole record. None: there is none within what may be seen."""
-
-    def feed_back(self, id_: str, feedback: Feedback, at: float, within: Within | None = None) -> Noted | None:
-        """Add feedback to a record. None: there is none within what may be seen."""
-
-    def stats(self, by: str, since_day: int, until_day: int) -> list[dict[str, Any]]:
-        """Totals by one dimension, over days since 1970, both inclusive."""
-
-    def export(self, query: Query) -> Iterator[dict[str, Any]]:
-        """Whole records, oldest first, with embeddings."""
 
 
 # --- shared state -----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from semroute.errors import (
     ErrorAnswerError,
     HtmlAnswerError,
     MalformedAnswerError,
+    NoPlaceError,
     ProviderDNSError,
     ProviderError,
     ProviderServerError,
@@ -35,9 +36,8 @@ def test_every_error_has_a_class(kind: type[ProviderError]) -> None:
     assert name_of(kind("x")) != "other"
 
 
-def test_the_table_says_what_the_errors_say_of_falling_back() -> None:
-    for kind in every():
-        assert (fault_of(kind("x"), {}).then != "fail") == kind.falls_back
+def test_only_these_end_a_plan_at_once() -> None:
+    assert {kind for kind in every() if fault_of(kind("x"), {}).then == "fail"} == {NoPlaceError, ContentPolicyError}
 
 
 def test_retries_are_for_what_may_pass() -> None:

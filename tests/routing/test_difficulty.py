@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -175,6 +176,15 @@ def reading(text: str, learned: Gain = LEARNED) -> Reading:
 
 def standing(text: str, learned: Gain | None = LEARNED, **rule: Any) -> Standing:
     return assess(Difficulty(by="learned", **rule), facts(text), reading(text), learned)
+
+
+def test_what_was_learned_goes_with_the_router_that_learned_it() -> None:
+    """A reload learns anew: what it replaces must not stay in memory for its thresholds."""
+    replaced = gain()
+    assert replaced.threshold(("small", "large"), 0.3, None) == replaced.threshold(("small", "large"), 0.3, None)
+    prompts = weakref.ref(replaced.calibration.predicted)
+    del replaced
+    assert prompts() is None
 
 
 def test_gains_are_the_sum_of_what_each_view_adds() -> None:

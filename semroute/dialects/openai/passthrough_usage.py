@@ -11,9 +11,6 @@ from semroute.dialects.shared.token_counts import Count, InputDetails, read_coun
 from semroute.json_errors import UNREADABLE
 from semroute.messages import Usage
 
-ENDED = ("completed", "expired", "cancelled")
-"""What a batch is that takes no more tokens."""
-
 
 class _Usage(msgspec.Struct):
     """In the words of Responses, or in those of Chat Completions."""
