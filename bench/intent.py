@@ -34,7 +34,7 @@ from rich.table import Table
 from semroute import Router
 from semroute.config.config import Config
 from semroute.config.schema.models import Model
-from semroute.config.schema.providers import Provider
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.routes import Default, Route
 from semroute.evaluation.decision_metrics import auroc, expected_calibration_error
 from semroute.semantic.array_cache import Cache
@@ -103,7 +103,7 @@ def by_route(rows: Rows) -> dict[str, tuple[str, ...]]:
 def configure(routes: dict[str, tuple[str, ...]]) -> Config:
     """A configuration such as route files give, with nothing set that concerns matching."""
     return Config(
-        providers={"local": Provider(id="local", dialect="echo")},
+        providers={"local": ProviderSettings(id="local", dialect="echo")},
         models={"echo": Model(id="echo", provider="local", name="echo")},
         default=Default(models=("echo",)),
         routes={name: Route(name=name, utterances=texts, models=("echo",)) for name, texts in routes.items()},

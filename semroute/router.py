@@ -47,7 +47,7 @@ from semroute.semantic.array_cache import Cache, default_folder
 from semroute.semantic.embedder import Embedder, Features, open_embedder
 from semroute.semantic.feature_cache import RecentFeatures
 from semroute.semantic.gain_file import load_gain
-from semroute.semantic.matching import Comparison, Matcher, Near
+from semroute.semantic.matching import Matcher, Near, RouteScores
 from semroute.semantic.training import Progress, Task, Trained, prepare
 
 Result = TypeVar("Result")
@@ -284,7 +284,7 @@ class Router:
         each = map(self._matcher.compare, features.vectors, features.tokens)
         return [(self._told(compared), compared.confidences) for compared in each]
 
-    def _told(self, compared: Comparison) -> Match:
+    def _told(self, compared: RouteScores) -> Match:
         candidates = tuple(self._candidate(compared.in_scope, near) for near in compared.nearest)
         return Match(candidates=candidates, in_scope=round(compared.in_scope, 4))
 

@@ -7,7 +7,7 @@ import re
 
 import yaml
 
-from semroute.telemetry.prometheus import Metrics, Moment
+from semroute.telemetry.prometheus import Gauges, Metrics
 from tests.conftest import ROOT
 from tests.stores.test_decision_log import record
 
@@ -16,7 +16,7 @@ def test_every_metric_that_is_asked_for_exists() -> None:
     metrics = Metrics()
     metrics.count(record(1))
     metrics.refuse("invalid_request")
-    metrics.show(Moment(0, 0, True, 0, {"small": False}, {"small": 1.0}))
+    metrics.show(Gauges(0, 0, True, 0, {"small": False}, {"small": 1.0}))
     exported = metrics.render().decode()
     known = set(re.findall(r"^# TYPE (\w+)", exported, re.M))
     dashboard = json.loads((ROOT / "deploy/grafana/semroute.json").read_text())

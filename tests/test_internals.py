@@ -31,10 +31,10 @@ from tokenizers import Tokenizer
 from yaml.nodes import Node
 from yarl import URL
 
-from semroute.access.capacity import Places
+from semroute.access.capacity import RequestPlaces
 from semroute.api.fast_path import DIRECT, Service
 from semroute.api.http_connection import Connection
-from semroute.api.request_bodies import Limits
+from semroute.api.request_bodies import BodyLimits
 from semroute.config.yaml_documents import TAG, _Loader, _plain_tag
 from semroute.semantic.embedder import FastEmbedEmbedder
 from semroute.settings import MULTIPROCESS
@@ -217,7 +217,7 @@ async def test_litestar_answers_a_request_past_its_layers() -> None:
 
     scope: Any = {"type": "http", "method": "GET", "path": "/direct", "raw_path": b"/direct", "headers": []}
     scope |= {"query_string": b"", "root_path": "", "scheme": "http", "server": ("x", 80), "client": None}
-    limits = Limits(Places(9, 9_000, 9_000), 9_000, 9.0)
+    limits = BodyLimits(RequestPlaces(9, 9_000, 9_000), 9_000, 9.0)
     service = Service(bodies=limits, route_handlers=[handler], openapi_config=None)
     await service._answer(service._direct["GET", "/direct"], scope, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]

@@ -14,7 +14,7 @@ from semroute.stores.decision_log import Costs, SqlLog
 from semroute.stores.rollups import CALLED, day_of
 
 
-class _Source(NamedTuple):
+class _LogSource(NamedTuple):
     """Where the log counts what a meter measures."""
 
     meter: Meter
@@ -36,13 +36,13 @@ def spent_by_log(
     return {source.meter.counter: (max(0, _spent(costs, source)), source.meter.ends + GRACE_S) for source in sources}
 
 
-def _sources(config: Config, keys: Sequence[Caller], now: float) -> Iterator[_Source]:
+def _sources(config: Config, keys: Sequence[Caller], now: float) -> Iterator[_LogSource]:
     for budget in config.budgets:
         meter = budget_meter(config, budget, now)
-        yield _Source(meter, *_place(budget, meter, keys))
+        yield _LogSource(meter, *_place(budget, meter, keys))
     for caller in keys:
         for meter in own_budgets(caller, now):
-            yield _Source(meter, "key", frozenset({caller.id}))
+            yield _LogSource(meter, "key", frozenset({caller.id}))
 
 
 def _place(budget: Budget, meter: Meter, keys: Sequence[Caller]) -> tuple[str, frozenset[str]]:
@@ -57,7 +57,7 @@ def _place(budget: Budget, meter: Meter, keys: Sequence[Caller]) -> tuple[str, f
     return "all", frozenset({""})
 
 
-def _spent(costs: Costs, source: _Source) -> int:
+def _spent(costs: Costs, source: _LogSource) -> int:
     """What the log counted in a meter's period, but for what it counted just now and what was reset."""
     first, end = day_of(source.meter.begins), day_of(source.meter.ends)
     total = sum(

@@ -15,7 +15,7 @@ FREE_BYTES = 64 * 1024
 """Of each body. The connection holds as much in any case, so ordinary prompts never wait for room."""
 
 
-class Places:
+class RequestPlaces:
     """The places of one process, and its room for bodies."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Place:
 
     __slots__ = ("_held_bytes", "_key", "_places")
 
-    def __init__(self, places: Places, key: str) -> None:
+    def __init__(self, places: RequestPlaces, key: str) -> None:
         self._places = places
         self._key = key
         self._held_bytes = 0

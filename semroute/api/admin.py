@@ -16,7 +16,7 @@ from semroute.config.config import Config
 from semroute.errors import ForbiddenError, RequestError
 from semroute.gateway.gateway import Gateway
 from semroute.reload import Reloader
-from semroute.telemetry.prometheus import CONTENT_TYPE, Moment
+from semroute.telemetry.prometheus import CONTENT_TYPE, Gauges
 
 MAX_TOLD = 20
 """Models whose circuit breaker is open that `/health/ready` names."""
@@ -126,12 +126,12 @@ async def show(gateway: Gateway, books: Books) -> None:
         await asyncio.sleep(SHOW_EVERY_S)
 
 
-def _moment(gateway: Gateway, books: Books) -> Moment:
+def _moment(gateway: Gateway, books: Books) -> Gauges:
     waiting, dropped = (books.writer.waiting, books.writer.dropped) if books.writer else (0, 0)
     deployments = gateway.serving.deployments
     known, now = deployments.states(), deployments.clock.now()
     breakers = dict.fromkeys(gateway.serving.router.config.models, False)
-    return Moment(
+    return Gauges(
         waiting=waiting,
         dropped=dropped,
         state_up=not books.state.error,

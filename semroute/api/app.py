@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from semroute import __version__, reload
 from semroute import settings as settings_module
 from semroute.access.callers import Access
-from semroute.access.capacity import Places
+from semroute.access.capacity import RequestPlaces
 from semroute.api import (
     admin,
     completions,
@@ -39,7 +39,7 @@ from semroute.api.accounting import Books, kept_content
 from semroute.api.fast_path import Service
 from semroute.api.openapi_page import ReferencePage
 from semroute.api.origin_checks import Gate
-from semroute.api.request_bodies import Limits
+from semroute.api.request_bodies import BodyLimits
 from semroute.api.worker_pipe import Lifeline
 from semroute.config.load import default_folder
 from semroute.cpus import usable_cores
@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
     settings, lifeline = settings or settings_module.read(), lifeline or Lifeline()
     configure(settings.log_level, settings.log_format)
 
-    places = Places(
+    places = RequestPlaces(
         settings.max_running,
         settings.max_bodies_bytes,
         settings.max_body_bytes,
@@ -88,7 +88,7 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             raise
 
     app = Service(
-        bodies=Limits(places, settings.max_body_bytes, settings.receive_s),
+        bodies=BodyLimits(places, settings.max_body_bytes, settings.receive_s),
         route_handlers=[
             completions.route,
             completions.complete,

@@ -19,7 +19,14 @@ from semroute.api.error_responses import AnyRequest, status_of
 from semroute.api.fast_path import Rendered, headers_of
 from semroute.api.idempotency_header import HEADER, once
 from semroute.api.request_bodies import CLIENT_CLOSED_REQUEST, read_body
-from semroute.api.streamed_responses import EVENTS, CallerGoneError, EventStream, Presence, Source, while_connected
+from semroute.api.streamed_responses import (
+    EVENTS,
+    CallerGoneError,
+    EventStream,
+    Presence,
+    StreamSource,
+    while_connected,
+)
 from semroute.caller import Caller
 from semroute.config.schema.resilience import STALL_S
 from semroute.config.schema.rules import SECRET_HEADERS
@@ -154,7 +161,7 @@ async def _answer(
     books: Books = request.app.state.books
     books.trace(chat.id, chat.headers)
     if chat.stream:
-        source: Source = Streamed(request, call, dialect, media_type)
+        source: StreamSource = Streamed(request, call, dialect, media_type)
         source = source if memory is None else memory.keeping(source, chat)
         return EventStream(source, Presence(receive), request.app.state.keepalive_s)
     try:
@@ -181,13 +188,13 @@ class Memory(Protocol):
         """Keep a whole answer, if the request allows that. Gives the answer as the caller gets it."""
         ...
 
-    def keeping(self, source: Source, chat: ChatRequest) -> Source:
+    def keeping(self, source: StreamSource, chat: ChatRequest) -> StreamSource:
         """The same stream, which is kept before its end is sent."""
         ...
 
 
 class Streamed:
-    """One call as the `Source` of a stream."""
+    """One call as the `StreamSource` of a stream."""
 
     def __init__(self, request: AnyRequest, call: Call, dialect: ClientDialect, media_type: str) -> None:
         self.media_type = media_type

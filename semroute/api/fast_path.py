@@ -30,7 +30,7 @@ from semroute.api import error_responses, http_connection, path_aliases
 from semroute.api.decompression import CONTENT_ENCODING, DecodedBody
 from semroute.api.error_responses import AnyRequest
 from semroute.api.origin_checks import Gate, preflight, readable
-from semroute.api.request_bodies import Body, Limits
+from semroute.api.request_bodies import Body, BodyLimits
 from semroute.errors import RequestError
 
 PIECE_BYTES = 64 * 1024
@@ -46,7 +46,7 @@ class Service(Litestar):
     gate: Gate | None = None
     """Whom it lets in. None: it has not started."""
 
-    def __init__(self, *, bodies: Limits, **options: Any) -> None:
+    def __init__(self, *, bodies: BodyLimits, **options: Any) -> None:
         """`bodies`: what they may take."""
         super().__init__(request_max_body_size=bodies.max_bytes, **options)
         self._bodies = bodies

@@ -23,7 +23,7 @@ from semroute.api.passthrough_call import Passage, Passed
 from semroute.api.request_bodies import Body, read_body, read_piece
 from semroute.caller import Caller
 from semroute.config.config import Config
-from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.providers import ProviderSettings
 from semroute.errors import ForbiddenError, NoModelError, NotFoundError, PayloadTooLargeError, RequestError
 from semroute.gateway.gateway import Gateway
 from semroute.providers.raw_forwarding import takes

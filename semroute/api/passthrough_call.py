@@ -24,9 +24,9 @@ from semroute.api.fast_path import encode_headers, headers_of
 from semroute.api.streamed_responses import CallerGoneError, Presence
 from semroute.caller import Caller
 from semroute.config.schema.models import Model
-from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.providers import ProviderSettings
 from semroute.decision import Decision, Estimate
-from semroute.dialects.openai.passthrough_usage import Told, told
+from semroute.dialects.openai.passthrough_usage import ReportedUsage, told
 from semroute.errors import (
     BudgetError,
     ForbiddenError,
@@ -73,7 +73,7 @@ class Passage:
         self._at, self._started = gateway.clock(), time.perf_counter()
         self._chat = ChatRequest(id=self.id, messages=())
         self._hold: Hold | None = None
-        self._told: Told | None = None
+        self._told: ReportedUsage | None = None
         self._asked = self._ended = False
         self._books.trace(self.id, headers_of(request))
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 from litestar.exceptions import HTTPException
 from litestar.types import HTTPDisconnectEvent, HTTPRequestEvent, HTTPScope, Receive
 
-from semroute.access.capacity import FREE_BYTES, Place, Places
+from semroute.access.capacity import FREE_BYTES, Place, RequestPlaces
 from semroute.api import http_connection
 from semroute.api.error_responses import AnyRequest
 from semroute.caller import Caller
@@ -18,10 +18,10 @@ CLIENT_CLOSED_REQUEST = 499
 NOBODY = Caller()
 
 
-class Limits(NamedTuple):
+class BodyLimits(NamedTuple):
     """What bodies may take of one process."""
 
-    places: Places
+    places: RequestPlaces
     max_bytes: int
     """Of one body."""
     receive_s: float
@@ -36,7 +36,7 @@ class Body:
 
     __slots__ = ("_awaited", "_bytes", "_deadline", "_headers", "_limits", "_passing", "_place", "_receive", "_scope")
 
-    def __init__(self, scope: HTTPScope, receive: Receive, limits: Limits) -> None:
+    def __init__(self, scope: HTTPScope, receive: Receive, limits: BodyLimits) -> None:
         self._scope = scope
         self._headers = scope["headers"]
         """As they came: those of the scope tell handlers nothing of how a body was compressed."""

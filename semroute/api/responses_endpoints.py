@@ -19,7 +19,7 @@ from semroute.api.decompression import DecodedBody
 from semroute.api.error_responses import AnyRequest
 from semroute.api.fast_path import Rendered
 from semroute.api.request_bodies import Body
-from semroute.api.streamed_responses import Source
+from semroute.api.streamed_responses import StreamSource
 from semroute.caller import Caller
 from semroute.dialects.responses.client import Responses, ResponsesBody
 from semroute.dialects.responses.compaction import Compact
@@ -146,9 +146,9 @@ class Remembering:
         """Keep a whole answer, unless the request says otherwise. Gives it with what is true of it."""
         return msgspec.json.encode(await self._keep(msgspec.json.decode(answer), chat)) if self._told(chat) else answer
 
-    def keeping(self, source: Source, chat: ChatRequest) -> Source:
+    def keeping(self, source: StreamSource, chat: ChatRequest) -> StreamSource:
         """The same stream, which is kept before its last event is sent."""
-        return _Kept(source, self, chat) if self._told(chat) else source
+        return _KeptStream(source, self, chat) if self._told(chat) else source
 
     async def closed(self, events: bytes, chat: ChatRequest) -> bytes:
         """Some events of a stream. Where one of them ends it, the response that it holds is kept."""
@@ -241,10 +241,10 @@ def _built(fields: dict[str, Any], items: list[Any], before: KeptResponse | None
     return msgspec.json.encode({**fields, "input": earlier})
 
 
-class _Kept:
+class _KeptStream:
     """A stream that is kept before its last event is sent: the next request may come at once."""
 
-    def __init__(self, source: Source, memory: Remembering, chat: ChatRequest) -> None:
+    def __init__(self, source: StreamSource, memory: Remembering, chat: ChatRequest) -> None:
         self.media_type = source.media_type
         self._source = source
         self._memory = memory

@@ -96,7 +96,7 @@ async def while_connected(work: Awaitable[Result], receive: Receive) -> Result:
         presence.close()
 
 
-class Source(Protocol):
+class StreamSource(Protocol):
     """What a stream is made of. `open` it, take its `events`, and `aclose` it in any case."""
 
     @property
@@ -163,7 +163,7 @@ class EventStream(Response[Any]):
     leaves a generator that waits for a slow caller to the garbage collector.
     """
 
-    def __init__(self, source: Source, presence: Presence, keepalive_s: float) -> None:
+    def __init__(self, source: StreamSource, presence: Presence, keepalive_s: float) -> None:
         """Takes over the `presence`."""
         super().__init__(None)
         self._source = source
@@ -187,7 +187,7 @@ class EventStream(Response[Any]):
         source = self._source
         if (caller := http_connection.of(scope)) is not None:
             caller.be_patient(source.patience_s)
-        line = _Line(send, self._keepalive_s, source)
+        line = _KeptAlive(send, self._keepalive_s, source)
         instead: Response[bytes] | None = None
         try:
             with self._presence:
@@ -201,7 +201,7 @@ class EventStream(Response[Any]):
         if instead is not None:
             await instead.to_asgi_response(None, request)(scope, receive, send)
 
-    async def _stream(self, line: _Line) -> Response[bytes] | None:
+    async def _stream(self, line: _KeptAlive) -> Response[bytes] | None:
         """Send all of it. Returns what is to be sent instead, where nothing was."""
         source = self._source
         try:
@@ -222,13 +222,13 @@ class EventStream(Response[Any]):
         return None
 
 
-class _Line:
+class _KeptAlive:
     """Sends pieces, and what keeps it alive when there was none for a while. One timer, no task, on the common way.
 
     A piece waits for that while it is on its way, and nothing of it is begun while a piece is.
     """
 
-    def __init__(self, send: Send, idle_s: float, source: Source) -> None:
+    def __init__(self, send: Send, idle_s: float, source: StreamSource) -> None:
         self._send = send
         self._idle_s = idle_s
         self._source = source

@@ -13,7 +13,7 @@ import click
 
 from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar
 from semroute.config.check_shutdowns import check_lists
-from semroute.config.config import Config, Source
+from semroute.config.config import Config, WrittenAt
 from semroute.config.load import read
 from semroute.config.problems import problem_at
 from semroute.errors import EmbedderError, Problem
@@ -69,7 +69,7 @@ def _examine(folder: Path, config: Config, *, embed: bool) -> list[Problem]:
             with progress_bar("embedding utterances") as progress:
                 found += examine(config, Bar(progress), Cache(default_folder(os.environ)))
         except EmbedderError as error:
-            source = config.sources.get("embedder.model") or Source(file=str(folder), line=0)
+            source = config.sources.get("embedder.model") or WrittenAt(file=str(folder), line=0)
             advice = "name a model that can be loaded here, or `bundled`"
             found.append(problem_at(source, str(error), "error", "embedder", advice))
     return found
@@ -82,7 +82,7 @@ def _asked(config: Config) -> list[Problem]:
     lists, failed = asyncio.run(model_lists(config))
     found = list(check_lists(config, lists, datetime.datetime.now(datetime.UTC).date()))
     for id_, why in failed.items():
-        source = config.sources.get(f"providers.{id_}") or Source(file=config.folder, line=0)
+        source = config.sources.get(f"providers.{id_}") or WrittenAt(file=config.folder, line=0)
         found.append(
             problem_at(source, f"its list of models could not be read: {why}", "warning", "no-list", "try again")
         )

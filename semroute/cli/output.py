@@ -22,7 +22,7 @@ PIPED_WIDTH = 150
 errors = Console(stderr=True, emoji=False)  # `file:100:` is no 💯
 
 
-class _Output(Console):
+class _Stdout(Console):
     """Standard output. Where nobody reads on, such as after `| head`, the command ends as it would have."""
 
     def on_broken_pipe(self) -> None:
@@ -35,9 +35,9 @@ def discard_output() -> None:
 
 
 def _console() -> Console:
-    plain = _Output(emoji=False)
+    plain = _Stdout(emoji=False)
     # A pipe has no width: give tables room instead of 80 columns.
-    return plain if plain.is_terminal else _Output(emoji=False, width=PIPED_WIDTH)
+    return plain if plain.is_terminal else _Stdout(emoji=False, width=PIPED_WIDTH)
 
 
 console = _console()

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar
-from semroute.evaluation.gain_training import Trained, read_labels, train
+from semroute.evaluation.gain_training import TrainingReport, read_labels, train
 from semroute.router import Router
 
 
@@ -28,7 +28,7 @@ def command(labels: Path, min_labels: int, routes: Path | None, as_json: bool) -
     sys.exit(0 if trained.learnable else 1)
 
 
-def _show(trained: Trained) -> None:
+def _show(trained: TrainingReport) -> None:
     written = f"; wrote {trained.file}" if trained.file else ""
     console.print(f"{trained.n} labels{written}", markup=False, highlight=False)
     table = Table("model", "mean quality", "correlation", "chance", box=None, pad_edge=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Mapping
 
-from semroute.config.config import Config, Draft, Source
+from semroute.config.config import Config, Draft, WrittenAt
 from semroute.config.openai_shutdowns import shutdown_of
 from semroute.config.problems import problem_at
 from semroute.errors import Problem
@@ -50,13 +50,13 @@ def check_lists(config: Config, lists: Lists, today: datetime.date) -> Iterator[
             yield problem_at(source, message, "warning", "not-listed", "compare the name with the provider's list")
 
 
-def _source(sources: Mapping[str, Source], folder: str, *keys: str) -> Source:
+def _source(sources: Mapping[str, WrittenAt], folder: str, *keys: str) -> WrittenAt:
     found = next((sources[key] for key in keys if key in sources), None)
-    return found or Source(file=folder, line=0)
+    return found or WrittenAt(file=folder, line=0)
 
 
 def _told(
-    source: Source, name: str, date: datetime.date | None, today: datetime.date, instead: str = ""
+    source: WrittenAt, name: str, date: datetime.date | None, today: datetime.date, instead: str = ""
 ) -> Iterator[Problem]:
     """A model whose date is past or near. `instead`: what its provider recommends."""
     if date is None or (date - today).days > SOON_DAYS:

@@ -10,7 +10,7 @@ from semroute.bases import Frozen
 from semroute.config.schema.matching import Abstain, Classifier, EmbedderSettings, RouteOn, Tuned
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
-from semroute.config.schema.providers import Provider
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.route_file import RouteFile
 from semroute.config.schema.routes import Default, Route
 from semroute.config.schema.rules import Rule
@@ -18,7 +18,7 @@ from semroute.config.schema.service import Budget, Cors, LogSettings
 from semroute.decision import Tier
 
 
-class Source(Frozen, frozen=True, kw_only=True):
+class WrittenAt(Frozen, frozen=True, kw_only=True):
     """Where something was written."""
 
     file: str
@@ -34,7 +34,7 @@ class Draft(Frozen, frozen=True, kw_only=True):
     """As the user gave it."""
     merged: RouteFile
     """What could be read."""
-    sources: dict[str, Source]
+    sources: dict[str, WrittenAt]
     """As in `Config`."""
     rewritten: dict[str, tuple[str, str]] = {}
     """Where a text may be meant: how it is written, and what YAML reads. By key as in `sources`."""
@@ -51,7 +51,7 @@ class Draft(Frozen, frozen=True, kw_only=True):
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All route files together, checked: every name resolves."""
 
-    providers: dict[str, Provider]
+    providers: dict[str, ProviderSettings]
     models: dict[str, Model]
     default: Default
     routes: dict[str, Route]
@@ -78,7 +78,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cors: Cors | None = None
     """None: no pages but the service's own."""
     prices_as_of: datetime.date | None = None
-    sources: dict[str, Source] = {}
+    sources: dict[str, WrittenAt] = {}
     """Where each thing stands, by a key such as `routes.billing` or `routes.billing.utterances[3]`."""
     version: str = ""
     """Changes whenever a file does."""

@@ -21,9 +21,9 @@ from semroute.config.folder import RouteFiles, read_files
 from semroute.config.merge import merge
 from semroute.config.presets import PRESETS
 from semroute.config.schema.matching import Abstain, EmbedderSettings, TierExemplars, Tuned
-from semroute.config.schema.models import Deployment, Model, ModelEntry, deployment_ids
+from semroute.config.schema.models import DeploymentSettings, Model, ModelEntry, deployment_ids
 from semroute.config.schema.policies import Policy
-from semroute.config.schema.providers import Provider, ProviderEntry
+from semroute.config.schema.providers import ProviderEntry, ProviderSettings
 from semroute.config.schema.routes import Default
 from semroute.config.schema.service import LogSettings
 from semroute.config.yaml_documents import parse
@@ -90,7 +90,7 @@ def _config(draft: Draft, default: Default, version: str, today: datetime.date) 
     models = {m.id: replace(m.on(today), account=merged.providers[m.provider].limits) for m in found}
     return Config(
         providers={
-            id_: Provider(
+            id_: ProviderSettings(
                 **{**asdict(entry), "api_key": entry.api_key or None, "base_url": _base_url(entry)},
                 id=id_,
                 missing_variables=draft.missing_variables.get(id_, ()),
@@ -133,7 +133,7 @@ def _models(id_: str, entry: ModelEntry) -> list[Model]:
     return [model, *(_deployed(model, name, place) for name, place in zip(names, entry.deployments, strict=True))]
 
 
-def _deployed(model: Model, id_: str, place: Deployment) -> Model:
+def _deployed(model: Model, id_: str, place: DeploymentSettings) -> Model:
     said = {field: value for field, value in asdict(place).items() if value is not None}
     return replace(model, **said, id=id_, group=model.id, deployments=())
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 import msgspec
 
-from semroute.config.config import Draft, Source
+from semroute.config.config import Draft, WrittenAt
 from semroute.config.error_wording import Place, render
 from semroute.config.partial_entries import salvage
 from semroute.config.schema.route_file import RouteFile
 from semroute.config.schema.rules import Compare
 from semroute.config.validate import complaints, unknown_key
-from semroute.config.yaml_documents import Document
+from semroute.config.yaml_documents import YamlDocument
 from semroute.errors import Problem
 
 SECTIONS = {field.encode_name: field.type for field in msgspec.structs.fields(RouteFile)}
@@ -27,10 +27,10 @@ BOUNDS = frozenset(field.encode_name for field in msgspec.structs.fields(Compare
 """Of numbers: no text is meant there."""
 
 
-class Entry(NamedTuple):
+class UniqueEntry(NamedTuple):
     """What may stand in one file only: a named thing, or a section without names such as `default`."""
 
-    document: Document
+    document: YamlDocument
     key: str
     """Its key in `Draft.sources`."""
     place: Place
@@ -38,14 +38,14 @@ class Entry(NamedTuple):
     type: object
 
 
-def merge(folder: str, documents: Sequence[Document], *, whole: bool = True) -> tuple[Draft, list[Problem]]:
+def merge(folder: str, documents: Sequence[YamlDocument], *, whole: bool = True) -> tuple[Draft, list[Problem]]:
     """All documents together, and what is wrong with their form. Their names may still lead nowhere.
 
     `whole`: whether these are all files of the folder, and none could not be read.
     """
     problems: list[Problem] = []
     broken: set[str] = set()
-    entries: dict[str, Entry] = {}
+    entries: dict[str, UniqueEntry] = {}
     for document in documents:
         problems += document.problems.values()
         misshapen = _misshapen(document)
@@ -70,7 +70,7 @@ def merge(folder: str, documents: Sequence[Document], *, whole: bool = True) -> 
     return draft, problems + found
 
 
-def _misshapen(document: Document) -> dict[str, Problem]:
+def _misshapen(document: YamlDocument) -> dict[str, Problem]:
     """What is wrong at the top of a file, by key: unknown keys, and mappings or lists that are none."""
     problems = {}
     for section, value in document.value.items():
@@ -92,21 +92,21 @@ def _container(section: str) -> type:
     return dict if get_origin(SECTIONS[section]) is dict else list
 
 
-def _entries(document: Document) -> Iterator[Entry]:
+def _entries(document: YamlDocument) -> Iterator[UniqueEntry]:
     for section, value in document.value.items():
         if section not in SECTIONS:
             continue
         type_ = SECTIONS[section]
         if not _is_collection(section):
-            yield Entry(document, section, (section,), value, type_)
+            yield UniqueEntry(document, section, (section,), value, type_)
         elif isinstance(value, dict) and get_origin(type_) is dict:
             for name, item in value.items():
-                yield Entry(document, f"{section}.{name}", (section, name), item, get_args(type_)[1])
+                yield UniqueEntry(document, f"{section}.{name}", (section, name), item, get_args(type_)[1])
         elif isinstance(value, list) and get_origin(type_) is tuple:
             for index, item in enumerate(value):
                 name = _name(item)
                 key = f"{section}.{name}" if name else f"{document.file}:{section}[{index}]"
-                yield Entry(document, key, (section, index), item, get_args(type_)[0])
+                yield UniqueEntry(document, key, (section, index), item, get_args(type_)[0])
 
 
 def _name(item: object) -> str | None:
@@ -114,7 +114,7 @@ def _name(item: object) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _defined_twice(first: Entry, second: Entry) -> Problem:
+def _defined_twice(first: UniqueEntry, second: UniqueEntry) -> Problem:
     there = first.document.problem(first.place, "")
     message = f"`{second.key.partition('.')[2] or second.key}` is defined twice, first at {there.file}:{there.line}"
     return second.document.problem(second.place, message)
@@ -123,13 +123,13 @@ def _defined_twice(first: Entry, second: Entry) -> Problem:
 class Readable(NamedTuple):
     """An entry that can be checked."""
 
-    entry: Entry
+    entry: UniqueEntry
     value: object
     missing: frozenset[Place] | None
     """What was left out as it is wrong, by place from the entry on; None: nothing is wrong in it."""
 
 
-def _readable(entries: Iterable[Entry]) -> tuple[list[Readable], list[Problem]]:
+def _readable(entries: Iterable[UniqueEntry]) -> tuple[list[Readable], list[Problem]]:
     """The entries as far as they can be read, and what is wrong in them beyond what their documents know."""
     readable: list[Readable] = []
     problems: list[Problem] = []
@@ -167,25 +167,25 @@ def _merged(entries: Sequence[Readable]) -> RouteFile:
     return RouteFile(**fields)
 
 
-def _sources(documents: Sequence[Document], entries: Mapping[str, Entry]) -> dict[str, Source]:
+def _sources(documents: Sequence[YamlDocument], entries: Mapping[str, UniqueEntry]) -> dict[str, WrittenAt]:
     """Where each entry stands, and each of its parts."""
     sources = {}
     keys = {(entry.document.file, entry.place): key for key, entry in entries.items()}
     for document in documents:
         for place, line in document.lines.items():
             if (key := _key_of(document, place, keys)) is not None:
-                sources[key] = Source(file=document.file, line=line, path=render(place))
+                sources[key] = WrittenAt(file=document.file, line=line, path=render(place))
     return sources
 
 
-def _key_of(document: Document, place: Place, keys: Mapping[tuple[str, Place], str]) -> str | None:
+def _key_of(document: YamlDocument, place: Place, keys: Mapping[tuple[str, Place], str]) -> str | None:
     head = place[:2] if (document.file, place[:2]) in keys else place[:1]
     if (document.file, head) not in keys:
         return None
     return keys[document.file, head] + render(place[len(head) :])[1:]
 
 
-def _rewritten(documents: Sequence[Document], entries: Mapping[str, Entry]) -> dict[str, tuple[str, str]]:
+def _rewritten(documents: Sequence[YamlDocument], entries: Mapping[str, UniqueEntry]) -> dict[str, tuple[str, str]]:
     """What YAML reads as something else, where a text may be meant: values of metadata, and of a JSON Schema."""
     keys = {(entry.document.file, entry.place): key for key, entry in entries.items()}
     return {
@@ -202,7 +202,7 @@ def _may_be_text(place: Place) -> bool:
     return "json_schema" in place and not {"enum", "const", "default", "examples"}.isdisjoint(place)
 
 
-def _missing_variables(documents: Sequence[Document]) -> dict[str, tuple[str, ...]]:
+def _missing_variables(documents: Sequence[YamlDocument]) -> dict[str, tuple[str, ...]]:
     missing: dict[str, dict[str, None]] = {}
     for document in documents:
         for unset in document.unset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from semroute.config.config import Draft, Source
+from semroute.config.config import Draft, WrittenAt
 from semroute.config.error_wording import did_you_mean, listed, quote
 from semroute.config.partial_entries import STAND_IN
 from semroute.config.regular_expressions import compiled, misread
@@ -28,7 +28,7 @@ def problem_of(draft: Draft, key: str, message: str, severity: str, code: str, s
 
 
 def problem_at(
-    source: Source, message: str, severity: str = "error", code: str = "config", suggestion: str = ""
+    source: WrittenAt, message: str, severity: str = "error", code: str = "config", suggestion: str = ""
 ) -> Problem:
     """A problem where something was written."""
     return Problem(
@@ -42,8 +42,8 @@ def problem_at(
     )
 
 
-def _source(draft: Draft, key: str) -> Source:
-    return draft.sources.get(key) or Source(file=draft.folder, line=0)
+def _source(draft: Draft, key: str) -> WrittenAt:
+    return draft.sources.get(key) or WrittenAt(file=draft.folder, line=0)
 
 
 def check_pattern(draft: Draft, key: str, pattern: str) -> Iterator[Problem]:

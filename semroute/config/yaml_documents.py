@@ -1,4 +1,4 @@
-"""One YAML file -> a `Document`: plain values, the line of each, the environment's variables put in.
+"""One YAML file -> a `YamlDocument`: plain values, the line of each, the environment's variables put in.
 
 PyYAML composes the nodes in C. ruamel.yaml 0.19, which keeps the lines itself, takes 57 times as long for a file of
 1,500 utterances: .37 s (2026-11-30, `bench/libraries.py yaml`).
@@ -75,7 +75,7 @@ class Rewritten(NamedTuple):
     """As YAML reads it, and would write it."""
 
 
-class Document(NamedTuple):
+class YamlDocument(NamedTuple):
     """One file."""
 
     file: str
@@ -96,9 +96,9 @@ class Document(NamedTuple):
         return Problem(file=self.file, line=line, path=render(place), message=message)
 
 
-def parse(file: str, data: bytes, environ: Mapping[str, str]) -> Document:
+def parse(file: str, data: bytes, environ: Mapping[str, str]) -> YamlDocument:
     """A file's bytes -> a document. What is wrong is among its `problems`; nothing is raised."""
-    document = Document(file, {}, {}, {}, [], {})
+    document = YamlDocument(file, {}, {}, {}, [], {})
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -178,7 +178,7 @@ def _line(data: bytes, position: int) -> int:
     return data.count(b"\n", 0, position) + 1
 
 
-def _unreadable(document: Document, line: int, message: str) -> Document:
+def _unreadable(document: YamlDocument, line: int, message: str) -> YamlDocument:
     problem = Problem(file=document.file, line=line, path="$", message=message)
     return document._replace(value={}, problems={(): problem}, readable=False)
 
@@ -201,7 +201,7 @@ class _Loader(SafeLoader):
 class _Builder:
     """Turns nodes into values, and fills the document's lines, problems and unset variables on the way."""
 
-    def __init__(self, document: Document, environ: Mapping[str, str], numbers: Sequence[int]) -> None:
+    def __init__(self, document: YamlDocument, environ: Mapping[str, str], numbers: Sequence[int]) -> None:
         self._document = document
         self._environ = environ
         self._numbers = numbers

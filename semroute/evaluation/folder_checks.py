@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from semroute.config.config import Config, Source
+from semroute.config.config import Config, WrittenAt
 from semroute.config.error_wording import quote, words
 from semroute.config.problems import nameless, problem_at
 from semroute.errors import EmbedderError, Problem, RequestError
@@ -51,7 +51,7 @@ def examine(
 def leakage(folder: Path, config: Config) -> Iterator[Problem]:
     """Rows of `*.jsonl` files in the folder that are utterances or negatives: they measure memory, not routing."""
     keys = nameless(config.sources, "negatives")
-    owners: dict[str, tuple[str | None, Source | None]] = {
+    owners: dict[str, tuple[str | None, WrittenAt | None]] = {
         words(text): (None, config.sources[key]) for key, text in zip(keys, config.negatives, strict=False)
     } | {
         words(utterance): (route.name, config.sources.get(f"routes.{route.name}.utterances[{index}]"))
@@ -66,12 +66,12 @@ def leakage(folder: Path, config: Config) -> Iterator[Problem]:
             yield _leak(file, line, row, name, source)
 
 
-def _leak(file: Path, line: int, row: _Row, name: str | None, source: Source | None) -> Problem:
+def _leak(file: Path, line: int, row: _Row, name: str | None, source: WrittenAt | None) -> Problem:
     what = "a negative" if name is None else f"an utterance of `{name}`"
     where = f" at {source.file}:{source.line}" if source else ""
     contradicts = f", and the file expects {quote(row.route) if row.route else 'no route'}" * (row.route != name)
     message = f"{quote(row.text)} is {what}{where}{contradicts}"
-    here = Source(file=str(file), line=line, path="$.text")
+    here = WrittenAt(file=str(file), line=line, path="$.text")
     return problem_at(here, message, "warning", "leakage", "take it out of one of the two")
 
 
@@ -87,7 +87,7 @@ def unlearned(folder: Path, config: Config) -> Iterator[Problem]:
         if policy is None or policy.difficulty is None or policy.difficulty.by != "learned":
             continue
         if not (folder / FILE).is_file():
-            source = config.sources.get(f"{key}.difficulty") or Source(file=str(folder), line=0)
+            source = config.sources.get(f"{key}.difficulty") or WrittenAt(file=str(folder), line=0)
             message = f"goes by what was learned, and there is no {FILE}: every prompt goes to the strongest model"
             advice = "run `semroute train`, or go `by: complexity`"
             yield problem_at(source, message, "warning", "unlearned", advice)
@@ -102,7 +102,7 @@ def _share_error(config: Config, key: str, share: float, gain: Gain) -> Iterator
         return
     labels = len(gain.calibration.predicted)
     message = f"got {share:g}, and with {labels} labels the share is expected to be off by {error:.2f}"
-    source = config.sources.get(key) or Source(file="routes", line=0)
+    source = config.sources.get(key) or WrittenAt(file="routes", line=0)
     yield problem_at(source, message, "warning", "few-labels", "grade more answers, and run `semroute train` again")
 
 
@@ -118,7 +118,7 @@ def _stale(config: Config, encoder: str) -> Iterator[Problem]:
     """Tuned thresholds of another encoder, which do not count."""
     if config.tuned.encoder in ("", encoder):
         return
-    source = config.sources.get("tuned.encoder") or Source(file="routes", line=0)
+    source = config.sources.get("tuned.encoder") or WrittenAt(file="routes", line=0)
     message = (
         f"the tuned thresholds were found with another encoder ({config.tuned.encoder}, this is {encoder}): "
         "they do not count"
@@ -137,7 +137,7 @@ def _thresholds(router: Router) -> Iterator[Problem]:
         best = max((first.confidence for first in firsts if first.route == route.name), default=0.0)
         if best < threshold:
             key = THRESHOLD_KEYS[set_by].format(route.name)
-            source = router.config.sources.get(key) or Source(file="routes", line=0)
+            source = router.config.sources.get(key) or WrittenAt(file="routes", line=0)
             message = (
                 f"`{route.name}` cannot be reached: its own utterances get a confidence of {best:.2f} at most, "
                 f"its threshold is {threshold:.2f}"

@@ -145,7 +145,7 @@ def route_priors(labels: Labels, rows: Rows, target: Doubles) -> Priors:
     return Priors(prototypes=(directions / lengths).astype(np.float32), gains=sums / (counts + PRIOR_STRENGTH))
 
 
-class Parts(Frozen, frozen=True, kw_only=True):
+class GainParts(Frozen, frozen=True, kw_only=True):
     """One model's gain over the first, as two predictions that are still to be put together."""
 
     ridge: Doubles
@@ -158,19 +158,19 @@ class Parts(Frozen, frozen=True, kw_only=True):
         return self.ridge + prior_weight * self.prior
 
 
-def predict(labels: Labels, design: Design, target: Doubles, seen: Rows, asked: Rows) -> Parts:
+def predict(labels: Labels, design: Design, target: Doubles, seen: Rows, asked: Rows) -> GainParts:
     """What a fit on the rows `seen` says of the rows `asked`. `target`: (n,), one for each label."""
     weights, bias = ridge(design, seen, target[seen])
     priors = route_priors(labels, seen, target[seen])
     shares = route_shares(labels.vectors[asked] @ priors.prototypes.T)
-    return Parts(ridge=(design.times(weights) + bias)[asked], prior=shares @ priors.gains)
+    return GainParts(ridge=(design.times(weights) + bias)[asked], prior=shares @ priors.gains)
 
 
-def cross_fit(labels: Labels, design: Design, target: Doubles, rows: Rows, seed: int) -> Parts:
+def cross_fit(labels: Labels, design: Design, target: Doubles, rows: Rows, seed: int) -> GainParts:
     """What is said of each of these rows by a fit on the others."""
     order = np.random.default_rng(seed).permutation(len(rows))
     mean = np.zeros(len(rows))
-    parts = Parts(ridge=mean.copy(), prior=mean.copy())
+    parts = GainParts(ridge=mean.copy(), prior=mean.copy())
     for fold in np.array_split(order, min(FOLDS, len(rows))):
         seen = rows[np.setdiff1d(order, fold)]
         said = predict(labels, design, target, seen, rows[fold])
@@ -181,7 +181,7 @@ def cross_fit(labels: Labels, design: Design, target: Doubles, rows: Rows, seed:
 PRIOR_WEIGHTS = (0.0, 0.3, 0.6, 1.0, 1.5)
 
 
-def best_prior_weight(parts: Parts, target: Doubles) -> float:
+def best_prior_weight(parts: GainParts, target: Doubles) -> float:
     """How much of the routes' prior makes the cross-fitted predictions best: by their correlation with the truth."""
     return max(PRIOR_WEIGHTS, key=lambda weight: correlation(parts.mix(weight), target))
 

@@ -46,7 +46,7 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """USD that each answer cost; only to tell which model is the cheapest."""
 
 
-class Trained(Frozen, frozen=True, kw_only=True):
+class TrainingReport(Frozen, frozen=True, kw_only=True):
     """What `semroute train` reports."""
 
     file: str | None
@@ -111,7 +111,7 @@ def qualities(label: Label) -> dict[str, float]:
 
 def train(
     router: Router, labels: Sequence[Label], folder: Path, progress: Callable[[int, int], None] | None = None
-) -> Trained:
+) -> TrainingReport:
     """Fit, and write `difficulty.npz` into the routes folder if there was something to learn.
 
     `progress` is told how many prompts are embedded.
@@ -126,11 +126,11 @@ def train(
     return report(replace(fitted, gain=gain), len(labels), str(path))
 
 
-def report(fitted: Fitted, n: int, file: str | None) -> Trained:
+def report(fitted: Fitted, n: int, file: str | None) -> TrainingReport:
     """What was learned, in figures."""
     gain = fitted.gain
     means = np.nanmean(gain.calibration.quality, axis=0)
-    return Trained(
+    return TrainingReport(
         file=file,
         n=n,
         models=gain.models,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from semroute.bases import Frozen
-from semroute.config.config import Config, Source
+from semroute.config.config import Config, WrittenAt
 from semroute.config.error_wording import quote, words
 from semroute.config.problems import problem_at
 from semroute.errors import Problem
@@ -108,8 +108,8 @@ class _Places:
     def at(self, key: str, code: str, severity: str, message: str, suggestion: str) -> Problem:
         return problem_at(self._source(key), message, severity, code, suggestion)
 
-    def _source(self, key: str) -> Source:
-        return self._sources.get(key) or Source(file="routes", line=0)
+    def _source(self, key: str) -> WrittenAt:
+        return self._sources.get(key) or WrittenAt(file="routes", line=0)
 
 
 def _collisions(corpus: Corpus) -> list[tuple[float, int, int]]:

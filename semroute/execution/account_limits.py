@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from semroute.config.schema.resilience import Limits
+from semroute.config.schema.resilience import RateLimits
 from semroute.execution.token_bucket import Bucket
 from semroute.providers.rate_limit_headers import Resource
 
 
-class Account:
+class AccountLimits:
     """The limits of one provider, and what its models use of them."""
 
-    def __init__(self, provider: str, limits: Limits, now: float) -> None:
+    def __init__(self, provider: str, limits: RateLimits, now: float) -> None:
         self.provider = provider
         self.limits = limits
         self.in_flight = 0
@@ -73,7 +73,7 @@ class Account:
             bucket.spend(requests if resource == "requests" else tokens, now)
 
 
-def buckets_of(limits: Limits, now: float) -> dict[Resource, Bucket]:
+def buckets_of(limits: RateLimits, now: float) -> dict[Resource, Bucket]:
     """A bucket for each limit a minute."""
     rates: dict[Resource, int | None] = {"requests": limits.rpm, "tokens": limits.tpm}
     return {resource: Bucket(rate, now) for resource, rate in rates.items() if rate}

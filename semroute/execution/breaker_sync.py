@@ -19,7 +19,7 @@ import msgspec
 from semroute.bases import Frozen
 from semroute.config.schema.models import Model
 from semroute.errors import StoreError
-from semroute.execution.account_limits import Account
+from semroute.execution.account_limits import AccountLimits
 from semroute.execution.breaker import DEFERRALS
 from semroute.execution.deployments import EWMA_WEIGHT, Deployment, Deployments
 from semroute.stores.interfaces import State
@@ -135,7 +135,7 @@ class Exchange:
 
     async def _limits(self, known: list[Deployment]) -> None:
         """Count what was spent here, and take out what was spent elsewhere."""
-        named: list[tuple[str, Deployment | Account]] = [(_name(each), each) for each in known]
+        named: list[tuple[str, Deployment | AccountLimits]] = [(_name(each), each) for each in known]
         named += [(f"account:{each.provider}", each) for each in self._deployments.accounts()]
         spent = {name: each.spent() for name, each in named}
         limited = [(name, each) for name, each in named if each.limited]

@@ -32,7 +32,7 @@ from semroute.messages import ChatRequest, Completion
 from semroute.record import Attempt
 
 
-class Candidate(NamedTuple):
+class FailedAnswer(NamedTuple):
     """An answer that failed."""
 
     completion: Completion
@@ -75,7 +75,7 @@ async def _tried(
     """As `first_passing`. `request`: what models are asked."""
     asked = replace(request, stream=False)
     deadline, unjudged = clock() + cascade.deadline_s, cascade.on_judge_error or _usual(work.policy)
-    failed: list[Candidate] = []
+    failed: list[FailedAnswer] = []
     unanswered: list[SemrouteError] = []
     pending = list(work.plan)
     while pending:
@@ -94,7 +94,7 @@ async def _tried(
         if not reasons:
             return completion
         _note(attempts, place, "; ".join(reasons))
-        failed.append(Candidate(completion, reasons, place))
+        failed.append(FailedAnswer(completion, reasons, place))
     if not failed:
         raise _unanswered(unanswered)
     return _exhausted(cascade, failed, attempts)
@@ -123,7 +123,7 @@ def _unanswered(errors: list[SemrouteError]) -> SemrouteError:
     return next((error for error in reversed(errors) if not isinstance(error, vain)), (*skipped, *errors)[0])
 
 
-def _stopped(cascade: Cascade, failed: list[Candidate], attempts: list[Attempt], left_s: float) -> str | None:
+def _stopped(cascade: Cascade, failed: list[FailedAnswer], attempts: list[Attempt], left_s: float) -> str | None:
     """Which bound forbids a further model; None: none."""
     if len(failed) > cascade.max_escalations:
         return f"no more than {cascade.max_escalations} escalations"
@@ -133,7 +133,7 @@ def _stopped(cascade: Cascade, failed: list[Candidate], attempts: list[Attempt],
     return f"its {cascade.deadline_s:g} s are over" if left_s <= 0 else None
 
 
-def _exhausted(cascade: Cascade, failed: list[Candidate], attempts: list[Attempt]) -> Completion:
+def _exhausted(cascade: Cascade, failed: list[FailedAnswer], attempts: list[Attempt]) -> Completion:
     if cascade.on_exhausted == "error":
         told = "; ".join(f"{attempts[one.place].model}: {'; '.join(one.reasons)}" for one in failed)
         raise ChecksFailedError(f"no answer passed the checks: {told}")

@@ -14,15 +14,15 @@ from contextlib import nullcontext
 from typing import Literal, Protocol
 
 from semroute.config.schema.models import Model
-from semroute.config.schema.resilience import Limits
+from semroute.config.schema.resilience import RateLimits
 from semroute.decision import Signals
 from semroute.dialects.dialect import CHAT
-from semroute.execution.account_limits import Account, buckets_of
+from semroute.execution.account_limits import AccountLimits, buckets_of
 from semroute.execution.breaker import Breaker, CircuitBreaker
 from semroute.execution.clock import CLOCK, Clock
 from semroute.execution.hedge_delay import Silences
 from semroute.execution.token_bucket import Bucket
-from semroute.providers.rate_limit_headers import Resource, Told
+from semroute.providers.rate_limit_headers import RateLimitState, Resource
 
 SAMPLES = 64
 """Latencies that are kept for percentiles."""
@@ -31,7 +31,7 @@ EWMA_WEIGHT = 0.2
 SOONEST_S = 0.001
 LONGEST_BLOCK_S = 60.0
 """A provider that asks to wait for longer is asked again after so long."""
-UNLIMITED = Limits()
+UNLIMITED = RateLimits()
 Result = Literal["ok", "fault", "neither"]
 
 
@@ -80,7 +80,9 @@ class Permit:
 class Deployment:
     """One model at its provider, as its calls have shown it."""
 
-    def __init__(self, model: Model, clock: Clock, breaker: CircuitBreaker, account: Account | None = None) -> None:
+    def __init__(
+        self, model: Model, clock: Clock, breaker: CircuitBreaker, account: AccountLimits | None = None
+    ) -> None:
         """`account`: what its provider takes from all of its models; None: any number of calls."""
         self.model = model
         self.clock = clock
@@ -90,7 +92,7 @@ class Deployment:
         self.latency_ms: float | None = None
         self._latencies: deque[float] = deque(maxlen=SAMPLES)
         self._silences = (Silences(), Silences())
-        self._limits: Limits = model.limits
+        self._limits: RateLimits = model.limits
         self._configured = buckets_of(self._limits, clock.now())
         self._told: dict[Resource, Bucket] = {}
         """By the headers of its answers. Both hold: who writes a limit may be given more, and not want it."""
@@ -211,7 +213,7 @@ class Deployment:
         for resource, bucket in self._configured.items():
             bucket.spend(requests if resource == "requests" else tokens, now)
 
-    def learn(self, told: Told) -> None:
+    def learn(self, told: RateLimitState) -> None:
         """Take over what the headers of an answer say."""
         now = self.clock.now()
         if told.retry_after_s is not None:
@@ -287,7 +289,7 @@ class Deployments:
         self._all: dict[str, Deployment] = {}
         self._probes: Probes | None = None
         self._elsewhere: dict[str, Deployments] = {}
-        self._accounts: dict[str, Account] = {}
+        self._accounts: dict[str, AccountLimits] = {}
 
     def at(self, endpoint: str) -> Deployments:
         """Those of an endpoint; `CHAT`: these. Other processes are not told of the others."""
@@ -312,7 +314,7 @@ class Deployments:
             known.probes = self._probes
         return known
 
-    def learn(self, endpoint: str, model: Model, told: Told) -> None:
+    def learn(self, endpoint: str, model: Model, told: RateLimitState) -> None:
         """Take over what the headers of an endpoint's answer say of a model."""
         self.at(endpoint).of(model).learn(told)
 
@@ -326,16 +328,16 @@ class Deployments:
                     told[f"{model_id} ({endpoint})" if endpoint else model_id] = reason
         return told
 
-    def accounts(self) -> Iterable[Account]:
+    def accounts(self) -> Iterable[AccountLimits]:
         """What is known of providers whose account is limited."""
         return self._accounts.values()
 
-    def _account(self, model: Model) -> Account | None:
+    def _account(self, model: Model) -> AccountLimits | None:
         if model.account == UNLIMITED:
             return None
         known = self._accounts.get(model.provider)
         if known is None or known.limits != model.account:
-            known = self._accounts[model.provider] = Account(model.provider, model.account, self.clock.now())
+            known = self._accounts[model.provider] = AccountLimits(model.provider, model.account, self.clock.now())
         return known
 
     def keep(self, models: Collection[Model]) -> None:

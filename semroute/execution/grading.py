@@ -48,7 +48,7 @@ class Grade(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class Verdict(msgspec.Struct, frozen=True, rename={"passed": "pass"}):
+class CallbackVerdict(msgspec.Struct, frozen=True, rename={"passed": "pass"}):
     """What a callback replies."""
 
     passed: bool
@@ -151,7 +151,7 @@ class Grader:
                     said = await response.aread(MAX_VERDICT_BYTES)
                     if response.status != 200:
                         raise UngradedError(CALLBACK, f"the callback answered with status {response.status}")
-            verdict = msgspec.json.decode(said, type=Verdict)
+            verdict = msgspec.json.decode(said, type=CallbackVerdict)
         except TimeoutError:
             why = f"the callback did not answer within {callback.timeout_s:g} s"
             raise UngradedError(CALLBACK, why) from None

@@ -111,7 +111,7 @@ class MemoryAnswers:
         self._bytes -= dropped[1].size if dropped is not None else 0
 
 
-class Held:
+class HeldBytes:
     """What all answers in the making hold together, in bytes."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
@@ -127,7 +127,7 @@ class Held:
 class Running:
     """One answer in the making. `start`, then `add`; followers see all of it."""
 
-    def __init__(self, fingerprint: str, held: Held | None = None, max_bytes: int = MAX_ANSWER_BYTES) -> None:
+    def __init__(self, fingerprint: str, held: HeldBytes | None = None, max_bytes: int = MAX_ANSWER_BYTES) -> None:
         self.fingerprint = fingerprint
         self.abandoned = asyncio.Event()
         """Nobody follows any more."""
@@ -138,7 +138,7 @@ class Running:
         self.whole = True
         """Whether all of it is held, from its start."""
         self._max_bytes = max_bytes
-        self._held = Held() if held is None else held
+        self._held = HeldBytes() if held is None else held
         self._pieces: dict[int, bytes] = {}
         """By their number. Of a long answer the first ones are missing."""
         self._first = self._next = 0
@@ -176,7 +176,7 @@ class Running:
     def release(self) -> None:
         """It is no longer in the making: what it holds lasts as long as its last follower."""
         self._held.bytes -= self._held_bytes
-        self._held = Held()
+        self._held = HeldBytes()
 
     def saved(self) -> Saved:
         """The whole of it."""
@@ -348,7 +348,7 @@ class Idempotency:
     def __init__(self, answers: Answers | None = None, ttl_s: float = TTL_S) -> None:
         self._answers = answers or MemoryAnswers()
         self._ttl_s = ttl_s
-        self._held = Held()
+        self._held = HeldBytes()
         self._running: dict[str, Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 

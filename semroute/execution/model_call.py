@@ -243,12 +243,12 @@ def withheld(policy: Policy) -> ContentPolicyError | None:
 
 def estimate_usage(work: Work, parts: Iterable[Part]) -> Usage:
     """About what a call consumed, where the provider does not say."""
-    said = Said(work.count_tokens)
+    said = SaidTokens(work.count_tokens)
     said.add(parts)
     return estimated(work, said)
 
 
-def estimated(work: Work, said: Said) -> Usage:
+def estimated(work: Work, said: SaidTokens) -> Usage:
     """As `estimate_usage`, of an answer that came piece by piece."""
     return Usage(
         input_tokens=work.sent_tokens or estimate_input_tokens(work.request, work.count_tokens),
@@ -257,7 +257,7 @@ def estimated(work: Work, said: Said) -> Usage:
     )
 
 
-class Said:
+class SaidTokens:
     """Counts what an answer says, piece by piece. The pieces of one text count together; it keeps a bounded part."""
 
     def __init__(self, count_tokens: Callable[[str], int] = estimate_text_tokens) -> None:

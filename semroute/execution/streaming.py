@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import Timeouts
 from semroute.errors import BadAnswerError, ProviderError, StreamBrokenError
-from semroute.execution.model_call import Said, Watch, Work, estimated, only_declines, withheld
+from semroute.execution.model_call import SaidTokens, Watch, Work, estimated, only_declines, withheld
 from semroute.messages import Chunk, Text, Thinking, Usage
 from semroute.providers.http_provider import EVENTS
 from semroute.record import Attempt
@@ -43,7 +43,7 @@ class OpenStream:
         self._watch = Watch(work, model, timeouts, attempts)
         self._chunks: AsyncGenerator[Chunk] = work.providers[model.id].stream(work.request, model, timeouts)
         self._held: list[Chunk] = []
-        self._said = Said(work.count_tokens)
+        self._said = SaidTokens(work.count_tokens)
         self._usage: Usage | None = None
         self._counted = False
         """Whether the usage counts all that was said so far."""

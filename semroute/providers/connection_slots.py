@@ -15,7 +15,7 @@ WAIT_S = 1.0
 """For a place at the longest: then the service is overloaded, and says so."""
 
 
-class Places:
+class ConnectionSlots:
     """For one event loop. First come, first served."""
 
     def __init__(self, count: int) -> None:

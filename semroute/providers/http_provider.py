@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from semroute.config.config import Config
 from semroute.config.presets import PLAIN, PRESETS
 from semroute.config.schema.models import Model
-from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import FIRST_TOKEN_S, STALL_S, TEXT_STALL_S, TOTAL_S, Timeouts
 from semroute.dialects.anthropic.provider import AnthropicProviderDialect
 from semroute.dialects.bedrock.provider import BedrockProviderDialect
@@ -71,7 +71,7 @@ UNENCODABLE = (ValueError, OverflowError, RecursionError)
 """What msgspec raises for text that is no UTF-8, for numbers that are too long, and for what is nested too deeply."""
 MIN_SECRET_CHARS = 8
 
-Observe = Callable[[str, Model, rate_limit_headers.Told], None]
+Observe = Callable[[str, Model, rate_limit_headers.RateLimitState], None]
 """Is told what the headers of each answer say of a model's rate limits at an endpoint."""
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from semroute.config.config import Config
 from semroute.config.presets import PRESETS
-from semroute.config.schema.providers import Provider
+from semroute.config.schema.providers import ProviderSettings
 from semroute.errors import ProviderError
 from semroute.json_errors import UNREADABLE
 from semroute.providers.http_provider import DIALECTS
@@ -47,7 +47,7 @@ async def model_lists(config: Config) -> tuple[dict[str, dict[str, datetime.date
     return lists, {id_: answer for id_, answer in pairs if isinstance(answer, str)}
 
 
-async def _listed(provider: Provider, transport: Transport) -> dict[str, datetime.date | None] | str:
+async def _listed(provider: ProviderSettings, transport: Transport) -> dict[str, datetime.date | None] | str:
     """The models that a provider lists, or why it gave no list."""
     base_url = provider.base_url or (PRESETS[provider.preset].base_url if provider.preset else "")
     headers = {**DIALECTS[provider.dialect](provider).headers(provider.api_key), **provider.headers}

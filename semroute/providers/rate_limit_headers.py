@@ -39,17 +39,17 @@ class RateLimit(Frozen, frozen=True, kw_only=True):
     """Until it is all there again."""
 
 
-class Told(Frozen, frozen=True, kw_only=True):
+class RateLimitState(Frozen, frozen=True, kw_only=True):
     """What the headers of one answer say."""
 
     retry_after_s: float | None = None
     limits: tuple[RateLimit, ...] = ()
 
 
-NOTHING = Told()
+NOTHING = RateLimitState()
 
 
-def read(headers: RawHeaders, now: float) -> Told:
+def read(headers: RawHeaders, now: float) -> RateLimitState:
     """Read the headers of an answer. `now`: seconds since 1970. What cannot be understood is passed over."""
     found: dict[str, str] = {}
     for raw, value in headers:
@@ -59,7 +59,9 @@ def read(headers: RawHeaders, now: float) -> Told:
     if not found:
         return NOTHING
     limits = (_limit(resource, found, now) for resource in _SPELLINGS)
-    return Told(retry_after_s=_retry_after_s(found, now), limits=tuple(limit for limit in limits if limit is not None))
+    return RateLimitState(
+        retry_after_s=_retry_after_s(found, now), limits=tuple(limit for limit in limits if limit is not None)
+    )
 
 
 def _retry_after_s(headers: dict[str, str], now: float) -> float | None:

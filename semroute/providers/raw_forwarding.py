@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import Timeouts
 from semroute.errors import ProviderError, ProviderRequestError, ProviderTimeoutError
 from semroute.providers import rate_limit_headers, trace_context

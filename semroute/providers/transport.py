@@ -39,7 +39,7 @@ from semroute.errors import (
     UnsendableError,
 )
 from semroute.providers import request_sent
-from semroute.providers.connection_slots import MAX_CONNECTIONS, NO_ROOM, Places
+from semroute.providers.connection_slots import MAX_CONNECTIONS, NO_ROOM, ConnectionSlots
 
 log = logging.getLogger("semroute.providers")
 
@@ -210,7 +210,7 @@ class Transport:
         self, *, tls: ssl.SSLContext | None = None, max_connections: int = MAX_CONNECTIONS, keepalive_s: float = 30.0
     ) -> None:
         self._tls = tls or httpx.create_ssl_context()
-        self._places = Places(max_connections)
+        self._places = ConnectionSlots(max_connections)
         self._keepalive_s = keepalive_s
         self._connector: aiohttp.TCPConnector | None = None
         self._targets: dict[str, Target] = {}

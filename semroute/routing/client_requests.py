@@ -38,7 +38,7 @@ class Sign(RouteFileStruct, frozen=True, kw_only=True):
     """The day on which somebody looked it up."""
 
 
-class Session(Sign, frozen=True, kw_only=True):
+class SessionSign(Sign, frozen=True, kw_only=True):
     """Where a conversation's name stands."""
 
     header: str = ""
@@ -70,7 +70,7 @@ class Errand(Sign, frozen=True, kw_only=True):
 class Table(RouteFileStruct, frozen=True, kw_only=True):
     """The file."""
 
-    session: tuple[Session, ...]
+    session: tuple[SessionSign, ...]
     context: tuple[Context, ...]
     errand: tuple[Errand, ...]
 

@@ -32,7 +32,7 @@ VIEWS = ("embedding", "words", "length")
 _CHECKSUM = "sha256"
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
+class GainHeader(msgspec.Struct, frozen=True, kw_only=True):
     """What is not an array."""
 
     version: int
@@ -85,7 +85,7 @@ def read_gain(path: Path, data: bytes | None = None) -> Gain:
         checksum = arrays.pop(_CHECKSUM)
         if checksum.tobytes() != _digest(arrays).tobytes():
             raise EmbedderError(f"{path}: its checksum is wrong")
-        head = msgspec.json.decode(arrays.pop("head").tobytes(), type=Head)
+        head = msgspec.json.decode(arrays.pop("head").tobytes(), type=GainHeader)
         if head.version != VERSION or arrays["shape_mean"].shape != (len(SHAPE),):
             raise EmbedderError(f"{path}: made by another version of semroute")
         return Gain(
@@ -110,7 +110,7 @@ def read_gain(path: Path, data: bytes | None = None) -> Gain:
 
 
 def _arrays(gain: Gain) -> dict[str, NDArray[np.generic]]:
-    head = Head(
+    head = GainHeader(
         version=VERSION,
         encoder=gain.encoder,
         models=gain.models,

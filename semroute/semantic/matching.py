@@ -28,7 +28,7 @@ class Near(NamedTuple):
     """The number of that."""
 
 
-class Comparison(NamedTuple):
+class RouteScores(NamedTuple):
     """How a prompt compares with the routes."""
 
     in_scope: float
@@ -51,7 +51,7 @@ class Matcher:
         self._gate: list[float] = head.gate.tolist()
         self._coldness = 1 / np.float32(head.temperature[0])
 
-    def compare(self, vector: Floats, tokens: Sequence[int]) -> Comparison:
+    def compare(self, vector: Floats, tokens: Sequence[int]) -> RouteScores:
         """Compare one prompt: its vector, float32 (dim,), L2-normalised, and its word pieces."""
         logits = self._head.logits(vector[None], (tokens,))[0]
         routes = _largest(logits, PROBED)
@@ -71,7 +71,7 @@ class Matcher:
         shares = np.exp(logits, out=logits)
         shares /= np.add.reduce(shares)
         each = zip(routes, shares[routes].tolist(), similarities, utterances, strict=True)
-        return Comparison(in_scope, [Near(*near) for near in each], shares * np.float32(in_scope))
+        return RouteScores(in_scope, [Near(*near) for near in each], shares * np.float32(in_scope))
 
 
 def _largest(logits: Floats, count: int) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from semroute.record import Record
 from semroute.stores import log_rows, rollups
 from semroute.stores.interfaces import Database, Feedback, Noted, Query, Row, Session, Within, to_pico
-from semroute.stores.log_entries import Entry, entries
+from semroute.stores.log_entries import LogEntry, entries
 
 MAX_PAGE = 500
 _CHUNK = 5000
@@ -52,13 +52,13 @@ class SqlLog:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._named: dict[str, int] = {}
-        self._features = rollups.Features()
+        self._features = rollups.FeatureNames()
 
     def write(self, batch: Sequence[Record], *, again: bool = False) -> None:
         """Append records, all or none. `again`: the last try may have been committed; no record counts twice."""
         self.append(entries(batch), again=again)
 
-    def append(self, batch: Sequence[Entry], *, again: bool = False) -> None:
+    def append(self, batch: Sequence[LogEntry], *, again: bool = False) -> None:
         """As `write`."""
         with self.database.transaction() as session:
             if again:
@@ -219,7 +219,7 @@ class SqlLog:
             if len(ids) < _CHUNK:
                 return deleted
 
-    def _name_scores(self, session: Session, batch: Sequence[Entry]) -> dict[str, int]:
+    def _name_scores(self, session: Session, batch: Sequence[LogEntry]) -> dict[str, int]:
         """Keep the names that score vectors belong to, once for each configuration, with the last day of its use."""
         new = {
             entry.gist.config_version: (rollups.day_of(entry.sent.at), entry)
@@ -231,7 +231,7 @@ class SqlLog:
         return {version: day for version, (day, _) in new.items()}
 
 
-def _unwritten(session: Session, batch: Sequence[Entry]) -> list[Entry]:
+def _unwritten(session: Session, batch: Sequence[LogEntry]) -> list[LogEntry]:
     marks = ", ".join("?" * len(batch))
     sql = f"SELECT id FROM decisions WHERE id IN ({marks})"
     there = {id_ for (id_,) in session.run(sql, [entry.id for entry in batch])}
@@ -251,7 +251,7 @@ def _whole(session: Session, condition: str, values: Sequence[Any]) -> list[dict
     return found
 
 
-def _blocks(session: Session, wanted: set[str]) -> dict[str, dict[str, log_rows.Body]]:
+def _blocks(session: Session, wanted: set[str]) -> dict[str, dict[str, log_rows.RecordDetails]]:
     if not wanted:
         return {}
     sql = f"SELECT id, data FROM blocks WHERE id IN ({', '.join('?' * len(wanted))})"

@@ -38,7 +38,7 @@ class Planned(Frozen, frozen=True, kw_only=True):
     tier: str
 
 
-class Plan(Frozen, frozen=True, kw_only=True):
+class PlanEvidence(Frozen, frozen=True, kw_only=True):
     """Of a decision, where an answer failed a check."""
 
     plan_details: tuple[Planned, ...] = ()
@@ -52,7 +52,7 @@ class Who(Frozen, frozen=True, kw_only=True):
     team: str
 
 
-class Sent(Frozen, frozen=True, kw_only=True):
+class PackedRecord(Frozen, frozen=True, kw_only=True):
     """A packed `Record`."""
 
     request_id: str
@@ -75,10 +75,10 @@ class Sent(Frozen, frozen=True, kw_only=True):
     answer: str | None
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """A record that is about to be written."""
 
-    sent: Sent
+    sent: PackedRecord
     gist: Gist
     attempts: tuple[Attempt, ...]
     model: str | None
@@ -119,27 +119,27 @@ class Entry(NamedTuple):
 
 
 pack = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Sent]).decode
+_decode = msgspec.msgpack.Decoder(list[PackedRecord]).decode
 _decode_gist = msgspec.msgpack.Decoder(Gist).decode
-_decode_plan = msgspec.msgpack.Decoder(Plan).decode
+_decode_plan = msgspec.msgpack.Decoder(PlanEvidence).decode
 _decode_attempts = msgspec.msgpack.Decoder(tuple[Attempt, ...]).decode
 _decode_names = msgspec.msgpack.Decoder(list[str]).decode
 
 
-def unpack(packed: bytes | msgspec.Raw) -> list[Entry]:
+def unpack(packed: bytes | msgspec.Raw) -> list[LogEntry]:
     """A packed list of `Record`s. Raises `msgspec.ValidationError`."""
     return list(map(_entry, _decode(packed)))
 
 
-def entries(batch: Sequence[Record]) -> list[Entry]:
+def entries(batch: Sequence[Record]) -> list[LogEntry]:
     """Records, as they are written. Raises `UnicodeError` where one cannot be packed."""
     return unpack(pack(batch))
 
 
-def _entry(sent: Sent) -> Entry:
+def _entry(sent: PackedRecord) -> LogEntry:
     attempts = _decode_attempts(sent.attempts)
     answer = served(attempts)
-    return Entry(
+    return LogEntry(
         sent,
         _decode_gist(sent.decision),
         attempts,

@@ -64,7 +64,7 @@ class Prune(msgspec.Struct, frozen=True, tag=True):
     max_bytes: int | None
 
 
-class Answer(msgspec.Struct, frozen=True):
+class OrderResult(msgspec.Struct, frozen=True):
     """What became of an order."""
 
     error: str | None = None
@@ -75,7 +75,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 Order = Open | Take | Commit | Prune
 _decode_order: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
-_decode_answer = msgspec.msgpack.Decoder(Answer)
+_decode_answer = msgspec.msgpack.Decoder(OrderResult)
 
 
 class LogProcess:
@@ -112,7 +112,7 @@ class LogProcess:
         if process is not None:
             _end(process)
 
-    def _ask(self, *orders: bytes, within_s: float) -> Answer:
+    def _ask(self, *orders: bytes, within_s: float) -> OrderResult:
         with self._turn:
             if self._closed:
                 raise StoreError("the decision log is closed")
@@ -148,7 +148,7 @@ def _start(database_url: str) -> subprocess.Popen[bytes]:
     return process
 
 
-def _exchange(process: subprocess.Popen[bytes], orders: Sequence[bytes]) -> Answer | None:
+def _exchange(process: subprocess.Popen[bytes], orders: Sequence[bytes]) -> OrderResult | None:
     """Give orders, of which the last has an answer; None: the process is gone."""
     try:
         for order in orders:
@@ -191,7 +191,7 @@ class Scribe:
         if self._log is not None:
             self._log.database.close()
 
-    def _obey(self, order: Order) -> Answer | None:
+    def _obey(self, order: Order) -> OrderResult | None:
         match order:
             case Open(url):
                 self._url = url
@@ -201,22 +201,22 @@ class Scribe:
                 return self._answer(order)
         return None
 
-    def _answer(self, order: Commit | Prune) -> Answer:
+    def _answer(self, order: Commit | Prune) -> OrderResult:
         taken, self._taken = self._taken, []
         try:
             self._log = self._log or SqlLog(connect(self._url))
             if isinstance(order, Prune):
-                return Answer(deleted=self._log.prune(before=order.before, max_bytes=order.max_bytes))
+                return OrderResult(deleted=self._log.prune(before=order.before, max_bytes=order.max_bytes))
             batch = [entry for packed in taken for entry in unpack(packed)]
             self._log.append(batch, again=order.again)
         except (StoreError, SettingsError) as error:
-            return Answer(error=str(error), retryable=not isinstance(error, RefusedValueError))
+            return OrderResult(error=str(error), retryable=not isinstance(error, RefusedValueError))
         except Exception as error:  # noqa: BLE001 - whatever a record does, the others are to be written
-            return Answer(error=f"{type(error).__name__}: {error}", retryable=False)
-        return Answer()
+            return OrderResult(error=f"{type(error).__name__}: {error}", retryable=False)
+        return OrderResult()
 
 
-def _packed(message: Order | Answer) -> bytes:
+def _packed(message: Order | OrderResult) -> bytes:
     packed = pack(message)
     return len(packed).to_bytes(4, "big") + packed
 

@@ -1,4 +1,4 @@
-"""An `Entry` as rows of the log, and back."""
+"""An `LogEntry` as rows of the log, and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semroute.decision import Decision
 from semroute.record import Attempt
 from semroute.stores.interfaces import to_usd
 from semroute.stores.log_content import kept
-from semroute.stores.log_entries import Entry, pack
+from semroute.stores.log_entries import LogEntry, pack
 
 COLUMNS = tuple(
     "id at route model tier key_id key_name team feature reason outcome cost saved input_tokens output_tokens "  # noqa: SIM905 - nine lines less
@@ -64,12 +64,12 @@ class _Stored(Frozen, frozen=True, kw_only=True):
     attempts: tuple[_Attempt, ...]
 
     @property
-    def now(self) -> Body:
+    def now(self) -> RecordDetails:
         """The same by today's names."""
-        return Body(decision=self.decision, attempts=tuple(attempt.now for attempt in self.attempts))
+        return RecordDetails(decision=self.decision, attempts=tuple(attempt.now for attempt in self.attempts))
 
 
-class Body(Frozen, frozen=True, kw_only=True):
+class RecordDetails(Frozen, frozen=True, kw_only=True):
     """What only a single record's reader wants."""
 
     decision: Decision
@@ -80,7 +80,7 @@ _decode_body = msgspec.msgpack.Decoder(_Stored).decode
 _decode_block = msgspec.msgpack.Decoder(dict[str, _Stored]).decode
 
 
-def decision_row(entry: Entry) -> tuple[Any, ...]:
+def decision_row(entry: LogEntry) -> tuple[Any, ...]:
     """The values of `COLUMNS`."""
     sent, gist, attempts, model, first_token_ms, usage, cost, saved = entry
     caller = sent.caller
@@ -112,33 +112,33 @@ def decision_row(entry: Entry) -> tuple[Any, ...]:
     )
 
 
-def blocks(batch: Sequence[Entry]) -> Iterator[tuple[str, Sequence[Entry]]]:
+def blocks(batch: Sequence[LogEntry]) -> Iterator[tuple[str, Sequence[LogEntry]]]:
     """Entries in the order of their ids -> blocks, each named by its last: older blocks have lower names."""
     for first in range(0, len(batch), BLOCK):
         members = batch[first : first + BLOCK]
         yield members[-1].id, members
 
 
-def block_row(name: str, members: Sequence[Entry]) -> tuple[str, bytes]:
+def block_row(name: str, members: Sequence[LogEntry]) -> tuple[str, bytes]:
     """The row of `blocks`."""
     packed = pack({entry.id: entry.body for entry in members})
     press = zlib.compressobj(1, zdict=_DICTIONARY_1)
     return name, b"\x01" + press.compress(packed) + press.flush()
 
 
-def body_row(name: str, entry: Entry) -> tuple[Any, ...]:
+def body_row(name: str, entry: LogEntry) -> tuple[Any, ...]:
     """The row of `bodies`: what does not compress, and the name of the block that has the rest."""
     sent = entry.sent
     prompt, answer = kept(sent.prompt, sent.content), kept(sent.answer, sent.content)
     return sent.request_id, b"", name, sent.embedding or None, sent.scores or None, prompt, answer
 
 
-def read_block(data: bytes) -> dict[str, Body]:
+def read_block(data: bytes) -> dict[str, RecordDetails]:
     """The bodies of a block, by their records' ids."""
     return {name: body.now for name, body in _decode_block(_unpacked(data)).items()}
 
 
-def read_body(data: bytes) -> Body:
+def read_body(data: bytes) -> RecordDetails:
     """A body that stands alone, as they all did before there were blocks."""
     return _decode_body(_unpacked(data)).now
 
@@ -157,7 +157,7 @@ def summary(row: tuple[Any, ...]) -> dict[str, Any]:
     return fields
 
 
-def whole(row: tuple[Any, ...], body: Body, rest: tuple[Any, ...], names: str | None) -> dict[str, Any]:
+def whole(row: tuple[Any, ...], body: RecordDetails, rest: tuple[Any, ...], names: str | None) -> dict[str, Any]:
     """A summary with its body, the rest: (embedding, scores, prompt, answer), and the names of the scores as JSON."""
     embedding, scores, prompt, answer = rest
     return {

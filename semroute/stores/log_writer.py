@@ -38,7 +38,7 @@ class Sink(Protocol):
         """Delete what is too old or too much. Returns how many records. Raises `StoreError`."""
 
 
-class Limits(Protocol):
+class QueueLimits(Protocol):
     """What the writer heeds; it may change while it runs."""
 
     @property
@@ -64,7 +64,7 @@ class LogWriter:
     def __init__(
         self,
         sink: Sink,
-        limits: Callable[[], Limits],
+        limits: Callable[[], QueueLimits],
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from semroute.stores.interfaces import Session, to_pico, to_usd
-from semroute.stores.log_entries import Entry
+from semroute.stores.log_entries import LogEntry
 
 DIMENSIONS = ("all", "model", "tier", "route", "key", "team", "feature")
 CALLED = "called"
@@ -79,14 +79,14 @@ def bucket(milliseconds: float) -> int:
     return min(max(math.floor(math.log2(max(milliseconds, 0.01)) * _PER_DOUBLING), -200), 400)
 
 
-class Features:
+class FeatureNames:
     """Which features of a day are counted apart: the first `MAX_FEATURES` that come, the same ones for all writers."""
 
     def __init__(self, known: Mapping[int, Set[str]] = MappingProxyType({})) -> None:
         """`known`: by day."""
         self._known = known
 
-    def joined(self, session: Session, batch: Iterable[Entry]) -> Features:
+    def joined(self, session: Session, batch: Iterable[LogEntry]) -> FeatureNames:
         """With those of a batch, as far as there is room. What this gives holds once the session is committed."""
         come: defaultdict[int, dict[str, None]] = defaultdict(dict)
         for entry in batch:
@@ -101,16 +101,16 @@ class Features:
             there = {value for (value,) in session.run(_FEATURES, (day,))} - {"", OTHER}
             new = [feature for feature in features if feature not in there]
             known[day] = there | set(new[: max(0, MAX_FEATURES - len(there))])
-        return Features({day: known[day] for day in sorted(known)[-DAYS_AT_ONCE:]})
+        return FeatureNames({day: known[day] for day in sorted(known)[-DAYS_AT_ONCE:]})
 
     def place(self, day: int, feature: str) -> str:
         """What a feature counts as."""
         return feature if not feature or feature in self._known.get(day, ()) else OTHER
 
 
-def cells(entries: Iterable[Entry], features: Features) -> Cells:
+def cells(entries: Iterable[LogEntry], features: FeatureNames) -> Cells:
     """What entries add to the rollups."""
-    alike: defaultdict[tuple[Any, ...], list[Entry]] = defaultdict(list)
+    alike: defaultdict[tuple[Any, ...], list[LogEntry]] = defaultdict(list)
     for entry in entries:
         day = day_of(entry.sent.at)
         *values, feature = values_of(entry)
@@ -146,7 +146,7 @@ def misrouted(reason: str, route: str | None, label: str | None, score: float | 
     return elsewhere or (score is not None and score < GOOD_SCORE)
 
 
-def _misroutes(entries: Iterable[Entry], day: int, values: Sequence[str]) -> Cells:
+def _misroutes(entries: Iterable[LogEntry], day: int, values: Sequence[str]) -> Cells:
     """What those of alike entries add of which an answer failed a check."""
     added: Cells = Counter()
     for entry in entries:
@@ -162,13 +162,13 @@ def _misroutes(entries: Iterable[Entry], day: int, values: Sequence[str]) -> Cel
     return added
 
 
-def values_of(entry: Entry) -> tuple[str, ...]:
+def values_of(entry: LogEntry) -> tuple[str, ...]:
     """Where an entry counts, in the order of `DIMENSIONS`."""
     sent, caller = entry.sent, entry.sent.caller
     return ("", entry.model or "", sent.tier, entry.gist.route or "", caller.id, caller.team, sent.feature)
 
 
-def _calls(entry: Entry) -> Iterator[tuple[str, int]]:
+def _calls(entry: LogEntry) -> Iterator[tuple[str, int]]:
     """What each call cost, and its model."""
     if len(entry.attempts) == 1:  # as nearly always
         calls = [(entry.attempts[0].model, entry.cost)]
@@ -177,17 +177,17 @@ def _calls(entry: Entry) -> Iterator[tuple[str, int]]:
     return ((model, cost) for model, cost in calls if cost)
 
 
-def _buckets(entries: Sequence[Entry]) -> list[int]:
+def _buckets(entries: Sequence[LogEntry]) -> list[int]:
     """The metric of each bucket that a latency fell into."""
     buckets = [LATENCY + bucket(entry.sent.latency_ms) for entry in entries if entry.attempts]
     return buckets + [FIRST_TOKEN + bucket(ms) for entry in entries if (ms := entry.first_token_ms) is not None]
 
 
-def _sums(entries: Sequence[Entry]) -> Totals:
+def _sums(entries: Sequence[LogEntry]) -> Totals:
     return tuple(map(sum, zip(*map(_totals, entries), strict=True)))
 
 
-def _totals(entry: Entry) -> Totals:
+def _totals(entry: LogEntry) -> Totals:
     """What an entry adds."""
     sent, gist, attempts, _, _, usage, cost, saved = entry
     outcome, several = sent.outcome, len(attempts) > 1

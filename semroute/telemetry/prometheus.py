@@ -34,7 +34,7 @@ Workers = Literal["livesum", "livemax", "livemin"]
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own
 
 
-class Moment(NamedTuple):
+class Gauges(NamedTuple):
     """What holds just now in one process."""
 
     waiting: int
@@ -150,7 +150,7 @@ class Metrics:
         """Count a request of which feedback says that it should have gone elsewhere."""
         self._child(self._misroutes, route, tier).inc()
 
-    def show(self, moment: Moment) -> None:
+    def show(self, moment: Gauges) -> None:
         """Take over what waits, and what holds just now."""
         self.flush()
         self._queue.set(moment.waiting)

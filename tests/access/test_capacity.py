@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from semroute.access.capacity import FREE_BYTES, Places
+from semroute.access.capacity import FREE_BYTES, RequestPlaces
 from semroute.caller import Caller
 from semroute.errors import LimitError, OverloadedError
 
 ONE, OTHER = Caller(id="one"), Caller(id="other")
 
 
-def places(*, running: int = 4, room: int = 1000, body: int = 400, several: bool = True) -> Places:
-    return Places(running, room, body + FREE_BYTES, lambda: several)
+def places(*, running: int = 4, room: int = 1000, body: int = 400, several: bool = True) -> RequestPlaces:
+    return RequestPlaces(running, room, body + FREE_BYTES, lambda: several)
 
 
 def test_further_requests_are_turned_away_until_one_leaves() -> None:
-    few = Places(2, 1000, 1000)
+    few = RequestPlaces(2, 1000, 1000)
     first, _ = few.take(ONE), few.take(ONE)
     with pytest.raises(OverloadedError, match="2 requests are under way"):
         few.take(ONE)
@@ -44,11 +44,11 @@ def test_a_key_may_have_more_than_half_where_its_concurrency_says_so() -> None:
 
 
 def test_a_key_always_has_one_place() -> None:
-    Places(1, 1000, 1000, lambda: True).take(ONE)
+    RequestPlaces(1, 1000, 1000, lambda: True).take(ONE)
 
 
 def test_small_bodies_need_no_room() -> None:
-    few = Places(9, 1, 1)
+    few = RequestPlaces(9, 1, 1)
     for _ in range(9):
         few.take(ONE).make_room(FREE_BYTES)
     assert few.bytes == 0
@@ -74,7 +74,7 @@ def test_room_is_held_until_the_request_leaves(steps: list[int]) -> None:
 
 def test_one_key_of_several_gets_half_of_the_room_or_one_body() -> None:
     room = 4 * FREE_BYTES
-    few = Places(9, room, FREE_BYTES, lambda: True)
+    few = RequestPlaces(9, room, FREE_BYTES, lambda: True)
     for _ in range(2):
         few.take(ONE).make_room(2 * FREE_BYTES)
     with pytest.raises(LimitError, match="the bodies of the key one take"):
@@ -83,7 +83,7 @@ def test_one_key_of_several_gets_half_of_the_room_or_one_body() -> None:
 
 
 def test_there_is_room_for_one_body_whatever_the_bound() -> None:
-    few = Places(9, 1, 10 * FREE_BYTES, lambda: True)
+    few = RequestPlaces(9, 1, 10 * FREE_BYTES, lambda: True)
     few.take(ONE).make_room(10 * FREE_BYTES)
     with pytest.raises(OverloadedError):
         few.take(OTHER).make_room(10 * FREE_BYTES)

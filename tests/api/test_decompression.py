@@ -14,9 +14,9 @@ import brotli
 import pytest
 from litestar.types import HTTPScope
 
-from semroute.access.capacity import Places
+from semroute.access.capacity import RequestPlaces
 from semroute.api.decompression import MAX_MEMBERS, PIECE_BYTES, DecodedBody
-from semroute.api.request_bodies import NOBODY, Body, Limits
+from semroute.api.request_bodies import NOBODY, Body, BodyLimits
 from semroute.errors import LimitError, OverloadedError, PayloadTooLargeError, RequestError
 from tests.service import Service
 
@@ -60,7 +60,7 @@ class Sent:
     """A request with that body, which comes in pieces."""
 
     def __init__(self, encoding: str, body: bytes, *, pieces: int = 1, max_bytes: int = MAX_BYTES) -> None:
-        self.places = Places(10, max_bytes * 3, max_bytes)
+        self.places = RequestPlaces(10, max_bytes * 3, max_bytes)
         size = max(1, -(-len(body) // pieces))
         self._messages = [body[start : start + size] for start in range(0, max(1, len(body)), size)]
         self.scope = cast(
@@ -71,7 +71,7 @@ class Sent:
                 "state": {},
             },
         )
-        self._body = Body(self.scope, self._receive, Limits(self.places, max_bytes, 5))
+        self._body = Body(self.scope, self._receive, BodyLimits(self.places, max_bytes, 5))
         self._receiving = DecodedBody(self._body, self.scope, encoding.encode(), max_bytes)
 
     async def _receive(self) -> Any:

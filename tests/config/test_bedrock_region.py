@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from semroute.config.schema.providers import Provider
+from semroute.config.schema.providers import ProviderSettings
 from tests.config.reading import ROUTE, Read, said, sound
 
 NO_PROFILE = {"AWS_CONFIG_FILE": "/nowhere/config"}
@@ -23,7 +23,7 @@ models:
 """
 
 
-def provider(read_files: Read, fields: str, **environ: str) -> Provider:
+def provider(read_files: Read, fields: str, **environ: str) -> ProviderSettings:
     return sound(read_files(x=bedrock(fields), y=ROUTE, environ={**NO_PROFILE, **environ})).providers["aws"]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from semroute.config import folder as module
 from semroute.config.config import Config
 from semroute.config.load import default_folder, load, read
-from semroute.config.schema.resilience import Limits
+from semroute.config.schema.resilience import RateLimits
 from semroute.config.schema.route_file import RouteFile
 from semroute.errors import ConfigError
 from tests.config.reading import ROUTE, Read, said, sound
@@ -60,8 +60,8 @@ def test_each_model_knows_what_its_provider_takes(read_files: Read) -> None:
     """
     config, _ = read_files({"RPM": "7"}, a=text)
     assert config is not None
-    assert config.models["m"].account == Limits(rpm=7, concurrency=3)
-    assert config.models["m@q"].account == Limits()
+    assert config.models["m"].account == RateLimits(rpm=7, concurrency=3)
+    assert config.models["m@q"].account == RateLimits()
 
 
 def test_yml_is_read_and_hidden_files_and_folders_are_not(write: Write, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from semroute.config.check_shutdowns import SOON_DAYS, check_lists, check_shutdo
 from semroute.config.config import Config, Draft
 from semroute.config.openai_shutdowns import shutdown_of
 from semroute.config.schema.models import Model
-from semroute.config.schema.providers import Provider
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.route_file import RouteFile
 from semroute.config.schema.routes import Default
 from semroute.providers.model_listing import model_lists
@@ -82,10 +82,10 @@ async def test_the_lists_of_providers_are_read() -> None:
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         providers = {
-            name: Provider(id=name, dialect="responses", base_url=url + path, api_key="sk-1")
+            name: ProviderSettings(id=name, dialect="responses", base_url=url + path, api_key="sk-1")
             for name, path in (("good", "/v1"), ("odd", "/odd"), ("shut", "/no"))
         }
-        providers["other"] = Provider(id="other", dialect="anthropic", base_url=url)
+        providers["other"] = ProviderSettings(id="other", dialect="anthropic", base_url=url)
         models = {name: Model(id=name, provider="good", name=name) for name in ("a", "b", "lost")}
         models["x"] = Model(id="x", provider="shut", name="x")
         config = Config(providers=providers, models=models, default=Default(models=("a",)), routes={}, folder="routes")

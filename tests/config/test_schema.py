@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from semroute.config.jsonschema import field_docs, json_schema
-from semroute.config.schema.providers import Provider
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.route_file import RouteFile
 
 SHIPPED = sorted((Path(__file__).parents[2] / "routes").glob("*.yaml"))
@@ -89,13 +89,13 @@ def test_every_property_with_a_decimal_default_has_a_number() -> None:
 
 
 def test_inherited_fields_are_described() -> None:
-    docs = field_docs(Provider)
+    docs = field_docs(ProviderSettings)
     assert docs["dialect"].startswith("Its wire format.")
     assert docs["missing_variables"].startswith("Environment variables")
 
 
 def test_a_provider_shows_no_secret() -> None:
-    provider = Provider(id="p", dialect="openai", api_key="sk-secret", headers={"x": "sk-secret"})
+    provider = ProviderSettings(id="p", dialect="openai", api_key="sk-secret", headers={"x": "sk-secret"})
     assert "sk-secret" not in repr(provider)
 
 

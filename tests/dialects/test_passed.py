@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from semroute.dialects.openai.passthrough_usage import Told, told
+from semroute.dialects.openai.passthrough_usage import ReportedUsage, told
 from semroute.messages import Usage
 
 BATCH = {"id": "b", "object": "batch", "model": "m"}
@@ -18,19 +18,22 @@ SPENT = Usage(input_tokens=9, cached_tokens=4, output_tokens=2)
 @pytest.mark.parametrize(
     ("body", "found"),
     [
-        ({**BATCH, "status": "completed", "usage": USAGE}, Told(usage=SPENT, model="m", batch="b")),
-        ({**BATCH, "status": "cancelled", "usage": USAGE}, Told(usage=SPENT, model="m", batch="b")),
+        ({**BATCH, "status": "completed", "usage": USAGE}, ReportedUsage(usage=SPENT, model="m", batch="b")),
+        ({**BATCH, "status": "cancelled", "usage": USAGE}, ReportedUsage(usage=SPENT, model="m", batch="b")),
         ({**BATCH, "status": "in_progress", "usage": USAGE}, None),
         ({**BATCH, "status": "completed"}, None),
-        ({"usage": {"prompt_tokens": 9, "completion_tokens": 2}}, Told(usage=Usage(input_tokens=9, output_tokens=2))),
+        (
+            {"usage": {"prompt_tokens": 9, "completion_tokens": 2}},
+            ReportedUsage(usage=Usage(input_tokens=9, output_tokens=2)),
+        ),
         ({"usage": {"input_tokens": 0}}, None),
         ({"usage": {"input_tokens": -1}}, None),
-        ({"model": 7, "usage": {"input_tokens": 1}}, Told(usage=Usage(input_tokens=1))),
+        ({"model": 7, "usage": {"input_tokens": 1}}, ReportedUsage(usage=Usage(input_tokens=1))),
         ({"usage": 3}, None),
         ([], None),
     ],
 )
-def test_tokens_are_read_where_they_are_told(body: Any, found: Told | None) -> None:
+def test_tokens_are_read_where_they_are_told(body: Any, found: ReportedUsage | None) -> None:
     assert told(json.dumps(body).encode()) == found
 
 

@@ -169,7 +169,7 @@ def test_what_a_vendor_behind_another_says_is_told() -> None:
 
 
 @pytest.mark.parametrize("row", REFUSALS, ids=lambda row: f"{row.vendor}-{row.means}")
-def test_every_row_of_the_table_is_what_somebody_was_told(row: refusals.Refusal) -> None:
+def test_every_row_of_the_table_is_what_somebody_was_told(row: refusals.RefusalWording) -> None:
     told = []
     for said in SAID:
         failure = error_bodies.read_failure(said.body.encode())

@@ -7,7 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from semroute.config.config import Config, Source
+from semroute.config.config import Config, WrittenAt
 from semroute.config.schema.models import Model
 from semroute.config.schema.routes import Default, Route
 from semroute.errors import Problem
@@ -37,14 +37,14 @@ def corpus(routes: dict[str, list[Floats]], descriptions: dict[str, Floats] | No
             for name, vectors in routes.items()
         },
         sources={
-            f"routes.{name}.utterances[{i}]": Source(
+            f"routes.{name}.utterances[{i}]": WrittenAt(
                 file=f"{name}.yaml", line=10 + i, path=f"$.routes[0].utterances[{i}]"
             )
             for name, vectors in routes.items()
             for i in range(len(vectors))
         }
         | {
-            f"routes.{name}{part}": Source(file=f"{name}.yaml", line=2)
+            f"routes.{name}{part}": WrittenAt(file=f"{name}.yaml", line=2)
             for name in routes
             for part in ("", ".utterances", ".description")
         },

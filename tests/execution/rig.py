@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
-from semroute.config.schema.providers import Provider as ProviderSettings
-from semroute.config.schema.resilience import BreakerSettings, Limits, Retry, Timeouts
+from semroute.config.schema.providers import ProviderSettings
+from semroute.config.schema.resilience import BreakerSettings, RateLimits, Retry, Timeouts
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.errors import SemrouteError
 from semroute.execution.deployments import Deployments
@@ -26,7 +26,7 @@ HASTY = Timeouts(connect_s=1, first_token_s=0.2, stall_s=0.2, total_s=0.2, strea
 PATIENT = Timeouts(connect_s=20, first_token_s=20, stall_s=20, total_s=20)
 QUICK = Policy(timeouts=PATIENT, deadline_s=40, retry=Retry(base_s=0.001, cap_s=0.01))
 """Repeats at once, but gives a busy machine its time."""
-UNLIMITED = Limits()
+UNLIMITED = RateLimits()
 NEVER = BreakerSettings(failures=10**6, min_calls=10**6)
 
 
@@ -46,7 +46,7 @@ class Rig:
         self,
         scenario: str,
         *,
-        limits: Limits = UNLIMITED,
+        limits: RateLimits = UNLIMITED,
         breaker: BreakerSettings = NEVER,
         context_tokens: int | None = None,
         features: tuple[str, ...] = ("prefill",),

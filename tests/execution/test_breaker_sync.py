@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from semroute.config.schema.models import Model
-from semroute.config.schema.resilience import BreakerSettings, Limits
+from semroute.config.schema.resilience import BreakerSettings, RateLimits
 from semroute.errors import StoreError
 from semroute.execution.breaker import DEFERRALS
 from semroute.execution.breaker_sync import Exchange
@@ -15,7 +15,9 @@ from tests.execution.rig import rig
 from tests.execution.test_deployments import Hands
 from tests.providers.fault_server import FaultServer
 
-MODEL = Model(id="m", provider="p", name="m", breaker=BreakerSettings(failures=2, probe_s=10), limits=Limits(rpm=60))
+MODEL = Model(
+    id="m", provider="p", name="m", breaker=BreakerSettings(failures=2, probe_s=10), limits=RateLimits(rpm=60)
+)
 
 
 class Process:
@@ -185,7 +187,7 @@ async def test_a_model_that_another_process_probes_is_left_for_the_next(faults: 
 
 async def test_what_others_spend_of_a_providers_account_is_taken_out_here() -> None:
     fleet = Fleet(0)
-    models = [Model(id=name, provider="p", name=name, account=Limits(rpm=60, tpm=600)) for name in ("a", "b")]
+    models = [Model(id=name, provider="p", name=name, account=RateLimits(rpm=60, tpm=600)) for name in ("a", "b")]
     fleet.processes = [Process(fleet.state, fleet.hands, one) for one in models]
     await fleet.exchange()
     first, second = fleet.processes

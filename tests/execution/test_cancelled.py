@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec.structs import replace
 
-from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.providers import ProviderSettings
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.execution.executor import first_answer
 from semroute.execution.model_call import Work

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from semroute.config.schema.models import Model
-from semroute.config.schema.resilience import BreakerSettings, Limits
+from semroute.config.schema.resilience import BreakerSettings, RateLimits
 from semroute.dialects.dialect import CHAT, EMBEDDINGS
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import LONGEST_BLOCK_S, BusyError, Deployment, Deployments
-from semroute.providers.rate_limit_headers import RateLimit, Told
+from semroute.providers.rate_limit_headers import RateLimit, RateLimitState
 
 
 class Hands:
@@ -28,7 +28,7 @@ class Hands:
 
 def model(**limits: int) -> Model:
     return Model(
-        id="m", provider="p", name="m", limits=Limits(**limits), breaker=BreakerSettings(failures=1, probe_s=10)
+        id="m", provider="p", name="m", limits=RateLimits(**limits), breaker=BreakerSettings(failures=1, probe_s=10)
     )
 
 
@@ -62,10 +62,10 @@ def test_a_probe_that_nobody_waited_for_tells_nothing() -> None:
 def test_a_pause_that_was_asked_for_is_kept_but_not_for_ever() -> None:
     hands = Hands()
     known = deployment(hands)
-    known.learn(Told(retry_after_s=7))
+    known.learn(RateLimitState(retry_after_s=7))
     assert known.full(1, 0) == "it asked to wait another 7.0 s"
     assert known.wait_s(1, 0) == 7
-    known.learn(Told(retry_after_s=86400))
+    known.learn(RateLimitState(retry_after_s=86400))
     assert known.wait_s(1, 0) == LONGEST_BLOCK_S
 
 
@@ -74,7 +74,7 @@ def test_headers_correct_what_was_counted_here() -> None:
     known = deployment(hands, rpm=100, tpm=1000)
     known.begin(500)
     known.learn(
-        Told(
+        RateLimitState(
             limits=(
                 RateLimit(resource="requests", remaining=0, limit=100, reset_s=60),
                 RateLimit(resource="tokens", remaining=10, limit=1000, reset_s=60),
@@ -149,7 +149,7 @@ def test_what_a_model_does_at_one_endpoint_says_nothing_of_another() -> None:
     conversations = Deployments(hands.clock)
     embeddings = conversations.at(EMBEDDINGS)
     embeddings.of(asked).begin(1).end("fault")
-    conversations.learn(EMBEDDINGS, asked, Told(retry_after_s=30.0))
+    conversations.learn(EMBEDDINGS, asked, RateLimitState(retry_after_s=30.0))
     assert embeddings.signals({}, 1).open_breakers.keys() == embeddings.signals({}, 1).exhausted.keys() == {"m"}
     assert conversations.at(CHAT) is conversations
     assert conversations.of(asked).ready(1, hands.now)
@@ -159,7 +159,7 @@ def test_what_a_model_does_at_one_endpoint_says_nothing_of_another() -> None:
 
 def of_account(name: str, **limits: int) -> Model:
     """A model of a provider that takes so much from all of its models together."""
-    return Model(id=name, provider="p", name=name, account=Limits(**limits))
+    return Model(id=name, provider="p", name=name, account=RateLimits(**limits))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_the_models_of_a_provider_share_the_limits_of_its_account(limits: dict[s
     assert deployments.signals({}, 10).exhausted == dict.fromkeys(("one", "other"), reason)
     embeddings = deployments.at(EMBEDDINGS).of(of_account("third", **limits))
     assert embeddings.full(10, 0) == reason
-    elsewhere = deployments.of(Model(id="elsewhere", provider="q", name="x", account=Limits(**limits)))
+    elsewhere = deployments.of(Model(id="elsewhere", provider="q", name="x", account=RateLimits(**limits)))
     assert elsewhere.full(10, 0) is None
     for permit in permits:
         permit.end("ok", tokens=10)

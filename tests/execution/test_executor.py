@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
-from semroute.config.schema.resilience import BreakerSettings, Limits, OnError, Retry, StreamPolicy, Timeouts
+from semroute.config.schema.resilience import BreakerSettings, OnError, RateLimits, Retry, StreamPolicy, Timeouts
 from semroute.errors import (
     BadAnswerError,
     ContentPolicyError,
@@ -349,13 +349,13 @@ async def answering(execution: Rig, *models: Model | str) -> list[str]:
 
 
 async def test_a_used_up_model_is_passed_over_for_one_with_room(execution: Rig) -> None:
-    model = execution.model("ok@limited", limits=Limits(rpm=2))
+    model = execution.model("ok@limited", limits=RateLimits(rpm=2))
     assert await answering(execution, model, "ok@other") == ["ok@limited"] * 2 + ["ok@other"] * 2
     assert "2 requests a minute" in execution.deployments.signals({}, 1).exhausted["ok@limited"]
 
 
 async def test_tokens_are_limited_too_and_corrected_by_what_was_used(execution: Rig) -> None:
-    model = execution.model("ok@limited", limits=Limits(tpm=100))
+    model = execution.model("ok@limited", limits=RateLimits(tpm=100))
     deployment = execution.deployments.of(model)
     await first_answer(execution.work([model], input_tokens=90), [])
     assert deployment.full(80, deployment.clock.now()) is None
@@ -364,7 +364,7 @@ async def test_tokens_are_limited_too_and_corrected_by_what_was_used(execution: 
 
 
 async def test_a_configured_limit_holds_also_where_headers_tell_of_more(execution: Rig) -> None:
-    model = execution.model("remaining-50", limits=Limits(rpm=2))
+    model = execution.model("remaining-50", limits=RateLimits(rpm=2))
     assert await answering(execution, model, "ok") == ["remaining-50"] * 2 + ["ok"] * 2
 
 
@@ -382,7 +382,7 @@ async def test_a_request_waits_for_its_turn_where_there_is_no_other_model(provid
         now += seconds
 
     async with rig(provider, Deployments(Clock(now=lambda: now, sleep=sleep))) as execution:
-        model = execution.model("ok", limits=Limits(rpm=6))
+        model = execution.model("ok", limits=RateLimits(rpm=6))
         for _ in range(8):
             assert await execution.ask(model, policy=policy(deadline_s=30)) == TEXT
         assert now == pytest.approx(20)
@@ -392,7 +392,7 @@ async def test_a_request_waits_for_its_turn_where_there_is_no_other_model(provid
 
 
 async def test_the_queue_is_bounded(execution: Rig) -> None:
-    model = execution.model("slow-20", limits=Limits(concurrency=1, queue=2))
+    model = execution.model("slow-20", limits=RateLimits(concurrency=1, queue=2))
     works = [execution.work([model], policy(timeouts=PATIENT)) for _ in range(5)]
     outcomes = await asyncio.gather(*(first_answer(work, []) for work in works), return_exceptions=True)
     refused = [outcome for outcome in outcomes if isinstance(outcome, NoModelError)]
@@ -402,7 +402,7 @@ async def test_the_queue_is_bounded(execution: Rig) -> None:
 
 
 async def test_one_slow_model_does_not_starve_the_others(execution: Rig) -> None:
-    slow = execution.model("hang", limits=Limits(concurrency=3, queue=0))
+    slow = execution.model("hang", limits=RateLimits(concurrency=3, queue=0))
     patient = policy(timeouts=PATIENT, deadline_s=20)
     stuck = [asyncio.create_task(first_answer(execution.work([slow], patient), [])) for _ in range(3)]
     assert await asyncio.to_thread(execution.server.wait_for_requests, 3)
@@ -415,7 +415,7 @@ async def test_one_slow_model_does_not_starve_the_others(execution: Rig) -> None
 
 
 async def test_a_freed_place_goes_to_who_waits(execution: Rig) -> None:
-    model = execution.model("slow-5", limits=Limits(concurrency=2))
+    model = execution.model("slow-5", limits=RateLimits(concurrency=2))
     works = [execution.work([model], policy(timeouts=PATIENT, deadline_s=20)) for _ in range(8)]
     await asyncio.gather(*(first_answer(work, []) for work in works))
     assert execution.server.counts["slow-5"] == 8

@@ -11,7 +11,7 @@ from semroute.execution.idempotency import (
     AHEAD_BYTES,
     MAX_ANSWER_BYTES,
     MAX_SHARED_BYTES,
-    Held,
+    HeldBytes,
     Idempotency,
     MemoryAnswers,
     Running,
@@ -209,7 +209,7 @@ async def test_of_a_long_answer_the_start_is_let_go_and_who_is_behind_is_told() 
 
 
 async def test_very_many_long_answers_are_not_kept() -> None:
-    held = Held(max_bytes=10_000)
+    held = HeldBytes(max_bytes=10_000)
     one, other = Running("f", held), Running("f", held)
     for running in (one, other):
         running.join()

@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.session import Session
 
 from semroute.config.schema.models import Model
-from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import Timeouts
 from semroute.dialects.bedrock.provider import BedrockProviderDialect
 from semroute.errors import (

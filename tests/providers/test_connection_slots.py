@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from semroute.errors import NoPlaceError
-from semroute.providers.connection_slots import Places
+from semroute.providers.connection_slots import ConnectionSlots
 
 
 async def test_a_free_place_is_taken_at_once() -> None:
-    places = Places(1)
+    places = ConnectionSlots(1)
     with pytest.raises(StopIteration):
         places.take(1).send(None)  # it did not wait
     with pytest.raises(NoPlaceError):
@@ -19,7 +19,7 @@ async def test_a_free_place_is_taken_at_once() -> None:
 
 
 async def test_who_came_first_is_served_first() -> None:
-    places, served = Places(1), []
+    places, served = ConnectionSlots(1), []
 
     async def take(name: str) -> None:
         await places.take(1)
@@ -40,7 +40,7 @@ async def test_who_came_first_is_served_first() -> None:
 
 
 async def test_a_place_for_one_who_has_left_goes_to_the_next() -> None:
-    places = Places(1)
+    places = ConnectionSlots(1)
     await places.take(1)
     gone = asyncio.create_task(places.take(1))
     await asyncio.sleep(0)

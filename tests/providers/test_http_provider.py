@@ -9,7 +9,7 @@ import pytest
 
 from semroute.config.config import Config
 from semroute.config.schema.models import Model
-from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import Timeouts
 from semroute.config.schema.routes import Default
 from semroute.dialects.anthropic.provider import AnthropicProviderDialect

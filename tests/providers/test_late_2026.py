@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from semroute.config.schema.models import Model
-from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import Timeouts
 from semroute.errors import ProviderError, UnsupportedError
 from semroute.messages import ChatRequest, ToolCall

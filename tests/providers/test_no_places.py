@@ -10,7 +10,7 @@ import pytest
 
 from bench.fault_cases import ADDRESSES, CASES, DEFAULTS
 from semroute.config.schema.models import Model
-from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import Timeouts
 from semroute.dialects.dialect import ClientDialect
 from semroute.dialects.native.client import Native

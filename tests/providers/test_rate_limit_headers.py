@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from semroute.providers.rate_limit_headers import NOTHING, RateLimit, Told, read
+from semroute.providers.rate_limit_headers import NOTHING, RateLimit, RateLimitState, read
 
 NOW = 1_800_000_000.0
 
 
-def told(**headers: str) -> Told:
+def told(**headers: str) -> RateLimitState:
     return read([(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()], NOW)
 
 

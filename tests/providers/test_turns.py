@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from semroute.config.schema.models import Model
-from semroute.config.schema.providers import Provider as ProviderSettings
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import Timeouts
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.dialects.sse import Event, EventParser, render

@@ -6,7 +6,7 @@ from typing import Any
 from semroute.config.config import Config
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
-from semroute.config.schema.providers import Provider
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.routes import Default, Route
 from semroute.config.schema.rules import Rule, When
 from semroute.messages import ChatRequest, Message, Text
@@ -36,7 +36,7 @@ def config(*models: Model, rules: tuple[Rule, ...] = (), routes: tuple[Route, ..
     """A configuration; the default takes all models in their order."""
     return Config(
         **{
-            "providers": {"p": Provider(id="p", dialect="echo")},
+            "providers": {"p": ProviderSettings(id="p", dialect="echo")},
             "models": {one.id: one for one in models},
             "default": Default(models=tuple(one.id for one in models if not one.group)),
             "routes": {route.name: route for route in routes},

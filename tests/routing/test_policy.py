@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from semroute.config.schema.models import Deployment, Model
+from semroute.config.schema.models import DeploymentSettings, Model
 from semroute.config.schema.policies import Policy
 from semroute.config.schema.rules import Only
 from semroute.decision import Signals
@@ -207,7 +207,12 @@ def test_equal_models_keep_their_order() -> None:
 
 
 def test_deployments_stand_side_by_side_and_are_drawn_by_the_requests_id() -> None:
-    main = model("m", deployments=(Deployment(provider="q"), Deployment(provider="q")), balance="weighted", weight=1)
+    main = model(
+        "m",
+        deployments=(DeploymentSettings(provider="q"), DeploymentSettings(provider="q")),
+        balance="weighted",
+        weight=1,
+    )
     others = [replace(main, id=id_, group="m", deployments=()) for id_ in ("m@q", "m@q#2")]
     registry = {one.id: one for one in (main, *others)} | REGISTRY
     assert [one.id for one in deployed(main, registry)] == ["m", "m@q", "m@q#2"]
@@ -227,7 +232,7 @@ def test_deployments_stand_side_by_side_and_are_drawn_by_the_requests_id() -> No
 
 @pytest.mark.parametrize("full", [("m",), ("m@q",)])
 def test_a_deployment_with_room_comes_first_and_a_model_without_any_last(full: tuple[str, ...]) -> None:
-    main = model("m", deployments=(Deployment(provider="q"),), balance="weighted")
+    main = model("m", deployments=(DeploymentSettings(provider="q"),), balance="weighted")
     registry = {one.id: one for one in (main, replace(main, id="m@q", group="m", deployments=()))} | REGISTRY
     for seed in range(10):
         signals = Signals(exhausted=dict.fromkeys((*full, "small"), "it is full"))

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from semroute.config.config import Config
-from semroute.config.schema.models import Deployment, Model
+from semroute.config.schema.models import DeploymentSettings, Model
 from semroute.config.schema.policies import Difficulty, Policy
 from semroute.config.schema.routes import Default, Route
 from semroute.decision import Candidate, Match, Reason, Signals
@@ -196,7 +196,7 @@ def test_a_harder_turn_goes_up_and_an_easier_one_does_not_go_down() -> None:
 
 def test_a_conversation_stays_on_its_deployment() -> None:
     eu = build.model("m@eu", group="m")
-    one = build.model("m", deployments=(Deployment(provider="eu"),))
+    one = build.model("m", deployments=(DeploymentSettings(provider="eu"),))
     registry = {"m": one, "m@eu": eu}
     for on in registry:
         for seed in "abcdef":

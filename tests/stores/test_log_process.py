@@ -23,7 +23,7 @@ from semroute.stores import log_process
 from semroute.stores.connect import open_database
 from semroute.stores.decision_log import SqlLog
 from semroute.stores.interfaces import Query
-from semroute.stores.log_process import HELD_BACK, Answer, Commit, LogProcess, Open, Order, Prune, Scribe, Take
+from semroute.stores.log_process import HELD_BACK, Commit, LogProcess, Open, Order, OrderResult, Prune, Scribe, Take
 from semroute.stores.log_writer import LogWriter
 from tests.service import until
 from tests.stores.conftest import NOW
@@ -225,11 +225,13 @@ def test_an_order_that_cannot_be_followed_is_answered_and_the_next_ones_are_foll
     )
     Scribe().follow(io.BytesIO(orders), answers)
     answers.seek(0)
-    told = [msgspec.msgpack.decode(answers.read(int.from_bytes(answers.read(4), "big")), type=Answer) for _ in range(3)]
+    told = [
+        msgspec.msgpack.decode(answers.read(int.from_bytes(answers.read(4), "big")), type=OrderResult) for _ in range(3)
+    ]
     assert told[0].error is not None
     assert told[0].error.startswith("ValidationError: ")
     assert not told[0].retryable
-    assert told[1:] == [Answer(), Answer(deleted=1)]
+    assert told[1:] == [OrderResult(), OrderResult(deleted=1)]
     assert numbers(written, pruned=1) == [2]
 
 

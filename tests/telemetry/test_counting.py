@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from semroute.decision import Decision, Estimate, PlanEntry
 from semroute.messages import Usage
 from semroute.record import Attempt, Record
-from semroute.telemetry.prometheus import TOGETHER, Metrics, Moment
+from semroute.telemetry.prometheus import TOGETHER, Gauges, Metrics
 
 
 def record(number: int) -> Record:
@@ -52,7 +52,7 @@ class Seen:
     """The text of `/metrics`, read."""
 
     def __init__(self, metrics: Metrics) -> None:
-        metrics.show(Moment(waiting=0, dropped=0, state_up=True, running=0, breakers={}, latency_ms={}))
+        metrics.show(Gauges(waiting=0, dropped=0, state_up=True, running=0, breakers={}, latency_ms={}))
         families = text_string_to_metric_families(metrics.render().decode())
         self.values = {
             (each.name, frozenset(each.labels.items())): each.value for family in families for each in family.samples
@@ -115,5 +115,5 @@ def test_answers_that_no_judge_graded_are_counted() -> None:
     ungraded = replace(told.attempts[-1], model="small", ungraded="large could not grade it")
     metrics.count(replace(told, attempts=(*told.attempts[:-1], ungraded)))
     metrics.count(told)
-    metrics.show(Moment(0, 0, True, 0, {}, {}))
+    metrics.show(Gauges(0, 0, True, 0, {}, {}))
     assert 'semroute_ungraded_answers_total{model="small"} 1.0' in metrics.render().decode()

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from semroute.config.config import Config
 from semroute.config.schema.models import Model
-from semroute.config.schema.providers import Provider
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.routes import Default
 from semroute.messages import Usage
 from semroute.record import Attempt
@@ -18,7 +18,7 @@ from semroute.telemetry.tracing import Tracing, open_tracing
 from tests.stores.test_decision_log import record
 
 CONFIG = Config(
-    providers={"p": Provider(id="p", dialect="gemini"), "mine": Provider(id="mine", preset="xai")},
+    providers={"p": ProviderSettings(id="p", dialect="gemini"), "mine": ProviderSettings(id="mine", preset="xai")},
     models={"small": Model(id="small", provider="p", name="small-1")}
     | {"large": Model(id="large", provider="mine", name="large-1")},
     routes={},

@@ -10,7 +10,7 @@ from msgspec import Meta, field
 from msgspec.structs import replace
 
 from semroute.bases import RouteFileStruct
-from semroute.config.schema.resilience import BreakerSettings, Limits
+from semroute.config.schema.resilience import BreakerSettings, RateLimits
 from semroute.config.schema.values import Fraction, Name, Positive, Price
 from semroute.decision import Tier
 
@@ -36,7 +36,7 @@ class PriceEntry(RouteFileStruct, frozen=True, kw_only=True):
     """Reasoning tokens. Not set: `output`."""
 
 
-class Deployment(RouteFileStruct, frozen=True, kw_only=True):
+class DeploymentSettings(RouteFileStruct, frozen=True, kw_only=True):
     """One more place that serves a model. What is not set is as for the model."""
 
     provider: str
@@ -105,7 +105,7 @@ class ModelEntry(RouteFileStruct, frozen=True, kw_only=True):
     features: tuple[Feature, ...] = ("tools", "json")
     """What the model can do. A request that needs another feature goes elsewhere. `prefill`: it continues a turn of
     the assistant."""
-    limits: Limits = Limits()
+    limits: RateLimits = RateLimits()
     """Its rate limits."""
     breaker: BreakerSettings = BreakerSettings()
     """When its circuit breaker opens."""
@@ -115,7 +115,7 @@ class ModelEntry(RouteFileStruct, frozen=True, kw_only=True):
     """How long an answer takes, as far as you know. Measured latencies replace it."""
     weight: Positive = 1.0
     """Its share of the calls among its `deployments`, with `balance: weighted`."""
-    deployments: tuple[Deployment, ...] = ()
+    deployments: tuple[DeploymentSettings, ...] = ()
     """Other places that serve the model. Each becomes a model of its own, `<id>@<provider>`, and shares the calls."""
     balance: Literal["p2c", "weighted", "least_busy", "lowest_latency", "cheapest"] = "p2c"
     """Which deployment comes first. `p2c`: the faster of two drawn at random, by measured latency."""
@@ -148,7 +148,7 @@ class Model(ModelEntry, frozen=True, kw_only=True):
     """Its key in `models`: the name that plans, decisions and callers use."""
     group: str = ""
     """The model that this is a deployment of; empty: its own."""
-    account: Limits = Limits()
+    account: RateLimits = RateLimits()
     """What its provider takes, from all of its models together."""
 
     def room(self, input_tokens: int) -> int | None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from semroute.bases import RouteFileStruct
 from semroute.config.presets import PresetName
-from semroute.config.schema.resilience import Limits
+from semroute.config.schema.resilience import RateLimits
 from semroute.settings import how_to_install
 
 DialectName = Literal["openai", "responses", "anthropic", "gemini", "bedrock", "echo"]
@@ -31,7 +31,7 @@ class ProviderEntry(RouteFileStruct, frozen=True, kw_only=True):
     """The key. Not set: the provider gets none, except Amazon Bedrock, which is called with AWS's credentials."""
     headers: dict[str, str] = {}
     """Headers that are sent with every call."""
-    limits: Limits = Limits()
+    limits: RateLimits = RateLimits()
     """What the provider takes from all of its models together: the limits of your account."""
     passthrough: bool | None = None
     """Whether files, batches and moderations are passed on to this provider. `true`: also for requests that name no
@@ -43,7 +43,7 @@ def not_installed(extra: str) -> str:
     return f"the extra `{extra}` is not installed ({how_to_install(extra)})"
 
 
-class Provider(ProviderEntry, frozen=True, kw_only=True):
+class ProviderSettings(ProviderEntry, frozen=True, kw_only=True):
     """A provider of the merged configuration."""
 
     id: str

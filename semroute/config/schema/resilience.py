@@ -103,7 +103,7 @@ class StreamPolicy(RouteFileStruct, frozen=True, kw_only=True):
     `complete`: all."""
 
 
-class Limits(RouteFileStruct, frozen=True, kw_only=True):
+class RateLimits(RouteFileStruct, frozen=True, kw_only=True):
     """The rate limits of a deployment, or of all models of a provider. Not set: no limit, or the one that the
     provider's headers tell.
     """

@@ -23,7 +23,7 @@ class _Usage(msgspec.Struct):
     prompt_tokens_details: InputDetails | None = None
 
 
-class Told(Frozen, frozen=True, kw_only=True):
+class ReportedUsage(Frozen, frozen=True, kw_only=True):
     """What is read of an answer."""
 
     usage: Usage
@@ -33,7 +33,7 @@ class Told(Frozen, frozen=True, kw_only=True):
     """The id of the batch whose tokens these are; empty: those of this call."""
 
 
-def told(answer: bytes) -> Told | None:
+def told(answer: bytes) -> ReportedUsage | None:
     """What an answer says of tokens. None: it says nothing, or not yet, such as of a batch that still runs."""
     try:
         body = msgspec.json.decode(answer)
@@ -53,7 +53,7 @@ def told(answer: bytes) -> Told | None:
             batch, usage = "", _read(said)
         case _:
             return None
-    return None if usage is None else Told(usage=usage, model=_text(body.get("model")), batch=batch)
+    return None if usage is None else ReportedUsage(usage=usage, model=_text(body.get("model")), batch=batch)
 
 
 def _read(said: dict[str, Any]) -> Usage | None:

@@ -15,9 +15,9 @@ from semroute.dialects.gemini.embeddings import openai_body
 from semroute.dialects.openai.content import parse_logprobs
 from semroute.dialects.openai.model_rules import carried, suit_chat
 from semroute.dialects.openai.provider_answer import (
-    Answer,
+    ChatAnswer,
+    ChatSaid,
     ChoicePiece,
-    Said,
     decode_answer,
     decode_piece,
     finish_reason_of,
@@ -110,7 +110,7 @@ class OpenAIProviderDialect:
         if not answer.choices:
             raise no_answer(body, f"expected a completion, got one without choices: {snippet(body)}")
         choice = answer.choices[0]
-        parts = parts_of(choice.message or Said())
+        parts = parts_of(choice.message or ChatSaid())
         logprobs = parse_logprobs(choice.logprobs.content if choice.logprobs is not None else None)
         reason, body = _ended_by(finish_reason_of(choice.finish_reason or "stop"), body, calls=has_calls(parts))
         completion = self._completion(answer, parts, reason, body)
@@ -118,7 +118,7 @@ class OpenAIProviderDialect:
             completion = msgspec.structs.replace(completion, dialect="", raw=b"")  # OpenAI's clients expect text
         return msgspec.structs.replace(completion, logprobs=logprobs) if logprobs else completion
 
-    def _completion(self, answer: Answer, parts: tuple[Part, ...], reason: FinishReason, body: bytes) -> Completion:
+    def _completion(self, answer: ChatAnswer, parts: tuple[Part, ...], reason: FinishReason, body: bytes) -> Completion:
         return Completion(
             parts=parts,
             finish_reason=reason,
@@ -189,7 +189,7 @@ class OpenAIStreamParser:
             if choice.index == 0:
                 first, said_reason = choice, reason
         self._anew = self._anew or (first.delta is not None and type(first.delta.content) is list)
-        whole = first.message is not None and not self._said and not parts_of(first.delta or Said())
+        whole = first.message is not None and not self._said and not parts_of(first.delta or ChatSaid())
         said = first.message if whole else first.delta
         parts = parts_of(said) if said is not None else ()
         if said is not None and (said.tool_calls or said.function_call is not None):

@@ -53,7 +53,7 @@ class _ContentPart(msgspec.Struct):
     """What Mistral's models thought, among what they say. Source: https://docs.mistral.ai/api/#tag/chat, 2026-11-30."""
 
 
-class Said(msgspec.Struct):
+class ChatSaid(msgspec.Struct):
     """A `message`, or a `delta` of one."""
 
     content: str | list[_ContentPart] | None = None
@@ -71,10 +71,10 @@ class _Logprobs(msgspec.Struct):
     content: list[Any] | None = None
 
 
-class Choice(msgspec.Struct):
+class ChatChoice(msgspec.Struct):
     """One of the answers."""
 
-    message: Said | None = None
+    message: ChatSaid | None = None
     finish_reason: str | None = None
     logprobs: _Logprobs | None = None
 
@@ -83,8 +83,8 @@ class ChoicePiece(msgspec.Struct):
     """A piece of one of the answers."""
 
     index: int = 0
-    delta: Said | None = None
-    message: Said | None = None
+    delta: ChatSaid | None = None
+    message: ChatSaid | None = None
     """What some servers send in one piece, as in an answer that is not streamed."""
     finish_reason: str | None = None
     logprobs: _Logprobs | None = None
@@ -103,13 +103,13 @@ class _Usage(msgspec.Struct):
     """DeepSeek's name for the cached tokens."""
 
 
-class Answer(msgspec.Struct):
+class ChatAnswer(msgspec.Struct):
     """A whole body."""
 
     id: str | None = None
     object: str | None = None
     model: str | None = None
-    choices: list[Choice] | None = None
+    choices: list[ChatChoice] | None = None
     usage: Any = None
     service_tier: str | None = None
     error: Any = None
@@ -127,11 +127,11 @@ class Piece(msgspec.Struct):
     error: Any = None
 
 
-decode_answer = msgspec.json.Decoder(Answer, strict=False).decode
+decode_answer = msgspec.json.Decoder(ChatAnswer, strict=False).decode
 decode_piece = msgspec.json.Decoder(Piece, strict=False).decode
 
 
-def parts_of(said: Said) -> tuple[Part, ...]:
+def parts_of(said: ChatSaid) -> tuple[Part, ...]:
     """What was said, in order."""
     parts: list[Part] = []
     if thought := said.reasoning_content or said.reasoning:
@@ -164,7 +164,7 @@ def _contents(content: list[_ContentPart]) -> Iterator[Part]:
             yield Text(text=part.text)
 
 
-def _texts(said: Said) -> tuple[Text, ...]:
+def _texts(said: ChatSaid) -> tuple[Text, ...]:
     """None, where there is neither text nor a citation, or one."""
     text = said.content if isinstance(said.content, str) else ""
     annotations = said.annotations if isinstance(said.annotations, list) else []

@@ -12,7 +12,7 @@ from semroute.dialects.dialect import COMPACT, WireRequest, refuse_embeddings
 from semroute.dialects.openai.content import parse_citation, parse_logprobs, render_function, render_schema
 from semroute.dialects.openai.model_rules import LOGPROBS, carried, suit_responses
 from semroute.dialects.responses.content import NAME, keep_own_thoughts, parse_reasoning, render_input
-from semroute.dialects.responses.provider_stream import Kind, Told
+from semroute.dialects.responses.provider_stream import Kind, ResponseFollower
 from semroute.dialects.responses.tools import KINDS, Toolbox, parse_call
 from semroute.dialects.shared.body_parsing import given, has_calls
 from semroute.dialects.shared.dropped import Dropped
@@ -131,7 +131,7 @@ class ResponsesStreamParser:
 
     def __init__(self) -> None:
         self._finished = False
-        self._told = Told()
+        self._told = ResponseFollower()
         self._id = self._model = ""
 
     @property

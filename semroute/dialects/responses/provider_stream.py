@@ -28,7 +28,7 @@ _BLOCKS: dict[str, tuple[Kind, str]] = {
 """Types of content: what they are, and the field that holds it."""
 
 
-class Told:
+class ResponseFollower:
     """Follows one response. A place is the index of an item and that of a part in it."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from semroute.errors import (
 )
 
 
-class Told(NamedTuple):
+class RefusalWords(NamedTuple):
     """The words for one kind of refusal."""
 
     signs: tuple[str, ...]
@@ -32,43 +32,45 @@ class Told(NamedTuple):
     param: str | None = None
 
 
-Words = dict[type[ProviderError], Told]
+Words = dict[type[ProviderError], RefusalWords]
 
 OPENAI: Words = {
-    ContextLengthError: Told(
+    ContextLengthError: RefusalWords(
         ("maximum context length", "exceeds the context window"),
         "This model's maximum context length is exceeded: ",
         ("context_length_exceeded",),
         "messages",
     ),
-    ContentPolicyError: Told(
+    ContentPolicyError: RefusalWords(
         ("safety system", "usage policy", "content management policy"),
         "Your request was rejected as a result of our safety system: ",
         ("content_policy_violation", "content_filter", "invalid_prompt", "cyber_policy"),
     ),
-    ProviderModelError: Told(
+    ProviderModelError: RefusalWords(
         ("does not exist",), "The model does not exist or you do not have access to it: ", ("model_not_found",), "model"
     ),
 }
 """Source: https://platform.openai.com/docs/guides/error-codes. Frameworks look for the code `context_length_exceeded`
 (LangChain 1.7, DSPy 3.4), or for "maximum context length" (CrewAI 1.15)."""
 ANTHROPIC: Words = {
-    ContextLengthError: Told(("prompt is too long", "exceed context limit"), "prompt is too long: "),
-    ContentPolicyError: Told(("content filtering policy",), "Output blocked by content filtering policy: "),
-    ProviderModelError: Told(("model: ",), "model: "),
+    ContextLengthError: RefusalWords(("prompt is too long", "exceed context limit"), "prompt is too long: "),
+    ContentPolicyError: RefusalWords(("content filtering policy",), "Output blocked by content filtering policy: "),
+    ProviderModelError: RefusalWords(("model: ",), "model: "),
 }
 """Source: https://docs.anthropic.com/en/api/errors."""
 GEMINI: Words = {
-    ContextLengthError: Told(
+    ContextLengthError: RefusalWords(
         ("exceeds the maximum number of tokens",),
         "The input token count exceeds the maximum number of tokens allowed: ",
     ),
-    ProviderModelError: Told(("is not found for API version",), "The model is not found for API version v1beta: "),
+    ProviderModelError: RefusalWords(
+        ("is not found for API version",), "The model is not found for API version v1beta: "
+    ),
 }
 """Source: https://ai.google.dev/gemini-api/docs/troubleshooting."""
 
 
-def told(error: SemrouteError, words: Words) -> tuple[Told | None, str]:
+def told(error: SemrouteError, words: Words) -> tuple[RefusalWords | None, str]:
     """How a vendor tells such an error, if it has words for it; and the message, in these words."""
     message = str(error)
     known = next((told for kind, told in words.items() if isinstance(error, kind)), None)
@@ -77,7 +79,7 @@ def told(error: SemrouteError, words: Words) -> tuple[Told | None, str]:
     return known, known.opening + message
 
 
-def says(own: Mapping[str, Any], known: Told | None) -> bool:
+def says(own: Mapping[str, Any], known: RefusalWords | None) -> bool:
     """Whether a provider's own error tells a refusal as this vendor does: by a code, or by words where it has no codes.
 
     `known`: how the vendor tells it; None: it has no words of its own for it.

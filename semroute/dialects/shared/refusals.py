@@ -65,7 +65,7 @@ MEANINGS: dict[Name, Meaning] = {
 }
 
 
-class Refusal(Frozen, frozen=True, kw_only=True):
+class RefusalWording(Frozen, frozen=True, kw_only=True):
     """How one vendor words one meaning."""
 
     means: Name
@@ -81,10 +81,10 @@ class Refusal(Frozen, frozen=True, kw_only=True):
 
 
 class _Table(Frozen, frozen=True):
-    refusal: tuple[Refusal, ...]
+    refusal: tuple[RefusalWording, ...]
 
 
-def read(path: Path) -> tuple[Refusal, ...]:
+def read(path: Path) -> tuple[RefusalWording, ...]:
     """The rows of a table of refusals."""
     return msgspec.toml.decode(path.read_bytes(), type=_Table).refusal
 
