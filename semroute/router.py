@@ -47,7 +47,7 @@ from semroute.semantic.array_cache import Cache, default_folder
 from semroute.semantic.embedder import Embedder, Features, open_embedder
 from semroute.semantic.feature_cache import RecentFeatures
 from semroute.semantic.gain_file import load_gain
-from semroute.semantic.matching import Matcher, Near, RouteScores
+from semroute.semantic.matcher import Matcher, Near, RouteScores
 from semroute.semantic.training import Progress, Task, Trained, prepare
 
 Result = TypeVar("Result")

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from semroute.bases import Frozen
-from semroute.config.check import ROUTE_NAME
+from semroute.config.check_config import ROUTE_NAME
 from semroute.config.error_wording import got, words
 from semroute.config.schema.routes import MAX_ROUTE_NAME
 from semroute.errors import RequestError

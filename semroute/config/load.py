@@ -14,8 +14,8 @@ from pathlib import Path
 from msgspec.structs import asdict, replace
 
 from semroute.config.bedrock_region import located
-from semroute.config.check import check
 from semroute.config.check_aliases import specific_first
+from semroute.config.check_config import check
 from semroute.config.config import Config, Draft
 from semroute.config.folder import RouteFiles, read_files
 from semroute.config.merge import merge

@@ -13,7 +13,7 @@ from semroute.semantic.array_cache import Cache
 from semroute.semantic.calibration import claim, fit_gate, fit_thresholds
 from semroute.semantic.embedder import FastEmbedEmbedder, Features
 from semroute.semantic.head import Material, background_texts, name_text, train
-from semroute.semantic.matching import Matcher
+from semroute.semantic.matcher import Matcher
 from semroute.semantic.training import Task, Trained, prepare
 
 DIM = 48

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from semroute.config.check import check
+from semroute.config.check_config import check
 from semroute.config.config import Config, Draft
 from semroute.config.load import read
 from semroute.config.schema.route_file import RouteFile
