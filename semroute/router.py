@@ -180,8 +180,8 @@ class Router:
         """
         request = model_aliases.resolved(self.config, asked)
         facts = await around.facts(request)
-        choice = self.choose(request, facts)
-        reading = await around.reading(facts.text) if self.needs_reading(request, facts, choice) else Reading()
+        choice = choose_static(self.config, request, facts)
+        reading = await around.reading(facts.text) if needs_reading(self.config, request, facts, choice) else Reading()
         if choice is None:
             semantic = self.choose_semantic(reading.match, facts)
             choice = await around.classified(semantic, request, facts, reading)
@@ -208,10 +208,6 @@ class Router:
         """The decision with `details`. Matches the prompt once for each of its words: not for the event loop."""
         details = explain(facts.text, decision, self.match, lambda match: self.choose_semantic(match, facts).route)
         return msgspec.structs.replace(decision, details=details)
-
-    def choose(self, request: ChatRequest, facts: Facts) -> Choice | None:
-        """The choice that a pin or a rule makes; None: the prompt must be matched."""
-        return choose_static(self.config, request, facts)
 
     def match(self, texts: Sequence[str]) -> list[Match]:
         """How each text compares with the routes. Takes milliseconds: not for the event loop."""
@@ -242,10 +238,6 @@ class Router:
             gains=gains,
             parts=parts,
         )
-
-    def needs_reading(self, request: ChatRequest, facts: Facts, choice: Choice | None) -> bool:
-        """Whether `read` is needed before `decide`."""
-        return needs_reading(self.config, request, facts, choice)
 
     def on(self, day: datetime.date) -> Router:
         """The same router with the prices of a day."""

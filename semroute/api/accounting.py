@@ -21,7 +21,7 @@ from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.config.schema.service import LogSettings
 from semroute.errors import StoreError
-from semroute.providers import trace_context
+from semroute.providers import call_context
 from semroute.record import Record
 from semroute.semantic.array_cache import default_folder
 from semroute.settings import Settings, how_to_install
@@ -116,7 +116,7 @@ class Books:
         """Take part in the caller's trace, and pass it on to providers."""
         if self.tracing is not None:
             headers = self.tracing.begin(request_id, headers)
-        trace_context.follow(headers.get("traceparent"), headers.get("tracestate"))
+        call_context.follow(headers.get("traceparent"), headers.get("tracestate"))
 
     async def room(self) -> None:
         """Wait while the log is full and the settings want that."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from semroute.bases import Frozen
-from semroute.execution.hedged_call import Timer
+from semroute.execution.hedging import Timer
 
 Result = TypeVar("Result")
 Tasks = set[asyncio.Task[Result]]

@@ -20,7 +20,7 @@ from semroute.dialects.dialect import CHAT
 from semroute.execution.account_limits import AccountLimits, buckets_of
 from semroute.execution.breaker import Breaker, CircuitBreaker
 from semroute.execution.clock import CLOCK, Clock
-from semroute.execution.hedge_delay import Silences
+from semroute.execution.hedging import Silences
 from semroute.execution.token_bucket import Bucket
 from semroute.providers.rate_limit_headers import RateLimitState, Resource
 

@@ -21,8 +21,7 @@ from semroute.execution.backoff import pause
 from semroute.execution.deployments import BusyError
 from semroute.execution.faults import fault_of, left, refusal
 from semroute.execution.grading import CallModel
-from semroute.execution.hedge_delay import FLOOR_S
-from semroute.execution.hedged_call import BEATEN, Race, Timer
+from semroute.execution.hedging import BEATEN, FLOOR_S, Race, Timer
 from semroute.execution.model_call import Work, call_model
 from semroute.messages import ChatRequest, Completion, Usage
 from semroute.record import Attempt

@@ -17,11 +17,10 @@ from semroute.errors import ContentPolicyError, ProviderError, ProviderTimeoutEr
 from semroute.execution.continuation_request import may_go_on
 from semroute.execution.deployments import Deployments, Permit
 from semroute.execution.faults import fault_of
-from semroute.execution.hedge_delay import patience_s
-from semroute.execution.hedged_call import BEATEN
+from semroute.execution.hedging import BEATEN, patience_s
 from semroute.execution.output_contract import Contract
 from semroute.messages import ChatRequest, Completion, Opaque, Part, Refusal, Text, Thinking, ToolCall, Usage
-from semroute.providers import request_sent
+from semroute.providers import call_context
 from semroute.providers.provider import Provider
 from semroute.record import Attempt
 from semroute.routing.pricing import cost_usd, estimate_input_tokens, estimate_text_tokens, size_bytes, tokens_of
@@ -91,7 +90,7 @@ class Watch:
         self._began = self._now()
         self._started = time.perf_counter()
         self._first_token_ms: float | None = None
-        self._sent = request_sent.watch()
+        self._sent = call_context.watch_sending()
         self.dropped: tuple[str, ...] = ()
         """What the request asks for and the model's dialect cannot say."""
 

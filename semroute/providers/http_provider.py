@@ -34,7 +34,7 @@ from semroute.errors import (
     UnsupportedError,
 )
 from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Completion, Part, Text, Thinking
-from semroute.providers import rate_limit_headers, trace_context
+from semroute.providers import call_context, rate_limit_headers
 from semroute.providers.address_redaction import SOMEWHERE, place_of
 from semroute.providers.answer_reader import NO_EVENTS, Reader, noted
 from semroute.providers.bad_answers import told_apart
@@ -183,7 +183,7 @@ class HttpProvider:
         return response
 
     def _headers_with(self, callers: Mapping[str, str]) -> Headers:
-        traced = trace_context.current.get()
+        traced = call_context.trace.get()
         if not traced and not callers:
             return self._headers
         plain = self._plain_headers

@@ -38,7 +38,7 @@ from semroute.errors import (
     ProviderTLSError,
     UnsendableError,
 )
-from semroute.providers import request_sent
+from semroute.providers import call_context
 from semroute.providers.connection_slots import MAX_CONNECTIONS, NO_ROOM, ConnectionSlots
 
 log = logging.getLogger("semroute.providers")
@@ -314,7 +314,7 @@ async def _exchange(connection: Connection, head: bytes, body: bytes, host: str)
             raise MalformedAnswerError(f"the provider does not answer in HTTP: {_one_line(error.message)}") from None
         raise
     if not wire.get_write_buffer_size():
-        request_sent.note()
+        call_context.note_sent()
     return Response(message, content, connection, host)
 
 
@@ -327,7 +327,7 @@ def finish(connection: Connection, *, reusable: bool) -> None:
     elif reusable:
         connection.release()
     else:
-        request_sent.note()
+        call_context.note_sent()
         connection.close()
 
 

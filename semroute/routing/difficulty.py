@@ -32,7 +32,7 @@ from semroute.decision import TIERS, Match, Tier
 from semroute.routing.facts import Facts
 from semroute.routing.learned_gain import Gain
 from semroute.routing.lexical_cues import MAX_CHARS
-from semroute.routing.model_offer import Offer
+from semroute.routing.pricing import Offer
 from semroute.routing.scoring import Floats
 
 WEIGHTS = {

@@ -22,8 +22,7 @@ from semroute.decision import PlanEntry, Signals, Tier
 from semroute.routing.difficulty import Standing, prefer
 from semroute.routing.facts import Facts
 from semroute.routing.load_balancing import balanced
-from semroute.routing.model_offer import Offer
-from semroute.routing.pricing import estimate
+from semroute.routing.pricing import Offer, estimate
 from semroute.routing.rule_matching import excluded
 
 TIER_QUALITY: dict[Tier, float] = {"simple": 0.6, "moderate": 0.75, "complex": 0.9}

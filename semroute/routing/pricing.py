@@ -1,4 +1,4 @@
-"""Tokens and money. Money is exact: `Decimal`, never `float`."""
+"""Tokens and money: what a model is expected to cost, and to be worth. Money is exact: `Decimal`, never `float`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from semroute.bases import Frozen
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
 from semroute.decision import Estimate
@@ -99,3 +101,21 @@ def estimate(model: Model | None, policy: Policy, input_tokens: int, max_tokens:
         output_tokens=output_tokens,
         cost_usd=cost_usd(model, usage) if model else Decimal(0),
     )
+
+
+class Offer(Frozen, frozen=True, kw_only=True):
+    """A model that may serve the request."""
+
+    model: Model
+    quality: float
+    known: bool = True
+    """Whether the quality is learned or stated; false: it is what its tier is taken for."""
+    cost_usd: Decimal
+    latency_ms: float | None
+    place: int
+    """In the list it comes from."""
+    why: str = ""
+
+    def because(self, why: str) -> Offer:
+        """The same, in its place for this reason."""
+        return replace(self, why=why)

@@ -79,12 +79,12 @@ def test_every_property_with_a_decimal_default_has_a_number() -> None:
         "ModelEntry.cache_write_1h_price": None,
         "ModelEntry.reasoning_price": None,
         "ModelEntry.output_price": 0,
-        "Deployment.input_price": None,
-        "Deployment.cached_input_price": None,
-        "Deployment.cache_write_price": None,
-        "Deployment.cache_write_1h_price": None,
-        "Deployment.reasoning_price": None,
-        "Deployment.output_price": None,
+        "DeploymentSettings.input_price": None,
+        "DeploymentSettings.cached_input_price": None,
+        "DeploymentSettings.cache_write_price": None,
+        "DeploymentSettings.cache_write_1h_price": None,
+        "DeploymentSettings.reasoning_price": None,
+        "DeploymentSettings.output_price": None,
     }
 
 

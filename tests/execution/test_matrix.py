@@ -9,7 +9,7 @@ from rich.console import Console
 from bench import faults
 from bench.fault_cases import DEFAULTS, Case
 from semroute.config.schema.policies import Policy
-from semroute.execution import hedge_delay
+from semroute.execution import hedging
 from semroute.providers import http_provider
 from tests.execution.rig import Rig
 
@@ -23,7 +23,7 @@ def test_every_fault_ends_in_a_whole_answer_or_a_clear_error(capsys: pytest.Capt
 
 @pytest.mark.parametrize("case", [case for case in DEFAULTS if "refused" not in case.plan], ids=lambda case: case.name)
 async def test_the_defaults_stand_it(execution: Rig, monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
-    monkeypatch.setattr(hedge_delay, "FLOOR_S", 0.3)
+    monkeypatch.setattr(hedging, "FLOOR_S", 0.3)
     monkeypatch.setattr(http_provider, "TEXT_STALL_S", 0.3)
     retry = replace(Policy().retry, max_wait_s=Policy().retry.max_wait_s if "retry" in case.plan[0] else 0.2)
     plan = [scenario.replace("late-close-60", "late-close-3") for scenario in case.plan]

@@ -23,7 +23,7 @@ from semroute.routing.learned_gain import (
     threshold_for_quality,
     threshold_for_share,
 )
-from semroute.routing.model_offer import Offer
+from semroute.routing.pricing import Offer
 from tests.routing.build import ALL, LARGE, MIDDLE, SMALL, facts, model
 
 EASY = "what are your opening hours?"

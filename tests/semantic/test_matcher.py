@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from semroute.routing.scoring import prototypes
-from semroute.semantic.index import Index
+from semroute.semantic.matcher import Index
 
 
 def test_the_nearest_of_each_route_is_exact() -> None:

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
-from semroute.execution.hedge_delay import FEW, FLOOR_S, KEPT, SLACK, THINKING_S, UNPROVEN_S, Silences, patience_s
+from semroute.execution.hedging import FEW, FLOOR_S, KEPT, SLACK, THINKING_S, UNPROVEN_S, Silences, patience_s
 from semroute.messages import ChatRequest, Params
 
 MODEL = Model(id="m", provider="p", name="m")
