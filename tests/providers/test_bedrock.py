@@ -176,12 +176,12 @@ def test_no_other_provider_needs_the_library() -> None:
 import sys
 sys.modules["botocore"] = None
 from semroute.config.config import Config
-from semroute.config.schema.providers import Provider
+from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.routes import Default
 from semroute.providers.http_provider import DIALECTS, open_providers
 from semroute.providers.transport import Transport
 dialects = [name for name in DIALECTS if name != "bedrock"]
-providers = {name: Provider(id=name, dialect=name, base_url="https://x") for name in dialects}
+providers = {name: ProviderSettings(id=name, dialect=name, base_url="https://x") for name in dialects}
 opened = open_providers(Config(providers=providers, models={}, default=Default(models=("m",)), routes={}), Transport())
 print(*opened)
 """
