@@ -183,11 +183,11 @@ class Router:
         choice = choose_static(self.config, request, facts)
         reading = await around.reading(facts.text) if needs_reading(self.config, request, facts, choice) else Reading()
         if choice is None:
-            semantic = self.choose_semantic(reading.match, facts)
+            semantic = choose_semantic(self.config, reading.match, facts)
             choice = await around.classified(semantic, request, facts, reading)
         choice = await around.continued(choice, facts)
-        signals, why_cheap = await around.signals(choice, request, facts)
-        decision = self.decide(request, facts, choice, signals, reading)
+        signals, why_cheap = await around.signals(choice, facts)
+        decision = decide(self.config, request, facts, choice, signals, reading=reading, gain=self.gain)
         decision = msgspec.structs.replace(
             decision,
             thrift=signals.thrift,
@@ -324,7 +324,7 @@ class Surroundings:
         """The choice with the route and the model that the conversation is on."""
         return choice
 
-    async def signals(self, choice: Choice, request: ChatRequest, facts: Facts) -> tuple[Signals, str]:
+    async def signals(self, choice: Choice, facts: Facts) -> tuple[Signals, str]:
         """The facts of the moment, and why the choice leans to cheap models; empty: it does not."""
         return self._signals, ""
 

@@ -166,7 +166,7 @@ async def _answer(
         return EventStream(source, Presence(receive), request.app.state.keepalive_s)
     try:
         completion = await while_connected(call.complete(), receive)
-        render = partial(dialect.render_completion, completion, call.record, chat)
+        render = partial(dialect.render_completion, completion, call.account.record, chat)
         body = await asyncio.to_thread(render) if len(completion.raw) > LONG_BYTES else render()
         if memory is not None:
             body = await memory.keep(body, chat)
@@ -340,7 +340,7 @@ def asked_for(call: Call) -> int:
 
 def account_headers(call: Call) -> dict[str, str]:
     """What the headers of an answer say of its call."""
-    record = call.record
+    record = call.account.record
     made = served(record.attempts)
     headers = {
         "x-semroute-decision": record.request_id,

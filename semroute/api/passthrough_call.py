@@ -88,7 +88,7 @@ class Passage:
 
     async def admit(self) -> None:
         """Hold the key's limits. Raises `LimitError` and `BudgetError`."""
-        self._recorder.begin()
+        self._recorder.running += 1
         accounts = self._recorder.accounts
         if accounts is not None:
             self._hold = accounts.open(self._config, self._caller, self.id, None)

@@ -147,7 +147,7 @@ class Call:
             plan=plan,
             providers=serving.providers,
             policy=self._policy,
-            deployments=serving.deployments.at(endpoint_of(request)),
+            deployments=self._arrival.deployments,
             caller=self._arrival.caller.id,
             input_tokens=facts.wanted_tokens,
             sent_tokens=facts.input_tokens if request.long else 0,
@@ -171,8 +171,7 @@ class Call:
             if all(is_too_long(reason) for reason in rejected.values()):
                 return ContextLengthError(f"no model of the plan has room for this request: {reasons}")
             return RequestError(f"no model of the plan can serve this request: {reasons}")
-        deployments = self._arrival.serving.deployments.at(endpoint_of(self.request))
-        return NoModelError(rejected, retry_after_s=deployments.retry_after_s(rejected))
+        return NoModelError(rejected, retry_after_s=self._arrival.deployments.retry_after_s(rejected))
 
 
 class Whole:

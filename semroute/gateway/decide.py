@@ -19,7 +19,7 @@ async def decide(
 
     Raises `RequestError` for names that do not exist, and `OverloadedError`.
     """
-    if endpoint_of(request) == EMBEDDINGS:
+    if arrival.config.aliases and endpoint_of(request) == EMBEDDINGS:
         _require_model(request, arrival)
     gathering = Gathering(arrival, sources)
     try:

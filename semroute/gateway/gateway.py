@@ -10,6 +10,7 @@ import msgspec
 
 from semroute.access.accounts import Accounts
 from semroute.caller import Caller
+from semroute.dialects.dialect import endpoint_of
 from semroute.execution.check_processes import Examiner
 from semroute.execution.judge_health import Judges
 from semroute.execution.sessions import Sessions, SessionStore
@@ -71,7 +72,8 @@ class Gateway:
             request = msgspec.structs.replace(request, metadata={**request.metadata, **caller.metadata})
         serving = self._in_service.on(datetime.date.fromordinal(_EPOCH + int(at // _DAY_S)))
         session = f"{caller.id}\0{request.session}" if request.session else ""
-        arrival = Arrival(serving, caller, session, at, started)
+        deployments = serving.deployments.at(endpoint_of(request))
+        arrival = Arrival(serving, serving.router.config, deployments, caller, session, at, started)
         decided, account = await decide(request, arrival, self._sources, self.recorder)
         return Call(self._means, arrival, decided, account)
 

@@ -11,7 +11,7 @@ from semroute.access.accounts import Accounts
 from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.decision import Decision, Signals
-from semroute.dialects.dialect import endpoint_of
+from semroute.execution.deployments import Deployments
 from semroute.execution.executor import one_model_caller
 from semroute.execution.model_call import Work
 from semroute.execution.sessions import SessionStore
@@ -22,7 +22,7 @@ from semroute.record import Attempt
 from semroute.router import Surroundings
 from semroute.routing.decide import Choice
 from semroute.routing.difficulty import Reading
-from semroute.routing.facts import Facts
+from semroute.routing.facts import Facts, read_facts
 from semroute.routing.sticky import stick
 
 
@@ -30,6 +30,10 @@ class Arrival(NamedTuple):
     """A request as it came: whose it is, when, and what is in service for it."""
 
     serving: Serving
+    config: Config
+    """Of what is in service."""
+    deployments: Deployments
+    """Those of the endpoint that is asked for."""
     caller: Caller
     session: str
     """The name of its conversation; empty: none. Two callers never share one."""
@@ -37,11 +41,6 @@ class Arrival(NamedTuple):
     """When it came, by the gateway's clock."""
     started: float
     """The same, by `time.perf_counter()`."""
-
-    @property
-    def config(self) -> Config:
-        """What is in service."""
-        return self.serving.router.config
 
 
 class Sources(NamedTuple):
@@ -67,7 +66,7 @@ class Gathering(Surroundings):
     async def facts(self, request: ChatRequest) -> Facts:
         """Read off the request; a long one in a thread. Raises `OverloadedError`."""
         if not request.long:
-            return self.router.read_facts(request)
+            return read_facts(request, self._arrival.config.route_on)
         return await self._sources.readers.run(partial(self.router.read_facts, request))
 
     async def reading(self, text: str) -> Reading:
@@ -105,14 +104,13 @@ class Gathering(Surroundings):
         remembered = await self._sources.sessions.get(session) if session else None
         return stick(self._arrival.config, choice, remembered, facts)
 
-    async def signals(self, choice: Choice, request: ChatRequest, facts: Facts) -> tuple[Signals, str]:
+    async def signals(self, choice: Choice, facts: Facts) -> tuple[Signals, str]:
         """Which models can be called, what is left of budgets; and why the choice leans to cheap models."""
-        serving, accounts = self._arrival.serving, self._sources.accounts
-        deployments = serving.deployments.at(endpoint_of(request))
-        signals = deployments.signals(serving.unavailable, facts.wanted_tokens)
+        arrival, accounts = self._arrival, self._sources.accounts
+        signals = arrival.deployments.signals(arrival.serving.unavailable, facts.wanted_tokens)
         if accounts is None:
             return signals, ""
-        return await accounts.signals(self._arrival.config, self._arrival.caller, choice.route, signals)
+        return await accounts.signals(arrival.config, arrival.caller, choice.route, signals)
 
     async def explained(self, decision: Decision, facts: Facts) -> Decision:
         """The decision with `details`; in a thread, for it takes many matches. Raises `OverloadedError`."""

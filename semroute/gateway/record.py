@@ -33,14 +33,10 @@ class Recorder:
         self.accounts = accounts
         """Holds budgets and limits; None: nothing is limited."""
         self.running = 0
-        """Calls under way."""
+        """Calls under way: who begins one adds it."""
         self._on_record = on_record
         self._sessions = sessions
         self._writing: set[asyncio.Task[None]] = set()
-
-    def begin(self) -> None:
-        """A call begins."""
-        self.running += 1
 
     def end(self, record: Record, hold: Hold | None = None, session: str = "") -> None:
         """A call has ended, as its record says."""
@@ -48,13 +44,13 @@ class Recorder:
             assert self.accounts is not None
             self._later(self.accounts.settle(hold, record))
         self.running -= 1
-        if record.outcome == "ok":
+        if session and record.outcome == "ok":
             self.remember(session, record.decision, record.model)
         self._on_record(record)
 
     def remember(self, session: str, decision: Decision, model: str | None) -> None:
         """Keep a session on a model. What was asked for by name, or by a rule, says nothing of the rest."""
-        if session and model is not None and decision.reason not in ("rule", "pinned"):
+        if model is not None and decision.reason not in ("rule", "pinned"):
             self._later(self._sessions.put(session, Remembered(route=decision.route, model=model)))
 
     async def written(self) -> None:
@@ -116,7 +112,7 @@ class Account:
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Begin. A failure, or a caller who goes away meanwhile, ends the account."""
-        self._recorder.begin()
+        self._recorder.running += 1
         accounts, arrival = self._recorder.accounts, self._arrival
         try:
             if accounts is not None:
@@ -135,7 +131,8 @@ class Account:
 
     def remember(self) -> None:
         """Keep the conversation where the decision leads, as soon as the call is admitted."""
-        self._recorder.remember(self._arrival.session, self.decision, self.decision.model)
+        if self._arrival.session:
+            self._recorder.remember(self._arrival.session, self.decision, self.decision.model)
 
     def note(self, chunk: Chunk) -> None:
         """Keep what the caller is given."""

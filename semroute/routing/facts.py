@@ -47,7 +47,7 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     messages: tuple[Message, ...] = ()
     """The conversation."""
 
-    @property
+    @cached_property
     def wanted_tokens(self) -> int:
         """Of the input, and of the output where the request limits it."""
         return self.input_tokens + (self.max_tokens or 0)
