@@ -35,13 +35,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from rich.console import Console
 from rich.table import Table
-from semroute.dialects.shared.sse import EventParser
 
 from bench.processes import free_port, server
 from semroute.api.feedback import links
 from semroute.config.schema.resilience import BreakerSettings, Retry
 from semroute.config.yaml_documents import parse
 from semroute.cpus import usable_cores
+from semroute.dialects.sse import EventParser
 from semroute.evaluation.charts import reliability_chart
 from semroute.evaluation.decision_metrics import Bin
 from semroute.execution.backoff import pause

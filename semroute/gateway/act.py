@@ -81,30 +81,45 @@ class Call:
 
     async def decided(self) -> None:
         """Record a request that asked for the decision alone. Raises `ForbiddenError` and `LimitError`."""
-        with self.account.opened():
+        account = self.account
+        try:
+            account.begin()
             await self._admit(("requests",))
-            self.account.remember()
-        self.account.end("decided")
+            account.remember()
+        except BaseException as error:
+            account.fail(error)
+            raise
+        account.end("decided")
 
     async def complete(self) -> Completion:
         """Act and record.
 
         Raises `NoModelError`, `PlanExhaustedError`, `ProviderError`, `BudgetError`, `ForbiddenError`, `LimitError`.
         """
-        with self.account.opened():
+        account = self.account
+        try:
+            account.begin()
             completion = await self._whole(await self._work())
-        self.account.end("ok", answer=completion.text)
+        except BaseException as error:
+            account.fail(error)
+            raise
+        account.end("ok", answer=completion.text)
         return completion
 
     async def stream(self) -> Chunks:
         """Act up to the first content; `Chunks` gives the rest, and records at its end. Raises as `complete`."""
-        with self.account.opened():
+        account = self.account
+        try:
+            account.begin()
             work = await self._work()
             if not self.held:
-                return Chunks(self.account, await first_stream(work, self.account.attempts))
+                return Chunks(account, await first_stream(work, account.attempts))
             whole = Whole(await self._whole(work))
-            self.account.spent = True
-            return Chunks(self.account, whole)
+            account.spent = True
+            return Chunks(account, whole)
+        except BaseException as error:
+            account.fail(error)
+            raise
 
     async def _whole(self, work: Work) -> Completion:
         """A whole answer along the plan."""

@@ -29,10 +29,11 @@ async def decide(
             raise
         # A key for some routes or models is not told what others there are.
         raise type(error)(f"{str(error).rpartition('; ')[0]}; see /v1/models", param=error.param) from None
-    except BaseException:
+    except BaseException as error:
         if (left_off := gathering.left_off()) is not None:
-            with Account(recorder, arrival, *left_off, gathering.attempts).opened():
-                raise  # the account ends as what is raised through it says
+            account = Account(recorder, arrival, *left_off, gathering.attempts)
+            account.begin()
+            account.fail(error)
         raise
     account = Account(
         recorder,

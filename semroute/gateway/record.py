@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
 
 import msgspec
@@ -109,25 +108,20 @@ class Account:
         """Whether the log may hold what the caller is given."""
         return self._arrival.config.log.content != "none"
 
-    @contextmanager
-    def opened(self) -> Iterator[None]:
-        """Begin. A failure, or a caller who goes away meanwhile, ends the account."""
+    def begin(self) -> None:
+        """Begin. Whatever is raised from here on must reach `fail`."""
         self._recorder.running += 1
         accounts, arrival = self._recorder.accounts, self._arrival
-        try:
-            if accounts is not None:
-                # It is there before anything is reserved: whoever leaves while it is, `end` frees all of it.
-                self.hold = accounts.open(arrival.config, arrival.caller, self.request.id, self.decision.route)
-            yield
-        except (asyncio.CancelledError, GeneratorExit):
+        if accounts is not None:
+            # It is there before anything is reserved: whoever leaves while it is, `end` frees all of it.
+            self.hold = accounts.open(arrival.config, arrival.caller, self.request.id, self.decision.route)
+
+    def fail(self, error: BaseException) -> None:
+        """Record what does not end well: a failure, a refusal, or a caller who went away."""
+        if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
             self.end("cancelled")
-            raise
-        except (BudgetError, ForbiddenError, LimitError) as error:
-            self.end("refused", error)
-            raise
-        except BaseException as error:
-            self.end("failed", error)
-            raise
+        else:
+            self.end("refused" if isinstance(error, (BudgetError, ForbiddenError, LimitError)) else "failed", error)
 
     def remember(self) -> None:
         """Keep the conversation where the decision leads, as soon as the call is admitted."""
@@ -145,7 +139,7 @@ class Account:
         self._outcome, self._ended = outcome, time.perf_counter()
         if error is not None:
             self._error = str(error)
-        if answer:
+        if answer and self.keeps_answer:
             self._answer.append(answer)
         self._final = self._so_far()
         self._recorder.end(self._for_the_log(self._final), self.hold, self._arrival.session)
