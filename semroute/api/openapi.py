@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -31,7 +32,8 @@ class BodyOperation(Operation):
     def to_schema(self) -> dict[str, Any]:
         """The operation, with its body."""
         schema = {"application/json": {"schema": body_schema(self.body, self.in_path)}}
-        return {**super().to_schema(), "requestBody": {"content": schema, "required": True}}
+        about = inspect.cleandoc(self.body.__doc__ or "")
+        return {**super().to_schema(), "requestBody": {"description": about, "content": schema, "required": True}}
 
 
 def reads(body: type[msgspec.Struct], *in_path: str) -> type[Operation]:
