@@ -12,9 +12,9 @@ import yaml
 from semroute import Router
 from semroute.config.jsonschema import json_schema
 from semroute.config.load import read
+from semroute.dialects.registry import provider_dialect
 from semroute.evaluation.measure import evaluate, read_rows
 from semroute.messages import ChatRequest, Message, Text
-from semroute.providers.http_provider import DIALECTS
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "routes"
@@ -52,7 +52,7 @@ def test_their_models_are_called_where_the_vendors_serve_them(router: Router) ->
     request = ChatRequest(id="1", messages=(Message(role="user", parts=(Text(text="Hi"),)),))
     for model in router.config.models.values():
         provider = router.config.providers[model.provider]
-        path = DIALECTS[provider.dialect](provider).render_request(request, model).path
+        path = provider_dialect(provider).render_request(request, model).path
         assert provider.base_url + path == ENDPOINTS[provider.id].format(name=model.name)
 
 

@@ -90,13 +90,7 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
     app = Service(
         bodies=BodyLimits(places, settings.max_body_bytes, settings.receive_s),
         route_handlers=[
-            completions.route,
-            completions.complete,
-            completions.chat_completions,
-            completions.messages,
-            completions.embeddings,
-            completions.azure_chat_completions,
-            completions.azure_embeddings,
+            *completions.HANDLERS,
             gemini_endpoints.gemini,
             count_tokens.messages,
             count_tokens.responses,

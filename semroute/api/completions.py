@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 from litestar import Response, post
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import Receive
 
 from semroute.api import error_responses, guards, openapi
@@ -31,11 +32,10 @@ from semroute.caller import Caller
 from semroute.config.schema.resilience import STALL_S
 from semroute.config.schema.rules import SECRET_HEADERS
 from semroute.dialects import sse
-from semroute.dialects.anthropic.client import Anthropic, MessagesBody
+from semroute.dialects.description import Endpoint
 from semroute.dialects.dialect import ClientDialect
 from semroute.dialects.native.client import Native, NativeBody
-from semroute.dialects.openai.client import ChatBody, OpenAI
-from semroute.dialects.openai.embeddings import Embeddings, EmbeddingsBody
+from semroute.dialects.registry import ENDPOINTS
 from semroute.dialects.shared.token_counts import MAX_TOKENS
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway.act import Call, Chunks
@@ -57,9 +57,6 @@ KNOWN_EARLY = ("x-semroute-decision", "x-semroute-route", "x-semroute-held")
 _CONTROLS = dict.fromkeys([*range(32), 127], " ")
 
 _native = Native()
-_openai = OpenAI()
-_anthropic = Anthropic()
-_embeddings = Embeddings()
 
 
 @post("/route", status_code=200, operation_class=openapi.reads(NativeBody), direct=True)
@@ -77,48 +74,20 @@ async def route(request: AnyRequest) -> Response[bytes]:
     return Rendered(_native.render_decision(call.decision), account_headers(call))
 
 
-@post("/complete", status_code=200, operation_class=openapi.reads(NativeBody), direct=True)
-async def complete(request: AnyRequest) -> Response[Any]:
-    """Decide, call the model, and answer with the decision and the account."""
-    return await answer(request, _native)
+def _handler(endpoint: Endpoint) -> HTTPRouteHandler:
+    """What serves the requests to one address of a dialect."""
 
+    async def complete(request: AnyRequest) -> Response[Any]:
+        return await answer(request, endpoint.client, media_type=endpoint.media_type)
 
-@post("/v1/chat/completions", status_code=200, operation_class=openapi.reads(ChatBody), direct=True)
-async def chat_completions(request: AnyRequest) -> Response[Any]:
-    """OpenAI's Chat Completions: `model` is `auto`, `auto:<route>` or a model id."""
-    return await answer(request, _openai)
+    async def complete_by(request: AnyRequest, model: str) -> Response[Any]:
+        return await answer(request, endpoint.client, {"model": model}, media_type=endpoint.media_type)
 
-
-@post("/v1/embeddings", status_code=200, operation_class=openapi.reads(EmbeddingsBody), direct=True)
-async def embeddings(request: AnyRequest) -> Response[Any]:
-    """OpenAI's embeddings, passed through: `model` is a model id."""
-    return await answer(request, _embeddings)
-
-
-@post("/v1/messages", status_code=200, operation_class=openapi.reads(MessagesBody), direct=True)
-async def messages(request: AnyRequest) -> Response[Any]:
-    """Anthropic's Messages: `model` is `auto`, `auto:<route>` or a model id."""
-    return await answer(request, _anthropic)
-
-
-@post(
-    "/openai/deployments/{name:str}/chat/completions",
-    status_code=200,
-    operation_class=openapi.reads(ChatBody, "model"),
-)
-async def azure_chat_completions(request: AnyRequest, name: str) -> Response[Any]:
-    """Azure's older address of Chat Completions: the deployment in the path is the `model`."""
-    return await answer(request, _openai, {"model": name})
-
-
-@post(
-    "/openai/deployments/{name:str}/embeddings",
-    status_code=200,
-    operation_class=openapi.reads(EmbeddingsBody, "model"),
-)
-async def azure_embeddings(request: AnyRequest, name: str) -> Response[Any]:
-    """Azure's older address of embeddings: the deployment in the path is the `model`."""
-    return await answer(request, _embeddings, {"model": name})
+    by_path = "{model:str}" in endpoint.path
+    handler = complete_by if by_path else complete
+    handler.__doc__ = endpoint.about
+    operation = openapi.reads(endpoint.body, *(["model"] if by_path else []))
+    return post(endpoint.path, status_code=200, operation_class=operation, direct=not by_path)(handler)
 
 
 async def answer(
@@ -360,3 +329,6 @@ def account_headers(call: Call) -> dict[str, str]:
     if (model := record.decision.model if made is None else made.model) is not None:
         headers["x-semroute-model"] = model
     return headers
+
+
+HANDLERS = (route, *map(_handler, ENDPOINTS))

@@ -10,12 +10,8 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
 from semroute.api.accounting import Books
-from semroute.dialects.anthropic.client import Anthropic
-from semroute.dialects.dialect import ClientDialect
-from semroute.dialects.gemini.client import Gemini
-from semroute.dialects.native.client import Native
-from semroute.dialects.ollama.client import Ollama
-from semroute.dialects.openai.client import OpenAI
+from semroute.dialects.description import Dialect
+from semroute.dialects.registry import expected_by
 from semroute.errors import (
     AccessError,
     BudgetError,
@@ -60,8 +56,6 @@ class EncodingError(MediaTypeError):
     """The request says that its body is compressed in a way that is not known here."""
 
 
-GOOGLES = ("x-goog-api-key", "x-goog-api-client")
-"""Headers by which clients of Google's are known: some of them ask under `/v1`."""
 _PASSED_ON = (ProviderRequestError, UnsupportedError)
 """What a provider refuses keeps the provider's status."""
 TOO_LARGE = 413
@@ -125,18 +119,9 @@ def retry_headers(error: SemrouteError, status: int, attempts: int) -> dict[str,
     return headers
 
 
-def dialect_of(request: AnyRequest) -> ClientDialect:
+def dialect_of(request: AnyRequest) -> Dialect:
     """The dialect in which a caller expects errors."""
-    path = request.url.path
-    if path.startswith("/v1beta/") or (path.startswith("/v1/models/") and request.method == "POST"):
-        return Gemini()
-    if path.startswith("/v1/messages") or "anthropic-version" in request.headers:
-        return Anthropic()
-    if path.startswith("/v1/models") and any(name in request.headers for name in GOOGLES):
-        return Gemini()
-    if path.startswith("/api/"):
-        return Ollama()
-    return OpenAI() if path.startswith(("/v1/", "/openai/")) else Native()
+    return expected_by(request.method, request.url.path, request.headers)
 
 
 def id_headers(request_id: str) -> dict[str, str]:
@@ -153,7 +138,9 @@ def render(
     headers = {**headers, **retry_headers(error, status, attempts)}
     if isinstance(error, EncodingError):
         headers["accept-encoding"] = ENCODINGS
-    body = dialect_of(request).render_error(error, status, headers["request-id"])
+    client = dialect_of(request).client
+    assert client is not None, "a dialect that only providers speak has no signs of callers"
+    body = client.render_error(error, status, headers["request-id"])
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
 
 

@@ -18,10 +18,11 @@ from litestar.handlers import BaseRouteHandler
 from semroute.access.callers import Access
 from semroute.api.accounting import Books
 from semroute.caller import Caller, Scope
+from semroute.config.dialects import key_headers
 from semroute.errors import AccessError, RequestError
 
-KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
-"""Where clients of Anthropic, Gemini and Azure send a key; the others, in `Authorization`."""
+KEY_HEADERS = key_headers()
+"""Where clients of some vendors send a key; the others, in `Authorization`."""
 REFUSED_EVERY_S = 60.0
 """How often the audit log tells of refused calls."""
 

@@ -19,9 +19,6 @@ from semroute.dialects.ollama.client import (
     NothingAskedError,
     Ollama,
     OllamaChatBody,
-    OllamaEmbedBody,
-    OllamaEmbedding,
-    OllamaEmbeddings,
     OllamaGenerate,
     OllamaGenerateBody,
     named,
@@ -42,8 +39,6 @@ _CAPABILITIES = {"tools": "tools", "vision": "vision", "reasoning": "thinking"}
 """By feature."""
 _chat = Ollama()
 _generate = OllamaGenerate()
-_embeddings = OllamaEmbeddings()
-_embedding = OllamaEmbedding()
 
 
 @post("/api/chat", status_code=200, operation_class=openapi.reads(OllamaChatBody), direct=True)
@@ -56,18 +51,6 @@ async def chat(request: AnyRequest) -> Response[Any]:
 async def generate(request: AnyRequest) -> Response[Any]:
     """Ollama's generate: one prompt. Streamed unless `stream` is false."""
     return await _answer(request, _generate, said_in_text)
-
-
-@post("/api/embed", status_code=200, operation_class=openapi.reads(OllamaEmbedBody), direct=True)
-async def embed(request: AnyRequest) -> Response[Any]:
-    """Ollama's embeddings, by a model that is named."""
-    return await answer(request, _embeddings)
-
-
-@post("/api/embeddings", status_code=200, operation_class=openapi.reads(OllamaEmbedBody), direct=True)
-async def embeddings(request: AnyRequest) -> Response[Any]:
-    """The same in the older form: one vector."""
-    return await answer(request, _embedding)
 
 
 @get("/api/tags", guards=[guards.known])
@@ -183,4 +166,4 @@ def _shown(config: Config, name: str) -> dict[str, Any]:
     }
 
 
-HANDLERS = (chat, generate, embed, embeddings, tags, running, show, version, probed, greeting)
+HANDLERS = (chat, generate, tags, running, show, version, probed, greeting)

@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from semroute.config.config import Draft
+from semroute.config.dialects import rules_of
 from semroute.config.schema.providers import ProviderEntry
 
 EXTRA = "bedrock"
@@ -24,7 +25,7 @@ _HOST = re.compile(r"https?://(?:[^/]*\.)?bedrock-runtime(?:-fips)?\.([a-z0-9-]+
 def located(draft: Draft, environ: Mapping[str, str]) -> Draft:
     """The draft, in which providers of the bedrock dialect have a region and an address as far as one is known."""
     entries = draft.merged.providers
-    ids = [id_ for id_, entry in entries.items() if entry.dialect == "bedrock"]
+    ids = [id_ for id_, entry in entries.items() if rules_of(entry.dialect).aws]
     if not ids:
         return draft
     providers = entries | {id_: _located(entries[id_], environ) for id_ in ids}

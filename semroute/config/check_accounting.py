@@ -8,6 +8,7 @@ from decimal import Decimal
 from msgspec.structs import asdict
 
 from semroute.config.config import Draft
+from semroute.config.dialects import ECHO
 from semroute.config.problems import error, unknown, warning
 from semroute.config.schema.models import PriceEntry
 from semroute.errors import Problem
@@ -75,7 +76,7 @@ def _check_unpriced(draft: Draft) -> Iterator[Problem]:
         key = f"models.{id_}"
         provider = draft.merged.providers.get(model.provider)
         given = any(f"{key}.{field}" in draft.sources for field in ("input_price", "output_price", "prices"))
-        if provider is not None and provider.dialect != "echo" and not given:
+        if provider is not None and provider.dialect != ECHO and not given:
             message = "got no price: it counts as free, for budgets and for what is cheapest"
             yield warning(draft, key, message, "unpriced", "give its prices, or `input_price: 0` if it is free")
 

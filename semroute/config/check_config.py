@@ -19,6 +19,7 @@ from semroute.config.check_shutdowns import check_shutdowns
 from semroute.config.check_strategies import check_price_dates, check_strategies
 from semroute.config.check_substitutes import check_substitutes
 from semroute.config.config import Draft
+from semroute.config.dialects import ECHO, rules_of
 from semroute.config.error_wording import listed, quote, words
 from semroute.config.presets import PRESETS
 from semroute.config.problems import error as _error
@@ -110,7 +111,8 @@ def _check_providers(draft: Draft) -> Iterator[Problem]:
 
 def _check_dialect(draft: Draft, id_: str, provider: ProviderEntry) -> Iterator[Problem]:
     """Whether a provider has what its dialect needs, and nothing of another's."""
-    if provider.dialect == "bedrock":
+    rules = rules_of(provider.dialect)
+    if rules.aws:
         yield from _check_region(draft, id_, provider)
     elif provider.region:
         told = f"got {quote(provider.region)}, but only the bedrock dialect has regions"
@@ -118,10 +120,10 @@ def _check_dialect(draft: Draft, id_: str, provider: ProviderEntry) -> Iterator[
     preset = provider.preset
     known = bool(provider.base_url) or (preset is not None and bool(PRESETS[preset].base_url))
     unset = f"providers.{id_}.base_url" in draft.sources and draft.missing_variables.get(id_)
-    if not known and provider.dialect not in ("echo", "bedrock") and not unset:
+    if not known and not rules.aws and provider.dialect != ECHO and not unset:
         example = "`base_url: https://api.openai.com/v1`"
         yield _error(draft, f"providers.{id_}", f"`base_url` is missing, expected an address such as {example}")
-    if preset is not None and provider.dialect != "openai":
+    if preset is not None and not rules.presets:
         theirs = f"preset {quote(preset)} is of the openai dialect"
         yield _error(draft, f"providers.{id_}.dialect", f"got {quote(provider.dialect)}, but {theirs}")
 

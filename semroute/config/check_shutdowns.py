@@ -6,12 +6,11 @@ import datetime
 from collections.abc import Iterator, Mapping
 
 from semroute.config.config import Config, Draft, WrittenAt
+from semroute.config.dialects import rules_of
 from semroute.config.openai_shutdowns import shutdown_of
 from semroute.config.problems import problem_at
 from semroute.errors import Problem
 
-OPENAI = ("openai", "responses")
-"""The dialects in which OpenAI's own models are called."""
 SOON_DAYS = 30
 Lists = Mapping[str, Mapping[str, datetime.date | None]]
 """By provider, the models that it lists, each with the day from which it serves it no more, if that is known."""
@@ -27,7 +26,7 @@ def check_shutdowns(draft: Draft, today: datetime.date) -> Iterator[Problem]:
         ]
         for key, provider_id, name in places:
             provider = draft.merged.providers.get(provider_id)
-            known = shutdown_of(name) if provider is not None and provider.dialect in OPENAI else None
+            known = shutdown_of(name) if provider is not None and rules_of(provider.dialect).of_openai else None
             source = _source(draft.sources, draft.folder, f"{key}.name", key)
             if known is not None and model.shutdown_date is None:
                 yield from _told(source, name, known.date, today, known.instead)

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Cascade, JudgeError, Policy
+from semroute.dialects import registry
 from semroute.dialects.shared.logprobs import NAME, without_logprobs
 from semroute.errors import (
     ChecksFailedError,
@@ -58,7 +59,8 @@ async def first_passing(
         return await _tried(cascade, work, work.request, call, grader, attempts, clock)
     asked = replace(work.request, params=replace(work.request.params, logprobs=True))
     try:
-        return without_logprobs(await _tried(cascade, work, asked, call, grader, attempts, clock))
+        answer = await _tried(cascade, work, asked, call, grader, attempts, clock)
+        return without_logprobs(answer, registry.dialect(answer.dialect).drop_logprobs)
     finally:  # nor is a caller told that they were left out
         attempts[:] = [replace(one, dropped=tuple(what for what in one.dropped if what != NAME)) for one in attempts]
 

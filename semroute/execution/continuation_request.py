@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
 
 from msgspec.structs import replace
 
+from semroute.dialects import registry
 from semroute.messages import ChatRequest, Message, Text
 from semroute.routing.pricing import estimate_text_tokens
 
@@ -49,7 +49,8 @@ def continuation(request: ChatRequest, said: str, *, prefill: bool) -> ChatReque
     params = request.params
     if params.max_tokens is not None:
         params = replace(params, max_tokens=max(1, params.max_tokens - spent))
-    raw = _raw(request.raw, turns, spent)
+    edit = registry.dialect(request.dialect).edits.add_turns
+    raw = {} if edit is None else edit(request.raw, turns, spent)
     return replace(
         request,
         messages=(*request.messages, *turns),
@@ -57,18 +58,6 @@ def continuation(request: ChatRequest, said: str, *, prefill: bool) -> ChatReque
         raw=raw,
         dialect=request.dialect if raw else "",
     )
-
-
-def _raw(raw: dict[str, Any], turns: list[Message], spent: int) -> dict[str, Any]:
-    """The caller's own body with the turns added; empty where it does not hold `messages`."""
-    messages = raw.get("messages")
-    if not isinstance(messages, list):
-        return {}
-    body = {**raw, "messages": [*messages, *({"role": turn.role, "content": turn.text} for turn in turns)]}
-    for name in ("max_tokens", "max_completion_tokens"):
-        if isinstance(body.get(name), int):
-            body[name] = max(1, body[name] - spent)
-    return body
 
 
 def overlap(said: str, more: str) -> int:

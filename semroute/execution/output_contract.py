@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from msgspec.structs import replace
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Checks
 from semroute.config.schema.routes import JsonContract
+from semroute.dialects import registry
 from semroute.errors import ChecksFailedError
 from semroute.execution.check_processes import Examiner
 from semroute.messages import ChatRequest, Completion, JsonSchema, Message, Part, Text, ToolCall
@@ -82,12 +81,10 @@ def _asked(request: ChatRequest, contract: JsonContract) -> ChatRequest:
     schema = contract.json_schema
     wanted = JsonSchema(document=schema, name=NAME) if schema is not None else None
     said = replace(request, params=replace(request.params, json_output=True, json_schema=wanted))
-    if request.dialect != "openai":
+    edit = registry.dialect(request.dialect).edits.ask_for_json
+    if edit is None:
         return replace(said, dialect="", raw={})
-    form: dict[str, Any] = {"type": "json_object"}
-    if schema is not None:
-        form = {"type": "json_schema", "json_schema": {"name": NAME, "schema": schema}}
-    return replace(said, raw={**request.raw, "response_format": form})
+    return replace(said, raw=edit(request.raw, wanted))
 
 
 def _told(request: ChatRequest, contract: JsonContract) -> ChatRequest:
@@ -96,7 +93,7 @@ def _told(request: ChatRequest, contract: JsonContract) -> ChatRequest:
     if contract.json_schema is not None:
         text += f" It must be valid by this JSON Schema: {msgspec.json.encode(contract.json_schema).decode()}"
     messages = (Message(role="system", parts=(Text(text=text),)), *request.messages)
-    if request.dialect != "openai":
+    edit = registry.dialect(request.dialect).edits.add_instruction
+    if edit is None:
         return replace(request, messages=messages, dialect="", raw={})
-    turns = [{"role": "system", "content": text}, *request.raw.get("messages", ())]
-    return replace(request, messages=messages, raw={**request.raw, "messages": turns})
+    return replace(request, messages=messages, raw=edit(request.raw, text))

@@ -11,17 +11,12 @@ from typing import NoReturn
 from msgspec.structs import replace
 
 from semroute.config.config import Config
-from semroute.config.presets import PLAIN, PRESETS
+from semroute.config.dialects import ECHO, rules_of
 from semroute.config.schema.models import Model
 from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import FIRST_TOKEN_S, STALL_S, TEXT_STALL_S, TOTAL_S, Timeouts
-from semroute.dialects.anthropic.provider import AnthropicProviderDialect
-from semroute.dialects.bedrock.provider import BedrockProviderDialect
 from semroute.dialects.dialect import EventReader, ProviderDialect, WireRequest
-from semroute.dialects.gemini.provider import GeminiProviderDialect
-from semroute.dialects.openai.provider import OpenAIProviderDialect
-from semroute.dialects.responses.provider import ResponsesProviderDialect
-from semroute.dialects.shared.forwarded_headers import JOINED, pinned_version
+from semroute.dialects.registry import JOINED, provider_dialect
 from semroute.dialects.sse import Event
 from semroute.errors import (
     BadAnswerError,
@@ -50,16 +45,6 @@ from semroute.providers.transport import (
     sendable,
 )
 
-DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
-    "openai": lambda provider: OpenAIProviderDialect(
-        PRESETS[provider.preset] if provider.preset else PLAIN, provider.api_version
-    ),
-    "anthropic": lambda provider: AnthropicProviderDialect(pinned_version(provider.headers)),
-    "bedrock": lambda _: BedrockProviderDialect(),
-    "gemini": lambda _: GeminiProviderDialect(),
-    "responses": lambda _: ResponsesProviderDialect(),
-}
-"""By the name that route files use."""
 FINISHED_GRACE_S = 5.0
 """How long a stream that said why it ended may take to send its usage and close."""
 MAX_ERROR_BYTES = 64 * 1024
@@ -380,17 +365,17 @@ def open_providers(config: Config, transport: Transport, observe: Observe | None
 
 
 def _open(provider: ProviderSettings, transport: Transport, observe: Observe | None) -> Provider:
-    if provider.dialect == "echo":
+    if provider.dialect == ECHO:
         return EchoProvider()
     if provider.unavailable:
         return UnavailableProvider(ProviderAuthError, provider.unavailable)
-    return HttpProvider(provider, DIALECTS[provider.dialect](provider), _sender(provider, transport), observe)
+    return HttpProvider(provider, provider_dialect(provider), _sender(provider, transport), observe)
 
 
 def _sender(provider: ProviderSettings, transport: Transport) -> Sender:
     """The transport, or what signs requests on their way to it."""
     authorized = provider.api_key or any(name.lower() == "authorization" for name in provider.headers)
-    if provider.dialect != "bedrock" or authorized:
+    if not rules_of(provider.dialect).aws or authorized:
         return transport
     from semroute.providers.aws_signing import SigningSender  # imports botocore
 

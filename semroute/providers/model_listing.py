@@ -11,15 +11,14 @@ import datetime
 import msgspec
 
 from semroute.config.config import Config
+from semroute.config.dialects import rules_of
 from semroute.config.presets import PRESETS
 from semroute.config.schema.providers import ProviderSettings
+from semroute.dialects.registry import provider_dialect
 from semroute.errors import ProviderError
 from semroute.json_errors import UNREADABLE
-from semroute.providers.http_provider import DIALECTS
 from semroute.providers.transport import Transport, encode_headers
 
-ASKED = ("openai", "responses")
-"""Dialects whose lists are read."""
 DEADLINE_S = 10.0
 OK = 200
 
@@ -37,7 +36,8 @@ class _List(msgspec.Struct):
 async def model_lists(config: Config) -> tuple[dict[str, dict[str, datetime.date | None]], dict[str, str]]:
     """The models of each provider that can be asked, and why others could not be, both by the provider's id."""
     transport = Transport()
-    providers = [each for each in config.providers.values() if each.dialect in ASKED and not each.unavailable]
+    usable = [each for each in config.providers.values() if not each.unavailable]
+    providers = [each for each in usable if rules_of(each.dialect).of_openai]
     try:
         answers = await asyncio.gather(*(_listed(provider, transport) for provider in providers))
     finally:
@@ -50,7 +50,7 @@ async def model_lists(config: Config) -> tuple[dict[str, dict[str, datetime.date
 async def _listed(provider: ProviderSettings, transport: Transport) -> dict[str, datetime.date | None] | str:
     """The models that a provider lists, or why it gave no list."""
     base_url = provider.base_url or (PRESETS[provider.preset].base_url if provider.preset else "")
-    headers = {**DIALECTS[provider.dialect](provider).headers(provider.api_key), **provider.headers}
+    headers = {**provider_dialect(provider).headers(provider.api_key), **provider.headers}
     try:
         async with asyncio.timeout(DEADLINE_S):
             response = await transport.send(

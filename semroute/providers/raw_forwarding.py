@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 
+from semroute.config.dialects import rules_of
 from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import Timeouts
+from semroute.dialects.registry import provider_dialect
 from semroute.errors import ProviderError, ProviderRequestError, ProviderTimeoutError
 from semroute.providers import call_context, rate_limit_headers
-from semroute.providers.http_provider import DIALECTS, MAX_ERROR_BYTES, HttpProvider
+from semroute.providers.http_provider import MAX_ERROR_BYTES, HttpProvider
 from semroute.providers.streamed_upload import PassingTransport, Upload
 from semroute.providers.transport import Response, encode_headers
 
-SPEAK = ("openai", "responses")
-"""The dialects whose servers have files, batches and moderations at OpenAI's addresses."""
 TIMEOUTS = Timeouts()
 ANSWER_S = 120.0
 """How long a provider may take to begin its answer, or to take a piece of a body."""
@@ -25,14 +25,14 @@ _REFUSED = frozenset({400, 404, 405, 409, 413, 415, 422})
 def takes(provider: ProviderSettings) -> bool:
     """Whether calls can be passed on to a provider at all."""
     fixed = provider.preset in ("azure", "bedrock")  # theirs have other addresses
-    return provider.dialect in SPEAK and not fixed and provider.passthrough is not False
+    return rules_of(provider.dialect).of_openai and not fixed and provider.passthrough is not False
 
 
 class PassingProvider(HttpProvider):
     """One provider, for calls that are passed on. Its own key goes along, and nothing of the caller's headers."""
 
     def __init__(self, provider: ProviderSettings, transport: PassingTransport) -> None:
-        super().__init__(provider, DIALECTS[provider.dialect](provider), transport)
+        super().__init__(provider, provider_dialect(provider), transport)
         self._passing = transport
 
     async def ask(self, method: str, path: str, media_type: str, body: bytes | Upload) -> Response:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from semroute.config.config import Config
+from semroute.dialects import registry
 from semroute.record import Attempt, Record
 
 if TYPE_CHECKING:
@@ -22,15 +23,8 @@ if TYPE_CHECKING:
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 MAX_OPEN = 10_000
 _NANO = 1_000_000_000
-_PROVIDERS = {
-    "azure": "azure.ai.openai",
-    "bedrock": "aws.bedrock",
-    "gemini": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "responses": "openai",
-    "xai": "x_ai",
-}
-"""What the conventions call providers, by preset or dialect, where that differs from ours."""
+_VENDORS = {"azure": "azure.ai.openai", "mistral": "mistral_ai", "xai": "x_ai"}
+"""What the conventions call vendors, by preset, where that differs from ours."""
 
 
 def open_tracing(config: Callable[[], Config], environ: Mapping[str, str] = os.environ) -> Tracing | None:
@@ -143,5 +137,7 @@ def _called(config: Config, model_id: str) -> dict[str, str]:
     provider = config.providers.get(model.provider) if model is not None else None
     if model is None or provider is None:  # a reload has taken it away meanwhile
         return {"gen_ai.provider.name": "unknown", "gen_ai.request.model": model_id}
-    kind = provider.preset or (provider.id if provider.dialect == "openai" else provider.dialect)
-    return {"gen_ai.provider.name": _PROVIDERS.get(kind, kind), "gen_ai.request.model": model.name}
+    many_vendors = provider.dialect in registry.DIALECTS and not registry.dialect(provider.dialect).telemetry_name
+    vendor = provider.preset or (provider.id if many_vendors else provider.dialect)
+    name = registry.dialect(vendor).telemetry_name or _VENDORS.get(vendor, vendor)
+    return {"gen_ai.provider.name": name, "gen_ai.request.model": model.name}

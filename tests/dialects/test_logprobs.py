@@ -15,6 +15,7 @@ from semroute.dialects.gemini.provider import GeminiProviderDialect
 from semroute.dialects.native.client import Native
 from semroute.dialects.openai.client import OpenAI
 from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.registry import dialect
 from semroute.dialects.responses.client import Responses
 from semroute.dialects.responses.provider import ResponsesProviderDialect
 from semroute.dialects.shared.logprobs import without_logprobs
@@ -107,7 +108,7 @@ def test_they_are_taken_out_of_the_providers_own_body_and_nothing_else_is(
 ) -> None:
     completion = provider.parse_completion(json.dumps(body).encode())
     assert completion.logprobs[0].logprob == -0.25
-    stripped = without_logprobs(completion)
+    stripped = without_logprobs(completion, dialect(completion.dialect).drop_logprobs)
     assert json.loads(stripped.raw) == expected
     shown = json.loads(client.render_completion(stripped, RECORD, ASKED))
     assert {name: shown[name] for name in expected} == expected
@@ -123,7 +124,7 @@ def test_a_caller_of_another_dialect_gets_none_either(client: ClientDialect) -> 
         logprobs=(TokenLogprob(token="hi", logprob=-0.25),),
         dropped=("seed", "logprobs"),
     )
-    stripped = without_logprobs(completion)
+    stripped = without_logprobs(completion, None)
     assert stripped.dropped == ("seed",)
     assert b"-0.25" not in client.render_completion(stripped, RECORD, ASKED)
 

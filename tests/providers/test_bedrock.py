@@ -178,15 +178,16 @@ sys.modules["botocore"] = None
 from semroute.config.config import Config
 from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.routes import Default
-from semroute.providers.http_provider import DIALECTS, open_providers
+from semroute.config.dialects import ECHO, provider_dialects
+from semroute.providers.http_provider import open_providers
 from semroute.providers.transport import Transport
-dialects = [name for name in DIALECTS if name != "bedrock"]
+dialects = [name for name in provider_dialects() if name not in ("bedrock", ECHO)]
 providers = {name: ProviderSettings(id=name, dialect=name, base_url="https://x") for name in dialects}
 opened = open_providers(Config(providers=providers, models={}, default=Default(models=("m",)), routes={}), Transport())
 print(*opened)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["openai", "anthropic", "gemini", "responses"]
+    assert done.stdout.split() == ["anthropic", "gemini", "openai", "responses"]
 
 
 # --- the server of the tests is held to AWS's own client --------------------------------------------------------------

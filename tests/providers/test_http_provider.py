@@ -16,6 +16,7 @@ from semroute.dialects.anthropic.provider import AnthropicProviderDialect
 from semroute.dialects.dialect import WireRequest
 from semroute.dialects.gemini.provider import GeminiProviderDialect
 from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.registry import provider_dialect
 from semroute.errors import (
     BadAnswerError,
     EmptyAnswerError,
@@ -38,7 +39,7 @@ from semroute.messages import ChatRequest, Chunk, Message, Text, ToolCall, Usage
 from semroute.providers import call_context, http_provider
 from semroute.providers.answer_reader import Reader
 from semroute.providers.echo import EchoProvider
-from semroute.providers.http_provider import DIALECTS, HttpProvider, open_providers
+from semroute.providers.http_provider import HttpProvider, open_providers
 from semroute.providers.transport import MAX_ANSWER_BYTES, Transport
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import CACHED_TOKENS, PROMPT_TOKENS, TEXT, TOOL_ARGUMENTS, WORDS
@@ -493,7 +494,7 @@ async def test_the_callers_version_replaces_ours_and_not_the_one_of_the_route_fi
     with VendorServer(AnthropicVendor()) as vendor:
         for own, sent in (({}, "2026-10-21"), ({"Anthropic-Version": "2023-06-01"}, "2023-06-01")):
             settings = ProviderSettings(id="p", dialect="anthropic", base_url=vendor.url, api_key=KEY, headers=own)
-            provider = HttpProvider(settings, DIALECTS["anthropic"](settings), pool)
+            provider = HttpProvider(settings, provider_dialect(settings), pool)
             said = {"anthropic-version": "2026-10-21"}
             asked = ChatRequest(id="1", messages=(), dialect="anthropic", raw=body, headers=said)
             await provider.complete(asked, model("claude"), PATIENT)

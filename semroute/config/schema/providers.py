@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from semroute.bases import RouteFileStruct
+from semroute.config.dialects import provider_dialects
 from semroute.config.presets import PresetName
 from semroute.config.schema.resilience import RateLimits
 from semroute.settings import how_to_install
 
-DialectName = Literal["openai", "responses", "anthropic", "gemini", "bedrock", "echo"]
+if TYPE_CHECKING:
+    DialectName = str
+else:  # the table of dialects says which there are
+    DialectName = Literal[provider_dialects()]
 
 
 class ProviderEntry(RouteFileStruct, frozen=True, kw_only=True):

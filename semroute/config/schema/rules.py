@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from semroute.bases import RouteFileStruct
+from semroute.config.dialects import key_headers
 from semroute.config.schema.models import Feature, ModelEntry
 from semroute.config.schema.values import Name
 from semroute.decision import Tier
@@ -45,7 +46,7 @@ Language = Literal[
 ]
 """What `routing/language_guess.py` tells apart."""
 
-SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie"})
+SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", *key_headers()})
 """Headers that rules never see."""
 
 

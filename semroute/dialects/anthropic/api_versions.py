@@ -1,18 +1,32 @@
-"""What Anthropic's API refuses by its version.
+"""The version of Anthropic's API: which headers name it and its features, and what it refuses.
 
 Source: https://platform.claude.com/docs/en/api/migration-2026-10-21, read on 2026-11-30.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from semroute.dialects.shared.dropped import Dropped
+from semroute.dialects.shared.forwarded_headers import NAMES, Header
 
 FIRST = "2023-06-01"
 """The version that semroute's own bodies are written for."""
 SECOND = "2026-10-21"
+VERSION_HEADER = "anthropic-version"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+HEADERS = (
+    Header(VERSION_HEADER, _DATE, "https://platform.claude.com/docs/en/api/versioning", "2026-11-30"),
+    Header("anthropic-beta", NAMES, "https://platform.claude.com/docs/en/api/beta-headers", "2026-11-30", joins=True),
+)
+"""Headers of callers that go on."""
 SAMPLING = ("temperature", "top_p", "top_k")
+
+
+def pinned_version(headers: Mapping[str, str]) -> str:
+    """The version that a provider's headers in the route files name; empty: none."""
+    return next((value for name, value in headers.items() if name.lower() == VERSION_HEADER), "")
 
 
 def keep_to_version(body: dict[str, Any], version: str, dropped: Dropped) -> None:

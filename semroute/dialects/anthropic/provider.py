@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from semroute.config.schema.models import Model
-from semroute.dialects.anthropic.api_versions import FIRST, keep_to_version
+from semroute.dialects.anthropic.api_versions import FIRST, HEADERS, VERSION_HEADER, keep_to_version
 from semroute.dialects.anthropic.content import NAME, parse_citation
 from semroute.dialects.anthropic.models import family_of
 from semroute.dialects.anthropic.provider_request import render_body
@@ -20,7 +20,7 @@ from semroute.dialects.shared.body_parsing import MINE, as_said, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import answered_error, describe, no_answer, refuses, snippet, streamed_error
 from semroute.dialects.shared.field_limits import fitted
-from semroute.dialects.shared.forwarded_headers import VERSION_HEADER, travelling
+from semroute.dialects.shared.forwarded_headers import travelling
 from semroute.dialects.shared.json_output import ANSWER_TOOL
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.shared.thinking import seal
@@ -84,7 +84,7 @@ class AnthropicProviderDialect:
             dropped = Dropped(request.unread)
             body = render_body(request, model, dropped)
         body |= {"model": model.name, "stream": request.stream}
-        headers = travelling(request, NAME, dropped)
+        headers = travelling(request, NAME, HEADERS, dropped)
         said = headers.pop(VERSION_HEADER, FIRST)
         version = self._version or said
         keep_to_version(body, version, dropped)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from semroute.dialects.shared.body_parsing import arguments_of, given, object_of
 from semroute.dialects.shared.data_urls import data_url, read_data_url
 from semroute.dialects.shared.dropped import Dropped
+from semroute.dialects.shared.logprobs import objects_of
 from semroute.dialects.shared.thinking import SEAL, is_sealed, seal, unseal
 from semroute.messages import Document, Image, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 
@@ -242,3 +243,13 @@ def _media(url: str, default_type: str) -> dict[str, Any]:
     ending = url.partition("?")[0].rpartition(".")[2].lower()
     media_type = _IMAGE_TYPES.get(ending, default_type)
     return _inline(url) or {"fileData": {"mimeType": media_type, "fileUri": url}}
+
+
+def drop_logprobs(answer: dict[str, Any]) -> None:
+    """Take the log-probabilities out of a provider's answer. Some servers tell the average unasked.
+
+    Source: https://ai.google.dev/api/generate-content#Candidate.
+    """
+    for candidate in objects_of(answer.get("candidates")):
+        candidate.pop("logprobsResult", None)
+        candidate.pop("avgLogprobs", None)

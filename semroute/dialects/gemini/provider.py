@@ -13,7 +13,7 @@ from semroute.dialects.dialect import EMBEDDINGS, WireRequest, endpoint_of
 from semroute.dialects.gemini.content import NAME, keep_own_thoughts, parse_part
 from semroute.dialects.gemini.embeddings import gemini_body
 from semroute.dialects.gemini.models import suit, traits_of
-from semroute.dialects.gemini.provider_request import render_body
+from semroute.dialects.gemini.provider_request import HEADERS, render_body
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import answered_error, describe, no_answer, streamed_error
 from semroute.dialects.shared.field_limits import fitted
@@ -81,7 +81,7 @@ class GeminiProviderDialect:
         suit(body, traits, dropped)
         call = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         path = f"/models/{quote(model.name, safe='')}:{call}"
-        headers = travelling(request, NAME, dropped)
+        headers = travelling(request, NAME, HEADERS, dropped)
         wire = fitted(NAME, body, request, model, dropped, path=path)
         return msgspec.structs.replace(wire, headers=headers) if headers else wire
 

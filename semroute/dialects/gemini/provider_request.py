@@ -10,12 +10,20 @@ from semroute.dialects.gemini.models import traits_of
 from semroute.dialects.shared.alternating_turns import alternate
 from semroute.dialects.shared.body_parsing import given
 from semroute.dialects.shared.dropped import Dropped
+from semroute.dialects.shared.forwarded_headers import Header
 from semroute.dialects.shared.json_output import instruction
 from semroute.dialects.shared.model_abilities import fitting_effort
 from semroute.dialects.shared.thinking import budget_of, effort_of, wants_thinking
 from semroute.messages import ChatRequest, Message, Params, Tool, ToolChoice, ToolMode
 
 _MODES: dict[ToolMode, str] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
+_PAYGO = "https://docs.cloud.google.com/vertex-ai/generative-ai/docs/priority-paygo"
+_WORD = r"[\w-]+"
+HEADERS = (
+    Header("x-vertex-ai-llm-request-type", _WORD, _PAYGO, "2026-11-30"),
+    Header("x-vertex-ai-llm-shared-request-type", _WORD, _PAYGO, "2026-11-30"),
+)
+"""Headers of callers that go on."""
 _TIERS = {"default": "standard", "flex": "flex", "priority": "priority"}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from semroute.dialects.shared.body_parsing import given, problem
+from semroute.dialects.shared.logprobs import objects_of
 from semroute.messages import (
     Alternative,
     CacheTtl,
@@ -217,3 +218,13 @@ def render_usage(usage: Usage) -> dict[str, Any]:
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }
     return {**rendered, "estimated": True} if usage.estimated else rendered
+
+
+def drop_logprobs(answer: dict[str, Any]) -> None:
+    """Take the log-probabilities out of a provider's answer. null stands where nothing was asked for.
+
+    Source: https://platform.openai.com/docs/api-reference/chat/object.
+    """
+    for choice in objects_of(answer.get("choices")):
+        if "logprobs" in choice:
+            choice["logprobs"] = None

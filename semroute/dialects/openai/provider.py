@@ -24,7 +24,7 @@ from semroute.dialects.openai.provider_answer import (
     parts_of,
     usage_of,
 )
-from semroute.dialects.openai.provider_request import adapt, render_body
+from semroute.dialects.openai.provider_request import HEADERS, adapt, render_body
 from semroute.dialects.shared.body_parsing import as_said, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import answered_error, describe, no_answer, refuses, snippet, streamed_error
@@ -79,7 +79,7 @@ class OpenAIProviderDialect:
         adapt(body, self._preset, model, dropped)
         suit_chat(body, self._preset.name, model, dropped)
         path = self._path(self._preset.path, model)
-        headers = travelling(request, self.name, dropped)
+        headers = travelling(request, self.name, HEADERS, dropped)
         wire = fitted("openai", body, request, model, dropped, path=path, server=self._preset.name)
         return msgspec.structs.replace(wire, headers=headers) if headers else wire
 

@@ -12,6 +12,7 @@ from semroute.config.schema.models import Model
 from semroute.dialects.openai.content import parse_schema, render_function, render_schema
 from semroute.dialects.shared.body_parsing import given
 from semroute.dialects.shared.dropped import Dropped
+from semroute.dialects.shared.forwarded_headers import NAMES, Header
 from semroute.dialects.shared.json_output import instruction
 from semroute.dialects.shared.thinking import effort_of, wants_thinking
 from semroute.messages import (
@@ -36,6 +37,8 @@ SIGNED = {"anthropic", "bedrock", "gemini", "responses"}
 """The origins of thoughts that no server of this dialect has thought."""
 UNSIGNED = ("", "unsigned")
 """The origins of thoughts that are plain text: a server that signs none may have thought them."""
+HEADERS = (Header("openai-beta", NAMES, "https://github.com/openai/openai-python: 3.57.0", "2026-11-30", joins=True),)
+"""Headers of callers that go on, in Responses too."""
 NEWER = ("prompt_cache_options", "prompt_cache_retention")
 """Fields of OpenAI's that no other server knows."""
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")

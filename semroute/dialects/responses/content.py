@@ -11,6 +11,7 @@ from semroute.dialects.openai.content import parse_cache, parse_citation, render
 from semroute.dialects.responses.tools import Toolbox, output_of, parse_call
 from semroute.dialects.shared.body_parsing import objects, problem, role_of, tool_result
 from semroute.dialects.shared.dropped import Dropped
+from semroute.dialects.shared.logprobs import objects_of
 from semroute.dialects.shared.thinking import SEAL, is_sealed, seal, unseal
 from semroute.messages import (
     CacheTtl,
@@ -290,3 +291,14 @@ def render_reasoning(part: Thinking, id_: str) -> dict[str, Any]:
         id_, _, signature = signature.partition(":")
     encrypted = {"encrypted_content": signature} if signature else {}
     return {"type": "reasoning", "id": id_, **_summary(part.text), **encrypted}
+
+
+def drop_logprobs(answer: dict[str, Any]) -> None:
+    """Take the log-probabilities out of a provider's answer. The list is empty where nothing was asked for.
+
+    Source: https://platform.openai.com/docs/api-reference/responses/object.
+    """
+    for item in objects_of(answer.get("output")):
+        for part in objects_of(item.get("content")):
+            if "logprobs" in part:
+                part["logprobs"] = []

@@ -11,6 +11,7 @@ from semroute.config.schema.models import Model
 from semroute.dialects.dialect import COMPACT, WireRequest, refuse_embeddings
 from semroute.dialects.openai.content import parse_citation, parse_logprobs, render_function, render_schema
 from semroute.dialects.openai.model_rules import LOGPROBS, carried, suit_responses
+from semroute.dialects.openai.provider_request import HEADERS
 from semroute.dialects.responses.content import NAME, keep_own_thoughts, parse_reasoning, render_input
 from semroute.dialects.responses.provider_stream import Kind, ResponseFollower
 from semroute.dialects.responses.tools import KINDS, Toolbox, parse_call
@@ -81,7 +82,7 @@ class ResponsesProviderDialect:
         body |= {"model": model.name, "stream": request.stream}
         if request.params.logprobs:
             body["include"] = list(dict.fromkeys((*(body.get("include") or ()), LOGPROBS)))
-        headers = travelling(request, NAME, dropped)
+        headers = travelling(request, NAME, HEADERS, dropped)
         suit_responses(body, model, dropped)
         wire = fitted(NAME, body, request, model, dropped, path="/responses")
         return msgspec.structs.replace(wire, headers=headers) if headers else wire

@@ -7,7 +7,8 @@ whose account pays, or who asks, is the provider's own entry in the route files.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
+from functools import cache
 
 from semroute.bases import Frozen
 from semroute.dialects.shared.dropped import Dropped
@@ -16,10 +17,8 @@ from semroute.messages import ChatRequest
 MAX_CHARS = 2048
 """Of one header."""
 MAX_SHOWN = 40
-VERSION_HEADER = "anthropic-version"
-_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_NAMES = r"[\w.=:/@-]+(?:[ \t]*,[ \t]*[\w.=:/@-]+)*"
-_WORD = r"[\w-]+"
+NAMES = r"[\w.=:/@-]+(?:[ \t]*,[ \t]*[\w.=:/@-]+)*"
+"""A pattern: names in a list."""
 
 
 class Header(Frozen, frozen=True):
@@ -36,26 +35,6 @@ class Header(Frozen, frozen=True):
     """It is a list: where the provider's own headers have it too, both are sent."""
 
 
-_PAYGO = "https://docs.cloud.google.com/vertex-ai/generative-ai/docs/priority-paygo"
-TRAVELS: dict[str, tuple[Header, ...]] = {
-    "anthropic": (
-        Header(VERSION_HEADER, _DATE, "https://platform.claude.com/docs/en/api/versioning", "2026-11-30"),
-        Header(
-            "anthropic-beta", _NAMES, "https://platform.claude.com/docs/en/api/beta-headers", "2026-11-30", joins=True
-        ),
-    ),
-    "openai": (
-        Header("openai-beta", _NAMES, "https://github.com/openai/openai-python: 3.57.0", "2026-11-30", joins=True),
-    ),
-    "responses": (
-        Header("openai-beta", _NAMES, "https://github.com/openai/openai-python: 3.57.0", "2026-11-30", joins=True),
-    ),
-    "gemini": (
-        Header("x-vertex-ai-llm-request-type", _WORD, _PAYGO, "2026-11-30"),
-        Header("x-vertex-ai-llm-shared-request-type", _WORD, _PAYGO, "2026-11-30"),
-    ),
-}
-"""By the dialect of the caller and the provider."""
 STAYS: dict[str, str] = {
     "authorization": "semroute's own key; the provider gets the one of the route files",
     "x-api-key": "likewise",
@@ -73,25 +52,23 @@ STAYS: dict[str, str] = {
     "idempotency-key": "semroute keeps it: each of its calls to a provider is one of its own",
     "x-stainless-retry-count": "it counts what the caller repeats",
 }
-"""Headers of clients that stay here, each with the reason. So does every other that is not in the table above."""
-JOINED = frozenset(header.name for headers in TRAVELS.values() for header in headers if header.joins)
-_TAKES = {header.name: re.compile(header.takes, re.ASCII) for headers in TRAVELS.values() for header in headers}
+"""Headers of clients that stay here, each with the reason. So do all that no dialect names in its `headers`."""
 
 
-def pinned_version(headers: Mapping[str, str]) -> str:
-    """The version of Anthropic's API that a provider's headers in the route files name; empty: none."""
-    return next((value for name, value in headers.items() if name.lower() == VERSION_HEADER), "")
+@cache
+def _pattern(takes: str) -> re.Pattern[str]:
+    return re.compile(takes, re.ASCII)
 
 
-def travelling(request: ChatRequest, dialect: str, dropped: Dropped) -> dict[str, str]:
+def travelling(request: ChatRequest, dialect: str, headers: Sequence[Header], dropped: Dropped) -> dict[str, str]:
     """The caller's headers that go on to a provider of this dialect. What cannot go on is noted."""
     found: dict[str, str] = {}
     if request.dialect == dialect and request.headers:
-        for header in TRAVELS[dialect]:
+        for header in headers:
             value = request.headers.get(header.name)
             if value is None or not (value := value.strip()):  # as most are
                 continue
-            if len(value) <= MAX_CHARS and _TAKES[header.name].fullmatch(value):
+            if len(value) <= MAX_CHARS and _pattern(header.takes).fullmatch(value):
                 found[header.name] = value
             else:
                 dropped.add(f"header {header.name}: {value[:MAX_SHOWN]!r}")

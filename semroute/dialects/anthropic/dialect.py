@@ -1,0 +1,30 @@
+"""Anthropic's Messages, as the rest of semroute knows it."""
+
+from __future__ import annotations
+
+from semroute.dialects.anthropic.api_versions import HEADERS, pinned_version
+from semroute.dialects.anthropic.client import Anthropic, MessagesBody
+from semroute.dialects.anthropic.model_list import AnthropicModelList
+from semroute.dialects.anthropic.provider import AnthropicProviderDialect
+from semroute.dialects.description import Dialect, Endpoint, Signs
+from semroute.dialects.shared.body_edits import BodyEdits, add_to_messages
+
+_client = Anthropic()
+
+DIALECT = Dialect(
+    client=_client,
+    signs=Signs(paths=("/v1/messages",), headers={"anthropic-version": "/"}),
+    endpoints=(
+        Endpoint(
+            path="/v1/messages",
+            client=_client,
+            body=MessagesBody,
+            about="Anthropic's Messages: `model` is `auto`, `auto:<route>` or a model id.",
+        ),
+    ),
+    models=AnthropicModelList(),
+    provider=lambda provider: AnthropicProviderDialect(pinned_version(provider.headers)),
+    telemetry_name="anthropic",
+    edits=BodyEdits(add_turns=add_to_messages),
+    headers=HEADERS,
+)

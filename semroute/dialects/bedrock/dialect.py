@@ -1,0 +1,8 @@
+"""Amazon Bedrock's Converse, as the rest of semroute knows it. No caller speaks it."""
+
+from __future__ import annotations
+
+from semroute.dialects.bedrock.provider import BedrockProviderDialect
+from semroute.dialects.description import Dialect
+
+DIALECT = Dialect(provider=lambda _: BedrockProviderDialect(), telemetry_name="aws.bedrock")

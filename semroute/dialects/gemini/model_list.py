@@ -1,0 +1,39 @@
+"""Gemini's list of models. Source: https://ai.google.dev/api/models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from semroute.dialects.shared.model_list import Listed, page_size, place_of
+
+DEFAULT_PAGE = 50
+"""How many models one page holds if nothing is said."""
+
+
+class GeminiModelList:
+    """Pages with a token for the next one: the id of the last model."""
+
+    def render_one(self, model: Listed) -> dict[str, Any]:
+        """One model."""
+        limits = {"inputTokenLimit": model.input_tokens, "outputTokenLimit": model.output_tokens}
+        return {
+            "name": f"models/{model.id}",
+            "baseModelId": model.id,
+            "version": "1",
+            "displayName": model.id,
+            "description": model.description,
+            **{name: tokens for name, tokens in limits.items() if tokens is not None},
+            "supportedGenerationMethods": ["generateContent", "countTokens", "embedContent"],
+            "thinking": model.thinks,
+        }
+
+    def render_page(self, every: Sequence[Listed], query: Mapping[str, Any]) -> dict[str, Any]:
+        """`pageSize` says how many, where 0 says nothing; `pageToken` says after which."""
+        said = query.get("pageSize")
+        size = page_size(None if said == "0" else said, "pageSize", DEFAULT_PAGE)
+        token = query.get("pageToken")
+        rest = every[place_of(every, token, "pageToken") + 1 :] if token else every
+        page = rest[:size]
+        more = {"nextPageToken": page[-1].id} if len(page) < len(rest) else {}
+        return {"models": [self.render_one(model) for model in page], **more}
