@@ -48,13 +48,14 @@ def until(condition: Callable[[], bool], seconds: float = 120) -> bool:
 class Service:
     """`semroute serve` on a free port while the context is open. Its log is what it wrote to either output."""
 
-    def __init__(self, folder: Path, log_file: Path, *options: str, **environ: str) -> None:
+    def __init__(self, folder: Path, log_file: Path, *options: str, program: str = "semroute", **environ: str) -> None:
+        """`program`: the module that is run."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
         self.database = log_file.with_name("semroute.db")
         self._log_file = log_file
-        self._command = [sys.executable, "-m", "semroute", "serve", "--routes", str(folder), "--port", str(self.port)]
+        self._command = [sys.executable, "-m", program, "serve", "--routes", str(folder), "--port", str(self.port)]
         self._command += options
         self._environ = {name: value for name, value in os.environ.items() if not name.startswith("SEMROUTE_")} | {
             "SEMROUTE_DATABASE_URL": f"sqlite:///{self.database}",

@@ -106,6 +106,11 @@ class StreamRenderer(Protocol):
 class EventReader(Protocol):
     """Cuts the bytes of one streamed answer into events, however they are chunked."""
 
+    @property
+    def whole_starts(self) -> tuple[bytes, ...]:
+        """How bodies begin, by one byte, that are no stream: some servers answer whole where one was asked for."""
+        ...
+
     def feed(self, chunk: bytes) -> Iterable[Event]:
         """The events that are complete with this chunk. Raises `BadAnswerError` for what is no event."""
         ...

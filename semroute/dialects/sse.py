@@ -17,6 +17,8 @@ OPENING = b"data: "
 END = b"\n\n"
 """How an event ends."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+WHOLE_STARTS = (b"{", b"[", b"<")
+"""How a body begins that is no stream of events: an answer, a list of its pieces, a page."""
 
 
 class Event(Frozen, frozen=True, kw_only=True):
@@ -34,6 +36,8 @@ class EventParser:
     Line ends may be LF, CRLF or CR. Comments, `id` and `retry` fields are passed over. The work is linear in the bytes,
     also where one line comes in many small chunks.
     """
+
+    whole_starts = WHOLE_STARTS
 
     def __init__(self) -> None:
         self._unfinished: list[bytes] = []

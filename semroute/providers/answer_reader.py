@@ -15,9 +15,6 @@ from semroute.errors import BadAnswerError, MalformedChunkError, StreamBrokenErr
 from semroute.json_errors import UNREADABLE
 from semroute.messages import Chunk, Completion
 
-NO_EVENTS = (b"{", b"[", b"<")
-"""How a body begins that is no stream of events: an answer, a list of its pieces, a page."""
-
 
 def noted(completion: Completion, wire: WireRequest) -> Completion:
     """A whole answer with what the request knows beside it, and in the caller's own names."""

@@ -31,7 +31,7 @@ from semroute.errors import (
 from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Completion, Part, Text, Thinking
 from semroute.providers import call_context, rate_limit_headers
 from semroute.providers.address_redaction import SOMEWHERE, place_of
-from semroute.providers.answer_reader import NO_EVENTS, Reader, noted
+from semroute.providers.answer_reader import Reader, noted
 from semroute.providers.bad_answers import told_apart
 from semroute.providers.echo import EchoProvider
 from semroute.providers.provider import Provider
@@ -118,7 +118,7 @@ class HttpProvider:
             response, body = await self._begin(wire, model, timeouts, watch)
             async with response:
                 data = await _first(response, watch) if body is None else b""
-                if data.lstrip()[:1] in NO_EVENTS:
+                if data.lstrip()[:1] in events.whole_starts:
                     body, data = await _rest(data, response, watch), b""
                 count = 0
                 while data:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from botocore.eventstream import EventStreamBuffer, ParserError
 
-from semroute.dialects.sse import Event
+from semroute.dialects.sse import WHOLE_STARTS, Event
 from semroute.errors import BadAnswerError
 
 FAILED = "error"
@@ -22,6 +22,8 @@ _DAMAGED = (ParserError, struct.error, LookupError, UnicodeDecodeError)
 
 class FrameParser:
     """Cuts bytes, however they are chunked, into events: their names are those of the event or the exception."""
+
+    whole_starts = WHOLE_STARTS
 
     def __init__(self) -> None:
         self._buffer = EventStreamBuffer()
