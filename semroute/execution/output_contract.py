@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
 from msgspec.structs import replace
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Checks
 from semroute.config.schema.routes import JsonContract
 from semroute.dialects import registry
+from semroute.dialects.shared.json_output import instruction
 from semroute.errors import ChecksFailedError
 from semroute.execution.check_processes import Examiner
 from semroute.messages import ChatRequest, Completion, JsonSchema, Message, Part, Text, ToolCall
@@ -76,10 +76,14 @@ def put(request: ChatRequest, model: Model, contract: JsonContract) -> ChatReque
     return _asked(request, contract) if "json" in model.features else _told(request, contract)
 
 
+def _schema(contract: JsonContract) -> JsonSchema | None:
+    document = contract.json_schema
+    return JsonSchema(document=document, name=NAME) if document is not None else None
+
+
 def _asked(request: ChatRequest, contract: JsonContract) -> ChatRequest:
     """By the parameter that the provider's dialect has for it."""
-    schema = contract.json_schema
-    wanted = JsonSchema(document=schema, name=NAME) if schema is not None else None
+    wanted = _schema(contract)
     said = replace(request, params=replace(request.params, json_output=True, json_schema=wanted))
     edit = registry.dialect(request.dialect).edits.ask_for_json
     if edit is None:
@@ -89,9 +93,7 @@ def _asked(request: ChatRequest, contract: JsonContract) -> ChatRequest:
 
 def _told(request: ChatRequest, contract: JsonContract) -> ChatRequest:
     """In words, for a model that knows no such parameter."""
-    text = "Answer with JSON only: no other text, no code fence."
-    if contract.json_schema is not None:
-        text += f" It must be valid by this JSON Schema: {msgspec.json.encode(contract.json_schema).decode()}"
+    text = instruction(_schema(contract))
     messages = (Message(role="system", parts=(Text(text=text),)), *request.messages)
     edit = registry.dialect(request.dialect).edits.add_instruction
     if edit is None:

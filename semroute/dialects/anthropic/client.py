@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
@@ -22,12 +22,12 @@ from semroute.dialects.anthropic.tools import known_tool
 from semroute.dialects.shared.alternating_turns import user_turn
 from semroute.dialects.shared.body_parsing import convert, objects, problem, unread_fields
 from semroute.dialects.shared.error_kinds import Trouble, document, told_inside, trouble_of
+from semroute.dialects.shared.model_abilities import parse_effort
 from semroute.dialects.shared.refusal_errors import ANTHROPIC, refused_body, says, told
 from semroute.errors import SemrouteError
 from semroute.messages import (
     ChatRequest,
     Completion,
-    Effort,
     JsonSchema,
     Message,
     Params,
@@ -216,7 +216,7 @@ def _params(fields: MessagesBody) -> Params:
         stop=tuple(fields.stop_sequences or ()),
         json_output=isinstance(schema, dict),
         json_schema=JsonSchema(document=schema) if isinstance(schema, dict) else None,
-        effort=_effort(effort),
+        effort=parse_effort(effort),
         thinking_tokens={
             "enabled": thinking.get("budget_tokens"),
             "adaptive": -1,
@@ -228,10 +228,6 @@ def _params(fields: MessagesBody) -> Params:
         user=str((fields.metadata or {}).get("user_id") or ""),
         service_tier=_TIERS.get(fields.service_tier or "", ""),
     )
-
-
-def _effort(value: object) -> Effort | None:
-    return next((effort for effort in get_args(Effort) if effort == value), None)
 
 
 def _unread_settings(fields: MessagesBody) -> list[str]:

@@ -7,7 +7,7 @@ thinking blocks that another model made.
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 from semroute.config.schema.models import Model
 from semroute.dialects.anthropic.content import NAME
@@ -23,8 +23,9 @@ from semroute.dialects.anthropic.thinking import (
 )
 from semroute.dialects.shared.alternating_turns import GO_ON, GO_ON_NOTE
 from semroute.dialects.shared.dropped import Dropped
+from semroute.dialects.shared.model_abilities import parse_effort
 from semroute.dialects.shared.thinking import is_sealed, unseal
-from semroute.messages import ChatRequest, Effort
+from semroute.messages import ChatRequest
 
 SAMPLING = ("temperature", "top_p", "top_k")
 FORCED = "tool choice: the model cannot be forced"
@@ -46,7 +47,7 @@ def suit(body: dict[str, Any], request: ChatRequest, model: Model, dropped: Drop
 
 def _suit_claude(body: dict[str, Any], request: ChatRequest, model: Model, traits: Traits, dropped: Dropped) -> None:
     thinking, output = _object(body, "thinking"), _object(body, "output_config")
-    effort: Effort | None = next((each for each in get_args(Effort) if each == output.get("effort")), None)
+    effort = parse_effort(output.get("effort"))
     sent, level = fitted(thinking, effort, max_tokens_of(request.params, model), traits, dropped)
     if sent != thinking:
         _put(body, "thinking", sent)

@@ -14,7 +14,7 @@ import msgspec
 from semroute.decision import Decision
 from semroute.dialects.dialect import EMBEDDINGS
 from semroute.dialects.ollama.client_answer import NAME, OllamaStream, answer, embeddings_of, said_in_chat, said_in_text
-from semroute.dialects.openai.content import parse_effort, parse_function
+from semroute.dialects.openai.content import parse_function
 from semroute.dialects.shared import fill_in_the_middle
 from semroute.dialects.shared.body_parsing import (
     arguments_of,
@@ -26,6 +26,7 @@ from semroute.dialects.shared.body_parsing import (
     unread_fields,
 )
 from semroute.dialects.shared.data_urls import data_url, image_type
+from semroute.dialects.shared.model_abilities import parse_effort
 from semroute.errors import RequestError, SemrouteError
 from semroute.messages import (
     ChatRequest,

@@ -12,7 +12,6 @@ from semroute.dialects.openai.client_answer import OpenAIStream, custom_names, e
 from semroute.dialects.openai.content import (
     parse_cache,
     parse_content,
-    parse_effort,
     parse_function,
     parse_schema,
     parse_tool_choice,
@@ -21,6 +20,7 @@ from semroute.dialects.openai.content import (
 )
 from semroute.dialects.shared.body_parsing import convert, problem, role_of, texts_of, tool_result, unread_fields
 from semroute.dialects.shared.custom_tools import arguments_for, function_of
+from semroute.dialects.shared.model_abilities import parse_effort
 from semroute.errors import SemrouteError
 from semroute.messages import (
     ChatRequest,

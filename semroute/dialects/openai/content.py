@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from semroute.dialects.shared.body_parsing import given, problem
 from semroute.dialects.shared.logprobs import objects_of
@@ -12,7 +12,6 @@ from semroute.messages import (
     CacheTtl,
     Citation,
     Document,
-    Effort,
     Image,
     JsonSchema,
     Opaque,
@@ -116,14 +115,6 @@ def render_function(tool: Tool) -> dict[str, Any]:
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
-
-
-_EFFORTS: dict[str, Effort] = {effort: effort for effort in get_args(Effort)}
-
-
-def parse_effort(value: object) -> Effort | None:
-    """A reasoning effort; None for one that is not known here."""
-    return _EFFORTS.get(value) if isinstance(value, str) else None
 
 
 def parse_schema(fields: Mapping[str, Any] | None) -> JsonSchema | None:

@@ -8,12 +8,13 @@ import msgspec
 
 from semroute.decision import Decision
 from semroute.dialects.openai.client import OpenAI
-from semroute.dialects.openai.content import parse_effort, parse_schema, parse_tool_choice
+from semroute.dialects.openai.content import parse_schema, parse_tool_choice
 from semroute.dialects.responses.client_answer import response_object
 from semroute.dialects.responses.client_stream import ResponsesStream
 from semroute.dialects.responses.content import NAME, parse_input
 from semroute.dialects.responses.tools import Toolbox
 from semroute.dialects.shared.body_parsing import convert, problem, unread_fields
+from semroute.dialects.shared.model_abilities import parse_effort
 from semroute.errors import SemrouteError
 from semroute.messages import ChatRequest, Completion, Message, Params, Text
 from semroute.record import Record

@@ -20,7 +20,8 @@ def answer_tool(schema: JsonSchema) -> Tool:
 
 def instruction(schema: JsonSchema | None) -> str:
     """What to tell a model that can only be told. No schema: any object."""
-    text = "Answer with one JSON object and nothing else: no prose, no Markdown."
+    is_object = schema is None or schema.document.get("type") == "object"
+    text = f"Answer with {'one JSON object' if is_object else 'JSON'} and nothing else: no prose, no Markdown."
     if schema is None:
         return text
     document = msgspec.json.encode(schema.document).decode()

@@ -11,6 +11,7 @@ from semroute.dialects.shared.dropped import Dropped
 from semroute.messages import Effort
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
+_EFFORTS: dict[str, Effort] = {effort: effort for effort in EFFORTS}
 """The least first."""
 
 Abilities = TypeVar("Abilities")
@@ -38,6 +39,11 @@ def nearest(effort: Effort, allowed: Iterable[Effort]) -> Effort:
     known = [each for each in EFFORTS if each in set(allowed)]
     lower = [each for each in known if EFFORTS.index(each) <= EFFORTS.index(effort)]
     return lower[-1] if lower else (known or [effort])[0]
+
+
+def parse_effort(value: object) -> Effort | None:
+    """A reasoning effort; None for one that is not known here."""
+    return _EFFORTS.get(value) if isinstance(value, str) else None
 
 
 def fitting_effort(effort: Effort, allowed: Iterable[Effort], dropped: Dropped) -> Effort:
