@@ -23,7 +23,7 @@ from semroute.dialects.shared.alternating_turns import user_turn
 from semroute.dialects.shared.body_parsing import convert, objects, problem, unread_fields
 from semroute.dialects.shared.error_kinds import Trouble, document, told_inside, trouble_of
 from semroute.dialects.shared.model_abilities import parse_effort
-from semroute.dialects.shared.refusal_errors import ANTHROPIC, refused_body, says, told
+from semroute.dialects.shared.refusal_errors import ANTHROPIC, own_fields, refused_body, told
 from semroute.errors import SemrouteError
 from semroute.messages import (
     ChatRequest,
@@ -134,9 +134,9 @@ class Anthropic:
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """The body of an error answer: the provider's own where it refused the request in this dialect."""
-        body, (known, _) = refused_body(error), told(error, ANTHROPIC)
-        own = _own_error(document(body))
-        return body if body and own is not None and says(own, known) else _error_body(error, status, request_id)
+        body = refused_body(error)
+        own = own_fields(_own_error(document(body)), error, ANTHROPIC)
+        return body if body and own else _error_body(error, status, request_id)
 
     def render_count(self, input_tokens: int) -> bytes:
         """The body of `/v1/messages/count_tokens`."""
@@ -242,8 +242,8 @@ def _unread_settings(fields: MessagesBody) -> list[str]:
 
 def _streamed_error(request_id: str, error: SemrouteError, status: int) -> bytes:
     """The data of an error event: what the provider itself said there as Anthropic does is passed on."""
-    own, (known, _) = _own_error(told_inside(error)), told(error, ANTHROPIC)
-    return _error_body(error, status, request_id, own if own is not None and says(own, known) else {})
+    own = own_fields(_own_error(told_inside(error)), error, ANTHROPIC)
+    return _error_body(error, status, request_id, own)
 
 
 def _error_body(

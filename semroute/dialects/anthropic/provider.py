@@ -18,7 +18,14 @@ from semroute.dialects.anthropic.usage import Counts, newer, tier_of, usage_of
 from semroute.dialects.dialect import WireRequest
 from semroute.dialects.shared.body_parsing import MINE, as_said, has_calls
 from semroute.dialects.shared.dropped import Dropped
-from semroute.dialects.shared.error_bodies import answered_error, describe, no_answer, refuses, snippet, streamed_error
+from semroute.dialects.shared.error_bodies import (
+    answered_error,
+    no_answer,
+    refuses,
+    snippet,
+    streamed_error,
+    unreadable,
+)
 from semroute.dialects.shared.field_limits import fitted
 from semroute.dialects.shared.forwarded_headers import travelling
 from semroute.dialects.shared.json_output import ANSWER_TOOL
@@ -98,7 +105,7 @@ class AnthropicProviderDialect:
         try:
             answer = _decode_answer(body)
         except UNREADABLE as error:
-            raise no_answer(body, f"expected a message, got {describe(body, error)}") from error
+            raise unreadable(body, "a message", error) from error
         if answer.error is not None or answer.type == "error":
             raise no_answer(body)
         if answer.content is None:
@@ -150,8 +157,7 @@ class AnthropicStreamParser:
         try:
             piece = _decode_piece(event.data)
         except UNREADABLE as error:
-            got = describe(event.data, error)
-            raise no_answer(event.data, f"expected an event of a message, got {got}") from error
+            raise unreadable(event.data, "an event of a message", error) from error
         if piece.type == "error" or event.name == "error" or (not piece.type and refuses(event.data)):
             raise streamed_error(event.data)
         fields: dict[str, Any] = {}

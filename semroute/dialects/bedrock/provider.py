@@ -20,11 +20,11 @@ from semroute.dialects.shared.body_parsing import as_said, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (
     answered_error,
-    describe,
     no_answer,
     read_failure,
     snippet,
     streamed_error,
+    unreadable,
 )
 from semroute.dialects.shared.field_limits import fitted
 from semroute.dialects.shared.json_output import ANSWER_TOOL
@@ -99,7 +99,7 @@ class BedrockProviderDialect:
         try:
             answer = _decode_answer(body)
         except UNREADABLE as error:
-            raise no_answer(body, f"expected an answer of Converse, got {describe(body, error)}") from error
+            raise unreadable(body, "an answer of Converse", error) from error
         if answer.output is None or answer.output.message is None:
             said = read_failure(body).message or snippet(body)
             raise no_answer(body, f"expected an answer of Converse, got one without a message: {said}")
@@ -151,8 +151,7 @@ class BedrockStreamParser:
         try:
             piece = _decode_piece(event.data)
         except UNREADABLE as error:
-            got = describe(event.data, error)
-            raise no_answer(event.data, f"expected an event of Converse, got {got}") from error
+            raise unreadable(event.data, "an event of Converse", error) from error
         fields: dict[str, Any] = {}
         match event.name:
             case "contentBlockStart":

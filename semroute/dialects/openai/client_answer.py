@@ -271,9 +271,7 @@ def _signature(part: ToolCall) -> dict[str, Any]:
 def own_refusal(error: SemrouteError) -> bytes | None:
     """A provider's own error, where it refused the request as OpenAI does: with the code that clients look for."""
     body = refusal_errors.refused_body(error)
-    own = own_error(document(body))
-    known, _ = refusal_errors.told(error, refusal_errors.OPENAI)
-    return body if own is not None and refusal_errors.says(own, known) else None
+    return body if refusal_errors.own_fields(own_error(document(body)), error, refusal_errors.OPENAI) else None
 
 
 def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
@@ -291,8 +289,7 @@ def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
 def streamed_error_body(error: SemrouteError, status: int) -> dict[str, Any]:
     """The same inside a stream: what the provider itself said there as OpenAI does is passed on."""
     ours, own = error_body(error, status)["error"], own_error(told_inside(error))
-    known, _ = refusal_errors.told(error, refusal_errors.OPENAI)
-    return {"error": {**ours, **own} if own is not None and refusal_errors.says(own, known) else ours}
+    return {"error": {**ours, **refusal_errors.own_fields(own, error, refusal_errors.OPENAI)}}
 
 
 def own_error(body: Any) -> dict[str, Any] | None:

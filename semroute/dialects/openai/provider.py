@@ -27,7 +27,15 @@ from semroute.dialects.openai.provider_answer import (
 from semroute.dialects.openai.provider_request import HEADERS, adapt, render_body
 from semroute.dialects.shared.body_parsing import as_said, has_calls
 from semroute.dialects.shared.dropped import Dropped
-from semroute.dialects.shared.error_bodies import answered_error, describe, no_answer, refuses, snippet, streamed_error
+from semroute.dialects.shared.error_bodies import (
+    answered_error,
+    describe,
+    no_answer,
+    refuses,
+    snippet,
+    streamed_error,
+    unreadable,
+)
 from semroute.dialects.shared.field_limits import fitted
 from semroute.dialects.shared.forwarded_headers import travelling
 from semroute.dialects.shared.summarization import as_chat
@@ -101,7 +109,7 @@ class OpenAIProviderDialect:
         try:
             answer = decode_answer(body)
         except UNREADABLE as error:
-            raise no_answer(body, f"expected a completion, got {describe(body, error)}") from error
+            raise unreadable(body, "a completion", error) from error
         if answer.error or answer.object == "error":
             raise no_answer(body)
         if answer.object == "list":  # of embeddings: passed through

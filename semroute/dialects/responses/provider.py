@@ -17,7 +17,14 @@ from semroute.dialects.responses.provider_stream import Kind, ResponseFollower
 from semroute.dialects.responses.tools import KINDS, Toolbox, parse_call
 from semroute.dialects.shared.body_parsing import given, has_calls
 from semroute.dialects.shared.dropped import Dropped
-from semroute.dialects.shared.error_bodies import answered_error, describe, no_answer, refuses, snippet, streamed_error
+from semroute.dialects.shared.error_bodies import (
+    answered_error,
+    no_answer,
+    refuses,
+    snippet,
+    streamed_error,
+    unreadable,
+)
 from semroute.dialects.shared.field_limits import fitted
 from semroute.dialects.shared.forwarded_headers import travelling
 from semroute.dialects.shared.thinking import effort_of, wants_thinking
@@ -100,7 +107,7 @@ class ResponsesProviderDialect:
         try:
             answer = _decode_answer(body)
         except UNREADABLE as error:
-            raise no_answer(body, f"expected a response, got {describe(body, error)}") from error
+            raise unreadable(body, "a response", error) from error
         if answer.error:
             raise no_answer(body)
         if answer.output is None:
@@ -145,8 +152,7 @@ class ResponsesStreamParser:
         try:
             piece = _decode_piece(event.data)
         except UNREADABLE as error:
-            got = describe(event.data, error)
-            raise no_answer(event.data, f"expected an event of a response, got {got}") from error
+            raise unreadable(event.data, "an event of a response", error) from error
         if piece.type == "error" or event.name == "error" or (not piece.type and refuses(event.data)):
             raise streamed_error(event.data)
         fields: dict[str, Any] = {"parts": self._parts(piece)}

@@ -10,7 +10,7 @@ from typing import Any
 
 from semroute.dialects.openai.client_answer import error_body
 from semroute.dialects.shared.error_kinds import Trouble, told_inside, trouble_of
-from semroute.dialects.shared.refusal_errors import OPENAI, says, told
+from semroute.dialects.shared.refusal_errors import OPENAI, own_fields
 from semroute.errors import SemrouteError
 
 _CODES: dict[Trouble, str] = {
@@ -29,8 +29,7 @@ def streamed_error(error: SemrouteError, status: int) -> dict[str, Any]:
     """The `type`, `code`, `message` and `param` of an error: what the provider said where it says it as OpenAI does."""
     ours, own = error_body(error, status)["error"], _own_error(told_inside(error))
     code = _CODES.get(trouble_of(error, status), _BAD_REQUEST)
-    known, _ = told(error, OPENAI)
-    return {**ours, "code": code, **(own if own is not None and says(own, known) else {})}
+    return {**ours, "code": code, **own_fields(own, error, OPENAI)}
 
 
 def _own_error(body: Any) -> dict[str, Any] | None:

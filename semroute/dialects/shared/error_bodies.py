@@ -198,6 +198,14 @@ def no_answer(body: bytes, otherwise: str = "") -> ProviderError:
     return _made(error_type, message, status, body, failure)
 
 
+def unreadable(body: bytes, expected: str, error: Exception) -> ProviderError:
+    """What bytes of status 200 mean that cannot be read: a refusal where they are one.
+
+    `expected`: what they should have been, with its article. `error`: what reading them raised.
+    """
+    return no_answer(body, f"expected {expected}, got {describe(body, error)}")
+
+
 def refuses(data: bytes) -> bool:
     """Whether what holds no piece of an answer is an error, though it does not call itself one."""
     return _refuses(read_failure(data))

@@ -6,7 +6,6 @@ to try another model, to give up. So a refusal of one vendor is told to a caller
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from semroute.errors import (
@@ -79,14 +78,19 @@ def told(error: SemrouteError, words: Words) -> tuple[RefusalWords | None, str]:
     return known, known.opening + message
 
 
-def says(own: Mapping[str, Any], known: RefusalWords | None) -> bool:
-    """Whether a provider's own error tells a refusal as this vendor does: by a code, or by words where it has no codes.
+def own_fields(own: dict[str, Any] | None, error: SemrouteError, words: Words) -> dict[str, Any]:
+    """The fields of a provider's own error, if it tells the error as this vendor does; else none.
 
-    `known`: how the vendor tells it; None: it has no words of its own for it.
+    It does so by a code, or by words where the vendor has no codes. It also does if the vendor has no words of its own.
+    `own`: the provider's error; None: it has not the vendor's form.
     """
+    if own is None:
+        return {}
+    known, _ = told(error, words)
     if known is None:
-        return True
-    return own.get("code") in known.codes if known.codes else any(sign in own["message"] for sign in known.signs)
+        return own
+    said = own.get("code") in known.codes if known.codes else any(sign in own["message"] for sign in known.signs)
+    return own if said else {}
 
 
 def refused_body(error: SemrouteError) -> bytes | None:
