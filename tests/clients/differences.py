@@ -21,6 +21,9 @@ KNOWN: dict[Place, str] = {
     Place("agno", "gemini", "", "break"): (
         "In Gemini's format it shows a stream that breaks as an error whose text is the name of a Python object."
     ),
+    Place("openai_agents_js", "responses", "", "break"): (
+        "In Responses a stream that breaks raises `ModelBehaviorError`, which names `response.failed`, not the cause."
+    ),
     Place("mistralai", "openai", "", "break"): (
         "A stream that breaks raises `ResponseValidationError`; its `body` holds semroute's words."
     ),
@@ -31,7 +34,6 @@ NOT_YET: dict[Place, str] = {
     Place(
         "gemini_cli", "gemini", "", "break"
     ): "its library names the cause only where the error comes in its own read",
-    Place("", "responses", "", "break"): "some clients read neither an `error` event nor `response.failed`",
     Place("langchain_js", "anthropic", "", "stream"): "it takes the tokens of input from `message_start`",
 }
 """Differences that should go. To hold semroute to one of these places, take its line out."""

@@ -1,6 +1,6 @@
 """Other people's clients, as locked, in a cache folder. `python -m tests.clients.installed` installs them.
 
-Python clients live in two virtual environments, since they ask for different releases of the same libraries. The
+Python clients live in a few virtual environments, since they ask for different releases of the same libraries. The
 JavaScript ones live in a folder of their own, and run in the Node that is part of the environment `newest`. A folder's
 name holds the hash of its lock, so a new lock gets a new folder.
 """
@@ -19,6 +19,7 @@ LOCKED = Path(__file__).with_name("locked")
 NODE = "node"
 CLIENTS = {
     "agno": "newest",
+    "aider": "aider",
     "ai_sdk": NODE,
     "codex": NODE,
     "crewai": "older",
@@ -34,6 +35,7 @@ CLIENTS = {
     "openai_agents": "newest",
     "openai_agents_js": NODE,
     "openai_js": NODE,
+    "opencode": NODE,
     "pi": NODE,
     "pydantic_ai": "newest",
     "qwen_code": NODE,
@@ -41,7 +43,7 @@ CLIENTS = {
     "strands": "older",
 }
 """Where each client is installed."""
-PROGRAMS = ("codex", "gemini_cli", "pi", "qwen_code")
+PROGRAMS = ("codex", "gemini_cli", "opencode", "pi", "qwen_code")
 """Those of Node that are programs: what drives them is written in Python."""
 
 
@@ -67,6 +69,12 @@ def node() -> Path:
 def npm() -> list[str]:
     """The command, in Node's own release of it."""
     return [str(node()), str(node().parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def opencode() -> list[Path]:
+    """Where the program is: its package leaves that to a script, and no script of a package runs here."""
+    found = (folder(NODE) / "node_modules").glob("opencode-*/bin/opencode*")
+    return [place.parent for place in sorted(found, reverse=True) if place.parent.parent.name != "opencode-ai"]
 
 
 def ready(name: str) -> bool:
@@ -110,7 +118,7 @@ def environ(home: Path) -> dict[str, str]:
         "OPENAI_AGENTS_DISABLE_TRACING": "1",
         "OTEL_SDK_DISABLED": "true",
     }
-    programs = [node().parent, folder(NODE) / "node_modules" / ".bin"]
+    programs = [node().parent, *opencode(), folder(NODE) / "node_modules" / ".bin"]
     path = os.pathsep.join([*map(str, programs), os.environ["PATH"]])
     return {**kept, **quiet, "HOME": str(home), "PATH": path}
 
@@ -119,7 +127,7 @@ def install() -> list[str]:
     """Install what is not there; returns what could not be, with why."""
     problems = [_install("newest")]  # Node is in it
     with ThreadPoolExecutor() as pool:
-        problems += pool.map(_install, ("older", NODE))
+        problems += pool.map(_install, ("older", "aider", NODE))
     return [problem for problem in problems if problem]
 
 

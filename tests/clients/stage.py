@@ -43,7 +43,7 @@ MARK = "[[ ## answer ## ]]"
 OWN_TOOLS = {
     "exec_command": {"cmd": COMMAND},  # Codex
     "run_shell_command": {"command": COMMAND, "description": "Counts."},  # Gemini CLI, Qwen Code
-    "bash": {"command": COMMAND, "description": "Counts."},  # pi
+    "bash": {"command": COMMAND, "description": "Counts."},  # opencode, pi
 }
 """Tools that coding agents bring, and what they are called with."""
 LAST_TOOLS = ("final_answer",)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ class ProgramFailed(Exception):
     """What a program says of its failure."""
 
 
-def run(command: list[str], files: dict[str, Any] | None = None, **environ: str) -> str:
-    """What a program prints. `files` are written into its home first; those that hold no text as JSON."""
+def run(command: list[str], files: dict[str, Any] | None = None, enough: str = "", **environ: str) -> str:
+    """What a program prints. `files` are written into its home first; those that hold no text as JSON.
+
+    Some programs try again for a minute. Once one has printed the text `enough` twice, it is ended.
+    """
     with tempfile.TemporaryDirectory() as home:
         for name, content in (files or {}).items():
             place = Path(home, name)
@@ -27,10 +31,12 @@ def run(command: list[str], files: dict[str, Any] | None = None, **environ: str)
             place.write_text(content if isinstance(content, str) else json.dumps(content))
         work = Path(home, "work")
         work.mkdir()
+        place = {"cwd": work, "env": {**os.environ, "HOME": home, **environ}}
+        if enough:
+            return _until(enough, command, place)
         done = subprocess.run(
             command,
-            cwd=work,
-            env={**os.environ, "HOME": home, **environ},
+            **place,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -42,6 +48,22 @@ def run(command: list[str], files: dict[str, Any] | None = None, **environ: str)
     if done.returncode and not done.stdout.strip():
         raise ProgramFailed(done.stderr)
     return done.stdout + (f"\n{done.stderr}" if done.returncode else "")
+
+
+def _until(enough: str, command: list[str], place: dict[str, Any]) -> str:
+    printed = ""
+    nothing, both = subprocess.DEVNULL, {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, **place, **both, stdin=nothing, text=True) as program:
+        late = threading.Timer(DEADLINE_S, program.kill)
+        late.start()
+        for line in program.stdout or ():
+            printed += line
+            if printed.count(enough) > 1:
+                program.kill()
+        late.cancel()
+    if os.environ.get("SHOW"):
+        print(command, program.returncode, printed)  # noqa: T201
+    return printed
 
 
 def exported(shell: str, **places: str) -> dict[str, str]:
