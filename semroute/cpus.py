@@ -1,4 +1,4 @@
-"""How many cores this process may use: in a container often fewer than the machine has.
+"""Count the cores that this process may use. In a container these are often fewer than the machine has.
 
 loky 3.7 looks at the top control group alone, so it misses the quota that systemd sets for a service; its import takes
 200 ms (2026-11-30, `bench/libraries.py cores`). Python's `os.process_cpu_count` reads no control group.
@@ -17,16 +17,16 @@ OWN = Path("/proc/self/cgroup")
 
 
 def usable_cores(groups: Path = GROUPS, own: Path = OWN) -> int:
-    """At least 1: the machine's, or fewer where the process is bound to some or its control group has a quota.
+    """Count the usable cores, at least 1. A CPU affinity or a quota of the control group lowers the machine's number.
 
-    A quota of one and a half counts as two. `groups`: where Linux shows its control groups.
+    A quota of one and a half counts as two. `groups`: the folder in which Linux shows its control groups.
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([bound, *(math.ceil(quota) for quota in _quotas(groups, own))]))
 
 
 def _quotas(groups: Path, own: Path) -> Iterator[float]:
-    """In cores, of every group that the process is in. What cannot be read sets none."""
+    """Yield the quota, in cores, of every group of the process. A file that cannot be read sets no quota."""
     try:
         lines = own.read_text("utf-8").splitlines()
     except OSError:
@@ -36,7 +36,7 @@ def _quotas(groups: Path, own: Path) -> Iterator[float]:
         if controllers and "cpu" not in controllers.split(","):
             continue
         files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
-        # Within a container its own group is the top one, though the path may still be that on the machine.
+        # In a container its own group is the top one, although the path may still be the one on the machine.
         group = groups / "cpu" if controllers else groups
         for part in path.rstrip("/").split("/"):
             group /= part
@@ -45,7 +45,7 @@ def _quotas(groups: Path, own: Path) -> Iterator[float]:
 
 
 def _quota(files: Sequence[Path]) -> float | None:
-    """Of one group. The files hold two numbers together, microseconds of how many."""
+    """Read the quota of one group. Together its files hold two numbers: microseconds of use, and the period."""
     try:
         quota, period = map(int, " ".join(file.read_text("utf-8") for file in files).split())
     except (OSError, ValueError):  # "max 100000": no quota

@@ -1,4 +1,4 @@
-"""What a decision is made of, and what it says."""
+"""A decision, and the values that it is made from."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ class Signals(Frozen, frozen=True, kw_only=True):
     unavailable: dict[str, str] = {}
     """Models that cannot be called now, and why."""
     open_breakers: dict[str, str] = {}
-    """Models that failed too often of late, and since when."""
+    """Models that failed too often recently, and since when."""
     exhausted: dict[str, str] = {}
-    """Models whose rate or concurrency limit leaves no room for this request, and which."""
+    """Models whose rate or concurrency limit leaves no room for this request, and the limit."""
     latency_ms: dict[str, float] = {}
-    """How long each model takes to the first content or the whole answer: a moving average; absent: not measured."""
+    """How long each model takes to the first content or the whole answer: a moving average. A missing model was not
+    measured."""
     in_flight: dict[str, int] = {}
-    """Calls under way, by model; those without are absent."""
+    """Calls under way, by model. A missing model has none."""
     thrift: float = 0.0
-    """How much a budget that runs low should weigh, 0 to 1: it turns the dial toward cheap."""
+    """How much a budget that runs low counts, 0 to 1. It turns the dial toward cheap."""
 
     def why_not(self, model_id: str) -> str | None:
-        """Why a model cannot be called now; None: it can."""
+        """Return why a model cannot be called now, or None if it can."""
         return self.unavailable.get(model_id) or self.open_breakers.get(model_id)
 
 
@@ -85,11 +86,11 @@ class PlanEntry(Frozen, frozen=True, kw_only=True):
     """Why it stands in this place."""
     tier: Tier
     quality: float
-    """Expected, 0 to 1: of this prompt where learned, else of the route, of the model, or of its tier."""
+    """Expected quality, 0 to 1: learned for this prompt, else that of the route, the model, or its tier."""
     cost_usd: Decimal
     """Estimated."""
     latency_ms: float | None
-    """Measured, else declared; None: unknown."""
+    """Measured latency, else declared. None: unknown."""
 
 
 class Word(Frozen, frozen=True, kw_only=True):
@@ -97,28 +98,28 @@ class Word(Frozen, frozen=True, kw_only=True):
 
     text: str
     effect: float
-    """How much confidence the best candidate loses without it; negative: it gains."""
+    """How much confidence the best candidate loses without the word. Negative: it gains."""
     route_without: str | None
-    """The route that the prompt would take without it; None: none."""
+    """The route that the prompt would take without the word. None: no route."""
 
 
 class Flip(Frozen, frozen=True, kw_only=True):
-    """The smallest change of confidence that would have decided otherwise, and a sentence about it for people."""
+    """The smallest change of confidence that would have changed the decision, and a sentence about it for people."""
 
     route: str | None
-    """What would have been taken; None: no route."""
+    """The route that would have been taken. None: no route."""
     gap: float
-    """How much confidence it takes."""
+    """The change of confidence that it takes."""
     explanation: str
 
 
 class Details(Frozen, frozen=True, kw_only=True):
-    """What a decision says when it is asked to explain itself, and only then."""
+    """Details that a decision has only if the request asks it to explain itself."""
 
     words: tuple[Word, ...]
-    """In the order of the prompt; empty where nothing was compared."""
+    """In the order of the prompt. Empty: nothing was compared."""
     flip: Flip | None
-    """None: something else than confidence decided."""
+    """The smallest change. None: something else than confidence decided."""
 
 
 class Decision(Frozen, frozen=True, kw_only=True):
@@ -126,7 +127,7 @@ class Decision(Frozen, frozen=True, kw_only=True):
 
     id: str
     route: str | None
-    """None: no route was confident enough, or the model was pinned."""
+    """The route. None: no route was confident enough, or the model was pinned."""
     reason: Reason
     explanation: str
     """One sentence for people."""
@@ -135,9 +136,9 @@ class Decision(Frozen, frozen=True, kw_only=True):
     threshold: float
     """What the confidence had to reach."""
     margin: float
-    """Confidence of the best candidate less that of the next."""
+    """Confidence of the best candidate minus that of the next."""
     model: str | None
-    """The first of the plan; None: none can be called."""
+    """The first of the plan. None: none can be called."""
     plan: tuple[str, ...]
     """Model ids in the order in which they are tried."""
     plan_details: tuple[PlanEntry, ...] = ()
@@ -147,9 +148,9 @@ class Decision(Frozen, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...]
     """Best first."""
     in_scope: float | None = None
-    """0 to 1: how likely it is that the prompt belongs to any route; None: it was not matched."""
+    """0 to 1: how likely it is that the prompt belongs to any route. None: it was not matched."""
     threshold_from: ThresholdSource | None = None
-    """Who set the threshold; None: the prompt was not matched."""
+    """Who set the threshold. None: the prompt was not matched."""
     estimate: Estimate
     config_version: str
     rule: str | None = None
@@ -157,16 +158,17 @@ class Decision(Frozen, frozen=True, kw_only=True):
     narrowed_by: tuple[str, ...] = ()
     """The rules that left out models."""
     not_compared: tuple[str, ...] = ()
-    """What rules ask of the request's metadata and could not compare with what it says, the first ten, in words."""
+    """The first ten conditions of rules that could not be compared with the request's metadata, in words."""
     difficulty: float | None = None
-    """How hard the request is, by what the policy goes by: complexity 0 to 1, confidence in the wanted tier, or the
-    learned gain of the best model over the cheapest; None: it does not matter, or there is no telling."""
+    """How hard the request is. The policy chooses the scale: complexity from 0 to 1, confidence in the wanted tier, or
+    the
+    learned gain of the best model over the cheapest. None: it does not matter, or it is not known."""
     wants: Tier | None = None
-    """The tier that the difficulty asks for; None: none."""
+    """The tier that the difficulty asks for. None: none."""
     contributions: dict[str, float] = {}
-    """What adds up to the difficulty."""
+    """The parts that add up to the difficulty."""
     cost_quality: float | None = None
-    """The dial that was applied; None: none."""
+    """The dial that was applied. None: none."""
     thrift: float = 0.0
     """How far a budget past its soft limit has slid the dial toward cheap, 0 to 1."""
     latency_ms: float = 0.0

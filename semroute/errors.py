@@ -68,11 +68,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """One thing wrong in the route files."""
 
     file: str
-    """Path as the user gave it."""
+    """The path of the file, as the user gave it."""
     line: int
-    """1-based; 0 where the problem belongs to no line."""
+    """The line, counted from 1. 0: the problem belongs to no line."""
     path: str
-    """Where in the document, such as `$.routes[0].threshold`."""
+    """The place in the document, such as `$.routes[0].threshold`."""
     message: str
     """What was got and what was expected."""
     severity: str = "error"
@@ -80,7 +80,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     code: str = "config"
     """What kind of problem, for machines: `config`, or one of lint's such as `collision`."""
     suggestion: str = ""
-    """What to do about it; empty: the message says what is expected."""
+    """What to do about it. Empty: the message says what is expected."""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
@@ -111,7 +111,9 @@ class EmbedderError(SemrouteError):
 
 
 class RequestError(SemrouteError):
-    """The caller's request cannot be served as it is. `param`: the field at fault; `retry_after_s`: when it may be."""
+    """The caller's request cannot be served as it is. `param`: the field at fault. `retry_after_s`: when to try
+    again.
+    """
 
     code = "invalid_request"
 
@@ -151,14 +153,14 @@ class BudgetError(RequestError):
 
 
 class LimitError(RequestError):
-    """The key allows no more at this time. `retry_after_s`: when it does again."""
+    """The key allows no more requests now. `retry_after_s`: when it allows more."""
 
     code = "rate_limit_exceeded"
     retryable = True
 
 
 class NotFoundError(RequestError):
-    """What the request asks for is not there."""
+    """The request asks for something that does not exist."""
 
     code = "not_found"
 
@@ -204,13 +206,13 @@ class OverloadedError(SemrouteError):
 
 
 class IdempotencyError(RequestError):
-    """The idempotency key was used before: for another request, or for an answer that is too long to be given again."""
+    """The idempotency key was used before, for another request or for an answer that is too long to repeat."""
 
     code = "idempotency_key_reused"
 
 
 class NoModelError(SemrouteError):
-    """No model of the plan can be called. `rejected` says why, model by model; `retry_after_s` when one may be."""
+    """No model of the plan can be called. `rejected` says why, by model. `retry_after_s`: when one may be callable."""
 
     code = "no_model_available"
 
@@ -252,7 +254,7 @@ class ProviderDNSError(ProviderConnectionError):
 
 
 class ProviderTLSError(ProviderConnectionError):
-    """No TLS connection to the provider that could be trusted."""
+    """There is no trusted TLS connection to the provider."""
 
     code = "provider_tls"
 
@@ -277,13 +279,13 @@ class ProviderTimeoutError(ProviderError):
 
 
 class RateLimitedError(ProviderError):
-    """429."""
+    """The provider answered with 429: too many requests."""
 
     code = "provider_rate_limited"
 
 
 class ProviderServerError(ProviderError):
-    """408, 409, 425 or 5xx."""
+    """The provider answered with 408, 409, 425 or 5xx."""
 
     code = "provider_server_error"
 
@@ -296,14 +298,14 @@ class ProviderAuthError(ProviderError):
 
 
 class ProviderModelError(ProviderError):
-    """The provider does not know the model's name: a fault of the registry."""
+    """The provider does not know the model's name: the route files are wrong."""
 
     code = "provider_unknown_model"
     retryable = False
 
 
 class ProviderRequestError(ProviderError):
-    """The provider refuses the request, and nothing that is known says why: another provider may take it."""
+    """The provider refuses the request for an unknown reason. Another provider may take it."""
 
     code = "provider_refused_request"
     retryable = False
@@ -361,7 +363,7 @@ class ErrorAnswerError(BadAnswerError):
 
 
 class EmptyAnswerError(BadAnswerError):
-    """The provider answered, and said nothing: no choices, no content."""
+    """The provider sent an empty answer: no choices, no content."""
 
     code = "provider_empty_answer"
 
@@ -373,7 +375,7 @@ class OversizedAnswerError(BadAnswerError):
 
 
 class MalformedChunkError(MalformedAnswerError):
-    """One event of a stream is no chunk of a completion. What follows may be sound."""
+    """One event of a stream is not a chunk of a completion. Later events may be sound."""
 
 
 class StreamBrokenError(BadAnswerError):
@@ -383,7 +385,7 @@ class StreamBrokenError(BadAnswerError):
 
 
 class PlanExhaustedError(SemrouteError):
-    """Every model of the plan was called, and failed, `last` as the last. `retry_after_s`: when one may answer."""
+    """Every model of the plan was called, and failed. `last`: the last error. `retry_after_s`: when one may answer."""
 
     code = "all_models_failed"
     retryable = True

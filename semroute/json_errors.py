@@ -1,4 +1,4 @@
-"""Why bytes are not the JSON that was expected, in our own words: a library's words change with its releases."""
+"""Say why bytes are not the expected JSON, in words that do not depend on a library's release."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import re
 import msgspec
 
 UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
-"""What msgspec raises for such bytes. Which of these it raises for which mistake depends on its release."""
+"""What msgspec raises for such bytes. Which one it raises for a mistake depends on its release."""
 
 _AT_BYTE = re.compile(r"\bbyte (\d+)\b")
-"""Where msgspec says at which byte JSON is malformed. A message without it lacks the place, no more."""
+"""Finds the byte at which msgspec says that JSON is malformed. Without it our message only lacks the place."""
 
 
 def why_unreadable(error: Exception, data: bytes | str) -> str:
-    """What `data` is, which made msgspec raise one of `UNREADABLE`: words that follow "got".
+    """Say what `data` is, which made msgspec raise one of `UNREADABLE`, in words that follow "got".
 
-    The library's own words follow only where the JSON has another shape than was asked for.
+    The library's own words are used only if the JSON is sound but has another shape.
     """
     if isinstance(error, RecursionError):
         return "JSON that is nested too deeply"
@@ -29,7 +29,7 @@ def why_unreadable(error: Exception, data: bytes | str) -> str:
 
 
 def _not_utf8(data: bytes | str) -> int | None:
-    """The place of the first byte that is not UTF-8; None: all of it is."""
+    """Return the place of the first byte that is not UTF-8, or None if all bytes are."""
     try:
         data.encode() if isinstance(data, str) else data.decode()
     except UnicodeError as error:

@@ -1,4 +1,4 @@
-"""A conversation, a request for its next turn, and the answer, whatever the dialect."""
+"""A conversation, a request for its next turn, and the answer, in every dialect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Citation(Frozen, frozen=True, kw_only=True):
     start: int = 0
     """Where the statement begins in the text part that carries this citation, in characters, inclusive."""
     end: int = 0
-    """Where it ends, exclusive; 0 with a `start` of 0: the whole part."""
+    """Where it ends, exclusive. 0, with a `start` of 0: the whole part."""
 
 
 class Text(Frozen, frozen=True, kw_only=True, tag="text"):
@@ -38,7 +38,7 @@ class Text(Frozen, frozen=True, kw_only=True, tag="text"):
 
     text: str
     cache: CacheTtl | None = None
-    """Marks the prompt up to and with this part for the provider's cache."""
+    """Marks the prompt, up to and including this part, for the provider's cache. None: no mark."""
     citations: tuple[Citation, ...] = ()
 
 
@@ -46,15 +46,15 @@ class Thinking(Frozen, frozen=True, kw_only=True, tag="thinking"):
     """What a model thought before it answered."""
 
     text: str = ""
-    """Empty: the provider keeps it to itself."""
+    """The thought. Empty: the provider does not show it."""
     signature: str = ""
-    """What lets the provider that thought this recognise it in a later request; opaque, as is a redacted thought."""
+    """An opaque text by which the provider recognises its thought in a later request."""
     origin: str = ""
-    """The dialect of the signature: no other understands it."""
+    """The dialect of the signature. No other dialect understands it."""
     model: str = ""
-    """The kind of model that thought this, such as `opus-5-5`, where others cannot read it; empty: not known."""
+    """The kind of model that thought this, such as `opus-5-5`, if other models cannot read it. Empty: not known."""
     redacted: bool = False
-    """The provider shows it to nobody; the signature is the thought itself, encrypted."""
+    """The provider shows it to nobody. The signature is the encrypted thought."""
 
 
 class Refusal(Frozen, frozen=True, kw_only=True, tag="refusal"):
@@ -69,7 +69,7 @@ class Image(Frozen, frozen=True, kw_only=True, tag="image"):
     url: str
     """`https:` or `data:` URL."""
     detail: str = ""
-    """How closely to look: `low`, `high` or `auto`; empty: not given."""
+    """How closely to look: `low`, `high` or `auto`. Empty: not given."""
     cache: CacheTtl | None = None
 
 
@@ -86,7 +86,7 @@ class Document(Frozen, frozen=True, kw_only=True, tag="document"):
 
 
 class Opaque(Frozen, frozen=True, kw_only=True, tag="opaque"):
-    """A part that only its own dialect understands: passed on there, not read here."""
+    """A part that only its own dialect understands. It is passed on in that dialect, and not read here."""
 
     kind: str
 
@@ -100,10 +100,10 @@ class ToolCall(Frozen, frozen=True, kw_only=True, tag="tool_call"):
     id: str = ""
     name: str = ""
     arguments: str = ""
-    """JSON text; in a `Chunk` a piece of it."""
+    """JSON text. In a `Chunk`, a piece of it."""
     index: int = 0
     signature: str = ""
-    """As a thought's: Gemini signs the call instead."""
+    """See `Thinking.signature`. Gemini signs the call instead of the thought."""
     cache: CacheTtl | None = None
 
 
@@ -111,10 +111,10 @@ class ToolResult(Frozen, frozen=True, kw_only=True, tag="tool_result"):
     """What a tool gave back."""
 
     id: str
-    """Of the `ToolCall` that it answers."""
+    """The id of the `ToolCall` that it answers."""
     text: str = ""
     media: tuple[Media, ...] = ()
-    """What it gave beside text."""
+    """Pictures and documents that it gave."""
     is_error: bool = False
     """The tool failed, and `text` says how."""
     cache: CacheTtl | None = None
@@ -129,18 +129,18 @@ class Message(Frozen, frozen=True, kw_only=True):
     role: Role
     parts: tuple[Part, ...]
     name: str = ""
-    """Of the participant, where several share a role."""
+    """The participant's name, if several share a role."""
 
     @property
     def text(self) -> str:
-        """Its text parts, one a line."""
+        """Join the text parts, one a line."""
         if len(self.parts) == 1 and isinstance(only := self.parts[0], Text):  # as most are
             return only.text
         return "\n".join(part.text for part in self.parts if isinstance(part, Text))
 
     @property
     def images(self) -> tuple[Image, ...]:
-        """Its pictures, also those in tools' results."""
+        """Return the pictures, including those in tools' results."""
         if len(self.parts) == 1 and isinstance(self.parts[0], Text):  # as most are
             return ()
         every = (each for part in self.parts for each in (part.media if isinstance(part, ToolResult) else (part,)))
@@ -155,16 +155,16 @@ class Tool(Frozen, frozen=True, kw_only=True):
     parameters: dict[str, Any] = {}
     """JSON Schema of its arguments."""
     strict: bool | None = None
-    """Whether the arguments are held to the schema; None: not given."""
+    """Whether the arguments must match the schema. None: not given."""
     cache: CacheTtl | None = None
 
 
 class ToolChoice(Frozen, frozen=True, kw_only=True):
-    """Whether a tool is called. `required`: any of them; `tool`: the one of that name."""
+    """Whether a tool must be called. `required`: any tool. `tool`: the one of that name."""
 
     mode: ToolMode
     name: str = ""
-    """Of the tool, with mode `tool`."""
+    """The tool's name, with mode `tool`."""
 
 
 class JsonSchema(Frozen, frozen=True, kw_only=True):
@@ -175,14 +175,14 @@ class JsonSchema(Frozen, frozen=True, kw_only=True):
     name: str = "answer"
     description: str = ""
     strict: bool | None = None
-    """Whether the answer is held to it; None: not given."""
+    """Whether the answer must match it. None: not given."""
 
 
 class Params(Frozen, frozen=True, kw_only=True):
-    """Sampling and output parameters that several dialects know; None: not given."""
+    """Sampling and output parameters that several dialects know. None: not given."""
 
     max_tokens: int | None = None
-    """Thinking included."""
+    """The most tokens of the answer, thinking included."""
     temperature: float | None = None
     """0 to 2, as OpenAI and Gemini count; Anthropic's ends at 1."""
     top_p: float | None = None
@@ -196,10 +196,10 @@ class Params(Frozen, frozen=True, kw_only=True):
     json_output: bool = False
     """JSON mode or a JSON Schema was asked for."""
     json_schema: JsonSchema | None = None
-    """With `json_output`; None: any JSON."""
+    """The schema, with `json_output`. None: any JSON."""
     effort: Effort | None = None
     thinking_tokens: int | None = None
-    """The most that a model may think; -1: as much as it likes; 0: not at all."""
+    """The most tokens that a model may think. -1: as much as it likes. 0: not at all."""
     show_thinking: bool = False
     """Whether the caller wants to read the thoughts, or a summary of them."""
     logprobs: bool = False
@@ -207,25 +207,25 @@ class Params(Frozen, frozen=True, kw_only=True):
     """How many alternatives to give for each token."""
     parallel_tool_calls: bool | None = None
     user: str = ""
-    """The caller's own end user, for the provider's abuse checks; empty: not given."""
+    """The caller's own end user, for the provider's abuse checks. Empty: not given."""
     service_tier: str = ""
-    """Such as `auto`, `default`, `flex`, `priority`; empty: not given."""
+    """Such as `auto`, `default`, `flex`, `priority`. Empty: not given."""
 
 
 LONG_MESSAGES = 1000
 LONG_BYTES = 256 * 1024
-"""What is longer is read and written in a thread, so that other requests go on meanwhile."""
+"""Longer bodies are read and written in a thread, so that other requests go on meanwhile."""
 
 
 class ChatRequest(Frozen, frozen=True, kw_only=True):
-    """A caller's request, whatever its dialect."""
+    """A caller's request, in any dialect."""
 
     id: str
     messages: tuple[Message, ...]
     model: str = "auto"
     """`auto`, `auto:<route>` or a model id."""
     models: tuple[str, ...] = ()
-    """A caller's own fallback list; not empty: it is the plan."""
+    """The caller's own fallback list. If it is not empty, it is the plan."""
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
     params: Params = Params()
@@ -233,31 +233,31 @@ class ChatRequest(Frozen, frozen=True, kw_only=True):
     explain: bool = False
     """Whether the decision should carry `details`."""
     session: str = ""
-    """Names the conversation, which then stays on its model; empty: none."""
+    """The name of the conversation, which then stays on its model. Empty: none."""
     stream_usage: bool = True
     """Whether the caller wants usage at the end of a stream."""
     strict: bool = False
-    """Whether it is an error that a model's dialect has no counterpart for something; otherwise that is left out."""
+    """Whether a field that a model's dialect cannot express is an error. If not, the field is left out."""
     metadata: dict[str, Any] = {}
-    """What rules can read."""
+    """Metadata that rules can read."""
     headers: dict[str, str] = {}
-    """HTTP headers, names in lower case, for rules alone; never those that carry keys."""
+    """HTTP headers for rules only, with names in lower case. Headers that carry keys are never in it."""
     input_tokens: int = 0
-    """Estimated, over the whole conversation; 0: not counted yet."""
+    """Estimated tokens of the whole conversation. 0: not counted yet."""
     cost_quality: float | None = None
-    """The dial, 0 cheapest to 1 best; None: as the metadata, the header, or the policy says."""
+    """The dial, from 0 (cheapest) to 1 (best). None: the metadata, the header or the policy decides."""
     dialect: str = ""
     """Of `raw`."""
     raw: dict[str, Any] = {}
     """The caller's body. A provider of the same dialect is sent this, so that fields unknown here reach it."""
     unread: tuple[str, ...] = ()
-    """What `raw` holds and the fields above do not: only a provider of the same dialect is sent it."""
+    """Fields of `raw` that the fields above do not hold. Only a provider of the same dialect gets them."""
     size_bytes: int = 0
-    """Of the caller's body; 0: it came some other way."""
+    """The size of the caller's body. 0: there was no body."""
 
     @property
     def long(self) -> bool:
-        """Whether to look at all of it would hold up an event loop."""
+        """Return whether reading all of it would hold up an event loop."""
         return self.size_bytes > LONG_BYTES or len(self.messages) > LONG_MESSAGES
 
 
@@ -276,15 +276,15 @@ class Usage(Frozen, frozen=True, kw_only=True):
     cache_write_tokens: int = 0
     """Input written to the provider's prompt cache."""
     cache_write_1h_tokens: int = 0
-    """Those of `cache_write_tokens` that are kept for an hour, which costs more."""
+    """The part of `cache_write_tokens` that is kept for an hour, which costs more."""
     reasoning_tokens: int = 0
-    """Output that was thought, not said."""
+    """Output tokens spent on thinking."""
     estimated: bool = False
-    """The provider reported none; counted here."""
+    """The provider reported no usage, so semroute counted the tokens."""
 
 
 def total(usages: Sequence[Usage]) -> Usage:
-    """What several calls consumed together."""
+    """Add up what several calls consumed."""
     if len(usages) == 1:  # as nearly always
         return usages[0]
     return Usage(
@@ -319,15 +319,15 @@ class Completion(Frozen, frozen=True, kw_only=True):
     parts: tuple[Part, ...]
     finish_reason: FinishReason
     usage: Usage | None
-    """None: the provider reported none."""
+    """What the call consumed. None: the provider did not report it."""
     model: str
     """The name the provider gives."""
     id: str = ""
     stop_sequence: str | None = None
-    """Which of the request's `stop` ended it, where the provider says."""
+    """Which of the request's `stop` sequences ended it. None: none, or the provider does not say."""
     logprobs: tuple[TokenLogprob, ...] = ()
     service_tier: str = ""
-    """The one that served it, where the provider says; in OpenAI's words."""
+    """The tier that served it, in OpenAI's words. Empty: the provider does not say."""
     dropped: tuple[str, ...] = ()
     """What the request asked for and the provider's dialect cannot say."""
     dialect: str = ""
@@ -337,7 +337,7 @@ class Completion(Frozen, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """Its text parts, joined."""
+        """Join the text parts."""
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
 
@@ -345,20 +345,20 @@ class Chunk(Frozen, frozen=True, kw_only=True):
     """A piece of a streamed answer."""
 
     parts: tuple[Part, ...] = ()
-    """Text to append; a `Text` without text adds its citations, a `Thinking` without text its signature."""
+    """Parts to append. A `Text` without text adds its citations, a `Thinking` without text its signature."""
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
-    """Of the whole answer so far: each replaces the one before."""
+    """Usage of the whole answer so far. Each chunk's usage replaces the one before."""
     model: str = ""
     id: str = ""
     stop_sequence: str | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     service_tier: str = ""
     dropped: tuple[str, ...] = ()
-    """As in `Completion`; in the first chunk."""
+    """See `Completion.dropped`. Only the first chunk has it."""
     dialect: str = ""
     """Of `raw`."""
     raw: bytes = b""
     """The data of the provider's event, for a caller of the same dialect."""
     event: str = ""
-    """The name of that event; empty: none."""
+    """The name of that event. Empty: none."""

@@ -1,4 +1,4 @@
-"""What became of one request: its attempts, and the account of them."""
+"""The record of one request: its attempts, its outcome and its cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from semroute.decision import Decision
 from semroute.messages import Usage, total
 
 Outcome = Literal["running", "ok", "failed", "cancelled", "decided", "refused"]
-"""`decided`: only the decision was asked for; `refused`: a budget or a limit had no room for it."""
+"""How a request ended. `decided`: only the decision was asked for. `refused`: a budget or a limit had no room for
+it."""
 
 
 class Attempt(Frozen, frozen=True, kw_only=True):
@@ -22,17 +23,17 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     latency_ms: float
     """From the request to the last byte read."""
     first_token_ms: float | None = None
-    """From the request to the first content; streams only."""
+    """From the request to the first content. None: it was not a stream."""
     error_code: str | None = None
     error: str | None = None
     escalated: str | None = None
-    """Why its answer was not good enough, so that another model was tried; None: it was, or there was no check."""
+    """Why its answer was not good enough, so that another model was tried. None: it was good, or there was no check."""
     ungraded: str | None = None
-    """Why a judge of its answer gave no grade; None: all did, or there was none."""
+    """Why a judge of its answer gave no grade. None: all judges gave one, or there was no judge."""
     purpose: Literal["answer", "judge", "classifier"] = "answer"
-    """What it was called for."""
+    """Why it was called."""
     served_anyway: bool = False
-    """Its answer was given although it failed a check: it was the best of those that did."""
+    """Its answer was served although it failed a check, because it was the best of those that failed."""
     usage: Usage = Usage()
     cost_usd: Decimal = Decimal(0)
     dropped: tuple[str, ...] = ()
@@ -57,57 +58,57 @@ class Record(Frozen, frozen=True, kw_only=True):
     """From the request to the end of the answer."""
     caller: Caller = Caller()
     tier: str = ""
-    """Of `model`."""
+    """The tier of `model`."""
     feature: str = ""
     """The part of the caller's product, as the request's `metadata.feature` names it."""
     saved_usd: Decimal = Decimal(0)
-    """What the baseline model would have cost for the same tokens, less `cost_usd`; 0 unless answered."""
+    """What the baseline model would have cost for the same tokens, less `cost_usd`. 0: the request was not answered."""
     error: str | None = None
-    """Of a request that failed: the last error."""
+    """The last error of a request that failed. None: it did not fail."""
     embedding: bytes = b""
-    """Of the matched text: float16, little-endian; empty: nothing was matched."""
+    """The vector of the matched text: float16, little-endian. Empty: nothing was matched."""
     scores: bytes = b""
     """The confidence of every route, in the order of the route files: float16, little-endian."""
     routes: tuple[str, ...] = ()
     """The names that `scores` belong to."""
     content: Content = "none"
-    """What the log may keep of the next two."""
+    """Whether the log may keep prompt and answer, the next two fields."""
     prompt: str | None = None
     answer: str | None = None
 
     @property
     def ended(self) -> float:
-        """When the answer had ended, in seconds since 1970, to the digit that the decision log keeps."""
+        """Return when the answer ended, in seconds since 1970, rounded as in the decision log."""
         return self.at + round(self.latency_ms, 3) / 1000
 
     @property
     def model(self) -> str | None:
-        """The model that answered, or the last that was tried."""
+        """Return the model that answered, or the last that was tried."""
         return made.model if (made := self._served) else None
 
     @property
     def cost_usd(self) -> Decimal:
-        """Of all attempts."""
+        """Return the cost of all attempts."""
         return cost_usd(self.attempts)
 
     @property
     def usage(self) -> Usage:
-        """Of the answer that was given, or of the last attempt."""
+        """Return the usage of the answer that was served, or of the last attempt."""
         return made.usage if (made := self._served) else Usage()
 
     @property
     def total_usage(self) -> Usage:
-        """Of all attempts together."""
+        """Return the usage of all attempts together."""
         return total_usage(self.attempts)
 
     @property
     def first_token_ms(self) -> float | None:
-        """From the call that answered to its first content; streams only."""
+        """Return the time from the call that answered to its first content. None: it was not a stream."""
         return made.first_token_ms if (made := self._served) else None
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """What the answer's model could not be asked for."""
+        """Return what the dialect of the model that answered cannot say."""
         return made.dropped if (made := self._served) else ()
 
     @property
@@ -116,19 +117,19 @@ class Record(Frozen, frozen=True, kw_only=True):
 
 
 def cost_usd(attempts: tuple[Attempt, ...]) -> Decimal:
-    """Of all of them."""
+    """Add up the cost of attempts."""
     if len(attempts) == 1:  # as nearly always
         return attempts[0].cost_usd
     return sum((attempt.cost_usd for attempt in attempts), Decimal(0))
 
 
 def total_usage(attempts: tuple[Attempt, ...]) -> Usage:
-    """Of all of them together."""
+    """Add up the usage of attempts."""
     return total([attempt.usage for attempt in attempts])
 
 
 def served(attempts: tuple[Attempt, ...]) -> Attempt | None:
-    """The one whose answer was given, or the last that was to answer."""
+    """Return the attempt whose answer was served, or the last one that was meant to answer."""
     if len(attempts) == 1 and attempts[0].purpose == "answer":  # as nearly always
         return attempts[0]
     answers = [attempt for attempt in attempts if attempt.purpose == "answer"]
@@ -138,11 +139,11 @@ def served(attempts: tuple[Attempt, ...]) -> Attempt | None:
 
 
 def escalated(attempts: tuple[Attempt, ...]) -> bool:
-    """Whether one of the answers failed a check."""
+    """Return whether one of the answers failed a check."""
     return any([attempt.escalated is not None for attempt in attempts])
 
 
 def first_answer(attempts: tuple[Attempt, ...]) -> str | None:
-    """The model that answered first, whatever became of that answer: it is where the request was routed to."""
+    """Return the model that answered first, even if its answer was not served: the request was routed to it."""
     answered = (one.model for one in attempts if one.purpose == "answer" and one.status == "ok")
     return next(answered, None)

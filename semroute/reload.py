@@ -1,7 +1,7 @@
-"""Route files change while the service runs: watch, build a whole new Router, and hand it over.
+"""Watch the route files while the service runs, build a whole new Router when they change, and hand it over.
 
 A broken edit changes nothing: the Router in service stays, and `status` says what is wrong. A process that starts while
-the files are broken begins with the last good ones, if it is given any.
+the files are broken uses the last good ones, if it is given any.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ log = logging.getLogger("semroute.reload")
 
 LOOK_EVERY_S = 0.5
 SETTLE_S = 2.0
-"""For so long after a change the files are read again, not only looked at: two edits within one tick of a disk's clock
-look the same from outside."""
+"""How long after a change the files are read again instead of only looked at. Two edits within one tick of a disk's
+clock look the same from outside."""
 RETRY_S = (5.0, 60.0)
-"""The first and the longest pause before files that cannot be used, and do not change, are tried again: what was wrong
-may have been elsewhere, such as a download."""
+"""The first and the longest pause before unusable files are tried again although they did not change. The cause may be
+elsewhere, such as a failed download."""
 
 
 class ReloadStatus(Frozen, frozen=True, kw_only=True):
     """How the last reload went."""
 
     config_version: str
-    """Of the Router in service."""
+    """The version of the route files in service."""
     error: str | None = None
-    """Why the files as they stand are not in service; None: they are."""
+    """Why the current files are not in service. None: they are."""
 
 
 class Loaded(Frozen, frozen=True, kw_only=True):
@@ -43,15 +43,15 @@ class Loaded(Frozen, frozen=True, kw_only=True):
     router: Router
     files: RouteFiles
     seen: RouteFiles
-    """The files as they stand. Others than `files` where they cannot be used."""
+    """The current files. They differ from `files` if they cannot be used."""
     error: str | None = None
-    """Why they cannot be used."""
+    """Why the current files cannot be used. None: they can."""
 
 
 def load(folder: Path, last_good: RouteFiles | None = None) -> Loaded:
-    """Load the Router of a folder; from the last good files where those of the folder cannot be used. Blocking.
+    """Load the Router of a folder, or of the last good files if those of the folder cannot be used. Blocking.
 
-    Raises `ConfigError` and `EmbedderError` where there are no good ones.
+    Raises `ConfigError` and `EmbedderError` if there are no good files.
     """
     files = read_files(folder)
     try:
@@ -59,7 +59,10 @@ def load(folder: Path, last_good: RouteFiles | None = None) -> Loaded:
     except SemrouteError as error:
         if last_good is None:
             raise
-        log.error("the route files cannot be used, the service starts with the last good ones:\n%s", error)
+        log.error(
+            "the route files cannot be used, so the service starts with the last good ones:\n%s",
+            error,
+        )
         return Loaded(router=Router.of(last_good), files=last_good, seen=files, error=str(error))
 
 
@@ -74,7 +77,9 @@ class Reloader:
         on_good: Callable[[RouteFiles], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`swap` puts a new Router in service. `on_good` is told the files of each. `clock`: seconds that only grow."""
+        """`swap` puts a new Router in service. `on_good` gets the files of each new Router. `clock`: seconds that only
+        grow.
+        """
         self.status = ReloadStatus(config_version=loaded.router.config.version, error=loaded.error)
         self._folder = folder
         self._router = loaded.router
@@ -88,7 +93,7 @@ class Reloader:
         on_good(loaded.files)
 
     async def reload(self) -> ReloadStatus:
-        """Read the files now. Takes the time of embedding what is new; requests go on meanwhile."""
+        """Read the files now. This takes as long as embedding what is new. Requests go on meanwhile."""
         async with self._lock:
             return await self._reload(await asyncio.to_thread(read_files, self._folder))
 
@@ -99,10 +104,10 @@ class Reloader:
             await self.look()
 
     async def look(self) -> None:
-        """Reload if the files are others than those that were read last.
+        """Reload if the files differ from those that were read last.
 
-        It looks rather than waits to be told: that holds for network disks, re-mounted volumes, links that are pointed
-        elsewhere and folders that are replaced, too.
+        It polls instead of waiting for notifications. So it also works with network disks, re-mounted volumes, changed
+        links and replaced folders.
         """
         now = self._clock()
         retry = self.status.error is not None and now >= self._retry_at
@@ -125,13 +130,13 @@ class Reloader:
             self._swap(router)
         except SemrouteError as error:
             return self._keep(str(error))
-        except Exception as error:  # whatever it is, the old routes go on, and so does the watch
-            log.debug("what went wrong", exc_info=error)
+        except Exception as error:  # the old routes and the watch go on after any error
+            log.debug("the error that kept the route files from use:", exc_info=error)
             return self._keep(f"{type(error).__name__}: {error}")
         if router.config.version != self._router.config.version:
-            log.info("routes %s replace %s", router.config.version, self._router.config.version)
+            log.info("route files reloaded: version %s replaces %s", router.config.version, self._router.config.version)
         elif self.status.error is not None:
-            log.info("the route files can be used again: they hold the routes in service, %s", router.config.version)
+            log.info("the route files can be used again: they are the version in service, %s", router.config.version)
         self._router = router
         self._on_good(files)
         self.status = ReloadStatus(config_version=router.config.version)
@@ -139,7 +144,7 @@ class Reloader:
 
     def _keep(self, error: str) -> ReloadStatus:
         if error != self.status.error:
-            log.error("the route files cannot be used, the old ones stay in service:\n%s", error)
+            log.error("the route files cannot be used, so the old ones stay in service:\n%s", error)
         self._retry_at = self._clock() + self._pause_s
         self._pause_s = min(2 * self._pause_s, RETRY_S[1])
         self.status = ReloadStatus(config_version=self._router.config.version, error=error)

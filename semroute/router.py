@@ -54,7 +54,7 @@ Result = TypeVar("Result")
 
 
 def new_id() -> str:
-    """A fresh request id. Ids sort by the time they were made. They are unique, and no secret."""
+    """Make a request id. Ids are unique, sort by the time they were made, and are not secret."""
     return f"{time.time_ns() // 1_000_000:012x}{random.getrandbits(64):016x}"
 
 
@@ -71,12 +71,12 @@ class Router:
         gain: Gain | None = None,
         recent: RecentFeatures | None = None,
     ) -> None:
-        """`trained`: for the utterances in the order of `config.routes`; None where there are no routes.
+        """`trained`: for the utterances, in the order of `config.routes`. None: there are no routes.
 
         `tiers`: a router whose routes are the exemplar tiers. `gain`: what `semroute train` learned. `recent`: the
         embedder's memory of prompts, from an earlier router.
         """
-        # Thresholds mean something for the encoder alone with which they were found.
+        # Thresholds count only for the encoder with which they were found.
         fits = config.tuned.encoder in ("", embedder.fingerprint)
         self.config = config if fits else msgspec.structs.replace(config, tuned=Tuned())
         self.embedder = embedder
@@ -102,8 +102,8 @@ class Router:
     ) -> Router:
         """Read the route files of a folder, embed and index their utterances, and learn from them.
 
-        What was learnt is kept in `$SEMROUTE_CACHE_DIR`, else in the user's folder for caches. `previous` lends its
-        embedder and the vectors of unchanged utterances. Raises `ConfigError` with every problem found, and
+        What was learned is kept in `$SEMROUTE_CACHE_DIR`, else in the user's cache folder. `previous`: a router whose
+        embedder and vectors of unchanged utterances are used again. Raises `ConfigError` with every problem found, and
         `EmbedderError`.
         """
         return cls.of(read_files(Path(folder)), environ=environ, previous=previous, progress=progress)
@@ -117,7 +117,7 @@ class Router:
         previous: Router | None = None,
         progress: Progress | None = None,
     ) -> Router:
-        """As `load`, from files that have been read."""
+        """Build a Router as `load` does, from files that have been read."""
         cache, config = Cache(default_folder(environ)), load_files(files, environ)
         return cls.build(config, previous=previous, progress=progress, cache=cache, learned=files.learned)
 
@@ -133,8 +133,8 @@ class Router:
     ) -> Router:
         """Embed and index the utterances of a configuration, and learn from them. Raises `EmbedderError`.
 
-        `progress` is called with how much is done, and how much there is to do. Without `cache`, nothing is kept.
-        `learned`: the file that `semroute train` wrote, where it has been read already.
+        `progress` is called with the work done and the work in all. Without `cache`, nothing is kept.
+        `learned`: the file that `semroute train` wrote, if it has been read already.
         """
         known: dict[str, Floats] = {}
         recent = None
@@ -150,12 +150,12 @@ class Router:
 
     @property
     def vectors(self) -> Floats:
-        """The utterances, in the order of `config.routes`: float32 (n, dim), L2-normalised."""
+        """Return the vectors of the utterances, in the order of `config.routes`: float32 (n, dim), L2-normalised."""
         return np.empty((0, self.embedder.dim), np.float32) if self._trained is None else self._trained.vectors
 
     @property
     def threshold_claim(self) -> str:
-        """What the calibrated thresholds promise of prompts like the utterances, in words; empty where none is used."""
+        """Say what the calibrated thresholds promise for prompts like the utterances. Empty: none is used."""
         used = self._fixed.count(None)
         if self._trained is None or not used:
             return ""
@@ -163,7 +163,8 @@ class Router:
         return claim if used == len(self._fixed) else f"used for {used} of {len(self._fixed)} routes; {claim}"
 
     def route(self, request: str | ChatRequest, signals: Signals = Signals(), *, explain: bool = False) -> Decision:
-        """Decide where a prompt or a request goes. `explain`: with `details`, for which a prompt is matched many times.
+        """Decide where a prompt or a request goes. `explain`: add `details`, for which the prompt is matched many
+        times.
 
         Raises `UnknownModelError` and `UnknownRouteError` where the request names what does not exist.
         """
@@ -205,19 +206,20 @@ class Router:
         return read_facts(request, self.config.route_on)
 
     def explain(self, decision: Decision, facts: Facts) -> Decision:
-        """The decision with `details`. Matches the prompt once for each of its words: not for the event loop."""
+        """Add `details` to a decision. Matches the prompt once for each word, so do not call it on the event loop."""
         details = explain(facts.text, decision, self.match, lambda match: self.choose_semantic(match, facts).route)
         return msgspec.structs.replace(decision, details=details)
 
     def match(self, texts: Sequence[str]) -> list[Match]:
-        """How each text compares with the routes. Takes milliseconds: not for the event loop."""
+        """Compare each text with the routes. Takes milliseconds, so do not call it on the event loop."""
         return self._match(self.embedder.featurize(texts))
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
-        """All that prompts' embeddings tell: routes, exemplar tier, learned gains. Takes milliseconds, as `match`.
+        """Read everything from the embeddings of prompts: routes, exemplar tier, learned gains. Takes milliseconds, as
+        `match`.
 
-        A prompt that was read before, by this router or the one before a reload, is not embedded again. To read some
-        together takes less time than one after the other, and tells the same.
+        A prompt that was read before, by this router or the one before a reload, is not embedded again. Reading several
+        together is faster than one after the other, with the same results.
         """
         each = self._recent.featurize(texts)
         features = each[0] if len(each) == 1 else _join(each)
@@ -240,24 +242,24 @@ class Router:
         )
 
     def on(self, day: datetime.date) -> Router:
-        """The same router with the prices of a day."""
+        """Return the same router with the prices of a day."""
         models = {id_: model.on(day) for id_, model in self.config.models.items()}
         same = models == self.config.models
         return self if same else self.configured(msgspec.structs.replace(self.config, models=models))
 
     def configured(self, config: Config) -> Router:
-        """The same router with another configuration of the same routes."""
+        """Return the same router with another configuration of the same routes."""
         router = copy.copy(self)
         router.config = config
         router._fixed = fixed_thresholds(config)
         return router
 
     def choose_semantic(self, match: Match, facts: Facts | None = None) -> Choice:
-        """The choice that a match makes. `facts`: what narrowing rules look at."""
+        """Return the choice that a match makes. `facts`: the facts for narrowing rules."""
         return choose_semantic(self.config, match, facts)
 
     def choose_classified(self, label: str, semantic: Choice) -> Choice:
-        """The choice that a classifier's label makes, instead of the semantic one."""
+        """Return the choice of a classifier's label, which replaces the semantic one."""
         return choose_classified(self.config, label, semantic)
 
     def decide(
@@ -270,7 +272,7 @@ class Router:
         return [match for match, _ in self._compare(features)]
 
     def _compare(self, features: Features) -> list[tuple[Match, Floats]]:
-        """How texts compare with the best routes, and the confidence in every route: float32 (routes,)."""
+        """Compare texts with the best routes, and return the confidence in every route: float32 (routes,)."""
         if self._trained is None:
             return [(Match(), np.empty(0, np.float32)) for _ in features.tokens]
         each = map(self._matcher.compare, features.vectors, features.tokens)
@@ -291,10 +293,11 @@ class Router:
         )
 
     def _threshold(self, near: Near) -> tuple[float, ThresholdSource]:
-        """What the confidence in a route has to reach, given its share of what is in scope.
+        """Return the threshold of a route, given the route's share of what is in scope.
 
-        A calibrated threshold is one for being in scope, which tells better what belongs to no route; the confidence
-        reaches its share of it exactly if the prompt is that likely in scope.
+        A calibrated threshold applies to the probability of being in scope, which shows best what belongs to no route.
+        The
+        confidence reaches the route's share of it exactly when that probability reaches the threshold.
         """
         return self._fixed[near.route] or (self._calibrated[near.route] * near.share, "calibrated")
 
@@ -325,7 +328,7 @@ class Surroundings:
         return choice
 
     async def signals(self, choice: Choice, facts: Facts) -> tuple[Signals, str]:
-        """The facts of the moment, and why the choice leans to cheap models; empty: it does not."""
+        """The facts of the moment, and why the choice leans to cheap models. Empty: it does not."""
         return self._signals, ""
 
     async def explained(self, decision: Decision, facts: Facts) -> Decision:
@@ -360,7 +363,7 @@ def _join(each: Sequence[Features]) -> Features:
 
 
 def fixed_thresholds(config: Config) -> list[tuple[float, ThresholdSource] | None]:
-    """The thresholds that were set, for each route; None: the calibrated one counts."""
+    """Return the threshold that was set for each route. None: the calibrated one counts."""
     fixed: list[tuple[float, ThresholdSource] | None] = []
     for name, route in config.routes.items():
         if name in config.tuned.thresholds:
@@ -383,7 +386,7 @@ def _task(config: Config) -> Task:
 
 
 def _tier_router(config: Config, embedder: Embedder, cache: Cache | None) -> Router:
-    """A router of the exemplar tiers: each is a route in all but its models."""
+    """Build a router whose routes are the exemplar tiers. They have no models."""
     routes: dict[str, Route] = {
         tier: Route(name=tier, utterances=utterances, models=config.default.models)
         for tier, utterances in config.tiers.items()

@@ -1,4 +1,4 @@
-"""How the service runs: `SEMROUTE_*` environment variables. What it routes stands in the route files.
+"""Settings of the service, from `SEMROUTE_*` environment variables. The route files say what it routes.
 
 msgspec reads them, which everything else needs too. Every command would import a library for settings first:
 pydantic-settings 2.16 takes 600 ms and 21 MB for that, environs 15.2 takes 210 ms (2026-11-30,
@@ -21,7 +21,8 @@ DISTRIBUTION = "semroute-gateway"
 """What pip calls this package: on PyPI, `semroute` is another project."""
 PREFIX = "SEMROUTE_"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-"""Where the workers of one service add up what they count. `serve --workers` sets it before prometheus_client,
+"""The variable for the folder in which the workers of one service share their counts. `serve --workers` sets it before
+prometheus_client,
 which reads it once, is imported."""
 
 
@@ -44,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: Annotated[int, Meta(ge=1)] = 1
     """How many processes serve. Each holds its own router, about 0.3 GB. One per core serves the most requests."""
     routes: str = ""
-    """The routes folder; empty: `routes/` in the current folder, else the folder in the package."""
+    """The routes folder. Empty: `routes/` in the current folder, else the folder in the package."""
     echo: bool = False
     """Answer the calls of every model with an echo, offline."""
     access: Literal["auto", "keys", "loopback", "insecure"] = "auto"
@@ -52,19 +53,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     insecure: bool = False
     """Serve everyone who can reach the service, while there is no key for callers."""
     api_key: str = ""
-    """A key for callers, sent as `Authorization: Bearer …`; empty: none."""
+    """A key for callers, sent as `Authorization: Bearer …`. Empty: none."""
     admin_key: str = ""
-    """A key that may do everything; empty: none."""
+    """A key that may do everything. Empty: none."""
     database_url: str = "sqlite:///semroute.db"
     """Where the decision log, the keys and the budgets are kept: `sqlite:///FILE`, `postgresql://…`, or `memory:`."""
     state_url: str = ""
-    """A Redis or Valkey for what several machines share, `redis://…`; empty: the decision log's database holds it."""
+    """A Redis or Valkey for what several machines share, `redis://…`. Empty: the decision log's database holds it."""
     decision_log: bool = True
     """Whether requests are recorded."""
     metrics: bool = True
     """Whether requests are counted for `/metrics`."""
     feedback_secret: str = ""
-    """The secret that signs links by which end users give feedback; empty: there are no such links."""
+    """The secret that signs links by which end users give feedback. Empty: there are no such links."""
     max_body_bytes: Annotated[int, Meta(ge=1)] = 10_000_000
     """The largest body of a request. A larger one is refused with status 413."""
     max_bodies_bytes: Annotated[int, Meta(ge=1)] = 64_000_000
@@ -92,12 +93,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`text`: lines for people. `json`: an object a line, with request ids."""
 
     def __repr__(self) -> str:
-        """Without the keys."""
+        """Show the settings without the keys."""
         return f"Settings(host={self.host!r}, port={self.port}, workers={self.workers}, routes={self.routes!r})"
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine can reach the service."""
+        """Return whether only this machine can reach the service."""
         if self.host == "localhost":
             return True
         try:
@@ -107,18 +108,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shared(self) -> bool:
-        """Whether other processes serve with this one, as far as it can tell."""
+        """Return whether other processes serve with this one, as far as the settings show."""
         return self.workers > 1 or bool(self.state_url) or self.database_url.startswith("postgres")
 
     def decided(self, *, has_keys: bool = False) -> Settings:
-        """The settings with `access` decided. Raises `SettingsError` where strangers would be served unasked.
+        """Return the settings with `access` decided. Raises `SettingsError` if strangers would be served by accident.
 
         `has_keys`: whether `semroute keys create` ever made a key.
         """
         self._check_sharing()
         if self.insecure and self.access == "loopback":
             raise SettingsError(
-                f"got {PREFIX}ACCESS=loopback and --insecure, which serves anyone: expected one of them"
+                f"got {PREFIX}ACCESS=loopback and --insecure, which contradict each other: expected only one of them"
             )
         access: Openness = "loopback"
         if self.access == "keys" or self.api_key or has_keys:
@@ -129,15 +130,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             access = "keys"
         elif not self.loopback:
             raise SettingsError(
-                f"{self.host} can be reached from other machines: set {PREFIX}API_KEY to the key that callers must "
-                "send, make one with `semroute keys create`, or say --insecure to serve anyone"
+                f"other machines can reach {self.host}, so semroute does not start without a key: set "
+                f"{PREFIX}API_KEY to the key that callers must send, make a key with "
+                "`semroute keys create`, or add --insecure to serve anyone"
             )
         return msgspec.structs.replace(self, access=access)
 
     def _check_sharing(self) -> None:
         if self.workers > 1 and self.database_url == "memory:" and not self.state_url:
             raise SettingsError(
-                f"{self.workers} workers need something to share: set {PREFIX}DATABASE_URL to a file or a server, or "
+                f"{self.workers} workers cannot share memory: set {PREFIX}DATABASE_URL to a file or a server, or "
                 f"{PREFIX}STATE_URL to a Redis"
             )
 
@@ -158,7 +160,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _allowed() -> dict[str, tuple[str, ...]]:
-    """By setting the words that it may be, whatever their case; none: it is no such setting."""
+    """Return the allowed words of each setting that takes one of some words. Their case does not count."""
     words: dict[str, tuple[str, ...]] = {}
     for field in msgspec.structs.fields(Settings):
         kind = field.type
@@ -167,7 +169,7 @@ def _allowed() -> dict[str, tuple[str, ...]]:
 
 
 def _expected(name: str) -> str:
-    """What a setting may be, in words."""
+    """Say in words what a setting may be."""
     if words := _allowed()[name]:
         return f"one of {', '.join(words)}"
     kinds = {field.name: field.type for field in msgspec.structs.fields(Settings)}
@@ -181,10 +183,10 @@ def _expected(name: str) -> str:
 
 
 def how_to_install(extra: str) -> str:
-    """The command that installs the libraries of an extra."""
+    """Return the command that installs the libraries of an extra."""
     return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     return PREFIX + name.upper()

@@ -42,7 +42,7 @@ def command(folder: Path | None, strict: bool, no_embed: bool, ask: bool, format
 
 
 def annotation(problem: Problem) -> str:
-    """A workflow command: GitHub shows it at the line of the file.
+    """Return a workflow command, which GitHub shows at the line of the file.
 
     Source: https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
     """
@@ -59,7 +59,7 @@ def _escape(text: str, more: str = "") -> str:
 
 
 def _examine(folder: Path, config: Config, *, embed: bool) -> list[Problem]:
-    # These bring the embedding model with them, which the structural check can do without.
+    # These imports load the embedding model, which the check of the files does not need.
     from semroute.evaluation.folder_checks import examine, leakage, unlearned
     from semroute.semantic.array_cache import Cache, default_folder
 
@@ -76,7 +76,7 @@ def _examine(folder: Path, config: Config, *, embed: bool) -> list[Problem]:
 
 
 def _asked(config: Config) -> list[Problem]:
-    """What the providers' lists say of the models. One that gives no list is told, too."""
+    """Compare the models with the providers' lists, and report providers whose list cannot be read."""
     from semroute.providers.model_listing import model_lists  # brings the HTTP client with it
 
     lists, failed = asyncio.run(model_lists(config))

@@ -1,6 +1,6 @@
-"""What each command is called, takes and says of itself. Its module does the work, and is imported when it is called.
+"""The names, options and help of all commands. A command's module does the work, and is imported when it is called.
 
-So help and completion wait for no library but click.
+So help and completion only have to import click.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from semroute.cli.options import FILE, SHARE, OutputFile, json_option, model_nam
 from semroute.stores.rollups import DIMENSIONS
 
 MIN_LABELS = 50
-"""What `train` needs at least, as in `semroute.evaluation.gain_training`, which takes long to import."""
+"""The fewest labels that `train` takes, as in `semroute.evaluation.gain_training`, which takes long to import."""
 
 
 @click.group(
@@ -66,7 +66,9 @@ Examples:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8000]")
 @click.option("--workers", type=click.IntRange(min=1), help="Number of processes, about 0.3 GB each.  [default: 1]")
 @click.option("--echo", is_flag=True, help="Answer with an echo for every model: no key, no network, no cost.")
-@click.option("--insecure", is_flag=True, help="Serve callers without a key also where others can reach the service.")
+@click.option(
+    "--insecure", is_flag=True, help="Serve callers without a key, even if other machines can reach the service."
+)
 def serve(**given: Any) -> None:
     """Run the service.
 
@@ -92,7 +94,7 @@ Examples:
     default="auto",
     show_default=True,
     shell_complete=model_names,
-    help="As in a request: auto, auto:ROUTE, or the id of a model.",
+    help="auto, auto:ROUTE, or the id of a model, as in a request.",
 )
 @routes_option
 @click.option("--explain", is_flag=True, help="Show the words that carried the decision, and what would change it.")
@@ -115,7 +117,11 @@ Examples:
 )
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-@click.option("--no-embed", is_flag=True, help="Look at the files only: faster, and blind to what utterances mean.")
+@click.option(
+    "--no-embed",
+    is_flag=True,
+    help="Check the files only. This is faster, but does not compare the meaning of utterances.",
+)
 @click.option("--ask", is_flag=True, help="Also read the model lists of providers that speak OpenAI's dialects.")
 @click.option(
     "--format",
@@ -172,7 +178,7 @@ def evaluate(**given: Any) -> None:
     type=click.IntRange(min=MIN_LABELS),
     default=MIN_LABELS,
     show_default=True,
-    help="Refuse to learn from fewer.",
+    help="Refuse to learn from fewer labels.",
 )
 @routes_option
 @json_option
@@ -235,7 +241,7 @@ def tune(**given: Any) -> None:
 @click.argument("file", type=FILE)
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Write into this routes folder.")
 @click.option("--model", "models", multiple=True, help="The routes' models, in order.  [default: the folder's default]")
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
 def import_(**given: Any) -> None:
     """Turn semantic-router's routes into a route file.
 

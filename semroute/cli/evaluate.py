@@ -55,7 +55,7 @@ def command(
 
 
 def _warn_of_contradictions(outcomes: Sequence[Outcome]) -> None:
-    """A prompt with two labels is wrong by one of them, whatever is decided."""
+    """Warn of prompts with two labels: each decision is wrong by one of them."""
     copies: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         copies.setdefault(words(outcome.text), []).append(outcome)
@@ -67,7 +67,9 @@ def _warn_of_contradictions(outcomes: Sequence[Outcome]) -> None:
 
 
 def missed(evaluation: Evaluation, gates: dict[str, float | None]) -> list[str]:
-    """The gates that the figures do not pass, named as options are: `min_accuracy`, `max_ece`. No figure is no pass."""
+    """Return the gates that the figures do not pass, named as the options: `min_accuracy`, `max_ece`. A missing figure
+    fails.
+    """
     failures = []
     for gate, bound in gates.items():
         kind, _, figure = gate.partition("_")

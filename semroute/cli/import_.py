@@ -21,7 +21,7 @@ STARTER = "models"
 
 
 def command(file: Path, output: Path | None, models: tuple[str, ...], force: bool) -> None:
-    """Print a route file, or write it where the folder stays whole."""
+    """Print a route file, or write it if the folder stays free of errors."""
     try:
         text = file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -46,7 +46,7 @@ def command(file: Path, output: Path | None, models: tuple[str, ...], force: boo
 
 
 def _check(output: Path, files: dict[str, str]) -> None:
-    """Raises `ConfigError` where the folder would have errors with these files that it has not without them."""
+    """Check the folder with these files. Raises `ConfigError` if they bring new errors."""
     before = {str(problem) for problem in read(output)[1]}
     with tempfile.TemporaryDirectory() as name:
         trial = Path(name)

@@ -1,4 +1,4 @@
-"""What `semroute keys` takes and says of itself. `semroute.cli.keys` does the work."""
+"""The options and help of `semroute keys`. `semroute.cli.keys` does the work."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ def keys() -> None:
 
 
 @keys.command("create", epilog="Example:  semroute keys create --name web --team shop --rpm 60 --usd-per-day 5")
-@click.option("--name", default="", help="What to call it in lists, statistics and budgets.")
-@click.option("--team", default="", help="The team whose budgets it draws on.")
+@click.option("--name", default="", help="The key's name in lists, statistics and budgets.")
+@click.option("--team", default="", help="The team whose budgets the key uses.")
 @click.option(
     "--scope",
     "scopes",
     type=click.Choice(get_args(Scope)),
     multiple=True,
-    help="What it may do; can be repeated.  [default: route, complete]",
+    help="What the key may do; can be repeated.  [default: route, complete]",
 )
 @click.option(
     "--route",
     "routes",
     multiple=True,
     shell_complete=route_names,
-    help="A route it may use; can be repeated.  [default: all]",
+    help="A route that the key may use; can be repeated.  [default: all]",
 )
 @click.option(
     "--model",
     "models",
     multiple=True,
     shell_complete=model_names,
-    help="A model it may use; can be repeated.  [default: all]",
+    help="A model that the key may use; can be repeated.  [default: all]",
 )
 @click.option("--rpm", type=LIMIT, help="Requests a minute.  [default: no limit]")
 @click.option("--tpm", type=LIMIT, help="Tokens a minute.  [default: no limit]")
 @click.option("--concurrency", type=LIMIT, help="Requests at once.  [default: no limit]")
-@click.option("--usd-per-day", type=usd, help="Its budget for a day, in USD.  [default: no limit]")
-@click.option("--usd-per-month", type=usd, help="Its budget for a month, in USD.  [default: no limit]")
-@click.option("--expires", type=click.DateTime(), help="When it ends, in UTC.  [default: never]")
-@click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="What rules can read; can be repeated.")
+@click.option("--usd-per-day", type=usd, help="The key's budget for a day, in USD.  [default: no limit]")
+@click.option("--usd-per-month", type=usd, help="The key's budget for a month, in USD.  [default: no limit]")
+@click.option("--expires", type=click.DateTime(), help="When the key ends, in UTC.  [default: never]")
+@click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="Metadata that rules can read; can be repeated.")
 @json_option
 def create_key(**given: Any) -> None:
     """Make a key, and show it this once."""

@@ -34,7 +34,7 @@ def create(as_json: bool, expires: datetime.datetime | None, metadata: tuple[str
     caller = Caller(**values, metadata={name: value for name, _, value in pairs})
     ends = expires.replace(tzinfo=datetime.UTC).timestamp() if expires else None
     if ends is not None and ends <= time.time():
-        raise click.UsageError(f"--expires: got {_day(ends)}, expected a time to come")
+        raise click.UsageError(f"--expires: got {_day(ends)}, expected a time in the future")
     with _store() as store:
         token, caller = store.create(caller, ends)
         store.audit(_who(), "keys create", caller.id)
@@ -87,7 +87,7 @@ def rotate(id_: str, as_json: bool) -> None:
     with _store(open_to_read) as store:
         token = store.rotate(id_)
         if token is None:
-            raise click.UsageError(f"there is no key {id_!r} that is still good")
+            raise click.UsageError(f"there is no valid key {id_!r}: it does not exist, or it ended")
         store.audit(_who(), "keys rotate", id_)
     if as_json:
         print_json({"key": token, "id": id_})
@@ -100,7 +100,7 @@ def _store(opened: Callable[[str], Database] = open_database) -> Iterator[KeySto
     url = settings_module.read().database_url
     if url == MEMORY:
         raise SettingsError(
-            f"{settings_module.variable('database_url')}: got {MEMORY}, where no key outlasts a command"
+            f"{settings_module.variable('database_url')}: got {MEMORY}, but keys in memory end with the command"
         )
     database = opened(url)
     try:
@@ -141,7 +141,7 @@ def _limits(caller: Caller) -> str:
 
 
 def _tell_of_unknown(caller: Caller) -> None:
-    """A typo makes a key that is good for nothing. No error: the service's route files may be elsewhere."""
+    """Warn of names that the route files do not have. They are no errors: the service may use other route files."""
     if not (caller.routes or caller.models):
         return
     folder = folder_of(None)

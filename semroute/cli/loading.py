@@ -1,4 +1,4 @@
-"""How a command is declared without what it needs: its module is imported when it is called."""
+"""Declare commands without importing what they need. A command's module is imported when it is called."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import click
 
 
 class InOrder(click.Group):
-    """Lists its commands in the order in which they are declared: the one in which a newcomer needs them."""
+    """A group that lists its commands as they are declared: in the order in which a newcomer needs them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Not by the alphabet."""
+        """List the commands in the order of their declaration."""
         return list(self.commands)
 
 

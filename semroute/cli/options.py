@@ -28,7 +28,7 @@ class Share(click.FloatRange):
         super().__init__(0, 1)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Refuses NaN, which compares as if it were in any range."""
+        """Refuse NaN, which passes the check of every range."""
         number = float(super().convert(value, param, ctx))
         if math.isnan(number):
             self.fail(f"{value} is not in the range 0<=x<=1.", param, ctx)
@@ -45,7 +45,7 @@ class OutputFile(click.Path):
         super().__init__(dir_okay=False, writable=True, allow_dash=allow_dash, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Refuses a file in a folder that does not exist."""
+        """Refuse a file in a folder that does not exist."""
         path = cast("Path", super().convert(value, param, ctx))
         if not path.parent.is_dir():
             self.fail(f"{path}: no such folder: {path.parent}", param, ctx)
@@ -67,7 +67,7 @@ def _names(kind: Literal["routes", "models"]) -> Callable[[click.Context, click.
     """Complete the names that the route files give to routes or to models."""
 
     def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-        from semroute.cli.output import folder_of  # these read route files, which takes longer than all the rest
+        from semroute.cli.output import folder_of  # imported here, because reading route files needs slow imports
         from semroute.config.load import read
 
         folder = ctx.params.get("routes")

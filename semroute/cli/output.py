@@ -23,20 +23,20 @@ errors = Console(stderr=True, emoji=False)  # `file:100:` is no 💯
 
 
 class _Stdout(Console):
-    """Standard output. Where nobody reads on, such as after `| head`, the command ends as it would have."""
+    """Standard output. If the reader stops early, as `| head` does, the command still ends normally."""
 
     def on_broken_pipe(self) -> None:
         discard_output()
 
 
 def discard_output() -> None:
-    """What is still to be printed goes nowhere: else the interpreter tries once more at its end, and complains."""
+    """Send further output nowhere. Otherwise the interpreter flushes once more at its end, and reports an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _console() -> Console:
     plain = _Stdout(emoji=False)
-    # A pipe has no width: give tables room instead of 80 columns.
+    # A pipe has no width, so tables get more room than 80 columns.
     return plain if plain.is_terminal else _Stdout(emoji=False, width=PIPED_WIDTH)
 
 
@@ -44,27 +44,27 @@ console = _console()
 
 
 def folder_of(routes: Path | None) -> Path:
-    """The routes folder that a command works on."""
+    """Return the routes folder that a command works on."""
     named = os.environ.get(variable("routes"))
     return routes or (Path(named) if named else default_folder())
 
 
 def print_json(value: Any) -> None:
-    """One JSON document, indented."""
+    """Print one JSON document, indented."""
     encoded = msgspec.json.Encoder(decimal_format="number").encode(value)
     click.echo(msgspec.json.format(encoded, indent=2))  # bytes: JSON is UTF-8, whatever the terminal is
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
-    """A bar on standard error that leaves nothing behind; silent where that is no terminal."""
+    """Show a progress bar on standard error, and remove it at the end. Without a terminal it shows nothing."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
         yield progress
 
 
 class Bar:
-    """A callback that moves one bar: told how much is done, and how much there is."""
+    """A callback that moves one bar. It gets the work done and the work in all."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

@@ -30,7 +30,7 @@ def command(
         text = _standard_input()
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder_of(routes), progress=Bar(progress))
-    router.match([text])  # the first embedding of a process is slow, and tells nothing
+    router.match([text])  # the first embedding of a process is slow: do not count it
     messages = (Message(role="user", parts=(Text(text=text),)),)
     request = ChatRequest(id=new_id(), messages=messages, model=model, cost_quality=cost_quality)
     decision = router.route(request, explain=explain)
@@ -75,11 +75,11 @@ def _show_plan(decision: Decision) -> None:
 BAR = 24
 """Width of the longest bar."""
 WORDS = 48
-"""Of a long prompt several words are left out at a time: so much of them is shown."""
+"""Characters that are shown of the words left out together. Of a long prompt, several are left out at a time."""
 
 
 def _show_details(decision: Decision, details: Details) -> None:
-    """A bar for each word: green carried the best candidate, red spoke against it."""
+    """Show a bar for each word: green speaks for the best candidate, red against it."""
     if details.flip is not None:
         console.print(f"{details.flip.explanation}.", markup=False, highlight=False)
     if not details.words:

@@ -23,8 +23,8 @@ from semroute.telemetry.logs import configure
 
 SERVED: dict[Openness, str] = {
     "keys": "every call needs a key",
-    "loopback": "there is no key, so programs on this machine may do everything, and nobody else anything",
-    "insecure": "everyone who can reach the service may ask for answers without a key; all else takes a key",
+    "loopback": "there is no key: programs on this machine may do everything, and others are refused",
+    "insecure": "everyone who can reach the service may ask for answers without a key; everything else needs a key",
 }
 
 
@@ -43,11 +43,11 @@ def command(
     }
     settings = settings_module.read(environ)
     settings = settings.decided(has_keys=_has_keys(settings))
-    # Found here, a broken route file is one message instead of a worker's traceback.
+    # A broken route file that is found here gives one message instead of a traceback of each worker.
     files = read_files(folder_of(Path(settings.routes) if settings.routes else None))
     config = load_files(files)
     if config.embedder.model != BUNDLED:
-        open_embedder(config.embedder)  # downloads it where it can, before the workers need it
+        open_embedder(config.embedder)  # downloads the model before the workers need it
     _open_stores(settings)
     listening = listen(settings)
     settings = msgspec.structs.replace(settings, port=listening[0].getsockname()[1])
@@ -67,7 +67,7 @@ def _say(settings: Settings, line: str) -> None:
 
 
 def _has_keys(settings: Settings) -> bool:
-    """Whether `semroute keys create` ever made a key."""
+    """Return whether `semroute keys create` ever made a key."""
     database = open_to_read(settings.database_url)
     try:
         return bool(KeyStore(database).rows())
@@ -76,6 +76,6 @@ def _has_keys(settings: Settings) -> bool:
 
 
 def _open_stores(settings: Settings) -> None:
-    """Find here, once, what would keep every worker from starting."""
+    """Open the stores once, so that an error shows here and not in every worker."""
     open_database(settings.database_url).close()
     asyncio.run(open_state(settings.state_url, settings.database_url).aclose())

@@ -45,24 +45,26 @@ def command(
 
 
 def check_free(target: Path, config: Config) -> None:
-    """Raises `RequestError` where to write `target` would destroy what people wrote, or define `tuned` twice."""
+    """Check that `target` may be written. Raises `RequestError` if people wrote in it, or if `tuned` is defined
+    elsewhere.
+    """
     source = config.sources.get("tuned")
     if source is not None and Path(source.file) != target:
-        raise RequestError(f"{source.file}:{source.line}: got `tuned`, expected it in {target} alone: take it out here")
+        raise RequestError(f"{source.file}:{source.line}: got `tuned`, expected it in {target} only: remove it here")
     if not target.exists():
         return
     data = target.read_bytes()
     if not data.startswith(HEADER.encode()) or parse(str(target), data, {}).value.keys() != {"tuned"}:
-        advice = "keep what is yours in a file of another name and delete this one, or look with --dry-run"
-        raise RequestError(f"{target}: holds what `semroute tune` did not write: {advice}")
+        advice = "move your own entries to another file and delete this one, or use --dry-run"
+        raise RequestError(f"{target}: has content that `semroute tune` did not write: {advice}")
 
 
 def overlay(tuning: Tuning, encoder: str, source: str) -> str:
-    """The text of the overlay file."""
+    """Return the text of the overlay file."""
     lines = [
         f"{HEADER}{tuning.n} prompts of {json.dumps(source)}; delete it to undo.",
         f"# Accuracy {tuning.accuracy_before:.3f} before, {tuning.accuracy_held_out:.3f} on prompts held out.",
-        "# These thresholds count before all others, and with the encoder alone that they were found with.",
+        "# These thresholds override all others. They count only with the encoder that they were found with.",
         "tuned:",
         f"  encoder: {json.dumps(encoder)}",
         "  thresholds:",
@@ -78,11 +80,13 @@ def _show(tuning: Tuning, target: Path | None, *, better: bool) -> None:
     for row in tuning.table:
         figures = (row.accuracy, row.coverage, row.wrong, row.false_abstain, row.oos_recall)
         table.add_row(f"{row.threshold:.2f}", *(f"{figure:.3f}" for figure in figures))
-    console.print(f"{tuning.n} prompts; what one threshold for all routes would do:", highlight=False)
+    console.print(f"{tuning.n} prompts; the effect of one threshold for all routes:", highlight=False)
     console.print(table)
     thresholds = Table("route", "threshold", "", box=None, pad_edge=False)
     for route, value in tuning.thresholds.items():
-        thresholds.add_row(route, f"{value:.3f}", "its own" if route in tuning.own else "that of all: too few prompts")
+        thresholds.add_row(
+            route, f"{value:.3f}", "its own" if route in tuning.own else "the common one: too few prompts"
+        )
     console.print(thresholds)
     console.print(
         f"accuracy {tuning.accuracy_before:.3f} as it is, {tuning.accuracy:.3f} with these, "
@@ -92,4 +96,6 @@ def _show(tuning: Tuning, target: Path | None, *, better: bool) -> None:
     if target is not None:
         console.print(f"written: {target}", markup=False, highlight=False)
     elif not better:
-        console.print("no better than what is set, on prompts held out: nothing is written", highlight=False)
+        console.print(
+            "nothing is written: on held-out prompts these are no better than the present thresholds", highlight=False
+        )

@@ -1,4 +1,4 @@
-"""Where Amazon Bedrock is: a provider's region and address. Reads AWS's own settings where the route files say neither.
+"""Find the region and the address of a Bedrock provider. AWS's own settings fill in what the route files leave out.
 
 Source: https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html.
 """
@@ -18,12 +18,12 @@ from semroute.config.dialects import rules_of
 from semroute.config.schema.providers import ProviderEntry
 
 EXTRA = "bedrock"
-"""What of semroute brings the library that signs requests and reads streams."""
+"""The extra of semroute that installs the library which signs requests and reads streams."""
 _HOST = re.compile(r"https?://(?:[^/]*\.)?bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")
 
 
 def located(draft: Draft, environ: Mapping[str, str]) -> Draft:
-    """The draft, in which providers of the bedrock dialect have a region and an address as far as one is known."""
+    """Return the draft with a region and an address for each Bedrock provider, where they are known."""
     entries = draft.merged.providers
     ids = [id_ for id_, entry in entries.items() if rules_of(entry.dialect).aws]
     if not ids:
@@ -41,7 +41,7 @@ def _located(entry: ProviderEntry, environ: Mapping[str, str]) -> ProviderEntry:
 
 
 def _default_region(environ: Mapping[str, str]) -> str:
-    """That of the environment, else of the profile; empty: neither names one."""
+    """Return the region of the environment, else of the profile. Empty: neither names one."""
     return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or _profile_region(environ)
 
 
@@ -51,7 +51,7 @@ def _profile_region(environ: Mapping[str, str]) -> str:
     settings = configparser.RawConfigParser(default_section="", strict=False)
     try:
         settings.read(file.expanduser(), "utf-8")
-    except (configparser.Error, OSError, UnicodeDecodeError, RuntimeError):  # what AWS's own tools will complain about
+    except (configparser.Error, OSError, UnicodeDecodeError, RuntimeError):  # AWS's own tools report it
         return ""
     section = profile if profile == "default" and settings.has_section(profile) else f"profile {profile}"
     return settings.get(section, "region", fallback="")

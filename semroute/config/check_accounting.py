@@ -1,4 +1,4 @@
-"""What route files say of money: prices, the baseline and budgets."""
+"""Check what route files say about money: prices, the baseline and budgets."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ PRICES = (
     "reasoning_price",
 )
 PRICE_DECIMALS = 6
-"""Of USD per 1M tokens: a token then costs a whole number of the log's smallest unit, 10^-12 USD."""
+"""Decimals of a price in USD per 1M tokens. With so many, the price of a token is a whole number of 10^-12 USD, the
+smallest unit of the log."""
 
 
 MAX_BUDGET = Decimal(9_000_000)
-"""USD: what the log's smallest unit can count to in 64 bits."""
+"""USD: the most that 64 bits can count in the log's smallest unit."""
 MAX_PRICE = Decimal(1_000_000)
-"""USD per 1M tokens: a dollar a token."""
+"""USD per 1M tokens, which is one dollar a token."""
 
 
 def check_accounting(draft: Draft) -> Iterator[Problem]:
-    """Prices that cannot be, and budgets for what is not there."""
+    """Find impossible prices, and budgets for things that do not exist."""
     for id_, model in draft.merged.models.items():
         flat = {field: getattr(model, field) for field in PRICES}
         yield from _check_prices(draft, f"models.{id_}", flat, model.prices)
@@ -64,20 +65,20 @@ def _check_prices(
 
 
 def _decimals(amount: Decimal) -> int:
-    """How many decimals a finite number has. Without arithmetic: that rounds, and fails for numbers of many digits."""
+    """Count the decimals of a finite number. Arithmetic would round, and would fail for numbers with many digits."""
     _, digits, exponent = amount.as_tuple()
     zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
     return max(0, -int(exponent) - zeros)
 
 
 def _check_unpriced(draft: Draft) -> Iterator[Problem]:
-    """Models that count as free because nobody said what they cost."""
+    """Find models that count as free because no price is given."""
     for id_, model in draft.merged.models.items():
         key = f"models.{id_}"
         provider = draft.merged.providers.get(model.provider)
         given = any(f"{key}.{field}" in draft.sources for field in ("input_price", "output_price", "prices"))
         if provider is not None and provider.dialect != ECHO and not given:
-            message = "got no price: it counts as free, for budgets and for what is cheapest"
+            message = "got no price: the model counts as free in budgets and comparisons"
             yield warning(draft, key, message, "unpriced", "give its prices, or `input_price: 0` if it is free")
 
 
@@ -95,5 +96,5 @@ def _check_budgets(draft: Draft) -> Iterator[Problem]:
             yield error(draft, f"budgets.{budget.name}.usd", f"got {budget.usd}, {expected}")
         scopes = [scope for scope in ("key", "team", "route", "model") if getattr(budget, scope) is not None]
         if len(scopes) > 1:
-            message = f"got {' and '.join(f'`{scope}`' for scope in scopes)}, expected one of them at most"
+            message = f"got {' and '.join(f'`{scope}`' for scope in scopes)}, expected at most one of them"
             yield error(draft, f"budgets.{budget.name}", message)

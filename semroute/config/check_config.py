@@ -1,6 +1,6 @@
-"""What route files mean: names that lead nowhere, rules that never hold, utterances given twice.
+"""Check what route files mean: unknown names, rules that never hold, utterances that are given twice.
 
-Values in, problems out: no file is read here.
+Values go in and problems come out. Nothing here reads a file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
 
 
 def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
-    """Everything wrong or doubtful in what the files say, once their form is right."""
+    """Return every error and warning about what the files mean. Their form has been checked before."""
     return [
         *_check_sections(draft),
         *_check_texts(draft),
@@ -78,20 +78,20 @@ def _check_sections(draft: Draft) -> Iterator[Problem]:
 
 
 def _check_texts(draft: Draft) -> Iterator[Problem]:
-    """Scalars of YAML that are not what they look like."""
+    """Find values that YAML reads as something else than they look like."""
     for key, (text, value) in draft.rewritten.items():
-        message = f"got {text}, which YAML reads as {value}: it does not hold for the text {quote(text)}"
-        advice = f"write {quote(text)} where the text is meant, else {value}"
+        message = f"got {text}, which YAML reads as {value}: it does not match the text {quote(text)}"
+        advice = f"write {quote(text)} if you mean the text, else {value}"
         yield _warning(draft, key, message, "rewritten", advice)
 
 
 def _check_origins(draft: Draft) -> Iterator[Problem]:
-    """Origins are compared as browsers send them: in lower case, without a path, and without the usual port."""
+    """Check that origins are written as browsers send them: in lower case, without a path, without the default port."""
     for place, origin in enumerate(draft.merged.cors.origins if draft.merged.cors is not None else ()):
         key = f"cors.origins[{place}]"
         if origin == "*":
-            told = "every page in a user's browser may use the service, and where it takes no key, operate it"
-            yield _warning(draft, key, told, "any-origin", "name the origins of your pages")
+            told = "any page in a browser may call the service, and may administer it if the service needs no key"
+            yield _warning(draft, key, told, "any-origin", "list the origins of your pages instead")
         elif not ORIGIN.fullmatch(origin) or DEFAULT_PORT.search(origin):
             expected = "expected an origin as browsers send it, such as https://app.example.com, or *"
             yield _error(draft, key, f"got {quote(origin)}, {expected}")
@@ -105,12 +105,12 @@ def _check_providers(draft: Draft) -> Iterator[Problem]:
         if provider.base_url and not _is_http(provider.base_url):
             expected = "expected an address that starts with http:// or https://"
             yield _error(draft, f"providers.{id_}.base_url", f"got {quote(provider.base_url)}, {expected}")
-        if not _incomplete(draft, f"providers.{id_}"):  # else its dialect or its preset may be what cannot be read
+        if not _incomplete(draft, f"providers.{id_}"):  # otherwise its dialect or its preset may be unreadable
             yield from _check_dialect(draft, id_, provider)
 
 
 def _check_dialect(draft: Draft, id_: str, provider: ProviderEntry) -> Iterator[Problem]:
-    """Whether a provider has what its dialect needs, and nothing of another's."""
+    """Check that a provider has what its dialect needs, and nothing that only another dialect knows."""
     rules = rules_of(provider.dialect)
     if rules.aws:
         yield from _check_region(draft, id_, provider)
@@ -124,17 +124,17 @@ def _check_dialect(draft: Draft, id_: str, provider: ProviderEntry) -> Iterator[
         example = "`base_url: https://api.openai.com/v1`"
         yield _error(draft, f"providers.{id_}", f"`base_url` is missing, expected an address such as {example}")
     if preset is not None and not rules.presets:
-        theirs = f"preset {quote(preset)} is of the openai dialect"
+        theirs = f"preset {quote(preset)} works with `dialect: openai` only"
         yield _error(draft, f"providers.{id_}.dialect", f"got {quote(provider.dialect)}, but {theirs}")
 
 
 def _check_region(draft: Draft, id_: str, provider: ProviderEntry) -> Iterator[Problem]:
-    """Requests go to a region, and are signed for it unless they carry a key."""
+    """Check the region: requests go there, and are signed for it unless they carry a key."""
     if draft.missing_variables.get(id_):
         return
     if provider.region and not REGION.fullmatch(provider.region):
         written = f"providers.{id_}.region"
-        key = written if written in draft.sources else f"providers.{id_}"  # or AWS's own settings name it
+        key = written if written in draft.sources else f"providers.{id_}"  # else AWS's own settings name the region
         yield _error(draft, key, f"got {quote(provider.region)}, expected a region such as `eu-central-1`")
     if not provider.region and not (provider.base_url and provider.api_key):
         expected = "expected one such as `region: eu-central-1`, or AWS_REGION in the environment"
@@ -162,7 +162,7 @@ def _check_models(draft: Draft) -> Iterator[Problem]:
 
 
 def _plans(draft: Draft) -> dict[str, tuple[str, ...]]:
-    """Every list of models, by the key of what holds it."""
+    """Return every list of models, by the key of its owner."""
     merged = draft.merged
     plans = {"default": merged.default.models} if merged.default else {}
     plans |= {f"routes.{route.name}": route.models for route in merged.routes}
@@ -179,14 +179,16 @@ def _check_plans(draft: Draft) -> Iterator[Problem]:
 
 
 def _check_variables(draft: Draft) -> Iterator[Problem]:
-    """Variables that are not set, and extras not installed: warnings, as what they serve may not be needed here."""
+    """Warn about unset variables and extras that are not installed. They are no errors: this machine may not need
+    them.
+    """
     unset, extras, entries = draft.missing_variables, draft.missing_extras, draft.merged.models
     reasons = {provider: not_installed(extra) for provider, extra in extras.items()}
     reasons |= {provider: _not_set(variables) for provider, variables in unset.items()}
     for provider, reason in reasons.items():
         models = [id_ for id_, model in entries.items() if model.provider == provider]
         consequence = f"its models cannot be called: {listed(models)}" if models else "it cannot be called"
-        advice = "mend that, or leave it so where it is not needed"
+        advice = "fix this, or ignore it if you do not need these models here"
         yield _warning(draft, f"providers.{provider}", f"{reason}: {consequence}", "unavailable", advice)
     for key, plan in _plans(draft).items():
         providers = dict.fromkeys(entries[model].provider if model in entries else "" for model in plan)
@@ -195,7 +197,7 @@ def _check_variables(draft: Draft) -> Iterator[Problem]:
             told = [_not_set(tuple(variables))] if variables else []
             told += dict.fromkeys(reasons[provider] for provider in providers if provider not in unset)
             message = f"none of these models can be called: {', '.join(told)}"
-            yield _warning(draft, f"{key}.models", message, "unavailable", "add one that can")
+            yield _warning(draft, f"{key}.models", message, "unavailable", "add a model that can be called")
 
 
 def _not_set(variables: tuple[str, ...]) -> str:
@@ -216,7 +218,7 @@ def _check_routes(draft: Draft) -> Iterator[Problem]:
             yield _error(draft, f"{key}.name", f"{got}, which is a model's id too, expected another name")
         if (count := len(route.utterances)) < MIN_UTTERANCES and not _incomplete(draft, f"{key}.utterances"):
             message = f"got {count}, expected {MIN_UTTERANCES} utterances or more"
-            yield _warning(draft, f"{key}.utterances", message, "few-utterances", "add some, as your users say it")
+            yield _warning(draft, f"{key}.utterances", message, "few-utterances", "add some in the words of your users")
 
 
 def _check_tuned(draft: Draft) -> Iterator[Problem]:
@@ -225,7 +227,7 @@ def _check_tuned(draft: Draft) -> Iterator[Problem]:
 
 
 def _check_utterances(draft: Draft) -> Iterator[Problem]:
-    """Utterances and negatives that are blank, or given twice, whatever their case and spaces."""
+    """Find utterances and negatives that are blank or given twice. Case and spaces do not count."""
     first: dict[str, tuple[str | None, str]] = {}
     for owner, key, text in _examples(draft):
         if not text.strip():
@@ -240,7 +242,7 @@ def _check_utterances(draft: Draft) -> Iterator[Problem]:
             message = f"got {quote(text)} a second time, first at {there}"
             yield _warning(draft, key, message, "duplicate", "keep one of the two")
         elif owner is None:
-            message = f"got {quote(text)}, an utterance of `{first_owner}` at {there}, which matches all the same"
+            message = f"got {quote(text)}, also an utterance of `{first_owner}` at {there}: it still matches that route"
             yield _warning(draft, key, message, "contradiction", "take it out of one of the two")
         else:
             message = f"got {quote(text)}, which `{first_owner}` has too, at {there}, expected it in one route only"
@@ -249,7 +251,7 @@ def _check_utterances(draft: Draft) -> Iterator[Problem]:
 
 
 def _examples(draft: Draft) -> Iterator[tuple[str | None, str, str]]:
-    """Each utterance, then each negative: its route, its key and its text."""
+    """Yield each utterance, then each negative: its route, its key and its text."""
     for route in draft.merged.routes:
         for index, utterance in enumerate(route.utterances):
             yield route.name, f"routes.{route.name}.utterances[{index}]", utterance

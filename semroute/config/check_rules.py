@@ -1,4 +1,4 @@
-"""What rules mean: names that lead nowhere, rules that never hold, are never reached, or contradict each other."""
+"""Check rules: unknown names, and rules that never hold, are never reached or contradict each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semroute.errors import Problem
 
 
 def check_rules(draft: Draft) -> Iterator[Problem]:
-    """Everything wrong or doubtful in the rules."""
+    """Return every error and warning about the rules."""
     rules = draft.merged.rules
     references = {f"rules.{rule.name}.route": rule.route for rule in rules if rule.route is not None}
     yield from unknown(draft, "routes", references)
@@ -24,7 +24,7 @@ def check_rules(draft: Draft) -> Iterator[Problem]:
         yield from _check_target(draft, key, rule)
         if rule.when == When() and not incomplete(draft, f"{key}.when"):
             message = "got no condition: this rule takes every request"
-            yield warning(draft, f"{key}.when", message, "catch-all", "say when it holds, or let `default` do it")
+            yield warning(draft, f"{key}.when", message, "catch-all", "add a condition, or use `default` instead")
         whole = list(_check_when(draft, f"{key}.when", rule.when))
         yield from whole
         if not whole and not incomplete(draft, f"{key}.when") and (reason := impossible(rule.when)):
@@ -44,13 +44,13 @@ def _check_target(draft: Draft, key: str, rule: Rule) -> Iterator[Problem]:
         yield error(draft, key, "got neither `models` nor `tier`, nor `only`, nor `route`, expected one of them")
     tiers = {model.tier for model in draft.merged.models.values()}
     if rule.tier is not None and rule.tier not in tiers and not uncertain(draft, "models"):
-        yield error(draft, f"{key}.tier", f'got "{rule.tier}", which is no model\'s tier, expected that of a model')
+        yield error(draft, f"{key}.tier", f'got "{rule.tier}", but no model has this tier, expected a tier in use')
     if rule.only is not None:
         only = f"{key}.only"
         yield from unknown(draft, "models", {f"{only}.models[{i}]": m for i, m in enumerate(rule.only.models)})
         yield from unknown(draft, "providers", {f"{only}.providers[{i}]": p for i, p in enumerate(rule.only.providers)})
         if rule.only == Only() and not incomplete(draft, only):
-            yield error(draft, only, "got nothing that narrows, expected `models`, `providers`, `regions`, …")
+            yield error(draft, only, "got no restriction, expected one or more of `models`, `providers`, `regions`, …")
 
 
 def _check_when(draft: Draft, key: str, when: When) -> Iterator[Problem]:
@@ -80,7 +80,7 @@ def _check_bounds(draft: Draft, key: str, when: When) -> Iterator[Problem]:
         if compare == Compare() and not incomplete(draft, place):
             yield error(draft, place, "got no bound, expected one of `gt`, `gte`, `lt`, `lte`")
         elif compare is not None and interval(compare).empty:
-            yield error(draft, place, "got bounds that no number keeps, expected a range")
+            yield error(draft, place, "got bounds that no number can meet, expected a range")
 
 
 def _parts(when: When, key: str) -> Iterator[tuple[When, str]]:
@@ -92,7 +92,7 @@ def _parts(when: When, key: str) -> Iterator[tuple[When, str]]:
 
 
 def _check_order(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
-    """Rules that an earlier one always precedes. `rules` stand by priority."""
+    """Find rules that an earlier rule always precedes. `rules` are sorted by priority."""
     targeting = [rule for rule in rules if rule.targets and not incomplete(draft, f"rules.{rule.name}")]
     for place, rule in enumerate(targeting):
         if impossible(rule.when):
@@ -116,7 +116,7 @@ def _target(rule: Rule) -> tuple[object, ...]:
 
 
 def _check_narrowing(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
-    """Rules with an `only` that no model meets, alone or with another that holds at the same time."""
+    """Find rules whose `only` allows no model, alone or together with another rule that holds at the same time."""
     if uncertain(draft, "models"):
         return
     narrowing = [rule for rule in rules if rule.only is not None and rule.only != Only()]
@@ -125,28 +125,29 @@ def _check_narrowing(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
     for place, rule in enumerate(narrowing):
         key = f"rules.{rule.name}.only"
         if not left[rule.name]:
-            yield error(draft, key, "got what no model meets, expected to leave one")
+            yield error(draft, key, "no model meets this, expected at least one that does")
             continue
         target, aimed_at = _aims_at(draft, rule)
         if aimed_at and not left[rule.name] & aimed_at:
-            yield error(draft, key, f"got what no model of this rule's own `{target}` meets, expected to leave one")
+            yield error(draft, key, f"no model of the rule's own `{target}` meets this, expected one or more that do")
         elif not rule.targets and (emptied := _emptied(draft, left[rule.name])):
-            message = f"leaves none of the models of {listed(emptied)}: where it holds, others that it leaves take over"
-            yield problem_of(draft, key, message, "info", "substitutes", "give them a model that it leaves")
+            message = f"allows no model of {listed(emptied)}: while this rule holds, other models answer for them"
+            advice = "give each of these routes a model that the rule allows"
+            yield problem_of(draft, key, message, "info", "substitutes", advice)
         for other in narrowing[:place]:
             together = implies(rule.when, other.when) or implies(other.when, rule.when)
             if together and left[other.name] and not left[rule.name] & left[other.name]:
-                message = f"contradicts `{other.name}`: where both hold, no model is left"
-                yield warning(draft, key, message, "contradiction", "let one of the two allow what the other does")
+                message = f"contradicts `{other.name}`: when both hold, no model is left"
+                yield warning(draft, key, message, "contradiction", "let both rules allow at least one common model")
 
 
 def _emptied(draft: Draft, left: set[str]) -> list[str]:
-    """The routes that have none of these models."""
+    """Return the routes that have none of these models."""
     return [route.name for route in draft.merged.routes if route.models and left.isdisjoint(route.models)]
 
 
 def _aims_at(draft: Draft, rule: Rule) -> tuple[str, set[str]]:
-    """What a rule names as its target, and the models that stand for; none where it names none."""
+    """Return the kind of a rule's target and the models it stands for. No models: the rule names no target."""
     merged = draft.merged
     if rule.route is not None:
         return "route", {id_ for route in merged.routes if route.name == rule.route for id_ in route.models}
@@ -156,7 +157,7 @@ def _aims_at(draft: Draft, rule: Rule) -> tuple[str, set[str]]:
 
 
 def _admitted(draft: Draft, rule: Rule) -> set[str]:
-    """The models that a rule leaves. A model's deployments count for it."""
+    """Return the models that a rule allows. A model is allowed if one of its deployments is."""
     assert rule.only is not None  # see `_check_narrowing`
     admitted = set()
     for id_, entry in draft.merged.models.items():

@@ -1,4 +1,4 @@
-"""Models that their provider has shut down, or will within a month."""
+"""Find models that their provider has shut down, or will shut down soon."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from semroute.errors import Problem
 
 SOON_DAYS = 30
 Lists = Mapping[str, Mapping[str, datetime.date | None]]
-"""By provider, the models that it lists, each with the day from which it serves it no more, if that is known."""
+"""The models that each provider lists. Each model has the day on which the provider stops serving it. None: not
+known."""
 
 
 def check_shutdowns(draft: Draft, today: datetime.date) -> Iterator[Problem]:
-    """Models past their date, and those that are near it, as the files say, else as is known for the name."""
+    """Find models whose shutdown date is past or near. The date is the files', else the one known for the model's
+    name.
+    """
     for id_, model in draft.merged.models.items():
         places = [(f"models.{id_}", model.provider, model.name)]
         places += [
@@ -35,7 +38,7 @@ def check_shutdowns(draft: Draft, today: datetime.date) -> Iterator[Problem]:
 
 
 def check_lists(config: Config, lists: Lists, today: datetime.date) -> Iterator[Problem]:
-    """What the providers' own lists say of the models."""
+    """Compare the models with the providers' own lists."""
     for id_, model in config.models.items():
         listed = lists.get(model.provider)
         if listed is None:
@@ -57,7 +60,7 @@ def _source(sources: Mapping[str, WrittenAt], folder: str, *keys: str) -> Writte
 def _told(
     source: WrittenAt, name: str, date: datetime.date | None, today: datetime.date, instead: str = ""
 ) -> Iterator[Problem]:
-    """A model whose date is past or near. `instead`: what its provider recommends."""
+    """Report a model whose date is past or near. `instead`: the model that its provider recommends."""
     if date is None or (date - today).days > SOON_DAYS:
         return
     advice = f"call another, such as {instead}" if instead else "call another"

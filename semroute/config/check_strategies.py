@@ -1,4 +1,4 @@
-"""What models, policies, tiers and the classifier mean together: names, prices, thresholds, plans that stay empty."""
+"""Check models, policies, tiers and the classifier together: names, prices, thresholds, plans that are always empty."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_PRICE_AGE_DAYS = 180
 
 
 def check_strategies(draft: Draft, today: datetime.date) -> Iterator[Problem]:
-    """Everything wrong or doubtful in how models are chosen."""
+    """Return every error and warning about how models are chosen."""
     yield from _check_deployments(draft)
     yield from _check_route_qualities(draft)
     for key, policy in _policies(draft).items():
@@ -35,7 +35,7 @@ def check_strategies(draft: Draft, today: datetime.date) -> Iterator[Problem]:
 
 
 def check_price_dates(draft: Draft, today: datetime.date) -> Iterator[Problem]:
-    """Dates of prices that are long past, or to come."""
+    """Find price dates that are long past or in the future."""
     dates = {"prices_as_of": draft.merged.prices_as_of}
     dates |= {f"models.{id_}.prices_as_of": model.prices_as_of for id_, model in draft.merged.models.items()}
     for key, date in dates.items():
@@ -44,10 +44,11 @@ def check_price_dates(draft: Draft, today: datetime.date) -> Iterator[Problem]:
         age = (today - date).days
         if age < 0:
             message = f"got {date}, expected no date after today, {today}"
-            yield warning(draft, key, message, "prices-as-of", "write the day on which you looked")
+            yield warning(draft, key, message, "prices-as-of", "write the day on which you checked the prices")
         elif age > MAX_PRICE_AGE_DAYS:
             message = f"got {date}, {age} days ago, expected at most {MAX_PRICE_AGE_DAYS}"
-            yield warning(draft, key, message, "prices-as-of", "compare the prices with the providers', and date them")
+            advice = "compare the prices with the provider's, and update the date"
+            yield warning(draft, key, message, "prices-as-of", advice)
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
@@ -61,7 +62,8 @@ def _check_deployments(draft: Draft) -> Iterator[Problem]:
         yield from unknown(draft, "providers", places)
         for index, name in enumerate(deployment_ids(id_, model)):
             if name in models:
-                yield error(draft, f"{key}[{index}]", f"would be called `{name}`, which is a model already")
+                message = f"this deployment would be called `{name}`, but a model has that name"
+                yield error(draft, f"{key}[{index}]", message)
 
 
 def _check_route_qualities(draft: Draft) -> Iterator[Problem]:
@@ -74,7 +76,7 @@ def _check_route_qualities(draft: Draft) -> Iterator[Problem]:
 
 
 def _policies(draft: Draft) -> dict[str, Policy]:
-    """Every policy, by its key."""
+    """Return every policy, by its key."""
     merged = draft.merged
     found = {"policy": merged.policy, "default.policy": merged.default.policy if merged.default else None}
     found |= {f"routes.{route.name}.policy": route.policy for route in merged.routes}
@@ -96,7 +98,7 @@ def _check_difficulty(draft: Draft, key: str, difficulty: Difficulty) -> Iterato
         yield error(draft, key, "got both `strong_share` and `min_quality_retained`, expected one of them")
     if (share or retained) and difficulty.by != "learned":
         given = "strong_share" if share else "min_quality_retained"
-        yield error(draft, f"{key}.{given}", "has no meaning here, expected it with `by: learned` only")
+        yield error(draft, f"{key}.{given}", "has no effect here, expected it with `by: learned` only")
     if difficulty.by == "learned" and not (share or retained):
         message = "got no `strong_share` and no `min_quality_retained`: `select` alone orders the plan"
         yield warning(draft, key, message, "no-effect", "give one of them")
@@ -107,7 +109,7 @@ def _check_difficulty(draft: Draft, key: str, difficulty: Difficulty) -> Iterato
         )
     unread = "tiers" in draft.broken or nameless(draft.broken, "tiers")
     if difficulty.by == "exemplars" and not draft.merged.tiers and not unread:
-        yield error(draft, f"{key}.by", "got exemplars, and no `tiers`: expected their utterances")
+        yield error(draft, f"{key}.by", "got exemplars without `tiers`, expected `tiers` with example utterances")
 
 
 def _check_cascade(draft: Draft, key: str, cascade: Cascade) -> Iterator[Problem]:
@@ -116,8 +118,8 @@ def _check_cascade(draft: Draft, key: str, cascade: Cascade) -> Iterator[Problem
     checks = cascade.checks
     asked = checks.judge is not None or checks.callback is not None or checks.min_certainty is not None
     if cascade.on_judge_error is not None and not asked and not incomplete(draft, f"{key}.checks"):
-        message = f"got {cascade.on_judge_error}, and nobody is asked for a grade"
-        advice = "leave it out, or give `judge`, `callback` or `min_certainty`"
+        message = f"got {cascade.on_judge_error}, but nothing grades the answers"
+        advice = "remove it, or add `judge`, `callback` or `min_certainty`"
         yield warning(draft, f"{key}.on_judge_error", message, "no-effect", advice)
     yield from _check_checks(draft, f"{key}.checks", checks)
 
@@ -130,18 +132,18 @@ def _check_checks(draft: Draft, key: str, checks: Checks) -> Iterator[Problem]:
     if checks.judge is not None:
         yield from unknown(draft, "models", {f"{key}.judge.model": checks.judge.model})
     if both := {text.casefold() for text in checks.contains} & {text.casefold() for text in checks.forbids}:
-        yield error(draft, f"{key}.forbids", f"got {', '.join(sorted(both))}, which `contains` demands")
+        yield error(draft, f"{key}.forbids", f"got {', '.join(sorted(both))}, which `contains` requires")
 
 
 def _check_schema(draft: Draft, key: str, schema: dict[str, object]) -> Iterator[Problem]:
     try:
         validator_for(schema).check_schema(schema)
     except SchemaError as problem:
-        yield error(draft, key, f"got no valid JSON Schema: {problem.message}")
+        yield error(draft, key, f"got an invalid JSON Schema: {problem.message}")
 
 
 def _check_reach(draft: Draft, today: datetime.date) -> Iterator[Problem]:
-    """Plans that a policy's constraints leave empty, whatever the request; cascades that begin at the wrong end."""
+    """Find plans that a policy leaves empty for every request, and cascades that begin with an expensive model."""
     merged = draft.merged
     if uncertain(draft, "models"):
         return
@@ -154,15 +156,17 @@ def _check_reach(draft: Draft, today: datetime.date) -> Iterator[Problem]:
         policy = own or general
         entries = [merged.models[id_] for id_ in ids if id_ in merged.models]
         if policy.cascade is not None and _dear_first(entries, policy, today):
-            message = "got a cascade with a dear model first, expected the cheapest first"
-            yield warning(draft, f"{key}.models", message, "cascade-order", "list them so, or `select: cheapest`")
+            message = "got a cascade with an expensive model first, expected the cheapest first"
+            advice = "list the cheapest model first, or set `select: cheapest`"
+            yield warning(draft, f"{key}.models", message, "cascade-order", advice)
         if entries and all(_never(entry, policy, route) for entry in entries):
-            message = "the policy leaves none of these models, whatever the request"
-            yield warning(draft, f"{key}.models", message, "empty-plan", "add one that meets it, or ask for less of it")
+            message = "the policy allows none of these models, for any request"
+            advice = "add a model that meets the policy, or relax the policy"
+            yield warning(draft, f"{key}.models", message, "empty-plan", advice)
 
 
 def _dear_first(entries: list[ModelEntry], policy: Policy, today: datetime.date) -> bool:
-    """Whether a plan in this order begins with a model that is dearer than another, with no difficulty to say why."""
+    """Return whether a plan begins with a model that costs more than another, and no `difficulty` explains it."""
     costs = [priced.input_price + priced.output_price for priced in (entry.on(today) for entry in entries)]
     if policy.difficulty is not None or len(set(costs)) < 2:
         return False
@@ -170,7 +174,9 @@ def _dear_first(entries: list[ModelEntry], policy: Policy, today: datetime.date)
 
 
 def _never(entry: ModelEntry, policy: Policy, route: str) -> bool:
-    """Whether a model breaks a constraint that no request changes, on this route; empty: on none."""
+    """Return whether a model breaks a constraint of this route that no request changes. An empty `route`: the
+    default.
+    """
     regions = {*entry.regions, *(region for place in entry.deployments for region in place.regions or ())}
     quality = entry.quality_by_route.get(route, entry.quality)
     learned = policy.difficulty is not None and policy.difficulty.by == "learned"

@@ -1,4 +1,4 @@
-"""Requests that no model of their route can take: which those are, and who takes them instead."""
+"""Find requests that no model of their route can take, and the models that take them instead."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from semroute.config.schema.models import Feature, ModelEntry
 from semroute.errors import Problem
 
 NEEDS: dict[Feature, str] = {"vision": "images", "tools": "tools", "json": "JSON as their output"}
-"""What requests may need, in words."""
+"""What a request may need, in words."""
 LONG_TOKENS = 200_000
-"""A window of so many tokens is not told: hardly a request is longer."""
-ADVICE = "add a model that can, or leave it so"
+"""A context window of this many tokens or more is not reported: hardly any request is longer."""
+ADVICE = "add a model that can, or ignore this if it is what you want"
 
 
 def check_substitutes(draft: Draft) -> Iterator[Problem]:
-    """Plans whose requests may go to others, as far as single models tell; nothing where no model could take them."""
+    """Find plans whose requests may go to other models. A need that no model at all can meet is not reported."""
     models, merged = draft.merged.models, draft.merged
     if uncertain(draft, "models") or merged.default is None:
         return
@@ -35,12 +35,12 @@ def check_substitutes(draft: Draft) -> Iterator[Problem]:
             larger = [id_ for id_, model in models.items() if (model.context_tokens or most + 1) > most]
             told += [f"more than {most:,} tokens (`{_taker(draft, larger)}` does)"] if larger else []
         if told:
-            message = f"none of these models takes {', or '.join(told)}: such requests go elsewhere"
+            message = f"none of these models takes {', or '.join(told)}: such requests go to another model"
             yield problem_of(draft, f"{key}.models", message, "info", "substitutes", ADVICE)
 
 
 def _taker(draft: Draft, able: list[str]) -> str:
-    """Who is asked first of those that can: the default's models in their order, then the cheapest."""
+    """Return the model that is asked first: the first able one of the default, else the cheapest."""
     models, default = draft.merged.models, draft.merged.default
     assert default is not None  # see `check_substitutes`
     usual = [id_ for id_ in default.models if id_ in able]
@@ -48,6 +48,6 @@ def _taker(draft: Draft, able: list[str]) -> str:
 
 
 def _window(models: list[ModelEntry]) -> int | None:
-    """The largest window; None: it is not known of all of them."""
+    """Return the largest context window, or None if one of the windows is not known."""
     known = [model.context_tokens for model in models if model.context_tokens is not None]
     return max(known) if len(known) == len(models) else None

@@ -1,7 +1,7 @@
-"""What conditions say about one another: whether one can hold at all, and whether it holds whenever another does.
+"""Reason about conditions: whether one can hold at all, and whether it holds whenever another does.
 
-Both answers are careful: "impossible" and "implies" are said only where the written conditions prove it. What comes
-from the metadata may be a list, of which one element may meet one condition and another the next.
+Both answers are careful: "impossible" and "implies" are said only where the written conditions prove it. A value
+of the metadata may be a list: one element may meet one condition, and another element the next.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from semroute.config.schema.rules import Compare, When
 
 NUMBERS = ("input_tokens", "prompt_tokens", "turns", "max_tokens", "retrieval_score")
 COUNTS = frozenset({"input_tokens", "prompt_tokens", "turns", "max_tokens"})
-"""Of these, none is below 0."""
+"""Conditions on counts, which are never below 0."""
 SETS = ("language", "script", "harness")
 
 
 class Interval(NamedTuple):
-    """The numbers that keep some bounds. An open end is not one of them."""
+    """The numbers within some bounds. An open end does not belong to it."""
 
     low: float = -math.inf
     low_open: bool = False
@@ -30,7 +30,7 @@ class Interval(NamedTuple):
 
     @property
     def empty(self) -> bool:
-        """Whether no number is in it."""
+        """Return whether no number is in it."""
         return self.low > self.high or (self.low == self.high and (self.low_open or self.high_open))
 
     def __and__(self, other: Interval) -> Interval:
@@ -39,12 +39,12 @@ class Interval(NamedTuple):
         return Interval(low, low_open, high, not high_closed)
 
     def within(self, other: Interval) -> bool:
-        """Whether all of it lies in the other."""
+        """Return whether all of it lies in the other."""
         return self & other == self
 
 
 def interval(bounds: Compare) -> Interval:
-    """What a comparison leaves."""
+    """Return the numbers that meet a comparison."""
     ends = (
         Interval() if bounds.gt is None else Interval(low=bounds.gt, low_open=True),
         Interval() if bounds.gte is None else Interval(low=bounds.gte),
@@ -62,12 +62,12 @@ class Value(NamedTuple):
 
 
 def impossible(when: When) -> str | None:
-    """What keeps conditions from ever holding together; None: nothing that is certain."""
+    """Return why conditions can never hold together, or None if nothing proves it."""
     parts = list(_conjuncts(when))
     for name, ranges in _ranges(parts).items():
         meeting = _together(name, [*ranges, Interval(low=0)] if name in COUNTS else ranges)
         if any(one.empty for one in meeting):
-            return f"no number keeps all bounds of `{name}`"
+            return f"no number meets all bounds of `{name}`"
     for name, sets in _values(parts).items():
         if not all(_allowed(name, sets)):
             return f"no value of `{name}` is in all its lists"
@@ -80,7 +80,7 @@ def impossible(when: When) -> str | None:
 
 
 def implies(when: When, other: When) -> bool:
-    """Whether `other` holds whenever `when` does."""
+    """Return whether `other` holds whenever `when` does."""
     mine = list(_conjuncts(when))
     return all(_implies_one(when, mine, part) for part in _conjuncts(other))
 
@@ -106,7 +106,7 @@ def _implies_one(when: When, mine: list[When], part: When) -> bool:
 
 
 def _conjuncts(when: When) -> Iterator[When]:
-    """The conditions that must all hold, `all` taken apart."""
+    """Yield the conditions that must all hold, with `all` taken apart."""
     yield replace(when, all=())
     for part in when.all:
         yield from _conjuncts(part)
@@ -121,7 +121,7 @@ def _without_any(when: When) -> When:
 
 
 def _ranges(parts: Iterable[When]) -> dict[str, list[Interval]]:
-    """Every comparison, by what it compares."""
+    """Return every comparison, by the value that it compares."""
     ranges: dict[str, list[Interval]] = {}
     for part in parts:
         for name in NUMBERS:
@@ -139,12 +139,12 @@ def _may_be_a_list(name: str) -> bool:
 
 
 def _together(name: str, ranges: list[Interval]) -> list[Interval]:
-    """What is left of bounds that hold together: one interval, unless different values may meet them."""
+    """Intersect bounds into one interval. Bounds that different values may meet stay apart."""
     return ranges if _may_be_a_list(name) or not ranges else [_meet(ranges)]
 
 
 def _allowed(name: str, sets: list[frozenset[object]]) -> list[frozenset[object]]:
-    """As `_together`, of lists of values."""
+    """Intersect lists of values, as `_together` does bounds."""
     return sets if _may_be_a_list(name) else [frozenset.intersection(*sets)]
 
 
@@ -156,7 +156,7 @@ def _meet(ranges: list[Interval]) -> Interval:
 
 
 def _values(parts: Iterable[When]) -> dict[str, list[frozenset[object]]]:
-    """Every list of allowed values, by what must be among them."""
+    """Return every list of allowed values, by the value that must be in it."""
     values: dict[str, list[frozenset[object]]] = {}
     for part in parts:
         for name in SETS:
@@ -172,5 +172,5 @@ def _values(parts: Iterable[When]) -> dict[str, list[frozenset[object]]]:
 
 
 def _kind(value: object) -> str:
-    """What a value must share to be equal: `1` and `1.0` are, `1` and `true` are not."""
+    """Return the kind of a value. Only values of one kind can be equal: `1` and `1.0`, but not `1` and `true`."""
     return "bool" if isinstance(value, bool) else "str" if isinstance(value, str) else "number"

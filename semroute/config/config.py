@@ -1,4 +1,4 @@
-"""All route files together: as a draft, and once they are checked."""
+"""All route files together: as a draft before the checks, and as a `Config` after them."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ class Draft(Frozen, frozen=True, kw_only=True):
     """All route files together, before their meaning is checked: a name may lead nowhere."""
 
     folder: str
-    """As the user gave it."""
+    """The path as the user gave it."""
     merged: RouteFile
-    """What could be read."""
+    """The parts of the files that could be read."""
     sources: dict[str, WrittenAt]
-    """As in `Config`."""
+    """See `Config.sources`."""
     rewritten: dict[str, tuple[str, str]] = {}
-    """Where a text may be meant: how it is written, and what YAML reads. By key as in `sources`."""
+    """Values that may be meant as text: how each is written, and what YAML reads. By key, as in `sources`."""
     missing_variables: dict[str, tuple[str, ...]] = {}
-    """By provider."""
+    """By provider, the environment variables that it names and that are not set."""
     missing_extras: dict[str, str] = {}
     """By provider, the extra of semroute that it needs and that is not installed."""
     broken: frozenset[str] = frozenset()
-    """Keys, as in `sources`, of sections and entries with something wrong in them."""
+    """Keys, as in `sources`, of sections and entries that have an error."""
     missing: frozenset[str] = frozenset()
-    """Keys, as in `sources`, of what was left out of `merged` because it is wrong."""
+    """Keys, as in `sources`, of what was left out of `merged` because it has an error."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,14 +57,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     routes: dict[str, Route]
     """By name, in the order of the files."""
     rules: tuple[Rule, ...] = ()
-    """The first to be tried first."""
+    """In the order in which they are tried."""
     tiers: dict[Tier, tuple[str, ...]] = {}
     """Example prompts of each tier."""
     classifier: Classifier | None = None
     aliases: dict[str, str] = {}
-    """What the names that clients insist on stand for. The first that fits counts."""
+    """By alias, the model that it stands for. The first alias that fits counts."""
     folder: str = ""
-    """Where the files stand, and what `semroute train` wrote."""
+    """The folder of the files, and of the file that `semroute train` wrote."""
     negatives: tuple[str, ...] = ()
     embedder: EmbedderSettings = EmbedderSettings()
     abstain: Abstain = Abstain()
@@ -72,11 +72,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tuned: Tuned = Tuned()
     policy: Policy = Policy()
     baseline: str = ""
-    """A model's id."""
+    """The id of the model that savings are measured against."""
     budgets: tuple[Budget, ...] = ()
     log: LogSettings = LogSettings()
     cors: Cors | None = None
-    """None: no pages but the service's own."""
+    """None: only the service's own pages may call it."""
     prices_as_of: datetime.date | None = None
     sources: dict[str, WrittenAt] = {}
     """Where each thing stands, by a key such as `routes.billing` or `routes.billing.utterances[3]`."""

@@ -1,4 +1,4 @@
-"""How messages about route files show what was got and what was meant."""
+"""How messages about route files show the value that was found and the one that was probably meant."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterable
 
 MAX_SHOWN = 60
-"""Characters of a string."""
+"""Characters of a string that a message shows."""
 MAX_NAME_CHARS = 200
-"""A longer name is no slip of the pen: it is not compared, and not told whole."""
+"""A longer name is not a typing mistake: it is not compared with others, and is cut in messages."""
 MAX_LISTED = 20
 
 Place = tuple[str | int, ...]
@@ -18,7 +18,7 @@ Place = tuple[str | int, ...]
 
 
 def render(place: Place) -> str:
-    """A place as people read it: `$.routes[0].threshold`."""
+    """Render a place for people: `$.routes[0].threshold`."""
     return "$" + "".join(map(_step, place))
 
 
@@ -29,18 +29,18 @@ def _step(step: str | int) -> str:
 
 
 def quote(text: str) -> str:
-    """In double quotes, on one line, cut where it is long."""
+    """Put a text in double quotes, on one line, and cut it if it is long."""
     shown = text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
     return json.dumps(shown, ensure_ascii=False)
 
 
 def words(text: str) -> str:
-    """A text as it is compared with others: whatever its case and spaces."""
+    """Normalise case and spaces of a text, so that it can be compared with others."""
     return " ".join(text.split()).casefold()
 
 
 def got(value: object) -> str:
-    """A value that YAML gave, as YAML would write it; of a list or a mapping only the kind."""
+    """Show a value as YAML would write it. A list or a mapping is shown by its kind only."""
     if isinstance(value, str):
         return quote(value)
     if value is None or isinstance(value, bool):
@@ -53,7 +53,7 @@ def got(value: object) -> str:
 
 
 def kind(value: object) -> str:
-    """What sort of thing a value is, without showing it."""
+    """Name the kind of a value without showing the value."""
     if isinstance(value, list):
         return "a list" if value else "an empty list"
     if isinstance(value, dict):
@@ -63,14 +63,14 @@ def kind(value: object) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names in backticks, sorted; of very many the first."""
+    """List names in backticks, sorted. A long list is cut."""
     shown = [f"`{name}`" for name in sorted(names)]
     more = len(shown) - MAX_LISTED
     return ", ".join(shown[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """`, did you mean …?` where one is close; otherwise nothing."""
+    """Return `, did you mean …?` if an allowed name is close, else nothing."""
     if len(name) > MAX_NAME_CHARS:
         return ""
     close = difflib.get_close_matches(name, list(allowed), n=1)

@@ -1,4 +1,4 @@
-"""The files of a routes folder, read together as they stood at one moment."""
+"""Read the files of a routes folder as they were at one moment."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ SUFFIXES = (".yaml", ".yml")
 LEARNED = "difficulty.npz"
 """The name of the file that `semroute train` writes into the routes folder."""
 TRIES = 5
-"""How often files that change while they are read are read again."""
+"""How often a folder is read again because a file changed meanwhile."""
 PAUSE_S = 0.02
 
 Look = tuple[tuple[str, int, int, int], ...]
-"""By file: its name, and what changes when somebody writes it."""
+"""For each file: its name, and the numbers that change when somebody writes the file."""
 
 
 class RouteFiles(Frozen, frozen=True, kw_only=True):
-    """What was read of a routes folder."""
+    """The files of a routes folder."""
 
     folder: str
     texts: dict[str, bytes]
     """The route files by name, in order."""
     learned: bytes | None = None
-    """What `semroute train` wrote; None: there is no such file."""
+    """The file that `semroute train` wrote. None: there is no such file."""
     problems: tuple[Problem, ...] = ()
-    """What could not be read."""
+    """The files that could not be read."""
     seen: Look = ()
     """How the folder looked just before it was read."""
 
@@ -49,7 +49,7 @@ class RouteFiles(Frozen, frozen=True, kw_only=True):
 
 
 def look(folder: Path) -> Look:
-    """How the files of a folder look from outside. Reads none of them."""
+    """Return names, sizes and times of a folder's files, without reading them."""
     try:
         found = sorted(path for path in folder.iterdir() if _is_route_file(path) or path.name == LEARNED)
     except OSError:
@@ -58,10 +58,10 @@ def look(folder: Path) -> Look:
 
 
 def read_files(folder: Path, pause: Callable[[float], None] = time.sleep) -> RouteFiles:
-    """Read a folder. Files that somebody writes meanwhile are read again, so that all are of one moment.
+    """Read a folder. If somebody writes a file meanwhile, read all again, so that all files are of one moment.
 
-    What goes on changing is given as it was read last. `seen` is then older than the files, so whoever watches the
-    folder reads it once more.
+    Files that keep changing are returned as they were read last. `seen` is then older than the files, so the watcher
+    reads the folder once more.
     """
     for again in range(TRIES):
         if again:
@@ -94,7 +94,9 @@ def _read_all(folder: Path) -> tuple[dict[str, bytes], list[Problem]]:
 
 
 def _read_learned(folder: Path) -> bytes | None:
-    """None: there is none. A file that cannot be read is as good as a broken one: it is empty."""
+    """Read the learned file, or return None if there is none. A file that cannot be read counts as broken: it is
+    empty.
+    """
     path = folder / LEARNED
     try:
         return path.read_bytes() if path.is_file() else None
@@ -107,7 +109,7 @@ def _is_route_file(path: Path) -> bool:
 
 
 def _read_file(path: Path) -> bytes:
-    """Raises `OSError`, and `ValueError` for what is no regular file or too large."""
+    """Read a file. Raises `OSError`, and `ValueError` if it is not a regular file or too large."""
     if path.exists() and not path.is_file():
         raise ValueError("expected a regular file")
     with path.open("rb") as file:
@@ -122,7 +124,7 @@ def _look_at(path: Path) -> tuple[str, int, int, int]:
         state = path.stat()
     except OSError:
         return (path.name, 0, 0, 0)
-    # The change time tells of rights that were given or taken, too.
+    # the change time also shows changes of permissions
     return (path.name, max(state.st_mtime_ns, state.st_ctime_ns), state.st_size, state.st_ino)
 
 

@@ -1,4 +1,4 @@
-"""Route files of semantic-router, 0.x and 1.x, as ours. Nothing that they name is imported or opened.
+"""Convert route files of semantic-router, 0.x and 1.x. Nothing that the files name is imported or opened.
 
 0.x (`RouteLayer.to_json`, `SemanticRouter.to_json`): `{encoder_type, encoder_name, routes}`, each route with
 `score_threshold`, `function_schemas` and `llm: {module, class, model}`, which its own reader imports. 1.x (`to_json`,
@@ -22,11 +22,11 @@ from semroute.config.schema.routes import MAX_ROUTE_NAME
 from semroute.errors import RequestError
 
 MAX_DEPTH = 20
-"""Routers within routers."""
+"""How deeply routers may be nested."""
 
 
 class ImportedRoute(Frozen, frozen=True, kw_only=True):
-    """A route, and what of it could not be carried over."""
+    """A route, and notes on what could not be carried over."""
 
     name: str
     description: str
@@ -39,7 +39,7 @@ class Imported(Frozen, frozen=True, kw_only=True):
 
     routes: tuple[ImportedRoute, ...]
     notes: tuple[str, ...]
-    """About the file as a whole, and about routes that were left out."""
+    """Notes on the file as a whole, and on routes that were left out."""
 
 
 def read_semantic_router(file: str, text: str) -> Imported:
@@ -62,14 +62,14 @@ def read_semantic_router(file: str, text: str) -> Imported:
             names.add(route.name)
         else:
             told = json.dumps(name, ensure_ascii=False)
-            notes.append(f"route {told} has no utterances of its own: left out, give it some")
+            notes.append(f"route {told} is left out because it has no utterances: add some")
     if not routes:
         raise RequestError(f"{file}: none of its {len(merged)} routes has an utterance, so there is nothing to match")
     return Imported(routes=tuple(routes), notes=tuple(dict.fromkeys(notes)))
 
 
 def render(imported: Imported, source: str, models: Sequence[str]) -> str:
-    """A route file of ours, with what could not be carried over as comments."""
+    """Render a semroute route file. Comments say what could not be carried over."""
     lines = [
         "# yaml-language-server: $schema=./schema.json",
         f"# Imported from {_line(source)}, a file of semantic-router.",
@@ -105,7 +105,7 @@ def _decode(file: str, text: str) -> object:
 
 
 def _entries(file: str, value: object, place: str, notes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each route with its place, through all routers."""
+    """Yield each route of all routers, with its place."""
     if place.count(".routers") > MAX_DEPTH:
         raise RequestError(f"{file} {place}: routers nested deeper than {MAX_DEPTH}")
     if isinstance(value, list):  # a bare list of routes
@@ -122,7 +122,7 @@ def _entries(file: str, value: object, place: str, notes: list[str]) -> Iterator
         yield from _items(file, value["routes"], f"{place}.routes")
     elif isinstance(value.get("index"), dict) and value.get("routes") is None:
         kind = value["index"].get("type")
-        raise RequestError(f"{file} {place}: its routes stand in the index ({kind}), which the file only names")
+        raise RequestError(f"{file} {place}: the routes are stored in an index ({kind}), and the file only names it")
     elif value.get("routes") is not None:
         raise RequestError(f"{file} {place}.routes: got {got(value['routes'])}, expected a list of routes")
     else:
@@ -146,7 +146,7 @@ def _string(file: str, place: str, entry: dict[str, Any], key: str) -> str:
 
 
 def _router_notes(router: dict[str, Any]) -> Iterator[str]:
-    """What of a router's own settings is lost; of its encoder, what stands for it here."""
+    """Say which settings of a router are lost, and what replaces its encoder."""
     encoder = router.get("encoder")
     kind, name = router.get("encoder_type"), router.get("encoder_name")
     if isinstance(encoder, dict):
@@ -174,14 +174,14 @@ def _kind(kind: object, name: object) -> str:
 
 
 def _threshold_notes(part: dict[str, Any]) -> Iterator[str]:
-    """Of a router or a route."""
+    """Say which thresholds of a router or a route are lost."""
     for key in ("score_threshold", "confidence_threshold"):
         if part.get(key) is not None:
             yield f"{key} {part[key]} is not carried over: confidences here are on another scale (see `semroute tune`)"
 
 
 def _route(name: str, parts: Sequence[dict[str, Any]], taken: dict[str, str], names: set[str]) -> ImportedRoute:
-    """Parts of one name are one route. `taken` says which route has which utterance already."""
+    """Make one route of all parts with one name. `taken`: by utterance, the route that has it already."""
     notes = []
     ours = _free_name(name, names)
     if ours != name:
@@ -198,7 +198,7 @@ def _route(name: str, parts: Sequence[dict[str, Any]], taken: dict[str, str], na
         elif utterance not in utterances:
             utterances.append(utterance)
     if skipped:
-        notes.append(f"{skipped} utterances that are blank or no text left out")
+        notes.append(f"{skipped} utterances left out: they are blank, or not text")
     for part in parts:
         notes += _part_notes(part)
     description = next((part["description"] for part in parts if isinstance(part.get("description"), str)), "")
@@ -228,10 +228,10 @@ def _part_notes(part: dict[str, Any]) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON may hold half a character
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON may hold a lone surrogate
     return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=1_000_000)).strip()
 
 
 def _line(text: str) -> str:
-    """A comment's text: on one line, whatever was in it."""
+    """Put the text of a comment on one line."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

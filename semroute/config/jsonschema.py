@@ -1,4 +1,4 @@
-"""The JSON Schema of a route file, for editors: completion and help while typing."""
+"""The JSON Schema of a route file, for completion and help in editors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema of `RouteFile`, with the lines under its fields as descriptions.
+    """Return the schema of `RouteFile`, with the docstrings of its fields as descriptions.
 
-    What releases of msgspec and of Python render differently is written here, so that the schema stays the same.
+    Releases of msgspec and Python render some parts differently. This function writes them itself, so that the schema
+    stays the same.
     """
     (root,), components = msgspec.json.schema_components([RouteFile], ref_template="#/$defs/{name}")
     structs = {name: value for module in MODULES for name, value in vars(module).items()}
@@ -38,7 +39,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def field_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """The string literal under each field, inherited ones included."""
+    """Return the docstring of each field, inherited fields included."""
     docs = {}
     for class_ in reversed(struct.__mro__):
         if class_ is msgspec.Struct or not issubclass(class_, msgspec.Struct):
@@ -59,14 +60,14 @@ def _null_last(property_: dict[str, Any]) -> None:
 
 
 def _name_the_keys(property_: dict[str, Any], type_: object) -> None:
-    """The keys that a mapping may have, where they are a closed list."""
+    """List the keys that a mapping may have, if they are a closed list."""
     info = msgspec.inspect.type_info(type_)
     if isinstance(info, msgspec.inspect.DictType) and isinstance(info.key_type, msgspec.inspect.LiteralType):
         property_["propertyNames"] = {"enum": sorted(info.key_type.values)}
 
 
 def _price_as_number(property_: dict[str, Any]) -> None:
-    """A `Decimal` is a string in JSON, to keep it exact; in YAML it is written as a number."""
+    """Describe a price as a number. Msgspec writes a `Decimal` as a string, but people write a number in YAML."""
     for part in (property_, *property_.get("anyOf", ())):
         if part.get("format") == "decimal":
             del part["format"]

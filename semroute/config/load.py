@@ -32,7 +32,7 @@ from semroute.errors import ConfigError, Problem
 
 
 def default_folder() -> Path:
-    """`routes/` where semroute is run, else the copy that comes with it."""
+    """Return `routes/` of the current folder, else the copy in the package."""
     package = Path(__file__).parent.parent
     shipped = package / "routes"
     candidates = [Path("routes"), shipped, package.parent / "routes"]
@@ -40,14 +40,14 @@ def default_folder() -> Path:
 
 
 def load(folder: Path, environ: Mapping[str, str] = os.environ, *, today: datetime.date | None = None) -> Config:
-    """The configuration in a folder. Raises `ConfigError` with every error found; warnings are passed over."""
+    """Load the configuration of a folder. Raises `ConfigError` with every error found. Warnings are ignored."""
     return load_files(read_files(folder), environ, today=today)
 
 
 def load_files(
     files: RouteFiles, environ: Mapping[str, str] = os.environ, *, today: datetime.date | None = None
 ) -> Config:
-    """The configuration in files that have been read. Raises as `load` does."""
+    """Build the configuration from files that have been read. Raises `ConfigError`, as `load` does."""
     config, problems = _parse(files, environ, today=today)
     if config is None:
         raise ConfigError([problem for problem in problems if problem.severity == "error"])
@@ -57,9 +57,9 @@ def load_files(
 def read(
     folder: Path, environ: Mapping[str, str] = os.environ, *, today: datetime.date | None = None
 ) -> tuple[Config | None, list[Problem]]:
-    """The configuration in a folder, and its problems, warnings included. None: at least one of them is an error.
+    """Return the configuration of a folder and its problems, warnings included. None: a problem is an error.
 
-    `environ` is what `${VAR}` takes its values from; `today` is what the age of prices is measured against.
+    `environ`: the variables that `${VAR}` can name. `today`: the day that the age of prices is measured against.
     """
     return _parse(read_files(folder), environ, today=today)
 
@@ -127,7 +127,7 @@ def _price(model: Model) -> Decimal:
 
 
 def _models(id_: str, entry: ModelEntry) -> list[Model]:
-    """A model, and one more for each further deployment of it."""
+    """Return a model, and one more model for each further deployment of it."""
     model = Model(**asdict(entry), id=id_)
     names = deployment_ids(id_, entry)
     return [model, *(_deployed(model, name, place) for name, place in zip(names, entry.deployments, strict=True))]
@@ -139,7 +139,7 @@ def _deployed(model: Model, id_: str, place: DeploymentSettings) -> Model:
 
 
 def _tiers(entries: tuple[TierExemplars, ...]) -> dict[Tier, tuple[str, ...]]:
-    """All utterances of each tier, the lowest tier first."""
+    """Return all utterances of each tier, the lowest tier first."""
     return {
         tier: utterances
         for tier in TIERS

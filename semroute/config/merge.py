@@ -1,6 +1,6 @@
-"""Documents -> one `Draft`: each entry is read on its own, so that a bad one hides no other.
+"""Merge documents into one `Draft`. Each entry is read on its own, so that a bad one hides no other.
 
-What is wrong in an entry is left out of it, so that the rest of it is checked as well.
+Wrong parts of an entry are left out, so that the rest of it is checked as well.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SECTIONS = {field.encode_name: field.type for field in msgspec.structs.fields(Ro
 
 
 BOUNDS = frozenset(field.encode_name for field in msgspec.structs.fields(Compare))
-"""Of numbers: no text is meant there."""
+"""Keys of comparisons. Their values are numbers, so no text can be meant there."""
 
 
 class UniqueEntry(NamedTuple):
-    """What may stand in one file only: a named thing, or a section without names such as `default`."""
+    """A thing that only one file may define: one with a name, or a section without names such as `default`."""
 
     document: YamlDocument
     key: str
@@ -39,9 +39,9 @@ class UniqueEntry(NamedTuple):
 
 
 def merge(folder: str, documents: Sequence[YamlDocument], *, whole: bool = True) -> tuple[Draft, list[Problem]]:
-    """All documents together, and what is wrong with their form. Their names may still lead nowhere.
+    """Merge all documents, and find what is wrong with their form. Names are not looked up yet.
 
-    `whole`: whether these are all files of the folder, and none could not be read.
+    `whole`: whether these are all files of the folder, and every one of them could be read.
     """
     problems: list[Problem] = []
     broken: set[str] = set()
@@ -56,7 +56,9 @@ def merge(folder: str, documents: Sequence[YamlDocument], *, whole: bool = True)
             if first is not entry:
                 problems.append(_defined_twice(first, entry))
     readable, found = _readable(entries.values())
-    if not whole or not all(document.readable for document in documents):  # names may stand where nothing was read
+    if not whole or not all(
+        document.readable for document in documents
+    ):  # an unreadable part may hold the missing names
         broken |= SECTIONS.keys()
     draft = Draft(
         folder=folder,
@@ -71,7 +73,9 @@ def merge(folder: str, documents: Sequence[YamlDocument], *, whole: bool = True)
 
 
 def _misshapen(document: YamlDocument) -> dict[str, Problem]:
-    """What is wrong at the top of a file, by key: unknown keys, and mappings or lists that are none."""
+    """Return the problems at the top of a file, by key: unknown keys, and values that are not the mapping or list
+    expected.
+    """
     problems = {}
     for section, value in document.value.items():
         if section not in SECTIONS:
@@ -126,11 +130,11 @@ class Readable(NamedTuple):
     entry: UniqueEntry
     value: object
     missing: frozenset[Place] | None
-    """What was left out as it is wrong, by place from the entry on; None: nothing is wrong in it."""
+    """The wrong parts that were left out, as places within the entry. None: nothing is wrong in it."""
 
 
 def _readable(entries: Iterable[UniqueEntry]) -> tuple[list[Readable], list[Problem]]:
-    """The entries as far as they can be read, and what is wrong in them beyond what their documents know."""
+    """Return the readable parts of the entries, and the problems in them that their documents do not hold yet."""
     readable: list[Readable] = []
     problems: list[Problem] = []
     for document, group in groupby(entries, key=lambda entry: entry.document):
@@ -148,12 +152,12 @@ def _readable(entries: Iterable[UniqueEntry]) -> tuple[list[Readable], list[Prob
 
 
 def _missing(one: Readable) -> Iterator[str]:
-    """The keys, as in `Draft.sources`, of what was left out of an entry."""
+    """Yield the keys, as in `Draft.sources`, of what was left out of an entry."""
     return (one.entry.key + render(place)[1:] for place in one.missing or ())
 
 
 def _merged(entries: Sequence[Readable]) -> RouteFile:
-    """One route file with all entries."""
+    """Return one route file with all entries."""
     fields: dict[str, Any] = {}
     for entry, value, _ in entries:
         section, *step = entry.place
@@ -168,7 +172,7 @@ def _merged(entries: Sequence[Readable]) -> RouteFile:
 
 
 def _sources(documents: Sequence[YamlDocument], entries: Mapping[str, UniqueEntry]) -> dict[str, WrittenAt]:
-    """Where each entry stands, and each of its parts."""
+    """Return the place of each entry and of each of its parts."""
     sources = {}
     keys = {(entry.document.file, entry.place): key for key, entry in entries.items()}
     for document in documents:
@@ -186,7 +190,7 @@ def _key_of(document: YamlDocument, place: Place, keys: Mapping[tuple[str, Place
 
 
 def _rewritten(documents: Sequence[YamlDocument], entries: Mapping[str, UniqueEntry]) -> dict[str, tuple[str, str]]:
-    """What YAML reads as something else, where a text may be meant: values of metadata, and of a JSON Schema."""
+    """Return values that YAML reads as something else where text may be meant: in metadata, and in a JSON Schema."""
     keys = {(entry.document.file, entry.place): key for key, entry in entries.items()}
     return {
         key: text

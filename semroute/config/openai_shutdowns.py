@@ -1,4 +1,4 @@
-"""When OpenAI shuts its models down, as far as it has said so.
+"""The shutdown dates that OpenAI has announced for its models.
 
 Source: https://developers.openai.com/api/docs/deprecations, read on 2026-11-30.
 `semroute check --ask` reads the providers' own lists.
@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 
 class Shutdown(NamedTuple):
-    """The end of some models."""
+    """The shutdown of one or more models."""
 
     pattern: str
-    """A regular expression for their names, without the vendor's before a slash."""
+    """A regular expression for their names, without a vendor's name and slash in front."""
     date: datetime.date
-    """From this day on they cannot be called."""
+    """The day from which they cannot be called."""
     instead: str
-    """What OpenAI recommends."""
+    """The model that OpenAI recommends instead."""
 
 
 _DATED = r"(-\d{4}-\d{2}-\d{2})?"
@@ -37,6 +37,6 @@ SHUTDOWNS: tuple[Shutdown, ...] = (
 
 
 def shutdown_of(name: str) -> Shutdown | None:
-    """When a model is shut down, by the provider's name for it; None: nobody has said so."""
+    """Return the shutdown of a model, by the provider's name for it, or None if none is announced."""
     plain = name.removeprefix("openai/")
     return next((each for each in SHUTDOWNS if re.fullmatch(each.pattern, plain)), None)

@@ -1,4 +1,4 @@
-"""What can still be checked of an entry that has something wrong in it, so that one mistake hides no other."""
+"""Keep the sound parts of a wrong entry, so that one mistake hides no other."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from semroute.config.error_wording import MAX_NAME_CHARS, Place
 from semroute.config.validate import complaints
 
 STAND_IN = "\0"
-"""How a text begins that stands for one that cannot be read: no name and no utterance does."""
+"""The first character of a text that replaces an unreadable one. No real name or utterance begins with it."""
 MAX_ROUNDS = 100
 
 
 class Salvaged(NamedTuple):
-    """An entry without what is wrong in it. It is good for checks, and for nothing else."""
+    """An entry without its wrong parts. Use it for checks only."""
 
     value: object
     missing: frozenset[Place]
-    """What is not in it, by place from the entry on: nothing follows from its absence."""
+    """The places, within the entry, of the parts that were left out. Do not conclude anything from their absence."""
 
 
 def salvage(value: object, type_: object, wrong: Iterable[Place]) -> Salvaged | None:
-    """What is sound in an entry; None: too little. `wrong`: places that are known to be wrong, from the entry on."""
+    """Return the sound parts of an entry, or None if too little is sound. `wrong`: the known wrong places within the
+    entry.
+    """
     missing: set[Place] = set()
     hollow: set[str] = set()
     places = list(wrong)
@@ -50,7 +52,7 @@ def salvage(value: object, type_: object, wrong: Iterable[Place]) -> Salvaged | 
 
 
 def _fill(value: dict[str, object], type_: object) -> dict[str, object]:
-    """Stand-ins for lists that must be there and are not; empty: something else is missing."""
+    """Return stand-ins for required lists that are missing. Empty: something else is missing, too."""
     if not (isinstance(type_, type) and issubclass(type_, msgspec.Struct)):
         return {}
     lacking = [one for one in msgspec.structs.fields(type_) if one.required and one.encode_name not in value]
@@ -64,7 +66,9 @@ def _is_list(type_: Any) -> bool:
 
 
 def _without(value: object, place: Place) -> object:
-    """A copy without what stands at a place. A text of a list keeps its place, for those after it to keep theirs."""
+    """Return a copy without the value at a place. In a list of texts a stand-in is left, so that later indexes stay the
+    same.
+    """
     step, *rest = place
     if isinstance(value, dict) and step in value:
         if rest:
@@ -79,7 +83,9 @@ def _without(value: object, place: Place) -> object:
 
 
 def _meant(place: Place, type_: object) -> Place:
-    """The place itself; of an unknown key at the top of an entry, that of the field which its name is closest to."""
+    """Return the place itself. For an unknown key at the top of an entry, return the place of the field with the
+    closest name.
+    """
     key = place[0]
     if len(place) > 1 or not (isinstance(type_, type) and issubclass(type_, msgspec.Struct)):
         return place

@@ -1,4 +1,4 @@
-"""Servers that speak OpenAI's dialect, as data: where they are, how they authenticate, and where they differ."""
+"""Servers that speak OpenAI's dialect: their addresses, how they authenticate, and how they differ."""
 
 from __future__ import annotations
 
@@ -27,52 +27,54 @@ PresetName = Literal[
 
 
 class Preset(Frozen, frozen=True, kw_only=True):
-    """One server, or one kind of server. What it refuses or silently ignores is left out with a note."""
+    """One server, or one kind of server. Fields that it refuses or silently ignores are left out, and the answer says
+    so.
+    """
 
     source: str
     """The documentation that this was read from."""
     name: str = ""
     """Its key in `PRESETS`."""
     base_url: str = ""
-    """Empty: yours to give."""
+    """Empty: the route file has to give it."""
     key_header: str = "authorization"
-    """Carries the key; `authorization` as a bearer token."""
+    """The header that carries the key. In `authorization` the key is a bearer token."""
     path: str = "/chat/completions"
     """`{model}` and `{api_version}` are filled in."""
     embeddings_path: str = "/embeddings"
     api_version: str = ""
     """The default of `{api_version}`."""
     limit_field: Literal["", "max_tokens", "max_completion_tokens"] = ""
-    """What it calls the output limit; empty: whichever the caller says."""
+    """Its field for the output limit. Empty: the field that the caller used."""
     drop: tuple[str, ...] = ()
     """Fields of the body that it refuses or ignores."""
     message_drop: tuple[str, ...] = ()
-    """Fields of a message that it refuses, such as what other servers' answers hold and callers send back."""
+    """Fields of a message that it refuses. Callers send such fields back from answers of other servers."""
     rename: dict[str, str] = {}
-    """Fields of the body, and what it calls them."""
+    """By field of the body, the name that it uses for it."""
     developer: bool = False
-    """It knows the role `developer`; otherwise that is `system`."""
+    """It knows the role `developer`. If not, `system` is sent."""
     stream_options: bool = True
-    """It must be asked for usage at the end of a stream; otherwise it sends that unasked."""
+    """It sends usage at the end of a stream only if asked. If False, it sends usage unasked."""
     json_schema: bool = True
-    """It takes a JSON Schema for its answer; otherwise JSON mode and an instruction stand in."""
+    """It takes a JSON Schema for its answer. If not, JSON mode and an instruction replace the schema."""
     cache: Literal["", "cache_control", "prompt_cache_breakpoint"] = ""
-    """What marks a prompt's prefix for its cache; empty: nothing."""
+    """The field that marks a prompt's prefix for its cache. Empty: there is none."""
     thoughts: Literal["", "reasoning_content", "chunks"] = ""
-    """How earlier thoughts go back to the model; empty: not at all. `reasoning_content`: in this field of each message
-    of the assistant, as the server refuses a loop of tools without it; `chunks`: among the content of the message."""
+    """How earlier thoughts go back to the model. Empty: not at all. `reasoning_content`: in this field of each message
+    of the assistant, because the server refuses a tool loop without it. `chunks`: among the content of the message."""
     of_openai: bool = False
     """It knows the newer fields of OpenAI, such as `prompt_cache_options`."""
     tiers: tuple[str, ...] = ()
-    """The values of `service_tier` that it knows; empty: any."""
+    """The values of `service_tier` that it knows. Empty: any."""
     reasoning_apart: bool = False
-    """`completion_tokens` leaves the reasoning tokens out."""
+    """`completion_tokens` does not include the reasoning tokens."""
 
 
 _ANSWERED = ("annotations", "extra_content", "reasoning_content")
 
 PLAIN = Preset(source="https://platform.openai.com/docs/api-reference/chat", developer=True, of_openai=True)
-"""A server of which nothing else is known."""
+"""The preset of a server about which nothing is known."""
 
 _PRESETS: dict[PresetName, Preset] = {
     "openai": Preset(

@@ -1,4 +1,4 @@
-"""What the checks share: how a problem finds its place, and whether a name leads anywhere."""
+"""What the checks share: problems with their places, and look-ups of names."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from semroute.errors import Problem
 
 
 def error(draft: Draft, key: str, message: str) -> Problem:
-    """A problem at what has this key in the draft's sources; at the folder where nothing has."""
+    """Return an error at the place of this key in the draft's sources, or at the folder if the key has no place."""
     return problem_at(_source(draft, key), message)
 
 
 def warning(draft: Draft, key: str, message: str, code: str, suggestion: str) -> Problem:
-    """The same, for what is doubtful only: what kind of doubt, and what to do about it."""
+    """Return a warning. `code`: the kind of warning. `suggestion`: what to do about it."""
     return problem_of(draft, key, message, "warning", code, suggestion)
 
 
 def problem_of(draft: Draft, key: str, message: str, severity: str, code: str, suggestion: str) -> Problem:
-    """The same, of any severity."""
+    """Return a problem of any severity."""
     return problem_at(_source(draft, key), message, severity, code, suggestion)
 
 
 def problem_at(
     source: WrittenAt, message: str, severity: str = "error", code: str = "config", suggestion: str = ""
 ) -> Problem:
-    """A problem where something was written."""
+    """Return a problem at a source."""
     return Problem(
         file=source.file,
         line=source.line,
@@ -47,11 +47,11 @@ def _source(draft: Draft, key: str) -> WrittenAt:
 
 
 def check_pattern(draft: Draft, key: str, pattern: str) -> Iterator[Problem]:
-    """A regular expression that RE2 refuses, or reads in its own way."""
+    """Report a regular expression that RE2 refuses, or reads in its own way."""
     try:
         compiled(pattern)
     except ValueError as problem:
-        yield error(draft, key, f"got a pattern that RE2 does not know: {problem}")
+        yield error(draft, key, f"got a pattern that RE2 refuses: {problem}")
     else:
         told = misread(pattern)
         if told is not None and told.is_error:
@@ -61,13 +61,13 @@ def check_pattern(draft: Draft, key: str, pattern: str) -> Iterator[Problem]:
 
 
 def nameless(sources: Iterable[str], section: str) -> list[str]:
-    """The keys of a section's entries without names, such as the negatives, in the order of the files."""
+    """Return the keys of a section whose entries have no names, such as the negatives, in the order of the files."""
     entry = re.compile(rf".*:{section}\[\d+\]")
     return [key for key in sources if entry.fullmatch(key)]
 
 
 def names(draft: Draft, section: str) -> set[str]:
-    """The names that a section defines, even where what they name is wrong."""
+    """Return the names that a section defines, including names of wrong entries."""
     merged = draft.merged
     sound: dict[str, Iterable[str]] = {
         "providers": merged.providers,
@@ -79,19 +79,19 @@ def names(draft: Draft, section: str) -> set[str]:
 
 
 def uncertain(draft: Draft, section: str) -> bool:
-    """Whether something of a section is wrong, so that it is not known what all of it says."""
+    """Return whether a part of a section is wrong, so that its content is not fully known."""
     return section in draft.broken or any(key.startswith(f"{section}.") for key in draft.broken)
 
 
 def incomplete(draft: Draft, key: str) -> bool:
-    """Whether something was left out, because it is wrong, of what has this key. Nothing follows from its absence."""
+    """Return whether a wrong part was left out at this key. Do not conclude anything from its absence."""
     return any(one == key or one.startswith((f"{key}.", f"{key}[")) for one in draft.missing)
 
 
 def unknown(draft: Draft, section: str, references: dict[str, str]) -> Iterator[Problem]:
-    """References, by the key where they stand, that a section does not define."""
+    """Report references that a section does not define. `references`: by key, the name that is written there."""
     defined = names(draft, section)
-    if section in draft.broken or (not defined and section != "routes"):  # has its own problem
+    if section in draft.broken or (not defined and section != "routes"):  # a wrong entry has a problem of its own
         return
     known = listed(defined) or "none is defined"
     for key, name in references.items():

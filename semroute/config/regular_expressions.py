@@ -1,4 +1,4 @@
-"""Regular expressions that people write, run by RE2: its time is linear in the text, whatever the pattern.
+"""Regular expressions that people write. RE2 runs them in time linear in the text, for every pattern.
 
 Syntax: https://github.com/google/re2/wiki/Syntax (no look-around, no back references).
 """
@@ -12,22 +12,22 @@ from typing import NamedTuple, Protocol
 import re2
 
 MAX_PATTERN_BYTES = 8 << 20
-"""What a compiled pattern may take."""
+"""Memory that a compiled pattern may take."""
 
 
 class Pattern(Protocol):
     """A compiled pattern."""
 
     def search(self, text: str) -> object | None:
-        """Anything but None: it is found."""
+        """Find the pattern in a text. None: not found."""
 
     def findall(self, text: str) -> list[str]:
-        """Each place where it is found."""
+        """Return each match."""
 
 
 @lru_cache(maxsize=4096)
 def compiled(pattern: str) -> Pattern:
-    """A pattern in RE2's syntax, without backtracking. Raises `ValueError` that says what is wrong with it."""
+    """Compile a pattern in RE2's syntax. Raises `ValueError`, which says what is wrong with it."""
     options = re2.Options()
     options.log_errors = False
     options.max_mem = MAX_PATTERN_BYTES
@@ -44,46 +44,48 @@ _TOKEN = re.compile(
     r"|(?P<repeat>\{,\d*\})|(?P<end>\$(?![)|]|\Z))|.",
     re.DOTALL,
 )
-"""What a pattern is made of: quotations, escapes, classes, flags, and what RE2 reads in its own way."""
+"""The parts of a pattern: quotations, escapes, classes, flags, and those that RE2 reads in its own way."""
 
 
 class Misread(NamedTuple):
-    """What RE2 takes without a word, and other engines read otherwise."""
+    """A part that RE2 accepts but reads differently from other engines."""
 
     message: str
     suggestion: str
     is_error: bool
-    """Nobody means it so."""
+    """Whether nobody can mean what RE2 reads."""
 
 
 def misread(pattern: str) -> Misread | None:
-    """The first such thing in a pattern; None: there is none.
+    """Find the first misread part of a pattern. None: there is none.
 
-    An open repeat, `{,20}`, is plain text to RE2. `$` is the very end of the text, also before a line feed.
+    An open repeat, `{,20}`, is plain text to RE2. `$` matches only at the very end of the text, not before a final line
+    feed.
     """
     by_line = False
     for token in _TOKEN.finditer(pattern):
         if (flags := token["flags"]) is not None:
             by_line = by_line or "m" in flags.partition("-")[0]
         elif (repeat := token["repeat"]) is not None and token.start() > 0:
-            message = f"got `{repeat}`, which RE2 takes for this very text, expected `{{0{repeat[1:]}`"
-            return Misread(message, f"write `\\{repeat}` where the text is meant", is_error=True)
+            message = f"got `{repeat}`, which RE2 reads as literal text, expected `{{0{repeat[1:]}`"
+            return Misread(message, f"write `\\{repeat}` if you mean the text", is_error=True)
         elif token["end"] is not None and not by_line:
-            message = "got a `$` with more behind it: RE2 finds `$` at the very end of the text only"
-            return Misread(message, "write `(?m)` in front for the ends of lines, `\\$` for a dollar", is_error=False)
+            message = "got a `$` before the end of the pattern: RE2 matches `$` only at the very end of the text"
+            advice = "begin the pattern with `(?m)` to match ends of lines, or write `\\$` for a dollar sign"
+            return Misread(message, advice, is_error=False)
     return None
 
 
 def found(pattern: str, text: str) -> bool:
-    """Whether a pattern is anywhere in a text. Lone surrogates, which have no UTF-8, count as `?`."""
+    """Return whether a text contains a pattern. Lone surrogates, which UTF-8 cannot hold, count as `?`."""
     return compiled(pattern).search(encodable(text)) is not None
 
 
 def encodable(text: str) -> str:
-    """The text with `?` for each lone surrogate."""
+    """Replace each lone surrogate by `?`."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def escape(text: str) -> str:
-    """A pattern for this very text."""
+    """Return a pattern that matches exactly this text."""
     return str(re2.escape(text))

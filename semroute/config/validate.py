@@ -1,4 +1,4 @@
-"""A plain value against a type: everything that is wrong, where `msgspec.convert` stops at the first."""
+"""Check a plain value against a type and find every mistake. `msgspec.convert` stops at the first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Complaint(NamedTuple):
 
 
 def complaints(value: object, type_: object, place: Place = ()) -> list[Complaint]:
-    """All that keeps `msgspec.convert(value, type_)` from working; empty: it works."""
+    """Yield every mistake for which `msgspec.convert(value, type_)` fails. Empty: it works."""
     refusal = _refusal(value, type_)
     if refusal is None:
         return []
@@ -28,7 +28,7 @@ def complaints(value: object, type_: object, place: Place = ()) -> list[Complain
     inside = list(_inside(value, meant, place))
     if inside:
         return inside
-    if isinstance(value, dict) and _holds(value, meant):  # a check of the struct as a whole
+    if isinstance(value, dict) and _holds(value, meant):  # a check of the whole struct failed
         return [Complaint(place, refusal)]
     return [Complaint(place, _mismatch(value, type_, place))]
 
@@ -42,7 +42,7 @@ def _refusal(value: object, type_: object) -> str | None:
 
 
 def _meant(value: object, type_: object) -> object:
-    """A type without its constraints; of a union, the only member that holds what the value holds."""
+    """Return a type without its constraints. Of a union, return the member that fits the kind of the value."""
     while get_origin(type_) is Annotated:
         type_ = get_args(type_)[0]
     if get_origin(type_) not in (Union, types.UnionType):
@@ -63,7 +63,7 @@ def _is_struct(type_: object) -> TypeGuard[type[msgspec.Struct]]:
 
 
 def _inside(value: object, type_: object, place: Place) -> Iterator[Complaint]:
-    """What is wrong with the parts of a value."""
+    """Yield the mistakes in the parts of a value."""
     if not _holds(value, type_):
         return
     if isinstance(value, list):
@@ -94,21 +94,21 @@ def _fields(value: dict[str, object], struct: type[msgspec.Struct], place: Place
 
 
 def unknown_key(key: str, allowed: Iterable[str], place: Place) -> Complaint:
-    """The complaint about a key that means nothing in the mapping at `place`."""
+    """Return the complaint about a key that the mapping at `place` does not know."""
     shown = key if len(key) <= MAX_NAME_CHARS else f"{key[:MAX_NAME_CHARS]}…"
     message = f"unknown key `{shown}`{did_you_mean(key, allowed) or ','} allowed: {listed(allowed)}"
     return Complaint((*place, shown), message)
 
 
 def _mismatch(value: object, type_: object, place: Place) -> str:
-    """Why a value is refused that has nothing wrong inside."""
+    """Say why a value is refused although its parts are right."""
     info = inspect.type_info(type_)
     shown = kind(value) if _is_secret(place) else got(value)
     return f"got {shown}, expected {_expected(info, value)}{_hint(value, info)}"
 
 
 def _is_secret(place: Place) -> bool:
-    """Keys and headers of providers are not repeated: messages reach logs."""
+    """Return whether a value is a key or a header of a provider. Messages reach logs, so they must not repeat it."""
     return place[:1] == ("providers",) and place[2:3] in (("api_key",), ("headers",))
 
 
@@ -121,7 +121,7 @@ def _hint(value: object, info: inspect.Type) -> str:
 
 
 def _members(info: inspect.Type) -> list[inspect.Type]:
-    """What a type allows besides None."""
+    """Return the types that a type allows besides None."""
     if isinstance(info, inspect.Metadata):
         return _members(info.type)
     if isinstance(info, inspect.UnionType):
@@ -130,7 +130,7 @@ def _members(info: inspect.Type) -> list[inspect.Type]:
 
 
 def _expected(info: inspect.Type, value: object) -> str:
-    """A type in words. How long it may be is said only where that can be what is wrong with the value."""
+    """Describe a type in words. Limits of length are named only if the value may break them."""
     *others, last = (_words(member, value) for member in _members(info))
     return f"{', '.join(others)} or {last}" if others else last
 

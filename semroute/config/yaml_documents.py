@@ -20,7 +20,7 @@ from yaml.resolver import Resolver
 try:
     from yaml import CSafeLoader as SafeLoader
 except ImportError:  # PyYAML was built without libyaml
-    from yaml import SafeLoader  # type: ignore[assignment]  # same interface, some 15 times slower
+    from yaml import SafeLoader  # type: ignore[assignment]  # same interface, about 15 times slower
 
 from semroute.config.error_wording import Place, got, render
 from semroute.errors import Problem
@@ -28,15 +28,15 @@ from semroute.errors import Problem
 MAX_DEPTH = 50
 TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 MAX_ALIASED = 100_000
-"""Values that aliases may add to a file: well above any real use, well below an alias bomb."""
+"""Values that aliases may add to a file: far above any real use, far below an alias bomb."""
 
 VERBATIM = frozenset({"utterances", "negatives", "description"})
-"""Keys whose strings are people's own words: `${VAR}` means nothing there."""
+"""Keys whose strings are people's own words: `${VAR}` is not replaced there."""
 
 VARIABLE = re.compile(r"\$(?P<escape>\$)?\{(?:(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^{}]*))?\})?", re.ASCII)
 
 UNSEEN = "\x85\u2028\u2029"
-"""Line breaks to YAML 1.1, and to nobody else."""
+"""Characters that break lines in YAML 1.1, and nowhere else."""
 BREAK = re.compile(f"\r\n|[\n\r{UNSEEN}]")
 
 _PLAIN_INT = re.compile(r"[+-]?(0|[1-9][0-9]*)")
@@ -44,7 +44,7 @@ _PLAIN_INT = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 TAG = "tag:yaml.org,2002:"
 MERGE = TAG + "merge"
 STRINGS = frozenset({TAG + "str", TAG + "value", MERGE})
-"""A lone `=` and, outside of a key, `<<` are strings as well."""
+"""Tags of strings. A lone `=` is a string, and so is `<<` outside of a key."""
 
 _resolver = Resolver()
 _constructor = SafeConstructor()
@@ -55,8 +55,8 @@ _SCALARS: dict[str, Callable[[ScalarNode], object]] = {
     TAG + "float": _constructor.construct_yaml_float,
     TAG + "timestamp": _constructor.construct_yaml_timestamp,
 }
-_MEANT = dict.fromkeys(_SCALARS, "a number (quote what is none)") | {TAG + "timestamp": "a date that exists"}
-"""What a value was meant to be that looks like it, and is not."""
+_MEANT = dict.fromkeys(_SCALARS, "a number (quote it if you mean text)") | {TAG + "timestamp": "a date that exists"}
+"""By tag, what a value looks like when it turns out not to be one."""
 
 
 class Unset(NamedTuple):
@@ -67,12 +67,12 @@ class Unset(NamedTuple):
 
 
 class Rewritten(NamedTuple):
-    """A scalar that is not what it looks like."""
+    """A value that YAML does not read as it looks."""
 
     text: str
-    """As it is written."""
+    """The text in the file."""
     value: str
-    """As YAML reads it, and would write it."""
+    """The value that YAML reads, as YAML would write it."""
 
 
 class YamlDocument(NamedTuple):
@@ -80,24 +80,24 @@ class YamlDocument(NamedTuple):
 
     file: str
     value: dict[str, object]
-    """Empty where the file cannot be read."""
+    """The content. Empty: the file cannot be read."""
     lines: dict[Place, int]
     problems: dict[Place, Problem]
-    """By place, the first of each."""
+    """By place, the first problem found there."""
     unset: list[Unset]
     rewritten: dict[Place, Rewritten]
-    """Plain scalars that YAML reads as something that is not written so, such as `no`, `22:30` or `1.10`."""
+    """By place, unquoted values that YAML reads as something else, such as `no`, `22:30` or `1.10`."""
     readable: bool = True
     """Whether it is YAML, and a mapping."""
 
     def problem(self, place: Place, message: str) -> Problem:
-        """An error at a place, or at what holds it where it has no line of its own."""
+        """Return an error at a place, or at its parent if the place has no line of its own."""
         line = next((self.lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in self.lines), 0)
         return Problem(file=self.file, line=line, path=render(place), message=message)
 
 
 def parse(file: str, data: bytes, environ: Mapping[str, str]) -> YamlDocument:
-    """A file's bytes -> a document. What is wrong is among its `problems`; nothing is raised."""
+    """Parse the bytes of a file. Mistakes are listed in `problems`. Nothing is raised."""
     document = YamlDocument(file, {}, {}, {}, [], {})
     try:
         text = data.decode("utf-8-sig")
@@ -114,7 +114,7 @@ def parse(file: str, data: bytes, environ: Mapping[str, str]) -> YamlDocument:
         lines = BREAK.split(text.rstrip("\n"))
         if _is_too_deep(text, error):
             reason = TOO_DEEP
-        # What is missing at the end is reported past it: where it was opened says more.
+        # a missing end is reported past the file: the place of its opening says more
         marks = [mark for mark in (error.problem_mark, error.context_mark) if mark and mark.line < len(lines)]
         if not marks:
             return _unreadable(document, numbers[len(lines) - 1], f"not valid YAML: {reason}")
@@ -130,9 +130,9 @@ def parse(file: str, data: bytes, environ: Mapping[str, str]) -> YamlDocument:
 
 
 def _is_too_deep(text: str, error: yaml.MarkedYAMLError) -> bool:
-    """Whether lists and mappings in brackets are nested too deeply before a mistake.
+    """Return whether brackets are nested too deeply before the place of a mistake.
 
-    libyaml's scanner has a limit of its own, and may reach it before `_Loader` sees anything. What stands before that
+    libyaml's scanner has a limit of its own, and may reach it before `_Loader` sees anything. The text before that
     place is within its limit.
     """
     mark = error.problem_mark
@@ -148,26 +148,28 @@ def _is_too_deep(text: str, error: yaml.MarkedYAMLError) -> bool:
 
 
 def _advice(line: str, column: int) -> str:
-    """What to do about a mistake that its place gives away."""
+    """Return advice on a mistake, if its place shows what it is."""
     found = line[column : column + 1]
     if found == "\t":
         return " (a tab: YAML is indented with spaces)"
     if found == "{" and line[:column].endswith("$"):
         return ' (within brackets a variable is quoted: `"${NAME}"`)'
-    first = "*" if line[:column].endswith("*") else found  # of an alias, its name is missing
+    first = "*" if line[:column].endswith("*") else found  # libyaml says that the name of an alias is missing
     if first and first in "*@`%":
         return f" (quote what begins with {first!r})"
     return ""
 
 
 def _unseen(numbers: Sequence[int], at: int) -> str:
-    """What may be behind a mistake: the last line before it that text pasted from elsewhere breaks in two."""
+    """Say what may cause a mistake: the last line before it that holds an invisible line break."""
     broken = next((line for line in range(at, 0, -1) if numbers[line] == numbers[line - 1]), 0)
     return f" (line {numbers[broken]} holds an invisible line break: U+2028, U+2029 or U+0085)" if broken else ""
 
 
 def _numbers(text: str) -> list[int]:
-    """The line in the file of each of YAML's lines; the last once more, as the end of the file is a line to YAML."""
+    """Return the line in the file for each line that YAML counts. The last stands twice: YAML counts the end of the
+    file.
+    """
     numbers = [1]
     for found in BREAK.finditer(text):
         numbers.append(numbers[-1] + (found[0] not in UNSEEN))
@@ -184,7 +186,7 @@ def _unreadable(document: YamlDocument, line: int, message: str) -> YamlDocument
 
 
 class _Loader(SafeLoader):
-    """Stops at `MAX_DEPTH`: libyaml's composer is recursive C, which deeper nesting crashes."""
+    """A loader that stops at `MAX_DEPTH`. libyaml's composer is recursive C code, and deeper nesting crashes it."""
 
     depth = 0
 
@@ -199,7 +201,7 @@ class _Loader(SafeLoader):
 
 
 class _Builder:
-    """Turns nodes into values, and fills the document's lines, problems and unset variables on the way."""
+    """Turns nodes into values, and collects lines, problems and unset variables of the document."""
 
     def __init__(self, document: YamlDocument, environ: Mapping[str, str], numbers: Sequence[int]) -> None:
         self._document = document
@@ -210,7 +212,7 @@ class _Builder:
         self._aliased = 0
 
     def value(self, node: Node, place: Place, *, verbatim: bool) -> object:
-        """The value of a node. `verbatim`: without variables."""
+        """Return the value of a node. `verbatim`: do not replace variables."""
         self._document.lines.setdefault(place, self._line_of(node))
         if isinstance(node, ScalarNode):
             return self._scalar(node, place, verbatim=verbatim)
@@ -220,13 +222,13 @@ class _Builder:
         return value
 
     def _enter(self, node: Node) -> None:
-        """Bounds what aliases can do: a node in itself, endless depth, exponential growth."""
+        """Limit what aliases can do: a node inside itself, endless depth, exponential growth."""
         if id(node) in self._seen:
             self._aliased += 1 + len(node.value)
         self._seen.add(id(node))
         reason = None
         if id(node) in self._open:
-            reason = "an alias stands inside of what it names"
+            reason = "an alias is inside the value that it names"
         elif len(self._open) >= MAX_DEPTH:
             reason = TOO_DEEP
         elif self._aliased > MAX_ALIASED:
@@ -248,7 +250,7 @@ class _Builder:
         return None
 
     def _entries(self, node: MappingNode, place: Place) -> dict[str, Node]:
-        """A mapping's values by key; those of `<<` first, for its own keys to override."""
+        """Return the values of a mapping. Its own keys override those of `<<`."""
         own: dict[str, Node] = {}
         inherited: dict[str, Node] = {}
         for key_node, child in node.value:
@@ -266,7 +268,7 @@ class _Builder:
         return inherited | own
 
     def _inherited(self, node: Node, place: Place) -> dict[str, Node]:
-        """What `<<: *a` or `<<: [*a, *b]` brings; the first of the list wins."""
+        """Return the values that `<<: *a` or `<<: [*a, *b]` brings. The first of the list wins."""
         entries: dict[str, Node] = {}
         for base in node.value if isinstance(node, SequenceNode) else [node]:
             if isinstance(base, MappingNode):
@@ -293,7 +295,8 @@ class _Builder:
         if verbatim or "${" not in text:
             return text
         text = self._expand(text, place)
-        # As if the file held the value itself: `threshold: ${T}` is a number. A provider's fields are strings.
+        # the variable counts as if its value stood in the file: `threshold: ${T}` is a number, a provider's field a
+        # string
         if node.style or (place[:1] == ("providers",) and place[2:3] != ("limits",)):
             return text
         tag = _plain_tag(text)
@@ -301,7 +304,7 @@ class _Builder:
         return text if tag in STRINGS else self._construct(plain, place)
 
     def _construct(self, node: ScalarNode, place: Place) -> object:
-        """A number, date, true, false or null; null as well where the node is none of them."""
+        """Construct a number, a date, a boolean or None. Also return None if the node is none of these."""
         construct = _SCALARS.get(node.tag)
         if construct is None or _plain_tag(node.value) != node.tag:
             self._report(place, f"got the tag `{_tag(node)}`, expected plain YAML")
@@ -318,7 +321,7 @@ class _Builder:
         return value
 
     def _expand(self, text: str, place: Place) -> str:
-        """The text with its variables put in; empty where one is not set."""
+        """Replace the variables in a text. Empty: one of them is not set."""
         unset: list[str] = []
 
         def replace(match: re.Match[str]) -> str:
@@ -350,7 +353,7 @@ class _Builder:
         return self._numbers[node.start_mark.line]
 
     def _report(self, place: Place, message: str, line: int | None = None) -> None:
-        """Notes a problem, unless the place has one already: the rest would follow from it."""
+        """Record a problem, unless the place has one already: others would only follow from the first."""
         problem = self._document.problem(place, message)
         if line is not None:
             problem = Problem(file=problem.file, line=line, path=problem.path, message=message)
@@ -358,7 +361,7 @@ class _Builder:
 
 
 def _reads_otherwise(text: str, value: object) -> bool:
-    """Whether YAML makes a value of a text that nobody would write for that value."""
+    """Return whether YAML reads a text as a value that nobody would write like that."""
     if isinstance(value, bool):
         return text.lower() not in ("true", "false")
     if isinstance(value, int):
@@ -369,7 +372,7 @@ def _reads_otherwise(text: str, value: object) -> bool:
 
 
 def _plain_tag(text: str) -> str:
-    """What YAML takes an unquoted text for."""
+    """Return the tag that YAML gives to an unquoted text."""
     return str(_resolver.resolve(ScalarNode, text, (True, False)))  # type: ignore[no-untyped-call]  # the stub's gap
 
 

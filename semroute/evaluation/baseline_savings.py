@@ -1,4 +1,4 @@
-"""What routing saves on a log of requests, against sending all of them to one model."""
+"""Compute what routing saves on a log of requests, compared with sending all of them to one model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Logged(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompt: Annotated[str, Meta(min_length=1)]
     output_tokens: Count
     input_tokens: Count | None = None
-    """None: counted from the prompt."""
+    """Tokens of the input. None: counted from the prompt."""
 
 
 class Savings(Frozen, frozen=True, kw_only=True):
@@ -61,7 +61,8 @@ def savings(
 ) -> Savings:
     """Decide each request, and compare costs at list prices. Equal prompts are decided once.
 
-    `baseline`: None: that of the route files. Raises `UnknownModelError`; `NoModelError` for a plan without models.
+    `baseline`: a model's id. None: the baseline of the route files. Raises `UnknownModelError`; `NoModelError` for a
+    plan without models.
     """
     models = router.config.models
     name = baseline or router.config.baseline

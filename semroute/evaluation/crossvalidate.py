@@ -15,9 +15,9 @@ SEED = 0
 
 
 def cross_validate(router: Router, folds: int, progress: Progress | None = None) -> list[Outcome]:
-    """Every utterance and every negative once, in `folds` parts, each holding its share of every route.
+    """Decide every utterance and every negative once, in `folds` parts that each hold their share of every route.
 
-    All that a route has is never held out. Raises `RequestError` where no route has two.
+    A route's only utterance is never held out. Raises `RequestError` if no route has two.
     """
     config = router.config
     held_out = assign(router, folds)
@@ -47,7 +47,7 @@ def _after(before: int, total: int, progress: Progress | None) -> Progress | Non
 def assign(router: Router, folds: int) -> dict[str | None, list[int]]:
     """The fold in which each utterance is held out, by route, None for the negatives; -1: in none. Always the same.
 
-    Utterances of a route that all but repeat each other are held out together: one would give the other away.
+    Utterances of a route that nearly repeat each other are held out together. Otherwise one would give the other away.
     """
     config, generator = router.config, np.random.default_rng(SEED)
     assigned: dict[str | None, list[int]] = {}

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 EXAMPLES = 5
-"""Prompts that are shown of one confusion."""
+"""How many prompts a confusion shows."""
 
 
 class RouteMetrics(Frozen, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ class Bin(Frozen, frozen=True, kw_only=True):
     high: float
     n: int
     confidence: float
-    """Mean."""
+    """The mean confidence."""
     accuracy: float
     """Share that was right; calibrated confidence equals it."""
 
@@ -111,7 +111,8 @@ def expected_calibration_error(confidence: Floats, right: Flags, bins: int = 10)
 
 
 def risk_coverage(confidence: Floats, right: Flags, points: int = 100) -> tuple[RiskPoint, ...]:
-    """What each threshold would take and how much of it wrongly, from strict to lax; at most so many points.
+    """Return how much each threshold would take, and how much of it wrongly, from strict to lax. At most `points`
+    points.
 
     Source: El-Yaniv and Wiener 2010.
     """

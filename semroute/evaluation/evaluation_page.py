@@ -12,7 +12,7 @@ from semroute.evaluation.measure import Evaluation, Outcome
 NONE = "(none)"
 """Stands for "no route", expected or decided."""
 MOST_ROUTES = 40
-"""Routes that a matrix can show and be read; of more, those that are confused most."""
+"""The most routes in a readable matrix. Of more, those that are confused most are shown."""
 WORST = 12
 
 STYLE = """
@@ -64,12 +64,12 @@ def page(title: str, evaluation: Evaluation, outcomes: Sequence[Outcome], routes
         '<div class="grid">',
         _section(
             "Can the confidence be believed?",
-            "A dot on the dashed line: of the decisions with that confidence, just so many were right. Grey: how many.",
+            "On the dashed line the confidence is the share of right decisions. Grey bars: how many decisions.",
             reliability_chart(evaluation.reliability),
         ),
         _section(
             "What would another threshold cost?",
-            "Towards the left the threshold rises: fewer prompts are taken, fewer of these wrongly. The dot is today.",
+            "The threshold rises towards the left: fewer prompts are taken, fewer of them wrongly. The dot: now.",
             risk_chart(evaluation.risk_coverage, _operating_point(outcomes)),
         ),
         "</div>",
@@ -92,7 +92,7 @@ def page(title: str, evaluation: Evaluation, outcomes: Sequence[Outcome], routes
 
 
 def confusion_matrix(outcomes: Iterable[Outcome], routes: Iterable[str]) -> tuple[Matrix, int]:
-    """The matrix, and how many routes it leaves out where there are too many to be read."""
+    """Return the matrix, and how many routes it leaves out because there are too many."""
     pairs = Counter((outcome.expected, outcome.decided) for outcome in outcomes)
     names = [name for name in routes if any(name in pair for pair in pairs)]
     labels: list[str | None] = [*names]
@@ -110,7 +110,7 @@ def confusion_matrix(outcomes: Iterable[Outcome], routes: Iterable[str]) -> tupl
 
 
 def _operating_point(outcomes: Sequence[Outcome]) -> tuple[float, float] | None:
-    """What share of the prompts a route took, and what share of these wrongly."""
+    """Return the share of prompts that a route took, and the share of these that was wrong."""
     taken = [outcome for outcome in outcomes if outcome.decided is not None]
     if not taken:
         return None

@@ -1,4 +1,4 @@
-"""A routes folder, examined: what its files mean, what its utterances say, and whether its evaluation file is fair."""
+"""Check what only the embeddings of a routes folder show, its evaluation files, and what was learned."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from semroute.semantic.gain_file import FILE, read_gain
 THRESHOLD_KEYS = {"tuned": "tuned.thresholds.{}", "route": "routes.{}.threshold", "abstain": "abstain.threshold"}
 """Where a threshold that was set is written, by who set it."""
 MAX_SHARE_ERROR = 0.1
-"""So far may the share of strong answers be expected to be off."""
+"""How far off the share of strong answers may be expected to be."""
 MOST_MATCHED = 20
 """Utterances of a route that are matched to see whether its threshold can be reached."""
 
@@ -37,7 +37,9 @@ class _Row(msgspec.Struct):
 def examine(
     config: Config, progress: Callable[[int, int], None] | None = None, cache: Cache | None = None
 ) -> list[Problem]:
-    """What only the embedding shows. Takes about 3 ms an utterance that is not in the cache. Raises `EmbedderError`."""
+    """Find what only the embeddings show. Takes about 3 ms for each utterance not in the cache. Raises
+    `EmbedderError`.
+    """
     router = Router.build(config, progress=progress, cache=cache)
     descriptions = np.zeros((len(config.routes), router.embedder.dim), dtype=np.float32)
     described = [number for number, route in enumerate(config.routes.values()) if route.description.strip()]
@@ -49,7 +51,9 @@ def examine(
 
 
 def leakage(folder: Path, config: Config) -> Iterator[Problem]:
-    """Rows of `*.jsonl` files in the folder that are utterances or negatives: they measure memory, not routing."""
+    """Find rows of `*.jsonl` files in the folder that are utterances or negatives. They would measure memory, not
+    routing.
+    """
     keys = nameless(config.sources, "negatives")
     owners: dict[str, tuple[str | None, WrittenAt | None]] = {
         words(text): (None, config.sources[key]) for key, text in zip(keys, config.negatives, strict=False)
@@ -76,7 +80,7 @@ def _leak(file: Path, line: int, row: _Row, name: str | None, source: WrittenAt 
 
 
 def unlearned(folder: Path, config: Config) -> Iterator[Problem]:
-    """Policies that go by what `semroute train` learned, where that is nothing, or comes from too few labels."""
+    """Find policies with `by: learned` where nothing was learned, or where there were too few labels."""
     policies = {"policy": config.policy, "default.policy": config.default.policy}
     policies |= {f"routes.{route.name}.policy": route.policy for route in config.routes.values()}
     gain = None
@@ -88,15 +92,15 @@ def unlearned(folder: Path, config: Config) -> Iterator[Problem]:
             continue
         if not (folder / FILE).is_file():
             source = config.sources.get(f"{key}.difficulty") or WrittenAt(file=str(folder), line=0)
-            message = f"goes by what was learned, and there is no {FILE}: every prompt goes to the strongest model"
-            advice = "run `semroute train`, or go `by: complexity`"
+            message = f"got `by: learned`, but there is no {FILE}: every prompt goes to the strongest model"
+            advice = "run `semroute train`, or set `by: complexity`"
             yield problem_at(source, message, "warning", "unlearned", advice)
         elif gain is not None and (share := policy.difficulty.strong_share) is not None:
             yield from _share_error(config, f"{key}.difficulty.strong_share", share, gain)
 
 
 def _share_error(config: Config, key: str, share: float, gain: Gain) -> Iterator[Problem]:
-    """A share that the labels are too few for."""
+    """Warn of a share that the labels are too few for."""
     error = gain.share_error(share)
     if error is None or error <= MAX_SHARE_ERROR:
         return
@@ -107,7 +111,7 @@ def _share_error(config: Config, key: str, share: float, gain: Gain) -> Iterator
 
 
 def _rows(file: Path) -> Iterator[tuple[int, _Row]]:
-    """The rows with a text, and their lines. What is malformed is for `semroute eval` to report."""
+    """Yield the rows with a text, and their lines. `semroute eval` reports malformed lines."""
     with suppress(RequestError):
         for number, line in numbered_lines(file):
             with suppress(*UNREADABLE):
@@ -115,12 +119,12 @@ def _rows(file: Path) -> Iterator[tuple[int, _Row]]:
 
 
 def _stale(config: Config, encoder: str) -> Iterator[Problem]:
-    """Tuned thresholds of another encoder, which do not count."""
+    """Warn of tuned thresholds of another encoder, which do not count."""
     if config.tuned.encoder in ("", encoder):
         return
     source = config.sources.get("tuned.encoder") or WrittenAt(file="routes", line=0)
     message = (
-        f"the tuned thresholds were found with another encoder ({config.tuned.encoder}, this is {encoder}): "
+        f"the tuned thresholds were found with encoder {config.tuned.encoder}, and this one is {encoder}: "
         "they do not count"
     )
     yield problem_at(source, message, "warning", "stale-thresholds", "run `semroute tune` again, or delete the file")
@@ -142,4 +146,4 @@ def _thresholds(router: Router) -> Iterator[Problem]:
                 f"`{route.name}` cannot be reached: its own utterances get a confidence of {best:.2f} at most, "
                 f"its threshold is {threshold:.2f}"
             )
-            yield problem_at(source, message, "warning", "unreachable", "lower the threshold, or leave it out")
+            yield problem_at(source, message, "warning", "unreachable", "lower the threshold, or remove it")

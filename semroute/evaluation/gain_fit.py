@@ -1,6 +1,6 @@
 """Fits the expected gain of models: ridge regression on embedding, words and length, with shrunk route priors.
 
-Cross-fitted: what a prompt's gain is predicted to be, for thresholds and for figures, comes from a fit without it.
+Predictions for thresholds and figures are cross-fitted: each prompt's gain comes from a fit without that prompt.
 Plain numpy: the normal equations are solved by conjugate gradients, so that no matrix of all words is ever made.
 """
 
@@ -20,13 +20,13 @@ Rows = NDArray[np.int64]
 
 MAX_TERMS = 30_000
 MIN_PROMPTS = 2
-"""In which a word must stand to be looked at."""
+"""A word must be in at least this many prompts to count."""
 WORDS_SCALE = 1.5
 LENGTH_SCALE = 0.1
-"""How much a view may say before the penalty is felt, against the embedding's 1."""
+"""The scale of the length view, relative to 1 for the embedding. A smaller scale is penalised more."""
 PENALTY = 40.0
 PRIOR_STRENGTH = 20.0
-"""Prompts that a route's mean counts as beside those of all: what shrinks the mean of a small route."""
+"""The weight of the overall mean, in prompts, when a route's mean is shrunk toward it."""
 FOLDS = 5
 MAX_CALIBRATION = 4096
 TOLERANCE = 1e-5
@@ -34,7 +34,7 @@ MAX_STEPS = 200
 
 
 class Labels(Frozen, frozen=True, kw_only=True):
-    """Prompts and what each model's answer to them was worth."""
+    """Prompts, and the quality of each model's answer to them."""
 
     texts: tuple[str, ...]
     vectors: Floats
@@ -42,12 +42,12 @@ class Labels(Frozen, frozen=True, kw_only=True):
     quality: Floats
     """float32 (n, models), 0 to 1; NaN: not judged."""
     routes: tuple[str | None, ...]
-    """The route of each prompt; None: none."""
+    """The route of each prompt. None: none."""
     models: tuple[str, ...]
-    """The first is what the others are compared with: the cheapest."""
+    """Model ids. The first, the cheapest, is the one that the others are compared with."""
 
     def take(self, rows: Rows) -> Labels:
-        """Some of them."""
+        """Return some of the rows."""
         return Labels(
             texts=tuple(self.texts[row] for row in rows),
             vectors=self.vectors[rows],
@@ -81,17 +81,17 @@ class Design:
 
     @property
     def size(self) -> int:
-        """Features in all."""
+        """Return the number of features."""
         return int(self.dense.shape[1]) + len(self.vocabulary)
 
     def times(self, weights: Doubles) -> Doubles:
-        """What these weights give each prompt."""
+        """Apply weights: return their sum for each prompt."""
         edge = self.dense.shape[1]
         words = np.bincount(self.rows, self.values * weights[edge:][self.indices], len(self.dense))
         return np.asarray(self.dense @ weights[:edge] + words, dtype=np.float64)
 
     def gathered(self, amounts: Doubles) -> Doubles:
-        """What these amounts, one a prompt, add up to for each feature: the transpose of `times`."""
+        """Add up amounts, one for each prompt, for each feature: the transpose of `times`."""
         words = np.bincount(self.indices, self.values * amounts[self.rows], len(self.vocabulary))
         return np.concatenate([amounts @ self.dense, words])
 
@@ -120,7 +120,7 @@ def ridge(design: Design, rows: Rows, target: Doubles, penalty: float = PENALTY)
 
 
 class Priors(Frozen, frozen=True, kw_only=True):
-    """What the routes alone tell."""
+    """What the routes alone say about gains."""
 
     prototypes: Floats
     """float32 (routes, dim), L2-normalised."""
@@ -129,7 +129,7 @@ class Priors(Frozen, frozen=True, kw_only=True):
 
 
 def route_priors(labels: Labels, rows: Rows, target: Doubles) -> Priors:
-    """Shrunk means by route, and what each route's prompts look like."""
+    """Return shrunk means by route, and the mean direction of each route's prompts."""
     names = sorted({route for row in rows if (route := labels.routes[row]) is not None})
     place = {name: number for number, name in enumerate(names)}
     mean = float(target.mean()) if len(target) else 0.0
@@ -146,7 +146,7 @@ def route_priors(labels: Labels, rows: Rows, target: Doubles) -> Priors:
 
 
 class GainParts(Frozen, frozen=True, kw_only=True):
-    """One model's gain over the first, as two predictions that are still to be put together."""
+    """Two predictions of one model's gain over the first, which `mix` adds."""
 
     ridge: Doubles
     """From the prompt: (n,)."""
@@ -154,12 +154,12 @@ class GainParts(Frozen, frozen=True, kw_only=True):
     """From the routes that it resembles: (n,)."""
 
     def mix(self, prior_weight: float) -> Doubles:
-        """The two together."""
+        """Add the two predictions."""
         return self.ridge + prior_weight * self.prior
 
 
 def predict(labels: Labels, design: Design, target: Doubles, seen: Rows, asked: Rows) -> GainParts:
-    """What a fit on the rows `seen` says of the rows `asked`. `target`: (n,), one for each label."""
+    """Predict the rows `asked` by a fit on the rows `seen`. `target`: (n,), one for each label."""
     weights, bias = ridge(design, seen, target[seen])
     priors = route_priors(labels, seen, target[seen])
     shares = route_shares(labels.vectors[asked] @ priors.prototypes.T)
@@ -167,7 +167,7 @@ def predict(labels: Labels, design: Design, target: Doubles, seen: Rows, asked: 
 
 
 def cross_fit(labels: Labels, design: Design, target: Doubles, rows: Rows, seed: int) -> GainParts:
-    """What is said of each of these rows by a fit on the others."""
+    """Predict each of these rows by a fit on the others."""
     order = np.random.default_rng(seed).permutation(len(rows))
     mean = np.zeros(len(rows))
     parts = GainParts(ridge=mean.copy(), prior=mean.copy())
@@ -182,12 +182,12 @@ PRIOR_WEIGHTS = (0.0, 0.3, 0.6, 1.0, 1.5)
 
 
 def best_prior_weight(parts: GainParts, target: Doubles) -> float:
-    """How much of the routes' prior makes the cross-fitted predictions best: by their correlation with the truth."""
+    """Return the weight of the routes' prior with which cross-fitted predictions correlate best with the truth."""
     return max(PRIOR_WEIGHTS, key=lambda weight: correlation(parts.mix(weight), target))
 
 
 def correlation(predicted: Doubles, truth: Doubles) -> float:
-    """Pearson's, -1 to 1; 0 where either does not vary."""
+    """Return Pearson's correlation, -1 to 1. 0: one of the two does not vary."""
     spread = float(predicted.std() * truth.std())
     return float(((predicted - predicted.mean()) * (truth - truth.mean())).mean()) / spread if spread > 1e-12 else 0.0
 
@@ -197,7 +197,7 @@ class Fitted(Frozen, frozen=True, kw_only=True):
 
     gain: Gain
     correlations: dict[str, float]
-    """Of predicted with true gain, by model, cross-fitted."""
+    """By model, the correlation of predicted and true gain, cross-fitted."""
     noise: dict[str, float]
     """The correlation that chance alone passes once in a hundred times."""
 
@@ -251,7 +251,7 @@ def fit(labels: Labels, encoder: str, seed: int = 0) -> Fitted:
 
 
 def _priors_of(labels: Labels, rows: Rows, target: Doubles, size: int) -> Doubles:
-    """Shrunk means of all routes, also of those without a row here: 0."""
+    """Return the shrunk means of all routes. A route without a row has 0."""
     names = sorted({route for route in labels.routes if route is not None})
     found = sorted({route for row in rows if (route := labels.routes[row]) is not None})
     gains = np.zeros(size)

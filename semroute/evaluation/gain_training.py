@@ -1,4 +1,4 @@
-"""`semroute train`: labelled prompts -> what was learned, beside the route files."""
+"""Learn gains from labelled prompts for `semroute train`, and write them beside the route files."""
 
 from __future__ import annotations
 
@@ -34,36 +34,37 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     prompt: Annotated[str, Meta(min_length=1)]
     quality: dict[str, Quality] = {}
-    """By model id."""
+    """By model id, the quality of its answer."""
     winner: str | None = None
     """Instead of `quality`: the model whose answer was preferred."""
     loser: str | None = None
     route: str | None = None
-    """None: the route that the router takes for likeliest."""
+    """The route of the prompt. None: the one that the router finds likeliest."""
     category: str | None = None
     """Another word for `route`."""
     cost: dict[str, float] = {}
-    """USD that each answer cost; only to tell which model is the cheapest."""
+    """USD that each answer cost. It only shows which model is the cheapest."""
 
 
 class TrainingReport(Frozen, frozen=True, kw_only=True):
     """What `semroute train` reports."""
 
     file: str | None
-    """What was written; None: nothing, since no model passed."""
+    """The file that was written. None: nothing was written, because no model passed."""
     n: int
-    """Labels."""
+    """How many labels."""
     models: tuple[str, ...]
     """The cheapest first: the one that the others are compared with."""
     mean_quality: dict[str, float]
     correlation: dict[str, float]
-    """Of predicted with true gain on prompts that the fit had not seen, by model."""
+    """By model, the correlation of predicted and true gain on prompts that the fit had not seen."""
     needed: dict[str, float]
-    """What it must pass to be more than chance (one in a hundred)."""
+    """By model, the correlation that chance reaches once in a hundred times."""
     learnable: bool
     """Whether any passes. If not, nothing is written."""
     shares: dict[str, float]
-    """Of the strongest model's quality that is kept, by the share of prompts that do not go to the cheapest."""
+    """The share of the strongest model's quality that is kept, by the share of prompts that do not go to the
+    cheapest."""
     share_errors: dict[str, float]
     """How far the share that a policy gets is expected to be from its `strong_share`, by that share. 0 to 1."""
 
@@ -105,7 +106,7 @@ def _check_label(where: str, label: Label, known: Mapping[str, Model]) -> None:
 
 
 def qualities(label: Label) -> dict[str, float]:
-    """Each model's quality; a preference counts as 1 and 0."""
+    """Return each model's quality. A preference counts as 1 and 0."""
     return label.quality or {str(label.winner): 1.0, str(label.loser): 0.0}
 
 
@@ -114,7 +115,7 @@ def train(
 ) -> TrainingReport:
     """Fit, and write `difficulty.npz` into the routes folder if there was something to learn.
 
-    `progress` is told how many prompts are embedded.
+    `progress` gets the number of prompts that are embedded.
     """
     embedded = _labels(router, labels, progress)
     fitted = fit(embedded, router.embedder.fingerprint)
@@ -127,7 +128,7 @@ def train(
 
 
 def report(fitted: Fitted, n: int, file: str | None) -> TrainingReport:
-    """What was learned, in figures."""
+    """Report what was learned, in figures."""
     gain = fitted.gain
     means = np.nanmean(gain.calibration.quality, axis=0)
     return TrainingReport(
@@ -144,7 +145,7 @@ def report(fitted: Fitted, n: int, file: str | None) -> TrainingReport:
 
 
 def _shares(fitted: Fitted) -> dict[str, float]:
-    """What is kept of the best model's quality at several shares, on prompts that the fit had not seen."""
+    """Return the kept share of the best model's quality at several shares, on prompts that the fit had not seen."""
     calibration = fitted.gain.calibration
     judged = ~np.isnan(calibration.quality).any(axis=1)
     quality, predicted = calibration.quality[judged], calibration.predicted[judged]
@@ -185,7 +186,7 @@ def _labels(router: Router, labels: Sequence[Label], progress: Callable[[int, in
 
 
 def by_cost(labels: Sequence[Label], known: Mapping[str, Model]) -> tuple[str, ...]:
-    """The models of the labels, the cheapest first: by what their answers cost where that is told, else by price."""
+    """Sort the models of the labels, the cheapest first: by the cost of their answers if known, else by price."""
     told: dict[str, list[float]] = {}
     for label in labels:
         for model, cost in label.cost.items():

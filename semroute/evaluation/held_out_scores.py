@@ -1,4 +1,4 @@
-"""Scores of the utterances by routes that were made without them.
+"""Score utterances by routes that were made without them.
 
 Pure: arrays in, arrays out.
 """

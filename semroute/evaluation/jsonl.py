@@ -1,4 +1,4 @@
-"""JSON Lines, as every file of labelled prompts and every log is read."""
+"""Read JSON Lines: files of labelled prompts, and logs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def numbered_lines(path: Path) -> list[tuple[int, bytes]]:
-    """The lines of a file that are not blank, numbered from 1. Raises `RequestError` where there are none."""
+    """Return the lines of a file that are not blank, numbered from 1. Raises `RequestError` if there are none."""
     try:
         data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
@@ -30,7 +30,9 @@ def numbered_lines(path: Path) -> list[tuple[int, bytes]]:
 
 
 def read_lines(path: Path, type_: type[T], expected: str) -> Iterator[tuple[int, T]]:
-    """Each line as a value, with its number. Raises `RequestError` with the line at fault, and what was `expected`."""
+    """Read each line as a value, with its number. Raises `RequestError`, which names the wrong line and what was
+    `expected`.
+    """
     for number, line in numbered_lines(path):
         try:
             yield number, msgspec.json.decode(line, type=type_)
@@ -39,7 +41,7 @@ def read_lines(path: Path, type_: type[T], expected: str) -> Iterator[tuple[int,
 
 
 def why_not(error: Exception, line: bytes, type_: object) -> str:
-    """Why a line, which raised one of `UNREADABLE`, does not hold a value of a type: the first thing that is wrong."""
+    """Say the first thing that is wrong with a line that raised one of `UNREADABLE`."""
     if isinstance(error, msgspec.ValidationError):
         try:
             return first_complaint(msgspec.json.decode(line), type_) or f"got {why_unreadable(error, line)}"
@@ -49,5 +51,5 @@ def why_not(error: Exception, line: bytes, type_: object) -> str:
 
 
 def first_complaint(value: object, type_: object) -> str:
-    """The first thing that is wrong with a value, and where; empty: it is one of the type."""
+    """Say the first thing that is wrong with a value, and where. Empty: the value has the type."""
     return next((f"{render(place)}: {message}" for place, message in complaints(value, type_)), "")

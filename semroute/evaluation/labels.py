@@ -58,7 +58,7 @@ def read_labelled(path: Path, router: Router, progress: Progress | None = None) 
 
 
 def _decided(decision: Decision | _Logged, text: str, expected: str | None) -> Outcome:
-    """A decision against what it should have been. No best route where no threshold had a say, such as by a rule."""
+    """Compare a decision with the right one. There is no best route if no threshold decided, such as under a rule."""
     below = decision.reason == "default" and decision.explanation.startswith(BELOW)
     by_threshold = decision.reason == "semantic" or below
     best = decision.candidates[0] if decision.candidates and by_threshold else None
@@ -81,7 +81,7 @@ def _outcome(router: Router, line: bytes) -> Outcome:
     row = msgspec.convert(fields, _Line)
     expected = row.route if row.expected is msgspec.UNSET else row.expected
     if isinstance(expected, msgspec.UnsetType):
-        raise ValueError("the right route is missing")
+        raise ValueError("got no right route")
     if expected is not None and expected not in router.config.routes:
         raise ValueError(f"got route {expected!r}, which does not exist")
     if row.text is not None:
@@ -91,6 +91,6 @@ def _outcome(router: Router, line: bytes) -> Outcome:
     if row.decision.config_version != router.config.version:
         got, here = row.decision.config_version, router.config.version
         raise ValueError(
-            f"got a decision of route files {got!r}, these are {here!r}: its confidences are not comparable"
+            f"got a decision of route files {got!r}, these are {here!r}: their confidences cannot be compared"
         )
     return _decided(row.decision, f"decision {row.decision.id}", expected)

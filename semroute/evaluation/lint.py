@@ -1,4 +1,4 @@
-"""What the utterances say about the routes: two that collide, one that stands in the wrong place, too much of the same.
+"""Find problems in utterances: two that collide, one in the wrong route, routes without variety.
 
 Pure: arrays and names in, problems out. The limits are cosines of the embedded model, set where the reports begin to be
 right: they were read off the 150 routes of CLINC150's 10-shot split and leave the shipped routes without a finding.
@@ -19,7 +19,8 @@ from semroute.errors import Problem
 from semroute.evaluation.held_out_scores import Floats, Rows, cross_fitted, nearest_by_route, similarities
 
 COLLISION = 0.80
-"""Two utterances of different routes above this ask for the same in other words: "how many vacation days have I used"
+"""Two utterances of different routes that are more similar than this ask for the same in other words: "how many
+vacation days have I used"
 and "… do I have". 23 pairs among CLINC150's 1,500; at .75 half of the 49 are told apart by a reader without effort."""
 NEAR_DUPLICATE = 0.95
 """Above this two utterances of one route differ by a "please" or an article, and the second teaches next to nothing.
@@ -34,15 +35,15 @@ UNIFORM = 0.75
 """The mean similarity of all pairs in a route. The routes of CLINC150, paraphrases of one request, have a median of
 .51, and few of the 150 exceed .75; the shipped ones lie below .26."""
 UNIFORM_UTTERANCES = 4
-"""Fewer cannot be varied; that they are few is said already."""
+"""Routes with fewer utterances are not checked: another check reports that they are few."""
 DESCRIPTION_GAP = 0.10
 """How much nearer a description must be to another route's utterances than to those of its own."""
 UNREACHED = 3
-"""A route none of whose utterances looks most like its own is lost; with fewer than this many it may be chance."""
+"""Routes with fewer utterances are not checked: it may be chance that none of them looks like its own route."""
 
 
 class Corpus(Frozen, frozen=True, kw_only=True):
-    """The routes of a configuration as vectors."""
+    """The utterances and descriptions of a configuration, as vectors."""
 
     config: Config
     vectors: Floats
@@ -52,7 +53,7 @@ class Corpus(Frozen, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The routes."""
+        """Return the names of the routes."""
         return tuple(self.config.routes)
 
     @property
@@ -63,7 +64,7 @@ class Corpus(Frozen, frozen=True, kw_only=True):
 
 
 def lint(corpus: Corpus) -> list[Problem]:
-    """Everything doubtful about the utterances, in the order of the files."""
+    """Return every warning about the utterances, in the order of the files."""
     if not len(corpus.vectors):
         return []
     places = _Places(corpus)
@@ -82,7 +83,7 @@ def lint(corpus: Corpus) -> list[Problem]:
 
 
 class _Places:
-    """From row numbers to what stands there, and where."""
+    """Looks up the text and the place of each row."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.names = corpus.names
@@ -113,7 +114,7 @@ class _Places:
 
 
 def _collisions(corpus: Corpus) -> list[tuple[float, int, int]]:
-    """Pairs of utterances of different routes that are too alike, each both ways round, the most alike first."""
+    """Return pairs of too similar utterances of different routes, in both directions, the most similar first."""
     owners = corpus.owners
     pairs = []
     for first, block in similarities(corpus.vectors):
@@ -124,7 +125,7 @@ def _collisions(corpus: Corpus) -> list[tuple[float, int, int]]:
 
 
 def _report_collisions(places: _Places, collisions: list[tuple[float, int, int]]) -> Iterator[Problem]:
-    """One problem for each two routes: their most alike pair, and how many more there are."""
+    """Report one problem for each two routes: their most similar pair, and how many more there are."""
     forward = [pair for pair in collisions if pair[1] < pair[2]]
     count = Counter((places.owner(a), places.owner(b)) for _, a, b in forward)
     for similarity, a, b in forward:
@@ -138,12 +139,12 @@ def _report_collisions(places: _Places, collisions: list[tuple[float, int, int]]
             "warning",
             f"{quote(places.texts[b])} of `{places.name(b)}` collides with {quote(places.texts[a])} of "
             f"`{places.name(a)}` at {places.where(a)} (similarity {similarity:.2f}){others}",
-            "say in both what tells them apart, move one, or merge the routes",
+            "word both so that they differ, move one, or merge the routes",
         )
 
 
 def _near_duplicates(corpus: Corpus, places: _Places) -> Iterator[Problem]:
-    """Each utterance that an earlier one of its route all but repeats."""
+    """Report each utterance that nearly repeats an earlier one of its route."""
     owners = corpus.owners
     for first, block in similarities(corpus.vectors):
         block[owners[first : first + len(block), None] != owners] = -1
@@ -156,21 +157,22 @@ def _near_duplicates(corpus: Corpus, places: _Places) -> Iterator[Problem]:
                     "info",
                     f"{quote(places.texts[row])} nearly repeats {quote(places.texts[earlier])} at "
                     f"{places.where(earlier)} (similarity {line[earlier]:.2f})",
-                    "keep one, and spend the other on a different wording",
+                    "keep one, and replace the other by a different wording",
                 )
 
 
 def _same(a: str, b: str) -> bool:
-    """Whether the structural check reports them already."""
+    """Return whether the check of the files reports them already."""
     return words(a) == words(b)
 
 
 def _misplaced(
     places: _Places, scores: Floats, nearest: Floats, rows: Rows, collided: set[tuple[int, int]]
 ) -> Iterator[Problem]:
-    """Utterances that look like another route, judged without themselves; not those that collide with it anyway.
+    """Report utterances that look like another route. Those that collide with it are left out, as they are reported
+    already.
 
-    The only one of a route has no rest to be judged by.
+    The only utterance of a route cannot be compared with others of its route.
     """
     best = scores.argmax(axis=1)
     every = np.arange(len(scores))
@@ -194,7 +196,7 @@ def _misplaced(
 
 
 def _uniform(corpus: Corpus, places: _Places) -> Iterator[Problem]:
-    """Routes whose utterances all say the same: |sum of n unit vectors|² = n + the sum over ordered pairs."""
+    """Report routes whose utterances are all alike: |sum of n unit vectors|² = n + the sum over ordered pairs."""
     for number, name in enumerate(places.names):
         vectors = corpus.vectors[corpus.owners == number]
         n = len(vectors)
@@ -212,7 +214,7 @@ def _uniform(corpus: Corpus, places: _Places) -> Iterator[Problem]:
 
 
 def _unreached(places: _Places, scores: Floats) -> Iterator[Problem]:
-    """Routes that take none of their own utterances once these are held out."""
+    """Report routes that take none of their own utterances once these are held out."""
     best = scores.argmax(axis=1)
     for number, name in enumerate(places.names):
         own = np.flatnonzero(places.owners == number)
@@ -230,7 +232,7 @@ def _unreached(places: _Places, scores: Floats) -> Iterator[Problem]:
 
 
 def _descriptions(corpus: Corpus, places: _Places) -> Iterator[Problem]:
-    """Descriptions that describe another route better than their own."""
+    """Report descriptions that fit another route better than their own."""
     sums = np.stack([corpus.vectors[corpus.owners == number].sum(axis=0) for number in range(len(places.names))])
     likeness = corpus.descriptions @ (sums / np.linalg.norm(sums, axis=1, keepdims=True).clip(1e-12)).T
     for number, name in enumerate(places.names):

@@ -40,7 +40,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     text: str
     route: str | None
-    """null: no route should match."""
+    """The right route. None: no route should match."""
 
 
 class Outcome(Frozen, frozen=True, kw_only=True):
@@ -48,9 +48,9 @@ class Outcome(Frozen, frozen=True, kw_only=True):
 
     text: str
     expected: str | None
-    """null: no route should match."""
+    """The right route. None: no route should match."""
     decided: str | None
-    """null: abstained, or decided by something other than a route."""
+    """The route that was taken. None: the router abstained, or something other than a route decided."""
     best: str | None
     """The route with the highest confidence, taken or not."""
     confidence: float
@@ -61,13 +61,13 @@ class Outcome(Frozen, frozen=True, kw_only=True):
 
 
 class Evaluation(Frozen, frozen=True, kw_only=True):
-    """What `semroute eval` reports. A figure that has no rows to stand on is null."""
+    """What `semroute eval` reports. A figure is None if there are no rows for it."""
 
     n: int
     n_out_of_scope: int
     """Rows that no route should match."""
     folds: int | None
-    """The utterances were judged by routers made without them, in so many parts; null: held-out rows."""
+    """The utterances were judged by routers made without them, in so many parts. None: the rows came from a file."""
     accuracy: float | None
     """Share of right decisions; to abstain is right where no route should match."""
     in_scope_accuracy: float | None

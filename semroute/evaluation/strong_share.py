@@ -1,4 +1,4 @@
-"""How far the share of prompts that get a strong model may be from the one that a policy asks for.
+"""Estimate how far the share of prompts that get a strong model may be from the share that a policy asks for.
 
 The threshold of `strong_share` is read off the labels. With few of them it is off, and so is the fit. How far is
 measured by doing the same with a part of the labels: a fit and a threshold from four fifths, applied to the last fifth.
@@ -13,11 +13,11 @@ from semroute.routing.learned_gain import behind_best, threshold_for_share
 
 SHARES = (0.1, 0.2, 0.3, 0.5, 0.7)
 MAX_ROWS = 1000
-"""Of the labels are looked at. More would take longer, and change little: the error is small by then."""
+"""The most labels that are used. More would take longer and change little, because the error is small by then."""
 
 
 def share_errors(labels: Labels, seed: int = 0) -> dict[str, float]:
-    """The error to expect, 0 to 1, by the share that is asked for: a root mean square over prompts not seen before."""
+    """Return the expected error, 0 to 1, by the share asked for: a root mean square over prompts not seen before."""
     size = len(labels.texts)
     order = np.random.default_rng(seed).permutation(size)[:MAX_ROWS]
     folds = np.array_split(order, FOLDS)
@@ -28,13 +28,15 @@ def share_errors(labels: Labels, seed: int = 0) -> dict[str, float]:
         for share, errors in off.items():
             strong = (new >= threshold_for_share(known, share)) & (
                 new > 0
-            )  # where the cheapest is the best, it answers
+            )  # a gap of 0 means that the cheapest is the best, and answers
             errors.append(float(strong.mean()) - share)
     return {f"{share:g}": round(_expected(errors, share, size, len(folds[0])), 4) for share, errors in off.items()}
 
 
 def _gaps(labels: Labels, seen: Rows, asked: Rows, seed: int) -> tuple[Floats, Floats]:
-    """How far the cheapest model is behind the best one: of the rows seen, cross-fitted, and of those asked for."""
+    """Return how far the cheapest model is behind the best, for the rows seen (cross-fitted) and for those asked
+    for.
+    """
     part = labels.take(np.concatenate([seen, asked]))
     rows, others = np.arange(len(seen)), np.arange(len(seen), len(part.texts))
     design = Design(part, rows)
@@ -52,6 +54,6 @@ def _gaps(labels: Labels, seen: Rows, asked: Rows, seed: int) -> tuple[Floats, F
 
 
 def _expected(errors: list[float], share: float, labels: int, fold: int) -> float:
-    """The root mean square, less what chance adds in a fold that is so small, plus what it adds in all labels."""
+    """Return the root mean square, minus the error by chance in a small fold, plus that in all labels."""
     spread = share * (1 - share)
     return float(np.sqrt(max(0.0, float(np.mean(np.square(errors))) - spread / fold) + spread / labels))

@@ -1,8 +1,8 @@
 """Thresholds from labelled prompts. Pure: outcomes in, thresholds out.
 
-A threshold decides nothing but whether the best route is taken. So a route's is chosen on the prompts whose best route
-it is: to take one that belongs to it is right, to leave one that belongs nowhere is right, and one that belongs to
-another route is lost either way.
+A threshold only decides whether the best route is taken. So the threshold of a route is chosen on the prompts for
+which it is the best route. It is right to take a prompt of this route, and right to leave a prompt of no route. A
+prompt of another route is lost in both cases.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from semroute.evaluation.measure import Outcome
 
 Z95 = 1.96
 WIDEST = 0.15
-"""The half-width of a 95% interval beyond which a share says too little to set anything by."""
+"""The largest half-width of a 95% interval with which a share is good enough to set a threshold."""
 FOLDS = 5
 SEED = 0
 
 
 def rows_needed(half_width: float = WIDEST) -> int:
-    """How many prompts it takes to know a share to within `half_width`, 19 times in 20, whatever the share is.
+    """Return how many prompts show any share to within `half_width`, 19 times in 20.
 
     n = (z / 2w)², the normal interval of a binomial share at its widest, p = 1/2: 43 for 15 points, 97 for 10.
     """
@@ -43,7 +43,7 @@ class Point(Frozen, frozen=True, kw_only=True):
     coverage: float
     """Prompts that a route takes."""
     wrong: float
-    """Of these, taken by the wrong route."""
+    """The part of these that the wrong route takes."""
     false_abstain: float
     """In-scope prompts that no route takes."""
     oos_recall: float
@@ -54,27 +54,27 @@ class Tuning(Frozen, frozen=True, kw_only=True):
     """What `semroute tune` found."""
 
     n: int
-    """Prompts; copies of one count once, with the first's label."""
+    """How many prompts. Copies count once, with the first label."""
     threshold: float
-    """The best for all routes together; within a bound, for those without their own."""
+    """The best threshold for all routes together. With a bound, the one for routes without their own."""
     thresholds: dict[str, float]
-    """By route: its own where it has enough prompts, else that one."""
+    """By route, its own threshold if it has enough prompts, else the common one."""
     own: tuple[str, ...]
     """The routes with a threshold of their own."""
     accuracy_before: float
-    """Of the prompts as they were decided."""
+    """Accuracy of the decisions with the present thresholds."""
     accuracy: float
-    """Of the same prompts with `thresholds`: optimistic, since these were chosen on them."""
+    """Accuracy on the same prompts with `thresholds`. It is optimistic, because these were chosen on them."""
     accuracy_held_out: float
-    """Of prompts left out while choosing, in five parts: what to expect of new ones."""
+    """Accuracy on prompts left out while choosing, in five parts. Expect this for new prompts."""
     table: tuple[Point, ...]
 
 
 def tune(outcomes: Sequence[Outcome], routes: Sequence[str], max_false_abstain: float | None = None) -> Tuning:
-    """The thresholds with the most right decisions; with `max_false_abstain`, the highest that keep to it.
+    """Find the thresholds with the most right decisions. With `max_false_abstain`, find the highest that keep to it.
 
-    A prompt counts once, however often it stands there: a copy tells nothing new, and holds nothing out. Raises
-    `RequestError` where there are too few prompts to tell, saying how many are enough.
+    Copies of a prompt count once: a copy says nothing new, and cannot be held out from itself. Raises `RequestError` if
+    there are too few prompts, and says how many are enough.
     """
     outcomes = list({words(outcome.text): outcome for outcome in reversed(outcomes)}.values())[::-1]
     require_enough(outcomes)
@@ -92,7 +92,9 @@ def tune(outcomes: Sequence[Outcome], routes: Sequence[str], max_false_abstain: 
 
 
 def require_enough(outcomes: Sequence[Outcome]) -> None:
-    """Raises `RequestError` where there are too few prompts, in scope or out of it, for a share to mean much."""
+    """Check that there are enough prompts in scope and out of scope. Raises `RequestError`, which says how many are
+    needed.
+    """
     needed = rows_needed()
     in_scope = sum(outcome.expected is not None for outcome in outcomes)
     for kind, count in (
@@ -102,19 +104,19 @@ def require_enough(outcomes: Sequence[Outcome]) -> None:
         if count < needed:
             width = Z95 / (2 * math.sqrt(count)) if count else 1.0
             raise RequestError(
-                f"too little to tune on: {count} different prompts {kind} tell a share to within {min(width, 1):.0%} "
-                f"at best; expected {needed} or more (within {WIDEST:.0%}, 19 times in 20)"
+                f"too few prompts to tune on: {count} different prompts {kind} give a share to within "
+                f"{min(width, 1):.0%} at best; expected {needed} or more (within {WIDEST:.0%}, 19 times in 20)"
             )
 
 
 def choose(outcomes: Sequence[Outcome], routes: Sequence[str], max_false_abstain: float | None) -> dict[str, float]:
-    """Thresholds by route, for the routes that have enough prompts; under "" the one for all others.
+    """Choose thresholds for the routes that have enough prompts. The key "" has the one for all others.
 
-    Within a bound, a route's share is one of its prompts in scope: it needs enough of these, and the threshold for the
-    others keeps to the bound on theirs.
+    With a bound, a route needs enough prompts in scope, because the bound is a share of these. The common threshold
+    keeps to the bound on the prompts of all other routes.
     """
     bounded = max_false_abstain is not None
-    left = [outcome for outcome in outcomes if outcome.best is not None]  # in the others no threshold has a say
+    left = [outcome for outcome in outcomes if outcome.best is not None]  # no threshold decided the others
     chosen = {}
     for route in routes:
         own = [outcome for outcome in left if outcome.best == route]
@@ -126,7 +128,7 @@ def choose(outcomes: Sequence[Outcome], routes: Sequence[str], max_false_abstain
 
 
 def point(outcomes: Sequence[Outcome], threshold: float) -> Point:
-    """What a threshold would do to prompts whatever route is best for them."""
+    """Return the effect of one threshold on all prompts."""
     decided = [(outcome.expected, _decided(outcome, {"": threshold})) for outcome in outcomes]
     return Point(
         threshold=threshold,
@@ -139,7 +141,7 @@ def point(outcomes: Sequence[Outcome], threshold: float) -> Point:
 
 
 def _best(outcomes: Sequence[Outcome], max_false_abstain: float | None) -> float:
-    """The middle of the range of thresholds that are best, so that a little more or less changes nothing."""
+    """Return the middle of the best range of thresholds, so that small changes have no effect."""
     confidence: Floats = np.array([outcome.confidence for outcome in outcomes], dtype=np.float64)
     belongs = np.array([outcome.expected == outcome.best for outcome in outcomes], dtype=bool)
     in_scope = np.array([outcome.expected is not None for outcome in outcomes], dtype=bool)
@@ -158,13 +160,13 @@ def _best(outcomes: Sequence[Outcome], max_false_abstain: float | None) -> float
 
 
 def _run_end(best: NDArray[np.int64]) -> int:
-    """The last of the first run of neighbouring levels."""
+    """Return the end of the first run of neighbouring levels."""
     breaks = np.flatnonzero(np.diff(best) > 1)
     return int(best[breaks[0]] if len(breaks) else best[-1])
 
 
 def _strictest(in_scope: Floats, max_false_abstain: float) -> float:
-    """The highest threshold below which no more than the given share lies; `in_scope` is sorted."""
+    """Return the highest threshold below which at most the given share lies. `in_scope` is sorted."""
     if not len(in_scope):
         return 0.0
     return math.floor(float(in_scope[min(int(max_false_abstain * len(in_scope)), len(in_scope) - 1)]) * 1e4) / 1e4

@@ -1,4 +1,4 @@
-"""What clients send of their own accord, as `clients.toml` lists it. Pure but for that file, which is read once."""
+"""Recognise what clients add to requests, as listed in `clients.toml`. Pure, except that this file is read once."""
 
 from __future__ import annotations
 
@@ -18,37 +18,39 @@ from semroute.messages import Message
 
 TABLE = Path(__file__).with_name("clients.toml")
 MAX_SESSION_CHARS = 256
-"""Of a conversation's name. Of a longer one the hash counts."""
+"""Characters of a conversation's name. A longer name is replaced by its hash."""
 MAX_CHARS = 20_000
-"""Of the system prompt and of the last user turn: what a client asks on its own account stands in their heads."""
+"""Characters that are read of the system prompt and of the last user turn. A client's own request shows at their
+beginning."""
 
 Words = Annotated[str, Meta(min_length=1)]
 
 
 class Sign(RouteFileStruct, frozen=True, kw_only=True):
-    """What all entries say."""
+    """The fields of every entry."""
 
     client: str
-    """Who sends it."""
+    """The client that sends it."""
     version: str
-    """In which version it was seen; empty: not known."""
+    """The version in which it was seen. Empty: not known."""
     source: Words
-    """Where that is known from."""
+    """The page that says so."""
     seen: Any
     """The day on which somebody looked it up."""
 
 
 class SessionSign(Sign, frozen=True, kw_only=True):
-    """Where a conversation's name stands."""
+    """A place that holds a conversation's name."""
 
     header: str = ""
-    """The name of a header, in lower case. Of these three, one is given."""
+    """The name of a header, in lower case. Exactly one of `header`, `field` and `metadata` is given."""
     field: str = ""
     """A field of the body."""
     metadata: str = ""
     """A key of the request's metadata."""
     part: str = ""
-    """A regular expression, whose first group is the conversation's name; the whole where it does not match."""
+    """A regular expression whose first group is the conversation's name. If it does not match, the whole value is the
+    name."""
 
 
 class Context(Sign, frozen=True, kw_only=True):
@@ -59,16 +61,16 @@ class Context(Sign, frozen=True, kw_only=True):
 
 
 class Errand(Sign, frozen=True, kw_only=True):
-    """What a client asks on its own account."""
+    """A request that a client makes for itself, such as one for a title."""
 
     kind: Harness
     role: Literal["system", "user"]
     words: Words
-    """They stand in the system prompt, or in the last user turn."""
+    """Words in the system prompt, or in the last user turn."""
 
 
 class Table(RouteFileStruct, frozen=True, kw_only=True):
-    """The file."""
+    """The whole file."""
 
     session: tuple[SessionSign, ...]
     context: tuple[Context, ...]
@@ -81,13 +83,13 @@ _HEADERS = frozenset(one.header for one in KNOWN.session if one.header)
 _FIELDS = frozenset(one.field for one in KNOWN.session if one.field)
 _METADATA = frozenset(one.metadata for one in KNOWN.session if one.metadata)
 CLOSES = "</"
-"""How each block's end begins."""
+"""The beginning of each block's end."""
 _OPENERS = tuple(one.opens for one in KNOWN.context)
 _CLOSERS = tuple(one.closes for one in KNOWN.context)
 
 
 def session_of(headers: Mapping[str, str], body: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-    """The name of the conversation that a request belongs to; empty: it has none. `headers`: by names in lower case."""
+    """Return the name of a request's conversation. Empty: it has none. `headers`: names in lower case."""
     if _HEADERS.isdisjoint(headers) and _FIELDS.isdisjoint(body) and _METADATA.isdisjoint(metadata):  # as mostly
         return ""
     for sign, part in _PARTS:
@@ -103,7 +105,7 @@ def session_of(headers: Mapping[str, str], body: Mapping[str, Any], metadata: Ma
 
 
 def typed(text: str) -> str:
-    """What a user typed of a text: without the blocks that a client has put before and behind it."""
+    """Return what the user typed: the text without the blocks that a client put before and behind it."""
     if CLOSES not in text:  # as in most
         return text
     start, end = whole = _inside(text, 0, len(text))
@@ -118,7 +120,7 @@ def typed(text: str) -> str:
 
 
 def _inside(text: str, start: int, end: int) -> tuple[int, int]:
-    """The same span without white space at its ends."""
+    """Return the span without white space at its ends."""
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():
@@ -127,7 +129,7 @@ def _inside(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _after_block(text: str, start: int, end: int) -> int | None:
-    """Where a block ends with which a span begins."""
+    """Return the end of the block at the beginning of a span. None: there is no such block."""
     if not text.startswith(_OPENERS, start, end):
         return None
     block = next(one for one in KNOWN.context if text.startswith(one.opens, start, end))
@@ -136,7 +138,7 @@ def _after_block(text: str, start: int, end: int) -> int | None:
 
 
 def _before_block(text: str, start: int, end: int) -> int | None:
-    """Where a block begins with which a span ends."""
+    """Return the start of the block at the end of a span. None: there is no such block."""
     if not text.endswith(_CLOSERS, start, end):
         return None
     block = next(one for one in KNOWN.context if text.endswith(one.closes, start, end))
@@ -145,7 +147,7 @@ def _before_block(text: str, start: int, end: int) -> int | None:
 
 
 def errand(messages: Iterable[Message]) -> Harness | None:
-    """What a client asks on its own account. None: it asks for its user, as far as is known."""
+    """Return what a client asks for itself. None: as far as semroute knows, it asks for its user."""
     every = list(messages)
     last = next((message.text for message in reversed(every) if message.role == "user"), "")
     heads = {"system": system_text(every)[:MAX_CHARS], "user": last[:MAX_CHARS]}
@@ -153,5 +155,5 @@ def errand(messages: Iterable[Message]) -> Harness | None:
 
 
 def system_text(messages: Iterable[Message]) -> str:
-    """The system prompt, all of it."""
+    """Return the whole system prompt."""
     return "\n".join(message.text for message in messages if message.role == "system")

@@ -1,4 +1,4 @@
-"""The decision: values in, a `Decision` out. No I/O, no clock, no chance.
+"""Decide where a request goes: values in, a `Decision` out. No I/O, no clock, no chance.
 
 Two steps may name a target, and the first that does wins: what needs no embedding (`choose_static`: a pinned model, a
 forced route, a rule), then the semantic match (`choose_semantic`), which falls to the default when it is not confident.
@@ -31,15 +31,15 @@ from semroute.routing.substitute import with_substitutes
 
 AUTO = "auto"
 ENGLISH_ONLY = "bundled"
-"""The encoder that was trained on English alone."""
+"""The encoder that was trained on English only."""
 KNOWN_SIMILARITY = 0.75
-"""A prompt in another language that is as near as this to an utterance is a variant of it. Of 217 prompts in 15
-languages none came nearer than .70 to an English utterance."""
+"""Cosine. A prompt in another language that is this near to an utterance is a variant of it. None of 217 prompts in 15
+languages came nearer than .70 to an English utterance."""
 DEFAULT_TAKES_IT = ": the default takes it"
 BELOW = "the best match, "
-"""How the explanation of a decision begins that a threshold sent to the default."""
+"""The beginning of the explanation when the best match was below its threshold."""
 DIFFICULTY = "difficulty-"
-"""After `auto:`, and before the share of strong answers that a request asks for."""
+"""Stands between `auto:` and the share of strong answers that a request asks for."""
 SHARED = f"{AUTO}:{DIFFICULTY}"
 
 
@@ -52,7 +52,7 @@ THRESHOLDS: dict[ThresholdSource, str] = {
 
 
 class Comparison(Frozen, frozen=True, kw_only=True):
-    """How the best candidate did; the defaults are those of a choice made without comparing."""
+    """How well the best candidate matched. The defaults stand for a choice without a match."""
 
     confidence: float = 1.0
     threshold: float = 0.0
@@ -63,7 +63,7 @@ class Comparison(Frozen, frozen=True, kw_only=True):
 
 
 class Choice(Frozen, frozen=True, kw_only=True):
-    """Where a request should go, before anything was asked about single models."""
+    """Where a request should go, before single models are looked at."""
 
     reason: Reason
     explanation: str
@@ -73,15 +73,15 @@ class Choice(Frozen, frozen=True, kw_only=True):
     rule: str | None = None
     compared: Comparison = Comparison()
     narrowing: tuple[Rule, ...] = ()
-    """Rules that hold and leave out models."""
+    """The rules that hold and that leave out models."""
     named: bool = False
-    """Whether a rule names these very models, such as one that must stay local: no others take their place."""
+    """Whether a rule names these models itself. Then no other models replace them."""
     stays_on: str | None = None
-    """The model that the conversation is on; None: none."""
+    """The model that the conversation is on. None: there is none."""
 
 
 def choose_static(config: Config, request: ChatRequest, facts: Facts) -> Choice | None:
-    """A choice that needs no embedding; None: the prompt must be matched.
+    """Choose without an embedding. None: the prompt must be matched.
 
     Raises `UnknownModelError` and `UnknownRouteError` for names that do not exist.
     """
@@ -113,7 +113,7 @@ def _static(config: Config, request: ChatRequest, facts: Facts) -> Choice | None
 
 
 def choose_classified(config: Config, label: str, semantic: Choice) -> Choice:
-    """Take the route that a classifier named, instead of the semantic one; the default where it names none."""
+    """Take the route that a classifier named, instead of the semantic one. If it names none, take the default."""
     if label in config.routes:
         choice = _on_route(config, label, "classifier", f"the classifier says {label}", compared=semantic.compared)
     else:
@@ -124,14 +124,14 @@ def choose_classified(config: Config, label: str, semantic: Choice) -> Choice:
 def choose_semantic(config: Config, match: Match, facts: Facts | None = None) -> Choice:
     """Take the best candidate if its confidence reaches its threshold, else the default.
 
-    `facts`: what narrowing rules and the language are read off; None: neither counts.
+    `facts`: the facts for narrowing rules and for the language. None: neither counts.
     """
     choice = _semantic(config, match, facts)
     return choice if facts is None else _narrowed(config, choice, facts)
 
 
 def _narrowed(config: Config, choice: Choice, facts: Facts) -> Choice:
-    """The choice with the rules that leave out models, whatever made it."""
+    """Add the rules that leave out models to a choice."""
     rules = narrowing(config.rules, facts)
     return replace(choice, narrowing=rules) if rules else choice
 
@@ -149,7 +149,7 @@ def _semantic(config: Config, match: Match, facts: Facts | None) -> Choice:
         candidates=match.candidates,
     )
     if facts is not None and unreadable(config, facts.last_turn, best):
-        return _default(config, "the prompt is not in English, which is all that the embedded model reads", compared)
+        return _default(config, "the prompt is not in English, the only language of the embedded model", compared)
     digits = 2 if round(best.confidence, 2) != round(best.threshold, 2) else 4
     confidence, threshold = f"{best.confidence:.{digits}f}", f"{best.threshold:.{digits}f}"
     reached = f"{threshold}, {THRESHOLDS[best.threshold_from]}"
@@ -161,14 +161,16 @@ def _semantic(config: Config, match: Match, facts: Facts | None) -> Choice:
 
 
 def unreadable(config: Config, text: str, best: Candidate) -> bool:
-    """Whether a prompt is in a language that the encoder does not know, and near no utterance in that language."""
+    """Return whether a prompt is in a language that the encoder does not know, and near no utterance in that
+    language.
+    """
     if config.embedder.model != ENGLISH_ONLY or (best.nearest and best.nearest.similarity >= KNOWN_SIMILARITY):
         return False
     return foreign(text, best.nearest.utterance if best.nearest else "")
 
 
 def needs_reading(config: Config, request: ChatRequest, facts: Facts, choice: Choice | None) -> bool:
-    """Whether the prompt must be embedded: to match it, or because the policy goes by what its embedding tells."""
+    """Return whether the prompt must be embedded, to match it or because the policy needs its embedding."""
     if choice is None:
         return True
     difficulty = _policy(config, request, choice).difficulty
@@ -176,9 +178,9 @@ def needs_reading(config: Config, request: ChatRequest, facts: Facts, choice: Ch
 
 
 def strong_share(config: Config, request: ChatRequest) -> float | None:
-    """The share that `auto:difficulty-0.3` asks for; None: the request names something else.
+    """Return the share that `auto:difficulty-0.3` asks for. None: the request names something else.
 
-    Raises `RequestError` where it is no share. A route of that name comes first.
+    Raises `RequestError` if it is not a share. A route of that name comes first.
     """
     name = request.model.removeprefix(f"{AUTO}:")
     if name in config.routes or not request.model.startswith(SHARED):
@@ -206,7 +208,7 @@ def decide(
 ) -> Decision:
     """Turn a choice into a decision with a plan.
 
-    `reading`: what the prompt's embedding told; None: it was not needed. `gain`: what was learned; None: nothing.
+    `reading`: what the prompt's embedding says. None: it was not needed. `gain`: what was learned. None: nothing.
     """
     policy = _policy(config, request, choice)
     models = resolve(choice.models, config.models)
@@ -257,7 +259,7 @@ def decide(
 
 
 def _policy(config: Config, request: ChatRequest, choice: Choice) -> Policy:
-    """The choice's policy, with the share that the request asks for."""
+    """Return the choice's policy, with the share that the request asks for."""
     if request.models or not request.model.startswith(SHARED) or (share := strong_share(config, request)) is None:
         return choice.policy
     return replace(choice.policy, difficulty=Difficulty(by="learned", strong_share=share))
@@ -276,7 +278,7 @@ def _pinned(config: Config, request: ChatRequest) -> Choice:
 
 
 def _model_id(config: Config, name: str) -> str:
-    """A model's id, by its id or by the provider's name where only one model has it."""
+    """Return a model's id. `name`: that id, or the provider's name if only one model has it."""
     if name in config.models:
         return name
     if name == AUTO or name.startswith(f"{AUTO}:"):
@@ -285,7 +287,7 @@ def _model_id(config: Config, name: str) -> str:
     if len(same_name) == 1:
         return same_name[0]
     if same_name:
-        raise RequestError(f"model {_cut(name)} could be any of {', '.join(same_name)}", param="model")
+        raise RequestError(f"model {_cut(name)} is ambiguous: it could be any of {', '.join(same_name)}", param="model")
     raise UnknownModelError(f"model {_cut(name)} does not exist; {_known(name, (AUTO, *config.models))}", param="model")
 
 

@@ -1,8 +1,8 @@
-"""How hard a request is, and which models suit it.
+"""Tell how hard a request is, and put the models that suit it first.
 
-Three ways, by what a policy says: `complexity` scores the prompt's form, without training; `exemplars` takes the tier
-whose utterances it resembles; `learned` takes the gain that `semroute train` fitted. All end in a `Standing`, and
-`prefer` puts models in front by it. Where there is no telling, the stronger model comes first.
+A policy chooses one of three ways. `complexity` scores the prompt's form, without training. `exemplars` takes the tier
+whose utterances the prompt resembles. `learned` takes the gain that `semroute train` fitted. Each results in a
+`Standing`, and `prefer` puts models in front by it. If nothing can be told, the stronger model comes first.
 
 Complexity is a sum, cut at 1. Each part is its weight (below) times how much of it there is, from 0 to 1:
 
@@ -77,7 +77,7 @@ _WORDS = {
     "structure": "json yaml xml csv schema table markdown bullet bullets,as a list,in the format,the following format",
 }
 _FULL = {"maths": 2, "constraints": 4, "steps": 3, "reasoning": 2.4, "comparison": 2, "structure": 1}
-# A slash without a blank before it is that of a date or an address, such as 12/03, more often than a quotient's.
+# A slash without a blank before it is usually part of a date or an address, such as 12/03, not a division.
 _FORMS = {
     "maths": r"(?i)\$[^$\n]{2,80}\$|\\(?:frac|sum|int|sqrt|lim)|\b[a-z]\^\d|\d(?:\s*[+*^=]|\s+/)\s*[\da-z(]",
     "steps": r"(?m:^\s*\d+[.)]\s)",
@@ -88,7 +88,7 @@ _VERBS = (
     "deduce argue weigh reconcile interpret restructure generalise generalize solve compute"
 )
 _NOUNS = "design plan draft model outline estimate contrast critique propose"
-"""Verbs that are nouns as well, or stand before any: an article or the like shows what they are."""
+"""Verbs that can also be nouns, or that fit any object: an article or a similar word behind them shows a task."""
 _TASKS = (
     rf"(?:{_VERBS.replace(' ', '|')}) ",
     rf"(?:{_NOUNS.replace(' ', '|')}) (?:an?|the|this|these|our|my|your|how|me|us|all|some|three|two|\d+)\b",
@@ -107,7 +107,7 @@ _TASKS = (
     r"(?:translate|summari[sz]e|read) .{0,80}\b(?:and|then) (?:point out|flag|list every|find|criticise|criticize)\b",
     r"(?:discuss|compare) .{0,80}\b(?:evidence|sides|methodology|by cost)\b",
 )
-"""What is asked for, where that is a task that takes thought. It says so only at the beginning of what is asked."""
+"""A task that takes thought. It shows only at the beginning of a request."""
 _ASKED = (
     r"(?i)(?:^|[.!?:;\n]\s*|,\s*(?:and |then )?|\band (?:then )?|\bplease |\bhelp (?:me|us) (?:to )?"
     r"|\b(?:can|could|would|will) you (?:please )?|\b(?:need|want) (?:you )?to "
@@ -118,15 +118,15 @@ _OPENINGS = (
     "summarise summarize read discuss compare"
 )
 _LEADS = frozenset(f"{_VERBS} {_NOUNS} {_OPENINGS}".split())
-"""One of these words is in every task."""
+"""Every task contains one of these words."""
 _FORMAL = re.compile(r"[0-9$\\]")
-"""One of these is in every form."""
+"""Every formula contains one of these characters."""
 _SPLIT = re.compile(r"[a-z]+")
 _SINGLE = {word: name for name, words in _WORDS.items() for word in words.split(",")[0].split()}
 
 
 def _phrases() -> dict[str, list[tuple[str, str]]]:
-    """Phrases of several words with their part, by the first word."""
+    """Return phrases of several words with their part, by the first word."""
     phrases: dict[str, list[tuple[str, str]]] = {}
     for name, words in _WORDS.items():
         for phrase in words.split(",")[1:]:
@@ -138,7 +138,9 @@ _PHRASES = _phrases()
 
 
 def _wordings(head: str) -> dict[str, float]:
-    """How often the words, phrases and forms of each part stand in a text. A look-up a word: faster than patterns."""
+    """Count the words, phrases and formulas of each part in a text. One look-up for each word is faster than
+    patterns.
+    """
     lowered = head.lower()
     words = _SPLIT.findall(lowered)
     counts: dict[str, float] = {}
@@ -156,48 +158,48 @@ def _wordings(head: str) -> dict[str, float]:
 
 
 class Standing(Frozen, frozen=True, kw_only=True):
-    """How hard a request is for the models at hand; without anything: it does not matter."""
+    """How hard a request is for the given models. The defaults mean that it does not matter."""
 
     difficulty: float | None = None
     wants: Tier | None = None
     """Models of this tier come first, then of higher ones, then of lower ones."""
     contributions: dict[str, float] = {}
-    """What adds up to the difficulty."""
+    """The parts that add up to the difficulty."""
     quality: dict[str, float] = {}
-    """Expected of each model for this prompt, where it was learned."""
+    """Expected quality of each model for this prompt, if it was learned."""
     gains: dict[str, float] = {}
-    """The same over the first of the learned models."""
+    """Expected gain of each model over the first of the learned models."""
     gain: Gain | None = None
-    """What thresholds are taken from."""
+    """The learned gain, which gives the thresholds."""
     rule: Difficulty | None = None
-    """What the policy says."""
+    """The `difficulty` of the policy."""
     unsure: bool = False
-    """There is no telling: the strongest model comes first."""
+    """The difficulty is unknown, so the strongest model comes first."""
 
 
 NONE = np.zeros(0, np.float32)
 
 
 class Reading(Frozen, frozen=True, kw_only=True):
-    """What the prompt's embedding told."""
+    """What the prompt's embedding says."""
 
     match: Match = Match()
-    """How it compares with the routes."""
+    """How the prompt compares with the routes."""
     tier: Tier | None = None
-    """The most similar of the exemplar tiers; None: none is similar enough."""
+    """The most similar of the exemplar tiers. None: none is similar enough."""
     tier_confidence: float = 0.0
     gains: dict[str, float] = {}
-    """Learned, by model."""
+    """The learned gain of each model."""
     parts: dict[str, dict[str, float]] = {}
-    """What each view of the prompt adds to them."""
+    """What each view of the prompt adds to the gains."""
     embedding: Floats = NONE
-    """Of the prompt: float32 (dim,)."""
+    """The prompt's vector: float32 (dim,)."""
     scores: Floats = NONE
     """The confidence of every route, in the order of the configuration: float32 (routes,)."""
 
 
 def assess(rule: Difficulty | None, facts: Facts, reading: Reading | None, gain: Gain | None) -> Standing:
-    """Where a request stands, by what the policy goes by."""
+    """Assess a request in the way that the policy chose."""
     if rule is None:
         return Standing()
     if rule.by == "complexity":
@@ -235,7 +237,7 @@ def _by_complexity(rule: Difficulty, facts: Facts) -> Standing:
 
 
 def complexity(facts: Facts) -> dict[str, float]:
-    """What makes a prompt complex, part by part; what is not there is left out. The table above says how."""
+    """Score each part of a prompt's complexity, as in the table above. Parts that score 0 are left out."""
     head = encodable(facts.text[:MAX_CHARS])
     amounts = {
         "length": math.log(max(1.0, facts.prompt_tokens / SHORT_TOKENS)) / math.log(LONG_TOKENS / SHORT_TOKENS),
@@ -253,9 +255,10 @@ def complexity(facts: Facts) -> dict[str, float]:
 
 
 def prefer(offers: Sequence[Offer], standing: Standing, *, dialled: bool) -> list[Offer]:
-    """The models that suit the difficulty in front, each with why; within a rank the order stays.
+    """Put the models that suit the difficulty in front, each with the reason. Models that suit it equally keep their
+    order.
 
-    `dialled`: the request brought a dial of its own, which weighs learned qualities itself.
+    `dialled`: the request has a dial of its own, which already weighs learned qualities.
     """
     if standing.unsure:
         return _strongest_first(offers)
@@ -281,7 +284,7 @@ def _name(offer: Offer) -> str:
 
 def _strongest_first(offers: Sequence[Offer]) -> list[Offer]:
     ordered = sorted(offers, key=lambda offer: -offer.quality)
-    return [_noted(offer, "strongest first, for its difficulty is unknown") for offer in ordered]
+    return [_noted(offer, "strongest first, because the difficulty is unknown") for offer in ordered]
 
 
 def _by_tier(offers: Sequence[Offer], wants: Tier, difficulty: float | None) -> list[Offer]:
@@ -301,7 +304,7 @@ def _by_tier(offers: Sequence[Offer], wants: Tier, difficulty: float | None) -> 
 
 
 def _by_gain(offers: Sequence[Offer], learned: Sequence[Offer], standing: Standing) -> list[Offer]:
-    """The cheapest model that is not far enough behind the best one; then those that are better, then the rest."""
+    """Put the cheapest model that is close enough to the best one first, then better ones, then the rest."""
     gain, rule = standing.gain, standing.rule
     assert gain is not None and rule is not None  # `assess` gives both with `gains`
     by_cost = sorted(learned, key=lambda offer: (offer.cost_usd, offer.place))

@@ -1,4 +1,4 @@
-"""Whether a text is written in another language than English, which is all that the embedded model was trained on.
+"""Tell whether a text is in another language than English, the only one that the embedded model was trained on.
 
 Such a model puts a German prompt near utterances that share a name or a loan word with it, with a confidence that means
 nothing. The test is by script, and in Latin script by what each word says: a word that is frequent in English or in
@@ -24,32 +24,32 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 MAX_CHARS = 400
-"""Of the head, and of the tail."""
+"""Characters that are read at the head, and at the tail."""
 FRAME_WORDS = 10
-"""At either end: an English request around a foreign text stands there."""
+"""Words at either end, where an English request around a foreign text stands."""
 FRAME_HITS = 3
-"""So many English words in it make it one: "translate this into English: …"."""
+"""English words at one end that make it an English request, such as "translate this into English: …"."""
 FOREIGN_BELOW = -1.5
-"""The sum of what the words say."""
+"""A text whose words sum up to less than this may be foreign."""
 FOREIGN_MEAN = -0.25
-"""Likewise for each word: a long text with some names in it is not foreign."""
+"""The same for the mean over the words: a long text with some names in it is not foreign."""
 KNOWN = 0.5
 UNKNOWN, MARKED = 0.5, 2.5
-"""What speaks against a word that English does not know, whatever its letters, and against one with marks as in "für".
+"""What counts against a word that English does not know, and against a word with marks, such as "für".
 With 1 for .5, 3 points more of the prompts in other languages are told, and of 128 English ones made of jargon alone
 ("ibuprofen acetaminophen interaction") 18 are lost for 9."""
 TABLE = Path(__file__).with_name("english.txt")
 
-# Not what touches a digit, "_" or a backslash: formulas and code.
+# Words that touch a digit, "_" or a backslash do not count: they are formulas or code.
 _WORD = re.compile(r"(?<![\w\\])[^\W\d_]+(?:['’][^\W\d_]+)?(?!\w)")
 _QUOTED = re.compile(r"""(?<!\w)'.+?'(?!\w)|"[^"]+"|‘.+?’(?!\w)|“[^”]+”|„[^“”]+[“”]|«[^»]+»|:\s.*""", re.DOTALL)
 """What an English request may be about. A colon begins one, too."""
-# No other language of those below begins a prompt with them.
+# None of the other languages below begins a prompt with these words.
 _REQUESTS = frozenset(
     "translate explain summarize summarise rewrite rephrase reword paraphrase proofread pronounce write".split()
 )
 _POLITE = frozenset("please pls plz can could would you kindly".split())
-# What an encyclopedia, from which the known words are, seldom says.
+# Words that an encyclopedia, the source of the known words, seldom uses.
 _MODERN = frozenset(
     """
     admin agentic ahoy airbnb anova api apis app apps asap async auth autocomplete backend benchmark bio blockchain
@@ -71,7 +71,7 @@ _MODERN = frozenset(
     """.split()
 )
 
-# Without the words that other languages have as well: those are in _SHARED.
+# Words that other languages have, too, are in _SHARED instead.
 _ENGLISH = frozenset(
     """
     the and that this these those with from your you my our their his it its it's are were be been being have has
@@ -84,7 +84,8 @@ _ENGLISH = frozenset(
     """.split()
 )
 
-# Articles, pronouns, prepositions, question words, auxiliaries and greetings; what others share is taken out below.
+# Articles, pronouns, prepositions, question words, auxiliaries and greetings; words that several languages share are
+# removed below.
 _FOREIGN_BY_LANGUAGE = {
     "de": """
         der das und ist nicht ich ein eine einen einem einer wie mit für auf dem den zu zum zur wir bitte mir mich
@@ -161,7 +162,7 @@ _FOREIGN_BY_LANGUAGE = {
         adalah tolong terima kasih halo bagi akan sudah belum
     """,
 }
-# Nothing follows from these: English has them too.
+# These say nothing, because English has them, too.
 _SHARED = frozenset(
     """
     an as at die do for he in is me no of on or so to was we man men had fort but all her such art data van kim sen
@@ -169,7 +170,7 @@ _SHARED = frozenset(
     per wat you not sur question
     """.split()
 )
-# Half a hint: names and loans bring them into English.
+# These count half: names and loan words bring them into English.
 _WEAK = frozenset(
     """
     la le el os de un da das der des du im las los mi nos non ki ma mes son ton von co mu ta te ha wo di al et est
@@ -195,9 +196,11 @@ _PLAIN = str.maketrans(
 
 
 def foreign(text: str, known: str = "") -> bool:
-    """Whether a text is written in another language than English, but for an English request around it.
+    """Return whether a text is in another language than English. An English request around a foreign text counts as
+    English.
 
-    False where nothing tells: a name, a formula, a line of code. `known`: a text whose words are no sign of another
+    False if nothing shows the language: a name, a formula, a line of code. `known`: a text whose words are no sign of
+    another
     language, such as an utterance with the jargon of a trade.
     """
     shown = text if len(text) <= 2 * MAX_CHARS else f"{text[:MAX_CHARS]} {text[-MAX_CHARS:]}"
@@ -228,7 +231,7 @@ def _words(text: str) -> list[str]:
 
 
 def _requested(words: list[str]) -> bool:
-    """Whether an English request stands at the head or at the tail."""
+    """Return whether an English request stands at the head or at the tail."""
     if next((word for word in words if word not in _POLITE), "") in _REQUESTS:
         return True
     ends = (words[:FRAME_WORDS], words[-FRAME_WORDS:])
@@ -237,7 +240,7 @@ def _requested(words: list[str]) -> bool:
 
 @lru_cache(2**14)
 def _evidence(word: str) -> float:
-    """How much a word says for English; below 0: against it. Greek letters, as in formulas, say nothing."""
+    """Return how much a word speaks for English. Below 0: against it. Greek letters, as in formulas, say nothing."""
     if word in _ENGLISH:
         return 2.0
     if word in _STRONG:
@@ -254,7 +257,7 @@ def _evidence(word: str) -> float:
 
 
 def _known(word: str) -> bool:
-    """Whether English knows a word, or what it is an inflection of."""
+    """Return whether English knows a word, or the word that it is an inflection of."""
     known = _table()[0]
     if word in known or word in _MODERN:
         return True
@@ -263,19 +266,19 @@ def _known(word: str) -> bool:
 
 
 def _by_letters(word: str) -> float:
-    """Log-odds that an unknown word is English, three letters at a time."""
+    """Return the log-odds that an unknown word is English, from its letters, three at a time."""
     weights = _table()[1]
     return sum(weights.get(letters, 0.0) for letters in trigrams(word))
 
 
 def trigrams(word: str) -> list[str]:
-    """Its letters, three at a time; `_` stands at either end."""
+    """Return the letters of a word, three at a time. `_` marks both ends."""
     framed = f"_{word}_"
     return [framed[at : at + 3] for at in range(len(framed) - 2)]
 
 
 def fold(word: str) -> str:
-    """Its letters from a to z, without marks."""
+    """Reduce a word to letters from a to z, without marks."""
     if word.isascii():
         return word.replace("'", "")
     plain = unicodedata.normalize("NFKD", word.translate(_PLAIN))
@@ -284,7 +287,7 @@ def fold(word: str) -> str:
 
 @cache
 def _table() -> tuple[frozenset[str], dict[str, float]]:
-    """The words that English knows, and the weights of three letters."""
+    """Read the words that English knows, and the weights of each three letters."""
     known: list[str] = []
     weights: dict[str, float] = {}
     for line in TABLE.read_text(encoding="utf-8").splitlines():
@@ -297,7 +300,7 @@ def _table() -> tuple[frozenset[str], dict[str, float]]:
 
 
 def _other_script(text: str) -> float:
-    """The share of letters that are not Latin. A Chinese character counts as the three letters that it stands for."""
+    """Return the share of letters that are not Latin. A Chinese character counts as three letters."""
     latin = other = 0
     for character in text:
         if character.isalpha():

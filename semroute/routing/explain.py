@@ -1,4 +1,4 @@
-"""Why a decision came out as it did, and what would have changed it. Pure, but for the matching that it is handed."""
+"""Explain a decision: which words carried it, and what would have changed it. Pure, except for `match`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from semroute.decision import Candidate, Decision, Details, Flip, Match, Word
 
 MAX_PIECES = 32
-"""Words of a longer prompt are left out several at a time, so that no prompt takes more matches than this."""
+"""The most matches for one prompt. Of a longer prompt, several words are left out at a time."""
 
 _WORD = re.compile(r"\S+")
 
@@ -19,7 +19,7 @@ Choose = Callable[[Match], str | None]
 
 
 def explain(text: str, decision: Decision, match: Compare, choose: Choose) -> Details:
-    """The words that carried a decision, and the smallest change that would have made it another.
+    """Return the words that carried a decision, and the smallest change that would have changed it.
 
     `match` compares texts with the routes; `choose` gives the route that a match leads to. Each word's weight is what
     the best candidate's confidence loses when the word is left out (occlusion, Zeiler and Fergus 2014).
@@ -30,7 +30,7 @@ def explain(text: str, decision: Decision, match: Compare, choose: Choose) -> De
 
 
 def pieces(text: str) -> list[tuple[int, int]]:
-    """Where each word begins and ends, or each few words where there are more than `MAX_PIECES`."""
+    """Return where each word begins and ends. More than `MAX_PIECES` words are taken several at a time."""
     spans = [word.span() for word in _WORD.finditer(text)]
     size = -(-len(spans) // MAX_PIECES) or 1
     groups = [spans[start : start + size] for start in range(0, len(spans), size)]
@@ -38,9 +38,9 @@ def pieces(text: str) -> list[tuple[int, int]]:
 
 
 def smallest_flip(decision: Decision, choose: Choose) -> Flip | None:
-    """What is nearest: that the best candidate reaches its threshold or falls below it, or that another overtakes it.
+    """Return the smallest change: the best candidate crosses its threshold, or another candidate overtakes it.
 
-    Null where something else than confidence decided.
+    None if something else than confidence decided.
     """
     best, *others = decision.candidates
     flips: list[Flip] = []
@@ -51,7 +51,7 @@ def smallest_flip(decision: Decision, choose: Choose) -> Flip | None:
             flips += [_more(rival, ahead.confidence)] if _taken(ahead, choose) else []
     elif decision.reason == "semantic":
         short = round(best.confidence - decision.threshold, 4)
-        because = f"{short:.3f} less confidence in {best.route}, and no route would have been taken"
+        because = f"{short:.3f} less confidence in {best.route} would have taken no route"
         flips = [Flip(route=None, gap=short, explanation=because)]
         for rival in others:
             gap = round(best.confidence - rival.confidence, 4)
@@ -64,18 +64,18 @@ def smallest_flip(decision: Decision, choose: Choose) -> Flip | None:
 
 def _more(candidate: Candidate, confidence: float) -> Flip:
     gap = round(confidence - candidate.confidence, 4)
-    because = f"{gap:.3f} more confidence, and {candidate.route} would have been taken"
+    because = f"{gap:.3f} more confidence would have taken {candidate.route}"
     return Flip(route=candidate.route, gap=gap, explanation=because)
 
 
 def _ahead(rival: Candidate, confidence: float) -> Candidate:
-    """The candidate with so much confidence; a calibrated threshold is a share of it, and grows along."""
+    """Return the candidate with this confidence. A calibrated threshold grows in proportion."""
     threshold = _fixed(rival) or rival.threshold * confidence / max(rival.confidence, 1e-9)
     return replace(rival, confidence=confidence, threshold=threshold)
 
 
 def _fixed(candidate: Candidate) -> float:
-    """The threshold that was set for a candidate; 0: it is calibrated."""
+    """Return the threshold that was set for a candidate. 0: it is calibrated."""
     return 0.0 if candidate.threshold_from == "calibrated" else candidate.threshold
 
 
@@ -85,7 +85,7 @@ def _taken(best: Candidate, choose: Choose) -> bool:
 
 def _words(text: str, best: Candidate, match: Compare, choose: Choose) -> tuple[Word, ...]:
     spans = pieces(text)
-    if len(spans) < 2:  # without its only word nothing is left to match
+    if len(spans) < 2:  # without its only word there is nothing to match
         return ()
     without = match([f"{text[:start]}{text[end:]}".strip() for start, end in spans])
     return tuple(
@@ -99,5 +99,5 @@ def _words(text: str, best: Candidate, match: Compare, choose: Choose) -> tuple[
 
 
 def _confidence(candidates: Sequence[Candidate], route: str) -> float:
-    """Of a route; 0 where it is not among the best."""
+    """Return the confidence in a route, or 0 if it is not among the best."""
     return next((candidate.confidence for candidate in candidates if candidate.route == route), 0.0)

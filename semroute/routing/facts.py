@@ -1,4 +1,4 @@
-"""What can be read off a request without understanding it. What costs time is read when a rule first asks for it."""
+"""Facts of a request that need no understanding. Facts that cost time are read when a rule first asks for them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     """What rules and constraints look at."""
 
     text: str
-    """What is matched against the utterances: the last user turn, or all of them; empty: none has text."""
+    """The text that is matched against the utterances: the last user turn, or all of them. Empty: none has text."""
     last_turn: str
-    """The last user turn alone: its language is what counts."""
+    """The last user turn. Its language counts."""
     input_tokens: int
     """Estimated, over the whole conversation."""
     max_tokens: int | None
@@ -37,13 +37,13 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     """What a model must be able to do."""
     metadata: dict[str, Any]
     headers: dict[str, str] = {}
-    """Names in lower case."""
+    """HTTP headers, with names in lower case."""
     turns: int = 1
-    """Messages from the user."""
+    """How many messages are from the user."""
     json_schema: bool = False
     """Whether a JSON Schema for the answer was given."""
     cost_quality: float | None = None
-    """The request's own dial, 0 cheapest to 1 best; None: none."""
+    """The request's own dial, from 0 (cheapest) to 1 (best). None: it has none."""
     messages: tuple[Message, ...] = ()
     """The conversation."""
 
@@ -54,17 +54,17 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def lowered(self) -> str:
-        """`text` in lower case."""
+        """Return `text` in lower case."""
         return self.text.lower()
 
     @cached_property
     def prompt_tokens(self) -> int:
-        """Estimated, of `text`."""
+        """Estimate the tokens of `text`."""
         return estimate_text_tokens(self.text)
 
     @cached_property
     def traits(self) -> frozenset[str]:
-        """Which of `code`, `images`, `tools`, `json`, `json_schema` are there."""
+        """Return which of `code`, `images`, `tools`, `json` and `json_schema` the request has."""
         here = {
             "code": looks_like_code(self.text),
             "images": "vision" in self.needs,
@@ -81,22 +81,24 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def harness(self) -> Harness | None:
-        """What an agent asks on its own account. None: it asks for its user."""
+        """Return what an agent asks for itself. None: it asks for its user."""
         return errand(self.messages)
 
     @cached_property
     def script(self) -> str | None:
-        """What `text` is mostly written in; None: no letters."""
+        """Return the script of most of `text`. None: it has no letters."""
         return guess_script(self.text)
 
     @cached_property
     def language(self) -> str | None:
-        """The likeliest language of `text`, ISO 639-1; None: no telling."""
+        """Return the likeliest language of `text`, as in ISO 639-1. None: not known."""
         return guess_language(self.text)
 
 
 def read_facts(request: ChatRequest, route_on: RouteOn = "last_user") -> Facts:
-    """Look at a request once. `route_on`: what of the conversation is matched. Raises `RequestError` for a bad dial."""
+    """Read the facts of a request once. `route_on`: the part of the conversation that is matched. Raises `RequestError`
+    for a bad dial.
+    """
     last = last_user_text(request)
     return Facts(
         text="\n".join(user_texts(request)) if route_on == "conversation" else last,
@@ -114,7 +116,7 @@ def read_facts(request: ChatRequest, route_on: RouteOn = "last_user") -> Facts:
 
 
 def _dial(request: ChatRequest) -> float | None:
-    """The body's own field, else the metadata's, else the header's."""
+    """Read the dial from the body, else from the metadata, else from the header."""
     of_metadata = read_dial(request.metadata[DIAL], f"$.metadata.{DIAL}") if DIAL in request.metadata else None
     of_header = read_dial(request.headers[DIAL_HEADER], DIAL_HEADER) if DIAL_HEADER in request.headers else None
     if request.cost_quality is not None:
@@ -123,7 +125,7 @@ def _dial(request: ChatRequest) -> float | None:
 
 
 def read_dial(value: object, place: str) -> float | None:
-    """The dial as a caller gave it; None: not at all. Raises `RequestError` that names the place."""
+    """Read a dial that a caller gave. None: it gave none. Raises `RequestError`, which names the place."""
     if value is None:
         return None
     dial = number(value)
@@ -133,7 +135,7 @@ def read_dial(value: object, place: str) -> float | None:
 
 
 def number(value: object) -> float | None:
-    """A number, or a text that is one: some clients can only send texts. None: it is neither, or it is NaN."""
+    """Read a number, or a text that holds one: some clients can only send texts. None: it is neither, or it is NaN."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -144,11 +146,12 @@ def number(value: object) -> float | None:
 
 
 def user_texts(request: ChatRequest) -> list[str]:
-    """What the user said, turn by turn.
+    """Return what the user said, turn by turn.
 
-    A turn that brings a tool's result is the agent's, not the user's, even where it carries text: it changes nothing in
-    what the user wants, and so keeps the decision of the turn before it. Nor is the user's what an agent puts before or
-    behind it, unless there is nothing else.
+    A turn with a tool's result comes from the agent, even if it has text. It does not change what the user wants, so
+    the
+    decision of the turn before it stands. Blocks that an agent puts before or behind the user's text are left out, too,
+    unless there is nothing else.
     """
     turns = [message for message in request.messages if _is_users(message)]
     own = [text for message in turns if (text := _typed(message))]
@@ -156,7 +159,7 @@ def user_texts(request: ChatRequest) -> list[str]:
 
 
 def last_user_text(request: ChatRequest) -> str:
-    """The last of them; empty: there is none. Of a long conversation no more is read."""
+    """Return the last of the user's texts, and read no more than that. Empty: there is none."""
     own = (_typed(message) for message in reversed(request.messages) if _is_users(message))
     return next(filter(None, own), "") or "\n".join(user_texts(request)[-1:])
 
@@ -168,7 +171,7 @@ def _is_users(message: Message) -> bool:
 
 
 def _typed(message: Message) -> str:
-    """What the user typed of a turn."""
+    """Return what the user typed in a turn."""
     if len(message.parts) == 1 and isinstance(only := message.parts[0], Text):  # as most are
         return (typed(only.text) if CLOSES in only.text else only.text).strip()
     each = (typed(part.text) for part in message.parts if isinstance(part, Text))

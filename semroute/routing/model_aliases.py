@@ -12,18 +12,18 @@ from semroute.messages import ChatRequest
 from semroute.routing.decide import AUTO
 
 MAX_CHARS = 256
-"""A longer name is no model's, nor any alias."""
+"""Characters. A longer name is not looked up."""
 
 
 def meant(config: Config, name: str) -> str:
-    """What a name stands for. `auto` and the ids of models stand for themselves."""
+    """Return what a name stands for. `auto` and the ids of models stand for themselves."""
     if name == AUTO or name.startswith(f"{AUTO}:") or name in config.models or len(name) > MAX_CHARS:
         return name
     return next((target for alias, target in config.aliases.items() if _fits(alias, name)), name)
 
 
 def resolved(config: Config, request: ChatRequest) -> ChatRequest:
-    """The request by the names that there are here."""
+    """Replace the aliases in a request by the names that they stand for."""
     if not config.aliases:
         return request
     model, models = meant(config, request.model), tuple(meant(config, name) for name in request.models)
@@ -33,7 +33,7 @@ def resolved(config: Config, request: ChatRequest) -> ChatRequest:
 
 
 def told(asked: ChatRequest, resolved: ChatRequest) -> str:
-    """What a decision says of that; empty: no alias was used."""
+    """Say in words which alias was used. Empty: none."""
     if asked is resolved:
         return ""
     pairs = zip((asked.model, *asked.models), (resolved.model, *resolved.models), strict=True)
@@ -41,12 +41,12 @@ def told(asked: ChatRequest, resolved: ChatRequest) -> str:
 
 
 def whole_names(aliases: Iterable[str]) -> list[str]:
-    """Those that stand for one name alone."""
+    """Return the aliases without `*`, which stand for one name each."""
     return [alias for alias in aliases if WILD not in alias]
 
 
 def _fits(alias: str, name: str) -> bool:
-    """Whether an alias stands for a name. Takes time in proportion to the name, whatever the alias."""
+    """Return whether an alias fits a name. Takes time in proportion to the name's length."""
     first, *others = alias.split(WILD)
     if not others:
         return name == alias

@@ -1,10 +1,10 @@
-"""From the models that may serve a request to the plan: which are tried, in which order, why, and why not the others.
+"""Make the plan from the models that may serve a request: which are tried, in which order, and why not the others.
 
     may serve -> hard constraints -> order of `select` -> difficulty in front -> the conversation's model in front
               -> deployments side by side
 
-What a policy, a rule or the request itself excludes is never in a plan. What the difficulty prefers only comes first:
-a simple model is still better than no answer.
+A model that a policy, a rule or the request excludes is never in a plan. The difficulty only changes the order: a
+simple model is still better than no answer.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from semroute.routing.pricing import Offer, estimate
 from semroute.routing.rule_matching import excluded
 
 TIER_QUALITY: dict[Tier, float] = {"simple": 0.6, "moderate": 0.75, "complex": 0.9}
-"""What a model is taken to be worth that states no quality."""
+"""The quality of a model whose entry states none."""
 Key = Callable[[Offer], tuple[float | Decimal, ...]]
-"""What offers are sorted by; last comes their place in the list."""
+"""A key to sort offers. The last element is their place in the list."""
 SCALE = 1_000_000
 _NEEDS = "the request needs about"
 THRIFTY = 0.5
@@ -41,13 +41,13 @@ class Plan(Frozen, frozen=True, kw_only=True):
     models: tuple[Model, ...] = ()
     entries: tuple[PlanEntry, ...] = ()
     rejected: dict[str, str]
-    """Model id to the reason."""
+    """By model id, why it was left out."""
     cost_quality: float | None = None
-    """The dial that was applied."""
+    """The dial that was applied. None: none was."""
 
 
 class Terms(Frozen, frozen=True, kw_only=True):
-    """Everything that a plan is made under."""
+    """The conditions that a plan is made under."""
 
     policy: Policy
     facts: Facts
@@ -55,14 +55,14 @@ class Terms(Frozen, frozen=True, kw_only=True):
     route: str | None = None
     narrowing: tuple[Rule, ...] = ()
     stays_on: str | None = None
-    """The model that the conversation is on."""
+    """The model that the conversation is on. None: there is none."""
     standing: Standing = Standing()
     seed: str = ""
-    """What chance comes from: the request's id, so that a replay draws alike."""
+    """The seed of random draws: the request's id, so that a replay draws the same."""
 
 
 def make_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Terms) -> Plan:
-    """Keep what may serve the request, in the order of the policy; say of the others why not."""
+    """Keep the models that may serve the request, in the order of the policy, and say why the others may not."""
     rejected: dict[str, str] = {}
     heads: list[Offer] = []
     siblings: dict[str, list[Offer]] = {}
@@ -86,7 +86,9 @@ def make_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Ter
 
 
 def pinned_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Terms) -> Plan:
-    """What the caller asked for by name is judged by the provider; it only has to be callable, and allowed by rules."""
+    """Plan the models that the caller named. They only have to be callable and allowed by rules: the provider judges
+    the rest.
+    """
     offers: list[Offer] = []
     rejected: dict[str, str] = {}
     for place, model in enumerate(models):
@@ -104,12 +106,12 @@ def pinned_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: T
 
 
 def resolve(ids: Iterable[str], registry: Mapping[str, Model]) -> tuple[Model, ...]:
-    """The models of a checked configuration's ids, each once."""
+    """Return the models with these ids, each once. The ids are from a checked configuration."""
     return tuple(registry[model_id] for model_id in dict.fromkeys(ids))
 
 
 def deployed(model: Model, registry: Mapping[str, Model]) -> tuple[Model, ...]:
-    """A model and its further deployments."""
+    """Return a model and its further deployments."""
     if not model.deployments:
         return (model,)
     return (model, *(registry[id_] for id_ in deployment_ids(model.id, model)))
@@ -119,7 +121,7 @@ def deployed(model: Model, registry: Mapping[str, Model]) -> tuple[Model, ...]:
 
 
 def unfit(model: Model, facts: Facts) -> str | None:
-    """Why a model cannot serve the request; None: it can."""
+    """Return why a model cannot serve the request, or None if it can."""
     missing = [need for need in facts.needs if need not in model.features]
     if missing:
         return f"lacks {', '.join(missing)}"
@@ -130,12 +132,12 @@ def unfit(model: Model, facts: Facts) -> str | None:
 
 
 def is_too_long(reason: str) -> bool:
-    """Whether `unfit` says that the request is longer than the model's window."""
+    """Return whether a reason of `unfit` is that the request is longer than the model's window."""
     return reason.startswith(_NEEDS)
 
 
 def barred(offer: Offer, policy: Policy) -> str | None:
-    """Which constraint of the policy a model breaks; None: none."""
+    """Return which constraint of the policy a model breaks, or None."""
     model = offer.model
     missing = [feature for feature in policy.requires if feature not in model.features]
     if missing:
@@ -166,7 +168,7 @@ def _narrowed(model: Model, terms: Terms) -> str | None:
 
 
 def _offer(model: Model, place: int, terms: Terms, rejected: dict[str, str]) -> Offer | None:
-    """What is expected of a model; None, with the reason in `rejected`, where it must not be used."""
+    """Estimate a model for the request. None: it must not be used, and `rejected` says why."""
     reason = terms.signals.why_not(model.id) or unfit(model, terms.facts) or _narrowed(model, terms)
     if reason is None:
         offer = _priced(model, place, terms)
@@ -190,19 +192,21 @@ def _priced(model: Model, place: int, terms: Terms) -> Offer:
 
 
 def expected_quality(model: Model, route: str | None, standing: Standing) -> float:
-    """Of this prompt where that was learned, else of the route, else of the model, else of its tier."""
+    """Return the quality learned for this prompt, else that on the route, else that of the model, else that of its
+    tier.
+    """
     known = _known_quality(model, route, standing)
     return TIER_QUALITY[model.tier] if known is None else known
 
 
 def _known_quality(model: Model, route: str | None, standing: Standing) -> float | None:
-    """Learned or stated; None: neither."""
+    """Return the learned or stated quality. None: there is neither."""
     learned = standing.quality.get(model.group or model.id)
     return learned if learned is not None else model.quality_by_route.get(route or "", model.quality)
 
 
 def _side_by_side(offers: list[Offer], how: str, terms: Terms) -> list[Offer]:
-    """The deployments of one model, the one to be called first in front."""
+    """Sort the deployments of one model: the one to call first comes first."""
     if len(offers) < 2:
         return offers
     by_id = {offer.model.id: offer for offer in offers}
@@ -213,7 +217,7 @@ def _side_by_side(offers: list[Offer], how: str, terms: Terms) -> list[Offer]:
 
 
 def _with_room_first(offers: list[Offer], full: Mapping[str, str]) -> list[Offer]:
-    """A model whose limit leaves no room comes after those that have some."""
+    """Put models whose limits leave no room behind the others."""
     if not full:
         return offers
     waiting = [
@@ -242,7 +246,7 @@ def _entry(offer: Offer) -> PlanEntry:
 
 
 def _dial(terms: Terms) -> float | None:
-    """The request's dial, else the policy's where it selects by it; thrift turns it toward cheap."""
+    """Return the request's dial, else the policy's if it selects by one. Thrift turns it toward cheap."""
     given = terms.facts.cost_quality
     if given is None and terms.policy.select == "balanced":
         given = terms.policy.cost_quality
@@ -250,11 +254,11 @@ def _dial(terms: Terms) -> float | None:
 
 
 def _select(offers: Sequence[Offer], terms: Terms, dial: float | None) -> list[Offer]:
-    """In the order of the policy, or of the request's dial, each with why it stands there."""
+    """Sort by the policy, or by the request's dial, each model with the reason for its place."""
     if dial is not None:
         key, what = _balance(offers, dial), f"quality against cost at {dial:.2f}"
     elif terms.signals.thrift >= THRIFTY:
-        key, what = _ORDERS["cheapest"][0], "cost, for the budget runs low"
+        key, what = _ORDERS["cheapest"][0], "cost, because the budget runs low"
     else:
         key, what = _ORDERS[terms.policy.select]
     ordered = _whole_first(sorted(offers, key=key), key, terms.facts)
@@ -262,7 +266,7 @@ def _select(offers: Sequence[Offer], terms: Terms, dial: float | None) -> list[O
 
 
 def _whole_first(ordered: list[Offer], key: Key, facts: Facts) -> list[Offer]:
-    """A model that gives all that is asked for comes before those that are as good and give less."""
+    """Put a model that can give the whole answer before models that are as good but must cut it short."""
     if facts.max_tokens is None or all(_gives_all(offer, facts) for offer in ordered):
         return ordered
     placed: list[Offer] = []
@@ -278,15 +282,15 @@ def _gives_all(offer: Offer, facts: Facts) -> bool:
 
 
 def _as_good(one: Offer, other: Offer, key: Key) -> bool:
-    """By all that the order goes by but the place in the list; where it goes by that alone, by quality."""
+    """Compare by the sort key without the place in the list. If the key holds only the place, compare by quality."""
     mine, theirs = key(one)[:-1], key(other)[:-1]
     return mine == theirs if mine else one.quality == other.quality
 
 
 def _staying(offers: list[Offer], terms: Terms) -> list[Offer]:
-    """The conversation's model in front: what it was told is in its cache, and its answers are of one kind.
+    """Put the conversation's model in front: its cache holds what was said, and its answers keep one style.
 
-    Not where the request brings its own dial or money runs low, nor where its difficulty asks for a better model.
+    The order stays if the request has its own dial, money runs low, or the difficulty asks for a better model.
     """
     if terms.stays_on is None:
         return offers
@@ -311,10 +315,10 @@ _ORDERS: dict[str, tuple[Key, str]] = {
 
 
 def _balance(offers: Sequence[Offer], dial: float) -> Key:
-    """By `dial * quality - (1 - dial) * cost`, both on a scale of 0 to 1 over these models.
+    """Return a key that sorts by `dial * quality - (1 - dial) * cost`, both scaled from 0 to 1 over these models.
 
-    Cost counts by its logarithm: twice the price is as much at any price. In whole numbers, so that no rounding can
-    turn the order: with a higher dial the first model's quality is never lower.
+    Cost counts by its logarithm: doubling the price counts the same at any price. Whole numbers keep rounding from
+    changing the order: with a higher dial the first model's quality is never lower.
     """
     qualities = [offer.quality for offer in offers]
     costs = [_log_cost(offer) for offer in offers]

@@ -22,7 +22,7 @@ _MILLION = Decimal(1_000_000)
 
 
 def estimate_text_tokens(text: str) -> int:
-    """About how many tokens a text has, without a tokenizer: a token for every four bytes of UTF-8.
+    """Estimate the tokens of a text without a tokenizer: one for every four bytes of UTF-8.
 
     English has about 4.2 characters a token; scripts of three bytes a character have about 1.3 characters a token.
     """
@@ -30,17 +30,17 @@ def estimate_text_tokens(text: str) -> int:
 
 
 def size_bytes(text: str) -> int:
-    """The size of a text in UTF-8."""
+    """Return the size of a text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def tokens_of(size: int) -> int:
-    """About how many tokens a text of so many bytes has."""
+    """Estimate the tokens of a text with this many bytes."""
     return -(-size // BYTES_PER_TOKEN)
 
 
 def estimate_input_tokens(request: ChatRequest, count: Callable[[str], int] = estimate_text_tokens) -> int:
-    """About how many tokens a request sends: messages, pictures and tools. `count` is asked once, of all texts."""
+    """Estimate the tokens of a request: messages, pictures and tools. `count` is called once, for all texts."""
     total = 0
     texts = []
     for message in request.messages:
@@ -56,15 +56,15 @@ def estimate_input_tokens(request: ChatRequest, count: Callable[[str], int] = es
 
 
 def _written(parameters: dict[str, Any]) -> str:
-    """As JSON: Python's own way to write what is nested takes the square of its depth."""
+    """Write as JSON. Python's `str` of nested values takes time in the square of their depth."""
     try:
         return msgspec.json.encode(parameters).decode()
-    except (TypeError, ValueError, RecursionError):  # it came in no body, and cannot be sent in one
+    except (TypeError, ValueError, RecursionError):  # it did not come from a body, and cannot be sent in one
         return ""
 
 
 def cost_usd(model: Model, usage: Usage) -> Decimal:
-    """What a call cost, in USD, to the last digit, at the model's flat prices (`Model.on` gives those of a day)."""
+    """Return the exact cost of a call, in USD, at the model's flat prices. `Model.on` gives the prices of a day."""
     input_price, output_price = model.input_price, model.output_price
     if not (usage.cached_tokens or usage.cache_write_tokens or usage.reasoning_tokens):  # as mostly
         return (usage.input_tokens * input_price + usage.output_tokens * output_price) / _MILLION
@@ -86,12 +86,12 @@ def _or(price: Decimal | None, otherwise: Decimal) -> Decimal:
 
 
 def saved_usd(baseline: Model, usage: Usage, cost: Decimal) -> Decimal:
-    """What the baseline model would have cost for the same tokens, less what was spent."""
+    """Return what the baseline model would have cost for the same tokens, less what was spent."""
     return cost_usd(baseline, usage) - cost
 
 
 def estimate(model: Model | None, policy: Policy, input_tokens: int, max_tokens: int | None) -> Estimate:
-    """What a call is likely to cost, before it is made."""
+    """Estimate the cost of a call before it is made."""
     output_tokens = policy.expected_output_tokens
     if max_tokens is not None:
         output_tokens = min(output_tokens, max_tokens)
@@ -109,13 +109,13 @@ class Offer(Frozen, frozen=True, kw_only=True):
     model: Model
     quality: float
     known: bool = True
-    """Whether the quality is learned or stated; false: it is what its tier is taken for."""
+    """Whether the quality is learned or stated. False: it is the default of the tier."""
     cost_usd: Decimal
     latency_ms: float | None
     place: int
-    """In the list it comes from."""
+    """The position in the list that it comes from."""
     why: str = ""
 
     def because(self, why: str) -> Offer:
-        """The same, in its place for this reason."""
+        """Return the same offer with another reason."""
         return replace(self, why=why)

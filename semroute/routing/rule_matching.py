@@ -1,4 +1,4 @@
-"""Rules: decided from facts alone, before any embedding."""
+"""Apply rules. They need facts only, and are decided before any embedding."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from semroute.routing.facts import Facts, number
 from semroute.routing.lexical_cues import any_of, composed
 
 RETRIEVAL_SCORE = "retrieval_score"
-"""The key of the metadata that has a condition of its own."""
+"""The key of the metadata for which rules have a condition of its own."""
 MAX_TOLD = 10
-"""Conditions that a decision says it could not compare."""
+"""The most conditions that a decision lists as not comparable."""
 
 
 def aiming(rules: Iterable[Rule], facts: Facts) -> Rule | None:
-    """The first rule that holds and names a target; None: none. `rules` stand by priority."""
+    """Return the first rule that holds and names a target, or None. `rules` are sorted by priority."""
     return next((rule for rule in rules if rule.targets and holds(rule.when, facts)), None)
 
 
 def narrowing(rules: Iterable[Rule], facts: Facts) -> tuple[Rule, ...]:
-    """All rules that hold and narrow."""
+    """Return all rules that hold and leave out models."""
     return tuple(rule for rule in rules if rule.only is not None and holds(rule.when, facts))
 
 
 def holds(when: When, facts: Facts) -> bool:
-    """Whether all conditions hold; without any they do. What is cheap is asked first."""
+    """Return whether all conditions hold. Without conditions they do. Cheap conditions are checked first."""
     return (
         _numbers_hold(when, facts)
         and (not when.metadata or all(_equals(one, facts.metadata.get(key)) for key, one in when.metadata.items()))
@@ -47,7 +47,9 @@ def holds(when: When, facts: Facts) -> bool:
 
 
 def _says(words: tuple[str, ...], facts: Facts) -> bool:
-    """Whether one of these stands in the text. Mostly none does, and looking for letters alone tells so at once."""
+    """Return whether the text contains one of these words. Usually none does, and a search for plain letters shows that
+    fast.
+    """
     if facts.text.isascii() and not any(_may_stand_in(facts.lowered, word) for word in words):
         return False
     return found(any_of(words), composed(facts.text))
@@ -68,7 +70,7 @@ def _numbers_hold(when: When, facts: Facts) -> bool:
 
 
 def within(bounds: Compare, value: float | None) -> bool:
-    """Whether a number keeps all bounds that are given; no number keeps none."""
+    """Return whether a number meets all bounds that are given. None meets no bound."""
     return (
         value is not None
         and (bounds.gt is None or value > bounds.gt)
@@ -79,12 +81,12 @@ def within(bounds: Compare, value: float | None) -> bool:
 
 
 def _equals(wanted: Wanted, value: object) -> bool:
-    """Whether a value is what is wanted, one of several, or within bounds; of a list, whether an element is."""
+    """Return whether a value is the wanted one, one of several, or within bounds. Of a list, one element is enough."""
     return any(_is(wanted, one) for one in value) if isinstance(value, list) else _is(wanted, value)
 
 
 def _is(wanted: Wanted, value: object) -> bool:
-    """The same of one value. `true` is not 1."""
+    """Return whether a single value is the wanted one. `true` is not 1."""
     if isinstance(wanted, Compare):
         return within(wanted, number(value))
     if isinstance(wanted, tuple):
@@ -93,7 +95,9 @@ def _is(wanted: Wanted, value: object) -> bool:
 
 
 def incomparable(rules: Iterable[Rule], metadata: Mapping[str, object]) -> tuple[str, ...]:
-    """What rules ask of the metadata and cannot compare with what it says, in words. Such a condition does not hold."""
+    """List conditions on the metadata that cannot be compared with its values, in words. Such a condition does not
+    hold.
+    """
     told: dict[str, None] = {}
     for rule in rules:
         for key, wanted in _asked(rule.when):
@@ -108,7 +112,7 @@ def incomparable(rules: Iterable[Rule], metadata: Mapping[str, object]) -> tuple
 
 
 def _asked(when: When) -> Iterator[tuple[str, Wanted]]:
-    """What conditions ask of the metadata, at any depth."""
+    """Yield every condition on the metadata, at any depth."""
     yield from when.metadata.items()
     if when.retrieval_score is not None:
         yield RETRIEVAL_SCORE, when.retrieval_score
@@ -117,7 +121,7 @@ def _asked(when: When) -> Iterator[tuple[str, Wanted]]:
 
 
 def _comparable(wanted: Wanted, value: object) -> bool:
-    """Whether a value is of a kind with what is wanted."""
+    """Return whether a value has the kind of the wanted one."""
     if isinstance(wanted, Compare):
         return number(value) is not None
     return any(_kind(one) == _kind(value) for one in (wanted if isinstance(wanted, tuple) else (wanted,)))
@@ -130,7 +134,7 @@ def _expected(wanted: Wanted) -> str:
 
 
 def _kind(value: object) -> str:
-    """Of values that may be equal; empty: a rule can hold no such value."""
+    """Name the kind of a value. Only values of one kind can be equal. Empty: rules have no values of this kind."""
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, str):
@@ -139,6 +143,6 @@ def _kind(value: object) -> str:
 
 
 def excluded(model: Model, rule: Rule) -> str | None:
-    """Why a narrowing rule leaves a model out; None: it does not."""
+    """Return why a narrowing rule leaves a model out, or None if it does not."""
     allowed = left_out(rule.only or Only(), {model.id, model.group}, model)
     return None if allowed is None else f"rule {rule.name} allows only {allowed}"

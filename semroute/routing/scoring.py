@@ -1,4 +1,4 @@
-"""From features to confidences: the arithmetic of a semantic decision. Pure: arrays in, arrays out.
+"""Turn features into confidences: the arithmetic of a semantic decision. Pure: arrays in, arrays out.
 
 A `Head` is what was learnt from the route files (`semantic/head.py` trains it). A prompt's logits are linear in its
 vector and in a hashed bag of its word pieces. Four figures, the evidence, say whether it belongs to any route at all;
@@ -24,31 +24,34 @@ LEXICAL_DIM = 1024
 """Buckets of the hashed bag of word pieces, a power of 2. From 512, 1,024 and 2,048 on CLINC150's validation split: 512
 loses .2 points with 100 utterances a route, 2,048 gains .1."""
 LEXICAL_WEIGHT = 0.3
-"""Of the lexical logits beside those of the vector. From .2, .3 and .4 on CLINC150's validation split and subsets of
+"""The weight of the lexical logits beside those of the vector. From .2, .3 and .4 on CLINC150's validation split and
+subsets of
 its training split: .4 is .1 points better with 100 utterances a route, .3 as much better with 5 and 10."""
 SHRINKAGE = 0.8
-"""Of the utterances' covariance towards a multiple of the identity. From .1, .3, .5 and .8 on the same sets, by how
+"""How far the covariance of the utterances is shrunk towards a multiple of the identity. From .1, .3, .5 and .8 on the
+same sets, by how
 well the largest discriminant tells in scope from out of scope."""
 BIGRAM_WEIGHT = 0.5
-"""Of a pair of neighbouring word pieces, beside the rarer of the two alone. From 0, .5, .7 and 1 on the same sets."""
+"""The weight of a pair of neighbouring word pieces, relative to the rarer of the two. From 0, .5, .7 and 1 on the same
+sets."""
 WORD = 2**32 - 1
 MIXER = 0x9E3779B1
 """An odd number near 2^32 over the golden ratio: products with it spread keys over the high bits (Knuth 1973, 6.4)."""
 BUCKET_SHIFT = 32 - (LEXICAL_DIM.bit_length() - 1)
 SIGN = 1 << BUCKET_SHIFT - 1
 PAIR = 1_000_003
-"""A piece that stands before another counts as so many, so that a pair has a key of its own."""
+"""The first piece of a pair is multiplied by this, so that each pair has a key of its own."""
 EDGE = 999_983
-"""Stands for begin and end; no word piece has such an id."""
+"""The id for begin and end. No word piece has it."""
 PROBED = 3
-"""Routes of the largest logits: only their utterances are searched for the nearest. To read those of 5 took a tenth of
-a millisecond among 15,000."""
+"""How many routes, of the largest logits, are searched for the nearest utterance. With 15,000 utterances, searching 5
+routes took a tenth of a millisecond."""
 EVIDENCE = ("largest logit", "log-sum-exp of the logits", "nearest utterance", "largest discriminant")
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What was learnt from the route files, arrays only."""
+    """What was learned from the route files, as arrays."""
 
     projection: Floats
     """(dim + 1, routes): what a vector adds to the logits; the last row are the offsets."""
@@ -70,7 +73,7 @@ class Head:
     """(routes,): cross-fitted utterances behind each threshold."""
 
     def logits(self, vectors: Floats, tokens: Sequence[Sequence[int]]) -> Floats:
-        """How much speaks for each route: float32 (n, routes).
+        """Return the logit of each route: float32 (n, routes).
 
         `vectors` is float32 (n, dim), L2-normalised; `tokens` the word-piece ids of the same texts.
         """
@@ -84,7 +87,7 @@ class Head:
 
 
 def lexical(tokens: Sequence[Sequence[int]], idf: Floats) -> Floats:
-    """Word pieces and pairs of neighbours as unit vectors: float32 (n, LEXICAL_DIM).
+    """Turn word pieces and pairs of neighbours into unit vectors: float32 (n, LEXICAL_DIM).
 
     Each distinct piece or pair adds its weight to one bucket, with a sign; bucket and sign are bits of a hash (feature
     hashing, Weinberger et al. 2009), so there is no vocabulary to keep. Begin and end count as neighbours.
@@ -97,8 +100,8 @@ def lexical(tokens: Sequence[Sequence[int]], idf: Floats) -> Floats:
 
 
 def _hash(ids: Sequence[int], idf: Floats) -> tuple[Ints, Floats]:
-    """The buckets that a text fills, each once, and what is in them: int64 (k,) and float32 (k,), of length 1."""
-    # Prompts have some ten pieces: plain Python takes a third of what a score of array operations would.
+    """Return the buckets that a text fills, each once, and their content: int64 (k,), and float32 (k,) of length 1."""
+    # Prompts have about ten pieces: plain Python takes a third of the time of twenty array operations.
     bag: dict[int, float] = {}
     for key, weight in _weigh(ids, idf).items():
         mixed = key * MIXER & WORD
@@ -110,7 +113,7 @@ def _hash(ids: Sequence[int], idf: Floats) -> tuple[Ints, Floats]:
 
 
 def _weigh(ids: Sequence[int], idf: Floats) -> dict[int, float]:
-    """The weight of each distinct piece and pair of a text, by a number that stands for it."""
+    """Return the weight of each distinct piece and pair of a text, by a number that stands for it."""
     own: list[float] = idf.take(ids, mode="clip").tolist() if len(ids) else []
     weights = dict(zip(ids, own, strict=True))
     before, weight_before = EDGE, 0.0
@@ -121,7 +124,7 @@ def _weigh(ids: Sequence[int], idf: Floats) -> dict[int, float]:
 
 
 def prototypes(vectors: Floats, owners: Ints, routes: int) -> Floats:
-    """The mean direction of each route's utterances: float32 (routes, dim), L2-normalised.
+    """Return the mean direction of each route's utterances: float32 (routes, dim), L2-normalised.
 
     `vectors` is float32 (n, dim), L2-normalised; `owners` int64 (n,), the route of each row.
     """
@@ -132,11 +135,11 @@ def prototypes(vectors: Floats, owners: Ints, routes: int) -> Floats:
 
 
 def discriminants(vectors: Floats, owners: Ints, routes: int) -> Floats:
-    """Linear discriminants of the routes: float32 (routes, dim + 1), the last column the offset; see `discriminate`.
+    """Return the linear discriminants of the routes: float32 (routes, dim + 1), offsets last. See `discriminate`.
 
     Each route is a Gaussian around its mean, all with one covariance (Fisher 1936), which is shrunk to a multiple of
     the identity (Friedman 1989) and scaled to a mean variance of 1. `vectors` and `owners` as in `prototypes`; each
-    route has a row at least.
+    route has at least one row.
     """
     dim = vectors.shape[1]
     counts = np.bincount(owners, minlength=routes).astype(np.float32)[:, None]
@@ -151,7 +154,7 @@ def discriminants(vectors: Floats, owners: Ints, routes: int) -> Floats:
 
 
 def discriminate(discriminants: Floats, vectors: Floats, routes: Ints) -> Floats:
-    """How far towards some routes each vector lies: float32 (n, r).
+    """Return how far towards some routes each vector lies: float32 (n, r).
 
     `vectors` is float32 (n, dim), `routes` int64 (n, r).
     """
@@ -163,12 +166,12 @@ def discriminate(discriminants: Floats, vectors: Floats, routes: Ints) -> Floats
 
 
 def best_routes(logits: Floats, count: int = PROBED) -> Ints:
-    """The routes of the largest logits, best first: int64 (n, at most count)."""
+    """Return the routes of the largest logits, best first: int64 (n, at most count)."""
     return np.argsort(-logits, axis=1, kind="stable")[:, :count]
 
 
 def evidence(logits: Floats, nearest: Floats, discriminant: Floats) -> Doubles:
-    """What says whether prompts are in scope: float64 (n, 4), in the order of `EVIDENCE`.
+    """Return the evidence on whether prompts are in scope: float64 (n, 4), in the order of `EVIDENCE`.
 
     `logits` is float32 (n, routes); `nearest` (n,), the cosine with the nearest utterance of the best routes;
     `discriminant` (n,), the largest of `discriminate` for the same routes.
@@ -183,12 +186,12 @@ def evidence(logits: Floats, nearest: Floats, discriminant: Floats) -> Doubles:
 
 
 def in_scope(gate: Doubles, evidence: Doubles) -> Doubles:
-    """How likely it is that prompts belong to any route: float64 (n,), from evidence (n, 4)."""
+    """Return the probability that prompts belong to any route: float64 (n,), from evidence (n, 4)."""
     return sigmoid(evidence @ gate[:-1] + gate[-1])
 
 
 def shares(logits: Floats, temperature: float) -> Doubles:
-    """How a prompt that is in scope is shared among the routes: float64 (n, routes), 1 together."""
+    """Return the share of each route in a prompt that is in scope: float64 (n, routes), rows that sum to 1."""
     scaled = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64) / temperature
     exponentials = np.exp(scaled, out=scaled)
     shared: Doubles = exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -196,5 +199,5 @@ def shares(logits: Floats, temperature: float) -> Doubles:
 
 
 def sigmoid(log_odds: Doubles) -> Doubles:
-    """Log-odds to probabilities."""
+    """Turn log-odds into probabilities."""
     return 1 / (1 + np.exp(np.minimum(-log_odds, 500)))

@@ -1,11 +1,12 @@
-"""A conversation stays where it is, unless what it is about clearly changes. Pure.
+"""Keep a conversation where it is, unless its subject clearly changes. Pure.
 
 A change is clear if another route leads the conversation's own by `CLEAR_MARGIN`, and the turn says something of its
-own. "thanks", "ok" and "why?" match small talk with much confidence, but do not end a conversation about code: to
-answer them where it is costs a few tokens, and to leave costs the provider's cache of all that was said. So a turn of
+own. "thanks", "ok" and "why?" match small talk with much confidence, but do not end a conversation about code. Staying
+costs a few
+tokens, but leaving costs the provider's cache of all that was said. So a turn of
 fewer than `TELLING_TOKENS` goes only to a route with better models: "fix my bug" leaves small talk, "lol" does not
-leave coding. Of 70 turns that only follow up, 48 lead by so much on a shipped route, and one of them is as long; of
-the held-out prompts that are taken, 74% are clear.
+leave coding. Of 70 turns that only follow up, 48 lead by this margin on a shipped route, and one of these has that many
+tokens. Of the held-out prompts that are taken, 74% are clear.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from semroute.routing.pricing import estimate_text_tokens
 CLEAR_MARGIN = 0.5
 """How much more likely another route must be than the conversation's own."""
 TELLING_TOKENS = 7
-"""Estimated; about five English words."""
+"""Estimated tokens: about five English words."""
 
 
 class Remembered(Frozen, frozen=True, kw_only=True):
     """Where a conversation's last turn went."""
 
     route: str | None
-    """None: the default."""
+    """The route. None: the default."""
     model: str
-    """The model that answered, or was to."""
+    """The model that answered, or that was planned first."""
 
 
 def stick(config: Config, choice: Choice, remembered: Remembered | None, facts: Facts) -> Choice:
-    """The conversation's route and model, unless the prompt clearly asks for another route.
+    """Keep the conversation's route and model, unless the prompt clearly asks for another route.
 
-    Rules and pins are kept: they were set on purpose. So is the choice where the old place is gone from the files.
-    Whether the model may still serve, and suits, is left to the plan.
+    Choices of rules and pins are kept, because they were made on purpose. The choice is also kept if the old route or
+    model is gone from the files. The plan decides whether the model may still serve and suits.
     """
     if remembered is None or choice.reason in ("rule", "pinned"):
         return choice
@@ -59,7 +60,7 @@ def stick(config: Config, choice: Choice, remembered: Remembered | None, facts: 
     return replace(
         choice,
         reason="sticky",
-        explanation=f"the session stays on {where}, on {remembered.model} where that suits (this turn alone: {alone})",
+        explanation=f"the session stays on {where}, with {remembered.model} if it suits (this turn alone: {alone})",
         route=remembered.route,
         models=home.models,
         policy=home.policy or config.policy,
@@ -68,7 +69,7 @@ def stick(config: Config, choice: Choice, remembered: Remembered | None, facts: 
 
 
 def _leads(choice: Choice, home: str | None) -> bool:
-    """Whether another route leads the conversation's by enough, or a classifier named it."""
+    """Return whether another route leads the conversation's by enough, or a classifier named it."""
     if choice.reason == "default" or choice.route == home:
         return False
     if choice.reason == "classifier":
@@ -80,10 +81,10 @@ def _leads(choice: Choice, home: str | None) -> bool:
 
 
 def _tells(choice: Choice, facts: Facts) -> bool:
-    """Whether the turn says enough of its own. A classifier may have seen what went before."""
+    """Return whether the turn says enough by itself. If a classifier decided, it may have seen the earlier turns."""
     return choice.reason == "classifier" or estimate_text_tokens(facts.last_turn) >= TELLING_TOKENS
 
 
 def _best(config: Config, models: tuple[str, ...], route: str | None) -> float:
-    """The highest quality among models."""
+    """Return the highest quality among models."""
     return max(expected_quality(config.models[name], route, Standing()) for name in models)

@@ -1,4 +1,4 @@
-"""Who serves a request that no model of its route can take: an image where none sees, a text that is too long.
+"""Find models for a request that no model of its route can take: an image that none can see, a text that is too long.
 
 The default's models are asked first, then the cheapest of all that can take it. What a policy, a rule or a key excludes
 stays excluded. Models that the caller or a rule names have no substitutes.
@@ -15,13 +15,13 @@ from semroute.routing.difficulty import Standing
 from semroute.routing.policy import Plan, Terms, make_plan, resolve
 
 MAX_TOLD = 3
-"""So many models are told with what they lack."""
+"""How many models the explanation lists with what they lack."""
 
 
 def with_substitutes(
     plan: Plan, default: tuple[str, ...], registry: Mapping[str, Model], terms: Terms
 ) -> tuple[Plan, str]:
-    """Another plan for an empty one, and how the explanation goes on.
+    """Return another plan for an empty one, and the words to add to the explanation.
 
     A plan that is empty only because its models cannot be called now stays empty: they may be back in a moment.
     """
@@ -35,7 +35,7 @@ def with_substitutes(
         others = make_plan(resolve(ids, registry), registry, under)
         if not others.models:
             continue
-        because = f"{who}, as no model of the route can take the request"
+        because = f"{who}, because no model of the route can take the request"
         entries = tuple(replace(entry, why=f"{because}; {entry.why}") for entry in others.entries)
         found = replace(others, entries=entries, rejected={**plan.rejected, **others.rejected})
         return (

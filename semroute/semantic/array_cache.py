@@ -1,8 +1,8 @@
 """Arrays on disk, so that a restart with unchanged routes trains nothing.
 
 An entry is a file of its own: a line that names format and key, the SHA-256 of the rest, and a NumPy archive without
-pickles. What is damaged, cut off or not what its name says is not used; a folder that cannot be written is done
-without. Neither is an error.
+pickles. An entry that is damaged, cut off or under a wrong name is not used. If the folder cannot be written,
+nothing is kept. Neither is an error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Arrays = dict[str, NDArray[Any]]
 MAGIC = "semroute-cache 1"
 SUFFIX = ".cache"
 KEPT = 16
-"""Entries that stay in the folder; of more, the longest unused go."""
+"""Entries that stay in the folder. Of more, those that were unused longest are deleted."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Cache:
         self._folder = folder
 
     def read(self, key: str) -> Arrays | None:
-        """The arrays of an entry; None where there is none that can be trusted. `key`: hexadecimal."""
+        """Read the arrays of an entry. None: there is none that can be trusted. `key`: hexadecimal."""
         path = self._path(key)
         try:
             data = path.read_bytes()
@@ -59,13 +59,13 @@ class Cache:
         header, _, rest = data.partition(b"\n")
         digest, _, body = rest.partition(b"\n")
         if header.decode("ascii", "replace") != f"{MAGIC} {key}" or digest.decode("ascii", "replace") != _sha256(body):
-            logger.warning("%s: damaged or foreign, it is built anew", path)
+            logger.warning("%s: the cached arrays are damaged or of another version, so they are built again", path)
             return None
         try:
             with np.load(io.BytesIO(body), allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            logger.warning("%s: cannot be read (%s), it is built anew", path, error)
+            logger.warning("%s: the cached arrays cannot be read (%s), so they are built again", path, error)
             return None
 
     def write(self, key: str, arrays: Arrays) -> None:
@@ -86,7 +86,11 @@ class Cache:
                     raise
             self._forget_unused()
         except OSError as error:
-            logger.warning("%s: the trained head is not kept: %s", self._folder, error)
+            logger.warning(
+                "%s: the trained head cannot be kept, so the next start trains again: %s",
+                self._folder,
+                error,
+            )
 
     def _forget_unused(self) -> None:
         entries = [(path.stat().st_mtime, path) for path in self._folder.glob(f"*{SUFFIX}")]

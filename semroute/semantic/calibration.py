@@ -1,4 +1,4 @@
-"""From cross-fitted scores to probabilities and thresholds; nothing but the route files is needed."""
+"""Turn cross-fitted scores into probabilities and thresholds. Only the route files are needed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 OUT_OF_SCOPE_SHARE = 0.2
-"""Share of prompts taken to be out of scope: the confidence is a probability in such a mixture."""
+"""The assumed share of prompts that are out of scope. The confidence is a probability in this mixture."""
 NEAR_SHARE = 0.15
-"""Of those, the near misses: routes left out are harder to tell than what people ask in general. From .02, .15, 1/3, .5
+"""The share of near misses among them. Left-out routes are harder to tell apart than what people ask in general. From
+.02, .15, 1/3, .5
 and .7 by the mean AUROC over 24 sets, from 3 routes to 150 and 2 to 100 utterances each, made of CLINC150's training
 and validation splits and the wide routes of this repository, half of them with whole routes left out."""
 GATE_PRIOR = np.array([0.9, 0.2, 0.2, 0.4, 2.0])
 """Coefficients of the standardised evidence, and the intercept, before anything is seen: about the mean of what the
-same subsets gave. It decides alone only where there is nothing to cross-fit."""
+same subsets gave. Without anything to cross-fit, it decides alone."""
 PRIOR_WEIGHT = 1.0
 """Inverse variance of the coefficients around `GATE_PRIOR`."""
 EVIDENCE_PRIOR = np.array([[3.3, 4.1, 0.53, 0.03], [1.2, 1.2, 0.16, 0.2]])
@@ -28,16 +29,16 @@ EVIDENCE_PRIOR = np.array([[3.3, 4.1, 0.53, 0.03], [1.2, 1.2, 0.16, 0.2]])
 for 3 to 150 routes of CLINC150's training split, on its validation split."""
 TEMPERATURES = np.geomspace(0.25, 4.0, 49)
 TYPICAL_TEMPERATURE = 0.5
-"""About what most sets gave; it stands where there is nothing to cross-fit."""
+"""About what most sets gave. It is used if there is nothing to cross-fit."""
 TEMPERATURE_PRIOR = 5.0
 """Inverse variance of the log of the temperature around that of `TYPICAL_TEMPERATURE`."""
 NO_THRESHOLD = 0.5
-"""Where little or nothing could be cross-fitted."""
+"""The threshold if little or nothing could be cross-fitted."""
 OWN_PLACE = 5
 """A route whose own threshold would be the fifth smallest of its scores, or a later one, has one: with 5%, from 99. The
 share that abstains then scatters by 2 points; by the smallest of 19, by 5."""
 SOME, FEW = -1, -2
-"""Groups of the other routes: those whose scores would do for a threshold, and those whose would not."""
+"""Groups of the other routes: those with enough scores for a threshold, and those with too few."""
 
 
 def fit_gate(evidence: Doubles, kinds: Ints) -> Doubles:
@@ -57,7 +58,7 @@ def fit_gate(evidence: Doubles, kinds: Ints) -> Doubles:
 
 
 def _mixture(kinds: Ints) -> Doubles:
-    """Weights that make the rows the mixture of prompts that is assumed."""
+    """Return weights that turn the rows into the assumed mixture of prompts."""
     counts = np.bincount(kinds, minlength=3)
     shares = np.array([1 - OUT_OF_SCOPE_SHARE, OUT_OF_SCOPE_SHARE * NEAR_SHARE, OUT_OF_SCOPE_SHARE * (1 - NEAR_SHARE)])
     if not counts[NEAR_MISS]:
@@ -112,27 +113,30 @@ def fit_thresholds(in_scope: Doubles, owners: Ints, routes: int, target: float) 
 def _groups(calibrated_on: Ints, target: float) -> Ints:
     """Routes of one number share a threshold: int64 (routes,).
 
-    A route with scores enough is a group of its own. What the others share would be all but decided by the larger of
-    them: those with few scores share one of their own.
+    A route with enough scores is a group of its own. The others form two groups, because the larger of them would
+    almost
+    decide a common threshold: those with few scores share one of their own.
     """
     places = _place(calibrated_on, target)
     return np.where(places >= OWN_PLACE, np.arange(len(places)), np.where(places >= 1, SOME, FEW))
 
 
 def _place(scores: Ints, target: float) -> Ints:
-    """Which of so many scores, from the smallest, is the threshold; 0: they are too few."""
+    """Return the rank, from the smallest, of the score that is the threshold. 0: there are too few scores."""
     places: Ints = np.floor(target * (scores + 1) + 1e-9).astype(np.int64)
     return places
 
 
 def _quantile(scores: Doubles, target: float) -> float:
-    """Of too few scores, the smallest, or `NO_THRESHOLD` if that is less."""
+    """Return the threshold. With too few scores it is the smallest of them, or `NO_THRESHOLD` if that is less."""
     place = int(_place(np.array(len(scores)), target))
     return float(np.sort(scores)[place - 1]) if place else float(min([*scores, NO_THRESHOLD]))
 
 
 def claim(calibrated_on: Ints, target: float) -> str:
-    """What the thresholds promise, in words. `calibrated_on`: cross-fitted utterances behind each, (routes,)."""
+    """Say what the thresholds promise. `calibrated_on`: how many cross-fitted utterances each one rests on,
+    (routes,).
+    """
     groups = _groups(calibrated_on, target)
     own = calibrated_on[groups >= 0]
     kept, broken = [], []
@@ -159,5 +163,5 @@ def _routes(count: int) -> str:
 
 
 def _scatter(scores: int, target: float) -> str:
-    """How far the share of a single set of routes lies from the average: the deviation of Beta(k, n + 1 - k)."""
+    """Say how far the share of one set of routes is from the average: the deviation of Beta(k, n + 1 - k)."""
     return f", give or take {100 * (target * (1 - target) / (scores + 2)) ** 0.5:.1f} points"

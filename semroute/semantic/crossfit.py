@@ -4,8 +4,8 @@ Each fold holds out some utterances of every route, and all utterances of some r
 neither, the former are what in-scope prompts look like, the latter what near misses look like: prompts of a kind that
 has no route. The background texts of the fold are the far misses.
 
-Utterances that repeat each other, but for a "please", are held out together, and one of them is tried: beside its twin
-each would look far more familiar than any prompt will.
+Utterances that repeat each other, except for a "please", are held out together, and one of them is tried. Beside its
+twin, each would look far more familiar than any prompt will.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from semroute.semantic import logistic_regression
 IN_SCOPE, NEAR_MISS, FAR_MISS = 0, 1, 2
 
 FOLDS = ((400, 10), (6000, 5))
-"""Up to so many utterances, so many folds: a head trained on 9 of 10 is nearer to the final one than on 2 of 3."""
+"""The number of folds, by the largest number of utterances. A head trained on 9 of 10 is nearer to the final one than
+one
+trained on 2 of 3."""
 FEWEST_FOLDS = 3
 ITERATIONS = 20
 NEAR_MISSES = 1000
@@ -47,12 +49,12 @@ class Rows:
     """The route of each; the number of routes for background and negatives."""
     routes: int
     utterances: int
-    """How many there are."""
+    """How many rows are utterances."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """What one head is trained and tried on."""
+    """The rows that one head is trained on, and those that it is tried on."""
 
     trained: Ints
     """Row numbers."""
@@ -81,12 +83,14 @@ class CrossFitted:
 
 
 def fold_count(utterances: int) -> int:
-    """How many folds so many utterances are worth."""
+    """Return the number of folds for this many utterances."""
     return next((folds for most, folds in FOLDS if utterances <= most), FEWEST_FOLDS)
 
 
 def deal_folds(rows: Rows) -> Iterator[Fold]:
-    """Deal utterances, routes and background to the folds. There are fewer where nothing would be left to train on."""
+    """Deal utterances, routes and background to the folds. There are fewer folds if nothing would be left to train
+    on.
+    """
     folds = fold_count(rows.utterances)
     chance = np.random.default_rng(SEED)
     utterance = np.arange(len(rows.owners)) < rows.utterances
@@ -114,7 +118,7 @@ def deal_folds(rows: Rows) -> Iterator[Fold]:
 
 
 def score(fold: Fold, features: Floats, owners: Ints, penalty: Floats) -> Floats:
-    """Train on the one half of a fold, and score the other: float32 (rows tried, the fold's routes).
+    """Train on one part of a fold, and score the other: float32 (rows tried, the fold's routes).
 
     `features` and `penalty`: those of a `softmax.Basis`.
     """
@@ -127,7 +131,7 @@ def score(fold: Fold, features: Floats, owners: Ints, penalty: Floats) -> Floats
 
 
 def collect(rows: Rows, folds: Sequence[Fold], logits: Sequence[Floats]) -> CrossFitted:
-    """What the folds' logits say. `logits`: of the rows tried, in their order."""
+    """Collect the scores of all folds. `logits`: those of the rows tried, in their order."""
     inside, owners, routes = [], [], [np.zeros(0, np.int64)]
     evidence, kinds = [np.zeros((0, len(scoring.EVIDENCE)))], [np.zeros(0, np.int64)]
     for fold, scored in zip(folds, logits, strict=True):
@@ -141,7 +145,7 @@ def collect(rows: Rows, folds: Sequence[Fold], logits: Sequence[Floats]) -> Cros
 
 
 def leaders(vectors: Floats, owners: Ints) -> Ints:
-    """The first utterance that each all but repeats, itself where it is the first: int64 (n,), row numbers.
+    """Return the first utterance that each one nearly repeats, or itself: int64 (n,), row numbers.
 
     `vectors` is float32 (n, dim), L2-normalised; `owners` int64 (n,), the route of each, ascending.
     """
@@ -158,7 +162,9 @@ def leaders(vectors: Floats, owners: Ints) -> Ints:
 
 
 def _deal(owners: Ints, folds: int, chance: np.random.Generator) -> Ints:
-    """A fold for each row, each route dealt evenly; -1 for a route's only row, and where the owner is -1."""
+    """Return a fold for each row, so that each route is dealt evenly. -1: the only row of a route, or a row with owner
+    -1.
+    """
     fold_of = np.full(len(owners), -1)
     order = np.argsort(owners, kind="stable")
     for members in np.split(order, np.flatnonzero(np.diff(owners[order])) + 1):
@@ -168,7 +174,7 @@ def _deal(owners: Ints, folds: int, chance: np.random.Generator) -> Ints:
 
 
 def _evidence(rows: Rows, fold: Fold, logits: Floats) -> Doubles:
-    """The evidence as a decision would find it, from the utterances the head was trained on."""
+    """Return the evidence that a decision would find with the utterances that the head was trained on."""
     sources = fold.trained[fold.trained < rows.utterances]
     _, starts, owners = np.unique(rows.owners[sources], return_index=True, return_inverse=True)
     vectors, tried = rows.vectors[sources], rows.vectors[rows.texts[np.concatenate(fold.tried)]]

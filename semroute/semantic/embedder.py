@@ -46,24 +46,24 @@ BUNDLED_DIR = Path(__file__).parent / "bundled"
 SUMS = "sha256sums.txt"
 DEFAULT_MAX_TOKENS = 128
 
-_REGISTERED_NAME = "semroute/all-MiniLM-L6-v2-int8"  # what fastembed knows the bundled model as
+_REGISTERED_NAME = "semroute/all-MiniLM-L6-v2-int8"  # fastembed's name for the bundled model
 _DIM = 384
 _CHARS_PER_TOKEN = 8  # of the head and of the tail; English averages 4 to 5 with its spaces
 _COUNT_EXACT_CHARS = 4000  # longer texts are counted by sample
 _COUNT_SAMPLES = 4
-_TOGETHER = 8  # most texts in a call; 4 take as long each, 16 longer
-_LONGER = 1.25  # times as long as the shortest may the longest text in a call be: all take as long as the longest
+_TOGETHER = 8  # the most texts in a call; with 4 each takes as long, with 16 longer
+_LONGER = 1.25  # how much longer than the shortest the longest text in a call may be: it sets the time of all
 _PLAIN = re.compile(r"[\t\n\r -Z\\-~]*")  # ASCII without "[", which may begin a special token
 _WORDS = re.compile(r"[a-z0-9]+|[^a-z0-9\s]")
 _WORDS_KEPT = 2**14
-_CLS, _SEP, _PAD = 101, 102, 0  # what the bundled model's texts begin and end with, and are filled up with
+_CLS, _SEP, _PAD = 101, 102, 0  # token ids with which the bundled model's texts begin, end and are padded
 _FINGERPRINT_VERSION = 3  # raise it when bounding or pooling changes, so that trained heads are trained anew
 _PROBE_TIMEOUT_S = 5.0
 _REGISTRATION = threading.Lock()
 
 
 class Features(NamedTuple):
-    """What texts are matched by."""
+    """The features by which texts are matched."""
 
     vectors: Vectors
     """float32 (n, dim), L2-normalised; (0, dim) for no texts."""
@@ -119,10 +119,11 @@ class FastEmbedEmbedder:
     - `threads`: threads one call may use; None leaves it to onnxruntime (every core)
     - `cache_dir`: where fastembed keeps downloaded models; None leaves it to fastembed; unused by the bundled model
     - `bundled_dir`: where the bundled model lies
-    - `query_prefix`, `passage_prefix`: what prompts and utterances begin with; None: as the model's family needs it
+    - `query_prefix`, `passage_prefix`: what prompts and utterances begin with. None: as the model's family needs it
 
-    Raises `EmbedderError` where a bundled file is missing or is not the one shipped, the model's name is unknown, it is
-    neither cached nor downloadable, or `max_tokens` is out of the model's range.
+    Raises `EmbedderError` if a bundled file is missing or is not the one shipped, if the model's name is unknown, if
+    the
+    model is neither cached nor downloadable, or if `max_tokens` is out of the model's range.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class FastEmbedEmbedder:
         self._prefixes = prefixes_of(model, query_prefix, passage_prefix)
         self._set_tokenizer(inner.tokenizer)
         self.fastembed = loaded
-        """What was loaded, for those who want it without what is around it here."""
+        """The loaded fastembed model, for use without this class."""
         self._session: InferenceSession | None = inner.model if model == BUNDLED else None
         prefixes = [tuple(self._prefixes)] if any(self._prefixes) else []
         traits = [_FINGERPRINT_VERSION, type(inner).__name__, max_tokens, *sorted(hashes.items()), *prefixes]
@@ -253,7 +254,7 @@ def _of_like_length(ids: Sequence[list[int]]) -> Iterator[list[int]]:
 
 
 def _pooled(session: InferenceSession, ids: Sequence[list[int]]) -> Vectors:
-    """What the bundled model says of texts, the directions of the means over their tokens: float32 (n, dim)."""
+    """Embed texts with the bundled model: the directions of the means over their tokens, float32 (n, dim)."""
     longest = max(map(len, ids))
     padded = np.array([[_CLS, *own, _SEP, *[_PAD] * (longest - len(own))] for own in ids], np.int64)
     mask = np.ones_like(padded)
@@ -264,7 +265,7 @@ def _pooled(session: InferenceSession, ids: Sequence[list[int]]) -> Vectors:
     states = session.run(None, inputs)[0]
     totals = np.empty((len(ids), states.shape[2]), np.float32)
     for total, own, tokens in zip(totals, states, ids, strict=True):
-        # In the graph it would take less time, but there the order of a sum depends on the longest text of the call.
+        # The graph could do this faster, but there the order of a sum depends on the longest text of the call.
         np.add.reduce(own[: len(tokens) + 2], axis=0, out=total)
         total /= math.sqrt(total @ total)
     return totals

@@ -1,4 +1,4 @@
-"""What a text must begin with for models that were trained so. fastembed adds nothing itself.
+"""Prefixes for models that were trained with them. fastembed adds none itself.
 
 Utterances are prompts too: both sides begin alike, as each model's card has it for texts of one kind. Models that want
 a prefix only where questions are compared with documents, such as BGE, get none.
@@ -24,11 +24,11 @@ _PREFIXES: tuple[tuple[re.Pattern[str], str, str], ...] = (
         "https://huggingface.co/Qwen/Qwen3-Embedding-0.6B",
     ),
 )
-"""By what the model's name holds; with the page that says so."""
+"""Prefixes by a part of the model's name, each with the page that says so."""
 
 
 class Prefixes(NamedTuple):
-    """What texts begin with; empty: nothing."""
+    """What texts begin with. Empty: no prefix."""
 
     query: str
     """Prompts."""
@@ -41,7 +41,7 @@ class Prefixes(NamedTuple):
 
 
 def prefixes_of(model: str, query: str | None, passage: str | None) -> Prefixes:
-    """Those that are given, or else those of the model's family."""
+    """Return the given prefixes, or else those of the model's family."""
     family = next((prefix for name, prefix, _ in _PREFIXES if name.search(model)), "")
     query = family if query is None else query
     return Prefixes(query, query if passage is None else passage)

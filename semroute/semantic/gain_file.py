@@ -33,7 +33,7 @@ _CHECKSUM = "sha256"
 
 
 class GainHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What is not an array."""
+    """The values of the file that are not arrays."""
 
     version: int
     encoder: str
@@ -55,7 +55,7 @@ def save_gain(path: Path, gain: Gain) -> None:
 
 
 def load_gain(config: Config, embedder: Embedder, data: bytes | None = None) -> Gain | None:
-    """What was learned for these routes; None: nothing, or nothing that can be used, which the log then says.
+    """Load what was learned for these routes. None: nothing, or nothing usable, and then the log says why.
 
     `data`: the file, where it has been read already.
     """
@@ -67,7 +67,7 @@ def load_gain(config: Config, embedder: Embedder, data: bytes | None = None) -> 
         if gain.encoder != embedder.fingerprint:
             raise EmbedderError(f"{path}: made with another embedder ({gain.encoder}, not {embedder.fingerprint})")
     except EmbedderError as error:
-        log.warning("%s: it is not used, and the stronger model comes first; run `semroute train` again", error)
+        log.warning("%s: the file is not used, and the stronger model comes first; run `semroute train` again", error)
         return None
     return gain
 
@@ -75,19 +75,19 @@ def load_gain(config: Config, embedder: Embedder, data: bytes | None = None) -> 
 def read_gain(path: Path, data: bytes | None = None) -> Gain:
     """Read a file that `save_gain` wrote; `data`: its content, where it has been read already.
 
-    Raises `EmbedderError` where it is another, or was altered.
+    Raises `EmbedderError` if it is another file, or was changed.
     """
     try:
         archive = np.load(io.BytesIO(path.read_bytes() if data is None else data), allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise EmbedderError(f"{path}: is no archive")
+            raise EmbedderError(f"{path}: is not a NumPy archive (.npz)")
         arrays = {name: archive[name] for name in archive.files}
         checksum = arrays.pop(_CHECKSUM)
         if checksum.tobytes() != _digest(arrays).tobytes():
-            raise EmbedderError(f"{path}: its checksum is wrong")
+            raise EmbedderError(f"{path}: its checksum is wrong, so the file is damaged or was changed")
         head = msgspec.json.decode(arrays.pop("head").tobytes(), type=GainHeader)
         if head.version != VERSION or arrays["shape_mean"].shape != (len(SHAPE),):
-            raise EmbedderError(f"{path}: made by another version of semroute")
+            raise EmbedderError(f"{path}: was made by another version of semroute")
         return Gain(
             models=head.models,
             base_quality=head.base_quality,
@@ -106,7 +106,7 @@ def read_gain(path: Path, data: bytes | None = None) -> Gain:
             share_errors=head.share_errors,
         )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.DecodeError) as error:
-        raise EmbedderError(f"{path}: is no file of learned gains: {error}") from None
+        raise EmbedderError(f"{path}: is not a file that `semroute train` wrote: {error}") from None
 
 
 def _arrays(gain: Gain) -> dict[str, NDArray[np.generic]]:
@@ -135,7 +135,7 @@ def _arrays(gain: Gain) -> dict[str, NDArray[np.generic]]:
 
 
 def _digest(arrays: dict[str, NDArray[np.generic]]) -> NDArray[np.uint8]:
-    """SHA-256 over names, types, shapes and contents."""
+    """Compute SHA-256 over names, types, shapes and contents."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -24,11 +24,12 @@ from semroute.semantic.crossfit import IN_SCOPE, Rows
 from semroute.semantic.embedder import Features
 
 COST, COST_OF_MANY, MANY = 10.0, 30.0, 6000
-"""C of the regression, and beyond so many utterances. From 5, 10 and 30 on CLINC150's validation split: with 15,000
+"""C of the regression, and C for more than `MANY` utterances. From 5, 10 and 30 on CLINC150's validation split: with
+15,000
 utterances, 30 is .2 points better than 10; with 5 to 40 a route there is no telling, and on the few wide routes of this
 repository 10 is better."""
 BACKGROUND_SIMILARITY = 0.6
-"""A background text this near to an utterance might well belong to its route, and is left out."""
+"""Cosine. A background text this near to an utterance may belong to its route, and is left out."""
 NAME_RANK = 0.05
 """A route's name counts as an utterance if the route's own prototype is among this share of the nearest to it."""
 ITERATIONS = 25
@@ -40,20 +41,22 @@ BACKGROUND = Path(__file__).parent / "background.txt"
 
 @cache
 def background_texts() -> tuple[str, ...]:
-    """Everyday prompts of no particular route, in some thirty languages, and what people type for no reason."""
+    """Return everyday prompts of no particular route, in about thirty languages, and things that people type for no
+    reason.
+    """
     lines = BACKGROUND.read_text(encoding="utf-8").splitlines()
     return tuple(line for line in lines if line.strip() and not line.startswith("# "))
 
 
 def name_text(name: str) -> str:
-    """A route's name as words: `cardArrival`, `card_arrival` -> `card arrival`."""
+    """Return a route's name as words: `cardArrival`, `card_arrival` -> `card arrival`."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
     return re.sub(r"[\W_]+", " ", spaced).strip().lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a head is trained from."""
+    """The material that a head is trained from."""
 
     texts: Features
     """The utterances ordered by route, then the name of each route, then `background_texts`, then texts that the route
@@ -61,7 +64,7 @@ class Material:
     owners: Ints
     """(utterances,): the route of each, ascending; every route has at least one."""
     negatives: int
-    """How many of the texts are the route files' own."""
+    """How many of the texts are `negatives` of the route files."""
 
 
 def train(material: Material, target: float, fitted: Callable[[], None] = lambda: None) -> Head:
@@ -110,7 +113,7 @@ def train(material: Material, target: float, fitted: Callable[[], None] = lambda
 
 
 def fits(utterances: int) -> int:
-    """How many regressions are fitted to so many utterances."""
+    """Return how many regressions are fitted to this many utterances."""
     return 2 * (crossfit.fold_count(utterances) + 1)
 
 
@@ -123,7 +126,7 @@ def _idf(tokens: Sequence[Sequence[int]]) -> Floats:
 
 
 def _choose(material: Material, prototypes: Floats) -> tuple[Ints, Ints]:
-    """The texts that are fitted and their classes: utterances, names that help, background that is none, negatives."""
+    """Choose the texts to fit, and their classes: utterances, names that help, background of no route, negatives."""
     vectors, utterances, routes = material.texts.vectors, len(material.owners), len(prototypes)
     negatives = len(vectors) - material.negatives
     named = _telling_names(vectors[utterances : utterances + routes], prototypes)
@@ -146,7 +149,7 @@ def _bags(texts: Features, chosen: Ints, idf: Floats) -> Floats:
 
 
 def _telling_names(names: Floats, prototypes: Floats) -> Ints:
-    """The routes whose names say what they are about: a name such as `intent_17` would only be noise.
+    """Return the routes whose names say what they are about. A name such as `intent_17` would only be noise.
 
     With 5 utterances a route, names are worth 2 points of accuracy on CLINC150's validation split, with 10 one.
     """
@@ -156,7 +159,7 @@ def _telling_names(names: Floats, prototypes: Floats) -> Ints:
 
 
 def _apart(background: Floats, utterances: Floats) -> Ints:
-    """The background texts that no utterance is near to."""
+    """Return the background texts that are near no utterance."""
     nearest = np.full(len(background), -1.0, np.float32)
     for start in range(0, len(utterances), CHUNK):
         np.maximum(nearest, (background @ utterances[start : start + CHUNK].T).max(axis=1), out=nearest)

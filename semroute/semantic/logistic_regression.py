@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 MEMORY = 8
 """Steps that L-BFGS remembers."""
 BIAS_PENALTY = 1e-3
-"""Only keeps the bias of a class without rows where it is."""
+"""Only keeps the bias of a class without rows in place."""
 BACKTRACKS = 20
 CHUNK = 1024
 ARMIJO = 1e-4
@@ -44,7 +44,7 @@ class Basis:
         return features
 
     def weights(self, coefficients: Floats, bias: Floats) -> tuple[Floats, Floats]:
-        """What was fitted here, (features, classes) and (classes,), for the original features."""
+        """Return the fitted weights for the original features: (features, classes) and (classes,)."""
         weights: Floats = self.rotation @ coefficients
         return weights, bias - self.mean @ weights
 
@@ -150,7 +150,7 @@ def _direction(slope: Floats, steps: list[tuple[Floats, Floats, float]]) -> Floa
 def _line_search(
     loss: Callable[[Floats], tuple[float, Floats]], point: Floats, value: float, direction: Floats, decrease: float
 ) -> tuple[Floats, float, Floats] | None:
-    """Halve the step until it brings enough; None where rounding leaves nothing to gain."""
+    """Halve the step until it brings enough. None: rounding leaves nothing to gain."""
     length = np.float32(1)
     for _ in range(BACKTRACKS):
         candidate = point + length * direction

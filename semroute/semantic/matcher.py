@@ -1,7 +1,7 @@
 """One prompt against the routes: the arithmetic of `routing/scoring.py` in as few steps as it takes.
 
 When the encoder has run, the processor's caches hold nothing of what comes next, and an array operation takes ten to
-twenty microseconds however small it is. So what there is little of are plain numbers here.
+twenty microseconds however small it is. So small data are plain numbers here.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Near(NamedTuple):
 
     route: int
     share: float
-    """Of what is in scope."""
+    """The route's share of what is in scope."""
     similarity: float
     """Cosine with its nearest utterance."""
     utterance: int
-    """The number of that."""
+    """The row number of that utterance."""
 
 
 class RouteScores(NamedTuple):
@@ -37,7 +37,7 @@ class RouteScores(NamedTuple):
     nearest: list[Near]
     """Best route first."""
     confidences: Floats
-    """In every route: float32 (routes,)."""
+    """The confidence in every route: float32 (routes,)."""
 
 
 class Matcher:
@@ -76,7 +76,7 @@ class Matcher:
 
 
 def _largest(logits: Floats, count: int) -> list[int]:
-    """Where the largest are, the largest first; of equal ones, the first."""
+    """Return the places of the largest, the largest first. Of equal ones, the earlier comes first."""
     values, places = logits.tolist(), []
     for _ in range(min(count, len(values))):
         place = values.index(max(values))
@@ -101,12 +101,12 @@ class Index:
         """`vectors`: float32 (n, dim), L2-normalised; `owners`: int64 (n,), the route of each; `prototypes`: float32
         (routes, dim), the middle of each cell.
         """
-        # One query is too little work to share among threads, and a server has other use for them.
+        # One query is too little work to share among threads, and a server needs its threads for other requests.
         faiss.omp_set_num_threads(1)
         routes, dim = prototypes.shape
         self._cells = faiss.IndexFlatIP(dim)
         self._cells.add(np.ascontiguousarray(prototypes))
-        # faiss's stubs give the C++ signatures of what its Python side replaces.
+        # faiss's stubs have the C++ signatures, which its Python side replaces.
         self._index: Any = faiss.IndexIVFFlat(self._cells, dim, routes, faiss.METRIC_INNER_PRODUCT)
         vectors, owners = np.ascontiguousarray(vectors), np.ascontiguousarray(owners)
         self._local = threading.local()
@@ -131,9 +131,9 @@ class Index:
 
 
 class _Scratch:
-    """What FAISS reads and writes in a search: one query for each route that is looked into.
-
-    What its Python side does is to check its arguments, which takes as long as comparing 100 utterances.
+    """The memory that FAISS reads and writes in a search: one query for each route searched. FAISS's Python side is
+    left
+    out: it checks its arguments, which takes as long as comparing 100 utterances.
     """
 
     def __init__(self, size: int, dim: int) -> None:

@@ -1,4 +1,4 @@
-"""Routes and an embedder -> what a router matches with, from the cache or by training."""
+"""Make what a router matches with from routes and an embedder, from the cache or by training."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from semroute.semantic.array_cache import Arrays, Cache
 from semroute.semantic.embedder import Embedder, Features
 
 Progress = Callable[[int, int], None]
-"""Called with how much is done, and how much there is to do: texts to embed, then heads to fit."""
+"""Called with the work done and the work in all: texts to embed, then heads to fit."""
 
 BATCH = 64
 FIT_WORK = 40
-"""Fitting one head takes about as long as embedding one text of so many."""
+"""The work of one fit counts as the number of texts divided by this."""
 CODE = (scoring, calibration, crossfit, head, logistic_regression)
 """Modules whose change makes trained heads stale."""
 
@@ -58,7 +58,7 @@ class Task:
 
     @property
     def texts(self) -> list[str]:
-        """All that is embedded, in the order that `head.Material` wants."""
+        """Return all texts to embed, in the order of `head.Material`."""
         utterances = [utterance for own in self.utterances for utterance in own]
         names = [head.name_text(name) for name in self.names]
         return [*utterances, *names, *head.background_texts(), *self.negatives]
@@ -126,7 +126,7 @@ def _background(embedder: Embedder) -> dict[str, Floats]:
 
 
 def _featurize(texts: Sequence[str], embedder: Embedder, known: Mapping[str, Floats], work: _Work) -> Features:
-    """Embed on all cores, each text once. Its vector is that of a prompt, whatever shares its call."""
+    """Embed on all cores, each text once. Texts that share a call do not change a vector."""
     vectors = np.empty((len(texts), embedder.dim), np.float32)
     tokens: list[list[int]] = [[] for _ in texts]
     new = [row for row, text in enumerate(texts) if text not in known]
@@ -151,7 +151,7 @@ def _pack(trained: Trained) -> Arrays:
 
 
 def _unpack(arrays: Arrays, utterances: int, dim: int, routes: int) -> Trained | None:
-    """Null where an array is missing or not of its form."""
+    """Return None if an array is missing or has another form."""
     expected = {
         "vectors": (np.float32, (utterances, dim)),
         "projection": (np.float32, (dim + 1, routes)),

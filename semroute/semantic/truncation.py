@@ -1,4 +1,4 @@
-"""What is kept of a long text."""
+"""Cut long texts to their head and tail."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_who_only_reads_makes_no_database(semroute: Run, tmp_path: Path) -> None
         ("--tpm", "1" + "0" * 30, "is not in the range"),
         ("--concurrency", "-1", "-1 is not in the range"),
         ("--metadata", "=x", "expected NAME=VALUE"),
-        ("--expires", "2020-01-01", "--expires: got 2020-01-01 00:00, expected a time to come"),
+        ("--expires", "2020-01-01", "--expires: got 2020-01-01 00:00, expected a time in the future"),
     ],
 )
 def test_a_key_that_cannot_work_is_not_made(semroute: Run, tmp_path: Path, option: str, value: str, told: str) -> None:
@@ -122,7 +122,7 @@ def test_a_key_tells_what_it_is_good_for(semroute: Run, tmp_path: Path) -> None:
 def test_keys_are_kept_somewhere(semroute: Run) -> None:
     done = semroute("keys", "create", SEMROUTE_DATABASE_URL="memory:")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "SEMROUTE_DATABASE_URL: got memory:, where no key outlasts a command" in done.stderr
+    assert "SEMROUTE_DATABASE_URL: got memory:, but keys in memory end with the command" in done.stderr
 
 
 def test_names_are_shown_as_they_are(semroute: Run, tmp_path: Path) -> None:

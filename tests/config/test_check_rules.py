@@ -32,16 +32,16 @@ def when(**written: Any) -> When:
 @pytest.mark.parametrize(
     ("conditions", "reason"),
     [
-        ({"all": [{"turns": {"gt": 5}}, {"turns": {"lt": 3}}]}, "no number keeps all bounds of `turns`"),
-        ({"turns": {"gt": 5}, "all": [{"all": [{"turns": {"lte": 5}}]}]}, "no number keeps all bounds of `turns`"),
-        ({"metadata": {"x": {"gt": 5, "lt": 1}}}, "no number keeps all bounds of `metadata.x`"),
-        ({"retrieval_score": {"gt": 5, "lt": 1}}, "no number keeps all bounds of `retrieval_score`"),
+        ({"all": [{"turns": {"gt": 5}}, {"turns": {"lt": 3}}]}, "no number meets all bounds of `turns`"),
+        ({"turns": {"gt": 5}, "all": [{"all": [{"turns": {"lte": 5}}]}]}, "no number meets all bounds of `turns`"),
+        ({"metadata": {"x": {"gt": 5, "lt": 1}}}, "no number meets all bounds of `metadata.x`"),
+        ({"retrieval_score": {"gt": 5, "lt": 1}}, "no number meets all bounds of `retrieval_score`"),
         ({"headers": {"X": "a"}, "all": [{"headers": {"x": "b"}}]}, "no value of `headers.x`"),
         ({"language": ["de"], "all": [{"language": ["fr"]}]}, "no value of `language`"),
         ({"any": [{"all": [{"turns": {"gt": 5}}, {"turns": {"lt": 3}}]}]}, "no branch of `any` can hold"),
         ({"script": ["han"], "any": [{"script": ["thai"]}, {"script": ["greek"]}]}, "no branch of `any`"),
         ({"all": [{"any": [{"turns": {"gt": 5}}]}], "turns": {"lt": 3}}, "no branch of `any`"),
-        ({"input_tokens": {"lt": 0}}, "no number keeps all bounds of `input_tokens`"),
+        ({"input_tokens": {"lt": 0}}, "no number meets all bounds of `input_tokens`"),
         ({"turns": {"gt": 5}, "not": {"turns": {"gt": 1}}}, "`not` denies"),
         ({"has": ["code"], "all": [{"not": {"has": ["code"]}}]}, "`not` denies"),
         ({"not": {}}, "`not` denies"),
@@ -127,7 +127,7 @@ def test_a_rule_that_cannot_hold_is_an_error(read_files: Read) -> None:
     text = "rules: [{name: r, models: [small], when: {turns: {gt: 5}, all: [{turns: {lt: 3}}]}}]"
     assert said(read_files(x=text)) == [
         "error: x.yaml:1 $.rules[0].when: got conditions that never hold together: "
-        "no number keeps all bounds of `turns`"
+        "no number meets all bounds of `turns`"
     ]
 
 
@@ -178,19 +178,22 @@ def test_priority_decides_which_is_shadowed(read_files: Read) -> None:
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
-        ("when: {turns: {gt: 1}}, only: {}", "got nothing that narrows, expected `models`, `providers`, `regions`, …"),
-        ("when: {turns: {gt: 1}}, only: {regions: [eu]}", "got what no model meets, expected to leave one"),
+        (
+            "when: {turns: {gt: 1}}, only: {}",
+            "got no restriction, expected one or more of `models`, `providers`, `regions`, …",
+        ),
+        ("when: {turns: {gt: 1}}, only: {regions: [eu]}", "no model meets this, expected at least one that does"),
         (
             "when: {turns: {gt: 1}}, models: [small], only: {models: [large]}",
-            "got what no model of this rule's own `models` meets, expected to leave one",
+            "no model of the rule's own `models` meets this, expected one or more that do",
         ),
         (
             "when: {turns: {gt: 1}}, route: billing, only: {models: [large]}",
-            "got what no model of this rule's own `route` meets, expected to leave one",
+            "no model of the rule's own `route` meets this, expected one or more that do",
         ),
         (
             "when: {turns: {gt: 1}}, tier: moderate, only: {tiers: [complex]}",
-            "got what no model of this rule's own `tier` meets, expected to leave one",
+            "no model of the rule's own `tier` meets this, expected one or more that do",
         ),
     ],
 )
@@ -210,7 +213,7 @@ def test_narrowing_rules_that_leave_nothing_together_contradict(read_files: Read
         - {name: b, when: {turns: {gt: 5}}, only: {models: [large]}}
     """
     assert said(read_files(x=text)) == [
-        "warning: x.yaml:4 $.rules[1].only: contradicts `a`: where both hold, no model is left"
+        "warning: x.yaml:4 $.rules[1].only: contradicts `a`: when both hold, no model is left"
     ]
 
 
@@ -223,7 +226,7 @@ def test_names_in_a_narrowing_rule_must_exist(read_files: Read) -> None:
 
 def test_a_pattern_that_re2_does_not_know_is_an_error(read_files: Read) -> None:
     (line,) = said(read_files(x="rules: [{name: r, models: [small], when: {any: [{regex: '(?=x)'}]}}]"))
-    assert line.startswith("error: x.yaml:1 $.rules[0].when.any[0].regex: got a pattern that RE2 does not know")
+    assert line.startswith("error: x.yaml:1 $.rules[0].when.any[0].regex: got a pattern that RE2 refuses")
 
 
 def test_a_header_that_rules_never_see_is_an_error(read_files: Read) -> None:
@@ -254,7 +257,9 @@ def test_a_cascade_that_begins_at_the_wrong_end_is_told(
     read_files: Read, price: str, policy: str, warned: bool
 ) -> None:
     lines = said(read_files(x=DEAR % price + DEAR_ROUTE % policy))
-    told = "warning: x.yaml:2 $.routes[0].models: got a cascade with a dear model first, expected the cheapest first"
+    told = (
+        "warning: x.yaml:2 $.routes[0].models: got a cascade with an expensive model first, expected the cheapest first"
+    )
     assert (told in lines) == warned
 
 
@@ -274,13 +279,13 @@ def test_a_least_quality_is_that_of_the_route(read_files: Read, quality: str, po
         - {{name: r, utterances: [a, b, c, d, e], models: [x], policy: {{{policy} min_quality: 0.8}}}}
         - {{name: other, utterances: [f, g, h, i, j], models: [x], policy: {{}}}}
     """
-    told = "warning: x.yaml:4 $.routes[0].models: the policy leaves none of these models, whatever the request"
+    told = "warning: x.yaml:4 $.routes[0].models: the policy allows none of these models, for any request"
     assert (told in said(read_files(x=text))) == warned
 
 
 def test_a_tier_without_models_is_an_error(read_files: Read) -> None:
     (line,) = said(read_files(x="rules: [{name: r, tier: complex, when: {turns: {gt: 1}}}]"))
-    assert line.endswith('$.rules[0].tier: got "complex", which is no model\'s tier, expected that of a model')
+    assert line.endswith('$.rules[0].tier: got "complex", but no model has this tier, expected a tier in use')
 
 
 # --- strategies -------------------------------------------------------------------------------------------------------
@@ -294,18 +299,21 @@ def test_a_tier_without_models_is_an_error(read_files: Read) -> None:
             "policy: {difficulty: {by: learned, strong_share: 0.3, min_quality_retained: 0.9}}",
             "got both `strong_share` and `min_quality_retained`, expected one of them",
         ),
-        ("policy: {difficulty: {strong_share: 0.3}}", "has no meaning here, expected it with `by: learned` only"),
+        ("policy: {difficulty: {strong_share: 0.3}}", "has no effect here, expected it with `by: learned` only"),
         ("policy: {difficulty: {moderate_from: 0.9}}", "got 0.9, expected at most `complex_from`, 0.6"),
-        ("policy: {difficulty: {by: exemplars}}", "got exemplars, and no `tiers`: expected their utterances"),
+        (
+            "policy: {difficulty: {by: exemplars}}",
+            "got exemplars without `tiers`, expected `tiers` with example utterances",
+        ),
         ("policy: {max_cost_usd: -1}", "got -1, expected an amount of at least 0"),
         ("policy: {cascade: {max_cost_usd: -1}}", "got -1, expected an amount of at least 0"),
-        ("policy: {cascade: {checks: {regex: '('}}}", "got a pattern that RE2 does not know: missing ): ("),
-        ("policy: {cascade: {checks: {json_schema: {type: 7}}}}", "got no valid JSON Schema: "),
-        ("policy: {cascade: {checks: {contains: [A], forbids: [a]}}}", "got a, which `contains` demands"),
+        ("policy: {cascade: {checks: {regex: '('}}}", "got a pattern that RE2 refuses: missing ): ("),
+        ("policy: {cascade: {checks: {json_schema: {type: 7}}}}", "got an invalid JSON Schema: "),
+        ("policy: {cascade: {checks: {contains: [A], forbids: [a]}}}", "got a, which `contains` requires"),
         ("policy: {cascade: {checks: {judge: {model: smal, rubric: r}}}}", 'got "smal", expected one of `models`'),
-        ("policy: {min_quality: 0.9}", "the policy leaves none of these models, whatever the request"),
-        ("policy: {regions: [eu]}", "the policy leaves none of these models, whatever the request"),
-        ("policy: {requires: [vision]}", "the policy leaves none of these models, whatever the request"),
+        ("policy: {min_quality: 0.9}", "the policy allows none of these models, for any request"),
+        ("policy: {regions: [eu]}", "the policy allows none of these models, for any request"),
+        ("policy: {requires: [vision]}", "the policy allows none of these models, for any request"),
         ("classifier: {model: smal}", 'got "smal", expected one of `models`'),
         ("models: {m: {provider: local, name: m, deployments: [{provider: locl}]}}", 'got "locl", expected one of'),
         (
@@ -315,7 +323,7 @@ def test_a_tier_without_models_is_an_error(read_files: Read) -> None:
         (
             "models: {m: {provider: local, name: m, deployments: [{provider: local}]}, "
             "m@local: {provider: local, name: x}}",
-            "would be called `m@local`, which is a model already",
+            "this deployment would be called `m@local`, but a model has that name",
         ),
         ("models: {m: {provider: local, name: m, quality_by_route: {x: 1}}}", 'got "x", expected one of `routes`'),
         ("models: {m: {provider: local, name: m, prices_as_of: 2025-01-01}}", "got 2025-01-01, 516 days ago, expected"),
@@ -364,10 +372,10 @@ def test_tiers_and_priorities_are_put_in_order(read_files: Read) -> None:
 @pytest.mark.parametrize(
     ("pattern", "complaint"),
     [
-        ("^.{,20}$", "error: x.yaml:1 $.rules[0].when.regex: got `{,20}`, which RE2 takes for this very text, expected `{0,20}`"),
-        ("a{,}", "error: x.yaml:1 $.rules[0].when.regex: got `{,}`, which RE2 takes for this very text, expected `{0,}`"),
-        (r"^a$\nb", "warning: x.yaml:1 $.rules[0].when.regex: got a `$` with more behind it"),
-        (r"(?i)cost: $5", "warning: x.yaml:1 $.rules[0].when.regex: got a `$` with more behind it"),
+        ("^.{,20}$", "error: x.yaml:1 $.rules[0].when.regex: got `{,20}`, which RE2 reads as literal text, expected `{0,20}`"),
+        ("a{,}", "error: x.yaml:1 $.rules[0].when.regex: got `{,}`, which RE2 reads as literal text, expected `{0,}`"),
+        (r"^a$\nb", "warning: x.yaml:1 $.rules[0].when.regex: got a `$` before the end of the pattern"),
+        (r"(?i)cost: $5", "warning: x.yaml:1 $.rules[0].when.regex: got a `$` before the end of the pattern"),
         (r"(?m)^a$\nb", ""),
         (r"(?is)(^a$|^b$)", ""),
         (r"[$]5|[^]$]a|\$5|\Q$5{,2}\E|a\{,2\}|[{,2}]|[[:alpha:]$]x", ""),
@@ -398,7 +406,7 @@ def test_values_that_yaml_reads_as_something_else_are_told(read_files: Read, pla
     """The old rules of YAML 1.1: base 60, octal, `no` for false."""
     [told] = said(read_files(x="rules: [{name: r, models: [small], when: {%s}}]" % (place % text)))
     assert told.startswith("warning: x.yaml:1 $.rules[0].when.")
-    assert f': got {text}, which YAML reads as {value}: it does not hold for the text "{text}"' in told
+    assert f': got {text}, which YAML reads as {value}: it does not match the text "{text}"' in told
 
 
 @pytest.mark.parametrize("text", ["true", "False", "12", "-3", "+3", "0", "1.5", "-0.5", "pro", '"no"', "{gte: 1.10}"])

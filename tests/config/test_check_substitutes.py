@@ -29,9 +29,9 @@ def told(read_files: Read, text: str) -> list[str]:
 def test_what_no_model_of_a_route_takes_is_told_with_who_does(read_files: Read) -> None:
     assert told(read_files, "routes:\n" + route("a", "blind") + route("b", "tooled, blind") + route("c", "cheap")) == [
         "info: $.routes[0].models: none of these models takes images (`dear` does), or tools (`tooled` does), "
-        "or more than 1,000 tokens (`dear` does): such requests go elsewhere",
+        "or more than 1,000 tokens (`dear` does): such requests go to another model",
         "info: $.routes[1].models: none of these models takes images (`dear` does), or more than 1,000 tokens "
-        "(`dear` does): such requests go elsewhere",
+        "(`dear` does): such requests go to another model",
     ]
 
 
@@ -46,7 +46,7 @@ def test_models_that_a_rule_names_and_windows_for_all_but_any_text_are_not_told(
     large = MODELS.replace("context_tokens: 1000", "context_tokens: 200000")
     _, problems = read_files(base=large.replace("9000", "900000"), x="routes:\n" + route("b", "tooled"))
     assert [p.message for p in problems if p.file == "x.yaml"] == [
-        "none of these models takes images (`dear` does): such requests go elsewhere"
+        "none of these models takes images (`dear` does): such requests go to another model"
     ]
 
 
@@ -60,5 +60,5 @@ def test_what_no_model_at_all_takes_and_a_window_that_is_not_known_are_not_told(
 def test_a_rule_that_leaves_a_route_nothing_is_told(read_files: Read) -> None:
     rule = "rules: [{name: r, when: {turns: {gt: 1}}, only: {models: [cheap]}}]\n"
     assert told(read_files, rule + "routes:\n" + route("a", "dear") + route("b", "dear, cheap")) == [
-        "info: $.rules[0].only: leaves none of the models of `a`: where it holds, others that it leaves take over"
+        "info: $.rules[0].only: allows no model of `a`: while this rule holds, other models answer for them"
     ]

@@ -131,10 +131,10 @@ def test_names_and_utterances_are_made_unique() -> None:
         ("a-b-2", ("three",)),
         ("route", ("four",)),
     ]
-    assert "2 utterances that are blank or no text left out" in imported.routes[0].notes
+    assert "2 utterances left out: they are blank, or not text" in imported.routes[0].notes
     assert '"Two" left out: a-b has it too' in imported.routes[1].notes
     assert imported.notes == tuple(
-        f'route "{name}" has no utterances of its own: left out, give it some' for name in ("empty", "echo")
+        f'route "{name}" is left out because it has no utterances: add some' for name in ("empty", "echo")
     )
 
 
@@ -163,7 +163,7 @@ def test_any_text_survives() -> None:
         (
             "x.json",
             '{"router_type": "indexed", "index": {"type": "pinecone"}}',
-            "its routes stand in the index (pinecone), which the file only names",
+            "the routes are stored in an index (pinecone), and the file only names it",
         ),
         ("x.json", '{"routers": [' * 22 + "]}" * 22, "routers nested deeper than 20"),
     ],

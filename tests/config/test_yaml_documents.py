@@ -44,7 +44,7 @@ def test_a_file_that_yaml_cannot_read_is_a_problem_with_its_line(
 
 @pytest.mark.parametrize("text", ["a: &a [*a]\n", "a: &a {<<: *a}\n"])
 def test_an_alias_inside_of_what_it_names_is_a_problem(read_files: Read, text: str) -> None:
-    assert said(read_files(x=text)) == ["x.yaml:1 $: not valid YAML: an alias stands inside of what it names"]
+    assert said(read_files(x=text)) == ["x.yaml:1 $: not valid YAML: an alias is inside the value that it names"]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_equals_and_merge_signs_are_strings_in_a_list(read_files: Read) -> None:
         (".nan", "got .nan, expected a finite number"),
         ("-.inf", "got -.inf, expected a finite number"),
         ("2026-13-45", 'got "2026-13-45", expected a date that exists'),
-        ("0x_", 'got "0x_", expected a number (quote what is none)'),
+        ("0x_", 'got "0x_", expected a number (quote it if you mean text)'),
     ],
 )
 def test_a_value_that_means_nothing_is_a_problem(read_files: Read, written: str, problem: str) -> None:

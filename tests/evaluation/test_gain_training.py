@@ -176,7 +176,7 @@ def test_labels_without_a_signal_are_said_to_hold_none(
     shown = json.loads(semroute("route", "what is the capital of Peru?", "--routes", folder, "--json").stdout)
     assert shown["model"] == "large"
     plan = semroute("route", "what is the capital of Peru?", "--routes", folder, "--plan").stdout
-    assert "strongest first, for its difficulty is unknown" in plan
+    assert "strongest first, because the difficulty is unknown" in plan
 
 
 def test_fewer_labels_than_asked_for_are_refused(

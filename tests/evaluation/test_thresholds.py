@@ -173,7 +173,7 @@ def test_what_something_else_decided_no_threshold_changes(router: Router, tmp_pa
     ("line", "message"),
     [
         ({"text": "x", "route": "wether"}, "got route 'wether', which does not exist"),
-        ({"text": "x"}, "the right route is missing"),
+        ({"text": "x"}, "got no right route"),
         ({"expected": None}, "got neither `text` nor `decision`"),
         (
             {

@@ -129,6 +129,6 @@ def test_prices_and_references_that_cannot_be_are_named(tmp_path: Path) -> None:
         "$.models.b.prices[1].from: got 2026-01-01 a second time",
         '$.baseline: got "c", expected one of `models`',
         '$.budgets[1].model: got "d"',
-        "got `key` and `team`, expected one of them at most",
+        "got `key` and `team`, expected at most one of them",
     ):
         assert part in errors, errors

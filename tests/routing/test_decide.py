@@ -100,7 +100,7 @@ def test_names_that_lead_nowhere() -> None:
         static(model="zzzzzz")
     with pytest.raises(UnknownRouteError, match="did you mean billing"):
         static(model="auto:biling")
-    with pytest.raises(RequestError, match="could be any of a, b"):
+    with pytest.raises(RequestError, match="is ambiguous: it is ambiguous: it could be any of a, b"):
         static(config(model("a", name="x"), model("b", name="x")), model="x")
     with pytest.raises(RequestError, match="got 'auto:billing' in a list of models"):
         static(model="small", models=("auto:billing",))
@@ -196,7 +196,7 @@ def test_a_share_is_matched_as_any_prompt_and_planned_by_what_was_learned() -> N
     assert needs_reading(CONFIG, asked, read_facts(asked), choice)
     decision = decided(choice, asked=asked)
     assert decision.plan == ("large", "small")  # nothing was learned: the stronger model first
-    assert decision.plan_details[0].why.startswith("strongest first, for its difficulty is unknown")
+    assert decision.plan_details[0].why.startswith("strongest first, because the difficulty is unknown")
 
 
 def test_an_embedding_is_needed_to_match_and_for_what_it_tells() -> None:

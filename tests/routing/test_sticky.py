@@ -117,7 +117,7 @@ def test_a_turn_that_says_little_goes_only_to_better_models(
 
 def test_the_explanation_does_not_send_a_session_to_the_default() -> None:
     kept = stick(CONFIG, semantic(coding=0.3, billing=0.2), Remembered(route="billing", model="small"))
-    assert kept.explanation.startswith("the session stays on billing, on small where that suits (this turn alone: ")
+    assert kept.explanation.startswith("the session stays on billing, with small if it suits (this turn alone: ")
     assert "default" not in kept.explanation
 
 

@@ -121,7 +121,9 @@ class ModelEntry(RouteFileStruct, frozen=True, kw_only=True):
     """Which deployment comes first. `p2c`: the faster of two drawn at random, by measured latency."""
 
     def on(self, day: datetime.date) -> Self:
-        """The model at the prices of a day: the latest entry of `prices` that has begun, as the flat prices."""
+        """Return the model at the prices of a day: the latest entry of `prices` that has begun becomes the flat
+        prices.
+        """
         begun = [entry for entry in self.prices if entry.since <= day]
         if not begun:
             return self
@@ -138,7 +140,7 @@ class ModelEntry(RouteFileStruct, frozen=True, kw_only=True):
 
 
 LEAST_TOKENS = 1024
-"""What a model's window must leave for an answer, unless the caller asks for less."""
+"""Tokens that a model's window must leave for an answer, unless the caller asks for fewer."""
 
 
 class Model(ModelEntry, frozen=True, kw_only=True):
@@ -147,14 +149,15 @@ class Model(ModelEntry, frozen=True, kw_only=True):
     id: str
     """Its key in `models`: the name that plans, decisions and callers use."""
     group: str = ""
-    """The model that this is a deployment of; empty: its own."""
+    """The model that this is a deployment of. Empty: it is not a further deployment."""
     account: RateLimits = RateLimits()
-    """What its provider takes, from all of its models together."""
+    """The provider's limits for all of its models together."""
 
     def room(self, input_tokens: int) -> int | None:
-        """The most that it can answer beside such an input; None: not known. It may be less than 0.
+        """Return the most tokens that the model can answer to an input of this size. None: not known. It may be less
+        than 0.
 
-        The count of an input is an estimate: a tenth of it is kept free besides.
+        The count of an input is an estimate, so a tenth of it is kept free besides.
         """
         if self.context_tokens is None:
             return self.max_output_tokens
@@ -163,7 +166,7 @@ class Model(ModelEntry, frozen=True, kw_only=True):
 
 
 def deployment_ids(model: str, entry: ModelEntry) -> tuple[str, ...]:
-    """What a model's further deployments are called: `<model>@<provider>`, and `…#2` where a provider has several."""
+    """Return the ids of a model's further deployments: `<model>@<provider>`, and `…#2` if a provider has several."""
     ids: list[str] = []
     for place in entry.deployments:
         id_ = f"{model}@{place.provider}"

@@ -58,7 +58,7 @@ class ProviderSettings(ProviderEntry, frozen=True, kw_only=True):
 
     @property
     def unavailable(self) -> str:
-        """Why its models cannot be called here; empty: they can."""
+        """Return why the provider's models cannot be called here. Empty: they can."""
         if self.missing_variables:
             return f"{', '.join(self.missing_variables)} is not set"
         return not_installed(self.missing_extra) if self.missing_extra else ""

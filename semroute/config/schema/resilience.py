@@ -44,7 +44,7 @@ FIRST_TOKEN_S = 30.0
 TOTAL_S = 120.0
 STALL_S = 30.0
 TEXT_STALL_S = 10.0
-"""What the `None` of `Timeouts` stands for."""
+"""The seconds that None in `Timeouts` stands for. `TEXT_STALL_S` is the stall of a stream that sends only text."""
 UNWRITTEN_S = {"first_token_s": FIRST_TOKEN_S, "total_s": TOTAL_S, "stall_s": STALL_S}
 
 

@@ -15,7 +15,7 @@ from semroute.decision import Tier
 
 Scalar = str | int | float | bool
 NotEmpty = Meta(min_length=1)
-"""Of what is written; that it is not written says nothing."""
+"""A list that is written must not be empty. A list that is left out is no condition."""
 Trait = Literal["code", "images", "tools", "json", "json_schema"]
 Harness = Literal["title", "summary", "memory", "classifier"]
 """What an agent asks on its own account: a title, a summary to go on from, notes for later, or a class of something."""
@@ -153,7 +153,7 @@ class Rule(RouteFileStruct, frozen=True, kw_only=True):
 
 
 def left_out(only: Only, ids: Set[str], model: ModelEntry) -> str | None:
-    """What narrowing allows, where a model is left out; None: the model stays. `ids`: what the model is known by."""
+    """What narrowing allows, where a model is left out. None: the model stays. `ids`: what the model is known by."""
     checks = (
         (not only.models or not ids.isdisjoint(only.models), f"models {', '.join(only.models)}"),
         (not only.providers or model.provider in only.providers, f"providers {', '.join(only.providers)}"),
