@@ -296,8 +296,7 @@ class Router:
         """Return the threshold of a route, given the route's share of what is in scope.
 
         A calibrated threshold applies to the probability of being in scope, which shows best what belongs to no route.
-        The
-        confidence reaches the route's share of it exactly when that probability reaches the threshold.
+        The confidence reaches the route's share of it exactly when that probability reaches the threshold.
         """
         return self._fixed[near.route] or (self._calibrated[near.route] * near.share, "calibrated")
 

@@ -200,8 +200,7 @@ def foreign(text: str, known: str = "") -> bool:
     English.
 
     False if nothing shows the language: a name, a formula, a line of code. `known`: a text whose words are no sign of
-    another
-    language, such as an utterance with the jargon of a trade.
+    another language, such as an utterance with the jargon of a trade.
     """
     shown = text if len(text) <= 2 * MAX_CHARS else f"{text[:MAX_CHARS]} {text[-MAX_CHARS:]}"
     words = _words(shown)

@@ -149,9 +149,8 @@ def user_texts(request: ChatRequest) -> list[str]:
     """Return what the user said, turn by turn.
 
     A turn with a tool's result comes from the agent, even if it has text. It does not change what the user wants, so
-    the
-    decision of the turn before it stands. Blocks that an agent puts before or behind the user's text are left out, too,
-    unless there is nothing else.
+    the decision of the turn before it stands. Blocks that an agent puts before or behind the user's text are left out,
+    too, unless there is nothing else.
     """
     turns = [message for message in request.messages if _is_users(message)]
     own = [text for message in turns if (text := _typed(message))]

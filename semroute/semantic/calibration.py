@@ -114,8 +114,7 @@ def _groups(calibrated_on: Ints, target: float) -> Ints:
     """Routes of one number share a threshold: int64 (routes,).
 
     A route with enough scores is a group of its own. The others form two groups, because the larger of them would
-    almost
-    decide a common threshold: those with few scores share one of their own.
+    almost decide a common threshold: those with few scores share one of their own.
     """
     places = _place(calibrated_on, target)
     return np.where(places >= OWN_PLACE, np.arange(len(places)), np.where(places >= 1, SOME, FEW))

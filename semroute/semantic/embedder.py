@@ -122,8 +122,7 @@ class FastEmbedEmbedder:
     - `query_prefix`, `passage_prefix`: what prompts and utterances begin with. None: as the model's family needs it
 
     Raises `EmbedderError` if a bundled file is missing or is not the one shipped, if the model's name is unknown, if
-    the
-    model is neither cached nor downloadable, or if `max_tokens` is out of the model's range.
+    the model is neither cached nor downloadable, or if `max_tokens` is out of the model's range.
     """
 
     def __init__(

@@ -100,7 +100,7 @@ def test_names_that_lead_nowhere() -> None:
         static(model="zzzzzz")
     with pytest.raises(UnknownRouteError, match="did you mean billing"):
         static(model="auto:biling")
-    with pytest.raises(RequestError, match="is ambiguous: it is ambiguous: it could be any of a, b"):
+    with pytest.raises(RequestError, match="is ambiguous: it could be any of a, b"):
         static(config(model("a", name="x"), model("b", name="x")), model="x")
     with pytest.raises(RequestError, match="got 'auto:billing' in a list of models"):
         static(model="small", models=("auto:billing",))
