@@ -57,7 +57,7 @@ def test_without_a_past_nothing_changes() -> None:
 def test_the_conversation_stays_on_its_route_and_model() -> None:
     kept = stick(CONFIG, semantic(billing=0.9, coding=0.1), Remembered(route="billing", model="large"))
     assert (kept.reason, kept.route, kept.stays_on) == ("sticky", "billing", "large")
-    assert "the session stays on billing, on large" in kept.explanation
+    assert "the session stays on billing, with large" in kept.explanation
 
 
 def test_a_turn_that_says_nothing_stays() -> None:
