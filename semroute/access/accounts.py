@@ -1,4 +1,4 @@
-"""Budgets and limits: reserved before a call, settled after it."""
+"""Budgets and limits. They are reserved before a call and settled after it."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from semroute.stores.interfaces import HOLD_S, State, Verdict, Want, to_usd
 log = logging.getLogger("semroute.access")
 
 GRACE_S = 86_400.0
-"""How long a counter outlives its period, for reports."""
+"""Seconds for which a counter is kept after its period, for reports."""
 FRESH_S = 1.0
-"""How old a level may be that only slides the dial or leaves out a model. Reservations are never stale."""
+"""The greatest age in seconds of a level that moves the dial or leaves out a model. Reservations use no old levels."""
 
 
 class Hold(Frozen, frozen=True, kw_only=True):
-    """What may be reserved for one request, and what it will be charged to. It is there before anything is reserved."""
+    """What one request may reserve, and what it will be charged to. It exists before anything is reserved."""
 
     request_id: str
     meters: tuple[Meter, ...]
-    """All that apply to the request."""
+    """All meters that apply to the request."""
     claimed: frozenset[str]
-    """The counters of those that are reserved, as far as is known: before the answer is there, all."""
+    """The counters that are reserved, as far as is known. Until the state has answered: all of them."""
     more: int = 0
-    """Further reservations for it, numbered from 1."""
+    """The number of further reservations for the request."""
 
 
 class Accounts:
@@ -53,9 +53,9 @@ class Accounts:
         *,
         frees_in_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`clock`: seconds since 1970, which periods go by. `monotonic`: what the age of a level is measured by.
+        """`clock`: seconds since 1970, for periods. `monotonic`: for the age of levels.
 
-        `frees_in_s`: when at the latest what dead processes hold is free.
+        `frees_in_s`: returns the longest time in seconds until the holds of dead processes are freed.
         """
         self._monotonic = monotonic
         self._state = state
@@ -64,7 +64,7 @@ class Accounts:
         self._levels: dict[str, tuple[int, float]] = {}
 
     async def signals(self, config: Config, caller: Caller, route: str | None, signals: Signals) -> tuple[Signals, str]:
-        """Add to the facts of the moment what keys and budgets say; and why the dial slides, if it does."""
+        """Add what keys and budgets say to the facts of the moment. Also returns why the dial moves, if it does."""
         if not (config.budgets or caller.limited or caller.restricted):  # as mostly where there are no keys
             return signals, ""
         unavailable = signals.unavailable | barred(config, caller)
@@ -80,15 +80,15 @@ class Accounts:
         return signals, ""
 
     async def exhausted(self, config: Config, caller: Caller, model: str) -> bool:
-        """Whether nothing is left for a call of a model before the route is known."""
+        """Return whether nothing is left for a model call that is needed before the route is known."""
         applying = (meter for meter in meters(config, caller, None, self._clock()) if meter.measures(model))
         budgets = [meter for meter in applying if meter.kind == "usd"]
         return any(level >= meter.limit for meter, level in await self._recent(budgets))
 
     def open(self, config: Config, caller: Caller, request_id: str, route: str | None) -> Hold | None:
-        """What a request will be charged to. None: nothing applies to it.
+        """Return what a request will be charged to. None: no budget or limit applies to it.
 
-        Whatever becomes of the request, `settle` it: only then it is sure that it holds nothing any more.
+        Always call `settle` later, whatever happens to the request. Only that frees all that it holds.
         """
         if not (config.budgets or caller.limited):
             return None
@@ -106,11 +106,11 @@ class Accounts:
         *,
         kinds: Collection[Kind] = KINDS,
     ) -> tuple[Hold | None, Decision]:
-        """Reserve what a request may cost. A model without budget leaves the plan. `kinds`: of the meters that count.
+        """Reserve what a request may cost. A model without budget leaves the plan. `kinds`: the kinds of meters to use.
 
-        The most that it can take is reserved: the estimated input, and the output that `max_tokens`, the model's
-        `max_output_tokens` or else the policy's expectation allows. Raises `BudgetError`, `ForbiddenError` for a route
-        that the key does not allow, and `LimitError`.
+        Reserves the most that the request can cost: the estimated input, and the output that `max_tokens` allows, else
+        the model's `max_output_tokens`, else what the policy expects. Raises `BudgetError`, `LimitError`, and
+        `ForbiddenError` for a route that the key does not allow.
         """
         now = self._clock()
         if not caller.may_take(decision.route):
@@ -137,7 +137,7 @@ class Accounts:
         return replace(hold, claimed=frozenset()), decision
 
     async def more(self, config: Config, hold: Hold, ask: Ask, decision: Decision, model: str) -> bool:
-        """Reserve what one more answer of a model may cost, as the last of the hold's further reservations.
+        """Reserve what one more answer of a model may cost, as a further reservation of the hold.
 
         Returns whether there is room for it.
         """
@@ -151,7 +151,7 @@ class Accounts:
             return False
 
     async def settle(self, hold: Hold, record: Record) -> None:
-        """Free what was reserved, and count what was spent; of a request that was refused, what deciding took."""
+        """Free what was reserved, and count what was spent. For a refused request, that is the cost of deciding."""
         spent = {meter.counter: (_spent(meter, record), meter.ends + GRACE_S) for meter in hold.meters}
         named = {name: each for name, each in spent.items() if each[0] or name in hold.claimed}
         nothing = {meter.counter: (0, meter.ends + GRACE_S) for meter in hold.meters}
@@ -160,10 +160,10 @@ class Accounts:
             for number in range(1, hold.more + 1):
                 await self._state.settle(_further(replace(hold, more=number)), nothing)
         except StoreError as error:
-            log.error("%s: what was spent could not be counted: %s", record.request_id, error)
+            log.error("%s: could not count what the request spent: %s", record.request_id, error)
 
     async def report(self, config: Config, keys: Sequence[Caller], reader: Caller = Caller()) -> list[dict[str, Any]]:
-        """Every budget that concerns the reader, and how much of it is spent."""
+        """Return each budget that the reader may see, and how much of it is spent."""
         now = self._clock()
         found = [budget_meter(config, budget, now) for budget in config.budgets if concerns(config, reader, budget)]
         no_budgets = Config(providers={}, models={}, default=config.default, routes={})
@@ -173,9 +173,9 @@ class Accounts:
         return [_reported(meter, levels) for meter in found]
 
     async def reset(self, config: Config, keys: Sequence[Caller], counter: str) -> int | None:
-        """Forget what was spent of a budget in its period, by the counter that `report` names.
+        """Set what was spent of a budget in its period to 0. `report` names the counter.
 
-        Returns how much that was, in 10^-12 USD. None: there is no such counter.
+        Returns how much was spent, in 10^-12 USD. None: there is no such counter.
         """
         if counter not in {row["counter"] for row in await self.report(config, keys)}:
             return None
@@ -185,7 +185,7 @@ class Accounts:
     def _refusal(
         self, meter: Meter, verdict: Verdict, before: int, amount: int, now: float
     ) -> BudgetError | LimitError:
-        """Why there is no room, and when there may be some."""
+        """Return the error that says why there is no room, and when there may be some."""
         level = verdict.levels[meter.counter]
         if meter.kind == "running":
             wait_s = max(1, math.ceil(self._frees_in_s()))
@@ -194,17 +194,17 @@ class Accounts:
         if meter.kind != "usd":
             return LimitError(f"{meter.limit} {meter.name} are used up", retry_after_s=wait_s)
         if verdict.spent.get(meter.counter, 0) + amount <= meter.limit < level + amount:
-            # Others are under way, and may take less than is held for them.
+            # Other requests are under way, and may spend less than is held for them.
             wait_s = max(1, math.ceil(self._frees_in_s()))
         ends = datetime.datetime.fromtimestamp(meter.ends, datetime.UTC)
         return BudgetError(
             f"{meter.name}, {to_usd(meter.limit):f} USD, has no room for this request: {to_usd(level):f} USD are spent "
-            f"or reserved; it begins anew at {ends:%Y-%m-%d %H:%M} UTC",
+            f"or reserved; it starts again at {ends:%Y-%m-%d %H:%M} UTC",
             retry_after_s=wait_s,
         )
 
     async def _before(self, applying: Sequence[Meter], now: float) -> dict[str, int]:
-        """By counter, what the minute before reached. Read once it is over, and again for what is settled late."""
+        """Return what each counter reached in the minute before. Read again later, because some is settled late."""
         previous = {meter.counter: meter.previous for meter in applying if meter.previous is not None}
         if not previous:
             return {}
@@ -216,7 +216,7 @@ class Accounts:
         return {counter: self._levels.get(name, (0, 0.0))[0] for counter, name in previous.items()}
 
     async def _recent(self, wanted: Sequence[Meter]) -> list[tuple[Meter, int]]:
-        """Levels that are not older than `FRESH_S`."""
+        """Return levels that are at most `FRESH_S` old."""
         now = self._monotonic()
         old = [m.counter for m in wanted if now - self._levels.get(m.counter, (0, -math.inf))[1] > FRESH_S]
         if old:
@@ -231,12 +231,12 @@ class Accounts:
 
 
 def _further(hold: Hold) -> str:
-    """The name of the last further reservation."""
+    """Return the name of the last further reservation."""
     return f"{hold.request_id}:{hold.more}"
 
 
 def _callable(ask: Ask, decision: Decision) -> set[str]:
-    """The models that may cost something: the plan's, a judge, and what deciding called."""
+    """Return the models that may cost something: those of the plan, a judge, and those that deciding called."""
     judge = ask.policy.cascade.checks.judge if ask.policy.cascade is not None else None
     return {*decision.plan, *(call.model for call in ask.spent), *([judge.model] if judge is not None else [])}
 

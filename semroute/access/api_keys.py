@@ -1,4 +1,4 @@
-"""Access keys: `sr-<id>-<secret>`. The database holds their hashes; a lost key cannot be shown again."""
+"""Access keys: `sr-<id>-<secret>`. The database holds only their hashes, so a lost key cannot be shown again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEY = re.compile(r"sr-([0-9a-f]{12})-[A-Za-z0-9_-]{20,}")
 MAX_AUDITED = 10_000
 MAX_DETAIL_CHARS = 500
 MAX_STRANGERS = 4096
-"""Unknown keys that are remembered, so that nobody looks for them again."""
+"""The most unknown keys that are remembered, so that the database is not asked for them again."""
 _COLUMNS = "digest, caller, created_at, expires_at, revoked_at"
 _ROWS = f"SELECT {_COLUMNS} FROM keys ORDER BY created_at, id"
 _CHANGED = "INSERT INTO revisions (name, n) VALUES ('keys', 1) ON CONFLICT (name) DO UPDATE SET n = revisions.n + 1"
@@ -33,41 +33,41 @@ class Key(Frozen, frozen=True, kw_only=True):
     """SHA-256 of the whole key."""
     caller: Caller
     created_at: float
-    """Seconds since 1970, as all times here."""
+    """Seconds since 1970, like all times here."""
     expires_at: float | None
     revoked_at: float | None
 
     def ended(self, now: float) -> bool:
-        """Whether it is good no more."""
+        """Return whether the key has expired or was revoked."""
         ends = [end for end in (self.expires_at, self.revoked_at) if end is not None]
         return any(end <= now for end in ends)
 
 
 class KeyRing:
-    """The keys as this process knows them, replaced whole whenever they change."""
+    """The keys as this process knows them. A change replaces all of them."""
 
     def __init__(self, *, keyed: bool = False) -> None:
-        """`keyed`: whether another process has known a key before."""
+        """`keyed`: whether another process knew of a key before."""
         self._keys: Mapping[str, Key] = {}
         self._rows: list[Row] = []
         self._seen = keyed
         self._strangers: set[bytes] = set()
 
     def __bool__(self) -> bool:
-        """Whether it ever held a key. One that is emptied still counts: then no call goes without a key."""
+        """Return whether it ever held a key. If all keys were deleted later, every call still needs one."""
         return self._seen
 
     @property
     def empty(self) -> bool:
-        """Whether it holds no key now."""
+        """Return whether it holds no key now."""
         return not self._keys
 
     def __len__(self) -> int:
-        """How many keys there are, the ended ones too."""
+        """Return how many keys there are, including expired and revoked ones."""
         return len(self._keys)
 
     def get(self, id_: str) -> Key | None:
-        """The key with an id."""
+        """Return the key with an id."""
         return self._keys.get(id_)
 
     @property
@@ -80,7 +80,7 @@ class KeyRing:
         self.take(store.rows())
 
     def take(self, rows: list[Row]) -> None:
-        """Know the keys that are stored in these rows."""
+        """Replace the keys by those stored in these rows."""
         if rows != self._rows:
             self._keys = {key.caller.id: key for key in map(_key, rows)}
             self._rows = rows
@@ -88,25 +88,25 @@ class KeyRing:
             self._strangers.clear()
 
     def is_stranger(self, digest: bytes) -> bool:
-        """Whether it was looked for since the keys changed, and not found."""
+        """Return whether a key was looked for since the keys changed, and not found."""
         return digest in self._strangers
 
     def note_stranger(self, digest: bytes) -> None:
-        """It was looked for, and is none of the keys."""
+        """Note that a key was looked for and not found."""
         if len(self._strangers) >= MAX_STRANGERS:
             self._strangers.clear()
         self._strangers.add(digest)
 
 
 class KeyStore:
-    """The keys and the audit log in the database. Blocking. Everything raises `StoreError`."""
+    """The keys and the audit log in the database. Its methods block. Each raises `StoreError`."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
 
     def create(self, caller: Caller, expires_at: float | None = None) -> tuple[str, Caller]:
-        """Make a key for a caller, whose id is ignored. Returns the key, which is nowhere else, and its caller."""
+        """Make a key for a caller, ignoring the caller's id. Returns the key, which is not stored, and its caller."""
         caller = msgspec.structs.replace(caller, id=secrets.token_hex(6))
         token, now = _new_token(caller.id), self._clock()
         sql = f"INSERT INTO keys (id, {_COLUMNS}, changed_at) VALUES (?, ?, ?, ?, ?, NULL, ?)"
@@ -116,16 +116,16 @@ class KeyStore:
         return token, caller
 
     def all(self) -> list[Key]:
-        """All keys, the ended ones too, oldest first."""
+        """Return all keys, oldest first, including expired and revoked ones."""
         return [_key(row) for row in self.rows()]
 
     def named(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Statistics by key, each with the key's `name`; empty: it has none."""
+        """Add to each row of statistics by key the key's `name`. Empty: the key has none."""
         names = {key.caller.id: key.caller.name for key in self.all()}
         return [{**row, "name": names.get(row["value"], "")} for row in rows]
 
     def revoke(self, id_: str) -> bool:
-        """End a key; false: there is none."""
+        """Revoke a key. False: there is no such key."""
         now = self._clock()
         with self._database.transaction() as session:
             sql = "UPDATE keys SET revoked_at = COALESCE(revoked_at, ?), changed_at = ? WHERE id = ? RETURNING id"
@@ -133,7 +133,7 @@ class KeyStore:
             return bool(session.run(sql, (now, now, id_)))
 
     def rotate(self, id_: str) -> str | None:
-        """Give a key a new secret; the old one ends at once. Null: there is no such key."""
+        """Give a key a new secret, and return the new key. The old secret ends at once. None: there is no such key."""
         token = _new_token(id_)
         with self._database.transaction() as session:
             sql = "UPDATE keys SET digest = ?, changed_at = ? WHERE id = ? AND revoked_at IS NULL RETURNING id"
@@ -146,9 +146,9 @@ class KeyStore:
             return session.run(_ROWS)
 
     def changes(self, since: int | None) -> tuple[int, list[Row] | None]:
-        """The revision of the keys, and the keys as they are stored. None instead: they are those of `since`.
+        """Return the revision of the keys, and the keys as stored. No keys (None): they have not changed since `since`.
 
-        A look for changes costs next to nothing: it reads one number. `since` None: the keys in any case.
+        Without a change this reads only one number. `since` None: return the keys in any case.
         """
         with self._database.transaction(write=False) as session:
             found = session.run("SELECT n FROM revisions WHERE name = 'keys'")
@@ -156,7 +156,7 @@ class KeyStore:
             return revision, None if revision == since else session.run(_ROWS)
 
     def audit(self, who: str, action: str, detail: str = "", *, allowed: bool = True) -> None:
-        """Note an admin call. Of those allowed and of those refused, the last `MAX_AUDITED` are kept."""
+        """Note an admin call. The last `MAX_AUDITED` allowed calls are kept, and as many refused ones."""
         now = self._clock()
         id_ = f"{int(now * 1000):012x}{secrets.token_hex(8)}"
         with self._database.transaction() as session:
@@ -167,7 +167,7 @@ class KeyStore:
                 session.run("DELETE FROM audit WHERE allowed = ? AND id <= ?", (int(allowed), old))
 
     def audited(self, limit: int = 100) -> list[dict[str, Any]]:
-        """Admin calls, newest first."""
+        """Return admin calls, newest first."""
         with self._database.transaction(write=False) as session:
             rows = session.run("SELECT at, who, action, detail, allowed FROM audit ORDER BY id DESC LIMIT ?", (limit,))
         return [
@@ -177,7 +177,7 @@ class KeyStore:
 
 
 def key_id(token: str) -> str:
-    """The id within a key; empty: it is none of ours."""
+    """Return the id within a key. Empty: the text is not a key of semroute."""
     match = _KEY.fullmatch(token)
     return match[1] if match else ""
 
@@ -209,7 +209,7 @@ def _key(row: Row) -> Key:
 
 
 def _countable(usd: Decimal | None) -> Decimal | None:
-    """A budget that can be held: of one that is no amount nothing may be spent."""
+    """Return a budget that can be enforced. If it is not an amount (such as NaN), nothing may be spent."""
     if usd is None:
         return None
     return Decimal(0) if usd.is_nan() else min(max(usd, Decimal(0)), MAX_USD)

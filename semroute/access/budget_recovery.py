@@ -1,4 +1,4 @@
-"""What the decision log knows of each budget: an empty state is filled from it."""
+"""Find in the decision log what was spent of each budget. An empty state is filled from that."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semroute.stores.rollups import CALLED, day_of
 
 
 class _LogSource(NamedTuple):
-    """Where the log counts what a meter measures."""
+    """The place in the log that counts what a meter measures."""
 
     meter: Meter
     dimension: str
@@ -25,7 +25,7 @@ class _LogSource(NamedTuple):
 def spent_by_log(
     log: SqlLog, config: Config, keys: Sequence[Caller], now: float, before: float
 ) -> dict[str, tuple[int, float]]:
-    """By counter: what was spent by requests that ended before a moment, and when the counter may be forgotten.
+    """Return, by counter, what requests spent that ended before a moment, and when the counter may be forgotten.
 
     Blocking. Raises `StoreError`.
     """
@@ -58,7 +58,7 @@ def _place(budget: Budget, meter: Meter, keys: Sequence[Caller]) -> tuple[str, f
 
 
 def _spent(costs: Costs, source: _LogSource) -> int:
-    """What the log counted in a meter's period, but for what it counted just now and what was reset."""
+    """Return what the log counted in a meter's period, minus what ended just now and what was reset."""
     first, end = day_of(source.meter.begins), day_of(source.meter.ends)
     total = sum(
         cost

@@ -1,4 +1,4 @@
-"""Who may call what."""
+"""Decide who may call what."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ SCOPES: Mapping[Openness, tuple[Scope, ...]] = {
     "loopback": ("route", "complete", "read", "admin"),
     "insecure": ("route", "complete"),
 }
-"""What takes no key."""
+"""The calls that need no key."""
 ASK = "send it as `Authorization: Bearer KEY`"
 
 
 class Access:
-    """Checks keys. It keeps only their hashes, and compares those in constant time.
+    """Checks keys. It keeps only hashes of keys, and compares them in constant time.
 
-    Keys are those that `semroute keys create` made, and two from the environment. Whether some calls take no key was
-    decided at the start; a key that is made later closes the service, and nothing opens it again.
+    `semroute keys create` makes keys, and two may come from the environment. Whether some calls need no key is decided
+    at the start. A key that is made later closes the service: from then on, every call needs a key.
     """
 
     def __init__(self, settings: Settings, ring: KeyRing | None = None, clock: Callable[[], float] = time.time) -> None:
-        """Raises `SettingsError` where nothing says who is served."""
+        """Raises `SettingsError` if the settings do not say who is served."""
         self._ring = KeyRing() if ring is None else ring
         if settings.access == "auto":
             settings = settings.decided(has_keys=bool(self._ring))
@@ -45,21 +45,21 @@ class Access:
 
     @property
     def openness(self) -> Openness:
-        """Who is served now."""
+        """Say who is served now."""
         return "keys" if self._ring else self._decided
 
     @property
     def shut(self) -> bool:
-        """Whether nobody can be served, because every call needs a key and there is none."""
+        """Return whether nobody can be served, because every call needs a key and there is none."""
         return self.openness == "keys" and self._api is None and self._admin is None and self._ring.empty
 
     @property
     def several_keys(self) -> bool:
-        """Whether more than one key may ask for answers."""
+        """Return whether more than one key may ask for answers."""
         return len(self._ring) + (self._api is not None) > 1
 
     def caller(self, authorization: str | None, api_key: str | None) -> Caller:
-        """Who sends `Authorization: Bearer …` or `x-api-key: …`. Raises `AccessError`."""
+        """Return the caller who sends `Authorization: Bearer …` or `x-api-key: …`. Raises `AccessError`."""
         if token := _token(authorization, api_key):
             return self._holder(token)
         return self._nobody()
@@ -78,14 +78,14 @@ class Access:
         return self._nobody()
 
     def _nobody(self) -> Caller:
-        """Who calls without a key that is good for anything."""
+        """Return the caller for a call without a valid key. Raises `AccessError` if each call needs one."""
         scopes = SCOPES[self.openness]
         if not scopes:
             raise AccessError(f"the key is missing or wrong: {ASK}")
         return Caller(scopes=scopes)
 
     def looks_new(self, authorization: str | None, api_key: str | None) -> bool:
-        """Whether what was refused may be a key that was made, or got its secret, since the keys were read."""
+        """Return whether a refused key may be new, or may have a new secret, since the keys were read."""
         token = _token(authorization, api_key)
         if not (id_ := key_id(token)):
             return False
@@ -94,7 +94,7 @@ class Access:
         return not known and not self._ring.is_stranger(given)
 
     def note_stranger(self, authorization: str | None, api_key: str | None) -> None:
-        """What was refused is none of the keys that there are now."""
+        """Note that a refused key is none of the present keys."""
         self._ring.note_stranger(digest(_token(authorization, api_key)))
 
     def require(self, caller: Caller, scope: Scope) -> None:
@@ -104,12 +104,14 @@ class Access:
         if caller.id not in ("", FROM_ENVIRONMENT):
             raise ForbiddenError(f"the key {caller.id} has no scope {scope!r}, only {', '.join(caller.scopes)}")
         if self._admin is None and not self._ring:
-            raise AccessError(f"this takes a key with the scope {scope!r}, and there is none: set {PREFIX}ADMIN_KEY")
-        raise AccessError(f"this takes a key with the scope {scope!r}, or the admin key: {ASK}")
+            raise AccessError(
+                f"this call needs a key with the scope {scope!r}, and there is none: set {PREFIX}ADMIN_KEY"
+            )
+        raise AccessError(f"this call needs a key with the scope {scope!r}, or the admin key: {ASK}")
 
 
 def digest(key: str) -> bytes:
-    """SHA-256. Keys are long and random: nothing slower is needed."""
+    """Return the SHA-256 of a key. Keys are long and random, so no slower hash is needed."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 

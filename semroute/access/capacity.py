@@ -1,7 +1,8 @@
-"""What requests under way may take of one process: places, and memory for their bodies.
+"""Limits for the requests under way in one process: their number, and the memory for their bodies.
 
-A request has its place from before its body is read until its answer is sent. Where there are several keys, one of them
-gets at most half of either, so that the others still get through. A key whose own `concurrency` is more may have that.
+A request takes a place before its body is read and keeps it until its answer is sent. If there are several keys, one
+key gets at most half of the places and half of the memory, so that the others still get through. A key with a larger
+`concurrency` may have that many places.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from semroute.caller import Caller
 from semroute.errors import LimitError, OverloadedError
 
 FREE_BYTES = 64 * 1024
-"""Of each body. The connection holds as much in any case, so ordinary prompts never wait for room."""
+"""Bytes of each body that need no room. The connection holds as much anyway, so ordinary prompts need none."""
 
 
 class RequestPlaces:
-    """The places of one process, and its room for bodies."""
+    """The places of one process, and its room for bodies in bytes."""
 
     def __init__(
         self, max_running: int, max_bytes: int, max_body_bytes: int, several_keys: Callable[[], bool] = lambda: False
     ) -> None:
-        """`max_bytes`: of all bodies at once. There is always room for one body of `max_body_bytes`."""
+        """`max_bytes`: of all bodies together. There is always room for one body of `max_body_bytes`."""
         self._max_running = max_running
         self._max_bytes = max(max_bytes, max_body_bytes)
         self._max_body_bytes = max_body_bytes
@@ -33,16 +34,16 @@ class RequestPlaces:
 
     @property
     def running(self) -> int:
-        """Places that are taken."""
+        """How many places are taken."""
         return self._running
 
     @property
     def bytes(self) -> int:
-        """Bytes of room that are taken."""
+        """How many bytes of room are taken."""
         return self._bytes
 
     def take(self, caller: Caller) -> Place:
-        """A place for one request; `leave` it. Raises `OverloadedError` and `LimitError`."""
+        """Take a place for one request. Call its `leave` at the end. Raises `OverloadedError` and `LimitError`."""
         if self._running >= self._max_running:
             raise OverloadedError(f"{self._running} requests are under way already: try again later")
         of_key = self._running_of.get(caller.id, 0)
@@ -102,12 +103,12 @@ class Place:
         self._held_bytes = 0
 
     def make_room(self, body_bytes: int) -> None:
-        """Hold room for a body of so many bytes in all. Raises `OverloadedError` and `LimitError`."""
+        """Take room for a body of this many bytes in total. Raises `OverloadedError` and `LimitError`."""
         more_bytes = body_bytes - FREE_BYTES - self._held_bytes
         if more_bytes > 0:
             self._places._make_room(self._key, more_bytes)
             self._held_bytes += more_bytes
 
     def leave(self) -> None:
-        """Give it all back. Once."""
+        """Give back the place and the room. A second call does nothing."""
         self._places._free(self._key, self._held_bytes)

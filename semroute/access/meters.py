@@ -1,4 +1,4 @@
-"""What a request is measured by: budgets and limits as counters of the shared state. Pure."""
+"""Turn budgets and limits into counters of the shared state. Pure."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ class Meter(Frozen, frozen=True, kw_only=True):
     limit: int
     """10^-12 USD, requests or tokens."""
     name: str
-    """For people."""
+    """The name of the budget or limit in messages."""
     soft: float = 1.0
-    """The share of the limit from which on the choice slides toward cheap."""
+    """The share of the limit above which the choice moves toward cheaper models."""
     begins: float = 0.0
     ends: float = 0.0
     """Seconds since 1970."""
     models: frozenset[str] | None = None
-    """It measures these alone: a model with its deployments; None: all."""
+    """The models that it measures, with their deployments. None: all models."""
     previous: str | None = None
-    """The counter of the minute before, which still counts for as much as is left of this one; None: none does."""
+    """The counter of the minute before. It counts by the share that is left of this minute. None: there is none."""
 
     def measures(self, model: str) -> bool:
-        """Whether calls of a model count."""
+        """Return whether calls of a model count."""
         return self.models is None or model in self.models
 
     def past(self, level: int, now: float) -> int:
-        """What the minute before still counts, which reached a level: together they are the last 60 seconds."""
+        """Return how much of the minute before still counts. With this minute it makes up the last 60 seconds."""
         return round(level * min(1.0, max(0.0, (self.ends - now) / (self.ends - self.begins))))
 
     def wait_s(self, level: int, previous: int, amount: int, now: float) -> float:
-        """When there may be room for an amount, where this minute and the one before reached such levels."""
+        """Return after how many seconds there may be room for an amount, by the levels of this minute and the last."""
         room, span_s = self.limit - level - amount, self.ends - self.begins
         if room >= 0 and previous:
             return max(0.0, self.begins + span_s * (1 - room / previous) - now)
@@ -56,7 +56,7 @@ class Meter(Frozen, frozen=True, kw_only=True):
 
 
 def meters(config: Config, caller: Caller, route: str | None, now: float) -> list[Meter]:
-    """All that apply to a caller on a route; those of models with them."""
+    """Return all meters that apply to a caller on a route, including those of models."""
     own = [*_limits(caller, now), *own_budgets(caller, now)] if caller.limited else []
     if not config.budgets:
         return own
@@ -64,7 +64,7 @@ def meters(config: Config, caller: Caller, route: str | None, now: float) -> lis
 
 
 def budget_meter(config: Config, budget: Budget, now: float) -> Meter:
-    """The counter of a budget in the period of now."""
+    """Return the meter of a budget in the present period."""
     name, models = f"the budget {budget.name}", None
     if budget.model is not None:
         models = frozenset(model.id for model in config.models.values() if budget.model in (model.id, model.group))
@@ -72,7 +72,7 @@ def budget_meter(config: Config, budget: Budget, now: float) -> Meter:
 
 
 def thrift(levels: Sequence[tuple[Meter, int]]) -> tuple[float, str | None]:
-    """How far the dial slides toward cheap, 0 to 1, and the budget that slides it farthest."""
+    """Return how far the dial moves toward cheap, from 0 to 1, and why: the budget that moves it farthest."""
     farthest: tuple[float, str | None] = 0.0, None
     for meter, level in levels:
         if meter.kind == "usd" and meter.limit > 0 and meter.soft < 1 and meter.models is None:
@@ -117,7 +117,7 @@ def _minute(kind: Kind, counter: str, limit: int, name: str, now: float) -> Mete
 
 
 def own_budgets(caller: Caller, now: float) -> Iterator[Meter]:
-    """The budgets that a key has of its own."""
+    """Yield the meters of a key's own budgets."""
     counter = f"usd-key:{caller.id}"
     if caller.usd_per_day is not None:
         yield _usd(counter, f"the daily budget of key {caller.id}", caller.usd_per_day, "day", now, KEY_SOFT)
@@ -148,7 +148,7 @@ def _usd(
 
 
 def period(per: Literal["day", "month"], now: float) -> tuple[datetime.datetime, datetime.datetime]:
-    """The day or month of now, UTC: its first moment, and that of the next."""
+    """Return the first moment of the present day or month, in UTC, and the first moment of the next."""
     moment = datetime.datetime.fromtimestamp(now, datetime.UTC)
     day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     if per == "day":

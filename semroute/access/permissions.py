@@ -1,4 +1,4 @@
-"""Which routes and models of a configuration a key is good for. Pure."""
+"""Decide which routes and models of a configuration a key may use. Pure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MAX_NAMES = 20
 
 
 def usable(config: Config, caller: Caller) -> frozenset[str]:
-    """The ids of the models that a caller may use, deployments included, however they are named.
+    """Return the ids of the models that a caller may use, including deployments.
 
-    A key for some routes is good for the models of those routes, and for those of the default: it takes what no route
-    matches, as for every key.
+    A key for some routes may use the models of those routes and the default models. A prompt that no route matches goes
+    to the default models, as with any other key.
     """
     found = config.models.values()
     if not caller.routes:
@@ -32,12 +32,12 @@ def usable(config: Config, caller: Caller) -> frozenset[str]:
 
 
 def takeable(config: Config, caller: Caller) -> list[str]:
-    """The names of the routes that a caller may use."""
+    """Return the names of the routes that a caller may use."""
     return [name for name in config.routes if caller.may_take(name)]
 
 
 def barred(config: Config, caller: Caller) -> dict[str, str]:
-    """The models that a caller may not use, each with the reason."""
+    """Return the models that a caller may not use, each with the reason."""
     if not caller.restricted:
         return {}
     may = usable(config, caller)
@@ -45,7 +45,7 @@ def barred(config: Config, caller: Caller) -> dict[str, str]:
 
 
 def refusal(config: Config, caller: Caller, models: Iterable[str]) -> ForbiddenError | None:
-    """Why a caller gets none of these models. None: nothing of the key stands against one of them."""
+    """Return the error if a caller may use none of these models. None: the key allows at least one."""
     wanted, may = list(models), usable(config, caller)
     if not caller.restricted or not wanted or not may.isdisjoint(wanted):
         return None
@@ -53,7 +53,7 @@ def refusal(config: Config, caller: Caller, models: Iterable[str]) -> ForbiddenE
 
 
 def check_names(config: Config, caller: Caller, request: ChatRequest) -> None:
-    """Raises `ForbiddenError` where a request asks by name for what a caller may not use. Unknown names pass."""
+    """Raise `ForbiddenError` if a request names a route or model that its caller may not use. Unknown names pass."""
     if not caller.restricted:
         return
     route = request.model.removeprefix(f"{AUTO}:")
@@ -70,7 +70,7 @@ def check_names(config: Config, caller: Caller, request: ChatRequest) -> None:
 
 
 def within(config: Config, caller: Caller) -> Within | None:
-    """What a caller may read of the log. None: all of it."""
+    """Return the part of the log that a caller may read. None: all of it."""
     if not caller.restricted:
         return None
     return Within(
@@ -81,7 +81,7 @@ def within(config: Config, caller: Caller) -> Within | None:
 
 
 def concerns(config: Config, caller: Caller, budget: Budget) -> bool:
-    """Whether a caller may see how much of a budget is spent."""
+    """Return whether a caller may see how much of a budget is spent."""
     if not caller.restricted:
         return True
     if budget.route is not None or budget.model is not None:

@@ -1,4 +1,4 @@
-"""The most that a request may spend: what is reserved before it acts. Pure."""
+"""Calculate the most that a request may spend, which is reserved before any model is called. Pure."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from semroute.routing.pricing import cost_usd
 from semroute.stores.interfaces import to_pico
 
 GRADE_TOKENS = 200
-"""What a judge may answer, and about what it is told besides request and answer."""
+"""Tokens that a judge may answer. Its instructions, besides request and answer, take about as many."""
 
 
 class Ask(Frozen, frozen=True, kw_only=True):
-    """What is asked for."""
+    """What a request asks for."""
 
     request: ChatRequest
     policy: Policy = Policy()
     spent: Sequence[Attempt] = ()
-    """Calls that deciding took."""
+    """The calls that deciding needed."""
 
 
 def most(meter: Meter, config: Config, ask: Ask, decision: Decision) -> int:
-    """The most that a request may take of a meter.
+    """Return the most that a request may take of a meter.
 
-    One model of the plan answers, and those that failed before it cost nothing: the dearest counts. Where answers are
-    checked, the dearest of as many as may be asked count together. What else may cost more than one answer (models that
-    race, a stream that goes on elsewhere) is reserved when it begins.
+    One model of the plan answers, and models that failed before it cost nothing, so the dearest one counts. If answers
+    are checked, several models may be asked: then as many of the dearest count together. Further answers (a hedged
+    call, a stream that another model continues) are reserved when they begin.
     """
     if meter.kind in ("requests", "running"):
         return 1
@@ -53,7 +53,7 @@ def most(meter: Meter, config: Config, ask: Ask, decision: Decision) -> int:
 
 
 def took(meter: Meter, attempt: Attempt) -> int:
-    """What a call took of a meter of USD or tokens."""
+    """Return what a call took of a meter for USD or tokens."""
     if not meter.measures(attempt.model):
         return 0
     if meter.kind == "usd":
@@ -62,7 +62,7 @@ def took(meter: Meter, attempt: Attempt) -> int:
 
 
 def _times(ask: Ask, models: int) -> int:
-    """How many models of the plan may cost something."""
+    """Return how many models of the plan may cost something."""
     cascade = ask.policy.cascade
     return 1 if cascade is None else min(cascade.max_escalations + 1, models)
 
@@ -75,7 +75,7 @@ def _usage(model: Model, ask: Ask, decision: Decision) -> Usage:
 
 
 def _dearest(model: Model, input_tokens: int, output_tokens: int) -> Usage:
-    """Tokens of the kinds that cost most."""
+    """Return a usage in which all tokens are of the dearest kind."""
     reasons = model.reasoning_price is not None and model.reasoning_price > model.output_price
     writes = model.cache_write_price is not None and model.cache_write_price > model.input_price
     return Usage(
@@ -89,7 +89,7 @@ def _dearest(model: Model, input_tokens: int, output_tokens: int) -> Usage:
 def _judged(
     checks: Checks, meter: Meter, config: Config, model: Model, usage: Usage, amount: Callable[[Model, Usage], int]
 ) -> int:
-    """What grading one answer takes."""
+    """Return what grading one answer takes."""
     judges = [model] if checks.min_certainty is not None else []
     judges += [config.models[checks.judge.model]] if checks.judge is not None else []
     read = usage.input_tokens + usage.output_tokens + GRADE_TOKENS

@@ -1,4 +1,4 @@
-"""The books of a running service: the log, the keys, the budgets and the metrics, opened and closed together."""
+"""The books of a running service: the log, keys, budgets and metrics. They are opened and closed together."""
 
 from __future__ import annotations
 
@@ -41,43 +41,43 @@ Result = TypeVar("Result")
 log = logging.getLogger("semroute")
 
 KEYS_EVERY_S = 0.1
-"""How often it is looked whether the keys changed: one number is read. So long at most a revoked key is good."""
+"""Seconds between two checks whether the keys changed. A check reads one number. A revoked key works no longer."""
 LOOK_EVERY_S = 0.05
-"""The same at most, where somebody sends a key that is not known: nobody can make the database work harder."""
+"""The least time between two checks for unknown keys, so that callers cannot overload the database."""
 READ_EVERY_S = 1.0
-"""How often all keys are read, whatever that number says: who changes the table by hand does not change it."""
+"""Seconds between two reads of all keys. They also find changes made by hand, which leave that number as it was."""
 PATIENCE_S = 1.0
-"""How long a key that is not known waits for an answer of the database."""
+"""Seconds that a request with an unknown key waits for the database."""
 MAX_WAITING = 256
-"""Requests with unknown keys that may wait for that; further ones are refused at once."""
+"""How many requests with unknown keys may wait. Further ones are refused at once."""
 ANSWER_S = 5.0
-"""How long people, and whoever administers, wait for the database."""
+"""Seconds that a call to the API may wait for the database."""
 READERS = 4
-"""Threads that wait for the database."""
+"""How many threads may wait for the database."""
 LOST_S = 300.0
-"""How long it is said that records were lost."""
+"""Seconds for which `/health/ready` warns that records were lost."""
 FLUSH_S = 2.0
-"""How long an empty state waits for records that are on their way to the log."""
+"""Seconds that the refill of an empty state waits for records on their way to the log."""
 
 
 class Books:
-    """Everything that is kept of requests."""
+    """All that the service keeps about requests."""
 
     def __init__(self, settings: Settings, config: Callable[[], Config], lifeline: Lifeline | None = None) -> None:
-        """Blocking. `config`: what is in service, now. Raises `StoreError` and `SettingsError`.
+        """Open the books. Blocking. `config`: returns the one in service. Raises `StoreError` and `SettingsError`.
 
-        A process that knows the keys from its `lifeline` starts without the database, and uses it once it is there.
+        A process that knows the keys from its `lifeline` can start without the database, and uses it once it is there.
         """
         self._lifeline = lifeline or Lifeline()
         first = self._lifeline.good.keys is None
         self.database: Database = open_database(settings.database_url, at_once=first, answer_s=ANSWER_S)
         self.trouble: str | None = None
-        """Why the database cannot be used just now."""
-        # An answer waits until it is kept, but not until the disk has it.
+        """Why the database cannot be used just now. None: it can."""
+        # An answer waits until the database has it, but not until the disk has it.
         self._aside = open_database(settings.database_url, at_once=first, answer_s=ANSWER_S, durable=False)
         self.responses = ResponseStore(self._aside)
         self.kept_again_at = 0.0
-        """Until then no response is kept, by the event loop's clock: it failed."""
+        """When responses are kept again, after that failed, by the event loop's clock."""
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="database")
         self.log = SqlLog(self.database)
         self.keys = KeyStore(self.database)
@@ -103,7 +103,7 @@ class Books:
         self.tracing = open_tracing(config)
 
     def record(self, record: Record) -> None:
-        """Take the account of a request."""
+        """Enter a finished request into the books."""
         log_record(record)
         if self.writer is not None:
             self.writer.put(record)
@@ -124,7 +124,7 @@ class Books:
             await self.writer.room()
 
     async def watch(self) -> None:
-        """Follow changes of the keys, and what is away. Runs until it is cancelled."""
+        """Follow changes of the keys, and notice which stores are away. Runs until it is cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(KEYS_EVERY_S - LOOK_EVERY_S):
@@ -136,7 +136,7 @@ class Books:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def look_for_keys(self) -> bool:
-        """Wait until the database was asked for new keys, once for all who wait. Returns whether it answered."""
+        """Wait until the database was asked for new keys, once for all requests. Returns whether it answered."""
         if self._waiting >= MAX_WAITING or self.trouble is not None:
             return False
         looked = self._looked
@@ -152,9 +152,9 @@ class Books:
         return self.trouble is None
 
     async def follow_keys(self, *, whole: bool = True) -> None:
-        """Read the keys. While they cannot be read, those that were read last stay good.
+        """Read the keys. While they cannot be read, the keys read last stay valid.
 
-        `whole`: whatever their revision says; else only if that is another.
+        `whole`: read them even if their revision has not changed.
         """
         try:
             revision, rows = await self.ask(self.keys.changes, None if whole else self._revision)
@@ -169,7 +169,7 @@ class Books:
                     log.warning("the first key was made: from now on every call needs a key")
         except (StoreError, msgspec.MsgspecError) as error:
             if self.trouble is None:
-                log.warning("the keys cannot be read, those last read stay good: %s", error)
+                log.warning("cannot read the keys from the database, the keys read last stay valid: %s", error)
             self.trouble = str(error)
             return
         if self.trouble is not None:
@@ -177,7 +177,7 @@ class Books:
             self.trouble = None
 
     async def ask(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Do something with the database in a thread. Raises `StoreError`, also if there is no answer in time."""
+        """Do something with the database in a thread. Raises `StoreError`, also if no answer comes in time."""
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
@@ -191,20 +191,20 @@ class Books:
         except StoreError as error:
             if known is None:
                 raise
-            log.error("the database is away, the service starts with the keys that were read last: %s", error)
+            log.error("the database is away, so the service starts with the keys read last: %s", error)
             self.trouble = str(error)
             self.ring.take(known)
         self._lifeline.keep(keys=self.ring.rows)
 
     async def reset(self, config: Config, keys: Sequence[Caller], counter: str) -> bool:
-        """Forget what was spent of a budget. Returns whether there is such a counter."""
+        """Set what was spent of a budget to 0. Returns whether there is such a counter."""
         spent = await self.accounts.reset(config, keys, counter)
         if spent:
             await self.ask(self.log.note_reset, counter, spent, time.time())
         return spent is not None
 
     async def _spent_by_log(self, before: float) -> dict[str, tuple[int, float]] | None:
-        """By counter, what requests spent that ended before a moment. None: the log cannot be read, or is none."""
+        """Return, by counter, what requests spent that ended before a moment. None: no log can be read."""
         if self.writer is None:
             return None
         await asyncio.to_thread(self.writer.flush, FLUSH_S)
@@ -212,22 +212,22 @@ class Books:
             keys = [key.caller for key in await self.ask(self.keys.all)]
             return await self.ask(spent_by_log, self.log, self._config(), keys, time.time(), before)
         except StoreError as error:
-            log.warning("what was spent cannot be read from the decision log: %s", error)
+            log.warning("cannot read from the decision log what was spent: %s", error)
             return None
 
     @property
     def warnings(self) -> list[str]:
-        """What is wrong just now."""
+        """What is wrong just now, for `/health/ready`."""
         found = []
         if self.writer is not None and self.writer.error is not None:
             found.append(f"the decision log cannot be written, {self.writer.waiting} records wait: {self.writer.error}")
         if self.writer is not None and self.writer.lost_within(LOST_S):
             found += _lost(self.writer)
         if self.trouble is not None:
-            found.append(f"the database cannot be used, the keys that were read last stay good: {self.trouble}")
+            found.append(f"the database cannot be used, the keys read last stay valid: {self.trouble}")
         found += self._lifeline.notes
         if self.state.error is not None:
-            found.append(f"the shared state is away, limits are held by this process alone: {self.state.error}")
+            found.append(f"the shared state is away, this process alone enforces limits: {self.state.error}")
         return found
 
     async def aclose(self) -> None:
@@ -256,7 +256,7 @@ def _lost(writer: LogWriter) -> list[str]:
 
 
 def kept_content(settings: LogSettings) -> LogSettings:
-    """The log's settings, with a hash instead of a redaction that cannot be made."""
+    """Return the log's settings. If the libraries for redaction are missing, hashes replace redacted texts."""
     if settings.content == "redacted" and not can_redact():
         log.error("`log.content: redacted` needs %s: hashes are kept instead", how_to_install("redact"))
         return LogSettings(**{**{f: getattr(settings, f) for f in settings.__struct_fields__}, "content": "hash"})

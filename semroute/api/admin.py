@@ -19,14 +19,14 @@ from semroute.reload import Reloader
 from semroute.telemetry.prometheus import CONTENT_TYPE, Gauges
 
 MAX_TOLD = 20
-"""Models whose circuit breaker is open that `/health/ready` names."""
+"""The most models with an open circuit breaker that `/health/ready` names."""
 SHOW_EVERY_S = 1.0
 """How often each of several workers writes down what it shows: any of them may be asked."""
 
 
 @get("/routes", guards=[guards.known])
 async def routes(request: AnyRequest) -> dict[str, Any]:
-    """The routes in service that the caller's key is good for."""
+    """List the routes in service that the caller's key may use."""
     config, caller = _config(request), guards.caller_of(request)
     may = usable(config, caller)
     described = [
@@ -45,20 +45,20 @@ async def routes(request: AnyRequest) -> dict[str, Any]:
 
 @get("/health/live")
 async def live() -> dict[str, str]:
-    """Whether the process answers."""
+    """Say that the process answers."""
     return {"status": "alive"}
 
 
 @head(["/health/live", "/health/ready"], include_in_schema=False)
 async def probed() -> None:
-    """That the process answers, to those who ask for no more."""
+    """Say that the process answers, without a body."""
 
 
 @get("/health/ready")
 async def ready(request: AnyRequest) -> dict[str, Any]:
-    """Whether requests can be served: `ready`, or `degraded` with what is wrong. `access` says who is served.
+    """Say whether requests can be served: `ready`, or `degraded` with warnings. `access` says who is served.
 
-    What is wrong is told to those who may read; others learn how many warnings there are.
+    Only callers who may read see the warnings. Others see how many there are.
     """
     gateway: Gateway = request.app.state.gateway
     reloader: Reloader = request.app.state.reloader
@@ -68,14 +68,16 @@ async def ready(request: AnyRequest) -> dict[str, Any]:
     if not gateway.serving.providers:
         warnings.insert(0, "no model can be called: requests that need an answer get status 503")
     if reloader.status.error is not None:
-        warnings.insert(0, f"the route files cannot be used, the last good ones stay: {reloader.status.error}")
+        warnings.insert(
+            0, f"the route files cannot be used, so the last good ones stay in service: {reloader.status.error}"
+        )
     books: Books = request.app.state.books
     warnings += books.warnings
     degraded = bool(books.warnings or broken) or not gateway.serving.providers or reloader.status.error is not None
     if warnings and not await guards.may(request, "read"):
         warnings = [f"{len(warnings)} warnings: send a key with the scope 'read' to see them"]
-    if access.shut:  # nobody has a key to be told with
-        warnings.append("every call needs a key, and there is none: make one with `semroute keys create`")
+    if access.shut:  # nobody has a key, so anybody may see this
+        warnings.append("every call needs a key, but no key exists: make one with `semroute keys create`")
     return {
         "status": "degraded" if degraded else "ready",
         "access": access.openness,
@@ -88,7 +90,7 @@ async def ready(request: AnyRequest) -> dict[str, Any]:
 
 @post("/admin/reload", guards=[guards.admin], status_code=200)
 async def reload(request: AnyRequest) -> Response[dict[str, Any]]:
-    """Read the route files now. Status 409 where they cannot be used; the old ones then stay in service."""
+    """Read the route files now. If they cannot be used, the status is 409, and the old ones stay in service."""
     reloader: Reloader = request.app.state.reloader
     status = await reloader.reload()
     body = {"config_version": status.config_version, "error": status.error}
@@ -96,7 +98,7 @@ async def reload(request: AnyRequest) -> Response[dict[str, Any]]:
 
 
 def _listed(told: list[str]) -> list[str]:
-    """The first of many."""
+    """Return the first of many warnings."""
     more = len(told) - MAX_TOLD
     return told if more <= 0 else [*told[:MAX_TOLD], f"and {more} more models whose circuit breaker is open"]
 
@@ -108,19 +110,21 @@ def _config(request: AnyRequest) -> Config:
 
 @get("/metrics", guards=[guards.reader])
 async def metrics(request: AnyRequest) -> Response[bytes]:
-    """Prometheus metrics. For a key with the scope `read`, where keys are needed, that is good for everything."""
+    """Prometheus metrics. If keys are needed: for a key with the scope `read` that has no limits."""
     caller = guards.caller_of(request)
     if caller.restricted:
-        raise ForbiddenError(f"the key {caller.id} is for some routes or models alone, and metrics are about all")
+        raise ForbiddenError(
+            f"the key {caller.id} is limited to some routes or models, and metrics cover all: use a key without limits"
+        )
     books: Books = request.app.state.books
     if books.metrics is None:
-        raise RequestError("metrics are switched off: SEMROUTE_METRICS is false")
+        raise RequestError("metrics are switched off: set SEMROUTE_METRICS to true")
     books.metrics.show(_moment(request.app.state.gateway, books))
     return Response(books.metrics.render(), media_type=CONTENT_TYPE)
 
 
 async def show(gateway: Gateway, books: Books) -> None:
-    """Keep what this worker shows fresh, for any of them may be asked. Runs until it is cancelled."""
+    """Keep this worker's values up to date, because any worker may be asked. Runs until it is cancelled."""
     while books.metrics is not None:
         books.metrics.show(_moment(gateway, books))
         await asyncio.sleep(SHOW_EVERY_S)

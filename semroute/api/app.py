@@ -55,17 +55,17 @@ from semroute.settings import Settings
 from semroute.telemetry.logs import configure
 
 SWITCH_S = 0.0005
-"""How long a thread that wants the interpreter's lock waits before it is handed over. At Python's 5 ms, threads that
-have embedded a prompt wait for the busy event loop for longer than the embedding took."""
+"""Seconds that a thread waits for the interpreter's lock before it gets it. With Python's 5 ms, a thread that embedded
+a prompt would wait longer for the busy event loop than the embedding took."""
 COLLECTED = (10_000, 20, 50)
-"""When unreachable objects are looked for. A request makes some hundred objects, and nearly all go without that."""
+"""Thresholds of the garbage collector. A request makes some hundred objects; nearly all are freed without it."""
 
 
 def create_app(settings: Settings | None = None, lifeline: Lifeline | None = None) -> Litestar:
-    """Build the application. Without settings they are read from the environment.
+    """Build the application. If `settings` is None, they are read from the environment.
 
-    The router is loaded and the database opened when the application starts; any `SemrouteError` then stops it.
-    `lifeline`: what there is to start from, and whom to tell how it goes.
+    At its start the application loads the router and opens the database. Any `SemrouteError` then stops it.
+    `lifeline`: has the last good state to start from, and reports to the supervisor.
     """
     settings, lifeline = settings or settings_module.read(), lifeline or Lifeline()
     configure(settings.log_level, settings.log_format)
@@ -137,8 +137,8 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
 async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> AsyncIterator[None]:
     """Load the router, watch its files, and close everything at the end."""
     sys.setswitchinterval(SWITCH_S)
-    # Training on several threads makes them wait for each other, and requests for them: on two busy cores a reload took
-    # 4 to 28 s instead of one or two. Alone on them it took a tenth of a second less.
+    # Several training threads wait for each other, and requests wait for them. On two busy cores a reload with several
+    # threads took 4 to 28 s instead of 1 or 2. On two idle cores it took a tenth of a second less.
     threadpool_limits(1, user_api="blas")
     folder = Path(settings.routes) if settings.routes else default_folder()
     loaded = await asyncio.to_thread(reload.load, folder, lifeline.good.files)
@@ -173,7 +173,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     app.gate = Gate(access, lambda: in_service.config().cors)
     gc.collect()
     gc.set_threshold(*COLLECTED)
-    gc.freeze()  # what is there by now stays: to look through it now and then would stop everything for 0.1 s
+    gc.freeze()  # objects that exist by now stay: to look through them again and again would stop everything for 0.1 s
     works = (reloader.watch(), books.watch(), books.state.run(), responses_endpoints.sweep(books), *shared)
     watching = {asyncio.create_task(work) for work in works}
     try:
@@ -189,5 +189,5 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
 
 
 def _kept(router: Router) -> Router:
-    """The router with settings of the log that can be kept here."""
+    """Return the router with settings of the log that this installation can follow."""
     return router.configured(msgspec.structs.replace(router.config, log=kept_content(router.config.log)))

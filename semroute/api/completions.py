@@ -48,10 +48,10 @@ from semroute.routing.client_requests import session_of
 from semroute.routing.facts import DIAL, read_dial
 
 MAX_DEPTH = 128
-"""How deeply a body may be nested: to walk through what is deeper ends in a `RecursionError` sooner or later."""
+"""How deeply a body may be nested. Code that walks through deeper bodies could raise `RecursionError`."""
 MAX_HEADER_CHARS = 1000
 COST_TRAILER = "x-semroute-cost-trailer"
-"""A request header: the stream ends with a comment that says what it cost."""
+"""A request header that asks for a comment at the end of the stream with its cost."""
 KNOWN_EARLY = ("x-semroute-decision", "x-semroute-route", "x-semroute-held")
 """The headers that are known before any model has answered."""
 _CONTROLS = dict.fromkeys([*range(32), 127], " ")
@@ -100,8 +100,8 @@ async def answer(
 ) -> Response[Any]:
     """Serve one completion in the caller's dialect, streamed or whole; once for each `Idempotency-Key`.
 
-    `in_path`: what the request says outside its body. `media_type`: of a stream. `memory`: knows earlier answers that
-    the request builds on, and keeps this one.
+    `in_path`: what the path says, for the body. `media_type`: of a stream. `memory`: has earlier answers that the
+    request builds on, and keeps this one.
     """
     headers = headers_of(request)
     caller = await guards.admitted(request, "complete", headers)
@@ -147,18 +147,18 @@ async def _answer(
 
 
 class Memory(Protocol):
-    """What is kept of one caller's answers from one request to the next."""
+    """One caller's earlier answers, which are kept from one request to the next."""
 
     async def recall(self, body: bytes) -> bytes:
-        """The body with all that it refers to. Raises `RequestError` and `StoreError`."""
+        """Return the body with all that it refers to. Raises `RequestError` and `StoreError`."""
         ...
 
     async def keep(self, answer: bytes, chat: ChatRequest) -> bytes:
-        """Keep a whole answer, if the request allows that. Gives the answer as the caller gets it."""
+        """Keep a whole answer, if the request allows that. Returns the answer as the caller gets it."""
         ...
 
     def keeping(self, source: StreamSource, chat: ChatRequest) -> StreamSource:
-        """The same stream, which is kept before its end is sent."""
+        """Return the same stream. Its answer is kept before its end is sent."""
         ...
 
 
@@ -177,7 +177,7 @@ class Streamed:
         self._chunks = await self._call.stream()
 
     def headers(self, *, early: bool) -> dict[str, str]:
-        """The account so far; `early`: what is known before any model has answered."""
+        """Return the headers about the call so far. `early`: those known before any model has answered."""
         headers = account_headers(self._call)
         return {name: headers[name] for name in KNOWN_EARLY if name in headers} if early else headers
 
@@ -191,7 +191,7 @@ class Streamed:
         """The last event of a whole answer."""
         record = self._call.record
         last = self._renderer.end(record)
-        # A comment, for the dialects have no field for money; only on request, as not every client takes one.
+        # The dialects have no field for the cost, so it is a comment. Not every client accepts one: it is on request.
         if COST_TRAILER in self._call.request.headers and self._renderer.keep_alive == sse.KEEP_ALIVE:
             return b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n%b" % (*_money(record), last)
         return last
@@ -201,7 +201,7 @@ class Streamed:
         return _refusal(self._request, self._call, error)
 
     def failure(self, error: SemrouteError) -> bytes:
-        """The error as an event: the head has been sent with status 200, so the stream must say that it is broken."""
+        """Return the error as an event. The head was sent with status 200, so the stream must say that it broke off."""
         record = self._call.record
         told = record.attempts and self._call.request.stream_usage
         usage = self._renderer.chunk(Chunk(usage=record.usage)) if told else b""
@@ -209,22 +209,22 @@ class Streamed:
 
     def farewell(self, error: SemrouteError) -> bytes:
         """The error as an event, for one reader of several."""
-        return copy.copy(self._renderer).error(error, status_of(error))  # the others' events count on, as before
+        return copy.copy(self._renderer).error(error, status_of(error))  # a copy: other readers' event numbers stay
 
     @property
     def keep_alive(self) -> bytes:
-        """What the dialect has for it."""
+        """What the dialect sends to keep a connection alive."""
         return self._renderer.keep_alive
 
     @property
     def patience_s(self) -> float:
-        """As for the provider: a caller who takes nothing is no better than one who sends nothing."""
+        """Seconds that a caller may take nothing of the answer: the same limit as for a provider that sends nothing."""
         timeouts = self._call.timeouts
         return min(timeouts.stall_s or STALL_S, timeouts.stream_s)
 
     @property
     def whole(self) -> bool:
-        """Whether the answer came to a good end."""
+        """Whether the answer is complete and good."""
         return self._call.record.outcome == "ok"
 
     async def aclose(self) -> None:
@@ -234,11 +234,11 @@ class Streamed:
 
 
 async def read(body: bytes, dialect: ClientDialect, in_path: Mapping[str, Any] = MappingProxyType({})) -> ChatRequest:
-    """Read a request; a long one in a thread, so that the others go on meanwhile. Raises `RequestError`."""
+    """Read a request, in a thread if it is long, so that others need not wait. Raises `RequestError`."""
 
     def parse() -> ChatRequest:
         fields = {**decode(body), **in_path}
-        dial = read_dial(fields.pop(DIAL, None), f"$.{DIAL}")  # ours in every dialect: no provider knows it
+        dial = read_dial(fields.pop(DIAL, None), f"$.{DIAL}")  # our own field in every dialect: no provider knows it
         chat = dialect.parse_request(fields, new_id())
         return msgspec.structs.replace(chat, params=_countable(chat.params), cost_quality=dial, size_bytes=len(body))
 
@@ -246,9 +246,9 @@ async def read(body: bytes, dialect: ClientDialect, in_path: Mapping[str, Any] =
 
 
 def _countable(params: Params) -> Params:
-    """The parameters with a limit of tokens that estimates and budgets can count with.
+    """Return the parameters with a limit of tokens that estimates and budgets can use.
 
-    Some servers take -1 for no limit. What is less than nothing would free what others have reserved.
+    Some servers accept -1 as no limit. A negative limit would free what other requests have reserved.
     """
     limit = params.max_tokens
     if limit is None or 0 < limit <= MAX_TOKENS:
@@ -263,7 +263,7 @@ def decode(body: bytes) -> dict[str, Any]:
     except UNREADABLE as error:
         what = why_unreadable(error, body) if body else "an empty body"
         raise RequestError(f"the body: got {what}, expected a JSON object") from None
-    # Hardly any body has so many brackets, and those that have are the only ones that can be so deep.
+    # Only a body with this many brackets can be nested this deeply, and hardly any body has them.
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _deeper(decoded, MAX_DEPTH):
         raise RequestError(f"the body: got JSON nested too deeply, expected at most {MAX_DEPTH} levels")
     if not isinstance(decoded, dict):
@@ -272,7 +272,7 @@ def decode(body: bytes) -> dict[str, Any]:
 
 
 def _deeper(document: Any, levels: int) -> bool:
-    """Whether JSON is nested more deeply than so many levels. Level by level, so that depth needs no stack."""
+    """Return whether JSON is nested more deeply than this. It goes level by level, so depth needs no stack."""
     level = [document] if isinstance(document, (dict, list)) else []
     for _ in range(levels + 1):
         inside = (value.values() if isinstance(value, dict) else value for value in level)
@@ -283,12 +283,12 @@ def _deeper(document: Any, levels: int) -> bool:
 
 
 def _header_text(text: str) -> str:
-    """Text that a header can carry."""
+    """Return a text in a form that a header can carry."""
     return text.encode("ascii", "replace").decode().translate(_CONTROLS)[:MAX_HEADER_CHARS]
 
 
 def with_headers(chat: ChatRequest, sent: Mapping[str, str]) -> ChatRequest:
-    """The request with its headers, for rules, without those that carry keys; and with the name of its conversation."""
+    """Return the request with its headers for rules, without those that hold keys, and its conversation's name."""
     headers = {name: value for name, value in sent.items() if name not in SECRET_HEADERS}
     return msgspec.structs.replace(chat, headers=headers, session=session_of(headers, chat.raw, chat.metadata))
 
@@ -298,17 +298,17 @@ def _money(record: Record) -> tuple[bytes, bytes]:
 
 
 def _refusal(request: AnyRequest, call: Call, error: SemrouteError) -> Response[bytes]:
-    """The error that ended a call."""
+    """Return the answer with the error that ended a call."""
     return error_responses.render(request, error, status_of(error), account_headers(call), asked_for(call))
 
 
 def asked_for(call: Call) -> int:
-    """How often models were asked for the answer of a call."""
+    """Return how many times models were asked for the answer of a call."""
     return sum(attempt.purpose == "answer" for attempt in call.record.attempts)
 
 
 def account_headers(call: Call) -> dict[str, str]:
-    """What the headers of an answer say of its call."""
+    """Return the headers of an answer that describe its call."""
     record = call.account.record
     made = served(record.attempts)
     headers = {

@@ -1,4 +1,4 @@
-"""About how many tokens a request sends, in the form of each vendor. Estimated here: no model is called."""
+"""Estimate the tokens of a request, in the form of each vendor. No model is called."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _responses = Responses()
 
 @post("/v1/messages/count_tokens", status_code=200, operation_class=openapi.reads(MessagesBody), direct=True)
 async def messages(request: AnyRequest) -> Response[bytes]:
-    """About how many tokens a Messages request sends. Estimated here: no model is called."""
+    """Estimate how many tokens a Messages request sends. No model is called."""
     return Rendered(_anthropic.render_count(await count(request, _anthropic)), {})
 
 
 @post("/v1/responses/input_tokens", status_code=200, operation_class=openapi.reads(ResponsesBody), direct=True)
 async def responses(request: AnyRequest) -> Response[bytes]:
-    """About how many tokens a Responses request sends. Estimated here: no model is called."""
+    """Estimate how many tokens a Responses request sends. No model is called."""
     return Rendered(_responses.render_count(await count(request, _responses, memory=Remembering(request))), {})
 
 
@@ -45,7 +45,7 @@ async def count(
     in_path: Mapping[str, Any] = MappingProxyType({}),
     memory: Remembering | None = None,
 ) -> int:
-    """Read a request and estimate its tokens. Raises `ForbiddenError` for names that the key is not good for."""
+    """Read a request and estimate its tokens. Raises `ForbiddenError` for names that the key may not use."""
     caller = await guards.admitted(request, "complete")
     body = await read_body(request)
     chat = await read(body if memory is None else await memory.recall(body), dialect, in_path)

@@ -1,6 +1,6 @@
 """The page of `/ui`: try a prompt, see the traffic, read decisions.
 
-It holds nothing that is secret: its script asks the API, with the key of whoever reads it.
+The page holds no secrets. Its script asks the API with the reader's key.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FILES = {
     if path.suffix in _KINDS
 }
 _HEADERS = {
-    # Nothing from elsewhere, and no script or style within the page.
+    # The page may load nothing from other sites, and holds no script or style in itself.
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -32,15 +32,17 @@ _HEADERS = {
 
 @get("/ui")
 async def page(request: AnyRequest) -> Response[bytes]:
-    """A page for the browser: decisions explained, traffic, the log. It asks for a key where one is needed."""
-    if request.scope["raw_path"].endswith(b"/"):  # the page names its parts relative to `/ui`, for proxies' sake
+    """Return the page for the browser: decisions explained, traffic, the log. It asks for a key if one is needed."""
+    if request.scope["raw_path"].endswith(
+        b"/"
+    ):  # the page names its parts relative to `/ui`, so that it works behind proxies
         return Response(b"", status_code=308, headers={"location": "../ui"})
     return _file("index.html")
 
 
 @get("/ui/{name:str}", include_in_schema=False)
 async def part(name: str) -> Response[bytes]:
-    """A script or the style of the page."""
+    """Return a script or the style of the page."""
     return _file(name)
 
 

@@ -1,4 +1,4 @@
-"""Reading the log: decisions, statistics, budgets, admin calls."""
+"""Endpoints that read the log: decisions, statistics, budgets, admin calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from semroute.stores.interfaces import Query, Within
 from semroute.stores.rollups import DIMENSIONS, day_of
 
 MAX_DAYS = 30
-"""Of statistics, where no span is given."""
+"""How many days statistics cover if no span is given."""
 LAST_S = datetime.datetime.max.replace(tzinfo=datetime.UTC).timestamp() - 1
 """The last moment that has a date, in seconds since 1970."""
 
@@ -43,10 +43,10 @@ class Reset(RouteFileStruct, frozen=True, kw_only=True):
 
 @get("/decisions", guards=[guards.reader])
 async def decisions(request: AnyRequest) -> Response[bytes]:
-    """Records, newest first. A key for some routes or models sees those of these, and its own.
+    """List records, newest first. A key for some routes or models sees only their records and its own.
 
     Filters: `since`, `until`, `route`, `model`, `key`, `team`, `feature`, `outcome`, `label`, `error` (a part of its
-    text), `min_cost_usd`, `max_cost_usd`. Pages: `limit`, and `cursor` as the last page gave it.
+    text), `min_cost_usd`, `max_cost_usd`. Pages: `limit`, and as `cursor` the `next_cursor` of the page before.
     """
     books: Books = request.app.state.books
     query = msgspec.structs.replace(read_query(request.query_params), within=_within(request))
@@ -57,7 +57,7 @@ async def decisions(request: AnyRequest) -> Response[bytes]:
 
 @get("/decisions/{id_:str}", guards=[guards.reader])
 async def decision(request: AnyRequest, id_: str) -> Response[bytes]:
-    """One whole record."""
+    """Return one whole record."""
     books: Books = request.app.state.books
     found = await books.ask(books.log.read, id_, _within(request))
     if found is None:
@@ -69,9 +69,9 @@ async def decision(request: AnyRequest, id_: str) -> Response[bytes]:
 
 @get("/stats", guards=[guards.reader])
 async def stats(request: AnyRequest) -> Response[bytes]:
-    """Totals `by` model, tier, route, key, team, feature, day or all, over the days `since` to `until`, inclusive.
+    """Return totals `by` model, tier, route, key, team, feature, day or all, from `since` to `until`, inclusive.
 
-    A key for some routes sees those by route, one for some models those by model: other sums hold more than that.
+    A key for some routes sees only totals by route, and a key for some models only totals by model.
     """
     books: Books = request.app.state.books
     parameters = request.query_params
@@ -95,7 +95,7 @@ async def stats(request: AnyRequest) -> Response[bytes]:
 
 @get("/budgets", guards=[guards.reader])
 async def budgets(request: AnyRequest) -> Response[bytes]:
-    """Every budget that concerns the caller's key, and how much of it is spent."""
+    """List each budget that concerns the caller's key, and how much of it is spent."""
     books: Books = request.app.state.books
     gateway: Gateway = request.app.state.gateway
     config, reader = gateway.serving.router.config, guards.caller_of(request)
@@ -104,7 +104,7 @@ async def budgets(request: AnyRequest) -> Response[bytes]:
 
 @post("/admin/budgets/reset", guards=[guards.admin], status_code=200)
 async def reset_budget(request: AnyRequest) -> Response[bytes]:
-    """Forget what was spent of a budget in its period: `counter`, in the query or the body, as in `GET /budgets`."""
+    """Set what was spent of a budget to 0. `counter`, in the query or the body, names it as in `GET /budgets`."""
     books: Books = request.app.state.books
     gateway: Gateway = request.app.state.gateway
     counter = request.query_params.get("counter") or convert(decode(await request.body() or b"{}"), Reset).counter
@@ -116,7 +116,7 @@ async def reset_budget(request: AnyRequest) -> Response[bytes]:
 
 @get("/admin/audit", guards=[guards.admin])
 async def audit(request: AnyRequest) -> Response[bytes]:
-    """Admin calls, newest first."""
+    """List admin calls, newest first."""
     books: Books = request.app.state.books
     return _json({"audit": await books.ask(books.keys.audited)})
 
@@ -127,7 +127,7 @@ def _within(request: AnyRequest) -> Within | None:
 
 
 def _own_part(request: AnyRequest, by: str) -> frozenset[str] | None:
-    """The rows of statistics that a caller may see. None: all. Raises `ForbiddenError`."""
+    """Return which rows of statistics a caller may see. None: all. Raises `ForbiddenError`."""
     caller = guards.caller_of(request)
     gateway: Gateway = request.app.state.gateway
     config = gateway.serving.router.config
@@ -138,17 +138,17 @@ def _own_part(request: AnyRequest, by: str) -> frozenset[str] | None:
     if by == "model" and not caller.routes:
         return usable(config, caller)
     some = " and ".join(kind for kind, names in (("routes", caller.routes), ("models", caller.models)) if names)
-    raise ForbiddenError(f"the key {caller.id} is for some {some} alone: statistics by {by} sum up more than that")
+    raise ForbiddenError(f"the key {caller.id} is limited to some {some}, and statistics by {by} cover more than these")
 
 
 async def _callers(books: Books) -> list[Caller]:
-    """Those whose keys are still good."""
+    """Return the callers whose keys are still valid."""
     now = time.time()
     return [key.caller for key in await books.ask(books.keys.all) if not key.ended(now)]
 
 
 def read_query(parameters: Any) -> Query:
-    """The filters of a query string. Raises `RequestError` that names the parameter at fault."""
+    """Read the filters of a query string. Raises a `RequestError` that names the parameter at fault."""
     known = {*_TEXTS, "since", "until", "min_cost_usd", "max_cost_usd", "limit", "cursor"}
     for name in parameters:
         if name not in known:
@@ -169,12 +169,12 @@ def read_query(parameters: Any) -> Query:
 
 
 def encode_cursor(id_: str) -> str:
-    """Where the next page begins."""
+    """Return the cursor of the next page."""
     return base64.urlsafe_b64encode(id_.encode()).decode()
 
 
 def iso_day(day: int) -> str:
-    """Days since 1970 -> YYYY-MM-DD."""
+    """Turn days since 1970 into YYYY-MM-DD."""
     return (datetime.date(1970, 1, 1) + datetime.timedelta(days=day)).isoformat()
 
 
@@ -188,7 +188,7 @@ def _decode_cursor(cursor: str) -> str:
 
 
 def _moment(parameters: Any, name: str) -> float | None:
-    """A time: ISO 8601, UTC unless it says otherwise, or seconds since 1970."""
+    """Read a time: ISO 8601, in UTC unless it has an offset, or seconds since 1970."""
     text = parameters.get(name)
     if text is None:
         return None
@@ -201,7 +201,7 @@ def _moment(parameters: Any, name: str) -> float | None:
         expected = "expected a time such as 2026-01-31 or 2026-01-31T12:00:00Z"
         raise RequestError(f"{name}: got {text!r}, {expected}", param=name) from None
     seconds = (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
-    return min(max(0.0, seconds), LAST_S)  # an offset may lead past either end
+    return min(max(0.0, seconds), LAST_S)  # an offset may lead past the first or last moment
 
 
 def _number(parameters: Any, name: str) -> Decimal | None:

@@ -1,7 +1,7 @@
-"""Request bodies that were compressed: gzip, deflate, br and zstd, also one inside the other.
+"""Decompress request bodies: gzip, deflate, br and zstd, also several of them on one body.
 
-A small body can stand for a huge one. So it is unpacked a piece at a time, in a thread, and never past the limit for a
-body that was not compressed. What has been unpacked takes room, as any other body does.
+A small body can unpack to a huge one. So it is unpacked piece by piece in a thread, and never past the limit for bodies
+that are not compressed. The unpacked bytes take room like any other body.
 Source: https://www.rfc-editor.org/rfc/rfc9110#section-8.4.
 """
 
@@ -28,13 +28,13 @@ else:
 
 CONTENT_ENCODING = b"content-encoding"
 FED_BYTES = 64 * 1024
-"""So many bytes are given to a decoder at a time: it copies what it has not read yet."""
+"""How many bytes a decoder gets at a time. It copies what it has not read yet."""
 PIECE_BYTES = 256 * 1024
-"""About so many bytes are unpacked at a time."""
+"""About how many bytes are unpacked at a time."""
 MAX_STACKED = 3
-"""How many encodings one body may have."""
+"""The most encodings that one body may have."""
 MAX_MEMBERS = 1000
-"""Of how many compressed parts, one after the other, a body may consist."""
+"""The most compressed parts, one after the other, of which a body may consist."""
 ZSTD_WINDOW = 23
 """log2 of the largest window: HTTP allows 8 MB. Source: https://www.rfc-editor.org/rfc/rfc9659."""
 _ABOUT_THE_BODY = frozenset({CONTENT_ENCODING, b"content-length"})
@@ -44,12 +44,12 @@ Decoder = Callable[[Pieces], Pieces]
 
 
 class DecodedBody:
-    """The `receive` of a request whose body is compressed: gives the body that was meant, in one message."""
+    """The `receive` of a request whose body is compressed. It returns the unpacked body in one message."""
 
     def __init__(self, body: Body, scope: HTTPScope, encodings: bytes, max_bytes: int) -> None:
-        """`encodings`: the header's value. The request's headers then say nothing of the compressed body any more.
+        """`encodings`: the header's value. From now on, the request's headers no longer describe the compressed body.
 
-        `max_bytes`: of the body that was meant.
+        `max_bytes`: of the unpacked body.
         """
         self._body = body
         self._encodings = encodings
@@ -58,7 +58,7 @@ class DecodedBody:
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name not in _ABOUT_THE_BODY]
 
     async def __call__(self) -> Any:
-        """As `Body`; also raises `EncodingError`, and `RequestError` for what cannot be unpacked."""
+        """Receive like `Body`. Also raises `EncodingError`, and `RequestError` if the body cannot be unpacked."""
         if self._is_read:
             return await self._body()
         decoders = decoders_of(self._encodings)
@@ -74,7 +74,7 @@ class DecodedBody:
         return {"type": "http.request", "body": await self._unpack(b"".join(packed), decoders), "more_body": False}
 
     def pass_on(self, max_bytes: int) -> None:
-        """Nothing that is compressed is passed on piece by piece. Raises `MediaTypeError` for what is."""
+        """Accept a body that is passed on piece by piece. Raises `MediaTypeError` if it is compressed."""
         if decoders_of(self._encodings):
             named = self._encodings.decode("latin-1")[:40]
             raise MediaTypeError(f"content-encoding: got {named!r}, expected none: files are passed on as they come")
@@ -82,11 +82,11 @@ class DecodedBody:
         self._is_read = True  # there is nothing to unpack
 
     def make_room(self, size: int) -> None:
-        """As `Body.make_room`."""
+        """Find room like `Body.make_room`."""
         self._body.make_room(size)
 
     async def _unpack(self, packed: bytes, decoders: list[Decoder]) -> bytes:
-        """Unpack, and hold room for what comes out. The loop is free while each piece is made."""
+        """Unpack a body, and take room for the result. A thread makes each piece, so the event loop stays free."""
         if not packed:
             return b""
         pieces: Pieces = iter([packed])
@@ -105,7 +105,7 @@ class DecodedBody:
         return b"".join(found)
 
     def _limited(self, pieces: Pieces) -> Pieces:
-        """What one decoder gives. It may be packed once more, and then little may come of very much."""
+        """Yield what one decoder returns, up to the limit. It may be packed once more, so much may become little."""
         size = 0
         for piece in pieces:
             size += len(piece)
@@ -115,7 +115,7 @@ class DecodedBody:
 
 
 def decoders_of(encodings: bytes) -> list[Decoder]:
-    """What unpacks a body, in order: the encoding that was put on last comes first. Raises `EncodingError`."""
+    """Return the decoders of a body in order: the last encoding comes first. Raises `EncodingError`."""
     names = [name.strip().lower() for name in encodings.decode("latin-1").split(",")]
     names = [name for name in names if name not in ("", "identity")]
     if unknown := [name for name in names if name not in DECODERS]:
@@ -138,10 +138,10 @@ class _Members:
         self._count = 1
 
     def next(self) -> None:
-        """Another one begins. Raises `EOFError` for too many."""
+        """Count one more part. Raises `EOFError` if there are too many."""
         self._count += 1
         if self._count > MAX_MEMBERS:
-            raise EOFError(f"more than {MAX_MEMBERS} compressed parts")
+            raise EOFError(f"more than {MAX_MEMBERS} compressed parts, one after another")
 
 
 def _gunzip(packed: Pieces) -> Pieces:
@@ -149,7 +149,7 @@ def _gunzip(packed: Pieces) -> Pieces:
 
 
 def _deflate(packed: Pieces) -> Pieces:
-    """Zlib's format, as the standard says, or the bare stream that some clients send."""
+    """Unpack zlib's format, as the standard says, or the bare stream that some clients send."""
     head = b""
     while len(head) < 2 and (piece := next(packed, b"")):
         head += piece

@@ -1,4 +1,4 @@
-"""Errors on the wire: the only place where HTTP status codes are chosen."""
+"""Turn errors into HTTP answers. This is the only place that chooses status codes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from semroute.router import new_id
 
 log = logging.getLogger("semroute.api")
 SOON_S = 60.0
-"""For how long the official clients wait for another try, at most."""
+"""The longest time in seconds that the official clients wait before another try."""
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -53,11 +53,11 @@ ENCODINGS = "gzip, deflate, br, zstd"
 
 
 class EncodingError(MediaTypeError):
-    """The request says that its body is compressed in a way that is not known here."""
+    """The request's body is compressed in an encoding that is not supported."""
 
 
 _PASSED_ON = (ProviderRequestError, UnsupportedError)
-"""What a provider refuses keeps the provider's status."""
+"""Errors that keep the status of the provider that refused the request."""
 TOO_LARGE = 413
 _STATUS: list[tuple[type[SemrouteError], int]] = [
     (AccessError, 401),
@@ -87,7 +87,7 @@ _STATUS: list[tuple[type[SemrouteError], int]] = [
 
 
 def status_of(error: SemrouteError) -> int:
-    """The HTTP status of an error."""
+    """Return the HTTP status of an error."""
     if isinstance(error, PlanExhaustedError):
         error = error.last
         if isinstance(error, ProviderModelError):  # other models failed otherwise: ours to mend
@@ -100,11 +100,11 @@ def status_of(error: SemrouteError) -> int:
 
 
 def retry_headers(error: SemrouteError, status: int, attempts: int) -> dict[str, str]:
-    """What tells a caller whether to try again, and when. `attempts`: how often models were asked for an answer.
+    """Return headers that tell a caller whether and when to try again. `attempts`: how many calls models got.
 
-    The official clients of OpenAI and Anthropic try again by themselves, twice, unless `x-should-retry` says no. It
-    does where models were tried again or after one another already, and where waiting mends nothing; but not where it
-    is known that a model can be asked again soon.
+    The official clients of OpenAI and Anthropic try again twice by themselves, unless `x-should-retry` says no. It
+    says no if the service has already tried several times, and if waiting does not help. It does not say no if a model
+    is known to be available again soon.
     """
     tells = ProviderError | PlanExhaustedError | NoModelError | BudgetError | LimitError
     known_s = error.retry_after_s if isinstance(error, tells) else None
@@ -125,14 +125,14 @@ def dialect_of(request: AnyRequest) -> Dialect:
 
 
 def id_headers(request_id: str) -> dict[str, str]:
-    """The id of a request, where OpenAI's clients look for it, and where Anthropic's do."""
+    """Return the headers with a request's id: one for OpenAI's clients, one for Anthropic's."""
     return {"x-request-id": request_id, "request-id": request_id}
 
 
 def render(
     request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str], attempts: int = 0
 ) -> Response[bytes]:
-    """An error answer in the caller's dialect. `headers` without an id: there is no record of the request."""
+    """Render an error in the caller's dialect. `headers` without an id: there is no record of the request."""
     if "request-id" not in headers:
         headers = {**headers, **id_headers(new_id())}
     headers = {**headers, **retry_headers(error, status, attempts)}
@@ -145,14 +145,14 @@ def render(
 
 
 def answer_to(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """The answer to a request whose handler raised."""
+    """Return the answer to a request whose handler raised an error."""
     if isinstance(error, SemrouteError):
         return on_semroute_error(request, error)
     return on_http_error(request, error) if isinstance(error, HTTPException) else on_unexpected(request, error)
 
 
 def on_semroute_error(request: AnyRequest, error: SemrouteError) -> Response[bytes]:
-    """An error of ours, raised before there was a decision."""
+    """Answer with an error of semroute that was raised before there was a decision."""
     books: Books | None = request.app.state.get("books")
     if books is not None and books.metrics is not None:
         books.metrics.refuse(error.code)
@@ -162,20 +162,20 @@ def on_semroute_error(request: AnyRequest, error: SemrouteError) -> Response[byt
 
 
 def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
-    """An error that the framework found: no such path, method or size."""
+    """Answer with an error that the framework found, such as an unknown path or method, or a body that is too large."""
     if error.status_code == 413:
         limit = request.app.request_max_body_size
         return on_semroute_error(request, PayloadTooLargeError(f"the body is over the limit of {limit} bytes"))
     detail = error.detail or type(error).__name__
     if error.status_code == 404:
         return render(
-            request, NotFoundError(f"there is nothing at {request.url.path}; see /schema for what there is"), 404, {}
+            request, NotFoundError(f"there is no endpoint at {request.url.path}; /schema lists all endpoints"), 404, {}
         )
     return render(request, RequestError(detail), error.status_code, dict(error.headers or {}))
 
 
 def on_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """A defect of ours. The caller learns no details, the log does."""
+    """Answer after a defect in semroute. Only the log gets the details."""
     ids = id_headers(new_id())
     log.error("request %s: %s %s failed", ids["request-id"], request.method, request.url.path, exc_info=error)
     return render(request, SemrouteError("semroute failed to handle the request: its log says why"), 500, ids)

@@ -1,8 +1,8 @@
-"""The way of a prompt: from the server to its handler and back, past the framework's layers.
+"""The short way from the server to a handler and back, without the layers of the framework.
 
-Routing, arguments, guards, hooks and response layers of the framework cost a request more than its decision does.
-Handlers that are marked `direct` need none of them: they take the request alone, admit and read it themselves, and give
-a `Response`. All else about them, such as their documentation, is the framework's, and so is every other call.
+The framework's routing, arguments, guards, hooks and response layers cost a request more time than its decision.
+Handlers marked `direct` need none of them. They take only the request, check the caller, read the body and return a
+`Response`. The framework does the rest for them, such as their documentation, and serves all other calls.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from semroute.errors import RequestError
 
 PIECE_BYTES = 64 * 1024
 DIRECT = "direct"
-"""The keyword that marks a handler."""
+"""The keyword that marks a direct handler."""
 
 
 class Service(Litestar):
-    """An application whose direct handlers are called directly, and whose requests have places."""
+    """An application that calls direct handlers itself, and in which each request has a place."""
 
     failure = ""
-    """Why it cannot start, where that is no defect: there is more to read in it than in a traceback."""
+    """Why it cannot start, if the reason is not a defect. This says more than a traceback. Empty: it can."""
     gate: Gate | None = None
-    """Whom it lets in. None: it has not started."""
+    """Checks which requests are let in. None: the application has not started."""
 
     def __init__(self, *, bodies: BodyLimits, **options: Any) -> None:
-        """`bodies`: what they may take."""
+        """`bodies`: the limits for bodies."""
         super().__init__(request_max_body_size=bodies.max_bytes, **options)
         self._bodies = bodies
         self._direct: Mapping[tuple[object, object], HTTPRouteHandler] = {
@@ -65,7 +65,7 @@ class Service(Litestar):
         receive: Receive | LifeSpanReceive,
         send: Send | LifeSpanSend,
     ) -> None:
-        """Application entry point."""
+        """Serve one connection scope."""
         if scope["type"] == ScopeType.HTTP:
             await self._serve(cast("HTTPScope", scope), cast("Receive", receive), cast("Send", send))
         elif scope["type"] == "lifespan":
@@ -123,18 +123,18 @@ class Service(Litestar):
         request = self._request(scope, receive, send)
         try:
             response = await handler.fn(request)
-        except Exception as error:  # noqa: BLE001 - as in the framework: each is answered, and what is a defect logged
+        except Exception as error:  # noqa: BLE001 - as in the framework: each error is answered, and defects are logged
             response = error_responses.answer_to(request, error)
         await response.to_asgi_response(None, request)(scope, receive, send)
 
 
 def headers_of(request: AnyRequest) -> dict[str, str]:
-    """The request's headers, by their names in lower case. Of several with one name, the last."""
+    """Return the request's headers, by names in lower case. If several have one name, the last counts."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
 
 
 class Rendered(Response[bytes]):
-    """An answer of status 200 whose body is JSON already."""
+    """An answer with status 200 whose body is already JSON."""
 
     def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
         # Nothing of what the framework's own class prepares is used.
@@ -142,7 +142,7 @@ class Rendered(Response[bytes]):
         self._fields = {"content-type": "application/json", "content-length": str(len(body)), **headers}
 
     def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> Any:
-        """The ASGI application that sends it."""
+        """Return the ASGI application that sends the answer."""
         return self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,7 +156,7 @@ class Rendered(Response[bytes]):
             await http_connection.send_whole(scope, send, head, body)
             return
         await send(head)
-        # A long one goes in pieces, each when the caller has taken those before: until then the request is under way.
+        # A long body goes in pieces, each after the caller took those before. Until then the request is under way.
         for start in range(0, len(body) - PIECE_BYTES, PIECE_BYTES):
             piece = body[start : start + PIECE_BYTES]
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -165,5 +165,5 @@ class Rendered(Response[bytes]):
 
 
 def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Headers as ASGI sends them."""
+    """Return headers in the form of ASGI."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

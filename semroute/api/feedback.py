@@ -30,11 +30,11 @@ from semroute.stores.interfaces import Feedback
 Found = TypeVar("Found")
 
 LINK_S = 30 * 86_400
-"""How long a signed link works."""
+"""Seconds for which a signed link works."""
 MAX_BYTES = 64 * 1024
-"""Of a body. A comment of 2,000 characters takes at most 24,000."""
+"""The most bytes of a body. A comment of 2,000 characters takes at most 24,000 of them."""
 PATIENCE_S, LOOK_EVERY_S = 2.0, 0.1
-"""How long a record is waited for that another process may be about to write."""
+"""Seconds to wait for a record that another process may be about to write, and seconds between two looks."""
 
 PAGE = """<!doctype html><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Feedback</title>
@@ -46,10 +46,10 @@ PAGE = """<!doctype html><meta charset="utf-8">
 
 
 class Given(RouteFileStruct, frozen=True, kw_only=True):
-    """The body of `POST /feedback`. At least one of the four is needed; given again, it replaces what was there."""
+    """The body of `POST /feedback`. Give at least one of its last four fields. It replaces earlier feedback."""
 
     decision: str = ""
-    """The id that `x-semroute-decision` gave."""
+    """The id in the answer's header `x-semroute-decision`."""
     thumbs: Literal["up", "down"] | None = None
     """Short for a `score` of 1 or 0."""
     score: Annotated[float, Meta(ge=0, le=1)] | None = None
@@ -68,17 +68,19 @@ class LinkRequest(RouteFileStruct, frozen=True, kw_only=True):
 
 @post("/feedback", guards=[guards.caller], status_code=200)
 async def feedback(request: AnyRequest) -> dict[str, str]:
-    """Say how good an answer was, or which route was the right one."""
+    """Record how good an answer was, or which route was the right one."""
     given = convert(decode(await _body(request)), Given)
     if not given.decision:
-        raise RequestError("`decision` is missing, expected the id that x-semroute-decision gave", param="decision")
+        raise RequestError(
+            "`decision`: missing, expected the id in the answer's header x-semroute-decision", param="decision"
+        )
     await _take(request, given.decision, given, guards.caller_of(request))
     return {"decision": given.decision, "status": "recorded"}
 
 
 @post("/feedback/links", guards=[guards.caller], status_code=200)
 async def link(request: AnyRequest) -> dict[str, Any]:
-    """A link by which an end user, who has no key, may say how good one answer was; good for 30 days."""
+    """Make a link for an end user without a key to say how good one answer was. It works for 30 days."""
     decision = convert(decode(await _body(request)), LinkRequest).decision
     books: Books = request.app.state.books
     if (seen := within(_config(request), guards.caller_of(request))) is not None:
@@ -89,14 +91,14 @@ async def link(request: AnyRequest) -> dict[str, Any]:
 
 @get("/feedback/{token:str}")
 async def linked_page(request: AnyRequest, token: str) -> Response[str]:
-    """The page behind a signed link. It records nothing until it is sent: mail programs open links too."""
+    """Return the page of a signed link. Only its form records feedback, because mail programs open links too."""
     _decision_of(request, token)
     return Response(PAGE, media_type=MediaType.HTML)
 
 
 @post("/feedback/{token:str}", status_code=200)
 async def linked(request: AnyRequest, token: str) -> Response[str]:
-    """Feedback by a signed link, as a form or as JSON without `decision`."""
+    """Record feedback by a signed link, as a form or as JSON without `decision`."""
     decision = _decision_of(request, token)
     if request.headers.get("content-type", "").startswith("application/json"):
         given = convert(decode(await _body(request)), Given)
@@ -109,7 +111,7 @@ async def linked(request: AnyRequest, token: str) -> Response[str]:
 
 
 async def _body(request: AnyRequest) -> bytes:
-    """The body, if it is no longer than feedback can be: to read a form of megabytes takes seconds."""
+    """Read the body, up to the limit for feedback. A form of megabytes would take seconds to read."""
     body = await request.body()
     if len(body) > MAX_BYTES:
         raise PayloadTooLargeError(f"the body: got {len(body)} bytes, expected at most {MAX_BYTES}")
@@ -117,19 +119,19 @@ async def _body(request: AnyRequest) -> bytes:
 
 
 def links(secret: str) -> URLSafeTimedSerializer:
-    """Makes the last part of a link's path, which holds a decision's id and when it was signed, and reads it again."""
+    """Return the signer of links. It makes and reads the last part of the path: a decision's id and a time."""
     return URLSafeTimedSerializer(
         secret, salt="semroute.feedback", signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
     )
 
 
 def _decision_of(request: AnyRequest, token: str) -> str:
-    """The id of the decision that a link is for. Raises `AccessError` for a link that is forged or too old."""
+    """Return the id of a link's decision. Raises `AccessError` if the link is forged or too old."""
     try:
         decision, signed_at = links(_secret(request)).loads(token, return_timestamp=True)
     except BadData:
-        raise AccessError("this link is not one of ours") from None
-    # Not the library's `max_age`: that also refuses a link of another machine whose clock is a second ahead.
+        raise AccessError("this feedback link was not signed by this service, or was changed") from None
+    # The library's `max_age` would also refuse a link from a machine whose clock is a second ahead.
     if signed_at.timestamp() + LINK_S < time.time():
         raise AccessError("this link has expired")
     return str(decision)
@@ -148,12 +150,12 @@ def _config(request: AnyRequest) -> Config:
 
 
 async def _take(request: AnyRequest, decision: str, given: Given, caller: Caller | None = None) -> None:
-    """Record feedback. `caller`: whose key allows it. None: a link does."""
+    """Record feedback. `caller`: the owner of the key that allows it. None: a link allows it."""
     books: Books = request.app.state.books
     config = _config(request)
     score = {"up": 1.0, "down": 0.0}.get(given.thumbs or "", given.score)
     if score is None and given.label is None and given.comment is None:
-        raise RequestError("got no `thumbs`, `score`, `label` or `comment`, expected one of them")
+        raise RequestError("the body: expected at least one of `thumbs`, `score`, `label` and `comment`, got none")
     routes = takeable(config, caller or Caller())
     if given.label is not None and given.label not in routes:
         listed = f" ({', '.join(routes)})" if caller is not None else ""
@@ -166,9 +168,9 @@ async def _take(request: AnyRequest, decision: str, given: Given, caller: Caller
 
 
 async def _when_there(request: AnyRequest, decision: str, use: Callable[[], Found | None]) -> Found:
-    """Use a record, which may be on its way, as soon as it is there. Raises `NotFoundError`.
+    """Use a record as soon as it is in the log. It may still be on its way. Raises `NotFoundError`.
 
-    `use`: None as long as it is not.
+    `use`: returns None as long as the record is not there.
     """
     books: Books = request.app.state.books
     settings: Settings = request.app.state.settings

@@ -1,4 +1,4 @@
-"""The methods of Gemini's API: the model stands in the path. Source: https://ai.google.dev/api."""
+"""The methods of Gemini's API, with the model in the path. Source: https://ai.google.dev/api."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Who may call a handler.
+"""Check who may call a handler.
 
-Guards are coroutines: the framework runs plain functions in a thread. It also copies the handler for each call of a
-guard, so that what answers prompts uses `admit` instead.
+Guards are coroutines, because the framework runs plain functions in a thread. It also copies the handler for each call
+of a guard, so handlers that answer prompts use `admit` instead.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from semroute.errors import AccessError, RequestError
 KEY_HEADERS = key_headers()
 """Where clients of some vendors send a key; the others, in `Authorization`."""
 REFUSED_EVERY_S = 60.0
-"""How often the audit log tells of refused calls."""
+"""Seconds between two entries of the audit log about refused calls."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 async def known(connection: Connection, _: BaseRouteHandler) -> None:
-    """Any good key."""
+    """Let in any valid key."""
     try:
         _identify(connection)
     except AccessError:
@@ -39,17 +39,17 @@ async def known(connection: Connection, _: BaseRouteHandler) -> None:
 
 
 async def caller(connection: Connection, _: BaseRouteHandler) -> None:
-    """A key that may ask for answers."""
+    """Let in a key that may ask for answers."""
     await admitted(connection, "complete")
 
 
 async def reader(connection: Connection, _: BaseRouteHandler) -> None:
-    """A key that may read the log."""
+    """Let in a key that may read the log."""
     await admitted(connection, "read")
 
 
 async def admin(connection: Connection, _: BaseRouteHandler) -> None:
-    """A key that may operate. Each call is noted in the audit log; of refused ones, one a minute with how many."""
+    """Let in a key that may operate the service. The audit log notes each call, and once a minute the refused ones."""
     books: Books = connection.app.state.books
     who = connection.client.host if connection.client else ""
     action = f"{connection.scope.get('method', '')} {connection.url.path}"
@@ -65,7 +65,7 @@ async def admin(connection: Connection, _: BaseRouteHandler) -> None:
 
 
 class Refusals:
-    """Counts refused admin calls: anybody can make those, so that not each may cost a row."""
+    """Counts refused admin calls. Anybody can make them, so they are noted together, not each in a row."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -73,7 +73,7 @@ class Refusals:
         self._untold = 0
 
     def another(self) -> str | None:
-        """What the audit log should say of one more refused call, and of those before it. None: nothing yet."""
+        """Return what the audit log should say about this refused call and those before it. None: nothing yet."""
         self._untold += 1
         now = self._clock()
         if now < self._next:
@@ -83,9 +83,9 @@ class Refusals:
 
 
 def admit(connection: Connection, scope: Scope, headers: Mapping[str, str] | None = None) -> Caller:
-    """Who calls, with a key that is good for that. Raises `AccessError` and `ForbiddenError`.
+    """Return the caller, whose key must have the scope. Raises `AccessError` and `ForbiddenError`.
 
-    `headers`: the connection's, where they have been read.
+    `headers`: those of the connection, if they have been read already.
     """
     found = _identify(connection, headers)
     if scope not in found.scopes:
@@ -95,7 +95,7 @@ def admit(connection: Connection, scope: Scope, headers: Mapping[str, str] | Non
 
 
 async def admitted(connection: Connection, scope: Scope, headers: Mapping[str, str] | None = None) -> Caller:
-    """As `admit`; a key that was made a moment ago is looked for."""
+    """Return the caller as `admit` does. If the key is unknown, look in the database for a new one."""
     try:
         return admit(connection, scope, headers)
     except AccessError:
@@ -104,7 +104,7 @@ async def admitted(connection: Connection, scope: Scope, headers: Mapping[str, s
 
 
 async def may(connection: Connection, scope: Scope) -> bool:
-    """Whether who calls may do something."""
+    """Return whether the caller may do something."""
     try:
         await admitted(connection, scope)
     except RequestError:
@@ -113,13 +113,13 @@ async def may(connection: Connection, scope: Scope) -> bool:
 
 
 def caller_of(connection: Connection) -> Caller:
-    """Who calls, after a guard has let them in."""
+    """Return the caller, after a guard has let them in."""
     found: Caller = connection.scope["state"]["caller"]
     return found
 
 
 async def _look(connection: Connection, headers: Mapping[str, str] | None = None) -> None:
-    """Look once for a key that is not known. Who sends it again meanwhile causes nothing more."""
+    """Look in the database once for an unknown key, however many requests send it meanwhile."""
     access: Access = connection.app.state.access
     books: Books = connection.app.state.books
     sent = _sent(connection.headers if headers is None else headers)
@@ -128,12 +128,12 @@ async def _look(connection: Connection, headers: Mapping[str, str] | None = None
 
 
 def _sent(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Where a key may be."""
+    """Return the headers that may hold a key."""
     return headers.get("authorization"), next((headers[name] for name in KEY_HEADERS if name in headers), None)
 
 
 def identity(connection: Connection, caller: Caller) -> str:
-    """What tells callers apart. Where no key is needed, that is whatever they send instead of one."""
+    """Return what tells callers apart: the key's id. If no key is needed, it is whatever they send as a key."""
     if caller.id:
         return f"{caller.id} {caller.name}"
     return "\n".join(connection.headers.get(name, "") for name in ("authorization", *KEY_HEADERS))

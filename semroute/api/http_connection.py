@@ -1,11 +1,11 @@
-"""A caller's connection: uvicorn's, with limits to what a slow or greedy caller can hold.
+"""A caller's connection: uvicorn's, with limits for slow or greedy callers.
 
-- A head must be whole in `HEAD_S` seconds, and be small.
-- A caller who does not take its answer loses the connection; soon where very many do not. The application hears of that
-  as of any caller who leaves.
-- There are at most `max_connections`. One more takes the place of one on which no request is under way.
+- A request's head must be complete within `HEAD_S` seconds, and be small.
+- If a caller does not take its answer, the connection is closed, and sooner if very many callers do so. For the
+  application, this looks like a caller who leaves.
+- There are at most `max_connections`. A further one takes the place of one without a request under way.
 
-How long a body may take is for `semroute.api.request_bodies` to say, in the form that the caller's client reads.
+`semroute.api.request_bodies` limits how long a body may take, and answers in the form that the caller's client reads.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from litestar.types import HTTPResponseStartEvent, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Of a head that comes in pieces; also of what else is no body, such as the trailers behind one."""
+"""The most bytes of a head that comes in pieces, and of other parts outside the body, such as trailers."""
 MAX_HEADERS = 200
 MAX_PIPELINED = 16
-"""Requests that wait on one connection behind the one that is answered."""
+"""The most requests that may wait on one connection behind the one being answered."""
 HEAD_S = 30.0
-"""How long a head may take, from its first byte or the opening of the connection; and how long the rest of a body is
-read, and thrown away, after its request was answered."""
+"""Seconds that a head may take, from its first byte or the opening of the connection. After a request is answered, the
+rest of its body is read and dropped for as long."""
 SEND_S = 30.0
-"""How long a caller may take nothing of its answer, unless its request says so: `be_patient`."""
+"""Seconds that a caller may take nothing of its answer, unless `be_patient` sets another time for the request."""
 SEND_BYTES_PER_S = 16 * 1024
-"""How fast a caller must take what waits for it. Whoever is slower uses up that patience, bit by bit."""
+"""How fast a caller must take its answer. A slower caller uses up its seconds bit by bit."""
 CLOSE_S = 10.0
-"""How long the last bytes may take once the connection is closed on our side."""
+"""Seconds that the last bytes may take after we closed the connection."""
 HIGH_WATER_BYTES = 16 * 1024
-"""How much of an answer waits in the process for a caller to take it. Whoever writes more waits."""
+"""How much of an answer waits in the process for its caller. Then the writer waits."""
 UNSENT_BYTES = 64 * 1024
-"""The same in the system: without a limit it takes megabytes from us before it says that the caller is slow."""
+"""How much waits in the operating system. Without a limit, it takes megabytes before it shows a slow caller."""
 MAX_CONNECTIONS = 8192
 MAX_UNREAD = 128
-"""Connections whose callers do not take what waits for them. Each costs some 300 kB, from the provider's socket to its
-own."""
+"""The most connections whose callers do not take their answers. Each costs some 300 kB, from the provider's socket to
+the caller's."""
 _HEAD = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\x00-\x08\x0a-\x1f\x7f]*\r\n)*")
 """Headers that HTTP can carry."""
 CONNECTION = "connection"
-"""Where a request's scope has its `Connection`, under `state`."""
+"""The key under `state` of a request's scope for its `Connection`."""
 
 
 class Unread:
@@ -55,10 +55,10 @@ class Unread:
     def __init__(self, at_most: int = MAX_UNREAD) -> None:
         self._at_most = at_most
         self._waiting: dict[Connection, None] = {}
-        """Who has waited longest comes first."""
+        """The connection that has waited longest comes first."""
 
     def add(self, connection: Connection) -> None:
-        """Its caller takes nothing from now on. Where there are too many, the one that has waited longest is closed."""
+        """Add a connection whose caller takes nothing now. If there are too many, close the one that waited longest."""
         self._waiting[connection] = None
         if len(self._waiting) > self._at_most:
             longest = next(iter(self._waiting))
@@ -66,7 +66,7 @@ class Unread:
             longest.abort()
 
     def remove(self, connection: Connection) -> None:
-        """Its caller takes its answer again, or the connection is lost."""
+        """Remove a connection that is lost, or whose caller takes its answer again."""
         self._waiting.pop(connection, None)
 
 
@@ -94,7 +94,7 @@ class Connection(HttpToolsProtocol):
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
+        """End all waiting for the caller."""
         self._all_unread.remove(self)
         self._stop_waiting()
         self._stop_sending()
@@ -112,13 +112,13 @@ class Connection(HttpToolsProtocol):
             self._late = self.loop.call_later(HEAD_S, self._refuse_late)
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """Note that a head begins."""
         super().on_message_begin()
         self._in_head, self._unread_bytes = True, 0
         self.scope["state"][CONNECTION] = self
 
     def on_headers_complete(self) -> None:
-        """The head is whole: the request begins."""
+        """Begin the request, as its head is complete."""
         if len(self.headers) > MAX_HEADERS:
             self._refuse_large()
             raise HttpParserError("too many headers")
@@ -132,36 +132,36 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a body."""
+        """Take in a piece of a body."""
         self._unread_bytes = 0
         super().on_body(body)
 
     def on_response_complete(self) -> None:
-        """The answer is written, but perhaps not sent."""
+        """Note that the answer is written. It may not be sent yet."""
         super().on_response_complete()
         cycle = self.cycle
         if not cycle.response_complete:
-            return  # another request has come meanwhile
+            return  # another request came meanwhile
         if cycle.body:
-            cycle.body.clear()  # nobody has asked for it
+            cycle.body.clear()  # the handler did not ask for it
         if not cycle.keep_alive:
             self._close()
         elif cycle.more_body and self._late is None:
             self._late = self.loop.call_later(HEAD_S, self._refuse_late)
 
     def send_400_response(self, msg: str) -> None:
-        """Say that this is no HTTP, unless something else was said already."""
+        """Answer that this is not HTTP, unless an answer was sent already."""
         if not self.transport.is_closing():
             super().send_400_response(msg)
             self._close()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing was asked for a while."""
+        """Close a connection on which no request has come for a while."""
         super().timeout_keep_alive_handler()
         self._close()
 
     def pause_writing(self) -> None:
-        """The caller takes less than is written."""
+        """Note that the caller takes less than is written."""
         super().pause_writing()
         self._paused_at, self._paused_bytes = self.loop.time(), self.transport.get_write_buffer_size()
         self._stop_sending()
@@ -169,7 +169,7 @@ class Connection(HttpToolsProtocol):
         self._all_unread.add(self)
 
     def resume_writing(self) -> None:
-        """The caller has taken nearly all."""
+        """Note that the caller has taken nearly all."""
         self._all_unread.remove(self)
         self._stop_sending()
         super().resume_writing()
@@ -180,11 +180,11 @@ class Connection(HttpToolsProtocol):
 
     @property
     def rests(self) -> bool:
-        """Whether no request is under way."""
+        """Return whether no request is under way."""
         return self.cycle is None or self.cycle.response_complete
 
     def has_all_of(self, scope: Any) -> bool:
-        """Whether the request with that scope has come whole."""
+        """Return whether the request with that scope has come completely."""
         return self.cycle.scope is scope and not self.cycle.more_body
 
     def send_whole(self, send: Send, start: HTTPResponseStartEvent, body: bytes) -> bool:
@@ -218,15 +218,15 @@ class Connection(HttpToolsProtocol):
         return True
 
     def be_patient(self, seconds: float) -> None:
-        """Let the caller of the request under way take nothing of its answer for so long."""
+        """Set how many seconds the caller of the present request may take nothing of its answer."""
         self._patience_s = self._left_s = seconds
 
     def abort(self) -> None:
-        """Close it at once, with what is not sent yet."""
+        """Close the connection at once, and drop what is not sent yet."""
         self.transport.abort()
 
     def _make_room(self) -> None:
-        """There is one connection too many: close one that rests, or this one."""
+        """Close a connection without a request, or this one, because there is one too many."""
         others = (each for each in self.connections if isinstance(each, Connection) and each is not self)
         resting = next((each for each in others if each.rests), None)
         if resting is not None:
@@ -235,7 +235,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "There are too many connections: try again later.")
 
     def _close(self) -> None:
-        """Close it when the last bytes are sent, and soon."""
+        """Close the connection when the last bytes are sent, or after `CLOSE_S`."""
         self.transport.close()
         if self._unsent is None:
             self._unsent = self.loop.call_later(CLOSE_S, self.abort)
@@ -256,7 +256,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"The head was not whole after {HEAD_S:g} seconds.")
         elif self.cycle.response_complete:
             self._close()
-        else:  # part of a head came behind a request that is still answered
+        else:  # part of a head came while an earlier request was being answered
             self._late = self.loop.call_later(HEAD_S, self._refuse_late)
 
     def _refuse_large(self) -> None:
@@ -266,7 +266,7 @@ class Connection(HttpToolsProtocol):
         )
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
-        """Answer, where no other answer is under way, and close."""
+        """Answer with an error, unless another answer is under way, and close."""
         if self.cycle is None or self.cycle.response_complete:
             retry = "retry-after: 1\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
             head = (
@@ -289,7 +289,7 @@ async def send_whole(scope: Any, send: Send, start: HTTPResponseStartEvent, body
 
 
 def of(scope: Any) -> Connection | None:
-    """The connection of a request; None under another server, such as that of a test."""
+    """Return the connection of a request. None: another server runs it, such as that of a test."""
     found: Connection | None = scope["state"].get(CONNECTION)
     return found
 
@@ -298,5 +298,5 @@ def _limit_unsent(transport: asyncio.Transport) -> None:
     option = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # not on every system
     wire = transport.get_extra_info("socket")
     if option is not None and wire is not None:
-        with contextlib.suppress(OSError):  # no TCP, such as the socket of a proxy on this machine
+        with contextlib.suppress(OSError):  # not TCP, such as the Unix socket of a proxy on this machine
             wire.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)

@@ -23,11 +23,14 @@ MAX_KEY_CHARS = 255
 log = logging.getLogger("semroute.api")
 
 Answer = Callable[[Receive], Awaitable[Response[Any]]]
-"""Makes the answer to a request; stops when `receive` says that the caller has gone."""
+"""Makes the answer to a request. It stops when `receive` says that the caller has gone."""
 
 
 def once(request: AnyRequest, caller: Caller, body: bytes, key: str, answer: Answer) -> Response[Any]:
-    """The one answer for a key. Raises `RequestError` for a key that is none, `IdempotencyError` for another's."""
+    """Return the one answer for a key.
+
+    Raises `RequestError` if the key is not valid, and `IdempotencyError` if it was used for another request.
+    """
     if not 1 <= len(key) <= MAX_KEY_CHARS:
         raise RequestError(f"{HEADER}: got {len(key)} characters, expected 1 to {MAX_KEY_CHARS}", param=HEADER)
     idempotency: Idempotency = request.app.state.idempotency
@@ -41,7 +44,7 @@ def once(request: AnyRequest, caller: Caller, body: bytes, key: str, answer: Ans
 
 
 class Followed(Response[Any]):
-    """An answer that is made elsewhere, once for several callers."""
+    """An answer that is made once for several callers, in a task of its own."""
 
     def __init__(self, running: Running, request: AnyRequest) -> None:
         super().__init__(None)
@@ -63,7 +66,9 @@ class Followed(Response[Any]):
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         running = self._running
         if not await running.head():
-            error = IdempotencyError("the idempotency key belongs to another request")
+            error = IdempotencyError(
+                "the idempotency key was used for another request: send a new key with each request"
+            )
             refusal = error_responses.on_semroute_error(self._request, error).to_asgi_response(None, self._request)
             await refusal(scope, receive, send)
             return
@@ -73,7 +78,7 @@ class Followed(Response[Any]):
             async for piece in running.pieces():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         except IdempotencyError as error:
-            if running.farewell is None:  # the head has promised more bytes than come
+            if running.farewell is None:  # the head announced more bytes than come
                 if (caller := http_connection.of(scope)) is not None:
                     caller.abort()
                 return
@@ -82,7 +87,7 @@ class Followed(Response[Any]):
 
 
 async def _make(request: AnyRequest, running: Running, answer: Answer) -> bool:
-    """Make an answer into `running`. Returns whether it is whole and good."""
+    """Make an answer and put it into `running`. Returns whether it is complete and good."""
 
     async def receive() -> Any:
         await running.abandoned.wait()
@@ -96,7 +101,7 @@ async def _make(request: AnyRequest, running: Running, answer: Answer) -> bool:
 
     try:
         response = await answer(receive)
-    except Exception as error:  # noqa: BLE001 - this is a task of its own: nobody else would see it
+    except Exception as error:  # noqa: BLE001 - this is a task of its own, so nobody else would see the error
         response = error_responses.answer_to(request, error)
     stream = response if isinstance(response, EventStream) else None
     if stream is not None and not running.abandoned.is_set():

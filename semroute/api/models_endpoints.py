@@ -25,17 +25,17 @@ from semroute.routing.model_aliases import meant, whole_names
 
 @get(["/v1/models", "/v1beta/models"], guards=[guards.known])
 async def models(request: AnyRequest) -> dict[str, Any]:
-    """What `model` may be with the caller's key: `auto`, each route as `auto:<route>`, and each model.
+    """List what `model` may be with the caller's key: `auto`, each route as `auto:<route>`, and each model.
 
-    In Gemini's form under `/v1beta`, and where the request has the header `x-goog-api-key` or `x-goog-api-client`; in
-    Anthropic's where it has `anthropic-version`; else in OpenAI's.
+    The list has Gemini's form under `/v1beta`, or if the request has the header `x-goog-api-key` or
+    `x-goog-api-client`. It has Anthropic's form if the request has the header `anthropic-version`, else OpenAI's.
     """
     return model_list(dialect_of(request)).render_page(_listed(request), request.query_params)
 
 
 @get(["/v1/models/{name:path}", "/v1beta/models/{name:path}"], guards=[guards.known])
 async def model(request: AnyRequest, name: str) -> dict[str, Any]:
-    """One of them."""
+    """Return one model."""
     wanted = name.removeprefix("/")
     gateway: Gateway = request.app.state.gateway
     target = meant(gateway.serving.router.config, wanted)
@@ -51,7 +51,7 @@ def _listed(request: AnyRequest) -> list[Listed]:
 
 
 def listed(config: Config, caller: Caller) -> list[Listed]:
-    """What a caller may name."""
+    """Return what a caller may name."""
     may = usable(config, caller)
     real = [model for model in config.models.values() if model.id in may]
     virtual = [(AUTO, "Routes each request by its intent.")]

@@ -1,4 +1,4 @@
-"""What Ollama's clients ask for: answers, and which models there are. Source: https://docs.ollama.com/api."""
+"""The endpoints that Ollama's clients call: answers, and the list of models. Source: https://docs.ollama.com/api."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ SPOKEN = "0.13.0"
 EPOCH = "1970-01-01T00:00:00Z"
 DIGEST = "0" * 64
 DEFAULT_CONTEXT_TOKENS = 128_000
-"""What is said of a model whose `context_tokens` are not written down."""
+"""The context length of a model without `context_tokens` in the route files."""
 _CAPABILITIES = {"tools": "tools", "vision": "vision", "reasoning": "thinking"}
-"""By feature."""
+"""Ollama's names of capabilities, by feature."""
 _chat = Ollama()
 _generate = OllamaGenerate()
 
@@ -55,7 +55,7 @@ async def generate(request: AnyRequest) -> Response[Any]:
 
 @get("/api/tags", guards=[guards.known])
 async def tags(request: AnyRequest) -> dict[str, Any]:
-    """What `model` may be with the caller's key."""
+    """List what `model` may be with the caller's key."""
     config, caller = _config(request), guards.caller_of(request)
     names = _names(config, caller)
     aliases = [alias for alias in whole_names(config.aliases) if config.aliases[alias] in names]
@@ -64,13 +64,13 @@ async def tags(request: AnyRequest) -> dict[str, Any]:
 
 @get("/api/ps", guards=[guards.known])
 async def running(request: AnyRequest) -> dict[str, Any]:
-    """The models in memory: none is loaded here."""
+    """List the models in memory. The list is empty, because no model is loaded here."""
     return {"models": []}
 
 
 @post("/api/show", status_code=200, guards=[guards.known])
 async def show(request: AnyRequest) -> Response[bytes]:
-    """What is known of a model."""
+    """Return what is known of a model."""
     body = decode(await read_body(request))
     name = body.get("model") or body.get("name")
     if not isinstance(name, str):
@@ -80,18 +80,18 @@ async def show(request: AnyRequest) -> Response[bytes]:
 
 @get("/api/version", guards=[guards.known])
 async def version(request: AnyRequest) -> dict[str, str]:
-    """The version of Ollama whose calls are served."""
+    """Return the version of Ollama whose calls are served."""
     return {"version": SPOKEN}
 
 
 @head(["/", "/api/tags", "/api/version"], guards=[guards.known], include_in_schema=False)
 async def probed() -> None:
-    """That somebody answers: Ollama's command asks so before each call."""
+    """Say that the service answers. Ollama's command asks this before each call."""
 
 
 @get("/", guards=[guards.known], include_in_schema=False)
 async def greeting() -> Response[bytes]:
-    """The same, for people."""
+    """Say in a text for people that the service answers."""
     return Response(b"semroute is running: see /ui and /schema", media_type="text/plain; charset=utf-8")
 
 
@@ -115,7 +115,7 @@ def _names(config: Config, caller: Caller) -> list[str]:
 
 
 def _find(request: AnyRequest, name: str) -> str:
-    """What a name stands for, if the caller may use that. Raises `UnknownModelError`."""
+    """Return what a name stands for, if the caller may use it. Raises `UnknownModelError`."""
     config = _config(request)
     found = meant(config, name)
     if found not in _names(config, guards.caller_of(request)):
@@ -146,7 +146,7 @@ def _details() -> dict[str, Any]:
 
 
 def _shown(config: Config, name: str) -> dict[str, Any]:
-    """What a model can do; of `auto` and of a route, what at least one of their models can."""
+    """Describe what a model can do. `auto` and a route can do what at least one of their models can."""
     model = config.models.get(name)
     route = config.routes.get(name.removeprefix(f"{AUTO}:"))
     ids = [name] if model is not None else route.models if route is not None else list(config.models)

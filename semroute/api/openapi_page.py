@@ -1,4 +1,4 @@
-"""The page of `/schema`: what the service answers, in one file that loads nothing."""
+"""The page of `/schema`, which describes all endpoints. It is one file and loads nothing."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ table { border-collapse: collapse } td { border-top: 1px solid #8884; padding: .
 
 
 class ReferencePage(OpenAPIRenderPlugin):
-    """Draws an OpenAPI document. The viewers that come with the framework are loaded from elsewhere."""
+    """Shows an OpenAPI document as a page. The framework's own viewers load scripts from other sites."""
 
     def render(self, request: AnyRequest, openapi_schema: dict[str, Any]) -> bytes:
-        """The page."""
+        """Return the page."""
         info = openapi_schema["info"]
         head = f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>"
         raw = '<p>For machines: <a href="/schema/openapi.json">openapi.json</a></p>'

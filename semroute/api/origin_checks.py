@@ -1,8 +1,8 @@
-"""What is refused before a request is read: strangers, other people's web pages, and bodies that are not JSON.
+"""Refuse some requests before they are read: from strangers, from other web pages, and with bodies that are not JSON.
 
-A browser sends requests for every page that it shows, also to services on the user's own machine. So where no key is
-needed, a request must come from this machine and name it in `Host`. And in any case a call that may change something
-must not come from another site's page, unless the route files allow that with `cors`.
+A browser sends requests for any page that it shows, also to services on the user's own machine. So if no key is needed,
+a request must come from this machine and name it in `Host`. In any case, a call that may change something must not come
+from a page of another site, unless `cors` in the route files allows it.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from semroute.errors import ForbiddenError, MediaTypeError
 from semroute.settings import PREFIX
 
 LIVE = "/health/live"
-"""Who asks for this learns nothing, so anybody may."""
+"""A path that anybody may call, because the answer tells nothing."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
 FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
-"""By these a proxy names whom it asks for."""
+"""Headers in which a proxy names the caller it forwards for."""
 MEDIA = (b"application/json", b"application/x-www-form-urlencoded")
-"""What bodies may be said to be: JSON, and what curl's `-d` says of every body. Where a browser says the latter of a
-form, it also says which page the form is on."""
+"""Media types that bodies may have: JSON, and the one that curl's `-d` gives to every body. A browser uses that one for
+forms, but then also names the page of the form."""
 UPLOADS, FORM = "/v1/files", b"multipart/form-data"
-"""Where a body may be a form with a file, as OpenAI's clients upload one."""
+"""The path on which a body may be a form with a file, as OpenAI's clients upload it, and its media type."""
 EXPOSED = frozenset({b"x-request-id", b"request-id", b"retry-after", b"x-should-retry"})
-"""Headers of answers that scripts may read, besides our own."""
+"""Headers of answers that scripts of other origins may read, besides our own."""
 OURS = b"x-semroute-"
 ASKS = b"access-control-request-method"
-"""By this a browser asks whether a page may do something."""
+"""The header with which a browser asks whether a page may send a request."""
 HERE = frozenset({"127.0.0.1", "::1"})
-"""Where nearly all callers of a loopback address are."""
+"""The addresses of nearly all callers on this machine."""
 PREFLIGHT_S = b"600"
-"""How long a browser may remember what a page may do."""
+"""Seconds for which a browser may remember what a page may do."""
 MAX_SHOWN = 100
 _LINK = re.compile(r"/feedback/[\w.-]+\.[\w-]+\.[\w-]+", re.ASCII)
 """The path of a signed link: what was signed, when, and the signature."""
@@ -49,19 +49,19 @@ _FORWARDED_PART = re.compile(rb'(?:for|host)="?([^;,"]+)', re.IGNORECASE)
 """In the header of https://datatracker.ietf.org/doc/html/rfc7239."""
 
 Found = Mapping[bytes, bytes]
-"""The headers by name. One that was sent twice has both values, which then fit nothing."""
+"""The headers by name. A header that was sent twice has both values, so it matches nothing."""
 
 
 class Gate:
-    """Lets requests in, or not."""
+    """Decides which requests are let in."""
 
     def __init__(self, access: Access, cors: Callable[[], Cors | None]) -> None:
-        """`cors`: what is in service, now."""
+        """`cors`: returns the settings in service."""
         self._access = access
         self._cors = cors
 
     def look(self, scope: HTTPScope) -> Found:
-        """The headers, as the others need them."""
+        """Return the headers in the form that the other methods need."""
         headers = cast("Sequence[tuple[bytes, bytes]]", scope["headers"])
         found = dict(headers)
         if len(found) < len(headers):
@@ -72,7 +72,7 @@ class Gate:
         return found
 
     def welcomes(self, found: Found) -> bool:
-        """Whether the request comes from a page that `cors` allows."""
+        """Return whether the request comes from a page that `cors` allows."""
         origin = found.get(b"origin")
         if origin is None:
             return False
@@ -80,14 +80,14 @@ class Gate:
         return cors is not None and cors.allows(origin.decode("latin-1"))
 
     def check(self, scope: HTTPScope, found: Found, *, welcome: bool) -> None:
-        """Raises `ForbiddenError` and `MediaTypeError` for what is not let in."""
+        """Raise `ForbiddenError` or `MediaTypeError` if the request is not let in."""
         path, method, local = scope["path"], scope["method"], self._access.openness == "loopback"
         if local and path != LIVE:
             _check_local(scope, found)
         if method in SAFE and not (method == "OPTIONS" and ASKS in found):
             return
         if _LINK.fullmatch(path):
-            return  # a signed link is all that it takes, and its page sends a form
+            return  # a signed link needs no key, and its page sends a form
         if not welcome and (b"origin" in found or b"sec-fetch-site" in found) and _is_foreign(found, local):
             origin = _shown(found.get(b"origin", b"another site"))
             raise ForbiddenError(
@@ -99,7 +99,7 @@ class Gate:
 
 
 def preflight(scope: HTTPScope, found: Found) -> list[tuple[bytes, bytes]] | None:
-    """The headers of the answer to a browser that asks what a page may do. None: the request is something else."""
+    """Return the headers for a browser that asks what a page may do. None: the request is not such a question."""
     if scope["method"] != "OPTIONS" or ASKS not in found:
         return None
     headers = [
@@ -113,7 +113,7 @@ def preflight(scope: HTTPScope, found: Found) -> list[tuple[bytes, bytes]] | Non
 
 
 def readable(send: Send, origin: bytes) -> Send:
-    """Sends answers that scripts of an origin may read."""
+    """Wrap `send` so that scripts of an origin may read the answer."""
 
     async def tell(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -129,7 +129,7 @@ def readable(send: Send, origin: bytes) -> Send:
 
 
 def _check_local(scope: HTTPScope, found: Found) -> None:
-    """Refuse whoever is not on this machine. Raises `ForbiddenError`."""
+    """Raise `ForbiddenError` if the caller is not on this machine."""
     client, host = scope.get("client"), found.get(b"host", b"")
     if client is not None and client[0] not in HERE and not _is_local(client[0]):
         got = f"a call from {client[0]}"
@@ -146,7 +146,7 @@ def _check_local(scope: HTTPScope, found: Found) -> None:
 
 
 def _passed_on(found: Found) -> bytes:
-    """For whom a proxy asks that is not on this machine; empty: for nobody."""
+    """Return the caller outside this machine for whom a proxy asks. Empty: there is none."""
     named = [found[name].split(b",") for name in sorted(FORWARDED - {b"forwarded"}) if name in found]
     named.append(_FORWARDED_PART.findall(found.get(b"forwarded", b"")))
     hosts = (host.strip() for each in named for host in each)
@@ -154,7 +154,7 @@ def _passed_on(found: Found) -> bytes:
 
 
 def _is_local(host: str) -> bool:
-    """Whether an address or a `Host` means this machine."""
+    """Return whether an address or a `Host` means this machine."""
     return len(host) <= MAX_SHOWN and _means_here(host)
 
 
@@ -169,7 +169,7 @@ def _means_here(host: str) -> bool:
 
 
 def _is_foreign(found: Found, local: bool) -> bool:
-    """Whether a request comes from a page of another origin. Other programs than browsers say neither of the two."""
+    """Return whether a request comes from a page of another origin. Only browsers send these headers."""
     origin, site = found.get(b"origin"), found.get(b"sec-fetch-site")
     if site not in (None, b"same-origin", b"none"):
         return True

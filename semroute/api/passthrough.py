@@ -1,7 +1,7 @@
-"""OpenAI's files, batches and moderations, passed on to one provider as they are.
+"""Pass OpenAI's files, batches and moderations on to one provider as they are.
 
-Only providers of the route files can be meant. Of the caller's request the path, the query and the body go along, and
-none of its headers but the body's type; of the answer, the body and its type come back.
+The provider must be in the route files. It gets the path, query, body and media type of the caller's request, but no
+other headers. The caller gets the body and media type of its answer.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from semroute.providers.streamed_upload import Upload
 from semroute.settings import Settings
 
 PROVIDER, HEADER = "provider", "x-semroute-provider"
-"""The parameter, and the header, that name a provider."""
+"""The query parameter and the header that name a provider."""
 JSON = "application/json"
 _ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.:-]{1,256}")
 
 
 @post("/v1/moderations", status_code=200, direct=True)
 async def moderations(request: AnyRequest) -> Response[Any]:
-    """OpenAI's moderations: `model` is a model's id, or a name that only the provider knows."""
+    """Pass on OpenAI's moderations. `model` is a model's id, or a name that only the provider knows."""
     caller = await _admit(request)
     fields = decode(await read_body(request))
     config = _config(request)
@@ -53,7 +53,7 @@ async def moderations(request: AnyRequest) -> Response[Any]:
 
 @post("/v1/files", status_code=200, direct=True)
 async def upload(request: AnyRequest) -> Response[Any]:
-    """OpenAI's upload of a file, as a form. It is passed on piece by piece."""
+    """Pass on OpenAI's upload of a file, which is a form, piece by piece."""
     caller, headers = await _admit(request), headers_of(request)
     settings: Settings = request.app.state.settings
     size = int(headers["content-length"]) if "content-length" in headers else None
@@ -67,25 +67,25 @@ async def upload(request: AnyRequest) -> Response[Any]:
 
 @get(["/v1/files", "/v1/batches"])
 async def listed(request: AnyRequest) -> Response[Any]:
-    """The provider's files, or its batches."""
+    """List the provider's files or batches."""
     return await _simple(request, request.url.path.removeprefix("/v1"))
 
 
 @post("/v1/batches", status_code=200, direct=True)
 async def batch(request: AnyRequest) -> Response[Any]:
-    """OpenAI's batch: many requests in a file, answered later by the provider."""
+    """Pass on OpenAI's batch: many requests in a file, which the provider answers later."""
     return await _simple(request, "/batches")
 
 
 @get(["/v1/files/{id_:str}", "/v1/batches/{id_:str}"])
 async def one(request: AnyRequest, id_: str) -> Response[Any]:
-    """A file, or a batch."""
+    """Return a file or a batch."""
     return await _simple(request, f"/{request.url.path.split('/')[2]}/{_checked(id_)}")
 
 
 @get("/v1/files/{id_:str}/content")
 async def content(request: AnyRequest, id_: str) -> Response[Any]:
-    """What is in a file. It comes piece by piece."""
+    """Return the content of a file, piece by piece."""
     return await _simple(request, f"/files/{_checked(id_)}/content")
 
 
@@ -97,7 +97,7 @@ async def remove(request: AnyRequest, id_: str) -> Response[Any]:
 
 @post("/v1/batches/{id_:str}/cancel", status_code=200)
 async def cancel(request: AnyRequest, id_: str) -> Response[Any]:
-    """End a batch."""
+    """Cancel a batch."""
     return await _simple(request, f"/batches/{_checked(id_)}/cancel")
 
 
@@ -121,13 +121,13 @@ async def _pieces(request: AnyRequest) -> AsyncIterator[bytes]:
 
 
 async def _admit(request: AnyRequest) -> Caller:
-    """Who calls. Raises `ForbiddenError` for a key with limits that cannot be held at the provider."""
+    """Return the caller. Raises `ForbiddenError` if the key has limits that cannot be enforced at the provider."""
     caller = await guards.admitted(request, "complete")
     bounded = caller.restricted or caller.usd_per_day is not None or caller.usd_per_month is not None
     if bounded and "passthrough" not in caller.scopes:
         raise ForbiddenError(
-            f"the key {caller.id} may not use files, batches and moderations: it is for some routes or models, or has "
-            "a budget, which does not hold for what is passed on. A key with the scope 'passthrough' may"
+            f"the key {caller.id} may not use files, batches and moderations: the limits of its routes, models or "
+            "budget cannot be enforced on calls that are passed on. Use a key with the scope 'passthrough'"
         )
     return caller
 
@@ -138,7 +138,7 @@ def _config(request: AnyRequest) -> Config:
 
 
 def _choose(request: AnyRequest, config: Config) -> ProviderSettings:
-    """The provider that a request names, or the only one that can be meant. Raises `RequestError`."""
+    """Return the provider that a request names, else the only one that fits. Raises `RequestError`."""
     named = request.query_params.get(PROVIDER) or request.headers.get(HEADER)
     if named:
         return _named(config, named)
@@ -149,8 +149,8 @@ def _choose(request: AnyRequest, config: Config) -> ProviderSettings:
         return here[0]
     what = "none" if not here else "several: " + ", ".join(provider.id for provider in here)
     raise RequestError(
-        f"the provider: expected the id of one that takes files, batches and moderations, as `?{PROVIDER}=ID` or in "
-        f"the header {HEADER}; of the route files' providers that is {what}",
+        f"the provider: name the one that shall take files, batches and moderations, as `?{PROVIDER}=ID` or in the "
+        f"header {HEADER}; providers in the route files that can: {what}",
         param=PROVIDER,
     )
 
@@ -167,7 +167,7 @@ def _named(config: Config, id_: str) -> ProviderSettings:
 
 
 def _checked(id_: str) -> str:
-    """An id that can only be one part of a path."""
+    """Check that an id is only one part of a path, and return it."""
     if not _ID.fullmatch(id_):
         raise NotFoundError(f"the id {id_[:100]!r} cannot be one: expected letters, digits, `-`, `_`, `.` and `:`")
     return id_

@@ -1,4 +1,4 @@
-"""One call that is passed on to a provider: its answer, piece by piece, and its books."""
+"""One call that is passed on to a provider: its answer, piece by piece, and its accounting."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ from semroute.router import new_id
 from semroute.routing.pricing import cost_usd
 
 TRANSFER_S = 3600.0
-"""How long one call may take, with its bodies."""
+"""Seconds that one call may take, including its bodies."""
 STALL_S = 30.0
-"""How long a provider may send nothing of an answer that it has begun."""
+"""Seconds that a provider may send nothing after it began its answer."""
 SMALL_BYTES = 1024 * 1024
-"""Of an answer that is read for what it says of tokens. What is longer passes unread."""
+"""The most bytes of an answer whose tokens are counted. Longer answers are passed on unread."""
 HELD: tuple[Kind, ...] = ("requests", "running")
-"""The limits of a key that hold for what is passed on."""
+"""The limits of a key that are enforced on calls that are passed on."""
 COUNTED_S = 90 * 86_400.0
-"""How long it is remembered that a batch was counted."""
+"""Seconds for which the service remembers that a batch was counted."""
 
 log = logging.getLogger("semroute.api")
 
 
 class Passage:
-    """The books of one call that is passed on."""
+    """The accounting of one call that is passed on."""
 
     def __init__(self, request: AnyRequest, caller: Caller, settings: ProviderSettings, path: str) -> None:
         self.id = new_id()
@@ -69,7 +69,7 @@ class Passage:
         self._recorder, self._config = gateway.recorder, gateway.serving.router.config
         self._caller = caller
         self._what = f"{settings.id}:{path.split('/')[1]}"
-        """What the log calls the model."""
+        """The name of the model in the log."""
         self._at, self._started = gateway.clock(), time.perf_counter()
         self._chat = ChatRequest(id=self.id, messages=())
         self._hold: Hold | None = None
@@ -79,7 +79,7 @@ class Passage:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the headers of the answer say of it."""
+        """Return the headers of the answer that describe the call."""
         return {
             "x-semroute-decision": self.id,
             "x-semroute-provider": self.settings.id,
@@ -87,7 +87,7 @@ class Passage:
         }
 
     async def admit(self) -> None:
-        """Hold the key's limits. Raises `LimitError` and `BudgetError`."""
+        """Reserve by the key's limits. Raises `LimitError` and `BudgetError`."""
         self._recorder.running += 1
         accounts = self._recorder.accounts
         if accounts is not None:
@@ -97,7 +97,7 @@ class Passage:
         self._asked = True
 
     async def read(self, answer: bytes) -> None:
-        """Take over what an answer says of tokens. Those of a batch are counted once, whoever looks at it."""
+        """Count the tokens in an answer. The tokens of a batch are counted once, however many callers look at it."""
         found = told(answer)
         if found is None or not found.batch or await self._is_new(found.batch):
             self._told = found
@@ -106,7 +106,7 @@ class Passage:
         try:
             return await self._books.state.put_new(f"batch:{self.settings.id}:{batch}", b"1", COUNTED_S)
         except StoreError as error:
-            log.warning("%s: what the batch %s took cannot be counted now: %s", self.id, batch, error)
+            log.warning("%s: cannot count the tokens of the batch %s now: %s", self.id, batch, error)
             return False
 
     def end(self, outcome: Outcome, error: BaseException | None = None) -> None:
@@ -140,7 +140,7 @@ class Passage:
         self._recorder.end(record, self._hold)
 
     def _model(self) -> Model | None:
-        """The model of the route files that an answer names. A date may stand behind its name. None: there is none."""
+        """Return the model in the route files that an answer names, perhaps with a date behind. None: there is none."""
         name = "" if self._told is None else self._told.model
         models = (model for model in self._config.models.values() if model.provider == self.settings.id)
         return next((model for model in models if name == model.name or name.startswith(f"{model.name}-20")), None)
@@ -164,10 +164,10 @@ class Passage:
 
 
 class Passed(Response[Any]):
-    """The answer to a call that is passed on: it goes out piece by piece."""
+    """The answer to a call that is passed on. It goes out piece by piece."""
 
     def __init__(self, request: AnyRequest, passage: Passage, target: str, body: bytes | Upload, media: str) -> None:
-        """`target`: path and query, behind the provider's address. `media`: the type of the body."""
+        """`target`: path and query, which follow the provider's address. `media`: the media type of the body."""
         super().__init__(None)
         self._request = request
         self._passage = passage
@@ -209,12 +209,12 @@ class Passed(Response[Any]):
             answer = error_responses.render(self._request, error, status_of(error), self._passage.headers)
             await answer.to_asgi_response(None, self._request)(scope, receive, send)
         elif (caller := http_connection.of(scope)) is not None:
-            caller.abort()  # what has been sent must not look whole
+            caller.abort()  # the part that was sent must not look complete
 
     async def _pass(self, receive: Receive, send: Send) -> None:
         with contextlib.ExitStack() as stack:
             body = self._body
-            if isinstance(body, Upload):  # until they end, its pieces tell when the caller goes
+            if isinstance(body, Upload):  # until the body ends, reading it shows when the caller goes away
                 body = body._replace(pieces=_then(body.pieces, lambda: _watch(receive, stack)))
             else:
                 _watch(receive, stack)
@@ -231,7 +231,7 @@ class Passed(Response[Any]):
                 await send({"type": "http.response.body", "body": piece, "more_body": not ended})
 
     async def _small(self, answer: Answer) -> tuple[bytes, bool]:
-        """The beginning of the answer, and whether it is all. A small one of JSON is read for the books."""
+        """Return the beginning of the answer, and whether that is all. Small JSON answers are read to count tokens."""
         begun = bytearray()
         if "json" not in answer.headers.get("content-type", "") or self._target.endswith("/content"):
             return b"", False
@@ -262,7 +262,7 @@ class Passed(Response[Any]):
 
 
 def _watch(receive: Receive, stack: contextlib.ExitStack) -> None:
-    """Cancel what runs inside a stack when the caller, whose body has been read, goes away."""
+    """Cancel what runs inside a stack when the caller goes away. The body must have been read."""
     presence = Presence(receive)
     stack.callback(presence.close)
     stack.enter_context(presence)

@@ -1,7 +1,7 @@
-"""Other addresses of the same calls: what the libraries of some vendors put before a path, and cannot be told not to.
+"""Other paths of the same calls: some vendors' libraries always put a prefix before the path.
 
-A path that begins with one of `PREFIXES` is served as if it began with what stands beside it. So a library only needs
-its host changed.
+If a path begins with one of `PREFIXES`, it is served as if it began with the value beside it. So only the host needs to
+be changed in the library.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ PREFIXES: Final[dict[str, str]] = {
     "/anthropic/v1": "/v1",  # DeepSeek, Moonshot and MiniMax, for Anthropic's clients
     "/apps/anthropic/v1": "/v1",  # Qwen, for Anthropic's clients
 }
-"""The longest that fits counts, whatever the order here."""
+"""Prefixes, each with its replacement. The longest one that fits counts, whatever the order."""
 BARE: Final[frozenset[str]] = frozenset(
     f"/{path}" for path in ("chat/completions", "completions", "embeddings", "moderations", "responses", "models")
 )
-"""Paths that the libraries of DeepSeek and Perplexity ask for without any prefix."""
+"""Paths that the libraries of DeepSeek and Perplexity use without any prefix."""
 _LONGEST_FIRST = sorted(PREFIXES, key=len, reverse=True)
 
 
 def canonical(path: str) -> str:
-    """The path that is served for a path: mostly itself."""
+    """Return the path that is served for a path. Mostly it is the same."""
     if path in BARE:
         return f"/v1{path}"
     for prefix in _LONGEST_FIRST:

@@ -1,4 +1,4 @@
-"""Receiving the bodies of requests: who sends one has a place first, must be done in time, and finds room for it."""
+"""Receive the bodies of requests. A body needs a place first, must come in time, and must find room."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ NOBODY = Caller()
 
 
 class BodyLimits(NamedTuple):
-    """What bodies may take of one process."""
+    """Limits for bodies in one process."""
 
     places: RequestPlaces
     max_bytes: int
-    """Of one body."""
+    """The most bytes of one body."""
     receive_s: float
-    """How long one may take."""
+    """Seconds that one body may take."""
 
 
 class Body:
-    """The `receive` of one request. `leave` it when the request is answered.
+    """The `receive` of one request. Call `leave` when the request is answered.
 
-    Nothing of the body is received before a handler asks for it, which it does when it knows the caller.
+    Nothing of the body is read before a handler asks for it, and handlers first check the caller.
     """
 
     __slots__ = ("_awaited", "_bytes", "_deadline", "_headers", "_limits", "_passing", "_place", "_receive", "_scope")
@@ -39,17 +39,17 @@ class Body:
     def __init__(self, scope: HTTPScope, receive: Receive, limits: BodyLimits) -> None:
         self._scope = scope
         self._headers = scope["headers"]
-        """As they came: those of the scope tell handlers nothing of how a body was compressed."""
+        """The headers as they came. Those in the scope no longer say how the body was compressed."""
         self._receive = receive
         self._limits = limits
         self._place: Place | None = None
         self._awaited = False
-        """Whether some of it is still to come."""
+        """Whether some of the body is still to come."""
         self._passing = False
-        """Whether each piece is passed on, and none is kept."""
+        """Whether each piece is passed on and none is kept."""
 
     async def __call__(self) -> Any:
-        """The next piece of the body; after its end, that the caller has gone.
+        """Return the next piece of the body. After its end, wait until the caller has gone.
 
         Raises `OverloadedError`, `LimitError`, `PayloadTooLargeError` and `SlowCallerError`.
         """
@@ -63,29 +63,29 @@ class Body:
         if caller is None or not caller.has_all_of(self._scope):
             self._begin(place)
             return await self._next()
-        message: Any = await self._receive()  # at once: most bodies have come whole before anybody asks
+        message: Any = await self._receive()  # no wait: most bodies have come completely before anybody asks
         if message["type"] == "http.request" and len(message["body"]) > FREE_BYTES:
             self._check(len(message["body"]))
             place.make_room(len(message["body"]))
         return message
 
     def pass_on(self, max_bytes: int) -> None:
-        """Take a body of so many bytes, of which none is kept: each piece must come in time, and takes no room."""
+        """Accept a body of up to this size without keeping it. Each piece must come in time, and needs no room."""
         self._limits = self._limits._replace(max_bytes=max_bytes)
         self._passing = True
 
     def make_room(self, size: int) -> None:
-        """Find room for a body that turns out to be larger. Raises as the call does."""
+        """Find room for a body that turns out to be larger. Raises the same errors as the call."""
         assert self._place is not None, "a body that has not been asked for has no size"
         self._place.make_room(size)
 
     def leave(self) -> None:
-        """The request is answered."""
+        """Note that the request is answered."""
         if self._place is not None:
             self._place.leave()
 
     def _begin(self, place: Place) -> None:
-        """Find room for all that is announced, and set the deadline."""
+        """Find room for the announced size, and set the deadline."""
         announced = next((int(value) for name, value in self._headers if name == b"content-length"), 0)
         self._check(announced)
         if not self._passing:
@@ -94,7 +94,7 @@ class Body:
         self._deadline = asyncio.get_running_loop().time() + self._limits.receive_s
 
     async def _next(self) -> Any:
-        """The next piece, in time."""
+        """Return the next piece, if it comes in time."""
         if self._passing:
             self._deadline = asyncio.get_running_loop().time() + self._limits.receive_s
         try:
@@ -120,9 +120,9 @@ class Body:
 
 
 async def read_body(request: AnyRequest) -> bytes:
-    """The whole body. Raises as `Body`.
+    """Return the whole body. Raises the same errors as `Body`.
 
-    A caller who leaves inside it has asked for nothing: the framework's `HTTPException` is not counted as a refusal.
+    If the caller leaves before its end, it raises the framework's `HTTPException`, which is not counted as a refusal.
     """
     pieces, more = [], True
     while more:
@@ -132,7 +132,7 @@ async def read_body(request: AnyRequest) -> bytes:
 
 
 async def read_piece(request: AnyRequest) -> tuple[bytes, bool]:
-    """The next piece of the body, and whether there are more. Raises as `read_body`."""
+    """Return the next piece of the body, and whether there are more. Raises the same errors as `read_body`."""
     message = cast("HTTPRequestEvent | HTTPDisconnectEvent", await request.receive())
     if message["type"] == "http.disconnect":
         raise HTTPException("the connection was closed inside the body", status_code=CLIENT_CLOSED_REQUEST)

@@ -1,4 +1,4 @@
-"""OpenAI's Responses with a memory: a request may build on earlier answers, which are kept for some hours."""
+"""OpenAI's Responses with memory. Answers are kept for some hours, so that later requests can build on them."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from semroute.settings import PREFIX, Settings
 from semroute.stores.response_store import KeptResponse
 
 SWEEP_EVERY_S = 600.0
-"""How often what has ended is deleted, while nothing new is kept."""
+"""Seconds between two deletions of expired responses, also if no new ones are kept."""
 HOUR_S = 3600.0
 KEEP_S = 1.0
-"""How long an answer waits to be kept."""
+"""The longest time in seconds that an answer waits until it is kept."""
 AWAY_S = 10.0
-"""How long nothing is kept after that failed."""
+"""Seconds for which no response is kept after that failed."""
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
-"""Items in a list."""
+"""How many items a list has by default, and at most."""
 REFERS = (b'"previous_response_id"', b'"item_reference"')
-"""What stands in the bodies of requests that may build on earlier answers."""
+"""Texts in the bodies of requests that may build on earlier answers."""
 SETTING = f"{PREFIX}KEEP_RESPONSES_H"
 _dialect = Responses()
 _compact = Compact()
@@ -52,21 +52,21 @@ log = logging.getLogger("semroute.api")
 async def responses(request: AnyRequest) -> Response[Any]:
     """OpenAI's Responses: `model` is `auto`, `auto:<route>` or a model id.
 
-    The answer is kept for some hours, unless the request says `store: false`, so that the next one can name it as its
-    `previous_response_id`.
+    The answer is kept for some hours, so that the next request can name it as its `previous_response_id`. With
+    `store: false` it is not kept.
     """
     return await answer(request, _dialect, memory=Remembering(request))
 
 
 @post("/v1/responses/compact", status_code=200, operation_class=openapi.reads(ResponsesBody), direct=True)
 async def compact(request: AnyRequest) -> Response[Any]:
-    """A conversation in a shorter form, to go on with. `model` is `auto`, `auto:<route>` or a model id."""
+    """Shorten a conversation so that it can be continued. `model` is `auto`, `auto:<route>` or a model id."""
     return await answer(request, _compact, memory=Remembering(request, keeps=False))
 
 
 @get("/v1/responses/{id_:str}")
 async def response(request: AnyRequest, id_: str) -> Response[bytes]:
-    """A response that is kept."""
+    """Return a response that was kept."""
     kept = await _find(request, id_)
     body = msgspec.json.decode(kept.response)
     output = [msgspec.json.decode(item) for _, item in kept.output]
@@ -77,7 +77,7 @@ async def response(request: AnyRequest, id_: str) -> Response[bytes]:
 async def input_items(
     request: AnyRequest, id_: str, limit: int = DEFAULT_LIMIT, order: str = "desc", after: str = ""
 ) -> Response[bytes]:
-    """The items of the conversation that a response answered, `limit` at a time."""
+    """List the items of the conversation that a response answered, `limit` at a time."""
     if not 1 <= limit <= MAX_LIMIT:
         raise RequestError(f"limit: got {limit}, expected 1 to {MAX_LIMIT}", param="limit")
     if order not in ("asc", "desc"):
@@ -88,7 +88,7 @@ async def input_items(
 
 @delete("/v1/responses/{id_:str}", status_code=200)
 async def forget(request: AnyRequest, id_: str) -> Response[bytes]:
-    """Delete a response that is kept."""
+    """Delete a response that was kept."""
     owner = owner_of(request, await guards.admitted(request, "complete"))
     books: Books = request.app.state.books
     if not await books.ask(books.responses.delete, owner, id_):
@@ -97,23 +97,23 @@ async def forget(request: AnyRequest, id_: str) -> Response[bytes]:
 
 
 async def sweep(books: Books) -> None:
-    """Delete what has ended, now and then. Runs until it is cancelled."""
+    """Delete expired responses now and then. Runs until it is cancelled."""
     while True:
-        with contextlib.suppress(StoreError):  # the books tell of a database that is away
+        with contextlib.suppress(StoreError):  # the books report a database that is away
             await books.ask(books.responses.sweep)
         await asyncio.sleep(SWEEP_EVERY_S)
 
 
 def owner_of(request: AnyRequest, caller: Caller) -> str:
-    """Whose the responses are: those of a key are its own, also after it was rotated."""
+    """Return the owner of responses. A key owns its responses, also after it was rotated."""
     return hashlib.sha256(guards.identity(request, caller).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class Remembering:
-    """The memory for one request: what it builds on, and where its answer is kept."""
+    """The memory for one request: finds what it builds on, and keeps its answer."""
 
     def __init__(self, request: AnyRequest, *, keeps: bool = True) -> None:
-        """`keeps`: whether its answer is one that others may build on."""
+        """`keeps`: whether later requests may build on its answer."""
         self._may_keep = keeps
         settings: Settings = request.app.state.settings
         self._request = request
@@ -125,7 +125,7 @@ class Remembering:
         return owner_of(self._request, guards.caller_of(self._request))
 
     async def recall(self, body: bytes) -> bytes:
-        """The body with the conversation that it builds on. Raises `RequestError` and `StoreError`."""
+        """Return the body with the conversation that it builds on. Raises `RequestError` and `StoreError`."""
         if not any(mark in body for mark in REFERS):
             return body
         fields = await asyncio.to_thread(decode, body) if len(body) > LONG_BYTES else decode(body)
@@ -143,15 +143,15 @@ class Remembering:
         return await asyncio.to_thread(_built, fields, items, before, named)
 
     async def keep(self, answer: bytes, chat: ChatRequest) -> bytes:
-        """Keep a whole answer, unless the request says otherwise. Gives it with what is true of it."""
+        """Keep a whole answer, unless the request forbids it. Returns the answer, which says whether it was kept."""
         return msgspec.json.encode(await self._keep(msgspec.json.decode(answer), chat)) if self._told(chat) else answer
 
     def keeping(self, source: StreamSource, chat: ChatRequest) -> StreamSource:
-        """The same stream, which is kept before its last event is sent."""
+        """Return the same stream. Its answer is kept before its last event is sent."""
         return _KeptStream(source, self, chat) if self._told(chat) else source
 
     async def closed(self, events: bytes, chat: ChatRequest) -> bytes:
-        """Some events of a stream. Where one of them ends it, the response that it holds is kept."""
+        """Pass on events of a stream. If one of them ends it, keep the response in that event."""
         ending = closing(events)
         return events if ending is None else ending.render(await self._keep(ending.response, chat))
 
@@ -166,9 +166,9 @@ class Remembering:
         return {**response, "store": kept, "previous_response_id": self._previous}
 
     async def _put(self, response: dict[str, Any], chat: ChatRequest) -> bool:
-        """Whether the response is kept. That it cannot be is no reason to hold back the answer.
+        """Keep a response, and return whether that worked. If it fails, the caller still gets the answer.
 
-        After a failure the database is left alone for a while: no answer waits for one that is away.
+        After a failure nothing is kept for a while, so that no answer waits for a database that is away.
         """
         books: Books = self._request.app.state.books
         now = asyncio.get_running_loop().time
@@ -193,11 +193,11 @@ class Remembering:
         except (StoreError, TimeoutError) as error:
             books.kept_again_at = now() + AWAY_S
             why = str(error) or f"the database gave no answer within {KEEP_S:g} s"
-            log.warning("responses are not kept for the next %g s: %s", AWAY_S, why)
+            log.warning("cannot keep responses, trying again in %g s: %s", AWAY_S, why)
             return False
 
     async def _before(self, previous: object) -> KeptResponse:
-        """An earlier response."""
+        """Return an earlier response."""
         if not isinstance(previous, str):
             got = type(previous).__name__
             raise problem("previous_response_id", f"got {got}, expected the id of a response")
@@ -206,7 +206,7 @@ class Remembering:
         return kept
 
     async def _found(self, items: list[Any]) -> dict[int, bytes]:
-        """The items that are only named, by their places."""
+        """Return the items that the request only names, by their places."""
         places = {number: _named(item, number) for number, item in enumerate(items) if is_reference(item)}
         if not places:
             return {}
@@ -218,7 +218,7 @@ class Remembering:
         return {number: found[id_] for number, id_ in places.items()}
 
     def _make_room(self, body: bytes, before: KeptResponse | None, named: Iterable[bytes]) -> None:
-        """Hold room for what a few words may stand for. Raises `PayloadTooLargeError`, and as `Body` does."""
+        """Take room for the conversation that an id stands for. Raises `PayloadTooLargeError` and as `Body`."""
         settings: Settings = self._request.app.state.settings
         size = len(body) + sum(map(len, named))
         if before is not None:
@@ -231,7 +231,7 @@ class Remembering:
 
 
 def _built(fields: dict[str, Any], items: list[Any], before: KeptResponse | None, named: Mapping[int, bytes]) -> bytes:
-    """A body with the conversation up to an earlier response, that, and the items that it names."""
+    """Return a body with the conversation up to an earlier response, that response, and the items it names."""
     earlier: list[Any] = []
     if before is not None:
         said = (msgspec.json.decode(item) for _, item in before.output)
@@ -242,7 +242,7 @@ def _built(fields: dict[str, Any], items: list[Any], before: KeptResponse | None
 
 
 class _KeptStream:
-    """A stream that is kept before its last event is sent: the next request may come at once."""
+    """A stream whose answer is kept before its last event is sent, because the next request may come at once."""
 
     def __init__(self, source: StreamSource, memory: Remembering, chat: ChatRequest) -> None:
         self.media_type = source.media_type
@@ -294,7 +294,7 @@ class _KeptStream:
 
     @property
     def whole(self) -> bool:
-        """Whether the answer came to a good end."""
+        """Whether the answer is complete and good."""
         return self._source.whole
 
     async def aclose(self) -> None:
@@ -310,7 +310,7 @@ def _named(item: dict[str, Any], number: int) -> str:
 
 
 async def _find(request: AnyRequest, id_: str, param: str | None = None) -> KeptResponse:
-    """A response of whoever asks. Raises `NotFoundError`, also for another's."""
+    """Return a response of the caller. Raises `NotFoundError`, also if it belongs to somebody else."""
     owner = owner_of(request, await guards.admitted(request, "complete"))
     books: Books = request.app.state.books
     kept = await books.ask(books.responses.load, owner, id_)

@@ -31,45 +31,46 @@ from semroute.telemetry.logs import configure, server_config
 log = logging.getLogger("semroute.workers")
 
 FILES_PER_CONNECTION = 2
-"""Its own, and the one to the provider."""
+"""The files that one connection needs: its own, and the connection to the provider."""
 APP = "semroute.api.app"
-"""Imported by the workers alone."""
+"""The module of the application. Only workers import it."""
 METRICS_BYTES = 8 * 1024 * 1024
-"""What the counts of a worker may take on disk."""
+"""The bytes on disk that the counts of a worker may take."""
 FAILED = 1
 """The exit code of a service that could not start."""
 BACKLOG = 1024
-"""Connections that wait to be accepted."""
+"""How many connections may wait to be accepted."""
 IDLE_S = 75
-"""How long a connection is kept that nothing is asked on: for longer than clients and load balancers keep theirs, so
-that it is not closed in the moment of a request."""
+"""Seconds that an idle connection is kept. Clients and load balancers close theirs earlier, so the service never closes
+one just as a request comes."""
 
 
 def listen(settings: Settings) -> list[socket.socket]:
-    """Take the port: a socket for each worker. Nobody is let in before the application has started.
+    """Take the port, with a socket for each worker. No caller is accepted before the application has started.
 
-    Raises `SettingsError` where it cannot be had.
+    Raises `SettingsError` if the port cannot be used.
     """
     only = _bind(settings.host, settings.port)
     if settings.workers == 1:
         return [only]
     port = only.getsockname()[1]
-    only.close()  # that nobody else has the port could not be seen where it is shared
+    only.close()  # a shared port would not show that another program has it
     return [_bind(settings.host, port, socket.SO_REUSEPORT) for _ in range(settings.workers)]
 
 
 def serve(settings: Settings, listening: list[socket.socket], files: RouteFiles | None = None) -> None:
-    """Serve until SIGINT or SIGTERM; running requests are then finished, for `drain_s` at most.
+    """Serve until SIGINT or SIGTERM. Running requests then get at most `drain_s` seconds to finish.
 
-    One worker is this process, which a SIGHUP ends as well. Of several, which it replaces, one that ends or hangs is
-    started again. `files`: good ones, for a start while somebody edits them. Exits with `FAILED` where none can start.
+    A single worker runs in this process, which a SIGHUP also ends. With several workers, a SIGHUP replaces them, and a
+    worker that ends or hangs is started again. `files`: route files that were checked, in case somebody edits them
+    during the start. Exits with `FAILED` if no worker can start.
     """
     _export(settings)
     _allow_files(FILES_PER_CONNECTION * settings.max_connections)
     if settings.workers == 1:
         _serve_here(settings, listening, Lifeline(Good(files=files)))
         return
-    # The workers, which inherit it, add up their counts there; it must be empty at the start.
+    # The workers inherit this folder and add up their counts in it. It must be empty at the start.
     os.environ[MULTIPROCESS] = tempfile.mkdtemp(prefix="semroute-metrics-")
     configure(settings.log_level, settings.log_format)
     target = functools.partial(work, settings)
@@ -79,16 +80,16 @@ def serve(settings: Settings, listening: list[socket.socket], files: RouteFiles 
 
 
 def work(settings: Settings, number: int, listening: list[socket.socket], pipe: Pipe) -> None:
-    """Be one of several workers: the one with that number, from 1."""
+    """Run one of several workers. `number`: from 1."""
     _find_room_for_metrics(settings)
     try:
         _server(settings, Lifeline.take(pipe), listening).run([listening[number - 1]])
-    except KeyboardInterrupt:  # a terminal tells all processes; the supervisor knows
+    except KeyboardInterrupt:  # a terminal signals all processes; the supervisor decides
         sys.exit(0)
 
 
 def _find_room_for_metrics(settings: Settings) -> None:
-    """Count alone where the folder of the common counts cannot be written: a full disk would end this process."""
+    """Count alone if the folder of the common counts cannot be written. A full disk would end this process."""
     folder = Path(os.environ[MULTIPROCESS])
     try:
         folder.mkdir(exist_ok=True)
@@ -98,7 +99,7 @@ def _find_room_for_metrics(settings: Settings) -> None:
         reason = str(error)
     if reason:
         configure(settings.log_level, settings.log_format)
-        log.error("%s: this worker counts for itself, and /metrics will not add it to the others: %s", folder, reason)
+        log.error("cannot use %s, so /metrics does not add up this worker's counts with the others: %s", folder, reason)
         del os.environ[MULTIPROCESS]
 
 
@@ -107,7 +108,7 @@ def _serve_here(settings: Settings, listening: list[socket.socket], lifeline: Li
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     server = _server(settings, lifeline, listening)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not where `nohup` has it ignored
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not if `nohup` made it ignored
         signal.signal(signal.SIGHUP, server.handle_exit)
     try:
         server.run(listening)
@@ -144,10 +145,10 @@ def _server(settings: Settings, lifeline: Lifeline, listening: list[socket.socke
 
 
 class StandIn:
-    """Accepts the callers of other workers too, while those cannot.
+    """Accepts the callers of other workers while those cannot.
 
-    Each worker has a socket of its own at the port, among which the system spreads callers evenly: at one for all, who
-    wakes first takes all callers that wait.
+    Each worker has its own socket at the port, and the operating system spreads callers evenly among the sockets. With
+    one socket for all, the worker that wakes first would take all waiting callers.
     """
 
     def __init__(self, server: Server, listening: list[socket.socket], connect: functools.partial[Connection]) -> None:
@@ -160,7 +161,7 @@ class StandIn:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def of(self, numbers: Sequence[int]) -> None:
-        """Stand in for the workers with these numbers, and for no others. Needs a running event loop."""
+        """Accept callers of the workers with these numbers, and of no others. Needs a running event loop."""
         task = asyncio.get_running_loop().create_task(self._accept_for(frozenset(numbers)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -174,7 +175,7 @@ class StandIn:
             if not self._server.started or self._server.should_exit:
                 return
             for number in numbers - self._accepting.keys():
-                # A copy: to close it leaves the worker's own open.
+                # This is a copy: closing it leaves the worker's own socket open.
                 accepting = await asyncio.get_running_loop().create_server(
                     self._connection, sock=self._listening[number - 1].dup(), backlog=BACKLOG
                 )
@@ -187,9 +188,9 @@ class StandIn:
 
 
 def _allow_files(wanted: int) -> None:
-    """Let this process, and the workers that it starts, open so many files, as far as the system lets it.
+    """Let this process and its workers open this many files, as far as the operating system allows.
 
-    Many systems begin with 1,024, which is fewer than the connections that may come.
+    Many systems start with 1,024 files. That is fewer than the connections that may come.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

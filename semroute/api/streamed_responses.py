@@ -1,4 +1,4 @@
-"""Long answers and callers that go away."""
+"""Send long answers, and notice callers that go away."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from semroute.errors import SemrouteError
 
 Result = TypeVar("Result")
 SETTLED_S = 0.02
-"""How long a request is under way before anybody looks whether its caller has gone."""
+"""Seconds that a request is under way before the first look whether its caller has gone."""
 HEAD = {
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
@@ -32,16 +32,16 @@ EVENTS = "text/event-stream; charset=utf-8"
 
 
 class CallerGoneError(Exception):
-    """The caller closed the connection: there is nobody to answer."""
+    """The caller closed the connection, so nobody waits for the answer."""
 
 
 class Presence:
-    """Whether the caller of a request is still there. `close` it.
+    """Watches whether the caller of a request is still there. Call `close` at the end.
 
     `with presence:` cancels the block when the caller goes away, and raises `CallerGoneError`.
 
-    The request's body must have been read: what `receive` still gives is that it has ended, and the end of the
-    connection. It is asked for when the call to the model is on its way, not before.
+    The request's body must have been read, so `receive` only reports its end and then the end of the connection. It is
+    called when the call to the model is under way, not before.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -70,7 +70,7 @@ class Presence:
             raise CallerGoneError from None
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._timer.cancel()
         if self._watching is not None:
             self._watching.cancel()
@@ -87,7 +87,7 @@ class Presence:
 
 
 async def while_connected(work: Awaitable[Result], receive: Receive) -> Result:
-    """Do the work, but cancel it when the caller goes away. Raises `CallerGoneError`."""
+    """Do some work, but cancel it when the caller goes away. Raises `CallerGoneError`."""
     presence = Presence(receive)
     try:
         with presence:
@@ -97,11 +97,11 @@ async def while_connected(work: Awaitable[Result], receive: Receive) -> Result:
 
 
 class StreamSource(Protocol):
-    """What a stream is made of. `open` it, take its `events`, and `aclose` it in any case."""
+    """The source of a stream. Call `open`, read its `events`, and always call `aclose`."""
 
     @property
     def media_type(self) -> str:
-        """What its events are."""
+        """The media type of its events."""
         ...
 
     async def open(self) -> None:
@@ -134,37 +134,37 @@ class StreamSource(Protocol):
 
     @property
     def keep_alive(self) -> bytes:
-        """What may be sent now while there is nothing to say; empty: nothing. As a `StreamRenderer` says it."""
+        """What may be sent now to keep the connection alive. Empty: nothing. As in `StreamRenderer`."""
         ...
 
     @property
     def patience_s(self) -> float:
-        """How long the caller may take nothing of the answer."""
+        """Seconds that the caller may take nothing of the answer."""
         ...
 
     @property
     def whole(self) -> bool:
-        """Whether the answer came to a good end."""
+        """Whether the answer is complete and good."""
         ...
 
     async def aclose(self) -> None:
-        """End what the events are made of."""
+        """Close what the events come from."""
         ...
 
 
 class EventStream(Response[Any]):
-    """An answer in pieces, mostly server-sent events, or the error that came before the first of them.
+    """An answer in pieces, mostly server-sent events. If an error comes before the first piece, it is the answer.
 
-    While there is nothing to send, what the dialect has for that keeps the connection alive: for most, a comment. When
-    that is so before the first content, the head goes out with it: what the headers would say of the model, the
-    attempts and the cost is not known then, and a failure is an event of the stream.
+    While there is nothing to send, a piece of the dialect keeps the connection alive, mostly a comment. If that happens
+    before the first content, the head goes out with it. The headers then cannot name the model, the attempts and the
+    cost, and a failure becomes an event of the stream.
 
-    When the caller goes away the source is closed at once, and with it the provider's call: the framework's own stream
-    leaves a generator that waits for a slow caller to the garbage collector.
+    When the caller goes away, the source is closed at once, and with it the provider's call. The framework's own stream
+    would leave a generator that waits for a slow caller to the garbage collector.
     """
 
     def __init__(self, source: StreamSource, presence: Presence, keepalive_s: float) -> None:
-        """Takes over the `presence`."""
+        """Take over the `presence`, and close it at the end."""
         super().__init__(None)
         self._source = source
         self._presence = presence
@@ -172,7 +172,7 @@ class EventStream(Response[Any]):
 
     @property
     def whole(self) -> bool:
-        """Whether, after its end, it was a good one."""
+        """Whether the answer is complete and good. Valid after its end."""
         return self._source.whole
 
     def farewell(self, error: SemrouteError) -> bytes:
@@ -202,7 +202,7 @@ class EventStream(Response[Any]):
             await instead.to_asgi_response(None, request)(scope, receive, send)
 
     async def _stream(self, line: _KeptAlive) -> Response[bytes] | None:
-        """Send all of it. Returns what is to be sent instead, where nothing was."""
+        """Send the whole stream. If nothing was sent, returns the answer to send instead."""
         source = self._source
         try:
             await source.open()
@@ -215,7 +215,7 @@ class EventStream(Response[Any]):
         except SemrouteError as error:
             if not line.begun:
                 return source.refusal(error)
-            # What follows the last event goes by itself: some libraries look for an error in what comes at once.
+            # What follows the last event is sent separately, because some libraries look for an error in each packet.
             event, end, last = source.failure(error).rpartition(sse.END)
             await line.send(event + end)
         await line.send(last, more=False)
@@ -223,9 +223,9 @@ class EventStream(Response[Any]):
 
 
 class _KeptAlive:
-    """Sends pieces, and what keeps it alive when there was none for a while. One timer, no task, on the common way.
+    """Sends pieces, and keeps the connection alive when there is none for a while. Mostly needs one timer and no task.
 
-    A piece waits for that while it is on its way, and nothing of it is begun while a piece is.
+    A piece waits while a keep-alive is being sent, and no keep-alive begins while a piece is being sent.
     """
 
     def __init__(self, send: Send, idle_s: float, source: StreamSource) -> None:
@@ -259,7 +259,7 @@ class _KeptAlive:
         await self._put({"type": "http.response.body", "body": piece, "more_body": more})
 
     def close(self) -> None:
-        """Keep it alive no longer."""
+        """Stop keeping the connection alive."""
         self._timer.cancel()
         if self._beating is not None:
             self._beating.cancel()
@@ -278,7 +278,9 @@ class _KeptAlive:
         return {"type": "http.response.start", "status": 200, "headers": fields}
 
     async def _keep_alive(self) -> None:
-        with contextlib.suppress(OSError, RuntimeError):  # the caller has gone: who waits for that learns it himself
+        with contextlib.suppress(
+            OSError, RuntimeError
+        ):  # the caller has gone: the task that sends pieces finds out itself
             piece = self._source.keep_alive
             if not piece:
                 return

@@ -27,7 +27,7 @@ from semroute.messages import ChatRequest, Completion
 from semroute.router import new_id
 
 AT_ONCE = 4
-"""Calls of one request that are under way together."""
+"""How many calls of one request run at the same time."""
 _dialect = TextDialect()
 
 
@@ -68,7 +68,7 @@ async def _answer(request: AnyRequest, caller: Caller, chats: list[ChatRequest],
 
 
 async def _complete(calls: Sequence[Call]) -> list[Completion]:
-    """All answers. Raises as `Call.complete`, for the first that fails; the others are then cancelled."""
+    """Return all answers. The first that fails raises as `Call.complete`, and the others are cancelled."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def complete(call: Call) -> Completion:
@@ -84,7 +84,7 @@ async def _complete(calls: Sequence[Call]) -> list[Completion]:
 
 
 def _headers(calls: Sequence[Call]) -> dict[str, str]:
-    """What the headers say: of the first call; attempts and money of all."""
+    """Return the headers of the first call, with the attempts and cost of all."""
     headers = account_headers(calls[0])
     records = [call.record for call in calls]
     return headers | {
@@ -113,7 +113,7 @@ class _Several:
         await self._current.open()
 
     def headers(self, *, early: bool) -> dict[str, str]:
-        """Those of the first call."""
+        """Return the headers of the first call."""
         return self._sources[0].headers(early=early)
 
     async def events(self) -> AsyncGenerator[bytes]:
@@ -144,12 +144,12 @@ class _Several:
 
     @property
     def patience_s(self) -> float:
-        """As for the call that is under way."""
+        """Seconds that the caller may take nothing, as for the call that is under way."""
         return self._current.patience_s
 
     @property
     def whole(self) -> bool:
-        """Whether all answers came to a good end."""
+        """Whether all answers are complete and good."""
         return all(source.whole for source in self._sources)
 
     async def aclose(self) -> None:

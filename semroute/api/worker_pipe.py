@@ -1,7 +1,7 @@
-"""What a worker and its supervisor tell each other, over a pipe.
+"""The messages between a worker and its supervisor, over a pipe.
 
-The supervisor begins with the last good form of what a worker starts from, so that a worker can start while the files
-are broken or the database is away. From then on the worker speaks, and each sign of life is answered:
+The supervisor begins with the last good state, so that a worker can start while the route files are broken or the
+database is away. From then on the worker sends messages, and the supervisor answers each sign of life:
 
 supervisor  Begin(good)         Notes(notes)
 worker                   Beat                 Good …   Beat   Failed
@@ -25,17 +25,17 @@ from semroute.stores.interfaces import Row
 log = logging.getLogger("semroute.workers")
 
 BEAT_S = 0.2
-"""Between two signs of life."""
+"""Seconds between two signs of life."""
 
 
 class Good(Frozen, frozen=True, kw_only=True, tag=True):
-    """What a worker started from, or has used since: the last good form."""
+    """The last good state: what a worker started from, or has read since."""
 
     files: RouteFiles | None = None
     keys: list[Row] | None = None
-    """The access keys, as they are stored; None: nobody has read them yet."""
+    """The access keys as they are stored. None: nobody has read them yet."""
     keyed: bool = False
-    """Whether there ever was a key: then no call goes without one, also where none is left."""
+    """Whether there ever was a key. Then every call needs one, even if none is left."""
 
 
 class Beat(Frozen, frozen=True, kw_only=True, tag=True):
@@ -52,18 +52,18 @@ class Failed(Frozen, frozen=True, kw_only=True, tag=True):
 
 
 class Begin(Frozen, frozen=True, kw_only=True, tag=True):
-    """The first word."""
+    """The first message of the supervisor."""
 
     good: Good
 
 
 class Notes(Frozen, frozen=True, kw_only=True, tag=True):
-    """How the other workers are just now."""
+    """The present state of the other workers."""
 
     notes: tuple[str, ...] = ()
     """What is wrong with them."""
     absent: tuple[int, ...] = ()
-    """The numbers of those whose callers somebody else must accept."""
+    """The numbers of the workers whose callers another worker must accept."""
 
 
 Said = Good | Beat | Failed
@@ -75,11 +75,11 @@ _decode_told: msgspec.msgpack.Decoder[Told] = msgspec.msgpack.Decoder(Told)
 
 
 class Lifeline:
-    """A worker's end. Without a pipe, as where one process serves alone, there is nobody to tell."""
+    """A worker's end of the pipe. A process that serves alone has no pipe, and tells nobody."""
 
     def __init__(self, good: Good | None = None, pipe: Connection | None = None) -> None:
         self.good = good or Good()
-        """The last good form to start from."""
+        """The last good state to start from."""
         self.notes: tuple[str, ...] = ()
         """What is wrong with other workers just now."""
         self._pipe = pipe
@@ -88,12 +88,12 @@ class Lifeline:
 
     @classmethod
     def take(cls, pipe: Connection) -> Lifeline:
-        """Take a pipe's end. Blocking: waits for the supervisor's first word."""
+        """Take one end of a pipe. Blocking: waits for the supervisor's first message."""
         first = _decode_told.decode(pipe.recv_bytes())
         return cls(first.good if isinstance(first, Begin) else Good(), pipe)
 
     def keep(self, *, files: RouteFiles | None = None, keys: list[Row] | None = None) -> None:
-        """Note what is good, for a worker that starts later. Never waits: it is told with the next sign of life."""
+        """Note what is good, for workers that start later. Never waits: the next sign of life sends it."""
         good = self.good
         self.good = Good(
             files=files or good.files, keys=good.keys if keys is None else keys, keyed=good.keyed or bool(keys)
@@ -114,8 +114,8 @@ class Lifeline:
     ) -> None:
         """Give signs of life of the running event loop, from a thread that never holds it up.
 
-        On the loop are called: `stand_in`, with the numbers of workers whose callers are to be accepted, and `leave`
-        when the supervisor is gone: a worker that nobody looks after ends.
+        The loop calls `stand_in` with the numbers of the workers whose callers this one must accept. It calls `leave`
+        when the supervisor is gone, because a worker without one must end.
         """
         if self._pipe is not None:
             beating = partial(self._beat, asyncio.get_running_loop(), serving, leave, stand_in)
@@ -149,7 +149,7 @@ class Lifeline:
                         absent = told.absent
                         loop.call_soon_threadsafe(stand_in, absent)
                 pause.wait(BEAT_S)
-        except RuntimeError:  # the loop is closed: the worker ends
+        except RuntimeError:  # the loop is closed, so the worker ends
             return
         except (OSError, EOFError, msgspec.DecodeError):
             log.warning("the supervisor of this worker is gone: the worker ends")

@@ -1,7 +1,7 @@
-"""Several worker processes at one port, and the supervisor that looks after them.
+"""Several worker processes at one port, and the supervisor that watches them.
 
-A worker that died, hangs or cannot start is missing for as long as that lasts. Meanwhile the others accept its callers,
-who wait at a socket that the supervisor keeps open.
+While a worker is dead, hangs or cannot start, the others accept its callers, who wait at a socket that the supervisor
+keeps open.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from semroute.api.worker_schedule import Slot
 log = logging.getLogger("semroute.workers")
 
 TICK_S = 0.1
-"""How often the supervisor looks around."""
+"""Seconds between two looks of the supervisor."""
 HELD_UP_S = 1.0
-"""A supervisor that did not look around for so long was stopped itself, or its machine slept."""
+"""If there was no look for this many seconds, the supervisor itself was stopped, or its machine slept."""
 CLOSE_S = 30.0
-"""How long a worker may take to close its books, after the requests that were running."""
+"""Seconds that a worker may take to close its books after its last requests."""
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 PASSED_OVER = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
-"""Signals that would end a process which does not know them."""
+"""Signals that would end a process that does not handle them. The supervisor takes them and goes on."""
 
 Target = Callable[[int, list[socket.socket], Connection], None]
-"""What a worker does, with its number, the listening sockets of all and its end of the pipe."""
+"""What a worker runs. It gets its number, the listening sockets of all workers, and its end of the pipe."""
 
 _spawn = multiprocessing.get_context("spawn")
 
 
 class Worker:
-    """One process, and the thread that reads what it says. Raises `OSError` where no process can be started."""
+    """One process, and the thread that reads its messages. Raises `OSError` if no process can be started."""
 
     def __init__(self, target: Target, number: int, listening: list[socket.socket], supervisor: Supervisor) -> None:
         self._pipe, theirs = _spawn.Pipe()
         self.said = ""
-        """Why it cannot start, in its own words."""
+        """Why it cannot start, as it said itself."""
         self.ends_by: float | None = None
-        """When it is killed, once it was asked to end."""
+        """When it is killed, after it was asked to end."""
         self.heard: float | None = None
         """When it last gave a sign of life."""
         self._supervisor, self._number = supervisor, number
@@ -61,16 +61,16 @@ class Worker:
                 self.process.start()
             threading.Thread(target=self._listen, name=f"worker {self.process.pid}", daemon=True).start()
         except (OSError, RuntimeError) as error:  # no process, or no thread, can be started
-            self._pipe.close()  # a process that was started ends by itself
+            self._pipe.close()  # if the process was started, it ends by itself
             raise OSError(str(error)) from error
 
     def retire(self, ends_by: float) -> None:
-        """Ask it to finish what is running, and to end."""
+        """Ask the worker to finish its requests and then to end."""
         self.ends_by = ends_by
         self.process.terminate()
 
     def _listen(self) -> None:
-        # A worker that is stopped amid a message holds up this thread alone.
+        # A worker that stops in the middle of a message holds up only this thread.
         with contextlib.suppress(OSError, EOFError, msgspec.DecodeError), self._pipe:
             self._pipe.send_bytes(encode(Begin(good=self._supervisor.good)))
             while True:
@@ -98,7 +98,7 @@ class Supervisor:
         running requests may take at a stop.
         """
         self.events: queue.SimpleQueue[tuple[Worker, Said | None] | signal.Signals] = queue.SimpleQueue()
-        """What workers said; None: the worker has ended."""
+        """Messages of workers. None: the worker has ended."""
         self.good = good
         self._notes: tuple[str, ...] = ()
         self._absent: tuple[int, ...] = ()
@@ -112,7 +112,7 @@ class Supervisor:
         self._replacing: deque[Slot] = deque()
         """Slots whose workers are still to be replaced by new ones."""
         self._coming: tuple[Slot, Slot] | None = None
-        """The slot of a new worker that is starting, and the one that it will take the place of."""
+        """The slot of a new worker that is starting, and the slot of the worker that it will replace."""
         self._served = False
         self._looked_at = clock()
         self._open = True
@@ -125,7 +125,7 @@ class Supervisor:
         return self.keep()
 
     def keep(self) -> bool:
-        """As `run`, for whoever puts the signals among the events."""
+        """Serve as `run` does, for a caller that adds the signals to the events itself."""
         stopping = False
         while not stopping and not self._hopeless:
             self._look()
@@ -134,16 +134,16 @@ class Supervisor:
         return not self._hopeless
 
     def tell(self, number: int) -> Notes:
-        """What a worker with this number is told. Called by any thread."""
+        """Return what to tell the worker with this number. Any thread may call this."""
         return Notes(notes=self._notes, absent=tuple(other for other in self._absent if other != number))
 
     @property
     def _hopeless(self) -> bool:
-        """Whether every worker has failed before any could serve."""
+        """Return whether every worker failed before any could serve."""
         return not self._served and all(slot.failures for slot in self._slots)
 
     def _hear(self) -> bool:
-        """Take in what has happened. True: the service is to stop."""
+        """Take in what has happened. True: the service must stop."""
         with contextlib.suppress(queue.Empty):
             event = self.events.get(timeout=TICK_S)
             while True:
@@ -185,7 +185,7 @@ class Supervisor:
 
     def _on_failure(self, slot: Slot, now: float, reason: str) -> None:
         if self._coming is not None and slot is self._coming[0]:
-            log.error("the new worker %d could not start, the old ones stay: %s", slot.number, reason)
+            log.error("the new worker %d could not start, so the old workers stay: %s", slot.number, reason)
             self._coming = None
             self._replacing.clear()
             return
@@ -193,7 +193,7 @@ class Supervisor:
         verb = "has ended" if slot.phase == "serving" else "could not start"
         pause = slot.end(now, reason)
         again = f"it is started again in {pause:g} s" if pause else "it is started again"
-        # What goes on being wrong is said once, however often it is tried.
+        # A reason that stays the same is logged once, however often the worker is tried.
         level = logging.DEBUG if reason == known else logging.ERROR
         log.log(level, "worker %d %s: %s; %s", slot.number, verb, reason, again)
         self._tell()
@@ -203,7 +203,7 @@ class Supervisor:
         self._notes = tuple(f"worker {slot.number} does not serve: {slot.reason}" for slot in missing)
 
     def _look(self) -> None:
-        """Start who is due, and end who hangs."""
+        """Start workers that are due, and end workers that hang."""
         now = self._clock()
         if now - self._looked_at > HELD_UP_S:
             for slot in self._workers.values():
@@ -223,10 +223,10 @@ class Supervisor:
             self._coming = Slot(old.number, now), old
             self._start(self._coming[0], now)
         if self._open and not self._workers and all(slot.due > now for slot in self._slots):
-            # Nobody is there, nor about to be: who calls now is refused at once instead of waiting.
+            # No worker is there or about to come, so callers are refused at once instead of waiting.
             self._open = False
             for listening in self._listening:
-                with contextlib.suppress(OSError):  # it did not listen
+                with contextlib.suppress(OSError):  # the socket was not listening
                     listening.shutdown(socket.SHUT_RDWR)
 
     def _start(self, slot: Slot, now: float) -> None:
@@ -236,11 +236,11 @@ class Supervisor:
             self._on_failure(slot, now, f"no process can be started: {error}")
             return
         slot.begin(now)
-        self._open = True  # the worker listens again, once it serves
+        self._open = True  # the worker listens again when it serves
         self._workers[worker] = slot
 
     def _take_over(self, slot: Slot) -> None:
-        """A worker serves. Where it is a new one, the old one goes."""
+        """Note that a worker serves. If it is a new one, end the old one."""
         if self._coming is None or slot is not self._coming[0]:
             return
         old, self._coming = self._coming[1], None

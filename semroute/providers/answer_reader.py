@@ -1,4 +1,4 @@
-"""Answers as they are read: events to chunks, and what comes whole where a stream was asked for."""
+"""Read answers: turn events into chunks, and also a whole answer that comes in place of a stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from semroute.messages import Chunk, Completion
 
 
 def noted(completion: Completion, wire: WireRequest) -> Completion:
-    """A whole answer with what the request knows beside it, and in the caller's own names."""
+    """Add to a whole answer what only the request knows, and use the caller's own names."""
     if wire.dropped or wire.adapted or wire.model:
         notes = (*wire.dropped, *wire.adapted)
         completion = replace(completion, dropped=notes, model=completion.model or wire.model)
@@ -25,10 +25,10 @@ def noted(completion: Completion, wire: WireRequest) -> Completion:
 
 
 class Reader:
-    """Reads the events of one stream: forgives one malformed event where a sound one follows, and repeated ends."""
+    """Reads the events of one stream. Ignores a malformed event if a sound one follows, and repeated ends."""
 
     def __init__(self, parser: StreamParser, wire: WireRequest) -> None:
-        """`wire`: the request, of which the first chunk says what the answer does not."""
+        """`wire`: the request. The first chunk says what only the request knows."""
         self._parser = parser
         self._wire: WireRequest | None = wire
         self._restorer = Restorer(wire.renamed) if wire.renamed else None
@@ -37,7 +37,7 @@ class Reader:
         self.finished = False
 
     def chunk(self, event: Event) -> Chunk | None:
-        """The chunk that an event holds, if any. Raises a `ProviderError`."""
+        """Return the chunk that an event holds, or None. Raises a `ProviderError`."""
         try:
             chunk = self._parser.event(event)
         except MalformedChunkError as error:
@@ -54,7 +54,7 @@ class Reader:
         return chunk if self._wire is None and self._restorer is None else self._noted(chunk)
 
     def whole(self, body: bytes, dialect: ProviderDialect) -> Iterator[Chunk]:
-        """The chunks of an answer that did not come as events. Raises a `ProviderError`."""
+        """Yield the chunks of an answer that did not come as events. Raises a `ProviderError`."""
         if body.lstrip().startswith(b"["):
             for piece in _items(body):
                 if (chunk := self.chunk(Event(data=piece))) is not None:
@@ -64,7 +64,7 @@ class Reader:
         yield self._noted(_as_chunk(dialect.parse_completion(body)))
 
     def ending(self, events: Iterable[Event], body: bytes | None, dialect: ProviderDialect) -> Iterator[Chunk]:
-        """What is left when the stream ends: the last events, or a body that was none. Raises where no answer ends."""
+        """Yield what is left when the stream ends: the last events or a whole body. Raises if the answer has no end."""
         for event in events:
             if (chunk := self.last_chunk(event)) is not None:
                 yield chunk
@@ -73,7 +73,7 @@ class Reader:
         self.close()
 
     def last_chunk(self, event: Event) -> Chunk | None:
-        """As `chunk`, for what the stream ended inside of."""
+        """Return the chunk of an event inside which the stream ended, or None."""
         try:
             chunk = self._parser.event(event)
         except BadAnswerError as error:
@@ -90,7 +90,7 @@ class Reader:
         return chunk if self._restorer is None else self._restorer.chunk(chunk)
 
     def close(self) -> None:
-        """The stream has ended. Raises where the answer has not."""
+        """Note that the stream has ended. Raises if the answer has not."""
         if self._malformed is not None and not self.finished:
             raise BadAnswerError(str(self._malformed), body=self._malformed.body)
         if not self._parser.finished and not self._is_whole:
@@ -98,7 +98,7 @@ class Reader:
 
 
 def _as_chunk(completion: Completion) -> Chunk:
-    """A whole answer as the only piece of a streamed one. Its body is no event: it is rendered anew."""
+    """Return a whole answer as the only chunk of a stream. Its body is not an event, so it is rendered anew."""
     return Chunk(
         parts=completion.parts,
         finish_reason=completion.finish_reason,
@@ -112,7 +112,7 @@ def _as_chunk(completion: Completion) -> Chunk:
 
 
 def _items(body: bytes) -> list[bytes]:
-    """The pieces of an answer that came as a list, as Gemini's API sends them to who does not ask for events."""
+    """Return the pieces of an answer that came as a list, as Gemini's API sends without a request for events."""
     try:
         return [bytes(item) for item in msgspec.json.decode(body, type=list[msgspec.Raw])]
     except UNREADABLE as error:

@@ -1,4 +1,4 @@
-"""Requests signed with AWS credentials (Signature Version 4). Needs the extra `bedrock`.
+"""Sign requests with AWS credentials (Signature Version 4). Needs the extra `bedrock`.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
 """
@@ -22,65 +22,65 @@ from semroute.providers.transport import Headers, Response, Sender
 
 SERVICE = "bedrock"
 MIN_LIFE_S = 60
-"""Credentials that expire sooner are not used any more: a request waits for others."""
+"""Credentials that expire within this many seconds are not used: the request waits for new ones."""
 
 _ADDRESS = re.compile(r"https?://\S{1,200}")
 _FAILURES = (BotoCoreError, ClientError, OSError, ValueError, RuntimeError)
 
 log = logging.getLogger("semroute.providers")
-logging.getLogger("botocore").setLevel(logging.INFO)  # at debug it tells tokens, and what credentials came
+logging.getLogger("botocore").setLevel(logging.INFO)  # at level debug it would log tokens and credentials
 
 
 class SigningSender:
-    """Signs each request on its way to the transport. For one event loop.
+    """Signs each request before it goes to the transport. For one event loop.
 
-    Credentials come from where all of AWS's tools take them (environment, profile, SSO, container, instance). They are
-    looked for at the first request, and renewed in the background before they expire; both happen in a thread, as they
-    read files and call services. All other requests are signed without a wait.
+    Credentials come from the usual places of AWS tools (environment, profile, SSO, container, instance). The first
+    request looks for them, and they are renewed in the background before they expire. Both run in a thread, because
+    they read files and call services. All other requests are signed without waiting.
     """
 
     def __init__(self, sender: Sender, region: str, headers: Mapping[str, str], session: Session | None = None) -> None:
-        """`headers`: those of the provider, which are signed too; `session`: None for AWS's defaults."""
+        """`headers`: the provider's headers, which are signed too. `session`: None uses the defaults of AWS."""
         self._sender = sender
         self._region = region
         self._headers = {"content-type": "application/json", **{name.lower(): headers[name] for name in headers}}
         self._session = session
         self._credentials: Any = None
         self._frozen: Any = None
-        """What requests are signed with."""
+        """The credentials that requests are signed with. None: they have not been found yet."""
         self._renewal: asyncio.Task[None] | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """AWS quotes the session's token where it refuses a signature."""
+        """The session's token: AWS quotes it when it refuses a signature."""
         own = (self._frozen.secret_key, self._frozen.token) if self._frozen else ()
         return (*self._sender.secrets, *filter(None, own))
 
     async def send(self, method: str, url: str, *, headers: Headers, body: bytes, connect_s: float) -> Response:
-        """As the sender's. Raises `ProviderAuthError` where there are no credentials."""
+        """Sign and send a request. Raises `ProviderAuthError` if there are no credentials."""
         if self._frozen is None or self._expires():
             renewal = self._renew()
             if self._frozen is None or self._expires(MIN_LIFE_S):
-                await asyncio.shield(renewal)  # whoever gives up, others wait for it too
+                await asyncio.shield(renewal)  # shielded: other requests wait for the same renewal
         signed = self._sign(method, url, body)
         lines = "".join(f"{name}: {value}\r\n" for name, value in signed.items()).encode("ascii")
         both = Headers(headers.lines + lines, headers.names | {name.lower() for name in signed})
         return await self._sender.send(method, url, headers=both, body=body, connect_s=connect_s)
 
     def _expires(self, within_s: float | None = None) -> bool:
-        """Whether the credentials do, within that time; None: the time after which botocore renews them."""
+        """Return whether the credentials expire within that time. None: the time in which botocore renews them."""
         renewable = isinstance(self._credentials, RefreshableCredentials)
         return renewable and bool(self._credentials.refresh_needed(within_s))
 
     def _renew(self) -> asyncio.Task[None]:
-        """Find the credentials, or renew them: one task for all who ask meanwhile."""
+        """Find or renew the credentials, in one task for all requests that need them."""
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(asyncio.to_thread(self._freeze))
             self._renewal.add_done_callback(_report)
         return self._renewal
 
     def _freeze(self) -> None:
-        """Blocks."""
+        """Find or renew the credentials. Blocking."""
         try:
             if self._credentials is None:
                 self._session = self._session or Session()
@@ -93,13 +93,13 @@ class SigningSender:
             raise ProviderAuthError(f"the AWS credentials cannot be used: {reason}") from None
 
     def _sign(self, method: str, url: str, body: bytes) -> dict[str, str]:
-        """The headers that the signature adds."""
+        """Return the headers that the signature adds."""
         request = AWSRequest(method=method, url=url, data=body, headers=self._headers)
         SigV4Auth(self._frozen, SERVICE, self._region).add_auth(request)
         return {name: value for name, value in request.headers.items() if name.lower() not in self._headers}
 
 
 def _report(renewal: asyncio.Task[None]) -> None:
-    """Who waits is told by an exception; in the background nobody waits."""
+    """Log why a renewal in the background failed. Requests that wait for it get an exception instead."""
     if not renewal.cancelled() and (error := renewal.exception()) is not None:
         log.warning("%s", error)

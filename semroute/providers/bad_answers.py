@@ -1,4 +1,4 @@
-"""What kind of answer one is that is none. Read from its body, and only then: good answers cost nothing more."""
+"""Classify responses that are not completions, by their body. Good answers are not inspected, so they cost nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from semroute.json_errors import UNREADABLE
 
 
 def told_apart(error: ProviderError) -> ProviderError:
-    """The same error, of the kind that its body shows."""
+    """Return the same error with the type that its body shows."""
     if type(error) not in (BadAnswerError, MalformedChunkError) or error.body is None or error.status is not None:
         return error
     told = _kind(error.body)(str(error), body=error.body)

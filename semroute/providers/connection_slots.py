@@ -1,4 +1,4 @@
-"""Places for connections: how many there may be at once, and who waits for one."""
+"""Limit the connections to providers that may be open at once. Further calls wait for a place."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import errno
 from semroute.errors import NoPlaceError
 
 MAX_CONNECTIONS = 4096
-"""At once, to all providers: more than the calls that the service lets run, so that hardly anybody waits for one."""
+"""The most connections at once, to all providers. It is more than the calls that may run, so calls rarely wait."""
 NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
-"""What the operating system says where this machine has no room for another connection."""
+"""The operating system's errors if this machine has no room for another connection."""
 WAIT_S = 1.0
-"""For a place at the longest: then the service is overloaded, and says so."""
+"""The longest wait for a place, in seconds. After that, the service says that it is overloaded."""
 
 
 class ConnectionSlots:
-    """For one event loop. First come, first served."""
+    """Places for connections, on one event loop. First come, first served."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         self._left = count
-        """Those that anybody may take at once."""
+        """How many places can be taken without waiting."""
         self._waiting = 0
         self._given_back = asyncio.Semaphore(0)
-        """While somebody waits, places come back here."""
+        """While calls wait, places are given back here."""
 
     async def take(self, wait_s: float) -> None:
-        """Take a place. Raises `NoPlaceError` where none is free within `wait_s`, or `WAIT_S` if that is shorter."""
-        if self._left:  # as nearly always
+        """Take a place. Raises `NoPlaceError` if none is free within the shorter of `wait_s` and `WAIT_S`."""
+        if self._left:  # nearly always so
             self._left -= 1
             return
         self._waiting += 1

@@ -1,4 +1,4 @@
-"""A provider that answers offline: for demonstrations, and for trying routes out without keys."""
+"""A provider that answers offline, for demonstrations and for trying out routes without keys."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ BYTES_PER_TOKEN = 4
 
 
 class EchoProvider:
-    """Says that it is an echo, and what it was asked; in JSON where JSON is asked for.
+    """Answers that it is an echo, with what it was asked. If JSON is asked for, the answer is JSON.
 
-    It takes a token to be four bytes of UTF-8. As it is its own provider, that count is no estimate.
+    A token is four bytes of UTF-8. The echo defines its own tokens, so this count is exact, not an estimate.
     """
 
     async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
-        """The whole echo. Raises `UnsupportedError` for embeddings."""
+        """Return the whole echo. Raises `UnsupportedError` for embeddings."""
         refuse_embeddings(request, "echo")
         text, finish_reason = _answer(request, model)
         return Completion(
@@ -36,16 +36,16 @@ class EchoProvider:
         )
 
     async def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
-        """The echo word by word, then its finish reason and usage."""
+        """Yield the echo word by word, then its finish reason and usage."""
         text, finish_reason = _answer(request, model)
         for word in re.findall(r"\s*\S+\s*", text):
             yield Chunk(parts=(Text(text=word),), model=model.name, id=f"echo-{request.id}")
-            await asyncio.sleep(0)  # as a network would: others get their turn, and a cancelled call ends here
+            await asyncio.sleep(0)  # as a network would: other tasks get their turn, and a cancelled call ends here
         yield Chunk(finish_reason=finish_reason, model=model.name, id=f"echo-{request.id}")
         yield Chunk(usage=_usage(request, text), model=model.name, id=f"echo-{request.id}")
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: nothing is open."""
 
 
 def _answer(request: ChatRequest, model: Model) -> tuple[str, FinishReason]:

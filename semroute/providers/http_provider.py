@@ -1,4 +1,4 @@
-"""Providers that are called over HTTP, whatever their dialect."""
+"""Call providers over HTTP, in any dialect."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ from semroute.providers.transport import (
 )
 
 FINISHED_GRACE_S = 5.0
-"""How long a stream that said why it ended may take to send its usage and close."""
+"""Seconds that a stream may take, after its finish reason, to send its usage and close."""
 MAX_ERROR_BYTES = 64 * 1024
 PART_BYTES = 8192
-"""So many bytes of a stream are cut into events before others have their turn."""
+"""How many bytes of a stream are cut into events before other tasks get their turn."""
 EVENTS = 32
-"""So many events of a stream are read and passed on before others have their turn."""
+"""How many events of a stream are passed on before other tasks get their turn."""
 UNENCODABLE = (ValueError, OverflowError, RecursionError)
-"""What msgspec raises for text that is no UTF-8, for numbers that are too long, and for what is nested too deeply."""
+"""What msgspec raises for text that is not UTF-8, numbers that are too long, and values nested too deeply."""
 MIN_SECRET_CHARS = 8
 
 Observe = Callable[[str, Model, rate_limit_headers.RateLimitState], None]
-"""Is told what the headers of each answer say of a model's rate limits at an endpoint."""
+"""Receives what the headers of each answer say about a model's rate limits at an endpoint."""
 
 
 class HttpProvider:
-    """Calls one provider's API. The transport is shared, and closed by whoever opened it."""
+    """Calls one provider's API. Its transport is shared: whoever opened it must close it."""
 
     def __init__(
         self,
@@ -81,14 +81,14 @@ class HttpProvider:
             **{name.lower(): value for name, value in provider.headers.items()},
         }
         self._own = frozenset(name.lower() for name in provider.headers)
-        """What the route files say is not the caller's to change."""
+        """The headers that the route files set. Callers cannot change them."""
         secrets = (provider.api_key or "", *provider.headers.values())
         self._hidden = tuple(secret for secret in secrets if len(secret) >= MIN_SECRET_CHARS)
-        """The keys, which no message may repeat."""
+        """The keys. No message may repeat them."""
         self._place = place_of(provider.base_url)
 
     async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
-        """A whole answer, within `timeouts.total_s`."""
+        """Return a whole answer within `timeouts.total_s`."""
         total_s = timeouts.total_s or TOTAL_S
         try:
             try:
@@ -110,7 +110,7 @@ class HttpProvider:
             raise self._told(error) from None
 
     async def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
-        """An answer piece by piece. Closing the generator closes the connection."""
+        """Yield an answer piece by piece. Closing the generator closes the connection."""
         watch, events = _Watch(timeouts), self._dialect.events()
         try:
             wire = await self._rendered(request, model) if request.long else self._render(request, model)
@@ -124,7 +124,7 @@ class HttpProvider:
                 while data:
                     for event in events.feed(data) if len(data) <= PART_BYTES else _fed(events, data):
                         count += 1
-                        if count % EVENTS == 0 or event is None:  # a read does not wait where there is enough to read
+                        if count % EVENTS == 0 or event is None:  # a read does not wait if enough has come already
                             await asyncio.sleep(0)
                         if event is not None and (chunk := reader.chunk(event)) is not None:
                             watch.saw(chunk, finished=reader.finished)
@@ -136,7 +136,7 @@ class HttpProvider:
             raise self._told(error) from None
 
     async def aclose(self) -> None:
-        """Nothing to close: the connections are the transport's."""
+        """Do nothing: the transport owns the connections."""
 
     @cached_property
     def _headers(self) -> Headers:
@@ -147,7 +147,7 @@ class HttpProvider:
         return await asyncio.to_thread(self._render, request, model)
 
     def _render(self, request: ChatRequest, model: Model) -> WireRequest:
-        """What is sent. Raises `UnsupportedError` where a strict request would lose something."""
+        """Return what is sent. Raises `UnsupportedError` if a strict request would lose something."""
         try:
             wire = self._dialect.render_request(request, model)
         except UNENCODABLE as error:
@@ -177,13 +177,13 @@ class HttpProvider:
             for name, value in callers.items()
             if name in JOINED or name not in self._own
         }
-        # What comes from a caller and cannot be sent is left out: it must not look like a fault of the provider.
+        # A caller's header that cannot be sent is left out, so that it does not look like a fault of the provider.
         return encode_headers({**plain, **{name: text for name, text in (traced | joined).items() if sendable(text)}})
 
     async def _begin(
         self, wire: WireRequest, model: Model, timeouts: Timeouts, watch: _Watch
     ) -> tuple[Response, bytes | None]:
-        """Send the request. Gives the answer, and its body where its type says that it is no stream of events."""
+        """Send the request. Returns the answer, and also its body if its media type is not that of an event stream."""
         try:
             async with asyncio.timeout_at(watch.deadline):
                 response = await self._send(wire, model, timeouts)
@@ -191,7 +191,7 @@ class HttpProvider:
                     if response.status != 200:
                         await self._raise_error(response)
                     content_type = response.headers.get("content-type", "").lower()
-                    is_whole = "json" in content_type or "html" in content_type  # other odd types are let through
+                    is_whole = "json" in content_type or "html" in content_type  # other unusual types are let through
                     return response, await response.aread() if is_whole else None
                 except BaseException:
                     await response.aclose()
@@ -203,7 +203,7 @@ class HttpProvider:
         """Say what an answer of another status than 200 means."""
         try:
             body = await response.aread(MAX_ERROR_BYTES)
-        except ProviderError:  # too long, or cut: the status still says what kind of failure it is
+        except ProviderError:  # the body is too long or cut off, but the status still tells the kind of failure
             body = b""
         error = self._dialect.parse_error(response.status, response.headers, body)
         told = rate_limit_headers.read(response.raw_headers, time.time())
@@ -211,17 +211,19 @@ class HttpProvider:
         raise error
 
     def _told(self, error: ProviderError) -> ProviderError:
-        """The same error, of its exact kind; without our key and the address, should the provider have quoted them."""
+        """Return the same error with its exact type, without our key and address if the provider quoted them."""
         error = told_apart(error)
         message, body = str(error), error.body
-        if body is not None and len(body) > MAX_ERROR_BYTES:  # no error that anybody reads, and long to look through
+        if (
+            body is not None and len(body) > MAX_ERROR_BYTES
+        ):  # nobody reads such an error, and the search would take long
             body = None
         for secret in (*self._hidden, *self._transport.secrets):
             message = message.replace(secret, "***")
             body = body.replace(secret.encode(), b"***") if body is not None else None
         if self._place is not None:
             message = self._place.sub(SOMEWHERE, message)
-            # As Latin-1 all bytes are text, and come back as they were.
+            # Latin-1 turns any bytes into text and back without loss.
             body = self._place.sub(SOMEWHERE, body.decode("latin-1")).encode("latin-1") if body is not None else None
         if (message, body) == (str(error), error.body):
             return error
@@ -231,16 +233,16 @@ class HttpProvider:
 
 
 def _fed(events: EventReader, data: bytes) -> Iterator[Event | None]:
-    """The events that are complete with many further bytes; None after each part of them."""
+    """Yield the events that are complete with many further bytes, and None after each part of these."""
     for place in range(0, len(data), PART_BYTES):
         yield from events.feed(data[place : place + PART_BYTES])
         yield None
 
 
 class _Watch:
-    """The deadline of a stream's next piece: that of the first content, then that of a stall.
+    """The deadline for the next piece of a stream: first that for the first content, then that for a stall.
 
-    It also knows how long whoever consumes the stream was away, for that is not the provider's fault.
+    It also measures how long the consumer of the stream was away, because that is not the provider's fault.
     """
 
     def __init__(self, timeouts: Timeouts) -> None:
@@ -249,37 +251,37 @@ class _Watch:
         self._first_token_s = timeouts.first_token_s or FIRST_TOKEN_S
         self._stall_s = timeouts.stall_s or STALL_S
         self._only_text = timeouts.stall_s is None
-        """Whether there was nothing but text and thoughts. False where the route files say how long a pause may be."""
+        """Whether only text and thoughts have come so far. False if the route files limit pauses themselves."""
         self._begun = False
         self._seen_at = 0.0
-        """When a piece came that is being consumed; 0: none is."""
+        """When the piece came that is being consumed. 0: none is being consumed."""
         self._away_s = 0.0
         self.finished = False
         self._end = self._time() + timeouts.stream_s
         self.deadline = min(self._time() + self._first_token_s, self._end)
 
     def saw(self, chunk: Chunk, *, finished: bool) -> None:
-        """A piece came. Whoever consumes it may take its time: the next deadline is set when reading goes on."""
+        """Note that a piece came. Its consumer may take its time: the next deadline is set when reading goes on."""
         parts = chunk.parts
         self._begun = self._begun or bool(parts) or finished
         self._seen_at = self._seen_at or self._time()
         self.finished = finished
         if parts and self._only_text:
-            if len(parts) == 1 and isinstance(parts[0], Text):  # as most are
+            if len(parts) == 1 and isinstance(parts[0], Text):  # true for most pieces
                 self._stall_s = TEXT_STALL_S
             else:
                 self._adapt(parts)
 
     def _adapt(self, parts: tuple[Part, ...]) -> None:
-        """Text comes steadily, and another model could go on from it. Thoughts and calls may take their time."""
+        """Adapt the deadline. Text comes steadily, and another model could continue it. Other parts may pause."""
         self._only_text = all(isinstance(part, Text | Thinking) for part in parts)
         self._stall_s = TEXT_STALL_S if self._only_text and isinstance(parts[-1], Text) else STALL_S
 
     def start(self) -> None:
-        """Reading goes on. Raises `TimeoutError` where it is too late for that.
+        """Go on reading. Raises `TimeoutError` if it is too late for that.
 
-        Bytes that have come already are read without waiting, so that no timer ends a stream whose consumer is always
-        slower than the provider.
+        Bytes that have come already are read without waiting. So no timer ends a stream whose consumer is always slower
+        than the provider.
         """
         now = self._time()
         if self._seen_at:
@@ -293,7 +295,7 @@ class _Watch:
             raise TimeoutError
 
     def error(self) -> SemrouteError:
-        """What a passed deadline means."""
+        """Return the error for the deadline that has passed."""
         stream_s = self._timeouts.stream_s
         if self.deadline == self._end and self._away_s > stream_s / 2:
             return SlowCallerError(f"the answer was not taken within {stream_s:g} s")
@@ -305,7 +307,7 @@ class _Watch:
 
 
 async def _read(response: Response, watch: _Watch) -> bytes:
-    """The next bytes; none at the end. Once the answer has said why it ended, nothing makes it a failure any more."""
+    """Return the next bytes; empty at the end. After its finish reason, nothing makes the answer a failure."""
     try:
         watch.start()
         async with asyncio.timeout_at(watch.deadline):
@@ -321,7 +323,7 @@ async def _read(response: Response, watch: _Watch) -> bytes:
 
 
 async def _first(response: Response, watch: _Watch) -> bytes:
-    """The first bytes that are not all white space; none at the end. None of what came before is kept."""
+    """Return the first bytes that are not only white space; empty at the end. What came before is dropped."""
     while data := await _read(response, watch):
         if not data.isspace():
             break
@@ -329,7 +331,7 @@ async def _first(response: Response, watch: _Watch) -> bytes:
 
 
 async def _rest(begun: bytes, response: Response, watch: _Watch) -> bytes:
-    """A whole body, within the deadline of the first content. Raises `BadAnswerError` past the limit."""
+    """Return a whole body within the deadline of the first content. Raises `BadAnswerError` past the limit."""
     pieces, size = [begun], len(begun)
     while data := await _read(response, watch):
         pieces.append(data)
@@ -340,7 +342,7 @@ async def _rest(begun: bytes, response: Response, watch: _Watch) -> bytes:
 
 
 class UnavailableProvider:
-    """Stands for a provider that cannot be called: each call says why."""
+    """Takes the place of a provider that cannot be called. Each call says why."""
 
     def __init__(self, error_type: type[ProviderError], reason: str) -> None:
         self._error_type = error_type
@@ -353,14 +355,14 @@ class UnavailableProvider:
     async def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
         """Raise."""
         raise self._error_type(self._reason)
-        yield  # makes this a generator, as the seam wants it
+        yield  # makes this a generator, as the protocol needs it
 
     async def aclose(self) -> None:
         """Nothing to close."""
 
 
 def open_providers(config: Config, transport: Transport, observe: Observe | None = None) -> dict[str, Provider]:
-    """A provider for each that the configuration names, by its id. None is called yet."""
+    """Return a provider for each one that the configuration names, by id. None of them is called yet."""
     return {provider.id: _open(provider, transport, observe) for provider in config.providers.values()}
 
 
@@ -373,10 +375,10 @@ def _open(provider: ProviderSettings, transport: Transport, observe: Observe | N
 
 
 def _sender(provider: ProviderSettings, transport: Transport) -> Sender:
-    """The transport, or what signs requests on their way to it."""
+    """Return the transport, or a sender that signs requests before they go to it."""
     authorized = provider.api_key or any(name.lower() == "authorization" for name in provider.headers)
     if not rules_of(provider.dialect).aws or authorized:
         return transport
-    from semroute.providers.aws_signing import SigningSender  # imports botocore
+    from semroute.providers.aws_signing import SigningSender  # this module imports botocore
 
     return SigningSender(transport, provider.region, provider.headers)

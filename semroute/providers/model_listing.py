@@ -1,4 +1,4 @@
-"""What providers of OpenAI's dialects list as their models, with the days on which they are shut down.
+"""Ask providers of OpenAI's dialects for their models, and the days on which these are shut down.
 
 Source: https://developers.openai.com/api/docs/deprecations, 2026-11-30.
 """
@@ -34,7 +34,7 @@ class _List(msgspec.Struct):
 
 
 async def model_lists(config: Config) -> tuple[dict[str, dict[str, datetime.date | None]], dict[str, str]]:
-    """The models of each provider that can be asked, and why others could not be, both by the provider's id."""
+    """Return the models of each provider that can be asked, and why others cannot. Both are by the provider's id."""
     transport = Transport()
     usable = [each for each in config.providers.values() if not each.unavailable]
     providers = [each for each in usable if rules_of(each.dialect).of_openai]
@@ -48,7 +48,7 @@ async def model_lists(config: Config) -> tuple[dict[str, dict[str, datetime.date
 
 
 async def _listed(provider: ProviderSettings, transport: Transport) -> dict[str, datetime.date | None] | str:
-    """The models that a provider lists, or why it gave no list."""
+    """Return the models that a provider lists, or why it gave no list."""
     base_url = provider.base_url or (PRESETS[provider.preset].base_url if provider.preset else "")
     headers = {**provider_dialect(provider).headers(provider.api_key), **provider.headers}
     try:
@@ -72,7 +72,7 @@ async def _listed(provider: ProviderSettings, transport: Transport) -> dict[str,
 
 
 def _date(text: str | None) -> datetime.date | None:
-    """A day; None where nothing was said, or what was said cannot be read."""
+    """Read a day. None: there is no text, or it is not a day."""
     try:
         return datetime.date.fromisoformat(text) if text else None
     except ValueError:

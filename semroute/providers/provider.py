@@ -14,14 +14,14 @@ class Provider(Protocol):
     """Serves models. Every method raises a `ProviderError`, and nothing else, when the call fails."""
 
     async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
-        """A whole answer, within `timeouts.total_s`."""
+        """Return a whole answer within `timeouts.total_s`."""
         ...
 
     def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
-        """An answer piece by piece. Closing the generator cancels the call.
+        """Yield an answer piece by piece. Closing the generator cancels the call.
 
-        Each piece comes within `first_token_s` (up to the first content) or `stall_s`. A stream that ends before its
-        finish reason raises `StreamBrokenError`.
+        The first content comes within `first_token_s`, and each later piece within `stall_s`. A stream that ends
+        before its finish reason raises `StreamBrokenError`.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What the headers of a provider's answers say of its rate limits. Pure: headers and the time in, numbers out.
+"""Read a provider's rate limits from the headers of its answers. Pure: headers and the time in, numbers out.
 
 Sources: RFC 9110 section 10.2.3 (Retry-After), https://platform.openai.com/docs/guides/rate-limits (`x-ratelimit-*`;
 Groq, Mistral and others use the same), https://docs.anthropic.com/en/api/rate-limits (`anthropic-ratelimit-*`).
@@ -18,7 +18,7 @@ from semroute.bases import Frozen
 RawHeaders = Iterable[tuple[bytes, bytes]]
 Resource = Literal["requests", "tokens"]
 EPOCH_MS = 10**11
-"""A number over this counts milliseconds since 1970, one over a hundredth of it seconds."""
+"""A larger number is milliseconds since 1970. A number over a hundredth of this is seconds since 1970."""
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _SPELLINGS: dict[Resource, tuple[str, ...]] = {
@@ -34,13 +34,13 @@ class RateLimit(Frozen, frozen=True, kw_only=True):
     resource: Resource
     remaining: float
     limit: float | None = None
-    """In a minute, or in whatever the provider's window is."""
+    """The limit for a minute, or for the window that the provider uses."""
     reset_s: float | None = None
-    """Until it is all there again."""
+    """Seconds until all of it is available again."""
 
 
 class RateLimitState(Frozen, frozen=True, kw_only=True):
-    """What the headers of one answer say."""
+    """The rate limits in the headers of one answer."""
 
     retry_after_s: float | None = None
     limits: tuple[RateLimit, ...] = ()
@@ -50,7 +50,7 @@ NOTHING = RateLimitState()
 
 
 def read(headers: RawHeaders, now: float) -> RateLimitState:
-    """Read the headers of an answer. `now`: seconds since 1970. What cannot be understood is passed over."""
+    """Read the headers of an answer. `now`: seconds since 1970. Headers that cannot be read are ignored."""
     found: dict[str, str] = {}
     for raw, value in headers:
         name = raw.lower()
@@ -84,7 +84,7 @@ def _limit(resource: Resource, headers: dict[str, str], now: float) -> RateLimit
 
 
 def _moment_s(text: str, now: float) -> float | None:
-    """Seconds from now: a number, `1m30s`, an HTTP or ISO date, or a time since 1970."""
+    """Return the seconds from now to a time: a number, `1m30s`, an HTTP or ISO date, or a time since 1970."""
     number = _number(text)
     if number is not None:
         if number > EPOCH_MS:

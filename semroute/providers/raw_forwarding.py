@@ -1,4 +1,4 @@
-"""Calls that are passed on to a provider as they are: nothing of them is read but where they go."""
+"""Pass calls on to a provider as they are. Only their path and query are read."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from semroute.providers.transport import Response, encode_headers
 
 TIMEOUTS = Timeouts()
 ANSWER_S = 120.0
-"""How long a provider may take to begin its answer, or to take a piece of a body."""
+"""Seconds that a provider may take to begin its answer, or to accept a piece of a body."""
 _REFUSED = frozenset({400, 404, 405, 409, 413, 415, 422})
-"""Statuses that tell of the request itself."""
+"""Statuses that mean a fault in the request itself."""
 
 
 def takes(provider: ProviderSettings) -> bool:
@@ -29,16 +29,16 @@ def takes(provider: ProviderSettings) -> bool:
 
 
 class PassingProvider(HttpProvider):
-    """One provider, for calls that are passed on. Its own key goes along, and nothing of the caller's headers."""
+    """One provider, for calls that are passed on. They carry its key, and none of the caller's headers."""
 
     def __init__(self, provider: ProviderSettings, transport: PassingTransport) -> None:
         super().__init__(provider, provider_dialect(provider), transport)
         self._passing = transport
 
     async def ask(self, method: str, path: str, media_type: str, body: bytes | Upload) -> Response:
-        """Send a call, and wait for the head of an answer of status 2xx. `aclose` it.
+        """Send a call, and wait for the head of an answer with status 2xx. Call `aclose` on the answer.
 
-        Raises `ProviderError`; for what the provider refuses, `ProviderRequestError` with its status and body.
+        Raises `ProviderError`. If the provider refuses the request: `ProviderRequestError` with its status and body.
         """
         media = {"content-type": media_type} if body else {}
         plain = {name: value for name, value in self._plain_headers.items() if name != "content-type"}
@@ -62,7 +62,7 @@ class PassingProvider(HttpProvider):
         return response
 
     async def read(self, response: Response) -> bytes:
-        """The next bytes of an answer; none at its end. Raises `ProviderError`."""
+        """Return the next bytes of an answer; empty at its end. Raises `ProviderError`."""
         try:
             return await response.read()
         except ProviderError as error:

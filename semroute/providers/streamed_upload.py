@@ -1,4 +1,4 @@
-"""Calls that are passed on: bodies are sent piece by piece as they come, so that none is ever held whole."""
+"""Send the bodies of calls that are passed on piece by piece, so that no body is ever held whole."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ Answer = tuple[RawResponseMessage, StreamReader]
 
 
 class Upload(NamedTuple):
-    """A body on its way."""
+    """A body that is being sent."""
 
     pieces: AsyncIterator[bytes]
     size: int | None
-    """In bytes, as the upload says itself. None: it does not say."""
+    """Its bytes, as the upload itself says. None: it does not say."""
 
 
 class PassingTransport(Transport):
-    """A transport that takes bodies in pieces, too."""
+    """A transport that also takes bodies in pieces."""
 
     async def upload(
         self, method: str, url: str, *, headers: Headers, upload: Upload, connect_s: float, answer_s: float
     ) -> Response:
-        """Send a request and wait for the head of its answer, which may come before the body is through.
+        """Send a request and wait for the head of its answer, which may come before all of the body is sent.
 
-        `answer_s`: how long the answer may take once the body is. Raises `ProviderError`, and what `upload.pieces`
-        raises. A cancelled call closes its connection.
+        `answer_s`: seconds that the answer may take after the body was sent. Raises `ProviderError`, and what
+        `upload.pieces` raises. A cancelled call closes its connection.
         """
         host = "the provider"
         try:
@@ -58,7 +58,7 @@ class PassingTransport(Transport):
             raise translate(error, host, connect_s=connect_s) from None
 
     async def fetch(self, method: str, url: str, *, headers: Headers, body: bytes, connect_s: float) -> Response:
-        """As `send`, to an address that may never be asked for again: nothing of it is kept."""
+        """Send a request like `send`, but keep nothing about its address, which may never be used again."""
         known = url in self._targets
         try:
             return await self.send(method, url, headers=headers, body=body, connect_s=connect_s)
@@ -75,7 +75,7 @@ class PassingTransport(Transport):
 
 
 async def _send(connection: Connection, head: bytes, upload: Upload, host: str, answer_s: float) -> Response:
-    """Send the pieces, and read the head of the answer. Closes the connection where that fails."""
+    """Send the pieces, and read the head of the answer. Closes the connection if that fails."""
     protocol = connection.protocol
     if protocol is None or connection.transport is None:
         connection.close()
@@ -104,7 +104,7 @@ async def _send(connection: Connection, head: bytes, upload: Upload, host: str, 
 async def _write(
     writer: StreamWriter, head: bytes, upload: Upload, reading: asyncio.Task[Answer], write_s: float
 ) -> bool:
-    """Send head and body; false: the answer came before its end, or the provider reads no further."""
+    """Send head and body. False: the answer came before the end of the body, or the provider stopped reading."""
     chunked = upload.size is None
     try:
         await writer.write(head)
@@ -115,13 +115,13 @@ async def _write(
                 await writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
         if chunked:
             await writer.write(b"0\r\n\r\n")
-    except ConnectionResetError:  # it may have answered before it closed
+    except ConnectionResetError:  # the provider may have answered before it closed the connection
         return False
     return True
 
 
 async def _read(connection: Connection) -> Answer:
-    """The head of the answer, and its body's reader."""
+    """Read the head of the answer. Returns it with the reader of its body."""
     protocol = connection.protocol
     assert protocol is not None
     message, content = await protocol.read()

@@ -1,4 +1,4 @@
-"""The HTTP client, behind one seam: besides `streamed_upload.py`, no other file imports one.
+"""The HTTP client. Only this file and `streamed_upload.py` import one.
 
 httpx reads addresses and authorities; aiohttp opens, keeps and reads connections; this file writes to them. Processor
 time a call with a whole client: aiohttp 2.8 times ours, httpx 32 (2026-11-30, `bench/libraries.py http`).
@@ -46,10 +46,10 @@ log = logging.getLogger("semroute.providers")
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_HEADER_BYTES = 32 * 1024
 PIECES = 4
-"""So many pieces of an answer are read before others have their turn."""
+"""How many pieces of an answer are read before other tasks get their turn."""
 READ_SIZE = 16 * 1024  # bytes of an answer at once; when twice as many wait here, the provider waits
 INTERIM = (100, 102, 103)
-"""Statuses after which the answer's own head comes."""
+"""Statuses of interim answers. The head of the real answer follows them."""
 
 _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH = 62, 64
 """OpenSSL's codes."""
@@ -58,7 +58,7 @@ FAILURES = (httpx.InvalidURL, aiohttp.ClientError, HttpProcessingError, OSError,
 
 
 class Headers(NamedTuple):
-    """Headers ready to be sent with any number of calls. Made by `encode_headers`."""
+    """Headers ready to be sent with any number of calls. `encode_headers` makes them."""
 
     lines: bytes
     names: frozenset[str]
@@ -75,12 +75,12 @@ def encode_headers(headers: Mapping[str, str]) -> Headers:
 
 
 def sendable(text: str) -> bool:
-    """Whether HTTP can carry a text in a header."""
+    """Return whether HTTP can carry a text in a header."""
     return text.isascii() and not _CONTROL.search(text)
 
 
 class Response:
-    """An answer whose head has arrived. Leaving its context ends the call.
+    """An answer whose head has arrived. Leaving its `async with` block ends the call.
 
     A connection with bytes still unread or unsent is closed, not kept for the next call.
     """
@@ -92,24 +92,24 @@ class Response:
         self.status = message.code
         self.headers: Mapping[str, str] = message.headers
         self.raw_headers: Iterable[tuple[bytes, bytes]] = message.raw_headers
-        """As they came. One pass over these is cheaper than two look-ups in `headers`."""
+        """The headers as they came. One pass over these is cheaper than two look-ups in `headers`."""
         self._follow(connection.protocol)
 
     async def read(self) -> bytes:
-        """The next bytes of the body, decompressed; none at its end. Raises `ProviderError` where it is cut."""
+        """Return the next decompressed bytes; empty at the end. Raises `ProviderError` if the body is cut off."""
         try:
             return await self._content.read(READ_SIZE)
         except FAILURES as error:
             raise translate(error, self._host, in_body=True) from None
 
     async def aread(self, limit_bytes: int = MAX_ANSWER_BYTES) -> bytes:
-        """The whole body. Raises `OversizedAnswerError` past the limit."""
+        """Return the whole body. Raises `OversizedAnswerError` past the limit."""
         pieces: list[bytes] = []
         read_bytes = 0
         while piece := await self.read():
             pieces.append(piece)
             read_bytes += len(piece)
-            if len(pieces) % PIECES == 0:  # of what is decompressed, the next piece is there at once
+            if len(pieces) % PIECES == 0:  # the next decompressed piece may be there at once
                 await asyncio.sleep(0)
             if read_bytes > limit_bytes:
                 raise OversizedAnswerError(f"the answer is over {limit_bytes} bytes")
@@ -135,10 +135,10 @@ class Response:
         finish(self._connection, reusable=True)
 
     def _follow(self, protocol: ResponseHandler | None) -> None:
-        """End the body with its connection at the latest.
+        """Make sure that the body ends when its connection ends.
 
-        Where the framing of a body breaks after its head was read (a proxy writes its own error into a chunked answer),
-        aiohttp closes the connection, but leaves the reader waiting.
+        If the framing of a body breaks after its head was read (a proxy writes its own error into a chunked answer),
+        aiohttp closes the connection but leaves the reader waiting.
         """
         self._content.on_eof(self.close)
         closed = protocol.closed if protocol is not None else None
@@ -158,24 +158,24 @@ class Response:
 
 
 def _retrieve(closed: asyncio.Future[None]) -> None:
-    """Why a connection went is told by its reads; asyncio would log what nobody asks for."""
+    """Mark the error of a connection as read, or asyncio would log it. Reads report why a connection closed."""
     closed.exception()
 
 
 class Target(NamedTuple):
-    """Where calls go. It depends on the address alone, so it is kept."""
+    """Where calls go. It depends only on the address, so it is kept for later calls."""
 
     host: str
-    """With its port, for messages."""
+    """The host with its port, for messages."""
     first: str
     """What follows the method in a request's first line."""
     own: Mapping[str, str]
-    """The headers that the address and the proxy ask for; names in lower case."""
+    """The headers that the address and the proxy need, by names in lower case."""
     request: aiohttp.ClientRequest
-    """Says to what and through which proxy to connect. It is never sent itself."""
+    """Tells aiohttp where to connect, and through which proxy. It is never sent itself."""
 
     def head(self, method: str, headers: Headers, size: int | None) -> bytes:
-        """What goes before a body of so many bytes; None: in chunks. Raises `ValueError` where two keys contradict."""
+        """Return what goes before a body of this size; None: in chunks. Raises `ValueError` if two keys contradict."""
         if "authorization" in self.own and "authorization" in headers.names:
             raise ValueError("both hold credentials")
         lines = [f"{name}: {value}\r\n" for name, value in self.own.items() if name not in headers.names]
@@ -185,11 +185,11 @@ class Target(NamedTuple):
 
 
 class Sender(Protocol):
-    """Sends requests: a `Transport`, or what signs them on their way to one."""
+    """Sends requests: a `Transport`, or one that signs requests and then uses a `Transport`."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What it adds to requests and no message may repeat."""
+        """Secrets that it adds to requests. No message may repeat them."""
         ...
 
     async def send(self, method: str, url: str, *, headers: Headers, body: bytes, connect_s: float) -> Response:
@@ -219,8 +219,8 @@ class Transport:
     async def send(self, method: str, url: str, *, headers: Headers, body: bytes, connect_s: float) -> Response:
         """Send a request and wait for the head of its answer.
 
-        `connect_s` covers DNS, TCP and TLS; how long the answer may take is for the caller to bound. Where all
-        connections are in use, it waits a moment. Raises `ProviderError`. A cancelled call closes its connection.
+        `connect_s` covers DNS, TCP and TLS. The caller must limit how long the answer may take. If all connections are
+        in use, it waits a moment. Raises `ProviderError`. A cancelled call closes its connection.
         """
         if self._closed:
             raise ProviderConnectionError("the HTTP transport is closed")
@@ -241,7 +241,7 @@ class Transport:
         except BaseException:
             self._places.give_back()
             raise
-        connection.add_callback(self._places.give_back)  # when it is given back itself, or closed
+        connection.add_callback(self._places.give_back)  # runs when the connection is given back or closed
         return connection
 
     async def aclose(self) -> None:
@@ -255,7 +255,7 @@ class Transport:
             parsed = httpx.URL(address)
             if parsed.scheme not in ("http", "https") or not parsed.host:
                 raise httpx.InvalidURL("neither http://host/… nor https://host/…")
-            # Not aiohttp's own `trust_env`: it starts two threads a call, and fails where ~/.netrc knows the host.
+            # aiohttp's own `trust_env` starts two threads for each call, and fails if ~/.netrc knows the host.
             proxies = {} if proxy_bypass(parsed.host) else getproxies()
             proxy = proxies.get(parsed.scheme) or proxies.get("all", "")
             forward = URL(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
@@ -264,13 +264,13 @@ class Transport:
 
     def _open_connector(self) -> aiohttp.TCPConnector:
         if self._connector is None:
-            # Without a limit of its own: it would count the wait for a connection as the provider's time.
+            # No limit here: aiohttp would count the wait for a connection as the provider's time.
             self._connector = aiohttp.TCPConnector(ssl=self._tls, limit=0, keepalive_timeout=self._keepalive_s)
         return self._connector
 
 
 def _aim(url: URL, host: str, proxy: URL | None) -> Target:
-    forwarded = proxy is not None and url.scheme == "http"  # else the proxy passes on bytes alone
+    forwarded = proxy is not None and url.scheme == "http"  # with https, the proxy only passes on bytes
     path = str(url.with_user(None)) if forwarded else url.raw_path_qs
     request = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop(), proxy=proxy)
     own = {"host": request.headers["Host"]}
@@ -282,7 +282,7 @@ def _aim(url: URL, host: str, proxy: URL | None) -> Target:
 
 
 def _basic(url: URL) -> str:
-    """The credentials of an address, as a header: RFC 7617."""
+    """Return the credentials in an address as a header (RFC 7617)."""
     credentials = f"{url.user or ''}:{url.password or ''}"
     return f"Basic {base64.b64encode(credentials.encode()).decode()}"
 
@@ -293,14 +293,14 @@ def _connect_within(connect_s: float) -> aiohttp.ClientTimeout:
 
 
 async def _exchange(connection: Connection, head: bytes, body: bytes, host: str) -> Response:
-    """Send a request on a connection, and read the head of its answer. Closes the connection where that fails."""
+    """Send a request on a connection, and read the head of its answer. Closes the connection if that fails."""
     protocol, wire = connection.protocol, connection.transport
     if protocol is None or wire is None:
         connection.close()
         raise aiohttp.ServerDisconnectedError
     try:
         wire.writelines((head, body))
-        # Behind the request's back: nothing is read before this task waits.
+        # This may follow the write: nothing is read before this task waits.
         protocol.set_response_params(
             read_until_eof=True, read_bufsize=READ_SIZE, max_line_size=MAX_HEADER_BYTES, max_field_size=MAX_HEADER_BYTES
         )
@@ -319,7 +319,7 @@ async def _exchange(connection: Connection, head: bytes, body: bytes, host: str)
 
 
 def finish(connection: Connection, *, reusable: bool) -> None:
-    """Give a connection back, or close it: at once where part of the request still waits to be sent."""
+    """Give a connection back, or close it. It is closed at once if part of the request still waits to be sent."""
     wire = connection.transport
     if wire is not None and wire.get_write_buffer_size():
         wire.abort()
@@ -331,8 +331,8 @@ def finish(connection: Connection, *, reusable: bool) -> None:
         connection.close()
 
 
-# By the first kind that fits. Callers read these: no text names a host, as the details of some libraries do. `{detail}`
-# is what OpenSSL, the operating system or the HTTP parser says without one.
+# The first type that fits counts. Callers read these texts, so no text names a host, as texts of some libraries do.
+# `{detail}` is what OpenSSL, the operating system or the HTTP parser says without a host.
 _EXPLANATIONS: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
     (
         httpx.InvalidURL,
@@ -363,9 +363,9 @@ _EXPLANATIONS: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
 
 
 def translate(error: Exception, host: str, *, connect_s: float = 0, in_body: bool = False) -> ProviderError:
-    """Say in our own terms what went wrong. To be raised `from None`: the causes' reprs hold headers, so our key.
+    """Translate an error into ours. Raise it `from None`: the reprs of its causes hold headers, and so our key.
 
-    `host`: with its port, for the log alone.
+    `host`: with its port. It goes only into the log.
     """
     system = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(error.__cause__, ContentEncodingError):
@@ -382,7 +382,7 @@ def translate(error: Exception, host: str, *, connect_s: float = 0, in_body: boo
 
 
 def _detail(error: BaseException) -> str:
-    """What went wrong, without where: asyncio and OpenSSL name addresses in theirs."""
+    """Return what went wrong without where. The texts of asyncio and OpenSSL name addresses."""
     if isinstance(error, ssl.SSLCertVerificationError):
         mismatch = error.verify_code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH)
         return "it is for another name" if mismatch else error.verify_message

@@ -1,8 +1,8 @@
-"""Stores by their address.
+"""Open stores by their address.
 
 sqlite:///semroute.db        a file here; four slashes: an absolute path
 postgresql://user@host/name  a server
-memory:                      nothing is kept
+memory:                      keeps nothing after the process ends
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from semroute.stores.state_deadline import patient
 MEMORY = "memory:"
 STATE_THREADS = 8
 STATE_S = 2.0
-"""How long the shared state may take to answer: requests wait for it."""
+"""The longest time that the shared state may take to answer. Requests wait for it."""
 
 
 def open_database(url: str, *, at_once: bool = True, answer_s: float | None = None, durable: bool = True) -> Database:
-    """Open a database, and bring its tables to the newest version. Raises `SettingsError` and `StoreError`.
+    """Open a database and bring its tables to the newest version. Raises `SettingsError` and `StoreError`.
 
-    `at_once`: else that is done when it is first used, so that it may be away until then. `answer_s`: how long it may
-    take to answer.
+    `at_once`: False opens the database when it is first used, so it may be away until then. `answer_s`: the longest
+    time that it may take to answer.
     """
     return _migrating(connect(url, answer_s=answer_s), at_once)
 
 
 def open_to_read(url: str) -> Database:
-    """Open a database, or an empty one in memory where there is no file yet: who only reads makes none.
+    """Open a database to read it. If its file does not exist, open an empty one in memory and create no file.
 
     Raises as `open_database` does.
     """
@@ -49,7 +49,7 @@ def open_to_read(url: str) -> Database:
 
 
 def shown(url: str) -> str:
-    """The address of a database without a password."""
+    """Return the address of a database without its password."""
     parts = urlsplit(url)
     return url if parts.scheme in ("sqlite", "memory") else f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
@@ -63,11 +63,11 @@ def open_state(
     folder: Path | None = None,
     known: Known | None = None,
 ) -> ResilientState:
-    """The shared state: in Redis where there is an address for it, else beside the decision log.
+    """Open the shared state: in Redis if there is an address for it, else beside the decision log.
 
-    A SQLite log has a second file for it, so that a reservation never waits for a commit of the log. `at_once`: as for
-    `open_database`. `folder`: where to write down what is owed to a state that is away; beside a log that is a file
-    there is no need to say. `known`: what the log knows was spent. Raises `SettingsError` and `StoreError`.
+    With a SQLite log it gets a second file, so that a reservation never waits for a commit of the log. `at_once`: as
+    for `open_database`. `folder`: where to write down what is owed to a state that is away. If the log is a file, the
+    default is its folder. `known`: reads from the log what was spent. Raises `SettingsError` and `StoreError`.
     """
     shared = patient(_open_shared(state_url, database_url, clock, at_once), STATE_S)
     return ResilientState(shared, clock, file=_owed_file(state_url, database_url, folder), known=known)
@@ -80,8 +80,10 @@ def _open_shared(state_url: str, database_url: str, clock: Callable[[], float], 
         redis = _import("redis", f"{PREFIX}STATE_URL")
         try:
             shared: SharedState = redis.RedisState(state_url, clock)
-        except ValueError:  # it may show a part of the password
-            raise SettingsError(f"{PREFIX}STATE_URL: cannot be read, expected redis://HOST:PORT") from None
+        except ValueError:  # its text may show a part of the password
+            raise SettingsError(
+                f"{PREFIX}STATE_URL: got an address that cannot be read, expected redis://HOST:PORT"
+            ) from None
         return shared
     if database_url.startswith("sqlite:"):
         path = _sqlite_path(database_url)
@@ -92,7 +94,7 @@ def _open_shared(state_url: str, database_url: str, clock: Callable[[], float], 
 
 
 def _owed_file(state_url: str, database_url: str, folder: Path | None) -> Path | None:
-    """Where to write down what is owed to a state. The name tells states apart. None: nothing outlives the process."""
+    """Return the file for what is owed to a state. Each state has its own. None: nothing outlives the process."""
     name = f"owed-{hashlib.sha256((state_url or database_url).encode()).hexdigest()[:8]}"
     if database_url.startswith("sqlite:"):
         path = _sqlite_path(database_url)
@@ -103,9 +105,9 @@ def _owed_file(state_url: str, database_url: str, folder: Path | None) -> Path |
 
 
 def connect(url: str, *, durable: bool = True, answer_s: float | None = None) -> Database:
-    """A database with the tables that it has. Raises `SettingsError`; where it is away, nothing yet.
+    """Open a database and leave its tables as they are. Raises `SettingsError`, but nothing yet if it is away.
 
-    `answer_s`: how long it may take to answer; None: as long as its own module says.
+    `answer_s`: the longest time that it may take to answer. None: the default of its module.
     """
     if url == MEMORY:
         return SqliteDatabase()
@@ -137,7 +139,7 @@ def _sqlite_path(url: str) -> Path:
 
 
 def _import(back_end: str, variable: str) -> ModuleType:
-    """The module of a back end, whose library is an extra."""
+    """Import the module of a back end whose library is an extra."""
     try:
         return importlib.import_module(f"semroute.stores.{back_end}")
     except ImportError as error:
@@ -147,5 +149,5 @@ def _import(back_end: str, variable: str) -> ModuleType:
 
 
 def _kind(url: str) -> str:
-    """Of an address, which may hold a password, what is safe to show."""
+    """Return the part of an address that is safe to show. The rest may hold a password."""
     return url.partition("//")[0] or url.partition(":")[0]

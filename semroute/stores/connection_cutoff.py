@@ -1,8 +1,8 @@
-"""Cuts off connections whose server gives no answer in time.
+"""Cut off connections whose server does not answer in time.
 
-A server that hangs, or that is behind a network which swallows packets, looks alive: the system goes on waiting, and
-the thread that asked with it. One more thread watches the time, and shuts the socket down. Whoever waits for it then
-gets an error at once, and is free again.
+If a server hangs, or a network drops its packets, the connection still looks alive: the operating system waits, and so
+does the thread that asked. One more thread watches the time and shuts down the socket. The thread that waits then gets
+an error at once, and is free again.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable, Iterator
 
 TICK_S = 0.1
-"""How exactly the time is kept."""
+"""Seconds between two looks at the time. A connection is cut off at most this much late."""
 
 
 class Cutoff:
-    """Watches over connections. Safe to share among threads."""
+    """Watches connections. Safe to share among threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock`: seconds that only grow."""
+        """`clock`: seconds of a monotonic clock."""
         self._clock = clock
         self._changed = threading.Condition()
         self._watched: dict[object, tuple[float, Callable[[], int]]] = {}
@@ -31,9 +31,9 @@ class Cutoff:
 
     @contextlib.contextmanager
     def within(self, seconds: float, fileno: Callable[[], int]) -> Iterator[Callable[[], bool]]:
-        """Cut a connection off unless the block ends in time. Gives what tells whether it was.
+        """Cut a connection off unless the block ends in time. Yields a function that tells whether it was cut off.
 
-        `fileno`: of the connection's socket. Raises `OSError` where that is closed.
+        `fileno`: returns the number of the connection's socket. Raises `OSError` if that is closed.
         """
         key = object()
         with self._changed:
@@ -55,16 +55,16 @@ class Cutoff:
             with self._changed:
                 self._changed.wait_for(lambda: self._watched)
                 self.look()
-            # Not under the lock, which others need meanwhile.
+            # Other threads need the lock meanwhile, so this runs without it.
             time.sleep(TICK_S)
 
     def look(self) -> None:
-        """Cut off who is late."""
+        """Cut off the connections that are late."""
         with self._changed:
             now = self._clock()
             late = [(key, fileno) for key, (due, fileno) in self._watched.items() if now >= due]
             for key, fileno in late:
-                # Whoever it is cannot leave its block meanwhile, so the number is still that of its socket.
+                # The block cannot end meanwhile, so the number still belongs to its socket.
                 del self._watched[key]
                 self._cut.add(key)
                 _shut(fileno)

@@ -17,14 +17,14 @@ from semroute.stores.log_entries import LogEntry, entries
 MAX_PAGE = 500
 _CHUNK = 5000
 LONGEST_S = 900.0
-"""How far back requests are looked for that ended a moment ago."""
+"""How far back to look for requests that ended a moment ago, in seconds. Longer requests are not found."""
 _SUMMARY = ", ".join(log_rows.SUMMARY)
 _WHOLE = (
     ", ".join(f"d.{name}" for name in log_rows.SUMMARY) + ", b.block, b.body, b.embedding, b.scores, b.prompt, b.answer"
 )
 _JUDGED = "at, model, tier, route, key_id, team, feature, reason, score, label, escalated"
 MAX_VERSIONS = 1000
-"""Configurations whose scores have names at most."""
+"""The most configurations whose names of scores are kept."""
 _NAME = (
     "INSERT INTO score_names (version, names, last_day) VALUES (?, ?, ?) ON CONFLICT (version) "
     "DO UPDATE SET last_day = excluded.last_day WHERE score_names.last_day < excluded.last_day"
@@ -36,14 +36,14 @@ _EQUAL = {"route": "route", "model": "model", "key": "key_id", "team": "team", "
 
 
 class Costs(NamedTuple):
-    """What the log says was spent, in 10^-12 USD."""
+    """What was spent according to the log, in 10^-12 USD."""
 
     by_day: dict[tuple[str, int, str], int]
-    """By dimension, day since 1970 and value."""
+    """What was spent, by (dimension, day since 1970, value)."""
     just_now: list[tuple[int, set[tuple[str, str]], int]]
-    """Of requests that ended a moment ago: the day, where they count (dimension and value), and what they cost."""
+    """For each request that ended a moment ago: its day, the (dimension, value) pairs it counts for, and its cost."""
     resets: dict[str, int]
-    """By counter, what was reset."""
+    """How much of each counter was reset."""
 
 
 class SqlLog:
@@ -55,7 +55,7 @@ class SqlLog:
         self._features = rollups.FeatureNames()
 
     def write(self, batch: Sequence[Record], *, again: bool = False) -> None:
-        """Append records, all or none. `again`: the last try may have been committed; no record counts twice."""
+        """Append all records or none. `again`: the last try may have been committed; no record counts twice."""
         self.append(entries(batch), again=again)
 
     def append(self, batch: Sequence[LogEntry], *, again: bool = False) -> None:
@@ -69,7 +69,7 @@ class SqlLog:
             session.run_many(log_rows.INSERT_BLOCK, starmap(log_rows.block_row, blocks))
             bodies = (log_rows.body_row(name, entry) for name, members in blocks for entry in members)
             session.run_many(log_rows.INSERT_BODY, bodies)
-            # In one order, so that two writers never wait for each other.
+            # All writers use the same order, so two of them never wait for each other.
             features = self._features.joined(session, batch)
             cells = sorted(rollups.cells(batch, features).items())
             session.run_many(rollups.UPSERT, [(*cell, n) for cell, n in cells])
@@ -81,21 +81,21 @@ class SqlLog:
         """Summaries, newest first."""
         where, values = _where(query)
         limit = min(query.limit, MAX_PAGE)
-        # The inner select is answered from an index alone; then only the page's own rows are read.
+        # The inner select needs only an index. Then only the rows of this page are read.
         inner = f"SELECT id FROM decisions {where} ORDER BY id DESC LIMIT ?"
         sql = f"SELECT {_SUMMARY} FROM decisions WHERE id IN ({inner}) ORDER BY id DESC"
         with self.database.transaction(write=False) as session:
             return [log_rows.summary(row) for row in session.run(sql, (*values, limit))]
 
     def read(self, id_: str, within: Within | None = None) -> dict[str, Any] | None:
-        """One whole record. None: there is none within what may be seen."""
+        """Return one whole record. None: no record that may be seen has this id."""
         seen, values = _seen(within, "d.")
         with self.database.transaction(write=False) as session:
             found = _whole(session, f"WHERE d.id = ?{seen}", (id_, *values))
         return found[0] if found else None
 
     def export(self, query: Query) -> Iterator[dict[str, Any]]:
-        """Whole records, oldest first, with embeddings."""
+        """Yield whole records with embeddings, oldest first."""
         where, values = _where(query, table="d.")
         after = ""
         while True:
@@ -108,9 +108,9 @@ class SqlLog:
             after = found[-1]["id"]
 
     def stats(self, by: str, since_day: int, until_day: int) -> list[dict[str, Any]]:
-        """Totals by one dimension, or by `day`; most requests first, days in order."""
+        """Return totals by one dimension, or by `day`. Most requests come first; days come in order."""
         dimension, group = ("all", "day") if by == "day" else (by, "value")
-        # In two halves: the sum of 10^-12 USD may leave 64 bits.
+        # Sums of 10^-12 USD may need more than 64 bits, so they are added in two halves.
         sql = (
             f"SELECT {group}, metric, SUM(n / 1000000), SUM(n % 1000000) FROM rollups "
             f"WHERE dimension = ? AND day BETWEEN ? AND ? GROUP BY {group}, metric"
@@ -120,7 +120,7 @@ class SqlLog:
             for value, metric, high, low in session.run(sql, (dimension, since_day, until_day)):
                 counts[value][metric] = int(high) * 1_000_000 + int(low)
         if by in ("model", "tier") and not counts[""].get(rollups.TOTALS["cost"]):
-            del counts[""]  # requests that cost nothing, and got no answer, have no share among them
+            del counts[""]  # no row for requests without an answer if they cost nothing
         total = sum(metrics.get(0, 0) for metrics in counts.values())
         shown = rollups.limited(counts) if by == "feature" else counts
         rows = [rollups.row(str(value), metrics, total) for value, metrics in shown.items()]
@@ -129,11 +129,11 @@ class SqlLog:
         return sorted(rows, key=lambda row: (-row["requests"], row["value"]))
 
     def costs(self, since_day: int, *, ended_after: float) -> Costs:
-        """What was spent since a day, and by requests that ended after a moment."""
+        """Return what was spent since a day, and what was spent by requests that ended after a moment."""
         dimensions = ("all", "key", "team", "route", rollups.CALLED)
         marks = ", ".join("?" * len(dimensions))
         days = f"SELECT dimension, day, value, n FROM rollups WHERE metric = ? AND day >= ? AND dimension IN ({marks})"
-        # Ids begin with the time of the request. Of longer requests nothing is known here: they count as ended before.
+        # Ids begin with the time of the request. Longer requests are not found here: they count as ended before.
         recent = (
             "SELECT at, attempts, model, route, key_id, team, cost FROM decisions WHERE id >= ? AND cost > 0 "
             "AND at + latency_ms / 1000 >= ?"
@@ -152,13 +152,13 @@ class SqlLog:
         )
 
     def note_reset(self, counter: str, amount: int, at: float) -> None:
-        """Keep how much was spent of a counter when it was reset."""
+        """Note how much of a counter was spent when it was reset."""
         with self.database.transaction() as session:
             row = (rollups.RESET, rollups.day_of(at), counter, rollups.TOTALS["cost"], amount)
             session.run_many(rollups.UPSERT, [row])
 
     def feed_back(self, id_: str, feedback: Feedback, at: float, within: Within | None = None) -> Noted | None:
-        """Add feedback to a record. None: there is none within what may be seen. What is not given stays as it was."""
+        """Add feedback to a record. A field not given stays as it was. None: no such record may be seen."""
         seen, values = _seen(within)
         with self.database.transaction() as session:
             session.lock([f"feedback:{id_}"])
@@ -176,9 +176,9 @@ class SqlLog:
         return Noted(route or "", tier, changes["misroutes"] > 0)
 
     def prune(self, *, before: float | None, max_bytes: int | None) -> int:
-        """Delete records older than a moment, and the oldest of a log that is too large. Returns how many.
+        """Delete records older than a moment, and the oldest ones if the log is too large. Returns how many.
 
-        Totals of days long past go too, and the names of scores that no record has.
+        Also deletes very old totals, and names of scores that no record uses.
         """
         deleted = 0
         if before is not None:
@@ -194,7 +194,7 @@ class SqlLog:
         return deleted
 
     def _forget(self) -> None:
-        """Delete what outlived its use."""
+        """Delete what is no longer used."""
         with self.database.transaction() as session:
             [[newest]] = session.run("SELECT MAX(day) FROM rollups WHERE dimension = 'all'")
             for dimension in rollups.DIMENSIONS if newest is not None else ():
@@ -220,7 +220,7 @@ class SqlLog:
                 return deleted
 
     def _name_scores(self, session: Session, batch: Sequence[LogEntry]) -> dict[str, int]:
-        """Keep the names that score vectors belong to, once for each configuration, with the last day of its use."""
+        """Keep the names for the score vectors, once for each configuration, with the last day of its use."""
         new = {
             entry.gist.config_version: (rollups.day_of(entry.sent.at), entry)
             for entry in batch
@@ -259,7 +259,7 @@ def _blocks(session: Session, wanted: set[str]) -> dict[str, dict[str, log_rows.
 
 
 def _just_now(row: Row, models: set[str]) -> tuple[int, set[tuple[str, str]], int]:
-    """Where a request counts. Of one with several calls it is not read which model took what: it may be any."""
+    """Return what a request counts for. With several calls it counts for all `models`: the row does not say which."""
     at, attempts, model, route, key, team, cost = row
     called = {model} if attempts == 1 and model is not None else models
     places = {("all", ""), ("key", key), ("team", team), ("route", route or "")}
@@ -267,7 +267,7 @@ def _just_now(row: Row, models: set[str]) -> tuple[int, set[tuple[str, str]], in
 
 
 def _changes(record: Row, feedback: Feedback) -> dict[str, int]:
-    """What feedback changes in the totals. Where an answer failed a check, nothing said later changes that."""
+    """Return what feedback changes in the totals. Feedback does not undo that an answer failed a check."""
     route, reason, score, label, escalated = record[3], *record[-4:]
     new_score = score if feedback.score is None else feedback.score
     new_label = label if feedback.label is None else feedback.label
@@ -282,14 +282,14 @@ def _changes(record: Row, feedback: Feedback) -> dict[str, int]:
 
 
 def _feedback_cells(session: Session, record: Row, changes: dict[str, int]) -> list[Row]:
-    """The same as rows of the rollups."""
+    """Return the same changes as rows of the rollups."""
     at, model, tier, route, key, team, feature, *_ = record
     day = rollups.day_of(at)
     counted = "SELECT 1 FROM rollups WHERE dimension = 'feature' AND day = ? AND value = ? AND metric = 0"
     if feature and not session.run(counted, (day, feature)):
         feature = rollups.OTHER
     values = ("", model or "", tier, route or "", key, team, feature)
-    # In one order with those of `append`, so that the two never wait for each other.
+    # This is the order of `append`, so the two never wait for each other.
     return sorted(
         (dimension, day, value, rollups.TOTALS[name], n)
         for dimension, value in zip(rollups.DIMENSIONS, values, strict=True)
@@ -299,7 +299,7 @@ def _feedback_cells(session: Session, record: Row, changes: dict[str, int]) -> l
 
 
 def _seen(within: Within | None, table: str = "") -> tuple[str, list[str]]:
-    """The condition, and its values, for what may be seen."""
+    """Return the SQL condition for what may be seen, and its values."""
     if within is None:
         return "", []
     lists = [(name, some) for name, some in (("route", within.routes), ("model", within.models)) if some is not None]
@@ -309,7 +309,7 @@ def _seen(within: Within | None, table: str = "") -> tuple[str, list[str]]:
 
 
 def _where(query: Query, table: str = "") -> tuple[str, list[Any]]:
-    """Ids begin with the milliseconds of their time: a span of time is a span of ids."""
+    """Return the SQL condition of a query. Ids begin with their time in ms, so a span of time is a span of ids."""
     terms: list[tuple[str, Any]] = []
     for field, column in _EQUAL.items():
         if (value := getattr(query, field)) is not None:

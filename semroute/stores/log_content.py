@@ -1,4 +1,4 @@
-"""What the log keeps of prompts and answers. datafog and detect-secrets find what is personal or secret."""
+"""Decide what the log keeps of prompts and answers. datafog and detect-secrets find what is personal or secret."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from semroute.record import Content
 
 MAX_ERROR_CHARS = 500
 MAX_SEARCHED_CHARS = 1_000_000
-"""Of a longer prompt, nothing that quotes may be kept: to look for each of its lines would hold up the event loop."""
+"""If a prompt is longer, little of an error is kept: a search for all its lines would hold up the event loop."""
 MAX_REDACTED_CHARS = 16_384
-"""Of a text that is redacted: to look for secrets takes some seconds for a megabyte, and other records wait."""
+"""How much of a text is redacted and kept. A megabyte takes some seconds, and other records wait meanwhile."""
 LINE_CHARS, SHARED_CHARS = 1000, 200
-"""A longer line is looked at in parts that overlap: the time for one grows with the square of its length."""
+"""A longer line is searched in overlapping parts, because the time grows with the square of its length."""
 MIN_QUOTED_CHARS = 8
-"""A prompt's line that is shorter may be a part of any message by chance."""
+"""A shorter line of a prompt may occur in any message by chance, so it is not looked for."""
 _NO_QUOTES = str.maketrans("\"'", "  ")
-# What detect-secrets passes over: tokens that say what they are by their first letters.
+# Tokens that detect-secrets does not find, though their first letters tell what they are.
 _TOKEN = re.compile(r"\b(?:sk|pk|rk|sr|gsk|xai|hf|tok|key|ghp|glpat|xox[a-z]|AIza)[-_A-Za-z0-9]{16,}\b")
 
 
 def kept(text: str | None, content: Content) -> str | None:
-    """A text as the log may keep it. Takes a millisecond where it is redacted: not for the event loop."""
+    """Return a text as the log may keep it. Redaction takes a millisecond, so do not call this on the event loop."""
     if text is None or content == "none":
         return None
     if content == "hash":
@@ -33,18 +33,18 @@ def kept(text: str | None, content: Content) -> str | None:
 
 
 def _ends(text: str) -> str:
-    """The head and the tail of a long text."""
+    """Return the head and the tail of a long text."""
     half = MAX_REDACTED_CHARS // 2
     return text if len(text) <= MAX_REDACTED_CHARS else f"{text[:half]}\n[…]\n{text[-half:]}"
 
 
 def can_redact() -> bool:
-    """Whether the libraries for it are there: the extra `redact`."""
+    """Return whether the libraries of the extra `redact` are installed."""
     return all(importlib.util.find_spec(name) for name in ("datafog", "detect_secrets"))
 
 
 def redact(text: str) -> str:
-    """Without keys and passwords (detect-secrets), e-mails, phone, card and social security numbers (DataFog)."""
+    """Remove keys and passwords (detect-secrets), e-mails, phone, card and social security numbers (DataFog)."""
     import datafog
 
     for secret in sorted(set(_secrets(text)), key=len, reverse=True):
@@ -55,11 +55,11 @@ def redact(text: str) -> str:
 
 
 def _secrets(text: str) -> Iterator[str]:
-    """What detect-secrets takes for keys and passwords.
+    """Yield what detect-secrets takes for keys and passwords.
 
-    Of a single line it names every word, and leaves it to us which are as random as its limits say. Where something is
-    quoted, it looks at nothing else: so each line is looked at without its quotes, too. A password without quotes it
-    knows in settings alone, so each line is read as one of those.
+    From a single line it returns every word, so only those are yielded that are random enough by its limits. If a
+    line holds quoted text, it looks at nothing else, so each line is searched without its quotes as well. It finds a
+    password without quotes only in settings files, so each line is read as a line of such a file.
     """
     from detect_secrets.core.scan import scan_line
     from detect_secrets.plugins.high_entropy_strings import HighEntropyStringsPlugin
@@ -80,14 +80,14 @@ def _secrets(text: str) -> Iterator[str]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The lines of a text, long ones in parts."""
+    """Yield the lines of a text, long ones in parts."""
     for line in text.splitlines():
         for place in range(0, max(1, len(line) - SHARED_CHARS), LINE_CHARS - SHARED_CHARS):
             yield line[place : place + LINE_CHARS]
 
 
 def without_prompt(error: str | None, prompt: str) -> str | None:
-    """An error's text without what it quotes of the prompt: providers like to quote."""
+    """Remove from an error's text what it quotes of the prompt, as providers often do."""
     if error is None:
         return None
     if len(prompt) > MAX_SEARCHED_CHARS:

@@ -1,4 +1,4 @@
-"""A `Record` as the log takes it: what rows and rollups are made of is read once, and the rest stays packed."""
+"""A `Record` in the form that the log writes. What rows and rollups need is decoded once; the rest stays packed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from semroute.stores.interfaces import to_pico
 
 
 class PackedBody(Frozen, frozen=True, kw_only=True):
-    """What only a single record's reader wants, as it came."""
+    """The parts that only a reader of the single record needs, still packed."""
 
     decision: msgspec.Raw
     attempts: msgspec.Raw
 
 
 class Gist(Frozen, frozen=True, kw_only=True):
-    """Of a decision."""
+    """The parts of a decision that rows and rollups need."""
 
     route: str | None
     reason: Reason
@@ -32,20 +32,20 @@ class Gist(Frozen, frozen=True, kw_only=True):
 
 
 class Planned(Frozen, frozen=True, kw_only=True):
-    """Of a plan."""
+    """The parts of a planned model that rows and rollups need."""
 
     model: str
     tier: str
 
 
 class PlanEvidence(Frozen, frozen=True, kw_only=True):
-    """Of a decision, where an answer failed a check."""
+    """The plan of a decision. It is read only if an answer failed a check."""
 
     plan_details: tuple[Planned, ...] = ()
 
 
 class Who(Frozen, frozen=True, kw_only=True):
-    """Of a caller."""
+    """The parts of a caller that rows and rollups need."""
 
     id: str
     name: str
@@ -84,29 +84,29 @@ class LogEntry(NamedTuple):
     model: str | None
     first_token_ms: float | None
     usage: Usage
-    """Of all attempts."""
+    """The usage of all attempts together."""
     cost: int
-    """10^-12 USD, as the next."""
+    """10^-12 USD, as in the next field."""
     saved: int
 
     @property
     def id(self) -> str:
-        """Of the request."""
+        """The id of the request."""
         return self.sent.request_id
 
     @property
     def body(self) -> PackedBody:
-        """What a block holds of it."""
+        """The part of the record that a block holds."""
         return PackedBody(decision=self.sent.decision, attempts=self.sent.attempts)
 
     @property
     def escalated(self) -> bool:
-        """Whether an answer failed a check."""
+        """Return whether an answer failed a check."""
         return escalated(self.attempts)
 
     @property
     def routed(self) -> tuple[str, str]:
-        """The model that answered first, and its tier."""
+        """Return the model that answered first, and its tier."""
         model = first_answer(self.attempts)
         plan = _decode_plan(self.sent.decision).plan_details
         tier = next((planned.tier for planned in plan if planned.model == model), self.sent.tier)
@@ -114,7 +114,7 @@ class LogEntry(NamedTuple):
 
     @property
     def routes(self) -> list[str]:
-        """The names that the scores belong to."""
+        """Return the names of the routes that the scores belong to."""
         return _decode_names(self.sent.routes)
 
 
@@ -127,12 +127,12 @@ _decode_names = msgspec.msgpack.Decoder(list[str]).decode
 
 
 def unpack(packed: bytes | msgspec.Raw) -> list[LogEntry]:
-    """A packed list of `Record`s. Raises `msgspec.ValidationError`."""
+    """Unpack a list of `Record`s. Raises `msgspec.ValidationError`."""
     return list(map(_entry, _decode(packed)))
 
 
 def entries(batch: Sequence[Record]) -> list[LogEntry]:
-    """Records, as they are written. Raises `UnicodeError` where one cannot be packed."""
+    """Turn records into the form that is written. Raises `UnicodeError` if one cannot be packed."""
     return unpack(pack(batch))
 
 

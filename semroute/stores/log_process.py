@@ -1,7 +1,7 @@
-"""A process of its own that writes the decision log: to pack and write a record holds up no request.
+"""A separate process that writes the decision log, so that packing and writing records holds up no request.
 
-Orders go to its standard input and answers come from its standard output, each as 4 bytes of length and MessagePack. It
-ends when its input does, and writes before that what has come whole: a service that is killed loses less.
+Orders go to its standard input and answers come from its standard output. Each is 4 bytes of length, then MessagePack.
+When its input ends, the process writes what has come whole and then ends, so a service that is killed loses less.
 """
 
 from __future__ import annotations
@@ -27,49 +27,48 @@ from semroute.stores.log_entries import pack, unpack
 log = logging.getLogger("semroute.log")
 
 CHUNK = 64
-"""Records that are packed at once: the interpreter's lock is held for half a millisecond."""
+"""How many records are packed at once. This holds the interpreter's lock for half a millisecond."""
 CLOSE_S = 5.0
 ANSWER_S = 60.0
-"""A process that gives no answer for so long is killed, and another is started: whatever holds it up, its database
-gives up earlier."""
+"""Seconds without an answer after which the process is killed and another is started. Its database gives up earlier."""
 PRUNE_S = 600.0
-"""The same, where records are deleted."""
+"""The same limit for an order to delete records, in seconds."""
 HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Who stops the service often stops all of its processes, and this one has to write what the others still say."""
+"""Signals held back from the process. A stop often signals all processes, but this one must first write the rest."""
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):
-    """The first order. Not on the command line, which all users of the machine may read."""
+    """The first order. The address is not on the command line, because all users of the machine can read that."""
 
     url: str
 
 
 class Take(msgspec.Struct, frozen=True, tag=True):
-    """Records of the next commit. Has no answer."""
+    """Records of the next commit. This order has no answer."""
 
     records: msgspec.Raw
-    """A list of `Record`; unpacked when it is written, so that what is wrong with one is answered."""
+    """A packed list of `Record`s. It is unpacked at the commit, so that the answer can report a bad record."""
 
 
 class Commit(msgspec.Struct, frozen=True, tag=True):
-    """Write what was taken. `again`: it may have been written already."""
+    """Write the records taken so far. `again`: the last try may have written them already."""
 
     again: bool
 
 
 class Prune(msgspec.Struct, frozen=True, tag=True):
-    """Delete what is too old or too much."""
+    """Delete records that are too old or too many."""
 
     before: float | None
     max_bytes: int | None
 
 
 class OrderResult(msgspec.Struct, frozen=True):
-    """What became of an order."""
+    """The result of an order."""
 
     error: str | None = None
     retryable: bool = True
-    """Whether what failed may be worth repeating; if not, a record is to blame."""
+    """Whether the order may succeed if it is repeated. False: a record is to blame."""
     deleted: int = 0
 
 
@@ -79,10 +78,10 @@ _decode_answer = msgspec.msgpack.Decoder(OrderResult)
 
 
 class LogProcess:
-    """A `Sink`. Where its process is gone, the next order starts another. Raises `StoreError` where none starts."""
+    """A `Sink`. If its process is gone, the next order starts another. Raises `StoreError` if none starts."""
 
     def __init__(self, database_url: str, *, answer_s: float = ANSWER_S) -> None:
-        """`answer_s`: a process that takes longer to write is killed, and the next order starts another."""
+        """`answer_s`: if the process takes longer to write, it is killed, and the next order starts another."""
         self._url = database_url
         self._answer_s = answer_s
         self._turn = threading.Lock()
@@ -90,18 +89,18 @@ class LogProcess:
         self._process: subprocess.Popen[bytes] | None = _start(database_url)
 
     def write(self, batch: Sequence[Record], *, again: bool = False) -> None:
-        """Append records, all or none. Raises `StoreError`; for a record that cannot be kept, anything else."""
+        """Append all records or none. Raises `StoreError`, or anything else if a record cannot be kept."""
         chunks = (batch[first : first + CHUNK] for first in range(0, len(batch), CHUNK))
-        # All are packed before any is sent: of a batch that cannot be packed, the process has nothing.
+        # All are packed before any is sent, so the process gets nothing of a batch that cannot be packed.
         takes = [_packed(Take(msgspec.Raw(pack(chunk)))) for chunk in chunks]
         self._ask(*takes, _packed(Commit(again)), within_s=self._answer_s)
 
     def prune(self, *, before: float | None, max_bytes: int | None) -> int:
-        """Delete what is too old or too much. Returns how many records. Raises `StoreError`."""
+        """Delete records that are too old or too many. Returns how many. Raises `StoreError`."""
         return self._ask(_packed(Prune(before, max_bytes)), within_s=PRUNE_S).deleted
 
     def close(self) -> None:
-        """End the process, which first does what it was told; one that is still busy after `CLOSE_S` is killed."""
+        """Let the process finish its orders and end. If it is still busy after `CLOSE_S`, kill it."""
         self._closed = True
         if not self._turn.acquire(timeout=CLOSE_S):
             if (busy := self._process) is not None:
@@ -135,7 +134,7 @@ class LogProcess:
 def _start(database_url: str) -> subprocess.Popen[bytes]:
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     command = [sys.executable, "-P", "-m", __name__]
-    # It never gets these signals, not even while it starts.
+    # The process never gets these signals, not even while it starts.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
@@ -143,13 +142,13 @@ def _start(database_url: str) -> subprocess.Popen[bytes]:
         raise StoreError(f"the process that writes the decision log cannot be started: {error}") from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    with contextlib.suppress(OSError):  # it is gone already: the next order finds out
+    with contextlib.suppress(OSError):  # the process is gone already: the next order finds out
         _send(_stdin(process), _packed(Open(database_url)))
     return process
 
 
 def _exchange(process: subprocess.Popen[bytes], orders: Sequence[bytes]) -> OrderResult | None:
-    """Give orders, of which the last has an answer; None: the process is gone."""
+    """Send orders and return the answer to the last one. None: the process is gone."""
     try:
         for order in orders:
             _send(_stdin(process), order)
@@ -160,7 +159,7 @@ def _exchange(process: subprocess.Popen[bytes], orders: Sequence[bytes]) -> Orde
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
-    """Let a process end; its status."""
+    """Let a process end, and return its exit status."""
     with contextlib.suppress(OSError):  # what it was not told yet is lost with it
         _stdin(process).close()
     try:
@@ -172,7 +171,7 @@ def _end(process: subprocess.Popen[bytes]) -> int:
 
 
 class Scribe:
-    """What the process does."""
+    """The work of the process."""
 
     def __init__(self) -> None:
         self._url = ""
@@ -180,11 +179,11 @@ class Scribe:
         self._taken: list[msgspec.Raw] = []
 
     def follow(self, orders: IO[bytes], answers: IO[bytes]) -> None:
-        """Do as told until the orders end; then write what was taken, though nobody is left to ask for it."""
+        """Follow orders until they end. Then write the records taken so far, though nobody asks for it any more."""
         while (packed := _receive(orders)) is not None:
             answer = self._obey(_decode_order.decode(packed))
             if answer is not None:
-                with contextlib.suppress(BrokenPipeError):  # who asked is gone
+                with contextlib.suppress(BrokenPipeError):  # the service that asked is gone
                     _send(answers, _packed(answer))
         if self._taken and (error := self._answer(Commit(again=True)).error) is not None:
             log.error("the last records of the decision log are lost: %s", error)
@@ -211,7 +210,7 @@ class Scribe:
             self._log.append(batch, again=order.again)
         except (StoreError, SettingsError) as error:
             return OrderResult(error=str(error), retryable=not isinstance(error, RefusedValueError))
-        except Exception as error:  # noqa: BLE001 - whatever a record does, the others are to be written
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one record, the others must be written
             return OrderResult(error=f"{type(error).__name__}: {error}", retryable=False)
         return OrderResult()
 
@@ -227,7 +226,7 @@ def _send(stream: IO[bytes], packed: bytes) -> None:
 
 
 def _receive(stream: IO[bytes]) -> bytes | None:
-    """One message; None: the stream has ended, maybe within one."""
+    """Read one message. None: the stream has ended, perhaps inside a message."""
     length = int.from_bytes(stream.read(4), "big")
     packed = stream.read(length)
     return packed if length and len(packed) == length else None
@@ -244,12 +243,12 @@ def _stdout(process: subprocess.Popen[bytes]) -> IO[bytes]:
 
 
 def main() -> None:
-    """The process."""
-    # Of a database that is away, its library warns again and again; the service tells of it once.
+    """Run the process."""
+    # If the database is away, its library warns again and again. The service reports it once.
     logging.basicConfig(format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     logging.disable(logging.WARNING)
     answers = os.dup(1)
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # what a library prints must not look like an answer
     with open(answers, "wb", buffering=0) as stream:  # noqa: PTH123 - a descriptor is no path
         Scribe().follow(sys.stdin.buffer, stream)
 

@@ -31,10 +31,10 @@ INSERT_BODY = (
 )
 INSERT_BLOCK = "INSERT INTO blocks (id, data) VALUES (?, ?) ON CONFLICT DO NOTHING"
 BLOCK = 64
-"""Records whose bodies are compressed together: they are much alike."""
+"""How many bodies are compressed together. They are much alike, so this saves space."""
 
-# Names that nearly every body holds: with them, a body of a kilobyte compresses to a third. Never edit: old bodies
-# could no longer be read.
+# Names that nearly every body holds. With them, a body of a kilobyte compresses to a third. Never edit them: old
+# bodies could not be read any more.
 _DICTIONARY_1 = (
     b"provider_server_error provider_timeout provider_rate_limited status failed cancelled error_code error "
     b"semantic default pinned rule explanation the prompt matches with confidence (threshold 0.50) nearest utterance "
@@ -45,14 +45,14 @@ _DICTIONARY_1 = (
 
 
 class _Attempt(Attempt, frozen=True, kw_only=True):
-    """One as it is stored."""
+    """An attempt as it is stored."""
 
     served: bool = False
-    """What `served_anyway` was called before."""
+    """The former name of `served_anyway`."""
 
     @property
     def now(self) -> Attempt:
-        """The same by today's names."""
+        """Return the same under today's names."""
         fields = {name: getattr(self, name) for name in Attempt.__struct_fields__}
         return Attempt(**{**fields, "served_anyway": self.served or self.served_anyway})
 
@@ -65,12 +65,12 @@ class _Stored(Frozen, frozen=True, kw_only=True):
 
     @property
     def now(self) -> RecordDetails:
-        """The same by today's names."""
+        """Return the same under today's names."""
         return RecordDetails(decision=self.decision, attempts=tuple(attempt.now for attempt in self.attempts))
 
 
 class RecordDetails(Frozen, frozen=True, kw_only=True):
-    """What only a single record's reader wants."""
+    """The parts of a record that only its reader needs."""
 
     decision: Decision
     attempts: tuple[Attempt, ...]
@@ -81,7 +81,7 @@ _decode_block = msgspec.msgpack.Decoder(dict[str, _Stored]).decode
 
 
 def decision_row(entry: LogEntry) -> tuple[Any, ...]:
-    """The values of `COLUMNS`."""
+    """Return the values of `COLUMNS`."""
     sent, gist, attempts, model, first_token_ms, usage, cost, saved = entry
     caller = sent.caller
     return (
@@ -113,33 +113,33 @@ def decision_row(entry: LogEntry) -> tuple[Any, ...]:
 
 
 def blocks(batch: Sequence[LogEntry]) -> Iterator[tuple[str, Sequence[LogEntry]]]:
-    """Entries in the order of their ids -> blocks, each named by its last: older blocks have lower names."""
+    """Split entries, sorted by id, into blocks. Each is named by its last id, so older blocks have lower names."""
     for first in range(0, len(batch), BLOCK):
         members = batch[first : first + BLOCK]
         yield members[-1].id, members
 
 
 def block_row(name: str, members: Sequence[LogEntry]) -> tuple[str, bytes]:
-    """The row of `blocks`."""
+    """Return the row of `blocks`."""
     packed = pack({entry.id: entry.body for entry in members})
     press = zlib.compressobj(1, zdict=_DICTIONARY_1)
     return name, b"\x01" + press.compress(packed) + press.flush()
 
 
 def body_row(name: str, entry: LogEntry) -> tuple[Any, ...]:
-    """The row of `bodies`: what does not compress, and the name of the block that has the rest."""
+    """Return the row of `bodies`: what does not compress, and the name of the block with the rest."""
     sent = entry.sent
     prompt, answer = kept(sent.prompt, sent.content), kept(sent.answer, sent.content)
     return sent.request_id, b"", name, sent.embedding or None, sent.scores or None, prompt, answer
 
 
 def read_block(data: bytes) -> dict[str, RecordDetails]:
-    """The bodies of a block, by their records' ids."""
+    """Return the bodies of a block by the ids of their records."""
     return {name: body.now for name, body in _decode_block(_unpacked(data)).items()}
 
 
 def read_body(data: bytes) -> RecordDetails:
-    """A body that stands alone, as they all did before there were blocks."""
+    """Read a body that stands alone, as all bodies did before there were blocks."""
     return _decode_body(_unpacked(data)).now
 
 
@@ -148,7 +148,7 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def summary(row: tuple[Any, ...]) -> dict[str, Any]:
-    """A row of `SUMMARY`, for people and machines."""
+    """Turn a row of `SUMMARY` into fields for people and machines."""
     fields = dict(zip(SUMMARY, row, strict=True))
     fields["cost_usd"], fields["saved_usd"] = to_usd(fields.pop("cost")), to_usd(fields.pop("saved"))
     fields |= {name: bool(fields[name]) for name in ("estimated", "escalated")}
@@ -158,7 +158,7 @@ def summary(row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def whole(row: tuple[Any, ...], body: RecordDetails, rest: tuple[Any, ...], names: str | None) -> dict[str, Any]:
-    """A summary with its body, the rest: (embedding, scores, prompt, answer), and the names of the scores as JSON."""
+    """Return a summary with its body. `rest`: embedding, scores, prompt, answer. `names`: of the scores, as JSON."""
     embedding, scores, prompt, answer = rest
     return {
         **summary(row),

@@ -1,6 +1,6 @@
-"""Writes records behind the requests' backs: a bounded queue, and one thread that hands on what has come.
+"""Write records in the background: a bounded queue, and one thread that empties it.
 
-Where the sink is a `LogProcess` the thread only packs records together; to write them is the work of another process.
+If the sink is a `LogProcess`, the thread only packs the records. The other process writes them.
 """
 
 from __future__ import annotations
@@ -19,47 +19,47 @@ from semroute.record import Record
 log = logging.getLogger("semroute.log")
 
 INTERVAL_S = 0.5
-"""Between two commits. A crash can lose what came since the last, and what was being handed on."""
+"""Seconds between two commits. A crash can lose the records since the last one, and those being handed on."""
 MAX_BATCH = 1000
 RETRY_S = 0.5
 PRUNE_EVERY_S = 60.0
 
 
 class Sink(Protocol):
-    """Where the writer writes."""
+    """What the writer writes to."""
 
     def write(self, batch: Sequence[Record], *, again: bool = False) -> None:
-        """Append records, all or none. `again`: the last try may have been committed; no record counts twice.
+        """Append all records or none. `again`: the last try may have been committed; no record counts twice.
 
-        Raises what is worth repeating (`StoreError.retryable`), or, where a record cannot be kept, anything else.
+        Raises a `StoreError` with `retryable` if another try may help, and anything else if a record cannot be kept.
         """
 
     def prune(self, *, before: float | None, max_bytes: int | None) -> int:
-        """Delete what is too old or too much. Returns how many records. Raises `StoreError`."""
+        """Delete records that are too old or too many. Returns how many. Raises `StoreError`."""
 
 
 class QueueLimits(Protocol):
-    """What the writer heeds; it may change while it runs."""
+    """The limits of the writer. They may change while it runs."""
 
     @property
     def queue(self) -> int:
-        """Records that may wait."""
+        """How many records may wait."""
 
     @property
     def when_full(self) -> Literal["drop", "slow"]:
-        """What a full queue does."""
+        """Whether a full queue drops records or slows requests."""
 
     @property
     def keep_days(self) -> int | None:
-        """Days after which records are deleted."""
+        """After how many days records are deleted. None: never."""
 
     @property
     def keep_mb(self) -> int | None:
-        """The size above which the oldest records are deleted."""
+        """The size in MB above which the oldest records are deleted. None: no limit."""
 
 
 class LogWriter:
-    """Takes records without waiting. `close` it: what has come is then written."""
+    """Takes records without waiting. Call `close` at the end: it writes what is queued."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class LogWriter:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock`: seconds since 1970, which records are as old as. `monotonic`: what waiting is measured by."""
+        """`clock`: seconds since 1970, for the age of records. `monotonic`: for the length of waits."""
         self._monotonic = monotonic
         self._lost_at: float | None = None
         self._sink = sink
@@ -79,32 +79,32 @@ class LogWriter:
         self._urgent = self._closing = False
         self._taken = self._done = 0
         self.overflown = 0
-        """Records lost to a full queue."""
+        """How many records were lost because the queue was full."""
         self.refused = 0
-        """Records lost because the sink cannot keep them, or not before the end."""
+        """How many records were lost because the sink could not keep them, or not before the end."""
         self.written = 0
         self.error: str | None = None
-        """Why nothing is written just now."""
+        """Why nothing is written just now. None: records are written."""
         self._pruned_at = monotonic()
         self._thread = threading.Thread(target=self._run, name="decision log", daemon=True)
         self._thread.start()
 
     @property
     def waiting(self) -> int:
-        """Records not yet committed."""
+        """How many records are not committed yet."""
         return self._taken - self._done
 
     @property
     def dropped(self) -> int:
-        """Records lost."""
+        """How many records were lost."""
         return self.overflown + self.refused
 
     def lost_within(self, seconds: float) -> bool:
-        """Whether a record was lost so short a time ago."""
+        """Return whether a record was lost within the last seconds."""
         return self._lost_at is not None and self._monotonic() - self._lost_at < seconds
 
     def put(self, record: Record) -> bool:
-        """Queue a record; false: the queue is full, and it is dropped."""
+        """Queue a record. False: the queue is full, so the record is dropped."""
         waiting = self.waiting
         if waiting and waiting >= (limits := self._limits()).queue and limits.when_full != "slow":
             self.overflown += 1
@@ -115,12 +115,12 @@ class LogWriter:
         return True
 
     async def room(self) -> None:
-        """Wait while the queue is full, where the settings want requests to be slowed."""
+        """Wait while the queue is full, if the settings say that a full queue slows requests."""
         while self.waiting >= self._limits().queue and self._limits().when_full == "slow":  # noqa: ASYNC110 - the thread that writes has no loop to set an event on
             await asyncio.sleep(INTERVAL_S / 10)
 
     def flush(self, timeout_s: float = 10.0) -> bool:
-        """Block until all that was queued before is written; false: it takes longer."""
+        """Block until all that was queued before is written. False: that takes longer."""
         with self._wake:
             goal = self._taken
             self._urgent = True
@@ -128,7 +128,7 @@ class LogWriter:
             return self._wake.wait_for(lambda: self._done >= goal, timeout_s)
 
     def close(self, timeout_s: float = 10.0) -> bool:
-        """Write what is queued, and end; false: it could not be written in time."""
+        """Write what is queued, and end. False: it could not be written in time."""
         with self._wake:
             self._closing = True
             self._wake.notify_all()
@@ -154,7 +154,7 @@ class LogWriter:
         return [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
 
     def _write(self, batch: list[Record], closing: bool, *, again: bool = False) -> bool:
-        """Commit records, for as long as it takes; false: the service ends, and they cannot be written."""
+        """Commit records, however long it takes. False: the service ends, and they cannot be written."""
         while True:
             try:
                 self._sink.write(batch, again=again)
@@ -163,25 +163,27 @@ class LogWriter:
                 if not (isinstance(error, StoreError) and error.retryable):
                     return self._sort_out(batch, closing, again, error)
                 if self.error is None:
-                    log.error("the decision log cannot be written, and waits: %s", error)
+                    log.error(
+                        "cannot write the decision log: its records wait in memory until it can be written: %s", error
+                    )
                 self.error, again = str(error), True
             with self._wake:
                 if self._wake.wait_for(lambda: self._closing, RETRY_S) and closing:
                     return False
                 closing = self._closing
         if self.error is not None:
-            log.warning("the decision log is written again")
+            log.warning("the decision log can be written again")
             self.error = None
         self.written += len(batch)
         self._finish(len(batch))
         return True
 
     def _sort_out(self, batch: list[Record], closing: bool, again: bool, error: Exception) -> bool:
-        """Write those records of a batch that can be kept; false: as `_write`."""
+        """Write those records of a batch that can be kept. Returns the same as `_write`."""
         if len(batch) > 1:
             half = len(batch) // 2
             return all(self._write(part, closing, again=again) for part in (batch[:half], batch[half:]))
-        log.error("the record %s cannot be kept in the decision log: %s", batch[0].request_id, error)
+        log.error("the decision log cannot keep the record %s, which is lost: %s", batch[0].request_id, error)
         self.refused += 1
         self._lost_at = self._monotonic()
         self._finish(1)
@@ -201,6 +203,6 @@ class LogWriter:
         max_bytes = None if limits.keep_mb is None else limits.keep_mb * 2**20
         try:
             if deleted := self._sink.prune(before=before, max_bytes=max_bytes):
-                log.info("%d records of the decision log were over its limits, and are deleted", deleted)
-        except Exception as error:  # noqa: BLE001 - the thread has records to write
-            log.warning("the decision log cannot be pruned: %s", error)
+                log.info("deleted %d records that were over the limits of the decision log", deleted)
+        except Exception as error:  # noqa: BLE001 - the thread must go on writing records
+            log.warning("cannot delete old records from the decision log: %s", error)

@@ -1,4 +1,4 @@
-"""State of one process."""
+"""The state of a single process, in memory."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from semroute.stores.interfaces import Beats, SharedState, Verdict, Want, owner_
 
 SWEEP_S = 60.0
 MAX_BYTES = 64 * 1024 * 1024
-"""Of all values together; past it the one set longest ago makes way."""
+"""The most bytes of all values together. If there are more, the values set longest ago are deleted."""
 
 
 class _Counter:
     def __init__(self, expires_at: float) -> None:
         self.spent: int | None = None
-        """None: nothing was ever counted."""
+        """The amount spent. None: nothing was ever counted."""
         self.base = 0
-        """How much of this came from `refill`."""
+        """How much of `spent` came from `refill`."""
         self.expires_at = expires_at
         self.holds: dict[str, tuple[int, float]] = {}
 
     def held(self, now: float, but: str = "") -> int:
-        """What is held. `but`: a hold that does not count."""
+        """Return what is held. `but`: a hold to leave out."""
         self.holds = {hold: held for hold, held in self.holds.items() if held[1] > now}
         return sum(amount for hold, (amount, _) in self.holds.items() if hold != but)
 
     def level(self, now: float, but: str = "") -> int:
-        """What is spent and held."""
+        """Return what is spent and held. `but`: a hold to leave out."""
         return (self.spent or 0) + self.held(now, but)
 
 
@@ -36,7 +36,7 @@ class MemoryState(SharedState):
     """A `State`. Nothing in it waits, so each call is atomic on the event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.time, *, max_bytes: int = MAX_BYTES, epoch: int = 1) -> None:
-        """`epoch`: a state of one process cannot come back empty without that process. 0: it did."""
+        """`epoch`: the epoch to start with. 0: the state is empty and asks for a refill."""
         self._clock = clock
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -68,7 +68,7 @@ class MemoryState(SharedState):
     async def count(
         self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
     ) -> dict[str, int] | None:
-        """Free what is held, and count what was spent, in a state of this epoch."""
+        """Free a hold and count what was spent, in a state of this epoch."""
         now = self._now()
         if epoch not in (0, self._epoch):
             return None
@@ -110,7 +110,7 @@ class MemoryState(SharedState):
         return self._epoch
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
-        """What counters have reached, held amounts included."""
+        """Return what counters have reached, held amounts included."""
         now = self._now()
         return {name: self._level(name, now) for name in counters}
 
@@ -123,12 +123,12 @@ class MemoryState(SharedState):
         return spent
 
     async def get(self, key: str) -> bytes | None:
-        """A value; None: none, or over."""
+        """Return a value. None: there is none, or it has expired."""
         value, expires_at = self._entries.get(key, (b"", 0.0))
         return value if expires_at > self._now() else None
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """The values that there are, by their keys."""
+        """Return those of the values that exist, by key."""
         now = self._now()
         found = {key: self._entries[key] for key in keys if key in self._entries}
         return {key: value for key, (value, expires_at) in found.items() if expires_at > now}
@@ -142,7 +142,7 @@ class MemoryState(SharedState):
             await self.delete(next(iter(self._entries)))
 
     async def put_new(self, key: str, value: bytes, ttl_s: float) -> bool:
-        """Set a value unless there is one; whether it was set."""
+        """Set a value unless there is one. Returns whether it was set."""
         if await self.get(key) is not None:
             return False
         await self.put(key, value, ttl_s)
@@ -154,14 +154,14 @@ class MemoryState(SharedState):
         self._bytes -= len(key) + len(entry[0]) if entry is not None else 0
 
     async def smooth(self, key: str, value: float, weight: float, ttl_s: float) -> float:
-        """Move an average toward a value, and give it."""
+        """Move an average toward a value, and return the average."""
         old = await self.get(key)
         mean = value if old is None else float(old) + weight * (value - float(old))
         await self.put(key, repr(mean).encode(), ttl_s)
         return mean
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     def _free(self, hold: str) -> None:
         for counter in self._counters.values():
@@ -172,9 +172,9 @@ class MemoryState(SharedState):
         return counter.level(now, but) if counter else 0
 
     def _now(self) -> float:
-        """The time. Once in a while what is over is forgotten."""
+        """Return the time. Now and then, also forget what has expired."""
         now = self._clock()
-        if not 0 <= now - self._swept_at < SWEEP_S:  # a clock that was set back is one reason more
+        if not 0 <= now - self._swept_at < SWEEP_S:  # also after a clock was set back
             self._swept_at = now
             self._counters = {
                 n: c for n, c in self._counters.items() if c.expires_at > now or c.level(now) > (c.spent or 0)

@@ -1,7 +1,7 @@
-"""The tables, and how older ones become them. Forward only: a migration that was released is never edited.
+"""The tables, and the migrations from older ones. Forward only: never edit a migration that was released.
 
-Where there is nothing to do, this takes .08 ms at each start, and yoyo 9.0 takes 41 ms. Alembic 1.20 takes 37 MB and
-1.9 s for its imports, and needs SQLAlchemy (2026-11-30, `bench/libraries.py migrations`).
+If there is nothing to do, this takes .08 ms at each start; yoyo 9.0 takes 41 ms. Alembic 1.20 takes 37 MB and 1.9 s
+for its imports, and needs SQLAlchemy (2026-11-30, `bench/libraries.py migrations`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from semroute.stores.interfaces import Database, Session
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
-        # What lists are filtered by stays narrow; what only one record's reader wants stands in `bodies`.
+        # This table is narrow: it holds what lists are filtered by. `bodies` has what only one record's reader needs.
         """CREATE TABLE decisions (
             id TEXT NOT NULL PRIMARY KEY, at {real} NOT NULL, route TEXT, model TEXT, tier TEXT NOT NULL,
             key_id TEXT NOT NULL, key_name TEXT NOT NULL, team TEXT NOT NULL, feature TEXT NOT NULL,
@@ -35,7 +35,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE bodies (
             id TEXT NOT NULL PRIMARY KEY, body {blob} NOT NULL, embedding {blob}, scores {blob}, prompt TEXT,
             answer TEXT
-        )""",  # SQLite keeps a row of this size whole only in a table with row ids
+        )""",  # SQLite keeps a row of this size in one piece only in a table with row ids
         "CREATE TABLE score_names (version TEXT NOT NULL PRIMARY KEY, names TEXT NOT NULL) {clustered}",
         """CREATE TABLE rollups (
             dimension TEXT NOT NULL, day {int} NOT NULL, value TEXT NOT NULL, metric {int} NOT NULL, n {int} NOT NULL,
@@ -62,20 +62,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "{clustered}",
     ),
     (
-        # The bodies of a block's records, compressed together: a tenth of what each takes alone.
+        # The bodies of a block's records, compressed together. That takes a tenth of the space of single bodies.
         "CREATE TABLE blocks (id TEXT NOT NULL PRIMARY KEY, data {blob} NOT NULL)",
-        "ALTER TABLE bodies ADD COLUMN block TEXT",  # null: it stands in `body`
+        "ALTER TABLE bodies ADD COLUMN block TEXT",  # NULL: the record has its own `body`
     ),
     (
-        # By this the names of scores that no record has are found.
+        # This finds the names of scores that no record uses any more.
         "ALTER TABLE score_names ADD COLUMN last_day {int} NOT NULL DEFAULT 0",
         "UPDATE score_names SET last_day = "
         "COALESCE((SELECT CAST(at / 86400 AS {int}) FROM decisions ORDER BY id DESC LIMIT 1), 0)",
     ),
     (
-        # A number that grows with each change: by it processes see whether there is something to read again.
+        # A number that grows with each change. It tells processes whether they must read again.
         "CREATE TABLE revisions (name TEXT NOT NULL PRIMARY KEY, n {int} NOT NULL) {clustered}",
-        # Whether an answer failed a check: such a request counts as misrouted, whatever is said of it later.
+        # Whether an answer failed a check. Such a request counts as misrouted, whatever feedback says later.
         "ALTER TABLE decisions ADD COLUMN escalated {int} NOT NULL DEFAULT 0",
         """CREATE TABLE kept_responses (
             owner TEXT NOT NULL, id TEXT NOT NULL, at {real} NOT NULL, expires_at {real} NOT NULL, size {int} NOT NULL,
@@ -97,17 +97,17 @@ def _is_newest(database: Database, migrations: tuple[tuple[str, ...], ...]) -> b
     try:
         with database.transaction(write=False) as session:
             return session.run("SELECT version FROM schema_version") == [(len(migrations),)]
-    except StoreError:  # it has no such table yet; or it is away, which the next call says
+    except StoreError:  # there is no such table yet, or the database is away, which the next call reports
         return False
 
 
 def migrate(database: Database, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> int:
-    """Bring a database to the newest version, one process at a time. Returns how many steps that took.
+    """Bring a database to the newest version, one process at a time. Returns the number of migrations run.
 
-    Raises `StoreError` where the database is newer than this program.
+    Raises `StoreError` if the database is newer than this program.
     """
     if _is_newest(database, migrations):
-        return 0  # who only looks waits for nobody
+        return 0  # without a lock, so that this waits for nobody
     with database.transaction() as session:
         session.lock(["semroute.migrations"])
         session.run("CREATE TABLE IF NOT EXISTS schema_version (version {int} NOT NULL)".format(**database.types))
@@ -115,7 +115,7 @@ def migrate(database: Database, migrations: tuple[tuple[str, ...], ...] = MIGRAT
         version = rows[0][0] if rows else 0
         if version > len(migrations):
             raise StoreError(
-                f"the database has version {version}, this semroute knows {len(migrations)}: use a newer semroute"
+                f"the tables have version {version}, this semroute knows up to {len(migrations)}: use a newer semroute"
             )
         for statements in migrations[version:]:
             for statement in statements:
@@ -126,9 +126,9 @@ def migrate(database: Database, migrations: tuple[tuple[str, ...], ...] = MIGRAT
 
 
 class Migrating:
-    """A `Database` that is brought to the newest version when it is first used.
+    """A `Database` that is migrated to the newest version when it is first used.
 
-    So a process can start while its database is away, and uses it as soon as it is there.
+    So a process can start while its database is away, and use it as soon as it is there.
     """
 
     def __init__(self, database: Database) -> None:
@@ -139,21 +139,21 @@ class Migrating:
 
     @contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[Session]:
-        """A transaction: committed at the end, rolled back by an exception."""
+        """Open a transaction: the end commits it, an exception rolls it back."""
         if not self._migrated:
             self.migrate()
         with self._database.transaction(write=write) as session:
             yield session
 
     def migrate(self) -> None:
-        """Bring it to the newest version, unless that was done. Raises `StoreError`."""
+        """Migrate the database to the newest version, unless that was done. Raises `StoreError`."""
         with self._turn:
             if not self._migrated:
                 migrate(self._database)
                 self._migrated = True
 
     def size_bytes(self) -> int:
-        """What the data takes on disk, without free pages."""
+        """Return the bytes that the data takes on disk, without free pages."""
         return self._database.size_bytes()
 
     def close(self) -> None:

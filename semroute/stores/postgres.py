@@ -19,22 +19,22 @@ from semroute.errors import RefusedValueError, StoreError
 from semroute.stores.connection_cutoff import Cutoff
 from semroute.stores.interfaces import Row, Session
 
-# Of a server that is away the pool warns twice a second; whoever uses the database says it once.
+# If the server is away, the pool warns twice a second. The code that uses the database reports it once.
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 WAIT_S = 1.0
-"""For a connection."""
+"""Seconds to wait for a free connection of the pool, or for its check."""
 CONNECT_S = 2
-"""For the answer of a server to which a connection is opened."""
+"""Seconds in which a server must answer when a connection to it is opened."""
 ANSWER_S = 30.0
-"""For a whole transaction."""
+"""Seconds that a whole transaction may take."""
 RETRY_S = 0.5
-"""How long a server that was away is left alone. Then one thread tries, and the others go on doing without."""
+"""Seconds before a server that was away is tried again. Only one thread tries; the others fail at once."""
 KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
-"""Seconds, and probes: how soon the system finds out that the server's machine is gone."""
+"""How soon the operating system notices that the server's machine is gone: seconds, and a number of probes."""
 
-# Records by the size of the newest, each row with its pointer, times what the indexes add. Not the size of the files:
-# what is deleted leaves room in those, and makes them no smaller.
+# An estimate: the number of records, times the size of the newest with their row pointers, times what the indexes add.
+# The size of the files would not do, because they do not shrink when records are deleted.
 _SIZE = """
 WITH newest AS (SELECT b.* FROM bodies b JOIN (SELECT id FROM decisions ORDER BY id DESC LIMIT 1024) d USING (id))
 SELECT COALESCE((SELECT COUNT(*) FROM decisions) / NULLIF((SELECT COUNT(*) FROM newest), 0)::float8
@@ -53,23 +53,23 @@ class PostgresSession:
         self._connection = connection
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        """Execute a statement, and give its rows."""
+        """Execute a statement and return its rows."""
         cursor = self._connection.execute(_spell(sql), values or None)
         return cursor.fetchall() if cursor.description else []
 
     def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Execute a statement for each row, in one pipeline."""
+        """Execute a statement for each row, all in one pipeline."""
         with self._connection.cursor() as cursor:
             cursor.executemany(_spell(sql), rows)
 
     def lock(self, names: Iterable[str]) -> None:
-        """Advisory locks, in order, so that two transactions never wait for each other."""
+        """Take advisory locks in a fixed order, so that two transactions never wait for each other."""
         for name in sorted(names):
             self.run("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (name,))
 
 
 class PostgresDatabase:
-    """A database behind a pool of connections. A connection that broke is replaced."""
+    """A database behind a pool of connections. Broken connections are replaced."""
 
     types = {"int": "BIGINT", "real": "DOUBLE PRECISION", "blob": "BYTEA", "clustered": ""}
 
@@ -81,7 +81,7 @@ class PostgresDatabase:
         answer_s: float = ANSWER_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`answer_s`: a server that takes longer for a transaction counts as one that is away."""
+        """`answer_s`: a server that takes longer for a transaction counts as away."""
         self._clock = clock
         self._answer_s = answer_s
         self._cutoff = Cutoff()
@@ -103,20 +103,20 @@ class PostgresDatabase:
 
     @contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[Session]:
-        """A transaction: committed at the end, rolled back by an exception."""
+        """Open a transaction: the end commits it, an exception rolls it back."""
         with self._turn(), self._translated():
             with self._opening:
                 if self._pool.closed:
                     self._pool.open()
             with self._checked_out() as connection:
-                # Who reads a record in two steps finds it whole, though it is deleted between them.
+                # A record that is read in two steps stays whole, even if it is deleted between them.
                 connection.isolation_level = None if write else IsolationLevel.REPEATABLE_READ
                 yield PostgresSession(connection)
             self._away = False
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """While the server is away one thread at a time finds out whether it is back."""
+        """While the server is away, let one thread at a time try it. Others raise `StoreError`."""
         if not self._away:
             yield
             return
@@ -134,17 +134,20 @@ class PostgresDatabase:
         except (psycopg.DataError, psycopg.IntegrityError, UnicodeError) as error:
             raise RefusedValueError(f"PostgreSQL: {_line(error)}") from error
         except (psycopg.Error, PoolTimeout, PoolClosed) as error:
-            if isinstance(error, psycopg.OperationalError) and _away(error):  # a PoolTimeout is one
-                # What waits behind this call is spared the same wait.
+            if isinstance(error, psycopg.OperationalError) and _away(error):  # a PoolTimeout is an OperationalError
+                # Calls that wait behind this one need not wait as long.
                 self._away, self._retry_at, self._reason = True, self._clock() + RETRY_S, _line(error)
             raise StoreError(f"PostgreSQL: {_line(error)}") from error
 
     @contextmanager
     def _checked_out(self) -> Iterator[psycopg.Connection[Row]]:
-        """A connection, for `answer_s`. What was done is committed in that time, too."""
+        """Lend a connection for `answer_s`. The commit must also happen within that time."""
         connection = self._pool.getconn()
         try:
-            with self._within(connection, self._answer_s), connection:  # it stays open: it is the pool's
+            with (
+                self._within(connection, self._answer_s),
+                connection,
+            ):  # the block does not close it: it belongs to the pool
                 yield connection
         finally:
             self._pool.putconn(connection)
@@ -165,7 +168,7 @@ class PostgresDatabase:
 
     def _configure(self, connection: psycopg.Connection[Any]) -> None:
         connection.adapters.register_dumper(str, _Text)
-        # The server gives up as well. A session that is stopped amid a transaction holds its locks no longer than that.
+        # The server gives up too. So a session that stops inside a transaction holds its locks no longer than that.
         limit = round(self._answer_s * 1000)
         with self._within(connection, CONNECT_S):
             for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
@@ -173,7 +176,7 @@ class PostgresDatabase:
             connection.commit()
 
     def size_bytes(self) -> int:
-        """About what the log's records take on disk, with their indexes."""
+        """Return about the bytes that the log's records take on disk, with their indexes."""
         with self.transaction(write=False) as session:
             [[size]] = session.run(_SIZE)
         return int(size)
@@ -184,7 +187,7 @@ class PostgresDatabase:
 
 
 class _Text(StrDumperUnknown):
-    """Text as PostgreSQL can keep it: `U+FFFD` stands for each `NUL`."""
+    """Writes text as PostgreSQL can keep it, with `U+FFFD` in place of each `NUL`."""
 
     def dump(self, obj: str) -> Buffer | None:
         return super().dump(obj.replace("\0", "\ufffd"))
@@ -198,7 +201,7 @@ def _fileno(connection: psycopg.Connection[Any]) -> int:
 
 
 def _away(error: psycopg.OperationalError) -> bool:
-    """Whether the server is away, rather than one statement too slow, or in another's way."""
+    """Return whether the server is away. False: a single statement was too slow, or conflicts with another one."""
     return error.sqlstate is None or (error.sqlstate[:2] in ("08", "53", "57") and error.sqlstate != "57014")
 
 

@@ -1,7 +1,7 @@
-"""Which processes that share a state still live: each says so once a second, and each counts how long others do not.
+"""Find out which of the processes that share a state still live.
 
-Silence is counted in looks, not by a clock: whatever clocks do, and if the state was away for all of them, nobody is
-taken for dead who had no chance to speak.
+Each process says once a second that it lives, and counts in how many of its looks the others said nothing. It counts
+looks, not seconds. So no process is taken for dead because of a clock, or because the state was away for all of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from semroute.stores.interfaces import Beats
 
 LOOK_S = 1.0
 SILENT_LOOKS = 6
-"""After so many looks in which an owner said nothing it counts as dead. If it is not, it makes its holds again."""
+"""An owner that is silent for this many looks counts as dead. If it still lives, it makes its holds again."""
 
 
 class _Seen:
@@ -18,11 +18,11 @@ class _Seen:
         self.count = count
         self.silent = 0
         self.spoke = False
-        """Whether it ever said anything since this process began to listen."""
+        """Whether it said anything since this process began to listen."""
 
 
 class Owners:
-    """The owners as one of them sees them."""
+    """All owners, as one of them sees them."""
 
     def __init__(self, mine: str) -> None:
         self._mine = mine
@@ -30,12 +30,12 @@ class Owners:
         self._others: dict[str, _Seen] = {}
 
     def forgotten(self, beats: Beats) -> bool:
-        """Whether the state forgot this owner since the last look, and with it what it holds."""
+        """Return whether the state forgot this owner and its holds since the last look."""
         before, self._count = self._count, beats.owners.get(self._mine, 0)
         return self._count <= before
 
     def silent(self, beats: Beats) -> list[str]:
-        """Count one look. Returns the owners that were silent for too long."""
+        """Count one look. Returns the owners that have been silent for too long."""
         others = {name: count for name, count in beats.owners.items() if name != self._mine}
         self._others = {name: seen for name, seen in self._others.items() if name in others}
         for name, count in others.items():
@@ -47,6 +47,6 @@ class Owners:
         return [name for name, seen in self._others.items() if seen.silent > SILENT_LOOKS]
 
     def frees_in_s(self) -> float:
-        """When at the latest what silent owners hold is free. 0: none is silent."""
+        """The longest time in seconds until the holds of silent owners are freed. 0: no owner is silent."""
         silent = [seen.silent for seen in self._others.values() if seen.silent > 1 or not seen.spoke]
         return max((SILENT_LOOKS + 1 - looks for looks in silent), default=0) * LOOK_S

@@ -1,4 +1,4 @@
-"""State in Redis or Valkey. Every call is one Lua script, so it is atomic; the caller's clock is passed in."""
+"""The shared state in Redis or Valkey. Each call is one Lua script, so it is atomic. The caller passes the time."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from semroute.errors import StoreError
 from semroute.stores.interfaces import BASE, EPOCH, EPOCH_S, OWNER_CHARS, Beats, SharedState, Verdict, Want, owner_of
 
 PREFIX = "{semroute}:"
-"""One hash slot, so that the scripts work on a cluster too."""
+"""The prefix of all keys. Its braces put them in one hash slot, so that the scripts also work on a cluster."""
 TIMEOUT_S = 1.0
 MAX_CONNECTIONS = 16
 WAIT_S = 30.0
-"""For a connection that is not in use."""
+"""Seconds to wait for a free connection of the pool."""
 HOLDS_S = 86_400
-"""How long what is held on a counter is kept after the last hold was made."""
+"""Seconds for which the holds on a counter are kept after the last one was made."""
 
 # A counter is a string (what was spent) and a hash of holds: hold -> "amount:expires_at". One more hash says how often
-# each owner said that it lives; a hold of an owner that is not in it does not count.
+# each owner said that it lives. A hold does not count if its owner is not in that hash.
 _LEVEL = f"""
 local OWNERS, EPOCH = '{PREFIX}owners', '{PREFIX}{EPOCH}'
 local living = {{}}
@@ -77,7 +77,7 @@ return {{refused, levels, spents}}
 )
 # KEYS: the mark of the hold, then counters. ARGV: hold, seconds the mark stays, now, epoch, then amount, expires_at for
 # each. Answers false where the state has another epoch; 0: any will do.
-# What an empty state has grown to says nothing.
+# The amounts of an empty state tell nothing.
 _SETTLE = f"""
 local epoch = redis.call('GET', '{PREFIX}{EPOCH}')
 if ARGV[4] ~= '0' and ARGV[4] ~= epoch then return false end
@@ -132,7 +132,7 @@ redis.call('SET', EPOCH, ARGV[1], 'NX', 'EX', ARGV[2])
 return redis.call('GET', EPOCH)
 """
 )
-# It stays known that something was counted.
+# The counter stays, so the state still knows that something was counted.
 _RESET = """
 local spent = redis.call('GET', KEYS[1])
 if spent then redis.call('DECRBY', KEYS[1], spent) end
@@ -188,7 +188,7 @@ class RedisState(SharedState):
     async def count(
         self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
     ) -> dict[str, int] | None:
-        """Free what is held, and count what was spent, in a state of this epoch."""
+        """Free a hold and count what was spent, in a state of this epoch."""
         arguments: list[Any] = [hold, round(keep_s), self._clock(), epoch]
         for amount, expires_at in spent.values():
             arguments += [amount, expires_at]
@@ -217,7 +217,7 @@ class RedisState(SharedState):
         return int(await _asked(self._refill(keys=keys, args=arguments)))
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
-        """What counters have reached, held amounts included."""
+        """Return what counters have reached, held amounts included."""
         if not counters:
             return {}
         levels = await _asked(self._levels(keys=[PREFIX + name for name in counters], args=[self._clock()]))
@@ -228,11 +228,11 @@ class RedisState(SharedState):
         return int(await _asked(self._reset(keys=[PREFIX + counter], args=[])))
 
     async def get(self, key: str) -> bytes | None:
-        """A value; None: none, or over."""
+        """Return a value. None: there is none, or it has expired."""
         return cast("bytes | None", await _asked(self._redis.get(PREFIX + key)))
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """The values that there are, by their keys."""
+        """Return those of the values that exist, by key."""
         if not keys:
             return {}
         values = await _asked(self._redis.mget([PREFIX + key for key in keys]))
@@ -243,7 +243,7 @@ class RedisState(SharedState):
         await _asked(self._redis.set(PREFIX + key, value, px=max(1, round(ttl_s * 1000))))
 
     async def put_new(self, key: str, value: bytes, ttl_s: float) -> bool:
-        """Set a value unless there is one; whether it was set."""
+        """Set a value unless there is one. Returns whether it was set."""
         return bool(await _asked(self._redis.set(PREFIX + key, value, px=max(1, round(ttl_s * 1000)), nx=True)))
 
     async def delete(self, key: str) -> None:
@@ -251,7 +251,7 @@ class RedisState(SharedState):
         await _asked(self._redis.delete(PREFIX + key))
 
     async def smooth(self, key: str, value: float, weight: float, ttl_s: float) -> float:
-        """Move an average toward a value, and give it."""
+        """Move an average toward a value, and return the average."""
         arguments: list[str | int | float] = [repr(value), weight, max(1, round(ttl_s * 1000))]
         return float(await _asked(self._smooth(keys=[PREFIX + key], args=arguments)))
 
@@ -261,7 +261,7 @@ class RedisState(SharedState):
 
 
 def _mark(hold: str) -> str:
-    """The key that says that a hold was settled."""
+    """Return the key that marks a hold as settled."""
     return f"{PREFIX}settled:{hold}"
 
 
@@ -273,7 +273,7 @@ async def _asked(answer: Awaitable[Any]) -> Any:
     except (RedisError, OSError) as error:
         raise StoreError(f"Redis: {error or type(error).__name__}") from error
     if task is not None and task.cancelling() > asked_to_end:
-        # redis-py 8.1 writes within `asyncio.wait_for`, which loses a cancellation that comes as it ends (Python 3.11,
-        # gh-86296): a request whose caller left would go on, and a stop would wait for ever.
+        # redis-py 8.1 writes within `asyncio.wait_for`. On Python 3.11 that loses a cancellation that comes just as it
+        # ends (gh-86296). Then a request whose caller left would go on, and a stop of the service would never end.
         raise asyncio.CancelledError
     return found

@@ -1,4 +1,4 @@
-"""A shared state that may be away: the process then goes on alone, and pays what it spent when the state is back."""
+"""A shared state that may be away. Meanwhile the process goes on alone. It reports its spend when the state is back."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from semroute.stores.state_fallback import Reach, done
 from semroute.stores.unpaid_spend import Owed, Spent
 
 Known = Callable[[float], Awaitable[Spent | None]]
-"""By counter, what the decision log says was spent by requests that ended before a moment. None: it cannot tell."""
+"""Returns, by counter, what requests spent that ended before a moment, by the decision log. None: it cannot tell."""
 
 log = logging.getLogger("semroute.state")
 
 PAID_S = 40 * 86_400.0
-"""How long the shared state remembers a payment: longer than any budget's period."""
+"""Seconds for which the shared state remembers a payment: longer than any budget's period."""
 AT_ONCE = 16
-"""Holds that are made again together."""
+"""How many holds are made again at the same time."""
 ROUNDS = 20
-"""How often at most what came up while the process caught up is caught up with, too."""
+"""The most rounds of catching up. Each round handles what came up during the one before."""
 RECENT_S = 1.0
-"""A request that ended so shortly ago may still be on its way to the log: whoever counted it counts it again."""
+"""A request that ended less than this many seconds ago may not be in the log yet, so it is counted again."""
 KEPT_S = 5.0
-"""How long what was counted can be counted again: `RECENT_S`, a second for rounding, and clocks that differ."""
+"""Seconds for which counted spend is kept to count it again: `RECENT_S`, 1 s of rounding, and clock differences."""
 OLD = 1
-"""The epoch of a state that an older semroute left without one."""
+"""The epoch for a state that an older semroute left without one."""
 REFILL_AGAIN = 5
-"""After so many looks a refilled state is refilled again."""
+"""How many looks after a refill the state is refilled again."""
 
 
 class ResilientState(Reach):
     """A `State` over a shared one.
 
-    `run` it in a task: it says that this process lives, and finds out whether the shared state is there. While that is
-    away, limits are held by this process alone, from the levels it last saw. It counts as back when all that was spent
-    meanwhile is paid.
+    Call `run` in a task. It says that this process lives, and finds out whether the shared state is there. While that
+    is away, this process alone enforces limits, from the levels it last saw. The state counts as back when all that was
+    spent meanwhile is paid, that is, counted by it.
     """
 
     def __init__(
@@ -65,17 +65,17 @@ class ResilientState(Reach):
         self._alone = Alone(clock, self._owed.of)
         self._refilling = asyncio.Lock()
         self._refill_in = 0
-        """Looks until the state is refilled again. 0: it need not be."""
+        """How many looks remain until the state is refilled again. 0: no refill is due."""
         self._recent = Recent()
         self._lost_holds = False
-        """Whether the state came back empty and was not told again of what is held."""
+        """Whether the state came back empty and does not know yet what is held."""
 
     # --- holds ---
 
     async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float = HOLD_S) -> Verdict:
-        """Hold an amount of each counter, or nothing if one has no room. Whatever comes of it, `settle` it."""
+        """Hold an amount of each counter, or nothing if one has no room. Always call `settle` later."""
         if self.error is None:
-            # Known before it is asked for: whoever leaves meanwhile, `settle` frees it.
+            # Noted before the state is asked, so that `settle` also frees it if the caller leaves meanwhile.
             self._alone.begin(hold, wants, shared=True)
             asked, epoch = self._alone.answers, self._owed.epoch
             verdict = await self._try(lambda: self._reserve_there(hold, wants, lease_s))
@@ -96,7 +96,7 @@ class ResilientState(Reach):
             return {}
         if self.error is not None and not (held is not None and held.shared):
             self._alone.end(hold)
-            self._owed.add(spent, ended)  # the shared state knows nothing of it
+            self._owed.add(spent, ended)  # the shared state does not know this hold
             return {}
         wants = held.wants if held is not None else ()
         name, all_named = self._name(hold), {want.counter: (0, want.expires_at) for want in wants} | dict(spent)
@@ -110,14 +110,14 @@ class ResilientState(Reach):
             else:
                 self._counted(epoch, ended, all_named)
         if grown is None:
-            if self.error is None:  # it came back empty
+            if self.error is None:  # the state came back empty
                 await self._try(lambda: done(self._take_up()))
             return {}
         self._hear(grown, asked, epoch)
         return grown
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
-        """What counters have reached, held amounts included."""
+        """Return what counters have reached, held amounts included."""
         levels = await self._try(lambda: self._shared.levels(counters))
         return levels if levels is not None else {name: self._alone.level(name) for name in counters}
 
@@ -132,19 +132,21 @@ class ResilientState(Reach):
     # --- the life of the process ---
 
     def frees_in_s(self) -> float:
-        """When at the latest what dead processes hold is free. 0: no process is silent."""
+        """The longest time in seconds until the holds of dead processes are freed. 0: no process is silent."""
         return self._owners.frees_in_s()
 
     async def start(self) -> None:
         """Take over what dead processes owe, and look at the shared state. If that is away, go on without it."""
         if taken := await asyncio.to_thread(self._owed.take_over):
-            log.warning("%d payments that a process before this one wrote down are taken over", taken)
+            log.warning(
+                "took over %d payments to the shared state that an earlier process wrote down but did not make", taken
+            )
         await self.look()
         await asyncio.to_thread(self._owed.write)
 
     async def run(self) -> None:
         """Look at the shared state, and write down what is owed, again and again. Runs until it is cancelled."""
-        async with asyncio.TaskGroup() as both:  # a state that hangs is looked at for seconds
+        async with asyncio.TaskGroup() as both:  # a look at a state that hangs takes seconds
             both.create_task(self._again(self.look))
             both.create_task(self._again(lambda: asyncio.to_thread(self._owed.write)))
 
@@ -155,14 +157,14 @@ class ResilientState(Reach):
             await do()
 
     async def look(self) -> None:
-        """Say that this process lives, release those that do not, and come back to a state that was away."""
+        """Say that this process lives, release dead processes, and use a state again that was away."""
         try:
             epoch, now = self._owed.epoch, self._clock()
             self._alone.note(now)
             beats = await self._shared.beat(self._owner)
             async with self._refilling:
                 if self._owed.epoch != epoch:
-                    pass  # a request found out meanwhile
+                    pass  # a request found that out meanwhile
                 elif beats.epoch != epoch or not epoch or self._owed.outdated():
                     await self._refill(beats.epoch)
                 else:
@@ -173,13 +175,13 @@ class ResilientState(Reach):
                 await self._hold_again([*self._alone.held])
             for owner in self._owners.silent(beats):
                 await self._shared.release(owner)
-                log.warning("the process %s has ended without saying so: what it held is free", owner)
+                log.warning("the process %s ended without a word: what it had reserved is free again", owner)
             await self._catch_up()
         except StoreError as error:
             self._gone(error)
             return
         if self.error is not None:
-            log.warning("the shared state is back, and all that was spent meanwhile is counted")
+            log.warning("the shared state is back, and has counted all that was spent meanwhile")
             self.error = None
 
     async def aclose(self) -> None:
@@ -192,13 +194,12 @@ class ResilientState(Reach):
         written = await asyncio.to_thread(self._owed.close)
         if self._owed and written:
             log.warning(
-                "%d payments for what was spent while the shared state is away are written down in %s: the next "
-                "process makes them",
+                "the shared state is away: %d payments to it are written to %s, and the next process makes them",
                 len(self._owed),
                 self._owed.path,
             )
         elif self._owed:
-            log.error("what was spent while the shared state is away is lost: %s", self._owed.sums(math.inf))
+            log.error("the shared state is away, so this spend is never counted: %s", self._owed.sums(math.inf))
         await self._shared.aclose()
 
     # --- the shared state ---
@@ -209,7 +210,7 @@ class ResilientState(Reach):
         verdict = await self._shared.reserve(name, claims, lease_s)
         if verdict.whole:
             return verdict
-        async with self._refilling:  # many find out together
+        async with self._refilling:  # many requests find out together
             verdict = await self._shared.reserve(name, claims, lease_s)
             if not verdict.whole:
                 beats = await self._shared.beat(self._owner)
@@ -220,11 +221,11 @@ class ResilientState(Reach):
                     await self._refill(beats.epoch)
                 verdict = await self._shared.reserve(name, wants, lease_s)
         if not verdict.whole:
-            raise StoreError("the shared state is empty, and was emptied again as soon as it was filled")
+            raise StoreError("the shared state lost its data, and lost it again after it was filled: try again later")
         return verdict
 
     async def _hold_again(self, names: Sequence[str]) -> None:
-        """Make holds again that the shared state does not have, whatever the limits: they are under way."""
+        """Make holds again that the shared state does not have. Limits do not matter: the requests are under way."""
         for first in range(0, len(names), AT_ONCE):
             again = [name for name in names[first : first + AT_ONCE] if name in self._alone.held]
             self._alone.share(again)
@@ -236,7 +237,7 @@ class ResilientState(Reach):
                     raise result
 
     async def _catch_up(self) -> None:
-        """Pay, and tell the shared state of holds that it does not know. Meanwhile there may be more of both."""
+        """Pay, and make holds that the shared state does not know. Repeat, as more of both may come up meanwhile."""
         for _ in range(ROUNDS):
             await self._pay()
             unknown = [name for name, held in self._alone.held.items() if not held.shared]
@@ -245,36 +246,40 @@ class ResilientState(Reach):
             await self._hold_again(unknown)
 
     async def _pay(self) -> None:
-        """Make the payments that are owed. One of which only the answer was lost does not count twice."""
+        """Make the payments that are owed. If only the answer to one was lost, it still counts once."""
         while (payment := self._owed.first()) is not None:
             (name, owed), asked = payment, self._alone.answers
             epoch, spent = owed.epoch or self._owed.epoch, owed.spent
             try:
                 grown = await self._shared.count(name, spent, keep_s=PAID_S, epoch=epoch)
                 if grown is None:
-                    raise StoreError("it came back empty just now")
+                    raise StoreError("the shared state came back empty during a payment")
                 self._hear(grown, asked, epoch)
                 if self._owed.paid(name) is not None:
                     self._counted(epoch, owed.ended, spent)
-            except RefusedValueError as error:  # it never will: the others are not to wait for it
-                log.error("a payment of %s is lost, the shared state does not take it: %s", spent, error)
+            except RefusedValueError as error:  # it would fail again: the other payments must not wait for it
+                log.error(
+                    "the shared state refused a payment, so this spend is never counted: %s: %s",
+                    spent,
+                    error,
+                )
                 self._owed.paid(name)
 
     # --- a state that came back empty ---
 
     def _hear(self, spent: Mapping[str, int], asked: int, epoch: int) -> None:
-        if epoch == self._owed.epoch:  # what a state told that is gone by now says nothing
+        if epoch == self._owed.epoch:  # the report of a state that is gone by now tells nothing
             self._alone.hear(spent, asked)
 
     def _counted(self, epoch: int, ended: float, spent: Mapping[str, tuple[int, float]]) -> None:
-        """A state of this epoch counted what was spent. If it is gone by now, that is owed again."""
+        """Note that a state of this epoch counted what was spent. If that state is gone by now, owe it again."""
         if epoch == self._owed.epoch:
             self._recent.add(epoch, ended, spent)
         elif ended >= filled_to(self._owed.epoch):
             self._owed.add(spent, ended)
 
     async def _take_up(self) -> None:
-        """A request found out that the state has another epoch."""
+        """Take up a state after a request found that it has another epoch."""
         epoch = self._owed.epoch
         async with self._refilling:
             if self._owed.epoch == epoch:
@@ -284,8 +289,9 @@ class ResilientState(Reach):
     async def _refill(self, epoch: int) -> None:
         """Take up a state with another epoch than before. 0: it is empty.
 
-        What ended before the moment that the epoch tells is counted as a whole: as much as the log knows, or the state
-        told. What ended later is counted one by one: each process owes again what the lost state had counted for it.
+        The epoch names a moment. For requests that ended before it, the state gets one sum for each counter, from the
+        log or from what the lost state last reported. For later requests, each process owes again what the lost state
+        had counted for it.
         """
         first, empty = not self._owed.epoch, not epoch
         if first and epoch and (not self._owed or filled_to(epoch) == math.inf):
@@ -296,7 +302,7 @@ class ResilientState(Reach):
             since, payments = filled_to(epoch), self._owed.fix(epoch)
             told = await self._told(since)
             if first and empty and any((await self._shared.levels([*(told or {})])).values()):
-                # It is as an older semroute left it.
+                # An older semroute left it like this.
                 await self._remember(await self._shared.refill(OLD, {}))
                 return
             counted = self._owed.counted(payments, since)
@@ -316,25 +322,27 @@ class ResilientState(Reach):
         self._refill_in, self._lost_holds = REFILL_AGAIN, True
         if empty and (spent or not first):
             log.warning(
-                "the shared state came back empty: %d counters go on from what this process and the decision log know",
+                "the shared state came back empty: restored %d counters from this process and the decision log",
                 len(spent),
             )
 
     async def _refill_some(self, lost: Sequence[str]) -> None:
-        """Fill counters that a state lost which is not empty."""
+        """Fill counters that a state lost, though it is not empty."""
         now = self._clock()
         told = await self._told(now - RECENT_S)
         self._alone.note(now)
         spent = self._alone.at_least(told or {}, {}, now)
         spent = {counter: spent[counter] for counter in lost if counter in spent}
         await self._shared.refill(self._owed.epoch, spent)
-        log.warning("the shared state lost %d counters: they go on from what this process and the log know", len(spent))
+        log.warning(
+            "the shared state lost %d counters: restored them from this process and the decision log", len(spent)
+        )
 
     async def _remember(self, epoch: int) -> None:
         await asyncio.to_thread(self._owed.remember, epoch)
 
     async def _refill_later(self) -> None:
-        """Once, some looks after a refill: count what has come to the log since then of what it was to tell."""
+        """Refill once more, some looks after a refill, with what has reached the log since then."""
         if not self._refill_in:
             return
         self._refill_in -= 1
@@ -348,7 +356,7 @@ class ResilientState(Reach):
             await self._shared.refill(self._owed.epoch, told)
 
     async def _told(self, before: float) -> Spent | None:
-        """What the log says was spent by requests that ended before a moment. None: there is no telling."""
+        """Return what requests spent, by the log, that ended before a moment. None: the log cannot tell."""
         told = await self._known(before) if self._known is not None else None
         return None if told is None else {name: each for name, each in told.items() if each[0]}
 

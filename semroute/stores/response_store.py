@@ -1,6 +1,6 @@
-"""Answers of the Responses API that later requests build on, each for some hours, and only for the key that asked.
+"""Answers of the Responses API that later requests build on. Each is kept for some hours, for the key that asked.
 
-Everything is compressed. It is not encrypted: whoever can read the database can read it.
+All data is compressed but not encrypted: whoever can read the database can read the answers.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from semroute.bases import Frozen
 from semroute.stores.interfaces import Database, Row, Session
 
 MAX_COUNT = 1000
-"""Responses that are kept for one owner. The oldest go first."""
+"""The most responses that are kept for one owner. The oldest are deleted first."""
 MAX_BYTES = 64 * 1024 * 1024
-"""What those of one owner may take, compressed."""
+"""The most bytes that all responses of one owner may take, compressed."""
 MAX_ONE_BYTES = 16 * 1024 * 1024
-"""What one may take, compressed. A larger one is not kept."""
+"""The most bytes that one response may take, compressed. A larger one is not kept."""
 MAX_ALL_BYTES = 1024 * 1024 * 1024
-"""What those of all owners may take together."""
+"""The most bytes that the responses of all owners may take together, compressed."""
 SPARE = 16
-"""Where there are too many, so many more are deleted: to look for the oldest each time would take too long."""
+"""How many more than needed are deleted, so that the search for the oldest does not run each time."""
 ALL_EVERY = 50
-"""After so many that are kept, a process looks at what all take together."""
+"""After keeping this many responses, a process checks how much all of them take together."""
 AT_ONCE = 500
-"""Rows that one statement names or deletes."""
+"""The most rows that one statement names or deletes."""
 
 
 class KeptResponse(Frozen, frozen=True, kw_only=True):
@@ -35,15 +35,15 @@ class KeptResponse(Frozen, frozen=True, kw_only=True):
     response: bytes
     """The `response` object without its output, as JSON."""
     asked: bytes
-    """The items of the conversation that it answered, the oldest first, as a list in JSON."""
+    """The items of the conversation that it answered, oldest first, as a JSON list."""
     output: tuple[tuple[str, bytes], ...]
-    """Its own items in order: the id, and the item as JSON."""
+    """Its own items in order, each with its id and as JSON."""
 
 
 class ResponseStore:
-    """The responses in the database. Blocking. Everything raises `StoreError`.
+    """The responses in the database. Its methods block. Each raises `StoreError`.
 
-    An owner is whoever may read what it kept: what others ask for by the same id is not there.
+    Only the owner of a response can read it. For others, its id does not exist.
     """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
@@ -52,7 +52,7 @@ class ResponseStore:
         self._kept = 0
 
     def keep(self, owner: str, kept: KeptResponse, ttl_s: float) -> bool:
-        """Keep a response for some time; false: it is too large, or has no proper ids."""
+        """Keep a response for some time. False: it is too large, or its ids are not valid."""
         response, asked = _pack(kept.response), _pack(kept.asked)
         items = [(id_, _pack(item)) for id_, item in kept.output]
         size = len(response) + len(asked) + sum(len(item) for _, item in items)
@@ -79,7 +79,7 @@ class ResponseStore:
         return True
 
     def load(self, owner: str, id_: str) -> KeptResponse | None:
-        """A response. None: this owner has none with that id, or it has expired."""
+        """Return a response. None: this owner has none with that id, or it has expired."""
         if not _can_be(id_):
             return None
         with self._database.transaction(write=False) as session:
@@ -96,7 +96,7 @@ class ResponseStore:
         return KeptResponse(id=id_, response=_unpack(response), asked=_unpack(asked), output=output)
 
     def items(self, owner: str, ids: Sequence[str]) -> dict[str, bytes]:
-        """Items by their ids, as JSON. Of several with one id, the newest. Those that are not there are missing."""
+        """Return items as JSON, by id. If several have one id, the newest counts. Unknown ids are missing."""
         found: dict[str, bytes] = {}
         ids = [id_ for id_ in ids if _can_be(id_)]
         with self._database.transaction(write=False) as session:
@@ -112,7 +112,7 @@ class ResponseStore:
         return found
 
     def delete(self, owner: str, id_: str) -> bool:
-        """Forget a response; false: there is none of this owner."""
+        """Delete a response. False: this owner has none with that id."""
         if not _can_be(id_):
             return False
         with self._database.transaction() as session:
@@ -122,13 +122,13 @@ class ResponseStore:
         return found
 
     def sweep(self) -> None:
-        """Delete what has ended."""
+        """Delete the responses that have expired."""
         with self._database.transaction() as session:
             _sweep(session, self._clock())
 
 
 def _can_be(id_: str) -> bool:
-    """Whether a text can be an id: not every database takes all texts."""
+    """Return whether a text can be an id. Not every database can store every text."""
     return id_.isascii() and id_.isprintable()
 
 
@@ -138,7 +138,7 @@ def _sweep(session: Session, now: float) -> None:
 
 
 def _make_room(session: Session, owner: str) -> None:
-    """Delete the oldest of an owner that are too many, or too much."""
+    """Delete the oldest responses of an owner who has too many, or whose responses take too much."""
     sql = "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM kept_responses WHERE owner = ?"
     [[count, taken]] = session.run(sql, (owner,))
     if count <= MAX_COUNT and taken <= MAX_BYTES:
@@ -155,7 +155,7 @@ def _make_room_for_all(session: Session) -> None:
 
 
 def _oldest(rows: Sequence[Row], count: int, size: int) -> list[tuple[str, str]]:
-    """The first of some responses: at least so many, and of that size. A few more, so that the next find room."""
+    """Return the first responses that reach this count and size, plus a few, so that the next ones find room."""
     gone: list[tuple[str, str]] = []
     spare = SPARE if count > 0 else 0
     for owner, id_, bytes_ in rows:

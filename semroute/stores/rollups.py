@@ -1,7 +1,7 @@
-"""Totals that are kept as records come, so that statistics over a million of them are a small sum.
+"""Totals that are updated with each record, so that statistics over a million records are a small sum.
 
-A cell holds one whole number: by dimension, day, value and metric. Latencies are counted in buckets whose bounds grow
-by 2^(1/8), 9.05% each: a percentile read from them is off by at most 4.5%. All else is exact.
+A cell holds one whole number for a dimension, day, value and metric. Latencies are counted in buckets; each bound is
+2^(1/8) times the one before, 9.05% more. So a percentile is off by at most 4.5%. All other figures are exact.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from semroute.stores.log_entries import LogEntry
 
 DIMENSIONS = ("all", "model", "tier", "route", "key", "team", "feature")
 CALLED = "called"
-"""One more dimension: what a model's own calls cost, whichever model answered. Budgets of models count that."""
+"""An extra dimension: the cost of a model's own calls, whichever model answered. Budgets of models use it."""
 RESET = "reset"
-"""One more: what was spent of a counter when it was reset."""
+"""An extra dimension: what was spent of a counter when it was reset."""
 UPSERT = (
     "INSERT INTO rollups (dimension, day, value, metric, n) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (dimension, day, value, metric) DO UPDATE SET n = rollups.n + excluded.n"
 )
 _FEATURES = "SELECT value FROM rollups WHERE dimension = 'feature' AND day = ? AND metric = 0"
-# Numbers are in the database: never change one.
+# The database holds these numbers: never change one.
 TOTALS = {
     "requests": 0,
     "input_tokens": 1,
@@ -48,46 +48,46 @@ TOTALS = {
     "rerouted": 16,
     "labels": 17,
 }
-"""A misroute counts at the model and the tier that the request was routed to first, though another one answered. By
-`rerouted` the requests that were routed there differ from those that were answered there."""
+"""A misroute counts for the model and tier that the request was routed to first, even if another one
+answered. The requests answered by a model, plus its `rerouted`, are those routed to it. Tiers likewise."""
 GOOD_SCORE = 0.5
-"""From this score on an answer was good enough."""
+"""The lowest score with which an answer counts as good."""
 OTHER = "other"
-"""Where features count that come when a day has `MAX_FEATURES` of them."""
+"""The feature under which all further ones count on a day that has `MAX_FEATURES` already."""
 MAX_FEATURES = 200
-"""Features that are counted apart on one day, and shown apart: callers may call them what they like."""
+"""The most features counted and shown separately on one day. Callers choose their names, so there may be many."""
 DAYS_AT_ONCE = 3
-"""Days whose features are remembered: records come late by a retry, not by days."""
+"""How many days' features are remembered. A retry can delay a record, but not by days."""
 KEEP_DAYS = 1100
-"""Older totals are deleted: those of three years are kept."""
+"""Days after which totals are deleted: about three years."""
 LATENCY, FIRST_TOKEN = 1000, 2000
-"""The metric of the bucket around 1 ms."""
+"""The number of the metric for the bucket around 1 ms."""
 _PER_DOUBLING = 8
 
 Cells = Counter[tuple[str, int, str, int]]
 Totals = tuple[int, ...]
-"""By the numbers of `TOTALS`."""
+"""Totals, in the order of the numbers of `TOTALS`."""
 
 
 def day_of(at: float) -> int:
-    """Days since 1970, UTC."""
+    """Return the day of a time: days since 1970, UTC."""
     return int(at // 86_400)
 
 
 def bucket(milliseconds: float) -> int:
-    """The bucket of a latency: 0 is from 1 ms to 2^(1/8) ms."""
+    """Return the bucket of a latency. Bucket 0 is from 1 ms to 2^(1/8) ms."""
     return min(max(math.floor(math.log2(max(milliseconds, 0.01)) * _PER_DOUBLING), -200), 400)
 
 
 class FeatureNames:
-    """Which features of a day are counted apart: the first `MAX_FEATURES` that come, the same ones for all writers."""
+    """The features counted separately on a day: the first `MAX_FEATURES` that come, the same for all writers."""
 
     def __init__(self, known: Mapping[int, Set[str]] = MappingProxyType({})) -> None:
-        """`known`: by day."""
+        """`known`: the features already known, by day."""
         self._known = known
 
     def joined(self, session: Session, batch: Iterable[LogEntry]) -> FeatureNames:
-        """With those of a batch, as far as there is room. What this gives holds once the session is committed."""
+        """Return these features with those of a batch, as far as there is room. Valid once the session commits."""
         come: defaultdict[int, dict[str, None]] = defaultdict(dict)
         for entry in batch:
             if entry.sent.feature:
@@ -104,12 +104,12 @@ class FeatureNames:
         return FeatureNames({day: known[day] for day in sorted(known)[-DAYS_AT_ONCE:]})
 
     def place(self, day: int, feature: str) -> str:
-        """What a feature counts as."""
+        """Return the name that a feature counts under."""
         return feature if not feature or feature in self._known.get(day, ()) else OTHER
 
 
 def cells(entries: Iterable[LogEntry], features: FeatureNames) -> Cells:
-    """What entries add to the rollups."""
+    """Return what entries add to the rollups."""
     alike: defaultdict[tuple[Any, ...], list[LogEntry]] = defaultdict(list)
     for entry in entries:
         day = day_of(entry.sent.at)
@@ -138,16 +138,16 @@ def cells(entries: Iterable[LogEntry], features: FeatureNames) -> Cells:
 
 
 def misrouted(reason: str, route: str | None, label: str | None, score: float | None) -> bool:
-    """Whether feedback says that a request should have gone elsewhere: to another route, or to a better model.
+    """Return whether feedback says that a request should have gone to another route, or to a better model.
 
-    Who asked for a model by name was not routed, so that the right route says nothing against it.
+    A request for a model by name was not routed, so a label with the right route does not count against it.
     """
     elsewhere = label is not None and label != route and (route is not None or reason != "pinned")
     return elsewhere or (score is not None and score < GOOD_SCORE)
 
 
 def _misroutes(entries: Iterable[LogEntry], day: int, values: Sequence[str]) -> Cells:
-    """What those of alike entries add of which an answer failed a check."""
+    """Return what entries add as misroutes because an answer failed a check."""
     added: Cells = Counter()
     for entry in entries:
         if not entry.escalated:
@@ -163,14 +163,14 @@ def _misroutes(entries: Iterable[LogEntry], day: int, values: Sequence[str]) -> 
 
 
 def values_of(entry: LogEntry) -> tuple[str, ...]:
-    """Where an entry counts, in the order of `DIMENSIONS`."""
+    """Return the values that an entry counts for, in the order of `DIMENSIONS`."""
     sent, caller = entry.sent, entry.sent.caller
     return ("", entry.model or "", sent.tier, entry.gist.route or "", caller.id, caller.team, sent.feature)
 
 
 def _calls(entry: LogEntry) -> Iterator[tuple[str, int]]:
-    """What each call cost, and its model."""
-    if len(entry.attempts) == 1:  # as nearly always
+    """Yield the model of each call, and its cost."""
+    if len(entry.attempts) == 1:  # nearly always so
         calls = [(entry.attempts[0].model, entry.cost)]
     else:
         calls = [(attempt.model, to_pico(attempt.cost_usd)) for attempt in entry.attempts]
@@ -178,7 +178,7 @@ def _calls(entry: LogEntry) -> Iterator[tuple[str, int]]:
 
 
 def _buckets(entries: Sequence[LogEntry]) -> list[int]:
-    """The metric of each bucket that a latency fell into."""
+    """Return the metric of each bucket that a latency fell into."""
     buckets = [LATENCY + bucket(entry.sent.latency_ms) for entry in entries if entry.attempts]
     return buckets + [FIRST_TOKEN + bucket(ms) for entry in entries if (ms := entry.first_token_ms) is not None]
 
@@ -188,7 +188,7 @@ def _sums(entries: Sequence[LogEntry]) -> Totals:
 
 
 def _totals(entry: LogEntry) -> Totals:
-    """What an entry adds."""
+    """Return what an entry adds to each total."""
     sent, gist, attempts, _, _, usage, cost, saved = entry
     outcome, several = sent.outcome, len(attempts) > 1
     return (
@@ -211,19 +211,19 @@ def _totals(entry: LogEntry) -> Totals:
 
 
 def limited(counts: Mapping[str, Counter[int]]) -> Mapping[str, Counter[int]]:
-    """The `MAX_FEATURES` most frequent values besides none, and the sum of the rest."""
+    """Keep the `MAX_FEATURES` most frequent values and the empty one, and sum up the rest."""
     if len(counts) <= MAX_FEATURES + 2:
         return counts
     ranked = sorted(counts, key=lambda value: (value == OTHER, value != "", -counts[value][TOTALS["requests"]], value))
     first = MAX_FEATURES + ("" in counts)
     rest: Counter[int] = Counter()
     for value in ranked[first:]:
-        rest.update(counts[value])  # to add counters would lose what is less than nothing, as savings may be
+        rest.update(counts[value])  # `+` on counters would drop negative amounts, and savings may be negative
     return {value: counts[value] for value in ranked[:first]} | {OTHER: rest}
 
 
 def row(value: str, counts: Mapping[int, int], total: int) -> dict[str, Any]:
-    """One row of statistics: `total` is the number of all requests."""
+    """Return one row of statistics. `total`: the number of all requests."""
     n = {name: counts.get(metric, 0) for name, metric in TOTALS.items()}
     requests = n["requests"]
 
@@ -266,7 +266,7 @@ def _percentiles(histogram: Mapping[int, int]) -> dict[str, float | None]:
 
 
 def _percentile(histogram: Mapping[int, int], share: float) -> float | None:
-    """The geometric middle of the bucket in which the nearest rank lies."""
+    """Return the geometric middle of the bucket that holds the nearest rank."""
     rank = math.ceil(share * sum(histogram.values()))
     seen = 0
     for place, n in histogram.items():

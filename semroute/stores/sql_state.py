@@ -1,4 +1,4 @@
-"""State in a SQL database: shared by all processes that use it, and kept over a restart."""
+"""The shared state in a SQL database. All processes share it, and it outlives a restart."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 SWEEP_S = 60.0
 OWNERS = "owners"
-"""The entry that says how often each owner said that it lives."""
+"""The name of the entry that counts how many times each owner said that it lives."""
 OWNERS_S = 86_400.0
 _SPENT, _HELD, _SETTLED = 0, 1, 2
 _COUNTED = (
@@ -55,7 +55,7 @@ class SqlState(SharedState):
     """A `State`. Each call is one transaction in a thread."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time, *, threads: int = 1) -> None:
-        """`threads`: more than one helps where the database is across a network."""
+        """`threads`: how many calls run at the same time. More than one helps if the database is across a network."""
         self._database = database
         self._clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="state")
@@ -68,7 +68,7 @@ class SqlState(SharedState):
     async def count(
         self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
     ) -> dict[str, int] | None:
-        """Free what is held, and count what was spent, in a state of this epoch."""
+        """Free a hold and count what was spent, in a state of this epoch."""
         return await self._run(_settle, hold, spent, keep_s, epoch)
 
     async def beat(self, owner: str) -> Beats:
@@ -84,7 +84,7 @@ class SqlState(SharedState):
         return await self._run(_refill, epoch, spent)
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
-        """What counters have reached, held amounts included."""
+        """Return what counters have reached, held amounts included."""
         return await self._run(_levels, counters) if counters else {}
 
     async def reset(self, counter: str) -> int:
@@ -92,11 +92,11 @@ class SqlState(SharedState):
         return await self._run(_reset, counter)
 
     async def get(self, key: str) -> bytes | None:
-        """A value; None: none, or over."""
+        """Return a value. None: there is none, or it has expired."""
         return await self._run(_get, key)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """The values that there are, by their keys."""
+        """Return those of the values that exist, by key."""
         return await self._run(_get_many, keys) if keys else {}
 
     async def put(self, key: str, value: bytes, ttl_s: float) -> None:
@@ -104,7 +104,7 @@ class SqlState(SharedState):
         await self._run(_execute, _PUT, key, value, self._clock() + ttl_s)
 
     async def put_new(self, key: str, value: bytes, ttl_s: float) -> bool:
-        """Set a value unless there is one; whether it was set."""
+        """Set a value unless there is one. Returns whether it was set."""
         return await self._run(_put_new, key, value, ttl_s)
 
     async def delete(self, key: str) -> None:
@@ -112,11 +112,11 @@ class SqlState(SharedState):
         await self._run(_execute, "DELETE FROM entries WHERE name = ?", key)
 
     async def smooth(self, key: str, value: float, weight: float, ttl_s: float) -> float:
-        """Move an average toward a value, and give it."""
+        """Move an average toward a value, and return the average."""
         return await self._run(_smooth, key, value, weight, ttl_s)
 
     async def aclose(self) -> None:
-        """Wait for what the threads are doing."""
+        """Wait until the threads have finished."""
         await asyncio.to_thread(self._threads.shutdown)
         self._database.close()
 
@@ -129,13 +129,13 @@ class SqlState(SharedState):
         return await loop.run_in_executor(self._threads, self._transact, work, now, *arguments)
 
     def _transact(self, work: Callable[..., Result], now: float, *arguments: Any) -> Result:
-        # Who only looks does not wait for who writes.
+        # A transaction that only reads does not wait for one that writes.
         with self._database.transaction(write=work not in (_levels, _get, _get_many)) as session:
             return work(session, now, *arguments)
 
 
 class _Counted(NamedTuple):
-    """What the tables say of some counters."""
+    """What the tables hold for some counters."""
 
     spent: dict[str, int]
     held: dict[str, int]
@@ -146,7 +146,7 @@ class _Counted(NamedTuple):
 
 
 def _counted(session: Session, now: float, counters: Sequence[str], hold: str = "") -> _Counted:
-    """Look at counters, but not at what `hold` holds of them."""
+    """Read counters, without what `hold` holds of them."""
     sql = _COUNTED.format(marks=", ".join("?" * len(counters)))
     counted = _Counted({}, {}, settled=False)
     for name, amount, kind in session.run(sql, (*counters, *counters, now, hold, hold)):
@@ -192,7 +192,7 @@ def _settle(
         return {}
     sql = _SPEND.format(rows=", ".join(["(?, ?, ?)"] * len(rows)))
     grown = session.run(sql, [*(value for row in rows for value in row), EPOCH])
-    return {name: int(amount) for name, amount, whole in grown if whole}  # an empty state's level says nothing
+    return {name: int(amount) for name, amount, whole in grown if whole}  # the level of an empty state tells nothing
 
 
 def _levels(session: Session, now: float, counters: Sequence[str]) -> dict[str, int]:
@@ -216,7 +216,7 @@ def _release(session: Session, now: float, owner: str) -> None:
 
 
 def _owners(session: Session, now: float) -> dict[str, int]:
-    """How often each owner said that it lives. The transaction may change this: others wait for it."""
+    """Return how many times each owner said that it lives. Locks them, so that the transaction may change them."""
     session.lock([f"entry:{OWNERS}"])
     found = _get(session, now, OWNERS)
     return dict(json.loads(found)) if found else {}

@@ -1,8 +1,8 @@
-"""SQLite: a file in WAL mode, a connection for each thread.
+"""SQLite: a file in WAL mode, with one connection for each thread.
 
-This and `postgres.py` run the same statements. SQLAlchemy 2.1 takes 6 times as long for a small transaction with a
-statement as text and 68 times with one that it writes itself, and 1.6 s and 26 MB for its import (2026-11-30,
-`bench/libraries.py sql`).
+This and `postgres.py` run the same statements. With SQLAlchemy 2.1, a small transaction takes 6 times as long with a
+statement as text, and 68 times with a statement that SQLAlchemy generates. Its import takes 1.6 s and 26 MB
+(2026-11-30, `bench/libraries.py sql`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from semroute.errors import RefusedValueError, StoreError
 from semroute.stores.interfaces import Row, Session
 
 BUSY_S = 10.0
-"""How long a lock is waited for that another process holds."""
+"""Seconds to wait for a lock that another process holds."""
 AT_ONCE = (32, 16, 8, 4, 2, 1)
-"""Rows of one `INSERT`. Each statement gives the interpreter's lock away and must then wait for it, at the cost of
-whoever is busy meanwhile: the fewer, the better."""
+"""How many rows one `INSERT` may have. Each statement releases the interpreter's lock and must then get it back from
+the busy threads, so fewer statements are better."""
 
-# Only the others are counted page by page: they are few.
+# The size of all other tables. Only these are counted page by page, because they are few.
 _OTHERS = """
 SELECT COALESCE(SUM(pgsize), 0) FROM dbstat WHERE aggregate = TRUE AND name IN
     (SELECT name FROM sqlite_master WHERE tbl_name NOT IN ('decisions', 'bodies', 'blocks'))
@@ -39,32 +39,32 @@ class SqliteSession:
         self._connection = connection
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        """Execute a statement, and give its rows."""
+        """Execute a statement and return its rows."""
         return self._connection.execute(sql, values).fetchall()
 
     def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Execute a statement for each row; an `INSERT` for many at once."""
+        """Execute a statement for each row. An `INSERT` takes many rows at once."""
         head, values, tail = sql.partition(" VALUES ")
         if not values:
             self._connection.executemany(sql, rows)
             return
         marks, end, rest = tail.partition(")")
         left = list(rows)
-        for size in AT_ONCE:  # few sizes, so that every statement is compiled but once
+        for size in AT_ONCE:  # there are few sizes, so each statement is compiled only once
             together = f"{head}{values}{', '.join([marks + end] * size)}{rest}"
             while len(left) >= size:
                 self._connection.execute(together, list(chain.from_iterable(left[:size])))
                 del left[:size]
 
     def lock(self, names: Iterable[str]) -> None:
-        """Nothing to do: SQLite has one writer at a time."""
+        """Do nothing: SQLite has one writer at a time."""
 
 
 class SqliteDatabase:
-    """A file; without a path it is kept in memory, and every transaction waits for the last.
+    """A database file. Without a path it is in memory, and each transaction waits for the one before.
 
-    `durable`: a commit survives a power cut, not only a crash of the process. `busy_s`: how long a lock is waited for
-    that another process holds.
+    `durable`: whether a commit survives a power cut, not only a crash of the process. `busy_s`: seconds to wait for a
+    lock that another process holds.
     """
 
     types = {"int": "INTEGER", "real": "REAL", "blob": "BLOB", "clustered": "WITHOUT ROWID"}
@@ -81,7 +81,7 @@ class SqliteDatabase:
 
     @contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[Session]:
-        """A transaction: committed at the end, rolled back by an exception."""
+        """Open a transaction: the end commits it, an exception rolls it back."""
         try:
             if self._path is None:
                 with self._turn:
@@ -94,7 +94,7 @@ class SqliteDatabase:
             raise StoreError(f"SQLite at {self._path or 'memory'}: {error}") from error
 
     def size_bytes(self) -> int:
-        """What the log's records take on disk, with their indexes: what else is in the file does not count."""
+        """Return the bytes that the log's records take on disk, with their indexes but without the rest of the file."""
         with self.transaction(write=False) as session:
             [[pages]], [[free]], [[size]] = (
                 session.run(f"PRAGMA {name}") for name in ("page_count", "freelist_count", "page_size")

@@ -1,4 +1,4 @@
-"""A shared state that is given up on in time: one that hangs is as good as one that is away."""
+"""Give up in time on a shared state that hangs, and treat it as one that is away."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from semroute.stores.interfaces import SharedState
 Result = TypeVar("Result")
 
 SLOW_S = 0.25
-"""An error that took longer to come is a sign that others would take as long."""
+"""If an error took longer than this many seconds, other calls would probably wait as long."""
 PROBE_S = 0.5
-"""Between two tries whether a state that hung answers again."""
+"""Seconds between two tries whether a state that hung answers again."""
 LOOKS = 8
-"""How often it is looked, within the time that a state has for an answer, whether any came."""
+"""How many times, within the time for one answer, to check whether any answer came."""
 LONGEST = 5
-"""So many times as long one call may take while others are answered."""
+"""While other calls are answered, one call may take this many times the time for an answer."""
 
 
 def patient(state: SharedState, answer_s: float) -> SharedState:
-    """The same state, whose calls raise `StoreError` when it has been silent for `answer_s`.
+    """Wrap a state so that its calls raise `StoreError` when it has been silent for `answer_s`.
 
-    A thousand calls at once may take longer than that, one after the other: as long as any is answered, the state does
-    not hang. When it does, all calls fail at once, so that no request waits for it. One task finds out meanwhile
+    A thousand calls at once may take longer than that, one after the other. As long as any of them is answered, the
+    state does not hang. When it hangs, all calls fail at once, so that no request waits for it, and one task tries
     whether the state answers again.
     """
     return cast("SharedState", _Patient(state, answer_s))
 
 
 class _Patient:
-    """Has the methods of the state that it stands for, whichever these are."""
+    """Has all the methods of the state that it wraps."""
 
     def __init__(self, state: SharedState, answer_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._state = state
@@ -88,12 +88,12 @@ class _Patient:
             del self._waiting[limit]
 
     def _watch(self) -> None:
-        """Look again in a while whether answers come."""
+        """Check later whether answers have come."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._answer_s / LOOKS, self._look)
 
     def _look(self) -> None:
-        """End the calls of a state that is silent, and those that take far longer than others."""
+        """End all calls if the state is silent, else those that take far longer than others."""
         self._timer = None
         if not self._waiting:
             return

@@ -1,4 +1,4 @@
-"""A shared state that may be away: how it is asked, and small values that the process then keeps by itself."""
+"""Ask a shared state that may be away. Meanwhile the process keeps small values by itself."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Reach:
         self._clock = clock
         self._local = MemoryState(clock)
         self.error: str | None = None
-        """Why the shared state is not used just now."""
+        """Why the shared state is not used just now. None: it is used."""
 
     async def get(self, key: str) -> bytes | None:
-        """A value. None: there is none, or it has ended."""
+        """Return a value. None: there is none, or it has expired."""
         found = await self._try(lambda: _boxed(self._shared.get(key)))
         return found[0] if found is not None else await self._local.get(key)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """The values that there are, by their keys."""
+        """Return those of the values that exist, by key."""
         found = await self._try(lambda: self._shared.get_many(keys))
         return found if found is not None else await self._local.get_many(keys)
 
@@ -41,7 +41,7 @@ class Reach:
             await self._local.put(key, value, ttl_s)
 
     async def put_new(self, key: str, value: bytes, ttl_s: float) -> bool:
-        """Set a value unless there is one; whether it was set."""
+        """Set a value unless there is one. Returns whether it was set."""
         new = await self._try(lambda: self._shared.put_new(key, value, ttl_s))
         return new if new is not None else await self._local.put_new(key, value, ttl_s)
 
@@ -51,12 +51,12 @@ class Reach:
         await self._local.delete(key)
 
     async def smooth(self, key: str, value: float, weight: float, ttl_s: float) -> float:
-        """Move an average toward a value, and give it."""
+        """Move an average toward a value, and return the average."""
         mean = await self._try(lambda: self._shared.smooth(key, value, weight, ttl_s))
         return mean if mean is not None else await self._local.smooth(key, value, weight, ttl_s)
 
     async def _try(self, ask: Callable[[], Awaitable[Result]]) -> Result | None:
-        """Ask the shared state. None: it is away."""
+        """Ask the shared state, and return its answer. None: it is away."""
         if self.error is not None:
             return None
         try:
@@ -67,12 +67,12 @@ class Reach:
 
     def _gone(self, error: StoreError) -> None:
         if self.error is None:
-            log.error("the shared state is away, limits are held by this process alone: %s", error)
+            log.error("the shared state is away, this process alone enforces limits until it is back: %s", error)
         self.error = str(error)
 
 
 async def done(work: Awaitable[None]) -> bool:
-    """True, once something without a result is done."""
+    """Wait for work without a result, and return True."""
     await work
     return True
 

@@ -1,8 +1,8 @@
-"""What a process spent while the shared state was away, until it is paid to it; also in a file, for the next process.
+"""What a process spent while the shared state was away. It is owed until the state has counted it.
 
-A payment has a name of its own, and the shared state takes a name once: it does no harm to pay again if only the answer
-was lost. The file stands beside the database. Its owner keeps a lock on a second file for as long as it lives, so that
-others take over what the dead left behind, and nothing else.
+Each payment has a name, and the shared state counts a name once, so a payment whose answer was lost may be repeated.
+A file beside the database keeps the payments for the next process. Its owner locks a second file for as long as it
+lives. So other processes take over the payments of dead processes only.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ Spent = dict[str, tuple[int, float]]
 
 NOTHING = b"{}"
 SUM = "sum-of-many-"
-"""What the name of a payment has in it that is for more than one request."""
+"""The mark in the name of a payment for more than one request."""
 
 
 FINE_S = 600
-"""How long it is known of what is owed in which second it was spent."""
+"""Seconds for which the exact second of unpaid spend is kept. Older spend is summed up by the minute."""
 
 
 class Payment(msgspec.Struct, frozen=True):
-    """What one process owes."""
+    """An amount that one process owes to the shared state."""
 
     epoch: int
-    """The epoch of the state that it is owed to. 0: not known. A state that came back empty has another."""
+    """The epoch of the state that it is owed to. A state that came back empty has another epoch. 0: not known."""
     spent: Spent
     ended: float = 0.0
-    """When the request ended; of many, the second in which they did. 0: long ago."""
+    """When the request ended. For many requests: the second in which they ended. 0: long ago."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -47,34 +47,34 @@ _decode = msgspec.json.Decoder(dict[str, Payment]).decode
 
 
 class Owed:
-    """Payments that are still to be made."""
+    """The payments that are still to be made."""
 
     def __init__(self, owner: str, file: Path | None = None) -> None:
-        """`file`: a name beside which the payments are written down; None: nowhere."""
+        """`file`: the payments are written to files beside this one. None: nowhere."""
         self._owner = owner
         self._file = file
         self._payments: dict[str, Payment] = {}
         self.epoch = 0 if file is None else _read_epoch(self._epoch_path(file))
-        """Of the state, when it was last seen."""
+        """The epoch that the state had when it was last seen."""
         self._amounts: dict[str, int] = {}
-        """By counter, the sum of all payments."""
+        """The sum of all payments, by counter."""
         self._growing: dict[int, str] = {}
-        """By second, the payment that sums up what was spent in it. Others are fixed: they may be on their way."""
+        """The payment that sums up the spend of each second. Other payments cannot grow: they may be on their way."""
         self._written = NOTHING
         self._turn = threading.Lock()
         self._lock: int | None = None
         self._complained = False
 
     def __bool__(self) -> bool:
-        """Whether anything is owed."""
+        """Return whether anything is owed."""
         return bool(self._payments)
 
     def __len__(self) -> int:
-        """How many payments are owed."""
+        """Return how many payments are owed."""
         return len(self._payments)
 
     def add(self, spent: Mapping[str, tuple[int, float]], ended: float) -> None:
-        """Owe what was spent, together with what else was spent in the same second."""
+        """Owe what was spent, in one payment with all other spend of the same second."""
         counted = {name: each for name, each in spent.items() if each[0]}
         if not counted:
             return
@@ -89,18 +89,18 @@ class Owed:
         self._count(counted, 1)
 
     def _coarsen(self, before: int) -> None:
-        """Sum up by the minute what was spent in seconds before one of them: an outage may last for days."""
+        """Sum up by the minute what was spent before a second, because an outage may last for days."""
         for second in [second for second in self._growing if second < before and second % 60]:
             payment = self.paid(self._growing.pop(second))
             if payment is not None:
                 self.add(payment.spent, second - second % 60)
 
     def put(self, hold: str, spent: Mapping[str, tuple[int, float]], ended: float, epoch: int) -> None:
-        """Owe what was spent by one request that a shared state of this epoch may know of."""
+        """Owe what one request spent. A shared state of this epoch may know of the request."""
         self._put(hold, Payment(epoch, dict(spent), ended))
 
     def first(self) -> tuple[str, Payment] | None:
-        """A payment to make, and its name. It does not grow any more. None: nothing is owed."""
+        """Return the next payment to make, with its name. It cannot grow any more. None: nothing is owed."""
         name = next(iter(self._payments), None)
         if name is None:
             return None
@@ -108,20 +108,20 @@ class Owed:
         return name, self._payments[name]
 
     def paid(self, name: str) -> Payment | None:
-        """A payment was made. Returns it, the first time."""
+        """Note that a payment was made. Returns the payment, or None if that was noted before."""
         payment = self._payments.pop(name, None)
         if payment is not None:
             self._count(payment.spent, -1)
         return payment
 
     def of(self, counter: str) -> int:
-        """How much is owed to a counter."""
+        """Return how much is owed to a counter."""
         return self._amounts.get(counter, 0)
 
     def sums(self, before: float) -> Spent:
-        """By counter, what is owed to the state of this epoch for requests that it knows nothing of.
+        """Return, by counter, what is owed to the state of this epoch for requests that it does not know.
 
-        `before`: only for those that ended before this moment.
+        `before`: only requests that ended before this moment count.
         """
         totals: Spent = {}
         for name in self.counted(self._payments, before):
@@ -130,28 +130,29 @@ class Owed:
         return totals
 
     def outdated(self) -> bool:
-        """Whether something is owed to a state of another epoch."""
+        """Return whether something is owed to a state of another epoch."""
         return any(payment.epoch not in (0, self.epoch) for payment in self._payments.values())
 
     def fix(self, epoch: int) -> list[str]:
-        """The payments so far that are not owed to the state of an epoch, by name. None of them grows any more."""
+        """Return the names of payments that are not owed to the state of this epoch. No payment grows any more."""
         self._growing = {}
         return [name for name, payment in self._payments.items() if payment.epoch != epoch]
 
     def before(self, names: Iterable[str], moment: float) -> list[str]:
-        """Those of these payments that are for what ended before a moment."""
+        """Return those of these payments whose requests ended before a moment."""
         found = ((name, self._payments.get(name)) for name in names)
         return [name for name, payment in found if payment is not None and payment.ended < moment]
 
     def counted(self, names: Iterable[str], before: float) -> list[str]:
-        """Those of these payments that `sums` counts."""
+        """Return those of these payments that `sums` counts."""
         found = [name for name in self.before(names, before) if SUM in name]
         return [name for name in found if self._payments[name].epoch == self.epoch]
 
     def forget(self, names: Iterable[str]) -> None:
-        """What these payments are for is counted in another way.
+        """Forget these payments, because their spend is counted in another way.
 
-        Payments for one request are still made, of nothing: the shared state may hold something for that request.
+        A payment for a single request is still made, with amounts of 0, because the shared state may hold something
+        for that request.
         """
         for name in names:
             payment = self._payments.get(name)
@@ -161,20 +162,20 @@ class Owed:
                 self.put(name, nothing, payment.ended, payment.epoch)
 
     def keep(self, names: Iterable[str]) -> None:
-        """These payments are owed to the state of this epoch, too."""
+        """Owe these payments to the state of the present epoch as well."""
         for name in names:
             if (payment := self._payments.get(name)) is not None:
                 self._payments[name] = Payment(self.epoch, payment.spent, payment.ended)
 
     def remember(self, epoch: int) -> None:
-        """Take over the epoch of the state, also for processes that begin while it is away. Blocking."""
+        """Note the epoch of the state, also for processes that start while it is away. Blocking."""
         self.epoch = epoch
         if self._file is not None:
-            with contextlib.suppress(OSError):  # it is then as if nothing was known
+            with contextlib.suppress(OSError):  # without the file, the epoch counts as not known
                 _replace(self._epoch_path(self._file), str(epoch).encode())
 
     def write(self) -> bool:
-        """Write down what is owed, if that changed. Blocking. Returns whether it is written down."""
+        """Write down what is owed, if that changed. Blocking. Returns whether the file is up to date."""
         with self._turn:
             return self._write(_encode(self._payments))
 
@@ -192,21 +193,21 @@ class Owed:
                 _replace(path, packed)
         except OSError as error:
             if not self._complained:
-                log.error("what was spent while the shared state is away cannot be written down in %s: %s", path, error)
+                log.error("the shared state is away, and what is owed to it cannot be written to %s: %s", path, error)
             self._complained = True
             return False
         self._written, self._complained = packed, False
         return True
 
     def take_over(self) -> int:
-        """Owe what dead processes wrote down. Blocking. Returns how many payments these are."""
+        """Take over the payments that dead processes wrote down. Blocking. Returns how many there are."""
         if self._file is None:
             return 0
         found, taken = 0, []
         with contextlib.ExitStack() as stack:
             for path in sorted(self._file.parent.glob(f"{self._file.name}-*.json")):
                 lock = stack.enter_context(_locked(path.with_suffix(".lock")))
-                if lock and not path.exists():  # it was paid just now
+                if lock and not path.exists():  # its payments were made just now
                     path.with_suffix(".lock").unlink(missing_ok=True)
                 elif lock:
                     payments = self._read(path)
@@ -214,7 +215,7 @@ class Owed:
                         self._put(name, payment)
                     found += len(payments)
                     taken.append(path)
-            # First it is in the file of this process; only then may the others go.
+            # The other files are deleted only after this process has written their payments to its own.
             if taken and self.write():
                 for path in taken:
                     path.unlink(missing_ok=True)
@@ -222,7 +223,7 @@ class Owed:
         return found
 
     def close(self) -> bool:
-        """Write down what is still owed, and leave it to the next process. Returns whether all is written down."""
+        """Write down what is still owed, for the next process. Returns whether all of it is written down."""
         written = self.write()
         if self._lock is not None:
             os.close(self._lock)
@@ -231,7 +232,7 @@ class Owed:
 
     @property
     def path(self) -> Path | None:
-        """Where the payments are written down."""
+        """The file with the payments. None: they are not written down."""
         return None if self._file is None else self._path(self._owner)
 
     def _put(self, name: str, payment: Payment) -> None:
@@ -259,7 +260,7 @@ class Owed:
         try:
             return _decode(path.read_bytes())
         except (OSError, msgspec.DecodeError) as error:
-            log.error("what a process before this one spent, in %s, cannot be read and is not counted: %s", path, error)
+            log.error("cannot read %s: what an earlier process spent is therefore not counted: %s", path, error)
             return {}
 
     def _take_lock(self) -> None:
@@ -286,7 +287,7 @@ def _read_epoch(path: Path) -> int:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file, so that after a crash it is either the old one or the new one."""
+    """Write a file so that, after a crash, it has either its old or its new content."""
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -298,7 +299,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Whether the lock on a file is ours while the block runs: its owner is dead then."""
+    """Try to lock a file while the block runs. Yields whether that worked: then its owner is dead."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:

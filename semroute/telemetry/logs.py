@@ -1,4 +1,4 @@
-"""What the service says of itself. Keys are never logged; prompts only where a provider quotes them, at debug."""
+"""The log of the service. It never holds keys. It holds a prompt only if a provider quotes it, at level debug."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 def configure(level: str, style: Literal["text", "json"] = "text") -> None:
-    """Log to standard error, as lines for people or as a JSON object a line."""
+    """Log to standard error: lines for people, or one JSON object on each line."""
     logging.basicConfig(level=level.upper())
     for handler in logging.getLogger().handlers:
         handler.setFormatter(JsonFormatter() if style == "json" else logging.Formatter(TEXT))
 
 
 def server_config(style: Literal["text", "json"] = "text") -> dict[str, Any]:
-    """How the server below the service logs: as the service does. For `logging.config.dictConfig`."""
+    """Return the HTTP server's logging configuration, for `logging.config.dictConfig`. It logs like the service."""
     handlers = {"all": {"class": "logging.StreamHandler", "formatter": style, "stream": "ext://sys.stderr"}}
     server = {"handlers": ["all"], "level": "INFO", "propagate": False}
     return {
@@ -38,7 +38,7 @@ class JsonFormatter(logging.Formatter):
     """`{"time": …, "level": …, "logger": …, "message": …}`, and the fields of `extra={"fields": {…}}`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return one line."""
         line = {
             "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -52,14 +52,14 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_record(record: Record) -> None:
-    """One line for each request; a warning for each failed attempt, an error where a key of ours was refused."""
+    """Log one line for each request. A failed attempt is a warning; if a provider refused our key, an error."""
     for attempt in record.attempts:
         if attempt.status == "failed":
             fields = {"request_id": record.request_id, "model": attempt.model, "error_code": attempt.error_code}
             message = "%s: %s failed: %s"
             values = record.request_id, attempt.model, attempt.error_code
             log.log(_severity(attempt), message, *values, extra={"fields": fields})
-            # What the provider says may quote the prompt.
+            # The provider's text may quote the prompt.
             log.debug("%s: %s said: %s", record.request_id, attempt.model, attempt.error)
     if not log.isEnabledFor(logging.INFO):
         return

@@ -1,4 +1,4 @@
-"""Prometheus metrics. Labels hold names from the route files alone, so callers cannot multiply them."""
+"""Prometheus metrics. Labels hold only names from the route files, so callers cannot multiply them."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ _SLOW = (0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60, 120)
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 _KINDS = {kind: attrgetter(f"{kind}_tokens") for kind in ("input", "output", "cached", "cache_write", "reasoning")}
 TOGETHER = 64
-"""Requests that are counted in one go: that takes a third of the time, or less."""
+"""How many requests are counted together. This takes at most a third of the time of counting each alone."""
 
 Workers = Literal["livesum", "livemax", "livemin"]
-"""What the values of several workers come to."""
+"""How the values of several workers are combined."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own
 
 
 class Gauges(NamedTuple):
-    """What holds just now in one process."""
+    """The present values of one process."""
 
     waiting: int
-    """Records not yet in the decision log."""
+    """How many records are not in the decision log yet."""
     dropped: int
-    """Records that it lost."""
+    """How many records the decision log lost."""
     state_up: bool
-    """Whether the shared state is there."""
+    """Whether the shared state can be used."""
     running: int
-    """Requests under way."""
+    """How many requests are under way."""
     breakers: Mapping[str, bool]
-    """Whether a model's circuit breaker is open, or half open."""
+    """Whether the circuit breaker of each model is open or half open."""
     latency_ms: Mapping[str, float]
-    """Moving averages, by model."""
+    """The moving average of latency, by model."""
 
 
 class _Histogram(Histogram):
     def observe_all(self, amounts: Sequence[float]) -> None:
-        """As `observe` for each."""
+        """Observe each of these amounts."""
         self._sum.inc(sum(amounts))
         for place, n in Counts(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
             self._buckets[place].inc(n)
 
 
 _Key = tuple[Any, ...]
-"""A metric, and the values of its labels."""
+"""A metric and the values of its labels."""
 _Sums = defaultdict[_Key, float]
 _Observed = defaultdict[_Key, list[float]]
 
 
 class Metrics:
-    """Counts what records tell, and shows what holds just now."""
+    """Counts requests from their records, and shows the present values."""
 
     def __init__(self) -> None:
         if MULTIPROCESS in os.environ:
@@ -82,7 +82,7 @@ class Metrics:
         def gauge(name: str, text: str, over_workers: Workers, *labels: str) -> Gauge:
             return Gauge(f"semroute_{name}", text, labels, registry=registry, multiprocess_mode=over_workers)
 
-        # `labels` checks and locks each time; the names are few, so what it gives is kept.
+        # `labels` checks and locks each time. There are few names, so its results are kept.
         self._child: Callable[..., Any] = functools.cache(
             lambda metric, *labels: metric.labels(*labels) if labels else metric
         )
@@ -114,13 +114,13 @@ class Metrics:
         self._state_up = gauge("shared_state_up", "1: the shared state is there.", "livemin")
 
     def count(self, record: Record) -> None:
-        """Count one request, with the next few."""
+        """Count one request. It waits until a few have come, and is counted with them."""
         self._uncounted.append(record)
         if len(self._uncounted) >= TOGETHER:
             self.flush()
 
     def flush(self) -> None:
-        """Count what waits. It is summed first: each call of the library takes a lock."""
+        """Count the requests that wait. They are summed up first, because each call of the library takes a lock."""
         records, self._uncounted = self._uncounted, []
         sums: _Sums = defaultdict(float)
         observed: _Observed = defaultdict(list)
@@ -143,15 +143,15 @@ class Metrics:
                 self._child(*key).observe_all(amounts)
 
     def refuse(self, code: str) -> None:
-        """Count a request that was refused before a decision, by its error's code."""
+        """Count a request that was refused before a decision, by the code of its error."""
         self._child(self._refused, code).inc()
 
     def misroute(self, route: str, tier: str) -> None:
-        """Count a request of which feedback says that it should have gone elsewhere."""
+        """Count a request that, by feedback, should have gone to another route or a better model."""
         self._child(self._misroutes, route, tier).inc()
 
     def show(self, moment: Gauges) -> None:
-        """Take over what waits, and what holds just now."""
+        """Count the requests that wait, and take over the present values."""
         self.flush()
         self._queue.set(moment.waiting)
         self._dropped.set(moment.dropped)
@@ -163,7 +163,7 @@ class Metrics:
             self._child(self._latency, model).set(latency_ms / 1000)
 
     def render(self) -> bytes:
-        """The text of `/metrics` as of the last `show`; of all workers, where there are several."""
+        """Return the text of `/metrics` as of the last `show`. With several workers, it covers all of them."""
         if MULTIPROCESS in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library's own
@@ -200,7 +200,7 @@ class Metrics:
 
 
 def _forget_dead(folder: Path) -> None:
-    """Leave out what workers showed that are no more."""
+    """Leave out the values of workers that have ended."""
     for file in folder.glob("gauge_live*_*.db"):
         pid = int(file.stem.rpartition("_")[2])
         try:

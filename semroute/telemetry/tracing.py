@@ -1,6 +1,6 @@
-"""OpenTelemetry: a span for each request and each call to a model, by the GenAI semantic conventions.
+"""OpenTelemetry spans for each request and each call to a model, by the GenAI semantic conventions.
 
-Needs the extra `otel`, and OTEL_EXPORTER_OTLP_ENDPOINT to say where to.
+Needs the extra `otel`. OTEL_EXPORTER_OTLP_ENDPOINT says where to send the spans.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _VENDORS = {"azure": "azure.ai.openai", "mistral": "mistral_ai", "xai": "x_ai"}
 
 
 def open_tracing(config: Callable[[], Config], environ: Mapping[str, str] = os.environ) -> Tracing | None:
-    """Tracing, where it is asked for and its libraries are there. `config`: what is in service, now."""
+    """Return tracing, if it is asked for and its libraries are installed. `config`: returns the one in service."""
     if not environ.get(ENDPOINT) or importlib.util.find_spec("opentelemetry.exporter") is None:
         return None
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -41,7 +41,7 @@ def open_tracing(config: Callable[[], Config], environ: Mapping[str, str] = os.e
 
 
 class Tracing:
-    """Spans that are begun with requests and ended with their records. Sending is the processor's, in its thread."""
+    """Begins a span with each request, and ends it with its record. The span processor's thread sends the spans."""
 
     def __init__(self, config: Callable[[], Config], processor: SpanProcessor, reader: object | None = None) -> None:
         from opentelemetry.sdk.metrics import MeterProvider
@@ -62,7 +62,7 @@ class Tracing:
         self._open: Spans = {}
 
     def begin(self, request_id: str, headers: Mapping[str, str]) -> dict[str, str]:
-        """Begin a request's span, in the caller's trace if there is one. Returns the headers for providers."""
+        """Begin a request's span, in the caller's trace if there is one. Returns the trace headers for providers."""
         from opentelemetry.trace import set_span_in_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -75,7 +75,7 @@ class Tracing:
         return onward
 
     def end(self, record: Record) -> None:
-        """End it, with a span for each call. Calls are laid out one after another from the decision on."""
+        """End a request's span, with a span for each call. The calls follow one another, starting at the decision."""
         span = self._open.pop(record.request_id, None)
         if span is None:
             return
@@ -99,7 +99,7 @@ class Tracing:
         span.end(max(ends, moment))
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the spans that are left."""
         self._provider.shutdown()
         self._meters.shutdown()
 
@@ -132,10 +132,10 @@ class Tracing:
 
 
 def _called(config: Config, model_id: str) -> dict[str, str]:
-    """A model and its provider, as the conventions name them."""
+    """Return a model and its provider under the names of the conventions."""
     model = config.models.get(model_id)
     provider = config.providers.get(model.provider) if model is not None else None
-    if model is None or provider is None:  # a reload has taken it away meanwhile
+    if model is None or provider is None:  # None: a reload has removed the model meanwhile
         return {"gen_ai.provider.name": "unknown", "gen_ai.request.model": model_id}
     many_vendors = provider.dialect in registry.DIALECTS and not registry.dialect(provider.dialect).telemetry_name
     vendor = provider.preset or (provider.id if many_vendors else provider.dialect)

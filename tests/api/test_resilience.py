@@ -303,7 +303,7 @@ def test_an_answer_does_not_wait_for_a_database_that_cannot_keep_it(service: Ser
         blocking.execute("ROLLBACK")
     for answer in answers:
         assert (answer.status_code, '"store":false' in answer.text, '"store":true' in answer.text) == (200, True, False)
-    assert service.log.count("responses are not kept for the next 10 s") == 1
+    assert service.log.count("cannot keep responses, trying again in 10 s") == 1
 
 
 def test_a_stop_drains(folder: Path, faults: FaultServer, tmp_path: Path) -> None:

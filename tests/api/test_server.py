@@ -29,7 +29,7 @@ def test_on_a_full_disk_a_worker_counts_for_itself(
 ) -> None:
     monkeypatch.setattr(server, "METRICS_BYTES", 2**60)
     assert not counts_with_the_others(monkeypatch, tmp_path)
-    assert "this worker counts for itself" in caplog.text
+    assert "does not add up this worker" in caplog.text
 
 
 def test_a_folder_that_cannot_be_made_does_not_keep_it_from_starting(
