@@ -1,4 +1,4 @@
-"""What the service is and how it is: routes, health, metrics, reload."""
+"""Endpoints about the service itself: routes, health, metrics, reload."""
 
 from __future__ import annotations
 

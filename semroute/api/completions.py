@@ -163,7 +163,7 @@ class Memory(Protocol):
 
 
 class Streamed:
-    """One call as the `StreamSource` of a stream."""
+    """A call as the `StreamSource` of a stream."""
 
     def __init__(self, request: AnyRequest, call: Call, dialect: ClientDialect, media_type: str) -> None:
         self.media_type = media_type

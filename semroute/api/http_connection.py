@@ -280,7 +280,7 @@ class Connection(HttpToolsProtocol):
 
 
 async def send_whole(scope: Any, send: Send, start: HTTPResponseStartEvent, body: bytes) -> None:
-    """Send an answer whose body is there. Head and body go out in one packet, by one system call."""
+    """Send an answer whose body is ready. Head and body go out in one packet, by one system call."""
     caller = of(scope)
     if caller is not None and caller.send_whole(send, start, body):
         return

@@ -32,7 +32,7 @@ class Sending:
     """One call's request on its way out."""
 
     whole = False
-    """Whether it has gone out in full."""
+    """Whether the request was sent completely."""
 
 
 _sending: ContextVar[Sending | None] = ContextVar("sending", default=None)
@@ -46,6 +46,6 @@ def watch_sending() -> Sending:
 
 
 def note_sent() -> None:
-    """The request of this task's call has gone out in full."""
+    """Note that the request of this task's call was sent completely."""
     if (sending := _sending.get()) is not None:
         sending.whole = True

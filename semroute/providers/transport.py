@@ -66,7 +66,7 @@ class Headers(NamedTuple):
 
 
 def encode_headers(headers: Mapping[str, str]) -> Headers:
-    """Return headers ready to be sent. Raises `UnsendableError` where HTTP cannot carry one, as a key with `é`."""
+    """Return headers ready to be sent. Raises `UnsendableError` if HTTP cannot carry one, as a key with `é`."""
     if not all(sendable(text) for header in headers.items() for text in header):
         raise UnsendableError("the key or a header holds a character that HTTP cannot carry")
     every = {"accept": "*/*", **headers, "accept-encoding": "gzip, deflate"}
@@ -128,7 +128,7 @@ class Response:
         self.close()
 
     def close(self) -> None:
-        """End the call: give the connection back. Does no harm twice.
+        """End the call and give the connection back. A second call of this does nothing.
 
         Done as soon as the body is there, so that the next call need not wait for it.
         """
