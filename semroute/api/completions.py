@@ -75,7 +75,7 @@ async def route(request: AnyRequest) -> Response[bytes]:
 
 
 def _handler(endpoint: Endpoint) -> HTTPRouteHandler:
-    """What serves the requests to one address of a dialect."""
+    """Return the handler for the requests to one path of a dialect."""
 
     async def complete(request: AnyRequest) -> Response[Any]:
         return await answer(request, endpoint.client, media_type=endpoint.media_type)

@@ -120,7 +120,7 @@ def retry_headers(error: SemrouteError, status: int, attempts: int) -> dict[str,
 
 
 def dialect_of(request: AnyRequest) -> Dialect:
-    """The dialect in which a caller expects errors."""
+    """Return the dialect in which a caller expects errors."""
     return expected_by(request.method, request.url.path, request.headers)
 
 

@@ -22,7 +22,7 @@ from semroute.config.dialects import key_headers
 from semroute.errors import AccessError, RequestError
 
 KEY_HEADERS = key_headers()
-"""Where clients of some vendors send a key; the others, in `Authorization`."""
+"""The headers in which clients of some vendors send a key. Others send it in `Authorization`."""
 REFUSED_EVERY_S = 60.0
 """Seconds between two entries of the audit log about refused calls."""
 

@@ -1,4 +1,4 @@
-"""What `model` may be, in the form of each vendor."""
+"""List what `model` may be, in the form of each vendor."""
 
 from __future__ import annotations
 

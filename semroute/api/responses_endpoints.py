@@ -289,7 +289,7 @@ class _KeptStream:
 
     @property
     def patience_s(self) -> float:
-        """How long the caller may take nothing of the answer."""
+        """Seconds that the caller may take nothing of the answer."""
         return self._source.patience_s
 
     @property

@@ -358,7 +358,7 @@ class UnavailableProvider:
         yield  # makes this a generator, as the protocol needs it
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: nothing is open."""
 
 
 def open_providers(config: Config, transport: Transport, observe: Observe | None = None) -> dict[str, Provider]:

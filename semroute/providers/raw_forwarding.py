@@ -23,8 +23,8 @@ _REFUSED = frozenset({400, 404, 405, 409, 413, 415, 422})
 
 
 def takes(provider: ProviderSettings) -> bool:
-    """Whether calls can be passed on to a provider at all."""
-    fixed = provider.preset in ("azure", "bedrock")  # theirs have other addresses
+    """Return whether calls can be passed on to a provider at all."""
+    fixed = provider.preset in ("azure", "bedrock")  # these presets use other paths
     return rules_of(provider.dialect).of_openai and not fixed and provider.passthrough is not False
 
 

@@ -89,7 +89,7 @@ class ResilientState(Reach):
     async def settle(
         self, hold: str, spent: Mapping[str, tuple[int, float]], *, ended: float | None = None
     ) -> dict[str, int]:
-        """Free what is held, and count what was spent."""
+        """Free a hold, and count what was spent."""
         ended = self._clock() if ended is None else ended
         held = self._alone.held.get(hold)
         if held is None and not any(amount for amount, _ in spent.values()):
