@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from semroute.config.schema.models import Model
+from semroute.dialects.gemini.provider import GeminiProviderDialect
 from semroute.dialects.ollama.client import NothingAskedError, Ollama, OllamaEmbeddings, OllamaGenerate
 from semroute.dialects.ollama.client_answer import SILENT, OllamaStream, said_in_chat, said_in_text
 from semroute.errors import RequestError
@@ -14,6 +16,7 @@ from semroute.messages import (
     Alternative,
     ChatRequest,
     Chunk,
+    Completion,
     Image,
     Params,
     Refusal,
@@ -22,7 +25,9 @@ from semroute.messages import (
     TokenLogprob,
     ToolCall,
     ToolResult,
+    Usage,
 )
+from tests.dialects.test_round_trips import RECORD
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 
@@ -116,6 +121,42 @@ def test_calls_and_results_find_each_other_by_name_and_order() -> None:
         {"role": "tool", "tool_call_id": "call_9", "content": "x"},
     )
     assert named.messages[1].parts == (ToolResult(id="call_9", text="x"),)
+
+
+def signed_calls(*, stream: bool) -> list[dict[str, Any]]:
+    """The calls that a client is told of: Gemini signed the first."""
+    first, second = ToolCall(id="a", name="w", signature="c2ln"), ToolCall(id="b", name="t", arguments="{}", index=1)
+    if not stream:
+        completion = Completion(parts=(first, second), finish_reason="tool_calls", usage=Usage(), model="m")
+        told = json.loads(Ollama().render_completion(completion, RECORD, chat()))
+    else:
+        streamed = OllamaStream(chat(), said_in_chat)
+        for part in (first, ToolCall(arguments="{}"), second):
+            assert streamed.chunk(Chunk(parts=(part,))) == b""
+        told = json.loads(streamed.end(RECORD).splitlines()[0])
+    return list(told["message"]["tool_calls"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_geminis_signature_of_a_call_comes_back_with_its_id(stream: bool) -> None:
+    calls = signed_calls(stream=stream)
+    asked = chat(
+        {"role": "user", "content": "weather?"},
+        {"role": "assistant", "tool_calls": calls},
+        {"role": "tool", "tool_call_id": calls[0]["id"], "tool_name": "w", "content": "1"},
+        {"role": "tool", "tool_name": "t", "content": "2"},
+    )
+    parts = asked.messages[1].parts
+    assert [(part.id, part.signature) for part in parts if isinstance(part, ToolCall)] == [("a", "c2ln"), ("b", "")]
+    assert asked.messages[2].parts == (ToolResult(id="a", text="1"), ToolResult(id="b", text="2"))
+
+
+def test_a_client_that_keeps_no_ids_sends_gemini_a_mark_for_the_signature() -> None:
+    calls = [{"function": call["function"]} for call in signed_calls(stream=False)]
+    asked = chat({"role": "user", "content": "weather?"}, {"role": "assistant", "tool_calls": calls})
+    model = Model(id="m", provider="p", name="gemini-3-pro")
+    sent = json.loads(GeminiProviderDialect().render_request(asked, model).body)["contents"][1]["parts"]
+    assert [part.get("thoughtSignature") for part in sent] == ["skip_thought_signature_validator", None]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from semroute.dialects.shared.body_parsing import (
 )
 from semroute.dialects.shared.data_urls import data_url, image_type
 from semroute.dialects.shared.model_abilities import parse_effort
+from semroute.dialects.shared.thinking import split_id
 from semroute.errors import RequestError, SemrouteError
 from semroute.messages import (
     ChatRequest,
@@ -310,15 +311,16 @@ def _messages(messages: Sequence[_Message]) -> tuple[Message, ...]:
 
 
 def _call(call: _Call, number: int, index: int) -> ToolCall:
-    id_ = call.id or f"call_{number}_{index}"
-    return ToolCall(id=id_, name=call.function.name, arguments=arguments_of(call.function.arguments), index=index)
+    id_, signature = split_id(call.id or f"call_{number}_{index}")
+    arguments = arguments_of(call.function.arguments)
+    return ToolCall(id=id_, name=call.function.name, arguments=arguments, index=index, signature=signature)
 
 
 def _result(message: _Message, waiting: dict[str, list[str]]) -> ToolResult:
     """The result of the oldest call of that function that waits for one; without a name, of the oldest of all."""
     name = message.tool_name or message.name or ""
     oldest = waiting.get(name) or (not name and next(filter(None, waiting.values()), None)) or []
-    id_ = message.tool_call_id or (oldest[0] if oldest else name or "call")
+    id_ = split_id(message.tool_call_id or "")[0] or (oldest[0] if oldest else name or "call")
     for ids in waiting.values():
         if id_ in ids:
             ids.remove(id_)

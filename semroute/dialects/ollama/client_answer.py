@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from semroute.dialects.shared.body_parsing import object_of
+from semroute.dialects.shared.thinking import signed_id
 from semroute.errors import SemrouteError
 from semroute.messages import (
     ChatRequest,
@@ -107,6 +108,7 @@ class OllamaStream:
                     name=begun.name or part.name,
                     arguments=begun.arguments + part.arguments,
                     index=part.index,
+                    signature=begun.signature or part.signature,
                 )
         text, thinking = _texts(chunk.parts)
         if not text and not thinking:
@@ -137,7 +139,7 @@ def _texts(parts: Iterable[Part]) -> tuple[str, str]:
 
 def _call(call: ToolCall) -> dict[str, Any]:
     function = {"index": call.index, "name": call.name, "arguments": object_of(call.arguments)}
-    return {"id": call.id, "function": function} if call.id else {"function": function}
+    return {"id": signed_id(call), "function": function} if call.id else {"function": function}
 
 
 def _logprobs(logprobs: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
