@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -15,6 +16,7 @@ PresetName = Literal[
     "cerebras",
     "deepinfra",
     "deepseek",
+    "google",
     "groq",
     "llamacpp",
     "mistral",
@@ -63,6 +65,8 @@ class Preset(Frozen, frozen=True, kw_only=True):
     thoughts: Literal["", "reasoning_content", "chunks"] = ""
     """How earlier thoughts go back to the model. Empty: not at all. `reasoning_content`: in this field of each message
     of the assistant, because the server refuses a tool loop without it. `chunks`: among the content of the message."""
+    call_signatures: bool = False
+    """It signs calls of tools in `extra_content`, and wants this back. No other server is sent that field."""
     of_openai: bool = False
     """It knows the newer fields of OpenAI, such as `prompt_cache_options`."""
     tiers: tuple[str, ...] = ()
@@ -71,7 +75,7 @@ class Preset(Frozen, frozen=True, kw_only=True):
     """`completion_tokens` does not include the reasoning tokens."""
 
 
-_ANSWERED = ("annotations", "extra_content", "reasoning_content")
+_ANSWERED = ("annotations", "reasoning_content")
 
 PLAIN = Preset(source="https://platform.openai.com/docs/api-reference/chat", developer=True, of_openai=True)
 """The preset of a server about which nothing is known."""
@@ -81,7 +85,7 @@ _PRESETS: dict[PresetName, Preset] = {
         source="https://platform.openai.com/docs/api-reference/chat",
         base_url="https://api.openai.com/v1",
         limit_field="max_completion_tokens",
-        message_drop=("extra_content", "reasoning_content"),
+        message_drop=("reasoning_content",),
         developer=True,
         cache="prompt_cache_breakpoint",
         of_openai=True,
@@ -93,7 +97,7 @@ _PRESETS: dict[PresetName, Preset] = {
         embeddings_path="/openai/deployments/{model}/embeddings?api-version={api_version}",
         api_version="2024-10-21",
         limit_field="max_completion_tokens",
-        message_drop=("extra_content", "reasoning_content"),
+        message_drop=("reasoning_content",),
         developer=True,
         of_openai=True,
     ),
@@ -122,6 +126,13 @@ _PRESETS: dict[PresetName, Preset] = {
         drop=("logit_bias", "n", "parallel_tool_calls", "seed", "service_tier", "store"),
         json_schema=False,
         thoughts="reasoning_content",  # https://api-docs.deepseek.com/guides/thinking_mode, 2026-11-30
+    ),
+    "google": Preset(
+        # Vertex AI: https://REGION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/REGION/endpoints/openapi.
+        source="https://ai.google.dev/gemini-api/docs/openai",
+        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        developer=True,
+        call_signatures=True,  # https://ai.google.dev/gemini-api/docs/thought-signatures, 2026-11-30
     ),
     "groq": Preset(
         source="https://console.groq.com/docs/openai",
@@ -181,3 +192,11 @@ _PRESETS: dict[PresetName, Preset] = {
 }
 
 PRESETS: dict[PresetName, Preset] = {name: replace(preset, name=name) for name, preset in _PRESETS.items()}
+
+
+def preset_of(preset: PresetName | None, base_url: str) -> Preset:
+    """The preset that is named. Without one: Google's for an address of Google's, and for others `PLAIN`."""
+    if preset is not None:
+        return PRESETS[preset]
+    host = urlsplit(base_url).hostname or ""
+    return PRESETS["google"] if host.endswith(".googleapis.com") else PLAIN

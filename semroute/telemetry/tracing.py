@@ -25,6 +25,16 @@ MAX_OPEN = 10_000
 _NANO = 1_000_000_000
 _VENDORS = {"azure": "azure.ai.openai", "mistral": "mistral_ai", "xai": "x_ai"}
 """What the conventions call vendors, by preset, where that differs from ours."""
+_PROVIDERS = {
+    "azure": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "google": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "responses": "openai",
+    "xai": "x_ai",
+}
+"""What the conventions call providers, by preset or dialect, where that differs from ours."""
 
 
 def open_tracing(config: Callable[[], Config], environ: Mapping[str, str] = os.environ) -> Tracing | None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from semroute.config.presets import PRESETS, PresetName
+from semroute.config.presets import PRESETS, Preset, PresetName, preset_of
 from semroute.config.schema.models import Model
+from semroute.dialects.openai.client import OpenAI
 from semroute.dialects.openai.embeddings import Embeddings
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.dialects.shared.data_urls import read_data_url, text_of, text_url
@@ -366,9 +367,9 @@ def test_cache_marks_are_written_as_the_server_knows_them() -> None:
 @pytest.mark.parametrize(
     ("name", "refused"),
     [
-        ("openai", ["extra_content", "reasoning_content"]),
-        ("groq", ["annotations", "extra_content", "reasoning_content"]),
-        ("mistral", ["annotations", "extra_content", "reasoning_content", "name"]),
+        ("openai", ["reasoning_content"]),
+        ("groq", ["annotations", "reasoning_content"]),
+        ("mistral", ["annotations", "reasoning_content", "name"]),
         ("openrouter", []),
     ],
 )
@@ -380,7 +381,7 @@ def test_a_server_is_not_sent_back_what_it_refuses_in_a_message(name: PresetName
         "reasoning_content": "hm",
         "refusal": None,
     }
-    said |= {"annotations": [{"type": "url_citation"}], "extra_content": {"google": {}}}
+    said |= {"annotations": [{"type": "url_citation"}]}
     request = ChatRequest(id="1", messages=(), dialect="openai", raw={"messages": [said]})
     wire = OpenAIProviderDialect(PRESETS[name]).render_request(request, Model(id="m", provider="p", name="n"))
     [sent] = json.loads(wire.body)["messages"]
@@ -389,16 +390,59 @@ def test_a_server_is_not_sent_back_what_it_refuses_in_a_message(name: PresetName
     assert wire.dropped == tuple(f"message {field}" for field in refused)
 
 
-@pytest.mark.parametrize("name", ["openai", "azure", "groq", "cerebras", "mistral"])
+SIGNED_CALL = {
+    "id": "abcdefghi",
+    "type": "function",
+    "function": {"name": "f", "arguments": "{}"},
+    "extra_content": {"google": {"thought_signature": "s"}},
+}
+
+
+def sent_with_calls(preset: Preset, dialect: str, model: str, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The calls of the last message that a server is sent."""
+    said: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": calls, "extra_content": {"google": {}}}
+    raw: dict[str, Any] = {"messages": [said]}
+    if dialect == "openai":
+        request = OpenAI().parse_request(raw, "1")
+    else:
+        parsed = OpenAI().parse_request(raw, "1").messages
+        request = ChatRequest(id="1", messages=parsed, dialect=dialect)
+    wire = OpenAIProviderDialect(preset).render_request(request, Model(id="m", provider="p", name=model))
+    message = json.loads(wire.body)["messages"][-1]
+    assert ("extra_content" in message) == (preset.call_signatures and dialect == "openai")
+    assert wire.dropped == ()
+    return list(message["tool_calls"])
+
+
 @pytest.mark.parametrize("dialect", ["openai", "responses"])
-def test_geminis_signature_of_a_call_stays_away_from_servers_that_refuse_it(name: PresetName, dialect: str) -> None:
-    call = {"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    signed = call | {"extra_content": {"google": {"thought_signature": "s"}}}
-    raw = {"messages": [{"role": "assistant", "content": None, "tool_calls": [signed]}]}
-    asked = turn("assistant", ToolCall(id="abcdefghi", name="f", arguments="{}", signature="s"))
-    request = ChatRequest(id="1", messages=(asked,), dialect=dialect, raw=raw if dialect == "openai" else {})
-    wire = OpenAIProviderDialect(PRESETS[name]).render_request(request, Model(id="m", provider="p", name="n"))
-    assert json.loads(wire.body)["messages"][-1]["tool_calls"] == [call]
+@pytest.mark.parametrize(
+    ("preset", "address", "signed"),
+    [
+        (None, "http://127.0.0.1:8000/v1", False),
+        (None, "https://api.example.com/.googleapis.com/v1", False),
+        *((name, "", name == "google") for name in PRESETS),
+        (None, "https://generativelanguage.googleapis.com/v1beta/openai", True),
+        (None, "https://us-east1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi", True),
+    ],
+)
+def test_only_googles_own_servers_get_geminis_signature_of_a_call(
+    preset: PresetName | None, address: str, signed: bool, dialect: str
+) -> None:
+    plain = {name: value for name, value in SIGNED_CALL.items() if name != "extra_content"}
+    sent = sent_with_calls(preset_of(preset, address), dialect, "n", [SIGNED_CALL])
+    assert sent == [SIGNED_CALL if signed else plain]
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+@pytest.mark.parametrize("model", ["gemini-3-pro", "google/gemini-3-pro"])
+def test_googles_servers_get_a_mark_on_the_first_call_of_another_model(dialect: str, model: str) -> None:
+    plain = {name: value for name, value in SIGNED_CALL.items() if name != "extra_content"}
+    mark = {"extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}}
+    other = {**plain, "id": "b"}
+    google = PRESETS["google"]
+    assert sent_with_calls(google, dialect, model, [plain, other]) == [plain | mark, other]
+    assert sent_with_calls(google, dialect, model, [SIGNED_CALL, other]) == [SIGNED_CALL, other]
+    assert sent_with_calls(google, dialect, "gemini-2.5-pro", [plain, other]) == [plain, other]
 
 
 def test_deepseek_is_sent_what_was_thought_before_a_call() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from semroute.decision import Decision
+from semroute.dialects.openai import call_signatures
 from semroute.dialects.openai.client_answer import OpenAIStream, custom_names, error_body, own_refusal, render_message
 from semroute.dialects.openai.content import (
     parse_cache,
@@ -199,13 +200,10 @@ def _message(message: _Message, number: int) -> Message:
 
 
 def _call(call: _ToolCall, index: int) -> ToolCall:
-    signature = ""
-    match call.extra_content:
-        case {"google": {"thought_signature": str(signature)}}:
-            pass
     function = call.function
     if call.custom is not None:
         function = _Function(name=call.custom.name, arguments=arguments_for(call.custom.input))
+    signature = call_signatures.read(call.extra_content)
     return ToolCall(id=call.id, name=function.name, arguments=function.arguments, index=index, signature=signature)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from semroute.dialects import sse
+from semroute.dialects.openai import call_signatures
 from semroute.dialects.openai.content import render_citation, render_logprobs, render_usage
 from semroute.dialects.shared import refusal_errors
 from semroute.dialects.shared.custom_tools import text_of
@@ -198,7 +199,7 @@ def custom_names(request: ChatRequest) -> frozenset[str]:
 
 def _custom_call(call: ToolCall) -> dict[str, Any]:
     custom = {"name": call.name, "input": text_of(call.arguments)}
-    return {"id": call.id, "type": "custom", "custom": custom, **_signature(call)}
+    return {"id": call.id, "type": "custom", "custom": custom, **call_signatures.render(call.signature)}
 
 
 def render_message(parts: tuple[Part, ...], custom: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -221,7 +222,7 @@ def _whole_call(part: ToolCall, custom: frozenset[str]) -> dict[str, Any]:
     if part.name in custom:
         return _custom_call(part)
     function = {"name": part.name, "arguments": part.arguments}
-    return {"id": part.id, "type": "function", "function": function, **_signature(part)}
+    return {"id": part.id, "type": "function", "function": function, **call_signatures.render(part.signature)}
 
 
 def _annotations(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
@@ -260,12 +261,8 @@ def _render_delta(parts: tuple[Part, ...]) -> dict[str, Any]:
 def _call_piece(part: ToolCall) -> dict[str, Any]:
     function = {"name": part.name} if part.name else {}
     call = {"id": part.id, "type": "function"} if part.id else {}
-    return {"index": part.index, **call, "function": {**function, "arguments": part.arguments}, **_signature(part)}
-
-
-def _signature(part: ToolCall) -> dict[str, Any]:
-    """Where Google's own endpoint of this dialect puts it: callers send it back with the call."""
-    return {"extra_content": {"google": {"thought_signature": part.signature}}} if part.signature else {}
+    signature = call_signatures.render(part.signature)
+    return {"index": part.index, **call, "function": {**function, "arguments": part.arguments}, **signature}
 
 
 def own_refusal(error: SemrouteError) -> bytes | None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from semroute.config.presets import Preset
+from semroute.dialects.openai import call_signatures
 from semroute.dialects.openai.content import parse_citation
 from semroute.dialects.shared.custom_tools import arguments_for
 from semroute.dialects.shared.token_counts import Count, InputDetails, read_counts
@@ -183,16 +184,8 @@ def _tool_call(call: _Call, position: int) -> ToolCall:
         name=function.name or "",
         arguments=arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode(),
         index=position if call.index is None else call.index,
-        signature=_signature(call.extra_content),
+        signature=call_signatures.read(call.extra_content),
     )
-
-
-def _signature(extra_content: object) -> str:
-    match extra_content:
-        case {"google": {"thought_signature": str(signature)}}:
-            return signature
-        case _:
-            return ""
 
 
 def finish_reason_of(reason: str) -> FinishReason:

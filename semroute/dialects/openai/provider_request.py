@@ -9,6 +9,8 @@ from typing import Any
 
 from semroute.config.presets import Preset
 from semroute.config.schema.models import Model
+from semroute.dialects.gemini.models import traits_of as gemini_traits
+from semroute.dialects.openai import call_signatures
 from semroute.dialects.openai.content import parse_schema, render_function, render_schema
 from semroute.dialects.shared.body_parsing import given
 from semroute.dialects.shared.dropped import Dropped
@@ -176,10 +178,9 @@ class _Messages:
         return "\n".join(thought.text for thought in own), said
 
     def _call(self, part: ToolCall) -> dict[str, Any]:
-        signature = {"extra_content": {"google": {"thought_signature": part.signature}}} if part.signature else {}
         self._dropped.add_given(**{"cache mark": part.cache})
         function = {"name": part.name, "arguments": part.arguments or "{}"}
-        return {"id": part.id, "type": "function", "function": function, **signature}
+        return {"id": part.id, "type": "function", "function": function, **call_signatures.render(part.signature)}
 
     def _content(self, parts: tuple[Part, ...]) -> str | list[dict[str, Any]]:
         """Plain text where it can be: not every compatible server takes a list."""
@@ -235,9 +236,8 @@ def adapt(body: dict[str, Any], preset: Preset, model: Model, dropped: Dropped) 
     body |= {name: body.pop(field) for field, name in preset.rename.items() if field in body}
     if not preset.json_schema and isinstance(body.get("messages"), list):
         _instruct(body)
-    if _reads_messages(preset) and isinstance(body.get("messages"), list):
-        reasons = "reasoning" in model.features
-        body["messages"] = [_adapt_message(message, preset, reasons, dropped) for message in body["messages"]]
+    if isinstance(messages := body.get("messages"), list):
+        body["messages"] = _adapt_messages(messages, preset, model, dropped)
 
 
 def _instruct(body: dict[str, Any]) -> None:
@@ -258,6 +258,17 @@ def _reads_messages(preset: Preset) -> bool:
     return bool(preset.message_drop) or not preset.developer or bool(preset.thoughts)
 
 
+def _adapt_messages(messages: list[Any], preset: Preset, model: Model, dropped: Dropped) -> list[Any]:
+    if not preset.call_signatures:
+        messages = call_signatures.removed(messages)
+    elif gemini_traits(model.name).signs_calls:
+        messages = call_signatures.completed(messages)
+    if not _reads_messages(preset):
+        return messages
+    reasons = "reasoning" in model.features
+    return [_adapt_message(message, preset, reasons, dropped) for message in messages]
+
+
 def _adapt_message(message: Any, preset: Preset, reasons: bool, dropped: Dropped) -> Any:
     if not isinstance(message, dict):
         return message
@@ -268,20 +279,11 @@ def _adapt_message(message: Any, preset: Preset, reasons: bool, dropped: Dropped
     if refused:
         dropped.add_given(**{f"message {field}": _asks(field, message[field]) for field in refused})
         message = {field: value for field, value in message.items() if field not in refused}
-    if "extra_content" in preset.message_drop and isinstance(calls := message.get("tool_calls"), list):
-        message = {**message, "tool_calls": [_unsigned(call) for call in calls]}
     if message.get("role") == "developer" and not preset.developer:
         message = {**message, "role": "system"}
     if message.get("role") == "assistant" and preset.thoughts == "reasoning_content":
         message = {"reasoning_content": "", **message}
     return message
-
-
-def _unsigned(call: Any) -> Any:
-    """A call without the signature that is for Gemini alone."""
-    if not isinstance(call, dict):
-        return call
-    return {field: value for field, value in call.items() if field != "extra_content"}
 
 
 def _with_chunk(message: dict[str, Any], thought: str) -> dict[str, Any]:
