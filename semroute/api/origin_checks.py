@@ -182,7 +182,7 @@ def _is_foreign(found: Found, local: bool) -> bool:
 
 def _check_media(media: bytes, path: str) -> None:
     kind = media.partition(b";")[0].strip().lower()
-    if path == UPLOADS and kind == FORM:
+    if path.rstrip("/") == UPLOADS and kind == FORM:
         return
     if kind and kind not in MEDIA and b"json" not in kind:
         raise MediaTypeError(f"content-type: got {_shown(media)}, expected application/json")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import re
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, cast
 
@@ -40,7 +41,9 @@ AWAY_S = 10.0
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 """How many items a list has by default, and at most."""
 REFERS = (b'"previous_response_id"', b'"item_reference"')
-"""Texts in the bodies of requests that may build on earlier answers."""
+"""One of these stands in the bodies of requests that build on earlier answers."""
+ESCAPED_LETTER = re.compile(rb"\\u00(?:5[Ff]|[67])")
+"""JSON may spell the letters of these words so. No library does, so a body that has one is decoded to be sure."""
 SETTING = f"{PREFIX}KEEP_RESPONSES_H"
 _dialect = Responses()
 _compact = Compact()
@@ -125,8 +128,8 @@ class Remembering:
         return owner_of(self._request, guards.caller_of(self._request))
 
     async def recall(self, body: bytes) -> bytes:
-        """Return the body with the conversation that it builds on. Raises `RequestError` and `StoreError`."""
-        if not any(mark in body for mark in REFERS):
+        """The body with the conversation that it builds on. Raises `RequestError` and `StoreError`."""
+        if not _may_refer(body):
             return body
         fields = await asyncio.to_thread(decode, body) if len(body) > LONG_BYTES else decode(body)
         previous, items = fields.pop("previous_response_id", None), as_items(fields.get("input"))
@@ -137,8 +140,9 @@ class Remembering:
             raise problem(
                 field, f"no responses are kept here, as {SETTING} is 0: send the whole conversation in `input`"
             )
-        before = None if previous is None else await self._before(previous)
-        named = await self._found(items)
+        room = self._request.app.state.settings.max_body_bytes - len(body)
+        before = None if previous is None else await self._before(previous, room)
+        named = await self._found(items, room)
         self._make_room(body, before, named.values())
         return await asyncio.to_thread(_built, fields, items, before, named)
 
@@ -196,22 +200,22 @@ class Remembering:
             log.warning("cannot keep responses, trying again in %g s: %s", AWAY_S, why)
             return False
 
-    async def _before(self, previous: object) -> KeptResponse:
-        """Return an earlier response."""
+    async def _before(self, previous: object, room: int) -> KeptResponse:
+        """An earlier response, of at most so many bytes."""
         if not isinstance(previous, str):
             got = type(previous).__name__
             raise problem("previous_response_id", f"got {got}, expected the id of a response")
-        kept = await _find(self._request, previous, param="previous_response_id")
+        kept = await _find(self._request, previous, param="previous_response_id", max_bytes=room)
         self._previous = previous
         return kept
 
-    async def _found(self, items: list[Any]) -> dict[int, bytes]:
-        """Return the items that the request only names, by their places."""
+    async def _found(self, items: list[Any], room: int) -> dict[int, bytes]:
+        """The items that are only named, by their places. They have at most so many bytes."""
         places = {number: _named(item, number) for number, item in enumerate(items) if is_reference(item)}
         if not places:
             return {}
         books: Books = self._request.app.state.books
-        found = await books.ask(books.responses.items, self._owner, list(dict.fromkeys(places.values())))
+        found = await books.ask(books.responses.items, self._owner, list(dict.fromkeys(places.values())), room)
         for number, id_ in places.items():
             if id_ not in found:
                 raise _missing(self._request, id_, f"input[{number}]", kind="item")
@@ -228,6 +232,11 @@ class Remembering:
                 f"the body, with what it builds on, has {size} bytes, over the limit of {settings.max_body_bytes}"
             )
         cast("Body | DecodedBody", self._request.receive).make_room(size)
+
+
+def _may_refer(body: bytes) -> bool:
+    """Whether a body may build on earlier answers. Most do not, and this is much cheaper than to decode them."""
+    return any(word in body for word in REFERS) or ESCAPED_LETTER.search(body) is not None
 
 
 def _built(fields: dict[str, Any], items: list[Any], before: KeptResponse | None, named: Mapping[int, bytes]) -> bytes:
@@ -309,11 +318,11 @@ def _named(item: dict[str, Any], number: int) -> str:
     return id_
 
 
-async def _find(request: AnyRequest, id_: str, param: str | None = None) -> KeptResponse:
-    """Return a response of the caller. Raises `NotFoundError`, also if it belongs to somebody else."""
+async def _find(request: AnyRequest, id_: str, param: str | None = None, max_bytes: int | None = None) -> KeptResponse:
+    """A response of whoever asks. Raises `NotFoundError`, also for another's, and `PayloadTooLargeError`."""
     owner = owner_of(request, await guards.admitted(request, "complete"))
     books: Books = request.app.state.books
-    kept = await books.ask(books.responses.load, owner, id_)
+    kept = await books.ask(books.responses.load, owner, id_, max_bytes)
     if kept is None:
         raise _missing(request, id_, param)
     return kept

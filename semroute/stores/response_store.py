@@ -5,11 +5,13 @@ All data is compressed but not encrypted: whoever can read the database can read
 
 from __future__ import annotations
 
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 
 from semroute.bases import Frozen
+from semroute.errors import PayloadTooLargeError
 from semroute.stores.interfaces import Database, Row, Session
 
 MAX_COUNT = 1000
@@ -78,8 +80,11 @@ class ResponseStore:
                 _make_room_for_all(session)
         return True
 
-    def load(self, owner: str, id_: str) -> KeptResponse | None:
-        """Return a response. None: this owner has none with that id, or it has expired."""
+    def load(self, owner: str, id_: str, max_bytes: int | None = None) -> KeptResponse | None:
+        """A response. None: this owner has none with that id, or it has expired.
+
+        Raises `PayloadTooLargeError` for one that is longer than `max_bytes`, of which no more than that is unpacked.
+        """
         if not _can_be(id_):
             return None
         with self._database.transaction(write=False) as session:
@@ -92,12 +97,16 @@ class ResponseStore:
         if not rows:
             return None
         [[response, asked]] = rows
-        output = tuple((name, _unpack(item)) for name, item in items)
-        return KeptResponse(id=id_, response=_unpack(response), asked=_unpack(asked), output=output)
+        unpack = _Unpacking(max_bytes)
+        output = tuple((name, unpack(item)) for name, item in items)
+        return KeptResponse(id=id_, response=unpack(response), asked=unpack(asked), output=output)
 
-    def items(self, owner: str, ids: Sequence[str]) -> dict[str, bytes]:
-        """Return items as JSON, by id. If several have one id, the newest counts. Unknown ids are missing."""
-        found: dict[str, bytes] = {}
+    def items(self, owner: str, ids: Sequence[str], max_bytes: int | None = None) -> dict[str, bytes]:
+        """Items by their ids, as JSON. Of several with one id, the newest. Those that are not there are missing.
+
+        Raises `PayloadTooLargeError` if they have more than `max_bytes`, of which no more than that is unpacked.
+        """
+        packed: dict[str, bytes] = {}
         ids = [id_ for id_ in ids if _can_be(id_)]
         with self._database.transaction(write=False) as session:
             for start in range(0, len(ids), AT_ONCE):
@@ -108,8 +117,9 @@ class ResponseStore:
                     f"AND i.id IN ({', '.join('?' * len(some))}) AND r.expires_at > ? ORDER BY r.at",
                     (owner, *some, self._clock()),
                 )
-                found |= {id_: _unpack(item) for id_, item in rows}
-        return found
+                packed |= dict(rows)
+        unpack = _Unpacking(max_bytes)
+        return {id_: unpack(item) for id_, item in packed.items()}
 
     def delete(self, owner: str, id_: str) -> bool:
         """Delete a response. False: this owner has none with that id."""
@@ -176,5 +186,15 @@ def _pack(text: bytes) -> bytes:
     return zlib.compress(text, 1)
 
 
-def _unpack(packed: bytes) -> bytes:
-    return zlib.decompress(packed)
+class _Unpacking:
+    """Unpacks several texts, which have at most so many bytes together: a few packed ones may hold a thousand times."""
+
+    def __init__(self, max_bytes: int | None) -> None:
+        self._max_bytes = self._left = sys.maxsize if max_bytes is None else max(0, max_bytes)
+
+    def __call__(self, packed: bytes) -> bytes:
+        text = zlib.decompressobj().decompress(packed, min(self._left + 1, sys.maxsize))
+        if len(text) > self._left:
+            raise PayloadTooLargeError(f"what the body builds on is over the limit of {self._max_bytes} bytes")
+        self._left -= len(text)
+        return text

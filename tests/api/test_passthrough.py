@@ -338,8 +338,22 @@ def test_a_page_of_another_site_uploads_nothing(served: Served) -> None:
         assert served.call("POST", path, files={"file": b"x"}).status_code == 415
 
 
+@pytest.mark.parametrize("path", ["/v1/files/", "/openai/v1/files", "/openai/v1/files/"])
+def test_a_file_is_uploaded_at_the_other_spellings_of_the_address(served: Served, path: str) -> None:
+    answer = served.call("POST", path, files={"file": b"x"})
+    assert (answer.status_code, served.vendor.seen[-1].path) == (200, "/v1/files")
+    assert served.call("GET", path).status_code == 200
+    assert served.vendor.seen[-1].path == "/v1/files"
+
+
 def test_where_no_response_is_kept_a_second_turn_is_refused_by_name(served: Served) -> None:
-    for body in ({"previous_response_id": "resp_1"}, {"input": [{"type": "item_reference", "id": "msg_1"}]}):
-        answer = served.call("POST", "/v1/responses", json={"model": "small", "input": "x", **body})
+    for body in (
+        r'"previous_response_id": "resp_1"',
+        r'"input": [{"type": "item_reference", "id": "msg_1"}]',
+        r'"previous_response_id": "resp_1"',
+        r'"previous_response_id": "resp_1"',
+        r'"input": [{"type": "item_reference", "id": "msg_1"}]',
+    ):
+        answer = served.call("POST", "/v1/responses", content=f'{{"model": "small", "input": "x", {body}}}')
         assert answer.status_code == 400
         assert "SEMROUTE_KEEP_RESPONSES_H is 0" in answer.json()["error"]["message"]

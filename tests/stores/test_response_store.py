@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 
+from semroute.errors import PayloadTooLargeError
 from semroute.stores import response_store
 from semroute.stores.interfaces import Database
 from semroute.stores.response_store import KeptResponse, ResponseStore
@@ -52,6 +54,32 @@ def test_a_response_ends_with_its_time_and_leaves_nothing(
     with database.transaction(write=False) as session:
         assert session.run("SELECT COUNT(*) FROM kept_responses") == [(0,)]
         assert session.run("SELECT COUNT(*) FROM kept_items") == [(0,)]
+
+
+def test_no_more_is_unpacked_than_may_be(store: ResponseStore) -> None:
+    for number in range(3):
+        store.keep("anna", kept(f"r{number}", "a" * 1_000_000), HOUR_S)
+    size = len(kept("r0", "a" * 1_000_000).output[0][1])
+    ids = ["msg_r0", "msg_r1", "msg_r2"]
+    assert len(store.items("anna", ids, 3 * size)) == 3
+    with pytest.raises(PayloadTooLargeError, match=f"over the limit of {3 * size - 1} bytes"):
+        store.items("anna", ids, 3 * size - 1)
+    whole = size + len(kept("r0").response) + len(kept("r0").asked)
+    assert store.load("anna", "r0", whole) is not None
+    for limit in (whole - 1, 0, -1):
+        with pytest.raises(PayloadTooLargeError):
+            store.load("anna", "r0", limit)
+
+
+def test_a_text_that_is_packed_a_thousand_times_takes_no_more_memory_than_may_be(store: ResponseStore) -> None:
+    store.keep("anna", kept("one", asked=b'["%s"]' % (b"a" * 20_000_000)), HOUR_S)
+    tracemalloc.start()
+    try:
+        with pytest.raises(PayloadTooLargeError):
+            store.load("anna", "one", 100_000)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_response_that_comes_again_replaces_the_first(store: ResponseStore) -> None:
