@@ -12,6 +12,7 @@ from litestar.types import Message, Receive, Scope, Send
 
 from semroute.api import error_responses, guards, http_connection
 from semroute.api.error_responses import AnyRequest
+from semroute.api.passthrough_call import Passed
 from semroute.api.streamed_responses import CallerGoneError, EventStream, while_connected
 from semroute.caller import Caller
 from semroute.errors import IdempotencyError, RequestError
@@ -103,8 +104,7 @@ async def _make(request: AnyRequest, running: Running, answer: Answer) -> bool:
         response = await answer(receive)
     except Exception as error:  # noqa: BLE001 - this is a task of its own, so nobody else would see the error
         response = error_responses.answer_to(request, error)
-    stream = response if isinstance(response, EventStream) else None
-    if stream is not None and not running.abandoned.is_set():
-        running.farewell = stream.farewell
+    if isinstance(response, EventStream) and not running.abandoned.is_set():
+        running.farewell = response.farewell
     await response.to_asgi_response(None, request)(request.scope, receive, send)
-    return running.status == 200 and (stream is None or stream.whole)
+    return running.status == 200 and (not isinstance(response, EventStream | Passed) or response.whole)

@@ -13,12 +13,15 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from litestar import Response, delete, get, post
+from litestar.types import Receive
 
 from semroute.api import guards
 from semroute.api.completions import decode
 from semroute.api.decompression import DecodedBody
 from semroute.api.error_responses import AnyRequest
 from semroute.api.fast_path import headers_of
+from semroute.api.idempotency_header import HEADER, once
+from semroute.api.origin_checks import SAFE
 from semroute.api.passthrough_call import Passage, Passed
 from semroute.api.request_bodies import Body, read_body, read_piece
 from semroute.caller import Caller
@@ -30,8 +33,8 @@ from semroute.providers.raw_forwarding import takes
 from semroute.providers.streamed_upload import Upload
 from semroute.settings import Settings
 
-PROVIDER, HEADER = "provider", "x-semroute-provider"
-"""The query parameter and the header that name a provider."""
+PROVIDER, NAMES = "provider", "x-semroute-provider"
+"""The parameter, and the header, that name a provider."""
 JSON = "application/json"
 _ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.:-]{1,256}")
 
@@ -48,13 +51,18 @@ async def moderations(request: AnyRequest) -> Response[Any]:
     else:
         provider = _named(config, model.provider)
         fields["model"] = model.name
-    return _passed(request, caller, provider, "/moderations", msgspec.json.encode(fields))
+    return _once(request, caller, provider, "/moderations", msgspec.json.encode(fields))
 
 
 @post("/v1/files", status_code=200, direct=True)
 async def upload(request: AnyRequest) -> Response[Any]:
     """Pass on OpenAI's upload of a file, which is a form, piece by piece."""
     caller, headers = await _admit(request), headers_of(request)
+    if HEADER in headers:
+        raise RequestError(
+            f"{HEADER}: a file is passed on piece by piece, so no key can tell two uploads apart: send it without one",
+            param=HEADER,
+        )
     settings: Settings = request.app.state.settings
     size = int(headers["content-length"]) if "content-length" in headers else None
     if size is not None and size > settings.max_upload_bytes:
@@ -106,7 +114,20 @@ async def _simple(request: AnyRequest, path: str) -> Response[Any]:
     body = await read_body(request)
     if body:
         decode(body)
-    return _passed(request, caller, _choose(request, _config(request)), path, body)
+    return _once(request, caller, _choose(request, _config(request)), path, body)
+
+
+def _once(request: AnyRequest, caller: Caller, provider: ProviderSettings, path: str, body: bytes) -> Response[Any]:
+    """Pass a call on; one that changes something, once for each `Idempotency-Key`."""
+    key = headers_of(request).get(HEADER)
+    if key is None or request.method in SAFE:
+        return _passed(request, caller, provider, path, body)
+
+    async def make(_: Receive) -> Response[Any]:
+        return _passed(request, caller, provider, path, body)
+
+    asked = "\0".join((request.method, provider.id, path, request.url.query, ""))
+    return once(request, caller, asked.encode("utf-8", "surrogateescape") + body, key, make)
 
 
 async def _pieces(request: AnyRequest) -> AsyncIterator[bytes]:
@@ -138,8 +159,8 @@ def _config(request: AnyRequest) -> Config:
 
 
 def _choose(request: AnyRequest, config: Config) -> ProviderSettings:
-    """Return the provider that a request names, else the only one that fits. Raises `RequestError`."""
-    named = request.query_params.get(PROVIDER) or request.headers.get(HEADER)
+    """The provider that a request names, or the only one that can be meant. Raises `RequestError`."""
+    named = request.query_params.get(PROVIDER) or request.headers.get(NAMES)
     if named:
         return _named(config, named)
     able = [provider for provider in config.providers.values() if takes(provider)]
@@ -149,8 +170,8 @@ def _choose(request: AnyRequest, config: Config) -> ProviderSettings:
         return here[0]
     what = "none" if not here else "several: " + ", ".join(provider.id for provider in here)
     raise RequestError(
-        f"the provider: name the one that shall take files, batches and moderations, as `?{PROVIDER}=ID` or in the "
-        f"header {HEADER}; providers in the route files that can: {what}",
+        f"the provider: expected the id of one that takes files, batches and moderations, as `?{PROVIDER}=ID` or in "
+        f"the header {NAMES}; of the route files' providers that is {what}",
         param=PROVIDER,
     )
 

@@ -32,9 +32,11 @@ from semroute.errors import (
     ForbiddenError,
     LimitError,
     ProviderTimeoutError,
+    RateLimitedError,
     SemrouteError,
     StoreError,
 )
+from semroute.execution.account_limits import AccountLimits
 from semroute.gateway.gateway import Gateway
 from semroute.messages import ChatRequest, Usage
 from semroute.providers.raw_forwarding import PassingProvider
@@ -67,12 +69,14 @@ class Passage:
         self._books: Books = request.app.state.books
         gateway: Gateway = request.app.state.gateway
         self._recorder, self._config = gateway.recorder, gateway.serving.router.config
+        self._deployments = gateway.serving.deployments
         self._caller = caller
         self._what = f"{settings.id}:{path.split('/')[1]}"
         """The name of the model in the log."""
         self._at, self._started = gateway.clock(), time.perf_counter()
         self._chat = ChatRequest(id=self.id, messages=())
         self._hold: Hold | None = None
+        self._account: AccountLimits | None = None
         self._told: ReportedUsage | None = None
         self._asked = self._ended = False
         self._books.trace(self.id, headers_of(request))
@@ -94,7 +98,21 @@ class Passage:
             self._hold = accounts.open(self._config, self._caller, self.id, None)
             ask, decision = Ask(request=self._chat), self._decision()
             self._hold, _ = await accounts.admit(self._config, self._caller, ask, decision, self._hold, kinds=HELD)
+        self._begin_at_account()
         self._asked = True
+
+    def _begin_at_account(self) -> None:
+        """Count the call for the provider's limits. Raises `RateLimitedError` where they leave no room."""
+        deployments = self._deployments
+        account, now = deployments.account(self.settings.id, self.settings.limits), deployments.clock.now()
+        if account is None:
+            return
+        if (reason := account.full(0, now)) is not None:
+            error = RateLimitedError(f"not sent: {reason}")
+            error.retry_after_s = account.wait_s(now)
+            raise error
+        account.begin_alone(now)
+        self._account = account
 
     async def read(self, answer: bytes) -> None:
         """Count the tokens in an answer. The tokens of a batch are counted once, however many callers look at it."""
@@ -114,6 +132,10 @@ class Passage:
         if self._ended:
             return
         self._ended = True
+        if self._account is not None:  # the tokens of a batch were spent long before
+            usage = Usage() if self._told is None or self._told.batch else self._told.usage
+            now = self._deployments.clock.now()
+            self._account.finish_alone(usage.input_tokens + usage.output_tokens, now)
         latency_ms = (time.perf_counter() - self._started) * 1000
         failed = str(error) if isinstance(error, SemrouteError) else None
         usage, model = Usage() if self._told is None else self._told.usage, self._model()
@@ -176,6 +198,8 @@ class Passed(Response[Any]):
         transport = cast("PassingTransport", gateway.serving.transport)
         self._provider = PassingProvider(passage.settings, transport)
         self._begun = False
+        self.whole = False
+        """Whether the answer came to a good end."""
 
     def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> Any:
         """The ASGI application that sends it."""
@@ -187,6 +211,7 @@ class Passed(Response[Any]):
             await passage.admit()
             async with asyncio.timeout(TRANSFER_S):
                 await self._pass(receive, send)
+            self.whole = True
             passage.end("ok")
         except (CallerGoneError, HTTPException):
             passage.end("cancelled")

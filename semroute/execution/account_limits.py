@@ -41,6 +41,21 @@ class AccountLimits:
         self._spent["requests"] += 1
         self._spent["tokens"] += tokens
 
+    def begin_alone(self, now: float) -> None:
+        """A call begins that is of none of its models, whose buckets would draw on these."""
+        self.begin(0)
+        self.spent_elsewhere(1, 0, now)
+
+    def finish_alone(self, tokens: int, now: float) -> None:
+        """Such a call has ended, and took so many tokens."""
+        self.finish(tokens)
+        self.spent_elsewhere(0, tokens, now)
+
+    def wait_s(self, now: float) -> float | None:
+        """How long until one more request may be sent; None: when a call has ended, whenever that is."""
+        waits = [bucket.wait_s(resource == "requests", now) for resource, bucket in self.buckets.items()]
+        return max(waits, default=0.0) or None
+
     def finish(self, more_tokens: int) -> None:
         """A call has ended."""
         self.in_flight -= 1
@@ -68,7 +83,7 @@ class AccountLimits:
         return spent
 
     def spent_elsewhere(self, requests: float, tokens: float, now: float) -> None:
-        """Other processes spent so much."""
+        """Other processes, or calls of none of its models, spent so much."""
         for resource, bucket in self.buckets.items():
             bucket.spend(requests if resource == "requests" else tokens, now)
 

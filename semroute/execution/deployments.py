@@ -310,7 +310,9 @@ class Deployments:
         """What is known of a model; nothing yet where its entry has changed."""
         known = self._all.get(model.id)
         if known is None or (known.model is not model and known.model != model):
-            known = self._all[model.id] = Deployment(model, self.clock, Breaker(model.breaker), self._account(model))
+            known = self._all[model.id] = Deployment(
+                model, self.clock, Breaker(model.breaker), self.account(model.provider, model.account)
+            )
             known.probes = self._probes
         return known
 
@@ -332,12 +334,13 @@ class Deployments:
         """What is known of providers whose account is limited."""
         return self._accounts.values()
 
-    def _account(self, model: Model) -> AccountLimits | None:
-        if model.account == UNLIMITED:
+    def account(self, provider: str, limits: RateLimits) -> AccountLimits | None:
+        """What is known of a provider with these limits; None: it has none."""
+        if limits == UNLIMITED:
             return None
-        known = self._accounts.get(model.provider)
-        if known is None or known.limits != model.account:
-            known = self._accounts[model.provider] = AccountLimits(model.provider, model.account, self.clock.now())
+        known = self._accounts.get(provider)
+        if known is None or known.limits != limits:
+            known = self._accounts[provider] = AccountLimits(provider, limits, self.clock.now())
         return known
 
     def keep(self, models: Collection[Model]) -> None:

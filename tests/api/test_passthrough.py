@@ -31,11 +31,14 @@ providers:
   main: {{dialect: openai, base_url: "{url}", api_key: sk-main-0123456789, headers: {{openai-organization: org-7}},
          passthrough: true}}
   other: {{dialect: responses, base_url: "{url}", api_key: sk-other-0123456789}}
+  tight: {{dialect: openai, base_url: "{url}", api_key: sk-tight-0123456789, limits: {{rpm: 2, queue: 0}}}}
+  single: {{dialect: openai, base_url: "{url}", api_key: sk-single-0123456789, limits: {{concurrency: 1}}}}
   claude: {{dialect: anthropic, base_url: "{url}", api_key: sk-claude-0123456789}}
   closed: {{dialect: openai, base_url: "{url}", api_key: sk-closed-0123456789, passthrough: false}}
   keyless: {{dialect: openai, base_url: "{url}", api_key: "${{NO_SUCH_KEY}}"}}
 models:
   small: {{provider: main, name: gpt-x, input_price: 1, output_price: 2}}
+  close: {{provider: tight, name: gpt-y}}
   guard: {{provider: other, name: omni-moderation-x}}
 default: {{models: [small]}}
 """
@@ -216,7 +219,7 @@ def test_a_provider_is_named_or_the_one_that_the_route_files_choose(served: Serv
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        ("/v1/files?provider=nowhere", 404, "those that do: main, other, keyless"),
+        ("/v1/files?provider=nowhere", 404, "those that do: main, other, tight, single, keyless"),
         ("/v1/files?provider=claude", 404, "takes no files"),
         ("/v1/files?provider=closed", 404, "takes no files"),
         ("/v1/files?provider=http://127.0.0.1:9/", 404, "takes no files"),
@@ -283,6 +286,67 @@ def test_limits_of_requests_at_once_count_these_calls_too(served: Served) -> Non
         limited = served.call("GET", "/v1/files", "one")
         assert (limited.status_code, limited.json()["error"]["code"]) == (429, "rate_limit_exceeded")
     assert until(lambda: served.call("GET", "/v1/files", "one").status_code == 200)
+
+
+def test_limits_of_the_provider_count_these_calls_too(served: Served) -> None:
+    assert served.call("GET", "/v1/files?provider=tight").status_code == 200
+    assert served.call("POST", "/v1/files?provider=tight", files={"file": b"x"}).status_code == 200
+    seen = len(served.vendor.seen)
+    for method, path in (("POST", "/v1/batches?provider=tight"), ("GET", "/v1/files/f?provider=tight")):
+        limited = served.call(method, path)
+        assert (limited.status_code, limited.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        assert "its provider tight, 2 requests a minute, is used up" in limited.json()["error"]["message"]
+        assert 0 < int(limited.headers["retry-after"]) <= 30
+    chat = {"model": "close", "messages": [{"role": "user", "content": "x"}]}
+    assert "its provider tight" in served.call("POST", "/v1/chat/completions", json=chat).json()["error"]["message"]
+    assert len(served.vendor.seen) == seen
+
+
+def test_limits_of_the_provider_at_once_count_these_calls_too(served: Served) -> None:
+    headers = {"authorization": f"Bearer {served.keys['plain']}"}
+    path = "/v1/files/file-endless/content?provider=single"
+    with served.service.client.stream("GET", path, headers=headers) as answer:
+        assert next(answer.iter_bytes())
+        limited = served.call("GET", "/v1/files?provider=single")
+        assert limited.status_code == 429
+        assert "1 calls to its provider single are under way" in limited.json()["error"]["message"]
+    assert until(lambda: served.call("GET", "/v1/files?provider=single").status_code == 200)
+
+
+@pytest.mark.parametrize("path", ["/v1/batches", "/v1/batches/b/cancel", "/v1/moderations"])
+def test_an_idempotency_key_sends_a_call_once(served: Served, path: str) -> None:
+    def call(key: str = "plain", *, query: str = "", **body: str) -> httpx.Response:
+        headers = {"idempotency-key": f"once {path}"}
+        return served.call("POST", path + query, key, json={"model": "x", **body}, headers=headers)
+
+    seen, first = len(served.vendor.seen), call()
+    assert first.status_code == 200
+    assert until(lambda: call().headers.get("idempotent-replayed") == "true")
+    again = call()
+    assert (again.content, again.headers["x-semroute-decision"]) == (
+        first.content,
+        first.headers["x-semroute-decision"],
+    )
+    assert len(served.vendor.seen) == seen + 1
+    for other in (call(metadata="y"), call(query="?provider=other")):
+        assert (other.status_code, len(served.vendor.seen)) == (422, seen + 1)
+    assert call("admin").status_code == 200
+    assert len(served.vendor.seen) == seen + 2
+
+
+def test_a_call_that_failed_is_sent_again_for_the_same_idempotency_key(served: Served) -> None:
+    seen = len(served.vendor.seen)
+    for sent in (1, 2):
+        answer = served.call("DELETE", "/v1/files/file-none", headers={"idempotency-key": "failed"})
+        assert (answer.status_code, len(served.vendor.seen)) == (404, seen + sent)
+
+
+def test_an_upload_with_an_idempotency_key_is_refused_before_it_is_sent(served: Served) -> None:
+    seen = len(served.vendor.seen)
+    answer = served.call("POST", "/v1/files", files={"file": b"x"}, headers={"idempotency-key": "upload"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "idempotency-key")
+    assert "send it without one" in answer.json()["error"]["message"]
+    assert len(served.vendor.seen) == seen
 
 
 def test_each_call_has_a_record_and_a_batch_is_counted_once(served: Served) -> None:
