@@ -23,6 +23,7 @@ from semroute.api.error_responses import AnyRequest, status_of
 from semroute.api.fast_path import encode_headers, headers_of
 from semroute.api.streamed_responses import CallerGoneError, Presence
 from semroute.caller import Caller
+from semroute.config.presets import batch_share_of
 from semroute.config.schema.models import Model
 from semroute.config.schema.providers import ProviderSettings
 from semroute.decision import Decision, Estimate
@@ -44,7 +45,7 @@ from semroute.providers.streamed_upload import PassingTransport, Upload
 from semroute.providers.transport import Response as Answer
 from semroute.record import Attempt, Outcome, Record
 from semroute.router import new_id
-from semroute.routing.pricing import cost_usd
+from semroute.routing.pricing import batch_cost_usd, cost_usd
 
 TRANSFER_S = 3600.0
 """Seconds that one call may take, including its bodies."""
@@ -146,7 +147,7 @@ class Passage:
             error_code=error.code if isinstance(error, SemrouteError) else None,
             error=failed,
             usage=usage,
-            cost_usd=Decimal(0) if model is None else cost_usd(model, usage),
+            cost_usd=Decimal(0) if model is None else self._cost_usd(model, usage),
         )
         record = Record(
             request_id=self.id,
@@ -166,6 +167,11 @@ class Passage:
         name = "" if self._told is None else self._told.model
         models = (model for model in self._config.models.values() if model.provider == self.settings.id)
         return next((model for model in models if name == model.name or name.startswith(f"{model.name}-20")), None)
+
+    def _cost_usd(self, model: Model, usage: Usage) -> Decimal:
+        if self._told is None or not self._told.batch:
+            return cost_usd(model, usage)
+        return batch_cost_usd(model, usage, batch_share_of(self.settings.preset, self.settings.base_url))
 
     def _decision(self) -> Decision:
         return Decision(

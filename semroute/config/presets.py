@@ -70,7 +70,9 @@ class Preset(Frozen, frozen=True, kw_only=True):
     of_openai: bool = False
     """It knows the newer fields of OpenAI, such as `prompt_cache_options`."""
     tiers: tuple[str, ...] = ()
-    """The values of `service_tier` that it knows. Empty: any."""
+    """The values of `service_tier` that it knows; empty: any."""
+    batch_share: float = 1.0
+    """What tokens cost in a batch, as a share of the list price."""
     reasoning_apart: bool = False
     """`completion_tokens` does not include the reasoning tokens."""
 
@@ -84,6 +86,7 @@ _PRESETS: dict[PresetName, Preset] = {
     "openai": Preset(
         source="https://platform.openai.com/docs/api-reference/chat",
         base_url="https://api.openai.com/v1",
+        batch_share=0.5,  # https://platform.openai.com/docs/guides/batch, 2026-11-30: half of the price
         limit_field="max_completion_tokens",
         message_drop=("reasoning_content",),
         developer=True,
@@ -192,6 +195,15 @@ _PRESETS: dict[PresetName, Preset] = {
 }
 
 PRESETS: dict[PresetName, Preset] = {name: replace(preset, name=name) for name, preset in _PRESETS.items()}
+
+
+def batch_share_of(preset: PresetName | None, base_url: str) -> float:
+    """What tokens cost in a batch, as a share of the list price: by the preset, or else by the host."""
+    if preset is not None:
+        return PRESETS[preset].batch_share
+    host = urlsplit(base_url).hostname
+    known = (each for each in PRESETS.values() if host is not None and urlsplit(each.base_url).hostname == host)
+    return next((each.batch_share for each in known), PLAIN.batch_share)
 
 
 def preset_of(preset: PresetName | None, base_url: str) -> Preset:

@@ -81,6 +81,12 @@ def cost_usd(model: Model, usage: Usage) -> Decimal:
     return millionths / _MILLION
 
 
+def batch_cost_usd(model: Model, usage: Usage, otherwise: float) -> Decimal:
+    """What the same tokens cost in a batch. `otherwise`: the share of the list price where the model has none."""
+    share = otherwise if model.batch_share is None else model.batch_share
+    return cost_usd(model, usage) * Decimal(str(share))
+
+
 def _or(price: Decimal | None, otherwise: Decimal) -> Decimal:
     return otherwise if price is None else price
 

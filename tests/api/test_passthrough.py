@@ -38,6 +38,7 @@ providers:
   keyless: {{dialect: openai, base_url: "{url}", api_key: "${{NO_SUCH_KEY}}"}}
 models:
   small: {{provider: main, name: gpt-x, input_price: 1, output_price: 2}}
+  halved: {{provider: other, name: gpt-x, input_price: 1, output_price: 2, batch_share: 0.25}}
   close: {{provider: tight, name: gpt-y}}
   guard: {{provider: other, name: omni-moderation-x}}
 default: {{models: [small]}}
@@ -363,6 +364,8 @@ def test_each_call_has_a_record_and_a_batch_is_counted_once(served: Served) -> N
         USAGE["output_tokens"],
     )
     assert Decimal(str(first["cost_usd"])) == Decimal("0.0012")
+    cheaper = record(served.call("GET", "/v1/batches/batch-done?provider=other"))
+    assert (cheaper["model"], Decimal(str(cheaper["cost_usd"]))) == ("halved", Decimal("0.0003"))
     again = record(served.call("GET", "/v1/batches/batch-done"))
     assert (again["model"], again["input_tokens"], again["outcome"]) == ("main:batches", 0, "ok")
     failed = record(served.call("GET", "/v1/files/file-none"))

@@ -4,6 +4,8 @@ from decimal import Decimal
 
 import pytest
 
+from semroute.config.presets import PresetName, batch_share_of
+from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
 from semroute.messages import (
     ChatRequest,
@@ -18,7 +20,14 @@ from semroute.messages import (
     ToolResult,
     Usage,
 )
-from semroute.routing.pricing import IMAGE_TOKENS, MESSAGE_TOKENS, cost_usd, estimate, estimate_input_tokens
+from semroute.routing.pricing import (
+    IMAGE_TOKENS,
+    MESSAGE_TOKENS,
+    batch_cost_usd,
+    cost_usd,
+    estimate,
+    estimate_input_tokens,
+)
 from tests.routing.build import model
 
 
@@ -80,3 +89,23 @@ def test_tools_count_as_the_json_that_is_sent() -> None:
 
     estimate_input_tokens(ChatRequest(id="1", messages=(), tools=tools), count)
     assert said == ['fd{"a":{"b":[true,null]}}\ng{}']
+
+
+@pytest.mark.parametrize(
+    ("preset", "address", "own", "cost"),
+    [
+        ("openai", "", None, "0.0025"),
+        (None, "https://api.openai.com/v1", None, "0.0025"),
+        ("openai", "", 0.4, "0.002"),
+        (None, "https://api.openai.com.example/v1", None, "0.005"),
+        (None, "http://127.0.0.1:8000/v1", None, "0.005"),
+        ("vllm", "https://api.openai.com/v1", None, "0.005"),
+        (None, "", None, "0.005"),
+    ],
+)
+def test_a_batch_costs_its_share_of_the_price(
+    preset: PresetName | None, address: str, own: float | None, cost: str
+) -> None:
+    priced = Model(id="m", provider="p", name="n", input_price=Decimal(1), output_price=Decimal(4), batch_share=own)
+    usage = Usage(input_tokens=1000, output_tokens=1000)
+    assert batch_cost_usd(priced, usage, batch_share_of(preset, address)) == Decimal(cost)

@@ -88,6 +88,9 @@ class ModelEntry(RouteFileStruct, frozen=True, kw_only=True):
     """USD per 1M reasoning tokens. Not set: `output_price`."""
     prices: tuple[PriceEntry, ...] = ()
     """Prices that change on a day. Before the first of these days the prices above hold."""
+    batch_share: Fraction | None = None
+    """What tokens cost in a batch, as a share of the model's prices. Not set: what the provider documents, 0.5 at
+    OpenAI. Where nothing is known: 1."""
     prices_as_of: datetime.date | None = None
     """When these prices were last checked. Not set: the file's `prices_as_of`."""
     shutdown_date: datetime.date | None = None
