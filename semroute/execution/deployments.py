@@ -343,9 +343,9 @@ class Deployments:
             known = self._accounts[provider] = AccountLimits(provider, limits, self.clock.now())
         return known
 
-    def keep(self, models: Collection[Model]) -> None:
-        """Forget those that are no longer configured."""
-        limits = {model.provider: model.account for model in models}
+    def keep(self, models: Collection[Model], providers: Mapping[str, RateLimits] | None = None) -> None:
+        """Forget those that are no longer configured. `providers`: limits also of those that have no models."""
+        limits = {model.provider: model.account for model in models} | dict(providers or {})
         for provider in [name for name, account in self._accounts.items() if limits.get(name) != account.limits]:
             del self._accounts[provider]
         ids = {model.id for model in models}

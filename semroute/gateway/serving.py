@@ -44,7 +44,7 @@ class Serving(Frozen, frozen=True, kw_only=True):
         """
         models = router.config.models
         known = deployments or Deployments()
-        known.keep(models.values())
+        known.keep(models.values(), {each.id: each.limits for each in router.config.providers.values()})
         if echo:
             providers: dict[str, Provider] = dict.fromkeys(models, EchoProvider())
             return cls(router=router, providers=providers, unavailable={}, deployments=known, transport=transport)

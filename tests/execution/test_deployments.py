@@ -211,3 +211,13 @@ def test_changed_limits_of_an_account_begin_anew() -> None:
     assert [account.limits.rpm for account in deployments.accounts()] == [3]
     deployments.keep([])
     assert [*deployments.accounts()] == []
+
+
+def test_a_provider_without_models_keeps_its_account_when_the_files_are_read_again() -> None:
+    deployments, limits = Deployments(), RateLimits(rpm=2)
+    account = deployments.account("alone", limits)
+    assert account is not None
+    deployments.keep([], {"alone": limits})
+    assert deployments.account("alone", limits) is account
+    deployments.keep([], {"alone": RateLimits(rpm=3)})
+    assert deployments.account("alone", limits) is not account
