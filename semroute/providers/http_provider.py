@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from semroute.config.config import Config
 from semroute.config.dialects import ECHO, rules_of
-from semroute.config.presets import preset_of
 from semroute.config.schema.models import Model
 from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import FIRST_TOKEN_S, STALL_S, TEXT_STALL_S, TOTAL_S, Timeouts
@@ -46,16 +45,6 @@ from semroute.providers.transport import (
     sendable,
 )
 
-DIALECTS: dict[str, Callable[[ProviderSettings], ProviderDialect]] = {
-    "openai": lambda provider: OpenAIProviderDialect(
-        preset_of(provider.preset, provider.base_url), provider.api_version
-    ),
-    "anthropic": lambda provider: AnthropicProviderDialect(pinned_version(provider.headers)),
-    "bedrock": lambda _: BedrockProviderDialect(),
-    "gemini": lambda _: GeminiProviderDialect(),
-    "responses": lambda _: ResponsesProviderDialect(),
-}
-"""By the name that route files use."""
 FINISHED_GRACE_S = 5.0
 """Seconds that a stream may take, after its finish reason, to send its usage and close."""
 MAX_ERROR_BYTES = 64 * 1024

@@ -23,18 +23,8 @@ if TYPE_CHECKING:
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 MAX_OPEN = 10_000
 _NANO = 1_000_000_000
-_VENDORS = {"azure": "azure.ai.openai", "mistral": "mistral_ai", "xai": "x_ai"}
+_VENDORS = {"azure": "azure.ai.openai", "google": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai"}
 """What the conventions call vendors, by preset, where that differs from ours."""
-_PROVIDERS = {
-    "azure": "azure.ai.openai",
-    "bedrock": "aws.bedrock",
-    "gemini": "gcp.gemini",
-    "google": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "responses": "openai",
-    "xai": "x_ai",
-}
-"""What the conventions call providers, by preset or dialect, where that differs from ours."""
 
 
 def open_tracing(config: Callable[[], Config], environ: Mapping[str, str] = os.environ) -> Tracing | None:

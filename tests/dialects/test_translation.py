@@ -10,9 +10,11 @@ import pytest
 
 from semroute.config.presets import PRESETS, Preset, PresetName, preset_of
 from semroute.config.schema.models import Model
+from semroute.config.schema.providers import ProviderSettings
 from semroute.dialects.openai.client import OpenAI
 from semroute.dialects.openai.embeddings import Embeddings
 from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.registry import provider_dialect
 from semroute.dialects.shared.data_urls import read_data_url, text_of, text_url
 from semroute.dialects.shared.thinking import budget_of, effort_of
 from semroute.dialects.sse import Event
@@ -431,6 +433,15 @@ def test_only_googles_own_servers_get_geminis_signature_of_a_call(
     plain = {name: value for name, value in SIGNED_CALL.items() if name != "extra_content"}
     sent = sent_with_calls(preset_of(preset, address), dialect, "n", [SIGNED_CALL])
     assert sent == [SIGNED_CALL if signed else plain]
+
+
+def test_a_provider_without_a_preset_is_googles_by_its_address() -> None:
+    raw = {"messages": [{"role": "assistant", "content": None, "tool_calls": [SIGNED_CALL]}]}
+    request = OpenAI().parse_request(raw, "1")
+    for address, signed in (("http://127.0.0.1:8000/v1", False), (PRESETS["google"].base_url, True)):
+        provider = provider_dialect(ProviderSettings(id="p", dialect="openai", base_url=address))
+        wire = provider.render_request(request, Model(id="m", provider="p", name="n"))
+        assert (b"extra_content" in wire.body) == signed
 
 
 @pytest.mark.parametrize("dialect", ["openai", "anthropic"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semroute.config.presets import PLAIN, PRESETS
+from semroute.config.presets import preset_of
 from semroute.config.schema.providers import ProviderSettings
 from semroute.dialects.description import Dialect, Endpoint, Signs
 from semroute.dialects.openai.body_edits import EDITS
@@ -18,7 +18,7 @@ _embeddings = Embeddings()
 
 
 def _provider(provider: ProviderSettings) -> OpenAIProviderDialect:
-    return OpenAIProviderDialect(PRESETS[provider.preset] if provider.preset else PLAIN, provider.api_version)
+    return OpenAIProviderDialect(preset_of(provider.preset, provider.base_url), provider.api_version)
 
 
 DIALECT = Dialect(
