@@ -59,7 +59,7 @@ class Cache:
         header, _, rest = data.partition(b"\n")
         digest, _, body = rest.partition(b"\n")
         if header.decode("ascii", "replace") != f"{MAGIC} {key}" or digest.decode("ascii", "replace") != _sha256(body):
-            logger.warning("%s: the cached arrays are damaged or of another version, so they are built again", path)
+            logger.warning("%s: the cached arrays are damaged or belong to another entry: they are built again", path)
             return None
         try:
             with np.load(io.BytesIO(body), allow_pickle=False) as archive:
