@@ -26,6 +26,8 @@ from semroute.stores.sqlite import SqliteDatabase
 from tests.service import Service, until
 from tests.vendors.files import LARGE_BYTES, USAGE, FilesVendor
 
+pytestmark = pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
+
 ROUTES = """
 providers:
   main: {{dialect: openai, base_url: "{url}", api_key: sk-main-0123456789, headers: {{openai-organization: org-7}},

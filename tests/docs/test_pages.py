@@ -48,6 +48,8 @@ from tests.docs.shown import (
 )
 from tests.service import Service
 
+pytestmark = pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
+
 OTHERS = {f"{PREFIX}{name}" for name in ("CACHE_DIR", "KEY", "COMPLETE")}
 """Variables that are no settings of the service: the cache, a client's key, and what a shell sets to complete."""
 SOURCE = "\n".join(file.read_text("utf-8") for file in sorted((ROOT / "semroute").rglob("*.py")))
@@ -71,7 +73,7 @@ def checkout(tmp_path: Path) -> Path:
 # --- what is run ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", blocks("console"), ids=str)
+@pytest.mark.parametrize("block", list(blocks("console")), ids=str)
 def test_a_command_prints_what_is_shown(block: Block, checkout: Path, request: pytest.FixtureRequest) -> None:
     text = block.text
     if HOST in text:
