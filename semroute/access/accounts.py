@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -28,6 +29,9 @@ GRACE_S = 86_400.0
 """Seconds for which a counter is kept after its period, for reports."""
 FRESH_S = 1.0
 """The greatest age in seconds of a level that moves the dial or leaves out a model. Reservations use no old levels."""
+
+PAUSES_S = (0.05, 0.15, 0.3)
+"""Pauses in seconds before a request asks again for room that only requests under way hold. They may spend less."""
 
 
 class Hold(Frozen, frozen=True, kw_only=True):
@@ -52,6 +56,7 @@ class Accounts:
         monotonic: Callable[[], float] = time.monotonic,
         *,
         frees_in_s: Callable[[], float] = lambda: 0.0,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         """`clock`: seconds since 1970, for periods. `monotonic`: for the age of levels.
 
@@ -61,6 +66,7 @@ class Accounts:
         self._state = state
         self._clock = clock
         self._frees_in_s = frees_in_s
+        self._sleep = sleep
         self._levels: dict[str, tuple[int, float]] = {}
 
     async def signals(self, config: Config, caller: Caller, route: str | None, signals: Signals) -> tuple[Signals, str]:
@@ -119,7 +125,7 @@ class Accounts:
         if hold is None:
             return None, decision
         applying = [meter for meter in hold.meters if meter.kind in kinds]
-        before = await self._before(applying, now)
+        before, pauses = await self._before(applying, now), iter(PAUSES_S)
         while applying:
             called = _callable(ask, decision)
             chosen = tuple(meter for meter in applying if meter.models is None or meter.models & called)
@@ -132,6 +138,9 @@ class Accounts:
             left = tuple(model for model in decision.plan if not refusing.measures(model))
             if left in ((), decision.plan):
                 amount = most(refusing, config, ask, decision)
+                if _only_held(refusing, verdict, amount) and (pause_s := next(pauses, None)) is not None:
+                    await self._sleep(pause_s)
+                    continue
                 raise self._refusal(refusing, verdict, before.get(refusing.counter, 0), amount, now)
             decision = _without(decision, refusing, left)
         return replace(hold, claimed=frozenset()), decision
@@ -193,8 +202,7 @@ class Accounts:
         wait_s = max(1, math.ceil(meter.wait_s(level, before, amount, now)))
         if meter.kind != "usd":
             return LimitError(f"{meter.limit} {meter.name} are used up", retry_after_s=wait_s)
-        if verdict.spent.get(meter.counter, 0) + amount <= meter.limit < level + amount:
-            # Other requests are under way, and may spend less than is held for them.
+        if _only_held(meter, verdict, amount):
             wait_s = max(1, math.ceil(self._frees_in_s()))
         ends = datetime.datetime.fromtimestamp(meter.ends, datetime.UTC)
         return BudgetError(
@@ -239,6 +247,12 @@ def _callable(ask: Ask, decision: Decision) -> set[str]:
     """Return the models that may cost something: those of the plan, a judge, and those that deciding called."""
     judge = ask.policy.cascade.checks.judge if ask.policy.cascade is not None else None
     return {*decision.plan, *(call.model for call in ask.spent), *([judge.model] if judge is not None else [])}
+
+
+def _only_held(meter: Meter, verdict: Verdict, amount: int) -> bool:
+    """Return whether a budget lacks room only because of what requests under way hold, who may spend less."""
+    spent = verdict.spent.get(meter.counter, 0)
+    return meter.kind == "usd" and spent + amount <= meter.limit < verdict.levels[meter.counter] + amount
 
 
 def _want(meter: Meter, amount: int, past: int) -> Want:

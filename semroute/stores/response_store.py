@@ -195,6 +195,8 @@ class _Unpacking:
     def __call__(self, packed: bytes) -> bytes:
         text = zlib.decompressobj().decompress(packed, min(self._left + 1, sys.maxsize))
         if len(text) > self._left:
-            raise PayloadTooLargeError(f"what the body builds on is over the limit of {self._max_bytes} bytes")
+            raise PayloadTooLargeError(
+                f"what the body builds on has more than {self._max_bytes} bytes, all that the limit leaves for it"
+            )
         self._left -= len(text)
         return text

@@ -14,7 +14,7 @@ from semroute.config.config import Config
 from semroute.config.schema.policies import Policy
 from semroute.config.schema.routes import Default
 from semroute.config.schema.service import Budget
-from semroute.errors import LimitError
+from semroute.errors import BudgetError, LimitError
 from semroute.messages import ChatRequest
 from semroute.record import Attempt, Record
 from semroute.stores.memory import MemoryState
@@ -146,3 +146,31 @@ async def test_one_more_answer_is_reserved_when_it_begins_and_freed_with_the_res
     record = Record(request_id="1", decision=chosen, attempts=tuple(attempts), outcome="ok", overhead_ms=0)
     await accounts.settle(hold, record)
     assert await state.levels([counter]) == {counter: 2 * ONE}
+
+
+@pytest.mark.parametrize(("cost", "leaves"), [(1, True), (2, True), (1, False)])
+async def test_room_that_others_only_hold_is_waited_for(cost: int, leaves: bool) -> None:
+    """Of 5 the first request holds 4, as much as the second wants. It spends 1, or 2, or goes on for long."""
+    pauses: list[float] = []
+    config = replace(AMOUNTS, budgets=(Budget(name="all", usd=Decimal(5 * ONE).scaleb(-12)),))
+    first, second = (Ask(request=replace(ask(Policy()).request, id=name)) for name in ("first", "second"))
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if leaves and len(pauses) == 2:
+            attempt = Attempt(model="small", status="ok", latency_ms=1, cost_usd=Decimal(cost * ONE).scaleb(-12))
+            ended = Record(request_id="first", decision=decision(), attempts=(attempt,), outcome="ok", overhead_ms=0)
+            assert held is not None
+            await accounts.settle(held, ended)
+
+    accounts = Accounts(MemoryState(lambda: NOW), clock=lambda: NOW, sleep=sleep)
+    opened = [accounts.open(config, Caller(), name, None) for name in ("first", "second")]
+    held, _ = await accounts.admit(config, Caller(), first, decision(), opened[0])
+    assert held is not None
+    if leaves and cost == 1:
+        await accounts.admit(config, Caller(), second, decision(), opened[1])
+        assert pauses == [0.05, 0.15]
+        return
+    with pytest.raises(BudgetError, match="has no room for this request"):
+        await accounts.admit(config, Caller(), second, decision(), opened[1])
+    assert pauses == ([0.05, 0.15] if leaves else [0.05, 0.15, 0.3])

@@ -147,7 +147,7 @@ def test_new_workers_that_cannot_start_replace_nobody(tmp_path: Path, caplog: py
         before = pid(tmp_path, 1)
         (tmp_path / "broken-1").touch()
         supervisor.events.put(signal.SIGHUP)
-        assert until(lambda: "the new worker 1 could not start, the old ones stay" in caplog.text)
+        assert until(lambda: "the new worker 1 could not start, so the old workers stay" in caplog.text)
         assert pid(tmp_path, 1) == before
 
 

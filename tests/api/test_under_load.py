@@ -164,19 +164,19 @@ def test_postgres_and_redis_go_away_and_no_request_notices(
             with Load(service) as load:
                 assert load.more(), load.failed
                 redis_server.stop_process()
-                assert load.more()
+                assert load.more(), load.failed
                 assert until(lambda: "the shared state is away" in warnings())
                 postgres.stop_process()
-                assert load.more()
+                assert load.more(), load.failed
                 assert until(lambda: "the decision log cannot be written" in warnings())
                 redis_server.start_process()
-                assert load.more()
+                assert load.more(), load.failed
                 postgres.start_process()
-                assert load.more()
+                assert load.more(), load.failed
                 assert until(lambda: warnings() == "[]")
                 redis_server.stop_process()
                 redis_server.start_process()
-                assert load.more()
+                assert load.more(), load.failed
             assert load.failed == []
             assert len(faults.requests) == len(load.answered)
             cost = COST * len(load.answered)

@@ -105,7 +105,7 @@ def test_the_file_is_bound_to_its_embedder_and_to_its_content(trained: Path, tmp
     with pytest.raises(EmbedderError, match="checksum"):
         read_gain(path)
     path.write_bytes(b"PK\x03\x04 no archive")
-    with pytest.raises(EmbedderError, match="no file of learned gains"):
+    with pytest.raises(EmbedderError, match="is not a file that `semroute train` wrote"):
         read_gain(path)
 
 
@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_used_is_told_and_the_stronger_model_comes_first(
 
 
 def test_a_running_service_takes_up_what_was_learned(trained: Path, folder: Path, tmp_path: Path) -> None:
-    hard, easy, unknown = "prove that lemon converges", "what is the capital of lemon?", "its difficulty is unknown"
+    hard, easy, unknown = "prove that lemon converges", "what is the capital of lemon?", "the difficulty is unknown"
     (tmp_path / "log").mkdir()
     with Service(folder, tmp_path / "log" / "log", "--echo") as service:
 
