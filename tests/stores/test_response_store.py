@@ -62,7 +62,7 @@ def test_no_more_is_unpacked_than_may_be(store: ResponseStore) -> None:
     size = len(kept("r0", "a" * 1_000_000).output[0][1])
     ids = ["msg_r0", "msg_r1", "msg_r2"]
     assert len(store.items("anna", ids, 3 * size)) == 3
-    with pytest.raises(PayloadTooLargeError, match=f"over the limit of {3 * size - 1} bytes"):
+    with pytest.raises(PayloadTooLargeError, match=f"more than {3 * size - 1} bytes"):
         store.items("anna", ids, 3 * size - 1)
     whole = size + len(kept("r0").response) + len(kept("r0").asked)
     assert store.load("anna", "r0", whole) is not None
