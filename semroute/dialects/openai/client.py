@@ -80,7 +80,9 @@ class _Message(msgspec.Struct):
     tool_call_id: str | None = None
 
 
-class _StreamOptions(msgspec.Struct):
+class StreamOptions(msgspec.Struct):
+    """What else a caller wants of a stream."""
+
     include_usage: bool | None = None
 
 
@@ -95,7 +97,7 @@ class ChatBody(msgspec.Struct):
     parallel_tool_calls: bool | None = None
     metadata: dict[str, Any] | None = None
     stream: bool | None = None
-    stream_options: _StreamOptions | None = None
+    stream_options: StreamOptions | None = None
     strict: bool = False
     max_tokens: int | None = None
     max_completion_tokens: int | None = None

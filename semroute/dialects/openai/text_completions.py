@@ -15,11 +15,11 @@ import msgspec
 
 from semroute.decision import Decision
 from semroute.dialects import sse
-from semroute.dialects.openai.client import OpenAI
+from semroute.dialects.openai.client import ChatBody, OpenAI, StreamOptions
 from semroute.dialects.openai.client_answer import error_body
 from semroute.dialects.openai.content import render_usage
 from semroute.dialects.shared import fill_in_the_middle
-from semroute.dialects.shared.body_parsing import convert, problem, texts_of, unread_fields
+from semroute.dialects.shared.body_parsing import convert, problem, unread_fields
 from semroute.errors import SemrouteError
 from semroute.messages import (
     ChatRequest,
@@ -27,7 +27,6 @@ from semroute.messages import (
     Completion,
     FinishReason,
     Message,
-    Params,
     Part,
     Refusal,
     Text,
@@ -42,10 +41,6 @@ MAX_ANSWERS = 16
 """How many answers one request may ask for: prompts times `n`."""
 
 
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool | None = None
-
-
 class TextCompletionsBody(msgspec.Struct):
     """The fields of OpenAI's older completions that are read here."""
 
@@ -57,7 +52,7 @@ class TextCompletionsBody(msgspec.Struct):
     n: int | None = None
     best_of: int | None = None
     stream: bool | None = None
-    stream_options: _StreamOptions | None = None
+    stream_options: StreamOptions | None = None
     strict: bool = False
     metadata: dict[str, Any] | None = None
     max_tokens: int | None = None
@@ -69,6 +64,10 @@ class TextCompletionsBody(msgspec.Struct):
     stop: str | list[str] | None = None
     seed: int | None = None
     user: str | None = None
+
+
+_LIKE_CHAT = {*TextCompletionsBody.__struct_fields__} & {*ChatBody.__struct_fields__} - {"n", "logprobs"}
+"""The fields that mean the same in Chat Completions."""
 
 
 def split(request: ChatRequest, new_id: Callable[[], str]) -> list[ChatRequest]:
@@ -110,17 +109,12 @@ class TextDialect:
         if fields.max_tokens == 0:
             raise problem("max_tokens", "got 0, expected at least 1: prompts are not scored")
         filled = fill_in_the_middle.instruction(fields.suffix) if fields.suffix else ""
-        before = (Message(role="system", parts=(Text(text=filled),)),) if filled else ()
-        return ChatRequest(
-            id=request_id,
-            messages=(*before, Message(role="user", parts=(Text(text=texts[0]),))),
-            model=fields.model,
-            models=tuple(fields.models or ()),
-            params=_params(fields),
-            stream=bool(fields.stream),
-            stream_usage=bool(fields.stream_options and fields.stream_options.include_usage),
-            strict=fields.strict,
-            metadata=fields.metadata or {},
+        messages = [{"role": "system", "content": filled}] if filled else []
+        messages.append({"role": "user", "content": texts[0]})
+        asked = {name: body[name] for name in _LIKE_CHAT if name in body}
+        asked |= {"messages": messages, "logprobs": fields.logprobs is not None, "top_logprobs": fields.logprobs}
+        return msgspec.structs.replace(
+            self._openai.parse_request(asked, request_id),
             dialect=NAME,
             raw=body,
             unread=unread_fields(body, TextCompletionsBody.__struct_fields__),
@@ -242,21 +236,6 @@ def _prompts(prompt: str | list[Any] | None) -> list[str]:
         if not text.strip():
             raise problem(path, "got an empty prompt, expected text")
     return texts
-
-
-def _params(fields: TextCompletionsBody) -> Params:
-    return Params(
-        max_tokens=fields.max_tokens,
-        temperature=fields.temperature,
-        top_p=fields.top_p,
-        frequency_penalty=fields.frequency_penalty,
-        presence_penalty=fields.presence_penalty,
-        stop=texts_of(fields.stop),
-        seed=fields.seed,
-        logprobs=fields.logprobs is not None,
-        top_logprobs=fields.logprobs,
-        user=fields.user or "",
-    )
 
 
 def _text(parts: tuple[Part, ...]) -> str:
