@@ -33,7 +33,7 @@ JOINED = frozenset(header.name for each in DIALECTS.values() for header in each.
 
 
 def dialect(name: str) -> Dialect:
-    """The dialect of a request or an answer. For what is none, one that knows nothing."""
+    """Return the dialect of that name. Any other name, such as that of a request for embeddings, gets an empty one."""
     return DIALECTS.get(name, _NOT_SPOKEN)
 
 

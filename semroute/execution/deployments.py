@@ -126,7 +126,7 @@ class Deployment:
         if self._account is not None and (reason := self._account.full(tokens, now)) is not None:
             return reason
         if now < self._not_before:
-            return f"it asked to wait another {self._not_before - now:.1f} s"
+            return _pausing(self._not_before - now)
         for resource, bucket in self._buckets:
             if bucket.wait_s(_amount(resource, 1, tokens), now) > 0:
                 return f"its limit of {bucket.capacity:g} {resource} a minute is used up"
@@ -239,7 +239,7 @@ class Deployment:
         """
         pause_s = self._not_before - self.clock.now()
         if pause_s > longest_pause_s:
-            raise BusyError(f"it asked to wait another {pause_s:.1f} s")
+            raise BusyError(_pausing(pause_s))
         account = self._account
         if self._queued >= self._limits.queue:
             raise BusyError(f"{self._queued} requests are waiting for it already")
@@ -275,6 +275,11 @@ class Deployment:
 
 def _amount(resource: Resource, requests: int, tokens: int) -> int:
     return requests if resource == "requests" else tokens
+
+
+def _pausing(pause_s: float) -> str:
+    """Say how long a provider still wants to be left alone."""
+    return f"it asked to wait another {pause_s:.1f} s"
 
 
 class Deployments:

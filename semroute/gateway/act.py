@@ -132,12 +132,8 @@ class Call:
 
     async def _admit(self, kinds: tuple[Kind, ...]) -> tuple[Model, ...]:
         """Reserve what the request may cost. A model without budget leaves the plan, which is returned."""
-        account, accounts, config, caller = (
-            self.account,
-            self._means.accounts,
-            self._arrival.config,
-            self._arrival.caller,
-        )
+        account, accounts = self.account, self._means.accounts
+        config, caller = self._arrival.config, self._arrival.caller
         if accounts is not None:
             ask = Ask(request=self.request, policy=self._policy, spent=tuple(account.attempts))
             admitted = await accounts.admit(config, caller, ask, account.decision, account.hold, kinds=kinds)

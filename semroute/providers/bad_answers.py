@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from semroute.dialects.shared.error_bodies import is_page
 from semroute.errors import (
     BadAnswerError,
     EmptyAnswerError,
@@ -26,7 +27,7 @@ def told_apart(error: ProviderError) -> ProviderError:
 
 
 def _kind(body: bytes) -> type[BadAnswerError]:
-    if body.lstrip()[:1] == b"<":
+    if is_page(body):
         return HtmlAnswerError
     try:
         document = msgspec.json.decode(body)

@@ -257,9 +257,14 @@ def describe(body: bytes, error: Exception) -> str:
     """What a body that could not be decoded is, in words."""
     if not body.strip():
         return "nothing"
-    if body.lstrip()[:1] == b"<":
+    if is_page(body):
         return PAGE
     return f"{snippet(body)} ({why_unreadable(error, body)})"
+
+
+def is_page(body: bytes) -> bool:
+    """Return whether a body is a page, which a proxy or a website wrote, and no model."""
+    return body.lstrip()[:1] == b"<"
 
 
 def snippet(body: bytes) -> str:
@@ -267,7 +272,7 @@ def snippet(body: bytes) -> str:
 
     A page is not quoted, and addresses are taken out of other text: proxies write the names of hosts into both.
     """
-    if body.lstrip()[:1] == b"<":
+    if is_page(body):
         return PAGE
     text = " ".join(body[: 4 * MAX_SNIPPET_CHARS].decode("utf-8", "replace").split())
     return _ADDRESS.sub("…", text)[:MAX_SNIPPET_CHARS]
