@@ -136,10 +136,7 @@ def _tier(params: Params, dropped: Dropped) -> str | None:
 
 
 def _note_the_rest(params: Params, dropped: Dropped) -> None:
+    dropped.add_chat_sampling(params)
     dropped.add_given(
-        frequency_penalty=params.frequency_penalty,
-        presence_penalty=params.presence_penalty,
-        seed=params.seed is not None,
-        n=params.n is not None and params.n > 1,
         logprobs=params.logprobs,
     )

@@ -256,11 +256,8 @@ def _json_schema(schema: JsonSchema) -> dict[str, Any]:
 
 def _note_the_rest(params: Params, dropped: Dropped) -> None:
     tier = params.service_tier
+    dropped.add_chat_sampling(params)
     dropped.add_given(
-        frequency_penalty=params.frequency_penalty,
-        presence_penalty=params.presence_penalty,
-        seed=params.seed is not None,
-        n=params.n is not None and params.n > 1,
         logprobs=params.logprobs,
         parallel_tool_calls=params.parallel_tool_calls is False,
         **{f"service tier {tier}": bool(tier) and tier not in ("auto", *_TIERS)},

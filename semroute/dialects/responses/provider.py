@@ -351,11 +351,8 @@ def _reasoning(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str
 
 
 def _note_the_rest(params: Params, dropped: Dropped) -> None:
+    dropped.add_chat_sampling(params)
     dropped.add_given(
-        frequency_penalty=params.frequency_penalty,
-        presence_penalty=params.presence_penalty,
-        seed=params.seed is not None,
-        n=params.n is not None and params.n > 1,
         top_k=params.top_k is not None,
         **{"stop sequences": params.stop},
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from semroute.messages import Params
+
 
 class Dropped:
     """Collects notes, each once, in order."""
@@ -22,6 +24,15 @@ class Dropped:
         for name, value in values.items():
             if value not in (None, False, "", ()):
                 self.add(name)
+
+    def add_chat_sampling(self, params: Params) -> None:
+        """Note each parameter of sampling that was given and that hardly any format but Chat Completions has."""
+        self.add_given(
+            frequency_penalty=params.frequency_penalty,
+            presence_penalty=params.presence_penalty,
+            seed=params.seed is not None,
+            n=params.n is not None and params.n > 1,
+        )
 
     def adapt(self, note: str) -> None:
         """Note that something is said in another form, and nothing of it is lost."""
