@@ -272,8 +272,8 @@ class Provider:
                 await writer.drain()
                 if b"connection: close" in self.answer[:300]:
                     return
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            return  # the caller has left, or all cases are done
         finally:
             writer.close()
 

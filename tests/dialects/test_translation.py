@@ -294,6 +294,16 @@ def test_inline_content_is_read() -> None:
     assert plain is not None
     assert (plain.media_type, text_of(plain)) == ("text/plain", "a b")
     assert read_data_url("https://x") is None
+    assert read_data_url("data:image/png;base64") is None
+    several = read_data_url("data:image/jpg;charset=x;a=b;base64,AAAA")
+    assert several is not None
+    assert (several.media_type, several.data) == ("image/jpeg", "AAAA")
+    nameless = read_data_url("data:;base64,aGk=")
+    assert nameless is not None
+    assert (nameless.media_type, text_of(nameless)) == ("text/plain", "hi")
+    not_base64 = read_data_url("data:text/plain;base64;a=b,a,b")
+    assert not_base64 is not None
+    assert text_of(not_base64) == "a,b"
     assert rendered("anthropic", (turn("user", Document(url=text_url("hm"))),))[0]["messages"][0]["content"] == [
         {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hm"}}
     ]

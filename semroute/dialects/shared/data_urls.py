@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import re
 from urllib.parse import unquote_to_bytes
 
 from semroute.bases import Frozen
-
-_DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*?)(;base64)?,(.*)", re.DOTALL)
 
 
 class Inline(Frozen, frozen=True, kw_only=True):
@@ -19,13 +16,22 @@ class Inline(Frozen, frozen=True, kw_only=True):
     """base64."""
 
 
+def split_data_url(url: str) -> tuple[str, str, str] | None:
+    """The media type, the parameters with their semicolons, and the data of a `data:` URL; None for any other."""
+    head, comma, data = url.partition(",")
+    if not comma or not head.startswith("data:"):
+        return None
+    media_type, semicolon, parameters = head.removeprefix("data:").partition(";")
+    return media_type, semicolon + parameters, data
+
+
 def read_data_url(url: str) -> Inline | None:
     """What a `data:` URL holds; None for any other."""
-    match = _DATA_URL.fullmatch(url)
-    if match is None:
+    parts = split_data_url(url)
+    if parts is None:
         return None
-    media_type, _, encoded, data = match.groups()
-    if not encoded:
+    media_type, parameters, data = parts
+    if not parameters.endswith(";base64"):
         data = base64.b64encode(unquote_to_bytes(data)).decode()
     return Inline(media_type=image_type(media_type or "text/plain", data), data=data)
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from semroute.config.schema.models import LEAST_TOKENS, Model
-from semroute.dialects.shared.data_urls import image_type
+from semroute.dialects.shared.data_urls import image_type, split_data_url
 from semroute.dialects.shared.dropped import Dropped
 from semroute.messages import Chunk, Completion, Part, ToolCall
 
@@ -23,7 +23,6 @@ HASH_CHARS = 8
 """Of the digest at the end of a name that was changed: two names never become one."""
 _PLAIN = re.compile(r"[^a-zA-Z0-9_-]")
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*?;base64,)")
 _COMBINED = ("allOf", "anyOf", "oneOf")
 
 
@@ -308,11 +307,12 @@ def media(*type_fields: str) -> Rule:
 
 def data_urls(value: Any, fitting: Fitting) -> Any:
     """An inline picture as a `data:` URL."""
-    match = _DATA_URL.match(value) if isinstance(value, str) else None
-    if match is None:
+    parts = split_data_url(value) if isinstance(value, str) else None
+    if parts is None or not parts[1].endswith(";base64"):
         return value
-    meant = image_type(match[1], value[match.end() : match.end() + 64])
-    return value if meant == match[1] else f"data:{meant}{match[2]}{value[match.end() :]}"
+    named, parameters, data = parts
+    meant = image_type(named, data)
+    return value if meant == named else f"data:{meant}{parameters},{data}"
 
 
 def object_schema(value: Any, fitting: Fitting) -> Any:
