@@ -23,7 +23,8 @@ from semroute.dialects.ollama.client import (
     OllamaGenerateBody,
     named,
 )
-from semroute.dialects.ollama.client_answer import LINES, Said, loaded, said_in_chat, said_in_text
+from semroute.dialects.ollama.client_answer import Said, loaded, said_in_chat, said_in_text
+from semroute.dialects.ollama.client_stream import LINES
 from semroute.errors import RequestError, UnknownModelError
 from semroute.gateway.gateway import Gateway
 from semroute.routing.decide import AUTO

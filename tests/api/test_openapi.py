@@ -11,7 +11,8 @@ from semroute.api.openapi import body_schema
 from semroute.dialects.anthropic.client import MessagesBody
 from semroute.dialects.gemini.client import GenerateContentBody
 from semroute.dialects.native.client import NativeBody
-from semroute.dialects.ollama.client import OllamaChatBody, OllamaEmbedBody, OllamaGenerateBody
+from semroute.dialects.ollama.client import OllamaChatBody, OllamaGenerateBody
+from semroute.dialects.ollama.embeddings import OllamaEmbedBody
 from semroute.dialects.openai.client import ChatBody
 from semroute.dialects.openai.embeddings import EmbeddingsBody
 from semroute.dialects.openai.text_completions import TextCompletionsBody

@@ -9,8 +9,10 @@ import pytest
 
 from semroute.config.schema.models import Model
 from semroute.dialects.gemini.provider import GeminiProviderDialect
-from semroute.dialects.ollama.client import NothingAskedError, Ollama, OllamaEmbeddings, OllamaGenerate
-from semroute.dialects.ollama.client_answer import SILENT, OllamaStream, said_in_chat, said_in_text
+from semroute.dialects.ollama.client import NothingAskedError, Ollama, OllamaGenerate
+from semroute.dialects.ollama.client_answer import said_in_chat, said_in_text
+from semroute.dialects.ollama.client_stream import SILENT, OllamaStream
+from semroute.dialects.ollama.embeddings import OllamaEmbeddings
 from semroute.errors import RequestError
 from semroute.messages import (
     Alternative,

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from semroute.decision import Decision
 from semroute.dialects.anthropic.client_answer import (
-    AnthropicStream,
+    error_body,
+    own_error,
     render_blocks,
     render_usage,
     stop_details,
     stop_reason,
+    streamed_error,
 )
+from semroute.dialects.anthropic.client_stream import AnthropicStream
 from semroute.dialects.anthropic.content import NAME, parse_cache, parse_content
 from semroute.dialects.anthropic.tools import known_tool
 from semroute.dialects.shared.alternating_turns import user_turn
 from semroute.dialects.shared.body_parsing import convert, objects, problem, unread_fields
-from semroute.dialects.shared.error_kinds import Trouble, document, told_inside, trouble_of
+from semroute.dialects.shared.error_kinds import document
 from semroute.dialects.shared.model_abilities import parse_effort
-from semroute.dialects.shared.refusal_errors import ANTHROPIC, own_fields, refused_body, told
+from semroute.dialects.shared.refusal_errors import ANTHROPIC, own_fields, refused_body
 from semroute.errors import SemrouteError
 from semroute.messages import (
     ChatRequest,
@@ -42,18 +43,6 @@ _TOOL_MODES: dict[str, ToolMode] = {"auto": "auto", "any": "required", "none": "
 _TIERS = {"auto": "auto", "standard_only": "default"}
 _THINKING = {"adaptive": -1, "disabled": 0, "between_tools": 0}
 """How many tokens, by the kind of thinking; -1: as many as the model likes."""
-_ERROR_TYPES: dict[Trouble, str] = {
-    "key": "authentication_error",
-    "quota": "billing_error",
-    "permission": "permission_error",
-    "not_found": "not_found_error",
-    "too_large": "request_too_large",
-    "rate_limit": "rate_limit_error",
-    "timeout": "timeout_error",
-    "overloaded": "overloaded_error",
-    "server": "api_error",
-}
-"""What is absent is the request's fault. Source: https://platform.claude.com/docs/en/api/errors, November 2026."""
 
 
 class _Message(msgspec.Struct):
@@ -130,13 +119,13 @@ class Anthropic:
 
     def stream(self, request: ChatRequest, decision: Decision) -> AnthropicStream:
         """A renderer for one streamed answer."""
-        return AnthropicStream(request, partial(_streamed_error, request.id), decision.estimate.input_tokens)
+        return AnthropicStream(request, partial(streamed_error, request.id), decision.estimate.input_tokens)
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """The body of an error answer: the provider's own where it refused the request in this dialect."""
         body = refused_body(error)
-        own = own_fields(_own_error(document(body)), error, ANTHROPIC)
-        return body if body and own else _error_body(error, status, request_id)
+        own = own_fields(own_error(document(body)), error, ANTHROPIC)
+        return body if body and own else error_body(error, status, request_id)
 
     def render_count(self, input_tokens: int) -> bytes:
         """The body of `/v1/messages/count_tokens`."""
@@ -238,30 +227,3 @@ def _unread_settings(fields: MessagesBody) -> list[str]:
     if fields.service_tier and fields.service_tier not in _TIERS:
         unread.append("service_tier")
     return unread
-
-
-def _streamed_error(request_id: str, error: SemrouteError, status: int) -> bytes:
-    """The data of an error event: what the provider itself said there as Anthropic does is passed on."""
-    own = own_fields(_own_error(told_inside(error)), error, ANTHROPIC)
-    return _error_body(error, status, request_id, own)
-
-
-def _error_body(
-    error: SemrouteError, status: int, request_id: str, own: Mapping[str, Any] = MappingProxyType({})
-) -> bytes:
-    """`own`: what the provider said, which goes before what is said here."""
-    kind = _ERROR_TYPES.get(trouble_of(error, status), "invalid_request_error")
-    body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": told(error, ANTHROPIC)[1], **own}}
-    return msgspec.json.encode({**body, "request_id": request_id} if request_id else body)
-
-
-def _own_error(body: Any) -> dict[str, Any] | None:
-    """The `error` of a body in this dialect; None: it has another form."""
-    match body:
-        case {"type": "error", "error": {"code": _}}:
-            return None  # as that of OpenAI's Responses
-        case {"type": "error", "error": {"type": str(), "message": str()}}:
-            error: dict[str, Any] = body["error"]
-            return error
-        case _:
-            return None

@@ -6,8 +6,8 @@ from typing import Any
 
 from semroute.config.schema.models import Model
 from semroute.dialects.anthropic.content import NAME, render_cache, render_content
+from semroute.dialects.anthropic.model_rules import FORCED, FORCED_THINKING
 from semroute.dialects.anthropic.models import Traits, traits_of
-from semroute.dialects.anthropic.same_dialect import FORCED, FORCED_THINKING
 from semroute.dialects.anthropic.thinking import is_on, max_tokens_of, sampling_of, thinking_of
 from semroute.dialects.shared.alternating_turns import GO_ON, GO_ON_NOTE, alternate
 from semroute.dialects.shared.body_parsing import given

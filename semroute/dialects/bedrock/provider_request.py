@@ -11,7 +11,7 @@ import msgspec
 
 from semroute.bases import Frozen
 from semroute.config.schema.models import Model
-from semroute.dialects.anthropic.same_dialect import FORCED, FORCED_THINKING
+from semroute.dialects.anthropic.model_rules import FORCED, FORCED_THINKING
 from semroute.dialects.anthropic.thinking import is_on, max_tokens_of, sampling_of, thinking_of
 from semroute.dialects.bedrock.content import CLAUDE_ORIGINS, Blocks
 from semroute.dialects.bedrock.models import Traits, traits_of

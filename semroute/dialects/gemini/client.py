@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from semroute.decision import Decision
-from semroute.dialects.gemini.client_answer import GeminiStream, answer, error_body
+from semroute.dialects.gemini.client_answer import answer, error_body
+from semroute.dialects.gemini.client_stream import GeminiStream
 from semroute.dialects.gemini.content import NAME, camel_case, camel_names, parse_part
 from semroute.dialects.shared.alternating_turns import user_turn
 from semroute.dialects.shared.body_parsing import convert, media_of, objects, problem, unread_fields

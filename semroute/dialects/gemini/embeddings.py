@@ -15,7 +15,7 @@ import msgspec
 from semroute.decision import Decision
 from semroute.dialects.dialect import GEMINI_EMBEDDINGS, StreamRenderer
 from semroute.dialects.gemini.client import Gemini
-from semroute.dialects.gemini.client_answer import GeminiStream
+from semroute.dialects.gemini.client_stream import GeminiStream
 from semroute.dialects.gemini.content import NAME, camel_case
 from semroute.dialects.shared.body_parsing import given, objects, problem, refuse_auto
 from semroute.dialects.shared.dropped import Dropped

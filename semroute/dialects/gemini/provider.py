@@ -3,54 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 from semroute.config.schema.models import Model
 from semroute.dialects.dialect import EMBEDDINGS, WireRequest, endpoint_of
-from semroute.dialects.gemini.content import NAME, keep_own_thoughts, parse_part
+from semroute.dialects.gemini.content import NAME, keep_own_thoughts
 from semroute.dialects.gemini.embeddings import gemini_body
-from semroute.dialects.gemini.models import suit, traits_of
+from semroute.dialects.gemini.model_rules import suit
+from semroute.dialects.gemini.models import traits_of
+from semroute.dialects.gemini.provider_answer import AnswerReader, UsageMetadata, decode, usage_of
 from semroute.dialects.gemini.provider_request import HEADERS, render_body
+from semroute.dialects.gemini.provider_stream import GeminiStreamParser
 from semroute.dialects.shared.dropped import Dropped
-from semroute.dialects.shared.error_bodies import answered_error, describe, no_answer, streamed_error
+from semroute.dialects.shared.error_bodies import answered_error
 from semroute.dialects.shared.field_limits import fitted
 from semroute.dialects.shared.forwarded_headers import travelling
 from semroute.dialects.shared.summarization import as_chat
-from semroute.dialects.shared.token_counts import Count, read_counts
-from semroute.dialects.sse import Event, EventParser
-from semroute.errors import BadAnswerError, ContentPolicyError, ProviderError
-from semroute.json_errors import UNREADABLE
+from semroute.dialects.shared.token_counts import read_counts
+from semroute.dialects.sse import EventParser
+from semroute.errors import ProviderError
 from semroute.messages import (
-    Alternative,
     ChatRequest,
-    Chunk,
-    Citation,
     Completion,
-    FinishReason,
     Opaque,
     Part,
     Text,
-    TokenLogprob,
-    ToolCall,
-    Usage,
 )
-
-_FINISH_REASONS: dict[str, FinishReason] = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    "SAFETY": "content_filter",
-    "RECITATION": "content_filter",
-    "BLOCKLIST": "content_filter",
-    "PROHIBITED_CONTENT": "content_filter",
-    "SPII": "content_filter",
-    "IMAGE_SAFETY": "content_filter",
-    "MODEL_ARMOR": "content_filter",
-}
-_FAILED = {"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE"}
-"""Reasons that mean that there is no answer: another call may give one."""
 
 
 class GeminiProviderDialect:
@@ -98,13 +78,13 @@ class GeminiProviderDialect:
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
-        answer = _decode(body, body)
+        answer = decode(body, body)
         if answer.embeddings is not None:
-            usage = _usage(read_counts(answer.usageMetadata, _UsageMetadata))
+            usage = usage_of(read_counts(answer.usageMetadata, UsageMetadata))
             opaque = Opaque(kind=EMBEDDINGS)
             return Completion(parts=(opaque,), finish_reason="stop", usage=usage, model="", dialect=NAME, raw=body)
         parts: list[Part] = []
-        chunk = _Reader().read(answer, body)
+        chunk = AnswerReader().read(answer, body)
         for part in chunk.parts:
             match parts, part:
                 case [*_, Text(text=before, citations=cited)], Text(text=text, citations=citations):
@@ -130,230 +110,3 @@ class GeminiProviderDialect:
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """The error that an answer of another status means."""
         return answered_error(status, headers, body)
-
-
-class GeminiStreamParser:
-    """Reads the events of one streamed answer: each is an answer with the next piece."""
-
-    def __init__(self) -> None:
-        self._reader = _Reader()
-
-    @property
-    def finished(self) -> bool:
-        """Whether the answer has said why it ended."""
-        return self._reader.finished
-
-    def event(self, event: Event) -> Chunk | None:
-        """The chunk that an event holds. Raises a `ProviderError` for an error or malformed data."""
-        answer = _decode(event.data, event.data)
-        if answer.error is not None:
-            raise streamed_error(event.data)
-        return self._reader.read(answer, event.data)
-
-
-class _Reader:
-    """Follows the pieces of one answer."""
-
-    def __init__(self) -> None:
-        self.finished = False
-        self._calls = 0
-
-    def read(self, answer: _Answer, raw: bytes) -> Chunk:
-        """The chunk that a piece holds. Raises a `ProviderError` where it says that there will be no answer."""
-        if answer.error is not None:
-            raise no_answer(raw)
-        if answer.promptFeedback is not None and answer.promptFeedback.blockReason:
-            reason = answer.promptFeedback.blockReason
-            raise ContentPolicyError(f"Gemini blocked the prompt: {reason}", body=raw)
-        if not answer.candidates and answer.usageMetadata is None:
-            raise no_answer(raw, "expected an answer, got one without candidates")
-        candidate = answer.candidates[0] if answer.candidates else _Candidate()
-        usage = read_counts(answer.usageMetadata, _UsageMetadata)
-        return Chunk(
-            parts=self._parts(candidate, answer.responseId or ""),
-            finish_reason=self._finish(candidate, raw),
-            usage=_usage(usage),
-            model=answer.modelVersion or "",
-            id=answer.responseId or "",
-            logprobs=_logprobs(candidate.logprobsResult),
-            service_tier=_tier(usage),
-            dialect=NAME,
-            raw=raw,
-        )
-
-    def _parts(self, candidate: _Candidate, turn: str) -> tuple[Part, ...]:
-        parts: list[Part] = []
-        for each in (candidate.content or _Content()).parts or ():
-            part = parse_part(each, self._calls, turn)
-            if part is not None:
-                self._calls += isinstance(part, ToolCall)
-                parts.append(part)
-        if citations := _citations(candidate):
-            parts.append(Text(text="", citations=citations))
-        return tuple(parts)
-
-    def _finish(self, candidate: _Candidate, raw: bytes) -> FinishReason | None:
-        reason = candidate.finishReason
-        if not reason or reason == "FINISH_REASON_UNSPECIFIED":
-            return None
-        if reason in _FAILED:
-            raise BadAnswerError(f"Gemini broke the answer off: {reason} {candidate.finishMessage or ''}", body=raw)
-        self.finished = True
-        return "tool_calls" if self._calls and reason == "STOP" else _FINISH_REASONS.get(reason, "stop")
-
-
-# --- what is read of an answer; the rest of it stays in `raw` --------------------------------------------------------
-
-
-class _Content(msgspec.Struct):
-    parts: list[dict[str, Any]] | None = None
-
-
-class _Cited(msgspec.Struct):
-    startIndex: int | None = None
-    endIndex: int | None = None
-    uri: str | None = None
-    title: str | None = None
-
-
-class _CitationMetadata(msgspec.Struct):
-    citationSources: list[_Cited] | None = None
-    citations: list[_Cited] | None = None
-
-
-class _Source(msgspec.Struct):
-    uri: str | None = None
-    title: str | None = None
-
-
-class _GroundingChunk(msgspec.Struct):
-    web: _Source | None = None
-
-
-class _Segment(msgspec.Struct):
-    startIndex: int | None = None
-    endIndex: int | None = None
-    text: str | None = None
-
-
-class _Support(msgspec.Struct):
-    segment: _Segment | None = None
-    groundingChunkIndices: list[int] | None = None
-
-
-class _Grounding(msgspec.Struct):
-    groundingChunks: list[_GroundingChunk] | None = None
-    groundingSupports: list[_Support] | None = None
-
-
-class _Token(msgspec.Struct):
-    token: str = ""
-    logProbability: float = 0.0
-
-
-class _Tokens(msgspec.Struct):
-    candidates: list[_Token] | None = None
-
-
-class _LogprobsResult(msgspec.Struct):
-    chosenCandidates: list[_Token] | None = None
-    topCandidates: list[_Tokens] | None = None
-
-
-class _Candidate(msgspec.Struct):
-    content: _Content | None = None
-    finishReason: str | None = None
-    finishMessage: str | None = None
-    citationMetadata: _CitationMetadata | None = None
-    groundingMetadata: _Grounding | None = None
-    logprobsResult: _LogprobsResult | None = None
-
-
-class _Feedback(msgspec.Struct):
-    blockReason: str | None = None
-
-
-class _UsageMetadata(msgspec.Struct):
-    promptTokenCount: Count | None = None
-    """Includes the cached ones, but not those of tool use."""
-    cachedContentTokenCount: Count | None = None
-    toolUsePromptTokenCount: Count | None = None
-    candidatesTokenCount: Count | None = None
-    """Leaves the thoughts out."""
-    thoughtsTokenCount: Count | None = None
-    serviceTier: str | None = None
-
-
-class _Answer(msgspec.Struct):
-    candidates: list[_Candidate] | None = None
-    promptFeedback: _Feedback | None = None
-    usageMetadata: Any = None
-    modelVersion: str | None = None
-    responseId: str | None = None
-    embeddings: list[Any] | None = None
-    error: Any = None
-
-
-_decoder = msgspec.json.Decoder(_Answer, strict=False)
-
-
-def _decode(data: bytes, raw: bytes) -> _Answer:
-    try:
-        return _decoder.decode(data)
-    except UNREADABLE as error:
-        raise no_answer(raw, f"expected an answer of Gemini, got {describe(data, error)}") from error
-
-
-def _usage(usage: _UsageMetadata | None) -> Usage | None:
-    if usage is None or (usage.promptTokenCount is None and usage.candidatesTokenCount is None):
-        return None
-    thoughts = usage.thoughtsTokenCount or 0
-    return Usage(
-        input_tokens=(usage.promptTokenCount or 0) + (usage.toolUsePromptTokenCount or 0),
-        output_tokens=(usage.candidatesTokenCount or 0) + thoughts,
-        cached_tokens=usage.cachedContentTokenCount or 0,
-        reasoning_tokens=thoughts,
-    )
-
-
-def _tier(usage: _UsageMetadata | None) -> str:
-    tier = ((usage and usage.serviceTier) or "").lower()
-    return "default" if tier == "standard" else tier
-
-
-def _citations(candidate: _Candidate) -> tuple[Citation, ...]:
-    metadata = candidate.citationMetadata or _CitationMetadata()
-    cited = [
-        Citation(url=each.uri or "", title=each.title or "", start=each.startIndex or 0, end=each.endIndex or 0)
-        for each in metadata.citationSources or metadata.citations or ()
-    ]
-    grounding = candidate.groundingMetadata or _Grounding()
-    chunks = grounding.groundingChunks or []
-    for support in grounding.groundingSupports or ():
-        segment = support.segment or _Segment()
-        sources = [chunks[index].web for index in support.groundingChunkIndices or () if 0 <= index < len(chunks)]
-        cited += [
-            Citation(
-                url=source.uri or "", title=source.title or "", start=segment.startIndex or 0, end=segment.endIndex or 0
-            )
-            for source in sources
-            if source is not None
-        ]
-    return tuple(cited)
-
-
-def _logprobs(result: _LogprobsResult | None) -> tuple[TokenLogprob, ...]:
-    if result is None:
-        return ()
-    tops = result.topCandidates or []
-    return tuple(
-        TokenLogprob(
-            token=chosen.token,
-            logprob=chosen.logProbability,
-            top=tuple(
-                Alternative(token=other.token, logprob=other.logProbability)
-                for other in (tops[place].candidates or () if place < len(tops) else ())
-            ),
-        )
-        for place, chosen in enumerate(result.chosenCandidates or ())
-    )

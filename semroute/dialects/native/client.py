@@ -11,14 +11,13 @@ import msgspec
 from msgspec import Meta
 
 from semroute.decision import Decision
-from semroute.dialects import sse
+from semroute.dialects.native.client_answer import account_of, encoder, error_body
+from semroute.dialects.native.client_stream import NativeStream
 from semroute.dialects.openai.client import OpenAI
 from semroute.dialects.shared.body_parsing import convert
 from semroute.errors import RequestError, SemrouteError
-from semroute.messages import ChatRequest, Chunk, Completion, Text, Thinking, ToolCall, Usage
+from semroute.messages import ChatRequest, Completion, ToolCall
 from semroute.record import Record
-
-_encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class NativeBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -81,7 +80,7 @@ class Native:
         if calls:
             body["tool_calls"] = calls
         body |= {"finish_reason": completion.finish_reason, "decision": record.decision}
-        return _encoder.encode(body | _account(record))
+        return encoder.encode(body | account_of(record))
 
     def stream(self, request: ChatRequest, decision: Decision) -> NativeStream:
         """A renderer for one streamed answer."""
@@ -89,64 +88,8 @@ class Native:
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """`{"error": {code, message, param, retryable}}`."""
-        return _encoder.encode(_error(error))
+        return encoder.encode(error_body(error))
 
     def render_decision(self, decision: Decision) -> bytes:
         """The body of `/route`."""
-        return _encoder.encode(decision)
-
-
-class NativeStream:
-    """Events named `decision`, `delta`, then `end` (the account) or `error`."""
-
-    keep_alive = sse.KEEP_ALIVE
-
-    def __init__(self, decision: Decision) -> None:
-        self._decision: Decision | None = decision
-        self._usage: Usage | None = None
-
-    def chunk(self, chunk: Chunk) -> bytes:
-        """The decision once, then a `delta` for what the chunk holds."""
-        head = b""
-        if self._decision is not None:
-            head, self._decision = sse.render(_encoder.encode(self._decision), "decision"), None
-        self._usage = chunk.usage or self._usage
-        delta: dict[str, Any] = {}
-        text = "".join(part.text for part in chunk.parts if isinstance(part, Text))
-        thinking = "".join(part.text for part in chunk.parts if isinstance(part, Thinking))
-        calls = [part for part in chunk.parts if isinstance(part, ToolCall)]
-        if text:
-            delta["content"] = text
-        if thinking:
-            delta["thinking"] = thinking
-        if calls:
-            delta["tool_calls"] = calls
-        if chunk.finish_reason:
-            delta["finish_reason"] = chunk.finish_reason
-        return head + sse.render(_encoder.encode(delta), "delta") if delta else head
-
-    def end(self, record: Record) -> bytes:
-        """The account."""
-        account = _account(record) | ({"usage": self._usage} if self._usage is not None else {})
-        return sse.render(_encoder.encode({"model": record.model, **account}), "end")
-
-    def error(self, error: SemrouteError, status: int) -> bytes:
-        """An `error` event with the usage up to there, and no `end`."""
-        consumed = {"usage": self._usage} if self._usage is not None else {}
-        return sse.render(_encoder.encode(_error(error) | consumed), "error")
-
-
-def _account(record: Record) -> dict[str, Any]:
-    return {
-        "usage": record.usage,
-        "cost_usd": record.cost_usd,
-        "saved_usd": record.saved_usd,
-        "attempts": record.attempts,
-    }
-
-
-def _error(error: SemrouteError) -> dict[str, Any]:
-    body: dict[str, Any] = {"code": error.code, "message": str(error), "retryable": error.retryable}
-    if isinstance(error, RequestError) and error.param:
-        body["param"] = error.param
-    return {"error": body}
+        return encoder.encode(decision)

@@ -6,55 +6,37 @@ streamed unless a request says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from semroute.decision import Decision
-from semroute.dialects.dialect import EMBEDDINGS
-from semroute.dialects.ollama.client_answer import NAME, OllamaStream, answer, embeddings_of, said_in_chat, said_in_text
+from semroute.dialects.ollama.client_answer import answer, said_in_chat, said_in_text
+from semroute.dialects.ollama.client_stream import OllamaStream
+from semroute.dialects.ollama.content import NAME, OllamaMessage, parse_images, parse_messages
 from semroute.dialects.openai.content import parse_function
 from semroute.dialects.shared import fill_in_the_middle
 from semroute.dialects.shared.body_parsing import (
-    arguments_of,
     convert,
     problem,
-    refuse_auto,
-    role_of,
     texts_of,
     unread_fields,
 )
-from semroute.dialects.shared.data_urls import data_url, image_type
 from semroute.dialects.shared.model_abilities import parse_effort
-from semroute.dialects.shared.thinking import split_id
 from semroute.errors import RequestError, SemrouteError
 from semroute.messages import (
     ChatRequest,
     Completion,
-    Image,
     JsonSchema,
     Message,
     Params,
-    Part,
-    Role,
     Text,
-    Thinking,
     Tool,
-    ToolCall,
-    ToolResult,
 )
 from semroute.record import Record
 
 LATEST = ":latest"
 """What Ollama's clients put behind a model's name that has no tag."""
-_ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-}
 _OF_THE_SERVER = ("num_", "use_m", "main_gpu", "low_vram", "vocab_only")
 """How options begin that say how a local server runs a model: there is none here that they could mean."""
 
@@ -79,29 +61,6 @@ class _Options(msgspec.Struct):
     seed: int | None = None
 
 
-class _Function(msgspec.Struct):
-    name: str
-    arguments: dict[str, Any] | str = {}
-
-
-class _Call(msgspec.Struct):
-    function: _Function
-    id: str = ""
-
-
-class _Message(msgspec.Struct):
-    role: str
-    content: str | None = None
-    thinking: str | None = None
-    images: list[str] | None = None
-    """base64."""
-    tool_calls: list[_Call] | None = None
-    tool_name: str | None = None
-    name: str | None = None
-    """What `tool_name` was called before."""
-    tool_call_id: str | None = None
-
-
 class _Asked(msgspec.Struct):
     """What both kinds of requests may hold."""
 
@@ -122,7 +81,7 @@ class _Asked(msgspec.Struct):
 class OllamaChatBody(_Asked):
     """The body of `/api/chat`: the fields that are read here."""
 
-    messages: list[_Message] | None = None
+    messages: list[OllamaMessage] | None = None
     tools: list[dict[str, Any]] | None = None
 
 
@@ -133,16 +92,6 @@ class OllamaGenerateBody(_Asked):
     suffix: str | None = None
     system: str | None = None
     images: list[str] | None = None
-
-
-class OllamaEmbedBody(msgspec.Struct):
-    """The body of `/api/embed`: the fields that are read here."""
-
-    model: str
-    input: str | list[str] | None = None
-    prompt: str | None = None
-    """What `input` is called at the older `/api/embeddings`."""
-    dimensions: int | None = None
 
 
 class Ollama:
@@ -156,7 +105,7 @@ class Ollama:
         if not fields.messages:
             raise NothingAskedError("messages", fields)
         tools = tuple(_tool(tool, f"tools[{number}]") for number, tool in enumerate(fields.tools or ()))
-        return _request(fields, body, request_id, _messages(fields.messages), tools)
+        return _request(fields, body, request_id, parse_messages(fields.messages), tools)
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
         """A whole answer."""
@@ -183,7 +132,7 @@ class OllamaGenerate(Ollama):
         if fields.suffix:
             system.append(fill_in_the_middle.instruction(fields.suffix))
         before = tuple(Message(role="system", parts=(Text(text=text),)) for text in system)
-        asked = Message(role="user", parts=(Text(text=fields.prompt), *_images(fields.images)))
+        asked = Message(role="user", parts=(Text(text=fields.prompt), *parse_images(fields.images)))
         return _request(fields, body, request_id, (*before, asked), ())
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
@@ -193,40 +142,6 @@ class OllamaGenerate(Ollama):
     def stream(self, request: ChatRequest, decision: Decision) -> OllamaStream:
         """A renderer for one streamed answer."""
         return OllamaStream(request, said_in_text)
-
-
-class OllamaEmbeddings(Ollama):
-    """The client side of `/api/embed` and `/api/embeddings`, passed on to a named model in OpenAI's form."""
-
-    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of different models do not compare."""
-        fields = convert(body, OllamaEmbedBody)
-        model, given = named(fields.model), fields.prompt if fields.input is None else fields.input
-        refuse_auto(model, fields.model)
-        if not given:
-            raise problem("input", "got nothing, expected text or a list of texts")
-        texts = [given] if isinstance(given, str) else given
-        size = {} if fields.dimensions is None else {"dimensions": fields.dimensions}
-        return ChatRequest(
-            id=request_id,
-            messages=(Message(role="user", parts=tuple(Text(text=text) for text in texts)),),
-            model=model,
-            dialect=EMBEDDINGS,
-            raw={"model": model, "input": given, "encoding_format": "float", **size},
-        )
-
-    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The vectors of the provider's answer."""
-        return msgspec.json.encode(embeddings_of(completion, record))
-
-
-class OllamaEmbedding(OllamaEmbeddings):
-    """`/api/embeddings`: one vector."""
-
-    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The only vector."""
-        vectors = embeddings_of(completion, record)["embeddings"]
-        return msgspec.json.encode({"embedding": vectors[0] if vectors else []})
 
 
 def named(model: str) -> str:
@@ -285,56 +200,3 @@ def _tool(tool: dict[str, Any], path: str) -> Tool:
     if not isinstance(function, dict):
         raise problem(f"{path}.function", "expected a function with its name")
     return parse_function(function, f"{path}.function")
-
-
-def _messages(messages: Sequence[_Message]) -> tuple[Message, ...]:
-    """Calls and results are matched by the function's name and by their order, where they have no ids."""
-    read: list[Message] = []
-    waiting: dict[str, list[str]] = {}
-    for number, message in enumerate(messages):
-        role = role_of(message.role, _ROLES, f"messages[{number}]")
-        text = [Text(text=message.content)] if message.content else []
-        if role == "tool":
-            result = _result(message, waiting)
-            if read and read[-1].role == "tool":
-                read[-1] = Message(role=role, parts=(*read[-1].parts, result))
-            else:
-                read.append(Message(role=role, parts=(result,)))
-            continue
-        thought: list[Part] = [Thinking(text=message.thinking)] if message.thinking else []
-        calls = [_call(call, number, index) for index, call in enumerate(message.tool_calls or ())]
-        for call in calls:
-            waiting.setdefault(call.name, []).append(call.id)
-        parts = (*thought, *text, *_images(message.images), *calls)
-        read.append(Message(role=role, parts=parts or (Text(text=""),)))
-    return tuple(read)
-
-
-def _call(call: _Call, number: int, index: int) -> ToolCall:
-    id_, signature = split_id(call.id or f"call_{number}_{index}")
-    arguments = arguments_of(call.function.arguments)
-    return ToolCall(id=id_, name=call.function.name, arguments=arguments, index=index, signature=signature)
-
-
-def _result(message: _Message, waiting: dict[str, list[str]]) -> ToolResult:
-    """The result of the oldest call of that function that waits for one; without a name, of the oldest of all."""
-    name = message.tool_name or message.name or ""
-    oldest = waiting.get(name) or (not name and next(filter(None, waiting.values()), None)) or []
-    id_ = split_id(message.tool_call_id or "")[0] or (oldest[0] if oldest else name or "call")
-    for ids in waiting.values():
-        if id_ in ids:
-            ids.remove(id_)
-    images = tuple(part for part in _images(message.images))
-    return ToolResult(id=id_, text=message.content or "", media=images)
-
-
-def _images(images: Sequence[str] | None) -> tuple[Image, ...]:
-    return tuple(Image(url=_picture(image)) for image in images or ())
-
-
-def _picture(image: str) -> str:
-    """The `data:` URL of a picture in base64, whose type only its first bytes tell."""
-    if image.startswith("data:"):
-        return image
-    kind = "image/webp" if image.startswith("UklGR") else image_type("", image)
-    return data_url(kind or "image/png", image)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from semroute.dialects.description import Dialect, Endpoint, Signs
-from semroute.dialects.ollama.client import Ollama, OllamaEmbedBody, OllamaEmbedding, OllamaEmbeddings
+from semroute.dialects.ollama.client import Ollama
+from semroute.dialects.ollama.embeddings import OllamaEmbedBody, OllamaEmbedding, OllamaEmbeddings
 
 DIALECT = Dialect(
     client=Ollama(),

@@ -8,13 +8,16 @@ from typing import Any
 import msgspec
 
 from semroute.decision import Decision
-from semroute.dialects.openai import call_signatures
-from semroute.dialects.openai.client_answer import OpenAIStream, custom_names, error_body, own_refusal, render_message
+from semroute.dialects.openai.client_answer import error_body, own_refusal, render_message
+from semroute.dialects.openai.client_stream import OpenAIStream
 from semroute.dialects.openai.content import (
+    NAME,
+    custom_names,
     parse_cache,
     parse_content,
     parse_function,
     parse_schema,
+    parse_signature,
     parse_tool_choice,
     render_logprobs,
     render_usage,
@@ -38,7 +41,6 @@ from semroute.messages import (
 )
 from semroute.record import Record
 
-NAME = "openai"
 ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
@@ -205,7 +207,7 @@ def _call(call: _ToolCall, index: int) -> ToolCall:
     function = call.function
     if call.custom is not None:
         function = _Function(name=call.custom.name, arguments=arguments_for(call.custom.input))
-    signature = call_signatures.read(call.extra_content)
+    signature = parse_signature(call.extra_content)
     return ToolCall(id=call.id, name=function.name, arguments=function.arguments, index=index, signature=signature)
 
 

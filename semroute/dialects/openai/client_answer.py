@@ -1,205 +1,20 @@
-"""Answers in the form of Chat Completions, whole and streamed.
+"""Whole answers and errors in the form of Chat Completions, and what streamed answers share with them.
 
-Source: https://platform.openai.com/docs/api-reference/chat-streaming.
+Source: https://platform.openai.com/docs/api-reference/chat/object.
 """
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from semroute.dialects import sse
-from semroute.dialects.openai import call_signatures
-from semroute.dialects.openai.content import render_citation, render_logprobs, render_usage
+from semroute.dialects.openai.content import render_citation, render_signature
 from semroute.dialects.shared import refusal_errors
 from semroute.dialects.shared.custom_tools import text_of
 from semroute.dialects.shared.error_kinds import Trouble, document, told_inside, trouble_of
 from semroute.errors import ProviderError, RequestError, SemrouteError
-from semroute.messages import ChatRequest, Chunk, Part, Refusal, Text, Thinking, ToolCall, Usage
-from semroute.record import Record
-
-NAME = "openai"
-_WORDS: dict[Trouble, tuple[str, str]] = {
-    "too_long": ("invalid_request_error", "context_length_exceeded"),
-    "policy": ("invalid_request_error", "content_policy_violation"),
-    "key": ("authentication_error", ""),
-    "permission": ("permission_error", ""),
-    "quota": ("insufficient_quota", "insufficient_quota"),
-    "rate_limit": ("rate_limit_error", "rate_limit_exceeded"),
-    "overloaded": ("service_unavailable_error", "server_is_overloaded"),
-    "timeout": ("server_error", ""),
-    "server": ("server_error", ""),
-}
-"""OpenAI's `type` and `code`; an empty code: OpenAI has none, and ours stands there. What is absent is the request's
-fault. Source: https://platform.openai.com/docs/guides/error-codes, November 2026."""
-_NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])')
-
-
-class _Head(msgspec.Struct):
-    """What all events of an answer share."""
-
-    created: int | None = None
-
-
-class OpenAIStream:
-    """`chat.completion.chunk` events, closed by `[DONE]`.
-
-    Usage is told as OpenAI tells it: only to callers who ask for it, once, in an event of its own at the end. Some
-    servers send running totals with every event, and clients add up what they are told.
-    """
-
-    keep_alive = sse.KEEP_ALIVE
-
-    def __init__(self, request: ChatRequest) -> None:
-        self._id = f"chatcmpl-{request.id}"
-        self._created = int(time.time())
-        self._with_usage = request.stream_usage
-        self._usage: Usage | None = None
-        self._totals = _wants_totals(request.raw)
-        self._several = (request.params.n or 1) > 1
-        self._ended = False
-        self._last = b""
-        """The provider's own event with the usage of the whole answer. Empty: none came."""
-        self._model = ""
-        self._tier = ""
-        self._started = False
-        self._passed = b""
-        """The provider's last event of those that went out as they were."""
-        self._custom = custom_names(request)
-        self._texts: dict[int, ToolCall] = {}
-        """Calls of tools that take plain text, until they are whole: their form is another one then."""
-
-    def chunk(self, chunk: Chunk) -> bytes:
-        """The provider's own event where it speaks this dialect, else one in its form."""
-        self._model = chunk.model or self._model
-        self._tier = chunk.service_tier or self._tier
-        self._usage = chunk.usage or self._usage
-        is_late = self._ended and not self._several and not chunk.parts and chunk.finish_reason is None
-        self._ended = self._ended or chunk.finish_reason is not None
-        if chunk.dialect == NAME:
-            return self._pass(chunk, is_late=is_late)
-        if chunk.usage is not None:
-            self._last = b""
-        delta = _render_delta(self._without_texts(chunk) if self._custom else chunk.parts)
-        if self._texts and chunk.finish_reason is not None:
-            delta.setdefault("tool_calls", []).extend(self._told_texts())
-        if self._passed and (delta or chunk.usage is not None):
-            self._go_on()
-        if not delta and chunk.finish_reason is None:
-            return b""
-        if not self._started:
-            self._started = True
-            delta = {"role": "assistant", **delta}
-        logprobs = {"content": render_logprobs(chunk.logprobs), "refusal": None} if chunk.logprobs else None
-        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": chunk.finish_reason}
-        return self._event([choice])
-
-    def end(self, record: Record) -> bytes:
-        """Usage, where it was asked for, and `[DONE]`."""
-        events = b""
-        if self._totals and self._usage is not None:
-            pass
-        elif self._last and self._with_usage:
-            events = sse.render(self._last)
-        elif self._with_usage:
-            events = self._event([], usage=self._usage or record.usage)
-        return events + sse.render(b"[DONE]")
-
-    def error(self, error: SemrouteError, status: int) -> bytes:
-        """The usage up to there, where it was asked for; then an error event, and no `[DONE]`: clients raise on it.
-
-        Who asked for running totals has them already.
-        """
-        told = self._with_usage and self._usage is not None and not self._totals
-        usage = self._event([], usage=self._usage) if told else b""
-        return usage + sse.render(msgspec.json.encode(streamed_error_body(error, status)))
-
-    def _without_texts(self, chunk: Chunk) -> tuple[Part, ...]:
-        """The parts but for calls of tools that take plain text, which are kept."""
-        rest: list[Part] = []
-        for part in chunk.parts:
-            if not isinstance(part, ToolCall) or not (part.name in self._custom or part.index in self._texts):
-                rest.append(part)
-                continue
-            begun = self._texts.get(part.index, part)
-            arguments = begun.arguments + part.arguments if begun is not part else part.arguments
-            self._texts[part.index] = msgspec.structs.replace(begun, arguments=arguments)
-        return tuple(rest)
-
-    def _told_texts(self) -> list[dict[str, Any]]:
-        calls, self._texts = self._texts, {}
-        return [{"index": index, **_custom_call(call)} for index, call in sorted(calls.items())]
-
-    def _go_on(self) -> None:
-        """Another model goes on from the provider's own events: under their id and time. Usage is told at the end."""
-        began = msgspec.json.decode(self._passed, type=_Head)
-        self._created = began.created or self._created
-        self._started, self._totals, self._passed = True, False, b""
-
-    def _pass(self, chunk: Chunk, *, is_late: bool) -> bytes:
-        """The provider's event. One after the end that says nothing is left out, but for those of Azure's filter."""
-        self._id, self._passed = chunk.id or self._id, chunk.raw
-        if self._totals:
-            return sse.render(chunk.raw)
-        if chunk.usage is not None:
-            event = msgspec.json.decode(chunk.raw)
-            self._last = chunk.raw if event.get("choices") == [] else msgspec.json.encode({**event, "choices": []})
-            if is_late or not event.get("choices"):
-                return b""
-            event.pop("usage", None)
-            return sse.render(msgspec.json.encode(event))
-        if is_late and b"content_filter" not in chunk.raw:
-            return b""
-        return sse.render(chunk.raw if self._with_usage or b'"usage"' not in chunk.raw else _without_usage(chunk.raw))
-
-    def _event(self, choices: list[dict[str, Any]], *, usage: Usage | None = None) -> bytes:
-        event: dict[str, Any] = {
-            "id": self._id,
-            "object": "chat.completion.chunk",
-            "created": self._created,
-            "model": self._model,
-            "choices": choices,
-        }
-        if self._tier:
-            event["service_tier"] = self._tier
-        if usage is not None:
-            event["usage"] = render_usage(usage)
-        return sse.render(msgspec.json.encode(event))
-
-
-def _wants_totals(raw: Mapping[str, Any]) -> bool:
-    """Whether a caller asks for running totals, as vLLM and SGLang know it."""
-    match raw:
-        case {"stream_options": {"continuous_usage_stats": True, "include_usage": True}}:
-            return True
-        case _:
-            return False
-
-
-def _without_usage(raw: bytes) -> bytes:
-    """An event without the `null` that OpenAI writes where usage was asked for: here it was asked for by semroute."""
-    raw = _NO_USAGE.sub(b"", raw)
-    if b'"usage"' not in raw:
-        return raw
-    event = msgspec.json.decode(raw)
-    return msgspec.json.encode({name: value for name, value in event.items() if name != "usage"})
-
-
-def custom_names(request: ChatRequest) -> frozenset[str]:
-    """The names of the caller's tools that take plain text."""
-    tools = request.raw.get("tools") if request.dialect == NAME and request.tools else None
-    return frozenset(
-        tool["custom"]["name"] for tool in tools or () if tool.get("type") == "custom" and tool.get("custom")
-    )
-
-
-def _custom_call(call: ToolCall) -> dict[str, Any]:
-    custom = {"name": call.name, "input": text_of(call.arguments)}
-    return {"id": call.id, "type": "custom", "custom": custom, **call_signatures.render(call.signature)}
+from semroute.messages import Part, Refusal, Text, Thinking, ToolCall
 
 
 def render_message(parts: tuple[Part, ...], custom: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -209,7 +24,7 @@ def render_message(parts: tuple[Part, ...], custom: frozenset[str] = frozenset()
     refusal = "".join(part.text for part in parts if isinstance(part, Refusal))
     calls = [_whole_call(part, custom) for part in parts if isinstance(part, ToolCall)]
     message: dict[str, Any] = {"content": text or (None if calls or refusal else ""), "refusal": refusal or None}
-    if annotations := _annotations(parts):
+    if annotations := render_annotations(parts):
         message["annotations"] = annotations
     if thinking:
         message["reasoning_content"] = thinking
@@ -220,12 +35,18 @@ def render_message(parts: tuple[Part, ...], custom: frozenset[str] = frozenset()
 
 def _whole_call(part: ToolCall, custom: frozenset[str]) -> dict[str, Any]:
     if part.name in custom:
-        return _custom_call(part)
+        return custom_call(part)
     function = {"name": part.name, "arguments": part.arguments}
-    return {"id": part.id, "type": "function", "function": function, **call_signatures.render(part.signature)}
+    return {"id": part.id, "type": "function", "function": function, **render_signature(part.signature)}
 
 
-def _annotations(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
+def custom_call(call: ToolCall) -> dict[str, Any]:
+    """A call of a tool that takes plain text."""
+    custom = {"name": call.name, "input": text_of(call.arguments)}
+    return {"id": call.id, "type": "custom", "custom": custom, **render_signature(call.signature)}
+
+
+def render_annotations(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
     """Citations of addresses, in places of the joined text."""
     annotations, offset = [], 0
     for part in parts:
@@ -239,36 +60,22 @@ def _annotations(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
     return annotations
 
 
-def _render_delta(parts: tuple[Part, ...]) -> dict[str, Any]:
-    delta: dict[str, Any] = {}
-    for part in parts:
-        match part:
-            case Text(text=text):
-                delta["content"] = delta.get("content", "") + text
-                if part.citations:
-                    delta["annotations"] = delta.get("annotations", []) + _annotations((part,))
-            case Refusal(text=text):
-                delta["refusal"] = delta.get("refusal", "") + text
-            case Thinking(text=text) if text:
-                delta["reasoning_content"] = delta.get("reasoning_content", "") + text
-            case ToolCall():
-                delta.setdefault("tool_calls", []).append(_call_piece(part))
-            case _:
-                pass
-    return delta
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
-def _call_piece(part: ToolCall) -> dict[str, Any]:
-    function = {"name": part.name} if part.name else {}
-    call = {"id": part.id, "type": "function"} if part.id else {}
-    signature = call_signatures.render(part.signature)
-    return {"index": part.index, **call, "function": {**function, "arguments": part.arguments}, **signature}
-
-
-def own_refusal(error: SemrouteError) -> bytes | None:
-    """A provider's own error, where it refused the request as OpenAI does: with the code that clients look for."""
-    body = refusal_errors.refused_body(error)
-    return body if refusal_errors.own_fields(own_error(document(body)), error, refusal_errors.OPENAI) else None
+_WORDS: dict[Trouble, tuple[str, str]] = {
+    "too_long": ("invalid_request_error", "context_length_exceeded"),
+    "policy": ("invalid_request_error", "content_policy_violation"),
+    "key": ("authentication_error", ""),
+    "permission": ("permission_error", ""),
+    "quota": ("insufficient_quota", "insufficient_quota"),
+    "rate_limit": ("rate_limit_error", "rate_limit_exceeded"),
+    "overloaded": ("service_unavailable_error", "server_is_overloaded"),
+    "timeout": ("server_error", ""),
+    "server": ("server_error", ""),
+}
+"""OpenAI's `type` and `code`; an empty code: OpenAI has none, and ours stands there. What is absent is the request's
+fault. Source: https://platform.openai.com/docs/guides/error-codes, November 2026."""
 
 
 def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
@@ -287,6 +94,12 @@ def streamed_error_body(error: SemrouteError, status: int) -> dict[str, Any]:
     """The same inside a stream: what the provider itself said there as OpenAI does is passed on."""
     ours, own = error_body(error, status)["error"], own_error(told_inside(error))
     return {"error": {**ours, **refusal_errors.own_fields(own, error, refusal_errors.OPENAI)}}
+
+
+def own_refusal(error: SemrouteError) -> bytes | None:
+    """A provider's own error, where it refused the request as OpenAI does: with the code that clients look for."""
+    body = refusal_errors.refused_body(error)
+    return body if refusal_errors.own_fields(own_error(document(body)), error, refusal_errors.OPENAI) else None
 
 
 def own_error(body: Any) -> dict[str, Any] | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from semroute.dialects.gemini.content import SKIP_SIGNATURE
 from semroute.dialects.shared.body_parsing import given, problem
 from semroute.dialects.shared.logprobs import objects_of
 from semroute.messages import (
     Alternative,
     CacheTtl,
+    ChatRequest,
     Citation,
     Document,
     Image,
@@ -25,7 +27,9 @@ from semroute.messages import (
     Usage,
 )
 
+NAME = "openai"
 TOOL_MODES: tuple[ToolMode, ...] = ("auto", "none", "required")
+
 
 # --- content parts of Chat Completions --------------------------------------------------------------------------------
 
@@ -112,6 +116,67 @@ def render_function(tool: Tool) -> dict[str, Any]:
     """A tool's definition."""
     fields = given({"description": tool.description or None, "strict": tool.strict})
     return {"name": tool.name, **fields, "parameters": tool.parameters or {"type": "object", "properties": {}}}
+
+
+def custom_names(request: ChatRequest) -> frozenset[str]:
+    """The names of the caller's tools that take plain text."""
+    tools = request.raw.get("tools") if request.dialect == NAME and request.tools else None
+    return frozenset(
+        tool["custom"]["name"] for tool in tools or () if tool.get("type") == "custom" and tool.get("custom")
+    )
+
+
+# --- signatures that Gemini puts on calls of tools --------------------------------------------------------------------
+
+
+SIGNATURE_FIELD = "extra_content"
+
+
+def render_signature(signature: str) -> dict[str, Any]:
+    """The field of a call; nothing for a call without a signature."""
+    return {SIGNATURE_FIELD: {"google": {"thought_signature": signature}}} if signature else {}
+
+
+def parse_signature(extra_content: object) -> str:
+    """The signature in that field; empty: there is none."""
+    match extra_content:
+        case {"google": {"thought_signature": str(signature)}}:
+            return signature
+        case _:
+            return ""
+
+
+def without_signatures(messages: list[Any]) -> list[Any]:
+    """The messages without the field, also on their calls."""
+    return [
+        _unsigned(message)
+        if isinstance(message, dict) and ("tool_calls" in message or SIGNATURE_FIELD in message)
+        else message
+        for message in messages
+    ]
+
+
+def _unsigned(said: Any) -> Any:
+    if not isinstance(said, dict):
+        return said
+    said = {name: value for name, value in said.items() if name != SIGNATURE_FIELD}
+    if isinstance(calls := said.get("tool_calls"), list):
+        said["tool_calls"] = [_unsigned(call) for call in calls]
+    return said
+
+
+def with_signatures(messages: list[Any]) -> list[Any]:
+    """The messages, with a mark on the calls that another model made: Gemini 3 refuses those without a signature."""
+    return [_signed(message) for message in messages]
+
+
+def _signed(message: Any) -> Any:
+    calls = message.get("tool_calls") if isinstance(message, dict) else None
+    if not isinstance(calls, list) or not calls or not all(isinstance(call, dict) for call in calls):
+        return message
+    if any(parse_signature(call.get(SIGNATURE_FIELD)) for call in calls):  # of parallel calls Gemini signs the first
+        return message
+    return {**message, "tool_calls": [{**calls[0], **render_signature(SKIP_SIGNATURE)}, *calls[1:]]}
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

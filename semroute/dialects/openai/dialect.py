@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from semroute.config.presets import preset_of
 from semroute.config.schema.providers import ProviderSettings
 from semroute.dialects.description import Dialect, Endpoint, Signs
-from semroute.dialects.openai.body_edits import EDITS
 from semroute.dialects.openai.client import ChatBody, OpenAI
 from semroute.dialects.openai.content import drop_logprobs
 from semroute.dialects.openai.embeddings import Embeddings, EmbeddingsBody
 from semroute.dialects.openai.model_list import OpenAIModelList
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.dialects.openai.provider_request import HEADERS
+from semroute.dialects.shared.body_edits import BodyEdits, add_to_messages
+from semroute.messages import JsonSchema
 
-_client = OpenAI()
-_embeddings = Embeddings()
+
+def _add_instruction(raw: dict[str, Any], text: str) -> dict[str, Any]:
+    return {**raw, "messages": [{"role": "system", "content": text}, *raw.get("messages", ())]}
+
+
+def _ask_for_json(raw: dict[str, Any], schema: JsonSchema | None) -> dict[str, Any]:
+    form: dict[str, Any] = {"type": "json_object"}
+    if schema is not None:
+        form = {"type": "json_schema", "json_schema": {"name": schema.name, "schema": schema.document}}
+    return {**raw, "response_format": form}
 
 
 def _provider(provider: ProviderSettings) -> OpenAIProviderDialect:
     return OpenAIProviderDialect(preset_of(provider.preset, provider.base_url), provider.api_version)
 
 
+_client = OpenAI()
+_embeddings = Embeddings()
 DIALECT = Dialect(
     client=_client,
     signs=Signs(shared_paths=("/v1/", "/openai/")),
@@ -52,7 +65,7 @@ DIALECT = Dialect(
     ),
     models=OpenAIModelList(),
     provider=_provider,
-    edits=EDITS,
+    edits=BodyEdits(add_turns=add_to_messages, add_instruction=_add_instruction, ask_for_json=_ask_for_json),
     headers=HEADERS,
     drop_logprobs=drop_logprobs,
 )

@@ -12,8 +12,9 @@ import msgspec
 from semroute.decision import Decision
 from semroute.dialects.dialect import EMBEDDINGS, StreamRenderer
 from semroute.dialects.gemini.embeddings import openai_answer
-from semroute.dialects.openai.client import NAME, OpenAI
-from semroute.dialects.openai.client_answer import OpenAIStream
+from semroute.dialects.openai.client import OpenAI
+from semroute.dialects.openai.client_stream import OpenAIStream
+from semroute.dialects.openai.content import NAME
 from semroute.dialects.shared.body_parsing import convert, refuse_auto
 from semroute.errors import SemrouteError
 from semroute.messages import ChatRequest, Completion, Message, Text

@@ -1,4 +1,4 @@
-"""What is read of an answer of Chat Completions, whole or a piece; the rest of it stays in `raw`."""
+"""What is read of a whole answer, and what streamed answers share with it. The rest of an answer stays in `raw`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from typing import Any
 import msgspec
 
 from semroute.config.presets import Preset
-from semroute.dialects.openai import call_signatures
-from semroute.dialects.openai.content import parse_citation
+from semroute.dialects.openai.content import parse_citation, parse_signature
+from semroute.dialects.shared.body_parsing import as_said
 from semroute.dialects.shared.custom_tools import arguments_for
 from semroute.dialects.shared.token_counts import Count, InputDetails, read_counts
 from semroute.errors import BadAnswerError
-from semroute.messages import FinishReason, Opaque, Part, Refusal, Text, Thinking, ToolCall, Usage
+from semroute.messages import (
+    FinishReason,
+    Opaque,
+    Part,
+    Refusal,
+    Text,
+    Thinking,
+    ToolCall,
+    Usage,
+)
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -68,7 +77,9 @@ class ChatSaid(msgspec.Struct):
     annotations: Any = None
 
 
-class _Logprobs(msgspec.Struct):
+class Logprobs(msgspec.Struct):
+    """How likely the tokens were."""
+
     content: list[Any] | None = None
 
 
@@ -77,18 +88,7 @@ class ChatChoice(msgspec.Struct):
 
     message: ChatSaid | None = None
     finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-
-
-class ChoicePiece(msgspec.Struct):
-    """A piece of one of the answers."""
-
-    index: int = 0
-    delta: ChatSaid | None = None
-    message: ChatSaid | None = None
-    """What some servers send in one piece, as in an answer that is not streamed."""
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
+    logprobs: Logprobs | None = None
 
 
 class _OutputDetails(msgspec.Struct):
@@ -116,20 +116,7 @@ class ChatAnswer(msgspec.Struct):
     error: Any = None
 
 
-class Piece(msgspec.Struct):
-    """One event."""
-
-    id: str | None = None
-    object: str | None = None
-    model: str | None = None
-    choices: list[ChoicePiece] | None = None
-    usage: Any = None
-    service_tier: str | None = None
-    error: Any = None
-
-
 decode_answer = msgspec.json.Decoder(ChatAnswer, strict=False).decode
-decode_piece = msgspec.json.Decoder(Piece, strict=False).decode
 
 
 def parts_of(said: ChatSaid) -> tuple[Part, ...]:
@@ -184,7 +171,7 @@ def _tool_call(call: _Call, position: int) -> ToolCall:
         name=function.name or "",
         arguments=arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode(),
         index=position if call.index is None else call.index,
-        signature=call_signatures.read(call.extra_content),
+        signature=parse_signature(call.extra_content),
     )
 
 
@@ -213,3 +200,15 @@ def usage_of(said: object, preset: Preset) -> Usage | None:
         cache_write_1h_tokens=read.written_1h,
         reasoning_tokens=reasoning_tokens,
     )
+
+
+def ended_by(said: FinishReason, data: bytes, *, calls: bool) -> tuple[FinishReason, bytes]:
+    """Return why an answer ended, by what it holds, and the server's own words with that reason in them."""
+    reason = as_said(said, calls=calls)
+    if reason == said:
+        return said, data
+    answer = msgspec.json.decode(data)
+    for choice in answer["choices"]:
+        if choice.get("index", 0) == 0:
+            choice["finish_reason"] = reason
+    return reason, msgspec.json.encode(answer)

@@ -10,8 +10,14 @@ from typing import Any
 from semroute.config.presets import Preset
 from semroute.config.schema.models import Model
 from semroute.dialects.gemini.models import traits_of as gemini_traits
-from semroute.dialects.openai import call_signatures
-from semroute.dialects.openai.content import parse_schema, render_function, render_schema
+from semroute.dialects.openai.content import (
+    parse_schema,
+    render_function,
+    render_schema,
+    render_signature,
+    with_signatures,
+    without_signatures,
+)
 from semroute.dialects.shared.body_parsing import given
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.forwarded_headers import NAMES, Header
@@ -180,7 +186,7 @@ class _Messages:
     def _call(self, part: ToolCall) -> dict[str, Any]:
         self._dropped.add_given(**{"cache mark": part.cache})
         function = {"name": part.name, "arguments": part.arguments or "{}"}
-        return {"id": part.id, "type": "function", "function": function, **call_signatures.render(part.signature)}
+        return {"id": part.id, "type": "function", "function": function, **render_signature(part.signature)}
 
     def _content(self, parts: tuple[Part, ...]) -> str | list[dict[str, Any]]:
         """Plain text where it can be: not every compatible server takes a list."""
@@ -260,9 +266,9 @@ def _reads_messages(preset: Preset) -> bool:
 
 def _adapt_messages(messages: list[Any], preset: Preset, model: Model, dropped: Dropped) -> list[Any]:
     if not preset.call_signatures:
-        messages = call_signatures.removed(messages)
+        messages = without_signatures(messages)
     elif gemini_traits(model.name).signs_calls:
-        messages = call_signatures.completed(messages)
+        messages = with_signatures(messages)
     if not _reads_messages(preset):
         return messages
     reasons = "reasoning" in model.features

@@ -9,9 +9,15 @@ import msgspec
 
 from semroute.dialects import sse
 from semroute.dialects.openai.content import render_logprobs
-from semroute.dialects.responses.client_answer import closed, content_part, empty_response, failed, message_item
+from semroute.dialects.responses.client_answer import (
+    closed,
+    content_part,
+    empty_response,
+    failed,
+    message_item,
+    streamed_error,
+)
 from semroute.dialects.responses.content import NAME, render_reasoning
-from semroute.dialects.responses.stream_errors import streamed_error
 from semroute.dialects.responses.tools import ITEMS, Origin, Toolbox, render_call, toolbox_of
 from semroute.errors import SemrouteError
 from semroute.messages import (

@@ -13,12 +13,36 @@ from typing import Any, Literal
 
 import msgspec
 
-from semroute.dialects.openai.content import parse_citation
-from semroute.dialects.responses.content import parse_reasoning
+from semroute.dialects.openai.content import parse_citation, parse_logprobs
+from semroute.dialects.responses.content import NAME, parse_reasoning
+from semroute.dialects.responses.provider_answer import Answer, finish_reason_of, usage_of
 from semroute.dialects.responses.tools import KINDS, Toolbox, parse_call
-from semroute.messages import Opaque, Part, Refusal, Text, Thinking, ToolCall
+from semroute.dialects.shared.error_bodies import (
+    refuses,
+    streamed_error,
+    unreadable,
+)
+from semroute.dialects.sse import Event
+from semroute.json_errors import UNREADABLE
+from semroute.messages import (
+    Chunk,
+    Opaque,
+    Part,
+    Refusal,
+    Text,
+    Thinking,
+    ToolCall,
+)
 
 Kind = Literal["text", "refusal", "thought", "arguments"]
+_DELTAS: dict[str, Kind] = {
+    "response.output_text.delta": "text",
+    "response.refusal.delta": "refusal",
+    "response.reasoning_summary_text.delta": "thought",
+    "response.reasoning_text.delta": "thought",
+    "response.function_call_arguments.delta": "arguments",
+}
+_DONE: dict[str, Kind] = {kind.replace(".delta", ".done"): what for kind, what in _DELTAS.items()}
 _BLOCKS: dict[str, tuple[Kind, str]] = {
     "output_text": ("text", "text"),
     "refusal": ("refusal", "refusal"),
@@ -26,6 +50,88 @@ _BLOCKS: dict[str, tuple[Kind, str]] = {
     "reasoning_text": ("thought", "text"),
 }
 """Types of content: what they are, and the field that holds it."""
+
+
+class _Piece(msgspec.Struct):
+    type: str = ""
+    delta: str | None = None
+    logprobs: list[Any] | None = None
+    text: str | None = None
+    refusal: str | None = None
+    arguments: str | None = None
+    part: dict[str, Any] | None = None
+    summary_index: int = 0
+    content_index: int = 0
+    output_index: int = 0
+    annotation: dict[str, Any] | None = None
+    item: dict[str, Any] | None = None
+    response: Answer | None = None
+
+
+_decode_piece = msgspec.json.Decoder(_Piece, strict=False).decode
+
+
+class ResponsesStreamParser:
+    """Reads the events of one streamed answer."""
+
+    def __init__(self) -> None:
+        self._finished = False
+        self._told = ResponseFollower()
+        self._id = self._model = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer has said why it ended."""
+        return self._finished
+
+    def event(self, event: Event) -> Chunk | None:
+        """The chunk that an event holds. Raises a `ProviderError` for an error or malformed data."""
+        try:
+            piece = _decode_piece(event.data)
+        except UNREADABLE as error:
+            raise unreadable(event.data, "an event of a response", error) from error
+        if piece.type == "error" or event.name == "error" or (not piece.type and refuses(event.data)):
+            raise streamed_error(event.data)
+        fields: dict[str, Any] = {"parts": self._parts(piece)}
+        if piece.type == "response.output_text.delta":
+            fields["logprobs"] = parse_logprobs(piece.logprobs)
+        if piece.response is not None:
+            fields |= self._response(piece.type, piece.response)
+        return Chunk(**fields, model=self._model, id=self._id, dialect=NAME, raw=event.data, event=event.name)
+
+    def _parts(self, piece: _Piece) -> tuple[Part, ...]:
+        told, item, part = self._told, piece.output_index, piece.summary_index or piece.content_index
+        if (kind := _DELTAS.get(piece.type)) is not None:
+            return told.piece(kind, item, part, piece.delta or "")
+        if (kind := _DONE.get(piece.type)) is not None:
+            return told.whole(kind, item, part, piece.text or piece.refusal or piece.arguments or "")
+        match piece.type:
+            case "response.reasoning_summary_part.added":
+                return told.parted(item, part)
+            case "response.content_part.done" | "response.reasoning_summary_part.done":
+                return tuple(told.block(item, part, piece.part))
+            case "response.output_text.annotation.added":
+                return told.cite(item, part, [piece.annotation])
+            case "response.output_item.added":
+                return told.begin(item, piece.item or {})
+            case "response.output_item.done":
+                return tuple(told.end(item, piece.item or {}))
+            case "response.completed" | "response.incomplete" if piece.response is not None:
+                return tuple(told.all(piece.response.output or []))
+        return ()
+
+    def _response(self, kind: str, answer: Answer) -> dict[str, Any]:
+        self._id, self._model = answer.id or self._id, answer.model or self._model
+        if kind == "response.failed":
+            raise streamed_error(msgspec.json.encode({"error": answer.error or {"message": "the response failed"}}))
+        if kind not in ("response.completed", "response.incomplete"):
+            return {}
+        self._finished = True
+        return {
+            "finish_reason": finish_reason_of(answer, self._told.has_calls),
+            "usage": usage_of(answer.usage),
+            "service_tier": answer.service_tier or "",
+        }
 
 
 class ResponseFollower:

@@ -9,8 +9,10 @@ import msgspec
 from semroute.decision import Decision
 from semroute.dialects.shared.body_parsing import convert, problem, unread_fields
 from semroute.errors import SemrouteError
-from semroute.messages import ChatRequest, Chunk, Completion, Message, Role, Text, Usage
+from semroute.messages import ChatRequest, Completion, Message, Role, Text
 from semroute.record import Record
+from tests.dialects.toy.client_answer import words
+from tests.dialects.toy.client_stream import ToyStream
 
 NAME = "toy"
 ROLES: dict[str, Role] = {"me": "user", "you": "assistant", "boss": "system"}
@@ -59,23 +61,3 @@ class Toy:
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         return msgspec.json.encode({"oops": str(error), "how_bad": status})
-
-
-class ToyStream:
-    """A line of JSON for each piece; the last one says that it is over."""
-
-    keep_alive = b""
-
-    def chunk(self, chunk: Chunk) -> bytes:
-        text = "".join(part.text for part in chunk.parts if isinstance(part, Text))
-        return msgspec.json.encode({"piece": text}) + b"\n" if text else b""
-
-    def end(self, record: Record) -> bytes:
-        return msgspec.json.encode({"over": True, "words": words(record.usage)}) + b"\n"
-
-    def error(self, error: SemrouteError, status: int) -> bytes:
-        return msgspec.json.encode({"oops": str(error), "how_bad": status}) + b"\n"
-
-
-def words(usage: Usage) -> list[int]:
-    return [usage.input_tokens, usage.output_tokens]

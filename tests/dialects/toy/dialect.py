@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from semroute.dialects.description import Dialect, Endpoint, Signs
 from tests.dialects.toy.client import SayBody, Toy
-from tests.dialects.toy.models import ToyModelList
+from tests.dialects.toy.model_list import ToyModelList
 from tests.dialects.toy.provider import ToyProviderDialect
 
 _client = Toy()

@@ -1,0 +1,237 @@
+"""Streamed answers in Anthropic's form. Source: https://platform.claude.com/docs/en/build-with-claude/streaming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from semroute.dialects import sse
+from semroute.dialects.anthropic.client_answer import (
+    render_citation,
+    render_usage,
+    stop_details,
+    stop_reason,
+    thinking_block,
+)
+from semroute.dialects.anthropic.content import NAME
+from semroute.dialects.shared.thinking import seal, signed_id
+from semroute.errors import SemrouteError
+from semroute.json_errors import UNREADABLE
+from semroute.messages import (
+    ChatRequest,
+    Chunk,
+    Citation,
+    FinishReason,
+    Part,
+    Refusal,
+    Text,
+    Thinking,
+    ToolCall,
+    Usage,
+)
+from semroute.record import Record
+
+
+class _PassedBlock(msgspec.Struct):
+    type: str = ""
+
+
+class _Passed(msgspec.Struct):
+    """What is read of an event that went out as it was."""
+
+    type: str = ""
+    index: int = 0
+    content_block: _PassedBlock = msgspec.field(default_factory=_PassedBlock)
+
+
+ErrorBody = Callable[[SemrouteError, int], bytes]
+
+
+class AnthropicStream:
+    """`message_start`, for each block start, deltas and stop, then `message_delta` and `message_stop`.
+
+    One block is open at a time: where a provider sends the pieces of several tool calls in turns, those of the later
+    calls wait.
+    """
+
+    keep_alive = sse.KEEP_ALIVE
+
+    def __init__(self, request: ChatRequest, error_body: ErrorBody, input_tokens: int = 0) -> None:
+        """`input_tokens`: what the request sends, as far as it is known before the provider has counted."""
+        self._id = request.id
+        self._input_tokens = input_tokens
+        self._error_body = error_body
+        self._started = False
+        self._stopped = False
+        self._native = False
+        self._passed: list[bytes] = []
+        """The provider's own events that open and close something."""
+        self._index = -1
+        self._kind: tuple[str, int] | None = None
+        self._arguments = ""
+        self._thought = Thinking()
+        self._waiting: dict[int, list[ToolCall]] = {}
+        self._usage = Usage()
+        self._finish_reason: FinishReason | None = None
+        self._stop_sequence: str | None = None
+        self._refused = ""
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """The provider's own event where it speaks this dialect, else events in its form."""
+        self._usage = chunk.usage or self._usage
+        self._finish_reason = chunk.finish_reason or self._finish_reason
+        self._stop_sequence = chunk.stop_sequence or self._stop_sequence
+        if chunk.dialect == NAME:
+            self._native = True
+            self._stopped = self._stopped or chunk.event == "message_stop"
+            if b"content_block_delta" not in chunk.raw:
+                self._passed.append(chunk.raw)
+            return sse.render(chunk.raw, chunk.event)
+        if self._native:
+            if not chunk.parts and chunk.finish_reason is None:
+                return b""
+            self._go_on()
+        head = b"" if self._started else self._start(chunk.model, chunk.service_tier)
+        return head + b"".join(self._part(part) for part in chunk.parts)
+
+    def end(self, record: Record) -> bytes:
+        """What closes the message; nothing where the provider has closed it itself."""
+        if self._stopped:
+            return b""
+        if self._native:
+            return _event({"type": "message_stop"})
+        head = b"" if self._started else self._start(record.model or "")
+        usage = self._usage if self._usage != Usage() else record.usage
+        delta = {
+            "stop_reason": stop_reason(self._finish_reason or "stop", self._stop_sequence),
+            "stop_sequence": self._stop_sequence,
+            **stop_details(self._finish_reason, self._refused),
+        }
+        closing = {"type": "message_delta", "delta": delta, "usage": render_usage(usage)}
+        return head + self._flush() + _event(closing) + _event({"type": "message_stop"})
+
+    def error(self, error: SemrouteError, status: int) -> bytes:
+        """An `error` event, and no `message_stop`: the official clients raise on it."""
+        return sse.render(self._error_body(error, status), "error")
+
+    def _go_on(self) -> None:
+        """Another model goes on from the provider's own events: in the block that is open, or in the next one."""
+        self._native, self._started = False, True
+        for raw in self._passed:
+            event = msgspec.json.decode(raw, type=_Passed)
+            if event.type == "content_block_start":
+                self._index, self._kind = event.index, (event.content_block.type, 0)
+            elif event.type == "content_block_stop":
+                self._kind = None
+        self._passed = []
+
+    def _start(self, model: str, tier: str = "") -> bytes:
+        """Most providers count at the end: until then the input is an estimate. Of the output nothing is said yet."""
+        self._started = True
+        usage = self._usage if self._usage.input_tokens else Usage(input_tokens=self._input_tokens)
+        usage = msgspec.structs.replace(usage, output_tokens=0, reasoning_tokens=0)
+        message: dict[str, Any] = {
+            "id": f"msg_{self._id}",
+            "type": "message",
+            "role": "assistant",
+            "model": model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": render_usage(usage, tier),
+        }
+        return _event({"type": "message_start", "message": message}) + _event({"type": "ping"})
+
+    def _part(self, part: Part) -> bytes:
+        match part:
+            case Text(text=text, citations=citations):
+                opened = self._open("text", {"type": "text", "text": ""})
+                texts = self._delta({"type": "text_delta", "text": text}) if text else b""
+                return opened + texts + b"".join(self._cite(citation) for citation in citations)
+            case Refusal(text=text):
+                self._refused += text
+                return self._open("text", {"type": "text", "text": ""}) + self._delta(
+                    {"type": "text_delta", "text": text}
+                )
+            case Thinking(redacted=True):
+                return self._open("redacted", thinking_block(part)) + self._close()
+            case Thinking():
+                return self._thinking(part)
+            case ToolCall():
+                return self._tool_call(part)
+            case _:
+                return b""
+
+    def _thinking(self, part: Thinking) -> bytes:
+        events = self._open("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+        if part.text:
+            events += self._delta({"type": "thinking_delta", "thinking": part.text})
+        if part.signature:
+            self._thought = part
+            events += self._close()
+        return events
+
+    def _cite(self, citation: Citation) -> bytes:
+        return self._delta({"type": "citations_delta", "citation": render_citation(citation)})
+
+    def _tool_call(self, call: ToolCall) -> bytes:
+        if self._kind is None or self._kind[0] != "tool_use" or self._kind[1] == call.index:
+            return self._tool_piece(call)
+        self._waiting.setdefault(call.index, []).append(call)
+        events = b""
+        while self._waiting and _is_complete(self._arguments):
+            for waiting in self._waiting.pop(min(self._waiting)):
+                events += self._tool_piece(waiting)
+        return events
+
+    def _tool_piece(self, call: ToolCall) -> bytes:
+        block = {"type": "tool_use", "id": signed_id(call), "name": call.name, "input": {}}
+        opened = self._open("tool_use", block, call.index)
+        self._arguments += call.arguments
+        if not call.arguments:
+            return opened
+        return opened + self._delta({"type": "input_json_delta", "partial_json": call.arguments})
+
+    def _open(self, kind: str, block: dict[str, Any], index: int = 0) -> bytes:
+        """Begin a block, unless it is the one that is open."""
+        if self._kind == (kind, index):
+            return b""
+        closing = self._close() if kind == "tool_use" else self._flush()
+        self._kind, self._arguments = (kind, index), ""
+        self._index += 1
+        return closing + _event({"type": "content_block_start", "index": self._index, "content_block": block})
+
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        return _event({"type": "content_block_delta", "index": self._index, "delta": delta})
+
+    def _close(self) -> bytes:
+        if self._kind is None:
+            return b""
+        signature = b""
+        if self._kind[0] == "thinking":
+            signature = self._delta({"type": "signature_delta", "signature": seal(self._thought, NAME)})
+            self._thought = Thinking()
+        self._kind = None
+        return signature + _event({"type": "content_block_stop", "index": self._index})
+
+    def _flush(self) -> bytes:
+        """Send the calls that waited, and close what is open."""
+        events = b""
+        while self._waiting:
+            for call in self._waiting.pop(min(self._waiting)):
+                events += self._tool_piece(call)
+        return events + self._close()
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return sse.render(msgspec.json.encode(data), data["type"])
+
+
+def _is_complete(arguments: str) -> bool:
+    try:
+        msgspec.json.decode(arguments)
+    except UNREADABLE:
+        return False
+    return True

@@ -1,0 +1,178 @@
+"""Streamed answers of a provider. Source: https://platform.claude.com/docs/en/build-with-claude/streaming."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from semroute.dialects.anthropic.content import NAME, parse_citation
+from semroute.dialects.anthropic.provider_answer import (
+    CALLS,
+    ENDED,
+    FINISH_REASONS,
+    Answer,
+    Block,
+    Counts,
+    StopDetails,
+    block_parts,
+    json_text,
+    marked,
+    newer,
+    refusal_of,
+    thinker_of,
+    tier_of,
+    usage_of,
+)
+from semroute.dialects.shared.body_parsing import as_said
+from semroute.dialects.shared.error_bodies import (
+    refuses,
+    streamed_error,
+    unreadable,
+)
+from semroute.dialects.shared.json_output import ANSWER_TOOL
+from semroute.dialects.shared.token_counts import read_counts
+from semroute.dialects.sse import Event
+from semroute.json_errors import UNREADABLE
+from semroute.messages import (
+    Chunk,
+    Part,
+    Text,
+    Thinking,
+    ToolCall,
+)
+
+
+class _Delta(msgspec.Struct):
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    citation: dict[str, Any] | None = None
+    partial_json: str | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    stop_details: StopDetails | None = None
+
+
+class _Piece(msgspec.Struct):
+    type: str = ""
+    message: Answer | None = None
+    content_block: Block | None = None
+    delta: _Delta | None = None
+    usage: Any = None
+
+
+_decode_piece = msgspec.json.Decoder(_Piece, strict=False).decode
+
+
+class AnthropicStreamParser:
+    """Reads the events of one streamed answer."""
+
+    def __init__(self) -> None:
+        self._finished = False
+        self._usage = Counts()
+        self._calls = 0
+        self._open: Block | None = None
+        self._has_arguments = False
+        self._id = self._model = self._thinker = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer has said why it ended."""
+        return self._finished
+
+    def event(self, event: Event) -> Chunk | None:
+        """The chunk that an event holds. Raises a `ProviderError` for an error or malformed data."""
+        try:
+            piece = _decode_piece(event.data)
+        except UNREADABLE as error:
+            raise unreadable(event.data, "an event of a message", error) from error
+        if piece.type == "error" or event.name == "error" or (not piece.type and refuses(event.data)):
+            raise streamed_error(event.data)
+        fields: dict[str, Any] = {}
+        match piece.type:
+            case "message_start":
+                self._start(piece.message or Answer())
+                fields = {"usage": usage_of(self._usage)}
+            case "content_block_start":
+                fields = {"parts": self._begin(piece.content_block or Block())}
+            case "content_block_delta":
+                fields = {"parts": self._delta(piece.delta or _Delta())}
+            case "content_block_stop":
+                fields = {"parts": self._end()}
+            case "message_delta":
+                fields = self._close(piece.delta or _Delta(), piece.usage)
+            case "message_stop":
+                self._finished = True
+        raw = self._passed_on(event.data, piece, fields)
+        return Chunk(**fields, model=self._model, id=self._id, dialect=NAME, raw=raw, event=event.name)
+
+    def _passed_on(self, raw: bytes, piece: _Piece, fields: dict[str, Any]) -> bytes:
+        """Return the event as callers of this dialect get it."""
+        delta = piece.delta
+        if delta is not None and delta.stop_reason == ENDED and self._calls:
+            said = msgspec.json.decode(raw)
+            return msgspec.json.encode({**said, "delta": {**said["delta"], "stop_reason": CALLS}})
+        if self._thinker and (piece.content_block is not None or (delta is not None and delta.signature)):
+            return marked(raw, fields["parts"])
+        return raw
+
+    def _start(self, message: Answer) -> None:
+        self._id, self._model = message.id or "", message.model or ""
+        self._thinker = thinker_of(message.model)
+        self._usage = read_counts(message.usage, Counts) or self._usage
+
+    def _begin(self, block: Block) -> tuple[Part, ...]:
+        self._open, self._has_arguments = block, False
+        if block.type == "tool_use" and block.name != ANSWER_TOOL:
+            self._calls += 1
+            return (ToolCall(id=block.id or "", name=block.name or "", index=self._calls - 1),)
+        if block.type == "tool_use":
+            return ()
+        return block_parts(block, 0, self._thinker)
+
+    def _delta(self, delta: _Delta) -> tuple[Part, ...]:
+        if delta.text:
+            return (Text(text=delta.text),)
+        if delta.thinking:
+            return (Thinking(text=delta.thinking),)
+        if delta.signature:
+            return (Thinking(signature=delta.signature, origin=NAME, model=self._thinker),)
+        if delta.citation is not None:
+            return (Text(text="", citations=(parse_citation(delta.citation),)),)
+        return self._arguments(delta.partial_json)
+
+    def _arguments(self, piece: str | None) -> tuple[Part, ...]:
+        block = self._open
+        if not piece or block is None or block.type != "tool_use":
+            return ()
+        self._has_arguments = True
+        if block.name == ANSWER_TOOL:
+            return (Text(text=piece),)
+        return (ToolCall(arguments=piece, index=self._calls - 1),)
+
+    def _end(self) -> tuple[Part, ...]:
+        """A call without arguments sends none at all: other dialects want an empty object."""
+        block, self._open = self._open, None
+        if block is None or block.type != "tool_use" or self._has_arguments:
+            return ()
+        arguments = json_text(block.input)  # some servers send them with the start
+        if block.name == ANSWER_TOOL:
+            return (Text(text=arguments),) if block.input else ()
+        return (ToolCall(arguments=arguments, index=self._calls - 1),)
+
+    def _close(self, delta: _Delta, said: object) -> dict[str, Any]:
+        usage = read_counts(said, Counts)
+        if usage is not None:
+            self._usage = newer(self._usage, usage)
+        if delta.stop_reason is None:
+            return {"usage": usage_of(self._usage)}
+        self._finished = True
+        reason = FINISH_REASONS.get(delta.stop_reason, "stop")
+        return {
+            "parts": refusal_of(delta.stop_details),
+            "finish_reason": as_said(reason, calls=self._calls > 0),
+            "stop_sequence": delta.stop_sequence,
+            "usage": usage_of(self._usage),
+            "service_tier": tier_of(self._usage),
+        }

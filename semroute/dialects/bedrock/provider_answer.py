@@ -1,0 +1,153 @@
+"""Whole answers and errors of Converse, and what streamed answers share with them.
+
+Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from semroute.dialects.shared.json_output import ANSWER_TOOL
+from semroute.dialects.shared.token_counts import Count, read_counts
+from semroute.errors import BadAnswerError
+from semroute.json_errors import UNREADABLE
+from semroute.messages import FinishReason, Part, Text, ToolCall, Usage
+
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
+}
+_FAILED = {"malformed_model_output", "malformed_tool_use"}
+"""Reasons that mean that there is no answer: another call may give one."""
+
+
+class _Message(msgspec.Struct):
+    content: list[dict[str, Any]] | None = None
+
+
+class _Output(msgspec.Struct):
+    message: _Message | None = None
+
+
+class Tier(msgspec.Struct):
+    """The service tier."""
+
+    type: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    output: _Output | None = None
+    stopReason: str | None = None
+    usage: Any = None
+    serviceTier: Tier | None = None
+
+
+decode_answer = msgspec.json.Decoder(_Answer, strict=False).decode
+
+
+def as_text(part: Part) -> Part:
+    """What the tool that takes the answer was given is the answer."""
+    return Text(text=part.arguments) if isinstance(part, ToolCall) and part.name == ANSWER_TOOL else part
+
+
+def finish_reason_of(reason: str, raw: bytes) -> FinishReason:
+    """Why an answer ended. Raises `BadAnswerError` where the model broke it off."""
+    if reason in _FAILED:
+        raise BadAnswerError(f"the model broke the answer off: {reason}", body=raw)
+    return _FINISH_REASONS.get(reason, "stop")
+
+
+def tier_of(tier: Tier | None) -> str:
+    """The name of the service tier; empty: none."""
+    return (tier and tier.type) or ""
+
+
+# --- usage ------------------------------------------------------------------------------------------------------------
+
+
+class _Written(msgspec.Struct):
+    inputTokens: Count = 0
+    ttl: str = ""
+
+
+class _Usage(msgspec.Struct):
+    inputTokens: Count | None = None
+    """Neither read from the cache nor written to it."""
+    outputTokens: Count | None = None
+    """Includes thinking."""
+    cacheReadInputTokens: Count | None = None
+    cacheWriteInputTokens: Count | None = None
+    cacheDetails: list[_Written] | None = None
+    """The written ones, by how long they are kept."""
+
+
+def usage_of(said: object) -> Usage | None:
+    """Source: https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html."""
+    usage = read_counts(said, _Usage)
+    if usage is None or (usage.inputTokens is None and usage.outputTokens is None):
+        return None
+    cached_tokens, cache_write_tokens = usage.cacheReadInputTokens or 0, usage.cacheWriteInputTokens or 0
+    an_hour = sum(written.inputTokens for written in usage.cacheDetails or () if written.ttl == "1h")
+    return Usage(
+        input_tokens=(usage.inputTokens or 0) + cached_tokens + cache_write_tokens,
+        output_tokens=usage.outputTokens or 0,
+        cached_tokens=cached_tokens,
+        cache_write_tokens=cache_write_tokens,
+        cache_write_1h_tokens=min(cache_write_tokens, an_hour),
+    )
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+_STATUSES = {
+    "ThrottlingException": 429,
+    "TooManyRequestsException": 429,
+    "ServiceQuotaExceededException": 429,
+    "ModelNotReadyException": 429,
+    "ModelTimeoutException": 408,
+    "ModelErrorException": 500,
+    "ModelStreamErrorException": 500,
+    "InternalServerException": 500,
+    "InternalFailure": 500,
+    "ServiceUnavailableException": 503,
+    "ServiceUnavailable": 503,
+    "ValidationException": 400,
+    "AccessDeniedException": 403,
+    "UnrecognizedClientException": 403,
+    "InvalidSignatureException": 403,
+    "IncompleteSignature": 403,
+    "ExpiredTokenException": 403,
+    "MissingAuthenticationTokenException": 403,
+}
+"""What AWS's errors mean, whatever status they come with, or inside a stream, with none."""
+
+
+class _Failure(msgspec.Struct):
+    type: str = msgspec.field(name="__type", default="")
+    code: str | None = None
+
+
+_decode_failure = msgspec.json.Decoder(_Failure).decode
+
+
+def kind_of(body: bytes) -> str:
+    """The type of an error, where its body names it."""
+    try:
+        failure = _decode_failure(body)
+    except UNREADABLE:
+        return ""
+    return failure.type or failure.code or ""
+
+
+def meant_by(kind: str) -> int | None:
+    """The status that an error means, by its type: `ThrottlingException:http://…`, `com.amazon#throttlingException`."""
+    name = kind.partition(":")[0].rpartition("#")[2]
+    return _STATUSES.get(name[:1].upper() + name[1:])

@@ -1,0 +1,124 @@
+"""Streamed answers of Converse.
+
+Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from semroute.dialects.bedrock.content import NAME, parse_citation, parse_thought
+from semroute.dialects.bedrock.provider_answer import Tier, finish_reason_of, kind_of, meant_by, tier_of, usage_of
+from semroute.dialects.shared.body_parsing import as_said
+from semroute.dialects.shared.error_bodies import (
+    streamed_error,
+    unreadable,
+)
+from semroute.dialects.shared.json_output import ANSWER_TOOL
+from semroute.dialects.sse import Event
+from semroute.json_errors import UNREADABLE
+from semroute.messages import Chunk, Part, Text, ToolCall
+
+
+class _Call(msgspec.Struct):
+    toolUseId: str = ""
+    name: str = ""
+
+
+class _Start(msgspec.Struct):
+    toolUse: _Call | None = None
+
+
+class _Input(msgspec.Struct):
+    input: str | None = None
+
+
+class _Delta(msgspec.Struct):
+    text: str | None = None
+    toolUse: _Input | None = None
+    reasoningContent: dict[str, Any] | None = None
+    citation: dict[str, Any] | None = None
+
+
+class _Piece(msgspec.Struct):
+    start: _Start | None = None
+    delta: _Delta | None = None
+    stopReason: str | None = None
+    usage: Any = None
+    serviceTier: Tier | None = None
+
+
+_decode_piece = msgspec.json.Decoder(_Piece, strict=False).decode
+
+
+class BedrockStreamParser:
+    """Reads the events of one streamed answer."""
+
+    def __init__(self) -> None:
+        self._finished = False
+        self._calls = 0
+        self._open: _Call | None = None
+        self._has_arguments = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer has said why it ended."""
+        return self._finished
+
+    def event(self, event: Event) -> Chunk | None:
+        """The chunk that an event holds. Raises a `ProviderError` for an error or malformed data."""
+        if event.name == "error" or event.name.endswith("Exception"):
+            kind = event.name if event.name != "error" else kind_of(event.data)
+            raise streamed_error(event.data, meant_by(kind))
+        try:
+            piece = _decode_piece(event.data)
+        except UNREADABLE as error:
+            raise unreadable(event.data, "an event of Converse", error) from error
+        fields: dict[str, Any] = {}
+        match event.name:
+            case "contentBlockStart":
+                fields = {"parts": self._begin(piece.start or _Start())}
+            case "contentBlockDelta":
+                fields = {"parts": self._delta(piece.delta or _Delta())}
+            case "contentBlockStop":
+                fields = {"parts": self._end()}
+            case "messageStop":
+                reason = finish_reason_of(piece.stopReason or "", event.data)
+                self._finished = True
+                fields = {"finish_reason": as_said(reason, calls=self._calls > 0)}
+            case "metadata":
+                fields = {"usage": usage_of(piece.usage), "service_tier": tier_of(piece.serviceTier)}
+        return Chunk(**fields, dialect=NAME, raw=event.data, event=event.name)
+
+    def _begin(self, start: _Start) -> tuple[Part, ...]:
+        self._open, self._has_arguments = start.toolUse, False
+        if self._open is None:
+            return ()
+        if self._open.name == ANSWER_TOOL:
+            return ()
+        self._calls += 1
+        return (ToolCall(id=self._open.toolUseId, name=self._open.name, index=self._calls - 1),)
+
+    def _delta(self, delta: _Delta) -> tuple[Part, ...]:
+        if delta.text:
+            return (Text(text=delta.text),)
+        if delta.reasoningContent is not None:
+            thought = parse_thought(delta.reasoningContent)
+            return (thought,) if thought is not None else ()
+        if delta.citation is not None:
+            return (Text(text="", citations=(parse_citation(delta.citation),)),)
+        if delta.toolUse is None or not delta.toolUse.input or self._open is None:
+            return ()
+        self._has_arguments = True
+        if self._open.name == ANSWER_TOOL:
+            return (Text(text=delta.toolUse.input),)
+        return (ToolCall(arguments=delta.toolUse.input, index=self._calls - 1),)
+
+    def _end(self) -> tuple[Part, ...]:
+        """A call without arguments sends none at all: other dialects want an empty object."""
+        call, self._open = self._open, None
+        if call is None or call.name == ANSWER_TOOL or self._has_arguments:
+            return ()
+        return (ToolCall(arguments="{}", index=self._calls - 1),)

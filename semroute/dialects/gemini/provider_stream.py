@@ -1,0 +1,29 @@
+"""Streamed answers of Gemini. Source: https://ai.google.dev/api/generate-content."""
+
+from __future__ import annotations
+
+from semroute.dialects.gemini.provider_answer import AnswerReader, decode
+from semroute.dialects.shared.error_bodies import streamed_error
+from semroute.dialects.sse import Event
+from semroute.messages import (
+    Chunk,
+)
+
+
+class GeminiStreamParser:
+    """Reads the events of one streamed answer: each is an answer with the next piece."""
+
+    def __init__(self) -> None:
+        self._reader = AnswerReader()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer has said why it ended."""
+        return self._reader.finished
+
+    def event(self, event: Event) -> Chunk | None:
+        """The chunk that an event holds. Raises a `ProviderError` for an error or malformed data."""
+        answer = decode(event.data, event.data)
+        if answer.error is not None:
+            raise streamed_error(event.data)
+        return self._reader.read(answer, event.data)

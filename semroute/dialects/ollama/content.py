@@ -1,0 +1,147 @@
+"""Ollama's messages and ours, both ways. Source: https://docs.ollama.com/api."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from semroute.dialects.shared.body_parsing import (
+    arguments_of,
+    object_of,
+    role_of,
+)
+from semroute.dialects.shared.data_urls import data_url, image_type
+from semroute.dialects.shared.thinking import signed_id, split_id
+from semroute.messages import (
+    Image,
+    Message,
+    Part,
+    Refusal,
+    Role,
+    Text,
+    Thinking,
+    TokenLogprob,
+    ToolCall,
+    ToolResult,
+)
+
+NAME: Final = "ollama"
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+}
+
+
+# --- messages of callers ----------------------------------------------------------------------------------------------
+
+
+class _Function(msgspec.Struct):
+    name: str
+    arguments: dict[str, Any] | str = {}
+
+
+class _Call(msgspec.Struct):
+    function: _Function
+    id: str = ""
+
+
+class OllamaMessage(msgspec.Struct):
+    """A message of `/api/chat`."""
+
+    role: str
+    content: str | None = None
+    thinking: str | None = None
+    images: list[str] | None = None
+    """base64."""
+    tool_calls: list[_Call] | None = None
+    tool_name: str | None = None
+    name: str | None = None
+    """What `tool_name` was called before."""
+    tool_call_id: str | None = None
+
+
+def parse_messages(messages: Sequence[OllamaMessage]) -> tuple[Message, ...]:
+    """Calls and results are matched by the function's name and by their order, where they have no ids."""
+    read: list[Message] = []
+    waiting: dict[str, list[str]] = {}
+    for number, message in enumerate(messages):
+        role = role_of(message.role, _ROLES, f"messages[{number}]")
+        text = [Text(text=message.content)] if message.content else []
+        if role == "tool":
+            result = _result(message, waiting)
+            if read and read[-1].role == "tool":
+                read[-1] = Message(role=role, parts=(*read[-1].parts, result))
+            else:
+                read.append(Message(role=role, parts=(result,)))
+            continue
+        thought: list[Part] = [Thinking(text=message.thinking)] if message.thinking else []
+        calls = [_call(call, number, index) for index, call in enumerate(message.tool_calls or ())]
+        for call in calls:
+            waiting.setdefault(call.name, []).append(call.id)
+        parts = (*thought, *text, *parse_images(message.images), *calls)
+        read.append(Message(role=role, parts=parts or (Text(text=""),)))
+    return tuple(read)
+
+
+def _call(call: _Call, number: int, index: int) -> ToolCall:
+    id_, signature = split_id(call.id or f"call_{number}_{index}")
+    arguments = arguments_of(call.function.arguments)
+    return ToolCall(id=id_, name=call.function.name, arguments=arguments, index=index, signature=signature)
+
+
+def _result(message: OllamaMessage, waiting: dict[str, list[str]]) -> ToolResult:
+    """The result of the oldest call of that function that waits for one; without a name, of the oldest of all."""
+    name = message.tool_name or message.name or ""
+    oldest = waiting.get(name) or (not name and next(filter(None, waiting.values()), None)) or []
+    id_ = split_id(message.tool_call_id or "")[0] or (oldest[0] if oldest else name or "call")
+    for ids in waiting.values():
+        if id_ in ids:
+            ids.remove(id_)
+    images = tuple(part for part in parse_images(message.images))
+    return ToolResult(id=id_, text=message.content or "", media=images)
+
+
+def parse_images(images: Sequence[str] | None) -> tuple[Image, ...]:
+    """The pictures of a message."""
+    return tuple(Image(url=_picture(image)) for image in images or ())
+
+
+def _picture(image: str) -> str:
+    """The `data:` URL of a picture in base64, whose type only its first bytes tell."""
+    if image.startswith("data:"):
+        return image
+    kind = "image/webp" if image.startswith("UklGR") else image_type("", image)
+    return data_url(kind or "image/png", image)
+
+
+# --- what models said -------------------------------------------------------------------------------------------------
+
+
+def texts_of_parts(parts: Iterable[Part]) -> tuple[str, str]:
+    """What is said, refusals included, and what is thought."""
+    text = "".join([part.text for part in parts if isinstance(part, Text | Refusal)])
+    return text, "".join([part.text for part in parts if isinstance(part, Thinking)])
+
+
+def render_call(call: ToolCall) -> dict[str, Any]:
+    """A call of a tool."""
+    function = {"index": call.index, "name": call.name, "arguments": object_of(call.arguments)}
+    return {"id": signed_id(call), "function": function} if call.id else {"function": function}
+
+
+def render_logprobs(logprobs: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
+    """How likely each token was."""
+    return [
+        {
+            "token": each.token,
+            "logprob": each.logprob,
+            "bytes": list(each.token.encode("utf-8", "surrogatepass")),
+            "top_logprobs": [{"token": other.token, "logprob": other.logprob} for other in each.top],
+        }
+        for each in logprobs
+    ]

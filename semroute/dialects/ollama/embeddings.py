@@ -1,0 +1,80 @@
+"""Ollama's embeddings, of a named model. Source: https://docs.ollama.com/api/embed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from semroute.dialects.dialect import EMBEDDINGS
+from semroute.dialects.ollama.client import Ollama, named
+from semroute.dialects.ollama.client_answer import nanoseconds
+from semroute.dialects.shared.body_parsing import (
+    convert,
+    problem,
+    refuse_auto,
+)
+from semroute.messages import (
+    ChatRequest,
+    Completion,
+    Message,
+    Text,
+)
+from semroute.record import Record
+
+
+class OllamaEmbedBody(msgspec.Struct):
+    """The body of `/api/embed`: the fields that are read here."""
+
+    model: str
+    input: str | list[str] | None = None
+    prompt: str | None = None
+    """What `input` is called at the older `/api/embeddings`."""
+    dimensions: int | None = None
+
+
+class OllamaEmbeddings(Ollama):
+    """The client side of `/api/embed` and `/api/embeddings`, passed on to a named model in OpenAI's form."""
+
+    def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
+        """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of different models do not compare."""
+        fields = convert(body, OllamaEmbedBody)
+        model, given = named(fields.model), fields.prompt if fields.input is None else fields.input
+        refuse_auto(model, fields.model)
+        if not given:
+            raise problem("input", "got nothing, expected text or a list of texts")
+        texts = [given] if isinstance(given, str) else given
+        size = {} if fields.dimensions is None else {"dimensions": fields.dimensions}
+        return ChatRequest(
+            id=request_id,
+            messages=(Message(role="user", parts=tuple(Text(text=text) for text in texts)),),
+            model=model,
+            dialect=EMBEDDINGS,
+            raw={"model": model, "input": given, "encoding_format": "float", **size},
+        )
+
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
+        """The vectors of the provider's answer."""
+        return msgspec.json.encode(embeddings_of(completion, record))
+
+
+class OllamaEmbedding(OllamaEmbeddings):
+    """`/api/embeddings`: one vector."""
+
+    def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
+        """The only vector."""
+        vectors = embeddings_of(completion, record)["embeddings"]
+        return msgspec.json.encode({"embedding": vectors[0] if vectors else []})
+
+
+def embeddings_of(completion: Completion, record: Record) -> dict[str, Any]:
+    """The vectors of OpenAI's answer."""
+    found = msgspec.json.decode(completion.raw).get("data") or []
+    usage = completion.usage or record.usage
+    return {
+        "model": record.model or completion.model,
+        "embeddings": [row.get("embedding") for row in sorted(found, key=lambda row: row.get("index") or 0)],
+        "total_duration": nanoseconds(record.latency_ms),
+        "load_duration": 0,
+        "prompt_eval_count": usage.input_tokens,
+    }

@@ -1,0 +1,114 @@
+"""What is read of a `response`, whole or at the end of a stream; the rest of it stays in `raw`.
+
+Source: https://platform.openai.com/docs/api-reference/responses/object.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from semroute.dialects.openai.content import parse_citation, parse_logprobs
+from semroute.dialects.responses.content import parse_reasoning
+from semroute.dialects.responses.tools import KINDS, Toolbox, parse_call
+from semroute.dialects.shared.token_counts import Count, InputDetails, read_counts
+from semroute.messages import (
+    FinishReason,
+    Opaque,
+    Part,
+    Refusal,
+    Text,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
+
+_INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: Count | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: Count = 0
+    input_tokens_details: InputDetails | None = None
+    output_tokens: Count = 0
+    output_tokens_details: _OutputDetails | None = None
+
+
+class _Incomplete(msgspec.Struct):
+    reason: str | None = None
+
+
+class Answer(msgspec.Struct):
+    """A `response`."""
+
+    id: str | None = None
+    model: str | None = None
+    status: str | None = None
+    output: list[dict[str, Any]] | None = None
+    incomplete_details: _Incomplete | None = None
+    usage: Any = None
+    service_tier: str | None = None
+    error: Any = None
+
+
+decode_answer = msgspec.json.Decoder(Answer, strict=False).decode
+
+
+def parts_of(output: list[dict[str, Any]]) -> tuple[tuple[Part, ...], tuple[TokenLogprob, ...]]:
+    """The parts of a whole answer, and how likely its tokens were."""
+    parts: list[Part] = []
+    logprobs: list[TokenLogprob] = []
+    for item in output:
+        match item:
+            case {"type": "message", "content": list(content)}:
+                for block in content:
+                    parts += _said(block)
+                    logprobs += parse_logprobs(block.get("logprobs") if isinstance(block, dict) else None)
+            case {"type": str(kind)} if kind in KINDS and (call := parse_call(item, Toolbox({}))) is not None:
+                index = sum(isinstance(part, ToolCall) for part in parts)
+                parts.append(msgspec.structs.replace(call, index=index))
+            case {"type": "reasoning"}:
+                parts.append(parse_reasoning(item))
+            case {"type": str(kind)}:
+                parts.append(Opaque(kind=kind))
+    return tuple(parts), tuple(logprobs)
+
+
+def _said(block: object) -> tuple[Part, ...]:
+    match block:
+        case {"type": "output_text", "text": str(text), **more}:
+            annotations = more.get("annotations")
+            found = [parse_citation(each) for each in (annotations if isinstance(annotations, list) else ())]
+            return (Text(text=text, citations=tuple(citation for citation in found if citation is not None)),)
+        case {"type": "refusal", "refusal": str(text)}:
+            return (Refusal(text=text),)
+        case _:
+            return ()
+
+
+def finish_reason_of(answer: Answer, has_calls: bool) -> FinishReason:
+    """Why an answer ended."""
+    incomplete = answer.incomplete_details
+    if answer.status == "incomplete" and incomplete is not None:
+        return _INCOMPLETE.get(incomplete.reason or "", "length")
+    return "tool_calls" if has_calls else "stop"
+
+
+def usage_of(said: object) -> Usage | None:
+    """What a call consumed; None: it is not told, or not readably."""
+    usage = read_counts(said, _Usage)
+    if usage is None:
+        return None
+    read = usage.input_tokens_details or InputDetails()
+    return Usage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=read.cached_tokens or 0,
+        cache_write_tokens=read.written,
+        cache_write_1h_tokens=read.written_1h,
+        reasoning_tokens=(usage.output_tokens_details or _OutputDetails()).reasoning_tokens or 0,
+    )
