@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,7 +14,6 @@ from semroute.dialects.anthropic.client_answer import (
     render_usage,
     stop_details,
     stop_reason,
-    streamed_error,
 )
 from semroute.dialects.anthropic.client_stream import AnthropicStream
 from semroute.dialects.anthropic.content import NAME, parse_cache, parse_content
@@ -119,7 +117,7 @@ class Anthropic:
 
     def stream(self, request: ChatRequest, decision: Decision) -> AnthropicStream:
         """A renderer for one streamed answer."""
-        return AnthropicStream(request, partial(streamed_error, request.id), decision.estimate.input_tokens)
+        return AnthropicStream(request, decision.estimate.input_tokens)
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """The body of an error answer: the provider's own where it refused the request in this dialect."""

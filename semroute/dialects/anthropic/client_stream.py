@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ from semroute.dialects.anthropic.client_answer import (
     render_usage,
     stop_details,
     stop_reason,
+    streamed_error,
     thinking_block,
 )
 from semroute.dialects.anthropic.content import NAME
@@ -46,9 +46,6 @@ class _Passed(msgspec.Struct):
     content_block: _PassedBlock = msgspec.field(default_factory=_PassedBlock)
 
 
-ErrorBody = Callable[[SemrouteError, int], bytes]
-
-
 class AnthropicStream:
     """`message_start`, for each block start, deltas and stop, then `message_delta` and `message_stop`.
 
@@ -58,11 +55,10 @@ class AnthropicStream:
 
     keep_alive = sse.KEEP_ALIVE
 
-    def __init__(self, request: ChatRequest, error_body: ErrorBody, input_tokens: int = 0) -> None:
+    def __init__(self, request: ChatRequest, input_tokens: int = 0) -> None:
         """`input_tokens`: what the request sends, as far as it is known before the provider has counted."""
         self._id = request.id
         self._input_tokens = input_tokens
-        self._error_body = error_body
         self._started = False
         self._stopped = False
         self._native = False
@@ -114,7 +110,7 @@ class AnthropicStream:
 
     def error(self, error: SemrouteError, status: int) -> bytes:
         """An `error` event, and no `message_stop`: the official clients raise on it."""
-        return sse.render(self._error_body(error, status), "error")
+        return sse.render(streamed_error(self._id, error, status), "error")
 
     def _go_on(self) -> None:
         """Another model goes on from the provider's own events: in the block that is open, or in the next one."""

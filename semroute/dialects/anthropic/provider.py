@@ -80,8 +80,7 @@ class AnthropicProviderDialect:
         keep_to_version(body, version, dropped)
         if version not in (FIRST, self._version):
             headers[VERSION_HEADER] = version
-        wire = fitted(NAME, body, request, model, dropped, path="/v1/messages")
-        return msgspec.structs.replace(wire, headers=headers) if headers else wire
+        return fitted(NAME, body, request, model, dropped, path="/v1/messages", headers=headers)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""

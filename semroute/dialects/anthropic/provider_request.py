@@ -12,7 +12,7 @@ from semroute.dialects.anthropic.thinking import is_on, max_tokens_of, sampling_
 from semroute.dialects.shared.alternating_turns import GO_ON, GO_ON_NOTE, alternate
 from semroute.dialects.shared.body_parsing import given
 from semroute.dialects.shared.dropped import Dropped
-from semroute.dialects.shared.json_output import answer_tool, instruction, is_closed
+from semroute.dialects.shared.json_output import way_to_json
 from semroute.messages import ChatRequest, Message, Params, Tool, ToolChoice, ToolMode
 
 _TOOL_MODES: dict[ToolMode, str] = {"auto": "auto", "required": "any", "none": "none", "tool": "tool"}
@@ -27,11 +27,14 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
     thinks = is_on(thinking)
     tools = [_tool(tool) for tool in request.tools]
     choice = _tool_choice(request.tool_choice, params, traits, thinks, bool(tools), dropped)
-    output, forced, told = _json(request, traits, thinks)
-    if forced:
-        tools, choice = [_tool(forced)], {"type": "tool", "name": forced.name}
-    if told:
-        system = [*system, {"type": "text", "text": told}]
+    way = way_to_json(params, setting=traits.schemas, tool=traits.forced and not thinks and not tools)
+    output: dict[str, Any] = {}
+    if way.schema:
+        output["format"] = {"type": "json_schema", "schema": way.schema.document}
+    if way.tool:
+        tools, choice = [_tool(way.tool)], {"type": "tool", "name": way.tool.name}
+    if way.instruction:
+        system = [*system, {"type": "text", "text": way.instruction}]
     if effort is not None:
         output["effort"] = effort
     _note_the_rest(params, dropped)
@@ -109,18 +112,6 @@ def _tool_choice(
 
 
 # --- the form of the answer -------------------------------------------------------------------------------------------
-
-
-def _json(request: ChatRequest, traits: Traits, thinks: bool) -> tuple[dict[str, Any], Tool | None, str]:
-    """JSON by the model's own setting, else by a tool, else by an instruction."""
-    schema = request.params.json_schema
-    if schema is None:
-        return {}, None, instruction(None) if request.params.json_output else ""
-    if traits.schemas and is_closed(schema.document):
-        return {"format": {"type": "json_schema", "schema": schema.document}}, None, ""
-    if traits.forced and not thinks and not request.tools and schema.document.get("type") == "object":
-        return {}, answer_tool(schema), ""
-    return {}, None, instruction(schema)
 
 
 def _stop(params: Params, dropped: Dropped) -> list[str]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
-import msgspec
-
 from semroute.config.schema.models import Model
 from semroute.dialects.bedrock.content import NAME, parse_block
 from semroute.dialects.bedrock.provider_answer import (
@@ -63,8 +61,7 @@ class BedrockProviderDialect:
         call = "converse-stream" if request.stream else "converse"
         # A colon stays, as the transport would make one of `%3A`: what is signed is what is sent.
         path = f"/model/{quote(model.name, safe=':')}/{call}"
-        wire = fitted(NAME, body, request, model, dropped, path=path)
-        return msgspec.structs.replace(wire, model=model.name)
+        return fitted(NAME, body, request, model, dropped, path=path, answers_name_model=False)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""

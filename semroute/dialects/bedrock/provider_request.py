@@ -18,7 +18,7 @@ from semroute.dialects.bedrock.models import Traits, traits_of
 from semroute.dialects.shared.alternating_turns import GO_ON, GO_ON_NOTE, OPENING, alternate, has_results
 from semroute.dialects.shared.body_parsing import given
 from semroute.dialects.shared.dropped import Dropped
-from semroute.dialects.shared.json_output import answer_tool, instruction, is_closed
+from semroute.dialects.shared.json_output import way_to_json
 from semroute.dialects.shared.thinking import effort_of, wants_thinking
 from semroute.messages import ChatRequest, Effort, JsonSchema, Message, Params, Tool, ToolChoice
 
@@ -57,14 +57,15 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
     thought = (
         _claude_thought(request, model, traits, dropped) if traits.claude else _thought(request, model, traits, dropped)
     )
-    form, forced, told = _form(request, traits, thought)
-    if told:
-        system.append({"text": told})
-    tools = _tools(request, messages, forced, traits, blocks, dropped)
+    free = not thought.on and not request.tools and not has_results(request.messages)
+    way = way_to_json(params, setting=traits.schemas, tool=traits.forced == "tool" and free)
+    if way.instruction:
+        system.append({"text": way.instruction})
+    tools = _tools(request, messages, way.tool, traits, blocks, dropped)
     if tools:
-        tools |= _tool_choice(request.tool_choice, forced, traits, thought, dropped)
+        tools |= _tool_choice(request.tool_choice, way.tool, traits, thought, dropped)
     inference, fields = _inference(params, model, traits, thought, dropped)
-    output = given({"textFormat": form, "effort": thought.effort or None})
+    output = given({"textFormat": _text_format(way.schema) if way.schema else None, "effort": thought.effort or None})
     _note_the_rest(params, dropped)
     return given(
         {
@@ -236,22 +237,10 @@ def _sampling(params: Params, traits: Traits, dropped: Dropped) -> dict[str, Any
     return {"temperature": temperature, "top_p": params.top_p, "top_k": top_k}
 
 
-def _form(request: ChatRequest, traits: Traits, thought: Thought) -> tuple[dict[str, Any] | None, Tool | None, str]:
-    """JSON by the model's own setting, else by a tool, else by an instruction."""
-    schema = request.params.json_schema
-    if schema is None:
-        return None, None, instruction(None) if request.params.json_output else ""
-    if traits.schemas and is_closed(schema.document):
-        return {"type": "json_schema", "structure": {"jsonSchema": _json_schema(schema)}}, None, ""
-    free = not thought.on and not request.tools and not has_results(request.messages)
-    if traits.forced == "tool" and free and schema.document.get("type") == "object":
-        return None, answer_tool(schema), ""
-    return None, None, instruction(schema)
-
-
-def _json_schema(schema: JsonSchema) -> dict[str, Any]:
+def _text_format(schema: JsonSchema) -> dict[str, Any]:
     document = msgspec.json.encode(schema.document).decode()
-    return given({"schema": document, "name": schema.name, "description": schema.description or None})
+    fields = given({"schema": document, "name": schema.name, "description": schema.description or None})
+    return {"type": "json_schema", "structure": {"jsonSchema": fields}}
 
 
 def _note_the_rest(params: Params, dropped: Dropped) -> None:

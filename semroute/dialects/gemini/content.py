@@ -8,10 +8,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from semroute.dialects.shared.body_parsing import arguments_of, given, object_of
+from semroute.dialects.shared.body_parsing import arguments_of, given, object_of, objects_of
 from semroute.dialects.shared.data_urls import data_url, read_data_url
 from semroute.dialects.shared.dropped import Dropped
-from semroute.dialects.shared.logprobs import objects_of
 from semroute.dialects.shared.thinking import SEAL, is_sealed, seal, unseal
 from semroute.messages import Document, Image, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 

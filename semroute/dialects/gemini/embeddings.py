@@ -12,14 +12,12 @@ from typing import Any
 
 import msgspec
 
-from semroute.decision import Decision
-from semroute.dialects.dialect import GEMINI_EMBEDDINGS, StreamRenderer
+from semroute.dialects.dialect import GEMINI_EMBEDDINGS
 from semroute.dialects.gemini.client import Gemini
-from semroute.dialects.gemini.client_stream import GeminiStream
 from semroute.dialects.gemini.content import NAME, camel_case
-from semroute.dialects.shared.body_parsing import given, objects, problem, refuse_auto
+from semroute.dialects.shared.body_parsing import OURS, given, objects, problem, refuse_auto
 from semroute.dialects.shared.dropped import Dropped
-from semroute.errors import BadAnswerError, SemrouteError, UnsupportedError
+from semroute.errors import BadAnswerError, UnsupportedError
 from semroute.json_errors import UNREADABLE
 from semroute.messages import ChatRequest, Completion, Message, Text
 from semroute.record import Record
@@ -28,7 +26,7 @@ _SETTINGS = ("taskType", "title", "autoTruncate", "documentOcr", "audioTrackExtr
 """What OpenAI's embeddings do not have."""
 
 
-class GeminiEmbeddings:
+class GeminiEmbeddings(Gemini):
     """The client side of `embedContent`, and of `batchEmbedContents`."""
 
     name = GEMINI_EMBEDDINGS
@@ -36,7 +34,6 @@ class GeminiEmbeddings:
     def __init__(self, *, batch: bool = False) -> None:
         """`batch`: several contents, in `requests`."""
         self._batch = batch
-        self._gemini = Gemini()
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of different models do not compare."""
@@ -66,14 +63,6 @@ class GeminiEmbeddings:
         vectors = [{"values": each} for each in vectors_of(completion)]
         return msgspec.json.encode({"embeddings": vectors} if self._batch else {"embedding": vectors[0]})
 
-    def stream(self, request: ChatRequest, decision: Decision) -> StreamRenderer:
-        """For the seam's sake: embeddings are not streamed."""
-        return GeminiStream(request)
-
-    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
-        """The body of an error answer."""
-        return self._gemini.render_error(error, status, request_id)
-
 
 def _parse(request: Mapping[str, Any], path: str) -> dict[str, Any]:
     """One request, with its settings at the top: newer clients write them as `embedContentConfig`."""
@@ -100,7 +89,7 @@ def text_of(request: Mapping[str, Any]) -> str:
 def openai_body(request: ChatRequest, dropped: Dropped) -> dict[str, Any]:
     """OpenAI's body for a request of either dialect. Raises `UnsupportedError` for what is no text."""
     if request.dialect != GEMINI_EMBEDDINGS:
-        return {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
+        return {key: value for key, value in request.raw.items() if key not in OURS}
     asked: list[dict[str, Any]] = request.raw["requests"]
     if any(set(part) - {"text"} for each in asked for part in each["content"]["parts"]):
         raise UnsupportedError("OpenAI's embeddings take text alone")

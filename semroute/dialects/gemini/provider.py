@@ -16,6 +16,7 @@ from semroute.dialects.gemini.models import traits_of
 from semroute.dialects.gemini.provider_answer import AnswerReader, UsageMetadata, decode, usage_of
 from semroute.dialects.gemini.provider_request import HEADERS, render_body
 from semroute.dialects.gemini.provider_stream import GeminiStreamParser
+from semroute.dialects.shared.body_parsing import OURS
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import answered_error
 from semroute.dialects.shared.field_limits import fitted
@@ -51,7 +52,7 @@ class GeminiProviderDialect:
         traits = traits_of(model.name)
         if request.dialect == NAME:
             dropped = Dropped()
-            body = {key: value for key, value in request.raw.items() if key not in ("models", "strict", "metadata")}
+            body = {key: value for key, value in request.raw.items() if key not in (*OURS, "metadata")}
             keep_own_thoughts(body, dropped, sign_calls=traits.signs_calls)
         else:
             dropped = Dropped(request.unread)
@@ -62,8 +63,7 @@ class GeminiProviderDialect:
         call = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         path = f"/models/{quote(model.name, safe='')}:{call}"
         headers = travelling(request, NAME, HEADERS, dropped)
-        wire = fitted(NAME, body, request, model, dropped, path=path)
-        return msgspec.structs.replace(wire, headers=headers) if headers else wire
+        return fitted(NAME, body, request, model, dropped, path=path, headers=headers)
 
     def _embeddings(self, request: ChatRequest, model: Model) -> WireRequest:
         dropped = Dropped()

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from semroute.decision import Decision
+from semroute.dialects.dialect import StreamRenderer
 from semroute.dialects.openai.client_answer import error_body, own_refusal, render_message
 from semroute.dialects.openai.client_stream import OpenAIStream
 from semroute.dialects.openai.content import (
@@ -172,7 +173,7 @@ class OpenAI:
         }
         return msgspec.json.encode(body)
 
-    def stream(self, request: ChatRequest, decision: Decision) -> OpenAIStream:
+    def stream(self, request: ChatRequest, decision: Decision) -> StreamRenderer:
         """A renderer for one streamed answer."""
         return OpenAIStream(request)
 

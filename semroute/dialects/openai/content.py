@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from semroute.dialects.gemini.content import SKIP_SIGNATURE
-from semroute.dialects.shared.body_parsing import given, problem
-from semroute.dialects.shared.logprobs import objects_of
+from semroute.dialects.shared.body_parsing import given, objects_of, problem
 from semroute.messages import (
     Alternative,
     CacheTtl,

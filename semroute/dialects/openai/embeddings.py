@@ -9,14 +9,11 @@ from typing import Any
 
 import msgspec
 
-from semroute.decision import Decision
-from semroute.dialects.dialect import EMBEDDINGS, StreamRenderer
+from semroute.dialects.dialect import EMBEDDINGS
 from semroute.dialects.gemini.embeddings import openai_answer
 from semroute.dialects.openai.client import OpenAI
-from semroute.dialects.openai.client_stream import OpenAIStream
 from semroute.dialects.openai.content import NAME
 from semroute.dialects.shared.body_parsing import convert, refuse_auto
-from semroute.errors import SemrouteError
 from semroute.messages import ChatRequest, Completion, Message, Text
 from semroute.record import Record
 
@@ -31,13 +28,10 @@ class EmbeddingsBody(msgspec.Struct):
     metadata: dict[str, Any] | None = None
 
 
-class Embeddings:
+class Embeddings(OpenAI):
     """The client side: any body of OpenAI's, for a model that is named."""
 
     name = EMBEDDINGS
-
-    def __init__(self) -> None:
-        self._openai = OpenAI()
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of different models do not compare."""
@@ -59,11 +53,3 @@ class Embeddings:
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
         """The provider's own body where it speaks this dialect, else one in its form."""
         return completion.raw if completion.dialect == NAME else openai_answer(completion, record, request)
-
-    def stream(self, request: ChatRequest, decision: Decision) -> StreamRenderer:
-        """For the seam's sake: embeddings are not streamed, whatever `stream` says."""
-        return OpenAIStream(request)
-
-    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
-        """The body of an error answer."""
-        return self._openai.render_error(error, status, request_id)

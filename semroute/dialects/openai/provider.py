@@ -25,7 +25,7 @@ from semroute.dialects.openai.provider_answer import (
 )
 from semroute.dialects.openai.provider_request import HEADERS, adapt, render_body
 from semroute.dialects.openai.provider_stream import OpenAIStreamParser
-from semroute.dialects.shared.body_parsing import has_calls
+from semroute.dialects.shared.body_parsing import OURS, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (
     answered_error,
@@ -66,7 +66,7 @@ class OpenAIProviderDialect:
         request = as_chat(request, self.name)
         if request.dialect == self.name:
             dropped = Dropped()
-            body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
+            body = {key: value for key, value in request.raw.items() if key not in OURS}
         else:
             fields, unread = carried(request, to=self.name) if self._preset.of_openai else ({}, request.unread)
             dropped = Dropped(unread)
@@ -85,8 +85,7 @@ class OpenAIProviderDialect:
         suit_chat(body, self._preset.name, model, dropped)
         path = self._path(self._preset.path, model)
         headers = travelling(request, self.name, HEADERS, dropped)
-        wire = fitted("openai", body, request, model, dropped, path=path, server=self._preset.name)
-        return msgspec.structs.replace(wire, headers=headers) if headers else wire
+        return fitted("openai", body, request, model, dropped, path=path, server=self._preset.name, headers=headers)
 
     def _embeddings(self, request: ChatRequest, model: Model) -> WireRequest:
         dropped = Dropped()

@@ -9,9 +9,9 @@ import msgspec
 
 from semroute.config.presets import Preset
 from semroute.dialects.openai.content import parse_citation, parse_signature
-from semroute.dialects.shared.body_parsing import as_said
+from semroute.dialects.shared.body_parsing import as_said, objects_of
 from semroute.dialects.shared.custom_tools import arguments_for
-from semroute.dialects.shared.token_counts import Count, InputDetails, read_counts
+from semroute.dialects.shared.token_counts import Count, InputDetails, OutputDetails, read_counts
 from semroute.errors import BadAnswerError
 from semroute.messages import (
     FinishReason,
@@ -91,15 +91,11 @@ class ChatChoice(msgspec.Struct):
     logprobs: Logprobs | None = None
 
 
-class _OutputDetails(msgspec.Struct):
-    reasoning_tokens: Count | None = None
-
-
 class _Usage(msgspec.Struct):
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
     prompt_tokens_details: InputDetails | None = None
-    completion_tokens_details: _OutputDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
     prompt_cache_hit_tokens: Count | None = None
     """DeepSeek's name for the cached tokens."""
 
@@ -155,8 +151,7 @@ def _contents(content: list[_ContentPart]) -> Iterator[Part]:
 def _texts(said: ChatSaid) -> tuple[Text, ...]:
     """None, where there is neither text nor a citation, or one."""
     text = said.content if isinstance(said.content, str) else ""
-    annotations = said.annotations if isinstance(said.annotations, list) else []
-    found = [parse_citation(each) for each in annotations if isinstance(each, dict)]
+    found = [parse_citation(each) for each in objects_of(said.annotations)]
     citations = tuple(citation for citation in found if citation is not None)
     return (Text(text=text, citations=citations),) if text or citations else ()
 
@@ -190,7 +185,7 @@ def usage_of(said: object, preset: Preset) -> Usage | None:
     if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
         return None
     read = usage.prompt_tokens_details or InputDetails(cached_tokens=usage.prompt_cache_hit_tokens)
-    reasoning_tokens = (usage.completion_tokens_details or _OutputDetails()).reasoning_tokens or 0
+    reasoning_tokens = (usage.completion_tokens_details or OutputDetails()).reasoning_tokens or 0
     output_tokens = usage.completion_tokens or 0
     return Usage(
         input_tokens=usage.prompt_tokens or 0,

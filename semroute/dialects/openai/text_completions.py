@@ -86,13 +86,10 @@ def split(request: ChatRequest, new_id: Callable[[], str]) -> list[ChatRequest]:
     ]
 
 
-class TextDialect:
+class TextDialect(OpenAI):
     """The client side."""
 
     name = NAME
-
-    def __init__(self) -> None:
-        self._openai = OpenAI()
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body; the first prompt is the user's turn.
@@ -114,7 +111,7 @@ class TextDialect:
         asked = {name: body[name] for name in _LIKE_CHAT if name in body}
         asked |= {"messages": messages, "logprobs": fields.logprobs is not None, "top_logprobs": fields.logprobs}
         return msgspec.structs.replace(
-            self._openai.parse_request(asked, request_id),
+            super().parse_request(asked, request_id),
             dialect=NAME,
             raw=body,
             unread=unread_fields(body, TextCompletionsBody.__struct_fields__),
@@ -128,17 +125,12 @@ class TextDialect:
         """A renderer for one answer alone."""
         return TextCompletions([request]).stream(request, decision)
 
-    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
-        """The body of an error answer."""
-        return self._openai.render_error(error, status, request_id)
-
 
 class TextCompletions(TextDialect):
     """The same for the answers to one request: they have one id, and are told apart by their `index`."""
 
     def __init__(self, requests: list[ChatRequest]) -> None:
         """`requests`: as `split` gave them."""
-        super().__init__()
         self.id = f"cmpl-{requests[0].id}"
         self.created = int(time.time())
         self.usages: list[Usage] = []

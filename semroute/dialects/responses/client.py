@@ -15,7 +15,6 @@ from semroute.dialects.responses.content import NAME, parse_input
 from semroute.dialects.responses.tools import Toolbox
 from semroute.dialects.shared.body_parsing import convert, problem, unread_fields
 from semroute.dialects.shared.model_abilities import parse_effort
-from semroute.errors import SemrouteError
 from semroute.messages import ChatRequest, Completion, Message, Params, Text
 from semroute.record import Record
 
@@ -54,13 +53,10 @@ class ResponsesBody(msgspec.Struct):
     service_tier: str | None = None
 
 
-class Responses:
+class Responses(OpenAI):
     """The client side of OpenAI's Responses. A request holds its whole conversation: the API has put it in."""
 
     name = NAME
-
-    def __init__(self) -> None:
-        self._openai = OpenAI()
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
@@ -97,10 +93,6 @@ class Responses:
     def stream(self, request: ChatRequest, decision: Decision) -> ResponsesStream:
         """A renderer for one streamed answer."""
         return ResponsesStream(request)
-
-    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
-        """The body of an error answer: as Chat Completions has it."""
-        return self._openai.render_error(error, status, request_id)
 
     def render_count(self, input_tokens: int) -> bytes:
         """The body of `/v1/responses/input_tokens`."""

@@ -8,7 +8,7 @@ from typing import Any
 from semroute.dialects.openai.client_answer import error_body
 from semroute.dialects.openai.content import render_function, render_logprobs, render_schema
 from semroute.dialects.responses.content import NAME, render_reasoning, render_text
-from semroute.dialects.responses.tools import Toolbox, render_call, toolbox_of
+from semroute.dialects.responses.tools import Toolbox, render_call, render_tool_choice, toolbox_of
 from semroute.dialects.shared.error_kinds import Trouble, told_inside, trouble_of
 from semroute.dialects.shared.refusal_errors import OPENAI, own_fields
 from semroute.errors import SemrouteError
@@ -22,7 +22,6 @@ from semroute.messages import (
     Text,
     Thinking,
     ToolCall,
-    ToolChoice,
     Usage,
 )
 
@@ -59,7 +58,7 @@ def empty_response(request: ChatRequest, model: str) -> dict[str, Any]:
         "store": False,
         "temperature": 1.0 if params.temperature is None else params.temperature,
         "text": {"format": _text_format(params)},
-        "tool_choice": _tool_choice(request.tool_choice),
+        "tool_choice": render_tool_choice(request.tool_choice) if request.tool_choice else "auto",
         "tools": _tools(request),
         "top_logprobs": params.top_logprobs or 0,
         "top_p": 1.0 if params.top_p is None else params.top_p,
@@ -160,12 +159,6 @@ def _text_format(params: Params) -> dict[str, Any]:
     if params.json_schema is not None:
         return {"type": "json_schema", "description": None, "strict": None, **render_schema(params.json_schema)}
     return {"type": "json_object" if params.json_output else "text"}
-
-
-def _tool_choice(choice: ToolChoice | None) -> str | dict[str, Any]:
-    if choice is None:
-        return "auto"
-    return {"type": "function", "name": choice.name} if choice.mode == "tool" else choice.mode
 
 
 # --- errors inside a stream -------------------------------------------------------------------------------------------

@@ -12,28 +12,24 @@ from typing import Any
 
 import msgspec
 
-from semroute.decision import Decision
-from semroute.dialects.dialect import COMPACT, StreamRenderer
+from semroute.dialects.dialect import COMPACT
 from semroute.dialects.responses.client import Responses
 from semroute.dialects.responses.client_answer import render_usage
 from semroute.dialects.responses.content import NAME, seal_summary
-from semroute.errors import BadAnswerError, SemrouteError
+from semroute.errors import BadAnswerError
 from semroute.messages import ChatRequest, Completion, ToolChoice
 from semroute.record import Record
 
 
-class Compact:
+class Compact(Responses):
     """The client side."""
 
     name = COMPACT
 
-    def __init__(self) -> None:
-        self._responses = Responses()
-
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
         raw = {key: value for key, value in body.items() if key != "stream"}
-        chat = self._responses.parse_request(raw, request_id)
+        chat = super().parse_request(raw, request_id)
         params = msgspec.structs.replace(chat.params, json_output=False, json_schema=None)
         # Providers want the tools of the conversation declared; none is to be called now.
         choice = ToolChoice(mode="none") if chat.tools else None
@@ -62,14 +58,6 @@ class Compact:
                 "usage": render_usage(completion.usage or record.usage),
             }
         )
-
-    def stream(self, request: ChatRequest, decision: Decision) -> StreamRenderer:
-        """For the seam's sake: this is not streamed, whatever `stream` says."""
-        return self._responses.stream(request, decision)
-
-    def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
-        """The body of an error answer."""
-        return self._responses.render_error(error, status, request_id)
 
 
 def _of_the_user(request: ChatRequest) -> list[dict[str, Any]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
 from semroute.config.schema.models import Model
 from semroute.dialects.dialect import COMPACT, WireRequest, refuse_embeddings
 from semroute.dialects.openai.model_rules import LOGPROBS, carried, suit_responses
@@ -14,7 +12,7 @@ from semroute.dialects.responses.content import NAME, keep_own_thoughts
 from semroute.dialects.responses.provider_answer import decode_answer, finish_reason_of, parts_of, usage_of
 from semroute.dialects.responses.provider_request import render_body
 from semroute.dialects.responses.provider_stream import ResponsesStreamParser
-from semroute.dialects.shared.body_parsing import has_calls
+from semroute.dialects.shared.body_parsing import OURS, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (
     answered_error,
@@ -50,7 +48,7 @@ class ResponsesProviderDialect:
             return self._compact(request, model)
         if request.dialect == NAME:
             dropped = Dropped()
-            body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
+            body = {key: value for key, value in request.raw.items() if key not in OURS}
             keep_own_thoughts(body, dropped)
         else:
             fields, unread = carried(request, to=NAME)
@@ -64,16 +62,14 @@ class ResponsesProviderDialect:
             body["include"] = list(dict.fromkeys((*(body.get("include") or ()), LOGPROBS)))
         headers = travelling(request, NAME, HEADERS, dropped)
         suit_responses(body, model, dropped)
-        wire = fitted(NAME, body, request, model, dropped, path="/responses")
-        return msgspec.structs.replace(wire, headers=headers) if headers else wire
+        return fitted(NAME, body, request, model, dropped, path="/responses", headers=headers)
 
     def _compact(self, request: ChatRequest, model: Model) -> WireRequest:
         dropped = Dropped()
-        body = {key: value for key, value in request.raw.items() if key not in ("models", "strict")}
+        body = {key: value for key, value in request.raw.items() if key not in OURS}
         keep_own_thoughts(body, dropped)
         body["model"] = model.name
-        wire = fitted(NAME, body, request, model, dropped, path="/responses/compact")
-        return msgspec.structs.replace(wire, endpoint=COMPACT)
+        return fitted(NAME, body, request, model, dropped, path="/responses/compact", endpoint=COMPACT)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""

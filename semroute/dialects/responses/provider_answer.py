@@ -12,7 +12,8 @@ import msgspec
 from semroute.dialects.openai.content import parse_citation, parse_logprobs
 from semroute.dialects.responses.content import parse_reasoning
 from semroute.dialects.responses.tools import KINDS, Toolbox, parse_call
-from semroute.dialects.shared.token_counts import Count, InputDetails, read_counts
+from semroute.dialects.shared.body_parsing import objects_of
+from semroute.dialects.shared.token_counts import Count, InputDetails, OutputDetails, read_counts
 from semroute.messages import (
     FinishReason,
     Opaque,
@@ -27,15 +28,11 @@ from semroute.messages import (
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
-class _OutputDetails(msgspec.Struct):
-    reasoning_tokens: Count | None = None
-
-
 class _Usage(msgspec.Struct):
     input_tokens: Count = 0
     input_tokens_details: InputDetails | None = None
     output_tokens: Count = 0
-    output_tokens_details: _OutputDetails | None = None
+    output_tokens_details: OutputDetails | None = None
 
 
 class _Incomplete(msgspec.Struct):
@@ -81,8 +78,7 @@ def parts_of(output: list[dict[str, Any]]) -> tuple[tuple[Part, ...], tuple[Toke
 def _said(block: object) -> tuple[Part, ...]:
     match block:
         case {"type": "output_text", "text": str(text), **more}:
-            annotations = more.get("annotations")
-            found = [parse_citation(each) for each in (annotations if isinstance(annotations, list) else ())]
+            found = [parse_citation(each) for each in objects_of(more.get("annotations"))]
             return (Text(text=text, citations=tuple(citation for citation in found if citation is not None)),)
         case {"type": "refusal", "refusal": str(text)}:
             return (Refusal(text=text),)
@@ -110,5 +106,5 @@ def usage_of(said: object) -> Usage | None:
         cached_tokens=read.cached_tokens or 0,
         cache_write_tokens=read.written,
         cache_write_1h_tokens=read.written_1h,
-        reasoning_tokens=(usage.output_tokens_details or _OutputDetails()).reasoning_tokens or 0,
+        reasoning_tokens=(usage.output_tokens_details or OutputDetails()).reasoning_tokens or 0,
     )

@@ -8,6 +8,7 @@ from semroute.config.schema.models import Model
 from semroute.dialects.openai.content import render_function, render_schema
 from semroute.dialects.openai.model_rules import LOGPROBS
 from semroute.dialects.responses.content import render_input
+from semroute.dialects.responses.tools import render_tool_choice
 from semroute.dialects.shared.body_parsing import given
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.thinking import effort_of, wants_thinking
@@ -15,7 +16,6 @@ from semroute.messages import (
     ChatRequest,
     Params,
     Tool,
-    ToolChoice,
 )
 
 
@@ -28,7 +28,7 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
         {
             "input": render_input(request.messages, dropped),
             "tools": [_tool(tool, dropped) for tool in request.tools],
-            "tool_choice": _tool_choice(choice) if choice else None,
+            "tool_choice": render_tool_choice(choice) if choice else None,
             "parallel_tool_calls": params.parallel_tool_calls if request.tools else None,
             "max_output_tokens": params.max_tokens,
             "temperature": params.temperature,
@@ -47,10 +47,6 @@ def _tool(tool: Tool, dropped: Dropped) -> dict[str, Any]:
     """Not strict unless it was asked for: here that is not the default."""
     dropped.add_given(**{"cache mark": tool.cache})
     return {"type": "function", **render_function(tool), "strict": bool(tool.strict)}
-
-
-def _tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
-    return {"type": "function", "name": choice.name} if choice.mode == "tool" else choice.mode
 
 
 def _text_format(params: Params) -> dict[str, Any]:

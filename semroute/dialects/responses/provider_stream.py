@@ -17,6 +17,7 @@ from semroute.dialects.openai.content import parse_citation, parse_logprobs
 from semroute.dialects.responses.content import NAME, parse_reasoning
 from semroute.dialects.responses.provider_answer import Answer, finish_reason_of, usage_of
 from semroute.dialects.responses.tools import KINDS, Toolbox, parse_call
+from semroute.dialects.shared.body_parsing import objects_of
 from semroute.dialects.shared.error_bodies import (
     refuses,
     streamed_error,
@@ -196,7 +197,7 @@ class ResponseFollower:
 
     def cite(self, item: int, part: int, annotations: object) -> tuple[Part, ...]:
         """What a text cites."""
-        found = [parse_citation(each) for each in _dicts(annotations)]
+        found = [parse_citation(each) for each in objects_of(annotations)]
         citations = tuple(citation for citation in found if citation is not None)
         self._cited.add((item, part))
         return (Text(text="", citations=citations),) if citations else ()
@@ -252,11 +253,7 @@ class ResponseFollower:
             yield msgspec.structs.replace(parse_reasoning(said), text="")
 
 
-def _dicts(value: object) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
 def _blocks(said: dict[str, Any]) -> list[dict[str, Any]]:
     """What a message or a thought holds."""
     content = (said.get("summary") if said.get("type") == "reasoning" else None) or said.get("content")
-    return _dicts(content)
+    return objects_of(content)

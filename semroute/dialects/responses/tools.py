@@ -15,10 +15,10 @@ import msgspec
 
 from semroute.bases import Frozen
 from semroute.dialects.openai.content import parse_function
-from semroute.dialects.shared.body_parsing import arguments_of, object_of, problem
+from semroute.dialects.shared.body_parsing import arguments_of, object_of, objects_of, problem
 from semroute.dialects.shared.custom_tools import COUNT, TEXT, arguments_for, function_of, object_schema, text_of
 from semroute.dialects.shared.thinking import signed_id, split_id
-from semroute.messages import ChatRequest, Tool, ToolCall
+from semroute.messages import ChatRequest, Tool, ToolCall, ToolChoice
 
 Kind = Literal["function", "custom", "local_shell", "shell", "apply_patch", "tool_search"]
 _TEXTS = {"type": "array", "items": TEXT}
@@ -147,7 +147,7 @@ class Toolbox:
 
     def _add_all(self, group: Mapping[str, Any], path: str) -> None:
         namespace, about = str(group.get("name") or ""), str(group.get("description") or "")
-        for number, tool in enumerate(_objects(group.get("tools"))):
+        for number, tool in enumerate(objects_of(group.get("tools"))):
             self._add(tool, f"{path}.tools[{number}]", namespace, about)
 
     def _add(self, tool: Mapping[str, Any], path: str, namespace: str = "", about: str = "") -> None:
@@ -181,11 +181,11 @@ def toolbox_of(request: ChatRequest) -> Toolbox:
 
 def _declared(body: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     """Every tool, with its place: those of the request, and those that its conversation adds."""
-    for number, tool in enumerate(_objects(body.get("tools"))):
+    for number, tool in enumerate(objects_of(body.get("tools"))):
         yield tool, f"tools[{number}]"
-    for place, item in enumerate(_objects(body.get("input"))):
+    for place, item in enumerate(objects_of(body.get("input"))):
         if item.get("type") in ("additional_tools", "tool_search_output"):
-            for number, tool in enumerate(_objects(item.get("tools"))):
+            for number, tool in enumerate(objects_of(item.get("tools"))):
                 yield tool, f"input[{place}].tools[{number}]"
 
 
@@ -208,10 +208,6 @@ def _built_in(kind: Kind, name: str, tool: Mapping[str, Any]) -> Tool:
         description=str(tool.get("description") or description),
         parameters=parameters if isinstance(parameters, dict) else schema,
     )
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 # --- calls ------------------------------------------------------------------------------------------------------------
@@ -291,7 +287,7 @@ def output_of(item: Mapping[str, Any]) -> tuple[str, Any, bool] | None:
     """Of a call's result: the call's id, what the tool gave, and whether it failed. None: it is something else."""
     kind, id_ = item.get("type"), item.get("call_id") or item.get("id")
     if kind == "tool_search_output" and isinstance(item.get("call_id"), str):
-        found = ", ".join(str(tool.get("name") or tool.get("type")) for tool in _objects(item.get("tools")))
+        found = ", ".join(str(tool.get("name") or tool.get("type")) for tool in objects_of(item.get("tools")))
         return split_id(str(id_))[0], f"These tools can be used now: {found or 'none'}", False
     if kind not in OUTPUTS or not isinstance(id_, str):
         return None
@@ -301,3 +297,8 @@ def output_of(item: Mapping[str, Any]) -> tuple[str, Any, bool] | None:
     if kind == "apply_patch_call_output":
         return id_, said or str(item.get("status") or ""), item.get("status") == "failed"
     return id_, said, False
+
+
+def render_tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
+    """The field `tool_choice`."""
+    return {"type": "function", "name": choice.name} if choice.mode == "tool" else choice.mode

@@ -15,8 +15,10 @@ from semroute.json_errors import UNREADABLE
 from semroute.messages import CacheTtl, FinishReason, Media, Part, Role, Text, ToolCall, ToolResult
 
 Body = TypeVar("Body")
-MINE = frozenset({"model", "models", "strict", "stream", "metadata"})
-"""What semroute reads in a body of any dialect; `models` and `strict` are its own and not passed on."""
+OURS = ("models", "strict")
+"""The fields of semroute's own. No provider knows them."""
+MINE = frozenset({"model", "stream", "metadata", *OURS})
+"""The fields that semroute reads in a body of any dialect."""
 
 
 def convert(value: Mapping[str, Any], body_type: type[Body]) -> Body:
@@ -84,6 +86,11 @@ def objects(value: Iterable[Any] | None, path: str) -> list[dict[str, Any]]:
             raise problem(f"{path}[{number}]", f"got {type(item).__name__}, expected an object")
         found.append(item)
     return found
+
+
+def objects_of(value: object) -> list[dict[str, Any]]:
+    """The objects in a list. Anything else is passed over."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def tool_result(

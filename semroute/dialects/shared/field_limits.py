@@ -14,7 +14,7 @@ import msgspec
 
 from semroute.bases import Frozen
 from semroute.config.schema.models import Model
-from semroute.dialects.dialect import WireRequest
+from semroute.dialects.dialect import CHAT, WireRequest
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.fitting import (
     Fitting,
@@ -306,16 +306,26 @@ def fitted(
     *,
     path: str,
     server: str = "",
+    headers: dict[str, str] | None = None,
+    endpoint: str = CHAT,
+    answers_name_model: bool = True,
 ) -> WireRequest:
-    """The request with a body that the receiver takes. `server`: of the `openai` dialect, by its preset."""
+    """The request with a body that the receiver takes.
+
+    `server`: the preset of a server of the `openai` dialect. `answers_name_model`: False, if the answers of the
+    receiver do not say which model wrote them.
+    """
     fitting = Fitting(dropped, model, request.input_tokens)
     body = fit(body, _tree(receiver, server), fitting)
     return WireRequest(
         path=path,
         body=msgspec.json.encode(body),
+        headers=headers or {},
         dropped=dropped.notes,
         adapted=dropped.adapted,
         renamed=fitting.renamed,
+        model="" if answers_name_model else model.name,
+        endpoint=endpoint,
     )
 
 

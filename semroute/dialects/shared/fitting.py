@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from semroute.config.schema.models import LEAST_TOKENS, Model
+from semroute.dialects.shared.body_parsing import objects_of
 from semroute.dialects.shared.data_urls import image_type, split_data_url
 from semroute.dialects.shared.dropped import Dropped
 from semroute.messages import Chunk, Completion, Part, ToolCall
@@ -326,7 +327,7 @@ def object_schema(value: Any, fitting: Fitting) -> Any:
     merged |= {key: each for key, each in schema.items() if key not in (*_COMBINED, "type")}
     required = list(schema.get("required") or ())
     for keyword in _COMBINED:
-        branches = [_resolved({**each, "$defs": value.get("$defs")}) for each in _objects(schema.get(keyword))]
+        branches = [_resolved({**each, "$defs": value.get("$defs")}) for each in objects_of(schema.get(keyword))]
         if not branches:
             continue
         for branch in branches:
@@ -350,10 +351,6 @@ def _resolved(schema: Mapping[str, Any]) -> dict[str, Any]:
         found = found.get(step) if isinstance(found, dict) else None
     kept = {key: each for key, each in schema.items() if key != "$ref" and each is not None}
     return {**kept, **found} if isinstance(found, dict) else kept
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 # --- and back ---------------------------------------------------------------------------------------------------------

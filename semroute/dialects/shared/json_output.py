@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from semroute.messages import JsonSchema, Tool
+from semroute.messages import JsonSchema, Params, Tool
 
 ANSWER_TOOL = "semroute_json_answer"
 """The tool's name. Its call is the answer: callers never see it."""
 
 
-def answer_tool(schema: JsonSchema) -> Tool:
-    """A tool whose arguments are the answer."""
+class JsonWay(NamedTuple):
+    """How a model is told to answer in JSON: by one of the three, or by none where no JSON is asked for."""
+
+    schema: JsonSchema | None = None
+    """For the model's own setting."""
+    tool: Tool | None = None
+    """A tool that the model must call. Its arguments are the answer."""
+    instruction: str = ""
+    """For the system prompt."""
+
+
+def way_to_json(params: Params, *, setting: bool, tool: bool) -> JsonWay:
+    """Choose the first way that the model takes. `setting`: it takes a JSON Schema; `tool`: a tool can be forced."""
+    schema = params.json_schema
+    if schema is None:
+        return JsonWay(instruction=instruction(None) if params.json_output else "")
+    if setting and is_closed(schema.document):
+        return JsonWay(schema=schema)
+    if tool and schema.document.get("type") == "object":
+        return JsonWay(tool=_answer_tool(schema))
+    return JsonWay(instruction=instruction(schema))
+
+
+def _answer_tool(schema: JsonSchema) -> Tool:
     description = schema.description or "Gives the answer. Always call this tool, once."
     return Tool(name=ANSWER_TOOL, description=description, parameters=schema.document)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -25,8 +25,3 @@ def without_logprobs(completion: Completion, drop: Callable[[dict[str, Any]], No
         raw = msgspec.json.encode(answer)
     dropped = tuple(name for name in completion.dropped if name != NAME)
     return replace(completion, logprobs=(), raw=raw, dropped=dropped)
-
-
-def objects_of(value: Any) -> Iterator[dict[str, Any]]:
-    """The objects of a list; of what is no list, none."""
-    return (each for each in value if isinstance(each, dict)) if isinstance(value, list) else iter(())

@@ -39,6 +39,12 @@ class InputDetails(msgspec.Struct):
         return 0 if kept is None else min(self.written, kept.ephemeral_1h_input_tokens or 0)
 
 
+class OutputDetails(msgspec.Struct):
+    """What OpenAI's two dialects say of output tokens."""
+
+    reasoning_tokens: Count | None = None
+
+
 def read_counts(value: object, kind: type[Counts]) -> Counts | None:
     """What a server says of its tokens; None where that cannot be read, as the answer is sound all the same."""
     if value is None:
