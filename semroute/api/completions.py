@@ -38,7 +38,7 @@ from semroute.dialects.native.client import Native, NativeBody
 from semroute.dialects.registry import ENDPOINTS
 from semroute.dialects.shared.token_counts import MAX_TOKENS
 from semroute.errors import RequestError, SemrouteError
-from semroute.gateway.act import Call, Chunks
+from semroute.gateway.acting import Call, Chunks
 from semroute.gateway.gateway import Gateway
 from semroute.json_errors import UNREADABLE, why_unreadable
 from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Params

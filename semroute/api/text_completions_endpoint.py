@@ -21,7 +21,7 @@ from semroute.api.streamed_responses import EVENTS, CallerGoneError, EventStream
 from semroute.caller import Caller
 from semroute.dialects.openai.text_completions import TextCompletions, TextCompletionsBody, TextDialect, split
 from semroute.errors import SemrouteError
-from semroute.gateway.act import Call
+from semroute.gateway.acting import Call
 from semroute.gateway.gateway import Gateway
 from semroute.messages import ChatRequest, Completion
 from semroute.router import new_id

@@ -14,11 +14,11 @@ from semroute.dialects.dialect import endpoint_of
 from semroute.execution.check_processes import Examiner
 from semroute.execution.judge_health import Judges
 from semroute.execution.sessions import Sessions, SessionStore
-from semroute.gateway.act import Call, Means
-from semroute.gateway.decide import decide
+from semroute.gateway.acting import Call, Means
+from semroute.gateway.deciding import decide
 from semroute.gateway.encoder_threads import Readers
-from semroute.gateway.gather import Arrival, Sources
-from semroute.gateway.record import Recorder
+from semroute.gateway.gathering import Arrival, Sources
+from semroute.gateway.recording import Recorder
 from semroute.gateway.serving import InService, Serving
 from semroute.messages import ChatRequest
 from semroute.record import Record

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from semroute import Router
 from semroute.dialects.openai.embeddings import Embeddings
-from semroute.gateway.act import Whole
+from semroute.gateway.acting import Whole
 from semroute.gateway.gateway import Gateway
 from semroute.gateway.serving import InService, Serving
 from semroute.messages import Completion, Text, TokenLogprob

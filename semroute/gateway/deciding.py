@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from semroute.dialects.dialect import EMBEDDINGS, endpoint_of
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
-from semroute.gateway.gather import Arrival, Gathering, Sources, sized
-from semroute.gateway.record import Account, Recorder
+from semroute.gateway.gathering import Arrival, Gathering, Sources, sized
+from semroute.gateway.recording import Account, Recorder
 from semroute.messages import ChatRequest
 from semroute.router import Decided
 from semroute.routing.decide import AUTO

@@ -25,8 +25,8 @@ from semroute.execution.model_call import Work
 from semroute.execution.output_contract import Contract
 from semroute.execution.stream_recovery import ContinuedStream, first_stream
 from semroute.execution.streaming import OpenStream
-from semroute.gateway.gather import Arrival
-from semroute.gateway.record import Account
+from semroute.gateway.gathering import Arrival
+from semroute.gateway.recording import Account
 from semroute.messages import Chunk, Completion
 from semroute.record import Record
 from semroute.router import Decided

@@ -13,7 +13,7 @@ from semroute.access.accounts import Accounts, Hold
 from semroute.decision import Decision
 from semroute.errors import BudgetError, ForbiddenError, LimitError
 from semroute.execution.sessions import SessionStore
-from semroute.gateway.gather import Arrival
+from semroute.gateway.gathering import Arrival
 from semroute.messages import ChatRequest, Chunk, Text, Usage
 from semroute.record import Attempt, Outcome, Record, cost_usd, served
 from semroute.routing.difficulty import Reading
