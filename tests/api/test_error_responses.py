@@ -174,6 +174,14 @@ def test_an_answer_has_a_token_at_least(service: Service, max_tokens: int) -> No
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "max_tokens")
 
 
+def test_the_native_format_takes_all_fields_of_its_page(service: Service) -> None:
+    body = {"prompt": "Hi", "strict": True, "cost_quality": 0.25}
+    response = service.client.post("/route", json=body)
+    assert (response.status_code, response.json()["cost_quality"]) == (200, 0.25)
+    message = service.client.post("/complete", json={"prompt": "Hi", "stric": True}).json()["error"]["message"]
+    assert "did you mean `strict`?" in message and "`cost_quality`" in message
+
+
 def test_unknown_paths_and_methods_keep_the_dialect(service: Service) -> None:
     native = service.client.get("/nothing")
     assert (native.status_code, native.json()["error"]["code"]) == (404, "not_found")

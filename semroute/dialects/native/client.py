@@ -35,6 +35,10 @@ class NativeBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     """What rules can read."""
     explain: bool = False
     """The decision carries `details`: the words that carried it, and what would have changed it."""
+    strict: bool = False
+    """An error where the provider's format cannot say something, instead of leaving it out."""
+    cost_quality: float | None = None
+    """The dial: 0 is the cheapest model, 1 the best."""
     user: str | None = None
     """Names the conversation, as `x-semroute-session` does."""
     stream: bool = False
@@ -67,11 +71,13 @@ class Native:
         as_openai: dict[str, Any] = msgspec.to_builtins(fields)
         # Providers bill and log `metadata`; here it is for rules alone.
         metadata = as_openai.pop("metadata", None) or {}
-        as_openai.pop("explain", None)
+        for mine in ("explain", "cost_quality"):
+            as_openai.pop(mine, None)
         if (prompt := as_openai.pop("prompt", None)) is not None:
             as_openai["messages"] = [{"role": "user", "content": prompt}]
         request = self._openai.parse_request(as_openai, request_id)
-        return msgspec.structs.replace(request, metadata=metadata, stream_usage=True, explain=fields.explain)
+        own = {"explain": fields.explain, "cost_quality": fields.cost_quality}
+        return msgspec.structs.replace(request, metadata=metadata, stream_usage=True, **own)
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
         """The answer with the decision and the account."""
