@@ -171,7 +171,11 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         return render(
             request, NotFoundError(f"there is no endpoint at {request.url.path}; /schema lists all endpoints"), 404, {}
         )
-    return render(request, RequestError(detail), error.status_code, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and "allow" in headers:
+        allowed = headers["allow"].replace(", ", " or ")
+        detail = f"{request.url.path}: got {request.method}, expected {allowed}"
+    return render(request, RequestError(detail), error.status_code, headers)
 
 
 def on_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:

@@ -187,7 +187,9 @@ def test_unknown_paths_and_methods_keep_the_dialect(service: Service) -> None:
     assert (native.status_code, native.json()["error"]["code"]) == (404, "not_found")
     openai = service.client.get("/v1/nothing")
     assert (openai.status_code, openai.json()["error"]["type"]) == (404, "invalid_request_error")
-    assert service.client.get("/route").status_code == 405
+    method = service.client.get("/route")
+    assert (method.status_code, method.headers["allow"]) == (405, "POST, OPTIONS")
+    assert method.json()["error"]["message"] == "/route: got GET, expected POST or OPTIONS"
 
 
 def test_the_service_stays_up_after_all_of_this(service: Service) -> None:
