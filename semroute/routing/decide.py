@@ -288,7 +288,9 @@ def _model_id(config: Config, name: str) -> str:
         return same_name[0]
     if same_name:
         raise RequestError(f"model {_cut(name)} is ambiguous: it could be any of {', '.join(same_name)}", param="model")
-    raise UnknownModelError(f"model {_cut(name)} does not exist; {_known(name, (AUTO, *config.models))}", param="model")
+    known = _known(name, (AUTO, *config.models))
+    choose = f" With {AUTO}, semroute chooses" if known.endswith("?") else ""
+    raise UnknownModelError(f"model {_cut(name)} does not exist; {known}{choose}", param="model")
 
 
 def _on_route(

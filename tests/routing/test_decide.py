@@ -94,7 +94,7 @@ def test_a_model_is_pinned_by_id_or_by_the_providers_name() -> None:
 
 
 def test_names_that_lead_nowhere() -> None:
-    with pytest.raises(UnknownModelError, match="did you mean small"):
+    with pytest.raises(UnknownModelError, match=r"did you mean small\? With auto, semroute chooses"):
         static(model="smal")
     with pytest.raises(UnknownModelError, match="known: auto"):
         static(model="zzzzzz")
