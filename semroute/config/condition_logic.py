@@ -10,11 +10,12 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
 from semroute.config.schema.rules import Compare, When
 
-NUMBERS = ("input_tokens", "prompt_tokens", "turns", "max_tokens", "retrieval_score")
+NUMBERS = tuple(field.name for field in fields(When) if field.type == Compare | None)
+"""Conditions on a number."""
 COUNTS = frozenset({"input_tokens", "prompt_tokens", "turns", "max_tokens"})
 """Conditions on counts, which are never below 0."""
 SETS = ("language", "script", "harness")

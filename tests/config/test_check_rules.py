@@ -26,6 +26,20 @@ def when(**written: Any) -> When:
     return msgspec.convert(written, When)
 
 
+EACH: dict[str, Any] = {
+    "metadata": {"a": 1}, "headers": {"a": "b"}, "keywords": ["a"], "regex": "a", "system": "a", "harness": ["title"],
+    "input_tokens": {"gt": 1}, "prompt_tokens": {"gt": 1}, "turns": {"gt": 1}, "max_tokens": {"gt": 1},
+    "retrieval_score": {"gt": 1}, "has": ["code"], "language": ["de"], "script": ["latin"],
+    "all": [{"regex": "a"}], "any": [{"regex": "a"}], "not": {"regex": "a"},
+}  # fmt: skip
+"""An example of each condition. A new condition needs one, and `condition_logic` has to know it."""
+
+
+@pytest.mark.parametrize("name", [field.encode_name for field in msgspec.structs.fields(When)])
+def test_no_condition_is_taken_to_hold_always(name: str) -> None:
+    assert not implies(when(), when(**{name: EACH[name]}))
+
+
 # --- what conditions say about one another ----------------------------------------------------------------------------
 
 
