@@ -31,6 +31,15 @@ def test_a_link_leads_to_a_file_that_is_there(paper: Path) -> None:
     assert [link for link in links if not (paper.parent / link).exists()] == []
 
 
+PAGES = sorted((ROOT / "docs/pages").rglob("*.md")) + sorted((ROOT / "semroute").rglob("*.md"))
+
+
+@pytest.mark.parametrize("paper", PAPERS + PAGES, ids=lambda paper: str(paper.relative_to(ROOT)))
+def test_a_file_of_the_code_that_is_named_is_there(paper: Path) -> None:
+    named = re.findall(r"`((?:semroute|tests|bench|deploy|locks)/[\w./-]+)`", paper.read_text("utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_contributing_tells_of_the_tasks_that_there_are() -> None:
     tasks = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["poe"]["tasks"]
     told = set(re.findall(r"^\| `poe (\w+)`", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE))
