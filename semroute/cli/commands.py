@@ -13,7 +13,7 @@ import click
 from semroute import __version__
 from semroute.cli.key_commands import keys
 from semroute.cli.loading import InOrder, run
-from semroute.cli.options import FILE, SHARE, OutputFile, json_option, model_names, routes_option
+from semroute.cli.options import FILE, SHARE, TIME, TIMES, OutputFile, json_option, model_names, routes_option
 from semroute.stores.rollups import DIMENSIONS
 
 MIN_LABELS = 50
@@ -237,7 +237,12 @@ def tune(**given: Any) -> None:
     run("tune", given)
 
 
-@group.command("import", epilog="Example:  semroute import layer.yaml --output routes --model small --model large")
+@group.command(
+    "import",
+    epilog="""\b
+Example:
+  semroute import layer.yaml --output routes --model small --model large""",
+)
 @click.argument("file", type=FILE)
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Write into this routes folder.")
 @click.option("--model", "models", multiple=True, help="The routes' models, in order.  [default: the folder's default]")
@@ -245,9 +250,9 @@ def tune(**given: Any) -> None:
 def import_(**given: Any) -> None:
     """Turn semantic-router's routes into a route file.
 
-    FILE is a JSON or YAML file of semantic-router 0.x or 1.x. The route file is printed, or written with --output: then
-    with a starter models.yaml if the folder has no files yet, and not if it would break the folder. Comments in it name
-    what could not be carried over. Nothing that FILE names is imported or run.
+    FILE is a JSON or YAML file of semantic-router 0.x or 1.x. The route file is printed. With --output it is written
+    into a folder, unless that would break the folder. A folder without files also gets a starter models.yaml.
+    Comments in the route file name what could not be carried over. Nothing that FILE names is imported or run.
     """
     run("import_", given)
 
@@ -255,7 +260,12 @@ def import_(**given: Any) -> None:
 group.add_command(keys)
 
 
-@group.command("report", epilog="Example:  semroute report --by team --by model --days 7 --html report.html")
+@group.command(
+    "report",
+    epilog="""\b
+Example:
+  semroute report --by team --by model --days 7 --html report.html""",
+)
 @click.option(
     "--by",
     type=click.Choice((*DIMENSIONS[1:], "day")),
@@ -281,8 +291,8 @@ Examples:
   semroute export - | head""",
 )
 @click.argument("file", type=OutputFile(allow_dash=True))
-@click.option("--since", type=click.DateTime(), help="From this time on, in UTC.  [default: the first record]")
-@click.option("--until", type=click.DateTime(), help="Up to this time, in UTC.  [default: now]")
+@click.option("--since", type=TIME, metavar="TIME", help=f"From this time on, {TIMES}.  [default: the first record]")
+@click.option("--until", type=TIME, metavar="TIME", help=f"Up to this time, {TIMES}.  [default: now]")
 def export(**given: Any) -> None:
     """Write the decision log to a file.
 

@@ -8,19 +8,24 @@ import click
 
 from semroute.caller import Scope
 from semroute.cli.loading import InOrder, run
-from semroute.cli.options import LIMIT, json_option, model_names, route_names, usd
+from semroute.cli.options import LIMIT, TIME, TIMES, json_option, model_names, route_names, usd
 
 
 @click.group("keys", cls=InOrder)
 def keys() -> None:
     """Make, list, revoke and rotate access keys.
 
-    Keys are in the database at SEMROUTE_DATABASE_URL. A running service takes a new key at once, and a revoked one for
-    0.2 seconds at most.
+    Keys are in the database at SEMROUTE_DATABASE_URL. A running service accepts a new key at once. It refuses a revoked
+    key after 0.2 seconds at most.
     """
 
 
-@keys.command("create", epilog="Example:  semroute keys create --name web --team shop --rpm 60 --usd-per-day 5")
+@keys.command(
+    "create",
+    epilog="""\b
+Example:
+  semroute keys create --name web --team shop --rpm 60 --usd-per-day 5""",
+)
 @click.option("--name", default="", help="The key's name in lists, statistics and budgets.")
 @click.option("--team", default="", help="The team whose budgets the key uses.")
 @click.option(
@@ -49,7 +54,7 @@ def keys() -> None:
 @click.option("--concurrency", type=LIMIT, help="Requests at once.  [default: no limit]")
 @click.option("--usd-per-day", type=usd, help="The key's budget for a day, in USD.  [default: no limit]")
 @click.option("--usd-per-month", type=usd, help="The key's budget for a month, in USD.  [default: no limit]")
-@click.option("--expires", type=click.DateTime(), help="When the key ends, in UTC.  [default: never]")
+@click.option("--expires", type=TIME, metavar="TIME", help=f"When the key ends, {TIMES}.  [default: never]")
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="Metadata that rules can read; can be repeated.")
 @json_option
 def create_key(**given: Any) -> None:
@@ -67,7 +72,10 @@ def list_keys(**given: Any) -> None:
 @keys.command("revoke")
 @click.argument("id_", metavar="ID")
 def revoke_key(**given: Any) -> None:
-    """End a key."""
+    """End a key.
+
+    `semroute keys list` shows the ID.
+    """
     run("keys", given, "revoke")
 
 
@@ -77,6 +85,6 @@ def revoke_key(**given: Any) -> None:
 def rotate_key(**given: Any) -> None:
     """Give a key a new secret, and show it this once.
 
-    The old secret ends.
+    The old secret stops working. `semroute keys list` shows the ID.
     """
     run("keys", given, "rotate")

@@ -17,6 +17,9 @@ from semroute.stores.interfaces import MAX_USD
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LIMIT = click.IntRange(min=1, max=10**12)
+TIME = click.DateTime()
+TIMES = "in UTC: 2026-11-30 or 2026-11-30T18:00:00"
+"""How a time is written, for help."""
 
 
 class Share(click.FloatRange):

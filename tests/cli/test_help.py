@@ -77,6 +77,16 @@ def test_a_command_is_told_in_one_sentence_and_its_options_too(words: tuple[str,
         assert isinstance(parameter, click.Argument) or parameter.help, parameter.name
 
 
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_an_example_stays_on_its_line_and_a_time_is_shown_as_one(words: tuple[str, ...]) -> None:
+    command = COMMANDS[words]
+    epilog = (command.epilog or "").strip()
+    told = command.get_help(click.Context(command, terminal_width=80))
+    assert all(line in told.splitlines() for line in (f"  {line}" for line in epilog.splitlines()[1:]))
+    assert len(f"  {epilog}") < 80 or "\n" in epilog
+    assert "%Y" not in told
+
+
 def test_help_shows_examples_that_parse() -> None:
     """Each example in a help names a command that exists, with options that it takes."""
     shown = {
