@@ -79,6 +79,8 @@ def _read_all(folder: Path) -> tuple[dict[str, bytes], list[Problem]]:
         names = sorted(path.name for path in folder.iterdir() if _is_route_file(path))
     except FileNotFoundError:
         return {}, [_problem(folder, f"no such folder: expected one with *.yaml (`semroute init {folder}` makes it)")]
+    except NotADirectoryError:
+        return {}, [_problem(folder, "got a file, expected a folder with *.yaml, such as `routes`")]
     except OSError as error:
         return {}, [_problem(folder, f"cannot be read: {error.strerror}")]
     if not names:

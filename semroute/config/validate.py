@@ -144,13 +144,14 @@ def _words(info: inspect.Type, value: object) -> str:
         return "a number" + _bounds(info)
     if isinstance(info, inspect.StrType):
         return "a string" + (_length(info, "characters") if isinstance(value, str) else "")
+    if isinstance(info, inspect.StructType):
+        return "a mapping with keys such as " + " and ".join(f"`{field.encode_name}`" for field in info.fields[:2])
     if isinstance(info, inspect.CollectionType):
         return "a list" + (_length(info, "items") if isinstance(value, list) else "")
     names = {
         inspect.BoolType: "true or false",
         inspect.DecimalType: "a number",
         inspect.DateType: "a date such as 2026-01-31",
-        inspect.StructType: "a mapping",
         inspect.DictType: "a mapping",
     }
     return names.get(type(info), type(info).__name__)

@@ -81,7 +81,7 @@ def test_a_missing_folder_is_a_problem_that_says_how_to_make_one(tmp_path: Path)
 
 def test_a_file_in_place_of_the_folder_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "routes").write_text("")
-    with pytest.raises(ConfigError, match=r"cannot be read: Not a directory"):
+    with pytest.raises(ConfigError, match=r"routes \$: got a file, expected a folder with \*\.yaml"):
         load(tmp_path / "routes")
 
 

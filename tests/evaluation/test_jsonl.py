@@ -43,7 +43,7 @@ def test_what_is_no_utf_8_is_told_with_its_line(tmp_path: Path, key: str) -> Non
     [
         ("{}", "2: $: `text` is missing, expected a string; expected {"),
         ('{"text": 3, "route": null}', "2: $.text: got 3, expected a string (quote it); expected {"),
-        ("[]", "2: $: got an empty list, expected a mapping; expected {"),
+        ("[]", "2: $: got an empty list, expected a mapping with keys such as `text` and `route`; expected {"),
         ("{no", "2: got text that is not JSON at byte 1; expected {"),
         ('{"text": "', "2: got no complete JSON; expected {"),
         ("[" * 100_000, "2: got JSON that is nested too deeply; expected {"),
