@@ -81,7 +81,7 @@ WORDS = 48
 def _show_details(decision: Decision, details: Details) -> None:
     """Show a bar for each word: green speaks for the best candidate, red against it."""
     if details.flip is not None:
-        console.print(f"{details.flip.explanation}.", markup=False, highlight=False)
+        console.print(f"smallest change: {details.flip.explanation}.", markup=False, highlight=False)
     if not details.words:
         return
     best = decision.candidates[0].route

@@ -51,7 +51,7 @@ def smallest_flip(decision: Decision, choose: Choose) -> Flip | None:
             flips += [_more(rival, ahead.confidence)] if _taken(ahead, choose) else []
     elif decision.reason == "semantic":
         short = round(best.confidence - decision.threshold, 4)
-        because = f"{short:.3f} less confidence in {best.route} would have taken no route"
+        because = f"with {short:.3f} less confidence in {best.route}, no route would have been taken"
         flips = [Flip(route=None, gap=short, explanation=because)]
         for rival in others:
             gap = round(best.confidence - rival.confidence, 4)
@@ -64,7 +64,7 @@ def smallest_flip(decision: Decision, choose: Choose) -> Flip | None:
 
 def _more(candidate: Candidate, confidence: float) -> Flip:
     gap = round(confidence - candidate.confidence, 4)
-    because = f"{gap:.3f} more confidence would have taken {candidate.route}"
+    because = f"with {gap:.3f} more confidence, {candidate.route} would have been taken"
     return Flip(route=candidate.route, gap=gap, explanation=because)
 
 

@@ -95,6 +95,7 @@ def test_the_smallest_change_is_told(decision: Decision, route: str | None, gap:
     assert flip is not None
     assert flip.route == route
     assert flip.gap == gap
+    assert "would have taken" not in flip.explanation
 
 
 def by_hand(**figures: tuple[float, float]) -> tuple[Candidate, ...]:
