@@ -144,15 +144,15 @@ def claim(calibrated_on: Ints, target: float) -> str:
     for group in (SOME, FEW):
         members, scores = int((groups == group).sum()), int(calibrated_on[groups == group].sum())
         if members and _place(np.array(scores), target) >= 1:
-            kept.append(f"for {_routes(members)} in proportion to their utterances{_scatter(scores, target)}")
+            kept.append(f"for {_routes(members)} together{_scatter(scores, target)}")
         elif members:
             needed = int(np.ceil(1 / target)) - 1
             told = f"{scores} utterances could be cross-fitted, {target:.0%} takes at least {needed}"
             broken.append(f"nothing is promised for {_routes(members)}: {told}")
     promise = (
         f"on average at most {target:.1%} of prompts like the utterances fall below their threshold, "
-        f"{' and '.join(kept)} (split conformal on {calibrated_on.sum()} cross-fitted utterances, by heads that saw "
-        "fewer than the final one)"
+        f"{' and '.join(kept)} (split conformal on {calibrated_on.sum()} utterances, each scored by a head that had "
+        "not seen it)"
     )
     return "; ".join([promise, *broken] if kept else broken)
 
