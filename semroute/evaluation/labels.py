@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from semroute.config.error_wording import did_you_mean
 from semroute.decision import Candidate, Decision, Reason
 from semroute.errors import RequestError
 from semroute.evaluation.jsonl import first_complaint, numbered_lines
@@ -83,7 +84,7 @@ def _outcome(router: Router, line: bytes) -> Outcome:
     if isinstance(expected, msgspec.UnsetType):
         raise ValueError("got no right route")
     if expected is not None and expected not in router.config.routes:
-        raise ValueError(f"got route {expected!r}, which does not exist")
+        raise ValueError(f"got route {expected!r}, which does not exist{did_you_mean(expected, router.config.routes)}")
     if row.text is not None:
         return _decided(router.route(row.text), row.text, expected)
     if row.decision is None:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from semroute.bases import Frozen
+from semroute.config.error_wording import did_you_mean
 from semroute.errors import RequestError
 from semroute.evaluation.decision_metrics import (
     Bin,
@@ -100,7 +101,9 @@ def read_rows(path: Path, routes: Iterable[str]) -> list[Row]:
     rows = []
     for number, row in read_lines(path, Row, '{"text": …, "route": name or null}'):
         if row.route is not None and row.route not in known:
-            raise RequestError(f"{path}:{number}: got route {row.route!r}, which does not exist")
+            raise RequestError(
+                f"{path}:{number}: got route {row.route!r}, which does not exist{did_you_mean(row.route, known)}"
+            )
         rows.append(row)
     return rows
 

@@ -102,10 +102,9 @@ def require_enough(outcomes: Sequence[Outcome]) -> None:
         ("that no route should take", len(outcomes) - in_scope),
     ):
         if count < needed:
-            width = Z95 / (2 * math.sqrt(count)) if count else 1.0
             raise RequestError(
-                f"too few prompts to tune on: {count} different prompts {kind} give a share to within "
-                f"{min(width, 1):.0%} at best; expected {needed} or more (within {WIDEST:.0%}, 19 times in 20)"
+                f"too few prompts to tune on: got {count} different prompts {kind}, expected at least "
+                f"{needed}, so that a share is known to within {100 * WIDEST:.0f} points"
             )
 
 

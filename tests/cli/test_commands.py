@@ -162,7 +162,7 @@ def test_eval_tells_the_line_at_fault(semroute: Run, folder: Path, tmp_path: Pat
     file.write_text('{"text": "x", "route": "billing"}\n{"text": "x", "route": "biling"}\n')
     done = semroute("eval", file, "--routes", folder)
     assert done.returncode == 1
-    assert f"{file}:2: got route 'biling', which does not exist" in done.stderr
+    assert f"{file}:2: got route 'biling', which does not exist, did you mean `billing`?" in done.stderr
 
 
 def test_wrong_usage_is_exit_code_2(semroute: Run) -> None:

@@ -35,7 +35,7 @@ def test_how_much_is_enough_follows_from_the_width() -> None:
 @pytest.mark.parametrize(("inside", "outside", "kind"), [(42, 50, "a route should"), (50, 42, "no route should")])
 def test_too_little_is_refused_with_what_is_enough(inside: int, outside: int, kind: str) -> None:
     rows = [outcome("a", "a", 0.9) for _ in range(inside)] + [outcome(None, "a", 0.1) for _ in range(outside)]
-    expected = f"42 different prompts that {kind} take .* to within 15% at best; expected 43 or more"
+    expected = f"got 42 different prompts that {kind} take, expected at least 43, .* to within 15 points"
     with pytest.raises(RequestError, match=expected):
         tune(rows, ["a"])
     copies = [replace(row, text=f" {row.text.upper()}") for row in rows]
@@ -172,7 +172,7 @@ def test_what_something_else_decided_no_threshold_changes(router: Router, tmp_pa
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ({"text": "x", "route": "wether"}, "got route 'wether', which does not exist"),
+        ({"text": "x", "route": "wether"}, "got route 'wether', which does not exist, did you mean `weather`?"),
         ({"text": "x"}, "got no right route"),
         ({"expected": None}, "got neither `text` nor `decision`"),
         (
