@@ -14,6 +14,7 @@ from semroute import settings as settings_module
 from semroute.access.api_keys import KeyStore
 from semroute.api.server import listen, serve
 from semroute.cli.output import errors, folder_of
+from semroute.config.config import Config
 from semroute.config.folder import read_files
 from semroute.config.load import load_files
 from semroute.semantic.embedder import BUNDLED, open_embedder
@@ -55,7 +56,20 @@ def command(
     answers = "an echo for every model" if settings.echo else f"{len(config.models)} models"
     _say(settings, f"{len(config.routes)} routes, {answers}, on {where} (look: {where}/ui, docs: {where}/schema)")
     _say(settings, f"access: {settings.access}: {SERVED[cast('Openness', settings.access)]}")
+    if not settings.echo and (told := uncallable(config)):
+        _say(settings, told)
     serve(settings, listening, files)
+
+
+def uncallable(config: Config) -> str:
+    """Return how many models cannot be called here, and why. Empty: all can."""
+    reasons = [reason for model in config.models.values() if (reason := config.providers[model.provider].unavailable)]
+    if not reasons:
+        return ""
+    because = "; ".join(dict.fromkeys(reasons))
+    if len(reasons) == len(config.models):
+        return f"no model can be called: {because} (--echo answers without a provider)"
+    return f"{len(reasons)} of {len(config.models)} models cannot be called: {because}"
 
 
 def _say(settings: Settings, line: str) -> None:
