@@ -36,9 +36,11 @@ def parse_content(content: str | list[Any] | None, path: str) -> tuple[Part, ...
     if isinstance(content, str):
         return (Text(text=content),)
     parts: list[Part] = []
+    calls = 0
     for number, block in enumerate(objects(content, path)):
-        calls = sum(isinstance(part, ToolCall) for part in parts)
-        parts.append(parse_block(block, f"{path}[{number}]", calls))
+        part = parse_block(block, f"{path}[{number}]", calls)
+        calls += isinstance(part, ToolCall)
+        parts.append(part)
     return tuple(parts)
 
 

@@ -84,11 +84,14 @@ decode_answer = msgspec.json.Decoder(Answer, strict=False).decode
 def parts_of(blocks: list[Block], thinker: str) -> tuple[Part, ...]:
     """The parts of a whole answer."""
     parts: list[Part] = []
+    calls = 0
     for block in blocks:
         if block.type == "tool_use" and block.name == ANSWER_TOOL:
             parts.append(Text(text=json_text(block.input)))
-        else:
-            parts += block_parts(block, sum(isinstance(part, ToolCall) for part in parts), thinker)
+            continue
+        found = block_parts(block, calls, thinker)
+        calls += sum(isinstance(part, ToolCall) for part in found)
+        parts += found
     return tuple(parts)
 
 

@@ -73,8 +73,10 @@ class BedrockProviderDialect:
             said = read_failure(body).message or snippet(body)
             raise no_answer(body, f"expected an answer of Converse, got one without a message: {said}")
         parts: list[Part] = []
+        calls = 0
         for block in answer.output.message.content or ():
-            part = parse_block(block, sum(isinstance(each, ToolCall) for each in parts))
+            part = parse_block(block, calls)
+            calls += isinstance(part, ToolCall)
             if part is not None:
                 parts.append(part)
         shown = tuple(as_text(part) for part in parts)

@@ -183,13 +183,15 @@ def _messages(fields: GenerateContentBody) -> tuple[Message, ...]:
 def _parts(content: _Content, path: str, ids: dict[str, list[str]]) -> tuple[Part, ...]:
     """`ids`: of the calls that wait for a result, by the function's name, oldest first."""
     parts: list[Part] = []
+    calls = 0
     for part in objects(content.parts, path):
         match part:
             case {"functionResponse": dict(response)}:
                 parts.append(_result(response, ids, path))
                 continue
-        parsed = parse_part(part, sum(isinstance(each, ToolCall) for each in parts), path)
+        parsed = parse_part(part, calls, path)
         if isinstance(parsed, ToolCall):
+            calls += 1
             ids.setdefault(parsed.name, []).append(parsed.id)
         if parsed is not None:
             parts.append(parsed)

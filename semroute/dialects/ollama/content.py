@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -67,25 +68,27 @@ class OllamaMessage(msgspec.Struct):
 
 def parse_messages(messages: Sequence[OllamaMessage]) -> tuple[Message, ...]:
     """Calls and results are matched by the function's name and by their order, where they have no ids."""
-    read: list[Message] = []
-    waiting: dict[str, list[str]] = {}
+    read: list[tuple[Role, list[Part]]] = []
+    waiting: dict[str, deque[str]] = {}
+    named: dict[str, set[str]] = {}
     for number, message in enumerate(messages):
         role = role_of(message.role, _ROLES, f"messages[{number}]")
         text = [Text(text=message.content)] if message.content else []
         if role == "tool":
-            result = _result(message, waiting)
-            if read and read[-1].role == "tool":
-                read[-1] = Message(role=role, parts=(*read[-1].parts, result))
+            result = _result(message, waiting, named)
+            if read and read[-1][0] == "tool":
+                read[-1][1].append(result)
             else:
-                read.append(Message(role=role, parts=(result,)))
+                read.append((role, [result]))
             continue
         thought: list[Part] = [Thinking(text=message.thinking)] if message.thinking else []
         calls = [_call(call, number, index) for index, call in enumerate(message.tool_calls or ())]
         for call in calls:
-            waiting.setdefault(call.name, []).append(call.id)
-        parts = (*thought, *text, *parse_images(message.images), *calls)
-        read.append(Message(role=role, parts=parts or (Text(text=""),)))
-    return tuple(read)
+            waiting.setdefault(call.name, deque()).append(call.id)
+            named.setdefault(call.id, set()).add(call.name)
+        parts = [*thought, *text, *parse_images(message.images), *calls]
+        read.append((role, parts or [Text(text="")]))
+    return tuple(Message(role=role, parts=tuple(parts)) for role, parts in read)
 
 
 def _call(call: _Call, number: int, index: int) -> ToolCall:
@@ -94,14 +97,17 @@ def _call(call: _Call, number: int, index: int) -> ToolCall:
     return ToolCall(id=id_, name=call.function.name, arguments=arguments, index=index, signature=signature)
 
 
-def _result(message: OllamaMessage, waiting: dict[str, list[str]]) -> ToolResult:
-    """The result of the oldest call of that function that waits for one; without a name, of the oldest of all."""
+def _result(message: OllamaMessage, waiting: dict[str, deque[str]], named: dict[str, set[str]]) -> ToolResult:
+    """The result of the oldest call of that function that waits for one; without a name, of the oldest of all.
+
+    `named`: the functions that were called with an id.
+    """
     name = message.tool_name or message.name or ""
-    oldest = waiting.get(name) or (not name and next(filter(None, waiting.values()), None)) or []
+    oldest = waiting.get(name) or (not name and next(filter(None, waiting.values()), None)) or ()
     id_ = split_id(message.tool_call_id or "")[0] or (oldest[0] if oldest else name or "call")
-    for ids in waiting.values():
-        if id_ in ids:
-            ids.remove(id_)
+    for called in named.get(id_, ()):
+        if id_ in waiting[called]:
+            waiting[called].remove(id_)
     images = tuple(part for part in parse_images(message.images))
     return ToolResult(id=id_, text=message.content or "", media=images)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain, count, groupby
 from typing import Any, Final
 
 import msgspec
@@ -47,28 +48,28 @@ def parse_input(items: str | list[Any] | None, toolbox: Toolbox) -> tuple[Messag
         raise problem("input", "got nothing, expected text or a list of items")
     if isinstance(items, str):
         return (Message(role="user", parts=(Text(text=items),)),)
+    parsed = (_parse_item(item, f"input[{number}]", toolbox) for number, item in enumerate(objects(items, "input")))
+    found = (message for message in parsed if message is not None)
     messages: list[Message] = []
-    for number, item in enumerate(objects(items, "input")):
-        message = _parse_item(item, f"input[{number}]", toolbox)
-        if message is None:
-            continue
-        last = messages[-1] if messages else None
-        if last is not None and last.role == message.role and message.role in ("assistant", "tool"):
-            messages[-1] = Message(role=last.role, parts=_numbered((*last.parts, *message.parts)))
+    for role, in_a_row in groupby(found, key=lambda message: message.role):
+        if role in ("assistant", "tool"):
+            first, *others = in_a_row
+            messages.append(_joined(first, others) if others else first)
         else:
-            messages.append(message)
+            messages += in_a_row
     return tuple(messages)
 
 
-def _numbered(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """Tool calls, counted through."""
-    numbered: list[Part] = []
-    for part in parts:
-        if isinstance(part, ToolCall):
-            index = sum(isinstance(each, ToolCall) for each in numbered)
-            part = msgspec.structs.replace(part, index=index)
-        numbered.append(part)
-    return tuple(numbered)
+def _joined(first: Message, others: list[Message]) -> Message:
+    """Return one message with the parts of several, whose tool calls are counted through."""
+    parts = chain.from_iterable(message.parts for message in (first, *others))
+    calls = count()
+    return Message(
+        role=first.role,
+        parts=tuple(
+            msgspec.structs.replace(part, index=next(calls)) if isinstance(part, ToolCall) else part for part in parts
+        ),
+    )
 
 
 def _parse_item(item: dict[str, Any], path: str, toolbox: Toolbox) -> Message | None:

@@ -21,7 +21,6 @@ from semroute.messages import (
     Refusal,
     Text,
     TokenLogprob,
-    ToolCall,
     Usage,
 )
 
@@ -59,6 +58,7 @@ def parts_of(output: list[dict[str, Any]]) -> tuple[tuple[Part, ...], tuple[Toke
     """The parts of a whole answer, and how likely its tokens were."""
     parts: list[Part] = []
     logprobs: list[TokenLogprob] = []
+    calls = 0
     for item in output:
         match item:
             case {"type": "message", "content": list(content)}:
@@ -66,8 +66,8 @@ def parts_of(output: list[dict[str, Any]]) -> tuple[tuple[Part, ...], tuple[Toke
                     parts += _said(block)
                     logprobs += parse_logprobs(block.get("logprobs") if isinstance(block, dict) else None)
             case {"type": str(kind)} if kind in KINDS and (call := parse_call(item, Toolbox({}))) is not None:
-                index = sum(isinstance(part, ToolCall) for part in parts)
-                parts.append(msgspec.structs.replace(call, index=index))
+                parts.append(msgspec.structs.replace(call, index=calls))
+                calls += 1
             case {"type": "reasoning"}:
                 parts.append(parse_reasoning(item))
             case {"type": str(kind)}:
