@@ -12,7 +12,7 @@ from litestar import Response, get
 from semroute.api.error_responses import AnyRequest
 from semroute.errors import NotFoundError
 
-_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FILES = {
     path.name: (path.read_bytes(), _KINDS[path.suffix])
     for path in (Path(__file__).parent / "ui").iterdir()
@@ -21,7 +21,7 @@ _FILES = {
 _HEADERS = {
     # The page may load nothing from other sites, and holds no script or style in itself.
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from html import escape
 from typing import Any
@@ -10,6 +11,7 @@ from litestar.openapi.plugins import OpenAPIRenderPlugin
 
 from semroute.api.error_responses import AnyRequest
 
+_CODE = re.compile("`([^`]+)`")
 _HEAD = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>semroute</title>
@@ -42,9 +44,9 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     about = operation.get("description") or operation.get("summary") or ""
     body = operation.get("requestBody") or {}
     rows = [*_parameters(operation), *_fields(body)]
-    said = f"<p>{escape(body['description'])}</p>" if body.get("description") else ""
+    said = f"<p>{_prose(body['description'])}</p>" if body.get("description") else ""
     table = f"<table>{''.join(rows)}</table>" if rows else ""
-    return f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(about)}</p>{said}{table}"
+    return f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{_prose(about)}</p>{said}{table}"
 
 
 def _parameters(operation: dict[str, Any]) -> Iterator[str]:
@@ -63,4 +65,9 @@ def _fields(body: dict[str, Any]) -> Iterator[str]:
 
 def _row(name: str, kind: str, about: str, required: bool) -> str:
     kind = f"{kind}, required" if required else kind
-    return f"<tr><td><code>{escape(name)}</code><td>{escape(kind)}<td>{escape(about)}</tr>"
+    return f"<tr><td><code>{escape(name)}</code><td>{escape(kind)}<td>{_prose(about)}</tr>"
+
+
+def _prose(text: str) -> str:
+    """Return a description as HTML: what stands between backticks is code."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))

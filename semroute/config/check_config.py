@@ -190,6 +190,8 @@ def _check_variables(draft: Draft) -> Iterator[Problem]:
         consequence = f"its models cannot be called: {listed(models)}" if models else "it cannot be called"
         advice = "fix this, or ignore it if you do not need these models here"
         yield _warning(draft, f"providers.{provider}", f"{reason}: {consequence}", "unavailable", advice)
+    if all(model.provider in reasons for model in entries.values()):
+        return  # that no plan has a model that can be called is said above
     for key, plan in _plans(draft).items():
         providers = dict.fromkeys(entries[model].provider if model in entries else "" for model in plan)
         if providers and all(provider in reasons for provider in providers):

@@ -259,6 +259,15 @@ def test_a_plan_of_which_no_model_can_be_called_is_a_warning(read_files: Read, t
     ]
 
 
+def test_where_no_model_at_all_can_be_called_each_provider_says_so_once(read_files: Read) -> None:
+    alone = CLOUD + "default: {models: [one]}\n" + route(models="[two, one]")
+    config, problems = read_files(base=alone)
+    assert config is not None
+    assert [str(problem) for problem in problems if "called" in str(problem)] == [
+        "base.yaml:3 $.providers.cloud: `KEY`, `ORG` are not set: its models cannot be called: `one`, `two`"
+    ]
+
+
 def test_a_plan_with_one_model_that_can_be_called_is_fine(read_files: Read) -> None:
     assert len(said(read_files(x=CLOUD, y=route(models="[one, small]")))) == 1
 

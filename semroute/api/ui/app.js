@@ -1,7 +1,7 @@
 // The frame of the page: which view is shown, who asks, whether the service is well.
 
 import { ApiError, ask, forgetKey, hasKey, useKey } from "./api.js";
-import { h, show } from "./dom.js";
+import { counted, h, show } from "./dom.js";
 import * as decisions from "./decisions.js";
 import * as routes from "./routes.js";
 import * as traffic from "./traffic.js";
@@ -72,8 +72,9 @@ async function look() {
     const found = await ask("GET", "health/ready");
     health.dataset.state = found.status;
     health.title = found.warnings.join("\n");
-    const warnings = found.warnings.length ? `, ${found.warnings.length} warnings` : "";
-    health.textContent = `${found.status}: ${found.routes} routes, ${found.models_available} models${warnings}`;
+    const counts = [counted(found.routes, "route"), counted(found.models_available, "model")];
+    if (found.warnings.length) counts.push(counted(found.warnings.length, "warning"));
+    health.textContent = `${found.status}: ${counts.join(", ")}`;
   } catch (error) {
     health.dataset.state = "away";
     health.title = error.message;

@@ -76,3 +76,6 @@ export function usd(amount) {
   const digits = amount === 0 || Math.abs(amount) >= 1 ? 2 : Math.min(10, 1 - Math.floor(Math.log10(Math.abs(amount))));
   return `$${amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: Math.max(2, digits) })}`;
 }
+
+/** A number and what it counts, in the singular or the plural. */
+export const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;

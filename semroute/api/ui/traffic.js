@@ -1,7 +1,7 @@
 // What was asked, what it cost and what was saved.
 
 import { ask, query } from "./api.js";
-import { count, h, ms, percent, s, select, show, table, usd } from "./dom.js";
+import { count, counted, h, ms, percent, s, select, show, table, usd } from "./dom.js";
 
 const EVERY_MS = 10_000;
 const SPANS = { 1: "today", 7: "7 days", 30: "30 days", 90: "90 days" };
@@ -65,7 +65,7 @@ function parts(all, days, rows, budgets) {
       stacked(days, ["cost_usd", "saved_usd"], ["spent", "saved"], (day) =>
         `${day.value}: ${usd(day.cost_usd)} spent, ${usd(day.saved_usd)} saved`),
       h("h2", {}, "Requests a day", h("span", { class: "muted small" }, ` up to ${count(most(days, ["requests"]))}`)),
-      stacked(days, ["requests"], ["requests"], (day) => `${day.value}: ${count(day.requests)} requests`),
+      stacked(days, ["requests"], ["requests"], (day) => `${day.value}: ${counted(day.requests, "request")}`),
       h("div", { class: "axis" }, h("span", {}, days[0].value), h("span", {}, days.at(-1).value)),
     ),
     budgets.length ? budgetSection(budgets) : null,
@@ -83,8 +83,8 @@ function tiles(all) {
     ["errors", percent(all.error_rate)],
     ["fallbacks", percent(all.fallback_rate)],
     ["no route", percent(all.abstention_rate)],
-    ["misrouted", percent(all.misroute_rate), `${count(all.misroutes)} requests, ${count(all.labels)} labels`],
-    ["quality", percent(all.quality), `${count(all.feedbacks)} feedbacks`],
+    ["misrouted", percent(all.misroute_rate), `${counted(all.misroutes, "request")}, ${counted(all.labels, "label")}`],
+    ["quality", percent(all.quality), counted(all.feedbacks, "rating")],
   ];
   return h(
     "div",

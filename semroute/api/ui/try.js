@@ -1,7 +1,7 @@
 // Try a prompt: the decision and why, and the answer where it is wanted.
 
 import { ask } from "./api.js";
-import { h, json, ms, show, usd } from "./dom.js";
+import { counted, h, json, ms, show, usd } from "./dom.js";
 import { decisionParts } from "./shown.js";
 
 let last = "";
@@ -13,6 +13,8 @@ export async function open(place, _, failed) {
   const models = h("datalist", { id: "models" });
   const dial = h("input", { type: "range", min: 0, max: 1, step: 0.05, value: 0.5, disabled: true, "aria-label": "dial" });
   const dialled = h("input", { type: "checkbox", onchange: () => { dial.disabled = !dialled.checked; } });
+  const dialledTo = h("output", {}, dial.value);
+  dial.addEventListener("input", () => { dialledTo.textContent = dial.value; });
   const metadata = h("textarea", { rows: 3, "aria-label": "metadata", placeholder: '{"tier": "gold"}' });
   const result = h("section", { "aria-live": "polite" }, h("p", { class: "muted" }, "Decisions are shown here."));
   const decide = h("button", { class: "main" }, "Decide");
@@ -45,7 +47,7 @@ export async function open(place, _, failed) {
     },
     h("label", {}, "Prompt (Ctrl+Enter decides)", prompt),
     h("label", {}, "Model: auto, auto:<route> or a model", model, models),
-    h("label", {}, dialled, " with a dial: cheapest to best", dial),
+    h("label", {}, dialled, " Set the dial (0: the cheapest model, 1: the best): ", dialledTo, dial),
     h("details", {}, h("summary", {}, "Metadata for rules"), metadata),
     h("div", { class: "row" }, decide, answer),
   );
@@ -68,7 +70,7 @@ function readObject(text) {
 
 function answered(found) {
   const failed = found.attempts.filter((attempt) => attempt.status !== "ok");
-  const told = [`${found.model}`, usd(found.cost_usd), `${found.usage.output_tokens} tokens`];
+  const told = [`${found.model}`, usd(found.cost_usd), counted(found.usage.output_tokens, "token")];
   return h(
     "div",
     {},
