@@ -136,7 +136,7 @@ async def _answer(
     try:
         completion = await while_connected(call.complete(), receive)
         render = partial(dialect.render_completion, completion, call.account.record, chat)
-        body = await asyncio.to_thread(render) if len(completion.raw) > LONG_BYTES else render()
+        body = await asyncio.to_thread(render) if chat.long or len(completion.raw) > LONG_BYTES else render()
         if memory is not None:
             body = await memory.keep(body, chat)
         return Rendered(body, account_headers(call))

@@ -25,7 +25,10 @@ LIVE = "/health/live"
 """A path that anybody may call, because the answer tells nothing."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
-FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
+FORWARDED = frozenset(
+    {b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"}
+    | {b"cf-connecting-ip", b"true-client-ip", b"x-client-ip", b"x-cluster-client-ip", b"fly-client-ip"}
+)
 """Headers in which a proxy names the caller it forwards for."""
 MEDIA = (b"application/json", b"application/x-www-form-urlencoded")
 """Media types that bodies may have: JSON, and the one that curl's `-d` gives to every body. A browser uses that one for

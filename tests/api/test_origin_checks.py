@@ -90,7 +90,9 @@ def test_two_hosts_are_no_host() -> None:
     assert "expected localhost" in refusal(OPEN, [("host", "localhost"), ("host", "evil.example")])
 
 
-@pytest.mark.parametrize("header", ["x-forwarded-for", "x-forwarded-host", "x-real-ip"])
+@pytest.mark.parametrize(
+    "header", ["x-forwarded-for", "x-forwarded-host", "x-real-ip", "cf-connecting-ip", "true-client-ip", "x-client-ip"]
+)
 def test_without_a_key_a_proxy_passes_on_nobody_from_elsewhere(header: str) -> None:
     assert "a proxy passes on for '203.0.113.9'" in refusal(OPEN, {**HERE, header: "203.0.113.9"})
     assert refusal(OPEN, {**HERE, header: "127.0.0.1, 203.0.113.9"})

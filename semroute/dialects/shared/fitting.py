@@ -147,7 +147,7 @@ def _fit_items(value: list[Any], inner: Node, fitting: Fitting) -> list[Any]:
 def shorten(value: str, chars: int) -> str:
     """A name of letters, digits, `_` and `-` that begins with a letter or `_`: the same value gives the same name."""
     digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_CHARS]
-    head = _PLAIN.sub("_", value)
+    head = _PLAIN.sub("_", value[:chars])
     head = head if head[:1].isalpha() or head[:1] == "_" else f"_{head}"
     return f"{head[: chars - HASH_CHARS - 1]}_{digest}"
 
