@@ -1,4 +1,4 @@
-"""What a dialect's folder says of itself, for the rest of semroute."""
+"""The description of a dialect, which its folder gives to the rest of semroute."""
 
 from __future__ import annotations
 
@@ -19,49 +19,51 @@ class Endpoint(Frozen, frozen=True, kw_only=True):
     """An address that callers send requests to, for answers in one form."""
 
     path: str
-    """`{model:str}` in it stands for the model, where the address names it instead of the body."""
+    """The path of the address. `{model:str}` in it is the model, if the address names the model and not the body."""
     client: ClientDialect
     body: type[msgspec.Struct]
-    """What is read of a body, as the service's own documentation shows it."""
+    """The fields that are read of a body. The service's own API documentation shows them."""
     about: str
     """One sentence for that documentation."""
     media_type: str = "text/event-stream"
-    """Of a streamed answer."""
+    """The media type of a streamed answer."""
 
 
 class Signs(Frozen, frozen=True, kw_only=True):
-    """By what the callers of a dialect are known, so that errors and lists of models have the form that they expect.
+    """How the service recognises callers of a dialect. They get errors and lists of models in its form.
 
-    `paths` say most, then `headers`, then the longest of `shared_paths`.
+    `paths` decide first, then `headers`, then the longest prefix in `shared_paths`.
     """
 
     paths: tuple[str, ...] = ()
-    """How addresses begin that only these callers ask for."""
+    """Prefixes of addresses that only these callers use."""
     post_paths: tuple[str, ...] = ()
-    """The same, for POST alone."""
+    """Prefixes of addresses to which only these callers send POST requests."""
     headers: dict[str, str] = {}
-    """Headers that only these callers send, in lower case, each with how the address begins where that holds."""
+    """Headers that only these callers send, in lower case. The value is a prefix: the header counts for such addresses.
+    """
     shared_paths: tuple[str, ...] = ()
-    """How addresses begin that belong to these callers unless something else is known."""
+    """Prefixes of addresses that several dialects share. They count as these callers' if nothing else decides."""
 
 
 class Dialect(Frozen, frozen=True, kw_only=True):
-    """All that the rest of semroute knows of one wire format. Its folder's `dialect.py` holds it as `DIALECT`."""
+    """All that the rest of semroute knows of one wire format. The folder's `dialect.py` holds it as `DIALECT`."""
 
     client: ClientDialect | None = None
-    """How callers are answered, errors included; None: no caller speaks it."""
+    """The client side. None: no caller speaks this dialect."""
     signs: Signs = Signs()
     endpoints: tuple[Endpoint, ...] = ()
-    """Addresses that need nothing but a call of a model. Those that need more have handlers of their own."""
+    """Addresses that only need a call to a model. Addresses that need more have their own handlers."""
     models: ModelList | None = None
-    """The form of a list of models; None: OpenAI's."""
+    """The form of the list of models. None: OpenAI's form."""
     provider: Callable[[ProviderSettings], ProviderDialect] | None = None
-    """Makes what speaks to one provider; None: no provider speaks it."""
+    """Makes the provider side for one provider. None: no provider speaks this dialect."""
     telemetry_name: str = ""
-    """The provider's name by OpenTelemetry's conventions; empty: many vendors serve it, each under its own name."""
+    """The provider's name by OpenTelemetry's conventions. Empty: several vendors serve this dialect, under their own
+    names."""
     edits: BodyEdits = BodyEdits()
-    """How callers' own bodies are changed, so that the rest of them reaches a provider as it is."""
+    """How to change a caller's own body, so that the rest of it reaches a provider unchanged."""
     headers: tuple[Header, ...] = ()
-    """Headers of callers that go on to a provider of this dialect."""
+    """Headers of callers that are forwarded to a provider of this dialect."""
     drop_logprobs: Callable[[dict[str, Any]], None] | None = None
-    """Takes log-probabilities out of a provider's own body, in place; None: there are none in it."""
+    """Removes the log-probabilities from a provider's own body, in place. None: a body never has any."""

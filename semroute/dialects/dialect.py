@@ -1,4 +1,4 @@
-"""The seams of the wire formats. A dialect is pure: bytes and structs in, bytes and structs out."""
+"""The protocols that each wire format implements. A dialect does no I/O: it turns bytes into structs, and back."""
 
 from __future__ import annotations
 
@@ -14,139 +14,139 @@ from semroute.messages import ChatRequest, Chunk, Completion
 from semroute.record import Record
 
 CHAT = "chat"
-"""The endpoint of all requests for an answer, whatever their dialect."""
+"""The endpoint of requests for an answer, in any dialect."""
 EMBEDDINGS = "embeddings"
-"""The endpoint of requests for embeddings, and the dialect of OpenAI's."""
+"""The endpoint of requests for embeddings. Also the dialect of those requests in OpenAI's form."""
 GEMINI_EMBEDDINGS = "gemini_embeddings"
-"""The dialect of Gemini's requests for embeddings."""
+"""The dialect of requests for embeddings in Gemini's form."""
 COMPACT = "compact"
-"""The endpoint, and the dialect, of requests that a conversation be made shorter."""
+"""The endpoint of requests to shorten a conversation. Also the dialect of those requests."""
 ENDPOINTS = {EMBEDDINGS: EMBEDDINGS, GEMINI_EMBEDDINGS: EMBEDDINGS, COMPACT: COMPACT}
-"""The endpoints of the dialects that ask for something other than an answer."""
+"""The endpoint, by dialect, of requests that do not ask for an answer."""
 
 
 class WireRequest(Frozen, frozen=True, kw_only=True):
-    """What a provider is sent."""
+    """A request as it is sent to a provider."""
 
     path: str
     """Appended to the provider's `base_url`."""
     body: bytes
     """JSON."""
     headers: dict[str, str] = {}
-    """What goes along with it, names in lower case; joined to the provider's own where both have one."""
+    """Headers to send, names in lower case. A list header is joined to the provider's own header of that name."""
     dropped: tuple[str, ...] = ()
-    """What the request asks for and this dialect cannot say, in a few words each."""
+    """Parts of the request that this dialect cannot express, in a few words each."""
     adapted: tuple[str, ...] = ()
-    """What it says in another form, without a loss."""
+    """Parts of the request that are expressed in another form, without loss."""
     renamed: dict[str, str] = {}
-    """Names and ids that are sent in another form, and what the caller wrote: an answer gives them back."""
+    """Names and ids that were changed: the value that is sent, and what the caller wrote. Answers are changed back."""
     model: str = ""
-    """The model's name, where this dialect's answers do not say it."""
+    """The model's name, if answers in this dialect do not contain it."""
     endpoint: str = CHAT
-    """What is asked for: `CHAT`, `EMBEDDINGS` or `COMPACT`."""
+    """`CHAT`, `EMBEDDINGS` or `COMPACT`."""
 
 
 def endpoint_of(request: ChatRequest) -> str:
-    """What a request asks for: `CHAT`, `EMBEDDINGS` or `COMPACT`."""
+    """Return the endpoint of a request: `CHAT`, `EMBEDDINGS` or `COMPACT`."""
     return ENDPOINTS.get(request.dialect, CHAT)
 
 
 def refuse_embeddings(request: ChatRequest, dialect: str) -> None:
-    """Raise `UnsupportedError` for a request that a dialect without embeddings cannot serve."""
+    """Raise `UnsupportedError` for a request for embeddings. For dialects that have none."""
     if endpoint_of(request) == EMBEDDINGS:
         raise UnsupportedError(f"the {dialect} dialect has no embeddings")
 
 
 class ClientDialect(Protocol):
-    """How a caller speaks to semroute."""
+    """The client side of a dialect: reads requests of callers and writes answers for them."""
 
     name: str
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        """Read a caller's body. Raises `RequestError`, which names the field, what it got and what it expected."""
         ...
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The body of a whole answer to that request."""
+        """Render the body of a whole answer."""
         ...
 
     def stream(self, request: ChatRequest, decision: Decision) -> StreamRenderer:
-        """A renderer for one streamed answer."""
+        """Make the renderer of one streamed answer."""
         ...
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
-        """The body of an error answer with that HTTP status; no id: the request was not read."""
+        """Render the body of an error with this HTTP status. `request_id` is empty if the request was not read."""
         ...
 
 
 class StreamRenderer(Protocol):
-    """Server-sent events of one answer, in order: chunks, then `end` or `error`."""
+    """Writes one streamed answer, in order: the chunks, then `end` or `error`."""
 
     @property
     def keep_alive(self) -> bytes:
-        """What may be sent now while there is nothing to say; empty: nothing.
+        """The bytes that keep the connection alive while there is nothing to send. Empty: nothing may be sent now.
 
-        `sse.OPENING` begins the next event: spaces follow while the wait goes on, and then the rest of the event.
+        `sse.OPENING` starts the next event. Spaces follow while the wait lasts, and then the rest of that event.
         """
         ...
 
     def chunk(self, chunk: Chunk) -> bytes:
-        """Events for one chunk; empty where the dialect has nothing to say of it."""
+        """Render one chunk. Empty: the dialect has no event for it."""
         ...
 
     def end(self, record: Record) -> bytes:
-        """What closes a complete answer."""
+        """Render what ends a complete answer."""
         ...
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """What tells the caller that the answer is broken: never a clean end."""
+        """Render what tells the caller that the answer broke off. It must not look like a normal end."""
         ...
 
 
 class EventReader(Protocol):
-    """Cuts the bytes of one streamed answer into events, however they are chunked."""
+    """Splits the bytes of one streamed answer into events, at whatever places the bytes are cut."""
 
     @property
     def whole_starts(self) -> tuple[bytes, ...]:
-        """How bodies begin, by one byte, that are no stream: some servers answer whole where one was asked for."""
+        """First bytes of bodies that are no streams. Some servers answer whole although a stream was asked for."""
         ...
 
     def feed(self, chunk: bytes) -> Iterable[Event]:
-        """The events that are complete with this chunk. Raises `BadAnswerError` for what is no event."""
+        """Return the events that this chunk completes. Raises `BadAnswerError` if the bytes are not events."""
         ...
 
     def close(self) -> Iterable[Event]:
-        """What is left when the stream ends."""
+        """Return the events that are left when the stream ends."""
         ...
 
 
 class ProviderDialect(Protocol):
-    """How semroute speaks to a provider."""
+    """The provider side of a dialect: writes requests for a provider and reads its answers."""
 
     name: str
 
     def headers(self, api_key: str | None) -> dict[str, str]:
-        """What authenticates a call."""
+        """Return the headers that authenticate a call."""
         ...
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
-        """The request for that model; `request.stream` says which kind."""
+        """Render the request for this model. `request.stream` says whether the answer is streamed."""
         ...
 
     def parse_completion(self, body: bytes) -> Completion:
-        """Read a whole answer of status 200. Raises `BadAnswerError` where it is none."""
+        """Read a whole answer with status 200. Raises `BadAnswerError` if the body is not an answer."""
         ...
 
     def events(self) -> EventReader:
-        """What cuts one streamed answer into events: an `sse.EventParser`, or what knows another framing."""
+        """Make the reader of one stream: an `sse.EventParser`, or a reader of another framing."""
         ...
 
     def stream_parser(self) -> StreamParser:
-        """A parser for one streamed answer."""
+        """Make the parser of one streamed answer."""
         ...
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """The error that an answer of another status means."""
+        """Return the error that an answer with another status means."""
         ...
 
 
@@ -154,10 +154,10 @@ class StreamParser(Protocol):
     """Reads the events of one streamed answer."""
 
     def event(self, event: Event) -> Chunk | None:
-        """The chunk that an event holds, if any. Raises `BadAnswerError` for an error event or malformed data."""
+        """Return the chunk in an event, if any. Raises `BadAnswerError` for an error event or malformed data."""
         ...
 
     @property
     def finished(self) -> bool:
-        """Whether the answer has said why it ended. A stream that ends before is broken."""
+        """Whether the answer has said why it ended. If a stream ends before that, it is broken."""
         ...

@@ -1,4 +1,4 @@
-"""All dialects. Each is a folder beside this module and a line of `config/dialects.py`."""
+"""All dialects. Each has a folder beside this module and a line in `config/dialects.py`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEFAULT_LIST = OpenAIModelList()
 
 
 def _load(name: str) -> Dialect:
-    """What the folder of that name says of itself."""
+    """Load the description in the folder of that name."""
     found = import_module(f"semroute.dialects.{name}.dialect").DIALECT
     assert isinstance(found, Dialect), f"semroute/dialects/{name}/dialect.py: expected DIALECT to be a Dialect"
     provides = found.provider is not None
@@ -26,26 +26,26 @@ def _load(name: str) -> Dialect:
 
 
 DIALECTS: dict[str, Dialect] = {name: _load(name) for name in table.DIALECTS}
-"""By name, in the order of the table."""
+"""The dialects by name, in the order of the table."""
 ENDPOINTS: tuple[Endpoint, ...] = tuple(endpoint for each in DIALECTS.values() for endpoint in each.endpoints)
 JOINED = frozenset(header.name for each in DIALECTS.values() for header in each.headers if header.joins)
-"""Headers that are lists: where a provider's own headers have one too, both are sent."""
+"""Headers that hold lists. If the provider's own headers have one too, semroute sends both lists as one."""
 
 
 def dialect(name: str) -> Dialect:
-    """Return the dialect of that name. Any other name, such as that of a request for embeddings, gets an empty one."""
+    """Return the dialect of that name, or an empty one. Requests for embeddings, for example, have no dialect here."""
     return DIALECTS.get(name, _NOT_SPOKEN)
 
 
 def provider_dialect(provider: ProviderSettings) -> ProviderDialect:
-    """What speaks to a provider, made anew."""
+    """Make the provider side for one provider."""
     make = DIALECTS[provider.dialect].provider
     assert make is not None, f"no provider speaks {provider.dialect}: the route files were not checked"
     return make(provider)
 
 
 def expected_by(method: str, path: str, headers: Mapping[str, str]) -> Dialect:
-    """The dialect in which a caller expects errors and lists of models. `headers`: their names in lower case."""
+    """Return the dialect in which a caller expects errors and lists of models. Names in `headers` are lower case."""
     for each in DIALECTS.values():
         if path.startswith(each.signs.paths) or (method == "POST" and path.startswith(each.signs.post_paths)):
             return each
@@ -57,7 +57,7 @@ def expected_by(method: str, path: str, headers: Mapping[str, str]) -> Dialect:
 
 
 def model_list(found: Dialect) -> ModelList:
-    """The form of a list of models in a dialect."""
+    """Return the form of the list of models in a dialect."""
     return found.models or _DEFAULT_LIST
 
 
@@ -66,4 +66,4 @@ _SHARED = sorted(
     key=lambda pair: len(pair[0]),
     reverse=True,
 )
-"""Whose callers an address belongs to if nothing else is known: the longest beginning counts."""
+"""Prefixes of addresses that several dialects share, longest first: the first that matches decides."""

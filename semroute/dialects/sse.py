@@ -1,6 +1,6 @@
 """Server-sent events, both ways. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html.
 
-httpx-sse 0.4.3 takes twice as long for each event, sets no limit to the length of one, and drops the last event of a
+httpx-sse 0.4.3 takes twice as long for each event and has no limit for its length. It also drops the last event of a
 stream that ends without a blank line (2026-11-30, `bench/libraries.py sse`).
 """
 
@@ -11,14 +11,14 @@ from semroute.errors import OversizedAnswerError
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 KEEP_ALIVE = b": keep-alive\n\n"
-"""A comment: it keeps a stream alive while there is nothing to say."""
+"""A comment, which keeps a stream alive while there is nothing to send."""
 OPENING = b"data: "
-"""How an event without a name begins. White space may follow: the data is JSON."""
+"""The start of an event without a name. The data is JSON, so white space may follow."""
 END = b"\n\n"
-"""How an event ends."""
+"""The end of an event."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 WHOLE_STARTS = (b"{", b"[", b"<")
-"""How a body begins that is no stream of events: an answer, a list of its pieces, a page."""
+"""First bytes of bodies that are not streams of events: an answer, a list of pieces of one, an HTML page."""
 
 
 class Event(Frozen, frozen=True, kw_only=True):
@@ -27,14 +27,14 @@ class Event(Frozen, frozen=True, kw_only=True):
     data: bytes
     """Its data lines, joined by a line feed."""
     name: str = ""
-    """The `event:` field; empty: none."""
+    """The `event:` field. Empty: it has none."""
 
 
 class EventParser:
-    """Cuts bytes, however they are chunked, into events.
+    """Splits bytes into events, at whatever places the bytes are cut.
 
-    Line ends may be LF, CRLF or CR. Comments, `id` and `retry` fields are passed over. The work is linear in the bytes,
-    also where one line comes in many small chunks.
+    Line ends may be LF, CRLF or CR. Comments and the fields `id` and `retry` are ignored. The work is linear in the
+    number of bytes, even if one line arrives in many small chunks.
     """
 
     whole_starts = WHOLE_STARTS
@@ -47,10 +47,10 @@ class EventParser:
         self._after_cr = False
         self._first_line = True
         self._between = False
-        """Whether an event has just ended, and nothing of the next one has come."""
+        """Whether the last event is complete and the next one has not begun."""
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events that are complete with this chunk. Raises `OversizedAnswerError` past 16 MiB without one."""
+        """Return the events that this chunk completes. Raises `OversizedAnswerError` if one is over 16 MiB."""
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
@@ -60,7 +60,7 @@ class EventParser:
             self._after_cr = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if self._between and chunk.startswith(b"data: ") and chunk.find(b"\n\n") == chunk.find(b"\n") == len(chunk) - 2:
-            return [Event(data=chunk[6:-2])]  # as most come: one event, whole
+            return [Event(data=chunk[6:-2])]  # the most common case: one whole event
         self._held_bytes += len(chunk)
         events = self._lines(chunk)
         if self._held_bytes > MAX_EVENT_BYTES:
@@ -68,7 +68,7 @@ class EventParser:
         return events
 
     def close(self) -> list[Event]:
-        """What is left when the stream ends. Unlike a browser, an event that lacks its blank line counts."""
+        """Return the last event, if its blank line is missing. A browser would drop it."""
         return self._lines(b"\n\n")
 
     def _lines(self, chunk: bytes) -> list[Event]:
@@ -103,7 +103,7 @@ class EventParser:
 
 
 def render(data: bytes, name: str = "") -> bytes:
-    """One event on the wire. `data` may hold line feeds (a provider's event of many data lines), but no CR."""
+    """Render one event. `data` may hold line feeds, as in an event of several data lines, but no CR."""
     if b"\n" in data:
         data = data.replace(b"\n", b"\ndata: ")
     head = b"event: " + name.encode() + b"\n" if name else b""

@@ -1,4 +1,4 @@
-"""A conversation in which user and assistant alternate, as Anthropic's, Bedrock's and Gemini's formats want it."""
+"""Conversations in which user and assistant take turns, as the formats of Anthropic, Bedrock and Gemini require."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from semroute.dialects.shared.dropped import Dropped
 from semroute.messages import Message, Part, Text, ToolResult
 
 OPENING = "Continue."
-"""The user's turn that stands before an assistant's where a conversation begins with that."""
+"""A user turn for the start of a conversation that would begin with the assistant."""
 GO_ON = "Continue your answer exactly where it stopped. Begin with the very next character, and do not repeat anything."
-"""The user's turn that follows an assistant's where a conversation ends with that and the model refuses it so."""
+"""A user turn for the end of a conversation that would end with the assistant, if the model refuses that."""
 GO_ON_NOTE = "a conversation that ends with the assistant: a user's turn follows, as the model does not go on otherwise"
 Content = list[dict[str, Any]]
 Turn = tuple[Literal["user", "assistant"], Content]
 
 
 def user_turn(parts: tuple[Part, ...]) -> Message:
-    """What a user's turn holds: tools' results come first, and are a turn of their own where nothing is said beside."""
+    """Make the message of a user turn. Tool results come first. With nothing else it has the role `tool`."""
     results = tuple(part for part in parts if isinstance(part, ToolResult))
     said = tuple(part for part in parts if not isinstance(part, ToolResult))
     return Message(role="tool" if results and not said else "user", parts=(*results, *said))
 
 
 def has_results(messages: Iterable[Message]) -> bool:
-    """Whether a tool's result is among them."""
+    """Whether any message holds a tool result."""
     return any(isinstance(part, ToolResult) for message in messages for part in message.parts)
 
 
 def alternate(
     messages: Iterable[Message], render: Callable[[Message], Content], dropped: Dropped
 ) -> tuple[Content, list[Turn]]:
-    """The content of the system prompt, and the turns, the user's first. Tool results are the user's.
+    """Return the content of the system prompt, and the turns. The first turn and all tool results are the user's.
 
-    `render`: what a message holds, in the format; `dropped`: takes the notes.
+    `render` returns the content of a message in the wire format.
     """
     system: Content = []
     turns: list[Turn] = []

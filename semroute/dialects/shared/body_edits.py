@@ -1,4 +1,4 @@
-"""Changes of a caller's own body. What is not changed reaches a provider of the same dialect as the caller wrote it."""
+"""Changes to a caller's own body. The rest of it reaches a provider of the same dialect as the caller wrote it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Body = dict[str, Any]
 
 
 class BodyEdits(Frozen, frozen=True, kw_only=True):
-    """The changes that a dialect knows. Where it does not know one, a new body is written from the neutral request."""
+    """The changes that a dialect can make. If it cannot make one, a new body is rendered from the `ChatRequest`."""
 
     add_turns: Callable[[Body, Sequence[Message], int], Body] | None = None
-    """Adds turns after the last one, and lowers the limit of tokens by so many."""
+    """Adds turns after the last one, and lowers the token limit by a number."""
     add_instruction: Callable[[Body, str], Body] | None = None
-    """Adds an instruction for the model before all others."""
+    """Adds an instruction for the model, before all other messages."""
     ask_for_json: Callable[[Body, JsonSchema | None], Body] | None = None
-    """Asks for JSON, by a schema where there is one."""
+    """Asks for JSON, and for a schema if there is one."""
 
 
 def add_to_messages(raw: Body, turns: Sequence[Message], spent_tokens: int) -> Body:
-    """`BodyEdits.add_turns` of the dialects that have `messages`. Empty where the body holds none."""
+    """Add turns to a body that has `messages`: `BodyEdits.add_turns` of several dialects. Returns {} if it has none."""
     messages = raw.get("messages")
     if not isinstance(messages, list):
         return {}

@@ -1,4 +1,4 @@
-"""Reading callers' bodies: complaints that name the field, what it got and what it expected."""
+"""Reads bodies of callers. Errors name the field, what it got and what it expected."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from semroute.messages import CacheTtl, FinishReason, Media, Part, Role, Text, T
 
 Body = TypeVar("Body")
 OURS = ("models", "strict")
-"""The fields of semroute's own. No provider knows them."""
+"""Fields that only semroute knows. They are not sent to providers."""
 MINE = frozenset({"model", "stream", "metadata", *OURS})
-"""The fields that semroute reads in a body of any dialect."""
+"""Fields that semroute reads in bodies of every dialect."""
 
 
 def convert(value: Mapping[str, Any], body_type: type[Body]) -> Body:
-    """Check a caller's body. Raises `RequestError` that names the field, what it got and what it expected."""
+    """Check a caller's body. Raises `RequestError`, which names the field, what it got and what it expected."""
     try:
         return msgspec.convert(value, body_type)
     except msgspec.ValidationError:
@@ -32,19 +32,19 @@ def convert(value: Mapping[str, Any], body_type: type[Body]) -> Body:
 
 
 def _complaint(value: object, body_type: type[Any]) -> Complaint:
-    """The first; a field unknown here is no reason for one, unless the body says so."""
+    """Return the first complaint. An unknown field is one only if the struct forbids unknown fields."""
     found = complaints(value, body_type)
     closed = body_type.__struct_config__.forbid_unknown_fields
     return next((each for each in found if closed or not each.message.startswith("unknown key")), found[0])
 
 
 def problem(path: str, message: str) -> RequestError:
-    """An error at a field of the body."""
+    """Make an error about one field of the body."""
     return RequestError(f"$.{path}: {message}", param=path)
 
 
 def role_of(said: str, roles: Mapping[str, Role], path: str) -> Role:
-    """The role that a message names. `roles`: those of the dialect. `path`: of the message. Raises `RequestError`."""
+    """Return the role of a message. `roles` are the dialect's. `path` is that of the message. Raises `RequestError`."""
     role = roles.get(said)
     if role is None:
         raise problem(f"{path}.role", f"got {said!r}, expected one of {', '.join(roles)}")
@@ -52,13 +52,13 @@ def role_of(said: str, roles: Mapping[str, Role], path: str) -> Role:
 
 
 def refuse_auto(model: str, said: str) -> None:
-    """Refuse to route embeddings: vectors of different models do not compare. `said`: as the caller wrote it."""
+    """Refuse to route embeddings: vectors of different models cannot be compared. `said` is what the caller wrote."""
     if model == "auto" or model.startswith("auto:"):
         raise problem("model", f"got {said!r}, expected a model's id: embeddings are not routed")
 
 
 def texts_of(value: str | list[str] | None) -> tuple[str, ...]:
-    """What may be written as one text or as a list of texts."""
+    """Return the texts of a field that holds one text or a list of texts."""
     return (value,) if isinstance(value, str) else tuple(value or ())
 
 
@@ -68,18 +68,18 @@ def _known(read: tuple[str, ...]) -> frozenset[str]:
 
 
 def unread_fields(body: Mapping[str, Any], read: tuple[str, ...]) -> tuple[str, ...]:
-    """The fields that a dialect's common vocabulary does not hold, where they say anything."""
+    """Return the names of fields that are not read here and ask for something."""
     known = _known(read)
     return tuple(name for name, value in body.items() if name not in known and value not in (None, False, [], {}))
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is None or an empty list."""
+    """Leave out values that are None or an empty list."""
     return {key: value for key, value in values.items() if value is not None and value != []}
 
 
 def objects(value: Iterable[Any] | None, path: str) -> list[dict[str, Any]]:
-    """A list of objects. Raises `RequestError` where one is none."""
+    """Return a list of objects. Raises `RequestError` if an item is not an object."""
     found: list[dict[str, Any]] = []
     for number, item in enumerate(value or ()):
         if not isinstance(item, dict):
@@ -89,42 +89,42 @@ def objects(value: Iterable[Any] | None, path: str) -> list[dict[str, Any]]:
 
 
 def objects_of(value: object) -> list[dict[str, Any]]:
-    """The objects in a list. Anything else is passed over."""
+    """Return the objects in a list. Anything else is left out."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def tool_result(
     id_: str, parts: Collection[Part], *, is_error: bool = False, cache: CacheTtl | None = None
 ) -> ToolResult:
-    """A tool's result from its parts: the texts, one a line, and what it gave beside them."""
+    """Make a tool result from its parts: one text, in which each text part is a line, and the media."""
     text = "\n".join(part.text for part in parts if isinstance(part, Text))
     return ToolResult(id=id_, text=text, media=media_of(parts), is_error=is_error, cache=cache)
 
 
 def media_of(parts: Iterable[Part | None]) -> tuple[Media, ...]:
-    """The parts that a tool may give beside text."""
+    """Return the parts that a tool result may hold beside text."""
     return tuple(part for part in parts if isinstance(part, Media))
 
 
 def has_calls(parts: Iterable[Part]) -> bool:
-    """Whether a tool is called."""
+    """Whether any part is a tool call."""
     return any([isinstance(part, ToolCall) for part in parts])
 
 
 def as_said(reason: FinishReason, *, calls: bool) -> FinishReason:
-    """Why an answer ended, by what it holds: some servers say `stop` after calls, or name calls that are not there."""
+    """Correct the finish reason. Some servers say `stop` after tool calls, or `tool_calls` without any."""
     if reason in ("stop", "tool_calls"):
         return "tool_calls" if calls else "stop"
     return reason
 
 
 def arguments_of(value: object) -> str:
-    """A tool call's arguments as JSON text."""
+    """Return a tool call's arguments as JSON text."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def object_of(arguments: str) -> dict[str, Any]:
-    """A tool call's arguments as an object; what is none stands under `arguments`."""
+    """Return a tool call's arguments as an object. Anything else becomes the value of `arguments`."""
     try:
         decoded = msgspec.json.decode(arguments or "{}")
     except UNREADABLE:

@@ -1,4 +1,4 @@
-"""Tools that are no functions, as functions: schemas for their parameters, and those that take plain text.
+"""Functions that stand for tools of other kinds, such as tools that take plain text.
 
 Source: https://platform.openai.com/docs/guides/function-calling#custom-tools.
 """
@@ -20,12 +20,12 @@ COUNT = {"type": "integer"}
 
 
 def object_schema(properties: dict[str, Any], *required: str) -> dict[str, Any]:
-    """The JSON Schema of a function's parameters."""
+    """Make the JSON Schema of a function's parameters."""
     return {"type": "object", "properties": properties, "required": list(required)}
 
 
 def function_of(name: str, declared: Mapping[str, Any], about: str = "") -> Tool:
-    """A function for a tool that takes text. `about`: what is said of it before its own description."""
+    """Make the function for a tool that takes plain text. `about` comes before the tool's own description."""
     said = [about, str(declared.get("description") or ""), _format_of(declared.get("format"))]
     schema = {
         "type": "object",
@@ -37,7 +37,7 @@ def function_of(name: str, declared: Mapping[str, Any], about: str = "") -> Tool
 
 
 def _format_of(form: object) -> str:
-    """What the text must look like. OpenAI's two dialects write grammars a little differently."""
+    """Describe the form of the text. OpenAI's two dialects write grammars a little differently."""
     match form:
         case {"type": "grammar", "grammar": dict(grammar)} | {"type": "grammar", **grammar} if grammar:
             syntax, definition = grammar.get("syntax"), grammar.get("definition")
@@ -47,12 +47,12 @@ def _format_of(form: object) -> str:
 
 
 def arguments_for(text: str) -> str:
-    """The function's arguments for a text."""
+    """Return the function's arguments for a text."""
     return arguments_of({FIELD: text})
 
 
 def text_of(arguments: str) -> str:
-    """The text that a call of the function holds. A model that left the form has written the text itself."""
+    """Return the text in a call of the function. Arguments in another form are the text itself."""
     try:
         found = msgspec.json.decode(arguments or '""')
     except UNREADABLE:

@@ -1,4 +1,4 @@
-"""Pictures and documents, inline: `data:` URLs. Source: https://www.rfc-editor.org/rfc/rfc2397."""
+"""`data:` URLs, which hold pictures and documents. Source: https://www.rfc-editor.org/rfc/rfc2397."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semroute.bases import Frozen
 
 
 class Inline(Frozen, frozen=True, kw_only=True):
-    """Content that a URL holds itself."""
+    """The content of a `data:` URL."""
 
     media_type: str
     data: str
@@ -17,7 +17,7 @@ class Inline(Frozen, frozen=True, kw_only=True):
 
 
 def split_data_url(url: str) -> tuple[str, str, str] | None:
-    """The media type, the parameters with their semicolons, and the data of a `data:` URL; None for any other."""
+    """Split a `data:` URL into media type, parameters with their semicolons, and data. None: it is another URL."""
     head, comma, data = url.partition(",")
     if not comma or not head.startswith("data:"):
         return None
@@ -26,7 +26,7 @@ def split_data_url(url: str) -> tuple[str, str, str] | None:
 
 
 def read_data_url(url: str) -> Inline | None:
-    """What a `data:` URL holds; None for any other."""
+    """Return the content of a `data:` URL. None: the URL is of another kind."""
     parts = split_data_url(url)
     if parts is None:
         return None
@@ -38,12 +38,13 @@ def read_data_url(url: str) -> Inline | None:
 
 _SAME = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/jfif": "image/jpeg", "image/x-png": "image/png"}
 _SIGNATURES = {"/9j/": "image/jpeg", "iVBORw0KGgo": "image/png", "R0lGOD": "image/gif"}
-"""How the base64 of a picture begins: https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern."""
+"""The first characters of a picture's base64. Source:
+https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern."""
 _VAGUE = ("", "application/octet-stream", "binary/octet-stream", "image/*")
 
 
 def image_type(media_type: str, data: str) -> str:
-    """A picture's type as receivers know it: by how its base64 data begin, as Anthropic checks; else by its name."""
+    """Return a picture's media type: by the start of its base64, as Anthropic does, else by the given name."""
     named = media_type.strip().lower()
     if not named.startswith("image/") and named not in _VAGUE:
         return media_type
@@ -52,15 +53,15 @@ def image_type(media_type: str, data: str) -> str:
 
 
 def data_url(media_type: str, data: str) -> str:
-    """A `data:` URL of base64 data."""
+    """Make a `data:` URL of base64 data."""
     return f"data:{media_type};base64,{data}"
 
 
 def text_url(text: str) -> str:
-    """A `data:` URL of plain text."""
+    """Make a `data:` URL of plain text."""
     return data_url("text/plain", base64.b64encode(text.encode("utf-8", "surrogatepass")).decode())
 
 
 def text_of(inline: Inline) -> str:
-    """The text that inline content is."""
+    """Decode inline content that is text."""
     return base64.b64decode(inline.data).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What one dialect can say and another cannot: left out with a note, never silently."""
+"""Notes about parts of a request that a dialect cannot express. Nothing is left out without a note."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from semroute.messages import Params
 
 
 class Dropped:
-    """Collects notes, each once, in order."""
+    """Collects notes in order. Each is kept once."""
 
     def __init__(self, unread: Iterable[str] = ()) -> None:
-        """`unread`: what the caller's own dialect holds beyond the common vocabulary."""
+        """`unread`: fields of the caller's body that the `ChatRequest` cannot hold."""
         self._notes = dict.fromkeys(unread)
         self._adapted: dict[str, None] = {}
 
@@ -20,13 +20,13 @@ class Dropped:
         self._notes[note] = None
 
     def add_given(self, **values: object) -> None:
-        """Note each that was given at all: what is None, false or empty asks for nothing."""
+        """Note each name whose value asks for something. None, False and empty values ask for nothing."""
         for name, value in values.items():
             if value not in (None, False, "", ()):
                 self.add(name)
 
     def add_chat_sampling(self, params: Params) -> None:
-        """Note each parameter of sampling that was given and that hardly any format but Chat Completions has."""
+        """Note each sampling parameter that was given and that few formats beside Chat Completions have."""
         self.add_given(
             frequency_penalty=params.frequency_penalty,
             presence_penalty=params.presence_penalty,
@@ -35,15 +35,15 @@ class Dropped:
         )
 
     def adapt(self, note: str) -> None:
-        """Note that something is said in another form, and nothing of it is lost."""
+        """Note that something is expressed in another form, without loss."""
         self._adapted[note] = None
 
     @property
     def adapted(self) -> tuple[str, ...]:
-        """What is said in another form."""
+        """The notes on what is expressed in another form."""
         return tuple(self._adapted)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """All of them."""
+        """The notes on what is left out or changed."""
         return tuple(self._notes)

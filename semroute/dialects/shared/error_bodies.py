@@ -1,7 +1,7 @@
-"""What a provider's failed answer means: the part that the dialects share, as their error bodies differ little.
+"""Tells what a failed answer of a provider means. The dialects share this code, as their error bodies differ little.
 
-What is in the table (`refusals.toml`) means what stands there. What is in no table is told by its status. Inside a
-stream there is none: an error that has a code is a refusal, unless the code speaks of the server.
+The table `refusals.toml` decides first. An error that it does not know is told by its HTTP status. Errors inside a
+stream have no status: one with a code is a refusal, unless the code is about the server.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ MAX_MESSAGE_CHARS = 300
 MAX_SNIPPET_CHARS = 80
 OVERLOADED = refusals.MEANINGS["overloaded"].status
 MAX_DEPTH = 16
-"""So many objects may stand in one another: vendors quote those who stand behind them."""
+"""The most levels of nested objects that are read. Gateways quote the errors of the vendors behind them."""
 MAX_SAID = 40
-"""So many codes, and so many texts, are read of one error."""
+"""The most codes, and the most texts, that are read of one error."""
 
 _TEXT_KEYS = ("message", "Message", "error", "errors", "detail", "details", "msg", "reason", "raw", "metadata",
               "innererror", "error_message", "error_msg", "errorMessage", "description", "title", "response",
@@ -45,9 +45,9 @@ _ADDRESS = re.compile(
     r"|\b(?:[\w-]+\.){1,8}(?:local|localdomain|internal|intranet|lan|corp|home|svc|com|net|org|io|ai|dev|cloud)\b",
     re.IGNORECASE,
 )
-"""Addresses and names of hosts, as proxies write them into their pages."""
+"""Addresses and host names, which proxies write into their pages."""
 _NO_CODES = frozenset({"error", "none", "null", "<nil>", "unknown", "unknown_error", "true", "false"})
-"""What stands in the place of a code and says nothing."""
+"""Values in the place of a code that mean nothing."""
 _REFUSED = re.compile(r"invalid|bad_?request|unprocessable|unsupported|not_?found|permission|forbidden", re.IGNORECASE)
 _SERVER = re.compile(
     r"server|internal|overload|unavail|time.?out|timed|api_?error|upstream|connection|engine|exception|fail|busy|gateway"
@@ -57,14 +57,14 @@ _SERVER = re.compile(
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """What an error body says."""
+    """The content of an error body."""
 
     message: str = ""
     codes: tuple[str, ...] = ()
     """Its codes and types, such as `model_not_found` or `503`."""
     is_json: bool = False
     texts: tuple[str, ...] = ()
-    """All that it says, in words: also what it quotes of a vendor who stands behind."""
+    """All texts in the body, also those that a gateway quotes of the vendor behind it."""
 
     @property
     def status(self) -> int | None:
@@ -73,11 +73,11 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 def read_failure(body: bytes) -> Failure:
-    """Read an error body in any of the shapes that servers use.
+    """Read an error body in any of the forms that servers use.
 
-    `{"error": {"message", "code", "type"}}`, `{"error": "..."}`, `{"message": "..."}`, `{"detail": ...}`; AWS sends
-    `{"Message": "..."}` where a request fails before it reaches a model. A text that is no JSON is all words; of a page
-    nothing is read, for it is a proxy's.
+    The forms are `{"error": {"message", "code", "type"}}`, `{"error": "..."}`, `{"message": "..."}` and `{"detail":
+    ...}`. AWS sends `{"Message": "..."}` if a request fails before it reaches a model. A body that is not JSON is one
+    text. An HTML page is not read at all, because it comes from a proxy.
     """
     try:
         document = msgspec.json.decode(body)
@@ -87,7 +87,7 @@ def read_failure(body: bytes) -> Failure:
     codes: list[str] = []
     texts: list[str] = []
     _read(document, codes, texts, 0)
-    if isinstance(document, list) and len(document) == 1:  # as Gemini sends what fails before a stream begins
+    if isinstance(document, list) and len(document) == 1:  # Gemini's form of an error before a stream begins
         document = document[0]
     error = document.get("error") or document if isinstance(document, dict) else document
     return Failure(
@@ -99,7 +99,7 @@ def read_failure(body: bytes) -> Failure:
 
 
 def _message(error: object, texts: list[str]) -> str:
-    """The sentence for people; where it only says that a vendor behind it failed, what that one says too."""
+    """Return the message. If a gateway only says that the vendor behind it failed, add that vendor's words."""
     if not isinstance(error, dict):
         return error if isinstance(error, str) else ""
     said = error.get("message") or error.get("detail") or error.get("Message")
@@ -110,7 +110,7 @@ def _message(error: object, texts: list[str]) -> str:
 
 
 def _read(value: object, codes: list[str], texts: list[str], depth: int) -> None:
-    """Collect what an error says, wherever it stands. A text may be JSON again: what a vendor behind it said."""
+    """Collect all codes and texts of an error. A text may be JSON again: the error of a vendor behind the gateway."""
     if depth > MAX_DEPTH or len(texts) > MAX_SAID:
         return
     match value:
@@ -132,7 +132,7 @@ def _read(value: object, codes: list[str], texts: list[str], depth: int) -> None
 
 
 def _waits(error: dict[str, object]) -> Iterator[str]:
-    """How long to wait, where a field says it, as a sentence would: `"34s"`, or seconds."""
+    """Write the fields that say how long to wait as sentences. Their values are texts such as `"34s"`, or seconds."""
     for key in _WAIT_KEYS:
         if isinstance(error.get(key), str | int | float):
             yield f"retry in {error[key]}" + ("" if isinstance(error[key], str) else "s")
@@ -158,9 +158,9 @@ def _as_json(text: str) -> dict[str, object] | list[object] | None:
 def answered_error(
     status: int, headers: Mapping[str, str], body: bytes, *, meant: int | None = None, kind: str = ""
 ) -> ProviderError:
-    """The error that an answer with a status other than 200 means.
+    """Return the error that an answer with a status other than 200 means.
 
-    `meant`: the status that it should have had; `kind`: its type, where that does not stand in the body.
+    `meant` is the status that the answer should have had. `kind` is the error's type, if it is not in the body.
     """
     failure = read_failure(body)
     if kind:
@@ -176,7 +176,7 @@ def answered_error(
 
 
 def streamed_error(data: bytes, meant: int | None = None) -> ProviderError:
-    """The error that was sent inside a stream, where a status could no longer say it. `meant`: it, where known."""
+    """Return the error that an event in a stream means. `meant` is its status, if the type of the error tells it."""
     failure = read_failure(data)
     error_type, status = _told(failure, meant)
     message = f"got an error inside the stream: {failure.message or snippet(data)}"
@@ -184,9 +184,9 @@ def streamed_error(data: bytes, meant: int | None = None) -> ProviderError:
 
 
 def no_answer(body: bytes, otherwise: str = "") -> ProviderError:
-    """What a body of status 200 means that holds no answer: a refusal where it is one.
+    """Return the error for a body with status 200 that holds no answer. It may be a refusal.
 
-    `otherwise`: what to say where it is none; empty: the body calls itself an error.
+    `otherwise` is the message if it is not a refusal. Empty: the body says itself that it is an error.
     """
     failure = read_failure(body)
     if otherwise and not _refuses(failure):
@@ -199,15 +199,15 @@ def no_answer(body: bytes, otherwise: str = "") -> ProviderError:
 
 
 def unreadable(body: bytes, expected: str, error: Exception) -> ProviderError:
-    """What bytes of status 200 mean that cannot be read: a refusal where they are one.
+    """Return the error for a body with status 200 that cannot be read. It may be a refusal.
 
-    `expected`: what they should have been, with its article. `error`: what reading them raised.
+    `expected` is what the body should have been, with its article, such as "a message". `error` is why reading failed.
     """
     return no_answer(body, f"expected {expected}, got {describe(body, error)}")
 
 
 def refuses(data: bytes) -> bool:
-    """Whether what holds no piece of an answer is an error, though it does not call itself one."""
+    """Whether data without a piece of an answer is an error, although it does not say so."""
     return _refuses(read_failure(data))
 
 
@@ -228,7 +228,7 @@ def _made(
 
 
 def _meant(meant: int, status: int, failure: Failure) -> tuple[type[ProviderError], int]:
-    """The kind of an error, and its status."""
+    """Return the class and the status of an error that came with a status other than 200."""
     said = refusals.meaning(meant, failure.codes, failure.texts) if 400 <= meant < 600 else None
     if said is None:
         return _by_status(meant, failure), status
@@ -236,7 +236,7 @@ def _meant(meant: int, status: int, failure: Failure) -> tuple[type[ProviderErro
 
 
 def _told(failure: Failure, meant: int | None = None) -> tuple[type[ProviderError], int | None]:
-    """The same of an error that came with status 200."""
+    """Return the class and the status of an error that came with status 200."""
     status = meant or failure.status
     said = refusals.meaning(status, failure.codes, failure.texts)
     if said is not None:
@@ -245,7 +245,7 @@ def _told(failure: Failure, meant: int | None = None) -> tuple[type[ProviderErro
         return _by_status(status, failure), status
     if not failure.codes:
         return BadAnswerError, None
-    for code in failure.codes:  # a `code` says more than a `type`, and comes first
+    for code in failure.codes:  # a `code` says more than a `type`, so it comes first
         if _REFUSED.search(code):
             break
         if _SERVER.search(code):
@@ -254,7 +254,7 @@ def _told(failure: Failure, meant: int | None = None) -> tuple[type[ProviderErro
 
 
 def describe(body: bytes, error: Exception) -> str:
-    """What a body that could not be decoded is, in words."""
+    """Describe a body that could not be decoded."""
     if not body.strip():
         return "nothing"
     if is_page(body):
@@ -263,14 +263,14 @@ def describe(body: bytes, error: Exception) -> str:
 
 
 def is_page(body: bytes) -> bool:
-    """Return whether a body is a page, which a proxy or a website wrote, and no model."""
+    """Whether a body is an HTML page. A proxy or a website wrote it, not a model."""
     return body.lstrip()[:1] == b"<"
 
 
 def snippet(body: bytes) -> str:
-    """Return the start of a body, on one line, for a caller to read.
+    """Return the start of a body as one line that a caller may read.
 
-    A page is not quoted, and addresses are taken out of other text: proxies write the names of hosts into both.
+    HTML pages are not quoted, and addresses are removed from other text, because proxies write host names into both.
     """
     if is_page(body):
         return PAGE
@@ -279,13 +279,13 @@ def snippet(body: bytes) -> str:
 
 
 def _by_status(status: int, failure: Failure) -> type[ProviderError]:
-    """What is in no table, by its status alone."""
+    """Return the class of an error that the table does not know, by its status."""
     if status == 429:
         return RateLimitedError
     if status in (408, 409, 425) or 500 <= status < 600:
         return ProviderServerError
-    if status in (401, 402, 403):  # 402: our account is empty, which is as little the caller's fault as a refused key
+    if status in (401, 402, 403):  # 402: our account is empty. Like a refused key, this is not the caller's fault.
         return ProviderAuthError
-    if status == 404 and not failure.is_json:  # a page that is not found, not a model: the base_url is wrong
+    if status == 404 and not failure.is_json:  # no JSON: no such path on that server, so the base_url is wrong
         return ProviderModelError
     return ProviderRequestError if 400 <= status < 500 else BadAnswerError

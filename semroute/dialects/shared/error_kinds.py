@@ -1,4 +1,4 @@
-"""What went wrong, in one word. Each dialect has a table that says it as its vendor does."""
+"""Errors as one word each. Each dialect has a table that turns the word into its vendor's codes."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from semroute.errors import (
 from semroute.json_errors import UNREADABLE
 
 Trouble = Literal[
-    "request",  # the request is at fault, in a way that has no name of its own here
-    "too_long",  # for the context window
-    "policy",  # a content policy refuses it
+    "request",  # any other mistake in the request
+    "too_long",  # longer than the context window
+    "policy",  # refused by a content policy
     "too_large",
     "key",
     "permission",
     "not_found",
-    "quota",  # nothing is left on an account or in a budget
+    "quota",  # no money is left on an account or in a budget
     "rate_limit",
     "overloaded",
     "timeout",
@@ -47,7 +47,7 @@ _CODES: tuple[tuple[Trouble, re.Pattern[str]], ...] = (
     ("overloaded", re.compile(r"overloaded|unavailable|\b(503|529)\b", re.IGNORECASE)),
     ("timeout", re.compile(r"time_?out|deadline_exceeded|\b504\b", re.IGNORECASE)),
 )
-"""By the first that fits."""
+"""The first pattern that matches decides."""
 _BY_KIND: tuple[tuple[type[SemrouteError], Trouble], ...] = (
     (ContextLengthError, "too_long"),
     (ContentPolicyError, "policy"),
@@ -55,7 +55,7 @@ _BY_KIND: tuple[tuple[type[SemrouteError], Trouble], ...] = (
     (LimitError, "rate_limit"),
     (ProviderTimeoutError, "timeout"),
     (OverloadedError, "overloaded"),
-    (ProviderAuthError, "server"),  # the key is ours: the caller cannot mend it
+    (ProviderAuthError, "server"),  # the key is ours, so the caller cannot correct it
 )
 _BY_STATUS: dict[int, Trouble] = {
     401: "key",
@@ -71,7 +71,7 @@ _BY_STATUS: dict[int, Trouble] = {
 
 
 def trouble_of(error: SemrouteError, status: int) -> Trouble:
-    """What an error is, for a caller who gets it with that HTTP status."""
+    """Return the word for an error that a caller gets with this HTTP status."""
     cause = cause_of(error)
     if isinstance(cause, RateLimitedError | ProviderServerError | BadAnswerError) and (said := _said(cause)):
         return said
@@ -82,18 +82,18 @@ def trouble_of(error: SemrouteError, status: int) -> Trouble:
 
 
 def cause_of(error: SemrouteError) -> SemrouteError:
-    """The failure that counts: of several calls, that of the last one."""
+    """Return the error that counts. If several calls failed, it is the last one's."""
     return error.last if isinstance(error, PlanExhaustedError) else error
 
 
 def told_inside(error: SemrouteError) -> Any:
-    """The JSON by which a provider broke its stream off; None: it said nothing, or nothing that concerns a caller."""
+    """Return the JSON of a provider's error in a stream. None: there is none, or it does not concern the caller."""
     ours = ProviderAuthError | ProviderModelError
     return document(error.body) if isinstance(error, ProviderError) and not isinstance(error, ours) else None
 
 
 def document(body: bytes | None) -> Any:
-    """What a body holds; None: no JSON."""
+    """Decode a body. None: it is not JSON."""
     try:
         return msgspec.json.decode(body) if body else None
     except UNREADABLE:
@@ -101,6 +101,6 @@ def document(body: bytes | None) -> Any:
 
 
 def _said(error: ProviderError) -> Trouble | None:
-    """What the status and the codes of a provider's error say."""
+    """Return the word that the status and the codes of a provider's error give."""
     codes = " ".join((str(error.status), *read_failure(error.body or b"").codes))
     return next((trouble for trouble, pattern in _CODES if pattern.search(codes)), None)

@@ -1,6 +1,6 @@
-"""What each receiver takes: one row a field, with where that was read and when. `fitting.py` holds the rules.
+"""The limits of each provider: a row for each field, with its source and date. `fitting.py` holds the rules.
 
-A row stands under the dialect that it holds for, or under a server of the `openai` dialect by its preset.
+The rows are listed by dialect. Rows for one server of the `openai` dialect are listed by its preset.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ Receiver = Literal["openai", "responses", "anthropic", "gemini", "bedrock"]
 
 
 class Limit(Frozen, frozen=True):
-    """What a receiver takes in some of its fields."""
+    """A rule for some fields of a provider."""
 
     fields: tuple[str, ...]
-    """Paths: `[]` is each item of a list."""
+    """Paths of the fields. `[]` stands for each item of a list."""
     rule: Rule
     source: str
-    """Documentation, or a report with the receiver's own words."""
+    """A page of the documentation, or a report that quotes the provider."""
     seen: str
-    """The day on which it was read, as YYYY-MM-DD."""
+    """The day on which the source was read, as YYYY-MM-DD."""
 
 
 _CHAT = "https://platform.openai.com/docs/api-reference/chat/create"
@@ -151,7 +151,7 @@ SERVERS: dict[str, tuple[Limit, ...]] = {
         Limit(("top_p",), between("top_p", 0, 1), "https://docs.mistral.ai/api/#tag/chat", _TODAY),
     ),
 }
-"""Of the servers that speak the `openai` dialect, by preset; without one it may be OpenAI itself."""
+"""Limits of servers of the `openai` dialect, by preset. A server without a preset may be OpenAI itself."""
 
 DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
     "openai": _EVERY_SERVER,
@@ -310,10 +310,10 @@ def fitted(
     endpoint: str = CHAT,
     answers_name_model: bool = True,
 ) -> WireRequest:
-    """The request with a body that the receiver takes.
+    """Make the request, with a body that the provider accepts.
 
-    `server`: the preset of a server of the `openai` dialect. `answers_name_model`: False, if the answers of the
-    receiver do not say which model wrote them.
+    `server` is the preset, for the `openai` dialect. `answers_name_model` is False if the provider's answers do not
+    contain the model's name.
     """
     fitting = Fitting(dropped, model, request.input_tokens)
     body = fit(body, _tree(receiver, server), fitting)
@@ -336,7 +336,7 @@ def _tree(receiver: Receiver, server: str) -> Node:
 
 
 def _spellings(receiver: Receiver, fields: Iterable[str]) -> Iterable[str]:
-    """Google takes `inline_data` as well as `inlineData`."""
+    """Yield the paths. Google takes `inline_data` as well as `inlineData`, so Gemini's come in both spellings."""
     for field in fields:
         yield field
         snake = _CAPITAL.sub(lambda match: f"_{match[0].lower()}", field)

@@ -1,7 +1,7 @@
-"""Make a body fit its receiver: ids, names, lengths, counts and ranges. `field_limits.py` lists what each one takes.
+"""Changes ids, names, lengths, counts and numbers that a provider would refuse. `field_limits.py` lists the limits.
 
-A rule looks at the value of one field, and gives it back or another one. Names and ids come back to the caller as the
-caller wrote them: the request remembers what was sent for each.
+A rule gets the value of one field, and returns it or another value. The request remembers each name and id that was
+changed, so that the caller gets its own back.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from semroute.dialects.shared.dropped import Dropped
 from semroute.messages import Chunk, Completion, Part, ToolCall
 
 HASH_CHARS = 8
-"""Of the digest at the end of a name that was changed: two names never become one."""
+"""The length of the digest at the end of a shortened name. It keeps two names from becoming the same."""
 _PLAIN = re.compile(r"[^a-zA-Z0-9_-]")
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _COMBINED = ("allOf", "anyOf", "oneOf")
 
 
 class Fitting:
-    """One request on its way to a receiver."""
+    """The state of one request while its body is changed."""
 
     def __init__(self, dropped: Dropped, model: Model, input_tokens: int = 0) -> None:
-        """`dropped`: takes the notes. `input_tokens`: what the request sends, as far as it was counted."""
+        """`input_tokens` is how many tokens the request sends, as far as they were counted."""
         self.dropped = dropped
         self.model = model
         self.input_tokens = input_tokens
         self.renamed: dict[str, str] = {}
-        """What was sent, and what the caller wrote."""
+        """The value that is sent, and what the caller wrote."""
         self._seen: dict[str, int] = {}
         self._waiting: dict[str, deque[str]] = {}
         self._answered: dict[str, str] = {}
 
     def rename(self, value: str, sent: str, what: str) -> str:
-        """Send something else for a value that comes back."""
+        """Replace a name or an id. It is changed back in the answer."""
         self.renamed[sent] = value
         self.dropped.adapt(f"{what}: sent in the provider's form")
         return sent
 
     def call(self, id_: str, form: Callable[[str], str | None], *, unique: bool) -> str:
-        """The id of a call as it is sent. `form`: another id, where the receiver does not take this one."""
+        """Return the id to send for a call. `form` returns another id if the provider refuses this one, else None."""
         before = self._seen.get(id_, 0)
         self._seen[id_] = before + 1
         sent = form(f"{id_}#{before}") or shorten(f"{id_}#{before}", 40) if unique and before else form(id_)
@@ -57,7 +57,7 @@ class Fitting:
         return sent
 
     def result(self, id_: str, form: Callable[[str], str | None]) -> str:
-        """The id of the call that a result answers, as it was sent: of several with one id, the oldest."""
+        """Return the id to send for a result: that of its call. If several calls have the id, the oldest counts."""
         if waiting := self._waiting.get(id_):
             self._answered[id_] = waiting.popleft()
         elif id_ not in self._answered:  # its call is not in the conversation
@@ -72,7 +72,7 @@ _CONTAINERS = (dict, list)
 
 
 class Node:
-    """What is to be done at a place of a body, and below it."""
+    """The rules for one place in a body, and for the places below it."""
 
     __slots__ = ("each", "fields", "rules")
 
@@ -80,11 +80,11 @@ class Node:
         self.rules: list[Rule] = []
         self.fields: dict[str, Node] = {}
         self.each: Node | None = None
-        """For the items of a list."""
+        """The rules for each item, if this place is a list."""
 
 
 def tree(rules: Iterable[tuple[Sequence[str], Rule]]) -> Node:
-    """A tree of rules. A path is written `messages[].tool_calls[].id`: `[]` is each item of a list."""
+    """Make a tree of rules. In a path such as `messages[].tool_calls[].id`, `[]` is each item of a list."""
     root = Node()
     for paths, rule in rules:
         for path in paths:
@@ -99,7 +99,7 @@ def tree(rules: Iterable[tuple[Sequence[str], Rule]]) -> Node:
 
 
 def fit(value: Any, node: Node, fitting: Fitting) -> Any:
-    """The value as the receiver takes it. What is changed is copied: the caller's own body stays as it is."""
+    """Return the value as the provider accepts it. Changed parts are copies: the caller's body stays as it is."""
     if type(value) is dict:
         value = _fit_fields(value, node.fields, fitting)
     elif type(value) is list and node.each is not None:
@@ -123,7 +123,7 @@ def _fit_fields(value: dict[str, Any], fields: dict[str, Node], fitting: Fitting
 
 
 def _fit_items(value: list[Any], inner: Node, fitting: Fitting) -> list[Any]:
-    """As `fit` of each: items are mostly objects without a rule of their own, nor of their fields."""
+    """Do what `fit` does for each item, but faster. For most items there is nothing to do."""
     changed, fields, rules = value, inner.fields, inner.rules
     for place, old in enumerate(value):
         if type(old) is dict and not rules:
@@ -145,7 +145,7 @@ def _fit_items(value: list[Any], inner: Node, fitting: Fitting) -> list[Any]:
 
 
 def shorten(value: str, chars: int) -> str:
-    """A name of letters, digits, `_` and `-` that begins with a letter or `_`: the same value gives the same name."""
+    """Shorten a name to letters, digits, `_` and `-`. The same value gives the same name each time."""
     digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_CHARS]
     head = _PLAIN.sub("_", value[:chars])
     head = head if head[:1].isalpha() or head[:1] == "_" else f"_{head}"
@@ -153,13 +153,13 @@ def shorten(value: str, chars: int) -> str:
 
 
 def drawn(value: str, chars: int) -> str:
-    """So many letters and digits that the value stands for."""
+    """Make an id of letters and digits, which is the same each time for the same value."""
     digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
     return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:chars])
 
 
 def names(pattern: str, chars: int) -> Rule:
-    """Names of tools."""
+    """Make the rule for tool names."""
     takes = re.compile(pattern).fullmatch
 
     def rule(value: Any, fitting: Fitting) -> Any:
@@ -178,10 +178,11 @@ def ids(
     exact: bool = False,
     unique: bool = True,
 ) -> Rule:
-    """Ids of tool calls, on the call and on its result. `chars`: at most, or exactly; 0: any number.
+    """Make the rule for ids of tool calls, on the call and on its result.
 
-    `item`: a whole item of the Responses dialect, whose type says which of the two it is. `unique`: each call has its
-    own; some servers count the calls of each turn from 0.
+    `chars` is the most characters, or with `exact` the exact number. 0: any number. `role` is `item` for a whole item
+    of the Responses dialect: its type says whether it is a call or a result. `unique`: all calls of a conversation must
+    have different ids. Some servers number the calls of each turn from 0.
     """
     takes = re.compile(pattern).fullmatch
 
@@ -206,7 +207,7 @@ def ids(
 
 
 def digest(what: str, chars: int, pattern: str = r"(?s).*") -> Rule:
-    """A text that only has to be the same each time: one that is too long is sent as its SHA-256, in hexadecimal."""
+    """Make the rule for a text that only has to be the same each time. A long one is sent as its SHA-256 in hex."""
     takes = re.compile(pattern).fullmatch
 
     def rule(value: Any, fitting: Fitting) -> Any:
@@ -219,7 +220,7 @@ def digest(what: str, chars: int, pattern: str = r"(?s).*") -> Rule:
 
 
 def label(what: str, pattern: str, chars: int) -> Rule:
-    """A name that nobody reads back."""
+    """Make the rule for a name that no answer contains."""
     takes = re.compile(pattern).fullmatch
 
     def rule(value: Any, fitting: Fitting) -> Any:
@@ -232,7 +233,7 @@ def label(what: str, pattern: str, chars: int) -> Rule:
 
 
 def first(what: str, count: int) -> Rule:
-    """A list of at most so many."""
+    """Make the rule for a list with a maximum length."""
 
     def rule(value: Any, fitting: Fitting) -> Any:
         if not isinstance(value, list) or len(value) <= count:
@@ -244,7 +245,7 @@ def first(what: str, count: int) -> Rule:
 
 
 def between(what: str, low: float | None, high: float | None) -> Rule:
-    """A number of a range."""
+    """Make the rule for a number with a range."""
 
     def rule(value: Any, fitting: Fitting) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -262,11 +263,11 @@ def between(what: str, low: float | None, high: float | None) -> Rule:
 
 
 def most_tokens(value: Any, fitting: Fitting) -> Any:
-    """The caller's limit is a ceiling, not a demand: a model that gives less is asked for what it gives."""
+    """Lower the caller's token limit to what the model can give. A limit does not demand that many tokens."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     limit = fitting.model.room(fitting.input_tokens)
-    if limit is not None and limit < min(value, LEAST_TOKENS):  # next to nothing: the provider judges
+    if limit is not None and limit < min(value, LEAST_TOKENS):  # there is hardly any room: let the provider decide
         limit = fitting.model.max_output_tokens
     if limit is None or value <= limit:
         return value
@@ -275,7 +276,7 @@ def most_tokens(value: Any, fitting: Fitting) -> Any:
 
 
 def pairs(count: int, key_chars: int, value_chars: int) -> Rule:
-    """Metadata: so many pairs of texts. What is no text is sent as JSON."""
+    """Make the rule for metadata, which is a limited number of pairs of texts. Other values are sent as JSON."""
 
     def rule(value: Any, fitting: Fitting) -> Any:
         if not isinstance(value, dict):
@@ -293,7 +294,7 @@ def pairs(count: int, key_chars: int, value_chars: int) -> Rule:
 
 
 def media(*type_fields: str) -> Rule:
-    """An inline picture: its type as the data say. `type_fields`: what the field of the type may be called."""
+    """Make the rule for an inline picture: correct its media type. `type_fields` are the names of the type's field."""
 
     def rule(value: Any, fitting: Fitting) -> Any:
         if not isinstance(value, dict) or not isinstance(value.get("data"), str):
@@ -307,7 +308,7 @@ def media(*type_fields: str) -> Rule:
 
 
 def data_urls(value: Any, fitting: Fitting) -> Any:
-    """An inline picture as a `data:` URL."""
+    """Correct the media type of a picture in a `data:` URL."""
     parts = split_data_url(value) if isinstance(value, str) else None
     if parts is None or not parts[1].endswith(";base64"):
         return value
@@ -317,7 +318,7 @@ def data_urls(value: Any, fitting: Fitting) -> Any:
 
 
 def object_schema(value: Any, fitting: Fitting) -> Any:
-    """The schema of a tool's arguments: an object, with its properties at the top."""
+    """Turn the schema of a tool's arguments into one object with its properties at the top."""
     if not isinstance(value, dict):
         return value
     if value.get("type") == "object" and "properties" in value and not any(each in value for each in _COMBINED):
@@ -342,7 +343,7 @@ def object_schema(value: Any, fitting: Fitting) -> Any:
 
 
 def _resolved(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema that only refers to one of its own definitions, as that definition."""
+    """Replace a reference at the top of a schema by the definition."""
     reference = str(schema.get("$ref") or "")
     if not reference.startswith("#/"):
         return {key: each for key, each in schema.items() if each is not None}
@@ -357,22 +358,22 @@ def _resolved(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Restorer:
-    """Gives the caller its own names and ids back."""
+    """Puts the caller's own names and ids back into an answer."""
 
     def __init__(self, renamed: Mapping[str, str]) -> None:
-        """`renamed`: what was sent, and what the caller wrote."""
+        """`renamed` holds the value that was sent, and what the caller wrote."""
         self._renamed = renamed
-        # What was sent is plain ASCII. Inside of a text its quotes would be escaped, and it is not found.
+        # The sent values are plain ASCII. In a text their quotes would be escaped, so texts do not match.
         self._sent = re.compile(rb'"(%s)"' % b"|".join(re.escape(each.encode()) for each in renamed))
 
     def completion(self, completion: Completion) -> Completion:
-        """A whole answer."""
+        """Restore a whole answer."""
         return msgspec.structs.replace(
             completion, parts=self._parts(completion.parts), raw=self._sent.sub(self._written, completion.raw)
         )
 
     def chunk(self, chunk: Chunk) -> Chunk:
-        """A piece of a streamed one."""
+        """Restore a chunk of a streamed answer."""
         return msgspec.structs.replace(
             chunk, parts=self._parts(chunk.parts), raw=self._sent.sub(self._written, chunk.raw)
         )

@@ -1,7 +1,7 @@
-"""Headers of callers that go on to a provider of the same dialect, and those that never do.
+"""Headers of callers that are forwarded to a provider of the same dialect, and headers that never are.
 
-A header goes on where the body needs it: it names the version or the features that the body was written for. What says
-whose account pays, or who asks, is the provider's own entry in the route files. Keys go nowhere.
+A header is forwarded if it names the version or the features that the body was written for. Headers that say who pays
+or who asks come from the provider's entry in the route files. Keys are never forwarded.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from semroute.dialects.shared.dropped import Dropped
 from semroute.messages import ChatRequest
 
 MAX_CHARS = 2048
-"""Of one header."""
+"""The most characters of a forwarded header."""
 MAX_SHOWN = 40
 NAMES = r"[\w.=:/@-]+(?:[ \t]*,[ \t]*[\w.=:/@-]+)*"
-"""A pattern: names in a list."""
+"""A pattern for a list of names."""
 
 
 class Header(Frozen, frozen=True):
-    """A header that goes on."""
+    """A header that is forwarded."""
 
     name: str
-    """In lower case."""
+    """The name, in lower case."""
     takes: str
-    """A pattern of the values that go on; others are left out with a note."""
+    """A pattern for the values that are forwarded. Other values are left out with a note."""
     source: str
     seen: str
     """The day on which the source was read, as YYYY-MM-DD."""
     joins: bool = False
-    """It is a list: where the provider's own headers have it too, both are sent."""
+    """The header holds a list. If the provider's own headers have it too, both lists are sent as one."""
 
 
 STAYS: dict[str, str] = {
@@ -52,7 +52,7 @@ STAYS: dict[str, str] = {
     "idempotency-key": "semroute keeps it: each of its calls to a provider is one of its own",
     "x-stainless-retry-count": "it counts what the caller repeats",
 }
-"""Headers of clients that stay here, each with the reason. So do all that no dialect names in its `headers`."""
+"""Headers of clients that are not forwarded, each with the reason. Headers that no dialect names are not either."""
 
 
 @cache
@@ -61,12 +61,12 @@ def _pattern(takes: str) -> re.Pattern[str]:
 
 
 def travelling(request: ChatRequest, dialect: str, headers: Sequence[Header], dropped: Dropped) -> dict[str, str]:
-    """The caller's headers that go on to a provider of this dialect. What cannot go on is noted."""
+    """Return the caller's headers to forward to a provider of this dialect. Note values that cannot go on."""
     found: dict[str, str] = {}
     if request.dialect == dialect and request.headers:
         for header in headers:
             value = request.headers.get(header.name)
-            if value is None or not (value := value.strip()):  # as most are
+            if value is None or not (value := value.strip()):  # most headers are missing
                 continue
             if len(value) <= MAX_CHARS and _pattern(header.takes).fullmatch(value):
                 found[header.name] = value

@@ -1,4 +1,4 @@
-"""Answers in JSON from models that have no setting for it: by a tool that takes the answer, or by an instruction."""
+"""Gets JSON from models that have no setting for it: by a tool whose arguments are the answer, or by an instruction."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import msgspec
 from semroute.messages import JsonSchema, Params, Tool
 
 ANSWER_TOOL = "semroute_json_answer"
-"""The tool's name. Its call is the answer: callers never see it."""
+"""The name of that tool. Its call is the answer, so callers never see it."""
 
 
 class JsonWay(NamedTuple):
-    """How a model is told to answer in JSON: by one of the three, or by none where no JSON is asked for."""
+    """How to tell a model to answer in JSON. At most one field is set, and none if no JSON is asked for."""
 
     schema: JsonSchema | None = None
-    """For the model's own setting."""
+    """The schema for the model's own setting."""
     tool: Tool | None = None
     """A tool that the model must call. Its arguments are the answer."""
     instruction: str = ""
-    """For the system prompt."""
+    """A text for the system prompt."""
 
 
 def way_to_json(params: Params, *, setting: bool, tool: bool) -> JsonWay:
-    """Choose the first way that the model takes. `setting`: it takes a JSON Schema; `tool`: a tool can be forced."""
+    """Choose the first way that works. `setting`: the model takes a JSON Schema. `tool`: it can be forced."""
     schema = params.json_schema
     if schema is None:
         return JsonWay(instruction=instruction(None) if params.json_output else "")
@@ -41,7 +41,7 @@ def _answer_tool(schema: JsonSchema) -> Tool:
 
 
 def instruction(schema: JsonSchema | None) -> str:
-    """What to tell a model that can only be told. No schema: any object."""
+    """Write the instruction for a model that has no other way. Without a schema, any JSON object will do."""
     is_object = schema is None or schema.document.get("type") == "object"
     text = f"Answer with {'one JSON object' if is_object else 'JSON'} and nothing else: no prose, no Markdown."
     if schema is None:
@@ -51,7 +51,7 @@ def instruction(schema: JsonSchema | None) -> str:
 
 
 def is_closed(schema: Any) -> bool:
-    """Whether every object of a schema says `additionalProperties: false`, as strict decoding wants it."""
+    """Whether every object in a schema has `additionalProperties: false`. Strict decoding requires it."""
     if isinstance(schema, list):
         return all(is_closed(each) for each in schema)
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""Log-probabilities that a check asked for, taken out of the answer of a caller who did not ask for them. Pure."""
+"""Removes log-probabilities from answers. A check asked for them, but the caller did not."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NAME = "logprobs"
 
 
 def without_logprobs(completion: Completion, drop: Callable[[dict[str, Any]], None] | None) -> Completion:
-    """The answer as the model gives it to those who ask for no log-probabilities.
+    """Return the answer as it would be if nobody had asked for log-probabilities.
 
-    `drop`: takes them out of the provider's own body, in place; None: there are none in it.
+    `drop` removes them from the provider's own body, in place. None: the body has none.
     """
     raw = completion.raw
     if drop is not None:
-        answer = msgspec.json.decode(raw)  # it was read before, so that it is an object
+        answer = msgspec.json.decode(raw)  # the body was read before, so it is an object
         drop(answer)
         raw = msgspec.json.encode(answer)
     dropped = tuple(name for name in completion.dropped if name != NAME)

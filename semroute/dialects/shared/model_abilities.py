@@ -1,4 +1,4 @@
-"""What single models take, as tables by their names: one table a vendor, with where each line was read and when."""
+"""Tables of what single models accept, by name. Each vendor has one, and each line has a source and a date."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from semroute.messages import Effort
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 _EFFORTS: dict[str, Effort] = {effort: effort for effort in EFFORTS}
-"""The least first."""
+"""The reasoning efforts, lowest first."""
 
 Abilities = TypeVar("Abilities")
 
 
 class Line(Frozen, Generic[Abilities], frozen=True):
-    """What the models of a name take."""
+    """A line of a table: what models with this name accept."""
 
     pattern: str
-    """A regular expression that the name holds somewhere."""
+    """A regular expression that is searched for in the name."""
     abilities: Abilities
     source: str
-    """Documentation, or a report with the provider's own words."""
+    """A page of the documentation, or a report that quotes the provider."""
     seen: str
-    """The day on which it was read, as YYYY-MM-DD."""
+    """The day on which the source was read, as YYYY-MM-DD."""
 
 
 def of(lines: Iterable[Line[Abilities]], name: str, unknown: Abilities) -> Abilities:
-    """The abilities in the first line that fits; `unknown` where none does."""
+    """Return what the first matching line says, or `unknown` if no line matches."""
     return next((line.abilities for line in lines if re.search(line.pattern, name)), unknown)
 
 
 def nearest(effort: Effort, allowed: Iterable[Effort]) -> Effort:
-    """The next lower effort of those that are allowed, else the lowest of them. None allowed: the same effort."""
+    """Return the highest allowed effort up to this one, else the lowest. If none is allowed, return this one."""
     known = [each for each in EFFORTS if each in set(allowed)]
     lower = [each for each in known if EFFORTS.index(each) <= EFFORTS.index(effort)]
     return lower[-1] if lower else (known or [effort])[0]
 
 
 def parse_effort(value: object) -> Effort | None:
-    """A reasoning effort; None for one that is not known here."""
+    """Read a reasoning effort. None: this effort is not known."""
     return _EFFORTS.get(value) if isinstance(value, str) else None
 
 
 def fitting_effort(effort: Effort, allowed: Iterable[Effort], dropped: Dropped) -> Effort:
-    """The nearest effort of those that are allowed. Another one than was asked for is noted."""
+    """Return the nearest allowed effort, and note it if it is not the one asked for."""
     found = nearest(effort, allowed)
     if found != effort:
         dropped.add(f"reasoning effort {effort}: sent as {found}")

@@ -1,4 +1,4 @@
-"""What callers may name as `model`, as the lists of models of all dialects tell it."""
+"""The list of models that callers may name, for all dialects."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from semroute.bases import Frozen
 from semroute.errors import RequestError
 
 MAX_PAGE = 1000
-"""How many models one page holds at most."""
+"""The most models on one page."""
 
 
 class Listed(Frozen, frozen=True, kw_only=True):
-    """A name that `model` may have."""
+    """A model in the list."""
 
     id: str
     owner: str
     description: str = ""
     input_tokens: int | None = None
-    """The most that it takes; of a virtual model, that its largest one takes."""
+    """The most input tokens. For a virtual model, those of its largest model."""
     output_tokens: int | None = None
     thinks: bool = False
     shutdown_date: str = ""
-    """The day from which its provider does not serve it any more; empty: none is known."""
+    """The day from which the provider no longer serves the model. Empty: no such day is known."""
     metadata: dict[str, Any] = {}
-    """What OpenAI's form tells besides."""
+    """More fields, for OpenAI's form."""
 
 
 class ModelList(Protocol):
-    """How a dialect tells its callers which models there are."""
+    """Renders the list of models in a dialect."""
 
     def render_one(self, model: Listed) -> dict[str, Any]:
-        """One model."""
+        """Render one model."""
         ...
 
     def render_page(self, every: Sequence[Listed], query: Mapping[str, Any]) -> dict[str, Any]:
-        """The page that the query of the address asks for. Raises `RequestError`."""
+        """Render the page that the query asks for. Raises `RequestError`."""
         ...
 
 
 def place_of(every: Sequence[Listed], id_: str, name: str) -> int:
-    """Where a model stands in the list. `name`: the parameter that names it. Raises `RequestError`."""
+    """Return the index of a model in the list. `name` is the query parameter, for messages. Raises `RequestError`."""
     for place, model in enumerate(every):
         if model.id == id_:
             return place
@@ -49,7 +49,7 @@ def place_of(every: Sequence[Listed], id_: str, name: str) -> int:
 
 
 def page_size(said: str | None, name: str, default: int) -> int:
-    """How many models a page may hold. `name`: the parameter that says so. Raises `RequestError`."""
+    """Read the size of a page. `name` is the query parameter, for messages. Raises `RequestError`."""
     if said is None:
         return default
     if not (said.isascii() and said.isdigit()) or not int(said[:10]):

@@ -1,7 +1,7 @@
-"""How each vendor tells its callers that a request is refused.
+"""The words in which each vendor tells its callers that a request is refused.
 
-Clients, and frameworks on top of them, look for these codes and sentences: to shorten a conversation that is too long,
-to try another model, to give up. So a refusal of one vendor is told to a caller in the words of the caller's own.
+Clients and frameworks look for these codes and sentences. They then shorten the conversation, try another model or give
+up. So a caller gets a refusal in the words of its own vendor, whichever vendor refused.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class RefusalWords(NamedTuple):
     """The words for one kind of refusal."""
 
     signs: tuple[str, ...]
-    """What a message of this vendor's says of it: one of them is enough."""
+    """Phrases in this vendor's messages. One of them is enough."""
     opening: str
-    """Stands before a message that says none of them."""
+    """The start of the message, if the message has none of these phrases."""
     codes: tuple[str, ...] = ()
-    """The first is ours to send. A provider's own error with one of them is passed on as it is."""
+    """semroute sends the first code. A provider's own error with any of them is passed on unchanged."""
     param: str | None = None
 
 
@@ -70,7 +70,7 @@ GEMINI: Words = {
 
 
 def told(error: SemrouteError, words: Words) -> tuple[RefusalWords | None, str]:
-    """How a vendor tells such an error, if it has words for it; and the message, in these words."""
+    """Return a vendor's words for an error, if it has any, and the message in these words."""
     message = str(error)
     known = next((told for kind, told in words.items() if isinstance(error, kind)), None)
     if known is None or any(sign in message for sign in known.signs):
@@ -79,10 +79,10 @@ def told(error: SemrouteError, words: Words) -> tuple[RefusalWords | None, str]:
 
 
 def own_fields(own: dict[str, Any] | None, error: SemrouteError, words: Words) -> dict[str, Any]:
-    """The fields of a provider's own error, if it tells the error as this vendor does; else none.
+    """Return the fields of a provider's own error if it uses this vendor's words, else none.
 
-    It does so by a code, or by words where the vendor has no codes. It also does if the vendor has no words of its own.
-    `own`: the provider's error; None: it has not the vendor's form.
+    A code decides, or a phrase if the vendor has no codes. If the vendor has no words for the error, any words will do.
+    `own` is the provider's error. None: it does not have the vendor's form.
     """
     if own is None:
         return {}
@@ -94,6 +94,6 @@ def own_fields(own: dict[str, Any] | None, error: SemrouteError, words: Words) -
 
 
 def refused_body(error: SemrouteError) -> bytes | None:
-    """What a provider said when it refused the request, for a caller of the same dialect."""
+    """Return the body with which a provider refused the request. None: the error is of another kind."""
     refusals = (ProviderRequestError, ContextLengthError, ContentPolicyError, ProviderModelError, UnsupportedError)
     return error.body if isinstance(error, refusals) else None

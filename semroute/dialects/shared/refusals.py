@@ -1,4 +1,4 @@
-"""What a provider's error means, by its words and codes. The words are data: `refusals.toml`, beside this file."""
+"""Tells what a provider's error means, by its words and codes. `refusals.toml` beside this file lists them."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ Name = Literal[
     "region",
     "key",
 ]
-"""First to last: where several fit, the first decides."""
+"""The meanings in order: if several fit, the first decides."""
 MAX_CHARS = 4000
-"""Of what an error says: what decides stands at its start, and it may quote a long prompt after that."""
+"""The most characters of an error that are read. The words that decide come first, and a long prompt may follow."""
 LONGEST_WAIT_S = 86_400.0
 
 
 class Meaning(NamedTuple):
-    """What a wording leads to."""
+    """What an error means for semroute."""
 
     error: type[ProviderError]
     status: int
-    """Of an error that was told without one."""
+    """The status, if the error came without one."""
     overrules: bool = False
-    """The status holds whatever the provider's own was: a 400 may mean that our key is refused."""
+    """This status replaces the provider's own. For example, a 400 may mean that our key is refused."""
 
 
 MEANINGS: dict[Name, Meaning] = {
@@ -66,18 +66,18 @@ MEANINGS: dict[Name, Meaning] = {
 
 
 class RefusalWording(Frozen, frozen=True, kw_only=True):
-    """How one vendor words one meaning."""
+    """The codes and words that one vendor uses for one meaning."""
 
     means: Name
     vendor: str
     codes: tuple[str, ...] = ()
-    """Compared whole, in lower case."""
+    """Codes, compared as a whole and in lower case."""
     words: tuple[str, ...] = ()
-    """Regular expressions for what the error says, in lower case."""
+    """Regular expressions that are searched for in the texts, in lower case."""
     source: str
-    """Where it was seen."""
+    """Where somebody saw this error."""
     seen: date
-    """When."""
+    """When it was seen or read there."""
 
 
 class _Table(Frozen, frozen=True):
@@ -85,7 +85,7 @@ class _Table(Frozen, frozen=True):
 
 
 def read(path: Path) -> tuple[RefusalWording, ...]:
-    """The rows of a table of refusals."""
+    """Read the rows of a table of refusals."""
     return msgspec.toml.decode(path.read_bytes(), type=_Table).refusal
 
 
@@ -101,12 +101,12 @@ _DECIDE: dict[int, frozenset[str]] = {
     402: frozenset({"account"}),
     429: frozenset({"account", "over_limit", "overloaded"}),
 }
-"""By status, which meanings its words may have: such a status is plain, and only these say more."""
+"""The meanings that words may have, by status. These statuses are clear, and only these meanings say more."""
 _OF_5XX = _ALL - {"rate_limited", "overloaded"}
 
 
 def meaning(status: int | None, codes: Iterable[str], texts: Iterable[str]) -> Meaning | None:
-    """What an error means by the table; None: it does not say. `status`: None inside a stream, unless that tells it."""
+    """Return what the table says of an error. None: nothing. `status` is None if the error came without one."""
     decide = _OF_5XX if status is not None and status >= 500 else _DECIDE.get(status or 0, _ALL)
     lowered = [code.lower().rpartition("#")[2].partition(":")[0] for code in codes]  # AWS: `com.amazon#Name:https://…`
     said = _plain("\n".join((*lowered, *texts)))
@@ -118,7 +118,7 @@ def meaning(status: int | None, codes: Iterable[str], texts: Iterable[str]) -> M
 
 
 def _plain(text: str) -> str:
-    """In lower case, with single spaces and plain quotes."""
+    """Return the text in lower case, with single spaces and plain quotes."""
     text = encodable(text[:MAX_CHARS]).lower().replace("%20", " ").replace("\u2019", "'")
     return re.sub(r"[ \t\r\f\v]+", " ", text)
 
@@ -135,7 +135,7 @@ _FACTORS_S = {"ms": 0.001, "mil": 0.001, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def wait_s(texts: Iterable[str]) -> float | None:
-    """How long an error asks to wait, such as `Please try again in 1m2.5s`; None: it does not say."""
+    """Return how long an error asks to wait, as in `Please try again in 1m2.5s`. None: it does not say."""
     found = _WAIT.search("\n".join(texts)[:MAX_CHARS])
     if found is None:
         return None

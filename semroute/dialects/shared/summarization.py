@@ -1,4 +1,4 @@
-"""What a model is asked that cannot make a conversation shorter by itself."""
+"""Asks a model for a summary, if its provider has no endpoint that shortens a conversation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ needed, what was tried and how it ended. Leave out greetings and what is settled
 
 
 def as_chat(request: ChatRequest, dialect: str) -> ChatRequest:
-    """The request as one for an answer, for a dialect that knows nothing else. Raises `UnsupportedError`.
+    """Turn a request into one for an answer, for dialects that know no other. Raises `UnsupportedError` for embeddings.
 
-    What is asked of the model is added here, so that nothing of it counts when the request is routed.
+    The instruction is added here, after routing, so that it does not influence the route.
     """
-    if request.dialect not in ENDPOINTS:  # as nearly always
+    if request.dialect not in ENDPOINTS:  # the most common case
         return request
     refuse_embeddings(request, dialect)
     return msgspec.structs.replace(

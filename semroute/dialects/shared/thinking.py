@@ -1,4 +1,4 @@
-"""How much to think, as levels and as tokens, and how a thought finds its way back to the provider that thought it."""
+"""How much a model should think, as an effort or as tokens; and marks on thoughts that say which provider made them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ BUDGETS: dict[Effort, int] = {
     "xhigh": 32768,
     "max": 65536,
 }
-"""Thinking tokens that stand for an effort where a dialect counts tokens."""
+"""The thinking tokens for each effort, for dialects that count tokens."""
 SEAL = "semroute."
-"""What the signature of another provider's thought begins with."""
+"""The start of a signature that semroute marked."""
 _SIGNED = "_semroute_"
-"""What stands between the id of a call and its signature."""
+"""The separator between a call's id and its signature."""
 _UNSIGNED = "unsigned"
 _REDACTED = "!"
 
 
 def effort_of(params: Params) -> Effort | None:
-    """The effort that was asked for, in levels; None: none was, or as much as the model likes."""
+    """Return the effort that was asked for. None: none was, or the model may think as much as it likes."""
     tokens = params.thinking_tokens
     if tokens == 0:
         return "none"
@@ -37,7 +37,7 @@ def effort_of(params: Params) -> Effort | None:
 
 
 def budget_of(params: Params) -> int | None:
-    """The effort that was asked for, in tokens; None: none was. -1: as much as the model likes."""
+    """Return the thinking tokens that were asked for. None: no number was. -1: as many as the model likes."""
     tokens = params.thinking_tokens
     if params.effort is None or (tokens is not None and tokens >= 0):
         return tokens
@@ -45,7 +45,7 @@ def budget_of(params: Params) -> int | None:
 
 
 def wants_thinking(request: ChatRequest, model: Model, dropped: Dropped) -> bool:
-    """Whether the model is to be told how much to think. One that cannot think is not, and that is noted."""
+    """Whether to tell the model how much to think. If it cannot think, the answer is no, and that is noted."""
     effort = effort_of(request.params)
     asked = effort is not None or request.params.thinking_tokens is not None
     if not asked or "reasoning" in model.features:
@@ -56,10 +56,10 @@ def wants_thinking(request: ChatRequest, model: Model, dropped: Dropped) -> bool
 
 
 def seal(thought: Thinking, dialect: str) -> str:
-    """A thought's signature as a caller of that dialect is given it: it carries where it comes from.
+    """Return the signature of a thought for a caller of a dialect. It is marked with the provider that it comes from.
 
-    One of the caller's own dialect stays as it is, unless only some models of that dialect can read it. One without a
-    signature gets this mark as well: the dialect's own provider would refuse it.
+    A signature of the caller's own dialect stays as it is, unless only some models can read it. A thought without a
+    signature is marked too, because the dialect's own provider would refuse it.
     """
     if thought.origin == dialect and not thought.model:
         return thought.signature
@@ -68,12 +68,12 @@ def seal(thought: Thinking, dialect: str) -> str:
 
 
 def is_sealed(signature: object) -> bool:
-    """Whether a caller sends back a thought that says where it comes from."""
+    """Whether a signature carries semroute's mark."""
     return isinstance(signature, str) and signature.startswith(SEAL)
 
 
 def unseal(text: str, signature: str, dialect: str, *, redacted: bool = False) -> Thinking:
-    """The thought that a caller of that dialect sends back."""
+    """Read a thought that a caller of a dialect sends back."""
     origin, maker = dialect if signature else "", ""
     if signature.startswith(SEAL):
         origin, _, signature = signature.removeprefix(SEAL).partition(".")
@@ -83,9 +83,9 @@ def unseal(text: str, signature: str, dialect: str, *, redacted: bool = False) -
 
 
 def signed_id(call: ToolCall) -> str:
-    """A call's id for callers whose calls have no place for a signature: it is part of the id.
+    """Return the id of a call with its signature in it, for dialects whose calls have no field for one.
 
-    Gemini alone signs calls, and wants the signature back on the call. Callers give an id back as it came.
+    Only Gemini signs calls, and it wants the signature back on the call. Callers send ids back unchanged.
     """
     if not call.signature or not call.id:
         return call.id
@@ -94,7 +94,7 @@ def signed_id(call: ToolCall) -> str:
 
 
 def split_id(id_: str) -> tuple[str, str]:
-    """The id of a call, and its signature; empty: it has none."""
+    """Split the id of a call into the plain id and the signature. The signature is empty if there is none."""
     plain, mark, signature = id_.rpartition(_SIGNED)
     if not mark:
         return id_, ""

@@ -1,4 +1,4 @@
-"""Counts of tokens as servers write them: whole numbers, also as `12.0` or `"12"`."""
+"""Reads counts of tokens. Servers write whole numbers, but also `12.0` or `"12"`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 MAX_TOKENS = 10**9
-"""No call takes more: what is said to take more was miscounted, and could neither be charged nor kept."""
+"""More than any call takes. A larger count is a mistake, and could be neither charged nor stored."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
 Counts = TypeVar("Counts", bound=msgspec.Struct)
 
@@ -17,7 +17,7 @@ class _Kept(msgspec.Struct):
 
 
 class InputDetails(msgspec.Struct):
-    """What OpenAI's two dialects say of input tokens, with the names that LiteLLM gives what Anthropic tells.
+    """Details of input tokens in OpenAI's two dialects. Some fields are LiteLLM's names for Anthropic's counts.
 
     Source: https://docs.litellm.ai/docs/completion/prompt_caching.
     """
@@ -29,24 +29,24 @@ class InputDetails(msgspec.Struct):
 
     @property
     def written(self) -> int:
-        """Written to the cache."""
+        """The tokens that were written to the cache."""
         return self.cache_write_tokens or self.cache_creation_tokens or 0
 
     @property
     def written_1h(self) -> int:
-        """Those that are kept for an hour."""
+        """The tokens of these that the cache keeps for an hour."""
         kept = self.cache_creation_token_details
         return 0 if kept is None else min(self.written, kept.ephemeral_1h_input_tokens or 0)
 
 
 class OutputDetails(msgspec.Struct):
-    """What OpenAI's two dialects say of output tokens."""
+    """Details of output tokens in OpenAI's two dialects."""
 
     reasoning_tokens: Count | None = None
 
 
 def read_counts(value: object, kind: type[Counts]) -> Counts | None:
-    """What a server says of its tokens; None where that cannot be read, as the answer is sound all the same."""
+    """Read a server's token counts. None: they cannot be read, which does not make the answer a bad one."""
     if value is None:
         return None
     try:
