@@ -1,4 +1,4 @@
-"""The version of Anthropic's API: which headers name it and its features, and what it refuses.
+"""Versions of Anthropic's API: the headers that name a version and its features, and what a version refuses.
 
 Source: https://platform.claude.com/docs/en/api/migration-2026-10-21, read on 2026-11-30.
 """
@@ -12,7 +12,7 @@ from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.forwarded_headers import NAMES, Header
 
 FIRST = "2023-06-01"
-"""The version that semroute's own bodies are written for."""
+"""The version for which semroute renders bodies."""
 SECOND = "2026-10-21"
 VERSION_HEADER = "anthropic-version"
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -20,17 +20,17 @@ HEADERS = (
     Header(VERSION_HEADER, _DATE, "https://platform.claude.com/docs/en/api/versioning", "2026-11-30"),
     Header("anthropic-beta", NAMES, "https://platform.claude.com/docs/en/api/beta-headers", "2026-11-30", joins=True),
 )
-"""Headers of callers that go on."""
+"""Headers of callers that are forwarded."""
 SAMPLING = ("temperature", "top_p", "top_k")
 
 
 def pinned_version(headers: Mapping[str, str]) -> str:
-    """The version that a provider's headers in the route files name; empty: none."""
+    """Return the version in a provider's headers in the route files. Empty: they name none."""
     return next((value for name, value in headers.items() if name.lower() == VERSION_HEADER), "")
 
 
 def keep_to_version(body: dict[str, Any], version: str, dropped: Dropped) -> None:
-    """Take out of a body what a version refuses. What is nested is copied: it may be the caller's own."""
+    """Remove what a version refuses from a body. Nested parts are copied, as they may be the caller's own."""
     if version < SECOND:
         return
     for name in SAMPLING:
@@ -40,7 +40,7 @@ def keep_to_version(body: dict[str, Any], version: str, dropped: Dropped) -> Non
 
 
 def _messages(messages: list[dict[str, Any]], dropped: Dropped) -> list[dict[str, Any]]:
-    """Documents of the model's turns go to the user's next one. Texts of the user cite nothing."""
+    """Move documents of the model's turns to the user's next turn, and remove citations from the user's texts."""
     kept: list[dict[str, Any]] = []
     waiting: list[Any] = []
     for message in messages:
@@ -65,7 +65,7 @@ def _messages(messages: list[dict[str, Any]], dropped: Dropped) -> list[dict[str
 
 
 def _uncited(content: Any, dropped: Dropped) -> Any:
-    """The same without citations of texts, also of those inside search results."""
+    """Remove citations from texts, also from texts inside search results."""
     if not isinstance(content, list):
         return content
     blocks = content

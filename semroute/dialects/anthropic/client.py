@@ -1,4 +1,4 @@
-"""Anthropic Messages as callers speak it. Source: https://platform.claude.com/docs/en/api/messages."""
+"""The client side of Anthropic Messages. Source: https://platform.claude.com/docs/en/api/messages."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from semroute.record import Record
 _TOOL_MODES: dict[str, ToolMode] = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
 _TIERS = {"auto": "auto", "standard_only": "default"}
 _THINKING = {"adaptive": -1, "disabled": 0, "between_tools": 0}
-"""How many tokens, by the kind of thinking; -1: as many as the model likes."""
+"""The thinking tokens by type of thinking. -1: as many as the model likes."""
 
 
 class _Message(msgspec.Struct):
@@ -49,7 +49,7 @@ class _Message(msgspec.Struct):
 
 
 class MessagesBody(msgspec.Struct):
-    """The fields that are read here. All others are passed on to a provider of this dialect as they are."""
+    """The fields that semroute reads. All others reach a provider of this dialect unchanged."""
 
     messages: list[_Message]
     model: str = "auto"
@@ -76,7 +76,7 @@ class Anthropic:
     name = NAME
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        """Read a caller's body. Raises `RequestError`, which names the field, what it got and what it expected."""
         fields = convert(body, MessagesBody)
         if not fields.messages:
             raise problem("messages", "got an empty list, expected at least one message")
@@ -98,7 +98,7 @@ class Anthropic:
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The provider's own body where it speaks this dialect, else one in its form."""
+        """Render a whole answer. A provider's body in this dialect is passed on unchanged."""
         if completion.dialect == NAME:
             return completion.raw
         return msgspec.json.encode(
@@ -116,17 +116,17 @@ class Anthropic:
         )
 
     def stream(self, request: ChatRequest, decision: Decision) -> AnthropicStream:
-        """A renderer for one streamed answer."""
+        """Make the renderer of one streamed answer."""
         return AnthropicStream(request, decision.estimate.input_tokens)
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
-        """The body of an error answer: the provider's own where it refused the request in this dialect."""
+        """Render an error. A provider's own refusal in this dialect is passed on unchanged."""
         body = refused_body(error)
         own = own_fields(own_error(document(body)), error, ANTHROPIC)
         return body if body and own else error_body(error, status, request_id)
 
     def render_count(self, input_tokens: int) -> bytes:
-        """The body of `/v1/messages/count_tokens`."""
+        """Render the body of `/v1/messages/count_tokens`."""
         return msgspec.json.encode({"input_tokens": input_tokens})
 
 
@@ -154,7 +154,7 @@ def _messages(fields: MessagesBody) -> tuple[Message, ...]:
 
 
 def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
-    """The caller's own functions, and the kinds of the tools that only Anthropic runs."""
+    """Return the caller's functions, and the types of the tools that only Anthropic can run."""
     functions: list[Tool] = []
     hosted: list[str] = []
     for number, tool in enumerate(objects(tools, "tools")):
@@ -204,12 +204,7 @@ def _params(fields: MessagesBody) -> Params:
         json_output=isinstance(schema, dict),
         json_schema=JsonSchema(document=schema) if isinstance(schema, dict) else None,
         effort=parse_effort(effort),
-        thinking_tokens={
-            "enabled": thinking.get("budget_tokens"),
-            "adaptive": -1,
-            "disabled": 0,
-            "between_tools": 0,
-        }.get(str(kind)),
+        thinking_tokens=thinking.get("budget_tokens") if kind == "enabled" else _THINKING.get(str(kind)),
         show_thinking=thinking.get("display") == "summarized" or (kind == "enabled" and "display" not in thinking),
         parallel_tool_calls=None if serial is None else not serial,
         user=str((fields.metadata or {}).get("user_id") or ""),
@@ -218,7 +213,7 @@ def _params(fields: MessagesBody) -> Params:
 
 
 def _unread_settings(fields: MessagesBody) -> list[str]:
-    """What is said inside the fields that are read, and not understood."""
+    """Return the settings inside the read fields that semroute does not know."""
     unread = [f"output_config.{key}" for key in fields.output_config or {} if key not in ("effort", "format")]
     if (kind := (fields.thinking or {}).get("type")) not in (None, "enabled", "adaptive", "disabled"):
         unread.append(f"thinking.{kind}")

@@ -1,4 +1,4 @@
-"""Whole answers and errors in Anthropic's form, and what streamed answers share with them.
+"""Writes whole answers and errors in Anthropic's form. Streamed answers share some of it.
 
 Source: https://platform.claude.com/docs/en/api/messages.
 """
@@ -38,7 +38,7 @@ _STOP_REASONS: dict[FinishReason, str] = {
 
 
 def render_blocks(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
-    """The content blocks of a whole answer."""
+    """Render the content blocks of a whole answer."""
     blocks: list[dict[str, Any]] = []
     for part in parts:
         match part:
@@ -57,7 +57,7 @@ def render_blocks(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
 
 
 def thinking_block(part: Thinking) -> dict[str, Any]:
-    """A thought as a content block."""
+    """Render a thought as a content block."""
     signature = seal(part, NAME)
     if part.redacted:
         return {"type": "redacted_thinking", "data": signature}
@@ -65,7 +65,7 @@ def thinking_block(part: Thinking) -> dict[str, Any]:
 
 
 def render_citation(citation: Citation) -> dict[str, Any]:
-    """What names an address is told as a search result, else as a place in a document."""
+    """Render a citation: as a web search result if it has a URL, else as a place in a document."""
     if citation.url:
         return {
             "type": "web_search_result_location",
@@ -86,12 +86,12 @@ def render_citation(citation: Citation) -> dict[str, Any]:
 
 
 def stop_reason(finish_reason: FinishReason, stop_sequence: str | None) -> str:
-    """Anthropic's name for why an answer ended."""
+    """Return Anthropic's name of a finish reason."""
     return "stop_sequence" if stop_sequence is not None else _STOP_REASONS[finish_reason]
 
 
 def stop_details(finish_reason: FinishReason | None, refused: str) -> dict[str, Any]:
-    """Why the model declined, beside the stop reason `refusal`; empty where it did not.
+    """Render `stop_details`, which say why the model declined. Empty if it did not decline.
 
     Source: https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback, 2026-11-30.
     """
@@ -101,7 +101,7 @@ def stop_details(finish_reason: FinishReason | None, refused: str) -> dict[str, 
 
 
 def render_usage(usage: Usage, tier: str = "") -> dict[str, Any]:
-    """Anthropic's usage: `input_tokens` are those that were neither read from the cache nor written to it."""
+    """Render Anthropic's usage. Its `input_tokens` leave out tokens that were read from the cache or written to it."""
     fresh_tokens = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
     rendered: dict[str, Any] = {
         "input_tokens": max(0, fresh_tokens),
@@ -135,29 +135,30 @@ _ERROR_TYPES: dict[Trouble, str] = {
     "overloaded": "overloaded_error",
     "server": "api_error",
 }
-"""What is absent is the request's fault. Source: https://platform.claude.com/docs/en/api/errors, November 2026."""
+"""Anthropic's error types. All other errors are the request's fault, `invalid_request_error`. Source:
+https://platform.claude.com/docs/en/api/errors, November 2026."""
 
 
 def error_body(
     error: SemrouteError, status: int, request_id: str, own: Mapping[str, Any] = MappingProxyType({})
 ) -> bytes:
-    """`own`: what the provider said, which goes before what is said here."""
+    """Render an error. `own` holds fields of the provider's own error, which replace ours."""
     kind = _ERROR_TYPES.get(trouble_of(error, status), "invalid_request_error")
     body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": told(error, ANTHROPIC)[1], **own}}
     return msgspec.json.encode({**body, "request_id": request_id} if request_id else body)
 
 
 def streamed_error(request_id: str, error: SemrouteError, status: int) -> bytes:
-    """The data of an error event: what the provider itself said there as Anthropic does is passed on."""
+    """Render the data of an error event. Fields of a provider's own error in Anthropic's form are passed on."""
     own = own_fields(own_error(told_inside(error)), error, ANTHROPIC)
     return error_body(error, status, request_id, own)
 
 
 def own_error(body: Any) -> dict[str, Any] | None:
-    """The `error` of a body in this dialect; None: it has another form."""
+    """Return the `error` of a body in Anthropic's form. None: the body has another form."""
     match body:
         case {"type": "error", "error": {"code": _}}:
-            return None  # as that of OpenAI's Responses
+            return None  # the form of OpenAI's Responses
         case {"type": "error", "error": {"type": str(), "message": str()}}:
             error: dict[str, Any] = body["error"]
             return error

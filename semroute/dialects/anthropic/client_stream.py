@@ -1,4 +1,7 @@
-"""Streamed answers in Anthropic's form. Source: https://platform.claude.com/docs/en/build-with-claude/streaming."""
+"""Writes streamed answers in Anthropic's form.
+
+Source: https://platform.claude.com/docs/en/build-with-claude/streaming.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ class _PassedBlock(msgspec.Struct):
 
 
 class _Passed(msgspec.Struct):
-    """What is read of an event that went out as it was."""
+    """The fields that are read of an event that was passed on unchanged."""
 
     type: str = ""
     index: int = 0
@@ -47,23 +50,23 @@ class _Passed(msgspec.Struct):
 
 
 class AnthropicStream:
-    """`message_start`, for each block start, deltas and stop, then `message_delta` and `message_stop`.
+    """Writes `message_start`, then the events of each block, then `message_delta` and `message_stop`.
 
-    One block is open at a time: where a provider sends the pieces of several tool calls in turns, those of the later
-    calls wait.
+    Only one block is open at a time. If a provider mixes the pieces of several tool calls, the pieces of later calls
+    wait.
     """
 
     keep_alive = sse.KEEP_ALIVE
 
     def __init__(self, request: ChatRequest, input_tokens: int = 0) -> None:
-        """`input_tokens`: what the request sends, as far as it is known before the provider has counted."""
+        """`input_tokens` is an estimate of the request's tokens, until the provider has counted them."""
         self._id = request.id
         self._input_tokens = input_tokens
         self._started = False
         self._stopped = False
         self._native = False
         self._passed: list[bytes] = []
-        """The provider's own events that open and close something."""
+        """The provider's own events except deltas."""
         self._index = -1
         self._kind: tuple[str, int] | None = None
         self._arguments = ""
@@ -75,7 +78,7 @@ class AnthropicStream:
         self._refused = ""
 
     def chunk(self, chunk: Chunk) -> bytes:
-        """The provider's own event where it speaks this dialect, else events in its form."""
+        """Render one chunk. A provider's event in this dialect is passed on unchanged."""
         self._usage = chunk.usage or self._usage
         self._finish_reason = chunk.finish_reason or self._finish_reason
         self._stop_sequence = chunk.stop_sequence or self._stop_sequence
@@ -93,7 +96,7 @@ class AnthropicStream:
         return head + b"".join(self._part(part) for part in chunk.parts)
 
     def end(self, record: Record) -> bytes:
-        """What closes the message; nothing where the provider has closed it itself."""
+        """Render what ends the message. Empty if the provider has sent that itself."""
         if self._stopped:
             return b""
         if self._native:
@@ -109,11 +112,11 @@ class AnthropicStream:
         return head + self._flush() + _event(closing) + _event({"type": "message_stop"})
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """An `error` event, and no `message_stop`: the official clients raise on it."""
+        """Render an `error` event, on which the official clients raise. No `message_stop` follows."""
         return sse.render(streamed_error(self._id, error, status), "error")
 
     def _go_on(self) -> None:
-        """Another model goes on from the provider's own events: in the block that is open, or in the next one."""
+        """Prepare for another model, which goes on after the provider's own events, in the open or the next block."""
         self._native, self._started = False, True
         for raw in self._passed:
             event = msgspec.json.decode(raw, type=_Passed)
@@ -124,7 +127,7 @@ class AnthropicStream:
         self._passed = []
 
     def _start(self, model: str, tier: str = "") -> bytes:
-        """Most providers count at the end: until then the input is an estimate. Of the output nothing is said yet."""
+        """Start the message. Most providers count at the end, so the input is an estimate here, and the output is 0."""
         self._started = True
         usage = self._usage if self._usage.input_tokens else Usage(input_tokens=self._input_tokens)
         usage = msgspec.structs.replace(usage, output_tokens=0, reasoning_tokens=0)
@@ -191,7 +194,7 @@ class AnthropicStream:
         return opened + self._delta({"type": "input_json_delta", "partial_json": call.arguments})
 
     def _open(self, kind: str, block: dict[str, Any], index: int = 0) -> bytes:
-        """Begin a block, unless it is the one that is open."""
+        """Start a block, unless it is already open."""
         if self._kind == (kind, index):
             return b""
         closing = self._close() if kind == "tool_use" else self._flush()
@@ -213,7 +216,7 @@ class AnthropicStream:
         return signature + _event({"type": "content_block_stop", "index": self._index})
 
     def _flush(self) -> bytes:
-        """Send the calls that waited, and close what is open."""
+        """Send the waiting calls and close the open block."""
         events = b""
         while self._waiting:
             for call in self._waiting.pop(min(self._waiting)):

@@ -1,4 +1,4 @@
-"""Anthropic's content blocks and our parts, both ways. Source: https://platform.claude.com/docs/en/api/messages."""
+"""Reads and writes Anthropic's content blocks. Source: https://platform.claude.com/docs/en/api/messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAME: Final = "anthropic"
 
 
 def parse_content(content: str | list[Any] | None, path: str) -> tuple[Part, ...]:
-    """The parts of a message's content. Raises `RequestError`."""
+    """Read the content of a message. Raises `RequestError`."""
     if content is None:
         return ()
     if isinstance(content, str):
@@ -45,7 +45,7 @@ def parse_content(content: str | list[Any] | None, path: str) -> tuple[Part, ...
 
 
 def parse_block(block: dict[str, Any], path: str = "content", index: int = 0) -> Part:
-    """One block. `index`: how many tool calls came before it. Raises `RequestError`."""
+    """Read one block. `index` is the number of tool calls before it. Raises `RequestError`."""
     kind = block.get("type")
     if not isinstance(kind, str):
         raise problem(f"{path}.type", "expected the block's type, such as 'text'")
@@ -81,7 +81,7 @@ def _parse_known(kind: str, block: dict[str, Any], path: str, index: int) -> Par
 
 
 def parse_cache(block: dict[str, Any]) -> CacheTtl | None:
-    """A block's cache mark."""
+    """Read the cache mark of a block."""
     mark = block.get("cache_control")
     if not isinstance(mark, dict):
         return None
@@ -89,7 +89,7 @@ def parse_cache(block: dict[str, Any]) -> CacheTtl | None:
 
 
 def parse_citation(citation: dict[str, Any]) -> Citation:
-    """A citation of any of Anthropic's kinds. It is about the whole block that carries it."""
+    """Read a citation of any type. It belongs to the whole block that holds it."""
     title = citation.get("title") or citation.get("document_title")
     url = citation.get("url") or citation.get("source")
     return Citation(url=str(url or ""), title=str(title or ""), quote=str(citation.get("cited_text") or ""))
@@ -124,22 +124,22 @@ def _tool_result(block: dict[str, Any], id_: str, path: str, cache: CacheTtl | N
 
 
 def render_content(parts: Iterable[Part], dropped: Dropped, model: str = "") -> list[dict[str, Any]]:
-    """The blocks of parts; what has none is noted. `model`: the name of the one that reads them."""
+    """Render parts as blocks. Parts that have no block are noted. `model` is the name of the model that reads them."""
     return [block for part in parts for block in _render_part(part, dropped, model)]
 
 
 def render_cache(cache: CacheTtl | None) -> dict[str, Any]:
-    """A block's cache mark, if any."""
+    """Render the cache mark of a block, if any."""
     if cache is None:
         return {}
     return {"cache_control": {"type": "ephemeral", **({"ttl": cache} if cache != "5m" else {})}}
 
 
 def _render_part(part: Part, dropped: Dropped, model: str) -> Iterable[dict[str, Any]]:
-    """None or one block."""
+    """Yield the block of a part, if it has one."""
     match part:
         case Text(text=text) | Refusal(text=text):
-            if text.strip():  # a blank block is refused
+            if text.strip():  # Anthropic refuses blank texts
                 yield {"type": "text", "text": text, **render_cache(getattr(part, "cache", None))}
         case Image():
             yield _render_image(part, dropped)
@@ -157,7 +157,7 @@ def _render_part(part: Part, dropped: Dropped, model: str) -> Iterable[dict[str,
 
 
 def _render_thinking(part: Thinking, dropped: Dropped, model: str) -> Iterable[dict[str, Any]]:
-    """Only Anthropic's own thoughts: it refuses those that it has not signed, and those of another model."""
+    """Yield the block of a thought. Anthropic refuses thoughts that it did not sign, and those of some other models."""
     if part.origin != NAME:
         dropped.add("thinking of another provider")
     elif not reads_thoughts(model, part.model):

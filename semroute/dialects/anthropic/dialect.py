@@ -1,4 +1,4 @@
-"""Anthropic's Messages, as the rest of semroute knows it."""
+"""The description of Anthropic Messages for the rest of semroute."""
 
 from __future__ import annotations
 

@@ -9,14 +9,14 @@ from semroute.dialects.openai.model_list import OpenAIModelList
 from semroute.dialects.shared.model_list import MAX_PAGE, Listed, page_size, place_of
 
 UNKNOWN_DAY = "1970-01-01T00:00:00Z"
-"""What is said of a model whose day is not known."""
+"""The date of models whose date is not known, as all are here."""
 
 
 class AnthropicModelList(OpenAIModelList):
-    """Pages that begin after a model, or end before one. Each model has the fields of OpenAI's form too."""
+    """Renders pages that begin after a model or end before one. Models have the fields of OpenAI's form too."""
 
     def render_one(self, model: Listed) -> dict[str, Any]:
-        """One model."""
+        """Render one model."""
         return {
             **super().render_one(model),
             "type": "model",
@@ -28,7 +28,7 @@ class AnthropicModelList(OpenAIModelList):
         }
 
     def render_page(self, every: Sequence[Listed], query: Mapping[str, Any]) -> dict[str, Any]:
-        """`before_id` asks for those just before a model, `after_id` for those after one."""
+        """Render a page: the models just before `before_id`, or those after `after_id`."""
         limit = page_size(query.get("limit"), "limit", MAX_PAGE)
         before, after = query.get("before_id"), query.get("after_id")
         if before is not None:

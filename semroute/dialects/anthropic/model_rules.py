@@ -1,8 +1,8 @@
-"""A caller's own body in Anthropic's form, as the model that was chosen takes it.
+"""Changes a caller's own body in Anthropic's form to what the chosen model accepts.
 
-Callers write it for one model, and routing chooses another one. What that one would refuse is sent as it takes it, or
-left out with a note: how much to think, sampling, a tool it is forced to call, a last turn of the assistant, and
-thinking blocks that another model made.
+Callers write a body for one model, and routing may choose another. What that model would refuse is changed or left out
+with a note: how much to think, sampling, a forced tool, a last turn of the assistant, and thinking blocks of another
+model.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ FORCED_THINKING = "tool choice: a model that thinks cannot be forced"
 
 
 def suit(body: dict[str, Any], request: ChatRequest, model: Model, dropped: Dropped) -> None:
-    """Change the body in place. What stands in it is copied before it is changed: it is the caller's."""
+    """Change the body in place. Nested values are copied before they are changed, because they are the caller's."""
     _keep_readable_thoughts(body, model, dropped)
     if family_of(model.name):
         _suit_claude(body, request, model, traits_of(model.name), dropped)
-    # Who serves this dialect beside Anthropic may not sign: what has no origin is that provider's.
+    # Other providers of this dialect may not sign thoughts, so one without an origin counts as theirs.
     if (body.get("thinking") or {}).get("type") == "enabled" and misses_thoughts(request.messages, (NAME, "")):
         dropped.add(LOST)
         del body["thinking"]
@@ -70,7 +70,7 @@ def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _put(body: dict[str, Any], name: str, value: object) -> None:
-    """Set a field, or take it out where there is nothing to say."""
+    """Set a field, or remove it if the value is None or empty."""
     if value in (None, {}):
         body.pop(name, None)
     else:
@@ -99,7 +99,7 @@ def _end_with_user(body: dict[str, Any], dropped: Dropped) -> None:
 
 
 def _keep_readable_thoughts(body: dict[str, Any], model: Model, dropped: Dropped) -> None:
-    """Take the thoughts out that the model cannot read: Anthropic refuses what it has not signed."""
+    """Remove the thoughts that the model cannot read. Anthropic refuses thoughts that it did not sign."""
     messages: list[dict[str, Any]] = []
     changed = False
     for message in body.get("messages") or ():
@@ -119,7 +119,7 @@ def _keep_readable_thoughts(body: dict[str, Any], model: Model, dropped: Dropped
 
 
 def _readable(block: Any, model: Model, dropped: Dropped) -> Any:
-    """A block as the model reads it; None where it cannot."""
+    """Return a block as the model reads it. None: the model cannot read it."""
     field = next((name for name in ("signature", "data") if isinstance(block, dict) and is_sealed(block.get(name))), "")
     if not field:
         return block
@@ -134,7 +134,7 @@ def _readable(block: Any, model: Model, dropped: Dropped) -> Any:
 
 
 def _leave_room(body: dict[str, Any], max_tokens: int, dropped: Dropped) -> None:
-    """Thinking must leave room for the answer where the model gives less than the caller allows."""
+    """Lower the thinking budget if the model's token limit is lower than the caller's, so that the answer has room."""
     match body.get("thinking"):
         case {"type": "enabled", "budget_tokens": int(budget_tokens)} if budget_tokens >= max_tokens:
             half = max_tokens // 2

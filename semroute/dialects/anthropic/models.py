@@ -1,4 +1,4 @@
-"""What the generations of Claude take, by their names, wherever they are served."""
+"""What the generations of Claude accept, by name, whoever serves them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from semroute.messages import Effort
 
 
 class Traits(Frozen, frozen=True, kw_only=True):
-    """What a model takes."""
+    """What a model accepts."""
 
     adaptive: bool = True
-    """It is told an effort; otherwise how many tokens it may think."""
+    """It takes an effort. False: it takes a number of thinking tokens instead."""
     budgets: bool = False
     """It takes a budget of thinking tokens."""
     efforts: tuple[Effort, ...] = ("low", "medium", "high", "xhigh", "max")
     off: Literal["disabled", "between_tools", ""] = "disabled"
-    """What turns its thinking off; empty: nothing does."""
+    """The setting that turns thinking off. Empty: there is none."""
     off_up_to: Effort | None = None
-    """The highest effort at which its thinking can be turned off; None: at any."""
+    """The highest effort at which thinking can be turned off. None: at any effort."""
     sampling: bool = False
     """It takes `temperature`, `top_p` and `top_k`."""
     schemas: bool = True
@@ -31,11 +31,11 @@ class Traits(Frozen, frozen=True, kw_only=True):
     forced: bool = True
     """It can be forced to call a tool, as long as it does not think."""
     prefill: bool = False
-    """It goes on with a last turn that is the assistant's."""
+    """It continues a last turn of the assistant."""
     reads: tuple[str, ...] | None = None
-    """The families whose thinking blocks it reads beside its own; None: all that do not keep theirs to themselves."""
+    """The families whose thinking blocks it reads, beside its own. None: all families that do not have `keeps`."""
     keeps: bool = False
-    """Its thinking blocks are its own: only models that name its family under `reads` read them."""
+    """Only models with its family in `reads` can read its thinking blocks."""
 
 
 _OLDER = Traits(adaptive=False, budgets=True, efforts=(), sampling=True, prefill=True)
@@ -90,24 +90,24 @@ LINES: tuple[Line[Traits], ...] = (
     Line(r"claude-(opus|sonnet|haiku)-(4-[7-9]|[5-9])", Traits(), _BUILD + "adaptive-thinking", "2026-11-30"),
     Line(r"claude-(opus|sonnet|haiku)-4-[15]", _OLDER, _BUILD + "structured-outputs", "2026-11-30"),
 )
-"""The first line that fits a name counts."""
+"""The first line that matches a name counts."""
 _FAMILY = re.compile(r"(?:opus|sonnet|haiku|fable|mythos)-\d{1,2}(?!\d)(?:-\d(?!\d))?")
 
 
 @lru_cache(1024)
 def traits_of(name: str) -> Traits:
-    """The traits of a model by its name; those of the oldest generation for a name unknown here."""
+    """Return the traits of a model by its name. An unknown name gets those of the oldest generation."""
     return model_abilities.of(LINES, name, _OLDEST)
 
 
 def family_of(name: str) -> str:
-    """The model that a name means on any platform, such as `opus-5-5`; empty: the name does not say."""
+    """Return the family in a model's name on any platform, such as `opus-5-5`. Empty: the name holds none."""
     found = _FAMILY.search(name)
     return found[0] if found else ""
 
 
 def reads_thoughts(name: str, maker: str) -> bool:
-    """Whether a model reads the thinking blocks of another one. `maker`: its family; empty: nobody knows."""
+    """Whether a model reads thinking blocks of a family. `maker` is that family. Empty: it is not known."""
     own = family_of(name)
     if not maker or not own or maker == own:
         return True

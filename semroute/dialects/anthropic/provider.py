@@ -1,4 +1,4 @@
-"""Anthropic Messages, as spoken to a provider. Source: https://platform.claude.com/docs/en/api/messages."""
+"""The provider side of Anthropic Messages. Source: https://platform.claude.com/docs/en/api/messages."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ from semroute.messages import (
 
 
 class AnthropicProviderDialect:
-    """The Messages API of Anthropic, and of who else serves it."""
+    """The Messages API of Anthropic and of other providers."""
 
     name = NAME
     events = EventParser
 
     def __init__(self, version: str = "") -> None:
-        """`version`: of the API, whatever callers say; empty: theirs, or the first."""
+        """`version` is the API's version for all calls. Empty: the caller's version, or the first one."""
         self._version = version
 
     def headers(self, api_key: str | None) -> dict[str, str]:
-        """The key, where there is one, and the API's version."""
+        """Return the headers with the API's version, and the key if there is one."""
         return {VERSION_HEADER: self._version or FIRST, **({"x-api-key": api_key} if api_key else {})}
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
-        """The caller's own body where it is Anthropic's, so that fields unknown here reach it, or a new one."""
+        """Render a request. A caller's own Anthropic body is kept, so that fields unknown here reach the provider."""
         request = as_chat(request, self.name)
         if request.dialect == NAME:
             dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in MINE}
-            if request.params.user:  # Anthropic refuses any other metadata: the rest was for rules
+            if request.params.user:  # Anthropic refuses other metadata, which is for rules
                 body["metadata"] = {"user_id": request.params.user}
             suit(body, request, model, dropped)
         else:
@@ -83,7 +83,7 @@ class AnthropicProviderDialect:
         return fitted(NAME, body, request, model, dropped, path="/v1/messages", headers=headers)
 
     def parse_completion(self, body: bytes) -> Completion:
-        """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
+        """Read a whole answer with status 200. Raises a `ProviderError` if the body is not an answer."""
         try:
             answer = decode_answer(body)
         except UNREADABLE as error:
@@ -110,9 +110,9 @@ class AnthropicProviderDialect:
         )
 
     def stream_parser(self) -> AnthropicStreamParser:
-        """A parser for one streamed answer."""
+        """Make the parser of one streamed answer."""
         return AnthropicStreamParser()
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """The error that an answer of another status means. 529: Anthropic is overloaded."""
+        """Return the error that an answer with another status means. 529 means that Anthropic is overloaded."""
         return answered_error(status, headers, body)

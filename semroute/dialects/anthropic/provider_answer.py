@@ -1,6 +1,7 @@
-"""What is read of a whole answer, and what streamed answers share with it. The rest of an answer stays in `raw`.
+"""Reads whole answers of a provider. Streamed answers share some of it. Fields that are not read stay in `raw`.
 
-Sources: https://platform.claude.com/docs/en/api/messages, https://platform.claude.com/docs/en/build-with-claude/prompt-caching.
+Sources: https://platform.claude.com/docs/en/api/messages,
+https://platform.claude.com/docs/en/build-with-claude/prompt-caching.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from semroute.messages import (
 )
 
 ENDED, CALLS = "end_turn", "tool_use"
-"""Some servers end an answer that calls tools as one that does not. Callers are told that it calls tools."""
+"""Some servers end answers with tool calls by `end_turn`. Callers get `tool_use` instead."""
 FIRST_TO_KEEP = 5
-"""From this generation on, some models read no other model's thinking blocks."""
+"""From this generation on, some models cannot read thinking blocks of other models."""
 FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -44,7 +45,10 @@ FINISH_REASONS: dict[str, FinishReason] = {
 
 
 class StopDetails(msgspec.Struct):
-    """Why the model declined. Source: https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback."""
+    """Says why the model declined.
+
+    Source: https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback.
+    """
 
     category: str | None = None
     explanation: str | None = None
@@ -82,7 +86,7 @@ decode_answer = msgspec.json.Decoder(Answer, strict=False).decode
 
 
 def parts_of(blocks: list[Block], thinker: str) -> tuple[Part, ...]:
-    """The parts of a whole answer."""
+    """Return the parts of a whole answer."""
     parts: list[Part] = []
     calls = 0
     for block in blocks:
@@ -96,7 +100,7 @@ def parts_of(blocks: list[Block], thinker: str) -> tuple[Part, ...]:
 
 
 def block_parts(block: Block, index: int, thinker: str) -> tuple[Part, ...]:
-    """The parts of one block. `index`: how many tool calls came before it."""
+    """Return the parts of one block. `index` is the number of tool calls before it."""
     match block.type:
         case "text":
             citations: tuple[Citation, ...] = tuple(parse_citation(each) for each in block.citations or ())
@@ -114,12 +118,12 @@ def block_parts(block: Block, index: int, thinker: str) -> tuple[Part, ...]:
 
 
 def json_text(value: object) -> str:
-    """A tool's arguments as JSON text; None gives an empty object."""
+    """Return a tool's arguments as JSON text. None becomes an empty object."""
     return msgspec.json.encode({} if value is None else value).decode()
 
 
 def refusal_of(details: StopDetails | None) -> tuple[Part, ...]:
-    """Why the model declined, where it says so in words."""
+    """Return the explanation of a refusal, if there is one."""
     return (Refusal(text=details.explanation),) if details is not None and details.explanation else ()
 
 
@@ -127,13 +131,13 @@ def refusal_of(details: StopDetails | None) -> tuple[Part, ...]:
 
 
 def thinker_of(model: str | None) -> str:
-    """The kind of model whose thoughts are marked as its own: those of the generations that read no others'."""
+    """Return the family to mark a model's thoughts with. Empty: its generation is older than `FIRST_TO_KEEP`."""
     family = family_of(model or "")
     return family if family and int(family.split("-")[1]) >= FIRST_TO_KEEP else ""
 
 
 def marked(raw: bytes, parts: tuple[Part, ...]) -> bytes:
-    """A provider's body whose signatures say which model's they are: a later request may go to another one."""
+    """Mark the signatures in a provider's body with the model's family: a later request may go to another model."""
     for part in parts:
         if isinstance(part, Thinking) and part.model and part.signature:
             raw = _sealed(raw, part)
@@ -154,7 +158,7 @@ class _Details(msgspec.Struct):
 
 
 class _CacheCreation(msgspec.Struct):
-    """`cache_creation_input_tokens` by how long they are kept."""
+    """The tokens written to the cache, by how long they are kept."""
 
     ephemeral_5m_input_tokens: Count | None = None
     ephemeral_1h_input_tokens: Count | None = None
@@ -169,10 +173,10 @@ class _Iteration(msgspec.Struct):
 
 
 class Counts(msgspec.Struct):
-    """`usage`, as far as it is read."""
+    """The fields of `usage` that are read."""
 
     input_tokens: Count | None = None
-    """Neither read from the cache nor written to it."""
+    """Without tokens that were read from the cache or written to it."""
     cache_creation_input_tokens: Count | None = None
     cache_creation: _CacheCreation | None = None
     cache_read_input_tokens: Count | None = None
@@ -181,27 +185,27 @@ class Counts(msgspec.Struct):
     output_tokens_details: _Details | None = None
     service_tier: str | None = None
     iterations: list[_Iteration] | None = None
-    """Each time that a model was asked for this answer: to summarize the conversation, to answer, and another one where
-    the first declined. All are charged, and the counts above are those of the last.
+    """The counts of each model call for this answer, such as a summary of the conversation, or a second model after a
+    refusal. All are charged. The counts above are those of the last call.
 
     Source: https://platform.claude.com/docs/en/build-with-claude/compaction-threshold, 2026-10-30.
     """
 
 
 def newer(old: Counts, new: Counts) -> Counts:
-    """Both together. Counts are running totals, and each may be left out where it has not changed."""
+    """Update the counts. They are running totals, and an unchanged count may be missing."""
     values = {name: getattr(new, name) for name in new.__struct_fields__}
     return msgspec.structs.replace(old, **{name: value for name, value in values.items() if value is not None})
 
 
 def tier_of(usage: Counts | None) -> str:
-    """The service tier, in OpenAI's words."""
+    """Return the service tier by OpenAI's name."""
     tier = (usage and usage.service_tier) or ""
     return "default" if tier == "standard" else tier
 
 
 def usage_of(counts: Counts | None) -> Usage | None:
-    """The tokens of an answer: of all times that a model was asked for it."""
+    """Return the usage of an answer: the sum of all model calls."""
     if counts is None or (counts.input_tokens is None and counts.output_tokens is None):
         return None
     asked = [_one(each) for each in counts.iterations or () if isinstance(each, _Iteration)]

@@ -1,4 +1,4 @@
-"""A request in Anthropic's form. Source: https://platform.claude.com/docs/en/api/messages."""
+"""Writes requests in Anthropic's form. Source: https://platform.claude.com/docs/en/api/messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TIERS = {"auto": "auto", "default": "standard_only"}
 
 
 def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any]:
-    """The body, without `model` and `stream`; what has no counterpart is noted."""
+    """Render the body, without `model` and `stream`. What this dialect cannot express is noted."""
     params, traits = request.params, traits_of(model.name)
     system, messages = _messages(request.messages, model, traits, dropped)
     thinking, effort = thinking_of(request, model, traits, (NAME,), dropped)
@@ -61,7 +61,7 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
 def _messages(
     messages: tuple[Message, ...], model: Model, traits: Traits, dropped: Dropped
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The system prompt, and the turns of user and assistant in alternation."""
+    """Return the system prompt, and the alternating turns of user and assistant."""
 
     def render(message: Message) -> list[dict[str, Any]]:
         return render_content(message.parts, dropped, model.name)
@@ -80,7 +80,7 @@ def _messages(
 
 
 def _end_in_text(content: list[dict[str, Any]], dropped: Dropped) -> None:
-    """An answer that is to be gone on with must not end in white space."""
+    """Remove white space from the end of a last turn that the model continues. Anthropic refuses it there."""
     last = content[-1]
     if last["type"] == "text" and last["text"] != last["text"].rstrip():
         dropped.adapt("white space at the end of the last turn: left out")

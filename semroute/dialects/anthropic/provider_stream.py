@@ -1,4 +1,4 @@
-"""Streamed answers of a provider. Source: https://platform.claude.com/docs/en/build-with-claude/streaming."""
+"""Reads streamed answers of a provider. Source: https://platform.claude.com/docs/en/build-with-claude/streaming."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class AnthropicStreamParser:
         return self._finished
 
     def event(self, event: Event) -> Chunk | None:
-        """The chunk that an event holds. Raises a `ProviderError` for an error or malformed data."""
+        """Return the chunk in an event. Raises a `ProviderError` for an error or malformed data."""
         try:
             piece = _decode_piece(event.data)
         except UNREADABLE as error:
@@ -152,11 +152,11 @@ class AnthropicStreamParser:
         return (ToolCall(arguments=piece, index=self._calls - 1),)
 
     def _end(self) -> tuple[Part, ...]:
-        """A call without arguments sends none at all: other dialects want an empty object."""
+        """End a block. A call without arguments has sent none, but other dialects need an empty object."""
         block, self._open = self._open, None
         if block is None or block.type != "tool_use" or self._has_arguments:
             return ()
-        arguments = json_text(block.input)  # some servers send them with the start
+        arguments = json_text(block.input)  # some servers send arguments with the start
         if block.name == ANSWER_TOOL:
             return (Text(text=arguments),) if block.input else ()
         return (ToolCall(arguments=arguments, index=self._calls - 1),)

@@ -1,4 +1,4 @@
-"""What Claude is told of thinking and sampling, wherever it is served.
+"""Settings for thinking and sampling of Claude, whoever serves it.
 
 Sources: https://platform.claude.com/docs/en/build-with-claude/extended-thinking,
 https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking.
@@ -18,17 +18,17 @@ from semroute.dialects.shared.thinking import BUDGETS, budget_of, effort_of, wan
 from semroute.messages import ChatRequest, Effort, Message, Params, Thinking
 
 DEFAULT_MAX_TOKENS = 8192
-"""Anthropic wants a limit; this one stands in where neither the caller nor the registry names one."""
+"""Anthropic requires a limit. This is used if neither the caller nor the route files give one."""
 MIN_BUDGET_TOKENS = 1024
 LOST = "reasoning effort: the thoughts before the last tool call are another provider's"
 Spoken = tuple[dict[str, Any], Effort | None]
-"""`thinking` and the effort, as they are sent; an empty `thinking` is left out."""
+"""The fields `thinking` and `effort` of a request. An empty `thinking` is left out."""
 
 
 def thinking_of(
     request: ChatRequest, model: Model, traits: Traits, origins: Collection[str], dropped: Dropped
 ) -> Spoken:
-    """Whether to think, and how much. `origins`: whose thoughts the model recognises."""
+    """Return the settings for thinking. `origins` are the providers whose thoughts the model recognises."""
     params = request.params
     if not wants_thinking(request, model, dropped):
         return {}, None
@@ -42,7 +42,7 @@ def thinking_of(
 
 
 def switched_off(traits: Traits, effort: Effort | None, dropped: Dropped) -> Spoken:
-    """As little thinking as the model can be told. `effort`: asked for beside it."""
+    """Return the settings for no thinking, or for the least. `effort` is what the caller asked for beside that."""
     if traits.off == "disabled":
         if (
             traits.off_up_to is not None
@@ -61,12 +61,12 @@ def switched_off(traits: Traits, effort: Effort | None, dropped: Dropped) -> Spo
 
 
 def is_on(thinking: dict[str, Any]) -> bool:
-    """Whether a model thinks before it answers, as far as it is told."""
+    """Whether a `thinking` setting turns thinking on."""
     return thinking.get("type") in ("enabled", "adaptive")
 
 
 def _budget(request: ChatRequest, model: Model, origins: Collection[str], dropped: Dropped) -> dict[str, Any]:
-    """How many tokens it may think: less than it may answer in all."""
+    """Return the setting with a budget of thinking tokens, which must be less than `max_tokens`."""
     max_tokens = max_tokens_of(request.params, model)
     wanted = budget_of(request.params) or -1
     exact = wanted > 0 and request.params.effort is None
@@ -82,7 +82,7 @@ def _budget(request: ChatRequest, model: Model, origins: Collection[str], droppe
 
 
 def misses_thoughts(messages: tuple[Message, ...], origins: Collection[str]) -> bool:
-    """Whether a tool's result is being answered, and what was thought before the turn's calls cannot be sent."""
+    """Whether the request answers tool results, and the thoughts before those calls cannot be sent."""
     start = 0
     for number, message in enumerate(messages):
         after_result = number > 0 and messages[number - 1].role == "tool"
@@ -101,7 +101,7 @@ def misses_thoughts(messages: tuple[Message, ...], origins: Collection[str]) -> 
 def fitted(
     thinking: dict[str, Any], effort: Effort | None, max_tokens: int, traits: Traits, dropped: Dropped
 ) -> Spoken:
-    """What a caller says of thinking, as the model takes it: the caller may have had another model in mind."""
+    """Change a caller's settings for thinking to what the model accepts. They may be meant for another model."""
     if effort is not None and not traits.efforts:
         if thinking.get("type") != "adaptive":
             dropped.add(f"reasoning effort {effort}")
@@ -135,7 +135,7 @@ def fitted(
 
 
 def max_tokens_of(params: Params, model: Model) -> int:
-    """The most that it may say, thinking included."""
+    """Return the token limit, which includes thinking."""
     limit = model.max_output_tokens
     if params.max_tokens is None:
         return limit or DEFAULT_MAX_TOKENS
@@ -143,7 +143,7 @@ def max_tokens_of(params: Params, model: Model) -> int:
 
 
 def sampling_of(params: Params, traits: Traits, thinks: bool, dropped: Dropped) -> dict[str, Any]:
-    """Anthropic's temperature ends at 1, and a model that thinks takes none. `top_p` goes with no temperature."""
+    """Return the sampling settings. The temperature is 1 at most, and never beside thinking or `top_p`."""
     temperature, top_p, top_k = params.temperature, params.top_p, params.top_k
     if not traits.sampling or thinks:
         dropped.add_given(

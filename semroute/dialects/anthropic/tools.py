@@ -1,4 +1,4 @@
-"""Tools of Anthropic's that callers run themselves: Claude knows them without a description, other models do not.
+"""Anthropic's tools that callers run themselves. Claude knows them without a description, but other models do not.
 
 Sources: https://platform.claude.com/docs/en/agents-and-tools/tool-use/bash-tool, …/text-editor-tool, …/memory-tool; and
 https://github.com/anthropics/anthropic-sdk-python, 2.14.0; read on 2026-11-30.
@@ -24,7 +24,7 @@ _EDITS = {
     "insert_line": {**COUNT, "description": "For `insert`: after this line; 0: at the beginning."},
     "insert_text": {**TEXT, "description": "For `insert`."},
 }
-"""What both tools that change files take."""
+"""The parameters of both tools that edit files."""
 _KNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "bash": (
         "Run a command in a shell that stays open.",
@@ -56,11 +56,11 @@ _KNOWN: dict[str, tuple[str, dict[str, Any]]] = {
         ),
     ),
 }
-"""By the beginning of the type, which ends in a date."""
+"""Descriptions and schemas, by the tool's type without the date at its end."""
 
 
 def known_tool(tool: Mapping[str, Any]) -> Tool | None:
-    """The function that says the same to other models. None: the tool is another one, or Anthropic runs it."""
+    """Return the function that describes the tool to other models. None: it is no such tool, or Anthropic runs it."""
     kind, _, date = str(tool.get("type") or "").rpartition("_")
     name = tool.get("name")
     if kind not in _KNOWN or not date.isdigit() or not isinstance(name, str):

@@ -1,4 +1,4 @@
-"""Converse's content blocks and our parts, both ways.
+"""Reads and writes Converse's content blocks.
 
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html.
 """
@@ -32,7 +32,7 @@ from semroute.messages import (
 
 NAME: Final = "bedrock"
 CLAUDE_ORIGINS = (NAME, "anthropic")
-"""Whose thoughts a Claude recognises: its signatures hold wherever it is served."""
+"""The providers whose thoughts Claude recognises. Its signatures are valid on both platforms."""
 _IMAGE_FORMATS = {
     "image/png": "png",
     "image/jpeg": "jpeg",
@@ -57,7 +57,7 @@ _MAX_NAME_CHARS = 200
 
 
 def parse_block(block: Mapping[str, Any], index: int) -> Part | None:
-    """One block of an answer; None for one that says nothing. `index`: how many tool calls came before it."""
+    """Read one block of an answer. None: it is empty. `index` is the number of tool calls before it."""
     match block:
         case {"text": str(text)}:
             return Text(text=text) if text else None
@@ -74,7 +74,7 @@ def parse_block(block: Mapping[str, Any], index: int) -> Part | None:
 
 
 def parse_thought(thought: Mapping[str, Any]) -> Thinking | None:
-    """What was thought, or the next piece of it."""
+    """Read a thought, or the next piece of one."""
     if redacted := thought.get("redactedContent"):
         return Thinking(signature=str(redacted), origin=NAME, redacted=True)
     text, signature = str(thought.get("text") or ""), str(thought.get("signature") or "")
@@ -82,7 +82,7 @@ def parse_thought(thought: Mapping[str, Any]) -> Thinking | None:
 
 
 def parse_citation(citation: Mapping[str, Any]) -> Citation:
-    """It is about the whole block that carries it."""
+    """Read a citation. It belongs to the whole block that holds it."""
     source = str(citation.get("source") or "")
     web = (citation.get("location") or {}).get("web") or {}
     return Citation(
@@ -99,14 +99,14 @@ class Blocks:
     """Renders the parts of one request."""
 
     def __init__(self, model: str, traits: Traits, dropped: Dropped) -> None:
-        """`model`: its name. `dropped`: takes the notes."""
+        """`model` is the model's name."""
         self._model = model
         self._traits = traits
         self._dropped = dropped
         self._names: set[str] = set()
 
     def render(self, parts: Iterable[Part]) -> list[dict[str, Any]]:
-        """The blocks of parts; what has none is noted."""
+        """Render parts as blocks. Parts that have no block are noted."""
         blocks: list[dict[str, Any]] = []
         for part in parts:
             block = self._block(part)
@@ -115,7 +115,7 @@ class Blocks:
         return blocks
 
     def cache_point(self, cache: CacheTtl | None, *, after_tool: bool = False) -> list[dict[str, Any]]:
-        """None or one block that marks the prompt up to here for the cache."""
+        """Return the block that marks the prompt up to here for the cache, or nothing."""
         if cache is None:
             return []
         if not self._traits.cache or (after_tool and not self._traits.cache_tools):
@@ -132,7 +132,7 @@ class Blocks:
     def _block(self, part: Part) -> dict[str, Any] | None:
         match part:
             case Text(text=text) | Refusal(text=text):
-                return {"text": text} if text.strip() else None  # a blank one is refused
+                return {"text": text} if text.strip() else None  # Converse refuses blank texts
             case Image():
                 return self._image(part)
             case Document():
@@ -171,7 +171,7 @@ class Blocks:
         return {"document": {"format": form, "name": self._name(part, form), "source": {"bytes": inline.data}, **cite}}
 
     def _name(self, part: Document, form: str) -> str:
-        """Converse takes letters, digits, hyphens, brackets and single spaces, and each name once."""
+        """Return a name that no other document has. Converse takes letters, digits, hyphens, brackets and spaces."""
         plain = re.sub(r"[^A-Za-z0-9\-()\[\] ]+", "-", part.name.removesuffix(f".{form}"))
         stem = " ".join(plain.split())[: _MAX_NAME_CHARS - 8] or "document"
         name, number = stem, 1
@@ -182,7 +182,7 @@ class Blocks:
         return name
 
     def _thinking(self, part: Thinking) -> dict[str, Any] | None:
-        """Only what the model can have thought: it refuses what it has not signed."""
+        """Render a thought, if it may be the model's own. The model refuses thoughts that it did not sign."""
         if part.origin not in (CLAUDE_ORIGINS if self._traits.claude else (NAME,)) or not part.signature:
             self._dropped.add("thinking of another provider")
             return None

@@ -1,4 +1,4 @@
-"""Amazon Bedrock's Converse, as the rest of semroute knows it. No caller speaks it."""
+"""The description of Amazon Bedrock's Converse for the rest of semroute. No caller speaks it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Amazon's event streams: binary frames with checksums. Needs the extra `bedrock`.
+"""Reads Amazon's event streams: binary frames with checksums. Needs the extra `bedrock`.
 
 Source: https://smithy.io/2.0/aws/amazon-eventstream.html.
 """
@@ -16,12 +16,12 @@ from semroute.dialects.sse import WHOLE_STARTS, Event
 from semroute.errors import BadAnswerError
 
 FAILED = "error"
-"""The name of an event that tells of an error that is none of the service's own."""
+"""The name of events that report an error without an exception type."""
 _DAMAGED = (ParserError, struct.error, LookupError, UnicodeDecodeError)
 
 
 class FrameParser:
-    """Cuts bytes, however they are chunked, into events: their names are those of the event or the exception."""
+    """Splits bytes into events. The name of each is the type of the event, or of the exception."""
 
     whole_starts = WHOLE_STARTS
 
@@ -29,7 +29,7 @@ class FrameParser:
         self._buffer = EventStreamBuffer()
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
-        """The events that are complete with this chunk. Raises `BadAnswerError` for a damaged frame, in its place."""
+        """Yield the events that this chunk completes. Raises `BadAnswerError` when it reaches a damaged frame."""
         self._buffer.add_data(chunk)
         try:
             for message in self._buffer:
@@ -38,7 +38,7 @@ class FrameParser:
             raise BadAnswerError(f"the stream holds a damaged frame: {error}") from None
 
     def close(self) -> tuple[Event, ...]:
-        """None: what is left when the stream ends is the beginning of a frame."""
+        """Return no events: at the end of a stream only part of a frame can be left."""
         return ()
 
 

@@ -1,4 +1,4 @@
-"""What the families of models on Amazon Bedrock take through Converse, by their names.
+"""What the families of models on Amazon Bedrock accept over Converse, by name.
 
 Sources: https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html,
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolChoice.html,
@@ -18,26 +18,26 @@ from semroute.dialects.anthropic import models as anthropic_models
 
 
 class Traits(Frozen, frozen=True, kw_only=True):
-    """What a model takes."""
+    """What a model accepts."""
 
     claude: anthropic_models.Traits | None = None
-    """It is a Claude, of this generation; None: another."""
+    """The traits of its generation, if it is a Claude. None: it is another model."""
     thinking: Literal["", "reasoningConfig", "reasoning_effort"] = ""
-    """What tells it how much to think, where it is no Claude; empty: nothing does."""
+    """The setting for thinking, for models other than Claude. Empty: there is none."""
     forced: Literal["", "any", "tool"] = ""
-    """`any`: it can be forced to call a tool; `tool`: a certain one, too."""
+    """`any`: it can be forced to call some tool. `tool`: also to call a certain tool. Empty: neither."""
     top_k: tuple[str, ...] = ()
-    """Where `top_k` stands among its additional fields; empty: it takes none."""
+    """The path of `top_k` in its additional fields. Empty: it has no `top_k`."""
     cache: bool = False
     """It takes cache points."""
     cache_ttl: bool = False
-    """It takes a cache point's time to live."""
+    """It takes a time to live in cache points."""
     cache_tools: bool = False
     """It takes cache points after tools."""
     schemas: bool = False
     """It takes a JSON Schema for its answer, and strict tools."""
     tells_errors: bool = False
-    """It takes the status of a tool's result."""
+    """It takes a status in tool results."""
     cites: bool = False
     """It can cite documents."""
 
@@ -61,13 +61,13 @@ _TRAITS: tuple[tuple[re.Pattern[str], Traits], ...] = (
         Traits(schemas=True),
     ),
 )
-"""The first that the name matches."""
+"""The first pattern that matches a name counts."""
 _LONG_CACHE = re.compile(r"claude-(opus|sonnet|haiku)-(4-[5-9]|[5-9])|fable|mythos")
 
 
 @lru_cache(1024)
 def traits_of(name: str) -> Traits:
-    """The traits of a model by its name; one that says nothing of the family is taken to know the common part only."""
+    """Return the traits of a model by its name. A name without a known family gets what all models accept."""
     if re.search("claude", name):
         claude = anthropic_models.traits_of(name)
         return Traits(

@@ -1,4 +1,4 @@
-"""Amazon Bedrock's Converse API, as spoken to a provider.
+"""The provider side of Amazon Bedrock's Converse API.
 
 Sources: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html,
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html.
@@ -50,21 +50,21 @@ class BedrockProviderDialect:
         self.events = FrameParser
 
     def headers(self, api_key: str | None) -> dict[str, str]:
-        """The Bedrock API key; without one each request is signed where it is sent."""
+        """Return the header with the Bedrock API key. Without a key, each request is signed when it is sent."""
         return {"authorization": f"Bearer {api_key}"} if api_key else {}
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
-        """A new body: no client speaks this dialect."""
+        """Render a request. The body is always new, because no caller speaks this dialect."""
         request = as_chat(request, self.name)
         dropped = Dropped(request.unread)
         body = render_body(request, model, dropped)
         call = "converse-stream" if request.stream else "converse"
-        # A colon stays, as the transport would make one of `%3A`: what is signed is what is sent.
+        # A colon is not quoted: the transport would unquote it, and then the signature would not match.
         path = f"/model/{quote(model.name, safe=':')}/{call}"
         return fitted(NAME, body, request, model, dropped, path=path, answers_name_model=False)
 
     def parse_completion(self, body: bytes) -> Completion:
-        """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
+        """Read a whole answer with status 200. Raises a `ProviderError` if the body is not an answer."""
         try:
             answer = decode_answer(body)
         except UNREADABLE as error:
@@ -91,10 +91,10 @@ class BedrockProviderDialect:
         )
 
     def stream_parser(self) -> BedrockStreamParser:
-        """A parser for one streamed answer."""
+        """Make the parser of one streamed answer."""
         return BedrockStreamParser()
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """The error that an answer of another status means. Its type stands in a header, or in the body."""
+        """Return the error that an answer with another status means. Its type is in a header or in the body."""
         kind = headers.get("x-amzn-errortype") or kind_of(body)
         return answered_error(status, headers, body, meant=meant_by(kind), kind=kind)

@@ -1,4 +1,4 @@
-"""Whole answers and errors of Converse, and what streamed answers share with them.
+"""Reads whole answers and errors of Converse. Streamed answers share some of it.
 
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html.
 """
@@ -25,7 +25,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "content_filtered": "content_filter",
 }
 _FAILED = {"malformed_model_output", "malformed_tool_use"}
-"""Reasons that mean that there is no answer: another call may give one."""
+"""Finish reasons of failed answers. Another call may succeed."""
 
 
 class _Message(msgspec.Struct):
@@ -53,19 +53,19 @@ decode_answer = msgspec.json.Decoder(_Answer, strict=False).decode
 
 
 def as_text(part: Part) -> Part:
-    """What the tool that takes the answer was given is the answer."""
+    """Turn a call of the answer tool into text: its arguments are the answer."""
     return Text(text=part.arguments) if isinstance(part, ToolCall) and part.name == ANSWER_TOOL else part
 
 
 def finish_reason_of(reason: str, raw: bytes) -> FinishReason:
-    """Why an answer ended. Raises `BadAnswerError` where the model broke it off."""
+    """Return why an answer ended. Raises `BadAnswerError` if the model broke it off."""
     if reason in _FAILED:
         raise BadAnswerError(f"the model broke the answer off: {reason}", body=raw)
     return _FINISH_REASONS.get(reason, "stop")
 
 
 def tier_of(tier: Tier | None) -> str:
-    """The name of the service tier; empty: none."""
+    """Return the name of the service tier. Empty: there is none."""
     return (tier and tier.type) or ""
 
 
@@ -79,17 +79,20 @@ class _Written(msgspec.Struct):
 
 class _Usage(msgspec.Struct):
     inputTokens: Count | None = None
-    """Neither read from the cache nor written to it."""
+    """Without tokens that were read from the cache or written to it."""
     outputTokens: Count | None = None
     """Includes thinking."""
     cacheReadInputTokens: Count | None = None
     cacheWriteInputTokens: Count | None = None
     cacheDetails: list[_Written] | None = None
-    """The written ones, by how long they are kept."""
+    """The tokens written to the cache, by how long they are kept."""
 
 
 def usage_of(said: object) -> Usage | None:
-    """Source: https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html."""
+    """Return the usage of an answer.
+
+    Source: https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html.
+    """
     usage = read_counts(said, _Usage)
     if usage is None or (usage.inputTokens is None and usage.outputTokens is None):
         return None
@@ -127,7 +130,7 @@ _STATUSES = {
     "ExpiredTokenException": 403,
     "MissingAuthenticationTokenException": 403,
 }
-"""What AWS's errors mean, whatever status they come with, or inside a stream, with none."""
+"""The statuses that AWS's errors mean. They come with other statuses, or without one inside a stream."""
 
 
 class _Failure(msgspec.Struct):
@@ -139,7 +142,7 @@ _decode_failure = msgspec.json.Decoder(_Failure).decode
 
 
 def kind_of(body: bytes) -> str:
-    """The type of an error, where its body names it."""
+    """Return the type of an error in its body. Empty: the body names none."""
     try:
         failure = _decode_failure(body)
     except UNREADABLE:
@@ -148,6 +151,6 @@ def kind_of(body: bytes) -> str:
 
 
 def meant_by(kind: str) -> int | None:
-    """The status that an error means, by its type: `ThrottlingException:http://…`, `com.amazon#throttlingException`."""
+    """Return the status for a type such as `ThrottlingException:http://…` or `com.amazon#throttlingException`."""
     name = kind.partition(":")[0].rpartition("#")[2]
     return _STATUSES.get(name[:1].upper() + name[1:])

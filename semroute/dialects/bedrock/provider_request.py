@@ -1,4 +1,4 @@
-"""A request in Converse's form.
+"""Writes requests in Converse's form.
 
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html.
 """
@@ -23,7 +23,7 @@ from semroute.dialects.shared.thinking import effort_of, wants_thinking
 from semroute.messages import ChatRequest, Effort, JsonSchema, Message, Params, Tool, ToolChoice
 
 READ_THIS = "Read the document."
-"""The text that stands beside a document where there is none: Converse wants one."""
+"""A text for turns that hold a document and no text. Converse requires one."""
 _LEVELS: dict[Effort, str] = {
     "minimal": "low",
     "low": "low",
@@ -37,20 +37,20 @@ _ANY_OBJECT = {"type": "object", "properties": {}}
 
 
 class Thought(Frozen, frozen=True, kw_only=True):
-    """What a model is told of thinking."""
+    """The settings for thinking."""
 
     on: bool = False
-    """It thinks."""
+    """The model thinks before it answers."""
     effort: str = ""
-    """Of the whole output; empty: nothing is said of it."""
+    """The effort for the whole output. Empty: not sent."""
     limited: bool = True
-    """Limits of the output and sampling may stand beside it."""
+    """The token limit and sampling settings may be sent too."""
     fields: dict[str, Any] = {}
-    """Among the fields that are the model's own."""
+    """Fields for `additionalModelRequestFields`."""
 
 
 def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any]:
-    """The body; what has no counterpart is noted."""
+    """Render the body. What this dialect cannot express is noted."""
     params, traits = request.params, traits_of(model.name)
     blocks = Blocks(model.name, traits, dropped)
     system, messages = _messages(request.messages, traits, blocks, dropped)
@@ -87,7 +87,7 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
 def _messages(
     messages: tuple[Message, ...], traits: Traits, blocks: Blocks, dropped: Dropped
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The system prompt, and the turns of user and assistant in alternation, the user's first."""
+    """Return the system prompt, and the alternating turns of user and assistant. The first turn is the user's."""
 
     def render(message: Message) -> list[dict[str, Any]]:
         rendered = blocks.render(message.parts)
@@ -107,7 +107,7 @@ def _messages(
 
 
 def _system(blocks: list[dict[str, Any]], dropped: Dropped) -> list[dict[str, Any]]:
-    """Text and cache points only."""
+    """Keep only the texts and cache points of a system message. Other blocks are noted."""
     for block in blocks:
         dropped.add_given(**{f"{kind} of a system message": kind not in ("text", "cachePoint") for kind in block})
     return [block for block in blocks if "text" in block or "cachePoint" in block]
@@ -124,7 +124,7 @@ def _tools(
     blocks: Blocks,
     dropped: Dropped,
 ) -> dict[str, Any]:
-    """The tools. A conversation that holds calls must declare some, even where none is to be called."""
+    """Render the tools. A conversation with tool calls must declare tools, even if none may be called."""
     called = dict.fromkeys(
         block["toolUse"]["name"] for turn in messages for block in turn["content"] if "toolUse" in block
     )
@@ -182,7 +182,7 @@ def _thought(request: ChatRequest, model: Model, traits: Traits, dropped: Droppe
     if not wants_thinking(request, model, dropped):
         return Thought()
     effort = effort_of(request.params)
-    if effort is None:  # as much as it likes
+    if effort is None:  # as much as the model likes
         return Thought()
     if not traits.thinking:
         dropped.add("reasoning effort: the model has no setting for it")
@@ -204,7 +204,7 @@ def _thought(request: ChatRequest, model: Model, traits: Traits, dropped: Droppe
 def _inference(
     params: Params, model: Model, traits: Traits, thought: Thought, dropped: Dropped
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What all models take, and what this one takes besides."""
+    """Return the settings that all models take, and those of this model alone."""
     if traits.claude:
         settings = sampling_of(params, traits.claude, thought.on, dropped)
     else:
@@ -228,7 +228,7 @@ def _nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
 
 
 def _sampling(params: Params, traits: Traits, dropped: Dropped) -> dict[str, Any]:
-    """Converse's temperature ends at 1."""
+    """Return the sampling settings. The temperature is 1 at most."""
     temperature, top_k = params.temperature, params.top_k if traits.top_k else None
     dropped.add_given(top_k=params.top_k is not None and top_k is None)
     if temperature is not None and temperature > 1:

@@ -1,4 +1,4 @@
-"""Streamed answers of Converse.
+"""Reads streamed answers of Converse.
 
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html.
 """
@@ -68,7 +68,7 @@ class BedrockStreamParser:
         return self._finished
 
     def event(self, event: Event) -> Chunk | None:
-        """The chunk that an event holds. Raises a `ProviderError` for an error or malformed data."""
+        """Return the chunk in an event. Raises a `ProviderError` for an error or malformed data."""
         if event.name == "error" or event.name.endswith("Exception"):
             kind = event.name if event.name != "error" else kind_of(event.data)
             raise streamed_error(event.data, meant_by(kind))
@@ -117,7 +117,7 @@ class BedrockStreamParser:
         return (ToolCall(arguments=delta.toolUse.input, index=self._calls - 1),)
 
     def _end(self) -> tuple[Part, ...]:
-        """A call without arguments sends none at all: other dialects want an empty object."""
+        """End a block. A call without arguments has sent none, but other dialects need an empty object."""
         call, self._open = self._open, None
         if call is None or call.name == ANSWER_TOOL or self._has_arguments:
             return ()

@@ -1,6 +1,6 @@
-"""Google's Gemini API as callers speak it. Source: https://ai.google.dev/api/generate-content.
+"""The client side of Google's Gemini API. Source: https://ai.google.dev/api/generate-content.
 
-The model stands in the path: `generateContent` hands it in as `model`, and `stream`, beside the caller's fields.
+The path names the model, and whether to stream. The handler adds both to the caller's body as `model` and `stream`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from semroute.messages import (
 from semroute.record import Record
 
 _NO_KEYWORDS = ("nullable", "propertyOrdering", "example")
-"""What JSON Schema says otherwise, or not at all."""
+"""Keywords of Gemini's schemas that JSON Schema does not have."""
 _SCHEMAS = ("items", "anyOf", "additionalProperties")
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
-"""Google writes its int64 as text."""
+"""Keywords with an int64 as their value, which Google writes as text."""
 _EFFORTS: dict[str, Effort] = {
     "minimal": "minimal",
     "low": "low",
@@ -87,7 +87,7 @@ class _ToolConfig(msgspec.Struct):
 
 
 class GenerateContentBody(msgspec.Struct):
-    """The fields that are read here. All others are passed on to a provider of this dialect as they are."""
+    """The fields that semroute reads. All others reach a provider of this dialect unchanged."""
 
     contents: list[_Content]
     model: str = "auto"
@@ -108,7 +108,7 @@ class Gemini:
     name = NAME
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        """Read a caller's body. Raises `RequestError`, which names the field, what it got and what it expected."""
         raw = {key: value for key, value in body.items() if key not in ("model", "stream")}
         body = camel_case(body)
         fields = convert(body, GenerateContentBody)
@@ -134,25 +134,25 @@ class Gemini:
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The provider's own body where it speaks this dialect, else one in its form."""
+        """Render a whole answer. A provider's body in this dialect is passed on unchanged."""
         if completion.dialect == NAME:
             return completion.raw
         return msgspec.json.encode(answer(completion, completion.usage or record.usage, record.request_id))
 
     def stream(self, request: ChatRequest, decision: Decision) -> GeminiStream:
-        """A renderer for one streamed answer."""
+        """Make the renderer of one streamed answer."""
         return GeminiStream(request)
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
-        """The body of an error answer."""
+        """Render an error."""
         return msgspec.json.encode(error_body(error, status))
 
 
 class CountedGemini(Gemini):
-    """A request whose tokens are to be counted: its contents alone, or all of it as `generateContentRequest`."""
+    """The client side of `countTokens`. The body is a request for an answer, or holds one."""
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        """Read a caller's body. Raises `RequestError`, which names the field, what it got and what it expected."""
         inner = camel_names(body).get("generateContentRequest")
         if inner is None:
             return super().parse_request(body, request_id)
@@ -161,7 +161,7 @@ class CountedGemini(Gemini):
         return super().parse_request({**inner, "model": body.get("model", "auto")}, request_id)
 
     def render_count(self, input_tokens: int) -> bytes:
-        """The body of `countTokens`."""
+        """Render the body of `countTokens`."""
         details = [{"modality": "TEXT", "tokenCount": input_tokens}]
         return msgspec.json.encode({"totalTokens": input_tokens, "promptTokensDetails": details})
 
@@ -181,7 +181,7 @@ def _messages(fields: GenerateContentBody) -> tuple[Message, ...]:
 
 
 def _parts(content: _Content, path: str, ids: dict[str, list[str]]) -> tuple[Part, ...]:
-    """`ids`: of the calls that wait for a result, by the function's name, oldest first."""
+    """Read the parts of a content. `ids` are those of the calls without a result, by function name, oldest first."""
     parts: list[Part] = []
     calls = 0
     for part in objects(content.parts, path):
@@ -216,7 +216,7 @@ def _result(response: dict[str, Any], ids: dict[str, list[str]], path: str) -> T
 
 
 def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
-    """The caller's own functions, and the kinds of the tools that only Google runs."""
+    """Return the caller's functions, and the names of the tools that only Google can run."""
     functions: list[Tool] = []
     hosted: list[str] = []
     for number, tool in enumerate(objects(tools, "tools")):
@@ -230,7 +230,7 @@ def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
 
 
 def json_schema(schema: Any) -> Any:
-    """A JSON Schema of Gemini's own: that writes the types in capitals, and what may be null as `nullable`."""
+    """Turn a schema of Gemini's own kind into a JSON Schema. Gemini's has types in capitals, and `nullable`."""
     if isinstance(schema, list):
         return [json_schema(each) for each in schema]
     if not isinstance(schema, dict):

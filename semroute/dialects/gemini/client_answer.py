@@ -1,4 +1,4 @@
-"""Whole answers and errors in Gemini's form, and what streamed answers share with them.
+"""Writes whole answers and errors in Gemini's form. Streamed answers share some of it.
 
 Source: https://ai.google.dev/api/generate-content.
 """
@@ -35,7 +35,7 @@ _TIERS = {"default": "standard", "flex": "flex", "priority": "priority"}
 
 
 def answer(completion: Completion, usage: Usage, request_id: str) -> dict[str, Any]:
-    """A whole answer."""
+    """Render a whole answer."""
     candidate = render_candidate(completion.parts, completion.finish_reason, completion.logprobs)
     return render_piece(candidate, usage, completion.service_tier, completion.model, request_id)
 
@@ -43,7 +43,7 @@ def answer(completion: Completion, usage: Usage, request_id: str) -> dict[str, A
 def render_piece(
     candidate: dict[str, Any], usage: Usage | None, tier: str, model: str, request_id: str
 ) -> dict[str, Any]:
-    """An answer, or an event with a piece of one."""
+    """Render an answer, or an event with a piece of one."""
     served = {"serviceTier": _TIERS[tier]} if tier in _TIERS else {}
     counted = {"usageMetadata": {**_usage(usage), **served}} if usage is not None else {}
     return {"candidates": [candidate], **counted, "modelVersion": model, "responseId": request_id}
@@ -52,7 +52,7 @@ def render_piece(
 def render_candidate(
     parts: tuple[Part, ...], finish_reason: FinishReason | None, logprobs: tuple[TokenLogprob, ...] = ()
 ) -> dict[str, Any]:
-    """A candidate: what was said, and why it ended."""
+    """Render a candidate: the content, and why it ended."""
     rendered = [shown for part in parts if (shown := _part(part)) is not None]
     candidate: dict[str, Any] = {"content": {"role": "model", "parts": rendered}, "index": 0}
     if finish_reason is not None:
@@ -85,7 +85,7 @@ def _cited(citation: Citation) -> dict[str, Any]:
 
 
 def _usage(usage: Usage) -> dict[str, int]:
-    """Gemini's usage: the prompt's tokens include the cached ones; the candidates' leave the thoughts out."""
+    """Render Gemini's usage. The prompt's tokens include cached ones. The candidates' tokens leave out thinking."""
     return {
         "promptTokenCount": usage.input_tokens,
         "cachedContentTokenCount": usage.cached_tokens,
@@ -118,20 +118,20 @@ STATUSES: dict[Trouble, tuple[int, str]] = {
     "overloaded": (503, "UNAVAILABLE"),
     "timeout": (504, "DEADLINE_EXCEEDED"),
 }
-"""Google's numbers and names; what is absent is the request's fault. Source:
+"""Google's codes and statuses of errors. All other errors are the request's fault. Source:
 https://ai.google.dev/gemini-api/docs/troubleshooting, November 2026."""
 BAD_REQUEST = (400, "INVALID_ARGUMENT")
 
 
 def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
-    """An error in Google's form."""
+    """Render an error in Google's form."""
     details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": error.code, "domain": "semroute"}]
     _, name = STATUSES.get(trouble_of(error, status), BAD_REQUEST)
     return {"error": {"code": status, "message": told(error, GEMINI)[1], "status": name, "details": details}}
 
 
 def own_error(body: Any) -> dict[str, Any] | None:
-    """The `error` of a body in Google's form; None: it has another form."""
+    """Return the `error` of a body in Google's form. None: the body has another form."""
     match body:
         case {"error": {"code": int(), "message": str(), "status": str()}}:
             error: dict[str, Any] = body["error"]

@@ -1,4 +1,4 @@
-"""Streamed answers in Gemini's form. Source: https://ai.google.dev/api/generate-content."""
+"""Writes streamed answers in Gemini's form. Source: https://ai.google.dev/api/generate-content."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from semroute.record import Record
 
 
 class GeminiStream:
-    """An answer an event, each with the next piece. A tool call is sent whole, when it is."""
+    """Writes events that are answers with the next piece. Tool calls are sent whole, at the end."""
 
     def __init__(self, request: ChatRequest) -> None:
         self._id = request.id
@@ -41,15 +41,16 @@ class GeminiStream:
 
     @property
     def keep_alive(self) -> bytes:
-        """The beginning of the next event, as long as one must come.
+        """The start of the next event, until the answer has ended.
 
-        Google's libraries take comments for JSON, and the older ones for JavaScript also trip over blank lines
-        (google-genai 3.6.1; @google/genai 1.30.0, @google/generative-ai 0.24.1). White space inside of an event passes.
+        Google's libraries read comments as JSON, and the older ones for JavaScript fail on blank lines too
+        (google-genai 3.6.1; @google/genai 1.30.0, @google/generative-ai 0.24.1). White space inside an event does no
+        harm.
         """
         return sse.OPENING if self._finish_reason is None else b""
 
     def chunk(self, chunk: Chunk) -> bytes:
-        """The provider's own event where it speaks this dialect, else one in its form."""
+        """Render one chunk. A provider's event in this dialect is passed on unchanged."""
         self._model = chunk.model or self._model
         self._tier = chunk.service_tier or self._tier
         self._usage = chunk.usage or self._usage
@@ -59,7 +60,7 @@ class GeminiStream:
             self._id = chunk.id or self._id
             return sse.render(chunk.raw)
         if chunk.parts or chunk.finish_reason is not None:
-            self._native = False  # another model goes on, and says here why it ended
+            self._native = False  # another model goes on, and the end is rendered here
         for part in chunk.parts:
             if isinstance(part, ToolCall):
                 before = self._calls.get(part.index, part)
@@ -70,16 +71,16 @@ class GeminiStream:
         return self._event(candidate) if candidate["content"]["parts"] or "citationMetadata" in candidate else b""
 
     def end(self, record: Record) -> bytes:
-        """The calls, why it ended, and usage; nothing where the provider sent them."""
+        """Render the tool calls, the finish reason and the usage. Empty if the provider has sent them itself."""
         if self._native:
             return b""
         calls = tuple(call for _, call in sorted(self._calls.items()))
         return self._event(render_candidate(calls, self._finish_reason or "stop"), self._usage or record.usage)
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """An error in place of an answer, and once more without `data:`, as Google itself sends it.
+        """Render an error as an event, and once more as bare JSON, as Google itself sends it.
 
-        Google's older libraries for JavaScript raise on the second alone, other people's libraries on the first.
+        Google's older libraries for JavaScript raise only on the bare JSON. Libraries of others raise on the event.
         """
         number, _ = STATUSES.get(trouble_of(error, status), BAD_REQUEST)
         ours = error_body(error, status)["error"] | {"code": number}

@@ -1,4 +1,4 @@
-"""Gemini's parts and ours, both ways. Source: https://ai.google.dev/api/caching#Part."""
+"""Reads and writes Gemini's parts. Source: https://ai.google.dev/api/caching#Part."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from semroute.messages import Document, Image, Opaque, Part, Refusal, Text, Thin
 
 NAME: Final = "gemini"
 SKIP_SIGNATURE = "skip_thought_signature_validator"
-"""What Google's documentation gives for calls that another model made: Gemini 3 refuses one without a signature."""
+"""The signature for calls of other models, by Google's documentation. Gemini 3 refuses calls without a signature."""
 _URL_SAFE = str.maketrans("-_", "+/")
-"""Google takes and sends base64 in either alphabet."""
+"""Google takes and sends base64 in both alphabets."""
 _SEALED = base64.b64encode(SEAL.encode()).decode()
 _UNDERSCORE = re.compile(r"_([a-z])")
 _CALLERS_OWN = {
@@ -34,7 +34,7 @@ _IMAGE_TYPES = {"png": "image/png", "webp": "image/webp", "gif": "image/gif", "h
 
 
 def camel_case(value: Any) -> Any:
-    """Google takes `mime_type` as well as `mimeType`; what callers name themselves stays as it is."""
+    """Return a body with field names in camel case. Google takes both spellings. Names of the caller's own stay."""
     if isinstance(value, list):
         return [camel_case(each) for each in value]
     if not isinstance(value, dict):
@@ -43,12 +43,12 @@ def camel_case(value: Any) -> Any:
 
 
 def camel_names(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The same fields, each by its name in camel case."""
+    """Return the fields with their names in camel case."""
     return {_UNDERSCORE.sub(lambda match: match[1].upper(), key): each for key, each in fields.items()}
 
 
 def render_signature(thought: Thinking) -> str:
-    """A thought's signature for a caller. That of another provider is in base64 too: the official client decodes it."""
+    """Return a thought's signature for a caller. Marked ones are base64 too, because the official client decodes it."""
     signature = seal(thought, NAME) if thought.signature else ""
     return base64.b64encode(signature.encode("utf-8", "surrogatepass")).decode() if is_sealed(signature) else signature
 
@@ -67,9 +67,9 @@ def _parse_signature(part: Mapping[str, Any]) -> str:
 
 
 def parse_part(part: Mapping[str, Any], calls: int, turn: str) -> Part | None:
-    """One part; None for one that says nothing.
+    """Read one part. None: it is empty.
 
-    `calls`: how many tool calls came before it; `turn`: what tells the turn from others of the conversation.
+    `calls` is the number of tool calls before it. `turn` differs from turn to turn, so that made-up call ids differ.
     """
     signature = _parse_signature(part)
     match part:
@@ -92,7 +92,7 @@ def parse_part(part: Mapping[str, Any], calls: int, turn: str) -> Part | None:
 
 
 def media(media_type: str, url: str) -> Part:
-    """A picture or a document."""
+    """Return the part for a file: a picture, a document, or one that other dialects cannot take."""
     if media_type.startswith("image/"):
         return Image(url=url)
     if media_type.startswith(("audio/", "video/")):
@@ -101,12 +101,12 @@ def media(media_type: str, url: str) -> Part:
 
 
 def call_id(name: str, turn: str, number: int) -> str:
-    """An id for a call that Gemini gave none: other dialects want one."""
+    """Make an id for a call that has none. Gemini may leave it out, but other dialects require it."""
     return "call_" + hashlib.sha256(f"{turn}:{number}:{name}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def keep_own_thoughts(body: dict[str, Any], dropped: Dropped, *, sign_calls: bool) -> None:
-    """Take the thoughts of other providers out of a caller's own body, and sign the calls that those made."""
+    """Remove thoughts of other providers from a caller's own body, and sign the calls of other models."""
     contents: list[Any] = []
     changed = False
     for content in camel_case(body.get("contents") or []):
@@ -117,7 +117,7 @@ def keep_own_thoughts(body: dict[str, Any], dropped: Dropped, *, sign_calls: boo
             changed = True
         calls = [part for part in own if "functionCall" in part]
         if sign_calls and calls and not any("thoughtSignature" in part for part in calls):
-            calls[0]["thoughtSignature"] = SKIP_SIGNATURE  # of parallel calls Gemini signs the first
+            calls[0]["thoughtSignature"] = SKIP_SIGNATURE  # Gemini signs the first of several
             changed = True
         if own:
             contents.append({**content, "parts": own})
@@ -129,10 +129,10 @@ def keep_own_thoughts(body: dict[str, Any], dropped: Dropped, *, sign_calls: boo
 
 
 class Parts:
-    """Renders parts of one conversation; what has no counterpart is noted.
+    """Renders the parts of one conversation. What Gemini cannot take is noted.
 
-    Gemini wants a signature back on the part that it came with. Dialects that have no place for it there give it back
-    as a thought without text: one before a call is of that call, and one beside a text is of that text.
+    Gemini wants a signature back on the part that it came with. Some dialects have no field for it, and send a thought
+    without text instead. If a call follows, the signature is the call's. Otherwise it is that of the text beside it.
     """
 
     def __init__(self, dropped: Dropped, *, sign_calls: bool) -> None:
@@ -141,7 +141,7 @@ class Parts:
         self._names: dict[str, str] = {}
 
     def all(self, parts: Iterable[Part]) -> list[dict[str, Any]]:
-        """The parts of one turn."""
+        """Render the parts of one turn."""
         rendered: list[dict[str, Any]] = []
         waiting = ""
         has_calls = False
@@ -164,7 +164,7 @@ class Parts:
         return rendered + _signed(rendered, waiting)
 
     def render(self, part: Part) -> dict[str, Any] | None:
-        """One part that is no call; None where it has no counterpart."""
+        """Render one part. None: Gemini has no such part."""
         self._dropped.add_given(**{"cache mark": getattr(part, "cache", None)})
         match part:
             case Text(text=text) | Refusal(text=text):
@@ -193,7 +193,7 @@ class Parts:
         return {"text": part.text, **thought, "thoughtSignature": part.signature}
 
     def _call(self, part: ToolCall, signature: str, *, first: bool) -> dict[str, Any]:
-        """A call, with its signature: of several at once Gemini signs the first, and wants no other's."""
+        """Render a call with its signature. Gemini signs the first of parallel calls, and needs no other signature."""
         self._dropped.add_given(**{"cache mark": part.cache})
         self._names[part.id] = part.name
         signature = part.signature or signature or (SKIP_SIGNATURE if self._sign_calls and first else "")
@@ -201,7 +201,7 @@ class Parts:
         return {"functionCall": call, **({"thoughtSignature": signature} if signature else {})}
 
     def _result(self, part: ToolResult) -> dict[str, Any]:
-        """Gemini matches results by the function's name, which the call before has told."""
+        """Render a tool result. Gemini matches results by the function's name, which is known from the call."""
         name = self._names.get(part.id, part.id)
         answer = {"error" if part.is_error else "output": part.text}
         inline: list[dict[str, Any]] = []
@@ -216,7 +216,7 @@ class Parts:
 
 
 def _signed(rendered: list[dict[str, Any]], signature: str) -> list[dict[str, Any]]:
-    """Put a signature on the text before it. Returns a part of its own where there is none."""
+    """Put a signature on the text before it. If there is none, return a new part with the signature."""
     if signature and _is_text(rendered):
         rendered[-1]["thoughtSignature"] = signature
         return []
@@ -238,14 +238,14 @@ def _inline(url: str) -> dict[str, Any] | None:
 
 
 def _media(url: str, default_type: str) -> dict[str, Any]:
-    """Inline data, or an address with the type that its ending suggests: Gemini wants one."""
+    """Render a file, inline or by address. Gemini requires a media type, so it is guessed from the address."""
     ending = url.partition("?")[0].rpartition(".")[2].lower()
     media_type = _IMAGE_TYPES.get(ending, default_type)
     return _inline(url) or {"fileData": {"mimeType": media_type, "fileUri": url}}
 
 
 def drop_logprobs(answer: dict[str, Any]) -> None:
-    """Take the log-probabilities out of a provider's answer. Some servers tell the average unasked.
+    """Remove the log-probabilities from a provider's answer. Some servers send the average without being asked.
 
     Source: https://ai.google.dev/api/generate-content#Candidate.
     """

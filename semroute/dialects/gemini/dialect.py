@@ -1,4 +1,4 @@
-"""Google's Gemini API, as the rest of semroute knows it."""
+"""The description of Google's Gemini API for the rest of semroute."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIALECT = Dialect(
     signs=Signs(
         paths=("/v1beta/",),
         post_paths=("/v1/models/",),
-        headers={"x-goog-api-key": "/v1/models", "x-goog-api-client": "/v1/models"},  # some clients ask under `/v1`
+        headers={"x-goog-api-key": "/v1/models", "x-goog-api-client": "/v1/models"},  # some clients use `/v1`
     ),
     models=GeminiModelList(),
     provider=lambda _: GeminiProviderDialect(),

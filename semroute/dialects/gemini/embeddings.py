@@ -1,4 +1,4 @@
-"""Gemini's embeddings, from callers and to providers, with OpenAI's on the other side.
+"""Gemini's embeddings, for callers and providers, and translation from and to OpenAI's.
 
 Sources: https://ai.google.dev/api/embeddings, https://platform.openai.com/docs/api-reference/embeddings.
 """
@@ -23,23 +23,23 @@ from semroute.messages import ChatRequest, Completion, Message, Text
 from semroute.record import Record
 
 _SETTINGS = ("taskType", "title", "autoTruncate", "documentOcr", "audioTrackExtraction")
-"""What OpenAI's embeddings do not have."""
+"""Settings that OpenAI's embeddings do not have."""
 
 
 class GeminiEmbeddings(Gemini):
-    """The client side of `embedContent`, and of `batchEmbedContents`."""
+    """The client side of `embedContent` and `batchEmbedContents`."""
 
     name = GEMINI_EMBEDDINGS
 
     def __init__(self, *, batch: bool = False) -> None:
-        """`batch`: several contents, in `requests`."""
+        """`batch`: the body has several contents, in `requests`."""
         self._batch = batch
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of different models do not compare."""
+        """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of two models cannot be compared."""
         body = camel_case(body)
         model = str(body.get("model") or "")
-        refuse_auto(model or "auto", model)  # without one, a request is to be routed
+        refuse_auto(model or "auto", model)  # a request without a model asks to be routed
         if self._batch and not body.get("requests"):
             raise problem("requests", "got none, expected at least one request with its `content`")
         requests = objects(body.get("requests"), "requests") if self._batch else [body]
@@ -59,13 +59,13 @@ class GeminiEmbeddings(Gemini):
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The vectors, in Gemini's form."""
+        """Render the vectors in Gemini's form."""
         vectors = [{"values": each} for each in vectors_of(completion)]
         return msgspec.json.encode({"embeddings": vectors} if self._batch else {"embedding": vectors[0]})
 
 
 def _parse(request: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """One request, with its settings at the top: newer clients write them as `embedContentConfig`."""
+    """Read one request. Newer clients write the settings in `embedContentConfig`. They are moved to the top here."""
     content = request.get("content")
     parts = content.get("parts") if isinstance(content, dict) else None
     if not isinstance(content, dict) or not objects(parts if isinstance(parts, list) else None, f"{path}content.parts"):
@@ -79,7 +79,7 @@ def _parse(request: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 
 def text_of(request: Mapping[str, Any]) -> str:
-    """The text of one request."""
+    """Return the text of one request."""
     return "\n".join(str(part["text"]) for part in request["content"]["parts"] if isinstance(part.get("text"), str))
 
 
@@ -87,7 +87,7 @@ def text_of(request: Mapping[str, Any]) -> str:
 
 
 def openai_body(request: ChatRequest, dropped: Dropped) -> dict[str, Any]:
-    """OpenAI's body for a request of either dialect. Raises `UnsupportedError` for what is no text."""
+    """Render OpenAI's body for a request of either dialect. Raises `UnsupportedError` for content other than text."""
     if request.dialect != GEMINI_EMBEDDINGS:
         return {key: value for key, value in request.raw.items() if key not in OURS}
     asked: list[dict[str, Any]] = request.raw["requests"]
@@ -101,7 +101,7 @@ def openai_body(request: ChatRequest, dropped: Dropped) -> dict[str, Any]:
 
 
 def gemini_body(request: ChatRequest, model_name: str, dropped: Dropped) -> dict[str, Any]:
-    """Gemini's body, always that of a batch. Raises `UnsupportedError` for tokens, which only OpenAI's models know."""
+    """Render Gemini's body, always a batch. Raises `UnsupportedError` for token ids: only OpenAI takes them."""
     model = f"models/{model_name}"
     if request.dialect == GEMINI_EMBEDDINGS:
         return {"requests": [{"model": model, **each} for each in request.raw["requests"]]}
@@ -135,7 +135,7 @@ class _OpenAI(msgspec.Struct):
 
 
 def vectors_of(completion: Completion) -> list[list[float]]:
-    """The vectors of an answer, in order. Raises `BadAnswerError` where they cannot be read."""
+    """Return the vectors of an answer, in order. Raises `BadAnswerError` if they cannot be read."""
     try:
         if completion.dialect == NAME:
             found = [each.values for each in msgspec.json.decode(completion.raw, type=_Gemini).embeddings]
@@ -150,7 +150,7 @@ def vectors_of(completion: Completion) -> list[list[float]]:
 
 
 def _numbers(embedding: list[float] | str) -> list[float]:
-    """The numbers; as base64 they are float32, little-endian."""
+    """Return the numbers of a vector. In base64 they are little-endian float32."""
     if not isinstance(embedding, str):
         return embedding
     packed = base64.b64decode(embedding, validate=True)
@@ -158,7 +158,7 @@ def _numbers(embedding: list[float] | str) -> list[float]:
 
 
 def openai_answer(completion: Completion, record: Record, request: ChatRequest) -> bytes:
-    """OpenAI's list for a caller of OpenAI's dialect whom another provider has answered."""
+    """Render OpenAI's form of an answer that came from a provider of another dialect."""
     packed = request.raw.get("encoding_format") == "base64"
     usage = completion.usage or record.usage
     data = [

@@ -8,14 +8,14 @@ from typing import Any
 from semroute.dialects.shared.model_list import Listed, page_size, place_of
 
 DEFAULT_PAGE = 50
-"""How many models one page holds if nothing is said."""
+"""The number of models on a page, if the caller names none."""
 
 
 class GeminiModelList:
-    """Pages with a token for the next one: the id of the last model."""
+    """Renders pages. The token for the next page is the id of the last model."""
 
     def render_one(self, model: Listed) -> dict[str, Any]:
-        """One model."""
+        """Render one model."""
         limits = {"inputTokenLimit": model.input_tokens, "outputTokenLimit": model.output_tokens}
         return {
             "name": f"models/{model.id}",
@@ -29,7 +29,7 @@ class GeminiModelList:
         }
 
     def render_page(self, every: Sequence[Listed], query: Mapping[str, Any]) -> dict[str, Any]:
-        """`pageSize` says how many, where 0 says nothing; `pageToken` says after which."""
+        """Render a page of `pageSize` models after `pageToken`. A size of 0 means the default."""
         said = query.get("pageSize")
         size = page_size(None if said == "0" else said, "pageSize", DEFAULT_PAGE)
         token = query.get("pageToken")

@@ -1,4 +1,4 @@
-"""A body, also a caller's own, as the model that was chosen takes it."""
+"""Changes a body, also a caller's own, to what the chosen model accepts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SAMPLING = {"temperature": "temperature", "topP": "top_p", "topK": "top_k"}
 
 
 def suit(body: dict[str, Any], traits: Traits, dropped: Dropped) -> None:
-    """Change a body in place: what the model would refuse is sent as it takes it, or left out with a note.
+    """Change a body in place. What the model would refuse is changed or left out, with a note.
 
-    Google takes the names of fields in snake case as well.
+    Google takes field names in snake case too.
     """
     name = "generation_config" if "generation_config" in body else "generationConfig"
     config = body.get(name)
@@ -51,7 +51,7 @@ def _config(config: dict[str, Any], traits: Traits, dropped: Dropped) -> dict[st
 
 
 def _thinking(thinking: dict[str, Any], traits: Traits, dropped: Dropped) -> dict[str, Any]:
-    """How much to think: a level as the model knows it, and in the caller's own spelling."""
+    """Change the thinking level to one that the model knows, in the caller's spelling."""
     for name, budget in (("thinkingLevel", "thinkingBudget"), ("thinking_level", "thinking_budget")):
         written = thinking.get(name)
         level = next((each for each in EFFORTS if isinstance(written, str) and each == written.lower()), None)

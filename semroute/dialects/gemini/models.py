@@ -1,4 +1,4 @@
-"""What the generations of Gemini take, by their names, and a body as the model that was chosen takes it."""
+"""What the generations of Gemini accept, by name."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from semroute.messages import Effort
 
 
 class Traits(Frozen, frozen=True, kw_only=True):
-    """What a model takes."""
+    """What a model accepts."""
 
     levels: tuple[Effort, ...] = ("low", "medium", "high")
-    """How much it can be told to think; empty: it is told how many tokens."""
+    """The thinking levels that it knows. Empty: it takes a number of tokens instead."""
     sampling: bool = False
     """It takes `temperature`, `topP` and `topK`."""
     prefill: bool = False
-    """It goes on with a last turn that is the model's."""
+    """It continues a last turn of the model."""
     signs_calls: bool = True
-    """It refuses a call of a tool without its thought signature."""
+    """It refuses tool calls without a thought signature."""
 
 
 _DOCS = "https://ai.google.dev/gemini-api/docs/"
@@ -31,15 +31,15 @@ LINES: tuple[Line[Traits], ...] = (
         _DOCS + "generate-content/thinking",
         "2026-11-30",
     ),
-    # Minimal thinking is refused from 3.7 on, sampling is deprecated since 2026-07-21, and a final turn of the model is
-    # refused by 3.6 and later; all of 3 take what is sent here.
+    # 3.7 and later refuse minimal thinking, and 3.6 and later refuse a last turn of the model. Sampling is deprecated
+    # since 2026-07-21. All models of generation 3 accept what these traits allow.
     Line(r"gemini-([3-9]|\d\d)", Traits(), _DOCS + "generate-content/whats-new-gemini-3.6", "2026-11-30"),
 )
-"""The first line that fits a name counts."""
+"""The first line that matches a name counts."""
 _UNKNOWN = Traits(sampling=True, prefill=True, signs_calls=False)
 
 
 @lru_cache(1024)
 def traits_of(name: str) -> Traits:
-    """The traits of a model by its name; one that stands in no line is told a level, and taken to refuse nothing."""
+    """Return the traits of a model by its name. An unknown model gets levels, and refuses nothing."""
     return model_abilities.of(LINES, name, _UNKNOWN)

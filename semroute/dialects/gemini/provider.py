@@ -1,4 +1,4 @@
-"""Google's Gemini API, as spoken to a provider. Source: https://ai.google.dev/api/generate-content."""
+"""The provider side of Google's Gemini API. Source: https://ai.google.dev/api/generate-content."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class GeminiProviderDialect:
     events = EventParser
 
     def headers(self, api_key: str | None) -> dict[str, str]:
-        """The key, where there is one."""
+        """Return the header with the key, if there is one."""
         return {"x-goog-api-key": api_key} if api_key else {}
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
-        """The caller's own body where it is Gemini's, so that fields unknown here reach it, or a new one."""
+        """Render a request. A caller's own Gemini body is kept, so that fields unknown here reach the provider."""
         if endpoint_of(request) == EMBEDDINGS:
             return self._embeddings(request, model)
         request = as_chat(request, self.name)
@@ -77,7 +77,7 @@ class GeminiProviderDialect:
         )
 
     def parse_completion(self, body: bytes) -> Completion:
-        """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
+        """Read a whole answer with status 200. Raises a `ProviderError` if the body is not an answer."""
         answer = decode(body, body)
         if answer.embeddings is not None:
             usage = usage_of(read_counts(answer.usageMetadata, UsageMetadata))
@@ -104,9 +104,9 @@ class GeminiProviderDialect:
         )
 
     def stream_parser(self) -> GeminiStreamParser:
-        """A parser for one streamed answer."""
+        """Make the parser of one streamed answer."""
         return GeminiStreamParser()
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """The error that an answer of another status means."""
+        """Return the error that an answer with another status means."""
         return answered_error(status, headers, body)

@@ -1,4 +1,4 @@
-"""Answers of Gemini. Each event of a stream is an answer with the next piece, so one reader reads both.
+"""Reads answers of Gemini. Each event of a stream is an answer with the next piece, so one reader reads both.
 
 Source: https://ai.google.dev/api/generate-content.
 """
@@ -40,18 +40,18 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 
 
 _FAILED = {"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE"}
-"""Reasons that mean that there is no answer: another call may give one."""
+"""Finish reasons of failed answers. Another call may succeed."""
 
 
 class AnswerReader:
-    """Follows the pieces of one answer."""
+    """Reads the pieces of one answer."""
 
     def __init__(self) -> None:
         self.finished = False
         self._calls = 0
 
     def read(self, answer: _Answer, raw: bytes) -> Chunk:
-        """The chunk that a piece holds. Raises a `ProviderError` where it says that there will be no answer."""
+        """Return the chunk in a piece. Raises a `ProviderError` if the piece says that there is no answer."""
         if answer.error is not None:
             raise no_answer(raw)
         if answer.promptFeedback is not None and answer.promptFeedback.blockReason:
@@ -166,11 +166,11 @@ class UsageMetadata(msgspec.Struct):
     """The tokens that an answer took."""
 
     promptTokenCount: Count | None = None
-    """Includes the cached ones, but not those of tool use."""
+    """Includes cached tokens, but not those of tool use."""
     cachedContentTokenCount: Count | None = None
     toolUsePromptTokenCount: Count | None = None
     candidatesTokenCount: Count | None = None
-    """Leaves the thoughts out."""
+    """Without thinking."""
     thoughtsTokenCount: Count | None = None
     serviceTier: str | None = None
 
@@ -189,7 +189,7 @@ _decoder = msgspec.json.Decoder(_Answer, strict=False)
 
 
 def decode(data: bytes, raw: bytes) -> _Answer:
-    """Read a body, or the data of an event. Raises a `ProviderError` where it is neither."""
+    """Read a body, or the data of an event. Raises a `ProviderError` if it cannot be read."""
     try:
         return _decoder.decode(data)
     except UNREADABLE as error:
@@ -197,7 +197,7 @@ def decode(data: bytes, raw: bytes) -> _Answer:
 
 
 def usage_of(usage: UsageMetadata | None) -> Usage | None:
-    """What a call consumed; None: it is not told."""
+    """Return the usage of an answer. None: the answer does not say."""
     if usage is None or (usage.promptTokenCount is None and usage.candidatesTokenCount is None):
         return None
     thoughts = usage.thoughtsTokenCount or 0

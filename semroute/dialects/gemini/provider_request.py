@@ -1,4 +1,4 @@
-"""A request in Gemini's form. Source: https://ai.google.dev/api/generate-content."""
+"""Writes requests in Gemini's form. Source: https://ai.google.dev/api/generate-content."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ HEADERS = (
     Header("x-vertex-ai-llm-request-type", _WORD, _PAYGO, "2026-11-30"),
     Header("x-vertex-ai-llm-shared-request-type", _WORD, _PAYGO, "2026-11-30"),
 )
-"""Headers of callers that go on."""
+"""Headers of callers that are forwarded."""
 _TIERS = {"default": "standard", "flex": "flex", "priority": "priority"}
 
 
 def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any]:
-    """The body; what has no counterpart is noted."""
+    """Render the body. What this dialect cannot express is noted."""
     params = request.params
     traits = traits_of(model.name)
     parts = Parts(dropped, sign_calls=traits.signs_calls)
@@ -70,7 +70,7 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
 def _contents(
     messages: tuple[Message, ...], parts: Parts, dropped: Dropped
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The system instruction, and the turns of user and model in alternation."""
+    """Return the system instruction, and the alternating turns of user and model."""
 
     def render(message: Message) -> list[dict[str, Any]]:
         return parts.all(message.parts)
@@ -83,7 +83,7 @@ def _contents(
 def _tool(tool: Tool, dropped: Dropped) -> dict[str, Any]:
     dropped.add_given(**{"cache mark": tool.cache, "strict tools": tool.strict})
     says = any(tool.parameters.get(each) for each in ("properties", "allOf", "anyOf", "oneOf", "$ref"))
-    parameters = tool.parameters if says else None  # an empty object is refused
+    parameters = tool.parameters if says else None  # Gemini refuses an empty object
     return {"name": tool.name, "description": tool.description, **given({"parametersJsonSchema": parameters})}
 
 
@@ -93,7 +93,7 @@ def _tool_config(choice: ToolChoice) -> dict[str, Any]:
 
 
 def _form(request: ChatRequest, model: Model) -> tuple[dict[str, Any], str]:
-    """JSON by the model's own setting; by an instruction where older models do not take that beside tools."""
+    """Ask for JSON by the model's setting. Older models do not take it beside tools, and get an instruction."""
     params = request.params
     if not params.json_output:
         return {}, ""
@@ -112,7 +112,7 @@ def _thinking(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str,
     if not levels:
         return {"thinkingBudget": budget_of(params), **shown}
     effort = effort_of(params)
-    if effort is None:  # as much as it likes
+    if effort is None:  # as much as the model likes
         return shown or None
     return {"thinkingLevel": fitting_effort(effort, levels, dropped), **shown}
 

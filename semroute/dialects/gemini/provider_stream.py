@@ -1,4 +1,4 @@
-"""Streamed answers of Gemini. Source: https://ai.google.dev/api/generate-content."""
+"""Reads streamed answers of Gemini. Source: https://ai.google.dev/api/generate-content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semroute.messages import (
 
 
 class GeminiStreamParser:
-    """Reads the events of one streamed answer: each is an answer with the next piece."""
+    """Reads the events of one streamed answer. Each is an answer with the next piece."""
 
     def __init__(self) -> None:
         self._reader = AnswerReader()
@@ -22,7 +22,7 @@ class GeminiStreamParser:
         return self._reader.finished
 
     def event(self, event: Event) -> Chunk | None:
-        """The chunk that an event holds. Raises a `ProviderError` for an error or malformed data."""
+        """Return the chunk in an event. Raises a `ProviderError` for an error or malformed data."""
         answer = decode(event.data, event.data)
         if answer.error is not None:
             raise streamed_error(event.data)

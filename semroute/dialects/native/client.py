@@ -1,6 +1,6 @@
-"""semroute's own dialect: `/route` and `/complete`.
+"""The client side of semroute's own dialect: `/route` and `/complete`.
 
-Messages have OpenAI's form; `prompt` is short for one user turn.
+Messages have OpenAI's form. `prompt` stands for one user turn.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Native:
         self._openai = OpenAI()
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        """Read a caller's body. Raises `RequestError`, which names the field, what it got and what it expected."""
         fields = convert(body, NativeBody)
         if (fields.prompt is None) == (fields.messages is None):
             got = "neither" if fields.prompt is None else "both"
@@ -69,7 +69,7 @@ class Native:
         if fields.prompt is not None and not fields.prompt.strip():
             raise RequestError("$.prompt: got an empty prompt, expected text", param="prompt")
         as_openai: dict[str, Any] = msgspec.to_builtins(fields)
-        # Providers bill and log `metadata`; here it is for rules alone.
+        # `metadata` is only for rules here. Providers would log it, and may charge for it.
         metadata = as_openai.pop("metadata", None) or {}
         for mine in ("explain", "cost_quality"):
             as_openai.pop(mine, None)
@@ -80,7 +80,7 @@ class Native:
         return msgspec.structs.replace(request, metadata=metadata, stream_usage=True, **own)
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The answer with the decision and the account."""
+        """Render the answer with its decision, usage and cost."""
         body: dict[str, Any] = {"id": record.request_id, "content": completion.text, "model": record.model}
         calls = [part for part in completion.parts if isinstance(part, ToolCall)]
         if calls:
@@ -89,13 +89,13 @@ class Native:
         return encoder.encode(body | account_of(record))
 
     def stream(self, request: ChatRequest, decision: Decision) -> NativeStream:
-        """A renderer for one streamed answer."""
+        """Make the renderer of one streamed answer."""
         return NativeStream(decision)
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
-        """`{"error": {code, message, param, retryable}}`."""
+        """Render `{"error": {code, message, param, retryable}}`."""
         return encoder.encode(error_body(error))
 
     def render_decision(self, decision: Decision) -> bytes:
-        """The body of `/route`."""
+        """Render the body of `/route`."""
         return encoder.encode(decision)

@@ -1,4 +1,4 @@
-"""The account, the errors and the JSON of semroute's own answers."""
+"""What whole and streamed answers of semroute's own dialect share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 def account_of(record: Record) -> dict[str, Any]:
-    """What an answer consumed and cost, and which models were tried."""
+    """Render what an answer consumed and cost, and which models were tried."""
     return {
         "usage": record.usage,
         "cost_usd": record.cost_usd,
@@ -23,7 +23,7 @@ def account_of(record: Record) -> dict[str, Any]:
 
 
 def error_body(error: SemrouteError) -> dict[str, Any]:
-    """An error in semroute's own form."""
+    """Render an error in semroute's own form."""
     body: dict[str, Any] = {"code": error.code, "message": str(error), "retryable": error.retryable}
     if isinstance(error, RequestError) and error.param:
         body["param"] = error.param

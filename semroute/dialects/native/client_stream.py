@@ -1,4 +1,4 @@
-"""Streamed answers of semroute's own dialect."""
+"""Writes streamed answers of semroute's own dialect."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from semroute.record import Record
 
 
 class NativeStream:
-    """Events named `decision`, `delta`, then `end` (the account) or `error`."""
+    """Writes events named `decision`, `delta`, then `end` (usage and cost) or `error`."""
 
     keep_alive = sse.KEEP_ALIVE
 
@@ -22,7 +22,7 @@ class NativeStream:
         self._usage: Usage | None = None
 
     def chunk(self, chunk: Chunk) -> bytes:
-        """The decision once, then a `delta` for what the chunk holds."""
+        """Render one chunk as a `delta`. The decision comes before the first."""
         head = b""
         if self._decision is not None:
             head, self._decision = sse.render(encoder.encode(self._decision), "decision"), None
@@ -42,11 +42,11 @@ class NativeStream:
         return head + sse.render(encoder.encode(delta), "delta") if delta else head
 
     def end(self, record: Record) -> bytes:
-        """The account."""
+        """Render the usage and the cost."""
         account = account_of(record) | ({"usage": self._usage} if self._usage is not None else {})
         return sse.render(encoder.encode({"model": record.model, **account}), "end")
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """An `error` event with the usage up to there, and no `end`."""
+        """Render an `error` event with the usage so far. No `end` follows."""
         consumed = {"usage": self._usage} if self._usage is not None else {}
         return sse.render(encoder.encode(error_body(error) | consumed), "error")

@@ -1,4 +1,4 @@
-"""semroute's own dialect, as the rest of semroute knows it."""
+"""The description of semroute's own dialect for the rest of semroute."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Ollama's API as its clients speak it. Source: https://docs.ollama.com/api, as of version 0.13 (November 2025).
+"""The client side of Ollama's API. Source: https://docs.ollama.com/api, as of version 0.13 (November 2025).
 
-`Ollama` reads `/api/chat`, `OllamaGenerate` reads `/api/generate`, `OllamaEmbeddings` reads `/api/embed`. Answers are
-streamed unless a request says otherwise.
+`Ollama` reads `/api/chat`, and `OllamaGenerate` reads `/api/generate`. Answers are streamed unless a request says
+otherwise.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from semroute.messages import (
 from semroute.record import Record
 
 LATEST = ":latest"
-"""What Ollama's clients put behind a model's name that has no tag."""
+"""The tag that Ollama's clients add to a model's name without one."""
 _OF_THE_SERVER = ("num_", "use_m", "main_gpu", "low_vram", "vocab_only")
-"""How options begin that say how a local server runs a model: there is none here that they could mean."""
+"""Prefixes of options for a local server that runs the model. They mean nothing here, so they are not noted."""
 
 
 class NothingAskedError(RequestError):
-    """A request without a prompt: clients load a model with it, or unload it."""
+    """A request without a prompt. Clients send it to load or unload a model."""
 
     def __init__(self, path: str, fields: _Asked) -> None:
         super().__init__(f"$.{path}: got nothing, expected a prompt", param=path)
@@ -62,7 +62,7 @@ class _Options(msgspec.Struct):
 
 
 class _Asked(msgspec.Struct):
-    """What both kinds of requests may hold."""
+    """The fields of both `/api/chat` and `/api/generate`."""
 
     model: str
     models: list[str] | None = None
@@ -79,14 +79,14 @@ class _Asked(msgspec.Struct):
 
 
 class OllamaChatBody(_Asked):
-    """The body of `/api/chat`: the fields that are read here."""
+    """The fields of `/api/chat` that semroute reads."""
 
     messages: list[OllamaMessage] | None = None
     tools: list[dict[str, Any]] | None = None
 
 
 class OllamaGenerateBody(_Asked):
-    """The body of `/api/generate`: the fields that are read here."""
+    """The fields of `/api/generate` that semroute reads."""
 
     prompt: str | None = None
     suffix: str | None = None
@@ -100,7 +100,7 @@ class Ollama:
     name = NAME
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError`, and `NothingAskedError` where there is no message."""
+        """Read a caller's body. Raises `RequestError`, and `NothingAskedError` if there is no message."""
         fields = convert(body, OllamaChatBody)
         if not fields.messages:
             raise NothingAskedError("messages", fields)
@@ -108,23 +108,23 @@ class Ollama:
         return _request(fields, body, request_id, parse_messages(fields.messages), tools)
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """A whole answer."""
+        """Render a whole answer."""
         return msgspec.json.encode(answer(said_in_chat, completion, record, request))
 
     def stream(self, request: ChatRequest, decision: Decision) -> OllamaStream:
-        """A renderer for one streamed answer."""
+        """Make the renderer of one streamed answer."""
         return OllamaStream(request, said_in_chat)
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
-        """`{"error": "…"}`."""
+        """Render `{"error": "…"}`."""
         return msgspec.json.encode({"error": str(error)})
 
 
 class OllamaGenerate(Ollama):
-    """The client side of `/api/generate`: one prompt, as the user's turn."""
+    """The client side of `/api/generate`. The prompt is the user's turn."""
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError`, and `NothingAskedError` where there is no prompt."""
+        """Read a caller's body. Raises `RequestError`, and `NothingAskedError` if there is no prompt."""
         fields = convert(body, OllamaGenerateBody)
         if not fields.prompt:
             raise NothingAskedError("prompt", fields)
@@ -136,16 +136,16 @@ class OllamaGenerate(Ollama):
         return _request(fields, body, request_id, (*before, asked), ())
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """A whole answer."""
+        """Render a whole answer."""
         return msgspec.json.encode(answer(said_in_text, completion, record, request))
 
     def stream(self, request: ChatRequest, decision: Decision) -> OllamaStream:
-        """A renderer for one streamed answer."""
+        """Make the renderer of one streamed answer."""
         return OllamaStream(request, said_in_text)
 
 
 def named(model: str) -> str:
-    """A model's name as the route files have it."""
+    """Return a model's name as in the route files."""
     return model.removesuffix(LATEST)
 
 

@@ -1,4 +1,4 @@
-"""Whole answers in Ollama's form, and what streamed answers share with them. Source: https://docs.ollama.com/api."""
+"""Writes whole answers in Ollama's form. Streamed answers share some of it. Source: https://docs.ollama.com/api."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from semroute.record import Record
 NS_PER_MS = 1_000_000
 
 Said = Callable[[str, str, list[dict[str, Any]]], dict[str, Any]]
-"""What an answer says: from the text, the thoughts and the calls of tools."""
+"""Renders the content of an answer, from its text, its thoughts and its tool calls."""
 
 
 def said_in_chat(text: str, thinking: str, calls: list[dict[str, Any]]) -> dict[str, Any]:
-    """As `/api/chat` says it."""
+    """Render content as in answers of `/api/chat`."""
     message: dict[str, Any] = {"role": "assistant", "content": text}
     return {
         "message": message | ({"thinking": thinking} if thinking else {}) | ({"tool_calls": calls} if calls else {})
@@ -31,12 +31,12 @@ def said_in_chat(text: str, thinking: str, calls: list[dict[str, Any]]) -> dict[
 
 
 def said_in_text(text: str, thinking: str, calls: list[dict[str, Any]]) -> dict[str, Any]:
-    """As `/api/generate` says it."""
+    """Render content as in answers of `/api/generate`."""
     return {"response": text} | ({"thinking": thinking} if thinking else {})
 
 
 def answer(said: Said, completion: Completion, record: Record, request: ChatRequest) -> dict[str, Any]:
-    """A whole answer."""
+    """Render a whole answer."""
     text, thinking = texts_of_parts(completion.parts)
     calls = [part for part in completion.parts if isinstance(part, ToolCall)]
     head: dict[str, Any] = {"model": completion.model, "created_at": now()}
@@ -47,13 +47,13 @@ def answer(said: Said, completion: Completion, record: Record, request: ChatRequ
 
 
 def loaded(model: str, said: Said, *, unload: bool) -> dict[str, Any]:
-    """The answer to a request without a prompt, by which clients load a model, or unload it."""
+    """Render the answer to a request that loads or unloads a model."""
     reason = "unload" if unload else "load"
     return {"model": model, "created_at": now(), **said("", "", []), "done": True, "done_reason": reason}
 
 
 def account_of(reason: FinishReason, usage: Usage, record: Record) -> dict[str, Any]:
-    """The account. Clients divide by the durations, so none is 0."""
+    """Render how the answer ended, its token counts and its durations. Clients divide by durations, so none is 0."""
     first_ms = record.first_token_ms or 0.0
     return {
         "done": True,
@@ -68,10 +68,10 @@ def account_of(reason: FinishReason, usage: Usage, record: Record) -> dict[str, 
 
 
 def nanoseconds(milliseconds: float) -> int:
-    """A duration as Ollama tells it; at least 1."""
+    """Return a duration in nanoseconds, at least 1."""
     return max(1, round(milliseconds * NS_PER_MS))
 
 
 def now() -> str:
-    """The time of an answer."""
+    """Return the time of an answer, in UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")

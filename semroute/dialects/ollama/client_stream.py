@@ -1,4 +1,4 @@
-"""Streamed answers in Ollama's form: a JSON object a line. Source: https://docs.ollama.com/api."""
+"""Writes streamed answers in Ollama's form: one JSON object on each line. Source: https://docs.ollama.com/api."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SILENT: Final = (
     b'{"model":"","created_at":"1970-01-01T00:00:00Z","message":{"role":"assistant","content":""},"response":"",'
     b'"done":false}\n'
 )
-"""A line that says nothing, in both kinds of answers: it keeps a connection alive."""
+"""A line without content, which keeps the connection alive. It fits both `/api/chat` and `/api/generate`."""
 
 
 class OllamaStream:
-    """A JSON object a line; the last one has `done` and the account. Calls of tools are told whole."""
+    """Writes one JSON object on each line. The last has `done` and the token counts. Tool calls are sent whole."""
 
     keep_alive = SILENT
 
@@ -40,7 +40,7 @@ class OllamaStream:
         self._finish_reason: FinishReason = "stop"
 
     def chunk(self, chunk: Chunk) -> bytes:
-        """A line for what the chunk says."""
+        """Render one chunk as a line."""
         self._usage = chunk.usage or self._usage
         self._model = chunk.model or self._model
         self._finish_reason = chunk.finish_reason or self._finish_reason
@@ -61,14 +61,14 @@ class OllamaStream:
         return self._line(self._said(text, thinking, []) | logprobs | {"done": False})
 
     def end(self, record: Record) -> bytes:
-        """The calls, and the account."""
+        """Render the tool calls, and the last line."""
         calls = [render_call(call) for _, call in sorted(self._calls.items())]
         lines = self._line(self._said("", "", calls) | {"done": False}) if calls else b""
         account = account_of(self._finish_reason, self._usage or record.usage, record)
         return lines + self._line(self._said("", "", []) | account)
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """A line with the error, and none that is `done`."""
+        """Render a line with the error. No line with `done` follows."""
         return msgspec.json.encode({"error": str(error)}) + b"\n"
 
     def _line(self, fields: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Ollama's messages and ours, both ways. Source: https://docs.ollama.com/api."""
+"""Reads and writes the content of Ollama's messages. Source: https://docs.ollama.com/api."""
 
 from __future__ import annotations
 
@@ -58,16 +58,16 @@ class OllamaMessage(msgspec.Struct):
     content: str | None = None
     thinking: str | None = None
     images: list[str] | None = None
-    """base64."""
+    """Pictures in base64."""
     tool_calls: list[_Call] | None = None
     tool_name: str | None = None
     name: str | None = None
-    """What `tool_name` was called before."""
+    """The older name of `tool_name`."""
     tool_call_id: str | None = None
 
 
 def parse_messages(messages: Sequence[OllamaMessage]) -> tuple[Message, ...]:
-    """Calls and results are matched by the function's name and by their order, where they have no ids."""
+    """Read the messages. Tool calls and results without ids are matched by the function's name and by their order."""
     read: list[tuple[Role, list[Part]]] = []
     waiting: dict[str, deque[str]] = {}
     named: dict[str, set[str]] = {}
@@ -98,9 +98,10 @@ def _call(call: _Call, number: int, index: int) -> ToolCall:
 
 
 def _result(message: OllamaMessage, waiting: dict[str, deque[str]], named: dict[str, set[str]]) -> ToolResult:
-    """The result of the oldest call of that function that waits for one; without a name, of the oldest of all.
+    """Read a tool result.
 
-    `named`: the functions that were called with an id.
+    It answers the oldest call of its function without a result, or without a name the oldest of all. `named` holds the
+    functions that were called with each id.
     """
     name = message.tool_name or message.name or ""
     oldest = waiting.get(name) or (not name and next(filter(None, waiting.values()), None)) or ()
@@ -113,35 +114,35 @@ def _result(message: OllamaMessage, waiting: dict[str, deque[str]], named: dict[
 
 
 def parse_images(images: Sequence[str] | None) -> tuple[Image, ...]:
-    """The pictures of a message."""
+    """Read the pictures of a message."""
     return tuple(Image(url=_picture(image)) for image in images or ())
 
 
 def _picture(image: str) -> str:
-    """The `data:` URL of a picture in base64, whose type only its first bytes tell."""
+    """Return the `data:` URL of a picture in base64. The first bytes tell its media type."""
     if image.startswith("data:"):
         return image
     kind = "image/webp" if image.startswith("UklGR") else image_type("", image)
     return data_url(kind or "image/png", image)
 
 
-# --- what models said -------------------------------------------------------------------------------------------------
+# --- content of answers -----------------------------------------------------------------------------------------------
 
 
 def texts_of_parts(parts: Iterable[Part]) -> tuple[str, str]:
-    """What is said, refusals included, and what is thought."""
+    """Return the text, which includes refusals, and the thoughts."""
     text = "".join([part.text for part in parts if isinstance(part, Text | Refusal)])
     return text, "".join([part.text for part in parts if isinstance(part, Thinking)])
 
 
 def render_call(call: ToolCall) -> dict[str, Any]:
-    """A call of a tool."""
+    """Render a tool call."""
     function = {"index": call.index, "name": call.name, "arguments": object_of(call.arguments)}
     return {"id": signed_id(call), "function": function} if call.id else {"function": function}
 
 
 def render_logprobs(logprobs: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
-    """How likely each token was."""
+    """Render log-probabilities."""
     return [
         {
             "token": each.token,

@@ -1,4 +1,7 @@
-"""Ollama's API, as the rest of semroute knows it. Its servers speak OpenAI's Chat Completions too: see the presets."""
+"""The description of Ollama's API for the rest of semroute.
+
+Ollama's servers are called over Chat Completions, by a preset of the `openai` dialect.
+"""
 
 from __future__ import annotations
 

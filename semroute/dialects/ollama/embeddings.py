@@ -1,4 +1,4 @@
-"""Ollama's embeddings, of a named model. Source: https://docs.ollama.com/api/embed."""
+"""The client side of Ollama's embeddings, for a named model. Source: https://docs.ollama.com/api/embed."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from semroute.record import Record
 
 
 class OllamaEmbedBody(msgspec.Struct):
-    """The body of `/api/embed`: the fields that are read here."""
+    """The fields of `/api/embed` that semroute reads."""
 
     model: str
     input: str | list[str] | None = None
     prompt: str | None = None
-    """What `input` is called at the older `/api/embeddings`."""
+    """The name of `input` in the older `/api/embeddings`."""
     dimensions: int | None = None
 
 
 class OllamaEmbeddings(Ollama):
-    """The client side of `/api/embed` and `/api/embeddings`, passed on to a named model in OpenAI's form."""
+    """The client side of `/api/embed`. The provider gets the request in OpenAI's form."""
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of different models do not compare."""
+        """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of two models cannot be compared."""
         fields = convert(body, OllamaEmbedBody)
         model, given = named(fields.model), fields.prompt if fields.input is None else fields.input
         refuse_auto(model, fields.model)
@@ -54,21 +54,21 @@ class OllamaEmbeddings(Ollama):
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The vectors of the provider's answer."""
+        """Render all vectors."""
         return msgspec.json.encode(embeddings_of(completion, record))
 
 
 class OllamaEmbedding(OllamaEmbeddings):
-    """`/api/embeddings`: one vector."""
+    """The client side of the older `/api/embeddings`, which returns one vector."""
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The only vector."""
+        """Render the first vector."""
         vectors = embeddings_of(completion, record)["embeddings"]
         return msgspec.json.encode({"embedding": vectors[0] if vectors else []})
 
 
 def embeddings_of(completion: Completion, record: Record) -> dict[str, Any]:
-    """The vectors of OpenAI's answer."""
+    """Render an answer in OpenAI's form in Ollama's form."""
     found = msgspec.json.decode(completion.raw).get("data") or []
     usage = completion.usage or record.usage
     return {

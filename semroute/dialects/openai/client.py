@@ -1,4 +1,4 @@
-"""OpenAI Chat Completions as callers speak it. Source: https://platform.openai.com/docs/api-reference/chat."""
+"""The client side of OpenAI Chat Completions. Source: https://platform.openai.com/docs/api-reference/chat."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class _ToolCall(msgspec.Struct):
     custom: _Custom | None = None
     """A call of a tool that takes plain text."""
     extra_content: dict[str, Any] | None = None
-    """Where Google's own endpoint of this dialect puts the signature of a call."""
+    """Google's own servers put the signature of a call here."""
 
 
 class _Message(msgspec.Struct):
@@ -79,18 +79,18 @@ class _Message(msgspec.Struct):
     reasoning_content: str | None = None
     tool_calls: list[_ToolCall] | None = None
     function_call: _Function | None = None
-    """What `tool_calls` was called until 2023. A message of the role `function` comes next, with the result."""
+    """The form of `tool_calls` until 2023. The next message has the role `function`, and is the result."""
     tool_call_id: str | None = None
 
 
 class StreamOptions(msgspec.Struct):
-    """What else a caller wants of a stream."""
+    """A caller's options for a stream."""
 
     include_usage: bool | None = None
 
 
 class ChatBody(msgspec.Struct):
-    """The fields that are read here. All others are passed on to a provider of this dialect as they are."""
+    """The fields that semroute reads. All others reach a provider of this dialect unchanged."""
 
     messages: list[_Message]
     model: str = "auto"
@@ -127,7 +127,7 @@ class OpenAI:
     name = NAME
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        """Read a caller's body. Raises `RequestError`, which names the field, what it got and what it expected."""
         fields = convert(body, ChatBody)
         if not fields.messages:
             raise problem("messages", "got an empty list, expected at least one message")
@@ -151,7 +151,7 @@ class OpenAI:
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The provider's own body where it speaks this dialect, else one in its form."""
+        """Render a whole answer. A provider's body in this dialect is passed on unchanged."""
         if completion.dialect == NAME:
             return completion.raw if completion.usage is not None else _with_usage(completion.raw, record.usage)
         logprobs = {"content": render_logprobs(completion.logprobs), "refusal": None} if completion.logprobs else None
@@ -174,16 +174,16 @@ class OpenAI:
         return msgspec.json.encode(body)
 
     def stream(self, request: ChatRequest, decision: Decision) -> StreamRenderer:
-        """A renderer for one streamed answer."""
+        """Make the renderer of one streamed answer."""
         return OpenAIStream(request)
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
-        """The body of an error answer: the provider's own where it refused the request in this dialect."""
+        """Render an error. A provider's own refusal in this dialect is passed on unchanged."""
         return own_refusal(error) or msgspec.json.encode(error_body(error, status))
 
 
 def _with_usage(raw: bytes, usage: Usage) -> bytes:
-    """A provider's body that did not say what it consumed, and now does."""
+    """Add the usage to a provider's body that has none."""
     return msgspec.json.encode({**msgspec.json.decode(raw), "usage": render_usage(usage)})
 
 
@@ -213,7 +213,7 @@ def _call(call: _ToolCall, index: int) -> ToolCall:
 
 
 def _tools(tools: list[dict[str, Any]] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
-    """The caller's own functions, and the kinds of the tools that only OpenAI runs."""
+    """Return the caller's functions, and the types of the tools that only OpenAI can run."""
     functions, hosted = [], []
     for number, tool in enumerate(tools or ()):
         match tool:

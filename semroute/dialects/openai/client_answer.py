@@ -1,4 +1,4 @@
-"""Whole answers and errors in the form of Chat Completions, and what streamed answers share with them.
+"""Writes whole answers and errors in the form of Chat Completions. Streamed answers share some of it.
 
 Source: https://platform.openai.com/docs/api-reference/chat/object.
 """
@@ -18,7 +18,7 @@ from semroute.messages import Part, Refusal, Text, Thinking, ToolCall
 
 
 def render_message(parts: tuple[Part, ...], custom: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """The `message` of a whole answer, without its role. `custom`: names of tools that take plain text."""
+    """Render the `message` of an answer, without its role. `custom` are the names of tools that take plain text."""
     text = "".join(part.text for part in parts if isinstance(part, Text))
     thinking = "".join(part.text for part in parts if isinstance(part, Thinking))
     refusal = "".join(part.text for part in parts if isinstance(part, Refusal))
@@ -41,13 +41,13 @@ def _whole_call(part: ToolCall, custom: frozenset[str]) -> dict[str, Any]:
 
 
 def custom_call(call: ToolCall) -> dict[str, Any]:
-    """A call of a tool that takes plain text."""
+    """Render a call of a tool that takes plain text."""
     custom = {"name": call.name, "input": text_of(call.arguments)}
     return {"id": call.id, "type": "custom", "custom": custom, **render_signature(call.signature)}
 
 
 def render_annotations(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
-    """Citations of addresses, in places of the joined text."""
+    """Render the citations. Their positions count from the start of the joined text."""
     annotations, offset = [], 0
     for part in parts:
         if not isinstance(part, Text):
@@ -74,12 +74,12 @@ _WORDS: dict[Trouble, tuple[str, str]] = {
     "timeout": ("server_error", ""),
     "server": ("server_error", ""),
 }
-"""OpenAI's `type` and `code`; an empty code: OpenAI has none, and ours stands there. What is absent is the request's
-fault. Source: https://platform.openai.com/docs/guides/error-codes, November 2026."""
+"""OpenAI's `type` and `code` of errors. Empty code: OpenAI has none, so semroute's is sent. All other errors are the
+request's fault. Source: https://platform.openai.com/docs/guides/error-codes, November 2026."""
 
 
 def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
-    """An error in OpenAI's form."""
+    """Render an error in OpenAI's form."""
     known, message = refusal_errors.told(error, refusal_errors.OPENAI)
     if known is not None:
         fields = {"type": "invalid_request_error", "param": known.param, "code": known.codes[0]}
@@ -91,22 +91,22 @@ def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
 
 
 def streamed_error_body(error: SemrouteError, status: int) -> dict[str, Any]:
-    """The same inside a stream: what the provider itself said there as OpenAI does is passed on."""
+    """Render an error inside a stream. Fields of a provider's own error in OpenAI's form are passed on."""
     ours, own = error_body(error, status)["error"], own_error(told_inside(error))
     return {"error": {**ours, **refusal_errors.own_fields(own, error, refusal_errors.OPENAI)}}
 
 
 def own_refusal(error: SemrouteError) -> bytes | None:
-    """A provider's own error, where it refused the request as OpenAI does: with the code that clients look for."""
+    """Return the body of a provider's refusal, if it has OpenAI's form and the code that clients look for."""
     body = refusal_errors.refused_body(error)
     return body if refusal_errors.own_fields(own_error(document(body)), error, refusal_errors.OPENAI) else None
 
 
 def own_error(body: Any) -> dict[str, Any] | None:
-    """The `error` of a body in OpenAI's form; None: it has another form."""
+    """Return the `error` of a body in OpenAI's form. None: the body has another form."""
     match body:
         case {"type": _} | {"error": {"status": _}}:
-            return None  # as Anthropic's, or Gemini's
+            return None  # the form of Anthropic, or of Gemini
         case {"error": {"message": str()}}:
             error: dict[str, Any] = body["error"]
             return error

@@ -1,4 +1,4 @@
-"""Streamed answers in the form of Chat Completions.
+"""Writes streamed answers in the form of Chat Completions.
 
 Source: https://platform.openai.com/docs/api-reference/chat-streaming.
 """
@@ -29,16 +29,16 @@ _NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])')
 
 
 class _Head(msgspec.Struct):
-    """What all events of an answer share."""
+    """The fields that all events of an answer share."""
 
     created: int | None = None
 
 
 class OpenAIStream:
-    """`chat.completion.chunk` events, closed by `[DONE]`.
+    """Writes `chat.completion.chunk` events, and `[DONE]` at the end.
 
-    Usage is told as OpenAI tells it: only to callers who ask for it, once, in an event of its own at the end. Some
-    servers send running totals with every event, and clients add up what they are told.
+    Only callers who ask for usage get it, and only once, in a separate event at the end, as OpenAI does. Some servers
+    send running totals with every event, which clients would add up.
     """
 
     keep_alive = sse.KEEP_ALIVE
@@ -52,18 +52,19 @@ class OpenAIStream:
         self._several = (request.params.n or 1) > 1
         self._ended = False
         self._last = b""
-        """The provider's own event with the usage of the whole answer. Empty: none came."""
+        """The provider's own event with the usage of the whole answer. Empty: there was none."""
         self._model = ""
         self._tier = ""
         self._started = False
         self._passed = b""
-        """The provider's last event of those that went out as they were."""
+        """The last of the provider's own events that were passed on."""
         self._custom = custom_names(request)
         self._texts: dict[int, ToolCall] = {}
-        """Calls of tools that take plain text, until they are whole: their form is another one then."""
+        """Unfinished calls of tools that take plain text. They are sent when they are whole, because their form
+        differs."""
 
     def chunk(self, chunk: Chunk) -> bytes:
-        """The provider's own event where it speaks this dialect, else one in its form."""
+        """Render one chunk. A provider's event in this dialect is passed on unchanged."""
         self._model = chunk.model or self._model
         self._tier = chunk.service_tier or self._tier
         self._usage = chunk.usage or self._usage
@@ -88,7 +89,7 @@ class OpenAIStream:
         return self._event([choice])
 
     def end(self, record: Record) -> bytes:
-        """Usage, where it was asked for, and `[DONE]`."""
+        """Render the usage, if the caller asked for it, and `[DONE]`."""
         events = b""
         if self._totals and self._usage is not None:
             pass
@@ -99,16 +100,16 @@ class OpenAIStream:
         return events + sse.render(b"[DONE]")
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """The usage up to there, where it was asked for; then an error event, and no `[DONE]`: clients raise on it.
+        """Render an error event, on which clients raise. No `[DONE]` follows. The usage so far comes before it.
 
-        Who asked for running totals has them already.
+        Only callers who asked for usage get it here. Those who asked for running totals have it already.
         """
         told = self._with_usage and self._usage is not None and not self._totals
         usage = self._event([], usage=self._usage) if told else b""
         return usage + sse.render(msgspec.json.encode(streamed_error_body(error, status)))
 
     def _without_texts(self, chunk: Chunk) -> tuple[Part, ...]:
-        """The parts but for calls of tools that take plain text, which are kept."""
+        """Return the parts, without calls of tools that take plain text. Those are kept for later."""
         rest: list[Part] = []
         for part in chunk.parts:
             if not isinstance(part, ToolCall) or not (part.name in self._custom or part.index in self._texts):
@@ -124,13 +125,13 @@ class OpenAIStream:
         return [{"index": index, **custom_call(call)} for index, call in sorted(calls.items())]
 
     def _go_on(self) -> None:
-        """Another model goes on from the provider's own events: under their id and time. Usage is told at the end."""
+        """Prepare for another model, which goes on after the provider's own events with their id and time."""
         began = msgspec.json.decode(self._passed, type=_Head)
         self._created = began.created or self._created
         self._started, self._totals, self._passed = True, False, b""
 
     def _pass(self, chunk: Chunk, *, is_late: bool) -> bytes:
-        """The provider's event. One after the end that says nothing is left out, but for those of Azure's filter."""
+        """Pass on the provider's event. Leave out empty ones after the end, except those of Azure's content filter."""
         self._id, self._passed = chunk.id or self._id, chunk.raw
         if self._totals:
             return sse.render(chunk.raw)
@@ -187,7 +188,7 @@ def _call_piece(part: ToolCall) -> dict[str, Any]:
 
 
 def _wants_totals(raw: Mapping[str, Any]) -> bool:
-    """Whether a caller asks for running totals, as vLLM and SGLang know it."""
+    """Whether a caller asks for running totals. The option is one of vLLM and SGLang."""
     match raw:
         case {"stream_options": {"continuous_usage_stats": True, "include_usage": True}}:
             return True
@@ -196,7 +197,7 @@ def _wants_totals(raw: Mapping[str, Any]) -> bool:
 
 
 def _without_usage(raw: bytes) -> bytes:
-    """An event without the `null` that OpenAI writes where usage was asked for: here it was asked for by semroute."""
+    """Remove the usage from an event. OpenAI writes null there if usage was asked for, and semroute always asks."""
     raw = _NO_USAGE.sub(b"", raw)
     if b'"usage"' not in raw:
         return raw

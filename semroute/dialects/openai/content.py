@@ -1,4 +1,4 @@
-"""What OpenAI's two dialects and our structs have in common. Source: https://platform.openai.com/docs/api-reference."""
+"""Reads and writes content in OpenAI's two dialects. Source: https://platform.openai.com/docs/api-reference."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TOOL_MODES: tuple[ToolMode, ...] = ("auto", "none", "required")
 
 
 def parse_content(content: str | list[dict[str, Any]] | None, path: str) -> tuple[Part, ...]:
-    """The parts of a message's content. Raises `RequestError`."""
+    """Read the content of a message. Raises `RequestError`."""
     if content is None:
         return ()
     if isinstance(content, str):
@@ -61,7 +61,7 @@ def _parse_part(part: dict[str, Any], path: str) -> Part:
 
 
 def parse_cache(part: Mapping[str, Any]) -> CacheTtl | None:
-    """A part's cache mark: OpenAI's own, or Anthropic's as other gateways take it."""
+    """Read the cache mark of a part: OpenAI's, or Anthropic's, which other gateways take too."""
     match part:
         case {"cache_control": {"ttl": "1h"}}:
             return "1h"
@@ -75,7 +75,7 @@ def parse_cache(part: Mapping[str, Any]) -> CacheTtl | None:
 
 
 def parse_tool_choice(choice: str | dict[str, Any] | None) -> tuple[ToolChoice | None, tuple[str, ...]]:
-    """Which tool is to be called, and what is said of it that only OpenAI knows. Raises `RequestError`."""
+    """Read a tool choice. Also return notes on choices that only OpenAI knows. Raises `RequestError`."""
     match choice:
         case None:
             return None, ()
@@ -98,7 +98,7 @@ def parse_tool_choice(choice: str | dict[str, Any] | None) -> tuple[ToolChoice |
 
 
 def parse_function(function: Mapping[str, Any], path: str) -> Tool:
-    """A tool's definition. Raises `RequestError`."""
+    """Read the definition of a tool. Raises `RequestError`."""
     name = function.get("name")
     if not isinstance(name, str):
         raise problem(f"{path}.name", "expected the function's name")
@@ -112,13 +112,13 @@ def parse_function(function: Mapping[str, Any], path: str) -> Tool:
 
 
 def render_function(tool: Tool) -> dict[str, Any]:
-    """A tool's definition."""
+    """Render the definition of a tool."""
     fields = given({"description": tool.description or None, "strict": tool.strict})
     return {"name": tool.name, **fields, "parameters": tool.parameters or {"type": "object", "properties": {}}}
 
 
 def custom_names(request: ChatRequest) -> frozenset[str]:
-    """The names of the caller's tools that take plain text."""
+    """Return the names of the caller's tools that take plain text."""
     tools = request.raw.get("tools") if request.dialect == NAME and request.tools else None
     return frozenset(
         tool["custom"]["name"] for tool in tools or () if tool.get("type") == "custom" and tool.get("custom")
@@ -132,12 +132,12 @@ SIGNATURE_FIELD = "extra_content"
 
 
 def render_signature(signature: str) -> dict[str, Any]:
-    """The field of a call; nothing for a call without a signature."""
+    """Render the field of a call that holds its signature, if it has one."""
     return {SIGNATURE_FIELD: {"google": {"thought_signature": signature}}} if signature else {}
 
 
 def parse_signature(extra_content: object) -> str:
-    """The signature in that field; empty: there is none."""
+    """Read the signature in that field. Empty: there is none."""
     match extra_content:
         case {"google": {"thought_signature": str(signature)}}:
             return signature
@@ -146,7 +146,7 @@ def parse_signature(extra_content: object) -> str:
 
 
 def without_signatures(messages: list[Any]) -> list[Any]:
-    """The messages without the field, also on their calls."""
+    """Remove the field from messages and from their calls. Many servers refuse it."""
     return [
         _unsigned(message)
         if isinstance(message, dict) and ("tool_calls" in message or SIGNATURE_FIELD in message)
@@ -165,7 +165,7 @@ def _unsigned(said: Any) -> Any:
 
 
 def with_signatures(messages: list[Any]) -> list[Any]:
-    """The messages, with a mark on the calls that another model made: Gemini 3 refuses those without a signature."""
+    """Put a mark on calls of other models, which have no signature. Gemini 3 refuses calls without one."""
     return [_signed(message) for message in messages]
 
 
@@ -173,7 +173,7 @@ def _signed(message: Any) -> Any:
     calls = message.get("tool_calls") if isinstance(message, dict) else None
     if not isinstance(calls, list) or not calls or not all(isinstance(call, dict) for call in calls):
         return message
-    if any(parse_signature(call.get(SIGNATURE_FIELD)) for call in calls):  # of parallel calls Gemini signs the first
+    if any(parse_signature(call.get(SIGNATURE_FIELD)) for call in calls):  # Gemini signs the first of several
         return message
     return {**message, "tool_calls": [{**calls[0], **render_signature(SKIP_SIGNATURE)}, *calls[1:]]}
 
@@ -196,7 +196,7 @@ def parse_schema(fields: Mapping[str, Any] | None) -> JsonSchema | None:
 
 
 def parse_flag(value: object) -> bool | None:
-    """True, false, or None for anything else."""
+    """Return True or False, or None for anything else."""
     return value if isinstance(value, bool) else None
 
 
@@ -210,7 +210,7 @@ def render_schema(schema: JsonSchema) -> dict[str, Any]:
 
 
 def render_logprobs(logprobs: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
-    """How likely each token was."""
+    """Render log-probabilities."""
     return [
         {**_logprob(token), "top_logprobs": [_logprob(alternative) for alternative in token.top]} for token in logprobs
     ]
@@ -222,7 +222,7 @@ def _logprob(token: Alternative) -> dict[str, Any]:
 
 
 def parse_logprobs(tokens: Iterable[Any] | None) -> tuple[TokenLogprob, ...]:
-    """How likely each token was; what is malformed is passed over."""
+    """Read log-probabilities. Malformed ones are left out."""
     found: list[TokenLogprob] = []
     for each in tokens or ():
         match each:
@@ -238,7 +238,7 @@ def _list(value: object) -> list[Any]:
 
 
 def parse_citation(annotation: Mapping[str, Any]) -> Citation | None:
-    """A `url_citation` of either dialect; None for other annotations."""
+    """Read a `url_citation` of either dialect. None: it is another annotation."""
     if annotation.get("type") != "url_citation":
         return None
     fields = annotation.get("url_citation") or annotation
@@ -251,7 +251,7 @@ def parse_citation(annotation: Mapping[str, Any]) -> Citation | None:
 
 
 def render_citation(citation: Citation) -> dict[str, Any]:
-    """The fields of a `url_citation`."""
+    """Render the fields of a `url_citation`."""
     return {
         "url": citation.url,
         "title": citation.title,
@@ -261,7 +261,7 @@ def render_citation(citation: Citation) -> dict[str, Any]:
 
 
 def render_usage(usage: Usage) -> dict[str, Any]:
-    """Chat Completions' usage: totals include cached and reasoning tokens. `estimated`: the provider gave none."""
+    """Render usage. Totals include cached and reasoning tokens. `estimated`: the provider did not count."""
     rendered: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -276,7 +276,7 @@ def render_usage(usage: Usage) -> dict[str, Any]:
 
 
 def drop_logprobs(answer: dict[str, Any]) -> None:
-    """Take the log-probabilities out of a provider's answer. null stands where nothing was asked for.
+    """Remove the log-probabilities from a provider's answer. The field is `null` if nobody asked.
 
     Source: https://platform.openai.com/docs/api-reference/chat/object.
     """

@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions, as the rest of semroute knows it."""
+"""The description of OpenAI Chat Completions for the rest of semroute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenAI's embeddings, of a named model.
+"""The client side of OpenAI's embeddings, for a named model.
 
 Source: https://platform.openai.com/docs/api-reference/embeddings.
 """
@@ -19,7 +19,7 @@ from semroute.record import Record
 
 
 class EmbeddingsBody(msgspec.Struct):
-    """The fields that are read here. All others are passed on to the provider as they are."""
+    """The fields that semroute reads. All others reach the provider unchanged."""
 
     input: str | list[Any]
     model: str
@@ -29,12 +29,12 @@ class EmbeddingsBody(msgspec.Struct):
 
 
 class Embeddings(OpenAI):
-    """The client side: any body of OpenAI's, for a model that is named."""
+    """The client side of `/v1/embeddings`."""
 
     name = EMBEDDINGS
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of different models do not compare."""
+        """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of two models cannot be compared."""
         fields = convert(body, EmbeddingsBody)
         refuse_auto(fields.model, fields.model)
         texts = [fields.input] if isinstance(fields.input, str) else fields.input
@@ -51,5 +51,5 @@ class Embeddings(OpenAI):
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The provider's own body where it speaks this dialect, else one in its form."""
+        """Render a whole answer. A provider's body in this dialect is passed on unchanged."""
         return completion.raw if completion.dialect == NAME else openai_answer(completion, record, request)

@@ -9,10 +9,13 @@ from semroute.dialects.shared.model_list import Listed
 
 
 class OpenAIModelList:
-    """All models on one page."""
+    """Renders all models on one page."""
 
     def render_one(self, model: Listed) -> dict[str, Any]:
-        """One model. Source of `shutdown_date`: https://developers.openai.com/api/docs/deprecations, 2026-11-30."""
+        """Render one model.
+
+        Source of `shutdown_date`: https://developers.openai.com/api/docs/deprecations, 2026-11-30.
+        """
         ends = {"shutdown_date": model.shutdown_date} if model.shutdown_date else {}
         return {
             "id": model.id,
@@ -24,5 +27,5 @@ class OpenAIModelList:
         }
 
     def render_page(self, every: Sequence[Listed], query: Mapping[str, Any]) -> dict[str, Any]:
-        """All models, whatever the query says."""
+        """Render all models, whatever the query says."""
         return {"object": "list", "data": [self.render_one(model) for model in every]}

@@ -1,6 +1,6 @@
-"""A body in one of OpenAI's two dialects, as the model that was chosen takes it, and what both dialects share.
+"""Changes a body in one of OpenAI's two dialects to what the chosen model accepts, and carries fields between them.
 
-A caller's own body is changed as well: callers write it for one model, and routing chooses another one.
+A caller's own body is changed too. Callers write it for one model, and routing may choose another.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from semroute.errors import UnsupportedError
 from semroute.messages import ChatRequest, Effort
 
 LOGPROBS = "message.output_text.logprobs"
-"""What asks for log-probabilities over Responses."""
+"""The value of `include` that asks for log-probabilities in Responses."""
 _SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
 _PLAIN: dict[str, object] = {"temperature": 1, "top_p": 1}
-"""Values that ask for what a model does anyway."""
+"""Default values, which ask for nothing."""
 _MINDED = frozenset({"reasoning_effort", "prompt_cache_options", "service_tier", *_SAMPLING})
-"""The fields that models differ in, beside those that some refuse."""
+"""Fields that some models accept only in part. Fields that a model refuses are in its traits."""
 _OF_5_6 = ("mode", "context")
 SHARED = ("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention")
-"""Fields with one meaning in both dialects, beyond those that other dialects have too."""
+"""Fields with the same name and meaning in both dialects, which a `ChatRequest` does not hold."""
 
 
 def suit_chat(body: dict[str, Any], server: str, model: Model, dropped: Dropped) -> None:
-    """Change a body of Chat Completions in place. Raises `UnsupportedError` where the model is not served that way."""
+    """Change a body of Chat Completions in place. Raises `UnsupportedError` if the model does not work that way."""
     traits = traits_of(server, model.name)
     if traits.usual is None and _MINDED.isdisjoint(body) and not any([field in body for field in traits.refuses]):
-        return  # as with nearly all bodies for models that are not OpenAI's own
+        return  # the most common case for models of other vendors
     _refuse(body, traits.refuses, dropped)
     asked = body.get("reasoning_effort")
     effort = _fitted(asked, traits, dropped)
@@ -76,7 +76,7 @@ def _refuse(body: dict[str, Any], fields: Iterable[str], dropped: Dropped) -> No
 
 
 def _fitted(asked: object, traits: Traits, dropped: Dropped) -> Effort | None:
-    """The effort at which the model will reason, as far as that is known."""
+    """Return the effort at which the model will reason. None: it is not known."""
     effort = next((each for each in EFFORTS if each == asked), None)
     if effort is None:
         return traits.usual if asked is None else None
@@ -84,7 +84,10 @@ def _fitted(asked: object, traits: Traits, dropped: Dropped) -> Effort | None:
 
 
 def _for_tools(effort: Effort, traits: Traits, model: Model, dropped: Dropped) -> Effort:
-    """Over Chat Completions some models call tools only when they do not reason, others not at all."""
+    """Return the effort for a request with tools.
+
+    Over Chat Completions, some models call tools only without reasoning, and others never do.
+    """
     if traits.chat_tools == "never":
         raise UnsupportedError(f"{model.name} calls tools over `dialect: responses` alone: write that for its provider")
     if traits.chat_tools == "always" or effort == "none":
@@ -136,9 +139,9 @@ def _put(body: dict[str, Any], name: str, value: object) -> None:
 
 
 def carried(request: ChatRequest, *, to: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What a body of the other of the two dialects takes as it is, and what of the request is still left unsaid.
+    """Return the fields to copy into a body of the other dialect, and the names of fields that are still left out.
 
-    `to`: the dialect of the body.
+    `to` is the dialect of the new body.
     """
     if request.dialect not in ("openai", "responses") or request.dialect == to:
         return {}, request.unread

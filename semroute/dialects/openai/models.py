@@ -1,7 +1,7 @@
-"""What single models take that are called in one of OpenAI's two dialects, by their names.
+"""What single models accept over OpenAI's two dialects, by name.
 
-OpenAI's own models stand here, and those of vendors whose servers speak Chat Completions: what holds for all models of
-a server is in `config/presets.py` and `shared/field_limits.py`.
+The tables list OpenAI's own models, and those of vendors whose servers speak Chat Completions. Rules for all models of
+a server are in `config/presets.py` and `shared/field_limits.py`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ When = Literal["always", "unreasoning", "never"]
 
 
 class Traits(Frozen, frozen=True, kw_only=True):
-    """What a model takes."""
+    """What a model accepts."""
 
     efforts: tuple[Effort, ...] = ()
-    """The reasoning efforts that it knows; empty: whichever is asked for."""
+    """The reasoning efforts that it knows. Empty: any effort is sent as it is."""
     usual: Effort | None = None
-    """The effort where none is asked for; None: not known."""
+    """The effort that it uses if a request has none. None: not known."""
     sampling: When = "always"
     """When it takes `temperature`, `top_p` and log-probabilities."""
     chat_tools: When = "always"
-    """When it calls tools over Chat Completions; over Responses it does always."""
+    """When it calls tools over Chat Completions. Over Responses it always does."""
     refuses: tuple[str, ...] = ()
     """Fields of the body that it refuses."""
     cache_options: bool = True
@@ -36,7 +36,7 @@ class Traits(Frozen, frozen=True, kw_only=True):
     ultrafast: bool = True
     """It is served in the tier `ultrafast`."""
     off: Literal["effort", "thinking"] = "effort"
-    """What turns its reasoning off: the effort `none`, or `thinking: {type: disabled}`."""
+    """The setting that turns reasoning off: the effort `none`, or `thinking: {type: disabled}`."""
 
 
 _TO_MAX: tuple[Effort, ...] = ("low", "medium", "high", "xhigh", "max")
@@ -173,10 +173,10 @@ SERVERS: dict[str, tuple[Line[Traits], ...]] = {
     "mistral": MISTRAL,
     "deepseek": DEEPSEEK,
 }
-"""By the preset of the server; without one it may be OpenAI itself. The first line that fits a name counts."""
+"""The tables by preset of the server, which may be OpenAI if it has none. The first line that matches a name counts."""
 
 
 @lru_cache(1024)
 def traits_of(server: str, name: str) -> Traits:
-    """The traits of a model by its name; of one that stands in no line it is not known that it refuses anything."""
+    """Return the traits of a model by its name. A model without a line refuses nothing."""
     return model_abilities.of(SERVERS.get(server, ()), name, Traits())

@@ -1,4 +1,4 @@
-"""What answers that are passed on tell of the tokens they took."""
+"""Reads the usage in answers that are passed on unread, such as those about files, batches and moderations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from semroute.messages import Usage
 
 
 class _Usage(msgspec.Struct):
-    """In the words of Responses, or in those of Chat Completions."""
+    """Usage, by the names of Responses or of Chat Completions."""
 
     input_tokens: Count | None = None
     output_tokens: Count | None = None
@@ -24,17 +24,17 @@ class _Usage(msgspec.Struct):
 
 
 class ReportedUsage(Frozen, frozen=True, kw_only=True):
-    """What is read of an answer."""
+    """The usage in an answer."""
 
     usage: Usage
     model: str = ""
-    """The name that the provider gives; empty: none."""
+    """The model's name at the provider. Empty: the answer does not say."""
     batch: str = ""
-    """The id of the batch whose tokens these are; empty: those of this call."""
+    """The id of the batch that took these tokens. Empty: this call took them."""
 
 
 def told(answer: bytes) -> ReportedUsage | None:
-    """What an answer says of tokens. None: it says nothing, or not yet, such as of a batch that still runs."""
+    """Read the usage in an answer. None: there is none, or none yet because a batch is still running."""
     try:
         body = msgspec.json.decode(answer)
     except UNREADABLE:

@@ -1,4 +1,4 @@
-"""OpenAI Chat Completions, as spoken to a provider. Source: https://platform.openai.com/docs/api-reference/chat."""
+"""The provider side of OpenAI Chat Completions. Source: https://platform.openai.com/docs/api-reference/chat."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from semroute.messages import ChatRequest, Completion, FinishReason, Opaque, Par
 
 
 class OpenAIProviderDialect:
-    """Chat Completions of OpenAI and of the many servers that are compatible with it."""
+    """Chat Completions of OpenAI and of the many compatible servers."""
 
     name = "openai"
     events = EventParser
@@ -53,14 +53,14 @@ class OpenAIProviderDialect:
         self._api_version = api_version or preset.api_version
 
     def headers(self, api_key: str | None) -> dict[str, str]:
-        """The key, where there is one; as a bearer token unless the server wants it elsewhere."""
+        """Return the header with the key, if there is one: a bearer token, unless the preset names another header."""
         if not api_key:
             return {}
         header = self._preset.key_header
         return {header: f"Bearer {api_key}" if header == "authorization" else api_key}
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
-        """The caller's own body where it is OpenAI's, so that fields unknown here reach the provider, or a new one."""
+        """Render a request. A caller's own OpenAI body is kept, so that fields unknown here reach the provider."""
         if endpoint_of(request) == EMBEDDINGS:
             return self._embeddings(request, model)
         request = as_chat(request, self.name)
@@ -101,14 +101,14 @@ class OpenAIProviderDialect:
         return _path(path, model.name, self._api_version)
 
     def parse_completion(self, body: bytes) -> Completion:
-        """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
+        """Read a whole answer with status 200. Raises a `ProviderError` if the body is not an answer."""
         try:
             answer = decode_answer(body)
         except UNREADABLE as error:
             raise unreadable(body, "a completion", error) from error
         if answer.error or answer.object == "error":
             raise no_answer(body)
-        if answer.object == "list":  # of embeddings: passed through
+        if answer.object == "list":  # embeddings, which are passed on unread
             opaque = Opaque(kind=EMBEDDINGS)
             return self._completion(answer, (opaque,), "stop", body)
         if not answer.choices:
@@ -135,11 +135,11 @@ class OpenAIProviderDialect:
         )
 
     def stream_parser(self) -> OpenAIStreamParser:
-        """A parser for one streamed answer."""
+        """Make the parser of one streamed answer."""
         return OpenAIStreamParser(self._preset)
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """The error that an answer of another status means."""
+        """Return the error that an answer with another status means."""
         return answered_error(status, headers, body)
 
 

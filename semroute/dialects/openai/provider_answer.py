@@ -1,4 +1,4 @@
-"""What is read of a whole answer, and what streamed answers share with it. The rest of an answer stays in `raw`."""
+"""Reads whole answers of a provider. Streamed answers share some of it. Fields that are not read stay in `raw`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 class _Function(msgspec.Struct):
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
-    """JSON text; some servers send the object itself."""
+    """JSON text. Some servers send the object itself."""
 
 
 class _Custom(msgspec.Struct):
@@ -60,7 +60,8 @@ class _ContentPart(msgspec.Struct):
     type: str = ""
     text: str | None = None
     thinking: str | list[_ContentPart] | None = None
-    """What Mistral's models thought, among what they say. Source: https://docs.mistral.ai/api/#tag/chat, 2026-11-30."""
+    """Thoughts of Mistral's models, which are part of the content. Source: https://docs.mistral.ai/api/#tag/chat,
+    2026-11-30."""
 
 
 class ChatSaid(msgspec.Struct):
@@ -72,7 +73,7 @@ class ChatSaid(msgspec.Struct):
     reasoning: str | None = None
     tool_calls: list[_Call] | None = None
     function_call: _Function | None = None
-    """What `tool_calls` was called until 2023."""
+    """The form of `tool_calls` until 2023."""
     audio: Any = None
     annotations: Any = None
 
@@ -84,7 +85,7 @@ class Logprobs(msgspec.Struct):
 
 
 class ChatChoice(msgspec.Struct):
-    """One of the answers."""
+    """One choice of an answer."""
 
     message: ChatSaid | None = None
     finish_reason: str | None = None
@@ -116,7 +117,7 @@ decode_answer = msgspec.json.Decoder(ChatAnswer, strict=False).decode
 
 
 def parts_of(said: ChatSaid) -> tuple[Part, ...]:
-    """What was said, in order."""
+    """Return the parts of a message or delta, in order."""
     parts: list[Part] = []
     if thought := said.reasoning_content or said.reasoning:
         parts.append(Thinking(text=thought))
@@ -125,7 +126,7 @@ def parts_of(said: ChatSaid) -> tuple[Part, ...]:
         parts += _contents(content)
     elif said.annotations is not None:
         parts += _texts(said)
-    elif content:  # as in nearly all pieces of a stream
+    elif content:  # the most common case in a stream
         parts.append(Text(text=content))
     if said.refusal:
         parts.append(Refusal(text=said.refusal))
@@ -139,7 +140,7 @@ def parts_of(said: ChatSaid) -> tuple[Part, ...]:
 
 
 def _contents(content: list[_ContentPart]) -> Iterator[Part]:
-    """Text and thoughts, in order."""
+    """Yield texts and thoughts, in order."""
     for part in content:
         if part.thinking:
             inner = part.thinking if isinstance(part.thinking, list) else [_ContentPart(text=part.thinking)]
@@ -149,7 +150,7 @@ def _contents(content: list[_ContentPart]) -> Iterator[Part]:
 
 
 def _texts(said: ChatSaid) -> tuple[Text, ...]:
-    """None, where there is neither text nor a citation, or one."""
+    """Return one text with its citations, or nothing if there are neither."""
     text = said.content if isinstance(said.content, str) else ""
     found = [parse_citation(each) for each in objects_of(said.annotations)]
     citations = tuple(citation for citation in found if citation is not None)
@@ -171,15 +172,15 @@ def _tool_call(call: _Call, position: int) -> ToolCall:
 
 
 def finish_reason_of(reason: str) -> FinishReason:
-    """Why an answer ended. Raises `BadAnswerError` where the provider broke it off."""
+    """Return why an answer ended. Raises `BadAnswerError` if the provider broke it off."""
     if reason == "error":
         raise BadAnswerError("the provider broke the answer off with finish_reason 'error'")
     return _FINISH_REASONS.get(reason, "stop")
 
 
 def usage_of(said: object, preset: Preset) -> Usage | None:
-    """What a call consumed. None: it is not told, or not readably."""
-    if said is None:  # as in nearly all pieces of a stream
+    """Return the usage of an answer. None: the answer does not say, or it cannot be read."""
+    if said is None:  # the most common case in a stream
         return None
     usage = read_counts(said, _Usage)
     if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
@@ -198,7 +199,7 @@ def usage_of(said: object, preset: Preset) -> Usage | None:
 
 
 def ended_by(said: FinishReason, data: bytes, *, calls: bool) -> tuple[FinishReason, bytes]:
-    """Return why an answer ended, by what it holds, and the server's own words with that reason in them."""
+    """Correct the finish reason by what the answer holds. Return it, and the server's own data with it."""
     reason = as_said(said, calls=calls)
     if reason == said:
         return said, data

@@ -1,4 +1,4 @@
-"""A request in the form of Chat Completions, and what each compatible server wants different about it.
+"""Writes requests in the form of Chat Completions, and adapts them to each compatible server.
 
 Source: https://platform.openai.com/docs/api-reference/chat/create.
 """
@@ -42,20 +42,20 @@ from semroute.messages import (
 )
 
 SIGNED = {"anthropic", "bedrock", "gemini", "responses"}
-"""The origins of thoughts that no server of this dialect has thought."""
+"""Origins of thoughts that cannot come from a server of this dialect."""
 UNSIGNED = ("", "unsigned")
-"""The origins of thoughts that are plain text: a server that signs none may have thought them."""
+"""Origins of thoughts in plain text, which may come from a server that signs none."""
 HEADERS = (Header("openai-beta", NAMES, "https://github.com/openai/openai-python: 3.57.0", "2026-11-30", joins=True),)
-"""Headers of callers that go on, in Responses too."""
+"""Headers of callers that are forwarded, in Responses too."""
 NEWER = ("prompt_cache_options", "prompt_cache_retention")
-"""Fields of OpenAI's that no other server knows."""
+"""OpenAI's fields that no other server knows."""
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 
 # --- a body for a request that came in another dialect ----------------------------------------------------------------
 
 
 def render_body(request: ChatRequest, model: Model, preset: Preset, dropped: Dropped) -> dict[str, Any]:
-    """The body, without `model` and `stream`; what has no counterpart is noted."""
+    """Render the body, without `model` and `stream`. What this dialect cannot express is noted."""
     params = request.params
     effort = effort_of(params) if wants_thinking(request, model, dropped) else None
     dropped.add_given(top_k=params.top_k is not None, n=params.n is not None and params.n > 1)
@@ -100,7 +100,7 @@ def _response_format(params: Params) -> dict[str, Any] | None:
 
 
 def _mark(cache: CacheTtl | None, preset: Preset, dropped: Dropped, *, tool: bool = False) -> dict[str, Any]:
-    """A cache mark as the server knows it."""
+    """Render a cache mark as the server knows it."""
     if cache is None:
         return {}
     if preset.cache == "cache_control":
@@ -123,7 +123,7 @@ class _Messages:
         self._media: list[Part] = []
 
     def render(self, request: ChatRequest) -> list[dict[str, Any]]:
-        """The messages."""
+        """Render the messages."""
         for message in request.messages:
             self._message(message)
         self._flush_media()
@@ -137,11 +137,11 @@ class _Messages:
         if rest or not results:
             self._flush_media()
             turn = self._turn(message, rest)
-            if message.role != "assistant" or turn["content"] or len(turn) > 2:  # else nothing is left of it
+            if message.role != "assistant" or turn["content"] or len(turn) > 2:  # an empty turn is left out
                 self._rendered.append(turn)
 
     def _result(self, result: ToolResult) -> None:
-        """A tool message holds text alone: pictures and documents follow in a user's."""
+        """Render a tool result. A tool message takes only text, so its files follow in a user message."""
         self._dropped.add_given(**{"is_error of a tool result": result.is_error, "cache mark": result.cache})
         self._rendered.append({"role": "tool", "tool_call_id": result.id, "content": result.text})
         self._media += result.media
@@ -167,7 +167,7 @@ class _Messages:
         return {**turn, **given(fields)}
 
     def _thoughts(self, parts: tuple[Part, ...]) -> tuple[str, tuple[Part, ...]]:
-        """What was thought, for a field of its own, and the parts of the content: thoughts are some of them or not."""
+        """Return the text for `reasoning_content`, and the parts of the content. Some servers take thoughts there."""
         thoughts = [part for part in parts if isinstance(part, Thinking)]
         said = tuple(part for part in parts if not isinstance(part, Thinking))
         if self._preset.thoughts == "chunks" and self._reasons:
@@ -189,7 +189,7 @@ class _Messages:
         return {"id": part.id, "type": "function", "function": function, **render_signature(part.signature)}
 
     def _content(self, parts: tuple[Part, ...]) -> str | list[dict[str, Any]]:
-        """Plain text where it can be: not every compatible server takes a list."""
+        """Render content as plain text if possible, because some compatible servers do not take a list."""
         content = [block for part in parts if (block := self._part(part)) is not None]
         if all(block.keys() == {"type", "text"} for block in content):
             return "\n".join(block["text"] for block in content)
@@ -220,7 +220,7 @@ class _Messages:
 
 
 def thinking_chunk(text: str) -> dict[str, Any]:
-    """A thought among the content of an assistant's message. Source: https://docs.mistral.ai/api/#tag/chat."""
+    """Render a thought as part of a message's content. Source: https://docs.mistral.ai/api/#tag/chat."""
     return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
 
 
@@ -228,7 +228,7 @@ def thinking_chunk(text: str) -> dict[str, Any]:
 
 
 def adapt(body: dict[str, Any], preset: Preset, model: Model, dropped: Dropped) -> None:
-    """Change a body, whichever dialect it came in, to what the server takes."""
+    """Change a body, also a caller's own, to what the server accepts."""
     for field in LIMIT_FIELDS:
         if preset.limit_field not in ("", field) and field in body:
             body.setdefault(preset.limit_field, body.pop(field))
@@ -247,7 +247,7 @@ def adapt(body: dict[str, Any], preset: Preset, model: Model, dropped: Dropped) 
 
 
 def _instruct(body: dict[str, Any]) -> None:
-    """JSON mode and an instruction stand in for a JSON Schema."""
+    """Replace a JSON Schema by JSON mode and an instruction."""
     match body.get("response_format"):
         case {"type": "json_schema", "json_schema": dict(fields)}:
             text = instruction(parse_schema(fields))
@@ -260,7 +260,7 @@ def _asks(field: str, value: object) -> bool:
 
 
 def _reads_messages(preset: Preset) -> bool:
-    """Whether a server takes some messages in another form alone."""
+    """Whether messages must be changed for a server."""
     return bool(preset.message_drop) or not preset.developer or bool(preset.thoughts)
 
 
@@ -293,7 +293,7 @@ def _adapt_message(message: Any, preset: Preset, reasons: bool, dropped: Dropped
 
 
 def _with_chunk(message: dict[str, Any], thought: str) -> dict[str, Any]:
-    """A message whose thought stands among its content."""
+    """Move the thought of a message into its content."""
     content = message.get("content")
     said = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
     rest = {field: value for field, value in message.items() if field != "reasoning_content"}

@@ -1,4 +1,4 @@
-"""Streamed answers of a provider. Source: https://platform.openai.com/docs/api-reference/chat-streaming."""
+"""Reads streamed answers of a provider. Source: https://platform.openai.com/docs/api-reference/chat-streaming."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from semroute.messages import (
 
 
 class ChoicePiece(msgspec.Struct):
-    """A piece of one of the answers."""
+    """A piece of one choice."""
 
     index: int = 0
     delta: ChatSaid | None = None
     message: ChatSaid | None = None
-    """What some servers send in one piece, as in an answer that is not streamed."""
+    """The whole message, as some servers send it in one piece."""
     finish_reason: str | None = None
     logprobs: Logprobs | None = None
 
@@ -59,14 +59,14 @@ class OpenAIStreamParser:
         self._open: set[int] = set()
         self._ended = False
         self._ids: dict[int, str] = {}
-        """Of the calls, by the index that they are given here."""
+        """Ids of the calls, by the index that the parser gives them."""
         self._places: dict[int, int] = {}
-        """That index, by the server's."""
+        """The index that the parser gives a call, by the server's index."""
         self._closed: set[int] = set()
-        """Choices that have ended: what comes after that, such as usage, opens none again."""
+        """Choices that have ended. Later events, such as usage, do not open them again."""
         self._said = False
         self._anew = False
-        """The content comes in chunks, and not as text: the rest is rendered anew."""
+        """The content is a list, which OpenAI's clients cannot read. The rest of the answer is rendered anew."""
 
     @property
     def finished(self) -> bool:
@@ -74,7 +74,7 @@ class OpenAIStreamParser:
         return self._ended and not self._open
 
     def event(self, event: Event) -> Chunk | None:
-        """The chunk that an event holds; none for `[DONE]`. Raises a `ProviderError` for an error or malformed data."""
+        """Return the chunk in an event, if any. Raises a `ProviderError` for an error or malformed data."""
         data = event.data.strip()
         if not data or data == b"[DONE]":
             return None
@@ -113,12 +113,15 @@ class OpenAIStreamParser:
             service_tier=piece.service_tier or "",
             model=piece.model or "",
             id=piece.id or "",
-            dialect="" if whole or self._anew else "openai",  # clients would not read the server's own event
+            dialect="" if whole or self._anew else "openai",  # clients could not read the server's own event
             raw=b"" if whole or self._anew else raw,
         )
 
     def _numbered(self, part: Part) -> Part:
-        """Some servers, such as Ollama, give all calls one index: a name with a new id begins another call."""
+        """Give each call its own index.
+
+        Some servers, such as Ollama, give all calls the same. There a name with a new id begins a new call.
+        """
         if not isinstance(part, ToolCall):
             return part
         place = self._places.get(part.index)

@@ -1,8 +1,9 @@
-"""OpenAI's older completions of plain text, answered by chat models.
+"""The client side of OpenAI's older text completions, which chat models answer here.
 
-Source: https://platform.openai.com/docs/api-reference/completions. Each prompt is one user turn. A request for several
-prompts, or for several answers to one, is several calls: each has its own decision and record. So all models can serve
-it, also those whose API gives one answer at a time.
+Source: https://platform.openai.com/docs/api-reference/completions.
+
+Each prompt is one user turn. A request for several answers becomes several calls, each with its own decision and
+record. So models that give one answer at a time can serve it too.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ from semroute.record import Record
 
 NAME: Final = "text"
 MAX_ANSWERS = 16
-"""How many answers one request may ask for: prompts times `n`."""
+"""The most answers to one request: the number of prompts times `n`."""
 
 
 class TextCompletionsBody(msgspec.Struct):
-    """The fields of OpenAI's older completions that are read here."""
+    """The fields of older completions that semroute reads."""
 
     prompt: str | list[Any] | None = None
     model: str = "auto"
@@ -71,14 +72,14 @@ _LIKE_CHAT = {*TextCompletionsBody.__struct_fields__} & {*ChatBody.__struct_fiel
 
 
 def split(request: ChatRequest, new_id: Callable[[], str]) -> list[ChatRequest]:
-    """One request for each answer that a caller's request asks for."""
+    """Make one request for each answer that the caller asks for."""
     fields = convert(request.raw, TextCompletionsBody)
     return [
         msgspec.structs.replace(
             request,
             id=new_id(),
             messages=(*request.messages[:-1], Message(role="user", parts=(Text(text=text),))),
-            # Each answer to the same prompt has a seed of its own, or all would be the same.
+            # Each answer to a prompt needs its own seed. Otherwise they would all be the same.
             params=msgspec.structs.replace(request.params, seed=None if fields.seed is None else fields.seed + number),
         )
         for text in _prompts(fields.prompt)
@@ -87,14 +88,14 @@ def split(request: ChatRequest, new_id: Callable[[], str]) -> list[ChatRequest]:
 
 
 class TextDialect(OpenAI):
-    """The client side."""
+    """The client side of `/v1/completions`, for one answer."""
 
     name = NAME
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body; the first prompt is the user's turn.
+        """Read a caller's body. The first prompt is the user's turn.
 
-        Raises `RequestError` naming the field, what it got and what it expected.
+        Raises `RequestError`, which names the field, what it got and what it expected.
         """
         fields = convert(body, TextCompletionsBody)
         texts, count = _prompts(fields.prompt), 1 if fields.n is None else fields.n
@@ -118,28 +119,28 @@ class TextDialect(OpenAI):
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """One answer alone."""
+        """Render the only answer."""
         return TextCompletions([request]).render([(completion, record, request)])
 
     def stream(self, request: ChatRequest, decision: Decision) -> TextStream:
-        """A renderer for one answer alone."""
+        """Make the renderer of the only answer."""
         return TextCompletions([request]).stream(request, decision)
 
 
 class TextCompletions(TextDialect):
-    """The same for the answers to one request: they have one id, and are told apart by their `index`."""
+    """The client side of `/v1/completions`, for all answers to one request. They have one id and different indices."""
 
     def __init__(self, requests: list[ChatRequest]) -> None:
-        """`requests`: as `split` gave them."""
+        """`requests` are those that `split` made."""
         self.id = f"cmpl-{requests[0].id}"
         self.created = int(time.time())
         self.usages: list[Usage] = []
-        """Of the answers that have ended."""
+        """The usage of each answer that has ended."""
         self.echo = requests[0].raw.get("echo") is True
         self._indices = {request.id: index for index, request in enumerate(requests)}
 
     def render(self, answers: list[tuple[Completion, Record, ChatRequest]]) -> bytes:
-        """All answers."""
+        """Render all answers."""
         choices = []
         for completion, _, request in answers:
             said = self.prefix(request) + _text(completion.parts)
@@ -149,11 +150,11 @@ class TextCompletions(TextDialect):
         return msgspec.json.encode(self.body(answers[0][0].model, choices) | {"usage": render_usage(usage)})
 
     def stream(self, request: ChatRequest, decision: Decision) -> TextStream:
-        """A renderer for one of the answers. They are streamed one after the other."""
+        """Make the renderer of one answer. The answers are streamed one after the other."""
         return TextStream(self, request)
 
     def index(self, request: ChatRequest) -> int:
-        """Which of the answers this request is for."""
+        """Return the index of the answer to this request."""
         return self._indices[request.id]
 
     def is_last(self, request: ChatRequest) -> bool:
@@ -161,11 +162,11 @@ class TextCompletions(TextDialect):
         return self.index(request) == len(self._indices) - 1
 
     def prefix(self, request: ChatRequest) -> str:
-        """What stands before the answer: the prompt, where `echo` is asked for."""
+        """Return the text before the answer: the prompt, if the caller asked for `echo`."""
         return request.messages[-1].text if self.echo else ""
 
     def body(self, model: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        """What whole answers and pieces of them share."""
+        """Render the fields that whole and streamed answers share."""
         return {
             "id": self.id,
             "object": "text_completion",
@@ -176,7 +177,7 @@ class TextCompletions(TextDialect):
 
 
 class TextStream:
-    """`text_completion` events of one answer. The last answer is closed by `[DONE]`."""
+    """Writes the `text_completion` events of one answer. `[DONE]` follows the last answer."""
 
     keep_alive = sse.KEEP_ALIVE
 
@@ -189,7 +190,7 @@ class TextStream:
         self._usage: Usage | None = None
 
     def chunk(self, chunk: Chunk) -> bytes:
-        """The event for what the chunk says."""
+        """Render one chunk."""
         self._model = chunk.model or self._model
         self._usage = chunk.usage or self._usage
         said = _text(chunk.parts)
@@ -201,7 +202,7 @@ class TextStream:
         return sse.render(msgspec.json.encode(self._answers.body(self._model, [choice])))
 
     def end(self, record: Record) -> bytes:
-        """After the last answer: the usage of all, where it was asked for, and `[DONE]`."""
+        """Render the end of the last answer: the usage of all, if the caller asked for it, and `[DONE]`."""
         self._answers.usages.append(self._usage or record.usage)
         if not self._answers.is_last(self._request):
             return b""
@@ -212,7 +213,7 @@ class TextStream:
         return events + sse.render(b"[DONE]")
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """An error event, and no `[DONE]`: clients raise on it."""
+        """Render an error event, on which clients raise. No `[DONE]` follows."""
         return sse.render(msgspec.json.encode(error_body(error, status)))
 
 
@@ -239,14 +240,14 @@ def _choice(index: int, text: str, logprobs: dict[str, Any] | None, reason: Fini
 
 
 class _Logprobs:
-    """Log-probabilities in the older form: lists side by side, with each token's place in the text."""
+    """Renders log-probabilities in the older form: parallel lists, with the position of each token in the text."""
 
     def __init__(self, offset: int) -> None:
-        """`offset`: where the answer begins in the text."""
+        """`offset` is where the answer begins in the text."""
         self._offset = offset
 
     def render(self, logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any] | None:
-        """Those of the next tokens. None: there are none."""
+        """Render the log-probabilities of the next tokens. None: there are none."""
         if not logprobs:
             return None
         offsets = []

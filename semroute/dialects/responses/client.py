@@ -1,4 +1,4 @@
-"""OpenAI Responses as callers speak it. Source: https://platform.openai.com/docs/api-reference/responses."""
+"""The client side of OpenAI Responses. Source: https://platform.openai.com/docs/api-reference/responses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _INCLUDED = {"reasoning.encrypted_content", "message.output_text.logprobs"}
 
 
 class ResponsesBody(msgspec.Struct):
-    """The fields that are read here. All others are passed on to a provider of this dialect as they are."""
+    """The fields that semroute reads. All others reach a provider of this dialect unchanged."""
 
     input: str | list[Any] | None = None
     instructions: str | None = None
@@ -54,12 +54,15 @@ class ResponsesBody(msgspec.Struct):
 
 
 class Responses(OpenAI):
-    """The client side of OpenAI's Responses. A request holds its whole conversation: the API has put it in."""
+    """The client side of Responses.
+
+    The handler has put the whole conversation into the body. Errors have the form of Chat Completions.
+    """
 
     name = NAME
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        """Read a caller's body. Raises `RequestError`, which names the field, what it got and what it expected."""
         fields = convert(body, ResponsesBody)
         for name, why in _STATEFUL.items():
             if body.get(name):
@@ -85,17 +88,17 @@ class Responses(OpenAI):
         )
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The provider's own body where it speaks this dialect, else one in its form."""
+        """Render a whole answer. A provider's body in this dialect is passed on unchanged."""
         if completion.dialect == NAME:
             return completion.raw
         return msgspec.json.encode(response_object(request, completion, completion.usage or record.usage))
 
     def stream(self, request: ChatRequest, decision: Decision) -> ResponsesStream:
-        """A renderer for one streamed answer."""
+        """Make the renderer of one streamed answer."""
         return ResponsesStream(request)
 
     def render_count(self, input_tokens: int) -> bytes:
-        """The body of `/v1/responses/input_tokens`."""
+        """Render the body of `/v1/responses/input_tokens`."""
         return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": input_tokens})
 
 
@@ -120,7 +123,7 @@ def _params(fields: ResponsesBody) -> Params:
 
 
 def _unread_settings(fields: ResponsesBody) -> list[str]:
-    """What is said inside the fields that are read, and not understood."""
+    """Return the settings inside the read fields that semroute does not know."""
     unread = [f"text.{key}" for key in fields.text or {} if key != "format"]
     unread += [f"reasoning.{key}" for key, value in (fields.reasoning or {}).items() if key not in _REASONING and value]
     return unread + [f"include {name}" for name in fields.include or () if name not in _INCLUDED]

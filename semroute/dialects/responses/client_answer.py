@@ -1,4 +1,4 @@
-"""The `response` object. Source: https://platform.openai.com/docs/api-reference/responses/object."""
+"""Writes the `response` object. Source: https://platform.openai.com/docs/api-reference/responses/object."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _INCOMPLETE: dict[FinishReason, str] = {"length": "max_output_tokens", "content_
 
 
 def response_object(request: ChatRequest, completion: Completion, usage: Usage) -> dict[str, Any]:
-    """A whole answer."""
+    """Render a whole answer."""
     body = empty_response(request, completion.model)
     output = output_items(request, completion)
     return closed(body, output, completion.finish_reason, usage, completion.service_tier)
 
 
 def empty_response(request: ChatRequest, model: str) -> dict[str, Any]:
-    """An answer that has just begun. It repeats what was asked."""
+    """Render an answer that has just begun. It repeats the settings of the request."""
     params = request.params
     return {
         "id": f"resp_{request.id}",
@@ -71,7 +71,7 @@ def empty_response(request: ChatRequest, model: str) -> dict[str, Any]:
 def closed(
     body: dict[str, Any], output: list[dict[str, Any]], finish_reason: FinishReason, usage: Usage, tier: str
 ) -> dict[str, Any]:
-    """The same answer at its end."""
+    """Complete the body of an answer that has ended."""
     incomplete = _INCOMPLETE.get(finish_reason)
     return {
         **body,
@@ -86,7 +86,7 @@ def closed(
 def failed(
     body: dict[str, Any], output: list[dict[str, Any]], error: dict[str, Any], usage: Usage | None
 ) -> dict[str, Any]:
-    """The same answer where it broke off."""
+    """Complete the body of an answer that broke off."""
     return {
         **body,
         "status": "failed",
@@ -97,7 +97,7 @@ def failed(
 
 
 def render_usage(usage: Usage) -> dict[str, Any]:
-    """Responses' usage: totals include the cached and the reasoning tokens."""
+    """Render usage. Totals include cached and reasoning tokens."""
     return {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {
@@ -111,7 +111,7 @@ def render_usage(usage: Usage) -> dict[str, Any]:
 
 
 def output_items(request: ChatRequest, completion: Completion) -> list[dict[str, Any]]:
-    """Thoughts, messages and calls, in order; text in a row is one message."""
+    """Render thoughts, messages and calls, in order. Texts in a row become one message."""
     items: list[dict[str, Any]] = []
     toolbox: Toolbox | None = None
     logprobs = render_logprobs(completion.logprobs)
@@ -122,7 +122,7 @@ def output_items(request: ChatRequest, completion: Completion) -> list[dict[str,
                 if not items or items[-1]["type"] != "message":
                     items.append(message_item(request, number))
                 items[-1]["content"].append(content_part(part, logprobs))
-                logprobs = []  # they are those of the whole answer: the first text has them
+                logprobs = []  # the first text holds those of the whole answer
             case Thinking():
                 items.append(render_reasoning(part, f"rs_{request.id}_{number}"))
             case ToolCall():
@@ -134,7 +134,7 @@ def output_items(request: ChatRequest, completion: Completion) -> list[dict[str,
 
 
 def content_part(part: Part, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Text, or a refusal, of a message."""
+    """Render a text or a refusal of a message."""
     if isinstance(part, Refusal):
         return {"type": "refusal", "refusal": part.text}
     text = part if isinstance(part, Text) else Text(text="")
@@ -142,13 +142,13 @@ def content_part(part: Part, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def message_item(request: ChatRequest, number: int, status: str = "completed") -> dict[str, Any]:
-    """A message without content."""
+    """Render a message without content."""
     id_ = f"msg_{request.id}_{number}"
     return {"type": "message", "id": id_, "status": status, "role": "assistant", "content": []}
 
 
 def _tools(request: ChatRequest) -> list[Any]:
-    """The tools as the caller has declared them, in full."""
+    """Render the tools as the caller declared them, with all fields."""
     declared = request.raw.get("tools") if request.dialect == NAME else None
     if isinstance(declared, list):
         return [{"strict": None, **tool} if tool.get("type") == "function" else tool for tool in declared]
@@ -173,18 +173,19 @@ _CODES: dict[Trouble, str] = {
     "server": "server_error",
 }
 _BAD_REQUEST = "invalid_prompt"
-"""What is the request's fault. Codex asks again for every code that it does not know."""
+"""The code of all other errors, which are the request's fault. Codex tries again after every code that it does not
+know."""
 
 
 def streamed_error(error: SemrouteError, status: int) -> dict[str, Any]:
-    """The `type`, `code`, `message` and `param` of an error: what the provider said where it says it as OpenAI does."""
+    """Render the fields of an error. A provider's own error in OpenAI's form is passed on."""
     ours, own = error_body(error, status)["error"], _own_error(told_inside(error))
     code = _CODES.get(trouble_of(error, status), _BAD_REQUEST)
     return {**ours, "code": code, **own_fields(own, error, OPENAI)}
 
 
 def _own_error(body: Any) -> dict[str, Any] | None:
-    """The error of an event in OpenAI's form: its fields stand outside, or in `error`. None: it has another form."""
+    """Return the error in an event of OpenAI's form, from its top or from `error`. None: it has another form."""
     match body:
         case {"error": {"code": str(), "message": str()} as error}:
             return {name: error[name] for name in ("type", "code", "message", "param") if name in error}

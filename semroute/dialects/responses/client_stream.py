@@ -1,4 +1,7 @@
-"""Streamed answers in the form of Responses. Source: https://platform.openai.com/docs/api-reference/responses-streaming."""
+"""Writes streamed answers in the form of Responses.
+
+Source: https://platform.openai.com/docs/api-reference/responses-streaming.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +38,11 @@ from semroute.messages import (
 from semroute.record import Record
 
 _PREFIXES = {"message": "msg", "reasoning": "rs", **dict(ITEMS.values())}
-"""How ids begin, by the item's type."""
+"""Prefixes of ids, by the type of the item."""
 
 
 class _Passed(msgspec.Struct):
-    """What is read of an event that went out as it was."""
+    """The fields that are read of an event that was passed on unchanged."""
 
     type: str = ""
     sequence_number: int = 0
@@ -50,31 +53,31 @@ class _Passed(msgspec.Struct):
 
 
 class _Item:
-    """An item that is being written."""
+    """An output item that is being written."""
 
     def __init__(self, place: int, kind: str, id_: str = "") -> None:
         self.place = place
         """Its `output_index`."""
         self.kind = kind
         self.id = id_
-        """As the provider has named it; empty: it is made here."""
+        """The id that the provider gave. Empty: semroute makes the id."""
         self.closed: list[dict[str, Any]] = []
-        """Its content, or its summary, that the provider has finished."""
+        """The finished parts of its content or summary, if a provider wrote them."""
         self.text: Text | Refusal | None = None
         self.logprobs: tuple[TokenLogprob, ...] = ()
         self.thought = Thinking()
         self.call = ToolCall()
         self.origin = Origin("function", "")
-        """What is called."""
+        """The tool that is called."""
         self.finished: dict[str, Any] | None = None
 
     @property
     def index(self) -> int:
-        """Of the part that is being written: its `content_index`, or its `summary_index`."""
+        """The `content_index` or `summary_index` of the part that is being written."""
         return len(self.closed)
 
     def follow(self, event: _Passed) -> bool:
-        """Take over what an event of the provider opened or closed in it. Returns whether it opened a part."""
+        """Follow a provider's event that opens or closes a part of the item. Returns whether it opens one."""
         match event.type:
             case "response.content_part.added" if self.kind == "message":
                 self.text = Text(text="")
@@ -92,7 +95,7 @@ class _Item:
 
 
 class ResponsesStream:
-    """Each event carries a `sequence_number`; items may be open side by side, as parallel calls are."""
+    """Writes events with a `sequence_number`. Several items may be open at once, such as parallel calls."""
 
     keep_alive = sse.KEEP_ALIVE
 
@@ -102,11 +105,11 @@ class ResponsesStream:
         self._response: dict[str, Any] | None = None
         self._native = False
         self._passed: list[tuple[bytes, int]] = []
-        """The provider's own events that open and close something, and how many parts there were before each."""
+        """The provider's own events except deltas, each with the number of parts up to it."""
         self._heard: list[Part] = []
         """The parts of the provider's own events."""
         self._last = b""
-        """The last of those events."""
+        """The last of the provider's own events."""
         self._ended = False
         self._items: list[_Item] = []
         self._calls: dict[int, _Item] = {}
@@ -116,7 +119,7 @@ class ResponsesStream:
         self._finish_reason: FinishReason = "stop"
 
     def chunk(self, chunk: Chunk) -> bytes:
-        """The provider's own event where it speaks this dialect, else events in its form."""
+        """Render one chunk. A provider's event in this dialect is passed on unchanged."""
         self._usage = chunk.usage or self._usage
         self._tier = chunk.service_tier or self._tier
         self._finish_reason = chunk.finish_reason or self._finish_reason
@@ -138,7 +141,7 @@ class ResponsesStream:
         return head + b"".join(self._part(part, chunk.logprobs) for part in chunk.parts)
 
     def end(self, record: Record) -> bytes:
-        """The items' ends and `response.completed`, or `response.incomplete`; nothing where the provider sent them."""
+        """Render the end of each item, and of the answer. Empty if the provider has sent them itself."""
         if self._native:
             return b""
         head = self._start(record.model or "")
@@ -148,18 +151,18 @@ class ResponsesStream:
         return head + self._event(f"response.{body['status']}", response=body)
 
     def error(self, error: SemrouteError, status: int) -> bytes:
-        """`response.failed`, which Codex reads, and then `error`, on which the official clients raise."""
+        """Render `response.failed`, which Codex reads, and then `error`, on which the official clients raise."""
         told = streamed_error(error, status)
         head = b"" if self._native else self._start("")
         output = [item.finished for item in self._items if item.finished is not None]
         body = failed(self._begun(), output, told, self._usage)
         failure = self._event("response.failed", response=body)
-        # The fields stand where the documentation has them, and in `error`, where the service itself sends them.
+        # The documentation has the fields at the top. The real service sends them in `error`.
         flat = {name: told[name] for name in ("code", "message", "param")}
         return head + failure + self._event("error", **flat, error=told)
 
     def _begun(self) -> dict[str, Any]:
-        """The answer as it began: as the provider opened it, or as it was opened here."""
+        """Return the answer as it was at the start, whether the provider or semroute opened it."""
         if self._native:
             self._number = max(self._number, msgspec.json.decode(self._last, type=_Passed).sequence_number)
             opened = (msgspec.json.decode(raw, type=_Passed).response for raw, _ in self._passed)
@@ -169,7 +172,7 @@ class ResponsesStream:
     # --- going on from the provider's own events ----------------------------------------------------------------------
 
     def _go_on(self, model: str) -> bytes:
-        """Another model goes on, with the next number: in the item that is open, or in the next one."""
+        """Prepare for another model, which goes on with the next number, in the open item or in a new one."""
         self._native = False
         self._number = max(self._number, msgspec.json.decode(self._last, type=_Passed).sequence_number)
         items: dict[int, _Item] = {}
@@ -190,7 +193,7 @@ class ResponsesStream:
         return self._reopen(self._open, self._heard[begun:]) if self._open is not None else b""
 
     def _reopen(self, item: _Item, said: list[Part]) -> bytes:
-        """Write on in an item. `said`: what its open part says so far."""
+        """Reopen an item for another model. `said` is the content of its open part so far."""
         item.thought = Thinking(text="".join(part.text for part in said if isinstance(part, Thinking)))
         if item.kind != "message":
             return b""
@@ -331,7 +334,7 @@ class ResponsesStream:
             return events
         arguments = item.call.arguments + part.arguments
         item.call = msgspec.structs.replace(item.call, arguments=arguments)
-        if item.origin.kind != "function":  # its form is another one: it is told when it is whole
+        if item.origin.kind != "function":  # its form differs, so it is sent when it is whole
             return events
         return events + self._in_item(item, "response.function_call_arguments.delta", delta=part.arguments)
 

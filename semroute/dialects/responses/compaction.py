@@ -1,8 +1,8 @@
-"""Making a conversation shorter: `/v1/responses/compact`.
+"""The client side of `/v1/responses/compact`, which makes a conversation shorter.
 
-A provider of the Responses dialect does it itself. Any other model is asked for a summary, which the caller gets in the
-same form, and sends back with its next request.
-Source: https://platform.openai.com/docs/api-reference/responses/compact.
+A provider of the Responses dialect does this itself. Any other model is asked for a summary. The caller gets the
+summary in the same form, and sends it back with its next request. Source:
+https://platform.openai.com/docs/api-reference/responses/compact.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from semroute.record import Record
 
 
 class Compact(Responses):
-    """The client side."""
+    """The client side of `/v1/responses/compact`."""
 
     name = COMPACT
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
-        """Read a caller's body. Raises `RequestError` naming the field, what it got and what it expected."""
+        """Read a caller's body. Raises `RequestError`, which names the field, what it got and what it expected."""
         raw = {key: value for key, value in body.items() if key != "stream"}
         chat = super().parse_request(raw, request_id)
         params = msgspec.structs.replace(chat.params, json_output=False, json_schema=None)
-        # Providers want the tools of the conversation declared; none is to be called now.
+        # Providers require that the conversation's tools are declared, but none may be called now.
         choice = ToolChoice(mode="none") if chat.tools else None
         return msgspec.structs.replace(chat, dialect=COMPACT, params=params, tool_choice=choice)
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
-        """The provider's own body where it speaks this dialect, else one in its form.
+        """Render a whole answer. A provider's body in this dialect is passed on unchanged.
 
         Raises `BadAnswerError` for an answer without text.
         """
@@ -61,7 +61,7 @@ class Compact(Responses):
 
 
 def _of_the_user(request: ChatRequest) -> list[dict[str, Any]]:
-    """What the user has said stays as it is."""
+    """Return the user's messages, which stay as they are."""
     said = request.raw.get("input")
     items = [{"role": "user", "content": said}] if isinstance(said, str) else said or []
     kept: list[dict[str, Any]] = []

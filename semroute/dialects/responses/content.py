@@ -1,4 +1,4 @@
-"""Items of OpenAI's Responses and our messages, both ways. Source: https://platform.openai.com/docs/api-reference/responses."""
+"""Reads and writes items of OpenAI Responses. Source: https://platform.openai.com/docs/api-reference/responses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from semroute.messages import (
 NAME: Final = "responses"
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _SUMMARY = f"{SEAL}summary."
-"""What the `encrypted_content` of our own summaries begins with."""
+"""The start of the `encrypted_content` of semroute's own summaries."""
 _COMPACTIONS = ("compaction", "compaction_summary", "context_compaction")
 """Types of items that hold a summary: OpenAI's, and those that Codex writes."""
 _STATEFUL = "no item is known here by its id: send the whole conversation in `input`"
@@ -40,9 +40,9 @@ _STATEFUL = "no item is known here by its id: send the whole conversation in `in
 
 
 def parse_input(items: str | list[Any] | None, toolbox: Toolbox) -> tuple[Message, ...]:
-    """The messages of a request's `input`. Raises `RequestError`. `toolbox`: knows what its calls are calls of.
+    """Read the messages in `input`. `toolbox` finds the tools of its calls. Raises `RequestError`.
 
-    What a model said in a row (thoughts, text, calls) is one message, and so are results in a row.
+    Thoughts, texts and calls of the model in a row become one message. So do tool results in a row.
     """
     if items is None or items == []:
         raise problem("input", "got nothing, expected text or a list of items")
@@ -61,7 +61,7 @@ def parse_input(items: str | list[Any] | None, toolbox: Toolbox) -> tuple[Messag
 
 
 def _joined(first: Message, others: list[Message]) -> Message:
-    """Return one message with the parts of several, whose tool calls are counted through."""
+    """Return one message with the parts of several. Its tool calls are numbered anew."""
     parts = chain.from_iterable(message.parts for message in (first, *others))
     calls = count()
     return Message(
@@ -73,7 +73,7 @@ def _joined(first: Message, others: list[Message]) -> Message:
 
 
 def _parse_item(item: dict[str, Any], path: str, toolbox: Toolbox) -> Message | None:
-    """One item; None for one that only declares tools."""
+    """Read one item. None: it only declares tools."""
     if (call := parse_call(item, toolbox)) is not None:
         return Message(role="assistant", parts=(call,))
     if (result := output_of(item)) is not None:
@@ -100,12 +100,12 @@ def _parse_item(item: dict[str, Any], path: str, toolbox: Toolbox) -> Message | 
 
 
 def seal_summary(text: str) -> str:
-    """The summary of a conversation, as the `encrypted_content` of a `compaction` item."""
+    """Return the `encrypted_content` of a `compaction` item with this summary."""
     return f"{_SUMMARY}{text}"
 
 
 def _summary_message(item: Mapping[str, Any]) -> Message | None:
-    """The message that one of our own summaries stands for. None: the item is something else."""
+    """Return the message for one of semroute's own summaries. None: the item is something else."""
     sealed = item.get("encrypted_content")
     if item.get("type") not in _COMPACTIONS or not isinstance(sealed, str) or not sealed.startswith(_SUMMARY):
         return None
@@ -114,9 +114,9 @@ def _summary_message(item: Mapping[str, Any]) -> Message | None:
 
 
 def _parse_agent(item: dict[str, Any], content: list[Any], path: str) -> Message:
-    """What one agent tells another, which is a task for the model.
+    """Read a message of one agent to another, which is a task for the model.
 
-    Codex writes the text of every model as `encrypted_content`. What has white space is not encrypted.
+    Codex writes texts of all models as `encrypted_content`. A text with white space is not encrypted.
     """
     head = f"Message from {item.get('author') or 'an agent'} to {item.get('recipient') or 'you'}:"
     parts: list[Part] = [Text(text=head)]
@@ -142,7 +142,7 @@ def _parse_content(content: object, path: str) -> tuple[Part, ...]:
 
 
 def parse_content_part(part: dict[str, Any], path: str = "content") -> Part:
-    """One part of a message's content. Raises `RequestError`."""
+    """Read one part of a message's content. Raises `RequestError`."""
     cache = parse_cache(part)
     match part:
         case {"type": "output_text", "text": str(text)}:
@@ -167,7 +167,7 @@ def _parse_output(id_: str, output: object, path: str) -> ToolResult:
 
 
 def parse_reasoning(item: dict[str, Any]) -> Thinking:
-    """A reasoning item. Its id is part of the signature: it must come back with it."""
+    """Read a reasoning item. Its id becomes part of the signature, because OpenAI needs both back."""
     said = item.get("summary") or item.get("content") or []
     text = "\n\n".join(str(each.get("text") or "") for each in said if isinstance(each, dict))
     thought = unseal(text, str(item.get("encrypted_content") or ""), NAME)
@@ -177,7 +177,7 @@ def parse_reasoning(item: dict[str, Any]) -> Thinking:
 
 
 def keep_own_thoughts(body: dict[str, Any], dropped: Dropped) -> None:
-    """Take the thoughts of other providers out of a caller's own body: OpenAI cannot decrypt them."""
+    """Remove thoughts of other providers from a caller's own body. OpenAI cannot decrypt them."""
     items = body.get("input")
     if not isinstance(items, list):
         return
@@ -198,7 +198,7 @@ def keep_own_thoughts(body: dict[str, Any], dropped: Dropped) -> None:
 
 
 def render_input(messages: Iterable[Message], dropped: Dropped) -> list[dict[str, Any]]:
-    """The items of a conversation; what has no counterpart is noted."""
+    """Render the items of a conversation. What Responses cannot express is noted."""
     items: list[dict[str, Any]] = []
     for message in messages:
         dropped.add_given(**{"message name": message.name})
@@ -207,7 +207,7 @@ def render_input(messages: Iterable[Message], dropped: Dropped) -> list[dict[str
             block = _render_part(part, message.role, dropped)
             if block is not None and content is not None:
                 content.append(block)
-            elif block is not None:  # text after a call begins a message of its own
+            elif block is not None:  # text after a call begins a new message
                 content = [block]
                 items.append({"role": message.role, "content": content})
             elif (item := _render_item(part, dropped)) is not None:
@@ -217,7 +217,7 @@ def render_input(messages: Iterable[Message], dropped: Dropped) -> list[dict[str
 
 
 def render_cache(cache: CacheTtl | None, dropped: Dropped) -> dict[str, Any]:
-    """A part's cache mark."""
+    """Render the cache mark of a part."""
     dropped.add_given(**{"cache mark's ttl": cache == "1h"})
     return {"prompt_cache_breakpoint": {"mode": "explicit"}} if cache else {}
 
@@ -242,7 +242,7 @@ def _render_part(part: Part, role: Role, dropped: Dropped) -> dict[str, Any] | N
 
 
 def render_text(part: Text) -> dict[str, Any]:
-    """Text that a model said."""
+    """Render a text of the model."""
     annotations = [
         {"type": "url_citation", **render_citation(citation), "end_index": citation.end or len(part.text)}
         for citation in part.citations
@@ -285,7 +285,7 @@ def _summary(text: str) -> dict[str, Any]:
 
 
 def render_reasoning(part: Thinking, id_: str) -> dict[str, Any]:
-    """A reasoning item for a caller. Another provider's signature is carried along."""
+    """Render a reasoning item for a caller. A signature of another provider is kept."""
     signature = seal(part, NAME)
     if part.origin == NAME:
         id_, _, signature = signature.partition(":")
@@ -294,7 +294,7 @@ def render_reasoning(part: Thinking, id_: str) -> dict[str, Any]:
 
 
 def drop_logprobs(answer: dict[str, Any]) -> None:
-    """Take the log-probabilities out of a provider's answer. The list is empty where nothing was asked for.
+    """Remove the log-probabilities from a provider's answer. The list is empty if nobody asked.
 
     Source: https://platform.openai.com/docs/api-reference/responses/object.
     """

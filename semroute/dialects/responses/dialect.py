@@ -1,4 +1,4 @@
-"""OpenAI's Responses, as the rest of semroute knows it. Errors have the form of Chat Completions."""
+"""The description of OpenAI Responses for the rest of semroute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenAI Responses, as spoken to a provider. Source: https://platform.openai.com/docs/api-reference/responses."""
+"""The provider side of OpenAI Responses. Source: https://platform.openai.com/docs/api-reference/responses."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from semroute.messages import (
 
 
 class ResponsesProviderDialect:
-    """The Responses API. Nothing is asked to be stored, except by a caller of this dialect."""
+    """The Responses API. Providers store nothing, unless a caller of this dialect asks for it."""
 
     name = NAME
     events = EventParser
 
     def headers(self, api_key: str | None) -> dict[str, str]:
-        """A bearer token, where there is a key."""
+        """Return the header with the key, if there is one."""
         return {"authorization": f"Bearer {api_key}"} if api_key else {}
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
-        """The caller's own body where it is of this dialect, so that fields unknown here reach it, or a new one."""
+        """Render a request. A caller's own Responses body is kept, so that fields unknown here reach the provider."""
         refuse_embeddings(request, self.name)
         if request.dialect == COMPACT:
             return self._compact(request, model)
@@ -72,7 +72,7 @@ class ResponsesProviderDialect:
         return fitted(NAME, body, request, model, dropped, path="/responses/compact", endpoint=COMPACT)
 
     def parse_completion(self, body: bytes) -> Completion:
-        """Read a whole answer of status 200. Raises a `ProviderError` where it is none."""
+        """Read a whole answer with status 200. Raises a `ProviderError` if the body is not an answer."""
         try:
             answer = decode_answer(body)
         except UNREADABLE as error:
@@ -95,9 +95,9 @@ class ResponsesProviderDialect:
         )
 
     def stream_parser(self) -> ResponsesStreamParser:
-        """A parser for one streamed answer."""
+        """Make the parser of one streamed answer."""
         return ResponsesStreamParser()
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """The error that an answer of another status means."""
+        """Return the error that an answer with another status means."""
         return answered_error(status, headers, body)

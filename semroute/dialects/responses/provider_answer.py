@@ -1,4 +1,4 @@
-"""What is read of a `response`, whole or at the end of a stream; the rest of it stays in `raw`.
+"""Reads a `response`, whole or at the end of a stream. Fields that are not read stay in `raw`.
 
 Source: https://platform.openai.com/docs/api-reference/responses/object.
 """
@@ -55,7 +55,7 @@ decode_answer = msgspec.json.Decoder(Answer, strict=False).decode
 
 
 def parts_of(output: list[dict[str, Any]]) -> tuple[tuple[Part, ...], tuple[TokenLogprob, ...]]:
-    """The parts of a whole answer, and how likely its tokens were."""
+    """Return the parts and the log-probabilities of a whole answer."""
     parts: list[Part] = []
     logprobs: list[TokenLogprob] = []
     calls = 0
@@ -87,7 +87,7 @@ def _said(block: object) -> tuple[Part, ...]:
 
 
 def finish_reason_of(answer: Answer, has_calls: bool) -> FinishReason:
-    """Why an answer ended."""
+    """Return why an answer ended."""
     incomplete = answer.incomplete_details
     if answer.status == "incomplete" and incomplete is not None:
         return _INCOMPLETE.get(incomplete.reason or "", "length")
@@ -95,7 +95,7 @@ def finish_reason_of(answer: Answer, has_calls: bool) -> FinishReason:
 
 
 def usage_of(said: object) -> Usage | None:
-    """What a call consumed; None: it is not told, or not readably."""
+    """Return the usage of an answer. None: the answer does not say, or it cannot be read."""
     usage = read_counts(said, _Usage)
     if usage is None:
         return None

@@ -1,4 +1,7 @@
-"""A request in the form of Responses. Source: https://platform.openai.com/docs/api-reference/responses/create."""
+"""Writes requests in the form of Responses.
+
+Source: https://platform.openai.com/docs/api-reference/responses/create.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from semroute.messages import (
 
 
 def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any]:
-    """The body, without `model` and `stream`; what has no counterpart is noted."""
+    """Render the body, without `model` and `stream`. What this dialect cannot express is noted."""
     params = request.params
     _note_the_rest(params, dropped)
     choice = request.tool_choice if request.tools else None
@@ -44,7 +47,7 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
 
 
 def _tool(tool: Tool, dropped: Dropped) -> dict[str, Any]:
-    """Not strict unless it was asked for: here that is not the default."""
+    """Render a tool. It is strict only if the caller asked for that. In Responses the default is strict."""
     dropped.add_given(**{"cache mark": tool.cache})
     return {"type": "function", **render_function(tool), "strict": bool(tool.strict)}
 

@@ -1,6 +1,6 @@
-"""What a streamed response has told: pieces come as deltas, and once more whole, in `done` events and in the last one.
+"""Reads streamed responses. Text comes as deltas, and once more whole in `done` events and in the last event.
 
-Most servers send both. Some send only the whole: then that is what is told. What was told is not told again.
+Most servers send both, and some only the whole text. So the parser takes what it has not had yet.
 
 Source: https://platform.openai.com/docs/api-reference/responses-streaming.
 """
@@ -50,7 +50,7 @@ _BLOCKS: dict[str, tuple[Kind, str]] = {
     "summary_text": ("thought", "text"),
     "reasoning_text": ("thought", "text"),
 }
-"""Types of content: what they are, and the field that holds it."""
+"""The kind of each type of content, and the field that holds its text."""
 
 
 class _Piece(msgspec.Struct):
@@ -86,7 +86,7 @@ class ResponsesStreamParser:
         return self._finished
 
     def event(self, event: Event) -> Chunk | None:
-        """The chunk that an event holds. Raises a `ProviderError` for an error or malformed data."""
+        """Return the chunk in an event. Raises a `ProviderError` for an error or malformed data."""
         try:
             piece = _decode_piece(event.data)
         except UNREADABLE as error:
@@ -136,7 +136,7 @@ class ResponsesStreamParser:
 
 
 class ResponseFollower:
-    """Follows one response. A place is the index of an item and that of a part in it."""
+    """Knows what one response has sent so far. `item` and `part` are indices: of an item, and of a part in it."""
 
     def __init__(self) -> None:
         self._chars: Counter[tuple[Kind, int, int]] = Counter()
@@ -153,7 +153,7 @@ class ResponseFollower:
         return bool(self._calls)
 
     def piece(self, kind: Kind, item: int, part: int, text: str) -> tuple[Part, ...]:
-        """The next piece."""
+        """Return the next piece of a text."""
         if not text:
             return ()
         self._chars[kind, item, part] += len(text)
@@ -169,20 +169,20 @@ class ResponseFollower:
                 return (ToolCall(arguments=text, index=self._calls.get(item, 0)),)
 
     def whole(self, kind: Kind, item: int, part: int, text: str) -> tuple[Part, ...]:
-        """What is new in a text that is told whole."""
+        """Return what is new in a text that comes whole."""
         before = self._chars[kind, item, part]
         rest = self.piece(kind, item, part, text[before:])
         return (*self.parted(item, part), *rest) if kind == "thought" and rest and not before else rest
 
     def parted(self, item: int, part: int) -> tuple[Part, ...]:
-        """A blank line between the parts of a thought."""
+        """Return a blank line between parts of a thought, once."""
         if part == 0 or (item, part) in self._parted:
             return ()
         self._parted.add((item, part))
         return (Thinking(text="\n\n"),)
 
     def begin(self, item: int, said: dict[str, Any]) -> tuple[Part, ...]:
-        """An item begins. A call tells its id and name."""
+        """Begin an item. A call has its id and name here."""
         match said:
             case {"type": str(kind), "call_id": str(id_)} if kind in KINDS and id_ not in self._call_ids:
                 self._call_ids.add(id_)
@@ -196,14 +196,14 @@ class ResponseFollower:
                 return ()
 
     def cite(self, item: int, part: int, annotations: object) -> tuple[Part, ...]:
-        """What a text cites."""
+        """Return the citations of a text."""
         found = [parse_citation(each) for each in objects_of(annotations)]
         citations = tuple(citation for citation in found if citation is not None)
         self._cited.add((item, part))
         return (Text(text="", citations=citations),) if citations else ()
 
     def block(self, item: int, part: int, said: object) -> Iterator[Part]:
-        """A part of an item is told whole; its citations too, where none of them was told before."""
+        """Yield what is new in a part that comes whole. Its citations are new if none came before."""
         if not isinstance(said, dict) or (found := _BLOCKS.get(str(said.get("type")))) is None:
             return
         kind, field = found
@@ -212,7 +212,7 @@ class ResponseFollower:
             yield from self.cite(item, part, said["annotations"])
 
     def end(self, item: int, said: dict[str, Any]) -> Iterator[Part]:
-        """An item is told whole."""
+        """Yield what is new in an item that comes whole."""
         match said:
             case {"type": "message", "content": list(content)}:
                 for number, block in enumerate(content):
@@ -230,7 +230,10 @@ class ResponseFollower:
                 yield from self._signature(said)
 
     def all(self, output: list[dict[str, Any]]) -> Iterator[Part]:
-        """The whole response is told. Some servers number all items alike: what was told in full is not told again."""
+        """Yield what is new in the whole response.
+
+        Some servers give all items the same index. So the lengths of all texts of a kind are compared first.
+        """
         in_full: Counter[Kind] = Counter()
         for block in (block for said in output for block in _blocks(said)):
             if (found := _BLOCKS.get(str(block.get("type")))) is not None:
@@ -246,7 +249,7 @@ class ResponseFollower:
                     yield from self.end(item, said)
 
     def _signature(self, said: dict[str, Any]) -> Iterator[Part]:
-        """What a thought is recognised by."""
+        """Yield the signature of a thought, once."""
         sealed = said.get("encrypted_content")
         if isinstance(sealed, str) and sealed and sealed not in self._signed:
             self._signed.add(sealed)
@@ -254,6 +257,6 @@ class ResponseFollower:
 
 
 def _blocks(said: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a message or a thought holds."""
+    """Return the parts of a message or of a thought."""
     content = (said.get("summary") if said.get("type") == "reasoning" else None) or said.get("content")
     return objects_of(content)

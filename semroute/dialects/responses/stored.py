@@ -1,4 +1,4 @@
-"""What is kept of Responses, and how a later request builds on it.
+"""Stored responses: what is kept of them, and how a later request uses it.
 
 Source: https://platform.openai.com/docs/api-reference/responses/input-items.
 """
@@ -14,29 +14,29 @@ from semroute.dialects import sse
 from semroute.json_errors import UNREADABLE
 
 ENDS = ("response.completed", "response.incomplete")
-"""The events that hold a response as it is kept."""
+"""The events that hold the whole response."""
 _MARKS = tuple(kind.encode() for kind in ENDS)
 _OWN = ("id", "status")
-"""What an item is called at the provider that made it: another one does not know it, nor that one later on."""
+"""Fields that only mean something to the provider that made the item, and not for long."""
 _REPLAYED = ("message", "function_call", "custom_tool_call")
 
 
 def as_items(given: Any) -> list[Any]:
-    """A request's `input` as a list of items."""
+    """Return a request's `input` as a list of items."""
     if isinstance(given, str):
         return [{"type": "message", "role": "user", "content": given}]
     return given if isinstance(given, list) else []
 
 
 def is_reference(item: Any) -> bool:
-    """Whether an item only names one that was in an earlier answer."""
+    """Whether an item is a reference to an item of an earlier answer."""
     return isinstance(item, dict) and item.get("type") == "item_reference"
 
 
 def replayed(items: Iterable[Any]) -> list[Any]:
-    """Items of an answer as the next request says them, to whichever provider.
+    """Return items of an answer as the next request sends them, to any provider.
 
-    A thought whose encrypted content was not asked for cannot be sent back.
+    Thoughts without encrypted content cannot be sent back, so they are left out.
     """
     sent: list[Any] = []
     for item in items:
@@ -49,13 +49,13 @@ def replayed(items: Iterable[Any]) -> list[Any]:
 
 
 def item_id(item: Any, response_id: str, number: int) -> str:
-    """By what an item is found."""
+    """Return the id of an item, or one made from its position."""
     id_ = item.get("id") if isinstance(item, dict) else None
     return id_ if isinstance(id_, str) and id_ else f"{response_id}_{number}"
 
 
 def listed(asked: bytes, response_id: str, *, limit: int, order: str, after: str) -> dict[str, Any]:
-    """A page of the items that a response answered."""
+    """Render a page of the items that a response answered."""
     items = [_shown(item, response_id, number) for number, item in enumerate(msgspec.json.decode(asked))]
     if order == "desc":
         items.reverse()
@@ -80,7 +80,7 @@ def _shown(item: Any, response_id: str, number: int) -> dict[str, Any]:
 
 
 class Ending(NamedTuple):
-    """Events of a stream, the last of which ends it."""
+    """The last events of a stream. The very last holds the whole response."""
 
     before: bytes
     name: str
@@ -88,12 +88,12 @@ class Ending(NamedTuple):
     response: dict[str, Any]
 
     def render(self, response: dict[str, Any]) -> bytes:
-        """The same events with another response."""
+        """Render the events with another response in them."""
         return self.before + sse.render(msgspec.json.encode({**self.event, "response": response}), self.name)
 
 
 def closing(events: bytes) -> Ending | None:
-    """Events, if one of them ends a stream. It is the last."""
+    """Read the events that end a stream. None: none of these events ends it."""
     if not any(mark in events for mark in _MARKS):
         return None
     before = b""

@@ -1,7 +1,9 @@
-"""The tools of a Responses request as functions with plain names, and calls of these functions back as its items.
+"""Turns the tools of Responses into functions with plain names, and calls of these functions back into items.
 
-Tools may take plain text (`custom`), stand in a `namespace`, be declared inside the conversation (`additional_tools`,
-`tool_search_output`), or be known to OpenAI's models without a description (`local_shell`, `shell`, `apply_patch`).
+Some tools take plain text (`custom`), and some are in a `namespace`. Some are declared in the conversation
+(`additional_tools`, `tool_search_output`). OpenAI's models know some without a description (`local_shell`, `shell`,
+`apply_patch`).
+
 Sources: https://github.com/openai/openai-python, 3.57.0, `types/responses`; https://github.com/openai/codex; both read
 on 2026-11-30.
 """
@@ -56,7 +58,7 @@ _BUILT_IN: dict[Kind, tuple[str, dict[str, Any]]] = {
     ),
     "tool_search": ("Find tools for a task.", object_schema({"query": TEXT}, "query")),
 }
-"""What OpenAI's models know without being told: descriptions and parameters."""
+"""Descriptions and parameters of tools that OpenAI's models know without them."""
 ITEMS: dict[Kind, tuple[str, str]] = {
     "function": ("function_call", "fc"),
     "custom": ("custom_tool_call", "ctc"),
@@ -65,12 +67,12 @@ ITEMS: dict[Kind, tuple[str, str]] = {
     "apply_patch": ("apply_patch_call", "apc"),
     "tool_search": ("tool_search_call", "tsc"),
 }
-"""Of a call: the type of its item, and how its id begins."""
+"""The type of a call's item, and the prefix of its id, by the kind of tool."""
 KINDS: dict[str, Kind] = {item: kind for kind, (item, _) in ITEMS.items()}
 
 
 class Origin(Frozen, frozen=True):
-    """What a function stands for."""
+    """The tool that a function stands for."""
 
     kind: Kind
     name: str
@@ -78,17 +80,17 @@ class Origin(Frozen, frozen=True):
 
 
 class Toolbox:
-    """The tools of one request. A function's name is that of the tool; in a namespace, it follows `namespace__`."""
+    """The tools of one request. A function has the name of its tool, after `namespace__` if there is a namespace."""
 
     def __init__(self, body: Mapping[str, Any]) -> None:
-        """`body`: of the request. Raises `RequestError` for a tool that has no name."""
+        """`body` is that of the request. Raises `RequestError` for a tool without a name."""
         self._tools: dict[str, Tool] = {}
         self._origins: dict[str, Origin] = {}
         self._names: dict[tuple[str, str], str] = {}
         self._taken: set[str] = set()
         self._hosted: dict[str, None] = {}
         declared = list(_declared(body))
-        # A tool without a namespace keeps its name, whatever comes before it.
+        # A tool without a namespace keeps its name, so these come first.
         for tool, path in declared:
             if tool.get("type") != "namespace":
                 self._add(tool, path)
@@ -103,25 +105,25 @@ class Toolbox:
 
     @property
     def hosted(self) -> tuple[str, ...]:
-        """The kinds of the tools that only OpenAI runs."""
+        """The types of the tools that only OpenAI can run."""
         return tuple(self._hosted)
 
     def name(self, name: str, namespace: str = "") -> str:
-        """The name of the function for a tool, also for one that only the conversation knows."""
+        """Return the name of the function for a tool. The tool may occur only in the conversation."""
         known = self._names.get((namespace, name))
         if known is None:
             known = self._names[namespace, name] = self._free(name, namespace)
         return known
 
     def origin(self, name: str) -> Origin:
-        """What a function stands for. Models that read of a tool in a namespace may leave the namespace out."""
+        """Return the tool that a function stands for. Models may leave out its namespace."""
         found = self._origins.get(name)
         if found is None:
             found = self._only(name.rpartition(".")[2])
         return found or Origin("function", name)
 
     def choice(self, choice: Any) -> Any:
-        """A tool choice that names a function."""
+        """Turn a choice of any tool into a choice of its function."""
         match choice:
             case {"type": "function" | "custom", "name": str(name)}:
                 return {"type": "function", "name": self.name(name, str(choice.get("namespace") or ""))}
@@ -131,12 +133,12 @@ class Toolbox:
                 return choice
 
     def _only(self, name: str) -> Origin | None:
-        """The one tool of that name, in whichever namespace."""
+        """Return the tool of that name in any namespace, if there is only one."""
         found = [origin for origin in self._origins.values() if origin.name == name]
         return found[0] if len(found) == 1 else None
 
     def _free(self, name: str, namespace: str) -> str:
-        """A name that no other tool has."""
+        """Return a name that no other tool has."""
         wanted = f"{namespace}{'' if namespace.endswith('__') else '__'}{name}" if namespace else name
         number, free = 1, wanted
         while free in self._taken:
@@ -166,7 +168,7 @@ class Toolbox:
                 name = kind
                 made = _built_in(kind, self.name(kind), tool)
             case "tool_search":
-                return  # OpenAI would look for tools whose loading waits: here all are declared at once
+                return  # OpenAI would search for tools and load them later, but here all tools are declared at once
             case _:
                 self._hosted[f"{kind} tool"] = None
                 return
@@ -175,12 +177,12 @@ class Toolbox:
 
 
 def toolbox_of(request: ChatRequest) -> Toolbox:
-    """The tools of a request of this dialect; of another one, none is anything but a function."""
+    """Return the tools of a request. In other dialects all tools are functions, so the toolbox is empty."""
     return Toolbox(request.raw if request.dialect == "responses" else {})
 
 
 def _declared(body: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Every tool, with its place: those of the request, and those that its conversation adds."""
+    """Yield the tools of the request and those that its conversation adds, each with its path."""
     for number, tool in enumerate(objects_of(body.get("tools"))):
         yield tool, f"tools[{number}]"
     for place, item in enumerate(objects_of(body.get("input"))):
@@ -214,10 +216,10 @@ def _built_in(kind: Kind, name: str, tool: Mapping[str, Any]) -> Tool:
 
 
 def parse_call(item: Mapping[str, Any], toolbox: Toolbox) -> ToolCall | None:
-    """The call of a function that an item is. None: it is something else, or lacks what every call has."""
+    """Read a tool call. None: the item is something else, or has no call id."""
     kind = KINDS.get(str(item.get("type")))
     id_ = item.get("call_id")
-    if kind is None or not isinstance(id_, str):  # what OpenAI runs itself has none
+    if kind is None or not isinstance(id_, str):  # calls that OpenAI runs itself have none
         return None
     id_, signature = split_id(id_)
     if kind not in ("function", "custom"):
@@ -246,7 +248,7 @@ def _arguments(kind: Kind, item: Mapping[str, Any]) -> str:
 
 
 def render_call(number: int, request_id: str, call: ToolCall, origin: Origin, status: str) -> dict[str, Any]:
-    """The item of a call."""
+    """Render the item of a call."""
     item, prefix = ITEMS[origin.kind]
     namespace = {"namespace": origin.namespace} if origin.namespace else {}
     head = {"type": item, "id": f"{prefix}_{request_id}_{number}", "status": status, "call_id": signed_id(call)}
@@ -268,7 +270,7 @@ def render_call(number: int, request_id: str, call: ToolCall, origin: Origin, st
 
 
 def _object(call: ToolCall) -> dict[str, Any]:
-    """The arguments; where a list of texts is wanted, models may write one text."""
+    """Return the arguments. Models may write one text instead of a list of texts."""
     said = object_of(call.arguments)
     if isinstance(command := said.get("command"), str):
         said["command"] = ["bash", "-lc", command]
@@ -280,11 +282,11 @@ def _object(call: ToolCall) -> dict[str, Any]:
 # --- results ----------------------------------------------------------------------------------------------------------
 
 OUTPUTS = frozenset(f"{item}_output" for item, _ in ITEMS.values())
-"""The types of the items that answer calls, but for what a tool search has found."""
+"""Types of items with the result of a call, except results of a tool search."""
 
 
 def output_of(item: Mapping[str, Any]) -> tuple[str, Any, bool] | None:
-    """Of a call's result: the call's id, what the tool gave, and whether it failed. None: it is something else."""
+    """Read a tool result: the call's id, the output, and whether it failed. None: the item is something else."""
     kind, id_ = item.get("type"), item.get("call_id") or item.get("id")
     if kind == "tool_search_output" and isinstance(item.get("call_id"), str):
         found = ", ".join(str(tool.get("name") or tool.get("type")) for tool in objects_of(item.get("tools")))
@@ -300,5 +302,5 @@ def output_of(item: Mapping[str, Any]) -> tuple[str, Any, bool] | None:
 
 
 def render_tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
-    """The field `tool_choice`."""
+    """Render the field `tool_choice`."""
     return {"type": "function", "name": choice.name} if choice.mode == "tool" else choice.mode
