@@ -228,7 +228,7 @@ def test_what_a_family_of_models_lacks_is_noted() -> None:
         (CLAUDE, ToolChoice(mode="required"), {"any": {}}, ()),
         (CLAUDE, ToolChoice(mode="tool", name="f"), {"tool": {"name": "f"}}, ()),
         (NOVA, ToolChoice(mode="tool", name="f"), {"tool": {"name": "f"}}, ()),
-        (MISTRAL, ToolChoice(mode="tool", name="f"), {"any": {}}, ("tool choice: the model cannot be forced to a certain tool, but to any",)),
+        (MISTRAL, ToolChoice(mode="tool", name="f"), {"any": {}}, ("tool choice: the model can be forced to call a tool, but not a certain one",)),
         (LLAMA, ToolChoice(mode="required"), None, ("tool choice: the model cannot be forced",)),
         (PROFILE, ToolChoice(mode="required"), None, ("tool choice: the model cannot be forced",)),
     ],
@@ -247,7 +247,7 @@ def test_no_tools_are_offered_where_none_is_to_be_called() -> None:
     assert (body["toolConfig"]["tools"][0]["toolSpec"]["name"], notes) == ("f", ("tool choice none",))
     body, notes = rendered(CALLED)
     assert body["toolConfig"]["tools"][0]["toolSpec"]["name"] == "f"
-    assert notes == ("tools: those of the conversation are declared again",)
+    assert notes == ("tools: those that the conversation calls are declared",)
     assert rendered(CALLED[2:])[0]["toolConfig"]["tools"][0]["toolSpec"]["name"] == "tool"
 
 
@@ -310,7 +310,7 @@ def test_thinking_forces_no_tool_and_needs_the_thoughts_before_the_last_call() -
     )
     assert "toolChoice" not in body["toolConfig"]
     assert notes == ("tool choice: a model that thinks cannot be forced",)
-    lost = "reasoning effort: the thoughts before the last tool call are another provider's"
+    lost = "reasoning effort: the thoughts before the last tool call came from another provider"
     assert lost in rendered(CALLED, params=Params(effort="low"), tools=(TOOL,))[1]
     thought = Thinking(text="hm", signature="s", origin="anthropic")
     kept = (*HI, turn("assistant", thought, *CALLED[1].parts), CALLED[2])

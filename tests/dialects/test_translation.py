@@ -254,7 +254,7 @@ def test_thinking_needs_the_thoughts_before_the_last_call_and_forces_no_tool() -
     call, result = ToolCall(id="c", name="f", arguments="{}"), ToolResult(id="c", text="t")
     params, old = Params(effort="low", max_tokens=9000), "claude-sonnet-4-5"
     lost = (*HI, turn("assistant", call), turn("tool", result))
-    note = "reasoning effort: the thoughts before the last tool call are another provider's"
+    note = "reasoning effort: the thoughts before the last tool call came from another provider"
     assert rendered("anthropic", lost, params=params, model=old)[1] == (note,)
     thought = Thinking(text="", signature="s", origin="anthropic", redacted=True)
     body, _ = rendered(

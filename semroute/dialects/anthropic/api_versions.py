@@ -22,6 +22,7 @@ HEADERS = (
 )
 """Headers of callers that are forwarded."""
 SAMPLING = ("temperature", "top_p", "top_k")
+"""The fields of a body that set sampling."""
 
 
 def pinned_version(headers: Mapping[str, str]) -> str:
@@ -35,7 +36,7 @@ def keep_to_version(body: dict[str, Any], version: str, dropped: Dropped) -> Non
         return
     for name in SAMPLING:
         if body.pop(name, None) is not None:
-            dropped.add(f"{name}: version {version} has none")
+            dropped.add(f"{name}: not in version {version}")
     body["messages"] = _messages(body["messages"], dropped)
 
 

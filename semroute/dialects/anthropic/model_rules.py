@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from semroute.config.schema.models import Model
+from semroute.dialects.anthropic.api_versions import SAMPLING
 from semroute.dialects.anthropic.content import NAME
 from semroute.dialects.anthropic.models import Traits, family_of, reads_thoughts, traits_of
 from semroute.dialects.anthropic.thinking import (
@@ -27,7 +28,6 @@ from semroute.dialects.shared.model_abilities import parse_effort
 from semroute.dialects.shared.thinking import is_sealed, unseal
 from semroute.messages import ChatRequest
 
-SAMPLING = ("temperature", "top_p", "top_k")
 FORCED = "tool choice: the model cannot be forced"
 FORCED_THINKING = "tool choice: a model that thinks cannot be forced"
 

@@ -20,7 +20,7 @@ from semroute.messages import ChatRequest, Effort, Message, Params, Thinking
 DEFAULT_MAX_TOKENS = 8192
 """Anthropic requires a limit. This is used if neither the caller nor the route files give one."""
 MIN_BUDGET_TOKENS = 1024
-LOST = "reasoning effort: the thoughts before the last tool call are another provider's"
+LOST = "reasoning effort: the thoughts before the last tool call came from another provider"
 Spoken = tuple[dict[str, Any], Effort | None]
 """The fields `thinking` and `effort` of a request. An empty `thinking` is left out."""
 

@@ -135,7 +135,7 @@ def _tools(
             return {}
         dropped.add_given(**{"tool choice none": bool(offered)})
     if not offered and (called or answers):
-        dropped.add("tools: those of the conversation are declared again")
+        dropped.add("tools: those that the conversation calls are declared")
         offered = [Tool(name=name) for name in called or ("tool",)]
     rendered: list[dict[str, Any]] = []
     for tool in offered:
@@ -164,7 +164,7 @@ def _tool_choice(
     if choice.mode == "required":
         return {"toolChoice": {"any": {}}}
     if traits.forced == "any":
-        dropped.add("tool choice: the model cannot be forced to a certain tool, but to any")
+        dropped.add("tool choice: the model can be forced to call a tool, but not a certain one")
         return {"toolChoice": {"any": {}}}
     return {"toolChoice": {"tool": {"name": choice.name}}}
 

@@ -92,7 +92,7 @@ def openai_body(request: ChatRequest, dropped: Dropped) -> dict[str, Any]:
         return {key: value for key, value in request.raw.items() if key not in OURS}
     asked: list[dict[str, Any]] = request.raw["requests"]
     if any(set(part) - {"text"} for each in asked for part in each["content"]["parts"]):
-        raise UnsupportedError("OpenAI's embeddings take text alone")
+        raise UnsupportedError("OpenAI's embeddings take only text")
     sizes = {each.get("outputDimensionality") for each in asked}
     if len(sizes) > 1:
         raise UnsupportedError("OpenAI's embeddings have one size for all texts of a request")

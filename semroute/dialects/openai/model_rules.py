@@ -89,10 +89,12 @@ def _for_tools(effort: Effort, traits: Traits, model: Model, dropped: Dropped) -
     Over Chat Completions, some models call tools only without reasoning, and others never do.
     """
     if traits.chat_tools == "never":
-        raise UnsupportedError(f"{model.name} calls tools over `dialect: responses` alone: write that for its provider")
+        raise UnsupportedError(
+            f"{model.name} calls tools only over the Responses API: write `dialect: responses` for its provider"
+        )
     if traits.chat_tools == "always" or effort == "none":
         return effort
-    why = "the model reasons and calls tools at once over `dialect: responses` alone"
+    why = "the model reasons and calls tools at once only over `dialect: responses`"
     dropped.add(f"reasoning effort {effort}: sent as none, as {why}")
     return "none"
 

@@ -12,7 +12,7 @@ OPENING = "Continue."
 """A user turn for the start of a conversation that would begin with the assistant."""
 GO_ON = "Continue your answer exactly where it stopped. Begin with the very next character, and do not repeat anything."
 """A user turn for the end of a conversation that would end with the assistant, if the model refuses that."""
-GO_ON_NOTE = "a conversation that ends with the assistant: a user's turn follows, as the model does not go on otherwise"
+GO_ON_NOTE = "a conversation that ends with the assistant: a user's turn follows, as the model requires one"
 Content = list[dict[str, Any]]
 Turn = tuple[Literal["user", "assistant"], Content]
 

@@ -36,21 +36,21 @@ class Header(Frozen, frozen=True):
 
 
 STAYS: dict[str, str] = {
-    "authorization": "semroute's own key; the provider gets the one of the route files",
+    "authorization": "it is a key for semroute: the provider gets the key in the route files",
     "x-api-key": "likewise",
     "api-key": "likewise",
     "x-goog-api-key": "likewise",
     "cookie": "it belongs to semroute's own pages",
-    "openai-organization": "it says whose account pays: that is the provider's `headers`",
+    "openai-organization": "it says who pays: write it in the provider's `headers`",
     "openai-project": "likewise",
     "anthropic-workspace-id": "likewise",
     "x-goog-user-project": "likewise",
-    "x-goog-api-client": "it says which program asks: here that is semroute",
-    "x-goog-fieldmask": "it cuts fields off that semroute reads",
-    "x-server-timeout": "semroute has deadlines of its own, and asks again within them",
+    "x-goog-api-client": "it names the program that asks, which is semroute here",
+    "x-goog-fieldmask": "it removes fields that semroute reads",
+    "x-server-timeout": "semroute has its own deadlines and retries",
     "anthropic-dangerous-direct-browser-access": "semroute is no browser",
-    "idempotency-key": "semroute keeps it: each of its calls to a provider is one of its own",
-    "x-stainless-retry-count": "it counts what the caller repeats",
+    "idempotency-key": "semroute uses it itself: each call to a provider is a new one",
+    "x-stainless-retry-count": "it counts the caller's retries",
 }
 """Headers of clients that are not forwarded, each with the reason. Headers that no dialect names are not either."""
 
