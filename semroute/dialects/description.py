@@ -24,7 +24,7 @@ class Endpoint(Frozen, frozen=True, kw_only=True):
     body: type[msgspec.Struct]
     """The fields that are read of a body. The service's own API documentation shows them."""
     about: str
-    """One sentence for that documentation."""
+    """A sentence about the address, for that documentation."""
     media_type: str = "text/event-stream"
     """The media type of a streamed answer."""
 
@@ -40,8 +40,7 @@ class Signs(Frozen, frozen=True, kw_only=True):
     post_paths: tuple[str, ...] = ()
     """Prefixes of addresses to which only these callers send POST requests."""
     headers: dict[str, str] = {}
-    """Headers that only these callers send, in lower case. The value is a prefix: the header counts for such addresses.
-    """
+    """Headers that only these callers send, in lower case, with the prefix of the addresses for which they count."""
     shared_paths: tuple[str, ...] = ()
     """Prefixes of addresses that several dialects share. They count as these callers' if nothing else decides."""
 

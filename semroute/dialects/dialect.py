@@ -52,7 +52,7 @@ def endpoint_of(request: ChatRequest) -> str:
 
 
 def refuse_embeddings(request: ChatRequest, dialect: str) -> None:
-    """Raise `UnsupportedError` for a request for embeddings. For dialects that have none."""
+    """Raise `UnsupportedError` if a request asks for embeddings. Dialects without embeddings call this."""
     if endpoint_of(request) == EMBEDDINGS:
         raise UnsupportedError(f"the {dialect} dialect has no embeddings")
 

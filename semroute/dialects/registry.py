@@ -33,7 +33,7 @@ JOINED = frozenset(header.name for each in DIALECTS.values() for header in each.
 
 
 def dialect(name: str) -> Dialect:
-    """Return the dialect of that name, or an empty one. Requests for embeddings, for example, have no dialect here."""
+    """Return the dialect of that name. Other names, such as those of requests for embeddings, get an empty one."""
     return DIALECTS.get(name, _NOT_SPOKEN)
 
 

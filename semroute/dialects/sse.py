@@ -1,4 +1,4 @@
-"""Server-sent events, both ways. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html.
+"""Reads and writes server-sent events. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html.
 
 httpx-sse 0.4.3 takes twice as long for each event and has no limit for its length. It also drops the last event of a
 stream that ends without a blank line (2026-11-30, `bench/libraries.py sse`).

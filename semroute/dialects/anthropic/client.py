@@ -213,7 +213,7 @@ def _params(fields: MessagesBody) -> Params:
 
 
 def _unread_settings(fields: MessagesBody) -> list[str]:
-    """Return the settings inside the read fields that semroute does not know."""
+    """Return the names of unknown settings inside the fields that are read."""
     unread = [f"output_config.{key}" for key in fields.output_config or {} if key not in ("effort", "format")]
     if (kind := (fields.thinking or {}).get("type")) not in (None, "enabled", "adaptive", "disabled"):
         unread.append(f"thinking.{kind}")

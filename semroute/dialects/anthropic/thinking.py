@@ -42,7 +42,7 @@ def thinking_of(
 
 
 def switched_off(traits: Traits, effort: Effort | None, dropped: Dropped) -> Spoken:
-    """Return the settings for no thinking, or for the least. `effort` is what the caller asked for beside that."""
+    """Return the settings for no thinking, or for the least. `effort` is what the caller asks for as well."""
     if traits.off == "disabled":
         if (
             traits.off_up_to is not None

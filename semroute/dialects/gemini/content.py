@@ -34,7 +34,7 @@ _IMAGE_TYPES = {"png": "image/png", "webp": "image/webp", "gif": "image/gif", "h
 
 
 def camel_case(value: Any) -> Any:
-    """Return a body with field names in camel case. Google takes both spellings. Names of the caller's own stay."""
+    """Return a body with field names in camel case. Google takes both spellings. Names that callers chose stay."""
     if isinstance(value, list):
         return [camel_case(each) for each in value]
     if not isinstance(value, dict):
@@ -48,7 +48,7 @@ def camel_names(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def render_signature(thought: Thinking) -> str:
-    """Return a thought's signature for a caller. Marked ones are base64 too, because the official client decodes it."""
+    """Return a thought's signature for a caller. It is always base64, because the official client decodes it."""
     signature = seal(thought, NAME) if thought.signature else ""
     return base64.b64encode(signature.encode("utf-8", "surrogatepass")).decode() if is_sealed(signature) else signature
 

@@ -34,9 +34,9 @@ class NativeBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     metadata: dict[str, Any] | None = None
     """What rules can read."""
     explain: bool = False
-    """The decision carries `details`: the words that carried it, and what would have changed it."""
+    """The decision has `details`: the words that decided, and what would have changed it."""
     strict: bool = False
-    """An error where the provider's format cannot say something, instead of leaving it out."""
+    """If the provider's format cannot express something, that is an error. Otherwise it is left out."""
     cost_quality: float | None = None
     """The dial: 0 is the cheapest model, 1 the best."""
     user: str | None = None

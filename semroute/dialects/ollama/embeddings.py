@@ -68,7 +68,7 @@ class OllamaEmbedding(OllamaEmbeddings):
 
 
 def embeddings_of(completion: Completion, record: Record) -> dict[str, Any]:
-    """Render an answer in OpenAI's form in Ollama's form."""
+    """Turn an answer of OpenAI's form into Ollama's."""
     found = msgspec.json.decode(completion.raw).get("data") or []
     usage = completion.usage or record.usage
     return {

@@ -197,7 +197,7 @@ def _wants_totals(raw: Mapping[str, Any]) -> bool:
 
 
 def _without_usage(raw: bytes) -> bytes:
-    """Remove the usage from an event. OpenAI writes null there if usage was asked for, and semroute always asks."""
+    """Remove the usage from an event. OpenAI writes `null` there if usage was asked for, and semroute always asks."""
     raw = _NO_USAGE.sub(b"", raw)
     if b'"usage"' not in raw:
         return raw

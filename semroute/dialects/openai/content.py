@@ -182,7 +182,7 @@ def _signed(message: Any) -> Any:
 
 
 def parse_schema(fields: Mapping[str, Any] | None) -> JsonSchema | None:
-    """The schema of a response format of type `json_schema`."""
+    """Read the schema of a response format of type `json_schema`."""
     match fields:
         case {"schema": dict(document), **more}:
             return JsonSchema(
@@ -201,7 +201,7 @@ def parse_flag(value: object) -> bool | None:
 
 
 def render_schema(schema: JsonSchema) -> dict[str, Any]:
-    """The schema of a response format of type `json_schema`."""
+    """Render the schema of a response format of type `json_schema`."""
     fields = given({"description": schema.description or None, "strict": schema.strict})
     return {"name": schema.name, **fields, "schema": schema.document}
 

@@ -28,7 +28,7 @@ SHARED = ("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention")
 
 
 def suit_chat(body: dict[str, Any], server: str, model: Model, dropped: Dropped) -> None:
-    """Change a body of Chat Completions in place. Raises `UnsupportedError` if the model does not work that way."""
+    """Change a body of Chat Completions in place. Raises `UnsupportedError` if the model needs Responses."""
     traits = traits_of(server, model.name)
     if traits.usual is None and _MINDED.isdisjoint(body) and not any([field in body for field in traits.refuses]):
         return  # the most common case for models of other vendors

@@ -173,7 +173,7 @@ SERVERS: dict[str, tuple[Line[Traits], ...]] = {
     "mistral": MISTRAL,
     "deepseek": DEEPSEEK,
 }
-"""The tables by preset of the server, which may be OpenAI if it has none. The first line that matches a name counts."""
+"""The tables, by preset. A server without a preset may be OpenAI. The first line that matches a name counts."""
 
 
 @lru_cache(1024)

@@ -53,7 +53,7 @@ class _Call(msgspec.Struct):
     custom: _Custom | None = None
     """A call of a tool that takes plain text."""
     extra_content: Any = None
-    """Where Google's own endpoint of this dialect puts the signature of a call."""
+    """Google's own servers put the signature of a call here."""
 
 
 class _ContentPart(msgspec.Struct):
@@ -79,7 +79,7 @@ class ChatSaid(msgspec.Struct):
 
 
 class Logprobs(msgspec.Struct):
-    """How likely the tokens were."""
+    """Log-probabilities."""
 
     content: list[Any] | None = None
 

@@ -123,7 +123,7 @@ def _params(fields: ResponsesBody) -> Params:
 
 
 def _unread_settings(fields: ResponsesBody) -> list[str]:
-    """Return the settings inside the read fields that semroute does not know."""
+    """Return the names of unknown settings inside the fields that are read."""
     unread = [f"text.{key}" for key in fields.text or {} if key != "format"]
     unread += [f"reasoning.{key}" for key, value in (fields.reasoning or {}).items() if key not in _REASONING and value]
     return unread + [f"include {name}" for name in fields.include or () if name not in _INCLUDED]

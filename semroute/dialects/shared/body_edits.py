@@ -15,7 +15,7 @@ class BodyEdits(Frozen, frozen=True, kw_only=True):
     """The changes that a dialect can make. If it cannot make one, a new body is rendered from the `ChatRequest`."""
 
     add_turns: Callable[[Body, Sequence[Message], int], Body] | None = None
-    """Adds turns after the last one, and lowers the token limit by a number."""
+    """Adds turns after the last one, and lowers the token limit by a number of tokens."""
     add_instruction: Callable[[Body, str], Body] | None = None
     """Adds an instruction for the model, before all other messages."""
     ask_for_json: Callable[[Body, JsonSchema | None], Body] | None = None

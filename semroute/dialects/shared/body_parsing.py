@@ -68,7 +68,7 @@ def _known(read: tuple[str, ...]) -> frozenset[str]:
 
 
 def unread_fields(body: Mapping[str, Any], read: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of fields that are not read here and ask for something."""
+    """Return the names of fields that semroute does not read, if they are not empty."""
     known = _known(read)
     return tuple(name for name, value in body.items() if name not in known and value not in (None, False, [], {}))
 

@@ -13,7 +13,7 @@ class Inline(Frozen, frozen=True, kw_only=True):
 
     media_type: str
     data: str
-    """base64."""
+    """The data in base64."""
 
 
 def split_data_url(url: str) -> tuple[str, str, str] | None:

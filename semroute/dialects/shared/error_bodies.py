@@ -236,7 +236,7 @@ def _meant(meant: int, status: int, failure: Failure) -> tuple[type[ProviderErro
 
 
 def _told(failure: Failure, meant: int | None = None) -> tuple[type[ProviderError], int | None]:
-    """Return the class and the status of an error that came with status 200."""
+    """Return the class and the status of an error in an answer with status 200, or in a stream."""
     status = meant or failure.status
     said = refusals.meaning(status, failure.codes, failure.texts)
     if said is not None:

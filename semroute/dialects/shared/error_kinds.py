@@ -1,4 +1,4 @@
-"""Errors as one word each. Each dialect has a table that turns the word into its vendor's codes."""
+"""Names errors by one word each. Every dialect has a table that turns the word into its vendor's codes."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ STAYS: dict[str, str] = {
     "idempotency-key": "semroute uses it itself: each call to a provider is a new one",
     "x-stainless-retry-count": "it counts the caller's retries",
 }
-"""Headers of clients that are not forwarded, each with the reason. Headers that no dialect names are not either."""
+"""Headers of clients that are not forwarded, each with the reason. Nor is any header that no dialect names."""
 
 
 @cache

@@ -24,7 +24,10 @@ class JsonWay(NamedTuple):
 
 
 def way_to_json(params: Params, *, setting: bool, tool: bool) -> JsonWay:
-    """Choose the first way that works. `setting`: the model takes a JSON Schema. `tool`: it can be forced."""
+    """Choose the first way that works.
+
+    `setting`: the model takes a JSON Schema. `tool`: it can be forced to call a tool.
+    """
     schema = params.json_schema
     if schema is None:
         return JsonWay(instruction=instruction(None) if params.json_output else "")

@@ -101,7 +101,7 @@ _DECIDE: dict[int, frozenset[str]] = {
     402: frozenset({"account"}),
     429: frozenset({"account", "over_limit", "overloaded"}),
 }
-"""The meanings that words may have, by status. These statuses are clear, and only these meanings say more."""
+"""Statuses that are clear by themselves, with the meanings that words may still give them."""
 _OF_5XX = _ALL - {"rate_limited", "overloaded"}
 
 

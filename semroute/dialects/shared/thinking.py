@@ -37,7 +37,7 @@ def effort_of(params: Params) -> Effort | None:
 
 
 def budget_of(params: Params) -> int | None:
-    """Return the thinking tokens that were asked for. None: no number was. -1: as many as the model likes."""
+    """Return the thinking tokens that were asked for. None: nothing was asked. -1: as many as the model likes."""
     tokens = params.thinking_tokens
     if params.effort is None or (tokens is not None and tokens >= 0):
         return tokens

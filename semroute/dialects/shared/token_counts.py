@@ -34,7 +34,7 @@ class InputDetails(msgspec.Struct):
 
     @property
     def written_1h(self) -> int:
-        """The tokens of these that the cache keeps for an hour."""
+        """The tokens that were written to the cache for an hour."""
         kept = self.cache_creation_token_details
         return 0 if kept is None else min(self.written, kept.ephemeral_1h_input_tokens or 0)
 
