@@ -259,7 +259,7 @@ def test_settings_are_sent_where_each_model_reads_them() -> None:
     body, notes = rendered(params=params, limit=50)
     assert body["inferenceConfig"] == {"maxTokens": 50, "temperature": 1.0, "stopSequences": ["END"]}
     assert body["additionalModelRequestFields"] == {"top_k": 4}
-    assert notes == ("temperature 1.5: sent as 1", "top_p", "stop sequences of white space")
+    assert notes == ("top_p", "stop sequences of white space", "temperature 1.5: sent as 1")
     body, notes = rendered(params=params, model=NOVA)
     assert body["inferenceConfig"] == {"maxTokens": 99, "temperature": 1.0, "topP": 0.5, "stopSequences": ["END", "\n"]}
     assert body["additionalModelRequestFields"] == {"inferenceConfig": {"topK": 4}}

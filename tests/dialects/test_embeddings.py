@@ -62,7 +62,7 @@ def test_what_the_other_vendor_does_not_take_is_told() -> None:
     for tokens in ([1, 2], [[1], [2]], ["a", [1]]):
         with pytest.raises(UnsupportedError, match="take text, not tokens"):
             sent("gemini", Embeddings().parse_request({"model": "m", "input": tokens}, "1"))
-    with pytest.raises(UnsupportedError, match="text alone"):
+    with pytest.raises(UnsupportedError, match="take only text"):
         sent("openai", batch({"content": TEXT}, {"content": PICTURE}))
     with pytest.raises(UnsupportedError, match="one size"):
         sent("openai", batch({"content": TEXT, "outputDimensionality": 3}, {"content": TEXT}))

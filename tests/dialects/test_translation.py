@@ -196,8 +196,8 @@ def test_settings_without_a_counterpart_are_noted() -> None:
         "stop sequences after the first 5",
     )
     assert rendered("anthropic", params=params)[1] == (
-        "frequency_penalty", "presence_penalty", "seed", "n", "logprobs", "temperature 1.5: sent as 1", "top_p",
-        "stop sequences of white space", "service tier flex",
+        "frequency_penalty", "presence_penalty", "seed", "n", "logprobs", "top_p",
+        "stop sequences of white space", "service tier flex", "temperature 1.5: sent as 1",
     )  # fmt: skip
     assert rendered("anthropic", params=params, model="claude-opus-5")[1][5:8] == ("temperature", "top_p", "top_k")
 

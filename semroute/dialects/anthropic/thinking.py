@@ -143,7 +143,7 @@ def max_tokens_of(params: Params, model: Model) -> int:
 
 
 def sampling_of(params: Params, traits: Traits, thinks: bool, dropped: Dropped) -> dict[str, Any]:
-    """Return the sampling settings. The temperature is 1 at most, and never beside thinking or `top_p`."""
+    """Return the sampling settings. A model that thinks takes none, and `top_p` is not sent beside a temperature."""
     temperature, top_p, top_k = params.temperature, params.top_p, params.top_k
     if not traits.sampling or thinks:
         dropped.add_given(
@@ -152,9 +152,6 @@ def sampling_of(params: Params, traits: Traits, thinks: bool, dropped: Dropped) 
             top_k=top_k is not None,
         )
         return {}
-    if temperature is not None and temperature > 1:
-        dropped.add(f"temperature {temperature:g}: sent as 1")
-        temperature = 1.0
     if temperature is not None and top_p is not None:
         dropped.add_given(top_p=top_p != 1)
         top_p = None

@@ -228,13 +228,10 @@ def _nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
 
 
 def _sampling(params: Params, traits: Traits, dropped: Dropped) -> dict[str, Any]:
-    """Return the sampling settings. The temperature is 1 at most."""
-    temperature, top_k = params.temperature, params.top_k if traits.top_k else None
+    """Return the sampling settings of a model other than Claude."""
+    top_k = params.top_k if traits.top_k else None
     dropped.add_given(top_k=params.top_k is not None and top_k is None)
-    if temperature is not None and temperature > 1:
-        dropped.add(f"temperature {temperature:g}: sent as 1")
-        temperature = 1.0
-    return {"temperature": temperature, "top_p": params.top_p, "top_k": top_k}
+    return {"temperature": params.temperature, "top_p": params.top_p, "top_k": top_k}
 
 
 def _text_format(schema: JsonSchema) -> dict[str, Any]:

@@ -237,11 +237,13 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def parse_citation(annotation: Mapping[str, Any]) -> Citation | None:
-    """Read a `url_citation` of either dialect. None: it is another annotation."""
-    if annotation.get("type") != "url_citation":
-        return None
-    fields = annotation.get("url_citation") or annotation
+def parse_citations(annotations: object) -> tuple[Citation, ...]:
+    """Read each `url_citation` in a list, of either dialect. Other annotations are left out."""
+    cited = [each for each in objects_of(annotations) if each.get("type") == "url_citation"]
+    return tuple(_citation(each.get("url_citation") or each) for each in cited)
+
+
+def _citation(fields: Mapping[str, Any]) -> Citation:
     return Citation(
         url=str(fields.get("url") or ""),
         title=str(fields.get("title") or ""),

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from semroute.config.presets import Preset
-from semroute.dialects.openai.content import parse_citation, parse_signature
-from semroute.dialects.shared.body_parsing import as_said, objects_of
+from semroute.dialects.openai.content import parse_citations, parse_signature
+from semroute.dialects.shared.body_parsing import as_said
 from semroute.dialects.shared.custom_tools import arguments_for
 from semroute.dialects.shared.token_counts import Count, InputDetails, OutputDetails, read_counts
 from semroute.errors import BadAnswerError
@@ -152,8 +152,7 @@ def _contents(content: list[_ContentPart]) -> Iterator[Part]:
 def _texts(said: ChatSaid) -> tuple[Text, ...]:
     """Return one text with its citations, or nothing if there are neither."""
     text = said.content if isinstance(said.content, str) else ""
-    found = [parse_citation(each) for each in objects_of(said.annotations)]
-    citations = tuple(citation for citation in found if citation is not None)
+    citations = parse_citations(said.annotations)
     return (Text(text=text, citations=citations),) if text or citations else ()
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from semroute.dialects.openai.content import parse_cache, parse_citation, render_citation
+from semroute.dialects.openai.content import parse_cache, parse_citations, render_citation
 from semroute.dialects.responses.tools import Toolbox, output_of, parse_call
 from semroute.dialects.shared.body_parsing import objects, objects_of, problem, role_of, tool_result
 from semroute.dialects.shared.dropped import Dropped
@@ -146,8 +146,7 @@ def parse_content_part(part: dict[str, Any], path: str = "content") -> Part:
     cache = parse_cache(part)
     match part:
         case {"type": "output_text", "text": str(text)}:
-            found = [parse_citation(each) for each in objects_of(part.get("annotations"))]
-            return Text(text=text, citations=tuple(citation for citation in found if citation is not None))
+            return Text(text=text, citations=parse_citations(part.get("annotations")))
         case {"type": "input_text" | "text", "text": str(text)}:
             return Text(text=text, cache=cache)
         case {"type": "refusal", "refusal": str(text)}:

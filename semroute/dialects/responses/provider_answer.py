@@ -9,10 +9,9 @@ from typing import Any
 
 import msgspec
 
-from semroute.dialects.openai.content import parse_citation, parse_logprobs
+from semroute.dialects.openai.content import parse_citations, parse_logprobs
 from semroute.dialects.responses.content import parse_reasoning
 from semroute.dialects.responses.tools import KINDS, Toolbox, parse_call
-from semroute.dialects.shared.body_parsing import objects_of
 from semroute.dialects.shared.token_counts import Count, InputDetails, OutputDetails, read_counts
 from semroute.messages import (
     FinishReason,
@@ -78,8 +77,7 @@ def parts_of(output: list[dict[str, Any]]) -> tuple[tuple[Part, ...], tuple[Toke
 def _said(block: object) -> tuple[Part, ...]:
     match block:
         case {"type": "output_text", "text": str(text), **more}:
-            found = [parse_citation(each) for each in objects_of(more.get("annotations"))]
-            return (Text(text=text, citations=tuple(citation for citation in found if citation is not None)),)
+            return (Text(text=text, citations=parse_citations(more.get("annotations"))),)
         case {"type": "refusal", "refusal": str(text)}:
             return (Refusal(text=text),)
         case _:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from semroute.dialects.openai.content import parse_citation, parse_logprobs
+from semroute.dialects.openai.content import parse_citations, parse_logprobs
 from semroute.dialects.responses.content import NAME, parse_reasoning
 from semroute.dialects.responses.provider_answer import Answer, finish_reason_of, usage_of
 from semroute.dialects.responses.tools import KINDS, Toolbox, parse_call
@@ -197,8 +197,7 @@ class ResponseFollower:
 
     def cite(self, item: int, part: int, annotations: object) -> tuple[Part, ...]:
         """Return the citations of a text."""
-        found = [parse_citation(each) for each in objects_of(annotations)]
-        citations = tuple(citation for citation in found if citation is not None)
+        citations = parse_citations(annotations)
         self._cited.add((item, part))
         return (Text(text="", citations=citations),) if citations else ()
 
