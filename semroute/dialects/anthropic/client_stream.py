@@ -93,7 +93,7 @@ class AnthropicStream:
                 return b""
             self._go_on()
         head = b"" if self._started else self._start(chunk.model, chunk.service_tier)
-        return head + b"".join(self._part(part) for part in chunk.parts)
+        return head + b"".join([self._part(part) for part in chunk.parts])
 
     def end(self, record: Record) -> bytes:
         """Render what ends the message. Empty if the provider has sent that itself."""

@@ -57,8 +57,9 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
     thought = (
         _claude_thought(request, model, traits, dropped) if traits.claude else _thought(request, model, traits, dropped)
     )
-    free = not thought.on and not request.tools and not has_results(request.messages)
-    way = way_to_json(params, setting=traits.schemas, tool=traits.forced == "tool" and free)
+    may_force = traits.forced == "tool" and not thought.on and not request.tools
+    tool = params.json_schema is not None and may_force and not has_results(request.messages)
+    way = way_to_json(params, setting=traits.schemas, tool=tool)
     if way.instruction:
         system.append({"text": way.instruction})
     tools = _tools(request, messages, way.tool, traits, blocks, dropped)

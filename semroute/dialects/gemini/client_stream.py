@@ -66,7 +66,7 @@ class GeminiStream:
                 before = self._calls.get(part.index, part)
                 arguments = before.arguments + part.arguments if part.index in self._calls else part.arguments
                 self._calls[part.index] = msgspec.structs.replace(before, arguments=arguments)
-        said = tuple(part for part in chunk.parts if not isinstance(part, ToolCall))
+        said = tuple([part for part in chunk.parts if not isinstance(part, ToolCall)])
         candidate = render_candidate(said, None, chunk.logprobs)
         return self._event(candidate) if candidate["content"]["parts"] or "citationMetadata" in candidate else b""
 

@@ -137,8 +137,8 @@ class ResponsesStream:
                 return b""
             head = self._go_on(chunk.model)
         else:
-            head = self._start(chunk.model)
-        return head + b"".join(self._part(part, chunk.logprobs) for part in chunk.parts)
+            head = self._start(chunk.model) if self._response is None else b""
+        return head + b"".join([self._part(part, chunk.logprobs) for part in chunk.parts])
 
     def end(self, record: Record) -> bytes:
         """Render the end of each item, and of the answer. Empty if the provider has sent them itself."""
@@ -240,11 +240,13 @@ class ResponsesStream:
         events = head
         if part.text:
             item.logprobs += logprobs
-            shown = render_logprobs(logprobs)
+            shown = render_logprobs(logprobs) if logprobs else []
             events += self._in_item(
                 item, "response.output_text.delta", content_index=item.index, delta=part.text, logprobs=shown
             )
         item.text = Text(text=before + part.text, citations=cited + part.citations)
+        if not part.citations:
+            return events
         annotations = content_part(item.text, [])["annotations"]
         for place in range(len(cited), len(annotations)):
             events += self._in_item(
