@@ -61,3 +61,11 @@ def test_what_a_protocol_asks_for_is_in_the_file_of_that_name(name: str) -> None
                 if file.stem not in HOMES.get(method.name, {file.stem})
             ]
     assert not astray
+
+
+def test_the_readme_says_what_each_shared_file_does() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    shared = text[text.index("## What dialects share") : text.index("## Who serves whom")]
+    named = set(re.findall(r"`([\w.]+)`", shared))
+    files = {file.name for file in (ROOT / "shared").iterdir() if file.is_file() and file.name != "__init__.py"}
+    assert files - named == set()
