@@ -95,7 +95,7 @@ def misses_thoughts(messages: tuple[Message, ...], origins: Collection[str]) -> 
     return not any(isinstance(part, Thinking) and part.origin in origins for part in (first.parts if first else ()))
 
 
-# --- what a caller of Anthropic's own dialect says --------------------------------------------------------------------
+# --- a caller's own settings ------------------------------------------------------------------------------------------
 
 
 def fitted(

@@ -83,7 +83,7 @@ def text_of(request: Mapping[str, Any]) -> str:
     return "\n".join(str(part["text"]) for part in request["content"]["parts"] if isinstance(part.get("text"), str))
 
 
-# --- to providers -----------------------------------------------------------------------------------------------------
+# --- requests to providers --------------------------------------------------------------------------------------------
 
 
 def openai_body(request: ChatRequest, dropped: Dropped) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def gemini_body(request: ChatRequest, model_name: str, dropped: Dropped) -> dict
     return {"requests": [{"model": model, "content": {"parts": [{"text": text}]}, **size} for text in texts]}
 
 
-# --- and back ---------------------------------------------------------------------------------------------------------
+# --- answers ----------------------------------------------------------------------------------------------------------
 
 
 class _Vector(msgspec.Struct):

@@ -224,7 +224,7 @@ def thinking_chunk(text: str) -> dict[str, Any]:
     return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
 
 
-# --- what a server wants different ------------------------------------------------------------------------------------
+# --- changes for one server -------------------------------------------------------------------------------------------
 
 
 def adapt(body: dict[str, Any], preset: Preset, model: Model, dropped: Dropped) -> None:

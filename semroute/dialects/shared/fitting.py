@@ -354,7 +354,7 @@ def _resolved(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, **found} if isinstance(found, dict) else kept
 
 
-# --- and back ---------------------------------------------------------------------------------------------------------
+# --- the caller's own names and ids, put back -------------------------------------------------------------------------
 
 
 class Restorer:
