@@ -1,4 +1,4 @@
-"""What the books cost: requests a second with and without them, and the time to read a million records.
+"""Measure what the books cost: requests a second with and without them, and how long a million records take to read.
 
 python -m bench.accounting [--quick] [--json] [--records 1000000] [--crashes 50]
 """
@@ -37,12 +37,12 @@ from semroute.stores.sqlite import SqliteDatabase
 
 CONNECTIONS = 16
 TURN_S = 2.5
-"""Far longer than the log's interval, and the warm-up, a fifth of it, as long: a turn pays for its own records, and the
-next one does not."""
+"""The seconds that one load takes. The warm-up takes a fifth of it. Both are far longer than the interval at which the
+log is written, so each load pays for its own records only."""
 DAYS, ROUTE_COUNT, MODEL_COUNT, KEY_COUNT = 30, 20, 8, 50
 BATCH = 1000
 WRITTEN = 20_000
-"""Records that are made one by one; more are copies of them."""
+"""The records that are made one by one. All others are copies of them."""
 SEMANTIC = """
 routes:
   - name: billing
@@ -56,14 +56,16 @@ _BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "matched": lambda: {"prompt": "give me my money back"},
     "distinct": lambda: {"prompt": f"why was I charged {next(_numbers)} euros on the last invoice of my plan"},
 }
-"""A model is named, which costs the least; a prompt that was matched before; one that never came before."""
+"""By kind of request. `pinned` names its model, which costs the least. `matched` repeats a prompt that was matched
+before. `distinct` sends a new prompt each time."""
 
 
 def overhead(rounds: int, turns: int) -> dict[str, float]:
-    """Requests a second with log and metrics on, as a share of those with both off: the median of all rounds.
+    """Return the requests a second with log and metrics on, as a share of those with both off: the median of all
+    rounds.
 
-    Two processes of one kind differ by some percent for as long as they live. So each round starts new ones, which are
-    loaded by turns; `_error` is the standard error of its shares.
+    Two processes with the same settings differ by a few percent as long as they live. So each round starts new ones and
+    loads them in turn. The figure that ends in `_error` is the standard error of the shares.
     """
     rates: dict[str, list[float]] = {name: [] for name in _BODIES}
     shares: dict[str, list[float]] = {name: [] for name in _BODIES}
@@ -81,7 +83,7 @@ def overhead(rounds: int, turns: int) -> dict[str, float]:
 
 
 def _round(stub_port: int, turns: int) -> dict[str, tuple[float, float]]:
-    """Requests a second of one pair of services, with books and without, by the kind of request."""
+    """Return the requests a second of one pair of services, with books and without, for each kind of request."""
     with (
         tempfile.TemporaryDirectory() as folder,
         _service(Path(folder), stub_port, on=True) as on,
@@ -96,7 +98,7 @@ def _round(stub_port: int, turns: int) -> dict[str, tuple[float, float]]:
 
 
 def reading(count: int, asks: int) -> dict[str, float]:
-    """The size of a record on disk, and the 95th percentile of reading among so many."""
+    """Return the size of a record on disk, and the 95th percentile of the time to read among `count` records."""
     with tempfile.TemporaryDirectory() as folder, _stub() as stub_port:
         database = SqliteDatabase(Path(folder) / "semroute.db", durable=False)
         migrate(database)
@@ -120,7 +122,7 @@ def reading(count: int, asks: int) -> dict[str, float]:
 
 
 def _multiply(folder: Path, times: int) -> None:
-    """Copy each record of `few.db` so many times into `semroute.db`, in the order in which records come."""
+    """Copy each record of `few.db` into `semroute.db`, `times` times, in the order in which real records come."""
     with contextlib.closing(sqlite3.connect(folder / "semroute.db")) as many:
         many.execute("ATTACH ? AS few", (str(folder / "few.db"),))
         many.execute(
@@ -166,7 +168,7 @@ def _now() -> int:
 
 
 def _record(number: int, count: int) -> Record:
-    """One of many: spread over a month, with vectors that do not compress."""
+    """Return the record with this number. Records are spread over a month, and their vectors do not compress."""
     chance = random.Random(number)
     at = _now() - DAYS * 86_400 * (1 - number / count)
     route = f"route-{min(int(chance.expovariate(0.2)), ROUTE_COUNT - 1)}" if chance.random() > 0.1 else None
@@ -232,7 +234,7 @@ def _stub() -> Iterator[int]:
 
 @contextlib.contextmanager
 def _service(folder: Path, stub_port: int, *, on: bool) -> Iterator[int]:
-    """The service on the folder's database; with its books on or off."""
+    """Run the service on the database in the folder, with its books on or off. Gives its port."""
     routes = folder / "routes"
     routes.mkdir(exist_ok=True)
     (routes / "all.yaml").write_text(ROUTES.format(port=stub_port).partition("budgets:")[0] + SEMANTIC, "utf-8")
@@ -242,7 +244,7 @@ def _service(folder: Path, stub_port: int, *, on: bool) -> Iterator[int]:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a minute instead of ten")
     parser.add_argument("--json", action="store_true")

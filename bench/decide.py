@@ -1,15 +1,16 @@
-"""How long a semantic decision takes, beside semantic-router's with the very same ONNX session, and the encoder alone.
+"""Measure how long a semantic decision takes, beside semantic-router on the same ONNX session and the encoder alone.
 
-    python bench/decide.py           # three minutes, and what training takes the first time
-    python bench/decide.py --quick   # below one, once trained: fewer prompts
+    python bench/decide.py           # three minutes, plus the training on the first run
+    python bench/decide.py --quick   # below one minute once trained: fewer prompts
     python bench/decide.py --threads 2
     python bench/decide.py --json
 
-Routes are those of CLINC150 (see bench/intent.py for the data), with 1,500 and 15,000 utterances; prompts are its test
-split, each asked once of every router, a block at a time, so that all see the same machine. One thread embeds, as in a
-service, or as many as --threads says, for the peer too; requests are counted with one in each worker. Memory is the
-peak of a process that trains the 15,000 utterances and decides (with --quick: that takes them from the cache and
-decides). The peer is measured where it is installed: `pip install .[bench]`.
+The routes are those of CLINC150 (bench/intent.py says where the data are), with 1,500 and with 15,000 utterances. The
+prompts are its test split. Every router decides each prompt once. The routers take turns, a block of prompts at a time,
+so a slow moment of the machine is slow for all of them. One thread embeds, as in a service, or as many as --threads
+says, for semantic-router too. Requests are counted with one thread in each worker. The memory figure is the peak of a
+process that trains the 15,000 utterances and then decides. With --quick, that process takes the trained head from the
+cache. semantic-router is measured if it is installed: `pip install .[bench]`.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ GOALS = {
     "route_rps_ratio": 0.4,
 }
 LEAST = {"route_rps_ratio"}
-"""Figures to reach from below; of the others, less is better."""
+"""The figures that should be at least as high as their goal. All other figures should be at most their goal."""
 MEANINGS = {
     "ratio_p50_1500": "decision p50 / semantic-router's, 1,500 utterances",
     "ratio_p50_15000": "decision p50 / semantic-router's, 15,000 utterances",
@@ -66,9 +67,10 @@ MEANINGS = {
 CONNECTIONS = 16
 BATCH = 32
 BLOCK = 25
-"""Prompts in a row: what a subject needs is in the processor's caches then, as in a service that does nothing else."""
+"""How many prompts each router decides in a row. What it needs is then in the processor's caches, as in a service that
+does nothing else."""
 WARM_UP = 5
-"""Of each block, not counted."""
+"""The first prompts of each block, which are not counted."""
 WORDS = "please tell me which of these many parcels went to the harbour and why nobody there wants to sign for it "
 
 Figures = dict[str, float]
@@ -76,9 +78,9 @@ Ask = Callable[[str], object]
 
 
 def build(shot: str, console: Console, threads: int, previous: Router | None = None) -> Router:
-    """A router of a split, from the cache where it was trained before. It does not remember prompts: all asks are new.
+    """Build the router of a split, from the cache if it was trained before. It caches no prompts, so each ask is new.
 
-    `previous` lends its embedder, so that all that is measured uses one session.
+    `previous` lends its embedder, so that everything measured uses one session.
     """
     embedder = EmbedderSettings(cached_prompts=0, threads=threads)
     config = msgspec.structs.replace(configure(by_route(read(SHOTS[shot]))), embedder=embedder)
@@ -93,7 +95,10 @@ def build(shot: str, console: Console, threads: int, previous: Router | None = N
 
 
 def take_turns(subjects: dict[str, Ask], prompts: Sequence[str], console: Console) -> dict[str, float]:
-    """The p50 of each, in ms; all prompts are asked of all of them, a block at a time, and another begins each time."""
+    """Return the p50 of each subject in ms.
+
+    Every subject is asked every prompt, a block at a time. A different subject begins each block.
+    """
     names = list(subjects)
     times: dict[str, list[float]] = {name: [] for name in names}
     blocks = [prompts[start : start + BLOCK] for start in range(0, len(prompts), BLOCK)]
@@ -110,7 +115,10 @@ def take_turns(subjects: dict[str, Ask], prompts: Sequence[str], console: Consol
 
 
 def measure_speed(prompts: Sequence[str], console: Console, threads: int = 1) -> tuple[Figures, dict[str, float]]:
-    """Decisions among 1,500 and 15,000 utterances, the peer's, and the encoder alone; and a long prompt."""
+    """Measure decisions among 1,500 and 15,000 utterances, beside semantic-router and the encoder alone.
+
+    A long prompt is measured too.
+    """
     small = build("10-shot", console, threads)
     large = build("full", console, threads, small)
     assert isinstance(large.embedder, FastEmbedEmbedder)
@@ -137,7 +145,7 @@ def measure_speed(prompts: Sequence[str], console: Console, threads: int = 1) ->
 
 
 def measure_long(router: Router, rounds: int, console: Console) -> dict[str, float]:
-    """A prompt of as many tokens as are embedded, and one a thousand times as long; each is different each time."""
+    """Measure a prompt of about 128 tokens and one of 100,000 characters. Each ask begins with another number."""
     words = WORDS.split()
     exact = next(n for n in range(1, 200) if router.embedder.count_tokens(" ".join((words * 9)[:n])) >= 125)
 
@@ -154,7 +162,10 @@ def measure_long(router: Router, rounds: int, console: Console) -> dict[str, flo
 
 
 def peak_rss_mb(train: bool) -> float:
-    """The peak of a fresh process, in MB, that makes the router of 15,000 utterances and decides 200 prompts."""
+    """Return the peak memory of a new process, in MB.
+
+    The process builds the router of 15,000 utterances and decides 200 prompts.
+    """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_load_and_decide, (train,))
 
@@ -164,15 +175,16 @@ def _load_and_decide(train: bool) -> float:
     router = Router.build(config, cache=None if train else Cache(default_folder(os.environ)))
     for text in read("test", every=27).texts[:200]:
         router.route(text)
-    # Not ru_maxrss: that of a new process begins with what its parent had.
+    # ru_maxrss would be wrong here: in a new process it starts with the parent's value.
     status = Path("/proc/self/status").read_text("utf-8")
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 def measure_requests(prompts: Sequence[str], seconds: float, console: Console) -> tuple[Figures, dict[str, float]]:
-    """Requests a second of `POST /route` over 15,000 utterances, between two runs of the encoder alone.
+    """Measure the requests a second of `POST /route` over 15,000 utterances, between two runs of the encoder alone.
 
-    By one worker, and by one for each core, which is what the ratio is of: the encoder alone has all cores too.
+    One worker is measured, and one worker for each core. The ratio uses the second figure, because the encoder alone
+    has all cores too.
     """
     encoder = FastEmbedEmbedder(threads=1)
     console.print("encoder alone, in batches")
@@ -189,7 +201,7 @@ def measure_requests(prompts: Sequence[str], seconds: float, console: Console) -
 
 
 def request_rate(prompts: Sequence[str], seconds: float, workers: int, console: Console) -> float:
-    """Requests a second of `POST /route` by so many workers."""
+    """Return the requests a second of `POST /route` with this many workers."""
     with tempfile.TemporaryDirectory() as folder:
         write_routes(Path(folder))
         database = f"sqlite:///{folder}/semroute.db"
@@ -203,12 +215,12 @@ def request_rate(prompts: Sequence[str], seconds: float, workers: int, console: 
 
 
 def _body(prompt: str, turn: int) -> bytes:
-    """A request that was not made before: after the last prompt the first comes again, a little changed."""
+    """Return a request that was not made before. After the last prompt, the first comes again with a number added."""
     return json.dumps({"prompt": f"{prompt} {turn}" if turn else prompt}).encode()
 
 
 def embed_in_batches(encoder: Embedder, texts: Sequence[str]) -> float:
-    """Texts a second on all cores, a thread for each."""
+    """Return the texts a second that are embedded on all cores, with a thread for each core."""
     chunks = [texts[start : start + 8 * BATCH] for start in range(0, len(texts), 8 * BATCH)]
     with ThreadPoolExecutor(usable_cores()) as threads:
         list(threads.map(encoder.embed, chunks[:2]))
@@ -218,7 +230,7 @@ def embed_in_batches(encoder: Embedder, texts: Sequence[str]) -> float:
 
 
 def write_routes(folder: Path) -> None:
-    """The same routes as files."""
+    """Write the same routes as route files."""
     routes = [
         {"name": name, "utterances": list(texts), "models": ["echo"]}
         for name, texts in by_route(read(SHOTS["full"])).items()
@@ -233,7 +245,7 @@ def write_routes(folder: Path) -> None:
 
 
 def show(figures: Figures, details: dict[str, float], console: Console) -> None:
-    """Two tables: the figures with their goals, and what they come from."""
+    """Print two tables: the figures with their goals, and the measurements behind them."""
     table = Table("figure", "goal", "measured", title=f"{usable_cores()} cores")
     for name, goal in GOALS.items():
         sign = "≥" if name in LEAST else "≤"
@@ -244,11 +256,11 @@ def show(figures: Figures, details: dict[str, float], console: Console) -> None:
 
 
 def main() -> None:
-    """Read the arguments, measure, print."""
+    """Read the arguments, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="below a minute: fewer prompts")
-    parser.add_argument("--threads", type=int, default=1, help="threads of one call of the encoder (default 1)")
-    parser.add_argument("--json", action="store_true", help="the figures alone, for machines")
+    parser.add_argument("--threads", type=int, default=1, help="threads for one call of the encoder (default 1)")
+    parser.add_argument("--json", action="store_true", help="print only the figures, as JSON")
     options = parser.parse_args()
     console = Console(stderr=options.json)
     prompts = read("test", every=1).texts

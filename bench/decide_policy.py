@@ -1,11 +1,12 @@
-"""What rules, complexity, learned difficulty and a policy add to a semantic decision: p50 of both, in one run.
+"""Measure what rules, complexity, learned difficulty and a policy add to the p50 of a semantic decision.
 
     python bench/decide_policy.py [--quick] [--json]
 
-Prompts are decided in turn by a router of the shipped routes alone and by one with everything on, the turns rotating
-from round to round, so that all see the same machine. Measured is the thread's own processor time, which other work on
-the machine hardly changes; a decision waits for nothing else. Two figures, which should agree: the difference of the
-p50s, and the median of the differences of the same prompt in the same round. Both are to stay under 0.3 ms.
+Two routers decide each prompt in turn: one with the shipped routes alone, one with everything on. The order changes
+from round to round, so a slow moment of the machine is slow for both. What counts is the processor time of the thread,
+which other work on the machine hardly changes; a decision waits for nothing else. There are two figures, which should
+agree: the difference between the p50s, and the median difference for the same prompt in the same round. The goal for
+both is under 0.3 ms.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ RULES = (
 
 
 def with_everything(config: Config, by: Difficulty) -> Config:
-    """The routes with rules, and with a policy that asks for all it can."""
+    """Return the shipped routes with rules, and with a policy that uses everything it can."""
     policy = Policy(select="balanced", min_quality=0.5, max_latency_ms=60_000, requires=("json",), difficulty=by)
     rules = (*RULES, *config.rules)
     routes = {name: msgspec.structs.replace(route, policy=policy) for name, route in config.routes.items()}
@@ -59,7 +60,7 @@ def with_everything(config: Config, by: Difficulty) -> Config:
 
 
 def learned(router: Router) -> Router:
-    """The same router with something learned of two of its models."""
+    """Return the same router with a learned gain for two of its models."""
     texts = tuple(u for route in router.config.routes.values() for u in route.utterances)
     hard = np.array([len(text) > 60 for text in texts], dtype=np.float32)
     labels = Labels(
@@ -74,12 +75,12 @@ def learned(router: Router) -> Router:
 
 
 def request(text: str) -> ChatRequest:
-    """One user turn, with metadata."""
+    """Return a request with one user turn and metadata."""
     return ChatRequest(id="r", messages=(Message(role="user", parts=(Text(text=text),)),), metadata={"user": "u"})
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure and print."""
     config = load(Path(__file__).parents[1] / "routes", {}, today=date(2026, 11, 22))
     config = msgspec.structs.replace(config, embedder=EmbedderSettings(cached_prompts=0))  # each is decided as if new
     plain = Router.build(config)
@@ -104,7 +105,7 @@ def main() -> None:
 
 
 def measured(routers: dict[str, Router], rounds: int) -> dict[str, NDArray[np.float64]]:
-    """Milliseconds of each decision: (rounds x prompts,) for each router."""
+    """Return the milliseconds of each decision, shaped (rounds x prompts,), for each router."""
     names = list(routers)
     times: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds + WARM_UP):

@@ -1,11 +1,11 @@
-"""Make `semroute/routing/english.txt`: the words that English knows, and which three letters tell English.
+"""Make `semroute/routing/english.txt`, the table that recognises English: known words, and a weight for trigrams.
 
     python bench/english.py
 
-The words are the whole words of the embedded model's vocabulary (BERT's, Apache-2.0), the most frequent first, less
-those of `foreign.txt` that only look English. The weights are a logistic regression that tells them from the words of
-`foreign.txt`, rounded to halves. With `--check`, prints the share of each language's prompts that is told by letters
-learned from the others.
+The known words are the whole words of the embedded model's vocabulary (BERT's, Apache-2.0), the most frequent first,
+without the words of `foreign.txt` that only look English. The weights are a logistic regression that separates these
+words from the words of `foreign.txt`, rounded to halves. `--check` prints how many prompts of each language are
+recognised by trigrams learned from the other languages.
 """
 
 from __future__ import annotations
@@ -22,27 +22,29 @@ from semroute.semantic.embedder import BUNDLED_DIR
 
 TEXTS = Path(__file__).with_name("foreign.txt")
 STEP = 0.5
-"""Weights are multiples of it; those that round to none are left out."""
+"""Weights are multiples of this. Trigrams whose weight rounds to 0 are left out."""
 ROUNDS = 300
 RARE_FROM = 3000
-"""A word of this rank counts half as much as the most frequent one."""
+"""The rank at which a word counts half as much as the most frequent one."""
 
 
 def main() -> None:
     """Write the table, or check it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="check it on each fifth of the languages instead")
+    parser.add_argument(
+        "--check", action="store_true", help="test each fifth of the languages with a table learned from the others"
+    )
     texts = read_texts()
     if parser.parse_args().check:
         check(texts)
         return
     known, weights = learn(texts)
     english_check.TABLE.write_text(render(known, weights), encoding="utf-8")
-    print(f"{english_check.TABLE}: {len(known)} words, {len(weights)} times three letters")
+    print(f"{english_check.TABLE}: {len(known)} words, {len(weights)} trigrams")
 
 
 def read_texts() -> dict[str, list[str]]:
-    """Prompts by language."""
+    """Return the prompts by language."""
     texts: dict[str, list[str]] = {}
     for line in TEXTS.read_text(encoding="utf-8").splitlines()[2:]:
         if line.startswith("# "):
@@ -53,7 +55,7 @@ def read_texts() -> dict[str, list[str]]:
 
 
 def learn(texts: dict[str, list[str]]) -> tuple[list[str], dict[str, float]]:
-    """The words that English knows, and the weight of each three letters."""
+    """Return the English words, and the weight of each trigram."""
     vocabulary = json.loads((BUNDLED_DIR / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     known = [word for word in vocabulary if len(word) > 2 and word.isascii() and word.isalpha() and word.islower()]
     listed = {
@@ -69,7 +71,7 @@ def learn(texts: dict[str, list[str]]) -> tuple[list[str], dict[str, float]]:
 
 
 def fit(ours: list[str], theirs: list[str]) -> dict[str, float]:
-    """Logistic regression with an L2 penalty, by Adam; both sides weigh the same."""
+    """Fit a logistic regression with an L2 penalty, using Adam. Both classes have the same total weight."""
     places: dict[str, int] = {}
     rows, columns = [], []
     for row, word in enumerate((*ours, *theirs)):
@@ -92,7 +94,7 @@ def fit(ours: list[str], theirs: list[str]) -> dict[str, float]:
 
 
 def render(known: list[str], weights: dict[str, float]) -> str:
-    """The table: a line of words begins with `=`, one of letters with their weight."""
+    """Return the text of the table. A line of words begins with `=`, a line of trigrams with their weight."""
     lines = ["# Made by bench/english.py from the embedded model's vocabulary and bench/foreign.txt."]
     for weight in sorted(set(weights.values())):
         lines += wrap(f"{weight:g}", sorted(letters for letters in weights if weights[letters] == weight))
@@ -100,7 +102,7 @@ def render(known: list[str], weights: dict[str, float]) -> str:
 
 
 def wrap(first: str, words: list[str]) -> list[str]:
-    """Words in lines of at most 120 characters, each after `first`."""
+    """Wrap words in lines of at most 120 characters, each line beginning with `first`."""
     lines = [first]
     for word in words:
         if len(lines[-1]) + 1 + len(word) > 120:
@@ -110,7 +112,7 @@ def wrap(first: str, words: list[str]) -> list[str]:
 
 
 def check(texts: dict[str, list[str]]) -> None:
-    """Print which share of each fifth of the languages is told by letters learned from the others."""
+    """For each fifth of the languages, learn from the others and print how many of its prompts are recognised."""
     languages = sorted(texts)
     told = total = 0
     for part in range(5):

@@ -1,4 +1,4 @@
-"""The cases of `faults.py`: what goes wrong, and what a caller may be given for it."""
+"""The cases of `faults.py`: what goes wrong, and what a caller may get for it."""
 
 from __future__ import annotations
 
@@ -9,75 +9,76 @@ from tests.providers.harder import LONG
 from tests.providers.scenarios import TEXT
 
 ADDRESSES = {"dns": "http://provider.invalid/v1", "refused": "http://127.0.0.1:9/v1"}
-"""Where nobody answers."""
+"""Addresses where nobody answers."""
 HASTY = {"connect_s": 2, "first_token_s": 1.5, "stall_s": 1, "total_s": 2, "stream_s": 10}
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One fault, in front of one plan."""
+    """One fault in one plan of models."""
 
     name: str
     plan: tuple[str, ...]
-    """Scenarios of the fault provider, tried in this order; `tls`, `dns` and `refused` are addresses that fail."""
+    """Scenarios of the fault provider, tried in this order. `tls`, `dns` and `refused` are addresses that fail."""
     accept: tuple[str, ...] = ("complete",)
-    """`complete`, `error` (a clear one), `refused` (the caller's fault, 4xx). Never `truncated`, never `hung`."""
+    """The outcomes that pass: `complete`, `error` (a clear error) or `refused` (the caller's fault, 4xx). `truncated`
+    and `hung` never pass."""
     stream: bool = False
     text: str = TEXT
     attempts: tuple[int, int] = (1, 4)
-    """Calls that may reach the fault provider."""
+    """The least and the most calls that may reach the fault provider."""
     wall_s: float = 8.0
-    """The longest that it may take."""
+    """The longest that the request may take, in seconds."""
     policy: dict[str, Any] = dataclasses.field(default_factory=dict)
     timeouts: dict[str, float] | None = dataclasses.field(default_factory=lambda: HASTY)
-    """None: nothing is written but the two models."""
+    """The timeouts that the configuration sets. None means that it sets neither timeouts nor a policy."""
     served_by: int | None = None
-    """The place in the plan of who must have answered."""
+    """The place in the plan of the model that must have answered. None means that any may answer."""
 
     def model(self, scenario: str) -> str:
-        """The provider's name for one model of the plan: no two cases share one."""
+        """Return the provider's name for one model of the plan. No two cases share a name."""
         return f"{scenario}@{self.name}"
 
     def described(self) -> dict[str, Any]:
-        """For who configures a gateway by hand."""
+        """Return what a person needs to know to configure another gateway by hand."""
         return {"plan": [self.model(scenario) for scenario in self.plan], **self.written}
 
     @property
     def written(self) -> dict[str, Any]:
-        """What is written of how models are called."""
+        """Return the settings of this case for calling models: its timeouts and its policy."""
         return {} if self.timeouts is None else {"timeouts": self.timeouts, **self.policy}
 
 
 def both(name: str, *plan: str, **options: Any) -> list[Case]:
-    """The same whole and streamed."""
+    """Return two cases for one fault: a whole answer and a stream."""
     streamed = options.pop("streamed", {})
     return [Case(name, plan, **options), Case(f"{name}-stream", plan, stream=True, **{**options, **streamed})]
 
 
 def stream(name: str, *plan: str, **options: Any) -> list[Case]:
-    """Streamed only."""
+    """Return one case for a fault of a stream."""
     return [Case(name, plan, stream=True, **options)]
 
 
 _CONTINUE = {"stream": {"on_break": "continue"}}
 _ERROR = {"stream": {"on_break": "error"}}
 CLIENT_S = 30.0
-"""How long a caller of the defaults waits."""
+"""How long a caller waits who uses the defaults, in seconds."""
 
 
 def bare(name: str, *plan: str, **options: Any) -> list[Case]:
-    """One fault on the defaults, whole and streamed."""
+    """Return two cases for one fault with default settings: a whole answer and a stream."""
     return both(name, *plan, **{"timeouts": None, "wall_s": CLIENT_S, **options})
 
 
 def bare_stream(name: str, *plan: str, **options: Any) -> list[Case]:
-    """One fault of a long answer on the defaults, streamed only."""
+    """Return one case for a fault in a long stream with default settings."""
     return stream(name, *plan, **{"timeouts": None, "wall_s": CLIENT_S, "text": LONG, **options})
 
 
 CASES: list[Case] = [
     *both("healthy", "ok", attempts=(1, 1)),
-    # The provider says no.
+    # The provider refuses.
     *both("429-retry-after", "retry-after-1", "ok", wall_s=4),
     *both("429", "limited-99", "ok", served_by=1),
     *both("429-alone", "limited-1", attempts=(2, 2)),
@@ -111,7 +112,7 @@ CASES: list[Case] = [
     *both("20s-to-first-token", "late-token-200", "ok", served_by=1, attempts=(2, 2), wall_s=4),
     *both("slow-loris", "loris-20", "ok", served_by=1, attempts=(2, 2), wall_s=4),
     *both("slow-loris-head", "loris-head-20", "ok", served_by=1, attempts=(2, 2), wall_s=4),
-    # The answer is none.
+    # The answer is not an answer.
     *both("html-200", "html-200", "ok", served_by=1),
     *both("html-502", "html-502", "ok", served_by=1),
     *both("error-200", "error-200", "ok", served_by=1),
@@ -147,7 +148,7 @@ CASES: list[Case] = [
     *both("brotli", "brotli", attempts=(1, 1)),
     *both("http-1.0", "http10", attempts=(1, 1)),
     *both("no-usage", "no-usage", attempts=(1, 1)),
-    # The account of a call that failed over.
+    # The accounts of a call that failed over.
     *both("accounting", "status-500", "ok", served_by=1),
 ]
 
@@ -169,4 +170,4 @@ DEFAULTS: list[Case] = [
     *bare_stream("cut-stream", "long-cut-40", "goes-on-0", attempts=(2, 2)),
     *bare_stream("stalled-stream", "long-stall-40", "goes-on-0", attempts=(2, 2)),
 ]
-"""Sixteen faults with nothing written but two models, for a caller who waits `CLIENT_S`."""
+"""Sixteen faults with a configuration of nothing but two models, for a caller who waits `CLIENT_S`."""

@@ -1,4 +1,4 @@
-"""Asks a gateway, and judges what comes: the plain careful client's view."""
+"""Ask a gateway, and judge the answer as a plain careful client would."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from semroute.dialects.sse import EventParser
 from tests.providers.fault_server import FaultServer
 
 Verdict = Literal["pass", "partial", "safe", "fail"]
-"""`partial`: an answer, but not as it should be, or one that broke off and said so. `safe`: a clear error in time, and
-nothing before it. `fail`: a caller who waits, or who takes something for an answer that is none."""
+"""How good an outcome is. `pass`: as it should be. `partial`: an answer that is not quite right, or one that broke off
+and said so. `safe`: a clear error in time, with no text before it. `fail`: the caller still waits, or takes something
+wrong for an answer."""
 
 
 class Result(NamedTuple):
-    """What one case led to."""
+    """The result of one case."""
 
     passed: bool
     outcome: str
@@ -41,7 +42,7 @@ class Seen(NamedTuple):
 
 
 class Client:
-    """One gateway, asked in OpenAI's dialect."""
+    """A client of one gateway, in OpenAI's dialect."""
 
     def __init__(self, base_url: str, key: str, prefix: str, provider: FaultServer) -> None:
         self._http = httpx.AsyncClient(base_url=base_url, trust_env=False, headers={"authorization": f"Bearer {key}"})
@@ -49,7 +50,7 @@ class Client:
         self._provider = provider
 
     async def ask(self, case: Case) -> Result:
-        """One request, and whether all is as it should be."""
+        """Send one request, and check everything about the answer."""
         loop = asyncio.get_running_loop()
         names = [case.model(scenario) for scenario in case.plan]
         before = sum(self._provider.counts[name] for name in names)
@@ -113,14 +114,14 @@ async def _read_stream(case: Case, response: httpx.Response, model: str | None) 
 
 
 def _verdict(seen: Seen, in_time: bool) -> Verdict:
-    """What is left of a case that did not pass."""
+    """Return the verdict on a case that did not pass."""
     if not in_time or seen.outcome not in ("complete", "error", "refused"):
         return "fail"
     return "partial" if seen.text else "safe"
 
 
 def _but_one(case: Case, text: str) -> bool:
-    """A chunk that could not be read is skipped: its text, and no other, may be missing."""
+    """Return whether only the text of a malformed chunk is missing. A gateway may skip a chunk that it cannot read."""
     words = case.text.split(" ")
     return "malformed" in case.name and any(
         text == " ".join(words[:place] + words[place + 1 :]) for place in range(len(words))
@@ -129,17 +130,17 @@ def _but_one(case: Case, text: str) -> bool:
 
 def _problems(case: Case, seen: Seen, attempts: int, wall_s: float, names: list[str]) -> Any:
     if seen.outcome not in case.accept:
-        yield f"expected {' or '.join(case.accept)}; {seen.detail or seen.text!r}"[:300]
+        yield f"got {seen.outcome}, expected {' or '.join(case.accept)}: {seen.detail or seen.text!r}"[:300]
     if not case.attempts[0] <= attempts <= case.attempts[1]:
-        yield f"expected {case.attempts[0]} to {case.attempts[1]} attempts"
+        yield f"got {attempts} attempts, expected {case.attempts[0]} to {case.attempts[1]}"
     if wall_s > case.wall_s:
-        yield f"expected at most {case.wall_s:g} s"
+        yield f"took {wall_s:.1f} s, expected at most {case.wall_s:g} s"
     if seen.outcome != "complete":
         return
     if case.served_by is not None and seen.model != names[case.served_by]:
         yield f"expected {names[case.served_by]} to answer, got {seen.model}"
     if not seen.usage or seen.usage.get("prompt_tokens", 0) <= 0:
-        yield f"expected usage, got {seen.usage}"
+        yield f"got the usage {seen.usage}, expected prompt_tokens above 0"
 
 
 def _decoded(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The fault provider of the tests in a process of its own, which keeps no request: for long runs.
+"""Run the tests' fault provider in a process of its own. It keeps no requests, so it suits long runs.
 
 python -m bench.fault_provider PORT
 """

@@ -1,13 +1,13 @@
-"""A provider that misbehaves in every way we know of, and what a gateway in front of it makes of that.
+"""Play a provider that fails in every way we know, and judge what a gateway makes of it.
 
     python bench/faults.py            # two minutes, with an outage of 60 s
     python bench/faults.py --quick    # within a minute, with an outage of 6 s
-    python bench/faults.py --defaults # sixteen faults with nothing written but two models: pass, partial, safe or fail
+    python bench/faults.py --defaults # sixteen faults, two models, no other settings: pass, partial, safe or fail
     python bench/faults.py --json     # {passed, failed, verdicts, scenarios: {name: {outcome, verdict, …}}}
 
-By default semroute is started and asked. Another gateway is asked with `--base-url http://127.0.0.1:4000/v1`: it must
-know a model for each name that `--list` prints, each with its plan of models at the fault provider, tried in that
-order, with the timeouts that stand there; the provider listens on `--provider-port`.
+By default the script starts semroute and asks it. To ask another gateway, give `--base-url http://127.0.0.1:4000/v1`.
+That gateway must know a model for each name that `--list` prints. Each name comes with its plan, which is the models at
+the fault provider in the order to try them, and with its timeouts. The fault provider listens on `--provider-port`.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ OUTAGE = "outage"
 
 
 class Pace(NamedTuple):
-    """How long things take."""
+    """How long the parts of the outage take, in seconds."""
 
     outage_s: float
     every_s: float
-    """Between two requests in the outage."""
+    """The time between two requests during the outage."""
     probe_s: float
-    """Of the circuit breaker."""
+    """The circuit breaker's time between probes."""
     back_s: float
-    """After the recovery, by when the primary must serve again."""
+    """The time after the recovery within which the primary must serve again."""
 
 
 QUICK = Pace(outage_s=6, every_s=0.4, probe_s=1, back_s=3)
@@ -55,13 +55,13 @@ FULL = Pace(outage_s=60, every_s=4, probe_s=10, back_s=30)
 
 
 def routes(plain: str, tls: str, pace: Pace, cases: Iterable[Case]) -> str:
-    """Semroute's configuration: a route for each case."""
+    """Return semroute's configuration, with a route for each case."""
     models: dict[str, dict[str, object]] = {}
     written = []
     addresses = {"plain": plain, "tls": tls, **ADDRESSES}
     for case in cases:
         for scenario in case.plan:
-            # Each case has its models, so that no breaker or limit reaches from one to the next.
+            # Each case has models of its own, so a breaker or limit of one case does not affect the next.
             entry: dict[str, object] = {"provider": scenario if scenario in addresses else "plain"}
             if case.timeouts is not None:
                 entry |= {"breaker": {"probe_s": pace.probe_s}, "features": ["tools", "json", "prefill"]}
@@ -79,7 +79,7 @@ def routes(plain: str, tls: str, pace: Pace, cases: Iterable[Case]) -> str:
 
 @contextlib.contextmanager
 def service(plain: str, tls: str, pace: Pace, cases: Iterable[Case]) -> Iterator[str]:
-    """The service in front of the fault provider. Gives its base_url."""
+    """Run the service in front of the fault provider. Gives its base_url."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "routes.yaml").write_text(routes(plain, tls, pace, cases))
         with semroute(Path(folder), log_level="error") as (port, _):
@@ -87,7 +87,7 @@ def service(plain: str, tls: str, pace: Pace, cases: Iterable[Case]) -> Iterator
 
 
 async def run(client: Client, cases: Sequence[Case]) -> dict[str, Result]:
-    """Every case, some at once."""
+    """Run all cases, several at once."""
     results: dict[str, Result] = {}
     room = asyncio.Semaphore(AT_ONCE)
 
@@ -100,7 +100,10 @@ async def run(client: Client, cases: Sequence[Case]) -> dict[str, Result]:
 
 
 async def outage(client: Client, provider: FaultServer, pace: Pace, case: Case) -> Result:
-    """Requests at a steady pace through an outage: always an answer, few probes, and back soon after."""
+    """Send requests at a steady pace through an outage.
+
+    Each must get an answer. The failing model may get few probes, and must serve again soon after the outage.
+    """
     primary = case.model(case.plan[0])
     loop = asyncio.get_running_loop()
     started, back_after_s, problems, during = loop.time(), None, 0, 0
@@ -118,13 +121,14 @@ async def outage(client: Client, provider: FaultServer, pace: Pace, case: Case) 
     passed = not problems and during <= most and back_after_s is not None
     back = "never" if back_after_s is None else f"after {back_after_s:.1f} s"
     note = (
-        f"{during} calls to the failing model, at most {most} expected; back on it {back}; {problems} failed requests"
+        f"{during} calls to the failing model (expected at most {most}); "
+        f"it served again {back}; {problems} failed requests"
     )
     return Result(passed, "complete" if not problems else "error", provider.counts[primary], now_s, note)
 
 
 def show(results: dict[str, Result], console: Console) -> None:
-    """The matrix."""
+    """Print the table of cases."""
     table = Table("scenario", "outcome", "attempts", "wall s", "", box=None, pad_edge=False)
     for name, result in results.items():
         mark = "[green]pass[/]" if result.passed else f"[red]{result.verdict.upper()}[/]"
@@ -134,7 +138,7 @@ def show(results: dict[str, Result], console: Console) -> None:
 
 
 def counted(results: dict[str, Result]) -> dict[str, int]:
-    """How many faults came to each verdict. One that was tried whole and streamed counts once, by the worse of both."""
+    """Count the faults by verdict. A fault that was tried whole and streamed counts once, with its worse verdict."""
     order = get_args(Verdict)
     worst: dict[str, str] = {}
     for name, result in results.items():
@@ -144,7 +148,7 @@ def counted(results: dict[str, Result]) -> dict[str, int]:
 
 
 def as_json(results: dict[str, Result]) -> str:
-    """For machines."""
+    """Return the results as JSON."""
     passed = sum(result.passed for result in results.values())
     scenarios = {
         name: {
@@ -162,7 +166,7 @@ def as_json(results: dict[str, Result]) -> str:
 
 @contextlib.contextmanager
 def providers(port: int) -> Iterator[tuple[FaultServer, FaultServer]]:
-    """The fault provider, and one whose certificate nobody trusts."""
+    """Run the fault provider, and a second one whose certificate nobody trusts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with FaultServer(port=port) as plain, FaultServer(context) as tls:
@@ -172,7 +176,11 @@ def providers(port: int) -> Iterator[tuple[FaultServer, FaultServer]]:
 def measure(
     base_url: str | None, provider_port: int, pace: Pace, key: str = "none", *, defaults: bool = False
 ) -> dict[str, Result]:
-    """Start what is needed, and ask everything; the outage last, and alone. `defaults`: only what they are to stand."""
+    """Start what is needed, and run all cases.
+
+    The outage comes last, when nothing else runs. With `defaults`, only the cases of the default settings run, without
+    the outage.
+    """
     long_one = Case(OUTAGE, (f"outage-{int(pace.outage_s * 10)}", "ok"))
     cases = DEFAULTS if defaults else CASES
 
@@ -194,15 +202,15 @@ def measure(
 
 
 def main() -> None:
-    """Read the options, measure, report."""
+    """Read the options, measure and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base-url", help="of a gateway that runs already")
-    parser.add_argument("--key", default="none", help="its key")
-    parser.add_argument("--provider-port", type=int, default=0, help="where the fault provider listens")
+    parser.add_argument("--base-url", help="ask this gateway instead of starting semroute")
+    parser.add_argument("--key", default="none", help="the API key of that gateway")
+    parser.add_argument("--provider-port", type=int, default=0, help="port of the fault provider (default: a free one)")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--defaults", action="store_true", help="nothing written but two models")
+    parser.add_argument("--defaults", action="store_true", help="sixteen faults with two models and no other settings")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--list", action="store_true", help="the models that a gateway must know")
+    parser.add_argument("--list", action="store_true", help="print the models that another gateway must know, and exit")
     options = parser.parse_args()
     pace = QUICK if options.quick else FULL
     if options.list:

@@ -1,14 +1,15 @@
-"""What semroute adds to a forwarded call, and how many it forwards, beside the same stub called directly.
+"""Measure what semroute adds to a forwarded call, and how many calls it forwards, beside the same stub called directly.
 
     python bench/gateway.py              # four minutes
-    python bench/gateway.py --quick      # one
+    python bench/gateway.py --quick      # one minute
     python bench/gateway.py --json
 
-Peers are measured in the same run where they are installed (bench/README.md says how): `--portkey FOLDER` is the folder
-with its node_modules, `--litellm PYTHON` the interpreter of its environment. Servers, load generator and stub share one
-machine; all of them run, and are loaded in turn: compare ratios, not times. The peers run as their makers start them,
-in one process each; semroute is measured with one worker, and with one for each core (`SEMROUTE_WORKERS`). Ratios of
-requests a second are those of the latter, with `one_worker` in the name those of the former; times are of one worker.
+Other gateways are measured in the same run if they are installed (bench/README.md says how). `--portkey FOLDER` names
+the folder with Portkey's node_modules, `--litellm PYTHON` the Python of LiteLLM's environment. All servers, the load
+generator and the stub run at the same time on one machine, and the servers are loaded in turn. So compare ratios, not
+times. The other gateways run as their makers start them, in one process each. semroute runs twice: with one worker, and
+with one worker for each core (`SEMROUTE_WORKERS`). Ratios of requests a second belong to the second run, or to the
+first if their name says `one_worker`. Times always belong to the first.
 """
 
 from __future__ import annotations
@@ -58,19 +59,19 @@ Figures = dict[str, dict[str, float]]
 
 
 def fixed(model: str) -> Any:
-    """The same small request every time."""
+    """Return a body that is the same small request every time."""
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Say something short."}]}).encode()
     return lambda _: body
 
 
 class Distinct:
-    """Prompts about eleven tokens long, for the router to match; none comes twice."""
+    """Prompts of about eleven tokens for the router to match. No prompt comes twice."""
 
     def __init__(self) -> None:
         self._made = 0
 
     def __call__(self, _: int) -> bytes:
-        """The next body."""
+        """Return the next body."""
         self._made += 1
         verb, subject = VERBS[self._made % 10], SUBJECTS[self._made // 10 % 10]
         prompt = f"please {verb} the {subject} number {self._made} for my team"
@@ -78,9 +79,9 @@ class Distinct:
 
 
 def take_turns(targets: dict[str, Target], seconds: float, rounds: int, console: Console) -> Figures:
-    """Load the targets in turn, at each number of connections, several times over: medians.
+    """Load the targets in turn, at each number of connections, in several rounds. Return the medians.
 
-    A machine's speed changes from one minute to the next; so it changes for all.
+    A machine's speed changes from one minute to the next. With turns, it changes for all targets alike.
     """
     taken: dict[str, dict[str, list[float]]] = {name: {} for name in targets}
     turns = [(connections, name) for _ in range(rounds) for connections in CONNECTIONS for name in targets]
@@ -95,7 +96,10 @@ def take_turns(targets: dict[str, Target], seconds: float, rounds: int, console:
 
 @contextlib.contextmanager
 def shipped(stub_port: int, workers: int = 1) -> Iterator[int]:
-    """The service with the shipped routes, and every model behind the stub; its log in a file, as it is shipped."""
+    """Run the service with the shipped routes, with the stub behind every model.
+
+    As shipped, it writes its log to a file.
+    """
     with tempfile.TemporaryDirectory() as folder:
         for file in (Path(__file__).resolve().parent.parent / "routes").glob("*.yaml"):
             if file.name not in {"models.yaml", "rules.yaml"}:
@@ -110,7 +114,7 @@ def shipped(stub_port: int, workers: int = 1) -> Iterator[int]:
 
 @contextlib.contextmanager
 def portkey(folder: Path) -> Iterator[int]:
-    """Portkey's gateway."""
+    """Run Portkey's gateway. Gives its port."""
     port = free_port()
     start = folder / "node_modules/@portkey-ai/gateway/build/start-server.js"
     node = shutil.which("node") or "node"
@@ -120,7 +124,10 @@ def portkey(folder: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def litellm(python: Path, stub_port: int) -> Iterator[int]:
-    """LiteLLM's proxy. It does not start without a master key, which its callers must send."""
+    """Run LiteLLM's proxy.
+
+    Gives its port. The proxy does not start without a master key, and callers must send that key.
+    """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = {
@@ -144,7 +151,7 @@ def litellm(python: Path, stub_port: int) -> Iterator[int]:
 
 
 def measure_all(options: argparse.Namespace, console: Console) -> Figures:
-    """Start everything, and load one after the other."""
+    """Start all servers, and load one after the other."""
     path, stub_port = "/v1/chat/completions", free_port()
     with contextlib.ExitStack() as servers:
         servers.enter_context(
@@ -171,7 +178,7 @@ def measure_all(options: argparse.Namespace, console: Console) -> Figures:
 
 
 def ratios(figures: Figures) -> dict[str, float]:
-    """What can be compared between machines."""
+    """Return the ratios that can be compared between machines."""
     plain, semantic = figures[PINNED + ONE_WORKER], figures[SEMANTIC + ONE_WORKER]
     direct = figures[STUB]
     compared = {

@@ -1,12 +1,13 @@
-"""How good decisions are on CLINC150 (Larson et al. 2019), beside semantic-router's on the very same vectors.
+"""Measure the quality of decisions on CLINC150 (Larson et al. 2019), beside semantic-router on the same vectors.
 
     python bench/intent.py               # some minutes
     python bench/intent.py --quick       # below one: 5 and 10 utterances a route, every fifth test row
     python bench/intent.py --json
-    python bench/intent.py --split val   # what settings may be chosen on; the test split is only to be reported
+    python bench/intent.py --split val   # choose settings on this split; only report figures of the test split
 
-The data lie in `$SEMROUTE_BENCH_DATA`, else in `../shared/data` beside the repository: `intent/clinc150.<split>.jsonl`,
-a `{"text": …, "route": name or null}` a line. The peer is measured where it is installed: `pip install .[bench]`.
+The data lie in `$SEMROUTE_BENCH_DATA`, or in `../shared/data` beside the repository if that is not set. The files are
+`intent/clinc150.<split>.jsonl`, with a `{"text": …, "route": name or null}` on each line. semantic-router is measured
+if it is installed: `pip install .[bench]`.
 """
 
 from __future__ import annotations
@@ -58,42 +59,42 @@ PEER = "semantic-router"
 Figures = dict[str, float | None]
 Texts = Sequence[str]
 Done = Callable[[int, int], None]
-"""Called with how much is done, and how much there is to do."""
+"""A function that hears about progress: how much is done, and how much there is to do."""
 
 
 class Rows(NamedTuple):
-    """A split."""
+    """The rows of a split."""
 
     texts: list[str]
     routes: list[str | None]
-    """null: out of scope."""
+    """The route of each row. None means out of scope."""
 
 
 class Answers(NamedTuple):
-    """What a router said to the rows of a split."""
+    """A router's answers to the rows of a split."""
 
     best: list[str | None]
-    """Whatever the threshold."""
+    """The best route, whatever its threshold."""
     confidence: NDArray[np.float64]
-    """That the best route is right."""
+    """The probability that the best route is right."""
     in_scope: NDArray[np.float64]
-    """What tells in scope from out of scope: the more, the more likely in scope."""
+    """The score that separates in scope from out of scope. A higher score means more likely in scope."""
     taken: NDArray[np.bool_] | None
-    """Whether the best route was taken; null where the router has no threshold."""
+    """Whether the best route was taken. None means that the router has no threshold."""
 
 
 def read(name: str, every: int = 1) -> Rows:
-    """Read a split; of `every` so many rows, one."""
+    """Read a split. With `every`, keep only one row out of that many."""
     folder = Path(os.environ.get("SEMROUTE_BENCH_DATA") or ROOT.parent / "shared" / "data")
     path = folder / "intent" / f"clinc150.{name}.jsonl"
     if not path.is_file():
-        raise SystemExit(f"{path}: not there; set SEMROUTE_BENCH_DATA to the folder that holds intent/{path.name}")
+        raise SystemExit(f"{path}: no such file; set SEMROUTE_BENCH_DATA to the folder that holds intent/{path.name}")
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()][::every]
     return Rows([row["text"] for row in rows], [row["route"] for row in rows])
 
 
 def by_route(rows: Rows) -> dict[str, tuple[str, ...]]:
-    """The utterances of each route."""
+    """Return the utterances of each route."""
     routes: dict[str, list[str]] = {}
     for text, route in zip(rows.texts, rows.routes, strict=True):
         routes.setdefault(str(route), []).append(text)
@@ -101,7 +102,7 @@ def by_route(rows: Rows) -> dict[str, tuple[str, ...]]:
 
 
 def configure(routes: dict[str, tuple[str, ...]]) -> Config:
-    """A configuration such as route files give, with nothing set that concerns matching."""
+    """Return the configuration of route files with these utterances and no settings for matching."""
     return Config(
         providers={"local": ProviderSettings(id="local", dialect="echo")},
         models={"echo": Model(id="echo", provider="local", name="echo")},
@@ -125,7 +126,7 @@ def ask(router: Router, texts: Texts, told: Done) -> Answers:
 
 
 def open_peer(routes: dict[str, tuple[str, ...]], embedder: Embedder) -> Callable[[str], Any]:
-    """semantic-router with its defaults: its encoder for fastembed, over the very session that `embedder` has."""
+    """Build semantic-router with its defaults. Its encoder for fastembed uses the session of `embedder`."""
     from semantic_router import IndexedRouter
     from semantic_router import Route as PeerRoute
     from semantic_router.encoders import FastEmbedEncoder
@@ -133,7 +134,7 @@ def open_peer(routes: dict[str, tuple[str, ...]], embedder: Embedder) -> Callabl
     assert isinstance(embedder, FastEmbedEmbedder)
     loaded = embedder.fastembed
 
-    class Encoder(FastEmbedEncoder):  # type: ignore[misc]  # the package has no types where it is not installed
+    class Encoder(FastEmbedEncoder):  # type: ignore[misc]  # without the package, the base class has no type
         def _initialize_client(self) -> TextEmbedding:
             return loaded
 
@@ -143,7 +144,7 @@ def open_peer(routes: dict[str, tuple[str, ...]], embedder: Embedder) -> Callabl
 
 
 def ask_peer(routes: dict[str, tuple[str, ...]], texts: Texts, embedder: Embedder, told: Done) -> Answers:
-    """What semantic-router says; its confidence is the mean of five similarities."""
+    """Ask semantic-router about each text. Its confidence is the mean of five similarities."""
     router = open_peer(routes, embedder)
     best, confidence = [], []
     for number, text in enumerate(texts, start=1):
@@ -155,7 +156,7 @@ def ask_peer(routes: dict[str, tuple[str, ...]], texts: Texts, embedder: Embedde
 
 
 def measure(rows: Rows, answers: Answers) -> Figures:
-    """The figures of one router."""
+    """Return the figures of one router."""
     inside = np.array([route is not None for route in rows.routes])
     right = np.array([want is not None and want == got for want, got in zip(rows.routes, answers.best, strict=True)])
     accepted = np.quantile(answers.in_scope[inside], 0.05)
@@ -170,7 +171,7 @@ def measure(rows: Rows, answers: Answers) -> Figures:
 
 
 def run(shots: Sequence[str], rows: Rows, peer: bool, console: Console) -> dict[str, dict[str, Figures]]:
-    """Train, ask and measure, with progress."""
+    """Train, ask and measure, and show progress."""
     ours: dict[str, Figures] = {}
     theirs: dict[str, Figures] = {}
     with Progress(console=console, transient=True) as progress:
@@ -190,7 +191,9 @@ def run(shots: Sequence[str], rows: Rows, peer: bool, console: Console) -> dict[
 
 
 def build(routes: dict[str, tuple[str, ...]], told: Done) -> tuple[Router, float, float]:
-    """Train; and the seconds that took, all included, and those of a start with what was then in the cache."""
+    """Train a router. Return it, the seconds of the whole training, and the seconds of a second start from the
+    cache.
+    """
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         Router.build(configure(routes), cache=Cache(Path(folder)), progress=told)
@@ -205,7 +208,7 @@ def _bar(progress: Progress, name: str) -> Done:
 
 
 def show(figures: dict[str, dict[str, Figures]], console: Console) -> None:
-    """A table with the goals."""
+    """Print a table with the goals."""
     table = Table("CLINC150", "figure", "goal", "semroute", f"{PEER} 1.1.1")
     for shot, ours in figures["clinc150"].items():
         for name, value in ours.items():
@@ -222,16 +225,16 @@ def _figure(value: float | None) -> str:
 
 
 def main() -> None:
-    """Read the arguments, run, print."""
+    """Read the arguments, run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="below a minute: less data, the same figures")
-    parser.add_argument("--json", action="store_true", help="the figures alone, for machines")
-    parser.add_argument("--split", choices=("test", "val"), default="test", help="what is asked")
+    parser.add_argument("--json", action="store_true", help="print only the figures, as JSON")
+    parser.add_argument("--split", choices=("test", "val"), default="test", help="the split whose rows are asked")
     arguments = parser.parse_args()
     console = Console(stderr=arguments.json)
     peer = importlib.util.find_spec("semantic_router") is not None
     if not peer:
-        console.print(f"{PEER} is not installed (pip install .[bench]): semroute alone")
+        console.print(f"{PEER} is not installed, so only semroute is measured (pip install .[bench])")
     shots = ["5-shot", "10-shot"] if arguments.quick else list(SHOTS)
     figures = run(shots, read(arguments.split, every=5 if arguments.quick else 1), peer, console)
     if arguments.json:

@@ -1,12 +1,12 @@
-"""What a well-kept library costs beside the code that semroute has in its place.
+"""Measure what a well-kept library costs beside semroute's own code for the same thing.
 
-    python bench/libraries.py                # the names
-    python bench/libraries.py sse            # one of them
+    python bench/libraries.py                # list the comparisons
+    python bench/libraries.py sse            # run one of them
     python bench/libraries.py sse yaml --json
 
-Nothing is installed: each comparison says which packages it needs. Both sides take turns within one process, so that a
-noisy machine is noisy for both. Of all rounds the shortest counts, for what else runs on the machine only adds time.
-Where a server takes part, processor time is measured. What imports cost is measured in fresh processes.
+The script installs nothing. Each comparison says which packages it needs. Both sides take turns in one process, so a
+slow moment of the machine is slow for both. The shortest round counts, because other work on the machine can only add
+time. If a server takes part, processor time is measured. The cost of imports is measured in new processes.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ OURS = "semroute"
 
 
 class Row(NamedTuple):
-    """One thing that was measured of one side."""
+    """One measurement of one side."""
 
     what: str
     side: str
@@ -71,17 +71,20 @@ class Case(NamedTuple):
     """One comparison."""
 
     needs: tuple[str, ...]
-    """What pip calls the packages."""
+    """The packages to install, by their names for pip."""
     run: Callable[[], list[Row]]
 
 
 def library(module: str) -> Any:
-    """A module of a package that semroute does not depend on."""
+    """Import a module of a package that semroute does not depend on."""
     return importlib.import_module(module)
 
 
 def timed(what: str, sides: dict[str, Callable[[], object]], *, per: int = 1, times: int = 1) -> list[Row]:
-    """The shortest time of each side, which does `per` pieces of work and is called `times` times a round."""
+    """Return the shortest time of each side.
+
+    A round calls each side `times` times. Each call does `per` pieces of work.
+    """
     taken: dict[str, list[float]] = {side: [] for side in sides}
     for side in sides.values():
         side()
@@ -95,7 +98,7 @@ def timed(what: str, sides: dict[str, Callable[[], object]], *, per: int = 1, ti
 
 
 def imported(sides: dict[str, str]) -> list[Row]:
-    """What the imports of each side take in a process that has nothing but msgspec, as every other module needs it."""
+    """Measure the imports of each side in a process that has only imported msgspec, which every other module needs."""
     script = """
 import sys, time, resource, msgspec
 pages = lambda: int(open("/proc/self/statm").read().split()[1])
@@ -121,7 +124,7 @@ CALLS, AT_ONCE = 320, 16
 
 
 def http() -> list[Row]:
-    """A call of a provider that answers at once, sixteen at a time."""
+    """Call a provider that answers at once, sixteen calls at a time."""
     port = free_port()
     with server([sys.executable, str(Path(__file__).with_name("stub.py")), str(port)], port):
         return asyncio.run(_http(f"http://127.0.0.1:{port}/v1/chat/completions"))
@@ -178,7 +181,7 @@ async def _rates(sides: dict[str, Callable[[], Awaitable[None]]]) -> list[Row]:
         for name, side in sides.items():
             begun = time.process_time()
             await asyncio.gather(*(some(side) for _ in range(AT_ONCE)))
-            if turn:  # the first opens the connections
+            if turn:  # the first turn opens the connections
                 taken[name].append((time.process_time() - begun) / CALLS)
     return [Row("a call", name, min(each) * 1e6, "µs of processor") for name, each in taken.items()]
 
@@ -187,7 +190,7 @@ async def _rates(sides: dict[str, Callable[[], Awaitable[None]]]) -> list[Row]:
 
 
 def sse() -> list[Row]:
-    """A stream of 2,000 events that come one by one, and one that comes in pieces of 1,460 bytes."""
+    """Parse a stream of 2,000 events that come one by one, and one that comes in pieces of 1,460 bytes."""
     httpx_sse = library("httpx_sse._decoders")
     delta = {
         "id": "chatcmpl-1",
@@ -225,7 +228,7 @@ def sse() -> list[Row]:
 
 
 def backoff() -> list[Row]:
-    """How long to wait; and a call that succeeds at once within a library's loop of tries."""
+    """Compute how long to wait; and run a call that succeeds at once inside a library's retry loop."""
     tenacity, stamina = library("tenacity"), library("stamina")
     retry, state = Retry(), tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
     wait = tenacity.wait_exponential_jitter(multiplier=0.5, max=8)
@@ -260,7 +263,7 @@ def backoff() -> list[Row]:
 
 
 def breaker() -> list[Row]:
-    """A call that passes a closed breaker and succeeds."""
+    """Pass a closed breaker with a call that succeeds."""
     pybreaker, purgatory, aiobreaker = library("pybreaker"), library("purgatory"), library("aiobreaker")
     ours = Breaker(BreakerSettings())
 
@@ -302,7 +305,7 @@ def breaker() -> list[Row]:
 
 
 def migrations() -> list[Row]:
-    """A process that starts with a database that is new already."""
+    """Start a process on a database that is already up to date."""
     yoyo = library("yoyo")
     with tempfile.TemporaryDirectory() as folder:
         database = SqliteDatabase(Path(folder, "ours.db"))
@@ -326,7 +329,7 @@ def migrations() -> list[Row]:
 
 
 def settings() -> list[Row]:
-    """What the first module of every command imports."""
+    """Import what the first module of every command imports."""
     return imported(
         {
             OURS: "import semroute.settings",
@@ -337,7 +340,7 @@ def settings() -> list[Row]:
 
 
 def cores() -> list[Row]:
-    """How many cores there are, and what it costs to know."""
+    """Count the usable cores."""
     found = library("loky").cpu_count
     rows = [Row("cores", OURS, usable_cores(), ""), Row("cores", "loky", found(), "")]
     rows += timed("a look", {OURS: usable_cores, "loky": found})
@@ -345,7 +348,7 @@ def cores() -> list[Row]:
 
 
 def signed_links() -> list[Row]:
-    """A link that is made and read."""
+    """Make a signed link and read it."""
     signer = links("secret")
 
     def own() -> None:
@@ -363,7 +366,7 @@ def signed_links() -> list[Row]:
 
 
 def language() -> list[Row]:
-    """Which language prompts are in; and which prompts are taken for English, of the foreign and the English ones."""
+    """Name the language of prompts; and count the foreign and English prompts that are taken for English."""
     from bench.english import read_texts
     from bench.intent import read
 
@@ -424,7 +427,7 @@ def _each(look: Callable[[str], object], texts: Sequence[str]) -> list[object]:
 
 
 def json_repair() -> list[Row]:
-    """JSON in a fence; and texts of which it is not clear what is meant: which of them become a document."""
+    """Read JSON in a fence; and count the unclear texts that become a document all the same."""
     theirs = library("json_repair").repair_json
     document = json.dumps({"items": [{"n": n, "name": f"item {n}"} for n in range(100)]})
     fenced = f"Here it is:\n```json\n{document}\n```"
@@ -443,7 +446,7 @@ def _is_document(text: str) -> bool:
 
 
 def json_schema() -> list[Row]:
-    """A small document, and one of 100 items, that keep their schemas."""
+    """Check a small document, and one of 100 items, that match their schemas."""
     rust = library("jsonschema_rs")
     item = {
         "type": "object",
@@ -464,7 +467,7 @@ def json_schema() -> list[Row]:
 
 
 def yaml() -> list[Row]:
-    """A file of 1,500 utterances, with the line of each value."""
+    """Read a file of 1,500 utterances, with the line of each value."""
     ruamel = library("ruamel.yaml")
     lines = ["routes:"]
     for route in range(50):
@@ -479,7 +482,7 @@ def yaml() -> list[Row]:
 
 
 def charts() -> list[Row]:
-    """The chart of confidence against accuracy."""
+    """Draw the chart of confidence against accuracy."""
     pygal = library("pygal")
     bins = [Bin(low=n / 10, high=n / 10 + 0.1, n=20 + n, confidence=n / 10 + 0.05, accuracy=n / 10) for n in range(10)]
 
@@ -506,7 +509,9 @@ _SPEND = (
 
 
 def sql() -> list[Row]:
-    """A transaction that grows a counter, and one that writes 100 rows; in memory, so that only the code counts."""
+    """Run a transaction that adds to a counter, and one that writes 100 rows. Both run in memory: only the code
+    counts.
+    """
     alchemy = library("sqlalchemy")
     ours = SqliteDatabase()
     migrate(ours)
@@ -584,10 +589,10 @@ CASES = {
 
 
 def main() -> None:
-    """Read the arguments, measure, print."""
+    """Read the arguments, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="*", help="what to compare; nothing: list the names")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a comparison")
+    parser.add_argument("name", nargs="*", help="the comparisons to run; without a name, list them all")
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each comparison")
     options = parser.parse_args()
     console = Console()
     if not options.name:

@@ -1,4 +1,4 @@
-"""A load generator that is lighter than what it measures: raw HTTP/1.1 over kept connections."""
+"""A load generator that is lighter than what it measures: raw HTTP/1.1 over connections that stay open."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 
 class Load(NamedTuple):
-    """What one run measured."""
+    """The result of one run."""
 
     rps: float
-    """Requests answered with status 200, a second."""
+    """Requests a second that were answered with status 200."""
     p50_ms: float
     p99_ms: float
     failed: int
-    """Requests answered otherwise."""
+    """Requests that were answered with another status."""
 
 
 class Target(NamedTuple):
@@ -27,11 +27,11 @@ class Target(NamedTuple):
     port: int
     path: str
     body: Callable[[int], bytes]
-    """The body of the n-th request."""
+    """Returns the body of the n-th request."""
     headers: Mapping[str, str] = {}
 
     def request(self, number: int) -> bytes:
-        """The n-th request on the wire."""
+        """Return the n-th request as bytes."""
         body = self.body(number)
         extra = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
         head = (
@@ -42,7 +42,7 @@ class Target(NamedTuple):
 
 
 async def run(target: Target, connections: int, seconds: float) -> Load:
-    """Keep so many connections busy for so long, after a warm-up of a fifth of it."""
+    """Keep `connections` connections busy for `seconds`, after a warm-up of a fifth of that time."""
     numbers = itertools.count()
     await _busy(target, connections, seconds / 5, numbers)
     return await _busy(target, connections, seconds, numbers)
@@ -76,7 +76,7 @@ async def _connection(target: Target, deadline: float, numbers: itertools.count[
 
 
 async def _status(reader: asyncio.StreamReader) -> int:
-    """Read one answer to its end, and give its status."""
+    """Read one answer to its end, and return its status."""
     head = await reader.readuntil(b"\r\n\r\n")
     lower = head.lower()
     if b"transfer-encoding: chunked" in lower:

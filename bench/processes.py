@@ -16,7 +16,7 @@ START_S = 90.0
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -27,7 +27,7 @@ def free_port() -> int:
 def server(
     command: Sequence[str], port: int, *, environ: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server until the block ends; the block begins when its port takes connections."""
+    """Run a server until the block ends. The block begins once the port takes connections."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command, env={**os.environ, **(environ or {})}, cwd=folder, stdout=log, stderr=log, start_new_session=True
@@ -50,7 +50,7 @@ def server(
 
 @contextlib.contextmanager
 def semroute(routes: Path, **settings: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """The service on a folder of routes: its port and its process. `log_level` stands for `SEMROUTE_LOG_LEVEL`."""
+    """Run the service on a folder of routes. Gives its port and its process. `log_level` sets `SEMROUTE_LOG_LEVEL`."""
     port = free_port()
     command = [sys.executable, "-m", "semroute", "serve", "--routes", str(routes), "--port", str(port)]
     environ = {f"SEMROUTE_{name.upper()}": value for name, value in settings.items()}

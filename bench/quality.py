@@ -1,22 +1,25 @@
-"""How well cost-quality routing works: RouteLLM's measures on RouteLLM's data (GPT-4-1106 against Mixtral-8x7B).
+"""Measure cost-quality routing by RouteLLM's measures on RouteLLM's data (GPT-4-1106 against Mixtral-8x7B).
 
     python bench/quality.py [--quick] [--json] [--html FILE]
 
-Data: `$SEMROUTE_BENCH_DATA/quality` (default `../shared/data`), see bench/README.md. Every figure is of prompts that
-the fit had not seen: 5-fold, and leave-one-category-out for what carries over to subjects without any label. What the
-fit chooses (the weight of the route priors) it chooses by cross-validation within the other folds.
+The data lie in `$SEMROUTE_BENCH_DATA/quality` (default `../shared/data`); bench/README.md says more. Every figure is
+about prompts that the fit had not seen. Five folds give the main figures. Leave-one-category-out shows what carries
+over to subjects without any label. The fit chooses the weight of the route priors by cross-validation within the other
+folds.
 
-GSM8K has 1,319 prompts, and chance moves its APGR by .01 from one random split into folds to the next. Its figure is
-therefore the mean over ten splits, seeds 0 to 9, with the standard deviation beside it. MMLU's is of one, of seed 0.
+GSM8K has 1,319 prompts, so its APGR moves by about .01 from one random split into folds to the next. Its figure is
+therefore the mean of ten splits, seeds 0 to 9, with the standard deviation beside it. MMLU's figure comes from one
+split, seed 0.
 
-The measures are RouteLLM's (Ong et al. 2024; its evals/evaluate.py and evals/benchmarks.py): eleven thresholds at the
-deciles of the score; APGR is the area under accuracy over the share of strong calls, between the weak model's (0) and
-the strong model's (1); CPT(x) is the share of strong calls, interpolated, at which x of the gap is closed.
+The measures are RouteLLM's (Ong et al. 2024; its evals/evaluate.py and evals/benchmarks.py). There are eleven
+thresholds, at the deciles of the score. APGR is the area under the curve of accuracy over the share of strong calls,
+where 0 is the weak model and 1 the strong one. CPT(x) is the share of strong calls that closes x of the gap between
+both models, interpolated.
 
-RouteLLM's rows are those of tables 2 and 3 of its paper (arXiv 2406.18665v4). Their training data are other than ours:
-Chatbot Arena votes, and for MMLU some 1,500 labels of its validation split, for GSM8K the grades of a GPT-4 judge. Ours
-learns from the benchmark's own labels, those of the other folds, and nothing else. RouteLLM also leaves out test
-prompts that resemble its training data; here all count.
+The rows of RouteLLM are those of tables 2 and 3 of its paper (arXiv 2406.18665v4). RouteLLM trained on other data than
+we do: votes of the Chatbot Arena, plus some 1,500 labels of the validation split for MMLU, or the grades of a GPT-4
+judge for GSM8K. We train only on the benchmark's own labels, those of the other folds. RouteLLM also leaves out test
+prompts that resemble its training data. We count them all.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ Doubles = NDArray[np.float64]
 STRONG, WEAK = "gpt-4-1106-preview", "mixtral-8x7b"
 SEED = 0
 QUICK_ROWS, QUICK_SPLITS = 800, 2
-QUICK = f"{QUICK_ROWS} prompts of each, {QUICK_SPLITS} splits of GSM8K, no leave-one-category-out: other figures"
+QUICK = f"use {QUICK_ROWS} prompts of each, {QUICK_SPLITS} splits of GSM8K, no leave-one-category-out; figures differ"
 SPLITS = 10
 # (router, CPT(50%), CPT(80%), APGR)
 PUBLISHED = {
@@ -64,7 +67,7 @@ PUBLISHED["mmlu_1500"] = PUBLISHED["mmlu"]
 
 
 def read(name: str, rows: int | None) -> Labels:
-    """The labels of one benchmark, embedded."""
+    """Read the labels of one benchmark, and embed its prompts."""
     folder = Path(os.environ.get("SEMROUTE_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
     with gzip.open(folder / "quality" / f"routellm_{name}.jsonl.gz", "rt", encoding="utf-8") as file:
         entries = [json.loads(line) for line in file]
@@ -82,7 +85,7 @@ def read(name: str, rows: int | None) -> Labels:
 
 
 def embedded(texts: tuple[str, ...]) -> NDArray[np.float32]:
-    """The prompts' vectors; kept in the temporary folder, for embedding them takes most of the time."""
+    """Return the prompts' vectors. They are kept in the temporary folder, because embedding takes most of the time."""
     embedder = FastEmbedEmbedder(threads=1)
     key = hashlib.sha256("\0".join((embedder.fingerprint, *texts)).encode()).hexdigest()[:16]
     cache = Path(tempfile.gettempdir()) / f"semroute-bench-{key}.npy"
@@ -98,9 +101,9 @@ def embedded(texts: tuple[str, ...]) -> NDArray[np.float32]:
 def scores(
     labels: Labels, folds: list[NDArray[np.int64]], limit: int | None = None, *, prior_weight: float | None = None
 ) -> Doubles:
-    """The predicted gain of each prompt by a fit on the other folds, on at most `limit` labels.
+    """Return the predicted gain of each prompt, by a fit on at most `limit` labels of the other folds.
 
-    `prior_weight`: null: cross-fitted on those labels.
+    If `prior_weight` is None, the weight of the route priors is cross-fitted on those labels.
     """
     target = gain(labels)
     said = np.zeros(len(target))
@@ -113,7 +116,7 @@ def scores(
         design = Design(labels, seen)
         weight = prior_weight
         if weight is None and len(set(labels.routes)) == 1:
-            weight = 0.0  # one route says nothing that the mean of all does not
+            weight = 0.0  # with a single route, its prior says no more than the mean of all prompts
         if weight is None:
             weight = best_prior_weight(cross_fit(labels, design, target, seen, SEED), target[seen])
         said[fold] = predict(labels, design, target, seen, fold).mix(weight)
@@ -121,23 +124,23 @@ def scores(
 
 
 def gain(labels: Labels) -> Doubles:
-    """Quality of the strong model less that of the weak one."""
+    """Return the quality of the strong model minus that of the weak one."""
     return (labels.quality[:, 1] - labels.quality[:, 0]).astype(np.float64)
 
 
 def five_folds(labels: Labels, seed: int = SEED) -> list[NDArray[np.int64]]:
-    """Five random parts."""
+    """Split the rows into five random parts."""
     return np.array_split(np.random.default_rng(seed).permutation(len(labels.texts)), 5)
 
 
 def categories(labels: Labels) -> list[NDArray[np.int64]]:
-    """A part for each category."""
+    """Split the rows into a part for each category."""
     names = np.array([str(route) for route in labels.routes])
     return [np.flatnonzero(names == name) for name in sorted(set(names))]
 
 
 def curve(labels: Labels, score: Doubles) -> tuple[Doubles, Doubles]:
-    """Share of strong calls and accuracy at eleven thresholds, from the highest to the lowest."""
+    """Return the share of strong calls and the accuracy at eleven thresholds, in the order of the shares."""
     weak, strong = labels.quality[:, 0].astype(np.float64), labels.quality[:, 1].astype(np.float64)
     shares, accuracies = [], []
     for number, threshold in enumerate(np.quantile(score, np.linspace(0, 1, 11))):
@@ -149,7 +152,7 @@ def curve(labels: Labels, score: Doubles) -> tuple[Doubles, Doubles]:
 
 
 def measures(labels: Labels, score: Doubles) -> dict[str, float]:
-    """APGR, CPT(50%) and CPT(80%)."""
+    """Return APGR, CPT(50%) and CPT(80%)."""
     shares, accuracies = curve(labels, score)
     weak, strong = float(labels.quality[:, 0].mean()), float(labels.quality[:, 1].mean())
     width = float(shares[-1] - shares[0])
@@ -161,14 +164,14 @@ def measures(labels: Labels, score: Doubles) -> dict[str, float]:
 
 
 def repeated(labels: Labels, splits: int) -> dict[str, float]:
-    """The mean of each measure over several random splits, and how much APGR varies among them."""
+    """Return the mean of each measure over several random splits, and the standard deviation of APGR."""
     results = [measures(labels, scores(labels, five_folds(labels, SEED + number))) for number in range(splits)]
     mean = {name: round(float(np.mean([result[name] for result in results])), 4) for name in results[0]}
     return mean | {"apgr_sd": round(float(np.std([result["apgr"] for result in results])), 4), "splits": splits}
 
 
 def html(curves: dict[str, tuple[Labels, Doubles]]) -> str:
-    """The cost-quality curves, as one page that needs nothing else."""
+    """Draw the cost-quality curves, as one page that needs no other file."""
     head = "<!doctype html><meta charset=utf-8><title>Cost and quality</title><body style='font:15px sans-serif'>"
     return head + "".join(_figure(name, labels, score) for name, (labels, score) in curves.items())
 
@@ -200,11 +203,11 @@ def _figure(name: str, labels: Labels, score: Doubles) -> str:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=QUICK)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--html", type=Path, help="write the curves here")
+    parser.add_argument("--html", type=Path, help="write the curves to this file")
     options = parser.parse_args()
     started = time.perf_counter()
     rows = QUICK_ROWS if options.quick else None
@@ -229,14 +232,14 @@ def main() -> None:
 
 
 def show(results: dict[str, dict[str, float]]) -> None:
-    """Our figures, below the published ones."""
+    """Print our figures, below the published ones."""
     for name, result in results.items():
         print(f"\n{name:32} {'CPT(50%)':>9} {'CPT(80%)':>9} {'APGR':>6}")
         for row in PUBLISHED.get(name, ()):
             print(f"  {row[0]:30} {row[1]:>9.1%} {row[2]:>9.1%} {row[3]:>6.3f}")
         spread = f" ± {result['apgr_sd']:.3f} over {result['splits']} splits" if "splits" in result else ""
         print(f"  {'semroute':30} {result['cpt50']:>9.1%} {result['cpt80']:>9.1%} {result['apgr']:>6.3f}{spread}")
-    print("\nRouteLLM's rows are its paper's; its routers were trained on other data than ours: see --help.")
+    print("\nThe rows of RouteLLM come from its paper. Its routers were trained on other data than ours: see --help.")
 
 
 if __name__ == "__main__":

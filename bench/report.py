@@ -1,4 +1,4 @@
-"""How the benches that pass or fail end."""
+"""The end of each bench that passes or fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 
 def end(report: Mapping[str, Any], *, as_json: bool) -> NoReturn:
-    """Print a report, and exit with 0 where its `passed` is true, else with 1."""
+    """Print a report. Exit with 0 if its `passed` is true, else with 1."""
     if as_json:
         print(json.dumps(report, indent=1))
     else:

@@ -1,10 +1,10 @@
-"""How many files and functions of semroute one request crosses: a reader must know them to follow it.
+"""Count the files and functions of semroute that one request crosses. A reader must know them to follow it.
 
-python -m bench.rooms [--json] [--list]
+    python -m bench.rooms [--json] [--list]
 
-The service runs in this process, with the decision log and the metrics. A stub in the same process answers for the
-provider. A profile function notes each function of semroute that is called while a request is under way. A function
-counts if each of several like requests calls it, and if it does not also run while nobody asks for anything.
+The service runs in this process, with the decision log and the metrics. A stub in the same process plays the provider.
+A profile function notes each function of semroute that is called during a request. A function counts if each of several
+like requests calls it, and if it does not also run while no request is under way.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from semroute.api.server import listen, serve
 from semroute.settings import Settings
 
 REQUESTS = 5
-"""So many of each kind are followed."""
+"""How many requests of each kind are followed."""
 SETTLED_S = 0.3
-"""So long after an answer its record is still being written."""
+"""How many seconds to wait for the record of an answer to be written."""
 IDLE_S = 2.0
-"""So long the service is watched while nobody asks for anything."""
+"""How many seconds the service is watched without a request."""
 START_S = 120.0
 PACKAGE = str(Path(semroute.__file__).parent) + os.sep
 UNNAMED = frozenset({"<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>"})
-"""A part of the function around it."""
+"""Code objects that count as part of the function around them."""
 ROUTES = """
 providers: {{stub: {{dialect: openai, base_url: "http://127.0.0.1:{port}/v1", api_key: k}}}}
 models: {{m: {{provider: stub, name: m, tier: simple, input_price: 1, output_price: 2}}}}
@@ -65,10 +65,10 @@ STREAMED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-lengt
 
 
 class Streaming(Stub):
-    """Streams, where it is asked to."""
+    """A provider that also streams, if it is asked to."""
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is complete."""
+        """Answer each complete request."""
         if b'"stream":true' in (self._pending + data).replace(b" ", b""):
             self._pending = b""
             self._transport.write(STREAMED)
@@ -77,7 +77,7 @@ class Streaming(Stub):
 
 
 class Crossed:
-    """Notes the functions of semroute that are called while it is open."""
+    """A recorder of the functions of semroute that are called while it is open."""
 
     def __init__(self) -> None:
         self._open = False
@@ -85,7 +85,7 @@ class Crossed:
         self._calls = 0
 
     def profile(self, frame: FrameType, event: str, _: Any) -> None:
-        """For `sys.setprofile`."""
+        """Note a call. This is the function for `sys.setprofile`."""
         if self._open and event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
             self._codes.add(frame.f_code)
             self._calls += 1
@@ -112,7 +112,7 @@ def stubbed(port: int) -> None:
 
 
 def post(url: str, body: Mapping[str, Any]) -> bytes:
-    """The body of an answer."""
+    """Send a request and return the body of the answer."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         text: bytes = answer.read()
@@ -126,11 +126,11 @@ def until_ready(url: str) -> None:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health/live", timeout=5):
             return
         time.sleep(0.1)
-    raise SystemExit("the service did not start")
+    raise SystemExit("the service did not answer in time after its start")
 
 
 def measure(url: str, crossed: Crossed) -> dict[str, Any]:
-    """By kind of request, what each of several crossed."""
+    """Return the files and functions that every request of a kind crossed, by kind."""
     figures: dict[str, Any] = {}
     post(f"{url}/route", {"prompt": "hello"})
     time.sleep(SETTLED_S)
@@ -150,7 +150,7 @@ def measure(url: str, crossed: Crossed) -> dict[str, Any]:
                 answer = post(url + path, body if path != "/route" else {"prompt": prompt})
                 time.sleep(SETTLED_S)
             assert answer, name
-        each = found[2:]  # the first ones fill memories
+        each = found[2:]  # the first ones fill caches
         codes = set.intersection(*(codes for codes, _ in each)) - idle[0][0]
         functions = sorted(
             f"{code.co_filename.removeprefix(PACKAGE)}:{code.co_qualname}"
@@ -176,10 +176,10 @@ def show(figures: Mapping[str, Any], arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Run the service in the main thread, and ask from another."""
+    """Run the service in the main thread, and send requests from another."""
     parser = argparse.ArgumentParser(description="Count the files and functions that one request crosses.")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--list", action="store_true", help="name the functions")
+    parser.add_argument("--list", action="store_true", help="also print the name of each function")
     arguments = parser.parse_args()
     stub, port, crossed = free_port(), free_port(), Crossed()
     failed: list[BaseException] = []

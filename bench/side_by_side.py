@@ -1,16 +1,16 @@
-"""How much processor time a request takes in two builds of semroute, side by side.
+"""Compare how much processor time a request takes in two builds of semroute.
 
-    python bench/side_by_side.py OLD NEW            # five minutes
-    python bench/side_by_side.py OLD NEW --quick    # one
+    python bench/side_by_side.py OLD NEW                 # five minutes
+    python bench/side_by_side.py OLD NEW --quick         # one minute
     python bench/side_by_side.py OLD NEW --json
 
-OLD and NEW are checkouts. Each is run by the Python of its `.venv`, or by the one that is named behind a colon:
-`../old:../old/venv/bin/python`. Both services run at the same time, before the same stub, and are loaded by turns in
-short slices. What counts is the processor time of a service's main thread, where its event loop runs: the time by the
-clock would also say how busy the machine is. Printed are the ratios NEW / OLD of the least slices, of the lower
-quartiles, and the median ratio of slices that came one after the other.
+OLD and NEW are checkouts. The Python of the checkout's `.venv` runs it. To use another Python, name it after a colon:
+`../old:../old/venv/bin/python`. Both services run at the same time, in front of the same stub, and are loaded in turn
+in short slices. What counts is the processor time of a service's main thread, where its event loop runs. Wall-clock
+time would also depend on what else the machine does. Three ratios NEW / OLD are printed: of the smallest slices, of the
+lower quartiles, and the median ratio of two slices that followed each other.
 
-It reads /proc, so it needs Linux.
+The script reads /proc, so it needs Linux.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from bench.processes import free_port, server
 
 CONNECTIONS = 8
 PIECES = 20
-"""Of a streamed answer, beside its end."""
+"""The pieces of a streamed answer, not counting its end."""
 SETTLE_S = 1.0
-"""A service is left alone for so long after its start."""
+"""How many seconds a service rests after its start."""
 ROUTES = """
 providers: {{stub: {{dialect: openai, base_url: "http://127.0.0.1:{port}/v1"}}}}
 models:
@@ -60,7 +60,7 @@ class Kind(NamedTuple):
 
     path: str
     body: Callable[[int], dict[str, object]]
-    """Of the n-th request. Prompts that are matched differ, as those that were read before are remembered."""
+    """Returns the body of the n-th request. Prompts to match differ each time, because a service caches prompts."""
 
 
 def _asks(model: str, prompt: str, **more: object) -> dict[str, object]:
@@ -78,7 +78,7 @@ Ratios = dict[str, float]
 
 
 async def stub(port: int) -> None:
-    """A provider that answers at once, whole or in pieces."""
+    """Run a provider that answers at once, whole or in pieces."""
 
     def chunked(data: bytes) -> bytes:
         return f"{len(data):x}\r\n".encode() + data + b"\r\n"
@@ -125,7 +125,7 @@ async def stub(port: int) -> None:
 
 
 async def load(port: int, kind: Kind, numbers: range) -> None:
-    """Send these requests over a few connections. Ends the program where one is not answered with status 200."""
+    """Send these requests over a few connections. End the program if an answer has another status than 200."""
     left = iter(numbers)
 
     async def connection() -> None:
@@ -148,14 +148,14 @@ async def load(port: int, kind: Kind, numbers: range) -> None:
 
 
 def cpu_ns(pid: int) -> int:
-    """What the main thread of a process has had of processors."""
+    """Return the processor time that the main thread of a process has used, in ns."""
     return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0])
 
 
 def measure(services: Sequence[tuple[int, int]], kind: Kind, slices: int, requests: int) -> list[list[float]]:
-    """Processor time of a request in each slice, in µs, for each service: its port and its process.
+    """Return the processor time of a request in each slice, in µs, for each service.
 
-    The services take turns, and so does who is first; the first slice warms up.
+    The services take turns, and so does which of them begins. The first slice warms up.
     """
     taken: list[list[float]] = [[] for _ in services]
     for turn in range(slices + 1):
@@ -169,7 +169,7 @@ def measure(services: Sequence[tuple[int, int]], kind: Kind, slices: int, reques
 
 
 def ratios(old: Sequence[float], new: Sequence[float]) -> Ratios:
-    """NEW / OLD, three ways; and the lower quartile of each, in µs."""
+    """Return NEW / OLD in three ways, and the lower quartile of each build in µs."""
     quarters = [sorted(each)[len(each) // 4] for each in (old, new)]
     return {
         "minimum": min(new) / min(old),
@@ -181,7 +181,7 @@ def ratios(old: Sequence[float], new: Sequence[float]) -> Ratios:
 
 
 def build_of(text: str) -> tuple[Path, Path]:
-    """A checkout, and the Python that runs it."""
+    """Return a checkout and the Python that runs it."""
     folder, _, python = text.partition(":")
     found = Path(folder).resolve(), Path(python or f"{folder}/.venv/bin/python").absolute()
     if missing := [path for path in found if not path.exists()]:
@@ -190,18 +190,18 @@ def build_of(text: str) -> tuple[Path, Path]:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("builds", nargs="*", metavar="CHECKOUT[:PYTHON]", help="the old one, and the new one")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter slices")
+    parser.add_argument("builds", nargs="*", metavar="CHECKOUT[:PYTHON]", help="the old checkout and the new one")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quick", action="store_true", help="use fewer and shorter slices")
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"some of {','.join(KINDS)}")
     parser.add_argument("--stub", type=int, metavar="PORT", help="be the stub")
     options = parser.parse_args()
     if options.stub:
         asyncio.run(stub(options.stub))
     if len(options.builds) != 2:
-        parser.error("expected two checkouts: the old one, and the new one")
+        parser.error("expected two checkouts: the old one and the new one")
     kinds = options.kinds.split(",")
     if unknown := [name for name in kinds if name not in KINDS]:
         parser.error(f"got {unknown[0]}, expected some of {', '.join(KINDS)}")

@@ -1,12 +1,13 @@
-"""Callers who are slow on purpose: what they cost in memory, and how long they can hold anything.
+"""Measure what deliberately slow callers cost in memory, and how long they can hold anything.
 
-    python bench/slow.py               # two minutes
+    python bench/slow.py              # two minutes
     python bench/slow.py --json
 
-The service runs on its defaults, but for short deadlines of a stream. Three crowds come, one after the other: 60 bodies
-of 10 MB that stop short of their end, 1,000 streams that nobody reads from a provider that never stops, and the same
-with an `Idempotency-Key`. Printed are how much memory grew above idle at most, how many were refused, and what is left
-when the deadlines have passed. A crowd may cost 100 MB, and nothing of it may be left.
+The service runs with its defaults, except for short deadlines of a stream. Three crowds come one after the other. First
+come 60 bodies of 10 MB that stop short of their end. Then come 1,000 streams that nobody reads, from a provider that
+never stops. The last crowd does the same with an `Idempotency-Key`. For each crowd the script prints how much memory
+grew at most, how many requests were refused, and what is left once the deadlines have passed. A crowd may cost 100 MB,
+and nothing of it may be left.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ Crowd = Callable[[int], Coroutine[Any, Any, list[socket.socket]]]
 
 
 class Provider:
-    """Streams without end, to as many as ask."""
+    """A provider that streams without end to every caller."""
 
     def __init__(self) -> None:
         self.open = 0
@@ -89,17 +90,17 @@ class Provider:
 
 
 async def unfinished_bodies(port: int) -> list[socket.socket]:
-    """Callers who send all of a body but its last bytes."""
+    """Send all of a body except its last bytes, for each caller of the crowd."""
     return [await _open(port, _head(BODY_BYTES), b"x" * (BODY_BYTES - 100)) for _ in range(BODIES)]
 
 
 async def unread_streams(port: int) -> list[socket.socket]:
-    """Callers who ask for a stream, and read nothing of it."""
+    """Ask for a stream and read nothing of it, for each caller of the crowd."""
     return [await _ask(port) for _ in range(STREAMS)]
 
 
 async def unread_idempotent_streams(port: int) -> list[socket.socket]:
-    """The same, each with an idempotency key of its own."""
+    """Do the same, with a different idempotency key for each caller."""
     return [await _ask(port, f"idempotency-key: {number}") for number in range(STREAMS)]
 
 
@@ -114,7 +115,7 @@ def _head(size: int, *headers: str) -> bytes:
 
 
 async def _open(port: int, head: bytes, body: bytes) -> socket.socket:
-    """Send it, as far as the service takes it, and leave the connection as it is."""
+    """Send as much of a request as the service takes, and leave the connection open."""
     wire = socket.socket()
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     wire.setblocking(False)
@@ -128,7 +129,7 @@ async def _open(port: int, head: bytes, body: bytes) -> socket.socket:
 
 
 async def crowd_of(come: Crowd, port: int, process: psutil.Process, provider: Provider) -> dict[str, Any]:
-    """What one crowd costs, and what is left of it."""
+    """Measure what one crowd costs, and what is left of it."""
     idle, peak = _rss_mb(process), 0.0
     callers: list[socket.socket] = []
     coming = asyncio.create_task(come(port))
@@ -150,7 +151,7 @@ async def crowd_of(come: Crowd, port: int, process: psutil.Process, provider: Pr
 
 
 def _waiting(callers: list[socket.socket]) -> int:
-    """How many have neither an answer nor lost their connection."""
+    """Count the callers who have no answer and whose connection is still open."""
     return sum(not _told(wire) for wire in callers)
 
 
@@ -171,14 +172,17 @@ def _running(port: int) -> float:
 
 
 def _rss_mb(process: psutil.Process) -> float:
-    """Of the process that serves: the one that writes the log is not asked for anything here."""
+    """Return the memory of the serving process, in MB.
+
+    The process that writes the log is not counted: nobody asks it here.
+    """
     rss: int = process.memory_info().rss
     return rss / 2**20
 
 
 @contextlib.contextmanager
 def service(provider_port: int) -> Iterator[tuple[int, psutil.Process]]:
-    """semroute, on its defaults."""
+    """Run semroute with its defaults. Gives its port and its process."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "routes.yaml").write_text(ROUTES.format(port=provider_port, stall_s=STALL_S))
         database = f"sqlite:///{folder}/semroute.db"
@@ -187,7 +191,7 @@ def service(provider_port: int) -> Iterator[tuple[int, psutil.Process]]:
 
 
 async def measure() -> dict[str, Any]:
-    """Let the crowds come."""
+    """Send the crowds one after the other. Return the report."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
     provider, provider_port = Provider(), free_port()
@@ -204,7 +208,7 @@ async def measure() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read the options, measure, report."""
+    """Read the options, measure and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -1,19 +1,19 @@
-"""Minutes of hard use: faults, callers who leave or do not read, and workers killed; nothing is lost, nothing grows.
+"""Use the service hard for minutes, and check that nothing is lost and nothing grows.
 
     python bench/soak.py --minutes 10
     python bench/soak.py --minutes 10 --workers 1 --kills 0
     python bench/soak.py --quick      # forty seconds
     python bench/soak.py --json
 
-A fifth of the calls fail, 5% of the callers leave before their answer, 2% ask for a long stream and do not read it, and
-twice a minute one of two workers is killed (`kill -9`). What must hold:
+A fifth of the calls fail. 5% of the callers leave before their answer, and 2% ask for a long stream and do not read it.
+Twice a minute, one of two workers is killed (`kill -9`). These promises must hold:
 
-- every request has one outcome; only those that were under way on a killed worker, or came within a second of that, may
-  be cut off;
-- every answer that a caller saw has its record, but for those of the last second before a kill;
-- the budget says what the records cost, and may differ by no more than what was under way at the kills;
-- memory after the warm-up and at the end is the same within 5% (its peaks are, for it dips at a kill); no file
-  descriptor is left open, where no worker was killed.
+- Every request has one outcome. Only requests that were under way on a killed worker, or that came within a second of
+  the kill, may be cut off.
+- Every answer that a caller saw has its record. Only answers of the last second before a kill may lack one.
+- The budget says what the records cost. It may differ by no more than the cost of the requests under way at the kills.
+- Memory at the end is within 5% of memory after the warm-up. Peaks are compared, because memory dips at a kill.
+- No file descriptor is left open. This is checked only if no worker was killed.
 """
 
 from __future__ import annotations
@@ -51,24 +51,28 @@ FAULTS = """
     flaky-0 status-500 status-503 limited-9 status-401 html-200 error-200 empty-choices malformed-json reset close
     cut-body bad-gzip cut-after-0 cut-after-3 reset-after-3 error-event error-first malformed-chunk half-event hang
     stall-after-3 broken
-""".split()  # noqa: SIM905 - shorter so
+""".split()  # noqa: SIM905 - shorter than a list
 FAULT_SHARE = 0.2
 LEAVE_SHARE = 0.05
-"""Callers who go away before their answer."""
+"""The share of callers who leave before their answer."""
 UNREAD_SHARE = 0.02
-"""Callers who ask for a stream without end, and do not read it."""
+"""The share of callers who ask for an endless stream and do not read it."""
 UNREAD_S = 3.0
-"""How long they wait for the service to give them up."""
+"""How many seconds these callers wait for the service to give up on them."""
 KILLS_A_MINUTE = 2.0
 CUT_S = 1.0
-"""Requests that came so long after a kill may be cut off by it, and answers so long before it may lack a record."""
+"""A kill may cut off requests that come up to this many seconds after it. Answers up to this many seconds before it may
+lack a record."""
 WARM_UP_SHARE = 0.25
 MAX_GROWTH = 0.05
 OUTPUT_PRICE, INPUT_PRICE, MAX_OUTPUT_TOKENS = 2, 1, 200
 
 
 def routes(port: int) -> str:
-    """The configuration: models that fail, with breakers out of the way, but for one that has its own."""
+    """Return the configuration.
+
+    Its models fail, and their breakers never open. Only the model `broken` has a normal breaker.
+    """
     never = {"failures": 10**9, "min_calls": 10**9}
     models = {
         name: {
@@ -92,14 +96,14 @@ def routes(port: int) -> str:
 
 
 class Seen(NamedTuple):
-    """An answer that its caller has whole."""
+    """An answer that its caller received whole."""
 
     id: str
     at: float
 
 
 class Soak:
-    """The load and its books."""
+    """The load, and what its callers saw."""
 
     def __init__(self, port: int, until: float) -> None:
         self._port = port
@@ -113,7 +117,7 @@ class Soak:
         await asyncio.gather(*(self._connection(random.Random(number)) for number in range(CONNECTIONS)))
 
     async def kill(self, gauge: Gauge, a_minute: float) -> None:
-        """Kill one worker after the other, until cancelled."""
+        """Kill a worker at each interval, until cancelled."""
         chance = random.Random(0)
         while True:
             await asyncio.sleep(60 / a_minute)
@@ -139,7 +143,8 @@ class Soak:
             except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
                 outcome = "cut by a kill" if self._cut_since(began) else f"lost: {type(error).__name__}"
             self.outcomes[outcome] += 1
-            # A stream that is not read has a line of its own. Meanwhile this one's worker may have been killed, too.
+            # An unread stream has a connection of its own. Meanwhile the worker of this connection may have been
+            # killed.
             if outcome not in ("answered", "failed cleanly") and line is not None:
                 line[1].close()
                 line = None
@@ -147,7 +152,7 @@ class Soak:
             line[1].close()
 
     def _cut_since(self, began: float) -> bool:
-        """Whether a request that began then may have been on a worker that was killed."""
+        """Return whether a request that began at this time may have been on a worker that was killed."""
         return any(kill >= began - CUT_S for kill in self.kills)
 
     async def _ask(
@@ -172,7 +177,7 @@ class Soak:
         return "failed cleanly" if b'"error"' in answer else f"status {status}"
 
     async def _ask_and_not_read(self) -> str:
-        """Ask for a stream without end on a connection of its own, and wait until the service has had enough."""
+        """Ask for an endless stream on a connection of its own, and wait until the service gives up."""
         loop = asyncio.get_running_loop()
         with socket.socket() as wire:
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -206,22 +211,22 @@ async def _body(reader: asyncio.StreamReader, head: dict[str, str]) -> bytes:
 
 
 class Gauge:
-    """Memory and file descriptors of the service's processes."""
+    """A reading of the memory and the file descriptors of the service's processes."""
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
         self.samples: list[tuple[float, int]] = []
 
     def rss(self) -> int:
-        """Resident bytes."""
+        """Return the resident memory in bytes."""
         total = 0
         for process in self._processes():
-            with contextlib.suppress(psutil.Error):  # it has just been killed
+            with contextlib.suppress(psutil.Error):  # it was just killed
                 total += process.memory_info().rss
         return total
 
     def fds(self) -> int:
-        """Open file descriptors."""
+        """Return the number of open file descriptors."""
         return sum(process.num_fds() for process in self._processes())
 
     async def watch(self) -> None:
@@ -231,7 +236,7 @@ class Gauge:
             await asyncio.sleep(0.5)
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that serve, where there are several."""
+        """Return the processes that serve, if there are several."""
         return [each for each in self._root.children() if "spawn_main" in _command(each)]
 
     def _processes(self) -> list[psutil.Process]:
@@ -241,13 +246,13 @@ class Gauge:
 def _command(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
-    except psutil.Error:  # it has just gone
+    except psutil.Error:  # it just ended
         return ""
 
 
 @contextlib.contextmanager
 def service(provider_port: int, folder: Path, workers: int) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """semroute, with its books in a folder."""
+    """Run semroute with its books in a folder."""
     (folder / "routes").mkdir()
     (folder / "routes" / "routes.yaml").write_text(routes(provider_port))
     database = f"sqlite:///{folder}/semroute.db"
@@ -256,7 +261,7 @@ def service(provider_port: int, folder: Path, workers: int) -> Iterator[tuple[in
 
 
 async def soak(port: int, gauge: Gauge, seconds: float, kills_a_minute: float) -> Soak:
-    """Load for so long, then wait for what is still under way."""
+    """Load the service for this many seconds, then wait for what is still under way."""
     run = Soak(port, time.monotonic() + seconds)
     behind = [asyncio.create_task(gauge.watch())]
     if kills_a_minute:
@@ -266,13 +271,13 @@ async def soak(port: int, gauge: Gauge, seconds: float, kills_a_minute: float) -
         task.cancel()
     for ended in await asyncio.gather(*behind, return_exceptions=True):
         if not isinstance(ended, asyncio.CancelledError):
-            raise SystemExit(f"the bench is broken: {ended!r}")
+            raise SystemExit(f"a task of this script ended too early: {ended!r}")
     await asyncio.sleep(2)
     return run
 
 
 def measure(seconds: float, workers: int, kills_a_minute: float) -> dict[str, object]:
-    """Run it all, and look at what it left."""
+    """Run everything, and check what it left."""
     provider_port = free_port()
     command = [sys.executable, "-m", "bench.fault_provider", str(provider_port)]
     root = Path(__file__).resolve().parent.parent
@@ -292,12 +297,15 @@ def measure(seconds: float, workers: int, kills_a_minute: float) -> dict[str, ob
 
 
 def _high(samples: list[int]) -> float:
-    """What a tenth of the samples are above: there are dips while a worker starts again."""
+    """Return the value that a tenth of the samples exceed.
+
+    Low samples do not count: memory dips while a worker restarts.
+    """
     return statistics.quantiles(samples, n=10)[-1] if len(samples) > 1 else samples[0]
 
 
 def _settled(gauge: Gauge, aim: int) -> int:
-    """File descriptors once kept connections to the provider have timed out."""
+    """Return the number of file descriptors once idle connections to the provider have timed out."""
     deadline = time.monotonic() + 45
     while gauge.fds() > aim and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -305,14 +313,14 @@ def _settled(gauge: Gauge, aim: int) -> int:
 
 
 class Books(NamedTuple):
-    """What the service wrote, once it has stopped."""
+    """What the service wrote, read after it has stopped."""
 
     records: dict[str, int]
     """How often each id is in the log."""
     cost_usd: Decimal
-    """Of all records."""
+    """The cost of all records, in USD."""
     told_usd: Decimal
-    """What the budget says was spent."""
+    """What the budget says was spent, in USD."""
 
 
 def _books(folder: Path) -> Books:
@@ -328,7 +336,7 @@ def _judged(run: Soak, books: Books, first: float, last: float, more_fds: int, s
     lost = [seen for seen in run.seen if seen.id not in books.records]
     from_kill = [min((abs(kill - each.at) for kill in run.kills), default=math.inf) for each in lost]
     off_usd = books.told_usd - books.cost_usd
-    at_once = 2 * CONNECTIONS  # each caller's request, and one that was answered and is not written yet
+    at_once = 2 * CONNECTIONS  # for each caller: its request, and one answered request whose record is not written yet
     most_usd = Decimal(len(run.kills) * at_once * MAX_OUTPUT_TOKENS * OUTPUT_PRICE) / 10**6
     growth = last / first - 1
     good = ("answered", "failed cleanly", "left", "not read", "cut by a kill")
@@ -359,11 +367,13 @@ def _judged(run: Soak, books: Books, first: float, last: float, more_fds: int, s
 
 
 def main() -> None:
-    """Read the options, measure, report."""
+    """Read the options, measure and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--kills", type=float, default=KILLS_A_MINUTE, help="of workers, a minute; needs two workers")
+    parser.add_argument(
+        "--kills", type=float, default=KILLS_A_MINUTE, help="workers to kill each minute (needs two workers)"
+    )
     parser.add_argument("--quick", action="store_true", help="forty seconds")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

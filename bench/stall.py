@@ -1,12 +1,13 @@
-"""How long one hostile answer or request holds up everybody else: the worst stall of the event loop.
+"""Measure how long one hostile answer or request holds up everybody else: the worst stall of the event loop.
 
-    python bench/stall.py                # a minute
-    python bench/stall.py --quick        # a tenth of the sizes
+    python bench/stall.py             # a minute
+    python bench/stall.py --quick     # a tenth of the sizes
     python bench/stall.py --json
-    python bench/stall.py --only stream  # the cases whose name holds that
+    python bench/stall.py --only stream   # only the cases whose name contains this
 
-Callers decide what models say, and providers may be anybody's: all of it is text from strangers. Each case sends one
-request to a real service, whose provider is played here, and then asks the service's meter (`stall_service.py`).
+Callers decide what models say, and anybody may run a provider. So all of it is text from strangers. Each case sends one
+request to a real service, and this script plays its provider. Then it asks the service for its worst stall
+(`stall_service.py`).
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from bench.processes import free_port, server
 from bench.stall_service import PATH
 
 LIMIT_MS = 50.0
-"""What a stall may be at 1 MB."""
+"""The longest stall that is allowed with 1 MB of text, in milliseconds."""
 SIZE = 1_000_000
 ANSWER_S = 120.0
 REPEATS = 3
-"""The best counts: the others may have met a collection of garbage, or a busy machine."""
+"""How often each case runs. The best run counts, because others may have met a garbage collection or a busy machine."""
 ROUTES = """
 providers:
   stub: {{dialect: openai, base_url: "http://127.0.0.1:{port}/v1", api_key: k}}
@@ -66,7 +67,7 @@ Body = dict[str, Any]
 
 
 class Case(NamedTuple):
-    """One request, and what the provider answers."""
+    """One request, and the answer of the provider."""
 
     name: str
     body: Body
@@ -76,24 +77,24 @@ class Case(NamedTuple):
 
 
 def whole(document: Any) -> bytes:
-    """An answer in one piece."""
+    """Return an HTTP answer in one piece."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
 def completion(content: str, **more: Any) -> Body:
-    """OpenAI's."""
+    """Return a completion in OpenAI's format."""
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}, **more}
     return {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
 
 
 def streamed(body: bytes, headers: str = "") -> bytes:
-    """An answer that ends with its connection."""
+    """Return a streamed HTTP answer, which ends when its connection closes."""
     return f"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{headers}connection: close\r\n\r\n".encode() + body
 
 
 def delta(**fields: Any) -> bytes:
-    """One event of OpenAI's."""
+    """Return one event of a stream in OpenAI's format."""
     choice = {"index": 0, "finish_reason": None, "delta": fields}
     return b"data: " + json.dumps({"id": "x", "model": "m", "choices": [choice]}).encode() + b"\n\n"
 
@@ -103,24 +104,24 @@ GEMINI = {"candidates": [{"content": {"parts": [{"text": "a"}]}}]}
 
 
 def fill(piece: bytes, size: int) -> bytes:
-    """So many bytes of a piece."""
+    """Repeat a piece until it has `size` bytes."""
     return piece * (size // len(piece))
 
 
 def chunked(body: bytes, piece: int) -> bytes:
-    """In chunks of so many bytes."""
+    """Encode a body in chunks of `size` bytes."""
     cut = (body[place : place + piece] for place in range(0, len(body), piece))
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in cut) + b"0\r\n\r\n"
 
 
 def asked(route: str = "", **fields: Any) -> Body:
-    """A request."""
+    """Return the body of a request."""
     model = f"auto:{route}" if route else "stub"
     return {"model": model, "messages": [{"role": "user", "content": "hello"}], **fields}
 
 
 def answers(size: int) -> Iterator[Case]:
-    """What models say, whole."""
+    """Return the cases of whole answers."""
     fine = whole(completion("fine"))
     for name, route, text in (
         ("open fence", "json", "```" + "a" * size),
@@ -171,7 +172,7 @@ def answers(size: int) -> Iterator[Case]:
 
 
 def streams(size: int) -> Iterator[Case]:
-    """What models say, piece by piece."""
+    """Return the cases of streamed answers."""
     stream = asked(stream=True)
     for name, body in (
         ("one line", b"data: " + b"a" * size),
@@ -208,7 +209,7 @@ def streams(size: int) -> Iterator[Case]:
 
 
 def requests(size: int) -> Iterator[Case]:
-    """What callers say."""
+    """Return the cases of requests."""
     fine = whole(completion("fine"))
 
     def user(content: Any) -> Body:
@@ -257,13 +258,13 @@ def requests(size: int) -> Iterator[Case]:
 
 
 class Provider:
-    """Answers each request with the bytes of the case."""
+    """A provider that answers each request with the bytes of the case."""
 
     def __init__(self) -> None:
         self.answer = b""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -283,7 +284,7 @@ def _length(head: bytes) -> int:
 
 
 async def ask(port: int, path: str, body: bytes | None = None) -> bytes:
-    """What the service answers, to its end."""
+    """Send a request, and read the service's answer to its end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**26)
     method = b"GET" if body is None else b"POST"
     head = b"%b %b HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-type: application/json\r\n"
@@ -296,7 +297,7 @@ async def ask(port: int, path: str, body: bytes | None = None) -> bytes:
 
 
 async def measure(port: int, provider: Provider, cases: Iterator[Case]) -> AsyncIterator[tuple[Case, int, float]]:
-    """Each case with the bytes of its text and its worst stall, in milliseconds."""
+    """Run the cases. Yield each with the size of its text and its worst stall in milliseconds."""
     for case in cases:
         provider.answer, body, worst = case.answer, json.dumps(case.body).encode(), []
         for _ in range(REPEATS):
@@ -307,12 +308,12 @@ async def measure(port: int, provider: Provider, cases: Iterator[Case]) -> Async
 
 
 async def run(size: int, only: str, show: Callable[[Case, int, float], None]) -> dict[str, float]:
-    """All cases."""
+    """Run all cases."""
     provider, upstream, port = Provider(), free_port(), free_port()
     listening = await asyncio.start_server(provider.serve, "127.0.0.1", upstream, limit=2**26)
     stalls: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "routes.yaml").write_text(ROUTES.format(port=upstream))  # noqa: ASYNC240 - nothing runs yet
+        Path(folder, "routes.yaml").write_text(ROUTES.format(port=upstream))  # noqa: ASYNC240 - nothing else runs yet
         environ = {"SEMROUTE_ROUTES": folder, "SEMROUTE_DATABASE_URL": f"sqlite:///{folder}/log.db"}
         app = ["bench.stall_service:metered", "--factory", "--log-level", "error"]
         command = [sys.executable, "-m", "uvicorn", *app, "--port", str(port), "--lifespan", "on"]
@@ -326,7 +327,7 @@ async def run(size: int, only: str, show: Callable[[Case, int, float], None]) ->
 
 
 def main() -> int:
-    """Measure and print; 1 where a stall is over the limit."""
+    """Measure and print. Exit with 1 if a stall is over the limit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")

@@ -1,7 +1,8 @@
-"""The service, with a meter of how long its event loop lets others wait.
+"""The service, with a meter of how long its event loop makes others wait.
 
-A tick is due each millisecond. A stall is the time between two ticks, or the processor's time that the process used
-between them where that is less: on a busy machine the process itself has to wait, and that is not the loop's doing.
+A tick is due every millisecond. A stall is the time between two ticks. If the process used less processor time than
+that between them, its processor time counts instead: on a busy machine the process itself has to wait, and that is not
+the event loop's fault.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from semroute.api.app import create_app
 
 TICK_S = 0.001
 PATH = "/stall"
-"""Answers with the worst stall since it was asked last, in milliseconds."""
+"""The path that answers with the worst stall since the last question, in milliseconds."""
 
 
 class Meter:
-    """An ASGI application around the service's."""
+    """An ASGI application around the service's own."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -48,5 +49,5 @@ class Meter:
 
 
 def metered() -> Meter:
-    """The application, for uvicorn's `--factory`."""
+    """Return the application, for uvicorn's `--factory`."""
     return Meter(create_app())

@@ -1,12 +1,13 @@
-"""What semroute adds to the first token of a stream, and how many tokens a second it keeps, beside the same stub.
+"""Measure what semroute adds to the first token of a stream, and how many tokens a second it keeps, beside a stub.
 
     python bench/streaming.py            # half a minute
     python bench/streaming.py --quick
     python bench/streaming.py --json
 
-The stub sends paced tokens, as a model would. `pass-through`: an OpenAI client before an OpenAI provider; `translated`:
-an Anthropic client before the same provider. The first token is timed on one connection, call after call, and with all
-streams begun at the same moment. The targets take turns, so that a noisy machine is noisy for all.
+The stub sends tokens at a model's pace. `pass-through` is an OpenAI client in front of an OpenAI provider. `translated`
+is an Anthropic client in front of the same provider. The time to the first token is measured in two ways: call after
+call on one connection, and with all streams begun at the same moment. The targets take turns, so a slow moment of the
+machine is slow for all of them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ Figures = dict[str, dict[str, float]]
 
 @dataclass
 class Target:
-    """Whom to ask, and what was measured."""
+    """Where requests go, and what was measured there."""
 
     port: int
     path: str
@@ -52,7 +53,7 @@ class Target:
     tokens_per_s: list[float] = field(default_factory=list)
 
     def request(self, tokens: int) -> bytes:
-        """One streamed call, on a connection that stays open."""
+        """Return one streamed call as bytes, for a connection that stays open."""
         body = {"model": "stub", "stream": True, "max_tokens": tokens, "messages": [{"role": "user", "content": "Hi"}]}
         encoded = json.dumps(body).encode()
         head = f"POST {self.path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
@@ -60,7 +61,7 @@ class Target:
 
 
 async def stub(port: int) -> None:
-    """A provider whose tokens come at a model's pace. Several tokens that are late come together."""
+    """Run a provider that sends tokens at a model's pace. Late tokens come together."""
 
     def piece(delta: dict[str, str], reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
@@ -94,7 +95,7 @@ async def stub(port: int) -> None:
 
 
 async def stream(target: Target, tokens: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> float:
-    """Read one stream to its end. Returns the time to its first token, in ms."""
+    """Read one stream to its end. Return the time to its first token in ms."""
     started = time.perf_counter()
     writer.write(target.request(tokens))
     data, first_ms = b"", 0.0
@@ -106,12 +107,12 @@ async def stream(target: Target, tokens: int, reader: asyncio.StreamReader, writ
         if not first_ms and TOKEN.encode() in data:
             first_ms = (time.perf_counter() - started) * 1000
     if data.count(TOKEN.encode()) != tokens:
-        raise SystemExit(f"port {target.port}: {data.count(TOKEN.encode())} tokens of {tokens}")
+        raise SystemExit(f"port {target.port}: got {data.count(TOKEN.encode())} tokens, expected {tokens}")
     return first_ms
 
 
 async def alone(target: Target) -> list[float]:
-    """The first tokens' times of short streams, one after another."""
+    """Return the times to the first token of short streams, one after the other."""
     reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
     firsts = [await stream(target, 1, reader, writer) for _ in range(ALONE)]
     writer.close()
@@ -119,7 +120,10 @@ async def alone(target: Target) -> list[float]:
 
 
 async def together(target: Target) -> tuple[list[float], float]:
-    """Streams begun at the same moment. Returns their first tokens' times, and the tokens a second of all."""
+    """Begin several streams at the same moment.
+
+    Return their times to the first token, and their tokens a second in total.
+    """
     connections = [await asyncio.open_connection("127.0.0.1", target.port) for _ in range(STREAMS)]
     started = time.perf_counter()
     firsts = await asyncio.gather(*(stream(target, TOKENS, *connection) for connection in connections))
@@ -130,7 +134,7 @@ async def together(target: Target) -> tuple[list[float], float]:
 
 
 async def measure(targets: dict[str, Target], rounds: int) -> None:
-    """Targets take turns, round by round; the first round warms up."""
+    """Measure the targets in turn, round by round. The first round warms up."""
     for number in range(rounds + 1):
         for target in targets.values():
             first_alone_ms = await alone(target)
@@ -142,7 +146,7 @@ async def measure(targets: dict[str, Target], rounds: int) -> None:
 
 
 def figures_of(targets: dict[str, Target]) -> Figures:
-    """Medians, and what each target adds to or keeps of the stub's."""
+    """Return the medians, what each target adds to the stub's times, and what share of its rate it keeps."""
     medians = {
         name: {
             "first_token_ms_1": statistics.median(target.first_alone_ms),
@@ -160,9 +164,9 @@ def figures_of(targets: dict[str, Target]) -> Figures:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--stub", type=int, metavar="PORT", help="be the stub")
     options = parser.parse_args()

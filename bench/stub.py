@@ -1,4 +1,4 @@
-"""A provider that answers at once: what a gateway in front of it adds can be seen.
+"""A provider that answers at once, so that only the gateway in front of it takes time.
 
 python -m bench.stub PORT
 """
@@ -37,13 +37,13 @@ class Stub(asyncio.Protocol):
     """Answers every request on a connection with the same completion."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
+        """Keep the transport for the answers."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._pending = b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is complete."""
+        """Answer each complete request."""
         self._pending += data
         while (end := self._pending.find(b"\r\n\r\n")) >= 0:
             size = _content_length(self._pending[:end])

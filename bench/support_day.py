@@ -1,8 +1,8 @@
-"""Write a log of a day of 100,000 support requests, 80% of them easy, to be read by `semroute savings`.
+"""Write a log of one day with 100,000 support requests, 80% of them easy, for `semroute savings`.
 
     python bench/support_day.py day.jsonl && semroute savings day.jsonl --routes bench/support_routes
 
-The prompts are made from templates with a fixed seed, so that everyone gets the same log.
+The prompts are made from templates with a fixed seed, so everyone gets the same log.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ ITEMS = ["blender", "router", "headset", "lamp", "keyboard", "monitor", "backpac
 
 
 def lines(random: Random) -> list[str]:
-    """The log's lines."""
+    """Yield the lines of the log."""
     made = []
     for number in range(REQUESTS):
         easy = number < REQUESTS * EASY_SHARE
         prompt = random.choice(EASY if easy else HARD).format(item=random.choice(ITEMS))
         output_tokens = random.randint(60, 160) if easy else random.randint(400, 900)
-        # A support prompt comes with a system prompt and what was retrieved.
+        # Each support prompt comes with a system prompt and the retrieved passages.
         input_tokens = 600 + len(prompt) // 4 + random.randint(0, 300)
         made.append(json.dumps({"prompt": prompt, "input_tokens": input_tokens, "output_tokens": output_tokens}))
     random.shuffle(made)

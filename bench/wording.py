@@ -1,11 +1,12 @@
-"""How well two lists of words tell what they are for: answers that hedge, and prompts that are not simple.
+"""Measure how well two word lists recognise their texts: answers that hedge, and prompts that are not simple.
 
     python bench/wording.py [--wrong] [--at COMMIT]
 
-`answers.jsonl` holds 200 answers, `prompts.jsonl` 200 prompts, half of each kind, with many that only look like the
-other kind. They were written for this package (Apache-2.0). The lists were widened by the half `tune` alone; the half
-`report` shows what that is good for. `--wrong` prints the texts of the half `tune` that are told wrongly,
-`--at` measures the lists of another commit. Whoever wrote the lists wrote the texts as well: expect less of your own.
+`answers.jsonl` holds 200 answers, `prompts.jsonl` 200 prompts. Half of each file are of the wanted kind, and many of
+the others only look like it. All texts were written for this package (Apache-2.0). The lists were widened with the half
+`tune` only, and the half `report` shows how good they are. `--wrong` prints the texts of the half `tune` that the lists
+get wrong. `--at` measures the lists of another commit. The same people wrote the lists and the texts, so expect worse
+figures on your own texts.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ FOLDER = Path(__file__).parent
 
 
 class Row(NamedTuple):
-    """A text, and whether it is of the kind that is looked for."""
+    """A text, and whether it is of the wanted kind."""
 
     text: str
     wanted: bool
@@ -38,27 +39,30 @@ class Row(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """How many of the texts that were told are right, and how many of the right ones were told."""
+    """Precision: the share of the recognised texts that are wanted.
+
+    Recall: the share of the wanted texts that are recognised.
+    """
 
     precision: float
     recall: float
 
 
 def read_rows(name: str, field: str, *, holds: bool) -> list[Row]:
-    """The rows of a file; wanted are those whose field is so."""
+    """Read the rows of a file. A row is wanted if its field equals `holds`."""
     lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     return [Row(row["text"], row[field] is holds, row["half"]) for row in rows]
 
 
 def hedges(text: str) -> bool:
-    """Whether the check `no_hedging` refuses an answer."""
+    """Return whether the check `no_hedging` refuses an answer."""
     answer = Completion(parts=(Text(text=text),), finish_reason="stop", usage=None, model="m")
     return bool(failures(Checks(no_hedging=True), answer))
 
 
 def is_not_simple(text: str) -> bool:
-    """Whether a prompt wants more than a simple model, by its complexity."""
+    """Return whether the complexity of a prompt asks for more than a simple model."""
     request = ChatRequest(id="r", messages=(Message(role="user", parts=(Text(text=text),)),))
     return sum(complexity(read_facts(request)).values()) >= Difficulty().moderate_from
 
@@ -70,13 +74,13 @@ SETS: dict[str, tuple[list[Row], Callable[[str], bool]]] = {
 
 
 def scores(rows: list[Row], told: Callable[[str], bool]) -> Scores:
-    """Precision and recall."""
+    """Return precision and recall."""
     found = [row.wanted for row in rows if told(row.text)]
     return Scores(sum(found) / max(1, len(found)), sum(found) / sum(row.wanted for row in rows))
 
 
 def measure_at(commit: str) -> None:
-    """Run this script with the code of a commit."""
+    """Run this script with the code of another commit."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["git", "archive", commit, "semroute"]
         archive = subprocess.run(command, capture_output=True, check=True, cwd=FOLDER.parent)
@@ -85,10 +89,10 @@ def measure_at(commit: str) -> None:
 
 
 def main() -> None:
-    """Print both, for each half."""
+    """Print both lists' figures for each half."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wrong", action="store_true", help="print what is told wrongly of the half `tune`")
-    parser.add_argument("--at", metavar="COMMIT", help="measure the lists as they were then")
+    parser.add_argument("--wrong", action="store_true", help="print the texts of `tune` that the lists get wrong")
+    parser.add_argument("--at", metavar="COMMIT", help="measure the lists of this commit")
     options = parser.parse_args()
     if options.at is not None:
         measure_at(options.at)
@@ -100,7 +104,7 @@ def main() -> None:
             print(f"{name}, half `{half}`: precision {precision:.2f}, recall {recall:.2f}")
         for row in rows if wrong else ():
             if row.half == "tune" and told(row.text) != row.wanted:
-                print(f"  {'missed' if row.wanted else 'told wrongly'}: {row.text}")
+                print(f"  {'missed' if row.wanted else 'recognised wrongly'}: {row.text}")
 
 
 if __name__ == "__main__":
