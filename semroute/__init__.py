@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import the Router, and the libraries below it, when it is first asked for: `semroute --help` need not wait."""
+    """Import the Router and its libraries on first use, so that `semroute --help` does not wait for them."""
     if name == "Router":
         from semroute.router import Router
 

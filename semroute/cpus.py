@@ -13,7 +13,8 @@ from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
-"""The control groups of this process, a line each: `number:controllers:path`, without controllers in version 2."""
+"""The file that names the control groups of this process. Each line is `number:controllers:path`. In version 2 the
+controllers are empty."""
 
 
 def usable_cores(groups: Path = GROUPS, own: Path = OWN) -> int:
@@ -36,7 +37,7 @@ def _quotas(groups: Path, own: Path) -> Iterator[float]:
         if controllers and "cpu" not in controllers.split(","):
             continue
         files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
-        # In a container its own group is the top one, although the path may still be the one on the machine.
+        # In a container, the process's own group is the top folder, although the path may still be the machine's.
         group = groups / "cpu" if controllers else groups
         for part in path.rstrip("/").split("/"):
             group /= part

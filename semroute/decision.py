@@ -33,7 +33,7 @@ class Signals(Frozen, frozen=True, kw_only=True):
     in_flight: dict[str, int] = {}
     """Calls under way, by model. A missing model has none."""
     thrift: float = 0.0
-    """How much a budget that runs low counts, 0 to 1. It turns the dial toward cheap."""
+    """How far a budget that runs low moves the dial toward cheap, 0 to 1."""
 
     def why_not(self, model_id: str) -> str | None:
         """Return why a model cannot be called now, or None if it can."""
@@ -74,7 +74,7 @@ class Estimate(Frozen, frozen=True, kw_only=True):
 
     input_tokens: int
     output_tokens: int
-    """Assumed: the policy's `expected_output_tokens`, or the request's `max_tokens` where that is less."""
+    """The assumed number: the policy's `expected_output_tokens`, or the request's `max_tokens` if that is less."""
     cost_usd: Decimal
 
 
@@ -109,7 +109,7 @@ class Flip(Frozen, frozen=True, kw_only=True):
     route: str | None
     """The route that would have been taken. None: no route."""
     gap: float
-    """The change of confidence that it takes."""
+    """The change of confidence that would be enough."""
     explanation: str
 
 
@@ -142,7 +142,7 @@ class Decision(Frozen, frozen=True, kw_only=True):
     plan: tuple[str, ...]
     """Model ids in the order in which they are tried."""
     plan_details: tuple[PlanEntry, ...] = ()
-    """The same, each with why it stands there and what is expected of it."""
+    """The models of `plan`, each with the reason for its place and what is expected of it."""
     rejected: dict[str, str]
     """Models left out of the plan, and why."""
     candidates: tuple[Candidate, ...]

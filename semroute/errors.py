@@ -16,16 +16,16 @@ HTTP status codes are chosen in `api/error_responses.py` alone.
     │   ├── NotFoundError         a record that is not in the log
     │   ├── LimitError            more requests or tokens than the key allows at this time
     │   ├── IdempotencyError      an idempotency key of another request
-    │   ├── MediaTypeError        the body is said to be something other than JSON
+    │   ├── MediaTypeError        the request says that its body is something other than JSON
     │   ├── PayloadTooLargeError  the body is over the limit
-    │   └── SlowCallerError       the body did not come, or the answer was not taken, in time
+    │   └── SlowCallerError       the caller did not send the body or take the answer in time
     ├── StoreError                a database or the shared state cannot be used
     │   └── RefusedValueError     the database does not take a value, now or later
     ├── OverloadedError           more requests at once than the service takes
     ├── NoModelError              no model of the plan can be called
     ├── PlanExhaustedError        every model of the plan was called, and failed
     └── ProviderError             one call to one model failed
-        ├── ProviderConnectionError   TCP
+        ├── ProviderConnectionError   the provider cannot be reached, or cut the connection
         │   ├── ProviderDNSError      the provider's name does not resolve
         │   ├── ProviderTLSError      no trusted TLS connection
         │   └── UnsendableError       a key, a header or an address that HTTP cannot carry; nothing was sent
@@ -38,16 +38,16 @@ HTTP status codes are chosen in `api/error_responses.py` alone.
         ├── ProviderRequestError      400, 404, 413, 422: the request is refused, and nothing says why
         ├── ContextLengthError        the request is longer than the model's context window
         ├── ContentPolicyError        the provider's content policy refuses the request
-        ├── UnsupportedError          the request asks for what the model cannot do, or its dialect cannot say
-        └── BadAnswerError            an answer that is not one
+        ├── UnsupportedError          the model cannot do what the request asks, or its dialect cannot express it
+        └── BadAnswerError            the answer is not a completion
             ├── ChecksFailedError     it fails the route's checks, or breaks its contract
             ├── MalformedAnswerError  truncated or malformed
-            │   └── MalformedChunkError   one event of a stream is no chunk
-            ├── HtmlAnswerError       a page, with status 200
-            ├── ErrorAnswerError      an error, with status 200
+            │   └── MalformedChunkError   one event of a stream is not a chunk
+            ├── HtmlAnswerError       a web page with status 200
+            ├── ErrorAnswerError      an error with status 200
             ├── EmptyAnswerError      no choices
             ├── OversizedAnswerError  longer than an answer may be
-            └── StreamBrokenError     a stream that ended before its end
+            └── StreamBrokenError     the stream ended before the answer was complete
 """
 
 from __future__ import annotations
@@ -111,9 +111,7 @@ class EmbedderError(SemrouteError):
 
 
 class RequestError(SemrouteError):
-    """The caller's request cannot be served as it is. `param`: the field at fault. `retry_after_s`: when to try
-    again.
-    """
+    """The request cannot be served as it is. `param` names the field at fault, `retry_after_s` when to try again."""
 
     code = "invalid_request"
 
@@ -227,8 +225,9 @@ class NoModelError(SemrouteError):
 class ProviderError(SemrouteError):
     """One call to one model failed.
 
-    `status` is the provider's, where it answered; `body` the provider's own error body, for a caller of the same
-    dialect; `retry_after_s` how long it asks to wait. What follows from an error stands in `execution/faults.py`.
+    `status` is the status of the provider's answer, or None if it did not answer. `body` is the provider's own error
+    body, for a caller of the same dialect. `retry_after_s` is how long the provider asks to wait. `execution/faults.py`
+    says what follows from each error.
     """
 
     code = "provider_error"
@@ -312,7 +311,7 @@ class ProviderRequestError(ProviderError):
 
 
 class ContextLengthError(ProviderError):
-    """The request is longer than the model's context window: another model's may hold it."""
+    """The request is longer than the model's context window. Another model may have a longer one."""
 
     code = "provider_context_length"
     retryable = False
@@ -326,38 +325,40 @@ class ContentPolicyError(ProviderError):
 
 
 class UnsupportedError(ProviderError):
-    """The model cannot do what the request asks for; or its dialect cannot say it, and nothing was sent."""
+    """The model cannot do what the request asks, or its dialect cannot express it. Nothing was sent in the second
+    case.
+    """
 
     code = "provider_unsupported"
     retryable = False
 
 
 class BadAnswerError(ProviderError):
-    """The provider answered with something that is no completion."""
+    """The provider answered with something that is not a completion."""
 
     code = "provider_bad_answer"
 
 
 class ChecksFailedError(BadAnswerError):
-    """An answer fails the route's checks or breaks its contract; or no answer of a cascade passed."""
+    """The answer fails the route's checks or breaks its contract, or no answer of a cascade passed."""
 
     code = "no_answer_passed"
 
 
 class MalformedAnswerError(BadAnswerError):
-    """What should be an answer cannot be read: truncated, or malformed."""
+    """The answer cannot be read: it is truncated or malformed."""
 
     code = "provider_malformed_answer"
 
 
 class HtmlAnswerError(BadAnswerError):
-    """The provider, or a proxy before it, answered with a page that claims to be fine."""
+    """The provider, or a proxy in front of it, answered with a web page and status 200."""
 
     code = "provider_html_answer"
 
 
 class ErrorAnswerError(BadAnswerError):
-    """The provider answered with an error that claims to be fine."""
+    """The provider answered with an error and status 200."""
 
     code = "provider_error_answer"
 
@@ -375,11 +376,11 @@ class OversizedAnswerError(BadAnswerError):
 
 
 class MalformedChunkError(MalformedAnswerError):
-    """One event of a stream is not a chunk of a completion. Later events may be sound."""
+    """One event of a stream is not a chunk of a completion. Later events may still be good."""
 
 
 class StreamBrokenError(BadAnswerError):
-    """The stream ended, or was cut, before the completion did."""
+    """The stream ended or was cut before the answer was complete."""
 
     code = "provider_stream_broken"
 

@@ -14,9 +14,10 @@ _AT_BYTE = re.compile(r"\bbyte (\d+)\b")
 
 
 def why_unreadable(error: Exception, data: bytes | str) -> str:
-    """Say what `data` is, which made msgspec raise one of `UNREADABLE`, in words that follow "got".
+    """Say what is wrong with `data`, in words that follow "got".
 
-    The library's own words are used only if the JSON is sound but has another shape.
+    `error` is one of `UNREADABLE`, which msgspec raised for `data`. Its own words are used only if the JSON is sound
+    but has another shape.
     """
     if isinstance(error, RecursionError):
         return "JSON that is nested too deeply"

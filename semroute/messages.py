@@ -30,7 +30,7 @@ class Citation(Frozen, frozen=True, kw_only=True):
     start: int = 0
     """Where the statement begins in the text part that carries this citation, in characters, inclusive."""
     end: int = 0
-    """Where it ends, exclusive. 0, with a `start` of 0: the whole part."""
+    """Where it ends, exclusive. If `start` and `end` are both 0, the citation covers the whole part."""
 
 
 class Text(Frozen, frozen=True, kw_only=True, tag="text"):
@@ -134,14 +134,14 @@ class Message(Frozen, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         """Join the text parts, one a line."""
-        if len(self.parts) == 1 and isinstance(only := self.parts[0], Text):  # as most are
+        if len(self.parts) == 1 and isinstance(only := self.parts[0], Text):  # true for most messages
             return only.text
         return "\n".join(part.text for part in self.parts if isinstance(part, Text))
 
     @property
     def images(self) -> tuple[Image, ...]:
         """Return the pictures, including those in tools' results."""
-        if len(self.parts) == 1 and isinstance(self.parts[0], Text):  # as most are
+        if len(self.parts) == 1 and isinstance(self.parts[0], Text):  # true for most messages
             return ()
         every = (each for part in self.parts for each in (part.media if isinstance(part, ToolResult) else (part,)))
         return tuple(each for each in every if isinstance(each, Image))
@@ -192,7 +192,7 @@ class Params(Frozen, frozen=True, kw_only=True):
     stop: tuple[str, ...] = ()
     seed: int | None = None
     n: int | None = None
-    """How many answers."""
+    """How many answers to give."""
     json_output: bool = False
     """JSON mode or a JSON Schema was asked for."""
     json_schema: JsonSchema | None = None
@@ -209,7 +209,7 @@ class Params(Frozen, frozen=True, kw_only=True):
     user: str = ""
     """The caller's own end user, for the provider's abuse checks. Empty: not given."""
     service_tier: str = ""
-    """Such as `auto`, `default`, `flex`, `priority`. Empty: not given."""
+    """Such as `auto`, `default`, `flex` or `priority`. Empty: not given."""
 
 
 LONG_MESSAGES = 1000
@@ -247,9 +247,9 @@ class ChatRequest(Frozen, frozen=True, kw_only=True):
     cost_quality: float | None = None
     """The dial, from 0 (cheapest) to 1 (best). None: the metadata, the header or the policy decides."""
     dialect: str = ""
-    """Of `raw`."""
+    """The dialect of `raw`."""
     raw: dict[str, Any] = {}
-    """The caller's body. A provider of the same dialect is sent this, so that fields unknown here reach it."""
+    """The caller's body. A provider of the same dialect gets this, so that fields unknown here reach it."""
     unread: tuple[str, ...] = ()
     """Fields of `raw` that the fields above do not hold. Only a provider of the same dialect gets them."""
     size_bytes: int = 0
@@ -257,7 +257,7 @@ class ChatRequest(Frozen, frozen=True, kw_only=True):
 
     @property
     def long(self) -> bool:
-        """Return whether reading all of it would hold up an event loop."""
+        """Return whether reading all of the request would hold up an event loop."""
         return self.size_bytes > LONG_BYTES or len(self.messages) > LONG_MESSAGES
 
 
@@ -285,7 +285,7 @@ class Usage(Frozen, frozen=True, kw_only=True):
 
 def total(usages: Sequence[Usage]) -> Usage:
     """Add up what several calls consumed."""
-    if len(usages) == 1:  # as nearly always
+    if len(usages) == 1:  # true for nearly all requests
         return usages[0]
     return Usage(
         input_tokens=sum(usage.input_tokens for usage in usages),
@@ -321,7 +321,7 @@ class Completion(Frozen, frozen=True, kw_only=True):
     usage: Usage | None
     """What the call consumed. None: the provider did not report it."""
     model: str
-    """The name the provider gives."""
+    """The model's name, as the provider gives it."""
     id: str = ""
     stop_sequence: str | None = None
     """Which of the request's `stop` sequences ended it. None: none, or the provider does not say."""
@@ -329,9 +329,9 @@ class Completion(Frozen, frozen=True, kw_only=True):
     service_tier: str = ""
     """The tier that served it, in OpenAI's words. Empty: the provider does not say."""
     dropped: tuple[str, ...] = ()
-    """What the request asked for and the provider's dialect cannot say."""
+    """What the request asked for, but the provider's dialect cannot express."""
     dialect: str = ""
-    """Of `raw`."""
+    """The dialect of `raw`."""
     raw: bytes = b""
     """The provider's body, for a caller of the same dialect."""
 
@@ -357,7 +357,7 @@ class Chunk(Frozen, frozen=True, kw_only=True):
     dropped: tuple[str, ...] = ()
     """See `Completion.dropped`. Only the first chunk has it."""
     dialect: str = ""
-    """Of `raw`."""
+    """The dialect of `raw`."""
     raw: bytes = b""
     """The data of the provider's event, for a caller of the same dialect."""
     event: str = ""

@@ -27,7 +27,8 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     error_code: str | None = None
     error: str | None = None
     escalated: str | None = None
-    """Why its answer was not good enough, so that another model was tried. None: it was good, or there was no check."""
+    """Why its answer was not good enough, so that another model was tried. None: it was good enough, or it was not
+    checked."""
     ungraded: str | None = None
     """Why a judge of its answer gave no grade. None: all judges gave one, or there was no judge."""
     purpose: Literal["answer", "judge", "classifier"] = "answer"
@@ -37,7 +38,7 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     usage: Usage = Usage()
     cost_usd: Decimal = Decimal(0)
     dropped: tuple[str, ...] = ()
-    """What the request asked for and the model's dialect cannot say."""
+    """What the request asked for, but the model's dialect cannot express."""
 
 
 Content = Literal["none", "hash", "redacted", "full"]
@@ -108,7 +109,7 @@ class Record(Frozen, frozen=True, kw_only=True):
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """Return what the dialect of the model that answered cannot say."""
+        """Return what the dialect of the model that answered cannot express."""
         return made.dropped if (made := self._served) else ()
 
     @property
@@ -118,7 +119,7 @@ class Record(Frozen, frozen=True, kw_only=True):
 
 def cost_usd(attempts: tuple[Attempt, ...]) -> Decimal:
     """Add up the cost of attempts."""
-    if len(attempts) == 1:  # as nearly always
+    if len(attempts) == 1:  # true for nearly all requests
         return attempts[0].cost_usd
     return sum((attempt.cost_usd for attempt in attempts), Decimal(0))
 
@@ -130,7 +131,7 @@ def total_usage(attempts: tuple[Attempt, ...]) -> Usage:
 
 def served(attempts: tuple[Attempt, ...]) -> Attempt | None:
     """Return the attempt whose answer was served, or the last one that was meant to answer."""
-    if len(attempts) == 1 and attempts[0].purpose == "answer":  # as nearly always
+    if len(attempts) == 1 and attempts[0].purpose == "answer":  # true for nearly all requests
         return attempts[0]
     answers = [attempt for attempt in attempts if attempt.purpose == "answer"]
     chosen = (attempt for attempt in answers if attempt.served_anyway)
@@ -144,6 +145,6 @@ def escalated(attempts: tuple[Attempt, ...]) -> bool:
 
 
 def first_answer(attempts: tuple[Attempt, ...]) -> str | None:
-    """Return the model that answered first, even if its answer was not served: the request was routed to it."""
+    """Return the model that answered first, even if its answer was not served. The request was routed to it."""
     answered = (one.model for one in attempts if one.purpose == "answer" and one.status == "ok")
     return next(answered, None)

@@ -21,11 +21,11 @@ log = logging.getLogger("semroute.reload")
 
 LOOK_EVERY_S = 0.5
 SETTLE_S = 2.0
-"""How long after a change the files are read again instead of only looked at. Two edits within one tick of a disk's
-clock look the same from outside."""
+"""For so many seconds after a change, each look reads the files, not only their sizes and dates. Two edits within one
+tick of a disk's clock leave the same date."""
 RETRY_S = (5.0, 60.0)
-"""The first and the longest pause before unusable files are tried again although they did not change. The cause may be
-elsewhere, such as a failed download."""
+"""The first and the longest pause before unusable files are tried again without a change. The cause may lie elsewhere,
+such as in a failed download."""
 
 
 class ReloadStatus(Frozen, frozen=True, kw_only=True):
@@ -93,7 +93,7 @@ class Reloader:
         on_good(loaded.files)
 
     async def reload(self) -> ReloadStatus:
-        """Read the files now. This takes as long as embedding what is new. Requests go on meanwhile."""
+        """Read the files now. This takes as long as embedding the new utterances. Requests go on meanwhile."""
         async with self._lock:
             return await self._reload(await asyncio.to_thread(read_files, self._folder))
 

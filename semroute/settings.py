@@ -1,7 +1,7 @@
 """Settings of the service, from `SEMROUTE_*` environment variables. The route files say what it routes.
 
-msgspec reads them, which everything else needs too. Every command would import a library for settings first:
-pydantic-settings 2.16 takes 600 ms and 21 MB for that, environs 15.2 takes 210 ms (2026-11-30,
+msgspec reads the settings, because everything else needs it too. A library for settings would make every command start
+later: pydantic-settings 2.16 takes 600 ms and 21 MB to import, environs 15.2 takes 210 ms (2026-11-30,
 `bench/libraries.py settings`).
 """
 
@@ -27,11 +27,11 @@ which reads it once, is imported."""
 
 
 Openness = Literal["keys", "loopback", "insecure"]
-"""Who is served. It is decided once, at the start.
+"""Who is served. This is decided once, at the start.
 
-- `keys`: who has a key, and nobody else.
-- `loopback`: everyone on this machine, in everything; there is no key.
-- `insecure`: everyone who can reach the service may ask for answers; all else takes a key.
+- `keys`: only callers with a key.
+- `loopback`: everyone on this machine may do everything. There is no key.
+- `insecure`: everyone who can reach the service may ask for answers. Everything else needs a key.
 """
 
 
@@ -69,8 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, Meta(ge=1)] = 10_000_000
     """The largest body of a request. A larger one is refused with status 413."""
     max_bodies_bytes: Annotated[int, Meta(ge=1)] = 64_000_000
-    """What all bodies that are on their way to a process may take together. A body that finds no room gets status 503
-    and `Retry-After`. Never less than `max_body_bytes`."""
+    """How many bytes all bodies under way in one process may take together. A body that finds no room gets status 503
+    and `Retry-After`. The limit is never less than `max_body_bytes`."""
     keep_responses_h: Annotated[float, Meta(ge=0, le=8760)] = 24.0
     """How many hours answers of `/v1/responses` are kept, for requests that build on them; 0 keeps none."""
     max_upload_bytes: Annotated[int, Meta(ge=1)] = 512_000_000
@@ -78,13 +78,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     receive_s: Annotated[float, Meta(gt=0)] = 30.0
     """How many seconds a caller may take to send a body. After that the answer is status 408."""
     max_running: Annotated[int, Meta(ge=1)] = 2048
-    """How many requests each process handles at once. Further ones get status 503 and `Retry-After`. Where there are
+    """How many requests each process handles at once. Further ones get status 503 and `Retry-After`. If there are
     several keys, one key gets at most half of the places."""
     max_connections: Annotated[int, Meta(ge=1)] = 8192
-    """How many connections callers may have to each process. One more takes the place of an idle one."""
+    """How many connections callers may have to each process. A further one takes the place of an idle one."""
     keepalive_s: Annotated[float, Meta(gt=0)] = 15.0
-    """After so many seconds without an event, a stream sends something that keeps the connection alive: a comment, or
-    white space in Gemini's format. Its headers are sent with the first one."""
+    """How many seconds a stream may be silent. After that it sends something that keeps the connection alive: a
+    comment, or white space in Gemini's format. It sends its headers then, too, if they were not sent before."""
     drain_s: Annotated[int, Meta(ge=1)] = 30
     """How many seconds a stop waits for running requests."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -160,7 +160,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _allowed() -> dict[str, tuple[str, ...]]:
-    """Return the allowed words of each setting that takes one of some words. Their case does not count."""
+    """Return the allowed words of each setting that takes a fixed word. Upper and lower case count as the same."""
     words: dict[str, tuple[str, ...]] = {}
     for field in msgspec.structs.fields(Settings):
         kind = field.type

@@ -28,10 +28,12 @@ log = logging.getLogger("semroute.access")
 GRACE_S = 86_400.0
 """Seconds for which a counter is kept after its period, for reports."""
 FRESH_S = 1.0
-"""The greatest age in seconds of a level that moves the dial or leaves out a model. Reservations use no old levels."""
+"""The greatest age, in seconds, of a level that moves the dial or leaves out a model. Reservations never use old
+levels."""
 
 PAUSES_S = (0.05, 0.15, 0.3)
-"""Pauses in seconds before a request asks again for room that only requests under way hold. They may spend less."""
+"""Pauses in seconds before a request asks again for room that requests under way hold. They may spend less than they
+hold."""
 
 
 class Hold(Frozen, frozen=True, kw_only=True):
@@ -71,7 +73,7 @@ class Accounts:
 
     async def signals(self, config: Config, caller: Caller, route: str | None, signals: Signals) -> tuple[Signals, str]:
         """Add what keys and budgets say to the facts of the moment. Also returns why the dial moves, if it does."""
-        if not (config.budgets or caller.limited or caller.restricted):  # as mostly where there are no keys
+        if not (config.budgets or caller.limited or caller.restricted):  # mostly so without keys
             return signals, ""
         unavailable = signals.unavailable | barred(config, caller)
         budgets = [meter for meter in meters(config, caller, route, self._clock()) if meter.kind == "usd"]
@@ -198,16 +200,21 @@ class Accounts:
         level = verdict.levels[meter.counter]
         if meter.kind == "running":
             wait_s = max(1, math.ceil(self._frees_in_s()))
-            return LimitError(f"{meter.limit} {meter.name} are taken", retry_after_s=wait_s)
+            return LimitError(
+                f"the limit of {meter.limit} {meter.name} is reached: try again when one of them has ended",
+                retry_after_s=wait_s,
+            )
         wait_s = max(1, math.ceil(meter.wait_s(level, before, amount, now)))
         if meter.kind != "usd":
-            return LimitError(f"{meter.limit} {meter.name} are used up", retry_after_s=wait_s)
+            return LimitError(
+                f"the limit of {meter.limit} {meter.name} is used up: try again in {wait_s} s", retry_after_s=wait_s
+            )
         if _only_held(meter, verdict, amount):
             wait_s = max(1, math.ceil(self._frees_in_s()))
         ends = datetime.datetime.fromtimestamp(meter.ends, datetime.UTC)
         return BudgetError(
             f"{meter.name}, {to_usd(meter.limit):f} USD, has no room for this request: {to_usd(level):f} USD are spent "
-            f"or reserved; it starts again at {ends:%Y-%m-%d %H:%M} UTC",
+            f"or reserved; a new period starts at {ends:%Y-%m-%d %H:%M} UTC",
             retry_after_s=wait_s,
         )
 
@@ -250,7 +257,10 @@ def _callable(ask: Ask, decision: Decision) -> set[str]:
 
 
 def _only_held(meter: Meter, verdict: Verdict, amount: int) -> bool:
-    """Return whether a budget lacks room only because of what requests under way hold, who may spend less."""
+    """Return whether a budget lacks room only because of what requests under way hold.
+
+    They may spend less than they hold.
+    """
     spent = verdict.spent.get(meter.counter, 0)
     return meter.kind == "usd" and spent + amount <= meter.limit < verdict.levels[meter.counter] + amount
 

@@ -25,7 +25,8 @@ class _LogSource(NamedTuple):
 def spent_by_log(
     log: SqlLog, config: Config, keys: Sequence[Caller], now: float, before: float
 ) -> dict[str, tuple[int, float]]:
-    """Return, by counter, what requests spent that ended before a moment, and when the counter may be forgotten.
+    """Return what each counter should hold, and when it may be forgotten. Only requests that ended before `before`
+    count.
 
     Blocking. Raises `StoreError`.
     """

@@ -94,7 +94,7 @@ class Access:
         return not known and not self._ring.is_stranger(given)
 
     def note_stranger(self, authorization: str | None, api_key: str | None) -> None:
-        """Note that a refused key is none of the present keys."""
+        """Note that a refused key is not one of the present keys."""
         self._ring.note_stranger(digest(_token(authorization, api_key)))
 
     def require(self, caller: Caller, scope: Scope) -> None:

@@ -45,7 +45,9 @@ class RequestPlaces:
     def take(self, caller: Caller) -> Place:
         """Take a place for one request. Call its `leave` at the end. Raises `OverloadedError` and `LimitError`."""
         if self._running >= self._max_running:
-            raise OverloadedError(f"{self._running} requests are under way already: try again later")
+            raise OverloadedError(
+                f"the service handles {self._running} requests already, which is its limit: try again later"
+            )
         of_key = self._running_of.get(caller.id, 0)
         if 2 * of_key >= self._max_running - 1:
             self._check_share(caller, of_key)
@@ -64,15 +66,15 @@ class RequestPlaces:
     def _make_room(self, key: str, more_bytes: int) -> None:
         if self._bytes + more_bytes > self._max_bytes:
             raise OverloadedError(
-                f"the bodies of requests under way take {self._bytes} bytes of {self._max_bytes} already, and this one "
-                f"needs {more_bytes}: try again later"
+                f"the bodies of requests under way take {self._bytes} of {self._max_bytes} bytes already, and this one "
+                f"needs {more_bytes} more: try again later"
             )
         share = max(self._max_bytes // 2, self._max_body_bytes) if self._several_keys() else self._max_bytes
         of_key = self._bytes_of.get(key, 0)
         if of_key + more_bytes > share:
             raise LimitError(
-                f"the bodies of the key {key} take {of_key} bytes of its share of {share} already, and "
-                f"this one needs {more_bytes}: try again later",
+                f"the bodies of the key {key} take {of_key} of its share of {share} bytes already, and "
+                f"this one needs {more_bytes} more: try again later",
                 retry_after_s=1,
             )
         self._bytes += more_bytes

@@ -36,7 +36,7 @@ class Meter(Frozen, frozen=True, kw_only=True):
     models: frozenset[str] | None = None
     """The models that it measures, with their deployments. None: all models."""
     previous: str | None = None
-    """The counter of the minute before. It counts by the share that is left of this minute. None: there is none."""
+    """The counter of the minute before. It counts in part, by how much of this minute is left. None: there is none."""
 
     def measures(self, model: str) -> bool:
         """Return whether calls of a model count."""

@@ -32,9 +32,9 @@ class Ask(Frozen, frozen=True, kw_only=True):
 def most(meter: Meter, config: Config, ask: Ask, decision: Decision) -> int:
     """Return the most that a request may take of a meter.
 
-    One model of the plan answers, and models that failed before it cost nothing, so the dearest one counts. If answers
-    are checked, several models may be asked: then as many of the dearest count together. Further answers (a hedged
-    call, a stream that another model continues) are reserved when they begin.
+    One model of the plan answers, and models that failed before it cost nothing. So the dearest model counts. If
+    answers are checked, several models may be asked. Then as many of the dearest models count together. Further answers
+    (a hedged call, a stream that another model continues) are reserved when they begin.
     """
     if meter.kind in ("requests", "running"):
         return 1

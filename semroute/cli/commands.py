@@ -72,8 +72,8 @@ Examples:
 def serve(**given: Any) -> None:
     """Run the service.
 
-    Each option has a variable of the environment, such as SEMROUTE_PORT for --port; an option counts before its
-    variable. Ctrl-C or SIGTERM stops the service when the requests under way are done.
+    Each option has an environment variable, such as SEMROUTE_PORT for --port. The option overrides the variable. Ctrl-C
+    or SIGTERM lets the requests under way finish, then stops the service.
     """
     run("serve", given)
 
@@ -135,9 +135,9 @@ Examples:
 def check(**given: Any) -> None:
     """Find what is wrong in route files.
 
-    Looks at FOLDER, or else at SEMROUTE_ROUTES, routes/ or the shipped folder. Besides mistakes in the form it finds
-    what only the meaning shows: routes that collide, utterances in the wrong route or written twice, routes that cannot
-    be reached. Exits with 1 if there is an error.
+    Looks at FOLDER, or else at SEMROUTE_ROUTES, routes/ or the shipped folder. It finds mistakes in the form of the
+    files. It also finds mistakes in their meaning: routes that collide, utterances in the wrong route or written twice,
+    routes that cannot be reached. Exits with 1 if there is an error.
     """
     run("check", given)
 
@@ -153,7 +153,7 @@ Examples:
 @click.argument("file", required=False, type=FILE)
 @routes_option
 @click.option(
-    "--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Parts of the cross-validation."
+    "--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Number of folds of the cross-validation."
 )
 @click.option("--html", type=OutputFile(), help="Write a report with charts to this file.")
 @click.option("--min-accuracy", type=SHARE, help="Exit with 1 below this share, from 0 to 1.")
@@ -165,8 +165,8 @@ Examples:
 def evaluate(**given: Any) -> None:
     """Measure the decisions on labelled prompts.
 
-    FILE holds a JSON object a line: {"text": "...", "route": "name"}. A route of null means that no route should match.
-    Without FILE the utterances are cross-validated: each is decided by a router that has not seen it.
+    FILE holds a JSON object on each line: {"text": "...", "route": "name"}. A route of null means that no route should
+    match. Without FILE the utterances are cross-validated: each is decided by a router that has not seen it.
     """
     run("evaluate", given)
 
@@ -185,9 +185,9 @@ def evaluate(**given: Any) -> None:
 def train(**given: Any) -> None:
     """Learn from graded answers what needs a strong model.
 
-    LABELS holds a JSON object a line: {"prompt": "...", "quality": {"MODEL": 0 to 1, ...}}, or {"prompt": "...",
+    LABELS holds a JSON object on each line: {"prompt": "...", "quality": {"MODEL": 0 to 1, ...}}, or {"prompt": "...",
     "winner": "MODEL", "loser": "MODEL"}. "route" and "cost": {"MODEL": USD} may be added. The result is written beside
-    the routes, and used by a policy with `difficulty: {by: learned}`. Exits with 1 if there was nothing to learn.
+    the routes. A policy with `difficulty: {by: learned}` uses it. Exits with 1 if there was nothing to learn.
     """
     run("train", given)
 
@@ -204,8 +204,8 @@ def train(**given: Any) -> None:
 def savings(**given: Any) -> None:
     """Compute what routing saves on a log of requests.
 
-    LOG holds a JSON object a line: {"prompt": "...", "output_tokens": 120}; "input_tokens" may be added. Each request
-    is decided, and its cost compared with that of the baseline, in USD. No model is called.
+    LOG holds a JSON object on each line: {"prompt": "...", "output_tokens": 120}; "input_tokens" may be added. Each
+    request is decided, and its cost is compared with that of the baseline, in USD. No model is called.
     """
     run("savings", given)
 
@@ -230,9 +230,9 @@ Examples:
 def tune(**given: Any) -> None:
     """Find thresholds on labelled prompts.
 
-    FILE holds {"text": "...", "route": "name" or null} a line, or logged decisions with "expected". Without FILE,
-    eval.jsonl in the routes folder is read. The thresholds are written to tuned.yaml in that folder; no file of yours
-    is changed, and deleting tuned.yaml undoes it.
+    FILE holds {"text": "...", "route": "name" or null} on each line, or logged decisions with "expected". Without FILE,
+    eval.jsonl in the routes folder is read. The thresholds are written to tuned.yaml in that folder. Your own files are
+    not changed. To undo it, delete tuned.yaml.
     """
     run("tune", given)
 

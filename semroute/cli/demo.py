@@ -116,7 +116,7 @@ def _wait(service: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> None:
 
 
 def _fits(body: dict[str, Any], config: Config) -> bool:
-    """Whether the routes in use know what the prompt asks for by name."""
+    """Return whether the routes in use know what the prompt asks for by name."""
     asked = body.get("model", "auto")
     return asked == "auto" or asked.removeprefix("auto:") in config.routes
 

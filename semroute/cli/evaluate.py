@@ -55,7 +55,7 @@ def command(
 
 
 def _warn_of_contradictions(outcomes: Sequence[Outcome]) -> None:
-    """Warn of prompts with two labels: each decision is wrong by one of them."""
+    """Warn of prompts with two labels. Each decision about them is wrong by one label."""
     copies: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         copies.setdefault(words(outcome.text), []).append(outcome)
@@ -67,8 +67,9 @@ def _warn_of_contradictions(outcomes: Sequence[Outcome]) -> None:
 
 
 def missed(evaluation: Evaluation, gates: dict[str, float | None]) -> list[str]:
-    """Return the gates that the figures do not pass, named as the options: `min_accuracy`, `max_ece`. A missing figure
-    fails.
+    """Return the gates that the figures do not pass, named as the options: `min_accuracy`, `max_ece`.
+
+    A missing figure does not pass.
     """
     failures = []
     for gate, bound in gates.items():

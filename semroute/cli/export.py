@@ -55,7 +55,7 @@ def _write_lines(out: IO[bytes], rows: Iterable[dict[str, Any]]) -> int:
 
 
 def _write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> int:
-    """Columns as in the summary; `decision`, `attempts` and `scores` as JSON, money as decimal128."""
+    """Write the columns of the summary; `decision`, `attempts` and `scores` as JSON, money as decimal128."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

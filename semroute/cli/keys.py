@@ -100,7 +100,8 @@ def _store(opened: Callable[[str], Database] = open_database) -> Iterator[KeySto
     url = settings_module.read().database_url
     if url == MEMORY:
         raise SettingsError(
-            f"{settings_module.variable('database_url')}: got {MEMORY}, but keys in memory end with the command"
+            f"{settings_module.variable('database_url')}: got {MEMORY}, but keys in memory end with the command: "
+            "expected a database, as the service uses it"
         )
     database = opened(url)
     try:

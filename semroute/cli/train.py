@@ -49,8 +49,8 @@ def _show(trained: TrainingReport) -> None:
         )
         return
     kept = ", ".join(f"{float(share):.0%}: {value:.1%}" for share, value in trained.shares.items())
-    told = f"quality kept, by the share of prompts not sent to {trained.models[0]}: {kept}"
+    told = f"share of the best quality that is kept, by the share of prompts not sent to {trained.models[0]}: {kept}"
     console.print(told, markup=False, highlight=False)
     off = ", ".join(f"{float(share):.0%} ± {error:.0%}" for share, error in trained.share_errors.items())
-    told = f"what `strong_share` is expected to come to with {trained.n} labels: {off}"
+    told = f"how far the real share may be from `strong_share` with {trained.n} labels: {off}"
     console.print(told, markup=False, highlight=False)

@@ -85,17 +85,20 @@ def _show(tuning: Tuning, target: Path | None, *, better: bool) -> None:
     thresholds = Table("route", "threshold", "", box=None, pad_edge=False)
     for route, value in tuning.thresholds.items():
         thresholds.add_row(
-            route, f"{value:.3f}", "its own" if route in tuning.own else "the common one: too few prompts"
+            route,
+            f"{value:.3f}",
+            "its own" if route in tuning.own else "the common one, because it has too few prompts",
         )
     console.print(thresholds)
     console.print(
-        f"accuracy {tuning.accuracy_before:.3f} as it is, {tuning.accuracy:.3f} with these, "
-        f"{tuning.accuracy_held_out:.3f} on prompts held out while choosing",
+        f"accuracy {tuning.accuracy_before:.3f} now, {tuning.accuracy:.3f} with these thresholds, "
+        f"{tuning.accuracy_held_out:.3f} on prompts that were held out",
         highlight=False,
     )
     if target is not None:
         console.print(f"written: {target}", markup=False, highlight=False)
     elif not better:
         console.print(
-            "nothing is written: on held-out prompts these are no better than the present thresholds", highlight=False
+            "nothing is written: on held-out prompts these thresholds are no better than the present ones",
+            highlight=False,
         )

@@ -17,7 +17,7 @@ from semroute.messages import Chunk, Completion
 
 
 def noted(completion: Completion, wire: WireRequest) -> Completion:
-    """Add to a whole answer what only the request knows, and use the caller's own names."""
+    """Add to a whole answer what only the request knows, and translate names back into the caller's own."""
     if wire.dropped or wire.adapted or wire.model:
         notes = (*wire.dropped, *wire.adapted)
         completion = replace(completion, dropped=notes, model=completion.model or wire.model)
@@ -94,7 +94,7 @@ class Reader:
         if self._malformed is not None and not self.finished:
             raise BadAnswerError(str(self._malformed), body=self._malformed.body)
         if not self._parser.finished and not self._is_whole:
-            raise StreamBrokenError("the stream ended before the answer did")
+            raise StreamBrokenError("the stream ended before the answer was complete")
 
 
 def _as_chunk(completion: Completion) -> Chunk:

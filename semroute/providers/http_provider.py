@@ -147,7 +147,7 @@ class HttpProvider:
         return await asyncio.to_thread(self._render, request, model)
 
     def _render(self, request: ChatRequest, model: Model) -> WireRequest:
-        """Return what is sent. Raises `UnsupportedError` if a strict request would lose something."""
+        """Return what to send. Raises `UnsupportedError` if a strict request would lose something."""
         try:
             wire = self._dialect.render_request(request, model)
         except UNENCODABLE as error:
@@ -298,7 +298,7 @@ class _Watch:
         """Return the error for the deadline that has passed."""
         stream_s = self._timeouts.stream_s
         if self.deadline == self._end and self._away_s > stream_s / 2:
-            return SlowCallerError(f"the answer was not taken within {stream_s:g} s")
+            return SlowCallerError(f"the caller did not take the whole answer within {stream_s:g} s")
         if self.deadline == self._end:
             return ProviderTimeoutError(f"no whole answer within {stream_s:g} s")
         if self._begun:
@@ -307,7 +307,7 @@ class _Watch:
 
 
 async def _read(response: Response, watch: _Watch) -> bytes:
-    """Return the next bytes; empty at the end. After its finish reason, nothing makes the answer a failure."""
+    """Return the next bytes; empty at the end. Once the finish reason has come, no error fails the answer."""
     try:
         watch.start()
         async with asyncio.timeout_at(watch.deadline):

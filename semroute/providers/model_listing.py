@@ -67,7 +67,7 @@ async def _listed(provider: ProviderSettings, transport: Transport) -> dict[str,
     try:
         listed = msgspec.json.decode(body, type=_List)
     except UNREADABLE:
-        return "its answer is no list of models"
+        return "its answer is not a list of models"
     return {entry.id: _date(entry.shutdown_date) for entry in listed.data}
 
 

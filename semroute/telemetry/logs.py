@@ -1,4 +1,6 @@
-"""The log of the service. It never holds keys. It holds a prompt only if a provider quotes it, at level debug."""
+"""The log of the service. It never holds keys. It holds a prompt only at level debug, if a provider's error quotes
+it.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_record(record: Record) -> None:
-    """Log one line for each request. A failed attempt is a warning; if a provider refused our key, an error."""
+    """Log one line for each request. A failed attempt is a warning, or an error if a provider refused our key."""
     for attempt in record.attempts:
         if attempt.status == "failed":
             fields = {"request_id": record.request_id, "model": attempt.model, "error_code": attempt.error_code}

@@ -53,7 +53,7 @@ class Gauges(NamedTuple):
 
 class _Histogram(Histogram):
     def observe_all(self, amounts: Sequence[float]) -> None:
-        """Observe each of these amounts."""
+        """Observe each of the amounts."""
         self._sum.inc(sum(amounts))
         for place, n in Counts(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
             self._buckets[place].inc(n)
@@ -91,27 +91,33 @@ class Metrics:
             "requests", "Requests by where they went and how they ended.", "route", "model", "outcome"
         )
         self._attempts = counter("attempts", "Calls to models.", "model", "status", "error")
-        self._tokens = counter("tokens", "Tokens, cached and reasoning ones also counted alone.", "model", "kind")
+        self._tokens = counter(
+            "tokens", "Tokens. Cached and reasoning tokens are also counted on their own.", "model", "kind"
+        )
         self._cost = counter("cost_usd", "USD spent, of all attempts.", "route", "model")
-        self._saved = counter("saved_usd", "USD that the baseline model would have cost more; never less than nothing.")
+        self._saved = counter("saved_usd", "USD that the baseline model would have cost more. Never negative.")
         self._abstentions = counter("abstentions", "Requests that no route matched with confidence.")
         self._routed = counter("routed_requests", "Requests by the tier that they went to first.", "route", "tier")
         self._misroutes = counter(
-            "misroutes", "Those whose answer failed a check, or was judged bad or labelled later.", "route", "tier"
+            "misroutes", "Requests whose answer failed a check, or that feedback calls misrouted.", "route", "tier"
         )
         self._ungraded = counter("ungraded_answers", "Answers that a judge or a callback did not grade.", "model")
-        self._decision = histogram("decision_seconds", "From the request to its decision.", _FAST)
-        self._overhead = histogram("overhead_seconds", "Time in semroute itself.", _FAST)
-        self._duration = histogram("request_duration_seconds", "From the request to the answer's end.", _SLOW, "model")
-        self._first_token = histogram("first_token_seconds", "From a call to its first content.", _SLOW, "model")
-        self._confidence = histogram("confidence_ratio", "Of the best route, where prompts were matched.", _SHARES)
-        self._refused = counter("refused_requests", "Requests refused before a decision: they have no record.", "code")
-        self._breaker = gauge("breaker_open", "1: the model is not called, but for a probe.", "livemax", "model")
-        self._latency = gauge("model_latency_seconds", "Moving average, to the first content.", "livemax", "model")
+        self._decision = histogram("decision_seconds", "Time from the request to its decision.", _FAST)
+        self._overhead = histogram("overhead_seconds", "Time spent in semroute itself.", _FAST)
+        self._duration = histogram(
+            "request_duration_seconds", "Time from the request to the end of the answer.", _SLOW, "model"
+        )
+        self._first_token = histogram("first_token_seconds", "Time from a call to its first content.", _SLOW, "model")
+        self._confidence = histogram("confidence_ratio", "Confidence of the best route for a prompt.", _SHARES)
+        self._refused = counter("refused_requests", "Requests refused before a decision. They have no record.", "code")
+        self._breaker = gauge("breaker_open", "1: the model is only called for a probe.", "livemax", "model")
+        self._latency = gauge(
+            "model_latency_seconds", "Moving average of the time to the first content.", "livemax", "model"
+        )
         self._running = gauge("running_requests", "Requests under way.", "livesum")
         self._queue = gauge("log_queue_records", "Records not yet in the decision log.", "livesum")
         self._dropped = gauge("log_dropped_records", "Records that the decision log lost.", "livesum")
-        self._state_up = gauge("shared_state_up", "1: the shared state is there.", "livemin")
+        self._state_up = gauge("shared_state_up", "1: the shared state can be used.", "livemin")
 
     def count(self, record: Record) -> None:
         """Count one request. It waits until a few have come, and is counted with them."""

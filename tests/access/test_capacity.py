@@ -16,7 +16,7 @@ def places(*, running: int = 4, room: int = 1000, body: int = 400, several: bool
 def test_further_requests_are_turned_away_until_one_leaves() -> None:
     few = RequestPlaces(2, 1000, 1000)
     first, _ = few.take(ONE), few.take(ONE)
-    with pytest.raises(OverloadedError, match="2 requests are under way"):
+    with pytest.raises(OverloadedError, match="the service handles 2 requests already"):
         few.take(ONE)
     first.leave()
     few.take(OTHER)
@@ -63,7 +63,7 @@ def test_room_is_held_until_the_request_leaves(steps: list[int]) -> None:
     assert few.bytes == 600
     second = few.take(ONE)
     room = max(1000, 400 + FREE_BYTES)
-    with pytest.raises(OverloadedError, match=f"take 600 bytes of {room} already, and this one needs {room}"):
+    with pytest.raises(OverloadedError, match=f"take 600 of {room} bytes already, and this one needs {room} more"):
         second.make_room(FREE_BYTES + room)
     assert few.bytes == 600
     first.leave()

@@ -91,7 +91,7 @@ async def test_the_lists_of_providers_are_read() -> None:
         config = Config(providers=providers, models=models, default=Default(models=("a",)), routes={}, folder="routes")
         lists, failed = await model_lists(config)
     assert lists == {"good": {"a": None, "b": datetime.date(2026, 11, 1), "c": None}}
-    assert failed == {"odd": "its answer is no list of models", "shut": "status 401"}
+    assert failed == {"odd": "its answer is not a list of models", "shut": "status 401"}
     assert set(keys) == {"bearer sk-1"}
     problems = [(problem.code, problem.message) for problem in check_lists(config, lists, TODAY)]
     assert problems == [

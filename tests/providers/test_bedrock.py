@@ -126,8 +126,8 @@ async def test_the_first_chunk_says_what_was_left_out(provider: HttpProvider) ->
 @pytest.mark.parametrize(
     ("name", "error_type", "message"),
     [
-        ("cut", StreamBrokenError, "the stream ended before the answer did"),
-        ("ends", StreamBrokenError, "the stream ended before the answer did"),
+        ("cut", StreamBrokenError, "the stream ended before the answer was complete"),
+        ("ends", StreamBrokenError, "the stream ended before the answer was complete"),
         ("damaged", BadAnswerError, "the stream holds a damaged frame: Checksum mismatch"),
         ("throttled", RateLimitedError, "inside the stream: Slow down"),
         ("failed", ProviderServerError, "inside the stream: The model broke"),
