@@ -17,7 +17,7 @@ WILD = "*"
 
 
 def specific_first(aliases: Mapping[str, str]) -> dict[str, str]:
-    """Sort aliases by precedence: whole names first, then those with the most letters beside their `*`."""
+    """Sort aliases by precedence: whole names first, then those with the most letters, not counting their `*`."""
     return dict(sorted(aliases.items(), key=lambda item: (WILD in item[0], -len(item[0].replace(WILD, "")))))
 
 

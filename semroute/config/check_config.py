@@ -78,7 +78,7 @@ def _check_sections(draft: Draft) -> Iterator[Problem]:
 
 
 def _check_texts(draft: Draft) -> Iterator[Problem]:
-    """Find values that YAML reads as something else than they look like."""
+    """Find values that YAML reads differently from how they look."""
     for key, (text, value) in draft.rewritten.items():
         message = f"got {text}, which YAML reads as {value}: it does not match the text {quote(text)}"
         advice = f"write {quote(text)} if you mean the text, else {value}"

@@ -41,7 +41,7 @@ def _check_target(draft: Draft, key: str, rule: Rule) -> Iterator[Problem]:
         named = " and ".join(f"`{name}`" for name in given)
         yield error(draft, key, f"got both {named}, expected one of them")
     elif not given and rule.only is None:
-        yield error(draft, key, "got neither `models` nor `tier`, nor `only`, nor `route`, expected one of them")
+        yield error(draft, key, "got no target, expected one of `models`, `route`, `tier` or `only`")
     tiers = {model.tier for model in draft.merged.models.values()}
     if rule.tier is not None and rule.tier not in tiers and not uncertain(draft, "models"):
         yield error(draft, f"{key}.tier", f'got "{rule.tier}", but no model has this tier, expected a tier in use')
@@ -131,7 +131,7 @@ def _check_narrowing(draft: Draft, rules: Sequence[Rule]) -> Iterator[Problem]:
         if aimed_at and not left[rule.name] & aimed_at:
             yield error(draft, key, f"no model of the rule's own `{target}` meets this, expected one or more that do")
         elif not rule.targets and (emptied := _emptied(draft, left[rule.name])):
-            message = f"allows no model of {listed(emptied)}: while this rule holds, other models answer for them"
+            message = f"allows no model of {listed(emptied)}: while this rule holds, other models answer their requests"
             advice = "give each of these routes a model that the rule allows"
             yield problem_of(draft, key, message, "info", "substitutes", advice)
         for other in narrowing[:place]:

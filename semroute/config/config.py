@@ -39,9 +39,9 @@ class Draft(Frozen, frozen=True, kw_only=True):
     rewritten: dict[str, tuple[str, str]] = {}
     """Values that may be meant as text: how each is written, and what YAML reads. By key, as in `sources`."""
     missing_variables: dict[str, tuple[str, ...]] = {}
-    """By provider, the environment variables that it names and that are not set."""
+    """By provider, the unset environment variables that it names."""
     missing_extras: dict[str, str] = {}
-    """By provider, the extra of semroute that it needs and that is not installed."""
+    """By provider, the missing extra of semroute that it needs."""
     broken: frozenset[str] = frozenset()
     """Keys, as in `sources`, of sections and entries that have an error."""
     missing: frozenset[str] = frozenset()

@@ -19,10 +19,10 @@ class DialectRules(Frozen, frozen=True, kw_only=True):
     presets: bool = False
     """A provider may name a preset: one of the servers that speak this dialect."""
     of_openai: bool = False
-    """OpenAI serves its own models in it: the days on which those are shut down are known, its list of models says
-    more of them, and files, batches and moderations are at the same address."""
+    """OpenAI serves its own models in it. So semroute knows when those are shut down, OpenAI's list of models says
+    more, and files, batches and moderations are at the same address."""
     aws: bool = False
-    """AWS serves it: a provider has a region, and requests without a key are signed with AWS's credentials."""
+    """AWS serves it. A provider has a region, and requests without a key are signed with AWS's credentials."""
 
 
 DIALECTS: dict[str, DialectRules] = {
@@ -36,20 +36,20 @@ DIALECTS: dict[str, DialectRules] = {
 }
 """By name, which is the name of the folder. If a call carries several keys, that of the first dialect counts."""
 ECHO = "echo"
-"""The `dialect` of providers that answer with the prompt. They need no server, so this is no wire format."""
+"""The `dialect` of providers that answer with the prompt. They need no server, so `echo` is not a wire format."""
 _ECHO = DialectRules()
 
 
 def rules_of(name: str) -> DialectRules:
-    """The rules of what a provider names as its dialect."""
+    """Return the rules for what a provider names as its dialect."""
     return DIALECTS.get(name, _ECHO)
 
 
 def provider_dialects() -> tuple[str, ...]:
-    """What `dialect` of a provider may be."""
+    """Return the values that a provider's `dialect` may have."""
     return (*(name for name, rules in DIALECTS.items() if rules.providers), ECHO)
 
 
 def key_headers() -> tuple[str, ...]:
-    """The headers that carry callers' keys, besides `authorization`."""
+    """Return the headers that carry callers' keys, besides `authorization`."""
     return tuple(header for rules in DIALECTS.values() for header in rules.key_headers)

@@ -198,7 +198,7 @@ PRESETS: dict[PresetName, Preset] = {name: replace(preset, name=name) for name, 
 
 
 def batch_share_of(preset: PresetName | None, base_url: str) -> float:
-    """What tokens cost in a batch, as a share of the list price: by the preset, or else by the host."""
+    """Return what tokens cost in a batch, as a share of the list price. The preset says so, or else the host."""
     if preset is not None:
         return PRESETS[preset].batch_share
     host = urlsplit(base_url).hostname
@@ -207,7 +207,7 @@ def batch_share_of(preset: PresetName | None, base_url: str) -> float:
 
 
 def preset_of(preset: PresetName | None, base_url: str) -> Preset:
-    """The preset that is named. Without one: Google's for an address of Google's, and for others `PLAIN`."""
+    """Return the preset that a provider names. Without one: Google's for Google's addresses, `PLAIN` for all others."""
     if preset is not None:
         return PRESETS[preset]
     host = urlsplit(base_url).hostname or ""

@@ -53,7 +53,7 @@ class Misread(NamedTuple):
     message: str
     suggestion: str
     is_error: bool
-    """Whether nobody can mean what RE2 reads."""
+    """Whether RE2 reads something that nobody can mean."""
 
 
 def misread(pattern: str) -> Misread | None:

@@ -56,7 +56,7 @@ _SCALARS: dict[str, Callable[[ScalarNode], object]] = {
     TAG + "timestamp": _constructor.construct_yaml_timestamp,
 }
 _MEANT = dict.fromkeys(_SCALARS, "a number (quote it if you mean text)") | {TAG + "timestamp": "a date that exists"}
-"""By tag, what a value looks like when it turns out not to be one."""
+"""By tag, what is expected when a value has the form of that tag but cannot be read."""
 
 
 class Unset(NamedTuple):
@@ -114,7 +114,7 @@ def parse(file: str, data: bytes, environ: Mapping[str, str]) -> YamlDocument:
         lines = BREAK.split(text.rstrip("\n"))
         if _is_too_deep(text, error):
             reason = TOO_DEEP
-        # a missing end is reported past the file: the place of its opening says more
+        # a missing end is reported at the end of the file; the place of its opening says more
         marks = [mark for mark in (error.problem_mark, error.context_mark) if mark and mark.line < len(lines)]
         if not marks:
             return _unreadable(document, numbers[len(lines) - 1], f"not valid YAML: {reason}")
@@ -153,10 +153,10 @@ def _advice(line: str, column: int) -> str:
     if found == "\t":
         return " (a tab: YAML is indented with spaces)"
     if found == "{" and line[:column].endswith("$"):
-        return ' (within brackets a variable is quoted: `"${NAME}"`)'
+        return ' (quote a variable within brackets: `"${NAME}"`)'
     first = "*" if line[:column].endswith("*") else found  # libyaml says that the name of an alias is missing
     if first and first in "*@`%":
-        return f" (quote what begins with {first!r})"
+        return f" (quote a value that begins with {first!r})"
     return ""
 
 
@@ -361,7 +361,7 @@ class _Builder:
 
 
 def _reads_otherwise(text: str, value: object) -> bool:
-    """Return whether YAML reads a text as a value that nobody would write like that."""
+    """Return whether YAML reads a text as a value that people would write differently."""
     if isinstance(value, bool):
         return text.lower() not in ("true", "false")
     if isinstance(value, int):

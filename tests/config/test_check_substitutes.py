@@ -60,5 +60,5 @@ def test_what_no_model_at_all_takes_and_a_window_that_is_not_known_are_not_told(
 def test_a_rule_that_leaves_a_route_nothing_is_told(read_files: Read) -> None:
     rule = "rules: [{name: r, when: {turns: {gt: 1}}, only: {models: [cheap]}}]\n"
     assert told(read_files, rule + "routes:\n" + route("a", "dear") + route("b", "dear, cheap")) == [
-        "info: $.rules[0].only: allows no model of `a`: while this rule holds, other models answer for them"
+        "info: $.rules[0].only: allows no model of `a`: while this rule holds, other models answer their requests"
     ]

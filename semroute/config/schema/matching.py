@@ -19,7 +19,8 @@ class EmbedderSettings(RouteFileStruct, frozen=True, kw_only=True):
     model: str = "bundled"
     """`bundled`, or the name of any model that fastembed supports."""
     max_tokens: Annotated[int, Meta(ge=8)] = 128
-    """How many tokens of a prompt are embedded at most. Of a longer prompt, its beginning and its end are."""
+    """How many tokens of a prompt are embedded at most. Of a longer prompt, only the beginning and the end are
+    embedded."""
     query_prefix: str | None = None
     """Text put before each prompt when it is embedded, such as `query: `. Not set: what the model's family needs."""
     passage_prefix: str | None = None
@@ -40,7 +41,7 @@ class Abstain(RouteFileStruct, frozen=True, kw_only=True):
     """The confidence that a route needs, for routes without a threshold of their own. Not set: semroute calibrates
     it."""
     target_false_abstain: Annotated[float, Meta(gt=0, lt=1)] = 0.05
-    """Calibration aims for this: the share of prompts that belong to a route and still go to the default. A smaller
+    """The share of prompts that belong to a route but go to the default: calibration aims for this share. A smaller
     share also lets in more prompts that belong to no route."""
 
 
@@ -55,8 +56,9 @@ class Tuned(RouteFileStruct, frozen=True, kw_only=True):
 
 
 class TierExemplars(RouteFileStruct, frozen=True, kw_only=True):
-    """What requests of a tier look like, for policies with `difficulty: {by: exemplars}`. Tiers are matched like
-    routes.
+    """What requests of a tier look like, for policies with `difficulty: {by: exemplars}`.
+
+    Tiers are matched in the same way as routes.
     """
 
     tier: Tier

@@ -37,7 +37,7 @@ class PriceEntry(RouteFileStruct, frozen=True, kw_only=True):
 
 
 class DeploymentSettings(RouteFileStruct, frozen=True, kw_only=True):
-    """One more place that serves a model. What is not set is as for the model."""
+    """One more place that serves a model. A field that is not set has the model's value."""
 
     provider: str
     """Which entry of `providers` serves it."""
@@ -89,8 +89,8 @@ class ModelEntry(RouteFileStruct, frozen=True, kw_only=True):
     prices: tuple[PriceEntry, ...] = ()
     """Prices that change on a day. Before the first of these days the prices above hold."""
     batch_share: Fraction | None = None
-    """What tokens cost in a batch, as a share of the model's prices. Not set: what the provider documents, 0.5 at
-    OpenAI. Where nothing is known: 1."""
+    """What tokens cost in a batch, as a share of the model's prices. Not set: the share that the provider documents,
+    such as 0.5 at OpenAI, or 1 if none is known."""
     prices_as_of: datetime.date | None = None
     """When these prices were last checked. Not set: the file's `prices_as_of`."""
     shutdown_date: datetime.date | None = None
@@ -106,8 +106,8 @@ class ModelEntry(RouteFileStruct, frozen=True, kw_only=True):
     max_output_tokens: Annotated[int, Meta(gt=0)] | None = None
     """The longest answer that it gives. Not set: unknown. A request that allows more is lowered to this."""
     features: tuple[Feature, ...] = ("tools", "json")
-    """What the model can do. A request that needs another feature goes elsewhere. `prefill`: it continues a turn of
-    the assistant."""
+    """What the model can do. A request that needs another feature goes to another model. `prefill`: the model can
+    continue a turn of the assistant."""
     limits: RateLimits = RateLimits()
     """Its rate limits."""
     breaker: BreakerSettings = BreakerSettings()
@@ -160,7 +160,7 @@ class Model(ModelEntry, frozen=True, kw_only=True):
         """Return the most tokens that the model can answer to an input of this size. None: not known. It may be less
         than 0.
 
-        The count of an input is an estimate, so a tenth of it is kept free besides.
+        The count of an input is only an estimate, so a tenth of it is also kept free.
         """
         if self.context_tokens is None:
             return self.max_output_tokens

@@ -57,35 +57,36 @@ class Checks(RouteFileStruct, frozen=True, kw_only=True):
     """What an answer must be. All that are given must hold."""
 
     non_empty: bool = True
-    """It says something, or calls a tool."""
+    """The answer says something, or calls a tool."""
     min_chars: Annotated[int, Meta(gt=0)] | None = None
-    """How many characters it has at least."""
+    """How many characters the answer has at least."""
     no_refusal: bool = False
-    """It does not decline, such as "I cannot help with that"."""
+    """The answer does not decline, as "I cannot help with that" does."""
     no_hedging: bool = False
-    """It does not say that it does not know."""
+    """The answer does not say that the model does not know."""
     json: bool = False
-    """It is JSON; a code fence around it is allowed."""
+    """The answer is JSON. A code fence around it is allowed."""
     json_schema: dict[str, Any] | None = None
-    """It is JSON that this JSON Schema accepts."""
+    """The answer is JSON that this JSON Schema accepts."""
     regex: str | None = None
-    """A regular expression in RE2 syntax, found anywhere in it. White space around the answer does not count."""
+    """A regular expression in RE2 syntax. It is found anywhere in the answer. White space around the answer does not
+    count."""
     code_parses: bool = False
-    """Python in code fences parses, and other code in fences has balanced brackets."""
+    """Python in code fences can be parsed. Other code in fences has balanced brackets."""
     contains: tuple[Name, ...] = ()
-    """It holds each of these. Upper and lower case are the same."""
+    """The answer holds each of these. Upper and lower case count as the same."""
     forbids: tuple[Name, ...] = ()
-    """It holds none of these. Upper and lower case are the same."""
+    """The answer holds none of these. Upper and lower case count as the same."""
     finish_reasons: tuple[Finish, ...] = ()
-    """It ended for one of these reasons. Empty: any reason."""
+    """The answer ended for one of these reasons. Empty: any reason."""
     min_logprob: Annotated[float, Meta(le=0)] | None = None
-    """The mean log-probability that its tokens need."""
+    """The mean log-probability that the tokens of the answer need."""
     min_certainty: Fraction | None = None
-    """How certain the model itself must be of it. semroute asks it in a second call."""
+    """How certain the model itself must be of its answer. semroute asks the model in a second call."""
     judge: Judge | None = None
     """Another model's grade."""
     callback: Callback | None = None
-    """Your own judgement."""
+    """The verdict of your own endpoint."""
 
 
 class Cascade(RouteFileStruct, frozen=True, kw_only=True):
@@ -103,7 +104,7 @@ class Cascade(RouteFileStruct, frozen=True, kw_only=True):
     """What the caller gets when no answer passed: the answer that failed the fewest checks, or an error."""
     on_judge_error: JudgeError | None = None
     """What follows when a judge, a callback or the model itself gives no grade, for example because it is down.
-    `accept`: the answer is taken. `escalate`: the next model is asked. Not set: `escalate` where the policy has
+    `accept`: the answer is taken. `escalate`: the next model is asked. Not set: `escalate` if the policy has
     `min_quality` or `select: best`, otherwise `accept`."""
 
 
@@ -114,7 +115,8 @@ class Policy(RouteFileStruct, frozen=True, kw_only=True):
     """How models are ordered. `ordered`: as the route lists them. `cheapest`, `fastest`, `best`: by expected cost,
     latency or quality. `balanced`: by quality and cost together, weighed by `cost_quality`."""
     cost_quality: Fraction = 0.5
-    """For `balanced`: 0 cheapest, 1 best. A request that brings its own dial is planned as `balanced`."""
+    """The dial of `balanced`, from 0 (cheapest) to 1 (best). A request with a dial of its own is planned as
+    `balanced`."""
     min_quality: Fraction | None = None
     """Leave out models with a lower quality, or an unknown one."""
     max_cost_usd: Annotated[Decimal, Meta(description="USD")] | None = None
@@ -132,15 +134,16 @@ class Policy(RouteFileStruct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     """Deadlines of each call."""
     deadline_s: Positive = 600.0
-    """The deadline for all calls of a request together, with their pauses."""
+    """The deadline for all calls of a request together, including the pauses between them."""
     retry: Retry = Retry()
     """How a call that failed is repeated."""
     on_error: dict[FaultName, OnError] = {}
-    """What follows a class of faults, where you want something other than the table says."""
+    """What follows a class of faults, if it should differ from the table of faults."""
     stream: StreamPolicy = StreamPolicy()
-    """Streamed answers."""
+    """How streamed answers are sent."""
     hedge_after_ms: Annotated[float, Meta(ge=0)] | Literal["auto", "p95"] | None = "auto"
-    """After how long a silence the next model is asked as well. `auto`: 8 s, or more for a model that is known to
-    take longer. `p95`: the 95th percentile of the model's own times, and `auto` until that is known. `null`: never."""
+    """After how many milliseconds without an answer the next model is asked as well. `auto`: 8 s, or more for a model
+    that is known to take longer. `p95`: the 95th percentile of the model's own times, and `auto` until that is known.
+    `null`: never."""
     expected_output_tokens: Annotated[int, Meta(gt=0)] = 300
     """How long an answer is expected to be, for estimates of its cost."""

@@ -12,7 +12,7 @@ from semroute.settings import how_to_install
 
 if TYPE_CHECKING:
     DialectName = str
-else:  # the table of dialects says which there are
+else:  # the table of dialects lists the names
     DialectName = Literal[provider_dialects()]
 
 
@@ -22,21 +22,21 @@ class ProviderEntry(RouteFileStruct, frozen=True, kw_only=True):
     dialect: DialectName = "openai"
     """Its wire format. `openai` covers every compatible server."""
     preset: PresetName | None = None
-    """A server of the `openai` dialect whose address and habits semroute knows."""
+    """A server of the `openai` dialect whose address and special features semroute knows."""
     base_url: str = ""
-    """The address, with its version, such as `https://api.openai.com/v1`; Anthropic's is without. Empty: that of the
-    preset or the region."""
+    """The address with its version, such as `https://api.openai.com/v1`. Anthropic's address has no version. Empty: the
+    address of the preset or the region."""
     region: str = ""
-    """The region of Amazon Bedrock, such as `eu-central-1`. Empty: that of the `base_url`, else that of AWS's
+    """The region of Amazon Bedrock, such as `eu-central-1`. Empty: the region in the `base_url`, or else in AWS's
     settings."""
     api_version: str = ""
-    """The API version, for servers that want one with each call, such as Azure. Empty: that of the preset."""
+    """The API version, for servers that want one with each call, such as Azure. Empty: the version of the preset."""
     api_key: str | None = None
-    """The key. Not set: the provider gets none, except Amazon Bedrock, which is called with AWS's credentials."""
+    """The key. Not set: no key is sent. Amazon Bedrock is then called with AWS's credentials."""
     headers: dict[str, str] = {}
     """Headers that are sent with every call."""
     limits: RateLimits = RateLimits()
-    """What the provider takes from all of its models together: the limits of your account."""
+    """The limits of your account, for all models of the provider together."""
     passthrough: bool | None = None
     """Whether files, batches and moderations are passed on to this provider. `true`: also for requests that name no
     provider. `false`: never. Not set: for requests that name it, and for others if it is the only provider."""
@@ -64,5 +64,5 @@ class ProviderSettings(ProviderEntry, frozen=True, kw_only=True):
         return not_installed(self.missing_extra) if self.missing_extra else ""
 
     def __repr__(self) -> str:
-        """Without the key and the headers, which may hold secrets."""
+        """Show the provider without its key and its headers, which may hold secrets."""
         return f"Provider(id={self.id!r}, dialect={self.dialect!r}, base_url={self.base_url!r})"

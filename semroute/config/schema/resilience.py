@@ -52,15 +52,16 @@ class Timeouts(RouteFileStruct, frozen=True, kw_only=True):
     """Deadlines of one call to one model, in seconds."""
 
     connect_s: Seconds = 5.0
-    """DNS, TCP and TLS."""
+    """The time for DNS, TCP and TLS."""
     first_token_s: Seconds | None = None
-    """From the request to the first content of a stream. Not set: 30, and more for a model that thinks for long."""
+    """The time from the request to the first content of a stream. Not set: 30, and more for a model that thinks for
+    long."""
     stall_s: Seconds | None = None
-    """Between two pieces of a stream. Not set: 10 while another model could continue, otherwise 30."""
+    """The time between two pieces of a stream. Not set: 10 while another model could continue, otherwise 30."""
     total_s: Seconds | None = None
-    """A whole answer that is not streamed. Not set: 120, and more for a model whose answers take long."""
+    """The time for a whole answer that is not streamed. Not set: 120, and more for a model whose answers take long."""
     stream_s: Seconds = 600.0
-    """A whole stream."""
+    """The time for a whole stream."""
 
 
 class Retry(RouteFileStruct, frozen=True, kw_only=True):
@@ -82,30 +83,31 @@ class Retry(RouteFileStruct, frozen=True, kw_only=True):
 
 
 class OnError(RouteFileStruct, frozen=True, kw_only=True):
-    """What follows one class of faults. What is not set is as in the table of faults."""
+    """What follows one class of faults. A field that is not set follows the table of faults."""
 
     retries: Annotated[int, Meta(ge=0)] | None = None
     """How often the same model is called again."""
     then: Then | None = None
-    """`next`: the next model; `elsewhere`: the next of another provider; `larger`: the next with a larger context
-    window; `fail`: the caller gets the error."""
+    """`next`: the next model. `elsewhere`: the next model of another provider. `larger`: the next model with a larger
+    context window. `fail`: the caller gets the error."""
 
 
 class StreamPolicy(RouteFileStruct, frozen=True, kw_only=True):
     """When a streamed answer goes out, and what happens when it breaks after that."""
 
     on_break: Literal["error", "continue"] = "continue"
-    """What follows when a stream breaks after its first content. `continue`: the next model continues it. It cannot
-    after a call of a tool, or when the request asks for JSON, several answers, log-probabilities or `strict`.
-    `error`: the caller gets an error event."""
+    """What follows when a stream breaks after its first content. `continue`: the next model continues it. `error`: the
+    caller gets an error event. A stream cannot be continued after a call of a tool, or when the request asks for JSON,
+    several answers, log-probabilities or `strict`."""
     hold: Annotated[int, Meta(ge=0)] | Literal["complete"] = 0
     """How many tokens are held back before the first is sent. The caller sees nothing of a fault among them.
-    `complete`: all."""
+    `complete`: all tokens."""
 
 
 class RateLimits(RouteFileStruct, frozen=True, kw_only=True):
-    """The rate limits of a deployment, or of all models of a provider. Not set: no limit, or the one that the
-    provider's headers tell.
+    """The rate limits of a deployment, or of all models of a provider.
+
+    Not set: no limit, or the limit in the provider's headers.
     """
 
     rpm: Count | None = None
@@ -124,7 +126,7 @@ class BreakerSettings(RouteFileStruct, frozen=True, kw_only=True):
     failures: Count = 5
     """How many faults in a row open the breaker."""
     error_ratio: Ratio = 0.5
-    """This share of failed calls in the window opens it, too."""
+    """The share of failed calls in the window that opens the breaker, too."""
     window_s: Seconds = 30.0
     """The window of the share, in seconds."""
     min_calls: Count = 20

@@ -28,7 +28,7 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     tuned: Tuned | None = None
     """Thresholds that `semroute tune` found."""
     policy: Policy | None = None
-    """For routes that have none of their own."""
+    """The policy of routes that have none of their own."""
     prices_as_of: datetime.date | None = None
     """When the prices were last checked."""
     providers: dict[str, ProviderEntry] = {}
@@ -36,8 +36,8 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     models: dict[str, ModelEntry] = {}
     """The models, by an id of your choice. Plans and callers use that id."""
     aliases: dict[str, str] = {}
-    """What the model names of clients stand for: `auto`, `auto:<route>` or a model's id. In a name, `*` stands for
-    any text. The id of a model always means that model."""
+    """What the model names of clients stand for: `auto`, `auto:<route>` or a model's id. In a name, `*` stands for any
+    text. A model's own id is never an alias."""
     default: Default | None = None
     """Where a request goes when no route matches with confidence."""
     baseline: str | None = None
@@ -47,7 +47,7 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     log: LogSettings | None = None
     """What the decision log keeps."""
     cors: Cors | None = None
-    """Which web pages may use the service. Not set: its own page only."""
+    """Which web pages may use the service. Not set: only the service's own page."""
     routes: tuple[Route, ...] = ()
     """The intents."""
     rules: tuple[Rule, ...] = ()
@@ -57,4 +57,4 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     tiers: tuple[TierExemplars, ...] = ()
     """What requests of each tier look like."""
     classifier: Classifier | None = None
-    """A model as the router."""
+    """A small model that names the route of a request."""

@@ -15,9 +15,9 @@ MAX_ROUTE_NAME = 128
 
 
 class JsonContract(RouteFileStruct, frozen=True, kw_only=True):
-    """An answer that a program reads. A model without the feature `json` is asked for it in words.
+    """The promise that a program can read the answer. A model without the feature `json` is asked for JSON in words.
 
-    An answer that breaks it is not sent; the next model is asked. A stream is held back until it is whole.
+    An answer that breaks the promise is not sent, and the next model is asked. A stream is held back until it is whole.
     """
 
     json_schema: dict[str, Any] | None = None

@@ -18,7 +18,7 @@ NotEmpty = Meta(min_length=1)
 """A list that is written must not be empty. A list that is left out is no condition."""
 Trait = Literal["code", "images", "tools", "json", "json_schema"]
 Harness = Literal["title", "summary", "memory", "classifier"]
-"""What an agent asks on its own account: a title, a summary to go on from, notes for later, or a class of something."""
+"""What a coding agent asks for itself: a title, a summary to go on from, notes for later, or a class of something."""
 Script = Literal[
     "latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "thai", "han", "kana", "hangul", "other"
 ]
@@ -44,7 +44,7 @@ Language = Literal[
     "uk",
     "zh",
 ]
-"""What `routing/language_guess.py` tells apart."""
+"""The languages that `routing/language_guess.py` can guess."""
 
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", *key_headers()})
 """Headers that rules never see."""
@@ -72,18 +72,18 @@ class When(RouteFileStruct, frozen=True, kw_only=True, rename={"not_": "not"}):
 
     metadata: dict[str, Wanted] = {}
     """What keys of the request's metadata must be: a value, one of a list of values, or within bounds such as `{gte:
-    3}`. A text that is a number counts as that number. Where the request has a list, one of its elements must match."""
+    3}`. A text that is a number counts as that number. If the request has a list, one of its elements must match."""
     headers: dict[str, str | Annotated[tuple[str, ...], NotEmpty]] = {}
-    """What HTTP headers must be, by their names in lower case: a value, or one of a list. Keys and cookies cannot be
-    read."""
+    """What HTTP headers must be, by their names in lower case: a value, or one of a list. Rules cannot read keys and
+    cookies."""
     keywords: Annotated[tuple[Name, ...], NotEmpty] = ()
-    """Words or phrases, one of which the last user turn must hold. Upper and lower case are the same."""
+    """Words or phrases. The last user turn must hold one of them. Upper and lower case count as the same."""
     regex: Name | None = None
     """A regular expression in RE2 syntax, found anywhere in the last user turn. `(?i)` in front ignores the case."""
     system: Name | None = None
-    """The same for the system prompt."""
+    """A regular expression like `regex`, for the system prompt."""
     harness: Annotated[tuple[Harness, ...], NotEmpty] = ()
-    """What a coding agent asks on its own account, where semroute recognises it."""
+    """What a coding agent asks for itself, if semroute recognises it."""
     input_tokens: Compare | None = None
     """Estimated length of the whole conversation."""
     prompt_tokens: Compare | None = None
@@ -91,10 +91,10 @@ class When(RouteFileStruct, frozen=True, kw_only=True, rename={"not_": "not"}):
     turns: Compare | None = None
     """How many messages come from the user."""
     max_tokens: Compare | None = None
-    """The `max_tokens` of the request. A request without it does not match."""
+    """Bounds for the `max_tokens` of the request. A request without it does not match."""
     retrieval_score: Compare | None = None
-    """`metadata.retrieval_score`: how sure a retrieval system is of what it found. A request without it does not
-    match."""
+    """Bounds for `metadata.retrieval_score`: how sure a retrieval system is of what it found. A request without it does
+    not match."""
     has: Annotated[tuple[Trait, ...], NotEmpty] = ()
     """What the request must have: code, images, tools, JSON mode, a JSON Schema for the answer."""
     language: Annotated[tuple[Language, ...], NotEmpty] = ()
@@ -136,7 +136,7 @@ class Rule(RouteFileStruct, frozen=True, kw_only=True):
     description: str = ""
     """One sentence for people."""
     priority: int = 0
-    """Higher ones come first; equal ones in the order of the files."""
+    """Rules with a higher number come first. Rules with the same number keep the order of the files."""
     models: tuple[str, ...] = ()
     """The target: these models."""
     route: str | None = None
@@ -144,16 +144,16 @@ class Rule(RouteFileStruct, frozen=True, kw_only=True):
     tier: Tier | None = None
     """The target: all models of this tier."""
     only: Only | None = None
-    """Narrows the models; alone or beside a target."""
+    """Narrows the models. It may stand alone or beside a target."""
 
     @property
     def targets(self) -> bool:
-        """Whether it says where a request goes."""
+        """Return whether the rule says where a request goes."""
         return bool(self.models) or self.route is not None or self.tier is not None
 
 
 def left_out(only: Only, ids: Set[str], model: ModelEntry) -> str | None:
-    """What narrowing allows, where a model is left out. None: the model stays. `ids`: what the model is known by."""
+    """Return what narrowing allows, if it leaves out a model. None: the model stays. `ids`: all names of the model."""
     checks = (
         (not only.models or not ids.isdisjoint(only.models), f"models {', '.join(only.models)}"),
         (not only.providers or model.provider in only.providers, f"providers {', '.join(only.providers)}"),

@@ -12,8 +12,9 @@ from semroute.config.schema.values import Fraction
 
 
 class Budget(RouteFileStruct, frozen=True, kw_only=True):
-    """How much may be spent by a key or team, or on a route or model. With none of these, the budget is for
-    everything.
+    """How much a key or team may spend, or may be spent on a route or model.
+
+    With none of these, the budget is for everything.
     """
 
     name: Annotated[str, Meta(min_length=1)]
@@ -59,5 +60,5 @@ class Cors(RouteFileStruct, frozen=True, kw_only=True):
     """The origins of such pages, such as `https://app.example.com`; `*` means all."""
 
     def allows(self, origin: str) -> bool:
-        """Whether pages of an origin may use the service."""
+        """Return whether pages of an origin may use the service."""
         return origin in self.origins or "*" in self.origins
