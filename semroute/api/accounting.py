@@ -41,11 +41,12 @@ Result = TypeVar("Result")
 log = logging.getLogger("semroute")
 
 KEYS_EVERY_S = 0.1
-"""Seconds between two checks whether the keys changed. A check reads one number. A revoked key works no longer."""
+"""Seconds between two checks whether the keys changed. A check reads one number. A revoked key stops working at the
+next check."""
 LOOK_EVERY_S = 0.05
 """The least time between two checks for unknown keys, so that callers cannot overload the database."""
 READ_EVERY_S = 1.0
-"""Seconds between two reads of all keys. They also find changes made by hand, which leave that number as it was."""
+"""Seconds between two reads of all keys. They also find changes made by hand, which do not change that number."""
 PATIENCE_S = 1.0
 """Seconds that a request with an unknown key waits for the database."""
 MAX_WAITING = 256
@@ -77,7 +78,7 @@ class Books:
         self._aside = open_database(settings.database_url, at_once=first, answer_s=ANSWER_S, durable=False)
         self.responses = ResponseStore(self._aside)
         self.kept_again_at = 0.0
-        """When responses are kept again, after that failed, by the event loop's clock."""
+        """The time, by the event loop's clock, from which responses are kept again after a failure."""
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="database")
         self.log = SqlLog(self.database)
         self.keys = KeyStore(self.database)
@@ -169,7 +170,7 @@ class Books:
                     log.warning("the first key was made: from now on every call needs a key")
         except (StoreError, msgspec.MsgspecError) as error:
             if self.trouble is None:
-                log.warning("cannot read the keys from the database, the keys read last stay valid: %s", error)
+                log.warning("cannot read the keys from the database, so the keys read last stay valid: %s", error)
             self.trouble = str(error)
             return
         if self.trouble is not None:
@@ -204,7 +205,10 @@ class Books:
         return spent is not None
 
     async def _spent_by_log(self, before: float) -> dict[str, tuple[int, float]] | None:
-        """Return, by counter, what requests spent that ended before a moment. None: no log can be read."""
+        """Return what the log says was spent by requests that ended before a moment, by counter.
+
+        None: the log cannot be read.
+        """
         if self.writer is None:
             return None
         await asyncio.to_thread(self.writer.flush, FLUSH_S)
@@ -217,17 +221,19 @@ class Books:
 
     @property
     def warnings(self) -> list[str]:
-        """What is wrong just now, for `/health/ready`."""
+        """Return what is wrong just now, for `/health/ready`."""
         found = []
         if self.writer is not None and self.writer.error is not None:
-            found.append(f"the decision log cannot be written, {self.writer.waiting} records wait: {self.writer.error}")
+            found.append(
+                f"the decision log cannot be written, and {self.writer.waiting} records wait: {self.writer.error}"
+            )
         if self.writer is not None and self.writer.lost_within(LOST_S):
             found += _lost(self.writer)
         if self.trouble is not None:
-            found.append(f"the database cannot be used, the keys read last stay valid: {self.trouble}")
+            found.append(f"the database cannot be used, so the keys read last stay valid: {self.trouble}")
         found += self._lifeline.notes
         if self.state.error is not None:
-            found.append(f"the shared state is away, this process alone enforces limits: {self.state.error}")
+            found.append(f"the shared state is away, so this process alone enforces limits: {self.state.error}")
         return found
 
     async def aclose(self) -> None:

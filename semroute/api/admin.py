@@ -21,7 +21,8 @@ from semroute.telemetry.prometheus import CONTENT_TYPE, Gauges
 MAX_TOLD = 20
 """The most models with an open circuit breaker that `/health/ready` names."""
 SHOW_EVERY_S = 1.0
-"""How often each of several workers writes down what it shows: any of them may be asked."""
+"""Seconds between two moments in which each of several workers writes down its values. Any worker may be asked for
+them."""
 
 
 @get("/routes", guards=[guards.known])
@@ -110,7 +111,7 @@ def _config(request: AnyRequest) -> Config:
 
 @get("/metrics", guards=[guards.reader])
 async def metrics(request: AnyRequest) -> Response[bytes]:
-    """Prometheus metrics. If keys are needed: for a key with the scope `read` that has no limits."""
+    """Return Prometheus metrics. If keys are needed, this takes a key with the scope `read` and without limits."""
     caller = guards.caller_of(request)
     if caller.restricted:
         raise ForbiddenError(

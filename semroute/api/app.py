@@ -137,8 +137,8 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
 async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> AsyncIterator[None]:
     """Load the router, watch its files, and close everything at the end."""
     sys.setswitchinterval(SWITCH_S)
-    # Several training threads wait for each other, and requests wait for them. On two busy cores a reload with several
-    # threads took 4 to 28 s instead of 1 or 2. On two idle cores it took a tenth of a second less.
+    # Several training threads wait for each other, and requests wait for them. With several threads, a reload on two
+    # busy cores took 4 to 28 s instead of 1 or 2. On two idle cores it took a tenth of a second less.
     threadpool_limits(1, user_api="blas")
     folder = Path(settings.routes) if settings.routes else default_folder()
     loaded = await asyncio.to_thread(reload.load, folder, lifeline.good.files)
@@ -173,7 +173,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     app.gate = Gate(access, lambda: in_service.config().cors)
     gc.collect()
     gc.set_threshold(*COLLECTED)
-    gc.freeze()  # objects that exist by now stay: to look through them again and again would stop everything for 0.1 s
+    gc.freeze()  # objects that exist by now stay; looking through them again and again would stop everything for 0.1 s
     works = (reloader.watch(), books.watch(), books.state.run(), responses_endpoints.sweep(books), *shared)
     watching = {asyncio.create_task(work) for work in works}
     try:

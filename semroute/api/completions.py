@@ -98,10 +98,10 @@ async def answer(
     media_type: str = EVENTS,
     memory: Memory | None = None,
 ) -> Response[Any]:
-    """Serve one completion in the caller's dialect, streamed or whole; once for each `Idempotency-Key`.
+    """Serve one completion in the caller's dialect, streamed or whole. Each `Idempotency-Key` is served once.
 
-    `in_path`: what the path says, for the body. `media_type`: of a stream. `memory`: has earlier answers that the
-    request builds on, and keeps this one.
+    `in_path`: fields of the body that stand in the path. `media_type`: the media type of a stream. `memory`: has
+    earlier answers that the request builds on, and keeps this answer.
     """
     headers = headers_of(request)
     caller = await guards.admitted(request, "complete", headers)
@@ -147,10 +147,10 @@ async def _answer(
 
 
 class Memory(Protocol):
-    """One caller's earlier answers, which are kept from one request to the next."""
+    """A caller's earlier answers. They are kept from one request to the next."""
 
     async def recall(self, body: bytes) -> bytes:
-        """Return the body with all that it refers to. Raises `RequestError` and `StoreError`."""
+        """Return the body with everything that it refers to. Raises `RequestError` and `StoreError`."""
         ...
 
     async def keep(self, answer: bytes, chat: ChatRequest) -> bytes:
@@ -182,22 +182,23 @@ class Streamed:
         return {name: headers[name] for name in KNOWN_EARLY if name in headers} if early else headers
 
     async def events(self) -> AsyncGenerator[bytes]:
-        """The answer, but for its last event. Raises `SemrouteError` where it breaks off."""
+        """Yield the answer except its last event. Raises `SemrouteError` if the answer breaks off."""
         assert self._chunks is not None
         async for chunk in self._chunks:
             yield self._renderer.chunk(chunk)
 
     def end(self) -> bytes:
-        """The last event of a whole answer."""
+        """Return the last event of a whole answer."""
         record = self._call.record
         last = self._renderer.end(record)
-        # The dialects have no field for the cost, so it is a comment. Not every client accepts one: it is on request.
+        # The dialects have no field for the cost, so it is a comment. Not every client accepts one, so a request must
+        # ask for it.
         if COST_TRAILER in self._call.request.headers and self._renderer.keep_alive == sse.KEEP_ALIVE:
             return b": x-semroute-cost-usd: %b\n: x-semroute-saved-usd: %b\n%b" % (*_money(record), last)
         return last
 
     def refusal(self, error: SemrouteError) -> Response[bytes]:
-        """The error, with its status."""
+        """Return the error, with its status."""
         return _refusal(self._request, self._call, error)
 
     def failure(self, error: SemrouteError) -> bytes:
@@ -208,23 +209,23 @@ class Streamed:
         return usage + self._renderer.error(error, status_of(error))
 
     def farewell(self, error: SemrouteError) -> bytes:
-        """The error as an event, for one reader of several."""
+        """Return the error as an event, for one reader of several."""
         return copy.copy(self._renderer).error(error, status_of(error))  # a copy: other readers' event numbers stay
 
     @property
     def keep_alive(self) -> bytes:
-        """What the dialect sends to keep a connection alive."""
+        """Return what the dialect sends to keep a connection alive."""
         return self._renderer.keep_alive
 
     @property
     def patience_s(self) -> float:
-        """Seconds that a caller may take nothing of the answer: the same limit as for a provider that sends nothing."""
+        """Return how many seconds a caller may take nothing of the answer: as long as a provider may send nothing."""
         timeouts = self._call.timeouts
         return min(timeouts.stall_s or STALL_S, timeouts.stream_s)
 
     @property
     def whole(self) -> bool:
-        """Whether the answer is complete and good."""
+        """Return whether the answer is complete and good."""
         return self._call.record.outcome == "ok"
 
     async def aclose(self) -> None:
@@ -238,7 +239,7 @@ async def read(body: bytes, dialect: ClientDialect, in_path: Mapping[str, Any] =
 
     def parse() -> ChatRequest:
         fields = {**decode(body), **in_path}
-        dial = read_dial(fields.pop(DIAL, None), f"$.{DIAL}")  # our own field in every dialect: no provider knows it
+        dial = read_dial(fields.pop(DIAL, None), f"$.{DIAL}")  # our own field in every dialect, which no provider knows
         chat = dialect.parse_request(fields, new_id())
         return msgspec.structs.replace(chat, params=_countable(chat.params), cost_quality=dial, size_bytes=len(body))
 

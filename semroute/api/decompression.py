@@ -105,7 +105,10 @@ class DecodedBody:
         return b"".join(found)
 
     def _limited(self, pieces: Pieces) -> Pieces:
-        """Yield what one decoder returns, up to the limit. It may be packed once more, so much may become little."""
+        """Yield what one decoder returns, up to the limit.
+
+        Another encoding may lie below, and it may shorten a long result.
+        """
         size = 0
         for piece in pieces:
             size += len(piece)

@@ -90,7 +90,7 @@ def status_of(error: SemrouteError) -> int:
     """Return the HTTP status of an error."""
     if isinstance(error, PlanExhaustedError):
         error = error.last
-        if isinstance(error, ProviderModelError):  # other models failed otherwise: ours to mend
+        if isinstance(error, ProviderModelError):  # other models failed in another way: the fault is in the route files
             return 502
     if isinstance(error, _PASSED_ON) and error.status is not None and 400 <= error.status < 500:
         return error.status
@@ -132,7 +132,7 @@ def id_headers(request_id: str) -> dict[str, str]:
 def render(
     request: AnyRequest, error: SemrouteError, status: int, headers: dict[str, str], attempts: int = 0
 ) -> Response[bytes]:
-    """Render an error in the caller's dialect. `headers` without an id: there is no record of the request."""
+    """Render an error in the caller's dialect. If `headers` hold no id, there is no record of the request."""
     if "request-id" not in headers:
         headers = {**headers, **id_headers(new_id())}
     headers = {**headers, **retry_headers(error, status, attempts)}
@@ -182,4 +182,6 @@ def on_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Answer after a defect in semroute. Only the log gets the details."""
     ids = id_headers(new_id())
     log.error("request %s: %s %s failed", ids["request-id"], request.method, request.url.path, exc_info=error)
-    return render(request, SemrouteError("semroute failed to handle the request: its log says why"), 500, ids)
+    return render(
+        request, SemrouteError("semroute failed to handle the request: the log of the service says why"), 500, ids
+    )

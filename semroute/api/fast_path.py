@@ -42,7 +42,8 @@ class Service(Litestar):
     """An application that calls direct handlers itself, and in which each request has a place."""
 
     failure = ""
-    """Why it cannot start, if the reason is not a defect. This says more than a traceback. Empty: it can."""
+    """Why the application cannot start, if the reason is not a defect. This says more than a traceback. Empty: it can
+    start."""
     gate: Gate | None = None
     """Checks which requests are let in. None: the application has not started."""
 
@@ -137,7 +138,7 @@ class Rendered(Response[bytes]):
     """An answer with status 200 whose body is already JSON."""
 
     def __init__(self, body: bytes, headers: Mapping[str, str]) -> None:
-        # Nothing of what the framework's own class prepares is used.
+        # This class needs nothing that the framework's own class prepares.
         self.content = body
         self._fields = {"content-type": "application/json", "content-length": str(len(body)), **headers}
 
@@ -156,7 +157,8 @@ class Rendered(Response[bytes]):
             await http_connection.send_whole(scope, send, head, body)
             return
         await send(head)
-        # A long body goes in pieces, each after the caller took those before. Until then the request is under way.
+        # A long body goes out in pieces. Each piece waits until the caller has taken the ones before. Until then the
+        # request is under way.
         for start in range(0, len(body) - PIECE_BYTES, PIECE_BYTES):
             piece = body[start : start + PIECE_BYTES]
             await send({"type": "http.response.body", "body": piece, "more_body": True})

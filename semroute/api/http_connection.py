@@ -22,7 +22,8 @@ from litestar.types import HTTPResponseStartEvent, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
-"""The most bytes of a head that comes in pieces, and of other parts outside the body, such as trailers."""
+"""The most bytes of a head that comes in pieces. The same limit holds for other parts outside the body, such as
+trailers."""
 MAX_HEADERS = 200
 MAX_PIPELINED = 16
 """The most requests that may wait on one connection behind the one being answered."""
@@ -188,7 +189,7 @@ class Connection(HttpToolsProtocol):
         return self.cycle.scope is scope and not self.cycle.more_body
 
     def send_whole(self, send: Send, start: HTTPResponseStartEvent, body: bytes) -> bool:
-        """Write the answer of the request under way, if nothing stands against writing all of it at once.
+        """Write the answer of the request under way, if all of it can be written at once.
 
         uvicorn's own way takes two events, and looks at each header by itself.
         """
@@ -253,7 +254,7 @@ class Connection(HttpToolsProtocol):
     def _refuse_late(self) -> None:
         self._late = None
         if self.cycle is None or (self._in_head and self.cycle.response_complete):
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"The head was not whole after {HEAD_S:g} seconds.")
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"The head was not complete after {HEAD_S:g} seconds.")
         elif self.cycle.response_complete:
             self._close()
         else:  # part of a head came while an earlier request was being answered

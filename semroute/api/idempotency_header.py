@@ -53,7 +53,7 @@ class Followed(Response[Any]):
         self._request = request
 
     def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> Any:
-        """The ASGI application that sends it."""
+        """Return the ASGI application that sends the answer."""
         return self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""What OpenAPI says of bodies that handlers read themselves: the fields of the structs that they are read into."""
+"""What OpenAPI says about bodies that handlers read themselves: the fields of their structs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DIAL = {
     "type": "number",
     "minimum": 0,
     "maximum": 1,
-    "description": "The dial: 0, the cheapest model that is good enough; 1, the best.",
+    "description": "The dial, from 0 (the cheapest model that is good enough) to 1 (the best model).",
 }
 
 
@@ -30,19 +30,22 @@ class BodyOperation(Operation):
     in_path: ClassVar[Collection[str]]
 
     def to_schema(self) -> dict[str, Any]:
-        """The operation, with its body."""
+        """Return the operation with its body."""
         schema = {"application/json": {"schema": body_schema(self.body, self.in_path)}}
         about = inspect.cleandoc(self.body.__doc__ or "")
         return {**super().to_schema(), "requestBody": {"description": about, "content": schema, "required": True}}
 
 
 def reads(body: type[msgspec.Struct], *in_path: str) -> type[Operation]:
-    """The operation of a handler whose body is read into a struct. `in_path`: fields that the path says instead."""
+    """Return an operation class whose body is read into this struct.
+
+    `in_path`: the fields that stand in the path instead.
+    """
     return type("BodyOperation", (BodyOperation,), {"body": body, "in_path": in_path})
 
 
 def body_schema(body: type[msgspec.Struct], in_path: Collection[str] = ()) -> dict[str, Any]:
-    """The JSON Schema of a body, without references. Every dialect has the dial beside its own fields."""
+    """Return the JSON Schema of a body, without references. Every dialect has the dial beside its own fields."""
     (root,), components = msgspec.json.schema_components([body], ref_template=_REFERENCE)
     schema: dict[str, Any] = _inlined(root, components)
     docs, properties = field_docs(body), {}
@@ -54,7 +57,7 @@ def body_schema(body: type[msgspec.Struct], in_path: Collection[str] = ()) -> di
 
 
 def _inlined(schema: Any, components: dict[str, Any]) -> Any:
-    """The schema with what it refers to in its place. Bodies do not contain themselves."""
+    """Return the schema with each reference replaced by what it refers to. Bodies do not contain themselves."""
     if isinstance(schema, list):
         return [_inlined(item, components) for item in schema]
     if not isinstance(schema, dict):

@@ -118,7 +118,7 @@ async def _simple(request: AnyRequest, path: str) -> Response[Any]:
 
 
 def _once(request: AnyRequest, caller: Caller, provider: ProviderSettings, path: str, body: bytes) -> Response[Any]:
-    """Pass a call on; one that changes something, once for each `Idempotency-Key`."""
+    """Pass a call on. A call that changes something is passed on once for each `Idempotency-Key`."""
     key = headers_of(request).get(HEADER)
     if key is None or request.method in SAFE:
         return _passed(request, caller, provider, path, body)
@@ -159,7 +159,7 @@ def _config(request: AnyRequest) -> Config:
 
 
 def _choose(request: AnyRequest, config: Config) -> ProviderSettings:
-    """The provider that a request names, or the only one that can be meant. Raises `RequestError`."""
+    """Return the provider that a request names, or the only possible one. Raises `RequestError`."""
     named = request.query_params.get(PROVIDER) or request.headers.get(NAMES)
     if named:
         return _named(config, named)
@@ -168,10 +168,10 @@ def _choose(request: AnyRequest, config: Config) -> ProviderSettings:
     here = [provider for provider in chosen if not provider.unavailable] or chosen
     if len(here) == 1:
         return here[0]
-    what = "none" if not here else "several: " + ", ".join(provider.id for provider in here)
+    what = "more than one (" + ", ".join(provider.id for provider in here) + ")" if here else "none"
     raise RequestError(
-        f"the provider: expected the id of one that takes files, batches and moderations, as `?{PROVIDER}=ID` or in "
-        f"the header {NAMES}; of the route files' providers that is {what}",
+        f"the request names no provider, and {what} in the route files takes files, batches and moderations: name one "
+        f"as `?{PROVIDER}=ID` or in the header {NAMES}",
         param=PROVIDER,
     )
 
@@ -181,7 +181,7 @@ def _named(config: Config, id_: str) -> ProviderSettings:
     if provider is None or not takes(provider):
         able = ", ".join(each.id for each in config.providers.values() if takes(each)) or "none"
         raise NotFoundError(
-            f"the provider {id_[:100]!r} takes no files, batches and moderations here; those that do: {able}",
+            f"the provider {id_[:100]!r} does not take files, batches and moderations, expected one that does: {able}",
             param=PROVIDER,
         )
     return provider
@@ -190,7 +190,7 @@ def _named(config: Config, id_: str) -> ProviderSettings:
 def _checked(id_: str) -> str:
     """Check that an id is only one part of a path, and return it."""
     if not _ID.fullmatch(id_):
-        raise NotFoundError(f"the id {id_[:100]!r} cannot be one: expected letters, digits, `-`, `_`, `.` and `:`")
+        raise NotFoundError(f"got the id {id_[:100]!r}, expected letters, digits, `-`, `_`, `.` and `:` only")
     return id_
 
 

@@ -103,7 +103,7 @@ class Passage:
         self._asked = True
 
     def _begin_at_account(self) -> None:
-        """Count the call for the provider's limits. Raises `RateLimitedError` where they leave no room."""
+        """Count the call against the provider's limits. Raises `RateLimitedError` if they leave no room."""
         deployments = self._deployments
         account, now = deployments.account(self.settings.id, self.settings.limits), deployments.clock.now()
         if account is None:
@@ -129,7 +129,7 @@ class Passage:
             return False
 
     def end(self, outcome: Outcome, error: BaseException | None = None) -> None:
-        """Record what became of the call. Only the first word counts."""
+        """Record what became of the call. Only the first report counts."""
         if self._ended:
             return
         self._ended = True
@@ -163,7 +163,10 @@ class Passage:
         self._recorder.end(record, self._hold)
 
     def _model(self) -> Model | None:
-        """Return the model in the route files that an answer names, perhaps with a date behind. None: there is none."""
+        """Return the model in the route files that an answer names, with or without a date at its end.
+
+        None: there is none.
+        """
         name = "" if self._told is None else self._told.model
         models = (model for model in self._config.models.values() if model.provider == self.settings.id)
         return next((model for model in models if name == model.name or name.startswith(f"{model.name}-20")), None)
@@ -208,7 +211,7 @@ class Passed(Response[Any]):
         """Whether the answer came to a good end."""
 
     def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> Any:
-        """The ASGI application that sends it."""
+        """Return the ASGI application that sends the answer."""
         return self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -226,7 +229,7 @@ class Passed(Response[Any]):
             raise
         except TimeoutError:
             await self._fail(
-                ProviderTimeoutError(f"the call was not over after {TRANSFER_S:g} s"), scope, receive, send
+                ProviderTimeoutError(f"the call had not ended after {TRANSFER_S:g} s"), scope, receive, send
             )
         except SemrouteError as error:
             await self._fail(error, scope, receive, send)

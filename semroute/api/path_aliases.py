@@ -33,7 +33,7 @@ _LONGEST_FIRST = sorted(PREFIXES, key=len, reverse=True)
 
 
 def canonical(path: str) -> str:
-    """Return the path that is served for a path. Mostly it is the same."""
+    """Return the path that is served for a path. In most cases it is the same."""
     if path in BARE:
         return f"/v1{path}"
     for prefix in _LONGEST_FIRST:

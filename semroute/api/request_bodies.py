@@ -102,7 +102,7 @@ class Body:
                 message: Any = await self._receive()
         except TimeoutError:
             raise SlowCallerError(
-                f"the body was not whole after {self._limits.receive_s:g} seconds: {self._bytes} bytes had come"
+                f"the body was not complete after {self._limits.receive_s:g} seconds: {self._bytes} bytes had come"
             ) from None
         if message["type"] == "http.request":
             assert self._place is not None

@@ -32,7 +32,7 @@ from semroute.settings import PREFIX, Settings
 from semroute.stores.response_store import KeptResponse
 
 SWEEP_EVERY_S = 600.0
-"""Seconds between two deletions of expired responses, also if no new ones are kept."""
+"""Seconds between two deletions of expired responses. They happen even if no new responses are kept."""
 HOUR_S = 3600.0
 KEEP_S = 1.0
 """The longest time in seconds that an answer waits until it is kept."""
@@ -41,9 +41,10 @@ AWAY_S = 10.0
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 """How many items a list has by default, and at most."""
 REFERS = (b'"previous_response_id"', b'"item_reference"')
-"""One of these stands in the bodies of requests that build on earlier answers."""
+"""One of these stands in every body that builds on earlier answers."""
 ESCAPED_LETTER = re.compile(rb"\\u00(?:5[Ff]|[67])")
-"""JSON may spell the letters of these words so. No library does, so a body that has one is decoded to be sure."""
+"""JSON may spell the letters of these words like this. No library does, so a body that has one is decoded to be
+sure."""
 SETTING = f"{PREFIX}KEEP_RESPONSES_H"
 _dialect = Responses()
 _compact = Compact()
@@ -128,7 +129,7 @@ class Remembering:
         return owner_of(self._request, guards.caller_of(self._request))
 
     async def recall(self, body: bytes) -> bytes:
-        """The body with the conversation that it builds on. Raises `RequestError` and `StoreError`."""
+        """Return the body with the conversation that it builds on. Raises `RequestError` and `StoreError`."""
         if not _may_refer(body):
             return body
         fields = await asyncio.to_thread(decode, body) if len(body) > LONG_BYTES else decode(body)
@@ -138,7 +139,7 @@ class Remembering:
         if not self._ttl_s:
             field = "input" if previous is None else "previous_response_id"
             raise problem(
-                field, f"no responses are kept here, as {SETTING} is 0: send the whole conversation in `input`"
+                field, f"no responses are kept here, because {SETTING} is 0: send the whole conversation in `input`"
             )
         room = self._request.app.state.settings.max_body_bytes - len(body)
         before = None if previous is None else await self._before(previous, room)
@@ -201,7 +202,7 @@ class Remembering:
             return False
 
     async def _before(self, previous: object, room: int) -> KeptResponse:
-        """An earlier response, of at most so many bytes."""
+        """Return an earlier response that has at most `room` bytes."""
         if not isinstance(previous, str):
             got = type(previous).__name__
             raise problem("previous_response_id", f"got {got}, expected the id of a response")
@@ -210,7 +211,7 @@ class Remembering:
         return kept
 
     async def _found(self, items: list[Any], room: int) -> dict[int, bytes]:
-        """The items that are only named, by their places. They have at most so many bytes."""
+        """Return the items that are only named, by their places. Together they have at most `room` bytes."""
         places = {number: _named(item, number) for number, item in enumerate(items) if is_reference(item)}
         if not places:
             return {}
@@ -222,20 +223,24 @@ class Remembering:
         return {number: found[id_] for number, id_ in places.items()}
 
     def _make_room(self, body: bytes, before: KeptResponse | None, named: Iterable[bytes]) -> None:
-        """Take room for the conversation that an id stands for. Raises `PayloadTooLargeError` and as `Body`."""
+        """Take room for the conversation that an id stands for.
+
+        Raises `PayloadTooLargeError`, and the errors of `Body`.
+        """
         settings: Settings = self._request.app.state.settings
         size = len(body) + sum(map(len, named))
         if before is not None:
             size += len(before.asked) + sum(len(item) for _, item in before.output)
         if size > settings.max_body_bytes:
             raise PayloadTooLargeError(
-                f"the body, with what it builds on, has {size} bytes, over the limit of {settings.max_body_bytes}"
+                f"the body and the earlier answers that it builds on have {size} bytes, expected at most "
+                f"{settings.max_body_bytes}"
             )
         cast("Body | DecodedBody", self._request.receive).make_room(size)
 
 
 def _may_refer(body: bytes) -> bool:
-    """Whether a body may build on earlier answers. Most do not, and this is much cheaper than to decode them."""
+    """Return whether a body may build on earlier answers. Most do not, and this is much cheaper than decoding them."""
     return any(word in body for word in REFERS) or ESCAPED_LETTER.search(body) is not None
 
 
@@ -262,7 +267,7 @@ class _KeptStream:
 
     @property
     def keep_alive(self) -> bytes:
-        """What may be sent now while there is nothing to say."""
+        """Return what may be sent now while there is nothing to say."""
         return self._source.keep_alive
 
     async def open(self) -> None:
@@ -270,40 +275,40 @@ class _KeptStream:
         await self._source.open()
 
     def headers(self, *, early: bool) -> Mapping[str, str]:
-        """What the head of the answer says."""
+        """Return the headers of the answer."""
         return self._source.headers(early=early)
 
     async def events(self) -> AsyncGenerator[bytes]:
-        """The answer, but for its last event. Raises `SemrouteError` where it breaks off."""
+        """Yield the answer except its last event. Raises `SemrouteError` if the answer breaks off."""
         async with contextlib.aclosing(self._source.events()) as events:
             async for event in events:
                 yield await self._memory.closed(event, self._chat)
         self._last = await self._memory.closed(self._source.end(), self._chat)
 
     def end(self) -> bytes:
-        """The last event of a whole answer."""
+        """Return the last event of a whole answer."""
         return self._last
 
     def refusal(self, error: SemrouteError) -> Response[bytes]:
-        """The answer instead of the stream."""
+        """Return the answer that replaces the stream."""
         return self._source.refusal(error)
 
     def failure(self, error: SemrouteError) -> bytes:
-        """The event that says why there is no more."""
+        """Return the event that says why the stream ends here."""
         return self._source.failure(error)
 
     def farewell(self, error: SemrouteError) -> bytes:
-        """The same for one reader of several."""
+        """Return the same event for one reader of several."""
         return self._source.farewell(error)
 
     @property
     def patience_s(self) -> float:
-        """Seconds that the caller may take nothing of the answer."""
+        """Return how many seconds the caller may take nothing of the answer."""
         return self._source.patience_s
 
     @property
     def whole(self) -> bool:
-        """Whether the answer is complete and good."""
+        """Return whether the answer is complete and good."""
         return self._source.whole
 
     async def aclose(self) -> None:
@@ -319,7 +324,7 @@ def _named(item: dict[str, Any], number: int) -> str:
 
 
 async def _find(request: AnyRequest, id_: str, param: str | None = None, max_bytes: int | None = None) -> KeptResponse:
-    """A response of whoever asks. Raises `NotFoundError`, also for another's, and `PayloadTooLargeError`."""
+    """Return a response of the caller. Raises `NotFoundError`, also for another owner's, and `PayloadTooLargeError`."""
     owner = owner_of(request, await guards.admitted(request, "complete"))
     books: Books = request.app.state.books
     kept = await books.ask(books.responses.load, owner, id_, max_bytes)

@@ -84,7 +84,7 @@ def work(settings: Settings, number: int, listening: list[socket.socket], pipe: 
     _find_room_for_metrics(settings)
     try:
         _server(settings, Lifeline.take(pipe), listening).run([listening[number - 1]])
-    except KeyboardInterrupt:  # a terminal signals all processes; the supervisor decides
+    except KeyboardInterrupt:  # a terminal signals all processes, but the supervisor decides
         sys.exit(0)
 
 
@@ -104,7 +104,7 @@ def _find_room_for_metrics(settings: Settings) -> None:
 
 
 def _serve_here(settings: Settings, listening: list[socket.socket], lifeline: Lifeline) -> None:
-    # After a stop the server raises the signal again, which would make it look like a failure.
+    # After a stop the server raises the signal again. That would make the stop look like a failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     server = _server(settings, lifeline, listening)

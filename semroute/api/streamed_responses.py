@@ -101,7 +101,7 @@ class StreamSource(Protocol):
 
     @property
     def media_type(self) -> str:
-        """The media type of its events."""
+        """Return the media type of the events."""
         ...
 
     async def open(self) -> None:
@@ -109,42 +109,42 @@ class StreamSource(Protocol):
         ...
 
     def headers(self, *, early: bool) -> Mapping[str, str]:
-        """What the head of the answer says; `early`: before the first content."""
+        """Return the headers of the answer. `early`: before the first content."""
         ...
 
     def events(self) -> AsyncGenerator[bytes]:
-        """The answer, but for its last event. Raises `SemrouteError` where it breaks off."""
+        """Yield the answer except its last event. Raises `SemrouteError` if the answer breaks off."""
         ...
 
     def end(self) -> bytes:
-        """The last event of a whole answer."""
+        """Return the last event of a whole answer."""
         ...
 
     def refusal(self, error: SemrouteError) -> Response[bytes]:
-        """The answer instead of the stream."""
+        """Return the answer that replaces the stream."""
         ...
 
     def failure(self, error: SemrouteError) -> bytes:
-        """The event that says why there is no more."""
+        """Return the event that says why the stream ends here."""
         ...
 
     def farewell(self, error: SemrouteError) -> bytes:
-        """The same for one reader of several: the stream goes on for the others."""
+        """Return the same event for one reader of several. The stream goes on for the others."""
         ...
 
     @property
     def keep_alive(self) -> bytes:
-        """What may be sent now to keep the connection alive. Empty: nothing. As in `StreamRenderer`."""
+        """Return what may be sent now to keep the connection alive, as in `StreamRenderer`. Empty: nothing."""
         ...
 
     @property
     def patience_s(self) -> float:
-        """Seconds that the caller may take nothing of the answer."""
+        """Return how many seconds the caller may take nothing of the answer."""
         ...
 
     @property
     def whole(self) -> bool:
-        """Whether the answer is complete and good."""
+        """Return whether the answer is complete and good."""
         ...
 
     async def aclose(self) -> None:
@@ -172,15 +172,15 @@ class EventStream(Response[Any]):
 
     @property
     def whole(self) -> bool:
-        """Whether the answer is complete and good. Valid after its end."""
+        """Return whether the answer is complete and good. This is valid after its end."""
         return self._source.whole
 
     def farewell(self, error: SemrouteError) -> bytes:
-        """The event that tells one reader of several why it gets no more."""
+        """Return the event that tells one reader of several why it gets no more."""
         return self._source.farewell(error)
 
     def to_asgi_response(self, app: Litestar | None, request: Any, **_: Any) -> Any:
-        """The ASGI application that sends it."""
+        """Return the ASGI application that sends the answer."""
         return partial(self._serve, request)
 
     async def _serve(self, request: Any, scope: Scope, receive: Receive, send: Send) -> None:
@@ -215,7 +215,7 @@ class EventStream(Response[Any]):
         except SemrouteError as error:
             if not line.begun:
                 return source.refusal(error)
-            # What follows the last event is sent separately, because some libraries look for an error in each packet.
+            # What follows the last event is sent on its own, because some libraries look for an error in each packet.
             event, end, last = source.failure(error).rpartition(sse.END)
             await line.send(event + end)
         await line.send(last, more=False)

@@ -68,7 +68,7 @@ async def _answer(request: AnyRequest, caller: Caller, chats: list[ChatRequest],
 
 
 async def _complete(calls: Sequence[Call]) -> list[Completion]:
-    """Return all answers. The first that fails raises as `Call.complete`, and the others are cancelled."""
+    """Return all answers. The first failure raises the errors of `Call.complete` and cancels the others."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def complete(call: Call) -> Completion:
@@ -105,7 +105,7 @@ class _Several:
 
     @property
     def keep_alive(self) -> bytes:
-        """What may be sent now while there is nothing to say."""
+        """Return what may be sent now while there is nothing to say."""
         return self._current.keep_alive
 
     async def open(self) -> None:
@@ -117,7 +117,7 @@ class _Several:
         return self._sources[0].headers(early=early)
 
     async def events(self) -> AsyncGenerator[bytes]:
-        """The answers, but for the last event. Raises `SemrouteError` where one breaks off."""
+        """Yield the answers except the last event. Raises `SemrouteError` if one breaks off."""
         for source in self._sources:
             if source is not self._sources[0]:
                 yield self._current.end()
@@ -127,29 +127,29 @@ class _Several:
                 yield event
 
     def end(self) -> bytes:
-        """The last event."""
+        """Return the last event."""
         return self._current.end()
 
     def refusal(self, error: SemrouteError) -> Response[bytes]:
-        """The error, with its status."""
+        """Return the error, with its status."""
         return self._current.refusal(error)
 
     def failure(self, error: SemrouteError) -> bytes:
-        """The error as an event."""
+        """Return the error as an event."""
         return self._current.failure(error)
 
     def farewell(self, error: SemrouteError) -> bytes:
-        """The error as an event, for one reader of several."""
+        """Return the error as an event, for one reader of several."""
         return self._current.farewell(error)
 
     @property
     def patience_s(self) -> float:
-        """Seconds that the caller may take nothing, as for the call that is under way."""
+        """Return how many seconds the caller may take nothing, as for the call that is under way."""
         return self._current.patience_s
 
     @property
     def whole(self) -> bool:
-        """Whether all answers are complete and good."""
+        """Return whether all answers are complete and good."""
         return all(source.whole for source in self._sources)
 
     async def aclose(self) -> None:

@@ -13,7 +13,8 @@ START_S = 60.0
 HEALTH_S = 20.0
 """Seconds without a sign of life of its event loop after which a worker is ended and started again."""
 SILENT_S = 0.6
-"""Seconds of silence after which others accept a worker's callers. It may only be busy: that does no harm."""
+"""Seconds of silence after which others accept a worker's callers. The worker may only be busy; then this does no
+harm."""
 STEADY_S = 10.0
 """A worker that served for this many seconds is started again without a pause."""
 PAUSES_S = (1.0, 30.0)

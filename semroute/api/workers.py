@@ -120,7 +120,7 @@ class Supervisor:
     def run(self) -> bool:
         """Serve until SIGINT or SIGTERM. False: no worker could start."""
         for number in (*STOPPING, *PASSED_OVER, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` leaves SIGHUP
+            if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` sets SIGHUP to be ignored
                 signal.signal(number, lambda received, _: self.events.put(signal.Signals(received)))
         return self.keep()
 

@@ -61,8 +61,8 @@ def savings(
 ) -> Savings:
     """Decide each request, and compare costs at list prices. Equal prompts are decided once.
 
-    `baseline`: a model's id. None: the baseline of the route files. Raises `UnknownModelError`; `NoModelError` for a
-    plan without models.
+    `baseline`: a model's id. None: the baseline of the route files. Raises `UnknownModelError`, and `NoModelError` for
+    a plan without models.
     """
     models = router.config.models
     name = baseline or router.config.baseline

@@ -24,11 +24,11 @@ class Matrix(Frozen, frozen=True, kw_only=True):
 
     labels: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
-    """A row an expected route, a column a decided one."""
+    """A row for each expected route, and a column for each decided route."""
 
 
 def svg(width: float, height: float, label: str, body: Sequence[str]) -> str:
-    """An image that scales with the page; `label` is what a screen reader says of it."""
+    """Return an image that scales with the page. `label` is what a screen reader says about it."""
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}" '
         f'style="max-width:{width * 1.35:g}px">{"".join(body)}</svg>'
@@ -36,7 +36,7 @@ def svg(width: float, height: float, label: str, body: Sequence[str]) -> str:
 
 
 def reliability_chart(bins: Sequence[Bin]) -> str:
-    """Confidence against accuracy; the bars below say how many decisions stand behind each point."""
+    """Draw confidence against accuracy. The bars below show how many decisions stand behind each point."""
     most = max((row.n for row in bins), default=1)
     body = [*_axes("confidence", "share that was right"), _line([(0, 0), (1, 1)], "ideal")]
     for row in bins:
@@ -56,7 +56,10 @@ def reliability_chart(bins: Sequence[Bin]) -> str:
 
 
 def risk_chart(points: Sequence[RiskPoint], now: tuple[float, float] | None) -> str:
-    """What share of prompts is taken against what share of these is wrong; `now`: both as they are decided."""
+    """Draw the share of prompts that are taken against the share of these that are wrong.
+
+    `now`: both shares as decided.
+    """
     top = max(0.05, *(point.risk for point in points)) if points else 1.0
     ceiling = next(step for step in (0.05, 0.1, 0.2, 0.3, 0.5, 1.0) if top <= step + 1e-9)
     curve = [(point.coverage, point.risk / ceiling) for point in points]
@@ -77,7 +80,9 @@ def risk_chart(points: Sequence[RiskPoint], now: tuple[float, float] | None) -> 
 
 
 def matrix_chart(matrix: Matrix) -> str:
-    """A heat map of shares of the expected route: right on the diagonal, abstained in the last column."""
+    """Draw a heat map of shares of the expected route. Right ones are on the diagonal, abstentions in the last
+    column.
+    """
     size = len(matrix.labels)
     margin = 14 + 6.6 * max((len(label) for label in matrix.labels), default=0)
     body = []
@@ -110,7 +115,7 @@ def _cell(matrix: Matrix, row: int, column: int, count: int, total: int, margin:
 
 
 def route_bars(per_route: Mapping[str, RouteMetrics]) -> str:
-    """F1 of each route as a bar, the worst first, with marks for precision and recall."""
+    """Draw the F1 of each route as a bar, the worst first, with marks for precision and recall."""
     rows = sorted(per_route.items(), key=lambda item: (item[1].f1 or 0, item[0]))
     margin = 14 + 6.6 * max((len(name) for name in per_route), default=0)
     width = 380

@@ -15,7 +15,7 @@ SEED = 0
 
 
 def cross_validate(router: Router, folds: int, progress: Progress | None = None) -> list[Outcome]:
-    """Decide every utterance and every negative once, in `folds` parts that each hold their share of every route.
+    """Decide every utterance and every negative once, in `folds` parts with the same share of every route.
 
     A route's only utterance is never held out. Raises `RequestError` if no route has two.
     """
@@ -40,14 +40,15 @@ def cross_validate(router: Router, folds: int, progress: Progress | None = None)
 
 
 def _after(before: int, total: int, progress: Progress | None) -> Progress | None:
-    """Counts one fold as part of all."""
+    """Count one fold as part of all."""
     return None if progress is None else lambda done, _: progress(before + done, total)
 
 
 def assign(router: Router, folds: int) -> dict[str | None, list[int]]:
-    """The fold in which each utterance is held out, by route, None for the negatives; -1: in none. Always the same.
+    """Return the fold in which each utterance is held out, by route. None stands for the negatives, -1 for no fold.
 
-    Utterances of a route that nearly repeat each other are held out together. Otherwise one would give the other away.
+    The result is always the same. Utterances of a route that nearly repeat each other are held out together. Otherwise
+    one would give the other away.
     """
     config, generator = router.config, np.random.default_rng(SEED)
     assigned: dict[str | None, list[int]] = {}
@@ -59,7 +60,7 @@ def assign(router: Router, folds: int) -> dict[str | None, list[int]]:
         )
         first += count
         groups, members = np.unique(leads, return_inverse=True)
-        # Started at random, so that routes of few utterances do not all fall into the first folds.
+        # The first fold is drawn at random. Otherwise routes of few utterances would all fall into the first folds.
         numbers = (np.arange(len(groups)) + generator.integers(folds)) % folds
         alone = name is not None and len(groups) == 1
         assigned[name] = [-1] * count if alone else generator.permutation(numbers)[members].tolist()
@@ -67,7 +68,7 @@ def assign(router: Router, folds: int) -> dict[str | None, list[int]]:
 
 
 def leave_out(config: Config, held_out: dict[str | None, list[int]], fold: int) -> Config:
-    """The configuration without one fold's utterances and negatives."""
+    """Return the configuration without one fold's utterances and negatives."""
 
     def kept(name: str | None) -> tuple[str, ...]:
         return tuple(text for text, number in zip(_texts(config, name), held_out[name], strict=True) if number != fold)

@@ -18,7 +18,7 @@ EXAMPLES = 5
 
 
 class RouteMetrics(Frozen, frozen=True, kw_only=True):
-    """One route, taken as a classifier of its own. Without a row to count, a figure is None."""
+    """The figures of one route, taken as a classifier of its own. A figure without rows is None."""
 
     n: int
     """Rows that belong to it."""
@@ -49,7 +49,7 @@ class Bin(Frozen, frozen=True, kw_only=True):
     confidence: float
     """The mean confidence."""
     accuracy: float
-    """Share that was right; calibrated confidence equals it."""
+    """The share that was right. With calibrated confidence, both are equal."""
 
 
 class RiskPoint(Frozen, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class RiskPoint(Frozen, frozen=True, kw_only=True):
 
 
 def auroc(positive: Floats, negative: Floats) -> float | None:
-    """The chance that a positive scores above a negative, ties counting half; None without both.
+    """Return the chance that a positive scores above a negative. Ties count half. None: one of the two is missing.
 
     Source: the Mann-Whitney statistic, Hanley and McNeil 1982.
     """
@@ -75,7 +75,10 @@ def auroc(positive: Floats, negative: Floats) -> float | None:
 
 
 def false_positive_rate(positive: Floats, negative: Floats, recall: float = 0.95) -> float | None:
-    """The share of negatives above the threshold that keeps `recall` of the positives; None without both."""
+    """Return the share of negatives above the threshold that keeps `recall` of the positives.
+
+    None: one kind is missing.
+    """
     if not len(positive) or not len(negative):
         return None
     kept = int(np.ceil(recall * len(positive)))
@@ -84,7 +87,7 @@ def false_positive_rate(positive: Floats, negative: Floats, recall: float = 0.95
 
 
 def reliability(confidence: Floats, right: Flags, bins: int = 10) -> tuple[Bin, ...]:
-    """Confidence against truth, over bins of equal width; those without a row are left out."""
+    """Compare confidence with truth in bins of equal width. Bins without a row are left out."""
     places = np.minimum((confidence * bins).astype(int), bins - 1)
     return tuple(
         Bin(
@@ -100,7 +103,7 @@ def reliability(confidence: Floats, right: Flags, bins: int = 10) -> tuple[Bin, 
 
 
 def expected_calibration_error(confidence: Floats, right: Flags, bins: int = 10) -> float | None:
-    """How far confidences are from the share of right answers, over bins of equal width; None without rows.
+    """Return how far confidences are from the share of right answers, over bins of equal width. None: no rows.
 
     Source: Guo et al. 2017, section 2.
     """
@@ -111,10 +114,9 @@ def expected_calibration_error(confidence: Floats, right: Flags, bins: int = 10)
 
 
 def risk_coverage(confidence: Floats, right: Flags, points: int = 100) -> tuple[RiskPoint, ...]:
-    """Return how much each threshold would take, and how much of it wrongly, from strict to lax. At most `points`
-    points.
+    """Return how much each threshold would take, and how much of that wrongly, from strict to lax.
 
-    Source: El-Yaniv and Wiener 2010.
+    There are at most `points` points. Source: El-Yaniv and Wiener 2010.
     """
     order = np.argsort(-confidence, kind="stable")
     ranked, wrong = confidence[order], np.cumsum(~right[order])
@@ -132,7 +134,7 @@ def risk_coverage(confidence: Floats, right: Flags, points: int = 100) -> tuple[
 
 
 def per_route(expected: Sequence[str | None], decided: Sequence[str | None]) -> dict[str, RouteMetrics]:
-    """Precision, recall and F1 of each route that is expected or decided anywhere, by name."""
+    """Return precision, recall and F1 of each route that is expected or decided anywhere, by name."""
     belongs, taken = Counter(expected), Counter(decided)
     hits = Counter(want for want, got in zip(expected, decided, strict=True) if want == got)
     names = sorted(name for name in belongs | taken if name is not None)
@@ -142,7 +144,7 @@ def per_route(expected: Sequence[str | None], decided: Sequence[str | None]) -> 
 def confusions(
     texts: Sequence[str], expected: Sequence[str | None], decided: Sequence[str | None]
 ) -> tuple[Confusion, ...]:
-    """Every pair of routes that was confused, the most frequent first."""
+    """Return every pair of routes that was confused, the most frequent first."""
     confused: dict[tuple[str | None, str | None], list[str]] = {}
     for text, want, got in zip(texts, expected, decided, strict=True):
         if want != got:

@@ -1,4 +1,4 @@
-"""The evaluation as one HTML page: no script, no font, no picture from anywhere else. Pure."""
+"""The evaluation as one HTML page. It loads no script, font or picture. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from semroute.evaluation.charts import Matrix, matrix_chart, reliability_chart, 
 from semroute.evaluation.measure import Evaluation, Outcome
 
 NONE = "(none)"
-"""Stands for "no route", expected or decided."""
+"""Stands for "no route"."""
 MOST_ROUTES = 40
-"""The most routes in a readable matrix. Of more, those that are confused most are shown."""
+"""The most routes in a readable matrix. If there are more, the most confused ones are shown."""
 WORST = 12
 
 STYLE = """
@@ -57,7 +57,7 @@ td q{display:block;quotes:none;overflow-wrap:anywhere}.to{color:var(--bad);white
 
 
 def page(title: str, evaluation: Evaluation, outcomes: Sequence[Outcome], routes: Iterable[str]) -> str:
-    """The whole document. `routes`: their names in the order in which the matrix shows them."""
+    """Return the whole document. `routes`: the names in the order in which the matrix shows them."""
     matrix, left_out = confusion_matrix(outcomes, routes)
     less = f" {left_out} routes without a confusion worth showing are left out." if left_out else ""
     sections = [

@@ -22,11 +22,11 @@ from semroute.semantic.array_cache import Cache
 from semroute.semantic.gain_file import FILE, read_gain
 
 THRESHOLD_KEYS = {"tuned": "tuned.thresholds.{}", "route": "routes.{}.threshold", "abstain": "abstain.threshold"}
-"""Where a threshold that was set is written, by who set it."""
+"""The key of a threshold in the route files, by who set the threshold."""
 MAX_SHARE_ERROR = 0.1
-"""How far off the share of strong answers may be expected to be."""
+"""The largest expected error of the share of strong answers that is not reported."""
 MOST_MATCHED = 20
-"""Utterances of a route that are matched to see whether its threshold can be reached."""
+"""How many utterances of a route are matched to see whether its threshold can be reached."""
 
 
 class _Row(msgspec.Struct):
@@ -80,7 +80,7 @@ def _leak(file: Path, line: int, row: _Row, name: str | None, source: WrittenAt 
 
 
 def unlearned(folder: Path, config: Config) -> Iterator[Problem]:
-    """Find policies with `by: learned` where nothing was learned, or where there were too few labels."""
+    """Find policies with `by: learned` without a learned file, or with too few labels."""
     policies = {"policy": config.policy, "default.policy": config.default.policy}
     policies |= {f"routes.{route.name}.policy": route.policy for route in config.routes.values()}
     gain = None
@@ -100,12 +100,12 @@ def unlearned(folder: Path, config: Config) -> Iterator[Problem]:
 
 
 def _share_error(config: Config, key: str, share: float, gain: Gain) -> Iterator[Problem]:
-    """Warn of a share that the labels are too few for."""
+    """Warn of a share that the labels are too few to set."""
     error = gain.share_error(share)
     if error is None or error <= MAX_SHARE_ERROR:
         return
     labels = len(gain.calibration.predicted)
-    message = f"got {share:g}, and with {labels} labels the share is expected to be off by {error:.2f}"
+    message = f"got {share:g}, but {labels} labels are too few: the real share is expected to be off by {error:.2f}"
     source = config.sources.get(key) or WrittenAt(file="routes", line=0)
     yield problem_at(source, message, "warning", "few-labels", "grade more answers, and run `semroute train` again")
 
@@ -119,19 +119,19 @@ def _rows(file: Path) -> Iterator[tuple[int, _Row]]:
 
 
 def _stale(config: Config, encoder: str) -> Iterator[Problem]:
-    """Warn of tuned thresholds of another encoder, which do not count."""
+    """Warn of thresholds that were tuned with another encoder. They do not count."""
     if config.tuned.encoder in ("", encoder):
         return
     source = config.sources.get("tuned.encoder") or WrittenAt(file="routes", line=0)
     message = (
-        f"the tuned thresholds were found with encoder {config.tuned.encoder}, and this one is {encoder}: "
-        "they do not count"
+        f"the tuned thresholds do not count: they were found with the encoder {config.tuned.encoder}, "
+        f"but the one in use is {encoder}"
     )
     yield problem_at(source, message, "warning", "stale-thresholds", "run `semroute tune` again, or delete the file")
 
 
 def _thresholds(router: Router) -> Iterator[Problem]:
-    """Routes whose threshold is so high that not even their own utterances, which the router knows, reach it."""
+    """Find routes whose threshold is so high that not even their own utterances reach it, which the router knows."""
     for route, fixed in zip(router.config.routes.values(), fixed_thresholds(router.config), strict=True):
         if fixed is None:
             continue

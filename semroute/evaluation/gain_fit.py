@@ -1,7 +1,7 @@
-"""Fits the expected gain of models: ridge regression on embedding, words and length, with shrunk route priors.
+"""Fit the expected gain of models: ridge regression on embedding, words and length, with shrunk route priors.
 
-Predictions for thresholds and figures are cross-fitted: each prompt's gain comes from a fit without that prompt.
-Plain numpy: the normal equations are solved by conjugate gradients, so that no matrix of all words is ever made.
+Predictions for thresholds and figures are cross-fitted: each prompt's gain comes from a fit without that prompt. The
+code needs only numpy. Conjugate gradients solve the normal equations, so no matrix of all words is ever made.
 """
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ class Design:
 
 
 def ridge(design: Design, rows: Rows, target: Doubles, penalty: float = PENALTY) -> tuple[Doubles, float]:
-    """Weights and bias that predict `target` (one a row) with the least squared error, plus `penalty` times |w|²."""
+    """Return weights and bias that predict `target` (one a row).
+
+    They minimise the squared error plus `penalty` times |w|².
+    """
     bias = float(target.mean()) if len(target) else 0.0
     mask = np.zeros(len(design.dense))
     mask[rows] = 1.0

@@ -30,7 +30,7 @@ Quality = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A line of a label file: what each model's answer to a prompt was worth, or which of two was better."""
+    """A line of a label file: how good each model's answer to a prompt was, or which of two was better."""
 
     prompt: Annotated[str, Meta(min_length=1)]
     quality: dict[str, Quality] = {}
@@ -59,18 +59,18 @@ class TrainingReport(Frozen, frozen=True, kw_only=True):
     correlation: dict[str, float]
     """By model, the correlation of predicted and true gain on prompts that the fit had not seen."""
     needed: dict[str, float]
-    """By model, the correlation that chance reaches once in a hundred times."""
+    """By model, the correlation that chance alone reaches once in a hundred times."""
     learnable: bool
-    """Whether any passes. If not, nothing is written."""
+    """Whether any correlation is above what chance reaches. If none is, nothing is written."""
     shares: dict[str, float]
     """The share of the strongest model's quality that is kept, by the share of prompts that do not go to the
     cheapest."""
     share_errors: dict[str, float]
-    """How far the share that a policy gets is expected to be from its `strong_share`, by that share. 0 to 1."""
+    """How far a policy's real share is expected to be from its `strong_share`, by that share. 0 to 1."""
 
 
 def read_labels(path: Path, known: Mapping[str, Model], least: int = MIN_LABELS) -> list[Label]:
-    """Read a label file, one JSON object a line. Raises `RequestError` with the line at fault.
+    """Read a label file with a JSON object on each line. Raises `RequestError`, which names the line at fault.
 
     `least`: how many labels there must be.
     """

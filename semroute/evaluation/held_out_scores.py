@@ -14,13 +14,13 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 BLOCK = 1024
-"""Rows compared at once: 15,000 utterances then take 60 MB."""
+"""How many rows are compared at once. With 15,000 utterances, this takes 60 MB."""
 
 
 def similarities(vectors: Floats) -> Iterator[tuple[int, Floats]]:
-    """Each row against all rows, itself at -1, in blocks: the number of the first row and float32 (block, n).
+    """Compare each row with all rows, in blocks. Yield the number of the first row and float32 (block, n).
 
-    `vectors`: float32 (n, dim), L2-normalised.
+    A row has similarity -1 to itself. `vectors`: float32 (n, dim), L2-normalised.
     """
     for start in range(0, len(vectors), BLOCK):
         block = vectors[start : start + BLOCK] @ vectors.T
@@ -30,10 +30,10 @@ def similarities(vectors: Floats) -> Iterator[tuple[int, Floats]]:
 
 
 def nearest_by_route(vectors: Floats, owners: Rows) -> tuple[Floats, Rows]:
-    """The similarity and the row of the nearest other utterance in each route: float32 and int64 (n, routes).
+    """Find the nearest other utterance of each row in each route: similarity (float32) and row (int64), (n, routes).
 
-    `owners`: int64 (n,), the route of each row, ascending and without gaps from 0. A route that holds nothing but the
-    row itself has similarity -1.
+    `owners`: int64 (n,), the route of each row, ascending and without gaps from 0. If a route holds only the row
+    itself, the similarity is -1.
     """
     starts = _starts(owners)
     ends = np.append(starts[1:], len(owners))
@@ -49,12 +49,15 @@ def nearest_by_route(vectors: Floats, owners: Rows) -> tuple[Floats, Rows]:
 
 
 def prototype_similarities(vectors: Floats, owners: Rows) -> Floats:
-    """Each row against the mean direction of each route's other utterances: float32 (n, routes), -1 where none is."""
+    """Compare each row with the mean direction of each route's other utterances: float32 (n, routes).
+
+    The similarity is -1 if there are no other utterances.
+    """
     sums = np.add.reduceat(vectors, _starts(owners), axis=0)
     products = vectors @ sums.T
     norms = np.linalg.norm(sums, axis=1)[None, :].repeat(len(vectors), axis=0)
     rows = np.arange(len(vectors))
-    # Of its own route's sum a unit vector v is taken out: v·(s - v) = v·s - 1, and |s - v|² = |s|² - 2 v·s + 1.
+    # Take a unit vector v out of its own route's sum: v·(s - v) = v·s - 1, and |s - v|² = |s|² - 2 v·s + 1.
     own = products[rows, owners]
     norms[rows, owners] = np.sqrt(np.maximum(norms[rows, owners] ** 2 - 2 * own + 1, 0))
     products[rows, owners] = own - 1
@@ -63,9 +66,10 @@ def prototype_similarities(vectors: Floats, owners: Rows) -> Floats:
 
 
 def cross_fitted(vectors: Floats, owners: Rows) -> Floats:
-    """How much each utterance looks like each route, its own route judged without it: float32 (n, routes).
+    """Return how much each utterance looks like each route: float32 (n, routes). Its own route is judged without it.
 
-    The mean of the similarity to the nearest utterance and to the mean direction. Arguments as `nearest_by_route`.
+    It is the mean of two similarities: to the nearest utterance, and to the mean direction. Arguments as in
+    `nearest_by_route`.
     """
     nearest, _ = nearest_by_route(vectors, owners)
     return np.asarray((nearest + prototype_similarities(vectors, owners)) / 2, dtype=np.float32)

@@ -30,8 +30,9 @@ def numbered_lines(path: Path) -> list[tuple[int, bytes]]:
 
 
 def read_lines(path: Path, type_: type[T], expected: str) -> Iterator[tuple[int, T]]:
-    """Read each line as a value, with its number. Raises `RequestError`, which names the wrong line and what was
-    `expected`.
+    """Read each line as a value, with its number.
+
+    Raises `RequestError`, which names the line at fault and what was `expected`.
     """
     for number, line in numbered_lines(path):
         try:

@@ -1,4 +1,4 @@
-"""Labelled prompts for `semroute tune`: evaluation rows, or lines of a log to which the right route was added."""
+"""Labelled prompts for `semroute tune`: evaluation rows, or lines of a log with the right route added."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXPECTED = '{"text": …, "route": name or null}, or a decision with "expected":
 
 
 class _Logged(msgspec.Struct):
-    """What is read of a decision that was logged; its prompt need not have been."""
+    """What is read of a logged decision. Its prompt need not be in the log."""
 
     id: str
     route: str | None
@@ -38,10 +38,10 @@ class _Line(msgspec.Struct):
 
 
 def read_labelled(path: Path, router: Router, progress: Progress | None = None) -> list[Outcome]:
-    """The prompts of a file, each decided: a text anew, a logged decision as it was.
+    """Return the prompts of a file, each with a decision. A text is decided now; a logged decision is taken as it is.
 
-    A decision of other route files is refused, since its confidences say nothing of these. Raises `RequestError`
-    with the line at fault.
+    A decision of other route files is refused, because its confidences say nothing about these. Raises `RequestError`,
+    which names the line at fault.
     """
     lines = numbered_lines(path)
     outcomes = []
@@ -75,7 +75,7 @@ def _decided(decision: Decision | _Logged, text: str, expected: str | None) -> O
 
 def _outcome(router: Router, line: bytes) -> Outcome:
     fields: Any = msgspec.json.decode(line)
-    if isinstance(fields, dict) and "candidates" in fields:  # the decision itself, as `/route` answers it
+    if isinstance(fields, dict) and "candidates" in fields:  # the decision itself, as `/route` returns it
         fields = {"expected": fields.get("expected", msgspec.UNSET), "decision": fields}
     if wrong := first_complaint(fields, _Line):
         raise ValueError(wrong)

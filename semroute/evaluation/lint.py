@@ -1,7 +1,7 @@
 """Find problems in utterances: two that collide, one in the wrong route, routes without variety.
 
-Pure: arrays and names in, problems out. The limits are cosines of the embedded model, set where the reports begin to be
-right: they were read off the 150 routes of CLINC150's 10-shot split and leave the shipped routes without a finding.
+Pure: arrays and names in, problems out. The limits are cosines of the embedded model. They were read off the 150 routes
+of CLINC150's 10-shot split, at the points where the reports begin to be right. The shipped routes have no finding.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from semroute.errors import Problem
 from semroute.evaluation.held_out_scores import Floats, Rows, cross_fitted, nearest_by_route, similarities
 
 COLLISION = 0.80
-"""Two utterances of different routes that are more similar than this ask for the same in other words: "how many
-vacation days have I used"
-and "… do I have". 23 pairs among CLINC150's 1,500; at .75 half of the 49 are told apart by a reader without effort."""
+"""Two utterances of different routes that are more similar than this ask for the same thing in other words: "how many
+vacation days have I used" and "… do I have". CLINC150 has 23 such pairs among 1,500 utterances. At .75 it has 49, and a
+reader easily tells half of them apart."""
 NEAR_DUPLICATE = 0.95
-"""Above this two utterances of one route differ by a "please" or an article, and the second teaches next to nothing.
-27 pairs of CLINC150's; at .90 the 113 are paraphrases, which are welcome."""
+"""Two utterances of one route that are more similar than this differ by a "please" or an article. The second teaches
+almost nothing. CLINC150 has 27 such pairs. At .90 it has 113, which are paraphrases, and paraphrases are welcome."""
 MISPLACED_GAP = 0.10
-"""How much more an utterance looks like another route than like the rest of its own. Smaller gaps are the ordinary
-neighbourhood of routes: with MISPLACED_SIMILARITY, 34 of CLINC150's 1,500 exceed it."""
+"""How much more an utterance looks like another route than like the rest of its own. Smaller gaps are common between
+neighbouring routes. With MISPLACED_SIMILARITY, 34 of CLINC150's 1,500 utterances are over this gap."""
 MISPLACED_SIMILARITY = 0.60
-"""…and how near an utterance of that route must be. Below it the utterance is merely unlike everything, which is what
-varied routes are made of: the shipped routes have 26 utterances over the gap, and none over this."""
+"""How similar to an utterance of the other route it must also be. Below this, the utterance is only unlike everything,
+which is normal in varied routes. The shipped routes have 26 utterances over the gap, and none over this similarity."""
 UNIFORM = 0.75
-"""The mean similarity of all pairs in a route. The routes of CLINC150, paraphrases of one request, have a median of
-.51, and few of the 150 exceed .75; the shipped ones lie below .26."""
+"""The mean similarity of all pairs in a route. The routes of CLINC150 hold paraphrases of one request: their median is
+.51, and few of the 150 exceed .75. The shipped routes lie below .26."""
 UNIFORM_UTTERANCES = 4
 """Routes with fewer utterances are not checked: another check reports that they are few."""
 DESCRIPTION_GAP = 0.10
 """How much nearer a description must be to another route's utterances than to those of its own."""
 UNREACHED = 3
-"""Routes with fewer utterances are not checked: it may be chance that none of them looks like its own route."""
+"""Routes with fewer utterances are not checked. None of them may look like its own route by mere chance."""
 
 
 class Corpus(Frozen, frozen=True, kw_only=True):
@@ -114,7 +114,10 @@ class _Places:
 
 
 def _collisions(corpus: Corpus) -> list[tuple[float, int, int]]:
-    """Return pairs of too similar utterances of different routes, in both directions, the most similar first."""
+    """Return pairs of utterances of different routes that are too similar.
+
+    Each pair comes in both directions, the most similar first.
+    """
     owners = corpus.owners
     pairs = []
     for first, block in similarities(corpus.vectors):
@@ -162,15 +165,15 @@ def _near_duplicates(corpus: Corpus, places: _Places) -> Iterator[Problem]:
 
 
 def _same(a: str, b: str) -> bool:
-    """Return whether the check of the files reports them already."""
+    """Return whether the check of the files already reports them."""
     return words(a) == words(b)
 
 
 def _misplaced(
     places: _Places, scores: Floats, nearest: Floats, rows: Rows, collided: set[tuple[int, int]]
 ) -> Iterator[Problem]:
-    """Report utterances that look like another route. Those that collide with it are left out, as they are reported
-    already.
+    """Report utterances that look like another route. Those that collide with it are reported already, so they are left
+    out.
 
     The only utterance of a route cannot be compared with others of its route.
     """

@@ -37,7 +37,7 @@ PERCENTILES = (50, 90, 95, 99)
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A line of an evaluation file."""
+    """A row of an evaluation file."""
 
     text: str
     route: str | None
@@ -55,9 +55,9 @@ class Outcome(Frozen, frozen=True, kw_only=True):
     best: str | None
     """The route with the highest confidence, taken or not."""
     confidence: float
-    """Of `best`."""
+    """The confidence of `best`."""
     in_scope: float = 0.0
-    """How likely it was taken to belong to any route."""
+    """How likely it is, by the router, that the prompt belongs to any route."""
     latency_ms: float
 
 
@@ -68,9 +68,9 @@ class Evaluation(Frozen, frozen=True, kw_only=True):
     n_out_of_scope: int
     """Rows that no route should match."""
     folds: int | None
-    """The utterances were judged by routers made without them, in so many parts. None: the rows came from a file."""
+    """In how many parts the utterances were judged by routers made without them. None: the rows came from a file."""
     accuracy: float | None
-    """Share of right decisions; to abstain is right where no route should match."""
+    """The share of right decisions. Abstaining is right if no route should match."""
     in_scope_accuracy: float | None
     """Share of in-scope rows whose best candidate is right, whatever the threshold."""
     false_abstain: float | None
@@ -78,7 +78,7 @@ class Evaluation(Frozen, frozen=True, kw_only=True):
     oos_recall: float | None
     """Share of out-of-scope rows on which the router abstained."""
     oos_auroc: float | None
-    """How well `in_scope` tells in scope from out of scope."""
+    """How well `in_scope` separates prompts in scope from prompts out of scope."""
     fpr_at_95_tpr: float | None
     """Share of out-of-scope rows above the value of `in_scope` that keeps 95% of the in-scope ones."""
     ece: float | None
@@ -96,7 +96,7 @@ class Evaluation(Frozen, frozen=True, kw_only=True):
 
 
 def read_rows(path: Path, routes: Iterable[str]) -> list[Row]:
-    """Read an evaluation file, one JSON object a line. Raises `RequestError` with the line at fault."""
+    """Read an evaluation file with a JSON object on each line. Raises `RequestError`, which names the line at fault."""
     known = set(routes)
     rows = []
     for number, row in read_lines(path, Row, '{"text": …, "route": name or null}'):
@@ -138,9 +138,9 @@ def evaluate(router: Router, rows: Sequence[Row], progress: Progress | None = No
 
 
 def measure(outcomes: Sequence[Outcome], folds: int | None = None, claim: str = "") -> Evaluation:
-    """The figures of decisions that were made.
+    """Return the figures of decisions.
 
-    `folds`: in how many parts they were cross-validated, if they were. `claim`: see `Evaluation.threshold_claim`.
+    `folds`: the number of parts, if the decisions were cross-validated. `claim`: see `Evaluation.threshold_claim`.
     """
     expected = [outcome.expected for outcome in outcomes]
     decided = [outcome.decided for outcome in outcomes]

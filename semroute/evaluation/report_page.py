@@ -39,7 +39,7 @@ th:first-child,td:first-child{text-align:left} .tiles{display:flex;gap:1rem;flex
 
 
 def page(title: str, groups: Mapping[str, Sequence[Row]], days: Sequence[Row], budgets: Sequence[Row] = ()) -> str:
-    """The page: `groups` are the rows of statistics by the name of their dimension."""
+    """Return the page. `groups` are the rows of statistics by the name of their dimension."""
     parts = [f"<h1>{html.escape(title)}</h1>", _tiles(days)]
     if days:
         names = [str(day["value"]) for day in days]
@@ -57,7 +57,7 @@ def page(title: str, groups: Mapping[str, Sequence[Row]], days: Sequence[Row], b
 
 
 def cells(row: Row) -> dict[str, str]:
-    """A row of statistics as text, by `COLUMNS`."""
+    """Return a row of statistics as texts, by `COLUMNS`."""
     latency = row["latency_ms"]
     texts = {name: f"{row[name]:.1%}" for name in COLUMNS if name == "share" or name.endswith("_rate")}
     texts |= {name: _milliseconds(latency[name]) for name in ("p50", "p95", "p99")}
@@ -73,7 +73,7 @@ def cells(row: Row) -> dict[str, str]:
 
 
 def bars(names: Sequence[str], values: Sequence[float]) -> str:
-    """A bar chart as SVG."""
+    """Draw a bar chart as SVG."""
     top = max([*values, 0.0]) or 1.0
     step = WIDTH / max(len(values), 1)
     drawn = []

@@ -1,7 +1,8 @@
 """Estimate how far the share of prompts that get a strong model may be from the share that a policy asks for.
 
-The threshold of `strong_share` is read off the labels. With few of them it is off, and so is the fit. How far is
-measured by doing the same with a part of the labels: a fit and a threshold from four fifths, applied to the last fifth.
+The threshold of `strong_share` is read off the labels. With few labels, this threshold is off, and so is the fit. To
+measure how far, the same is done with a part of the labels: four fifths give a fit and a threshold, which are applied
+to the last fifth.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ MAX_ROWS = 1000
 
 
 def share_errors(labels: Labels, seed: int = 0) -> dict[str, float]:
-    """Return the expected error, 0 to 1, by the share asked for: a root mean square over prompts not seen before."""
+    """Return the expected error, 0 to 1, by the share that is asked for: a root mean square over prompts not seen
+    before.
+    """
     size = len(labels.texts)
     order = np.random.default_rng(seed).permutation(size)[:MAX_ROWS]
     folds = np.array_split(order, FOLDS)

@@ -39,15 +39,15 @@ class Point(Frozen, frozen=True, kw_only=True):
 
     threshold: float
     accuracy: float
-    """Right decisions, abstentions included."""
+    """The share of right decisions, abstentions included."""
     coverage: float
-    """Prompts that a route takes."""
+    """The share of prompts that a route takes."""
     wrong: float
-    """The part of these that the wrong route takes."""
+    """The share of these that the wrong route takes."""
     false_abstain: float
-    """In-scope prompts that no route takes."""
+    """The share of in-scope prompts that no route takes."""
     oos_recall: float
-    """Out-of-scope prompts that no route takes."""
+    """The share of out-of-scope prompts that no route takes."""
 
 
 class Tuning(Frozen, frozen=True, kw_only=True):
@@ -64,7 +64,8 @@ class Tuning(Frozen, frozen=True, kw_only=True):
     accuracy_before: float
     """Accuracy of the decisions with the present thresholds."""
     accuracy: float
-    """Accuracy on the same prompts with `thresholds`. It is optimistic, because these were chosen on them."""
+    """Accuracy on the same prompts with `thresholds`. It is optimistic, because the thresholds were chosen on these
+    prompts."""
     accuracy_held_out: float
     """Accuracy on prompts left out while choosing, in five parts. Expect this for new prompts."""
     table: tuple[Point, ...]
@@ -92,8 +93,9 @@ def tune(outcomes: Sequence[Outcome], routes: Sequence[str], max_false_abstain: 
 
 
 def require_enough(outcomes: Sequence[Outcome]) -> None:
-    """Check that there are enough prompts in scope and out of scope. Raises `RequestError`, which says how many are
-    needed.
+    """Check that there are enough prompts in scope and out of scope.
+
+    Raises `RequestError`, which says how many are needed.
     """
     needed = rows_needed()
     in_scope = sum(outcome.expected is not None for outcome in outcomes)

@@ -47,7 +47,7 @@ class Costs(NamedTuple):
 
 
 class SqlLog:
-    """The memory of all requests, in SQL. Blocking: for threads. Everything raises `StoreError`."""
+    """The decision log in SQL. Its methods block, so call them in threads. Each raises `StoreError`."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -78,7 +78,7 @@ class SqlLog:
         self._features = features
 
     def page(self, query: Query) -> list[dict[str, Any]]:
-        """Summaries, newest first."""
+        """Return summaries, newest first."""
         where, values = _where(query)
         limit = min(query.limit, MAX_PAGE)
         # The inner select needs only an index. Then only the rows of this page are read.

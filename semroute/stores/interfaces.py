@@ -46,7 +46,9 @@ def new_epoch(since: float) -> int:
 
 
 def filled_to(epoch: int) -> float:
-    """Return the moment before which all that ended came from `refill`. Infinite: the epoch does not say."""
+    """Return the moment in an epoch: all that ended before it came from `refill`. Infinite: the epoch names no
+    moment.
+    """
     return epoch >> _RANDOM_BITS if epoch >= 1 << 48 else math.inf
 
 

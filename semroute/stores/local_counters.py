@@ -126,7 +126,10 @@ class Alone:
     def at_least(
         self, told: Mapping[str, tuple[int, float]], owed: Mapping[str, tuple[int, float]], moment: float
     ) -> dict[str, tuple[int, float]]:
-        """Return at least what was spent before a moment: by the log, and by the last reports plus what is owed."""
+        """Return a lower bound of what was spent before a moment.
+
+        It follows from the log, and from the last reports plus what is owed.
+        """
         spent, now = dict(told), self._clock()
         heard = next((heard for at, heard in reversed(self._before) if at <= moment), {})
         for counter in {*self._told, *owed}:

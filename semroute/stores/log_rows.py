@@ -1,4 +1,4 @@
-"""An `LogEntry` as rows of the log, and back."""
+"""Turn a `LogEntry` into rows of the log, and rows into summaries and details."""
 
 from __future__ import annotations
 

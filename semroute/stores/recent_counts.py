@@ -1,4 +1,4 @@
-"""What the shared state counted for one process a moment ago. If the state comes back empty, it is owed again.
+"""What the shared state counted for one process a moment ago. If the state comes back empty, this is owed again.
 
 Older spend is in the decision log, from which an empty state is filled.
 """

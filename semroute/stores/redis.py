@@ -47,9 +47,10 @@ local function level(name, now, but)
   return total, spent or ''
 end
 """
-# KEYS: the mark of the hold, then counters. ARGV: now, hold, lease, owner, then amount, limit or '', expires_at, known
-# for each. Answers the place of the counter without room, or 0, or -1 where the state is not whole; the levels; and
-# what is spent. Lua compares levels as doubles, exact up to 9,007 USD; INCRBY keeps them, exact to 64 bits.
+# KEYS: the mark of the hold, then counters. ARGV: now, hold, lease, owner, then amount, limit or '', expires_at and
+# known for each counter. Answers three values. The first is the place of the counter without room, 0 if all have room,
+# or -1 if the state is not whole. Then come the levels, and what is spent. Lua compares levels as doubles, exact up to
+# 9,007 USD. INCRBY keeps them exact to 64 bits.
 _RESERVE = (
     _LEVEL
     + f"""
@@ -75,9 +76,9 @@ end
 return {{refused, levels, spents}}
 """
 )
-# KEYS: the mark of the hold, then counters. ARGV: hold, seconds the mark stays, now, epoch, then amount, expires_at for
-# each. Answers false where the state has another epoch; 0: any will do.
-# The amounts of an empty state tell nothing.
+# KEYS: the mark of the hold, then counters. ARGV: hold, seconds that the mark stays, now, epoch, then amount and
+# expires_at for each counter. Answers false if the state has another epoch; an ARGV epoch of 0 fits any state. The
+# amounts of an empty state mean nothing, so they are left out.
 _SETTLE = f"""
 local epoch = redis.call('GET', '{PREFIX}{EPOCH}')
 if ARGV[4] ~= '0' and ARGV[4] ~= epoch then return false end
@@ -110,8 +111,8 @@ redis.call('HINCRBY', OWNERS, ARGV[1], 1)
 return {redis.call('GET', EPOCH) or '0', redis.call('HGETALL', OWNERS)}
 """
 )
-# KEYS: for each counter what came from here before, and the counter. ARGV: epoch, seconds it stays, now, then amount,
-# expires_at for each.
+# KEYS: for each counter, the key of what earlier refills gave it, then the counter. ARGV: epoch, seconds that it stays,
+# now, then amount and expires_at for each counter.
 _REFILL = (
     _LEVEL
     + """

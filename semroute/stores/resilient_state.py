@@ -356,7 +356,7 @@ class ResilientState(Reach):
             await self._shared.refill(self._owed.epoch, told)
 
     async def _told(self, before: float) -> Spent | None:
-        """Return what requests spent, by the log, that ended before a moment. None: the log cannot tell."""
+        """Return what the log says was spent by requests that ended before a moment. None: the log cannot tell."""
         told = await self._known(before) if self._known is not None else None
         return None if told is None else {name: each for name, each in told.items() if each[0]}
 

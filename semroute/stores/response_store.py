@@ -81,9 +81,9 @@ class ResponseStore:
         return True
 
     def load(self, owner: str, id_: str, max_bytes: int | None = None) -> KeptResponse | None:
-        """A response. None: this owner has none with that id, or it has expired.
+        """Return a response. None: this owner has none with that id, or it has expired.
 
-        Raises `PayloadTooLargeError` for one that is longer than `max_bytes`, of which no more than that is unpacked.
+        Raises `PayloadTooLargeError` for a response longer than `max_bytes`. No more than that is unpacked.
         """
         if not _can_be(id_):
             return None
@@ -102,9 +102,10 @@ class ResponseStore:
         return KeptResponse(id=id_, response=unpack(response), asked=unpack(asked), output=output)
 
     def items(self, owner: str, ids: Sequence[str], max_bytes: int | None = None) -> dict[str, bytes]:
-        """Items by their ids, as JSON. Of several with one id, the newest. Those that are not there are missing.
+        """Return items by their ids, as JSON. Items that do not exist are missing. Of several with one id, the newest
+        counts.
 
-        Raises `PayloadTooLargeError` if they have more than `max_bytes`, of which no more than that is unpacked.
+        Raises `PayloadTooLargeError` if they have more than `max_bytes` together. No more than that is unpacked.
         """
         packed: dict[str, bytes] = {}
         ids = [id_ for id_ in ids if _can_be(id_)]
@@ -187,7 +188,10 @@ def _pack(text: bytes) -> bytes:
 
 
 class _Unpacking:
-    """Unpacks several texts, which have at most so many bytes together: a few packed ones may hold a thousand times."""
+    """Unpacks several texts up to a limit on their bytes together.
+
+    A packed text may hold a thousand times its own bytes.
+    """
 
     def __init__(self, max_bytes: int | None) -> None:
         self._max_bytes = self._left = sys.maxsize if max_bytes is None else max(0, max_bytes)
@@ -196,7 +200,8 @@ class _Unpacking:
         text = zlib.decompressobj().decompress(packed, min(self._left + 1, sys.maxsize))
         if len(text) > self._left:
             raise PayloadTooLargeError(
-                f"what the body builds on has more than {self._max_bytes} bytes, all that the limit leaves for it"
+                f"the earlier answers that the body builds on have more than {self._max_bytes} bytes, "
+                "which is the rest of the limit"
             )
         self._left -= len(text)
         return text

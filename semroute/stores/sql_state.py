@@ -192,7 +192,7 @@ def _settle(
         return {}
     sql = _SPEND.format(rows=", ".join(["(?, ?, ?)"] * len(rows)))
     grown = session.run(sql, [*(value for row in rows for value in row), EPOCH])
-    return {name: int(amount) for name, amount, whole in grown if whole}  # the level of an empty state tells nothing
+    return {name: int(amount) for name, amount, whole in grown if whole}  # the level of an empty state means nothing
 
 
 def _levels(session: Session, now: float, counters: Sequence[str]) -> dict[str, int]:

@@ -67,7 +67,7 @@ class Reach:
 
     def _gone(self, error: StoreError) -> None:
         if self.error is None:
-            log.error("the shared state is away, this process alone enforces limits until it is back: %s", error)
+            log.error("the shared state is away, so this process alone enforces limits until it is back: %s", error)
         self.error = str(error)
 
 

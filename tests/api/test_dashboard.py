@@ -131,6 +131,6 @@ def test_a_key_is_asked_for_and_used(write_routes: Callable[[Path], Path], tmp_p
         expect(page.get_by_role("dialog").locator("p.error")).to_be_visible()
         page.get_by_label("access key").fill(KEY)
         page.get_by_role("button", name="Use it").click()
-        expect(page.get_by_text("None.")).to_be_visible()
+        expect(page.get_by_text("No decisions.")).to_be_visible()
         page.goto("about:blank")
     assert KEY not in guarded.log

@@ -108,7 +108,7 @@ def test_a_body_that_does_not_end_is_answered(service: Service, path: str, frami
     text = json.dumps(body, separators=(",", ":"))
     assert status == 408
     assert TOLD[path] in text
-    assert "the body was not whole after 0.3 seconds" in text
+    assert "the body was not complete after 0.3 seconds" in text
 
 
 def test_a_body_that_trickles_is_not_waited_for(service: Service) -> None:

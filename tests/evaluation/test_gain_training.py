@@ -223,7 +223,7 @@ def test_a_share_that_the_labels_are_too_few_for_is_told(trained: Path, folder: 
     for error in (0.1, 0.29):
         save_gain(folder / FILE, msgspec.structs.replace(read_gain(trained / FILE), share_errors={"0.5": error}))
         told[error] = [problem.message for problem in unlearned(folder, config)]
-    assert told == {0.1: [], 0.29: ["got 0.5, and with 80 labels the share is expected to be off by 0.29"]}
+    assert told == {0.1: [], 0.29: ["got 0.5, but 80 labels are too few: the real share is expected to be off by 0.29"]}
 
 
 @pytest.mark.parametrize(

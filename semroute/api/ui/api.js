@@ -1,4 +1,4 @@
-// Calls of the service's own API, with the reader's key where one was given.
+// Call the service's own API, with the reader's key if there is one.
 
 const KEY = "semroute-key";
 
@@ -14,8 +14,8 @@ export const useKey = (key) => sessionStorage.setItem(KEY, key);
 export const forgetKey = () => sessionStorage.removeItem(KEY);
 
 /**
- * Ask, and give the answer's JSON. Paths are relative, so that the page works behind a prefix.
- * Throws `ApiError` with what the service said.
+ * Send a request, and return the JSON of the answer. Paths are relative, so that the page works behind a prefix.
+ * Throws `ApiError` with the message of the service.
  */
 export async function ask(method, path, body) {
   const headers = {};
@@ -33,7 +33,7 @@ export async function ask(method, path, body) {
   return answer;
 }
 
-/** A path with those parameters that say something. */
+/** Return a path with the parameters that have a value. */
 export function query(path, parameters) {
   const said = Object.entries(parameters).filter(([, value]) => value !== "" && value != null);
   return said.length ? `${path}?${new URLSearchParams(said)}` : path;

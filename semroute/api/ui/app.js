@@ -1,4 +1,4 @@
-// The frame of the page: which view is shown, who asks, whether the service is well.
+// The frame of the page: the view, the reader's key, and the health of the service.
 
 import { ApiError, ask, forgetKey, hasKey, useKey } from "./api.js";
 import { counted, h, show } from "./dom.js";
@@ -15,7 +15,7 @@ const dialog = document.getElementById("dialog");
 const health = document.getElementById("health");
 let leave = () => {};
 
-/** Show the view that the address names, `#decisions/ID` for instance. */
+/** Show the view that the address names, such as `#decisions/ID`. */
 async function turn() {
   const [name, ...rest] = location.hash.slice(1).split("/");
   const current = name in VIEWS ? name : "try";
@@ -39,9 +39,9 @@ async function turn() {
   }
 }
 
-/** Ask for an access key. It is kept until the tab is closed, and sent to this service alone. */
+/** Ask for an access key. The key is kept until the tab is closed, and sent only to this service. */
 function askForKey(why) {
-  const field = h("input", { type: "password", autocomplete: "off", "aria-label": "access key", placeholder: "sk-…" });
+  const field = h("input", { type: "password", autocomplete: "off", "aria-label": "access key", placeholder: "sr-…" });
   const form = h(
     "form",
     {
@@ -53,7 +53,7 @@ function askForKey(why) {
     },
     h("h2", {}, "Access key"),
     why ? h("p", { class: "error" }, why) : null,
-    h("p", { class: "muted small" }, "It is kept until this tab is closed, and sent to this service alone."),
+    h("p", { class: "muted small" }, "The key is kept until this tab is closed, and sent only to this service."),
     field,
     h(
       "div",

@@ -1,4 +1,4 @@
-// The log: what was decided, newest first, and one decision whole.
+// The log: all decisions, newest first, and the details of one decision.
 
 import { ask, query } from "./api.js";
 import { chip, h, json, ms, percent, select, show, table, usd, when } from "./dom.js";
@@ -15,11 +15,11 @@ export async function open(place, [id], failed) {
   const fields = ["route", "model", "error"].map((name) => {
     const changed = () => { filters[name] = field.value.trim(); load(); };
     const field = h("input", { value: filters[name], "aria-label": name, onchange: changed });
-    return h("label", {}, name === "error" ? "error has" : name, field);
+    return h("label", {}, name === "error" ? "error contains" : name, field);
   });
   const outcomes = { "": "any", ...Object.fromEntries(OUTCOMES.map((name) => [name, name])) };
   const outcome = select("outcome", outcomes, filters.outcome, (value) => { filters.outcome = value; load(); });
-  const again = h("button", { type: "button", onclick: () => load() }, "Look again");
+  const again = h("button", { type: "button", onclick: () => load() }, "Reload");
   show(place, h("section", { class: "row" }, fields, h("label", {}, "outcome", outcome), again), list);
 
   async function load(cursor) {
@@ -27,8 +27,8 @@ export async function open(place, [id], failed) {
       const found = await ask("GET", query("decisions", { ...filters, limit: PAGE, cursor }));
       if (cursor === undefined) rows.length = 0;
       rows.push(...found.decisions);
-      const more = h("button", { type: "button", onclick: () => load(found.next_cursor) }, "Older ones");
-      show(list, rows.length ? summaries(rows) : h("p", { class: "muted" }, "None."), found.next_cursor ? more : null);
+      const more = h("button", { type: "button", onclick: () => load(found.next_cursor) }, "Older decisions");
+      show(list, rows.length ? summaries(rows) : h("p", { class: "muted" }, "No decisions."), found.next_cursor ? more : null);
     } catch (error) {
       failed(error);
     }
@@ -57,7 +57,7 @@ function summaries(rows) {
   );
 }
 
-/** One record in a dialog, with a place to say how good it was. */
+/** Show one record in a dialog, with buttons for feedback. */
 async function openOne(id) {
   const dialog = document.getElementById("dialog");
   let record;
@@ -103,7 +103,7 @@ function attempts(record) {
         ["latency", (row) => ms(row.latency_ms), true],
         [
           "error",
-          (row) => `${row.error ?? row.escalated ?? row.ungraded ?? ""}${row.served_anyway ? " (given anyway)" : ""}`,
+          (row) => `${row.error ?? row.escalated ?? row.ungraded ?? ""}${row.served_anyway ? " (served anyway)" : ""}`,
         ],
       ],
       record.attempts,

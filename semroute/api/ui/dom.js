@@ -1,11 +1,11 @@
-// Elements, and figures as people read them. Text is set as text: nothing that is shown can become markup.
+// Make elements, and format figures for people. Text is set as text, so nothing that is shown can become markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element: attributes by name, `on…` are listeners; null children are left out. */
+/** Make an element. Attributes go by name, and `on…` adds a listener. Null children are left out. */
 export const h = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
 
-/** The same in SVG. */
+/** Make an SVG element in the same way. */
 export const s = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
 function fill(element, attributes, children) {
@@ -19,14 +19,14 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** Put children in the place of what is there. */
+/** Replace the content of an element. */
 export function show(place, ...children) {
   place.replaceChildren(...present(children));
 }
 
 const present = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined);
 
-/** A choice: options are texts by value; `changed` is told the value that was taken. */
+/** Make a choice. Options are texts by value. `changed` gets the chosen value. */
 export function select(name, options, value, changed) {
   const element = h(
     "select",
@@ -37,11 +37,11 @@ export function select(name, options, value, changed) {
   return element;
 }
 
-/** A value as JSON, folded away. */
+/** Show a value as JSON, folded away. */
 export const json = (value) =>
   h("details", {}, h("summary", {}, "JSON"), h("pre", {}, JSON.stringify(value, null, 2)));
 
-/** A table. Columns: `[head, cell of a row, whether it is a number]`; `open` makes rows clickable. */
+/** Make a table. Columns: `[head, cell of a row, whether it is a number]`. `open` makes rows clickable. */
 export function table(columns, rows, open) {
   const head = columns.map(([name, , number]) => h("th", { class: number ? "n" : null }, name));
   const body = rows.map((row) => {
@@ -53,7 +53,7 @@ export function table(columns, rows, open) {
   return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)));
 }
 
-/** A bar for a share, with a mark where it would have to reach. */
+/** Draw a bar for a share, with a mark at the share that it must reach. */
 export function meter(share, mark, name) {
   const below = mark !== null && share < mark;
   return h(
@@ -70,7 +70,7 @@ export const ms = (time) => (time === null || time === undefined ? "–" : `${ti
 export const when = (seconds) => new Date(1000 * seconds).toLocaleString();
 export const chip = (text) => h("span", { class: `chip ${text}` }, text);
 
-/** US dollars: cents where there are some, else as many digits as say something. */
+/** Format US dollars: with two decimals, or with more for small amounts. */
 export function usd(amount) {
   if (amount === null || amount === undefined) return "–";
   const digits = amount === 0 || Math.abs(amount) >= 1 ? 2 : Math.min(10, 1 - Math.floor(Math.log10(Math.abs(amount))));

@@ -1,4 +1,4 @@
-// The routes in service, and the models that they lead to.
+// The routes in service, and the models.
 
 import { ask } from "./api.js";
 import { h, show, table, usd } from "./dom.js";
@@ -15,14 +15,14 @@ export async function open(place) {
       table(
         [
           ["route", (row) => row.name],
-          ["what it is about", (row) => row.description],
+          ["description", (row) => row.description],
           ["utterances", (row) => row.utterances, true],
           ["threshold", (row) => row.threshold ?? "calibrated", true],
           ["models", (row) => row.models.join(", ")],
         ],
         routes.routes,
       ),
-      h("p", { class: "muted small" }, `What no route takes goes to ${routes.default.join(", ")}.`),
+      h("p", { class: "muted small" }, `Prompts that match no route go to ${routes.default.join(", ")}.`),
     ),
     h(
       "section",
@@ -32,7 +32,7 @@ export async function open(place) {
         [
           ["model", (row) => row.id],
           ["provider", (row) => row.owned_by],
-          ["its name there", (row) => row.metadata.name],
+          ["name at the provider", (row) => row.metadata.name],
           ["tier", (row) => row.metadata.tier ?? "–"],
           ["context", (row) => row.metadata.context_tokens?.toLocaleString("en") ?? "–", true],
           ["USD per 1M in", (row) => usd(row.metadata.input_price), true],

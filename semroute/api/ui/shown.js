@@ -1,8 +1,8 @@
-// A decision, as both the trial and the log show it.
+// Show a decision, in the trial and in the log.
 
 import { chip, h, meter, ms, percent, table, usd } from "./dom.js";
 
-/** Where it went and why; then the candidates, the words, the plan. */
+/** Show where the request went and why, then the candidates, the words and the plan. */
 export function decisionParts(decision) {
   return [headline(decision), candidates(decision), words(decision.details), difficulty(decision), plan(decision)];
 }
@@ -41,7 +41,7 @@ function candidates(decision) {
   return h("div", {}, h("h3", {}, `Candidates${inScope}, margin ${decision.margin.toFixed(3)}`), shown);
 }
 
-/** The words by how much confidence each carried; underlined where the decision is another without it. */
+/** Colour the words by the confidence that each carried. A word is underlined if the decision changes without it. */
 function words(details) {
   if (!details) return null;
   const most = Math.max(...details.words.map((word) => Math.abs(word.effect)), 1e-9);

@@ -1,4 +1,4 @@
-// What was asked, what it cost and what was saved.
+// Show what was asked, what it cost and what was saved.
 
 import { ask, query } from "./api.js";
 import { count, counted, h, ms, percent, s, select, show, table, usd } from "./dom.js";
@@ -43,7 +43,7 @@ export async function open(place, _, failed) {
 
 const isoDay = (time) => new Date(time).toISOString().slice(0, 10);
 
-/** A row for each day of the span, those without requests too. */
+/** Return a row for each day of the span, also for days without requests. */
 function everyDay(rows, span) {
   const known = new Map(rows.map((row) => [row.value, row]));
   const days = [];
@@ -97,11 +97,11 @@ function tiles(all) {
 const legend = () =>
   h("p", { class: "legend small muted" }, h("i", { class: "spent" }), "spent", h("i", { class: "saved" }), "saved against the baseline");
 
-/** The highest bar. */
+/** Return the height of the highest bar. */
 const most = (days, figures) =>
   Math.max(...days.map((day) => figures.reduce((sum, name) => sum + Math.max(day[name], 0), 0)));
 
-/** A bar for each day; the figures of a day stand on each other. */
+/** Draw a bar for each day. The figures of a day are stacked. */
 function stacked(days, figures, classes, tell) {
   const full = most(days, figures) || 1;
   const width = 100 / days.length;

@@ -1,4 +1,4 @@
-// Try a prompt: the decision and why, and the answer where it is wanted.
+// Try a prompt: show the decision and its reasons, and the answer if it is wanted.
 
 import { ask } from "./api.js";
 import { counted, h, json, ms, show, usd } from "./dom.js";
