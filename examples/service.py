@@ -1,4 +1,4 @@
-"""What the examples share: `semroute serve` on route files of theirs, and a provider that runs on this machine."""
+"""What the examples share: `semroute serve` on their route files, and a provider that runs on this machine."""
 
 from __future__ import annotations
 

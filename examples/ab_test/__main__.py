@@ -1,4 +1,4 @@
-"""Two arms of an experiment: the same requests decided by both, what they would cost, and how accurate each is."""
+"""Two arms of an experiment: how both decide the same requests, what that would cost, and how accurate each arm is."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def lay_out(arm: str, folder: Path) -> Path:
-    """An arm's routes folder: what is common, and the arm's own files beside it. All of a folder is merged."""
+    """Make the routes folder of an arm: the common files plus the files of the arm. All of them are merged."""
     target = folder / arm
     for source in (HERE / "common", HERE / arm):
         shutil.copytree(source, target, dirs_exist_ok=True)
@@ -52,12 +52,12 @@ def lay_out(arm: str, folder: Path) -> Path:
 
 
 def told(decision: Decision) -> str:
-    """A decision in two words."""
+    """Return a decision in two words."""
     return f"{decision.route or '-'} {decision.model}"
 
 
 def evaluated(routes: Path) -> dict[str, float]:
-    """What `semroute eval labelled.jsonl --routes DIR --json` prints."""
+    """Return what `semroute eval labelled.jsonl --routes DIR --json` prints."""
     command = [
         sys.executable,
         "-m",
@@ -73,7 +73,10 @@ def evaluated(routes: Path) -> dict[str, float]:
 
 
 def arm_of(user: str) -> str:
-    """Half of the users each, and always the same for one user: put this where you choose the service to call."""
+    """Return the arm of a user, always the same one. Each arm gets half of the users.
+
+    Call this where you choose the service to call.
+    """
     return ARMS[hashlib.sha256(user.encode()).digest()[0] % len(ARMS)]
 
 

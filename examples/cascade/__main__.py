@@ -1,4 +1,4 @@
-"""A cascade: the small model answers first, and the large one only where a check finds that answer wanting."""
+"""A cascade: the small model answers first, and the large model only if that answer fails a check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SENSITIVE = "Extract the invoice number and the total from this letter of my doc
 
 
 def reply(model: str, prompt: str) -> tuple[int, str]:
-    """What the stand-in models say: the small one is good at what is easy."""
+    """Return what the models say. The small one is good only at easy prompts."""
     if prompt == EASY or model == "large-model":
         return 200, '{"invoice": "4711", "total": 99.5}'
     if prompt == SENSITIVE:
@@ -21,7 +21,7 @@ def reply(model: str, prompt: str) -> tuple[int, str]:
 
 
 def main() -> None:
-    """Ask three times, and show each attempt and what the checks said of it."""
+    """Ask three times, and show each attempt with the verdict of the checks."""
     with (
         provider(reply) as url,
         log_file() as log,

@@ -1,4 +1,4 @@
-"""Two providers, one of which fails: the callers get their answers all the same."""
+"""Two providers, one of which fails. The callers still get their answers."""
 
 from __future__ import annotations
 

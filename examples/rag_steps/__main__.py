@@ -1,4 +1,4 @@
-"""Route the steps of a retrieval pipeline by what the pipeline knows of each, without a service."""
+"""Route the steps of a retrieval pipeline by what the pipeline knows about them, without a service."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def show(text: str, found: dict[str, Any]) -> None:
-    """One line: the message, what decided, the route or the rule, and the model that answered."""
+    """Print one line: the message, what decided, the route or the rule, and the model that answered."""
     decision = found["decision"]
     print(f"  {text:<50} {decision['reason']:<9} {decision['rule'] or decision['route'] or '-':<11} {found['model']}")
 

@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def create_key(team: str, database: str) -> str:
-    """What an operator types: `semroute keys create --team TEAM`."""
+    """Make a key, as an operator does: `semroute keys create --team TEAM`."""
     command = [sys.executable, "-m", "semroute", "keys", "create", "--name", f"{team}-bot", "--team", team, "--json"]
     environ = {**os.environ, "SEMROUTE_DATABASE_URL": database}
     done = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
@@ -43,13 +43,13 @@ def create_key(team: str, database: str) -> str:
 
 
 def ask(client: httpx.Client, key: str) -> httpx.Response:
-    """One request of a team, in OpenAI's format."""
+    """Send one request of a team, in OpenAI's format."""
     body = {"model": "auto", "messages": [{"role": "user", "content": "Write a product description for a lamp."}]}
     return client.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"})
 
 
 def show(who: str, answer: httpx.Response) -> None:
-    """One line: who asked, the status, and the model with its cost or what the error says."""
+    """Print one line: who asked, the status, and the model with its cost, or the error."""
     if answer.is_success:
         said = f"{answer.headers['x-semroute-model']:<6} {answer.headers['x-semroute-cost-usd']} USD"
     else:
