@@ -61,11 +61,11 @@ before. `distinct` sends a new prompt each time."""
 
 
 def overhead(rounds: int, turns: int) -> dict[str, float]:
-    """Return the requests a second with log and metrics on, as a share of those with both off: the median of all
-    rounds.
+    """Return the requests a second with log and metrics on, as a share of those with both off.
 
-    Two processes with the same settings differ by a few percent as long as they live. So each round starts new ones and
-    loads them in turn. The figure that ends in `_error` is the standard error of the shares.
+    Each figure is the median of all rounds. Two processes with the same settings differ by a few percent as long as
+    they live. So each round starts new ones and loads them in turn. The figure that ends in `_error` is the standard
+    error of the shares.
     """
     rates: dict[str, list[float]] = {name: [] for name in _BODIES}
     shares: dict[str, list[float]] = {name: [] for name in _BODIES}

@@ -70,7 +70,7 @@ BLOCK = 25
 """How many prompts each router decides in a row. What it needs is then in the processor's caches, as in a service that
 does nothing else."""
 WARM_UP = 5
-"""The first prompts of each block, which are not counted."""
+"""How many prompts at the start of each block are not counted."""
 WORDS = "please tell me which of these many parcels went to the harbour and why nobody there wants to sign for it "
 
 Figures = dict[str, float]
@@ -78,7 +78,8 @@ Ask = Callable[[str], object]
 
 
 def build(shot: str, console: Console, threads: int, previous: Router | None = None) -> Router:
-    """Build the router of a split, from the cache if it was trained before. It caches no prompts, so each ask is new.
+    """Build the router of a split, from the cache if it was trained before. It caches no prompts, so each one is
+    embedded.
 
     `previous` lends its embedder, so that everything measured uses one session.
     """

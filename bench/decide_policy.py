@@ -2,11 +2,11 @@
 
     python bench/decide_policy.py [--quick] [--json]
 
-Two routers decide each prompt in turn: one with the shipped routes alone, one with everything on. The order changes
-from round to round, so a slow moment of the machine is slow for both. What counts is the processor time of the thread,
-which other work on the machine hardly changes; a decision waits for nothing else. There are two figures, which should
-agree: the difference between the p50s, and the median difference for the same prompt in the same round. The goal for
-both is under 0.3 ms.
+Three routers decide each prompt in turn. The first has the shipped routes alone. The second adds rules, complexity and
+a policy. The third uses learned difficulty instead of complexity. The order changes from round to round, so a slow
+moment of the machine is slow for all of them. What counts is the processor time of the thread, which other work on the
+machine hardly changes; a decision waits for nothing else. There are two figures, which should agree: the difference
+between the p50s, and the median difference for the same prompt in the same round. The goal for both is under 0.3 ms.
 """
 
 from __future__ import annotations

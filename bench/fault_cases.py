@@ -63,7 +63,7 @@ def stream(name: str, *plan: str, **options: Any) -> list[Case]:
 _CONTINUE = {"stream": {"on_break": "continue"}}
 _ERROR = {"stream": {"on_break": "error"}}
 CLIENT_S = 30.0
-"""How long a caller waits who uses the defaults, in seconds."""
+"""How long the caller of a case with default settings waits, in seconds."""
 
 
 def bare(name: str, *plan: str, **options: Any) -> list[Case]:
@@ -148,7 +148,7 @@ CASES: list[Case] = [
     *both("brotli", "brotli", attempts=(1, 1)),
     *both("http-1.0", "http10", attempts=(1, 1)),
     *both("no-usage", "no-usage", attempts=(1, 1)),
-    # The accounts of a call that failed over.
+    # The accounts after a fallback.
     *both("accounting", "status-500", "ok", served_by=1),
 ]
 

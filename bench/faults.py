@@ -102,7 +102,7 @@ async def run(client: Client, cases: Sequence[Case]) -> dict[str, Result]:
 async def outage(client: Client, provider: FaultServer, pace: Pace, case: Case) -> Result:
     """Send requests at a steady pace through an outage.
 
-    Each must get an answer. The failing model may get few probes, and must serve again soon after the outage.
+    Each must get an answer. The failing model must get only a few probes, and must serve again soon after the outage.
     """
     primary = case.model(case.plan[0])
     loop = asyncio.get_running_loop()

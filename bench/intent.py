@@ -191,8 +191,9 @@ def run(shots: Sequence[str], rows: Rows, peer: bool, console: Console) -> dict[
 
 
 def build(routes: dict[str, tuple[str, ...]], told: Done) -> tuple[Router, float, float]:
-    """Train a router. Return it, the seconds of the whole training, and the seconds of a second start from the
-    cache.
+    """Train a router, and start a second one from its cache.
+
+    Return the second router, the seconds of the training, and the seconds of the second start.
     """
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()

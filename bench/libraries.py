@@ -509,8 +509,9 @@ _SPEND = (
 
 
 def sql() -> list[Row]:
-    """Run a transaction that adds to a counter, and one that writes 100 rows. Both run in memory: only the code
-    counts.
+    """Run a transaction that adds to a counter, and one that writes 100 rows.
+
+    Both run in memory, so that only the code counts.
     """
     alchemy = library("sqlalchemy")
     ours = SqliteDatabase()

@@ -7,7 +7,7 @@ The service runs with its defaults, except for short deadlines of a stream. Thre
 come 60 bodies of 10 MB that stop short of their end. Then come 1,000 streams that nobody reads, from a provider that
 never stops. The last crowd does the same with an `Idempotency-Key`. For each crowd the script prints how much memory
 grew at most, how many requests were refused, and what is left once the deadlines have passed. A crowd may cost 100 MB,
-and nothing of it may be left.
+and must leave nothing behind.
 """
 
 from __future__ import annotations

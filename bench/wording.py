@@ -2,11 +2,11 @@
 
     python bench/wording.py [--wrong] [--at COMMIT]
 
-`answers.jsonl` holds 200 answers, `prompts.jsonl` 200 prompts. Half of each file are of the wanted kind, and many of
-the others only look like it. All texts were written for this package (Apache-2.0). The lists were widened with the half
-`tune` only, and the half `report` shows how good they are. `--wrong` prints the texts of the half `tune` that the lists
-get wrong. `--at` measures the lists of another commit. The same people wrote the lists and the texts, so expect worse
-figures on your own texts.
+`answers.jsonl` holds 200 answers, `prompts.jsonl` 200 prompts. Half of the texts in each file are of the wanted kind,
+and many of the others only look like it. All texts were written for this package (Apache-2.0). The lists were widened
+with the half `tune` only, and the half `report` shows how good they are. `--wrong` prints the texts of the half `tune`
+that the lists get wrong. `--at` measures the lists of another commit. The same people wrote the lists and the texts, so
+expect worse figures on your own texts.
 """
 
 from __future__ import annotations
@@ -39,10 +39,7 @@ class Row(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Precision: the share of the recognised texts that are wanted.
-
-    Recall: the share of the wanted texts that are recognised.
-    """
+    """Precision: the wanted share of the recognised texts. Recall: the recognised share of the wanted texts."""
 
     precision: float
     recall: float

@@ -86,7 +86,7 @@ class PlanEntry(Frozen, frozen=True, kw_only=True):
     """Why it stands in this place."""
     tier: Tier
     quality: float
-    """Expected quality, 0 to 1: learned for this prompt, else that of the route, the model, or its tier."""
+    """Expected quality, 0 to 1. It is learned for this prompt, or else that of the route, the model or its tier."""
     cost_usd: Decimal
     """Estimated."""
     latency_ms: float | None

@@ -325,9 +325,7 @@ class ContentPolicyError(ProviderError):
 
 
 class UnsupportedError(ProviderError):
-    """The model cannot do what the request asks, or its dialect cannot express it. Nothing was sent in the second
-    case.
-    """
+    """The model cannot do what the request asks. Or its dialect cannot express it, so nothing was sent."""
 
     code = "provider_unsupported"
     retryable = False

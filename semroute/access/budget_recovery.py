@@ -25,10 +25,9 @@ class _LogSource(NamedTuple):
 def spent_by_log(
     log: SqlLog, config: Config, keys: Sequence[Caller], now: float, before: float
 ) -> dict[str, tuple[int, float]]:
-    """Return what each counter should hold, and when it may be forgotten. Only requests that ended before `before`
-    count.
+    """Return what each counter should hold, and when it may be forgotten.
 
-    Blocking. Raises `StoreError`.
+    Only requests that ended before `before` count. Blocking. Raises `StoreError`.
     """
     sources = [*_sources(config, keys, now)]
     if not sources:

@@ -138,7 +138,10 @@ def _own_part(request: AnyRequest, by: str) -> frozenset[str] | None:
     if by == "model" and not caller.routes:
         return usable(config, caller)
     some = " and ".join(kind for kind, names in (("routes", caller.routes), ("models", caller.models)) if names)
-    raise ForbiddenError(f"the key {caller.id} is limited to some {some}, and statistics by {by} cover more than these")
+    instead = {"routes": "by=route", "models": "by=model"}.get(some, "a key without these limits")
+    raise ForbiddenError(
+        f"the key {caller.id} is limited to some {some}, and statistics by {by} cover more than these: use {instead}"
+    )
 
 
 async def _callers(books: Books) -> list[Caller]:

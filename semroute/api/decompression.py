@@ -107,7 +107,7 @@ class DecodedBody:
     def _limited(self, pieces: Pieces) -> Pieces:
         """Yield what one decoder returns, up to the limit.
 
-        Another encoding may lie below, and it may shorten a long result.
+        The limit also holds between two encodings, because a small body may have a huge intermediate form.
         """
         size = 0
         for piece in pieces:

@@ -133,7 +133,7 @@ def _sent(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
 
 
 def identity(connection: Connection, caller: Caller) -> str:
-    """Return what tells callers apart: the key's id. If no key is needed, it is whatever they send as a key."""
+    """Return what tells callers apart: the key's id, or the text that they send as a key if no key is needed."""
     if caller.id:
         return f"{caller.id} {caller.name}"
     return "\n".join(connection.headers.get(name, "") for name in ("authorization", *KEY_HEADERS))

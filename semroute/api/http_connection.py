@@ -119,7 +119,7 @@ class Connection(HttpToolsProtocol):
         self.scope["state"][CONNECTION] = self
 
     def on_headers_complete(self) -> None:
-        """Begin the request, as its head is complete."""
+        """Begin the request now that its head is complete."""
         if len(self.headers) > MAX_HEADERS:
             self._refuse_large()
             raise HttpParserError("too many headers")

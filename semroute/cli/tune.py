@@ -45,8 +45,9 @@ def command(
 
 
 def check_free(target: Path, config: Config) -> None:
-    """Check that `target` may be written. Raises `RequestError` if people wrote in it, or if `tuned` is defined
-    elsewhere.
+    """Check that `target` may be written.
+
+    Raises `RequestError` if people wrote in it, or if `tuned` is defined elsewhere.
     """
     source = config.sources.get("tuned")
     if source is not None and Path(source.file) != target:

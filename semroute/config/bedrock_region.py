@@ -41,7 +41,7 @@ def _located(entry: ProviderEntry, environ: Mapping[str, str]) -> ProviderEntry:
 
 
 def _default_region(environ: Mapping[str, str]) -> str:
-    """Return the region of the environment, else of the profile. Empty: neither names one."""
+    """Return the region of the environment, or else of the profile. Empty: neither names one."""
     return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or _profile_region(environ)
 
 

@@ -179,8 +179,9 @@ def _check_plans(draft: Draft) -> Iterator[Problem]:
 
 
 def _check_variables(draft: Draft) -> Iterator[Problem]:
-    """Warn about unset variables and extras that are not installed. They are no errors: this machine may not need
-    them.
+    """Warn about unset variables and extras that are not installed.
+
+    They are not errors, because this machine may not need them.
     """
     unset, extras, entries = draft.missing_variables, draft.missing_extras, draft.merged.models
     reasons = {provider: not_installed(extra) for provider, extra in extras.items()}

@@ -18,8 +18,9 @@ known."""
 
 
 def check_shutdowns(draft: Draft, today: datetime.date) -> Iterator[Problem]:
-    """Find models whose shutdown date is past or near. The date is the files', else the one known for the model's
-    name.
+    """Find models whose shutdown date is past or near.
+
+    The date is the one in the files, or else the one known for the model's name.
     """
     for id_, model in draft.merged.models.items():
         places = [(f"models.{id_}", model.provider, model.name)]

@@ -40,7 +40,9 @@ def check_substitutes(draft: Draft) -> Iterator[Problem]:
 
 
 def _taker(draft: Draft, able: list[str]) -> str:
-    """Return the model that is asked first: the first able one of the default, else the cheapest."""
+    """Return the model that is asked first: the first of the default that can take the request, or else the
+    cheapest.
+    """
     models, default = draft.merged.models, draft.merged.default
     assert default is not None  # see `check_substitutes`
     usual = [id_ for id_ in default.models if id_ in able]

@@ -19,8 +19,8 @@ class DialectRules(Frozen, frozen=True, kw_only=True):
     presets: bool = False
     """A provider may name a preset: one of the servers that speak this dialect."""
     of_openai: bool = False
-    """OpenAI serves its own models in it. So semroute knows when those are shut down, OpenAI's list of models says
-    more, and files, batches and moderations are at the same address."""
+    """OpenAI serves its own models in it. For such a provider the shutdown dates of models are known, the list of
+    models says more about each, and files, batches and moderations are at the same address."""
     aws: bool = False
     """AWS serves it. A provider has a region, and requests without a key are signed with AWS's credentials."""
 

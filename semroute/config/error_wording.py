@@ -70,7 +70,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """Return `, did you mean …?` if an allowed name is close, else nothing."""
+    """Return `, did you mean …?` if an allowed name is close, or else nothing."""
     if len(name) > MAX_NAME_CHARS:
         return ""
     close = difflib.get_close_matches(name, list(allowed), n=1)

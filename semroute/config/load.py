@@ -32,7 +32,7 @@ from semroute.errors import ConfigError, Problem
 
 
 def default_folder() -> Path:
-    """Return `routes/` of the current folder, else the copy in the package."""
+    """Return `routes/` of the current folder, or else the copy in the package."""
     package = Path(__file__).parent.parent
     shipped = package / "routes"
     candidates = [Path("routes"), shipped, package.parent / "routes"]

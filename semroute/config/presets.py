@@ -29,8 +29,9 @@ PresetName = Literal[
 
 
 class Preset(Frozen, frozen=True, kw_only=True):
-    """One server, or one kind of server. Fields that it refuses or silently ignores are left out, and the answer says
-    so.
+    """One server, or one kind of server.
+
+    Fields that it refuses or silently ignores are left out, and the answer names them.
     """
 
     source: str

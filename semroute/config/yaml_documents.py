@@ -167,8 +167,9 @@ def _unseen(numbers: Sequence[int], at: int) -> str:
 
 
 def _numbers(text: str) -> list[int]:
-    """Return the line in the file for each line that YAML counts. The last stands twice: YAML counts the end of the
-    file.
+    """Return the line in the file for each line that YAML counts.
+
+    The last line stands twice, because YAML counts the end of the file.
     """
     numbers = [1]
     for found in BREAK.finditer(text):

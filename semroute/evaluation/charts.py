@@ -80,9 +80,7 @@ def risk_chart(points: Sequence[RiskPoint], now: tuple[float, float] | None) -> 
 
 
 def matrix_chart(matrix: Matrix) -> str:
-    """Draw a heat map of shares of the expected route. Right ones are on the diagonal, abstentions in the last
-    column.
-    """
+    """Draw a heat map of shares of the expected route: right ones on the diagonal, abstentions in the last column."""
     size = len(matrix.labels)
     margin = 14 + 6.6 * max((len(label) for label in matrix.labels), default=0)
     body = []

@@ -37,8 +37,9 @@ class _Row(msgspec.Struct):
 def examine(
     config: Config, progress: Callable[[int, int], None] | None = None, cache: Cache | None = None
 ) -> list[Problem]:
-    """Find what only the embeddings show. Takes about 3 ms for each utterance not in the cache. Raises
-    `EmbedderError`.
+    """Find what only the embeddings show.
+
+    This takes about 3 ms for each utterance that is not in the cache. Raises `EmbedderError`.
     """
     router = Router.build(config, progress=progress, cache=cache)
     descriptions = np.zeros((len(config.routes), router.embedder.dim), dtype=np.float32)
@@ -51,8 +52,9 @@ def examine(
 
 
 def leakage(folder: Path, config: Config) -> Iterator[Problem]:
-    """Find rows of `*.jsonl` files in the folder that are utterances or negatives. They would measure memory, not
-    routing.
+    """Find rows of `*.jsonl` files in the folder that are utterances or negatives.
+
+    Such rows would measure memory, not routing.
     """
     keys = nameless(config.sources, "negatives")
     owners: dict[str, tuple[str | None, WrittenAt | None]] = {
@@ -100,7 +102,7 @@ def unlearned(folder: Path, config: Config) -> Iterator[Problem]:
 
 
 def _share_error(config: Config, key: str, share: float, gain: Gain) -> Iterator[Problem]:
-    """Warn of a share that the labels are too few to set."""
+    """Warn of a share for which there are too few labels."""
     error = gain.share_error(share)
     if error is None or error <= MAX_SHARE_ERROR:
         return
@@ -131,7 +133,7 @@ def _stale(config: Config, encoder: str) -> Iterator[Problem]:
 
 
 def _thresholds(router: Router) -> Iterator[Problem]:
-    """Find routes whose threshold is so high that not even their own utterances reach it, which the router knows."""
+    """Find routes whose threshold is so high that not even their own utterances, which the router knows, reach it."""
     for route, fixed in zip(router.config.routes.values(), fixed_thresholds(router.config), strict=True):
         if fixed is None:
             continue

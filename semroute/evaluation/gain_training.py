@@ -186,7 +186,7 @@ def _labels(router: Router, labels: Sequence[Label], progress: Callable[[int, in
 
 
 def by_cost(labels: Sequence[Label], known: Mapping[str, Model]) -> tuple[str, ...]:
-    """Sort the models of the labels, the cheapest first: by the cost of their answers if known, else by price."""
+    """Sort the models of the labels, the cheapest first: by the cost of their answers if known, or else by price."""
     told: dict[str, list[float]] = {}
     for label in labels:
         for model, cost in label.cost.items():

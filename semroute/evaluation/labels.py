@@ -59,7 +59,7 @@ def read_labelled(path: Path, router: Router, progress: Progress | None = None) 
 
 
 def _decided(decision: Decision | _Logged, text: str, expected: str | None) -> Outcome:
-    """Compare a decision with the right one. There is no best route if no threshold decided, such as under a rule."""
+    """Compare a decision with the right one. There is no best route if something other than a threshold decided."""
     below = decision.reason == "default" and decision.explanation.startswith(BELOW)
     by_threshold = decision.reason == "semantic" or below
     best = decision.candidates[0] if decision.candidates and by_threshold else None

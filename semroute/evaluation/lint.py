@@ -172,10 +172,10 @@ def _same(a: str, b: str) -> bool:
 def _misplaced(
     places: _Places, scores: Floats, nearest: Floats, rows: Rows, collided: set[tuple[int, int]]
 ) -> Iterator[Problem]:
-    """Report utterances that look like another route. Those that collide with it are reported already, so they are left
-    out.
+    """Report utterances that look like another route.
 
-    The only utterance of a route cannot be compared with others of its route.
+    Utterances that collide with that route are reported already, so they are left out. The only utterance of a route
+    cannot be compared with others of its route.
     """
     best = scores.argmax(axis=1)
     every = np.arange(len(scores))

@@ -18,8 +18,9 @@ MAX_ROWS = 1000
 
 
 def share_errors(labels: Labels, seed: int = 0) -> dict[str, float]:
-    """Return the expected error, 0 to 1, by the share that is asked for: a root mean square over prompts not seen
-    before.
+    """Return the expected error, 0 to 1, by the share that is asked for.
+
+    It is a root mean square over prompts that were not seen before.
     """
     size = len(labels.texts)
     order = np.random.default_rng(seed).permutation(size)[:MAX_ROWS]
@@ -37,8 +38,9 @@ def share_errors(labels: Labels, seed: int = 0) -> dict[str, float]:
 
 
 def _gaps(labels: Labels, seen: Rows, asked: Rows, seed: int) -> tuple[Floats, Floats]:
-    """Return how far the cheapest model is behind the best, for the rows seen (cross-fitted) and for those asked
-    for.
+    """Return how far the cheapest model is behind the best.
+
+    This covers the rows that were seen (cross-fitted) and the rows that are asked for.
     """
     part = labels.take(np.concatenate([seen, asked]))
     rows, others = np.arange(len(seen)), np.arange(len(seen), len(part.texts))

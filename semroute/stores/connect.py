@@ -63,9 +63,9 @@ def open_state(
     folder: Path | None = None,
     known: Known | None = None,
 ) -> ResilientState:
-    """Open the shared state: in Redis if there is an address for it, else beside the decision log.
+    """Open the shared state: in Redis if there is an address for it, or else beside the decision log.
 
-    With a SQLite log it gets a second file, so that a reservation never waits for a commit of the log. `at_once`: as
+    Beside a SQLite log it gets a second file, so that a reservation never waits for a commit of the log. `at_once`: as
     for `open_database`. `folder`: where to write down what is owed to a state that is away. If the log is a file, the
     default is its folder. `known`: reads from the log what was spent. Raises `SettingsError` and `StoreError`.
     """

@@ -1,4 +1,4 @@
-"""Interfaces of what is kept: the decision log and the shared state. One test suite each covers all back ends."""
+"""The interfaces of the decision log and of the shared state. One test suite for each covers all back ends."""
 
 from __future__ import annotations
 
@@ -46,8 +46,9 @@ def new_epoch(since: float) -> int:
 
 
 def filled_to(epoch: int) -> float:
-    """Return the moment in an epoch: all that ended before it came from `refill`. Infinite: the epoch names no
-    moment.
+    """Return the moment that an epoch names: all that ended before it came from `refill`.
+
+    Infinite: the epoch names no moment.
     """
     return epoch >> _RANDOM_BITS if epoch >= 1 << 48 else math.inf
 

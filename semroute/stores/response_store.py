@@ -102,10 +102,10 @@ class ResponseStore:
         return KeptResponse(id=id_, response=unpack(response), asked=unpack(asked), output=output)
 
     def items(self, owner: str, ids: Sequence[str], max_bytes: int | None = None) -> dict[str, bytes]:
-        """Return items by their ids, as JSON. Items that do not exist are missing. Of several with one id, the newest
-        counts.
+        """Return items by their ids, as JSON. Items that do not exist are missing.
 
-        Raises `PayloadTooLargeError` if they have more than `max_bytes` together. No more than that is unpacked.
+        If several items have one id, the newest counts. Raises `PayloadTooLargeError` if they have more than
+        `max_bytes` together. No more than that is unpacked.
         """
         packed: dict[str, bytes] = {}
         ids = [id_ for id_ in ids if _can_be(id_)]

@@ -93,7 +93,7 @@ class _Patient:
             self._timer = asyncio.get_running_loop().call_later(self._answer_s / LOOKS, self._look)
 
     def _look(self) -> None:
-        """End all calls if the state is silent, else those that take far longer than others."""
+        """End all calls if the state is silent, or only those that take far longer than others."""
         self._timer = None
         if not self._waiting:
             return

@@ -1,5 +1,5 @@
-"""The log of the service. It never holds keys. It holds a prompt only at level debug, if a provider's error quotes
-it.
+"""The log of the service. It never holds keys, and holds a prompt only if a provider's error quotes it at level
+debug.
 """
 
 from __future__ import annotations

@@ -124,8 +124,9 @@ class ModelEntry(RouteFileStruct, frozen=True, kw_only=True):
     """Which deployment comes first. `p2c`: the faster of two drawn at random, by measured latency."""
 
     def on(self, day: datetime.date) -> Self:
-        """Return the model at the prices of a day: the latest entry of `prices` that has begun becomes the flat
-        prices.
+        """Return the model at the prices of a day.
+
+        The latest entry of `prices` that has begun replaces the flat prices.
         """
         begun = [entry for entry in self.prices if entry.since <= day]
         if not begun:
@@ -157,10 +158,9 @@ class Model(ModelEntry, frozen=True, kw_only=True):
     """The provider's limits for all of its models together."""
 
     def room(self, input_tokens: int) -> int | None:
-        """Return the most tokens that the model can answer to an input of this size. None: not known. It may be less
-        than 0.
+        """Return the most tokens that the model can answer to an input of this size. None: not known.
 
-        The count of an input is only an estimate, so a tenth of it is also kept free.
+        The result may be less than 0. The count of an input is only an estimate, so a tenth of it is also kept free.
         """
         if self.context_tokens is None:
             return self.max_output_tokens

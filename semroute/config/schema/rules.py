@@ -125,8 +125,10 @@ class Only(RouteFileStruct, frozen=True, kw_only=True):
 
 
 class Rule(RouteFileStruct, frozen=True, kw_only=True):
-    """Rules are tried before any embedding. Of the rules that hold and have a target, the one with the highest
-    priority decides. Every rule that holds and has `only` also narrows the models, whatever decides.
+    """Rules are tried before any embedding.
+
+    Of the rules that hold and have a target, the one with the highest priority decides. Every rule that holds and has
+    `only` also narrows the models, no matter what decides.
     """
 
     name: Name

@@ -12,10 +12,7 @@ from semroute.config.schema.values import Fraction
 
 
 class Budget(RouteFileStruct, frozen=True, kw_only=True):
-    """How much a key or team may spend, or may be spent on a route or model.
-
-    With none of these, the budget is for everything.
-    """
+    """An amount that a key, a team, a route or a model may spend. With none of these, the budget is for everything."""
 
     name: Annotated[str, Meta(min_length=1)]
     """Unique over all files."""
