@@ -222,10 +222,10 @@ def test_a_provider_is_named_or_the_one_that_the_route_files_choose(served: Serv
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        ("/v1/files?provider=nowhere", 404, "those that do: main, other, tight, single, keyless"),
-        ("/v1/files?provider=claude", 404, "takes no files"),
-        ("/v1/files?provider=closed", 404, "takes no files"),
-        ("/v1/files?provider=http://127.0.0.1:9/", 404, "takes no files"),
+        ("/v1/files?provider=nowhere", 404, "expected one that does: main, other, tight, single, keyless"),
+        ("/v1/files?provider=claude", 404, "does not take files"),
+        ("/v1/files?provider=closed", 404, "does not take files"),
+        ("/v1/files?provider=http://127.0.0.1:9/", 404, "does not take files"),
         ("/v1/files?provider=keyless", 503, "NO_SUCH_KEY"),
         ("/v1/files/..", 404, ""),
         ("/v1/files/%2e%2e", 404, ""),
