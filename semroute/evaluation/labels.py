@@ -92,6 +92,7 @@ def _outcome(router: Router, line: bytes) -> Outcome:
     if row.decision.config_version != router.config.version:
         got, here = row.decision.config_version, router.config.version
         raise ValueError(
-            f"got a decision of route files {got!r}, these are {here!r}: their confidences cannot be compared"
+            f"got a decision by version {got!r} of the route files, expected the version in use, {here!r}: confidences "
+            "of two versions cannot be compared"
         )
     return _decided(row.decision, f"decision {row.decision.id}", expected)

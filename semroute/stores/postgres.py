@@ -121,7 +121,7 @@ class PostgresDatabase:
             yield
             return
         if self._clock() < self._retry_at or not self._trying.acquire(blocking=False):
-            raise StoreError(f"PostgreSQL: {self._reason} (a moment ago)")
+            raise StoreError(f"PostgreSQL: {self._reason} (seen a moment ago, try again later)")
         try:
             yield
         finally:

@@ -175,7 +175,7 @@ class ResilientState(Reach):
                 await self._hold_again([*self._alone.held])
             for owner in self._owners.silent(beats):
                 await self._shared.release(owner)
-                log.warning("the process %s ended without a word: what it had reserved is free again", owner)
+                log.warning("the process %s gives no sign of life any more: what it had reserved is free again", owner)
             await self._catch_up()
         except StoreError as error:
             self._gone(error)
