@@ -180,7 +180,7 @@ def test_what_something_else_decided_no_threshold_changes(router: Router, tmp_pa
                 **{"id": "1", "route": None, "reason": "default", "explanation": "", "candidates": []},
                 **{"config_version": "old", "expected": None},
             },
-            "of route files 'old'",
+            "by version 'old' of the route files",
         ),
         ([1], "$: got a list, expected a mapping"),
     ],
