@@ -237,7 +237,10 @@ class Transport:
     async def _connect(self, target: Target, connect_s: float) -> Connection:
         await self._places.take(connect_s)
         try:
-            connection = await self._open_connector().connect(target.request, [], _connect_within(connect_s))
+            if self._connector is None:
+                # No limit here: aiohttp would count the wait for a connection as the provider's time.
+                self._connector = aiohttp.TCPConnector(ssl=self._tls, limit=0, keepalive_timeout=self._keepalive_s)
+            connection = await self._connector.connect(target.request, [], _connect_within(connect_s))
         except BaseException:
             self._places.give_back()
             raise
@@ -261,12 +264,6 @@ class Transport:
             forward = URL(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
             self._targets[address] = _aim(URL(str(parsed)), parsed.netloc.decode("ascii"), forward)
         return self._targets[address]
-
-    def _open_connector(self) -> aiohttp.TCPConnector:
-        if self._connector is None:
-            # No limit here: aiohttp would count the wait for a connection as the provider's time.
-            self._connector = aiohttp.TCPConnector(ssl=self._tls, limit=0, keepalive_timeout=self._keepalive_s)
-        return self._connector
 
 
 def _aim(url: URL, host: str, proxy: URL | None) -> Target:

@@ -26,7 +26,7 @@ def estimate_text_tokens(text: str) -> int:
 
     English has about 4.2 characters a token; scripts of three bytes a character have about 1.3 characters a token.
     """
-    return tokens_of(size_bytes(text))
+    return -(-size_bytes(text) // BYTES_PER_TOKEN)
 
 
 def size_bytes(text: str) -> int:

@@ -192,7 +192,7 @@ class FastEmbedEmbedder:
         prefix = self._prefixes.passage if passages else self._prefixes.query
         if self._session is not None and not prefix:
             ids = self.tokens(texts)
-            for rows in _of_like_length(ids):
+            for rows in [[0]] if len(ids) == 1 else _of_like_length(ids):
                 vectors[rows] = _pooled(self._session, [ids[row] for row in rows])
             return Features(vectors, ids)
         bounded = [self._bound(self._window(text)) for text in texts]

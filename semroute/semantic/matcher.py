@@ -67,7 +67,8 @@ class Matcher:
             max(slope + self._offsets[route] for slope, route in zip(towards, routes, strict=True)),
         )
         *weights, intercept = self._gate
-        in_scope = _sigmoid(sum(weight * one for weight, one in zip(weights, evidence, strict=True)) + intercept)
+        log_odds = sum(weight * one for weight, one in zip(weights, evidence, strict=True)) + intercept
+        in_scope = 1 / (1 + math.exp(min(-log_odds, 500)))
         logits *= self._coldness
         shares = np.exp(logits, out=logits)
         shares /= np.add.reduce(shares)
@@ -83,10 +84,6 @@ def _largest(logits: Floats, count: int) -> list[int]:
         values[place] = -math.inf
         places.append(place)
     return places
-
-
-def _sigmoid(log_odds: float) -> float:
-    return 1 / (1 + math.exp(min(-log_odds, 500)))
 
 
 class Index:

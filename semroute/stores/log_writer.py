@@ -105,7 +105,7 @@ class LogWriter:
 
     def put(self, record: Record) -> bool:
         """Queue a record. False: the queue is full, so the record is dropped."""
-        waiting = self.waiting
+        waiting = self._taken - self._done
         if waiting and waiting >= (limits := self._limits()).queue and limits.when_full != "slow":
             self.overflown += 1
             self._lost_at = self._monotonic()
@@ -116,7 +116,7 @@ class LogWriter:
 
     async def room(self) -> None:
         """Wait while the queue is full, if the settings say that a full queue slows requests."""
-        while self.waiting >= self._limits().queue and self._limits().when_full == "slow":  # noqa: ASYNC110 - the thread that writes has no loop to set an event on
+        while self._taken - self._done >= self._limits().queue and self._limits().when_full == "slow":  # noqa: ASYNC110 - the thread that writes has no loop to set an event on
             await asyncio.sleep(INTERVAL_S / 10)
 
     def flush(self, timeout_s: float = 10.0) -> bool:

@@ -72,7 +72,7 @@ class GeminiProviderDialect:
             path=f"/models/{quote(model.name, safe='')}:batchEmbedContents",
             body=msgspec.json.encode(body),
             endpoint=EMBEDDINGS,
-            dropped=dropped.notes,
+            dropped=tuple(dropped.notes),
             model=model.name,
         )
 

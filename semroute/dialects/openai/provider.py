@@ -10,7 +10,7 @@ import msgspec
 
 from semroute.config.presets import PLAIN, Preset
 from semroute.config.schema.models import Model
-from semroute.dialects.dialect import EMBEDDINGS, WireRequest, endpoint_of
+from semroute.dialects.dialect import EMBEDDINGS, ENDPOINTS, WireRequest, endpoint_of
 from semroute.dialects.gemini.embeddings import openai_body
 from semroute.dialects.openai.content import parse_logprobs
 from semroute.dialects.openai.model_rules import carried, suit_chat
@@ -61,9 +61,10 @@ class OpenAIProviderDialect:
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """Render a request. A caller's own OpenAI body is kept, so that fields unknown here reach the provider."""
-        if endpoint_of(request) == EMBEDDINGS:
-            return self._embeddings(request, model)
-        request = as_chat(request, self.name)
+        if request.dialect in ENDPOINTS:
+            if endpoint_of(request) == EMBEDDINGS:
+                return self._embeddings(request, model)
+            request = as_chat(request, self.name)
         if request.dialect == self.name:
             dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in OURS}
@@ -83,7 +84,7 @@ class OpenAIProviderDialect:
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         adapt(body, self._preset, model, dropped)
         suit_chat(body, self._preset.name, model, dropped)
-        path = self._path(self._preset.path, model)
+        path = _path(self._preset.path, model.name, self._api_version)
         headers = travelling(request, self.name, HEADERS, dropped)
         return fitted("openai", body, request, model, dropped, path=path, server=self._preset.name, headers=headers)
 
@@ -91,14 +92,11 @@ class OpenAIProviderDialect:
         dropped = Dropped()
         body = {**openai_body(request, dropped), "model": model.name}
         return WireRequest(
-            path=self._path(self._preset.embeddings_path, model),
+            path=_path(self._preset.embeddings_path, model.name, self._api_version),
             body=msgspec.json.encode(body),
             endpoint=EMBEDDINGS,
-            dropped=dropped.notes,
+            dropped=tuple(dropped.notes),
         )
-
-    def _path(self, path: str, model: Model) -> str:
-        return _path(path, model.name, self._api_version)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer with status 200. Raises a `ProviderError` if the body is not an answer."""
@@ -115,7 +113,7 @@ class OpenAIProviderDialect:
             raise no_answer(body, f"expected a completion, got one without choices: {snippet(body)}")
         choice = answer.choices[0]
         parts = parts_of(choice.message or ChatSaid())
-        logprobs = parse_logprobs(choice.logprobs.content if choice.logprobs is not None else None)
+        logprobs = parse_logprobs(choice.logprobs.content) if choice.logprobs is not None else ()
         reason, body = ended_by(finish_reason_of(choice.finish_reason or "stop"), body, calls=has_calls(parts))
         completion = self._completion(answer, parts, reason, body)
         if choice.message is not None and isinstance(choice.message.content, list):

@@ -259,18 +259,13 @@ def _asks(field: str, value: object) -> bool:
     return value not in (None, False, [], {}) and not (field == "n" and value == 1)
 
 
-def _reads_messages(preset: Preset) -> bool:
-    """Whether messages must be changed for a server."""
-    return bool(preset.message_drop) or not preset.developer or bool(preset.thoughts)
-
-
 def _adapt_messages(messages: list[Any], preset: Preset, model: Model, dropped: Dropped) -> list[Any]:
     if not preset.call_signatures:
         messages = without_signatures(messages)
     elif gemini_traits(model.name).signs_calls:
         messages = with_signatures(messages)
-    if not _reads_messages(preset):
-        return messages
+    if preset.developer and not preset.message_drop and not preset.thoughts:
+        return messages  # as they are: most servers take all forms
     reasons = "reasoning" in model.features
     return [_adapt_message(message, preset, reasons, dropped) for message in messages]
 

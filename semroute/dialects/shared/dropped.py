@@ -12,12 +12,14 @@ class Dropped:
 
     def __init__(self, unread: Iterable[str] = ()) -> None:
         """`unread`: fields of the caller's body that the `ChatRequest` cannot hold."""
-        self._notes = dict.fromkeys(unread)
-        self._adapted: dict[str, None] = {}
+        self.notes = dict.fromkeys(unread)
+        """The notes on what is left out or changed."""
+        self.adapted: dict[str, None] = {}
+        """The notes on what is expressed in another form."""
 
     def add(self, note: str) -> None:
         """Note that something is left out, or sent as something else."""
-        self._notes[note] = None
+        self.notes[note] = None
 
     def add_given(self, **values: object) -> None:
         """Note each name whose value asks for something. None, False and empty values ask for nothing."""
@@ -36,14 +38,4 @@ class Dropped:
 
     def adapt(self, note: str) -> None:
         """Note that something is expressed in another form, without loss."""
-        self._adapted[note] = None
-
-    @property
-    def adapted(self) -> tuple[str, ...]:
-        """The notes on what is expressed in another form."""
-        return tuple(self._adapted)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The notes on what is left out or changed."""
-        return tuple(self._notes)
+        self.adapted[note] = None
