@@ -49,6 +49,19 @@ class Caller(Frozen, frozen=True, kw_only=True):
             and self.usd_per_month is None
         )
 
+    @property
+    def bounded(self) -> bool:
+        """Return whether the key has limits or budgets of its own, or allows only some routes or models."""
+        return bool(
+            self.routes
+            or self.models
+            or self.requests_per_minute is not None
+            or self.tokens_per_minute is not None
+            or self.concurrency is not None
+            or self.usd_per_day is not None
+            or self.usd_per_month is not None
+        )
+
     def may_take(self, route: str | None) -> bool:
         """Return whether the key may use a route. None stands for requests that no route takes: all keys allow
         these.

@@ -179,21 +179,24 @@ class Router:
 
         Raises `UnknownModelError` and `UnknownRouteError` where the request names what does not exist.
         """
-        request = model_aliases.resolved(self.config, asked)
+        config = self.config
+        request = model_aliases.resolved(config, asked) if config.aliases else asked
         facts = await around.facts(request)
-        choice = choose_static(self.config, request, facts)
-        reading = await around.reading(facts.text) if needs_reading(self.config, request, facts, choice) else Reading()
+        choice = choose_static(config, request, facts)
+        reading = await around.reading(facts.text) if needs_reading(config, request, facts, choice) else Reading()
         if choice is None:
-            semantic = choose_semantic(self.config, reading.match, facts)
-            choice = await around.classified(semantic, request, facts, reading)
-        choice = await around.continued(choice, facts)
+            choice = choose_semantic(config, reading.match, facts)
+            if config.classifier is not None:
+                choice = await around.classified(choice, request, facts, reading)
+        if request.session:
+            choice = await around.continued(choice, facts)
         signals, why_cheap = await around.signals(choice, facts)
-        decision = decide(self.config, request, facts, choice, signals, reading=reading, gain=self.gain)
+        decision = decide(config, request, facts, choice, signals, reading=reading, gain=self.gain)
         decision = msgspec.structs.replace(
             decision,
             thrift=signals.thrift,
             explanation=decision.explanation
-            + model_aliases.told(asked, request)
+            + (model_aliases.told(asked, request) if request is not asked else "")
             + (f"; {why_cheap}, so the choice leans to cheap" if why_cheap else ""),
             latency_ms=(time.perf_counter() - around.started) * 1000,
         )
@@ -255,7 +258,7 @@ class Router:
         return router
 
     def choose_semantic(self, match: Match, facts: Facts | None = None) -> Choice:
-        """Return the choice that a match makes. `facts`: the facts for narrowing rules."""
+        """Return the choice that a match makes. `facts`: tell the prompt's language."""
         return choose_semantic(self.config, match, facts)
 
     def choose_classified(self, label: str, semantic: Choice) -> Choice:
@@ -279,11 +282,16 @@ class Router:
         return [(self._told(compared), compared.confidences) for compared in each]
 
     def _told(self, compared: RouteScores) -> Match:
-        candidates = tuple(self._candidate(compared.in_scope, near) for near in compared.nearest)
+        candidates = tuple([self._candidate(compared.in_scope, near) for near in compared.nearest])
         return Match(candidates=candidates, in_scope=round(compared.in_scope, 4))
 
     def _candidate(self, in_scope: float, near: Near) -> Candidate:
-        threshold, source = self._threshold(near)
+        """Return a route as a candidate.
+
+        A calibrated threshold applies to the probability of being in scope, which shows best what belongs to no route.
+        The confidence is the route's share of that probability. So the threshold is multiplied by the same share.
+        """
+        threshold, source = self._fixed[near.route] or (self._calibrated[near.route] * near.share, "calibrated")
         return Candidate(
             route=self._names[near.route],
             confidence=round(in_scope * near.share, 4),
@@ -291,14 +299,6 @@ class Router:
             threshold_from=source,
             nearest=Nearest(utterance=self._utterances[near.utterance], similarity=round(near.similarity, 4)),
         )
-
-    def _threshold(self, near: Near) -> tuple[float, ThresholdSource]:
-        """Return the threshold of a route, given the route's share of what is in scope.
-
-        A calibrated threshold applies to the probability of being in scope, which shows best what belongs to no route.
-        The confidence reaches the route's share of it exactly when that probability reaches the threshold.
-        """
-        return self._fixed[near.route] or (self._calibrated[near.route] * near.share, "calibrated")
 
 
 class Surroundings:

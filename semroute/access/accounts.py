@@ -73,8 +73,6 @@ class Accounts:
 
     async def signals(self, config: Config, caller: Caller, route: str | None, signals: Signals) -> tuple[Signals, str]:
         """Add what keys and budgets say to the facts of the moment. Also returns why the dial moves, if it does."""
-        if not (config.budgets or caller.limited or caller.restricted):  # mostly so without keys
-            return signals, ""
         unavailable = signals.unavailable | barred(config, caller)
         budgets = [meter for meter in meters(config, caller, route, self._clock()) if meter.kind == "usd"]
         slid, why = 0.0, None
@@ -98,8 +96,6 @@ class Accounts:
 
         Always call `settle` later, whatever happens to the request. Only that frees all that it holds.
         """
-        if not (config.budgets or caller.limited):
-            return None
         found = tuple(meters(config, caller, route, self._clock()))
         counters = frozenset(meter.counter for meter in found)
         return Hold(request_id=request_id, meters=found, claimed=counters) if found else None

@@ -50,12 +50,9 @@ class KeyRing:
         """`keyed`: whether another process knew of a key before."""
         self._keys: Mapping[str, Key] = {}
         self._rows: list[Row] = []
-        self._seen = keyed
+        self.seen = keyed
+        """Whether it ever held a key. If all keys were deleted later, every call still needs one."""
         self._strangers: set[bytes] = set()
-
-    def __bool__(self) -> bool:
-        """Return whether it ever held a key. If all keys were deleted later, every call still needs one."""
-        return self._seen
 
     @property
     def empty(self) -> bool:
@@ -84,7 +81,7 @@ class KeyRing:
         if rows != self._rows:
             self._keys = {key.caller.id: key for key in map(_key, rows)}
             self._rows = rows
-            self._seen = self._seen or bool(rows)
+            self.seen = self.seen or bool(rows)
             self._strangers.clear()
 
     def is_stranger(self, digest: bytes) -> bool:

@@ -37,7 +37,7 @@ class Access:
         """Raises `SettingsError` if the settings do not say who is served."""
         self._ring = KeyRing() if ring is None else ring
         if settings.access == "auto":
-            settings = settings.decided(has_keys=bool(self._ring))
+            settings = settings.decided(has_keys=self._ring.seen)
         self._decided: Openness = cast("Openness", settings.access)
         self._api = digest(settings.api_key) if settings.api_key else None
         self._admin = digest(settings.admin_key) if settings.admin_key else None
@@ -46,7 +46,7 @@ class Access:
     @property
     def openness(self) -> Openness:
         """Say who is served now."""
-        return "keys" if self._ring else self._decided
+        return "keys" if self._ring.seen else self._decided
 
     @property
     def shut(self) -> bool:
@@ -58,13 +58,17 @@ class Access:
         """Return whether more than one key may ask for answers."""
         return len(self._ring) + (self._api is not None) > 1
 
-    def caller(self, authorization: str | None, api_key: str | None) -> Caller:
-        """Return the caller who sends `Authorization: Bearer …` or `x-api-key: …`. Raises `AccessError`."""
-        if token := _token(authorization, api_key):
-            return self._holder(token)
-        return self._nobody()
+    def caller(self, token: str) -> Caller:
+        """Return the caller who sends a key. Empty: no key was sent. Raises `AccessError` if each call needs one."""
+        if token and (holder := self._holder(token)) is not None:
+            return holder
+        scopes = SCOPES[self.openness]
+        if not scopes:
+            raise AccessError(f"the key is missing or wrong: {ASK}")
+        return Caller(scopes=scopes)
 
-    def _holder(self, token: str) -> Caller:
+    def _holder(self, token: str) -> Caller | None:
+        """Return the caller with this key. None: there is no such key."""
         given = digest(token)
         if self._admin is not None and hmac.compare_digest(given, self._admin):
             return Caller(id=FROM_ENVIRONMENT, name=f"{PREFIX}ADMIN_KEY")
@@ -75,27 +79,19 @@ class Access:
             if key.ended(self._clock()):
                 raise AccessError(f"the key {key.caller.id} has expired or was revoked")
             return key.caller
-        return self._nobody()
+        return None
 
-    def _nobody(self) -> Caller:
-        """Return the caller for a call without a valid key. Raises `AccessError` if each call needs one."""
-        scopes = SCOPES[self.openness]
-        if not scopes:
-            raise AccessError(f"the key is missing or wrong: {ASK}")
-        return Caller(scopes=scopes)
-
-    def looks_new(self, authorization: str | None, api_key: str | None) -> bool:
+    def looks_new(self, token: str) -> bool:
         """Return whether a refused key may be new, or may have a new secret, since the keys were read."""
-        token = _token(authorization, api_key)
         if not (id_ := key_id(token)):
             return False
         given, key = digest(token), self._ring.get(id_)
         known = key is not None and hmac.compare_digest(given, key.digest)
         return not known and not self._ring.is_stranger(given)
 
-    def note_stranger(self, authorization: str | None, api_key: str | None) -> None:
+    def note_stranger(self, token: str) -> None:
         """Note that a refused key is not one of the present keys."""
-        self._ring.note_stranger(digest(_token(authorization, api_key)))
+        self._ring.note_stranger(digest(token))
 
     def require(self, caller: Caller, scope: Scope) -> None:
         """Check that a caller may do something. Raises `AccessError` and `ForbiddenError`."""
@@ -103,7 +99,7 @@ class Access:
             return
         if caller.id not in ("", FROM_ENVIRONMENT):
             raise ForbiddenError(f"the key {caller.id} has no scope {scope!r}, only {', '.join(caller.scopes)}")
-        if self._admin is None and not self._ring:
+        if self._admin is None and not self._ring.seen:
             raise AccessError(
                 f"this call needs a key with the scope {scope!r}, and there is none: set {PREFIX}ADMIN_KEY"
             )
@@ -113,10 +109,3 @@ class Access:
 def digest(key: str) -> bytes:
     """Return the SHA-256 of a key. Keys are long and random, so no slower hash is needed."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-
-
-def _token(authorization: str | None, api_key: str | None) -> str:
-    if authorization is None:
-        return api_key or ""
-    scheme, _, token = authorization.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else api_key or ""

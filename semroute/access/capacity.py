@@ -80,13 +80,6 @@ class RequestPlaces:
         self._bytes += more_bytes
         self._bytes_of[key] = of_key + more_bytes
 
-    def _free(self, key: str, held_bytes: int) -> None:
-        self._running -= 1
-        _lower(self._running_of, key, 1)
-        if held_bytes:
-            self._bytes -= held_bytes
-            _lower(self._bytes_of, key, held_bytes)
-
 
 def _lower(counts: dict[str, int], key: str, amount: int) -> None:
     counts[key] -= amount
@@ -113,4 +106,9 @@ class Place:
 
     def leave(self) -> None:
         """Give back the place and the room. A second call does nothing."""
-        self._places._free(self._key, self._held_bytes)
+        places = self._places
+        places._running -= 1
+        _lower(places._running_of, self._key, 1)
+        if self._held_bytes:
+            places._bytes -= self._held_bytes
+            _lower(places._bytes_of, self._key, self._held_bytes)

@@ -117,12 +117,8 @@ class Books:
         """Take part in the caller's trace, and pass it on to providers."""
         if self.tracing is not None:
             headers = self.tracing.begin(request_id, headers)
-        call_context.follow(headers.get("traceparent"), headers.get("tracestate"))
-
-    async def room(self) -> None:
-        """Wait while the log is full and the settings want that."""
-        if self.writer is not None:
-            await self.writer.room()
+        if "traceparent" in headers:
+            call_context.follow(headers["traceparent"], headers.get("tracestate"))
 
     async def watch(self) -> None:
         """Follow changes of the keys, and notice which stores are away. Runs until it is cancelled."""
@@ -163,10 +159,10 @@ class Books:
             if rows is not None:
                 self._read_at = time.monotonic()
             if rows is not None and rows != self.ring.rows:
-                before = bool(self.ring)
+                before = self.ring.seen
                 self.ring.take(rows)
                 self._lifeline.keep(keys=rows)
-                if self.ring and not before:
+                if self.ring.seen and not before:
                     log.warning("the first key was made: from now on every call needs a key")
         except (StoreError, msgspec.MsgspecError) as error:
             if self.trouble is None:

@@ -150,7 +150,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         in_service,
         books.record,
         accounts=books.accounts,
-        room=books.room,
+        room=books.writer.room if books.writer is not None else None,
         sessions=SharedSessions(books.state) if settings.shared else None,
         threads=max(1, usable_cores() // settings.workers),
     )

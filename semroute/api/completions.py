@@ -26,7 +26,6 @@ from semroute.api.streamed_responses import (
     EventStream,
     Presence,
     StreamSource,
-    while_connected,
 )
 from semroute.caller import Caller
 from semroute.config.schema.resilience import STALL_S
@@ -41,7 +40,7 @@ from semroute.errors import RequestError, SemrouteError
 from semroute.gateway.acting import Call, Chunks
 from semroute.gateway.gateway import Gateway
 from semroute.json_errors import UNREADABLE, why_unreadable
-from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Params
+from semroute.messages import LONG_BYTES, ChatRequest, Chunk
 from semroute.record import Record, served
 from semroute.router import new_id
 from semroute.routing.client_requests import session_of
@@ -71,7 +70,7 @@ async def route(request: AnyRequest) -> Response[bytes]:
         await call.decided()
     except SemrouteError as error:
         return _refusal(request, call, error)
-    return Rendered(_native.render_decision(call.decision), account_headers(call))
+    return Rendered(_native.render_decision(call.account.decision), account_headers(call))
 
 
 def _handler(endpoint: Endpoint) -> HTTPRouteHandler:
@@ -134,7 +133,8 @@ async def _answer(
         source = source if memory is None else memory.keeping(source, chat)
         return EventStream(source, Presence(receive), request.app.state.keepalive_s)
     try:
-        completion = await while_connected(call.complete(), receive)
+        with Presence(receive):
+            completion = await call.complete()
         render = partial(dialect.render_completion, completion, call.account.record, chat)
         body = await asyncio.to_thread(render) if chat.long or len(completion.raw) > LONG_BYTES else render()
         if memory is not None:
@@ -169,7 +169,7 @@ class Streamed:
         self.media_type = media_type
         self._request = request
         self._call = call
-        self._renderer = dialect.stream(call.request, call.decision)
+        self._renderer = dialect.stream(call.request, call.account.decision)
         self._chunks: Chunks | None = None
 
     async def open(self) -> None:
@@ -189,7 +189,7 @@ class Streamed:
 
     def end(self) -> bytes:
         """Return the last event of a whole answer."""
-        record = self._call.record
+        record = self._call.account.record
         last = self._renderer.end(record)
         # The dialects have no field for the cost, so it is a comment. Not every client accepts one, so a request must
         # ask for it.
@@ -203,7 +203,7 @@ class Streamed:
 
     def failure(self, error: SemrouteError) -> bytes:
         """Return the error as an event. The head was sent with status 200, so the stream must say that it broke off."""
-        record = self._call.record
+        record = self._call.account.record
         told = record.attempts and self._call.request.stream_usage
         usage = self._renderer.chunk(Chunk(usage=record.usage)) if told else b""
         return usage + self._renderer.error(error, status_of(error))
@@ -226,7 +226,7 @@ class Streamed:
     @property
     def whole(self) -> bool:
         """Return whether the answer is complete and good."""
-        return self._call.record.outcome == "ok"
+        return self._call.account.record.outcome == "ok"
 
     async def aclose(self) -> None:
         """End the call."""
@@ -236,25 +236,22 @@ class Streamed:
 
 async def read(body: bytes, dialect: ClientDialect, in_path: Mapping[str, Any] = MappingProxyType({})) -> ChatRequest:
     """Read a request, in a thread if it is long, so that others need not wait. Raises `RequestError`."""
-
-    def parse() -> ChatRequest:
-        fields = {**decode(body), **in_path}
-        dial = read_dial(fields.pop(DIAL, None), f"$.{DIAL}")  # our own field in every dialect, which no provider knows
-        chat = dialect.parse_request(fields, new_id())
-        return msgspec.structs.replace(chat, params=_countable(chat.params), cost_quality=dial, size_bytes=len(body))
-
-    return parse() if len(body) <= LONG_BYTES else await asyncio.to_thread(parse)
+    if len(body) <= LONG_BYTES:
+        return _parse(body, dialect, in_path)
+    return await asyncio.to_thread(_parse, body, dialect, in_path)
 
 
-def _countable(params: Params) -> Params:
-    """Return the parameters with a limit of tokens that estimates and budgets can use.
-
-    Some servers accept -1 as no limit. A negative limit would free what other requests have reserved.
-    """
-    limit = params.max_tokens
-    if limit is None or 0 < limit <= MAX_TOKENS:
-        return params
-    return msgspec.structs.replace(params, max_tokens=MAX_TOKENS if limit > 0 else None)
+def _parse(body: bytes, dialect: ClientDialect, in_path: Mapping[str, Any]) -> ChatRequest:
+    fields = {**decode(body), **in_path}
+    dial = fields.pop(DIAL, None)  # our own field in every dialect, which no provider knows
+    if dial is not None:
+        dial = read_dial(dial, f"$.{DIAL}")
+    chat = dialect.parse_request(fields, new_id())
+    params = chat.params
+    if (limit := params.max_tokens) is not None and not 0 < limit <= MAX_TOKENS:
+        # Some servers accept -1 as no limit. A negative limit would free what other requests have reserved.
+        params = msgspec.structs.replace(params, max_tokens=MAX_TOKENS if limit > 0 else None)
+    return msgspec.structs.replace(chat, params=params, cost_quality=dial, size_bytes=len(body))
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -305,7 +302,7 @@ def _refusal(request: AnyRequest, call: Call, error: SemrouteError) -> Response[
 
 def asked_for(call: Call) -> int:
     """Return how many times models were asked for the answer of a call."""
-    return sum(attempt.purpose == "answer" for attempt in call.record.attempts)
+    return sum(attempt.purpose == "answer" for attempt in call.account.record.attempts)
 
 
 def account_headers(call: Call) -> dict[str, str]:
@@ -316,7 +313,8 @@ def account_headers(call: Call) -> dict[str, str]:
         "x-semroute-decision": record.request_id,
         "x-semroute-attempts": str(len(record.attempts)),
         "x-semroute-overhead-ms": f"{record.overhead_ms:.2f}",
-        **error_responses.id_headers(record.request_id),
+        "x-request-id": record.request_id,  # for OpenAI's clients
+        "request-id": record.request_id,  # for Anthropic's clients
     }
     if call.account.costs_known:
         headers["x-semroute-cost-usd"] = f"{record.cost_usd:f}"

@@ -80,6 +80,8 @@ class Service(Litestar):
         if handler is None and (path := path_aliases.canonical(scope["path"])) != scope["path"]:
             scope["path"] = path
             handler = self._direct.get((scope["method"], path))
+        scope["litestar_app"] = self
+        scope.setdefault("state", {})
         found = self.gate.look(scope)
         welcome = b"origin" in found and self.gate.welcomes(found)
         if welcome:
@@ -91,7 +93,7 @@ class Service(Litestar):
         try:
             self.gate.check(scope, found, welcome=welcome)
         except RequestError as error:
-            request = self._request(scope, receive, send)
+            request: AnyRequest = Request(scope, receive, send)
             refusal = error_responses.on_semroute_error(request, error)
             await refusal.to_asgi_response(None, request)(scope, receive, send)
             return
@@ -107,11 +109,6 @@ class Service(Litestar):
         finally:
             body.leave()
 
-    def _request(self, scope: HTTPScope, receive: Receive, send: Send) -> AnyRequest:
-        scope["litestar_app"] = self
-        scope.setdefault("state", {})
-        return Request(scope, receive, send)
-
     def _telling(self, send: LifeSpanSend) -> LifeSpanSend:
         async def tell(message: LifeSpanSendMessage) -> None:
             if message["type"] == "lifespan.startup.failed" and self.failure:
@@ -121,7 +118,7 @@ class Service(Litestar):
         return tell
 
     async def _answer(self, handler: HTTPRouteHandler, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        request = self._request(scope, receive, send)
+        request: AnyRequest = Request(scope, receive, send)
         try:
             response = await handler.fn(request)
         except Exception as error:  # noqa: BLE001 - as in the framework: each error is answered, and defects are logged
@@ -152,9 +149,8 @@ class Rendered(Response[bytes]):
             "status": 200,
             "headers": encode_headers(self._fields),
         }
-        body = self.content
-        if len(body) <= PIECE_BYTES:
-            await http_connection.send_whole(scope, send, head, body)
+        body, connection = self.content, http_connection.of(scope)
+        if len(body) <= PIECE_BYTES and connection is not None and connection.send_whole(send, head, body):
             return
         await send(head)
         # A long body goes out in pieces. Each piece waits until the caller has taken the ones before. Until then the

@@ -31,11 +31,7 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 async def known(connection: Connection, _: BaseRouteHandler) -> None:
     """Let in any valid key."""
-    try:
-        _identify(connection)
-    except AccessError:
-        await _look(connection)
-        _identify(connection)
+    await admitted(connection, None)
 
 
 async def caller(connection: Connection, _: BaseRouteHandler) -> None:
@@ -82,19 +78,20 @@ class Refusals:
         return f"and {untold - 1} more before it" if untold > 1 else ""
 
 
-def admit(connection: Connection, scope: Scope, headers: Mapping[str, str] | None = None) -> Caller:
+def admit(connection: Connection, scope: Scope | None, headers: Mapping[str, str] | None = None) -> Caller:
     """Return the caller, whose key must have the scope. Raises `AccessError` and `ForbiddenError`.
 
-    `headers`: those of the connection, if they have been read already.
+    `scope` None: any valid key will do. `headers`: those of the connection, if they have been read already.
     """
-    found = _identify(connection, headers)
-    if scope not in found.scopes:
-        access: Access = connection.app.state.access
+    access: Access = connection.app.state.access
+    found = access.caller(token_of(connection.headers if headers is None else headers))
+    connection.scope["state"]["caller"] = found
+    if scope is not None and scope not in found.scopes:
         access.require(found, scope)
     return found
 
 
-async def admitted(connection: Connection, scope: Scope, headers: Mapping[str, str] | None = None) -> Caller:
+async def admitted(connection: Connection, scope: Scope | None, headers: Mapping[str, str] | None = None) -> Caller:
     """Return the caller as `admit` does. If the key is unknown, look in the database for a new one."""
     try:
         return admit(connection, scope, headers)
@@ -122,14 +119,17 @@ async def _look(connection: Connection, headers: Mapping[str, str] | None = None
     """Look in the database once for an unknown key, however many requests send it meanwhile."""
     access: Access = connection.app.state.access
     books: Books = connection.app.state.books
-    sent = _sent(connection.headers if headers is None else headers)
-    if access.looks_new(*sent) and await books.look_for_keys() and access.looks_new(*sent):
-        access.note_stranger(*sent)
+    token = token_of(connection.headers if headers is None else headers)
+    if access.looks_new(token) and await books.look_for_keys() and access.looks_new(token):
+        access.note_stranger(token)
 
 
-def _sent(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Return the headers that may hold a key."""
-    return headers.get("authorization"), next((headers[name] for name in KEY_HEADERS if name in headers), None)
+def token_of(headers: Mapping[str, str]) -> str:
+    """Return the key in `Authorization: Bearer …`, else in a header of `KEY_HEADERS`. Empty: no key was sent."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return next((headers[name] for name in KEY_HEADERS if name in headers), "")
 
 
 def identity(connection: Connection, caller: Caller) -> str:
@@ -137,10 +137,3 @@ def identity(connection: Connection, caller: Caller) -> str:
     if caller.id:
         return f"{caller.id} {caller.name}"
     return "\n".join(connection.headers.get(name, "") for name in ("authorization", *KEY_HEADERS))
-
-
-def _identify(connection: Connection, headers: Mapping[str, str] | None = None) -> Caller:
-    access: Access = connection.app.state.access
-    found = access.caller(*_sent(connection.headers if headers is None else headers))
-    connection.scope["state"]["caller"] = found
-    return found

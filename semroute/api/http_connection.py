@@ -50,6 +50,12 @@ CONNECTION = "connection"
 """The key under `state` of a request's scope for its `Connection`."""
 
 
+def of(scope: Any) -> Connection | None:
+    """Return the connection of a request. None: another server runs it, such as that of a test."""
+    found: Connection | None = scope["state"].get(CONNECTION)
+    return found
+
+
 class Unread:
     """The connections of a process whose callers do not take their answers."""
 
@@ -189,7 +195,7 @@ class Connection(HttpToolsProtocol):
         return self.cycle.scope is scope and not self.cycle.more_body
 
     def send_whole(self, send: Send, start: HTTPResponseStartEvent, body: bytes) -> bool:
-        """Write the answer of the request under way, if all of it can be written at once.
+        """Write the answer of the request under way in one packet, if that is possible. Returns whether it was.
 
         uvicorn's own way takes two events, and looks at each header by itself.
         """
@@ -278,21 +284,6 @@ class Connection(HttpToolsProtocol):
             self._close()
         else:
             self.abort()
-
-
-async def send_whole(scope: Any, send: Send, start: HTTPResponseStartEvent, body: bytes) -> None:
-    """Send an answer whose body is ready. Head and body go out in one packet, by one system call."""
-    caller = of(scope)
-    if caller is not None and caller.send_whole(send, start, body):
-        return
-    await send(start)
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def of(scope: Any) -> Connection | None:
-    """Return the connection of a request. None: another server runs it, such as that of a test."""
-    found: Connection | None = scope["state"].get(CONNECTION)
-    return found
 
 
 def _limit_unsent(transport: asyncio.Transport) -> None:

@@ -13,7 +13,7 @@ from litestar.types import Message, Receive, Scope, Send
 from semroute.api import error_responses, guards, http_connection
 from semroute.api.error_responses import AnyRequest
 from semroute.api.passthrough_call import Passed
-from semroute.api.streamed_responses import CallerGoneError, EventStream, while_connected
+from semroute.api.streamed_responses import CallerGoneError, EventStream, Presence
 from semroute.caller import Caller
 from semroute.errors import IdempotencyError, RequestError
 from semroute.execution.idempotency import Idempotency, Running
@@ -58,7 +58,8 @@ class Followed(Response[Any]):
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await while_connected(self._send(scope, receive, send), receive)
+            with Presence(receive):
+                await self._send(scope, receive, send)
         except CallerGoneError:
             pass
         finally:

@@ -249,9 +249,9 @@ class Passed(Response[Any]):
         with contextlib.ExitStack() as stack:
             body = self._body
             if isinstance(body, Upload):  # until the body ends, reading it shows when the caller goes away
-                body = body._replace(pieces=_then(body.pieces, lambda: _watch(receive, stack)))
+                body = body._replace(pieces=_then(body.pieces, lambda: stack.enter_context(Presence(receive))))
             else:
-                _watch(receive, stack)
+                stack.enter_context(Presence(receive))
             await self._exchange(body, send)
 
     async def _exchange(self, body: bytes | Upload, send: Send) -> None:
@@ -293,13 +293,6 @@ class Passed(Response[Any]):
         headers |= {"content-disposition": "attachment", "x-content-type-options": "nosniff", **self._passage.headers}
         self._begun = True
         await send({"type": "http.response.start", "status": answer.status, "headers": encode_headers(headers)})
-
-
-def _watch(receive: Receive, stack: contextlib.ExitStack) -> None:
-    """Cancel what runs inside a stack when the caller goes away. The body must have been read."""
-    presence = Presence(receive)
-    stack.callback(presence.close)
-    stack.enter_context(presence)
 
 
 async def _then(pieces: AsyncIterator[bytes], end: Callable[[], None]) -> AsyncIterator[bytes]:

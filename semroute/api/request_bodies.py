@@ -59,8 +59,8 @@ class Body:
             return await self._receive()
         state = self._scope["state"]
         self._place = place = self._limits.places.take(state.get("caller") or NOBODY)
-        caller = http_connection.of(self._scope)
-        if caller is None or not caller.has_all_of(self._scope):
+        connection = http_connection.of(self._scope)
+        if connection is None or not connection.has_all_of(self._scope):
             self._begin(place)
             return await self._next()
         message: Any = await self._receive()  # no wait: most bodies have come completely before anybody asks

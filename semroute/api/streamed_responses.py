@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -36,9 +36,10 @@ class CallerGoneError(Exception):
 
 
 class Presence:
-    """Watches whether the caller of a request is still there. Call `close` at the end.
+    """Watches whether the caller of a request is still there.
 
-    `with presence:` cancels the block when the caller goes away, and raises `CallerGoneError`.
+    `with presence:` cancels the block when the caller goes away, and then raises `CallerGoneError`. The watch ends with
+    the block.
 
     The request's body must have been read, so `receive` only reports its end and then the end of the connection. It is
     called when the call to the model is under way, not before.
@@ -66,14 +67,11 @@ class Presence:
     ) -> None:
         task, self._needed_by = self._needed_by, None
         assert task is not None
-        if self._gone and isinstance(error, asyncio.CancelledError) and task.uncancel() <= self._cancelled_before:
-            raise CallerGoneError from None
-
-    def close(self) -> None:
-        """Stop watching."""
         self._timer.cancel()
         if self._watching is not None:
             self._watching.cancel()
+        if self._gone and isinstance(error, asyncio.CancelledError) and task.uncancel() <= self._cancelled_before:
+            raise CallerGoneError from None
 
     def _watch(self) -> None:
         self._watching = self._loop.create_task(self._wait())
@@ -84,16 +82,6 @@ class Presence:
         self._gone = True
         if self._needed_by is not None:
             self._needed_by.cancel()
-
-
-async def while_connected(work: Awaitable[Result], receive: Receive) -> Result:
-    """Do some work, but cancel it when the caller goes away. Raises `CallerGoneError`."""
-    presence = Presence(receive)
-    try:
-        with presence:
-            return await work
-    finally:
-        presence.close()
 
 
 class StreamSource(Protocol):
@@ -164,7 +152,7 @@ class EventStream(Response[Any]):
     """
 
     def __init__(self, source: StreamSource, presence: Presence, keepalive_s: float) -> None:
-        """Take over the `presence`, and close it at the end."""
+        """`presence`: of the caller. The stream is sent inside its block."""
         super().__init__(None)
         self._source = source
         self._presence = presence
@@ -195,7 +183,6 @@ class EventStream(Response[Any]):
         except CallerGoneError:
             instead = None if line.begun else Response(b"", status_code=CLIENT_CLOSED_REQUEST)
         finally:
-            self._presence.close()
             line.close()
             await source.aclose()
         if instead is not None:

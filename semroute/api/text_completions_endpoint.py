@@ -17,7 +17,7 @@ from semroute.api.error_responses import AnyRequest, status_of
 from semroute.api.fast_path import Rendered, headers_of
 from semroute.api.idempotency_header import HEADER, once
 from semroute.api.request_bodies import CLIENT_CLOSED_REQUEST, read_body
-from semroute.api.streamed_responses import EVENTS, CallerGoneError, EventStream, Presence, while_connected
+from semroute.api.streamed_responses import EVENTS, CallerGoneError, EventStream, Presence
 from semroute.caller import Caller
 from semroute.dialects.openai.text_completions import TextCompletions, TextCompletionsBody, TextDialect, split
 from semroute.errors import SemrouteError
@@ -56,13 +56,14 @@ async def _answer(request: AnyRequest, caller: Caller, chats: list[ChatRequest],
         streams = _Several([Streamed(request, call, dialect, EVENTS) for call in calls])
         return EventStream(streams, Presence(receive), request.app.state.keepalive_s)
     try:
-        answers = await while_connected(_complete(calls), receive)
+        with Presence(receive):
+            answers = await _complete(calls)
     except SemrouteError as error:
         return error_responses.render(request, error, status_of(error), _headers(calls), max(map(asked_for, calls)))
     except CallerGoneError:
         return Response(b"", status_code=CLIENT_CLOSED_REQUEST, headers=_headers(calls))
     return Rendered(
-        dialect.render([(done, call.record, call.request) for done, call in zip(answers, calls, strict=True)]),
+        dialect.render([(done, call.account.record, call.request) for done, call in zip(answers, calls, strict=True)]),
         _headers(calls),
     )
 
@@ -86,7 +87,7 @@ async def _complete(calls: Sequence[Call]) -> list[Completion]:
 def _headers(calls: Sequence[Call]) -> dict[str, str]:
     """Return the headers of the first call, with the attempts and cost of all."""
     headers = account_headers(calls[0])
-    records = [call.record for call in calls]
+    records = [call.account.record for call in calls]
     return headers | {
         "x-semroute-attempts": str(sum(len(record.attempts) for record in records)),
         "x-semroute-cost-usd": f"{sum((record.cost_usd for record in records), Decimal(0)):f}",

@@ -1,4 +1,4 @@
-"""Act: reserve what a call may cost, and call the models of the plan."""
+"""Acting: the third phase of a request. It reserves what the request may cost, and calls the models of the plan."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from semroute.access.accounts import Accounts
 from semroute.access.meters import KINDS, Kind
 from semroute.access.permissions import refusal
 from semroute.access.reservations import Ask
 from semroute.config.schema.models import Model
-from semroute.config.schema.resilience import Timeouts
-from semroute.decision import Decision
-from semroute.dialects.dialect import CHAT, endpoint_of
+from semroute.dialects.dialect import CHAT
 from semroute.errors import ContextLengthError, NoModelError, ProviderError, RequestError, SemrouteError
 from semroute.execution import cascade
 from semroute.execution.check_processes import Examiner
@@ -28,71 +25,52 @@ from semroute.execution.streaming import OpenStream
 from semroute.gateway.gathering import Arrival
 from semroute.gateway.recording import Account
 from semroute.messages import Chunk, Completion
-from semroute.record import Record
 from semroute.router import Decided
 from semroute.routing.policy import is_too_long
 
 
 class Means(NamedTuple):
-    """What all calls act with."""
+    """What all calls share."""
 
-    accounts: Accounts | None
-    """Holds budgets and limits; None: nothing is limited."""
     examiner: Examiner
-    """Checks answers."""
+    """Runs the checks of answers."""
     judges: Judges
-    """Which judges of answers failed."""
+    """Knows which judges of answers failed recently."""
 
 
 class Call:
-    """One request with its decision. `decided`, `complete` or `stream` it once."""
+    """One request with its decision. Use one of `decided`, `complete` and `stream`, once."""
 
     def __init__(self, means: Means, arrival: Arrival, decided: Decided, account: Account) -> None:
         self.account = account
+        """The decision, as budgets changed its plan, and the record so far."""
         self.request = account.request
         self._means = means
         self._arrival = arrival
         self._facts, self._signals, self._policy = decided.facts, decided.signals, decided.choice.policy
-        # Only answers have a text that could be checked.
-        is_chat = endpoint_of(self.request) == CHAT
+        self.timeouts = self._policy.timeouts
+        """The deadlines of each call to a model."""
+        # Only a chat has an answer in text, which can be checked.
+        is_chat = arrival.endpoint == CHAT
         self._cascade = self._policy.cascade if is_chat else None
         route = arrival.config.routes.get(decided.decision.route or "")
         self._output = route.output if route is not None and is_chat else None
-
-    @property
-    def decision(self) -> Decision:
-        """As far as budgets leave its plan."""
-        return self.account.decision
-
-    @property
-    def record(self) -> Record:
-        """The account so far; final when `complete` has returned, or the stream has ended."""
-        return self.account.record
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """The deadlines of each call to a model."""
-        return self._policy.timeouts
-
-    @property
-    def held(self) -> str:
-        """For what a streamed answer is held back until it has passed: `cascade` or `contract`; empty: it is not."""
-        return "cascade" if self._cascade is not None else "contract" if self._output is not None else ""
+        self.held = "cascade" if self._cascade is not None else "contract" if self._output is not None else ""
+        """What holds back a streamed answer until the whole answer has passed. Empty: nothing does."""
 
     async def decided(self) -> None:
-        """Record a request that asked for the decision alone. Raises `ForbiddenError` and `LimitError`."""
+        """Record a request that asks only for the decision. Raises `ForbiddenError` and `LimitError`."""
         account = self.account
         try:
             account.begin()
             await self._admit(("requests",))
-            account.remember()
         except BaseException as error:
             account.fail(error)
             raise
         account.end("decided")
 
     async def complete(self) -> Completion:
-        """Act and record.
+        """Return the whole answer, and record the request.
 
         Raises `NoModelError`, `PlanExhaustedError`, `ProviderError`, `BudgetError`, `ForbiddenError`, `LimitError`.
         """
@@ -107,7 +85,10 @@ class Call:
         return completion
 
     async def stream(self) -> Chunks:
-        """Act up to the first content; `Chunks` gives the rest, and records at its end. Raises as `complete`."""
+        """Wait for the first content. `Chunks` then gives the answer, and records the request at its end.
+
+        Raises the same errors as `complete`.
+        """
         account = self.account
         try:
             account.begin()
@@ -115,14 +96,14 @@ class Call:
             if not self.held:
                 return Chunks(account, await first_stream(work, account.attempts))
             whole = Whole(await self._whole(work))
-            account.spent = True
+            account.costs_known = True
             return Chunks(account, whole)
         except BaseException as error:
             account.fail(error)
             raise
 
     async def _whole(self, work: Work) -> Completion:
-        """A whole answer along the plan."""
+        """Return a whole answer: the first one, or the first one that passes the checks of the cascade."""
         account, means, serving = self.account, self._means, self._arrival.serving
         if self._cascade is None:
             return await first_answer(work, account.attempts)
@@ -131,8 +112,8 @@ class Call:
         return await cascade.first_passing(self._cascade, work, one_model_caller(work), grader, account.attempts)
 
     async def _admit(self, kinds: tuple[Kind, ...]) -> tuple[Model, ...]:
-        """Reserve what the request may cost. A model without budget leaves the plan, which is returned."""
-        account, accounts = self.account, self._means.accounts
+        """Reserve what the request may cost, and return the plan without models that no budget has room for."""
+        account, accounts = self.account, self._arrival.accounts
         config, caller = self._arrival.config, self._arrival.caller
         if accounts is not None:
             ask = Ask(request=self.request, policy=self._policy, spent=tuple(account.attempts))
@@ -141,14 +122,15 @@ class Call:
         decision = account.decision
         if not decision.plan and (forbidden := refusal(config, caller, decision.rejected)) is not None:
             raise forbidden
+        if self._arrival.session:
+            account.remember()
         return tuple([config.models[model_id] for model_id in decision.plan])
 
     async def _work(self) -> Work:
-        """What is to be done, once it is admitted."""
+        """Admit the request, and return what is to be done."""
         plan = await self._admit(KINDS)
         if not plan:
             raise self._no_model(self.account.decision.rejected)
-        self.account.remember()
         serving, facts, request, contract = self._arrival.serving, self._facts, self.request, None
         if self._output is not None:
             contract = Contract(self._output, self._means.examiner)
@@ -168,15 +150,15 @@ class Call:
         )
 
     async def _room(self, model: Model) -> bool:
-        """Reserve one more answer, of a model that is called beside another, or goes on where another broke off."""
-        account, accounts = self.account, self._means.accounts
+        """Reserve one more answer. A hedged call needs one, and a model that continues a broken stream."""
+        account, accounts = self.account, self._arrival.accounts
         assert accounts is not None and account.hold is not None
         account.hold = hold = msgspec.structs.replace(account.hold, more=account.hold.more + 1)
         ask = Ask(request=self.request, policy=self._policy)
         return await accounts.more(self._arrival.config, hold, ask, account.decision, model.id)
 
     def _no_model(self, rejected: dict[str, str]) -> SemrouteError:
-        """Why nothing of the plan is left: the request itself, or what may be over in a moment."""
+        """Return the error for an empty plan. Either no model suits the request, or none can be called just now."""
         if rejected and all(self._signals.why_not(model) is None for model in rejected):
             reasons = "; ".join(f"{model}: {reason}" for model, reason in rejected.items())
             if all(is_too_long(reason) for reason in rejected.values()):
@@ -186,13 +168,13 @@ class Call:
 
 
 class Whole:
-    """A whole answer as a stream."""
+    """Gives a whole answer in the form of a stream."""
 
     def __init__(self, completion: Completion) -> None:
         self._completion = completion
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
-        """The chunks."""
+        """Yield the chunks."""
         completion = self._completion
         yield Chunk(parts=completion.parts, model=completion.model, id=completion.id, logprobs=completion.logprobs)
         yield Chunk(finish_reason=completion.finish_reason, model=completion.model, id=completion.id)
@@ -200,18 +182,18 @@ class Whole:
             yield Chunk(usage=completion.usage, model=completion.model, id=completion.id)
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: nothing is open."""
 
 
 class Chunks:
-    """A streamed answer that has begun. Iterate it once, and `aclose` it in any case: only then it is recorded."""
+    """A streamed answer that has begun. Iterate it once. Always call `aclose`, which makes sure that it is recorded."""
 
     def __init__(self, account: Account, opened: OpenStream | ContinuedStream | Whole) -> None:
         self._account = account
         self._opened = opened
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
-        """The chunks. Raises `ProviderError` where the answer breaks."""
+        """Yield the chunks. Raises `ProviderError` if the answer breaks off."""
         kept = self._account.keeps_answer
         try:
             async for chunk in self._opened:
@@ -226,7 +208,7 @@ class Chunks:
         self._account.end("ok")
 
     async def aclose(self) -> None:
-        """Stop, if it has not ended: the caller has gone."""
+        """Stop. An answer that has not ended was left by its caller."""
         try:
             await self._opened.aclose()
         finally:

@@ -1,8 +1,8 @@
-"""Decide: the Router, on what was gathered."""
+"""Deciding: the second phase of a request. The Router chooses, based on the facts that were gathered."""
 
 from __future__ import annotations
 
-from semroute.dialects.dialect import EMBEDDINGS, endpoint_of
+from semroute.dialects.dialect import EMBEDDINGS
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
 from semroute.gateway.gathering import Arrival, Gathering, Sources, sized
 from semroute.gateway.recording import Account, Recorder
@@ -15,11 +15,12 @@ from semroute.routing.model_aliases import meant
 async def decide(
     request: ChatRequest, arrival: Arrival, sources: Sources, recorder: Recorder
 ) -> tuple[Decided, Account]:
-    """Decide, and open the account of the request. A decision that goes wrong is recorded if it took calls.
+    """Decide, and open the account of the request.
 
-    Raises `RequestError` for names that do not exist, and `OverloadedError`.
+    If deciding fails after it called a model, the failure is recorded. Raises `RequestError` for names that do not
+    exist, and `OverloadedError`.
     """
-    if arrival.config.aliases and endpoint_of(request) == EMBEDDINGS:
+    if arrival.config.aliases and arrival.endpoint == EMBEDDINGS:
         _require_model(request, arrival)
     gathering = Gathering(arrival, sources)
     try:
@@ -27,7 +28,7 @@ async def decide(
     except (UnknownModelError, UnknownRouteError) as error:
         if not arrival.caller.restricted:
             raise
-        # A key for some routes or models is not told what others there are.
+        # A key that may use only some routes or models is not told which others there are.
         raise type(error)(f"{str(error).rpartition('; ')[0]}; see /v1/models", param=error.param) from None
     except BaseException as error:
         if (left_off := gathering.left_off()) is not None:
@@ -47,7 +48,7 @@ async def decide(
 
 
 def _require_model(request: ChatRequest, arrival: Arrival) -> None:
-    """Raise `RequestError` where the alias of an embedding's model stands for a choice among models."""
+    """Raise `RequestError` if the request for embeddings uses an alias that stands for a choice among models."""
     target = meant(arrival.config, request.model)
     if target != request.model and target.partition(":")[0] == AUTO:
         told = f"model {request.model!r} is an alias of {target}"

@@ -1,4 +1,4 @@
-"""The front of the gateway: it takes requests, and each goes through gather, decide, act and record."""
+"""Serve requests. Each one goes through four phases: gathering, deciding, acting and recording."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DAY_S = 86_400
 
 
 class Gateway:
-    """Serves requests. Needs a running event loop; close it with `aclose`."""
+    """Serves requests. It needs a running event loop. Call `aclose` at the end."""
 
     def __init__(
         self,
@@ -41,10 +41,11 @@ class Gateway:
         threads: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`accounts`: holds budgets and limits; None: nothing is limited. `room`: awaited before a request begins.
+        """`on_record`: gets the record of each request that has ended.
 
-        `sessions`: which model each conversation is on; None: this process alone remembers it. `threads`: for the
-        encoder; None: one for each core that the process may use.
+        `accounts`: hold budgets and limits. None: nothing is limited. `room`: is awaited before each request.
+        `sessions`: know the model of each conversation. None: only this process knows it. `threads`: the number of
+        encoder threads. None: one for each core that the process may use. `clock`: seconds since 1970.
         """
         self.clock = clock
         sessions = Sessions() if sessions is None else sessions
@@ -52,16 +53,16 @@ class Gateway:
         self._in_service = in_service
         self._room = room
         self._readers = Readers(threads)
-        self._sources = Sources(self._readers, sessions, accounts)
-        self._means = Means(accounts, Examiner(), Judges())
+        self._sources = Sources(self._readers, sessions)
+        self._means = Means(Examiner(), Judges())
 
     @property
     def serving(self) -> Serving:
-        """What is in service now."""
+        """Return what is in service now."""
         return self._in_service.serving
 
     async def open(self, request: ChatRequest, caller: Caller = Caller()) -> Call:
-        """Gather and decide. The `Call` acts and records.
+        """Gather facts and decide. The returned `Call` acts and records.
 
         Raises `RequestError` for names that do not exist, and `OverloadedError`.
         """
@@ -70,15 +71,27 @@ class Gateway:
             await self._room()
         if caller.metadata:
             request = msgspec.structs.replace(request, metadata={**request.metadata, **caller.metadata})
-        serving = self._in_service.on(datetime.date.fromordinal(_EPOCH + int(at // _DAY_S)))
-        session = f"{caller.id}\0{request.session}" if request.session else ""
-        deployments = serving.deployments.at(endpoint_of(request))
-        arrival = Arrival(serving, serving.router.config, deployments, caller, session, at, started)
+        today = datetime.date.fromordinal(_EPOCH + int(at // _DAY_S))
+        serving = self._in_service.serving
+        if serving.priced_on != today:
+            serving = self._in_service.price_on(today)
+        config, endpoint = serving.router.config, endpoint_of(request)
+        arrival = Arrival(
+            serving=serving,
+            config=config,
+            endpoint=endpoint,
+            deployments=serving.deployments.at(endpoint),
+            accounts=self.recorder.accounts if config.budgets or caller.bounded else None,
+            caller=caller,
+            session=f"{caller.id}\0{request.session}" if request.session else "",
+            at=at,
+            started=started,
+        )
         decided, account = await decide(request, arrival, self._sources, self.recorder)
         return Call(self._means, arrival, decided, account)
 
     async def aclose(self) -> None:
-        """Wait for what the threads are doing, and for what is being counted and remembered."""
+        """Wait until the threads have finished, all costs are counted, and all sessions are stored."""
         await self.recorder.written()
         self._readers.close()
         await self._means.examiner.aclose()

@@ -1,4 +1,4 @@
-"""Gather: the facts of the moment that a decision asks for."""
+"""Gathering: the first phase of a request. It collects the facts that the decision needs."""
 
 from __future__ import annotations
 
@@ -27,58 +27,63 @@ from semroute.routing.sticky import stick
 
 
 class Arrival(NamedTuple):
-    """A request as it came: whose it is, when, and what is in service for it."""
+    """The circumstances of one request: who sent it, when, and what is in service for it."""
 
     serving: Serving
     config: Config
-    """Of what is in service."""
+    """The configuration of `serving`."""
+    endpoint: str
+    """What the request asks for: `CHAT`, `EMBEDDINGS` or `COMPACT`."""
     deployments: Deployments
-    """Those of the endpoint that is asked for."""
+    """The deployments for this endpoint."""
+    accounts: Accounts | None
+    """The budgets and limits. None: none of them applies to this request."""
     caller: Caller
     session: str
-    """The name of its conversation; empty: none. Two callers never share one."""
+    """The name of the conversation. Empty: it has none. Two callers never share a name."""
     at: float
-    """When it came, by the gateway's clock."""
+    """When the request came, by the gateway's clock."""
     started: float
-    """The same, by `time.perf_counter()`."""
+    """The same moment by `time.perf_counter()`."""
 
 
 class Sources(NamedTuple):
-    """Where the facts are."""
+    """Where the facts come from."""
 
     readers: Readers
     sessions: SessionStore
-    accounts: Accounts | None
-    """Holds budgets and limits; None: nothing is limited."""
 
 
 class Gathering(Surroundings):
-    """The surroundings of one decision in the service. It keeps what it is told, for a decision that goes wrong."""
+    """The facts for one decision in the service.
+
+    If the decision fails after it called a model, `left_off` tells how far it came.
+    """
 
     def __init__(self, arrival: Arrival, sources: Sources) -> None:
         super().__init__(arrival.serving.router, Signals(), arrival.started)
         self.attempts: list[Attempt] = []
-        """The calls that deciding took."""
+        """The calls to models that the decision needed."""
         self._arrival = arrival
         self._sources = sources
         self._left_off: tuple[ChatRequest, Facts, Choice, Reading] | None = None
 
     async def facts(self, request: ChatRequest) -> Facts:
-        """Read off the request; a long one in a thread. Raises `OverloadedError`."""
+        """Read the facts of the request. A long request is read in a thread. Raises `OverloadedError`."""
         if not request.long:
             return read_facts(request, self._arrival.config.route_on)
         return await self._sources.readers.run(partial(self.router.read_facts, request))
 
     async def reading(self, text: str) -> Reading:
-        """Read in a thread, together with other prompts that wait. Raises `OverloadedError`."""
+        """Read a prompt in a thread, together with other waiting prompts. Raises `OverloadedError`."""
         return await self._sources.readers.read(self.router, text)
 
     async def classified(self, semantic: Choice, request: ChatRequest, facts: Facts, reading: Reading) -> Choice:
-        """The classifier's choice, where there is one and it knows; else the semantic one."""
+        """Return the classifier's choice. If the classifier is not used or has no answer, return `semantic`."""
         candidates, serving, caller = semantic.compared.candidates, self._arrival.serving, self._arrival.caller
         if serving.classifier is None or not serving.classifier.wanted(candidates[0].route if candidates else None):
             return semantic
-        config, accounts = self._arrival.config, self._sources.accounts
+        config, accounts = self._arrival.config, self._arrival.accounts
         assert config.classifier is not None
         model = config.models[config.classifier.model]
         if accounts is not None and await accounts.exhausted(config, caller, model.id):
@@ -99,25 +104,27 @@ class Gathering(Surroundings):
         return choice
 
     async def continued(self, choice: Choice, facts: Facts) -> Choice:
-        """The choice with the route and the model that the conversation is on."""
-        session = self._arrival.session
-        remembered = await self._sources.sessions.get(session) if session else None
+        """Return the choice, with the route and the model of the conversation if it stays there."""
+        remembered = await self._sources.sessions.get(self._arrival.session)
         return stick(self._arrival.config, choice, remembered, facts)
 
     async def signals(self, choice: Choice, facts: Facts) -> tuple[Signals, str]:
-        """Which models can be called, what is left of budgets; and why the choice leans to cheap models."""
-        arrival, accounts = self._arrival, self._sources.accounts
+        """Return which models can be called and what is left of budgets.
+
+        Also returns why the choice leans to cheap models. Empty: it does not.
+        """
+        arrival, accounts = self._arrival, self._arrival.accounts
         signals = arrival.deployments.signals(arrival.serving.unavailable, facts.wanted_tokens)
         if accounts is None:
             return signals, ""
         return await accounts.signals(arrival.config, arrival.caller, choice.route, signals)
 
     async def explained(self, decision: Decision, facts: Facts) -> Decision:
-        """The decision with `details`; in a thread, for it takes many matches. Raises `OverloadedError`."""
+        """Add `details` to the decision. It takes many matches, so it runs in a thread. Raises `OverloadedError`."""
         return await self._sources.readers.run(partial(self.router.explain, decision, facts))
 
     def left_off(self) -> tuple[ChatRequest, Decision, Reading] | None:
-        """What a decision that went wrong had come to, where it took calls that must be paid for."""
+        """Return how far a failed decision came. None: it called no model, so it cost nothing."""
         if not self.attempts or self._left_off is None:
             return None
         request, facts, choice, reading = self._left_off
@@ -125,7 +132,7 @@ class Gathering(Surroundings):
 
 
 def sized(request: ChatRequest, facts: Facts) -> ChatRequest:
-    """The request with the size of its input, where it sets `max_tokens`: a model's window has to hold both."""
+    """Add the size of the input to a request that sets `max_tokens`: a model's window must hold both."""
     if facts.max_tokens is None:
         return request
     return msgspec.structs.replace(request, input_tokens=facts.input_tokens)

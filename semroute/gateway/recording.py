@@ -1,4 +1,4 @@
-"""Record: what became of a request, whatever became of it."""
+"""Recording: the last phase of a request. Each request is recorded, however it ended."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ MAX_FEATURE_CHARS = 64
 
 
 class Recorder:
-    """Takes the records of all requests. What they spent is counted behind their answers' backs."""
+    """Takes the records of all requests. Answers do not wait until their cost is counted."""
 
     def __init__(self, on_record: Callable[[Record], None], accounts: Accounts | None, sessions: SessionStore) -> None:
         self.accounts = accounts
-        """Holds budgets and limits; None: nothing is limited."""
+        """Hold budgets and limits. None: nothing is limited."""
         self.running = 0
-        """Calls under way: who begins one adds it."""
+        """How many calls are under way. Whoever begins a call adds it."""
         self._on_record = on_record
         self._sessions = sessions
         self._writing: set[asyncio.Task[None]] = set()
 
     def end(self, record: Record, hold: Hold | None = None, session: str = "") -> None:
-        """A call has ended, as its record says."""
+        """Take the record of a call that has ended. `hold`: what was reserved for it."""
         if hold is not None:
             assert self.accounts is not None
             self._later(self.accounts.settle(hold, record))
@@ -48,17 +48,17 @@ class Recorder:
         self._on_record(record)
 
     def remember(self, session: str, decision: Decision, model: str | None) -> None:
-        """Keep a session on a model. What was asked for by name, or by a rule, says nothing of the rest."""
+        """Keep a session on a model. A decision by a rule or for a pinned model says nothing about later turns."""
         if model is not None and decision.reason not in ("rule", "pinned"):
             self._later(self._sessions.put(session, Remembered(route=decision.route, model=model)))
 
     async def written(self) -> None:
-        """Wait until all that was spent is counted, and all sessions are remembered."""
+        """Wait until all costs are counted and all sessions are stored."""
         while self._writing:
             await asyncio.wait(self._writing)
 
     def _later(self, writing: Coroutine[None, None, None]) -> None:
-        """Write to the shared state behind the answer's back."""
+        """Write to the shared state in a task, so that no answer waits for it."""
         task = asyncio.get_running_loop().create_task(writing)
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
@@ -76,14 +76,17 @@ class Account:
         reading: Reading,
         attempts: list[Attempt],
     ) -> None:
-        """`attempts`: the calls that deciding took; those for the answer are appended."""
+        """`attempts`: the calls that the decision needed. The calls for the answer are appended."""
         self.request = request
         self.decision = decision
+        """Budgets may take models out of its plan."""
         self.attempts = attempts
         self.hold: Hold | None = None
         """What is reserved for the request."""
-        self.spent = False
-        """Whether nothing more will be spent, though the answer is still on its way."""
+        self.costs_known = False
+        """Whether nothing more will be spent: the call has ended, or a held streamed answer is whole."""
+        self.keeps_answer = arrival.config.log.content != "none"
+        """Whether the log may hold the answer."""
         self._recorder = recorder
         self._arrival = arrival
         self._reading = reading
@@ -95,48 +98,38 @@ class Account:
 
     @property
     def record(self) -> Record:
-        """What has happened so far; final when the call has ended."""
+        """Return the record so far. It is final when the call has ended."""
         return self._final or self._so_far()
 
-    @property
-    def costs_known(self) -> bool:
-        """Whether nothing more will be spent: the call has ended, or a streamed answer was held until it was whole."""
-        return self.spent or self._outcome != "running"
-
-    @property
-    def keeps_answer(self) -> bool:
-        """Whether the log may hold what the caller is given."""
-        return self._arrival.config.log.content != "none"
-
     def begin(self) -> None:
-        """Begin. Whatever is raised from here on must reach `fail`."""
+        """Begin the call. Every later error must reach `fail`."""
         self._recorder.running += 1
-        accounts, arrival = self._recorder.accounts, self._arrival
+        accounts, arrival = self._arrival.accounts, self._arrival
         if accounts is not None:
-            # It is there before anything is reserved: whoever leaves while it is, `end` frees all of it.
+            # The hold exists before anything is reserved. So `end` frees everything, even if the caller leaves while
+            # the reservation is under way.
             self.hold = accounts.open(arrival.config, arrival.caller, self.request.id, self.decision.route)
 
     def fail(self, error: BaseException) -> None:
-        """Record what does not end well: a failure, a refusal, or a caller who went away."""
+        """Record a failure, a refusal, or a caller who went away."""
         if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
             self.end("cancelled")
         else:
             self.end("refused" if isinstance(error, (BudgetError, ForbiddenError, LimitError)) else "failed", error)
 
     def remember(self) -> None:
-        """Keep the conversation where the decision leads, as soon as the call is admitted."""
-        if self._arrival.session:
-            self._recorder.remember(self._arrival.session, self.decision, self.decision.model)
+        """Keep the conversation on the decision's model, as soon as the call is admitted."""
+        self._recorder.remember(self._arrival.session, self.decision, self.decision.model)
 
     def note(self, chunk: Chunk) -> None:
-        """Keep what the caller is given."""
+        """Keep the text that a chunk gives to the caller."""
         self._answer += [part.text for part in chunk.parts if isinstance(part, Text)]
 
     def end(self, outcome: Outcome, error: BaseException | None = None, answer: str = "") -> None:
-        """Record, once. `answer`: what the caller is given at once."""
+        """Record the call. Only the first of several ends counts. `answer`: the text of a whole answer."""
         if self._outcome != "running":
             return
-        self._outcome, self._ended = outcome, time.perf_counter()
+        self._outcome, self._ended, self.costs_known = outcome, time.perf_counter(), True
         if error is not None:
             self._error = str(error)
         if answer and self.keeps_answer:
@@ -150,7 +143,7 @@ class Account:
         config, chosen = arrival.config, served(attempts)
         model = config.models.get(chosen.model) if chosen is not None else None
         baseline, saved = config.models.get(config.baseline), Decimal(0)
-        answered = self._outcome == "ok" or (self._outcome == "running" and self.spent)
+        answered = self._outcome == "ok" or (self._outcome == "running" and self.costs_known)
         if answered and baseline is not None:
             saved = saved_usd(baseline, Usage() if chosen is None else chosen.usage, cost_usd(attempts))
         return Record(
@@ -169,7 +162,7 @@ class Account:
         )
 
     def _for_the_log(self, record: Record) -> Record:
-        """With the evidence, and with as much of the texts as the log may hold."""
+        """Add the evidence for the decision, and as much of the texts as the log may hold."""
         keep, reading = self._arrival.config.log, self._reading
         attempts, error, prompt = record.attempts, record.error, None
         if keep.content != "none" or error or any([attempt.error for attempt in attempts]):
@@ -193,5 +186,5 @@ class Account:
 
 
 def _halves(values: Floats) -> bytes:
-    """As float16, little-endian."""
+    """Return numbers as float16, little-endian."""
     return values.astype("<f2").tobytes() if values.size else b""

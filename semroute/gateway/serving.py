@@ -1,4 +1,4 @@
-"""What requests are served with."""
+"""What is in service: a router and the providers of its models."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ from semroute.router import Router
 
 
 class Serving(Frozen, frozen=True, kw_only=True):
-    """What requests are served with. A reload replaces it whole; a request keeps the one it began with."""
+    """All that requests need. A reload replaces it as a whole. A request keeps the one with which it began."""
 
     router: Router
     providers: Mapping[str, Provider]
-    """By model id; those that cannot be called are absent."""
+    """The provider of each model, by model id. Models that cannot be called are absent."""
     unavailable: dict[str, str]
-    """Models that cannot be called, and why."""
+    """Why each of the other models cannot be called, by model id."""
     deployments: Deployments
-    """What the calls so far have shown of each model. Not replaced by a reload."""
+    """What the calls so far have shown about each model. A reload keeps it."""
     transport: Transport | None = None
-    """For callbacks of checks."""
+    """Carries the callbacks of checks. None: there are no callbacks."""
     classifier: RouteClassifier | None = None
     priced_on: datetime.date | None = None
-    """The day, UTC, whose prices the router has; None: it has just been loaded."""
+    """The day (UTC) whose prices the router has. None: the router has just been loaded."""
 
     @classmethod
     def open(
         cls, router: Router, transport: Transport, *, echo: bool = False, deployments: Deployments | None = None
     ) -> Serving:
-        """Connect a router's models to their providers; with `echo`, to the offline one.
+        """Connect a router's models to their providers.
 
-        `deployments`: those of the `Serving` that this one replaces.
+        `echo`: whether the offline provider stands in for all of them. `deployments`: the ones of the `Serving` that
+        this one replaces.
         """
         models = router.config.models
         known = deployments or Deployments()
@@ -66,19 +67,18 @@ class Serving(Frozen, frozen=True, kw_only=True):
 
 
 class InService:
-    """The one reference to what is in service. A reload swaps it; a request takes it once."""
+    """The only reference to what is in service. A reload replaces it. A request reads it once."""
 
     def __init__(self, serving: Serving) -> None:
         self.serving = serving
 
     def config(self) -> Config:
-        """The configuration that is in service now."""
+        """Return the configuration that is in service now."""
         return self.serving.router.config
 
-    def on(self, day: datetime.date) -> Serving:
-        """What is in service, at the prices of a day."""
-        if self.serving.priced_on != day:
-            self.serving = msgspec.structs.replace(self.serving, router=self.serving.router.on(day), priced_on=day)
+    def price_on(self, day: datetime.date) -> Serving:
+        """Put the prices of a day into service."""
+        self.serving = msgspec.structs.replace(self.serving, router=self.serving.router.on(day), priced_on=day)
         return self.serving
 
 

@@ -16,7 +16,6 @@ from semroute.bases import Frozen
 from semroute.config.config import Config
 from semroute.config.error_wording import MAX_NAME_CHARS
 from semroute.config.schema.policies import Difficulty, Policy
-from semroute.config.schema.rules import Rule
 from semroute.decision import Candidate, Decision, Match, Reason, Signals, ThresholdSource
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
 from semroute.messages import ChatRequest
@@ -72,8 +71,6 @@ class Choice(Frozen, frozen=True, kw_only=True):
     route: str | None = None
     rule: str | None = None
     compared: Comparison = Comparison()
-    narrowing: tuple[Rule, ...] = ()
-    """The rules that hold and that leave out models."""
     named: bool = False
     """Whether a rule names these models itself. Then no other models replace them."""
     stays_on: str | None = None
@@ -85,16 +82,10 @@ def choose_static(config: Config, request: ChatRequest, facts: Facts) -> Choice 
 
     Raises `UnknownModelError` and `UnknownRouteError` for names that do not exist.
     """
-    choice = _static(config, request, facts)
-    return None if choice is None else _narrowed(config, choice, facts)
-
-
-def _static(config: Config, request: ChatRequest, facts: Facts) -> Choice | None:
     asks_for_share = request.model.startswith(SHARED) and strong_share(config, request) is not None
     if request.models or not (request.model == AUTO or asks_for_share):
         return _pinned(config, request)
-    rule = aiming(config.rules, facts)
-    if rule is not None:
+    if config.rules and (rule := aiming(config.rules, facts)) is not None:
         because = f"rule {rule.name} holds"
         if rule.route is not None:
             return _on_route(config, rule.route, "rule", because, rule=rule.name)
@@ -115,28 +106,15 @@ def _static(config: Config, request: ChatRequest, facts: Facts) -> Choice | None
 def choose_classified(config: Config, label: str, semantic: Choice) -> Choice:
     """Take the route that a classifier named, instead of the semantic one. If it names none, take the default."""
     if label in config.routes:
-        choice = _on_route(config, label, "classifier", f"the classifier says {label}", compared=semantic.compared)
-    else:
-        choice = _default(config, "the classifier says that no route fits", semantic.compared)
-    return replace(choice, narrowing=semantic.narrowing)
+        return _on_route(config, label, "classifier", f"the classifier says {label}", compared=semantic.compared)
+    return _default(config, "the classifier says that no route fits", semantic.compared)
 
 
 def choose_semantic(config: Config, match: Match, facts: Facts | None = None) -> Choice:
     """Take the best candidate if its confidence reaches its threshold, else the default.
 
-    `facts`: the facts for narrowing rules and for the language. None: neither counts.
+    `facts`: tell the prompt's language. None: the language does not count.
     """
-    choice = _semantic(config, match, facts)
-    return choice if facts is None else _narrowed(config, choice, facts)
-
-
-def _narrowed(config: Config, choice: Choice, facts: Facts) -> Choice:
-    """Add the rules that leave out models to a choice."""
-    rules = narrowing(config.rules, facts)
-    return replace(choice, narrowing=rules) if rules else choice
-
-
-def _semantic(config: Config, match: Match, facts: Facts | None) -> Choice:
     if not match.candidates:
         return _default(config, "there are no routes to match")
     best, *others = match.candidates
@@ -210,19 +188,21 @@ def decide(
 
     `reading`: what the prompt's embedding says. None: it was not needed. `gain`: what was learned. None: nothing.
     """
+    rules = narrowing(config.rules, facts) if config.rules else ()
     policy = _policy(config, request, choice)
     models = resolve(choice.models, config.models)
     asked_by_name = choice.reason == "pinned" and choice.route is None
     output = config.routes[choice.route].output if choice.route is not None else None
     if output is not None and not asked_by_name:
         facts = replace(facts, json_schema=facts.json_schema or output.json_schema is not None)
-    standing = Standing() if asked_by_name else assess(policy.difficulty, facts, reading, gain)
+    plain = asked_by_name or policy.difficulty is None
+    standing = Standing() if plain else assess(policy.difficulty, facts, reading, gain)
     terms = Terms(
         policy=policy,
         facts=facts,
         signals=signals,
         route=choice.route,
-        narrowing=choice.narrowing,
+        narrowing=rules,
         stays_on=choice.stays_on,
         standing=standing,
         seed=request.id,
@@ -249,7 +229,7 @@ def decide(
         estimate=estimate(first, policy, facts.input_tokens, facts.max_tokens),
         config_version=config.version,
         rule=choice.rule,
-        narrowed_by=tuple(rule.name for rule in choice.narrowing),
+        narrowed_by=tuple(rule.name for rule in rules),
         not_compared=incomparable(config.rules, facts.metadata) if facts.metadata else (),
         difficulty=standing.difficulty,
         wants=standing.wants,

@@ -67,16 +67,23 @@ def make_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Ter
     heads: list[Offer] = []
     siblings: dict[str, list[Offer]] = {}
     for place, model in enumerate(models):
-        kept = [offer for one in deployed(model, registry) if (offer := _offer(one, place, terms, rejected))]
+        each = deployed(model, registry) if model.deployments else (model,)
+        kept = [offer for one in each if (offer := _offer(one, place, terms, rejected))]
         if kept:
-            head, *siblings[head.model.id] = _side_by_side(kept, model.balance, terms)
+            head, *others = kept if len(kept) == 1 else _side_by_side(kept, model.balance, terms)
             heads.append(head)
+            if others:
+                siblings[head.model.id] = others
     dial = _dial(terms)
-    ordered = _select(heads, terms, dial)
-    if terms.signals.thrift < THRIFTY:
-        ordered = prefer(ordered, terms.standing, dialled=terms.facts.cost_quality is not None)
-    ordered = _with_room_first(_staying(ordered, terms), terms.signals.exhausted)
-    offers = [one for head in ordered for one in (head, *_beside(head, siblings[head.model.id]))]
+    offers = _select(heads, terms, dial)
+    if terms.standing.rule is not None and terms.signals.thrift < THRIFTY:
+        offers = prefer(offers, terms.standing, dialled=terms.facts.cost_quality is not None)
+    if terms.stays_on is not None:
+        offers = _staying(offers, terms.stays_on, terms)
+    if terms.signals.exhausted:
+        offers = _with_room_first(offers, terms.signals.exhausted)
+    if siblings:
+        offers = [one for head in offers for one in (head, *_beside(head, siblings.get(head.model.id, ())))]
     return Plan(
         models=tuple(offer.model for offer in offers),
         entries=tuple(map(_entry, offers)),
@@ -99,7 +106,7 @@ def pinned_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: T
             else:
                 kept.append(_priced(one, place, terms))
         if kept:
-            head, *others = _side_by_side(kept, model.balance, terms)
+            head, *others = kept if len(kept) == 1 else _side_by_side(kept, model.balance, terms)
             why = "the request asks for it" if place == 0 else "the request names it next"
             offers += [head.because(why), *_beside(head, others)]
     return Plan(models=tuple(offer.model for offer in offers), entries=tuple(map(_entry, offers)), rejected=rejected)
@@ -159,8 +166,6 @@ def _names(regions: Sequence[str]) -> str:
 
 
 def _narrowed(model: Model, terms: Terms) -> str | None:
-    if not terms.narrowing:
-        return None
     return next((reason for rule in terms.narrowing if (reason := excluded(model, rule))), None)
 
 
@@ -169,7 +174,9 @@ def _narrowed(model: Model, terms: Terms) -> str | None:
 
 def _offer(model: Model, place: int, terms: Terms, rejected: dict[str, str]) -> Offer | None:
     """Estimate a model for the request. None: it must not be used, and `rejected` says why."""
-    reason = terms.signals.why_not(model.id) or unfit(model, terms.facts) or _narrowed(model, terms)
+    reason = terms.signals.why_not(model.id) or unfit(model, terms.facts)
+    if reason is None and terms.narrowing:
+        reason = _narrowed(model, terms)
     if reason is None:
         offer = _priced(model, place, terms)
         reason = barred(offer, terms.policy)
@@ -206,9 +213,7 @@ def _known_quality(model: Model, route: str | None, standing: Standing) -> float
 
 
 def _side_by_side(offers: list[Offer], how: str, terms: Terms) -> list[Offer]:
-    """Sort the deployments of one model: the one to call first comes first."""
-    if len(offers) < 2:
-        return offers
+    """Sort several deployments of one model: the one to call first comes first."""
     by_id = {offer.model.id: offer for offer in offers}
     models = [offer.model for offer in offers]
     ordered = balanced(models, how, terms.signals, lambda model: by_id[model.id].cost_usd, Random(terms.seed))
@@ -218,8 +223,6 @@ def _side_by_side(offers: list[Offer], how: str, terms: Terms) -> list[Offer]:
 
 def _with_room_first(offers: list[Offer], full: Mapping[str, str]) -> list[Offer]:
     """Put models whose limits leave no room behind the others."""
-    if not full:
-        return offers
     waiting = [
         one.because(f"after those with room: {full[one.model.id]}; {one.why}") for one in offers if one.model.id in full
     ]
@@ -261,13 +264,15 @@ def _select(offers: Sequence[Offer], terms: Terms, dial: float | None) -> list[O
         key, what = _ORDERS["cheapest"][0], "cost, because the budget runs low"
     else:
         key, what = _ORDERS[terms.policy.select]
-    ordered = _whole_first(sorted(offers, key=key), key, terms.facts)
-    return [offer.because(_why(number, what)) for number, offer in enumerate(ordered)]
+    ordered = sorted(offers, key=key)
+    if terms.facts.max_tokens is not None:
+        ordered = _whole_first(ordered, key, terms.facts)
+    return [offer.because(f"{'next' if place else 'first'} by {what}") for place, offer in enumerate(ordered)]
 
 
 def _whole_first(ordered: list[Offer], key: Key, facts: Facts) -> list[Offer]:
     """Put a model that can give the whole answer before models that are as good but must cut it short."""
-    if facts.max_tokens is None or all(_gives_all(offer, facts) for offer in ordered):
+    if all(_gives_all(offer, facts) for offer in ordered):
         return ordered
     placed: list[Offer] = []
     for offer in ordered:
@@ -287,23 +292,17 @@ def _as_good(one: Offer, other: Offer, key: Key) -> bool:
     return mine == theirs if mine else one.quality == other.quality
 
 
-def _staying(offers: list[Offer], terms: Terms) -> list[Offer]:
+def _staying(offers: list[Offer], stays_on: str, terms: Terms) -> list[Offer]:
     """Put the conversation's model in front: its cache holds what was said, and its answers keep one style.
 
     The order stays if the request has its own dial, money runs low, or the difficulty asks for a better model.
     """
-    if terms.stays_on is None:
-        return offers
-    home = next((offer for offer in offers if offer.model.id == terms.stays_on), None)
+    home = next((offer for offer in offers if offer.model.id == stays_on), None)
     asked = terms.facts.cost_quality is not None or terms.signals.thrift >= THRIFTY
     if home is None or asked or (terms.standing.rule is not None and home.quality < offers[0].quality):
         return offers
     others = (offer for offer in offers if offer is not home)
     return [home.because(f"the conversation is on it; {home.why}"), *others]
-
-
-def _why(number: int, what: str) -> str:
-    return f"first by {what}" if number == 0 else f"next by {what}"
 
 
 _ORDERS: dict[str, tuple[Key, str]] = {

@@ -65,59 +65,59 @@ def test_a_service_without_a_key_closes_with_the_first_one_and_stays_closed() ->
     clock = Clock()
     keys, ring = store(clock), KeyRing()
     access = Access(Settings(), ring, clock)
-    anyone = access.caller(None, "whatever")
+    anyone = access.caller("whatever")
     assert (anyone.id, set(anyone.scopes), access.openness) == ("", {"route", "complete", "read", "admin"}, "loopback")
     token, made = keys.create(Caller(name="app", scopes=("complete",)), NOW + 10)
     ring.refresh(keys)
     assert (access.openness, access.shut) == ("keys", False)
     with pytest.raises(AccessError):
-        access.caller(None, None)
-    assert access.caller(f"Bearer {token}", None) == made
+        access.caller("")
+    assert access.caller(token) == made
     with pytest.raises(ForbiddenError, match="no scope 'read'"):
         access.require(made, "read")
     clock.now += 10
     with pytest.raises(AccessError, match="expired"):
-        access.caller(None, token)
+        access.caller(token)
     with keys._database.transaction() as session:
         session.run("DELETE FROM keys")
     ring.refresh(keys)
     assert (access.openness, access.shut) == ("keys", True)
-    for nobody in (None, f"Bearer {token}"):
+    for nobody in ("", token):
         with pytest.raises(AccessError):
-            access.caller(nobody, None)
+            access.caller(nobody)
 
 
 def test_a_key_table_that_was_full_at_the_start_and_is_empty_in_a_worker_lets_nobody_in() -> None:
     decided = Settings(host="0.0.0.0").decided(has_keys=True)
     with pytest.raises(AccessError, match="missing or wrong"):
-        Access(decided, KeyRing()).caller(None, None)
+        Access(decided, KeyRing()).caller("")
 
 
 def test_who_serves_everyone_lets_them_ask_and_no_more() -> None:
     open_to_all = Access(Settings(host="0.0.0.0", insecure=True))
-    anyone = open_to_all.caller(None, None)
+    anyone = open_to_all.caller("")
     assert anyone.scopes == ("route", "complete")
     scopes: tuple[Scope, ...] = ("read", "admin")
     for scope in scopes:
         with pytest.raises(AccessError, match="SEMROUTE_ADMIN_KEY"):
             open_to_all.require(anyone, scope)
     operated = Access(Settings(insecure=True, admin_key="boss"))
-    assert operated.caller(None, "unused").scopes == ("route", "complete")
-    assert "admin" in operated.caller("Bearer boss", None).scopes
+    assert operated.caller("unused").scopes == ("route", "complete")
+    assert "admin" in operated.caller("boss").scopes
 
 
 @pytest.mark.parametrize("admin_key", ["", "boss"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_a_key_that_is_set_is_needed_and_makes_nobody_an_admin(host: str, admin_key: str) -> None:
     access = Access(Settings(host=host, api_key="caller", admin_key=admin_key))
-    caller = access.caller("Bearer caller", None)
+    caller = access.caller("caller")
     scopes: tuple[Scope, ...] = ("read", "admin")
     for scope in scopes:
         with pytest.raises(AccessError):
             access.require(caller, scope)
-    for sent in (None, "", "Bearer ", "Bearer wrong", "Basic caller", "bearer\tcaller"):
+    for sent in ("", "wrong", "Basic caller", "bearer\tcaller"):
         with pytest.raises(AccessError):
-            access.caller(sent, None)
+            access.caller(sent)
 
 
 def test_workers_that_share_nothing_are_refused() -> None:
@@ -127,10 +127,10 @@ def test_workers_that_share_nothing_are_refused() -> None:
 
 def test_the_keys_of_the_environment() -> None:
     access = Access(Settings(api_key="caller", admin_key="boss"))
-    assert access.caller("Bearer caller", None).scopes == ("route", "complete")
-    assert "admin" in access.caller(None, "boss").scopes
+    assert access.caller("caller").scopes == ("route", "complete")
+    assert "admin" in access.caller("boss").scopes
     with pytest.raises(AccessError):
-        access.caller("Bearer wrong", None)
+        access.caller("wrong")
 
 
 def test_a_rotated_key_keeps_its_id_and_a_revoked_one_ends() -> None:
@@ -142,16 +142,16 @@ def test_a_rotated_key_keeps_its_id_and_a_revoked_one_ends() -> None:
     ring.refresh(keys)
     access = Access(Settings(), ring, clock)
     assert new is not None
-    assert access.caller(None, new).id == made.id
+    assert access.caller(new).id == made.id
     with pytest.raises(AccessError):
-        access.caller(None, old)
+        access.caller(old)
     assert keys.revoke(made.id)
     assert keys.rotate(made.id) is None
     assert not keys.revoke("nothing")
     clock.now += 1
     ring.refresh(keys)
     with pytest.raises(AccessError, match="revoked"):
-        access.caller(None, new)
+        access.caller(new)
 
 
 def test_the_audit_log_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

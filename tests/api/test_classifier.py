@@ -166,7 +166,7 @@ routes: [{{name: billing, utterances: [I want my money back, why was I charged t
         at = datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.UTC).timestamp()
         message = Message(role="user", parts=(Text(text=f"{day} [billing]"),))
         call = await gateway.open(ChatRequest(id="r", messages=(message,)))
-        costs.append(call.record.cost_usd)
+        costs.append(call.account.record.cost_usd)
     await gateway.aclose()
     await transport.aclose()
     assert costs == [Decimal("0.00012"), Decimal("0.0012")]

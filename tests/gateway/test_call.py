@@ -32,7 +32,7 @@ async def test_an_embedding_is_not_checked_as_a_text(tmp_path: Path) -> None:
         await gateway.aclose()
         await transport.aclose()
     assert b"embedding" in completion.raw
-    assert [attempt.escalated for attempt in call.record.attempts] == [None]
+    assert [attempt.escalated for attempt in call.account.record.attempts] == [None]
 
 
 async def test_a_whole_answer_as_a_stream_has_all_that_was_asked_for() -> None:

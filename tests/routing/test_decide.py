@@ -78,9 +78,7 @@ def test_narrowing_holds_whatever_else_decides(fields: dict[str, Any]) -> None:
 
 def test_narrowing_holds_for_the_semantic_choice() -> None:
     made = with_rule(rule(only=Only(tiers=("simple",))))
-    choice = choose_semantic(made, Match(), facts())
-    assert [one.name for one in choice.narrowing] == ["r"]
-    assert choose_semantic(made, Match()).narrowing == ()
+    assert decided(choose_semantic(made, Match(), facts()), made).narrowed_by == ("r",)
 
 
 # --- pinned -----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from semroute.config.schema.models import DeploymentSettings, Model
-from semroute.config.schema.policies import Policy
+from semroute.config.schema.policies import Difficulty, Policy
 from semroute.config.schema.rules import Only
 from semroute.decision import Signals
 from semroute.messages import JsonSchema, Params, Tool
@@ -193,7 +193,7 @@ def test_thrift_turns_the_dial_toward_cheap() -> None:
 
 
 def test_thrift_comes_before_difficulty() -> None:
-    hard = Standing(wants="complex", difficulty=0.9)
+    hard = Standing(rule=Difficulty(), wants="complex", difficulty=0.9)
     for thrift, first in ((0.4, "large"), (0.5, "small")):
         assert ids(plan(signals=Signals(thrift=thrift), standing=hard, policy=Policy(select="cheapest")))[0] == first
 
