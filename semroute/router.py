@@ -47,7 +47,7 @@ from semroute.semantic.array_cache import Cache, default_folder
 from semroute.semantic.embedder import Embedder, Features, open_embedder
 from semroute.semantic.feature_cache import RecentFeatures
 from semroute.semantic.gain_file import load_gain
-from semroute.semantic.matcher import Matcher, Near, RouteScores
+from semroute.semantic.matcher import Matcher, Near
 from semroute.semantic.training import Progress, Task, Trained, prepare
 
 Result = TypeVar("Result")
@@ -278,12 +278,12 @@ class Router:
         """Compare texts with the best routes, and return the confidence in every route: float32 (routes,)."""
         if self._trained is None:
             return [(Match(), np.empty(0, np.float32)) for _ in features.tokens]
-        each = map(self._matcher.compare, features.vectors, features.tokens)
-        return [(self._told(compared), compared.confidences) for compared in each]
-
-    def _told(self, compared: RouteScores) -> Match:
-        candidates = tuple([self._candidate(compared.in_scope, near) for near in compared.nearest])
-        return Match(candidates=candidates, in_scope=round(compared.in_scope, 4))
+        found = []
+        for vector, tokens in zip(features.vectors, features.tokens, strict=True):
+            scores = self._matcher.compare(vector, tokens)
+            candidates = tuple([self._candidate(scores.in_scope, near) for near in scores.nearest])
+            found.append((Match(candidates=candidates, in_scope=round(scores.in_scope, 4)), scores.confidences))
+        return found
 
     def _candidate(self, in_scope: float, near: Near) -> Candidate:
         """Return a route as a candidate.

@@ -131,7 +131,7 @@ class OpenAI:
         fields = convert(body, ChatBody)
         if not fields.messages:
             raise problem("messages", "got an empty list, expected at least one message")
-        tools, hosted = _tools(fields.tools)
+        tools, hosted = _tools(fields.tools) if fields.tools else ((), ())
         choice, unread_choice = parse_tool_choice(fields.tool_choice)
         return ChatRequest(
             id=request_id,
@@ -212,10 +212,10 @@ def _call(call: _ToolCall, index: int) -> ToolCall:
     return ToolCall(id=call.id, name=function.name, arguments=function.arguments, index=index, signature=signature)
 
 
-def _tools(tools: list[dict[str, Any]] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
+def _tools(tools: list[dict[str, Any]]) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
     """Return the caller's functions, and the types of the tools that only OpenAI can run."""
     functions, hosted = [], []
-    for number, tool in enumerate(tools or ()):
+    for number, tool in enumerate(tools):
         match tool:
             case {"type": "function", "function": dict(function)}:
                 parsed = parse_function(function, f"tools[{number}].function")
@@ -240,8 +240,8 @@ def _params(fields: ChatBody) -> Params:
         seed=fields.seed,
         n=fields.n,
         json_output=answer.get("type") in ("json_object", "json_schema"),
-        json_schema=parse_schema(answer.get("json_schema")),
-        effort=parse_effort(fields.reasoning_effort),
+        json_schema=parse_schema(answer["json_schema"]) if "json_schema" in answer else None,
+        effort=parse_effort(fields.reasoning_effort) if fields.reasoning_effort else None,
         logprobs=bool(fields.logprobs),
         top_logprobs=fields.top_logprobs,
         parallel_tool_calls=fields.parallel_tool_calls,
