@@ -1,4 +1,4 @@
-"""What a provider takes from all of its models together: the limits of one account."""
+"""The limits of one account: what a provider accepts for all of its models together."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from semroute.providers.rate_limit_headers import Resource
 
 
 class AccountLimits:
-    """The limits of one provider, and what its models use of them."""
+    """The limits of one provider, and how much of them is used."""
 
     def __init__(self, provider: str, limits: RateLimits, now: float) -> None:
         self.provider = provider
         self.limits = limits
         self.in_flight = 0
         self.queued = 0
-        """Requests that wait for one of its models."""
+        """How many requests wait for one of its models."""
         self.buckets = buckets_of(limits, now)
-        """What calls draw on, beside the buckets of their model."""
+        """The buckets of the account. A call also takes from the buckets of its model."""
         self._waiting: set[asyncio.Event] = set()
         self._spent = {"requests": 0, "tokens": 0}
 
     def full(self, tokens: int, now: float) -> str | None:
-        """Which limit leaves no room for a call of so many tokens; None: none."""
+        """Return which limit leaves no room for a call with this many tokens. None: there is room."""
         concurrency = self.limits.concurrency
         if concurrency is not None and self.in_flight >= concurrency:
             return f"{self.in_flight} calls to its provider {self.provider} are under way, the provider's limit"
@@ -36,28 +36,28 @@ class AccountLimits:
         return None
 
     def begin(self, tokens: int) -> None:
-        """A call of about so many tokens begins."""
+        """Note that a call with about this many tokens begins."""
         self.in_flight += 1
         self._spent["requests"] += 1
         self._spent["tokens"] += tokens
 
     def begin_alone(self, now: float) -> None:
-        """A call begins that is of none of its models, whose buckets would draw on these."""
+        """Note that a call begins which belongs to no model. No deployment counts it, so it is counted here."""
         self.begin(0)
         self.spent_elsewhere(1, 0, now)
 
     def finish_alone(self, tokens: int, now: float) -> None:
-        """Such a call has ended, and took so many tokens."""
+        """Note the end of a call that `begin_alone` noted. `tokens`: how many it took."""
         self.finish(tokens)
         self.spent_elsewhere(0, tokens, now)
 
     def wait_s(self, now: float) -> float | None:
-        """How long until one more request may be sent; None: when a call has ended, whenever that is."""
+        """Return the seconds until one more request may be sent. None: a call has to end first."""
         waits = [bucket.wait_s(resource == "requests", now) for resource, bucket in self.buckets.items()]
         return max(waits, default=0.0) or None
 
     def finish(self, more_tokens: int) -> None:
-        """A call has ended."""
+        """Note that a call has ended."""
         self.in_flight -= 1
         self._spent["tokens"] += more_tokens
         for freed in self._waiting:
@@ -74,21 +74,21 @@ class AccountLimits:
 
     @property
     def limited(self) -> bool:
-        """Whether its requests or tokens a minute are limited."""
+        """Return whether its requests or tokens a minute are limited."""
         return bool(self.buckets)
 
     def spent(self) -> dict[str, int]:
-        """`requests` and `tokens` since this was asked last; tokens may be fewer than nothing."""
+        """Return the `requests` and `tokens` since this was called last. `tokens` may be negative."""
         spent, self._spent = self._spent, {"requests": 0, "tokens": 0}
         return spent
 
     def spent_elsewhere(self, requests: float, tokens: float, now: float) -> None:
-        """Other processes, or calls of none of its models, spent so much."""
+        """Take out what was spent by other processes, or by calls that belong to no model."""
         for resource, bucket in self.buckets.items():
             bucket.spend(requests if resource == "requests" else tokens, now)
 
 
 def buckets_of(limits: RateLimits, now: float) -> dict[Resource, Bucket]:
-    """A bucket for each limit a minute."""
+    """Return a bucket for each limit that counts by the minute."""
     rates: dict[Resource, int | None] = {"requests": limits.rpm, "tokens": limits.tpm}
     return {resource: Bucket(rate, now) for resource, rate in rates.items() if rate}

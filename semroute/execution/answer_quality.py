@@ -1,6 +1,6 @@
-"""Whether an answer is good enough: what can be read off it. Pure: an answer in, reasons out.
+"""Check whether an answer is good enough, by its text alone. Pure: an answer in, reasons out.
 
-An answer says what its caller wants it to say. So what takes time is the work of another process: see `examiner`.
+A caller can make a model say anything, so checks that may take long run in another process: see `check_processes`.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ REFUSALS = "|".join(
         r"^\W*(?:es tut mir leid|je suis désolé|lo siento).{0,60}\b(?:nicht|kann|peux|puedo)\b",
     )
 )
-"""How an answer begins that declines."""
+"""Patterns of the first words of an answer that declines."""
 SHORT_CHARS = 4000
-"""An answer that is no longer is checked at once: no check takes more than some milliseconds."""
+"""Characters. An answer of up to this length is checked at once, because no check then takes more than milliseconds."""
 _PYTHON = frozenset({"python", "py", "python3"})
 _PROSE = frozenset({"", "text", "txt", "markdown", "md", "console", "output", "diff", "sh", "bash", "shell"})
 
 
 def failures(checks: Checks, answer: Completion) -> list[str]:
-    """Why an answer is not good enough, of all checks that need no further call; empty: it is."""
+    """Return why an answer fails those checks that need no further call. Empty: it passes."""
     made = _CHECKS if answer.text.strip() or not _calls(answer) else _OF_ANY
     return [reason for check in made for reason in check(checks, answer)]
 
 
 class Mended(msgspec.Struct, frozen=True):
-    """The JSON document of an answer, and why that is not good enough."""
+    """The JSON document in an answer, and why it fails the checks."""
 
     text: str
     reasons: list[str]
 
 
 def mended(checks: Checks, answer: Completion) -> Mended:
-    """As `failures`, of the JSON document in an answer, which may stand in a code fence or before further text."""
+    """Check the JSON document in an answer, as `failures` does. A code fence or further text may surround it."""
     text = json_in(answer.text)
     return Mended(text, failures(checks, replace(answer, parts=(Text(text=text),))))
 
 
 def takes_time(checks: Checks, answer: Completion) -> bool:
-    """Whether the checks could hold up an event loop: of a long text, or by a schema, which may refer to itself."""
+    """Return whether the checks could hold up an event loop. A long text can, and a schema that refers to itself."""
     if checks.json_schema is not None:
         return True
     weighty = checks.json or checks.code_parses or checks.no_hedging or checks.contains or checks.forbids
@@ -69,7 +69,7 @@ def _texts(answer: Completion) -> Iterator[str]:
 
 
 def wording(answer: Completion) -> str:
-    """What an answer says, to who grades it: its text, and the tools it calls with their arguments."""
+    """Return an answer in the form that a judge reads: its text, and the tools that it calls with their arguments."""
     return "\n".join([*filter(None, [answer.text]), *(f"{call.name} {call.arguments}" for call in _calls(answer))])
 
 
@@ -132,12 +132,12 @@ def _likely(checks: Checks, answer: Completion) -> Iterator[str]:
 
 
 _OF_ANY: tuple[Callable[[Checks, Completion], Iterator[str]], ...] = (_ended, _likely)
-"""What is asked of an answer that only calls tools, too: there is no text yet."""
+"""The checks that also apply to an answer which only calls tools, and so has no text yet."""
 _CHECKS = (_said_enough, _willing, _form, _wording, *_OF_ANY)
 
 
 def code_error(text: str) -> str | None:
-    """What is wrong with the fenced code of a text; None: nothing that is seen, or there is none."""
+    """Return what is wrong with the fenced code in a text. None: no fault was found, or there is no code."""
     for language, code in blocks(text):
         if language in _PYTHON:
             try:

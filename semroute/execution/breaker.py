@@ -1,15 +1,15 @@
-"""A circuit breaker: times and outcomes in, "may I?" out. It reads no clock.
+"""A circuit breaker. It gets times and outcomes, and tells whether a call may pass. It reads no clock.
 
-closed     calls pass; failures in a row, or their share in a window, open it
-open       no call passes for `probe_s`
-half-open  then one call passes as a probe, and another each `probe_s`: a probe that hangs delays nobody
-           a probe that succeeds closes it; one that fails opens it for another `probe_s`
+closed     All calls pass. Failures in a row, or the share of failures in a window, open it.
+open       No call passes for `probe_s`.
+half-open  One call passes as a probe, and another one each `probe_s`, so a probe that hangs delays nobody.
+           A probe that succeeds closes it. A probe that fails opens it for another `probe_s`.
 
-A failure that only one caller gets is no fault of the deployment: it does not count while most of the others who called
-within the window are served.
+If only one caller gets failures, they are not the fault of the deployment. So a caller's failure does not count while
+most of the others who called within the window are served.
 
 pybreaker 1.4, purgatory 3.0 and aiobreaker 1.2 take 1.5 to 1.7 times as long for each call. They only count failures in
-a row: they know no share of failures in a window and no callers, and they read a clock of their own (2026-11-30,
+a row. They know neither the share of failures in a window nor callers, and they read a clock of their own (2026-11-30,
 `bench/libraries.py breaker`).
 """
 
@@ -23,50 +23,50 @@ from semroute.config.schema.resilience import BreakerSettings
 
 State = Literal["closed", "open", "half_open"]
 SLOTS = 10
-"""The window moves in so many steps."""
+"""The number of steps in which the window moves."""
 CALLERS = 64
-"""Whose last calls are known: those who called last."""
+"""How many callers are remembered: those who called last."""
 DEFERRALS = 10
-"""How often in a probe's interval a process asks whether it may send the next one."""
+"""How many times within `probe_s` a process asks whether it may send the next probe."""
 
 
 class CircuitBreaker(Protocol):
-    """What is asked of a breaker."""
+    """What a deployment needs of a breaker."""
 
     def state(self, now: float) -> State:
-        """As the module says."""
+        """Return the state, as the module describes it."""
         ...
 
     def opens_in_s(self, now: float) -> float:
-        """How long no call may pass; 0: one may now."""
+        """Return the seconds for which no call may pass. 0: a call may pass now."""
         ...
 
     def begin(self, now: float) -> bool:
-        """A call passes. Returns whether it is the probe."""
+        """Note that a call begins. Returns whether it is the probe."""
         ...
 
     def succeed(self, now: float, *, probe: bool = False, caller: str = "") -> None:
-        """A call went well."""
+        """Note that a call succeeded."""
         ...
 
     def fail(self, now: float, *, probe: bool = False, caller: str = "") -> None:
-        """A call failed through the deployment's fault."""
+        """Note that a call failed, and that it was the deployment's fault."""
         ...
 
     def abandon(self, now: float, *, probe: bool = False) -> None:
-        """A call ended without telling anything."""
+        """Note that a call ended without showing how the deployment is."""
         ...
 
     def trip(self, now: float, wait_s: float) -> None:
-        """Another process opened it: no call passes for so long."""
+        """Open it for `wait_s`, because another process opened it."""
         ...
 
     def close(self) -> None:
-        """Another process closed it."""
+        """Close it, because another process closed it."""
         ...
 
     def defer(self, now: float) -> None:
-        """Another process probes."""
+        """Wait with the next probe, because another process is sending one."""
         ...
 
 
@@ -77,34 +77,35 @@ class Breaker:
         self.settings = settings
         self._in_a_row = 0
         self._next_probe = math.inf
-        """Only while it is not closed."""
+        """When the next probe may be sent. It has a meaning only while the breaker is not closed."""
         self._opened: float | None = None
         self._opener: str | None = None
-        """Whose failure opened it here."""
+        """The caller whose failure opened it in this process. None: another process opened it, or nothing did yet."""
         self._window = Window(settings.window_s)
         self._callers = Callers(settings.window_s)
 
     def state(self, now: float) -> State:
-        """As the module says."""
+        """Return the state, as the module describes it."""
         if self._opened is None:
             return "closed"
         return "open" if now < self._next_probe else "half_open"
 
     def opens_in_s(self, now: float) -> float:
-        """How long no call may pass; 0: one may now."""
+        """Return the seconds for which no call may pass. 0: a call may pass now."""
         return 0.0 if self._opened is None else max(0.0, self._next_probe - now)
 
     def begin(self, now: float) -> bool:
-        """A call passes. Returns whether it is the probe."""
+        """Note that a call begins. Returns whether it is the probe."""
         if self._opened is None:
             return False
         self._next_probe = now + self.settings.probe_s
         return True
 
     def succeed(self, now: float, *, probe: bool = False, caller: str = "") -> None:
-        """A call went well. When not closed, only the probe counts, for the others began before the trouble.
+        """Note that a call succeeded. Unless the breaker is closed, only the probe counts: other calls began earlier.
 
-        So does another caller's success where one caller alone has opened it: it was that caller's trouble.
+        There is one exception. If one caller alone opened the breaker, another caller's success closes it as well,
+        because the trouble was that caller's own.
         """
         self._callers.note(caller, now, served=True)
         if self._opened is None:
@@ -114,7 +115,7 @@ class Breaker:
             self.close()
 
     def fail(self, now: float, *, probe: bool = False, caller: str = "") -> None:
-        """A call failed through the deployment's fault."""
+        """Note that a call failed, and that it was the deployment's fault."""
         self._callers.note(caller, now, served=False)
         if self._opened is None:
             if self._callers.alone(caller, now):
@@ -127,21 +128,21 @@ class Breaker:
             self._next_probe = now + self.settings.probe_s
 
     def abandon(self, now: float, *, probe: bool = False) -> None:
-        """A call ended without telling anything, as its caller left. Another may probe at once."""
+        """Note that a call ended without a result, because its caller left. Another call may be the probe at once."""
         if probe and self._opened is not None:
             self._next_probe = now
 
     def trip(self, now: float, wait_s: float) -> None:
-        """Another process opened it: no call passes for so long."""
+        """Open it for `wait_s`, because another process opened it."""
         self._opened, self._next_probe, self._opener = now, now + wait_s, None
 
     def close(self) -> None:
-        """Another process closed it."""
+        """Close it, because another process closed it."""
         self._opened, self._in_a_row = None, 0
         self._window = Window(self.settings.window_s)
 
     def defer(self, now: float) -> None:
-        """Another process probes. What came of that is asked for soon, should it not be told."""
+        """Wait with the next probe, because another process is sending one. Ask again soon, as its news may be lost."""
         self._next_probe = now + self.settings.probe_s / DEFERRALS
 
     def _too_many(self, now: float) -> bool:
@@ -152,28 +153,28 @@ class Breaker:
 
 
 class Callers:
-    """How the last call of each caller ended."""
+    """Remembers how the last call of each caller ended."""
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
         self._last: OrderedDict[str, tuple[float, bool]] = OrderedDict()
 
     def note(self, caller: str, now: float, *, served: bool) -> None:
-        """A call has ended."""
+        """Note that a call has ended."""
         self._last[caller] = (now, served)
         self._last.move_to_end(caller)
         if len(self._last) > CALLERS:
             self._last.popitem(last=False)
 
     def alone(self, caller: str | None, now: float) -> bool:
-        """Whether most of the others who called within the window were served."""
+        """Return whether most of the other callers within the window were served."""
         since = now - self._window_s
         others = [served for name, (at, served) in self._last.items() if name != caller and at > since]
         return 2 * sum(others) > len(others)
 
 
 class Window:
-    """Counts of the last so many seconds, in `SLOTS` steps."""
+    """Counts calls and failures within the last seconds. It moves in `SLOTS` steps."""
 
     def __init__(self, length_s: float) -> None:
         self._step_s = length_s / SLOTS
@@ -188,12 +189,12 @@ class Window:
         self._failures[place] += failed
 
     def totals(self, now: float) -> tuple[int, int]:
-        """Calls, and those of them that failed."""
+        """Return how many calls there were, and how many of them failed."""
         self._forget(now)
         return sum(self._calls), sum(self._failures)
 
     def _forget(self, now: float) -> int:
-        """Empty the slots that have left the window. Returns the current one."""
+        """Empty the slots that have left the window. Returns the number of the current slot."""
         slot = int(now / self._step_s)
         if slot == self._slot:
             return slot

@@ -1,8 +1,8 @@
-"""What processes tell each other of their deployments: twice a second, and never in a request's way.
+"""Share what processes know about their deployments. They exchange it twice a second, and no request waits for it.
 
-breakers   one that opens or closes does so everywhere; of all processes one sends the probe
-latency    one moving average, to which each process adds what it measured
-limits     what the others spent of a deployment's, or a provider's, requests and tokens a minute is taken out here
+breakers   A breaker that opens or closes in one process does so in all. Only one of the processes sends the probe.
+latency    There is one moving average. Each process adds what it measured.
+limits     Each process takes from its buckets what other processes spent of the requests and tokens a minute.
 """
 
 from __future__ import annotations
@@ -28,23 +28,26 @@ log = logging.getLogger("semroute.exchange")
 
 EXCHANGE_S = 0.5
 KEEP_S = 60.0
-"""How long it is kept what nobody says again."""
+"""Seconds after which shared news is forgotten, unless it is repeated."""
 LATENCY_S = 600.0
 COUNTER_S = 86_400.0
 
 
 class News(Frozen, frozen=True, kw_only=True):
-    """What became of a breaker."""
+    """News of a breaker that opened or closed."""
 
     id: str
-    """Of this news."""
+    """Tells this news from other news."""
     open: bool
     probe_at: float
     """When the next probe is due, in seconds since 1970."""
 
 
 class Exchange:
-    """Of one process with all others that have the same state. `run` it in a task. It is its deployments' `Probes`."""
+    """The exchange between one process and all others with the same shared state. Run `run` in a task.
+
+    It also serves as the `Probes` of the process's deployments.
+    """
 
     def __init__(
         self,
@@ -53,29 +56,29 @@ class Exchange:
         models: Callable[[], Iterable[Model]],
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`models`: those in service, now. `wall`: seconds since 1970."""
+        """`models`: returns the models in service now. `wall`: returns the seconds since 1970."""
         self._state = state
         self._deployments = deployments
         self._models = models
         self._wall = wall
         self._told: dict[str, bool] = {}
-        """Whether a breaker is open, as far as all know."""
+        """Whether each breaker is open, as the shared state last said."""
         self._heard: dict[str, bytes] = {}
         self._levels: dict[str, int] = {}
         self._releasing: set[asyncio.Task[None]] = set()
         deployments.share(self)
 
     async def run(self) -> None:
-        """Exchange until cancelled."""
+        """Exchange news until it is cancelled."""
         while True:
             await asyncio.sleep(EXCHANGE_S)
             try:
                 await self.once()
             except (msgspec.MsgspecError, ValueError) as error:
-                log.warning("another process says of its models what cannot be read: %s", error)
+                log.warning("cannot read what another process says about its models: %s", error)
 
     async def once(self) -> None:
-        """Tell what is new here, and take over what is new elsewhere."""
+        """Publish what is new in this process, and take over what is new in others."""
         known = [self._deployments.of(model) for model in self._models()]
         keys = [key for each in known for key in (_key("breaker", each), _key("latency", each))]
         try:
@@ -85,13 +88,13 @@ class Exchange:
                 await self._latency(deployment, found)
             await self._limits(known)
         except StoreError:
-            return  # the state says so itself; each process goes on with what it knows
+            return  # the shared state reports this itself, and each process goes on with what it knows
 
     # --- probes ---
 
     async def claim(self, deployment: Deployment) -> bool:
-        """Whether this process may send a probe now."""
-        # The next probe is due before any process has asked in vain for a whole interval.
+        """Return whether this process may send a probe now."""
+        # The claim ends a little early, so that no process asks in vain for a whole interval.
         ttl_s = deployment.model.breaker.probe_s * (1 - 1 / DEFERRALS)
         try:
             return await self._state.put_new(_key("probe", deployment), b"1", ttl_s)
@@ -99,7 +102,7 @@ class Exchange:
             return True
 
     def release(self, deployment: Deployment) -> None:
-        """A probe told nothing: any process may send another."""
+        """Let any process send another probe, because this one showed nothing."""
         task = asyncio.get_running_loop().create_task(self._state.delete(_key("probe", deployment)))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
@@ -118,7 +121,7 @@ class Exchange:
             news = msgspec.json.decode(said, type=News)
             self._told[key], self._heard[key] = news.open, said
             if news.open and not is_open:
-                # Clocks of machines differ.
+                # The clocks of machines differ.
                 wait_s = min(max(0.0, news.probe_at - self._wall()), deployment.model.breaker.probe_s)
                 deployment.breaker.trip(now, wait_s)
             elif is_open and not news.open:
@@ -134,7 +137,7 @@ class Exchange:
             deployment.latency_ms = float(found[key])
 
     async def _limits(self, known: list[Deployment]) -> None:
-        """Count what was spent here, and take out what was spent elsewhere."""
+        """Publish what this process spent, and take out what other processes spent."""
         named: list[tuple[str, Deployment | AccountLimits]] = [(_name(each), each) for each in known]
         named += [(f"account:{each.provider}", each) for each in self._deployments.accounts()]
         spent = {name: each.spent() for name, each in named}
@@ -146,7 +149,7 @@ class Exchange:
         if any(mine.values()):
             await self._state.settle(uuid.uuid4().hex, {key: (n, until) for key, n in mine.items()})
         levels = await self._state.levels(list(mine))
-        # A counter that is new to this process, or that began anew, tells nothing yet.
+        # The first level of a counter shows nothing yet. Neither does a counter that started again.
         others = {key: max(0, level - self._levels.get(key, math.inf) - mine[key]) for key, level in levels.items()}
         self._levels = levels
         now = self._deployments.clock.now()

@@ -1,8 +1,8 @@
-"""Cheapest first, and on to the next model when an answer fails a check.
+"""Ask the cheapest model first, and go on to the next one if its answer fails a check.
 
-Escalation is bounded three ways: by count, by cost and by a deadline. A model that cannot be called is passed over, and
-does not count; so are those whose window is no larger, after a request that was too long. Each answer that failed stays
-in the account, with the reason.
+Three bounds limit the escalation: a count, a cost and a deadline. A model that cannot be called is passed over and does
+not count. If the request was too long for a model, models without a larger window are passed over as well. Each answer
+that failed stays in the account, with the reason.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from semroute.record import Attempt
 
 
 class FailedAnswer(NamedTuple):
-    """An answer that failed."""
+    """An answer that failed a check."""
 
     completion: Completion
     reasons: list[str]
     place: int
-    """Of its attempt in the account."""
+    """The index of its attempt in the account."""
 
 
 async def first_passing(
@@ -50,10 +50,10 @@ async def first_passing(
     attempts: list[Attempt],
     clock: Callable[[], float] = time.monotonic,
 ) -> Completion:
-    """The first answer that passes; else, as the cascade says, the best one or an error.
+    """Return the first answer that passes. If none does, the cascade chooses between the best answer and an error.
 
-    Raises `ChecksFailedError`; and where no model answered at all, `PlanExhaustedError`, `NoModelError`, or at once a
-    `ProviderError` that no other model would mend. `clock` gives seconds.
+    Raises `ChecksFailedError`. If no model answered at all, it raises `PlanExhaustedError`, `NoModelError`, or a
+    `ProviderError` that another model would raise too. `clock` returns seconds.
     """
     if cascade.checks.min_logprob is None or work.request.params.logprobs:
         return await _tried(cascade, work, work.request, call, grader, attempts, clock)
@@ -61,7 +61,7 @@ async def first_passing(
     try:
         answer = await _tried(cascade, work, asked, call, grader, attempts, clock)
         return without_logprobs(answer, registry.dialect(answer.dialect).drop_logprobs)
-    finally:  # nor is a caller told that they were left out
+    finally:  # the caller did not ask for them, so no note says that they were left out
         attempts[:] = [replace(one, dropped=tuple(what for what in one.dropped if what != NAME)) for one in attempts]
 
 
@@ -74,7 +74,7 @@ async def _tried(
     attempts: list[Attempt],
     clock: Callable[[], float],
 ) -> Completion:
-    """As `first_passing`. `request`: what models are asked."""
+    """Do the same as `first_passing`. `request`: what the models get."""
     asked = replace(request, stream=False)
     deadline, unjudged = clock() + cascade.deadline_s, cascade.on_judge_error or _usual(work.policy)
     failed: list[FailedAnswer] = []
@@ -103,19 +103,19 @@ async def _tried(
 
 
 def _usual(policy: Policy) -> JudgeError:
-    """What becomes of answers that no judge grades: they do where the policy says nothing of how good they must be."""
+    """Return what happens to answers without a grade. They are accepted, unless the policy asks for quality."""
     wants_quality = policy.min_quality is not None or policy.select == "best"
     return "escalate" if wants_quality else "accept"
 
 
 def _left(pending: list[Model], unanswering: Model, error: SemrouteError, work: Work) -> list[Model]:
-    """Who may be asked after a model that gave no answer."""
+    """Return the models that may be asked after one that gave no answer."""
     then = fault_of(error, work.policy.on_error).then if isinstance(error, ProviderError) else "next"
     return left(then, pending, unanswering, work.request)
 
 
 def _unanswered(errors: list[SemrouteError]) -> SemrouteError:
-    """What is raised where no model answered; the plan is not empty."""
+    """Return the error to raise if no model answered. The plan was not empty."""
     told = [error.last if isinstance(error, PlanExhaustedError) else error for error in errors]
     failures = [error for error in told if isinstance(error, ProviderError)]
     skipped = [error for error in errors if isinstance(error, NoModelError)]
@@ -126,20 +126,20 @@ def _unanswered(errors: list[SemrouteError]) -> SemrouteError:
 
 
 def _stopped(cascade: Cascade, failed: list[FailedAnswer], attempts: list[Attempt], left_s: float) -> str | None:
-    """Which bound forbids a further model; None: none."""
+    """Return which bound forbids another model. None: no bound does."""
     if len(failed) > cascade.max_escalations:
-        return f"no more than {cascade.max_escalations} escalations"
+        return f"at most {cascade.max_escalations} escalations are allowed"
     spent = sum((attempt.cost_usd for attempt in attempts), Decimal(0))
     if cascade.max_cost_usd is not None and spent >= cascade.max_cost_usd:
-        return f"{spent:f} USD are spent, of at most {cascade.max_cost_usd:f}"
-    return f"its {cascade.deadline_s:g} s are over" if left_s <= 0 else None
+        return f"{spent:f} USD are spent, at most {cascade.max_cost_usd:f} are allowed"
+    return f"its deadline of {cascade.deadline_s:g} s has passed" if left_s <= 0 else None
 
 
 def _exhausted(cascade: Cascade, failed: list[FailedAnswer], attempts: list[Attempt]) -> Completion:
     if cascade.on_exhausted == "error":
         told = "; ".join(f"{attempts[one.place].model}: {'; '.join(one.reasons)}" for one in failed)
         raise ChecksFailedError(f"no answer passed the checks: {told}")
-    # Of those that failed equally many checks, the last comes from the strongest model.
+    # Of answers that failed the same number of checks, the last one comes from the strongest model.
     best = min(reversed(failed), key=lambda one: len(one.reasons))
     attempts[best.place] = replace(attempts[best.place], served_anyway=True)
     return best.completion

@@ -1,9 +1,10 @@
-"""Makes those checks of an answer that take time, in processes of their own.
+"""Run the checks of answers that may take long in separate processes.
 
-What a model says, its caller decides: an answer can be made that takes a parser minutes, or all memory, or that ends
-the interpreter. So a check has `LIMIT_S` of a processor's time, after which the operating system ends its process; the
-event loop waits for none of this. Short and long answers have a process each, so that long ones hold up no short ones.
-A process starts with the first answer that needs it. Each question and each reply is 4 bytes of length and MessagePack.
+A caller can make a model say anything. Some answers keep a parser busy for minutes, fill the memory, or crash the
+interpreter. So each check gets `LIMIT_S` of processor time, after which the operating system ends its process. The
+event loop never waits for it. Short answers and long answers have a process each, so that long ones do not delay short
+ones. A process starts with the first answer that needs it. Each question and each reply is MessagePack, with its length
+in 4 bytes before it.
 """
 
 from __future__ import annotations
@@ -30,26 +31,26 @@ from semroute.messages import Completion
 log = logging.getLogger("semroute.checks")
 
 LIMIT_S = 2.0
-"""Of a processor's time, for one answer."""
+"""Seconds of processor time for one answer."""
 PATIENCE_S = 30.0
-"""For one answer by the clock, where the machine is busy; and for a process to start."""
+"""Seconds by the clock for one answer, because the machine may be busy. A process may take as long to start."""
 LONG_CHARS = 32_768
-"""From here on an answer is a long one."""
+"""Characters. An answer of this length or more is a long one."""
 MAX_WAITING, MAX_LONG_WAITING = 1024, 64
-"""Answers, and long answers, that may wait for their process. Further ones fail their check."""
+"""How many short answers and how many long ones may wait for their process. Further answers fail their check."""
 MEMORY_BYTES = 2 << 30
-"""What a process may take."""
+"""The most memory that a process may take."""
 READY = b"ready"
-"""What a process says first."""
+"""The first message of a process."""
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What a process is asked."""
+    """A question to a process."""
 
     checks: Checks
     answer: Completion
     mends: bool
-    """Whether the JSON document in the answer is meant, and not all of it."""
+    """Whether to check only the JSON document in the answer. False: check the whole answer."""
     limit_s: float
 
 
@@ -58,7 +59,7 @@ _decode_reply = msgspec.msgpack.Decoder(Mended).decode
 
 
 class Examiner:
-    """Checks answers. For one event loop; `aclose` it."""
+    """Checks answers, on one event loop. Call `aclose` at the end."""
 
     def __init__(self, limit_s: float = LIMIT_S) -> None:
         self._limit_s = limit_s
@@ -66,19 +67,19 @@ class Examiner:
         self._long = _Desk("long answers", MAX_LONG_WAITING)
 
     async def failures(self, checks: Checks, answer: Completion) -> list[str]:
-        """As `quality.failures`. What cannot be checked in time has failed."""
+        """Do the same as `answer_quality.failures`. An answer that cannot be checked in time fails."""
         if not takes_time(checks, answer):
             return failures(checks, answer)
         return (await self._ask(checks, answer, mends=False)).reasons
 
     async def mended(self, checks: Checks, answer: Completion) -> Mended:
-        """As `quality.mended`. What cannot be checked in time has failed."""
+        """Do the same as `answer_quality.mended`. An answer that cannot be checked in time fails."""
         if not takes_time(checks, answer):
             return mended(checks, answer)
         return await self._ask(checks, answer, mends=True)
 
     async def _ask(self, checks: Checks, answer: Completion, *, mends: bool) -> Mended:
-        # Judges and callbacks are others' work, and the answer as it came is of no use here.
+        # The process neither asks judges nor calls back, and it does not need the provider's own body.
         checks, answer = replace(checks, judge=None, callback=None), replace(answer, raw=b"")
         desk = self._short if len(answer.text) < LONG_CHARS else self._long
         return await desk.ask(Question(checks, answer, mends, self._limit_s))
@@ -90,7 +91,7 @@ class Examiner:
 
 
 class _Desk:
-    """One process, one thread that speaks with it, and who waits for them."""
+    """One process, and the thread that talks to it."""
 
     def __init__(self, name: str, most: int) -> None:
         self._most = most
@@ -100,7 +101,7 @@ class _Desk:
         self._closed = False
 
     async def ask(self, question: Question) -> Mended:
-        """The reply. A caller who leaves meanwhile ends nothing: the next question still finds the process in order."""
+        """Return the reply. If the caller leaves, the process still finishes the check, and is then free again."""
         if self._waiting >= self._most:
             return _unchecked(f"it was not checked: {self._most} other answers wait for that")
         self._waiting += 1
@@ -109,7 +110,7 @@ class _Desk:
         return await told
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process, whatever it is doing."""
         self._closed = True
         if (process := self._process) is not None:
             process.kill()
@@ -120,12 +121,12 @@ class _Desk:
         self._waiting -= 1
 
     def _answer(self, question: Question) -> Mended:
-        """Blocks."""
+        """Ask the process, and wait for its reply. Blocking."""
         if self._closed:
             return _unchecked("it was not checked: the service ends")
         try:
             process = self._process = self._process or _start()
-            with contextlib.suppress(BrokenPipeError):  # it is gone: the reply says so
+            with contextlib.suppress(BrokenPipeError):  # the process is gone, and the missing reply shows it
                 _send(process.stdin, msgspec.msgpack.encode(question))
             reply = _receive(process.stdout, PATIENCE_S)
         except OSError as error:
@@ -137,7 +138,7 @@ class _Desk:
         if status in (-signal.SIGPROF, -signal.SIGKILL):
             return _unchecked(f"it takes over {question.limit_s:g} s to check")
         log.error("the process that checks answers ended with status %s", status)
-        return _unchecked("it cannot be checked: the checks end their process")
+        return _unchecked("it cannot be checked: the process that checked it ended")
 
     def _end(self) -> int | None:
         process, self._process = self._process, None
@@ -151,7 +152,7 @@ def _unchecked(reason: str) -> Mended:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """Start a process, and wait until it takes questions. Raises `OSError`."""
+    """Start a process, and wait until it is ready. Raises `OSError`."""
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     command = [sys.executable, "-P", "-m", __name__]
     process = subprocess.Popen(
@@ -163,9 +164,9 @@ def _start() -> subprocess.Popen[bytes]:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> int:
-    """End a process that does not answer, or has ended; its status."""
+    """End a process that does not answer or has ended. Returns its exit status."""
     process.kill()
-    with contextlib.suppress(BrokenPipeError), process:  # what it was not told yet is lost with it
+    with contextlib.suppress(BrokenPipeError), process:  # bytes that were not sent yet are lost with the process
         pass
     return process.wait()
 
@@ -177,7 +178,7 @@ def _send(stream: IO[bytes] | None, packed: bytes) -> None:
 
 
 def _receive(stream: IO[bytes] | None, timeout_s: float | None = None) -> bytes | None:
-    """One message; None: the stream has ended, or nothing came in time."""
+    """Return one message. None: the stream has ended, or no message came in time."""
     assert stream is not None
     if timeout_s is not None:
         coming = select.poll()
@@ -190,26 +191,26 @@ def _receive(stream: IO[bytes] | None, timeout_s: float | None = None) -> bytes 
 
 
 def main() -> None:
-    """The process: it ends when its questions do."""
+    """Answer questions until there are no more. This runs in the process."""
     limit_memory()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no reply
+    os.dup2(2, 1)  # text that a library prints must not look like a reply
     _send(replies, READY)
     while (packed := _receive(sys.stdin.buffer)) is not None:
         question = _decode_question(packed)
-        signal.setitimer(signal.ITIMER_PROF, question.limit_s)  # nobody handles its signal: the process is ended
+        signal.setitimer(signal.ITIMER_PROF, question.limit_s)  # nothing handles this signal, so it ends the process
         if question.mends:
             reply = mended(question.checks, question.answer)
         else:
             reply = Mended("", failures(question.checks, question.answer))
         signal.setitimer(signal.ITIMER_PROF, 0)
-        with contextlib.suppress(BrokenPipeError):  # who asked is gone
+        with contextlib.suppress(BrokenPipeError):  # the service is gone
             _send(replies, msgspec.msgpack.encode(reply))
 
 
 def limit_memory() -> None:
-    """Let this process take `MEMORY_BYTES` at most. A stricter limit of the system stays: few may raise it."""
+    """Limit the memory of this process to `MEMORY_BYTES`. A stricter limit of the system stays in force."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     soft = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

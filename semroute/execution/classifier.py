@@ -1,4 +1,4 @@
-"""A small model that reads the request and names its route. Whatever goes wrong, the semantic decision stands."""
+"""Ask a small model to read the request and name its route. If anything goes wrong, the semantic decision stands."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _INSTRUCTION = (
 )
 
 NO_ROUTE = "none"
-"""What the classifier says where no route fits."""
+"""The classifier's label for requests that no route fits."""
 _NONE = frozenset({"none", "null", "no route", "no label", "none of the above", "none of these", "n/a", ""})
-"""How models say that no route fits. The empty text stands for a label without a value, as in `{"label": null}`."""
+"""The words with which models say that no route fits. Empty: the label has no value, as in `{"label": null}`."""
 FIELDS = ("label", "route", "name", "class", "category", "intent", "answer")
-"""Where small models put the name, whatever they were told. The first of these that is there counts."""
+"""Fields in which small models put the name, even if they were told otherwise. The first one that is there counts."""
 _NAMED = re.compile(rf"(?:the )?(?:best |correct )?(?:{'|'.join(FIELDS)})(?: is|\s*[:=])\s*(.*)", re.IGNORECASE)
 _AROUND = " \t\r\n\"'`*_-.,:;!()[]{}<>\u201c\u201d\u2018\u2019\xab\xbb"
-"""What may stand around a name."""
+"""Characters that may surround a name."""
 
 
 class RouteClassifier:
-    """Labels prompts, and remembers what it said. One for each configuration."""
+    """Labels prompts, and remembers the labels. Each configuration has its own."""
 
     def __init__(self, settings: Classifier, routes: Mapping[str, Route]) -> None:
         self._settings = settings
@@ -53,15 +53,15 @@ class RouteClassifier:
         self._known: OrderedDict[bytes, str] = OrderedDict()
 
     def wanted(self, likeliest: str | None) -> bool:
-        """Whether to ask, where `likeliest` is the most similar route."""
+        """Return whether to ask the classifier. `likeliest`: the most similar route."""
         return not self._settings.routes or likeliest in self._settings.routes
 
     async def label(
         self, text: str, request_id: str, model: Model, call: CallModel, attempts: list[Attempt]
     ) -> str | None:
-        """A route's name, or `NO_ROUTE`; None: too late, or no answer that can be read.
+        """Return a route's name or `NO_ROUTE`. None: no answer came in time, or it cannot be read.
 
-        The call is appended to `attempts`. `model`: the one of the settings, at the prices of the day.
+        The call is appended to `attempts`. `model`: the model of the settings, with the prices of the day.
         """
         key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         if key in self._known:
@@ -81,10 +81,10 @@ class RouteClassifier:
         return label
 
     def read(self, reply: str) -> str | None:
-        """The label in a reply: the name of a route, or `NO_ROUTE`; None: the reply names neither.
+        """Return the label in a reply: the name of a route, or `NO_ROUTE`. None: the reply names neither.
 
-        Small models answer with a bare name, in another case, in a code fence, with thoughts before it, or with JSON
-        of their own. A sentence that mentions a route is no label: it may say anything of it.
+        Small models may answer with a bare name, in another case, in a code fence, with thoughts before it, or with
+        other JSON than they were asked for. A sentence that mentions a route is not a label: it may say anything.
         """
         text = json_in(reply[:MAX_REPLY_CHARS])
         try:
@@ -115,12 +115,12 @@ class RouteClassifier:
 
 
 def _folded(name: str) -> str:
-    """A name whatever its case, its separators, and what stands around it."""
+    """Return a name without its case, its separators, and the characters around it."""
     return " ".join(name.strip(_AROUND).replace("_", " ").replace("-", " ").split()).casefold()
 
 
 def _labelled(document: Any) -> str | None:
-    """The label in JSON that a model wrote; empty: it says that there is none; None: it says nothing of a label."""
+    """Return the label in a model's JSON. Empty: the model says that no label fits. None: there is no label."""
     match document:
         case str():
             return document
@@ -138,7 +138,7 @@ def _labelled(document: Any) -> str | None:
 
 
 def _bare(text: str) -> str | None:
-    """The label in a text that is no JSON: its first line, or what follows `label:` there. Reasons may follow."""
+    """Return the label in a text that is not JSON: its first line, or the part after `label:`. Reasons may follow."""
     lines = text.strip().splitlines()
     if not lines:
         return None

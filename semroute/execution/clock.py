@@ -1,4 +1,4 @@
-"""Time and chance, as the execution sees them: replaced in tests."""
+"""The sources of time and chance. Tests replace them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def _wait(tasks: Tasks[Result], timeout_s: float | None) -> tuple[Tasks[Re
 
 
 class Wait(Protocol):
-    """Waits for the first task that is done. Gives those that are, and the others; none is after `timeout_s`."""
+    """Waits until a task is done, at most for `timeout_s`. Returns the tasks that are done, and the others."""
 
     async def __call__(self, tasks: Tasks[Result], timeout_s: float | None, /) -> tuple[Tasks[Result], Tasks[Result]]:
         """Wait."""
@@ -32,18 +32,18 @@ def _later(delay_s: float, callback: Callable[[], None]) -> Timer:
 
 
 class Clock(Frozen, frozen=True, kw_only=True):
-    """Where the execution takes time and chance from."""
+    """Where execution takes time and chance from."""
 
     now: Callable[[], float] = time.monotonic
-    """Seconds; only differences mean anything."""
+    """Returns seconds. Only differences between them have a meaning."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    """Wait so many seconds."""
+    """Waits for a number of seconds."""
     wait: Wait = _wait
-    """Wait for tasks, but no more than so many seconds."""
+    """Waits for tasks, at most for a number of seconds."""
     later: Callable[[float, Callable[[], None]], Timer] = _later
-    """Call something after so many seconds."""
+    """Calls a function after a number of seconds."""
     random: Callable[[], float] = random.random
-    """A number in [0, 1)."""
+    """Returns a number in [0, 1)."""
 
 
 CLOCK = Clock()

@@ -1,4 +1,4 @@
-"""Code between fences of backticks, and whether its brackets are balanced. Linear in the text. Pure."""
+"""Find code between fences of backticks, and check its brackets. Takes time in proportion to the text. Pure."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
 class Block(NamedTuple):
-    """What stands between two fences."""
+    """The text between two fences."""
 
     language: str
-    """In lower case; empty: none is given."""
+    """In lower case. Empty: none is given."""
     code: str
 
 
 def blocks(text: str) -> list[Block]:
-    """The fenced code of a text, in order. A fence that is not closed goes on to the end; one line is no block."""
+    """Return the fenced code in a text, in order. A fence that is not closed reaches to the end of the text.
+
+    Fences within one line do not count.
+    """
     found = []
     for piece in text.split(FENCE)[1::2]:
         head, line_end, code = piece.partition("\n")
@@ -35,13 +38,13 @@ def blocks(text: str) -> list[Block]:
 
 
 def unfenced(text: str) -> str:
-    """What stands in the only code fence of a text; without one, or with several, the text."""
+    """Return the text inside the only code fence. Return the text itself if it begins with none, or has several."""
     fenced = blocks(text) if text.lstrip().startswith(FENCE) else []
     return fenced[0].code if len(fenced) == 1 else text.strip()
 
 
 def without_thoughts(text: str) -> str:
-    """A text without the thoughts before it, which models that run locally write between `<think>` and `</think>`."""
+    """Return a text without the thoughts before it. Local models write them between `<think>` and `</think>`."""
     if not text.lstrip().startswith(THINK):
         return text
     _, closed, said = text.partition(END_OF_THINK)
@@ -49,7 +52,7 @@ def without_thoughts(text: str) -> str:
 
 
 def unbalanced(code: str) -> str | None:
-    """A bracket without its partner; None: there is none. What stands in strings and comments does not count."""
+    """Say which bracket has no partner. None: all have one. Brackets in strings and comments do not count."""
     opened: list[str] = []
     place, plain_until, open_comment = 0, 0, False
     while (mark := _MARK.search(code, place)) is not None:
@@ -57,7 +60,7 @@ def unbalanced(code: str) -> str | None:
         if letter == '"' and place > plain_until:
             if (string := _STRING.match(code, place - 1)) is not None:
                 place = string.end()
-            else:  # nor does a later quote of this line begin a string: to try each would take the square of the time
+            else:  # no later quote on this line begins a string: trying each of them would take quadratic time
                 plain_until = _line_end(code, place)
         elif letter == "'":
             place = character.end() if (character := _LETTER.match(code, place - 1)) is not None else place

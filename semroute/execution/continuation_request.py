@@ -1,4 +1,4 @@
-"""Going on with a broken answer: what the next model is asked, and how its answer joins what was sent. Pure."""
+"""Continue a broken answer: ask the next model for the rest, and join it to the text that was sent. Pure."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ INSTRUCTION = (
     "character, including a space if one is due. Do not repeat anything, do not comment on the interruption."
 )
 SURE_CHARS = 8
-"""A repetition of so many characters is no coincidence."""
+"""Characters. A repetition of this length is no coincidence."""
 MAX_SHORT_CHARS = 1000
-"""Up to here, each length of a repetition is tried."""
+"""Characters. Each length of a repetition up to this one is tried."""
 MAX_STARTS = 100
-"""So many places are looked at where a longer one may begin."""
+"""The most places that are tried as the beginning of a longer repetition."""
 MAX_HELD_CHARS = 65_536
-"""A repetition is waited for no longer than this."""
+"""Characters. No more than this is held back while it may be a repetition."""
 
 
 CONSTRAINED = ("guided_", "structured_outputs", "grammar", "regex", "ebnf", "format", "modalities")
-"""How the names of fields begin by which servers are asked for another form of answer than plain text."""
+"""The beginnings of the names of fields that ask a server for another form of answer than plain text."""
 
 
 def may_go_on(request: ChatRequest) -> bool:
-    """Whether another model may go on with an answer to a request, as far as that was told beforehand.
+    """Return whether another model may continue an answer to this request, as far as the request tells.
 
-    Two models hardly complete one JSON document, several answers, or the log-probabilities of one; who asks strictly
-    wants the answer of one model or none.
+    Two models can hardly write one JSON document, several answers, or the log-probabilities of one answer together. A
+    strict request wants the answer of one model, or none.
     """
     params = request.params
     formed = params.json_output or params.json_schema is not None or params.logprobs or (params.n or 1) > 1
@@ -41,7 +41,10 @@ def may_go_on(request: ChatRequest) -> bool:
 
 
 def continuation(request: ChatRequest, said: str, *, prefill: bool) -> ChatRequest:
-    """The request for what comes after `said`: by an assistant's turn to go on from, or else by an instruction."""
+    """Return the request for the text after `said`, which becomes the last turn of the assistant.
+
+    `prefill`: whether the model continues that turn by itself. If not, an instruction asks it to.
+    """
     turns = [Message(role="assistant", parts=(Text(text=said),))]
     if not prefill:
         turns.append(Message(role="user", parts=(Text(text=INSTRUCTION),)))
@@ -61,9 +64,10 @@ def continuation(request: ChatRequest, said: str, *, prefill: bool) -> ChatReque
 
 
 def overlap(said: str, more: str) -> int:
-    """How many characters at the start of `more` only repeat the end of `said`.
+    """Return how many characters at the start of `more` only repeat the end of `said`.
 
-    Few characters may meet by chance ("he said hel" + "lo"): they count as whole words, or when they are all of it.
+    A few characters may be alike by chance ("he said hel" + "lo"). They count only if they are whole words, or all of
+    `said`.
     """
     short = range(min(len(said), len(more), MAX_SHORT_CHARS), 0, -1)
     for length in chain(_long_overlaps(said, more), short):
@@ -73,7 +77,7 @@ def overlap(said: str, more: str) -> int:
 
 
 def _long_overlaps(said: str, more: str) -> Iterator[int]:
-    """How long an overlap may be, longest first: from wherever the start of `more` stands in what was said."""
+    """Yield how long an overlap may be, longest first. It begins wherever the start of `more` appears in `said`."""
     start, place = more[:SURE_CHARS], -1
     for _ in range(MAX_STARTS if len(start) == SURE_CHARS else 0):
         place = said.find(start, max(place + 1, len(said) - len(more)))
@@ -92,7 +96,7 @@ def _meant(said: str, more: str, length: int) -> bool:
 
 
 class Seam:
-    """Joins a continuation to what was said: holds its start back while that may still be a repetition."""
+    """Joins a continuation to the text before it. It holds back the start while that may still be a repetition."""
 
     def __init__(self, said: str) -> None:
         self._said = said
@@ -100,7 +104,7 @@ class Seam:
         self._joined = not said
 
     def feed(self, text: str) -> str:
-        """What is new in a further piece; empty while that cannot be told."""
+        """Return the new text in one more piece. Empty: it is not yet clear what is new."""
         if self._joined:
             return text
         self._held += text
@@ -109,7 +113,7 @@ class Seam:
         return self.close()
 
     def close(self) -> str:
-        """What is held back, when nothing more comes."""
+        """Return the new text that was held back, because no more comes."""
         if self._joined:
             return ""
         self._joined = True

@@ -1,7 +1,7 @@
-"""What is known of each deployment (a model at its provider), and whether it may be called now.
+"""Track each deployment (a model at its provider), and tell whether it may be called now.
 
-A `Deployment` puts the pure parts together: circuit breaker, token buckets, a limit of concurrent calls, latency. The
-decisions take no time and do no I/O; only `queue` waits.
+A `Deployment` combines the pure parts: circuit breaker, token buckets, a limit of concurrent calls, and latency. Its
+decisions take no time and do no I/O. Only `queue` waits.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from semroute.execution.token_bucket import Bucket
 from semroute.providers.rate_limit_headers import RateLimitState, Resource
 
 SAMPLES = 64
-"""Latencies that are kept for percentiles."""
+"""How many latencies are kept for percentiles."""
 EWMA_WEIGHT = 0.2
-"""Of the newest latency in the average."""
+"""The weight of the newest latency in the average."""
 SOONEST_S = 0.001
 LONGEST_BLOCK_S = 60.0
-"""A provider that asks to wait for longer is asked again after so long."""
+"""A provider may ask for a longer pause, but is called again after this time."""
 UNLIMITED = RateLimits()
 Result = Literal["ok", "fault", "neither"]
 
 
 class BusyError(Exception):
-    """A deployment has no room now, and cannot be waited for. `str(error)` says why."""
+    """A deployment has no room now, and it makes no sense to wait. `str(error)` says why."""
 
 
 class Probes(Protocol):
-    """Who may send a probe, where several processes call the same deployment."""
+    """Decides which of several processes that call the same deployment may send a probe."""
 
     async def claim(self, deployment: Deployment) -> bool:
-        """Whether this process may send one now."""
+        """Return whether this process may send a probe now."""
         ...
 
     def release(self, deployment: Deployment) -> None:
-        """One told nothing: any process may send another."""
+        """Let any process send another probe, because this one showed nothing."""
         ...
 
 
 class Permit:
-    """One call under way. `end` it once; more often does no harm."""
+    """The permit for one call. Call `end` when the call is over. A second `end` does nothing."""
 
     __slots__ = ("_caller", "_deployment", "_open", "_probe", "_tokens")
 
@@ -64,26 +64,29 @@ class Permit:
         self._open = True
 
     def begun(self) -> None:
-        """The first content came: enough for a probe."""
+        """Note that the first content came. A probe has then succeeded."""
         if self._probe:
             self._deployment.breaker.succeed(self._deployment.clock.now(), probe=True, caller=self._caller)
             self._probe = False
 
     def end(self, result: Result, *, latency_ms: float | None = None, tokens: int | None = None) -> None:
-        """The call is over: `fault` through the deployment's own fault. `tokens`: what it consumed, where known."""
+        """End the call.
+
+        `result`: `fault` means that the deployment is to blame. `tokens`: how many the call consumed. None: not known.
+        """
         if self._open:
             self._open = False
-            self._deployment.judge(result, self._probe, self._caller)
-            self._deployment.finish(latency_ms, 0 if tokens is None else tokens - self._tokens)
+            more_tokens = 0 if tokens is None else tokens - self._tokens
+            self._deployment.finish(result, self._probe, self._caller, latency_ms, more_tokens)
 
 
 class Deployment:
-    """One model at its provider, as its calls have shown it."""
+    """One model at its provider, and what its calls have shown."""
 
     def __init__(
         self, model: Model, clock: Clock, breaker: CircuitBreaker, account: AccountLimits | None = None
     ) -> None:
-        """`account`: what its provider takes from all of its models; None: any number of calls."""
+        """`account`: the limits that all models of the provider share. None: there are none."""
         self.model = model
         self.clock = clock
         self.breaker = breaker
@@ -91,13 +94,15 @@ class Deployment:
         self.in_flight = 0
         self.latency_ms: float | None = None
         self._latencies: deque[float] = deque(maxlen=SAMPLES)
-        self._silences = (Silences(), Silences())
+        self.silences = (Silences(), Silences())
+        """How long calls were silent: until the first content of a stream, and until a whole answer."""
         self._limits: RateLimits = model.limits
         self._configured = buckets_of(self._limits, clock.now())
         self._told: dict[Resource, Bucket] = {}
-        """By the headers of its answers. Both hold: who writes a limit may be given more, and not want it."""
+        """The limits in the headers of its answers. Those of the route files hold as well, because a user may want less
+        than the provider allows."""
         self._buckets: list[tuple[Resource, Bucket]] = [*self._configured.items()]
-        """All that calls draw on."""
+        """All buckets from which calls take."""
         if account is not None:
             self._buckets += account.buckets.items()
         self._not_before = -math.inf
@@ -105,24 +110,20 @@ class Deployment:
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
         self.probes: Probes | None = None
-        """Who is asked before a probe; None: this process alone calls it."""
+        """Decides whether this process may send a probe. None: no other process calls this deployment."""
         self._measured: list[float] = []
         self._spent = {"requests": 0, "tokens": 0}
 
-    def silences(self, *, whole: bool) -> Silences:
-        """How long its calls were silent: until the first content, or until the `whole` answer."""
-        return self._silences[whole]
-
     def broken(self, now: float) -> str | None:
-        """Why its circuit breaker lets no call pass; None: it does."""
+        """Return why its circuit breaker lets no call pass. None: calls may pass."""
         wait_s = self.breaker.opens_in_s(now)
         return f"its circuit breaker is open, the next probe is in {wait_s:.1f} s" if wait_s > 0 else None
 
     def full(self, tokens: int, now: float) -> str | None:
-        """Which limit leaves no room for a call of so many tokens; None: none."""
+        """Return which limit leaves no room for a call with this many tokens. None: there is room."""
         concurrency = self._limits.concurrency
         if concurrency is not None and self.in_flight >= concurrency:
-            return f"{self.in_flight} calls are under way, its limit"
+            return f"{self.in_flight} calls are under way, which is its limit"
         if self._account is not None and (reason := self._account.full(tokens, now)) is not None:
             return reason
         if now < self._not_before:
@@ -133,16 +134,16 @@ class Deployment:
         return None
 
     def ready(self, tokens: int, now: float) -> bool:
-        """Whether a call of so many tokens may begin."""
+        """Return whether a call with this many tokens may begin."""
         return self.breaker.opens_in_s(now) <= 0 and self.full(tokens, now) is None
 
     def wait_s(self, tokens: int, now: float) -> float:
-        """How long until its rate limits leave room, as far as can be told; 0: now, or when a call ends."""
+        """Return the seconds until its rate limits leave room. 0: now, unless a call has to end first."""
         waits = [bucket.wait_s(_amount(resource, 1, tokens), now) for resource, bucket in self._buckets]
         return max(0.0, self._not_before - now, *waits)
 
     def begin(self, tokens: int, caller: str = "") -> Permit:
-        """A call of about so many tokens begins. `caller`: whose it is; those without a name count as one."""
+        """Begin a call with about this many tokens. `caller`: all callers without a name count as one."""
         now = self.clock.now()
         self.in_flight += 1
         self._spent["requests"] += 1
@@ -153,8 +154,8 @@ class Deployment:
             bucket.spend(_amount(resource, 1, tokens), now)
         return Permit(self, tokens, self.breaker.begin(now), caller)
 
-    def judge(self, result: Result, probe: bool, caller: str) -> None:
-        """Tell the circuit breaker how a call ended."""
+    def finish(self, result: Result, probe: bool, caller: str, latency_ms: float | None, more_tokens: int) -> None:
+        """Note that a call has ended, and tell the circuit breaker how. Only its `Permit` calls this."""
         now = self.clock.now()
         if result == "ok":
             self.breaker.succeed(now, probe=probe, caller=caller)
@@ -164,10 +165,6 @@ class Deployment:
             self.breaker.abandon(now, probe=probe)
             if probe and self.probes is not None:
                 self.probes.release(self)
-
-    def finish(self, latency_ms: float | None, more_tokens: int) -> None:
-        """A call has ended, as its `Permit` says."""
-        now = self.clock.now()
         self.in_flight -= 1
         self._freed.set()
         if latency_ms is not None:
@@ -183,9 +180,9 @@ class Deployment:
             bucket.spend(_amount(resource, 0, more_tokens), now)
 
     async def cleared(self) -> bool:
-        """Whether a call may begin, also in view of other processes: of all of them one sends the probe.
+        """Return whether a call may begin. If the breaker is half-open, only one of all processes sends the probe.
 
-        It takes no time while the breaker is closed.
+        While the breaker is closed, this takes no time.
         """
         now = self.clock.now()
         if self.probes is None or self.breaker.state(now) == "closed" or await self.probes.claim(self):
@@ -195,26 +192,29 @@ class Deployment:
 
     @property
     def limited(self) -> bool:
-        """Whether its requests or tokens a minute are limited here. What its headers say counts all processes."""
+        """Return whether the route files limit its requests or tokens a minute.
+
+        Limits in the headers of answers do not matter here: the provider counts the calls of all processes itself.
+        """
         return self._limits.rpm is not None or self._limits.tpm is not None
 
     def measured(self) -> list[float]:
-        """Latencies since this was asked last, where they are shared."""
+        """Return the latencies since this was called last, for other processes. Empty: there are none to tell."""
         measured, self._measured = self._measured, []
         return measured
 
     def spent(self) -> dict[str, int]:
-        """`requests` and `tokens` since this was asked last; tokens may be fewer than nothing."""
+        """Return the `requests` and `tokens` since this was called last. `tokens` may be negative."""
         spent, self._spent = self._spent, {"requests": 0, "tokens": 0}
         return spent
 
     def spent_elsewhere(self, requests: float, tokens: float, now: float) -> None:
-        """Other processes spent so much."""
+        """Take out what other processes spent."""
         for resource, bucket in self._configured.items():
             bucket.spend(requests if resource == "requests" else tokens, now)
 
     def learn(self, told: RateLimitState) -> None:
-        """Take over what the headers of an answer say."""
+        """Learn from the headers of an answer."""
         now = self.clock.now()
         if told.retry_after_s is not None:
             self._not_before = max(self._not_before, now + min(told.retry_after_s, LONGEST_BLOCK_S))
@@ -226,16 +226,16 @@ class Deployment:
             bucket.learn(limit=limit.limit, remaining=limit.remaining, reset_s=limit.reset_s, now=now)
 
     def p95_ms(self) -> float | None:
-        """The 95th percentile of its latest latencies; None: too few are known."""
+        """Return the 95th percentile of its latest latencies. None: too few are known."""
         if len(self._latencies) < SAMPLES // 4:
             return None
         return sorted(self._latencies)[int(0.95 * len(self._latencies))]
 
     async def queue(self, tokens: int, timeout_s: float, longest_pause_s: float = LONGEST_BLOCK_S) -> None:
-        """Wait until a call of so many tokens may begin: first come, first served. Begin it without awaiting again.
+        """Wait until a call with this many tokens may begin: first come, first served.
 
-        Raises `BusyError` where the queue is full, the breaker opens, or it takes longer than `timeout_s`; also where
-        the provider asked for a longer pause than `longest_pause_s`.
+        Begin the call without awaiting anything before. Raises `BusyError` if the queue is full, the breaker opens, it
+        takes longer than `timeout_s`, or the provider asked for a longer pause than `longest_pause_s`.
         """
         pause_s = self._not_before - self.clock.now()
         if pause_s > longest_pause_s:
@@ -264,7 +264,7 @@ class Deployment:
                 account.queued -= 1
 
     async def _change(self, wait_s: float) -> None:
-        """Sleep until the rate limits leave room; or, where they do, until a call ends."""
+        """Sleep until the rate limits leave room. If they do already, wait until a call ends."""
         if wait_s > 0:
             await self.clock.sleep(max(wait_s, SOONEST_S))
             return
@@ -278,15 +278,15 @@ def _amount(resource: Resource, requests: int, tokens: int) -> int:
 
 
 def _pausing(pause_s: float) -> str:
-    """Say how long a provider still wants to be left alone."""
+    """Say how long a provider still wants no calls."""
     return f"it asked to wait another {pause_s:.1f} s"
 
 
 class Deployments:
-    """All deployments of a process, by model id. They outlive a reload of the route files.
+    """All deployments of a process, by model id. A reload of the route files keeps them.
 
-    They are those of one endpoint: what a model does with embeddings says nothing of what it does with a conversation.
-    `at` gives those of another.
+    They belong to one endpoint, because how a model serves embeddings says nothing about how it serves chats. `at`
+    returns the deployments of another endpoint.
     """
 
     def __init__(self, clock: Clock = CLOCK) -> None:
@@ -297,22 +297,22 @@ class Deployments:
         self._accounts: dict[str, AccountLimits] = {}
 
     def at(self, endpoint: str) -> Deployments:
-        """Those of an endpoint; `CHAT`: these. Other processes are not told of the others."""
+        """Return the deployments of an endpoint. `CHAT`: these. Only these are shared with other processes."""
         if endpoint == CHAT:
             return self
         if endpoint not in self._elsewhere:
             self._elsewhere[endpoint] = Deployments(self.clock)
-            self._elsewhere[endpoint]._accounts = self._accounts  # an account's limits are those of all endpoints
+            self._elsewhere[endpoint]._accounts = self._accounts  # the limits of an account hold for all endpoints
         return self._elsewhere[endpoint]
 
     def share(self, probes: Probes) -> None:
-        """Ask before each probe, for other processes call the same deployments."""
+        """Ask `probes` before each probe, because other processes call the same deployments."""
         self._probes = probes
         for known in self._all.values():
             known.probes = probes
 
     def of(self, model: Model) -> Deployment:
-        """What is known of a model; nothing yet where its entry has changed."""
+        """Return the deployment of a model. If the model's entry changed, it is a new one."""
         known = self._all.get(model.id)
         if known is None or (known.model is not model and known.model != model):
             known = self._all[model.id] = Deployment(
@@ -322,11 +322,11 @@ class Deployments:
         return known
 
     def learn(self, endpoint: str, model: Model, told: RateLimitState) -> None:
-        """Take over what the headers of an endpoint's answer say of a model."""
+        """Learn about a model from the headers of an answer. `endpoint`: where the answer came from."""
         self.at(endpoint).of(model).learn(told)
 
     def broken(self) -> dict[str, str]:
-        """Models whose circuit breaker is not closed, at any endpoint, and until when."""
+        """Return the models whose circuit breaker is not closed, at any endpoint, with a sentence about each."""
         now, told = self.clock.now(), {}
         for endpoint, known in (("", self), *self._elsewhere.items()):
             for model_id, each in known._all.items():
@@ -336,11 +336,11 @@ class Deployments:
         return told
 
     def accounts(self) -> Iterable[AccountLimits]:
-        """What is known of providers whose account is limited."""
+        """Return the accounts that have limits."""
         return self._accounts.values()
 
     def account(self, provider: str, limits: RateLimits) -> AccountLimits | None:
-        """What is known of a provider with these limits; None: it has none."""
+        """Return the account of a provider. `limits`: its present limits. None: it has none."""
         if limits == UNLIMITED:
             return None
         known = self._accounts.get(provider)
@@ -349,7 +349,10 @@ class Deployments:
         return known
 
     def keep(self, models: Collection[Model], providers: Mapping[str, RateLimits] | None = None) -> None:
-        """Forget those that are no longer configured. `providers`: limits also of those that have no models."""
+        """Forget models and accounts that are no longer configured.
+
+        `providers`: the limits of further providers, which may have no models.
+        """
         limits = {model.provider: model.account for model in models} | dict(providers or {})
         for provider in [name for name, account in self._accounts.items() if limits.get(name) != account.limits]:
             del self._accounts[provider]
@@ -358,7 +361,7 @@ class Deployments:
             known._all = {model_id: each for model_id, each in known._all.items() if model_id in ids}
 
     def signals(self, unavailable: dict[str, str], tokens: int) -> Signals:
-        """The facts of the moment, for a request of so many tokens."""
+        """Return the facts of the moment for a request with this many tokens."""
         now = self.clock.now()
         broken: dict[str, str] = {}
         full: dict[str, str] = {}
@@ -378,12 +381,12 @@ class Deployments:
         )
 
     def retry_after_s(self, model_ids: Iterable[str]) -> float | None:
-        """When the first of these may be called again; None: none is known to."""
+        """Return the seconds until the first of these models may be called again. None: nothing is known of any."""
         now = self.clock.now()
         known = [self._all[model_id] for model_id in model_ids if model_id in self._all]
         waits = [max(each.breaker.opens_in_s(now), each.wait_s(1, now)) for each in known]
         return min(waits, default=None)
 
     def states(self) -> Mapping[str, Deployment]:
-        """All, for who shows them."""
+        """Return all deployments, to show them."""
         return self._all

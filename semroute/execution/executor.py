@@ -1,8 +1,8 @@
-"""The one loop that tries the models of a plan until one answers: one deadline, retries, pauses, fallback, hedging.
+"""Try the models of a plan until one answers, within one deadline: retries, pauses, fallback, hedging.
 
-What a failure leads to stands in `faults.FAULTS`; how long a pause is, in `backoff.pause`; who may be called now, in
-`deployments`. Here they are only put together. Whole answers come from `first_answer`, streamed ones from
-`stream_recovery.first_stream`.
+`faults.FAULTS` says what a failure leads to, `backoff.pause` how long a pause is, and `deployments` which model may be
+called now. This module only combines them. `first_answer` gives whole answers, `stream_recovery.first_stream` gives
+streamed ones.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ from semroute.record import Attempt
 Result = TypeVar("Result", covariant=True)
 SHORTEST_CALL_S = 0.001
 EARLY_S = 0.05
-"""An event loop may end a sleep a little early, and a provider's pause then has so little left at most."""
+"""Seconds. An event loop may end a sleep a little early. This much of a provider's pause may then be left."""
 PATIENCES = 3.0
-"""The limits that nobody wrote are never shorter than so many times what a model is known to take."""
+"""A time limit that the route files do not set is at least this many times as long as the model is known to take."""
 
 
 async def first_answer(work: Work, attempts: list[Attempt], *, deadline: float | None = None) -> Completion:
-    """A whole answer from the first model that gives one. Every call is appended to `attempts`.
+    """Return a whole answer from the first model that gives one. Every call is appended to `attempts`.
 
-    Raises `PlanExhaustedError` when all failed, `NoModelError` when none could be called, and at once a `ProviderError`
-    that no other model would mend. `deadline`: by the clock of the deployments; None: the policy's, from now.
+    Raises `PlanExhaustedError` if all models failed, and `NoModelError` if none could be called. A `ProviderError` that
+    another model would raise too is raised at once. `deadline`: by the clock of the deployments. None: the policy's
+    deadline, counted from now.
     """
     return await Execution(work, attempts, call_model, deadline=deadline).result()
 
 
 def one_model_caller(work: Work) -> CallModel:
-    """Calls one model as those of a plan are called, without another to fall back to: within one deadline for all."""
+    """Return a function that calls one model like a plan with this model alone. All its calls share one deadline."""
     deadline = work.deployments.clock.now() + work.policy.deadline_s
 
     async def call(request: ChatRequest, model: Model, attempts: list[Attempt]) -> Completion:
@@ -57,15 +58,15 @@ def one_model_caller(work: Work) -> CallModel:
 
 
 class CallOne(Protocol[Result]):
-    """One call to one model. Appends to the account, whatever happens; raises `ProviderError`."""
+    """Makes one call to one model, and always appends it to the attempts. Raises `ProviderError`."""
 
     async def __call__(self, work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt], /) -> Result:
-        """Call."""
+        """Call the model."""
         ...
 
 
 class Execution(Generic[Result]):
-    """Tries the models of a plan. `pending` holds those not yet tried: what comes after may go on from there."""
+    """Tries the models of a plan. `pending` holds the models not tried yet, so that later work can go on with them."""
 
     def __init__(
         self,
@@ -77,14 +78,15 @@ class Execution(Generic[Result]):
         deadline: float | None = None,
         budget: int | None = None,
     ) -> None:
-        """`discard` ends a result that a faster one made superfluous.
+        """`discard`: ends a result that is not needed, because another model was faster.
 
-        `deadline`: by the clock; `budget`: how many attempts the account may come to. Null: the policy's, from now.
+        `deadline`: by the clock. `budget`: the number of attempts at which to stop. None: the policy says both, counted
+        from now.
         """
         self.pending = list(work.plan)
         self._work = work
         self.goes_on = work.goes_on
-        """Whether another model may go on with what breaks."""
+        """Whether another model may continue a streamed answer that breaks."""
         self._clock = work.deployments.clock
         now = self._clock.now()
         self.deadline = now + work.policy.deadline_s if deadline is None else deadline
@@ -95,15 +97,15 @@ class Execution(Generic[Result]):
         self._failures: list[tuple[Model, ProviderError]] = []
         self._skipped: dict[str, str] = {}
         self._lanes = 0
-        """How many models are tried side by side."""
+        """How many models are being tried at the same time."""
         self._latest = (self.pending[0], now)
-        """The model that was called last, or is called again after a pause, and from when on its silence counts."""
+        """The model that was called last, and since when its silence counts. A pause before a retry does not count."""
 
     async def result(self) -> Result:
-        """The first good answer.
+        """Return the first good answer.
 
-        Raises `PlanExhaustedError` when all failed, `NoModelError` when none could be called, and a `ProviderError`
-        that says why no model takes the request.
+        Raises `PlanExhaustedError` if all models failed, `NoModelError` if none could be called, and a `ProviderError`
+        that says why no model accepts the request.
         """
         if self._work.policy.hedge_after_ms is None or len(self.pending) == 1:
             return await self._lane()
@@ -126,7 +128,7 @@ class Execution(Generic[Result]):
             self._lanes -= 1
 
     async def _affordable(self, model: Model, room: Callable[[Model], Awaitable[bool]]) -> bool:
-        """Whether budgets have room for a call. One answer is reserved: only what may cost beside it is asked for."""
+        """Return whether budgets have room for a call. One answer is reserved already. Others need room."""
         spent = any(attempt.purpose == "answer" and attempt.usage != Usage() for attempt in self._attempts)
         if (self._lanes == 1 and not spent) or await room(model):
             return True
@@ -134,7 +136,7 @@ class Execution(Generic[Result]):
         return False
 
     def _failed(self, model: Model, error: ProviderError) -> None:
-        """Note a failure, and who may be tried after it. Raises it where nobody may."""
+        """Note a failure, and keep only the models that may be tried after it. If none may, raise the failure."""
         then = self._then(error)
         if then == "fail":
             raise error
@@ -142,11 +144,14 @@ class Execution(Generic[Result]):
         self.pending[:] = left(then, self.pending, model, self._work.request)
 
     def _then(self, error: ProviderError) -> Then:
-        """Who may be asked after it."""
+        """Return which models may be asked after a failure."""
         return fault_of(error, self._work.policy.on_error).then
 
     async def _next(self) -> Model | None:
-        """The next model that may be called now; where all are busy, the first that gets room. Call it at once."""
+        """Return the next model that may be called now. If all are busy, wait for the first that gets room.
+
+        Call the model without awaiting anything before.
+        """
         if len(self._attempts) >= self.budget or self._left_s() <= SHORTEST_CALL_S:
             return None
         now, tokens, deployments = self._clock.now(), self._work.input_tokens, self._work.deployments
@@ -164,7 +169,7 @@ class Execution(Generic[Result]):
         return None
 
     async def _room(self, model: Model) -> bool:
-        """Wait until the model may be called. False where that is not to be expected: `_skipped` then says why."""
+        """Wait until the model may be called. False: that would take too long, and `_skipped` says why."""
         deployment, tokens, now = self._work.deployments.of(model), self._work.input_tokens, self._clock.now()
         reason = deployment.broken(now)
         if reason is None:
@@ -177,7 +182,7 @@ class Execution(Generic[Result]):
         return False
 
     async def _cleared(self, model: Model) -> bool:
-        """Whether other processes leave a half-open model to this one."""
+        """Return whether this process may call the model. Only one of all processes may probe a half-open model."""
         deployment = self._work.deployments.of(model)
         if await deployment.cleared():
             return True
@@ -187,7 +192,7 @@ class Execution(Generic[Result]):
     # --- one model, again and again ---
 
     async def _persist(self, model: Model) -> Result:
-        """Call one model, and again where that may help."""
+        """Call one model, and repeat the call if that may help."""
         repeated, lost_s = 0, 0.0
         while True:
             started = self._clock.now()
@@ -201,9 +206,9 @@ class Execution(Generic[Result]):
                 repeated += 1
 
     async def _again(self, model: Model, error: ProviderError, repeated: int, lost_s: float) -> bool:
-        """Whether the same model may be called again; the pause before that is over then.
+        """Wait for the pause before a repetition, and return whether the same model may be called again.
 
-        `lost_s`: how long its calls took until they failed.
+        `lost_s`: how long its failed calls took.
         """
         others = bool(self.pending) or self._lanes > 1
         if repeated >= fault_of(error, self._work.policy.on_error).retries or len(self._attempts) >= self.budget:
@@ -221,7 +226,7 @@ class Execution(Generic[Result]):
         deployment = self._work.deployments.of(model)
         if wait_s is None or deployment.broken(self._clock.now()) is not None:
             return False
-        self._latest = (model, self._clock.now() + wait_s)  # a pause is no silence
+        self._latest = (model, self._clock.now() + wait_s)  # a pause does not count as silence
         await self._clock.sleep(wait_s)
         tokens = self._work.input_tokens
         while 0 < (early_s := deployment.wait_s(tokens, self._clock.now())) <= EARLY_S:
@@ -231,7 +236,10 @@ class Execution(Generic[Result]):
         return not self.pending and await self._room(model)
 
     def _timeouts(self, model: Model) -> Timeouts:
-        """The route's, within what the deadline leaves; where models do not race, of a share for each that is left."""
+        """Return the route's timeouts, cut to the time that is left before the deadline.
+
+        If models do not race, each of the remaining models gets an equal share of that time.
+        """
         limits, left_s = self._work.policy.timeouts, max(SHORTEST_CALL_S, self._left_s())
         stall_s = STALL_S if limits.stall_s is None and not self.goes_on else limits.stall_s
         share_s = left_s
@@ -254,7 +262,7 @@ class Execution(Generic[Result]):
     # --- several models at once ---
 
     async def _race(self) -> Result:
-        """Start the next model when those under way are silent. The first good answer counts; cancel the others."""
+        """Start the next model when those under way are silent. The first good answer wins. Cancel the rest."""
 
         def later(join: Callable[[], None]) -> Timer:
             return self._clock.later(self._soonest_s(), join)
@@ -262,7 +270,7 @@ class Execution(Generic[Result]):
         return await Race(self._company, self._ends, self._discard).run(self._lane(), later)
 
     async def _company(self) -> Result:
-        """The models that are started beside the first."""
+        """Run the models that are started beside the first one."""
         lanes: set[asyncio.Task[Result]] = set()
         winner: asyncio.Task[Result] | None = None
         error: BaseException | None = None
@@ -291,19 +299,22 @@ class Execution(Generic[Result]):
         raise self._exhausted() if isinstance(error, SemrouteError) or error is None else error
 
     def _ends(self, error: BaseException) -> bool:
-        """Whether a failure is the whole race's: no other model would mend it."""
+        """Return whether a failure ends the whole race, because another model would fail in the same way."""
         return isinstance(error, ProviderError) and self._then(error) == "fail"
 
     def _soonest_s(self) -> float:
-        """When the first model may have been silent for too long, at the soonest: what it is known to do costs time."""
+        """Return the earliest time at which the first model may have been silent for too long.
+
+        For `auto` it takes time to work out the exact moment, so this is only the lower limit.
+        """
         after_ms = self._work.policy.hedge_after_ms
         longest_s = FLOOR_S if after_ms == "auto" else self._hedge_s(self.pending[0])
         return min(longest_s, self._left_s() / len(self.pending))
 
     def _patience_s(self) -> float | None:
-        """How long to wait until one more model is started: 0, now; None: there is no more.
+        """Return the seconds until one more model is started. 0: now. None: there are no more models.
 
-        At the latest when the share of the deadline is over that falls to the model which was called last.
+        The wait ends at the latest when the model that was called last has used up its share of the deadline.
         """
         if not self.pending:
             return None
@@ -313,7 +324,7 @@ class Execution(Generic[Result]):
         return left_s if left_s > SHORTEST_CALL_S else 0.0
 
     def _hedge_s(self, model: Model) -> float:
-        """How long a model may be silent before the next one is started beside it."""
+        """Return how long a model may be silent before the next one is started beside it."""
         after_ms = self._work.policy.hedge_after_ms
         if after_ms == "p95":
             after_ms = self._work.deployments.of(model).p95_ms()
@@ -322,7 +333,7 @@ class Execution(Generic[Result]):
     async def _end(
         self, lanes: set[asyncio.Task[Result]], winner: asyncio.Task[Result] | None, message: str | None
     ) -> None:
-        """Cancel the lanes of a race. Where the caller leaves meanwhile, nobody takes what the winner holds."""
+        """Cancel the lanes of a race. If the caller leaves meanwhile, the result of the winner is discarded as well."""
         if not lanes:
             return
         for lane in lanes:
@@ -342,7 +353,7 @@ class Execution(Generic[Result]):
     # --- the end ---
 
     def _exhausted(self) -> SemrouteError:
-        """What is raised when no model is left."""
+        """Return the error to raise when no model is left."""
         if not self._failures:
             if not self._skipped:
                 late = self._left_s() <= SHORTEST_CALL_S
@@ -363,9 +374,10 @@ class Execution(Generic[Result]):
         return PlanExhaustedError(message, last=failures[-1], retry_after_s=self._later_s())
 
     def _later_s(self) -> float | None:
-        """When a model may answer that was asked once, and then not again because it wants a longer pause.
+        """Return the seconds after which another try may help. None: not known.
 
-        Where none that was asked ever will, those count that were skipped.
+        This is the shortest pause that a provider asked for and that was too long to wait for. If no failed model can
+        recover, the models that were skipped count.
         """
         calls = Counter(attempt.model for attempt in self._attempts)
         asked = (error.retry_after_s for model, error in self._failures if calls[model.id] == 1)

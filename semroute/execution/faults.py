@@ -1,6 +1,6 @@
-"""What falls back where: one table, and a route's changes to it.
+"""What each kind of failure leads to: one table, which routes can change.
 
-`FAULTS` is the data; `semroute.execution.faults.markdown()` is the same as a page. Routes change lines of it:
+`FAULTS` is the table, and `semroute.execution.faults.markdown()` writes it as a page. Routes change lines of it:
 
     policy:
       on_error:
@@ -48,18 +48,18 @@ KEY_REFUSED = 401
 
 
 class Fault(Frozen, frozen=True, kw_only=True):
-    """One class of faults, and what it leads to."""
+    """One kind of failure, and what it leads to."""
 
     seen_as: str
-    """How a provider shows it."""
+    """How it looks when a provider fails in this way."""
     retries: int = 0
-    """Further calls to the same model."""
+    """How many more times the same model is called."""
     then: Then = "next"
-    """What comes after the last of them."""
+    """What happens after the last of these calls."""
     ours: bool = True
-    """It speaks against the deployment: its circuit breaker counts it. What a request may be the cause of does not."""
+    """Whether the deployment's circuit breaker counts it. Failures that the request may have caused do not count."""
     alarm: bool = False
-    """Somebody must act: it is logged as an error."""
+    """Whether somebody must act. Then it is logged as an error."""
 
 
 FAULTS: dict[FaultName, Fault] = {
@@ -110,7 +110,7 @@ FAULTS: dict[FaultName, Fault] = {
     "other": Fault(seen_as="anything else"),
 }
 
-# By the first kind that fits.
+# The first type that fits counts.
 _NAMES: tuple[tuple[type[ProviderError], FaultName], ...] = (
     (RateLimitedError, "rate_limited"),
     (ProviderServerError, "server_error"),
@@ -138,7 +138,7 @@ _NAMES: tuple[tuple[type[ProviderError], FaultName], ...] = (
 
 
 def name_of(error: ProviderError) -> FaultName:
-    """The class of a failure."""
+    """Return the name of the kind of failure."""
     if isinstance(error, ProviderServerError) and error.status in OVERLOADED:
         return "overloaded"
     if isinstance(error, ProviderAuthError) and error.status != KEY_REFUSED:
@@ -147,7 +147,7 @@ def name_of(error: ProviderError) -> FaultName:
 
 
 def fault_of(error: ProviderError, changes: Mapping[FaultName, OnError]) -> Fault:
-    """The line of the table for a failure, with a route's changes."""
+    """Return the line of the table for a failure, with the changes of a route."""
     name = name_of(error)
     fault, change = FAULTS[name], changes.get(name)
     if change is None:
@@ -162,7 +162,10 @@ def fault_of(error: ProviderError, changes: Mapping[FaultName, OnError]) -> Faul
 
 
 def left(then: Then, models: Iterable[Model], failed: Model, request: ChatRequest) -> list[Model]:
-    """Which models may still be asked after one that failed. A list that the caller wrote is tried to its end."""
+    """Return which models may still be asked after one that failed.
+
+    If the caller named the models itself, `elsewhere` leaves none out.
+    """
     match then:
         case "next":
             return list(models)
@@ -175,14 +178,14 @@ def left(then: Then, models: Iterable[Model], failed: Model, request: ChatReques
 
 
 _TELLING = (ContextLengthError, ContentPolicyError, UnsupportedError, ProviderRequestError)
-"""What the request may be the cause of; what tells a caller most, first."""
+"""Failures that the request may have caused. The one that tells a caller most comes first."""
 
 
 def refusal(failures: Sequence[ProviderError], *, skipped: bool = False) -> ProviderError | None:
-    """The failure that says why nobody takes a request; None: a later try may help, or the fault is ours.
+    """Return the failure that says why no model accepts a request. None: a later try may help, or the fault is ours.
 
-    One refusal is enough where nothing else is to be hoped for: the last model refused as well, or the others fail for
-    good. That a model is unknown counts only where it is all that was said, and no other was `skipped`.
+    One refusal is enough if nothing better can be expected: the last model refused too, or no other failure can be
+    retried. An unknown model counts only if all models were unknown and none was `skipped`.
     """
     if not skipped and all(isinstance(error, ProviderModelError) for error in failures):
         return failures[0]
@@ -192,10 +195,10 @@ def refusal(failures: Sequence[ProviderError], *, skipped: bool = False) -> Prov
 
 
 def larger(models: Iterable[Model], failed: Model, request: ChatRequest) -> list[Model]:
-    """Those that may hold a request which was too long for one.
+    """Return the models that may have room for a request which was too long for one model.
 
-    Models with a larger window come first, then those whose window nobody wrote down: it is unknown, not small. Another
-    deployment of the model that failed has the same window.
+    Models with a larger window come first. Models whose window is not stated come next, because it may be large. Other
+    deployments of the model that failed are left out, because they have the same window.
     """
     window = failed.context_tokens or estimate_input_tokens(request)
     others = list(models)
@@ -217,7 +220,7 @@ _AFTERWARDS = {
 
 
 def markdown() -> str:
-    """The table as a page."""
+    """Return the table as a page in Markdown."""
     lines = [
         "| class (`on_error` key) | seen as | on the same model | then | counts for the breaker | alarm |",
         "|---|---|---|---|---|---|",

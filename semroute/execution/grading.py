@@ -1,4 +1,4 @@
-"""Checks of an answer that take a call: the model's own certainty, another model's grade, an HTTP callback."""
+"""Check answers by the model's own certainty, by another model's grade, and by an HTTP callback."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from semroute.providers.transport import Transport, encode_headers
 from semroute.record import Attempt
 
 CallModel = Callable[[ChatRequest, Model, list[Attempt]], Awaitable[Completion]]
-"""Calls one model, and appends the account. Raises one of `UNANSWERED`."""
+"""Calls one model, and appends the call to the attempts. Raises one of `UNANSWERED`."""
 UNANSWERED = (ProviderError, PlanExhaustedError, NoModelError)
-"""What a model may raise: it refused, it failed, or it cannot be called now."""
+"""The errors of a call that gave no answer: the model refused, failed, or cannot be called now."""
 
 MAX_ANSWER_CHARS = 20_000
-"""Of an answer that is graded; its head and its tail."""
+"""How much of an answer a judge gets. Of a longer answer it gets the head and the tail."""
 MAX_VERDICT_BYTES = 64 * 1024
 MAX_REPLY_CHARS = 64 * 1024
-"""Of what a judge or a classifier replies. More is no grade."""
+"""How much of the reply of a judge or a classifier is read."""
 MAX_REASON_CHARS = 500
 CALLBACK = "the callback"
 CERTAINTY = "Whether the answer is correct and complete: 1 if certain, 0.5 if a guess, 0 if wrong."
@@ -42,21 +42,21 @@ _INSTRUCTION = (
 
 
 class Grade(msgspec.Struct, frozen=True):
-    """What a judge replies."""
+    """The reply of a judge."""
 
     score: float
     reason: str = ""
 
 
 class CallbackVerdict(msgspec.Struct, frozen=True, rename={"passed": "pass"}):
-    """What a callback replies."""
+    """The reply of a callback."""
 
     passed: bool
     reason: str = ""
 
 
 class Grader:
-    """Makes all checks of an answer, those that cost nothing first."""
+    """Runs all checks of an answer. Checks that cost nothing come first."""
 
     def __init__(
         self,
@@ -66,9 +66,9 @@ class Grader:
         examiner: Examiner,
         judges: Judges | None = None,
     ) -> None:
-        """`models`: the registry; `transport`: for callbacks; `examiner`: for what needs no further call.
+        """`models`: all models, by id. `transport`: carries callbacks. `examiner`: runs the checks that need no call.
 
-        `judges`: which of them failed; None: those of this grader alone.
+        `judges`: know which judges failed. None: only this grader knows it.
         """
         self._examiner = examiner
         self._judges = judges or Judges()
@@ -85,9 +85,10 @@ class Grader:
         attempts: list[Attempt],
         on_judge_error: JudgeError = "escalate",
     ) -> list[str]:
-        """Why an answer is not good enough; empty: it is. Calls to judges are appended to `attempts`.
+        """Return why an answer is not good enough. Empty: it is good enough. Calls to judges go to `attempts`.
 
-        The last of `attempts` is that of the answer: it tells which judge gave no grade, where the answer is accepted.
+        The last of `attempts` must be the call that gave the answer. If a judge gives no grade and the answer is
+        accepted anyway, this attempt says so.
         """
         place = len(attempts) - 1
         found = await self._examiner.failures(checks, answer)
@@ -106,7 +107,7 @@ class Grader:
     def _asking(
         self, checks: Checks, request: ChatRequest, model: Model, answer: Completion, attempts: list[Attempt]
     ) -> Iterator[tuple[str, Callable[[], Awaitable[list[str]]]]]:
-        """What is asked of others, and what they are called: the cheapest first."""
+        """Yield the checks that others make, cheapest first: a name for messages, and a function that runs it."""
         if checks.min_certainty is not None:
             own = Judge(model=model.id, rubric=CERTAINTY, threshold=checks.min_certainty)
             yield model.id, partial(self._graded, own, request, answer, attempts, "rates its own certainty")
@@ -165,7 +166,7 @@ class Grader:
 
 
 def _grading(judge: Judge, request: ChatRequest, answer: Completion) -> ChatRequest:
-    """The request to a judge: of its own, so that nothing of the caller's parameters reaches it."""
+    """Return the request to a judge. It is a new request, so none of the caller's parameters reach the judge."""
     text = f"<request>\n{_cut(_prompt(request))}\n</request>\n<answer>\n{_cut(wording(answer))}\n</answer>"
     return ChatRequest(
         id=request.id,

@@ -1,8 +1,10 @@
-"""Another model beside one that is silent: when it is asked, and how the two run.
+"""Start another model beside one that is silent: decide when, and run both.
 
-What a model did tells most: half as long again as its slowest calls took. It is always given `FLOOR_S`, and at first
-more where the request or the route files say that it thinks. One try runs in the task that asks, and others beside it
-once it takes long: until then a race costs next to nothing.
+A model may be silent for one and a half times as long as its slowest calls took, and never for less than `FLOOR_S`. As
+long as few calls are known, it may be silent for longer if the request or the route files say that it thinks.
+
+The first model runs in the task that asks. Other tasks start only when it takes long, so until then a race costs next
+to nothing.
 """
 
 from __future__ import annotations
@@ -15,23 +17,23 @@ from typing import Any, Generic, Protocol, TypeVar
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
 from semroute.errors import SemrouteError
-from semroute.messages import ChatRequest, Params
+from semroute.messages import ChatRequest
 
 Result = TypeVar("Result")
 BEATEN = "another model answered first"
-"""Said when a call is cancelled for that reason; otherwise its caller has left."""
+"""The message of a cancellation for this reason. A cancellation without it means that the caller has left."""
 
 
 class Timer(Protocol):
-    """What `later` of a clock gives."""
+    """The result of `Clock.later`."""
 
     def cancel(self) -> object:
-        """Do not call any more."""
+        """Cancel the call."""
         ...
 
 
 class Race(Generic[Result]):
-    """Gives the first result; the rest is cancelled as `BEATEN`. `run` it once, in the task that asks."""
+    """Returns the first result, and cancels the rest as `BEATEN`. Call `run` once, in the task that asks."""
 
     def __init__(
         self,
@@ -39,19 +41,19 @@ class Race(Generic[Result]):
         ends: Callable[[BaseException], bool],
         discard: Callable[[Result], Awaitable[None]] | None,
     ) -> None:
-        """`others`: the tries beside the first. `ends`: whether a failure ends the race, though others are under way.
+        """`others`: runs the models beside the first. `ends`: whether a failure ends the race while others still run.
 
-        `discard` ends a result that nobody takes: a faster one made it superfluous, or the caller left.
+        `discard`: ends a result that nobody needs, because another one was faster or the caller left.
         """
         self._others = others
         self._ends = ends
         self._discard = discard
         self._here: asyncio.Task[Any] | None = None
-        """While the first try is under way."""
+        """The task that asks, while the first try runs in it."""
         self._company: asyncio.Task[Result] | None = None
 
     async def run(self, first: Coroutine[Any, Any, Result], later: Callable[[Callable[[], None]], Timer]) -> Result:
-        """The first result. `later` calls when the time for the others has come."""
+        """Return the first result. `later`: calls a function when it is time to start the others."""
         here = self._here = asyncio.current_task()
         assert here is not None
         cancelled_before = here.cancelling()
@@ -86,14 +88,14 @@ class Race(Generic[Result]):
             self._here.cancel(BEATEN)
 
     def _decided(self, company: asyncio.Task[Result]) -> bool:
-        """Whether the others have ended the race."""
+        """Return whether the others have ended the race."""
         if not company.done() or company.cancelled():
             return False
         error = company.exception()
         return error is None or self._ends(error)
 
     async def _take(self, result: Result) -> None:
-        """End the others. Where the caller leaves meanwhile, nobody takes the result."""
+        """End the others. If the caller leaves meanwhile, the result is discarded."""
         try:
             await self._dismiss(BEATEN)
         except asyncio.CancelledError:
@@ -102,7 +104,7 @@ class Race(Generic[Result]):
             raise
 
     async def _dismiss(self, message: str | None = None) -> None:
-        """End the others, and what they may have got."""
+        """End the others, and discard their result if they have one."""
         company, self._here = self._company, None
         if company is None:
             return
@@ -116,33 +118,30 @@ class Race(Generic[Result]):
 
 FLOOR_S = 8.0
 THINKING_S = 20.0
-"""For who thinks before the first word, as long as little is known."""
+"""Seconds for a model that thinks before its first word, as long as few calls are known."""
 UNPROVEN_S = 16.0
-"""The most that silence alone earns: a model that gave no answer yet may be slow, or gone."""
+"""The most seconds that a call without an answer can add: the model may be slow, but it may also be gone."""
 SLACK = 1.5
 KEPT = 64
 FEW = 8
-"""With fewer answers, what the route files say of a model counts as well."""
+"""As long as fewer answers are known, the route files also count."""
 TOKENS_PER_S = 50.0
-"""The pace of a whole answer, as long as little is known."""
+"""The assumed speed of a whole answer, as long as few calls are known."""
 SLOWEST = 0.95
 
 
 class Silences:
-    """How long one model's calls of one kind were silent: until the first content, or until the whole answer."""
+    """Remembers how long one model's calls were silent: either until the first content, or until the whole answer."""
 
     def __init__(self) -> None:
         self._answered: deque[tuple[float, int]] = deque(maxlen=KEPT)
-        """Seconds, and the tokens that came at once after them; 0: more came later."""
+        """For each answer, the seconds of silence, and the tokens that came at once. 0 tokens: they came bit by bit."""
         self._slow = 0
-        """How many of them are worth a look."""
+        """How many of them are slow. If none is, there is no need to look at each."""
         self._unanswered_s = 0.0
 
-    def __len__(self) -> int:
-        return len(self._answered)
-
     def answered(self, silent_s: float, tokens: int = 0) -> None:
-        """A call was answered after so long; `tokens`: of an answer that came whole."""
+        """Note that a call was answered after this time. `tokens`: the size of an answer that came whole."""
         if len(self._answered) == KEPT:
             self._slow -= _is_slow(self._answered[0][0])
         self._answered.append((silent_s, tokens))
@@ -150,13 +149,32 @@ class Silences:
         self._unanswered_s = 0.0
 
     def unanswered(self, silent_s: float) -> None:
-        """Nobody waited any longer."""
+        """Note that a call gave no answer in this time, and that nobody waited any longer."""
         self._unanswered_s = max(self._unanswered_s, silent_s)
 
-    def longest_s(self, max_tokens: int | None) -> float:
-        """How long an answer may take by what was seen; 0: nothing was seen that takes longer than `FLOOR_S`.
+    def patience_s(self, model: Model, request: ChatRequest, policy: Policy, *, whole: bool) -> float:
+        """Return how long a call may be silent. `whole`: until the whole answer. Otherwise: until its first content."""
+        params = request.params
+        asks_to_think = params.effort in ("medium", "high", "xhigh", "max") or params.thinking_tokens not in (None, 0)
+        floor_s = THINKING_S if asks_to_think else FLOOR_S
+        if len(self._answered) < FEW:
+            if (
+                "reasoning" in model.features
+                and params.effort not in ("none", "minimal")
+                and params.thinking_tokens != 0
+            ):
+                floor_s = THINKING_S
+            if model.latency_ms is not None:
+                floor_s = max(floor_s, SLACK * model.latency_ms / 1000)
+            if whole:
+                tokens = min(policy.expected_output_tokens, params.max_tokens or policy.expected_output_tokens)
+                floor_s = max(floor_s, tokens / TOKENS_PER_S)
+        return max(floor_s, self.longest_s(params.max_tokens if whole else None))
 
-        `max_tokens`: of an answer that comes whole. One that is shorter takes less time.
+    def longest_s(self, max_tokens: int | None) -> float:
+        """Return how long an answer may take, judging by earlier calls. 0: none of them was slow enough to matter.
+
+        `max_tokens`: the limit of an answer that comes whole. A shorter answer takes less time.
         """
         seen_s = 0.0
         if self._slow:
@@ -165,27 +183,8 @@ class Silences:
         return max(seen_s, min(SLACK * self._unanswered_s, UNPROVEN_S))
 
 
-def patience_s(silences: Silences, model: Model, request: ChatRequest, policy: Policy, *, whole: bool) -> float:
-    """How long a call may be silent. `whole`: until the whole answer, otherwise until its first content."""
-    params = request.params
-    floor_s = THINKING_S if _asks_to_think(params) else FLOOR_S
-    if len(silences) < FEW:
-        if "reasoning" in model.features and params.effort not in ("none", "minimal") and params.thinking_tokens != 0:
-            floor_s = THINKING_S
-        if model.latency_ms is not None:
-            floor_s = max(floor_s, SLACK * model.latency_ms / 1000)
-        if whole:
-            tokens = min(policy.expected_output_tokens, params.max_tokens or policy.expected_output_tokens)
-            floor_s = max(floor_s, tokens / TOKENS_PER_S)
-    return max(floor_s, silences.longest_s(params.max_tokens if whole else None))
-
-
-def _asks_to_think(params: Params) -> bool:
-    return params.effort in ("medium", "high", "xhigh", "max") or params.thinking_tokens not in (None, 0)
-
-
 def _within(max_tokens: int | None, silent_s: float, tokens: int) -> float:
-    """What an answer of so many tokens would have taken, had it been allowed fewer."""
+    """Return how long an answer with this many tokens would have taken with a limit of `max_tokens`."""
     return silent_s if max_tokens is None or max_tokens >= tokens else silent_s * max_tokens / tokens
 
 

@@ -1,14 +1,14 @@
-"""One answer for all requests with the same idempotency key, for a while; also while the first is still running.
+"""Give one answer to all requests with the same idempotency key, also while the first of them is still running.
 
-The answer is made once, in a task of its own, and everyone who asked follows it from its start, however late they came.
-It is cancelled when the last follower has left. An answer that failed is not kept: the next request tries again.
+The answer is made once, in a task of its own. All callers follow it from its start, even those who come late. It is
+cancelled when the last follower leaves. A failed answer is not kept, so the next request tries again.
 
-It is made no faster than its fastest follower takes it. What that one has taken is held for the others, up to
-`MAX_ANSWER_BYTES`. Of a longer answer the start is dropped: it is not kept, nobody can join any more, and a follower
-who is so far behind is told.
+The answer is made no faster than its fastest follower takes it. What that one has taken is held for the others, up to
+`MAX_ANSWER_BYTES`. If the answer is longer, its start is dropped: it is not kept, nobody can join it any more, and a
+follower who still needs the start gets an error.
 
-Where several processes serve, who asks another one gets the answer when it is whole; should the process that makes it
-die, one of those that wait makes it anew.
+If several processes serve, a caller of another process gets the answer when it is whole. If the process that makes it
+dies, one of the waiting processes makes it again.
 """
 
 from __future__ import annotations
@@ -30,50 +30,50 @@ from semroute.stores.interfaces import State
 TTL_S = 600.0
 MAX_BYTES = 64 * 1024 * 1024
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
-"""A longer answer is not kept."""
+"""The most bytes of an answer that is kept."""
 AHEAD_BYTES = 32 * 1024
-"""How much of an answer is made before its fastest follower takes it."""
+"""How many bytes an answer may be ahead of its fastest follower."""
 MAX_SHARED_BYTES = 1024 * 1024
-"""The same, where processes share answers."""
+"""The most bytes of an answer that processes share."""
 LEASE_S = 10.0
-"""How long the process that makes an answer may be silent before it counts as dead."""
+"""Seconds. While a process makes an answer, it renews its mark within this time."""
 POLL_S = 0.1
 CLOSE_S = 5.0
 
 
 class Saved(Frozen, frozen=True, kw_only=True):
-    """An answer as it went over the wire."""
+    """An answer as it was sent."""
 
     fingerprint: str
-    """Of the request that it answers."""
+    """The fingerprint of the request that it answers."""
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     pieces: tuple[bytes, ...]
 
     @property
     def size(self) -> int:
-        """Bytes of its body."""
+        """Return the size of its body in bytes."""
         return sum(map(len, self.pieces))
 
 
 class Answers(Protocol):
-    """Where whole answers are kept."""
+    """Keeps whole answers."""
 
     async def claim(self, key: str, running: Running) -> Saved | None:
-        """The answer of a key; None: there is none, and the caller makes it, then keeps or releases it."""
+        """Return the answer of a key. None: there is none. Then make it, and call `keep` or `release`."""
         ...
 
     async def keep(self, key: str, saved: Saved, ttl_s: float) -> None:
-        """Keep an answer for so long."""
+        """Keep an answer for `ttl_s` seconds."""
         ...
 
     async def release(self, key: str) -> None:
-        """No answer came of it: another request may try."""
+        """Note that no answer was made, so another request may try."""
         ...
 
 
 class MemoryAnswers:
-    """In this process. Over `max_bytes` the oldest go first."""
+    """Keeps answers in this process. Above `max_bytes`, it drops the oldest first."""
 
     def __init__(self, max_bytes: int = MAX_BYTES, now: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes = max_bytes
@@ -82,13 +82,13 @@ class MemoryAnswers:
         self._bytes = 0
 
     async def claim(self, key: str, running: Running) -> Saved | None:
-        """The answer of a key; None: none, or no more."""
+        """Return the answer of a key. None: there is none, or it has expired."""
         self._expire()
         kept = self._kept.get(key)
         return kept[1] if kept is not None and kept[0] > self._now() else None
 
     async def keep(self, key: str, saved: Saved, ttl_s: float) -> None:
-        """Keep an answer for so long."""
+        """Keep an answer for `ttl_s` seconds."""
         if saved.size > MAX_ANSWER_BYTES:
             return
         self._drop(key)
@@ -97,7 +97,7 @@ class MemoryAnswers:
         self._expire()
 
     async def release(self, key: str) -> None:
-        """Nothing to do: nobody else waits."""
+        """Do nothing, because no other process waits."""
 
     def _expire(self) -> None:
         while self._kept:
@@ -112,7 +112,7 @@ class MemoryAnswers:
 
 
 class HeldBytes:
-    """What all answers in the making hold together, in bytes."""
+    """Counts the bytes that all unfinished answers hold together."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
@@ -120,77 +120,77 @@ class HeldBytes:
 
     @property
     def too_much(self) -> bool:
-        """Whether answers must let go of what could be kept."""
+        """Return whether answers must drop pieces that could otherwise be kept."""
         return self.bytes > self.max_bytes
 
 
 class Running:
-    """One answer in the making. `start`, then `add`; followers see all of it."""
+    """One answer that is being made. Call `start`, then `add`. Followers see all of it."""
 
     def __init__(self, fingerprint: str, held: HeldBytes | None = None, max_bytes: int = MAX_ANSWER_BYTES) -> None:
         self.fingerprint = fingerprint
         self.abandoned = asyncio.Event()
-        """Nobody follows any more."""
+        """Set when nobody follows any more."""
         self.status = 0
         self.headers: tuple[tuple[bytes, bytes], ...] = ()
         self.farewell: Callable[[SemrouteError], bytes] | None = None
-        """What ends a stream early, for a follower who gets no more; None: the answer has no room for it."""
+        """Returns the last event for a follower who gets no more of a stream. None: the answer is not a stream."""
         self.whole = True
-        """Whether all of it is held, from its start."""
+        """Whether all of it is held, including its start."""
         self._max_bytes = max_bytes
         self._held = HeldBytes() if held is None else held
         self._pieces: dict[int, bytes] = {}
-        """By their number. Of a long answer the first ones are missing."""
+        """The pieces by number. The first pieces of a long answer are missing."""
         self._first = self._next = 0
         self._held_bytes = self._total_bytes = 0
         self._taken = self._taken_bytes = 0
-        """What the fastest follower has taken: pieces and bytes."""
+        """How many pieces and bytes the fastest follower has taken."""
         self._ended = False
         self._followers = 0
         self._grown = asyncio.Event()
         self._room = asyncio.Event()
 
     def start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
-        """The head is known."""
+        """Note that the head is known."""
         self.status, self.headers = status, headers
         self._wake()
 
     async def add(self, piece: bytes) -> None:
-        """A piece of the body. Returns when the fastest follower is close behind, or when nobody follows."""
+        """Add a piece of the body. Returns when the fastest follower is close behind, or when nobody follows."""
         self._append(piece)
         while self._total_bytes - self._taken_bytes > AHEAD_BYTES and not self.abandoned.is_set():
             self._room.clear()
             await self._room.wait()
 
     def replay(self, saved: Saved) -> None:
-        """All of it at once, as it was kept."""
+        """Give a kept answer, all at once."""
         self.start(saved.status, (*saved.headers, (b"idempotent-replayed", b"true")))
         for piece in saved.pieces:
             self._append(piece)
 
     def end(self) -> None:
-        """Nothing more comes."""
+        """Note that nothing more comes."""
         self._ended = True
         self._wake()
 
     def release(self) -> None:
-        """It is no longer in the making: what it holds lasts as long as its last follower."""
+        """Note that the answer is made. Its bytes no longer count, and are freed with its last follower."""
         self._held.bytes -= self._held_bytes
         self._held = HeldBytes()
 
     def saved(self) -> Saved:
-        """The whole of it."""
+        """Return the whole answer."""
         pieces = tuple(self._pieces.values())
         return Saved(fingerprint=self.fingerprint, status=self.status, headers=self.headers, pieces=pieces)
 
     async def head(self) -> bool:
-        """Wait for the head. False where the answer ended without one."""
+        """Wait for the head. False: the answer ended without one."""
         while not self.status and not self._ended:
             await self._grown.wait()
         return bool(self.status)
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The body from its start, as it grows. Raises `IdempotencyError` for who is too far behind."""
+        """Yield the body from its start, as it grows. Raises `IdempotencyError` if this follower is too far behind."""
         place = taken_bytes = 0
         while True:
             while place < self._next:
@@ -206,24 +206,24 @@ class Running:
             await self._grown.wait()
 
     def not_kept(self) -> IdempotencyError:
-        """What tells that the start of the answer is gone."""
+        """Return the error that says that the start of the answer is gone."""
         return IdempotencyError(
             f"the answer for this idempotency key is over {self._max_bytes} bytes, or there are too many such answers: "
             "its start is no longer held, so only a caller who keeps up gets it"
         )
 
     def join(self) -> None:
-        """One more follows. Raises `IdempotencyError` where it cannot be followed from its start."""
+        """Add a follower. Raises `IdempotencyError` if the start of the answer is gone."""
         if not self.whole:
             raise self.not_kept()
         self._followers += 1
 
     def leave(self) -> None:
-        """One follows no more."""
+        """Remove a follower."""
         self._followers -= 1
         if not self._followers:
             self.abandoned.set()
-            self.farewell = None  # it refers to the answer, which refers to this: both would stay for long
+            self.farewell = None  # it and this refer to each other, and would both stay in memory for long
             self._room.set()
 
     def _append(self, piece: bytes) -> None:
@@ -241,7 +241,7 @@ class Running:
             self._room.set()
 
     def _drop(self) -> None:
-        """Let go of what is too much to keep, and was taken by one follower at least."""
+        """Drop pieces while there is too much to keep. Only pieces that a follower has taken are dropped."""
         while (self._held_bytes > self._max_bytes or self._held.too_much) and self._first < self._taken:
             self.whole = False
             self._count(-len(self._pieces.pop(self._first)))
@@ -257,10 +257,10 @@ class Running:
 
 
 class SharedAnswers:
-    """In the shared state: a mark while a process makes the answer, renewed as long as that lives; then the answer.
+    """Keeps answers in the shared state. While a process makes an answer, a mark stands there, which it renews.
 
-    Each renewal changes the mark. A mark that stays the same for two leases is that of a dead process, whatever the
-    clock says that ends it: a clock that was set back would keep it for hours.
+    Each renewal changes the mark. If a mark stays the same for two leases, its process is dead. Nobody relies on the
+    expiry of the mark, because a clock that was set back would keep it for hours.
     """
 
     def __init__(
@@ -277,8 +277,8 @@ class SharedAnswers:
         self._renewing: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
 
     async def claim(self, key: str, running: Running) -> Saved | None:
-        """The answer of a key, also of one that another process makes just now; None: it is for this one to make."""
-        # Each mark is one of its kind: should the answer to `put_new` be lost, its own mark is known again.
+        """Return the answer of a key, or wait while another process makes it. None: this process must make it."""
+        # Each mark is unique. So a process recognises its own mark, even if the reply to `put_new` was lost.
         name, own = _entry(key), (b"mark", uuid.uuid4().bytes)
         mark = Saved(fingerprint=running.fingerprint, status=0, headers=(own,), pieces=())
         encoded = msgspec.msgpack.encode(mark)
@@ -305,7 +305,7 @@ class SharedAnswers:
         return None
 
     async def keep(self, key: str, saved: Saved, ttl_s: float) -> None:
-        """Keep an answer for so long."""
+        """Keep an answer for `ttl_s` seconds."""
         if saved.size > MAX_SHARED_BYTES:
             await self.release(key)
             return
@@ -313,7 +313,7 @@ class SharedAnswers:
         await self._state.put(_entry(key), msgspec.msgpack.encode(saved), ttl_s)
 
     async def release(self, key: str) -> None:
-        """No answer came of it: whoever waits makes one."""
+        """Note that no answer was made, so one of the waiting processes makes it."""
         await self._stop(key)
         await self._state.delete(_entry(key))
 
@@ -328,7 +328,7 @@ class SharedAnswers:
                 await self._state.put(_entry(key), msgspec.msgpack.encode(renewed), self._lease_s)
 
     async def _stop(self, key: str) -> None:
-        """End the renewals: not amid one, which could overwrite what comes after it."""
+        """End the renewals. One that is under way ends first, or it could overwrite what is written next."""
         if (renewal := self._renewing.pop(key, None)) is not None:
             renewal[0].set()
             await renewal[1]
@@ -339,7 +339,7 @@ def _entry(key: str) -> str:
 
 
 Make = Callable[[Running], Awaitable[bool]]
-"""Makes an answer; returns whether it is a good one, to be kept."""
+"""Makes an answer. Returns whether the answer is good enough to be kept."""
 
 
 class Idempotency:
@@ -353,11 +353,11 @@ class Idempotency:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def follow(self, key: str, fingerprint: str, make: Make) -> Running:
-        """The answer of a key: the one that is kept or running, or else what `make` makes.
+        """Return the answer of a key: one that is kept or running, else the one that `make` makes.
 
-        `leave` it in the end. Raises `IdempotencyError` where the key is another request's that is still running;
-        where that one has ended, the answer has status 0 and no body. Raises `IdempotencyError` where the running
-        answer is too long to be followed from its start.
+        Call `leave` in the end. Raises `IdempotencyError` if the key belongs to another request that is still running.
+        If that request has ended, the answer has status 0 and no body. Also raises `IdempotencyError` if the running
+        answer is so long that its start is gone.
         """
         running = self._running.get(key)
         if running is None or running.abandoned.is_set():
@@ -371,7 +371,7 @@ class Idempotency:
         return running
 
     async def aclose(self) -> None:
-        """Wait until what has been made is kept."""
+        """Wait until the answers that have been made are kept."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_S)
 
@@ -393,7 +393,7 @@ class Idempotency:
         try:
             good = await make(running)
         finally:
-            running.end()  # nobody waits until it is kept: whoever asks meanwhile follows it, or waits for it
+            running.end()  # callers need not wait until it is kept
             if good and running.whole:
                 await self._answers.keep(key, running.saved(), self._ttl_s)
             else:

@@ -1,7 +1,7 @@
-"""Finds the JSON in what a model said, where there is no doubt which part of it is meant. Linear in the text. Pure.
+"""Find the JSON in a model's text, if it is clear which part is meant. Takes time in proportion to the text. Pure.
 
-json-repair 0.64 also makes a document of a text in which none is clear, so that a wrong one would pass for the answer:
-it did so with five such texts of five. It takes 22 times as long (2026-11-30, `bench/libraries.py json`).
+json-repair 0.64 also makes a document from a text in which none is clear, so a wrong one would pass for the answer. It
+did so with all of five such texts. It takes 22 times as long (2026-11-30, `bench/libraries.py json`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from semroute.json_errors import UNREADABLE
 
 BYTE_ORDER_MARK = "\ufeff"
 _OPENING = ("{", "[")
-"""With one of these in it, a text after a JSON document may be a second document."""
+"""If the text after a JSON document holds one of these, it may be a second document."""
 _decoder = JSONDecoder()
 
 
 def json_in(text: str) -> str:
-    """The JSON document of an answer; the text itself where none stands out.
+    """Return the JSON document in an answer. If it is not clear which one is meant, return the text itself.
 
-    Taken away is only what cannot be meant as part of the answer: thoughts before it, the code fence around it and the
-    text outside of that fence, and text after a whole object or array. Of two documents none is chosen, and a document
-    after some prose may be no more than an example: such a text is left as it is.
+    Only parts that cannot belong to the answer are taken away: thoughts before it, the code fence around it with the
+    text outside, and text after a whole object or array. A text with two documents stays as it is. So does a text with
+    a document after some prose, because that may be only an example.
     """
     bare = without_thoughts(text).strip().removeprefix(BYTE_ORDER_MARK).strip()
     if _is_json(bare):
@@ -46,10 +46,10 @@ def _is_json(text: str) -> bool:
 
 
 def _document_before_text(text: str) -> str | None:
-    """The object or array that a text begins with; None: it is not whole, or what follows may be another."""
+    """Return the object or array at the beginning of a text. None: it is not whole, or another one may follow."""
     try:
         _, end = _decoder.raw_decode(text)
-    except (ValueError, RecursionError):  # no JSON, or a number of thousands of digits
+    except (ValueError, RecursionError):  # not JSON, or a number with thousands of digits
         return None
     rest = text[end:]
     return None if any(mark in rest for mark in _OPENING) else text[:end]

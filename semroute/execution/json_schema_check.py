@@ -1,13 +1,12 @@
-"""Whether a document keeps a JSON Schema. Pure.
+"""Check a document against a JSON Schema. Pure.
 
-The library's own keywords for patterns and for unique items take time that grows with the square of a document, or
-exponentially. Those here take linear time. What is left (references in circles, alternatives within alternatives) only
-a limit of time ends: see `check_processes`.
+The library is jsonschema. Its own keywords for patterns and for unique items take time that grows with the square of a
+document, or exponentially. The keywords of this file take linear time. Some schemas are still slow (references in
+circles, alternatives within alternatives), so `check_processes` sets a time limit.
 
-The library is jsonschema. jsonschema-rs 0.61 is over a hundred times as fast. But where references go in a circle it
-accepts every document, and of alternatives it says only that none fits, not what is wrong with the nearest one. It also
-refuses a `$schema` that it does not know, and ends the process at a document of 100,000 levels (2026-11-30,
-`bench/libraries.py schema`).
+jsonschema-rs 0.61 is over a hundred times as fast. But it accepts every document if references go in a circle. If no
+alternative fits, it does not say what is wrong with the nearest one. It also refuses a `$schema` that it does not know,
+and a document of 100,000 levels ends the process (2026-11-30, `bench/libraries.py schema`).
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ from referencing.jsonschema import EMPTY_REGISTRY
 from semroute.config.regular_expressions import found
 
 MAX_PROBLEMS = 100
-"""So many are looked at for the one to tell."""
+"""The most problems that are compared to find the one to report."""
 MAX_MESSAGE_CHARS = 200
 
 
 def schema_error(schema: dict[str, Any], document: Any) -> str | None:
-    """Why a JSON Schema does not accept a document; None: it does. Nothing is fetched for a reference."""
+    """Return why a JSON Schema does not accept a document. None: it does. References are never fetched."""
     try:
         problem = best_match(islice(_validator(msgspec.json.encode(schema)).iter_errors(document), MAX_PROBLEMS))
     except RecursionError:
         return "its JSON, or the schema, is nested too deeply to be checked"
     except Unresolvable as error:
-        return f"its JSON cannot be checked, as the schema refers to what is not in it: {error.ref}"
+        return f"its JSON cannot be checked: the schema refers to something outside of it: {error.ref}"
     if problem is None:
         return None
     place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in problem.absolute_path)
@@ -55,7 +54,7 @@ def _validator(schema: bytes) -> Validator:
 
 @lru_cache
 def _linear(kind: type[Validator]) -> Any:
-    """A draft's validator with the keywords of this file."""
+    """Return the validator of a draft of JSON Schema, with the keywords of this file."""
     own = {
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
@@ -67,7 +66,7 @@ def _linear(kind: type[Validator]) -> Any:
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """By RE2; by Python's `re` where RE2 does not know the syntax."""
+    """Return whether a pattern matches, by RE2. If RE2 does not know the syntax, Python's `re` decides."""
     try:
         return found(pattern, text)
     except ValueError:
@@ -114,7 +113,7 @@ def _unique_items(validator: Any, unique: Any, instance: Any, _: Any) -> Iterato
 
 
 def _plain(value: Any) -> Any:
-    """The same value with 1 for 1.0: JSON Schema takes them for equal."""
+    """Return the same value with 1 in place of 1.0, because they are equal in JSON Schema."""
     match value:
         case float():
             return int(value) if value.is_integer() else value
@@ -127,7 +126,7 @@ def _plain(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """As much of a value as a message holds."""
+    """Return a value, cut to the length that a message has room for."""
     return repr(value if isinstance(value, (int, float)) else value[:MAX_MESSAGE_CHARS]) if _flat(value) else "a value"
 
 

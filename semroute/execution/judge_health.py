@@ -1,4 +1,4 @@
-"""Whether the judges of answers can be asked: told once when one fails, and once when it is back."""
+"""Log when a judge of answers fails, and when it works again. Each is logged once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import logging
 log = logging.getLogger("semroute.checks")
 
 STEADY = 20
-"""A judge is back when it has given so many grades in a row: one that fails now and then is told once."""
+"""A judge works again after this many grades in a row. So a judge that fails now and then is logged only once."""
 
 
 class UngradedError(Exception):
-    """A judge gave no grade. `judge`: a model's id, or what else it is called."""
+    """A judge gave no grade. `judge`: the id of a model, or another name."""
 
     def __init__(self, judge: str, why: str) -> None:
         super().__init__(why)
@@ -19,19 +19,19 @@ class UngradedError(Exception):
 
 
 class Judges:
-    """The judges that failed, with how many grades they still have to give. One for each process."""
+    """Knows the judges that failed, and how many grades each must still give. Each process has its own."""
 
     def __init__(self) -> None:
         self._failed: dict[str, int] = {}
 
     def failed(self, error: UngradedError) -> None:
-        """A judge gave no grade."""
+        """Note that a judge gave no grade."""
         if error.judge not in self._failed:
-            log.error("%s; until it grades again, `on_judge_error` says what becomes of answers", error)
+            log.error("%s; until it grades again, `on_judge_error` decides what happens to answers", error)
         self._failed[error.judge] = STEADY
 
     def graded(self, judge: str) -> None:
-        """A judge gave a grade."""
+        """Note that a judge gave a grade."""
         if judge not in self._failed:
             return
         self._failed[judge] -= 1

@@ -1,4 +1,4 @@
-"""One call to one model, and its account."""
+"""Make one call to one model, and note it in the attempts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from semroute.errors import ContentPolicyError, ProviderError, ProviderTimeoutEr
 from semroute.execution.continuation_request import may_go_on
 from semroute.execution.deployments import Deployments, Permit
 from semroute.execution.faults import fault_of
-from semroute.execution.hedging import BEATEN, patience_s
+from semroute.execution.hedging import BEATEN
 from semroute.execution.output_contract import Contract
 from semroute.messages import ChatRequest, Completion, Opaque, Part, Refusal, Text, Thinking, ToolCall, Usage
 from semroute.providers import call_context
@@ -26,65 +26,64 @@ from semroute.record import Attempt
 from semroute.routing.pricing import cost_usd, estimate_input_tokens, estimate_text_tokens, size_bytes, tokens_of
 
 FAIR_SHARE = 0.25
-"""Of a route's limit: a provider that is given less before the request's deadline is not blamed for its silence."""
+"""If a deadline leaves a call less than this share of a route's time limit, a timeout is not the provider's fault."""
 EARLY_S = 0.005
-"""So much too early a timer may end."""
+"""Seconds. A timer may end this much too early."""
 MAX_COUNTED_CHARS = 65_536
-"""Of an answer, kept for the count of its tokens: only the end shows whether the provider tells it."""
+"""Characters of an answer that are kept to count its tokens. Only its end shows whether the provider counts them."""
 
 
 class Work(Frozen, frozen=True, kw_only=True):
-    """What is to be done: a request, the models to try, who serves them, and by which rules."""
+    """What is to be done: a request, the models to try, their providers, and the rules."""
 
     request: ChatRequest
     plan: tuple[Model, ...]
     providers: Mapping[str, Provider]
-    """By model id."""
+    """The provider of each model, by model id."""
     policy: Policy = Policy()
     deployments: Deployments = field(default_factory=Deployments)
     caller: str = ""
-    """Whose request it is; empty: nobody's that is known."""
+    """The id of the caller. Empty: not known."""
     input_tokens: int = 0
-    """About what the request sends, and what it may get at most, where it says so: for the rate limits."""
+    """Estimated, for rate limits: the input, and the output if the request limits it."""
     sent_tokens: int = 0
-    """Of a long request, about what it sends: it is not read again for that; 0: it is to be counted."""
+    """Estimated tokens of the input of a long request, so that it is not read again. 0: not known, so count it."""
     count_tokens: Callable[[str], int] = estimate_text_tokens
-    """Counts what a provider does not report."""
+    """Counts tokens that a provider does not report."""
     contract: Contract | None = None
-    """What whole answers are held to."""
+    """What each whole answer must fulfil. None: there is no contract."""
     room: Callable[[Model], Awaitable[bool]] | None = None
-    """Reserves what one more answer of a model may cost, beside the one that is reserved already. None: no budget
-    applies, or all that the request may cost is reserved."""
+    """Reserves the cost of one more answer, in addition to the one that is reserved already. None: no budget applies,
+    or everything that the request may cost is reserved."""
 
     @property
     def goes_on(self) -> bool:
-        """Whether another model may go on with a streamed answer that breaks, as long as it says nothing but text."""
+        """Return whether another model may continue a streamed answer that breaks, if it is only text so far."""
         return self.request.stream and self.policy.stream.on_break == "continue" and may_go_on(self.request)
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is heard of a call before its answer is whole, or as much of it as is held back."""
+        """Return whether a call is silent until its answer is whole, or as much of it as the policy holds back."""
         return not self.request.stream or self.policy.stream.hold != 0
 
     def patience_s(self, model: Model) -> float:
-        """How long a call to a model may be silent before another is asked as well."""
-        whole = self.whole
-        silences = self.deployments.of(model).silences(whole=whole)
-        return patience_s(silences, model, self.request, self.policy, whole=whole)
+        """Return how long a call to a model may be silent before another model is asked as well."""
+        silences = self.deployments.of(model).silences[self.whole]
+        return silences.patience_s(model, self.request, self.policy, whole=self.whole)
 
 
 class Watch:
-    """One attempt under way: its time, its permit, and its place in the account."""
+    """Watches one attempt: its time, its permit, and its place in the list of attempts."""
 
     def __init__(self, work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> None:
-        """`timeouts`: what the call is given, which is less than the route's where the request's deadline is near."""
+        """`timeouts`: those of this call. They are shorter than the route's if the request's deadline is near."""
         self.model = model
         self._timeouts = timeouts
         self._work = work
         self._attempts = attempts
         self._place: int | None = None
         deployment = work.deployments.of(model)
-        self._silences = deployment.silences(whole=work.whole)
+        self._silences = deployment.silences[work.whole]
         self._permit: Permit = deployment.begin(work.input_tokens, work.caller)
         self._now = work.deployments.clock.now
         self._began = self._now()
@@ -92,20 +91,20 @@ class Watch:
         self._first_token_ms: float | None = None
         self._sent = call_context.watch_sending()
         self.dropped: tuple[str, ...] = ()
-        """What the request asks for and the model's dialect cannot say."""
+        """What the request asks for but the model's dialect cannot express."""
 
     @property
     def elapsed_ms(self) -> float:
-        """Since the attempt began."""
+        """Return the time since the attempt began."""
         return (time.perf_counter() - self._started) * 1000
 
     @property
     def sent(self) -> bool:
-        """Whether the request has gone out in full: a call that is cancelled then has cost its input at least."""
+        """Return whether the whole request was sent. From then on, even a cancelled call costs its input."""
         return self._sent.whole
 
     def begun(self) -> None:
-        """The first content has come, and will be seen: the attempt takes its place in the account."""
+        """Note that the first content has come and will be sent on. The attempt takes its place in the list."""
         self._permit.begun()
         self._silences.answered(self._now() - self._began)
         self._place = len(self._attempts)
@@ -125,7 +124,7 @@ class Watch:
             self._first_token_ms = self.elapsed_ms
 
     def succeeded(self, usage: Usage) -> None:
-        """It gave an answer."""
+        """Note that the call gave an answer."""
         if self._place is None:
             self._silences.answered(self._now() - self._began, usage.output_tokens)
         elapsed_ms = self._account(Attempt(model=self.model.id, status="ok", latency_ms=self.elapsed_ms, usage=usage))
@@ -133,7 +132,7 @@ class Watch:
         self._permit.end("ok", latency_ms=latency_ms, tokens=usage.input_tokens + usage.output_tokens)
 
     def failed(self, error: ProviderError, usage: Usage = Usage()) -> None:
-        """It failed, after the given usage."""
+        """Note that the call failed. `usage`: what it consumed."""
         attempt = Attempt(
             model=self.model.id,
             status="failed",
@@ -144,17 +143,17 @@ class Watch:
         )
         elapsed_ms = self._account(attempt)
         ours = fault_of(error, self._work.policy.on_error).ours and not self._ran_out(error, elapsed_ms / 1000)
-        # A silent deployment is slow, too: who chooses by latency should know.
+        # A silent deployment is also slow. A policy that selects by latency should know that.
         slow_ms = elapsed_ms if isinstance(error, ProviderTimeoutError) else None
         if slow_ms is not None and self._first_token_ms is None:
             self._silences.unanswered(self._now() - self._began)
         self._permit.end("fault" if ours else "neither", latency_ms=slow_ms)
 
     def _ran_out(self, error: ProviderError, elapsed_s: float) -> bool:
-        """Whether it was the request's time that was over, and not the provider's.
+        """Return whether the request ran out of time, so that the timeout is not the provider's fault.
 
-        The request's deadline left the call too little; or the answer was still coming, and may have waited for a
-        caller who reads slowly.
+        Either the request's deadline left the call too little time. Or the answer was still coming, and may have waited
+        for a caller who reads slowly.
         """
         if not isinstance(error, ProviderTimeoutError):
             return False
@@ -170,7 +169,10 @@ class Watch:
         return bool(over_s) and elapsed_s >= min(over_s) - EARLY_S
 
     def cancelled(self, left: BaseException | None = None, usage: Usage = Usage()) -> None:
-        """Nobody waited for it, after the given usage. One that was silent for too long, and was `BEATEN`, failed."""
+        """Note that the call was cancelled. `usage`: what it consumed.
+
+        If the call was `BEATEN` after it was silent for too long, it counts as a failure.
+        """
         self._account(Attempt(model=self.model.id, status="cancelled", latency_ms=self.elapsed_ms, usage=usage))
         silent_s, beaten = self._now() - self._began, left is not None and BEATEN in left.args
         if beaten and self._first_token_ms is None and silent_s >= self._work.patience_s(self.model):
@@ -192,7 +194,7 @@ class Watch:
 
 
 async def call_model(work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> Completion:
-    """Call one model for a whole answer, and append the account to `attempts`, whatever happens.
+    """Call one model for a whole answer. The call is always appended to `attempts`.
 
     Raises the provider's `ProviderError`.
     """
@@ -203,9 +205,7 @@ async def call_model(work: Work, model: Model, timeouts: Timeouts, attempts: lis
     except ProviderError as error:
         watch.failed(error)
         raise
-    except (
-        BaseException
-    ) as left:  # the caller left; or a defect of ours, which must not hold the model's place for ever
+    except BaseException as left:  # the caller left, or this code has a defect: give back the place in any case
         watch.cancelled(left, estimate_usage(work, ()) if watch.sent else Usage())
         raise
     watch.dropped = completion.dropped
@@ -230,25 +230,25 @@ async def call_model(work: Work, model: Model, timeouts: Timeouts, attempts: lis
 
 
 def only_declines(parts: tuple[Part, ...]) -> bool:
-    """Whether there is nothing in an answer but, at most, a word why it is none."""
+    """Return whether an answer is empty, or only says that the model will not answer."""
     return all([isinstance(part, Refusal) for part in parts])
 
 
 def withheld(policy: Policy) -> ContentPolicyError | None:
-    """What an answer means whose content was filtered away; None: it is passed on as it is."""
+    """Return the error for an answer whose content was filtered away. None: the answer is passed on as it is."""
     error = ContentPolicyError("the provider's content filter withheld the answer")
     return error if fault_of(error, policy.on_error).then != "fail" else None
 
 
 def estimate_usage(work: Work, parts: Iterable[Part]) -> Usage:
-    """About what a call consumed, where the provider does not say."""
+    """Estimate what a call consumed, because the provider does not say."""
     said = SaidTokens(work.count_tokens)
     said.add(parts)
     return estimated(work, said)
 
 
 def estimated(work: Work, said: SaidTokens) -> Usage:
-    """As `estimate_usage`, of an answer that came piece by piece."""
+    """Estimate the usage of an answer that came piece by piece."""
     return Usage(
         input_tokens=work.sent_tokens or estimate_input_tokens(work.request, work.count_tokens),
         output_tokens=said.tokens,
@@ -257,33 +257,36 @@ def estimated(work: Work, said: SaidTokens) -> Usage:
 
 
 class SaidTokens:
-    """Counts what an answer says, piece by piece. The pieces of one text count together; it keeps a bounded part."""
+    """Counts the tokens of an answer that comes piece by piece.
+
+    The pieces are joined before they are counted. Of a long answer only a part is kept.
+    """
 
     def __init__(self, count_tokens: Callable[[str], int] = estimate_text_tokens) -> None:
         self._count_tokens = count_tokens
         self._text = io.StringIO()
         self._bytes = 0
         self.any = False
-        """Whether there was a part that the caller can read."""
+        """Whether the answer has a part that the caller can read."""
 
     def add(self, parts: Iterable[Part]) -> None:
-        """Further pieces."""
+        """Add further pieces."""
         for part in parts:
             self.any = self.any or not isinstance(part, Opaque)
-            text = part.text if type(part) is Text else _written(part)  # a piece is mostly a word
+            text = part.text if type(part) is Text else _written(part)  # most pieces are one word
             self._bytes += len(text) if text.isascii() else size_bytes(text)
             if self._text.tell() < MAX_COUNTED_CHARS:
                 self._text.write(text[:MAX_COUNTED_CHARS])
 
     @property
     def tokens(self) -> int:
-        """About how many tokens there were. What was not kept counts by its size alone."""
+        """Estimate the tokens. Text that was not kept counts by its size alone."""
         kept = self._text.getvalue()
         return self._count_tokens(kept) + tokens_of(self._bytes - size_bytes(kept))
 
     @property
     def rough_tokens(self) -> int:
-        """As `tokens`, by the size alone: for a look after each piece."""
+        """Estimate the tokens by the size alone. This is fast enough to do after each piece."""
         return tokens_of(self._bytes)
 
 

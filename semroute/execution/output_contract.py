@@ -1,4 +1,4 @@
-"""A route's output contract: put to each model in the way it understands, and held when the answer comes."""
+"""Ask each model to keep a route's output contract, in the way it understands, and check that the answer does."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ NAME = "answer"
 
 
 class Contract:
-    """What every answer of a route must be: it is asked for, and then held."""
+    """The output contract of a route, and the checks for it."""
 
     def __init__(self, wanted: JsonContract, examiner: Examiner) -> None:
         self._wanted = wanted
         self._examiner = examiner
 
     def asked(self, request: ChatRequest, model: Model) -> ChatRequest:
-        """The request as a model must get it to keep the contract. One answer is asked for: only that one is held."""
+        """Return the request in the form in which a model keeps the contract. It asks for one answer only."""
         return put(_alone(request), model, self._wanted)
 
     async def kept(self, request: ChatRequest, asked: ChatRequest, answer: Completion) -> Completion:
-        """The answer, or the document in it where that stands out. Raises `ChecksFailedError` where both break it.
+        """Return the answer, or the document in it. Raises `ChecksFailedError` if neither keeps the contract.
 
-        `asked`: what the model was sent for the request. An answer that calls tools is not held: another one follows.
+        `asked`: the request as the model got it. An answer that calls tools is not checked, because another answer
+        follows.
         """
         alone = asked.dialect == request.dialect and not _several(request)
-        if not alone:  # the contract may be kept by means that no caller knows of
+        if not alone:  # the body may hold things that the caller did not ask for
             answer = replace(answer, dialect="", raw=b"")
         if _several(request):
             answer = replace(answer, dropped=(*answer.dropped, "n"))
         if any(isinstance(part, ToolCall) for part in answer.parts):
             return answer
-        own = request.params.json_schema is not None  # the caller's own schema is between caller and provider
+        own = request.params.json_schema is not None  # a caller's own schema is for the provider to keep
         checks = Checks(json=True, json_schema=None if own else self._wanted.json_schema)
         found = await self._examiner.mended(checks, answer)
         if found.reasons:
@@ -53,7 +54,7 @@ def _several(request: ChatRequest) -> bool:
 
 
 def _alone(request: ChatRequest) -> ChatRequest:
-    """The request for one answer."""
+    """Return the request with only one answer asked for."""
     if not _several(request):
         return request
     raw = {name: value for name, value in request.raw.items() if name != "n"}
@@ -61,7 +62,7 @@ def _alone(request: ChatRequest) -> ChatRequest:
 
 
 def _saying(answer: Completion, text: str) -> Completion:
-    """The answer with another text, in the place of its first."""
+    """Return the answer with this text in place of its own."""
     parts: list[Part] = [part for part in answer.parts if not isinstance(part, Text)]
     first = next((place for place, part in enumerate(answer.parts) if isinstance(part, Text)), 0)
     parts.insert(first, Text(text=text))
@@ -69,7 +70,11 @@ def _saying(answer: Completion, text: str) -> Completion:
 
 
 def put(request: ChatRequest, model: Model, contract: JsonContract) -> ChatRequest:
-    """The request as a model must get it to keep the contract. A caller's own schema stands; mere JSON does not."""
+    """Return the request in the form in which a model keeps the contract.
+
+    If the caller asks for a schema of its own, that schema stays. If it only asks for JSON, the contract's schema is
+    added.
+    """
     params = request.params
     if params.json_schema is not None or (params.json_output and contract.json_schema is None):
         return request
@@ -82,7 +87,7 @@ def _schema(contract: JsonContract) -> JsonSchema | None:
 
 
 def _asked(request: ChatRequest, contract: JsonContract) -> ChatRequest:
-    """By the parameter that the provider's dialect has for it."""
+    """Ask for JSON by the parameter that the provider's dialect has for it."""
     wanted = _schema(contract)
     said = replace(request, params=replace(request.params, json_output=True, json_schema=wanted))
     edit = registry.dialect(request.dialect).edits.ask_for_json
@@ -92,7 +97,7 @@ def _asked(request: ChatRequest, contract: JsonContract) -> ChatRequest:
 
 
 def _told(request: ChatRequest, contract: JsonContract) -> ChatRequest:
-    """In words, for a model that knows no such parameter."""
+    """Ask for JSON in words, because the model knows no parameter for it."""
     text = instruction(_schema(contract))
     messages = (Message(role="system", parts=(Text(text=text),)), *request.messages)
     edit = registry.dialect(request.dialect).edits.add_instruction

@@ -1,4 +1,4 @@
-"""An answer that survives the break of its stream: another model goes on from what was sent."""
+"""Continue a streamed answer that breaks: another model goes on after the text that was sent."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from semroute.record import Attempt
 
 
 async def first_stream(work: Work, attempts: list[Attempt]) -> OpenStream | ContinuedStream:
-    """A streamed answer from the first model that gives content. Raises as `executor.first_answer` does.
+    """Return a streamed answer from the first model that gives content. Raises the same errors as `first_answer`.
 
-    From the first content on the caller has seen it. After that another model can only go on from there.
+    The caller sees the content from then on. If the answer breaks later, another model can only continue it.
     """
     execution = Execution(work, attempts, stream_model, OpenStream.aclose)
     opened = await execution.result()
@@ -30,32 +30,32 @@ async def first_stream(work: Work, attempts: list[Attempt]) -> OpenStream | Cont
 
 
 class ContinuedStream:
-    """A streamed answer over as many models as it takes. Iterate it once, to its end, or `aclose` it."""
+    """A streamed answer that several models may write in turn. Iterate it once, and call `aclose`."""
 
     def __init__(
         self, work: Work, attempts: list[Attempt], opened: OpenStream, execution: Execution[OpenStream]
     ) -> None:
-        """`execution`: what opened it. Its deadline and its budget of attempts are those of the whole request."""
+        """`execution`: the one that opened the stream. Its deadline and budget hold for the whole request."""
         self._work = work
         self._attempts = attempts
         self._stream = opened
         self._pending = execution.pending
         self._deadline, self._budget = execution.deadline, execution.budget
         self._broke: list[Model] = []
-        """Each may try once more, after all others."""
+        """The models that broke off. Each of them is tried once more, after all others."""
         self._said: list[str] = []
         self._consumed: list[Usage] = []
 
     def __aiter__(self) -> AsyncIterator[Chunk]:
-        """The chunks. Raises the provider's `ProviderError` when the answer breaks and nobody can go on."""
+        """Return the chunks. Raises the provider's `ProviderError` if the answer breaks off for good."""
         return self._stream.chunks(self._rest)
 
     async def aclose(self) -> None:
-        """Stop: cancels the call that is under way."""
+        """Stop, and cancel the call that is under way."""
         await self._stream.aclose()
 
     async def _rest(self, broken: ProviderError) -> AsyncGenerator[Chunk]:
-        """What other models give after a break, as one answer. Raises as the iteration does."""
+        """Yield the rest of the answer after a break. Several models may write it."""
         while True:
             await self._resume(broken)
             try:
@@ -66,7 +66,7 @@ class ContinuedStream:
                 broken = error
 
     async def _resume(self, broken: ProviderError) -> None:
-        """Ask the next model to go on; the one that broke comes last, and once. Raises `broken` where none may."""
+        """Ask the next model to continue. The one that broke off comes last. Raises `broken` if there is none."""
         failed = self._stream
         self._consumed.append(failed.consumed)
         if len(self._consumed) == 1:
@@ -89,21 +89,21 @@ class ContinuedStream:
         try:
             self._stream = await execution.result()
         except SemrouteError as error:
-            message = f"{broken}; nobody could go on from there: {error}"
+            message = f"{broken}; no model could continue the answer: {error}"
             raise type(broken)(message, status=broken.status, body=broken.body) from error
         self._pending = [model for model in execution.pending if model is not failed.model]
 
     async def _pause(self) -> None:
-        """Leave a model that just broke off alone for a moment."""
+        """Wait a moment before the same model is asked again."""
         clock = self._work.deployments.clock
         left_s = self._deadline - clock.now()
         wait_s = pause(self._work.policy.retry, 0, asked_s=None, left_s=left_s, others=False, random=clock.random)
         await clock.sleep(wait_s or 0)
 
     async def _go_on(self, work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> OpenStream:
-        """One call for the rest of the answer. A model that refuses to be prefilled is asked in words."""
+        """Call a model for the rest of the answer. If it refuses to continue a turn, an instruction asks it to."""
         said = "".join(self._said)
-        if not said:  # it broke while it was thinking
+        if not said:  # it broke off while it was thinking
             return await stream_model(work, model, timeouts, attempts)
         if "prefill" in model.features:
             request = continuation(work.request, said, prefill=True)
@@ -115,7 +115,7 @@ class ContinuedStream:
         return await stream_model(replace(work, request=request), model, timeouts, attempts)
 
     async def _joined(self) -> AsyncIterator[Chunk]:
-        """The rest of the answer: without what was said already, with the usage of all calls at its end."""
+        """Yield the rest of the answer without repetitions, and at its end the usage of all calls."""
         seam = Seam("".join(self._said))
         ended: Chunk | None = None
         async for chunk in self._stream:
@@ -141,5 +141,5 @@ def _without_repetition(parts: tuple[Part, ...], seam: Seam) -> tuple[Part, ...]
 
 
 def _own(chunk: Chunk, parts: tuple[Part, ...]) -> Chunk:
-    """A chunk that is rendered anew: the provider's own event says what was said already, and its own usage."""
+    """Return a chunk without the provider's own event, which may repeat text and only counts its own usage."""
     return Chunk(parts=parts, model=chunk.model)

@@ -1,4 +1,4 @@
-"""Streamed answers: the commit point, usage, and what happens when either side goes away."""
+"""Stream an answer from one model: the commit point, the usage, and the end if either side goes away."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from semroute.providers.http_provider import EVENTS
 from semroute.record import Attempt
 
 GoOn = Callable[[ProviderError], AsyncGenerator[Chunk]]
-"""Gives the rest of an answer that broke, or raises the error."""
+"""Yields the rest of an answer that broke off, or raises the error."""
 
 MAX_EMPTY_CHUNKS = 10_000
-"""Before the first content. All are kept until then."""
+"""The most chunks before the first content. All of them are kept until then."""
 
 
 async def stream_model(work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> OpenStream:
-    """Call one model, and wait for its first content; or for as much of it as the policy holds back.
+    """Call one model, and wait for its first content, or for as much content as the policy holds back.
 
-    A failure before that is appended to `attempts` and raised, so that another model can be tried: the caller has seen
-    nothing yet.
+    A failure before that is appended to `attempts` and raised. The caller has seen nothing yet, so another model can be
+    tried.
     """
     stream = OpenStream(work, model, timeouts, attempts)
     await stream.begin()
@@ -35,7 +35,7 @@ async def stream_model(work: Work, model: Model, timeouts: Timeouts, attempts: l
 
 
 class OpenStream:
-    """One model's answer. `begin`, then iterate it once, to its end, or `aclose` it."""
+    """One model's answer. Call `begin`, then iterate it once, and call `aclose` if you do not reach its end."""
 
     def __init__(self, work: Work, model: Model, timeouts: Timeouts, attempts: list[Attempt]) -> None:
         self.model = model
@@ -46,16 +46,16 @@ class OpenStream:
         self._said = SaidTokens(work.count_tokens)
         self._usage: Usage | None = None
         self._counted = False
-        """Whether the usage counts all that was said so far."""
+        """Whether the reported usage covers everything that came so far."""
         self._begun = False
         self._ended = False
         self.texts: list[str] = []
-        """The text so far, piece by piece."""
+        """The pieces of text so far."""
         self.only_text = True
-        """Whether there was nothing but text and thoughts."""
+        """Whether only text and thoughts have come so far."""
 
     async def begin(self) -> None:
-        """Read up to the commit point. Raises the provider's `ProviderError`."""
+        """Read until the commit point. Raises the provider's `ProviderError`."""
         hold = self._work.policy.stream.hold
         try:
             async for chunk in self._chunks:
@@ -71,20 +71,20 @@ class OpenStream:
         except ProviderError as error:
             await self._fail(error)
             raise
-        except BaseException as left:  # the caller left; or a defect of ours, which must not hold the place for ever
+        except BaseException as left:  # the caller left, or this code has a defect: give back the place in any case
             await self.aclose(left)
             raise
 
     def __aiter__(self) -> AsyncIterator[Chunk]:
-        """The chunks. Raises the provider's `ProviderError` when the answer breaks."""
+        """Return the chunks. Raises the provider's `ProviderError` if the answer breaks off."""
         return self.chunks()
 
     async def chunks(self, go_on: GoOn | None = None) -> AsyncGenerator[Chunk]:
-        """The same; `go_on` gives what comes after a break."""
+        """Yield the chunks. `go_on`: yields the rest after a break. None: a break raises the error."""
         try:
             held, self._held = self._held, []
             for count, chunk in enumerate(held, 1):
-                if count % EVENTS == 0:  # to pass them on need not wait for anything
+                if count % EVENTS == 0:  # otherwise other tasks would not get their turn
                     await asyncio.sleep(0)
                 yield chunk
             del held
@@ -104,7 +104,7 @@ class OpenStream:
                 yield chunk
 
     async def aclose(self, left: BaseException | None = None) -> None:
-        """Stop: cancels the provider's call if it has not ended. `left`: by what it is cancelled itself."""
+        """Stop, and cancel the provider's call if it has not ended. `left`: the error that ended this task."""
         await self._chunks.aclose()
         if not self._ended:
             self._ended = True
@@ -112,9 +112,9 @@ class OpenStream:
 
     @property
     def consumed(self) -> Usage:
-        """What the call consumed so far, estimated where the provider has not said.
+        """Return what the call consumed so far. If the provider has not said it, it is an estimate.
 
-        What it says of the output at the beginning is not of what came after that.
+        A usage that came at the beginning of the answer does not cover what came after it.
         """
         usage = self._usage
         if usage is None:
@@ -147,7 +147,7 @@ class OpenStream:
         return chunk
 
     def _enough(self, hold: int | str, chunk: Chunk) -> bool:
-        """Whether the commit point is reached. Raises where the answer was withheld and another model may give one."""
+        """Return whether the commit point is reached. Raises if the answer was withheld and others may answer."""
         if chunk.finish_reason == "content_filter" and not self.texts and only_declines(chunk.parts):
             refusal = withheld(self._work.policy)
             if refusal is not None:

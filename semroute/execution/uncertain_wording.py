@@ -1,7 +1,7 @@
-"""How an answer says that it may be wrong, or that it does not know. Pure.
+"""Find the words with which an answer says that it may be wrong, or that it does not know. Pure.
 
-Only what the answer says of itself counts: not what it tells of others, nor what it quotes. `bench/wording.py` measures
-the list on answers that it was not widened by.
+Only what the answer says about itself counts, not what it tells about others or quotes. `bench/wording.py` measures the
+list on answers that were not used to extend it.
 """
 
 from __future__ import annotations
@@ -75,5 +75,5 @@ HEDGES = f"(?i){'|'.join(_HEDGES)}"
 
 
 def hedges(text: str) -> bool:
-    """Whether a text says that it may be wrong."""
+    """Return whether a text says that it may be wrong."""
     return found(HEDGES, _QUOTED.sub('""', text.replace("\u2019", "'")))

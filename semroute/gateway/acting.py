@@ -43,7 +43,7 @@ class Call:
 
     def __init__(self, means: Means, arrival: Arrival, decided: Decided, account: Account) -> None:
         self.account = account
-        """The decision, as budgets changed its plan, and the record so far."""
+        """The account of the request: the decision, whose plan budgets may shorten, and the record so far."""
         self.request = account.request
         self._means = means
         self._arrival = arrival
@@ -208,7 +208,7 @@ class Chunks:
         self._account.end("ok")
 
     async def aclose(self) -> None:
-        """Stop. An answer that has not ended was left by its caller."""
+        """Stop. If the answer has not ended, its caller has left."""
         try:
             await self._opened.aclose()
         finally:

@@ -1,4 +1,4 @@
-"""Threads that read prompts. Prompts that wait meanwhile are read together, which takes less time than one by one."""
+"""Read prompts in threads. Prompts that wait are read together, which takes less time than one by one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from semroute.routing.difficulty import Reading
 Result = TypeVar("Result")
 
 MAX_WAITING = 1024
-"""Prompts that may wait at once; further ones are turned away."""
+"""The most prompts that may wait. Further ones are refused."""
 TOGETHER = 8
-"""The most prompts that a thread takes at a time."""
+"""The most prompts that one thread reads together."""
 
 
 class _Prompt(NamedTuple):
@@ -32,23 +32,23 @@ class _Prompt(NamedTuple):
 
 class _Job(NamedTuple):
     work: Callable[[], Any]
-    """Done in a thread."""
+    """Runs in a thread."""
     told: Callable[[Any, BaseException | None], None]
-    """Called on the event loop, with the result or the failure."""
+    """Is called on the event loop, with the result or the failure."""
     loop: asyncio.AbstractEventLoop
 
 
 class Readers:
-    """Reads prompts off the event loop. Needs a running one.
+    """Reads prompts in threads, so that the event loop does not wait. It needs a running event loop.
 
-    A prompt that finds a thread free is read at once and alone. The threads share what waits evenly.
+    If a thread is free, it reads a prompt at once. Waiting prompts are shared evenly among the threads.
 
-    The threads are its own. An executor of the standard library makes two futures for each job, and wakes the event
-    loop twice: beside a prompt of a few words, that takes a noticeable time.
+    The standard library's executor makes two futures for each job, and wakes the event loop twice. Compared with a
+    prompt of a few words, that takes long, so the threads here have a queue of their own.
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        """`threads`: how many; None: one for each core that the process may use."""
+        """`threads`: how many threads. None: one for each core that the process may use."""
         self._most = self._free = threads or usable_cores()
         self._threads: list[threading.Thread] = []
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -56,7 +56,7 @@ class Readers:
         self._working = 0
 
     async def read(self, router: Router, text: str) -> Reading:
-        """What a router makes of a prompt. Raises `OverloadedError`."""
+        """Return what a router reads from a prompt. Raises `OverloadedError`."""
         self._require_room()
         loop = asyncio.get_running_loop()
         prompt = _Prompt(router, text, loop.create_future())
@@ -65,7 +65,7 @@ class Readers:
         return await prompt.reading
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """Do something else that takes milliseconds. Raises `OverloadedError`."""
+        """Run other work that takes milliseconds in a thread. Raises `OverloadedError`."""
         self._require_room()
         self._working += 1
         try:
@@ -77,7 +77,7 @@ class Readers:
             self._working -= 1
 
     def close(self) -> None:
-        """Wait for what the threads are doing. What they have not begun is cancelled."""
+        """Wait until the threads have finished their present work. Work that has not begun is cancelled."""
         with suppress(Empty):
             while (job := self._jobs.get_nowait()) is not None:
                 _tell(job, None, asyncio.CancelledError())
@@ -97,7 +97,9 @@ class Readers:
             taken: list[_Prompt] = []
             while self._waiting and len(taken) < most and self._waiting[0].router is router:
                 taken.append(self._waiting.popleft())
-            prompts = [prompt for prompt in taken if not prompt.reading.done()]  # not those whose callers have left
+            prompts = [
+                prompt for prompt in taken if not prompt.reading.done()
+            ]  # a prompt is done already if its caller has left
             if prompts:
                 self._free -= 1
                 work = partial(router.read, [prompt.text for prompt in prompts])
@@ -127,14 +129,14 @@ class Readers:
             result, failure = None, None
             try:
                 result = job.work()
-            except BaseException as error:  # noqa: BLE001 - whoever asked is told
+            except BaseException as error:  # noqa: BLE001 - the one who asked gets it
                 failure = error
             _tell(job, result, failure)
-            del job, result, failure  # nothing of it is kept until the next one comes
+            del job, result, failure  # so that nothing stays in memory while the thread waits
 
 
 def _tell(job: _Job, result: object, failure: BaseException | None) -> None:
-    with suppress(RuntimeError):  # the event loop is closed: nobody waits any more
+    with suppress(RuntimeError):  # if the event loop is closed, nobody waits any more
         job.loop.call_soon_threadsafe(job.told, result, failure)
 
 

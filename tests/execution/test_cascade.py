@@ -223,7 +223,7 @@ async def test_one_deadline_covers_all_its_calls(provider: FaultServer) -> None:
 async def test_it_is_bounded_by_count() -> None:
     run = Run(small=BAD, middle=BAD, large=GOOD)
     assert (await run(LONG, max_escalations=1)).text == BAD
-    assert run.attempts[1].escalated == "it has 4 characters, expected at least 6 (no more than 1 escalations)"
+    assert run.attempts[1].escalated == "it has 4 characters, expected at least 6 (at most 1 escalations are allowed)"
 
 
 async def test_it_is_bounded_by_cost() -> None:

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
-from semroute.execution.hedging import FEW, FLOOR_S, KEPT, SLACK, THINKING_S, UNPROVEN_S, Silences, patience_s
+from semroute.execution.hedging import FEW, FLOOR_S, KEPT, SLACK, THINKING_S, UNPROVEN_S, Silences
 from semroute.messages import ChatRequest, Params
 
 MODEL = Model(id="m", provider="p", name="m")
@@ -22,7 +22,7 @@ def patience(
     whole: bool = False,
 ) -> float:
     silences = Silences() if silences is None else silences
-    return patience_s(silences, model, replace(REQUEST, params=params), policy, whole=whole)
+    return silences.patience_s(model, replace(REQUEST, params=params), policy, whole=whole)
 
 
 def seen(*silent_s: float, times: int = FEW, tokens: int = 0) -> Silences:

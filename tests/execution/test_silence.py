@@ -141,7 +141,7 @@ async def test_a_model_that_is_known_to_think_is_waited_for() -> None:
     watched = Watched()
     deployments = Deployments(watched.clock)
     asked, providers = execution(watched, "silent", "ok", deployments=deployments)
-    silences = deployments.of(Model(id="silent", provider="p", name="silent")).silences(whole=False)
+    silences = deployments.of(Model(id="silent", provider="p", name="silent")).silences[0]
     for _ in range(20):
         silences.answered(20)
     assert await asked.result() == "ok"
