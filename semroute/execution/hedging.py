@@ -122,6 +122,8 @@ THINKING_S = 20.0
 UNPROVEN_S = 16.0
 """The most seconds that a call without an answer can add: the model may be slow, but it may also be gone."""
 SLACK = 1.5
+SLOW_S = FLOOR_S / SLACK
+"""A call that is silent for longer lets later calls be silent for longer than `FLOOR_S`."""
 KEPT = 64
 FEW = 8
 """As long as fewer answers are known, the route files also count."""
@@ -143,9 +145,9 @@ class Silences:
     def answered(self, silent_s: float, tokens: int = 0) -> None:
         """Note that a call was answered after this time. `tokens`: the size of an answer that came whole."""
         if len(self._answered) == KEPT:
-            self._slow -= _is_slow(self._answered[0][0])
+            self._slow -= self._answered[0][0] > SLOW_S
         self._answered.append((silent_s, tokens))
-        self._slow += _is_slow(silent_s)
+        self._slow += silent_s > SLOW_S
         self._unanswered_s = 0.0
 
     def unanswered(self, silent_s: float) -> None:
@@ -186,7 +188,3 @@ class Silences:
 def _within(max_tokens: int | None, silent_s: float, tokens: int) -> float:
     """Return how long an answer with this many tokens would have taken with a limit of `max_tokens`."""
     return silent_s if max_tokens is None or max_tokens >= tokens else silent_s * max_tokens / tokens
-
-
-def _is_slow(silent_s: float) -> bool:
-    return silent_s * SLACK > FLOOR_S

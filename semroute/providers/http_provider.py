@@ -116,7 +116,7 @@ class HttpProvider:
             wire = await self._rendered(request, model) if request.long else self._render(request, model)
             reader = Reader(self._dialect.stream_parser(), wire)
             response, body = await self._begin(wire, model, timeouts, watch)
-            async with response:
+            try:
                 data = await _first(response, watch) if body is None else b""
                 if data.lstrip()[:1] in events.whole_starts:
                     body, data = await _rest(data, response, watch), b""
@@ -132,6 +132,8 @@ class HttpProvider:
                     data = await _read(response, watch)
                 for chunk in reader.ending(events.close(), body, self._dialect):
                     yield chunk
+            finally:
+                response.close()
         except ProviderError as error:
             raise self._told(error) from None
 

@@ -132,7 +132,8 @@ class OpenAI:
         if not fields.messages:
             raise problem("messages", "got an empty list, expected at least one message")
         tools, hosted = _tools(fields.tools) if fields.tools else ((), ())
-        choice, unread_choice = parse_tool_choice(fields.tool_choice)
+        asked = fields.tool_choice
+        choice, unread_choice = parse_tool_choice(asked) if asked is not None else (None, ())
         return ChatRequest(
             id=request_id,
             messages=tuple(_message(message, number) for number, message in enumerate(fields.messages)),

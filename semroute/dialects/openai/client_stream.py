@@ -58,7 +58,7 @@ class OpenAIStream:
         self._started = False
         self._passed = b""
         """The last of the provider's own events that were passed on."""
-        self._custom = custom_names(request)
+        self._custom = custom_names(request) if request.tools else frozenset()
         self._texts: dict[int, ToolCall] = {}
         """Unfinished calls of tools that take plain text. They are sent when they are whole, because their form
         differs."""

@@ -184,15 +184,15 @@ def usage_of(said: object, preset: Preset) -> Usage | None:
     usage = read_counts(said, _Usage)
     if usage is None or (usage.prompt_tokens is None and usage.completion_tokens is None):
         return None
-    read = usage.prompt_tokens_details or InputDetails(cached_tokens=usage.prompt_cache_hit_tokens)
-    reasoning_tokens = (usage.completion_tokens_details or OutputDetails()).reasoning_tokens or 0
+    read, thought = usage.prompt_tokens_details, usage.completion_tokens_details
+    reasoning_tokens = (thought.reasoning_tokens or 0) if thought is not None else 0
     output_tokens = usage.completion_tokens or 0
     return Usage(
         input_tokens=usage.prompt_tokens or 0,
         output_tokens=output_tokens + reasoning_tokens if preset.reasoning_apart else output_tokens,
-        cached_tokens=read.cached_tokens or 0,
-        cache_write_tokens=read.written,
-        cache_write_1h_tokens=read.written_1h,
+        cached_tokens=(usage.prompt_cache_hit_tokens if read is None else read.cached_tokens) or 0,
+        cache_write_tokens=0 if read is None else read.written,
+        cache_write_1h_tokens=0 if read is None else read.written_1h,
         reasoning_tokens=reasoning_tokens,
     )
 
