@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -43,6 +44,13 @@ def test_files_are_short() -> None:
         if (lines := len(file.read_text("utf-8").splitlines())) > 400
     }
     assert not long
+
+
+def test_no_two_modules_have_one_name() -> None:
+    """Only the folders of the dialects have the same files, on purpose."""
+    modules = [file for file in (ROOT / "semroute").rglob("*.py") if not file.stem.startswith("__")]
+    counts = Counter(file.stem for file in modules if "dialects" not in file.parts)
+    assert {name for name, count in counts.items() if count > 1} == set()
 
 
 def test_the_containerfile_passes_its_linter() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -59,6 +60,27 @@ def test_who_is_served_is_decided_once(written: dict[str, Any], has_keys: bool, 
 def test_loopback_and_insecure_contradict_each_other() -> None:
     with pytest.raises(SettingsError, match="ACCESS=loopback and --insecure"):
         Settings(access="loopback", insecure=True).decided()
+
+
+BOUNDS: dict[str, Any] = {
+    "routes": ("billing",),
+    "models": ("small",),
+    "requests_per_minute": 0,
+    "tokens_per_minute": 1,
+    "concurrency": 0,
+    "usd_per_day": Decimal(0),
+    "usd_per_month": Decimal(1),
+}
+
+
+@pytest.mark.parametrize("field", BOUNDS)
+def test_each_limit_of_a_key_bounds_it(field: str) -> None:
+    assert Caller(**{field: BOUNDS[field]}).bounded
+
+
+def test_a_key_without_limits_is_not_bounded() -> None:
+    assert not Caller(id="k", name="app", team="a", scopes=("read",), metadata={"plan": "free"}).bounded
+    assert {*Caller.__struct_fields__} == {"id", "name", "team", "scopes", "metadata", *BOUNDS}
 
 
 def test_a_service_without_a_key_closes_with_the_first_one_and_stays_closed() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from semroute.api.guards import REFUSED_EVERY_S, Refusals
+import pytest
+
+from semroute.api.guards import REFUSED_EVERY_S, Refusals, token_of
 
 
 class Clock:
@@ -19,3 +21,22 @@ def test_refused_admin_calls_are_told_of_once_a_minute() -> None:
     assert refusals.another() == "and 1000 more before it"
     clock.now += REFUSED_EVERY_S
     assert refusals.another() == ""
+
+
+@pytest.mark.parametrize(
+    ("headers", "token"),
+    [
+        ({}, ""),
+        ({"authorization": "Bearer a"}, "a"),
+        ({"authorization": "bearer  a "}, "a"),
+        ({"authorization": "Bearer a", "x-api-key": "b"}, "a"),
+        ({"authorization": "Bearer ", "x-api-key": "b"}, ""),
+        ({"authorization": "Basic a", "x-api-key": "b"}, "b"),
+        ({"authorization": "", "x-goog-api-key": "b"}, "b"),
+        ({"authorization": "Basic a"}, ""),
+        ({"authorization": "bearer\ta"}, ""),
+        ({"x-api-key": "a"}, "a"),
+    ],
+)
+def test_a_bearer_token_counts_before_the_headers_of_some_vendors(headers: dict[str, str], token: str) -> None:
+    assert token_of(headers) == token
