@@ -30,7 +30,7 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     """Why its answer was not good enough, so that another model was tried. None: it was good enough, or it was not
     checked."""
     ungraded: str | None = None
-    """Why a judge of its answer gave no grade. None: all judges gave one, or there was no judge."""
+    """Why a check of its answer could not be made, such as by a judge that is down. None: all were made."""
     purpose: Literal["answer", "judge", "classifier"] = "answer"
     """Why it was called."""
     served_anyway: bool = False

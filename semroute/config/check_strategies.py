@@ -5,10 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
-from jsonschema import SchemaError
-from jsonschema.validators import validator_for
-
 from semroute.config.config import Draft
+from semroute.config.json_schemas import SchemaFaultError, usable
 from semroute.config.problems import check_pattern, error, incomplete, nameless, names, uncertain, unknown, warning
 from semroute.config.schema.models import ModelEntry, deployment_ids
 from semroute.config.schema.policies import Cascade, Checks, Difficulty, Policy
@@ -137,9 +135,9 @@ def _check_checks(draft: Draft, key: str, checks: Checks) -> Iterator[Problem]:
 
 def _check_schema(draft: Draft, key: str, schema: dict[str, object]) -> Iterator[Problem]:
     try:
-        validator_for(schema).check_schema(schema)
-    except SchemaError as problem:
-        yield error(draft, key, f"got an invalid JSON Schema: {problem.message}")
+        usable(schema)
+    except SchemaFaultError as fault:
+        yield error(draft, key, f"got an invalid JSON Schema: {fault}")
 
 
 def _check_reach(draft: Draft, today: datetime.date) -> Iterator[Problem]:

@@ -38,7 +38,10 @@ _PROSE = frozenset({"", "text", "txt", "markdown", "md", "console", "output", "d
 
 
 def failures(checks: Checks, answer: Completion) -> list[str]:
-    """Return why an answer fails those checks that need no further call. Empty: it passes."""
+    """Return why an answer fails those checks that need no further call. Empty: it passes.
+
+    Raises `SchemaFaultError` if `json_schema` is not a usable schema.
+    """
     made = _CHECKS if answer.text.strip() or not _calls(answer) else _OF_ANY
     return [reason for check in made for reason in check(checks, answer)]
 
@@ -48,6 +51,8 @@ class Mended(msgspec.Struct, frozen=True):
 
     text: str
     reasons: list[str]
+    schema_fault: str = ""
+    """Why the checks' schema cannot be used, so that the answer is not checked. Empty: it was."""
 
 
 def mended(checks: Checks, answer: Completion) -> Mended:

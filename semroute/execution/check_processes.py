@@ -3,8 +3,8 @@
 A caller can make a model say anything. Some answers keep a parser busy for minutes, fill the memory, or crash the
 interpreter. So each check gets `LIMIT_S` of processor time, after which the operating system ends its process. The
 event loop never waits for it. Short answers and long answers have a process each, so that long ones do not delay short
-ones. A process starts with the first answer that needs it. Each question and each reply is MessagePack, with its length
-in 4 bytes before it.
+ones. A process starts with the first answer that needs it. Each question is JSON, and each reply is MessagePack, with
+its length in 4 bytes before it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import IO
 import msgspec
 from msgspec.structs import replace
 
+from semroute.config.json_schemas import SchemaFaultError, usable
 from semroute.config.schema.policies import Checks
 from semroute.execution.answer_quality import Mended, failures, mended, takes_time
 from semroute.messages import Completion
@@ -54,7 +55,7 @@ class Question(msgspec.Struct, frozen=True):
     limit_s: float
 
 
-_decode_question = msgspec.msgpack.Decoder(Question).decode
+_decode_question = msgspec.json.Decoder(Question).decode
 _decode_reply = msgspec.msgpack.Decoder(Mended).decode
 
 
@@ -82,7 +83,10 @@ class Examiner:
         # The process neither asks judges nor calls back, and it does not need the provider's own body.
         checks, answer = replace(checks, judge=None, callback=None), replace(answer, raw=b"")
         desk = self._short if len(answer.text) < LONG_CHARS else self._long
-        return await desk.ask(Question(checks, answer, mends, self._limit_s))
+        reply = await desk.ask(_packed(Question(checks, answer, mends, self._limit_s)), self._limit_s)
+        if reply.schema_fault:
+            raise SchemaFaultError(reply.schema_fault)
+        return reply
 
     async def aclose(self) -> None:
         """End the processes."""
@@ -100,12 +104,12 @@ class _Desk:
         self._waiting = 0
         self._closed = False
 
-    async def ask(self, question: Question) -> Mended:
+    async def ask(self, question: bytes, limit_s: float) -> Mended:
         """Return the reply. If the caller leaves, the process still finishes the check, and is then free again."""
         if self._waiting >= self._most:
             return _unchecked(f"it was not checked: {self._most} other answers wait for that")
         self._waiting += 1
-        told = asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question)
+        told = asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question, limit_s)
         told.add_done_callback(self._done)
         return await told
 
@@ -120,14 +124,14 @@ class _Desk:
     def _done(self, _: object) -> None:
         self._waiting -= 1
 
-    def _answer(self, question: Question) -> Mended:
+    def _answer(self, question: bytes, limit_s: float) -> Mended:
         """Ask the process, and wait for its reply. Blocking."""
         if self._closed:
             return _unchecked("it was not checked: the service ends")
         try:
             process = self._process = self._process or _start()
             with contextlib.suppress(BrokenPipeError):  # the process is gone, and the missing reply shows it
-                _send(process.stdin, msgspec.msgpack.encode(question))
+                _send(process.stdin, question)
             reply = _receive(process.stdout, PATIENCE_S)
         except OSError as error:
             log.error("the process that checks answers cannot be used: %s", error)
@@ -136,7 +140,7 @@ class _Desk:
             return _decode_reply(reply)
         status = self._end()
         if status in (-signal.SIGPROF, -signal.SIGKILL):
-            return _unchecked(f"it takes over {question.limit_s:g} s to check")
+            return _unchecked(f"it takes over {limit_s:g} s to check")
         log.error("the process that checks answers ended with status %s", status)
         return _unchecked("it cannot be checked: the process that checked it ended")
 
@@ -145,6 +149,15 @@ class _Desk:
         if process is None:
             return None
         return _kill(process)
+
+
+def _packed(question: Question) -> bytes:
+    """Raises `SchemaFaultError` where JSON cannot say what the schema holds."""
+    try:
+        return msgspec.json.encode(question)  # MessagePack has no room for the longest numbers
+    except (TypeError, RecursionError):
+        usable(question.checks.json_schema)  # says what is wrong with it
+        raise
 
 
 def _unchecked(reason: str) -> Mended:
@@ -200,10 +213,13 @@ def main() -> None:
     while (packed := _receive(sys.stdin.buffer)) is not None:
         question = _decode_question(packed)
         signal.setitimer(signal.ITIMER_PROF, question.limit_s)  # nothing handles this signal, so it ends the process
-        if question.mends:
-            reply = mended(question.checks, question.answer)
-        else:
-            reply = Mended("", failures(question.checks, question.answer))
+        try:
+            if question.mends:
+                reply = mended(question.checks, question.answer)
+            else:
+                reply = Mended("", failures(question.checks, question.answer))
+        except SchemaFaultError as error:
+            reply = Mended("", [], schema_fault=str(error))
         signal.setitimer(signal.ITIMER_PROF, 0)
         with contextlib.suppress(BrokenPipeError):  # the service is gone
             _send(replies, msgspec.msgpack.encode(reply))

@@ -9,6 +9,7 @@ from functools import partial
 import msgspec
 from msgspec.structs import replace
 
+from semroute.config.json_schemas import SchemaFaultError
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Callback, Checks, Judge, JudgeError
 from semroute.errors import NoModelError, PlanExhaustedError, ProviderError
@@ -91,7 +92,11 @@ class Grader:
         accepted anyway, this attempt says so.
         """
         place = len(attempts) - 1
-        found = await self._examiner.failures(checks, answer)
+        try:
+            found = await self._examiner.failures(checks, answer)
+        except SchemaFaultError as error:  # no answer is to blame: it is held to the other checks
+            attempts[place] = replace(attempts[place], ungraded=f"the checks' `json_schema` cannot be used: {error}")
+            found = await self._examiner.failures(replace(checks, json=True, json_schema=None), answer)
         for name, ask in self._asking(checks, request, model, answer, attempts):
             if found:
                 break

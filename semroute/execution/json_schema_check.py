@@ -20,36 +20,66 @@ from typing import Any
 import msgspec
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.protocols import Validator
-from jsonschema.validators import extend, validator_for
-from referencing.exceptions import Unresolvable
+from jsonschema.validators import extend
 from referencing.jsonschema import EMPTY_REGISTRY
 
+from semroute.config.json_schemas import MAX_MESSAGE_CHARS, SchemaFaultError, draft_of, place_of, usable
 from semroute.config.regular_expressions import found
 
 MAX_PROBLEMS = 100
 """The most problems that are compared to find the one to report."""
-MAX_MESSAGE_CHARS = 200
+SHALLOW = 50
+"""Checking a document with fewer levels needs no deep recursion, unless the schema is to blame."""
 
 
 def schema_error(schema: dict[str, Any], document: Any) -> str | None:
-    """Return why a JSON Schema does not accept a document. None: it does. References are never fetched."""
+    """Return why a JSON Schema does not accept a document. None: it does. References are never fetched.
+
+    Raises `SchemaFaultError` for a schema that cannot be used, whatever the document is.
+    """
+    validator = _validator(_written(schema))
     try:
-        problem = best_match(islice(_validator(msgspec.json.encode(schema)).iter_errors(document), MAX_PROBLEMS))
+        problem = best_match(islice(validator.iter_errors(document), MAX_PROBLEMS))
     except RecursionError:
-        return "its JSON, or the schema, is nested too deeply to be checked"
-    except Unresolvable as error:
-        return f"its JSON cannot be checked: the schema refers to something outside of it: {error.ref}"
+        if _is_shallow(document):
+            raise SchemaFaultError("$: it refers to itself without end") from None
+        return "its JSON is nested too deeply to be checked"
+    except OverflowError:
+        return "its JSON holds a number that is too large to be checked"
     if problem is None:
         return None
-    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in problem.absolute_path)
+    place = place_of(problem.absolute_path)
     return f"its JSON breaks the schema at ${place}: {problem.message[:MAX_MESSAGE_CHARS]}"
+
+
+def _written(schema: Any) -> bytes:
+    try:
+        return msgspec.json.encode(schema)
+    except (TypeError, RecursionError):
+        return msgspec.json.encode(usable(schema))  # which says what is wrong with it
 
 
 @lru_cache(maxsize=256)
 def _validator(schema: bytes) -> Validator:
-    document = msgspec.json.decode(schema)
-    made: Validator = _linear(validator_for(document))(document, registry=EMPTY_REGISTRY)
+    document = usable(msgspec.json.decode(schema))
+    made: Validator = _linear(draft_of(document))(document, registry=EMPTY_REGISTRY)
     return made
+
+
+def _is_shallow(document: Any) -> bool:
+    """Whether a document has fewer than `SHALLOW` levels."""
+    level = [document]
+    for _ in range(SHALLOW):
+        level = [inner for value in level for inner in _inside(value)]
+        if not level:
+            return True
+    return False
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 @lru_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from semroute.config.json_schemas import SchemaFaultError
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Checks
 from semroute.config.schema.routes import JsonContract
@@ -30,6 +31,8 @@ class Contract:
     async def kept(self, request: ChatRequest, asked: ChatRequest, answer: Completion) -> Completion:
         """Return the answer, or the document in it. Raises `ChecksFailedError` if neither keeps the contract.
 
+        Raises `SchemaFaultError` if the contract's schema cannot be used. No model is to blame for that.
+
         `asked`: the request as the model got it. An answer that calls tools is not checked, because another answer
         follows.
         """
@@ -42,7 +45,10 @@ class Contract:
             return answer
         own = request.params.json_schema is not None  # a caller's own schema is for the provider to keep
         checks = Checks(json=True, json_schema=None if own else self._wanted.json_schema)
-        found = await self._examiner.mended(checks, answer)
+        try:
+            found = await self._examiner.mended(checks, answer)
+        except SchemaFaultError as error:
+            raise SchemaFaultError(f"the route's `output.json_schema` cannot be used: {error}") from None
         if found.reasons:
             cut = " (it was cut off: the limit of tokens was reached)" if answer.finish_reason == "length" else ""
             raise ChecksFailedError(f"the answer breaks the route's `output`: {'; '.join(found.reasons)}{cut}")

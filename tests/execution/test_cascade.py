@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from semroute.config.json_schemas import SchemaFaultError
 from semroute.config.schema.matching import Classifier
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Callback, Cascade, Checks, Judge, Policy
@@ -35,7 +36,7 @@ from semroute.execution.executor import one_model_caller
 from semroute.execution.grading import Grader
 from semroute.execution.judge_health import STEADY, Judges, UngradedError
 from semroute.execution.model_call import Work
-from semroute.execution.output_contract import put
+from semroute.execution.output_contract import Contract, put
 from semroute.messages import (
     ChatRequest,
     Chunk,
@@ -255,6 +256,18 @@ async def test_of_equally_bad_answers_the_strongest_models_is_given() -> None:
 async def test_on_exhausted_error_says_what_failed() -> None:
     with pytest.raises(ChecksFailedError, match="small: it has 4 characters"):
         await Run(small=BAD, large=BAD)(LONG, on_exhausted="error")
+
+
+async def test_a_schema_that_cannot_be_used_counts_against_no_model() -> None:
+    """A route file with one is refused. What is checked all the same is held to the other checks alone."""
+    broken = Checks(json_schema={"type": "text"}, min_chars=4)
+    run = Run(small="[]", middle="[1, 2]", large=GOOD)
+    assert (await run(broken)).text == "[1, 2]"
+    assert [one.escalated for one in run.attempts] == ["it has 2 characters, expected at least 4", None]
+    assert all("`json_schema` cannot be used: $.type" in str(one.ungraded) for one in run.attempts)
+    contract = Contract(JsonContract(json_schema={"type": "text"}), EXAMINER)
+    with pytest.raises(SchemaFaultError, match=r"^the route's `output\.json_schema` cannot be used: "):
+        await contract.kept(request(), request(), answer("{}"))
 
 
 # --- checks that take a call ------------------------------------------------------------------------------------------

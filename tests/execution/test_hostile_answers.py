@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from semroute.config.json_schemas import SchemaFaultError
 from semroute.config.schema.policies import Callback, Checks, Judge
 from semroute.execution import check_processes, code_fences
 from semroute.execution.answer_quality import SHORT_CHARS, code_error, failures, takes_time
@@ -118,18 +120,23 @@ def test_a_pattern_that_re2_does_not_know_still_holds() -> None:
 @pytest.mark.parametrize(
     ("schema", "said"),
     [
-        ({"$ref": "#"}, "nested too deeply"),
-        ({"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}, "nested too deeply"),
-        ({"$dynamicAnchor": "x", "allOf": [{"$dynamicRef": "#x"}]}, "nested too deeply"),
-        (
-            {"$ref": "http://127.0.0.1:9/schema.json"},
-            "refers to something outside of it: http://127.0.0.1:9/schema.json",
-        ),
-        ({"$ref": "file:///etc/hostname"}, "refers to something outside of it: file:///etc/hostname"),
+        ({"$ref": "#"}, "refers to itself without end"),
+        ({"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}, "refers to itself without end"),
+        ({"$dynamicAnchor": "x", "allOf": [{"$dynamicRef": "#x"}]}, "refers to itself without end"),
+        ({"$ref": "http://127.0.0.1:9/schema.json"}, "refers to what is not in it: http://127.0.0.1:9/schema.json"),
+        ({"$ref": "file:///etc/hostname"}, "refers to what is not in it: file:///etc/hostname"),
     ],
 )
 def test_a_reference_ends(schema: dict[str, Any], said: str) -> None:
-    assert said in str(schema_error(schema, 1))
+    with pytest.raises(SchemaFaultError, match=re.escape(said)):
+        schema_error(schema, 1)
+
+
+def test_a_deep_document_is_not_the_schemas_fault() -> None:
+    deep: list[Any] = []
+    for _ in range(2_000):
+        deep = [deep]
+    assert schema_error({"items": {"$ref": "#"}}, deep) == "its JSON is nested too deeply to be checked"
 
 
 # --- the process ------------------------------------------------------------------------------------------------------
@@ -169,6 +176,33 @@ for hard in (4 * MEMORY_BYTES, MEMORY_BYTES - 4096):
     assert resource.getrlimit(resource.RLIMIT_AS) == (min(MEMORY_BYTES, hard), hard)
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "text"},
+        {"properties": {"a": None}},
+        {"pattern": "("},
+        {"multipleOf": 0},
+        {"$schema": []},
+        {"$ref": "#/enum/0", "enum": [5]},
+        {"$ref": "#"},
+        {"required": {1, 2}},
+        {None: {}},
+    ],
+)
+async def test_an_invalid_schema_is_told_and_ends_no_process(schema: dict[Any, Any]) -> None:
+    checker = Examiner()
+    assert await checker.failures(Checks(json_schema={"maximum": 10**400}), answer("1")) == []
+    process = checker._short._process
+    with pytest.raises(SchemaFaultError, match=r"^\$|refers to"):
+        await checker.failures(Checks(json_schema=schema), answer("{}"))
+    with pytest.raises(SchemaFaultError):
+        await checker.mended(Checks(json_schema=schema), answer("{}"))
+    assert await checker.failures(Checks(json_schema={"type": "integer"}), answer("1")) == []
+    assert checker._short._process is process
+    await checker.aclose()
 
 
 async def test_a_caller_who_leaves_leaves_the_process_in_order() -> None:
