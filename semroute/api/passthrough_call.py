@@ -23,7 +23,7 @@ from semroute.api.error_responses import AnyRequest, status_of
 from semroute.api.fast_path import encode_headers, headers_of
 from semroute.api.streamed_responses import CallerGoneError, Presence
 from semroute.caller import Caller
-from semroute.config.presets import batch_share_of
+from semroute.config.presets import preset_of
 from semroute.config.schema.models import Model
 from semroute.config.schema.providers import ProviderSettings
 from semroute.decision import Decision, Estimate
@@ -174,7 +174,7 @@ class Passage:
     def _cost_usd(self, model: Model, usage: Usage) -> Decimal:
         if self._told is None or not self._told.batch:
             return cost_usd(model, usage)
-        return batch_cost_usd(model, usage, batch_share_of(self.settings.preset, self.settings.base_url))
+        return batch_cost_usd(model, usage, preset_of(self.settings.preset, self.settings.base_url).batch_share)
 
     def _decision(self) -> Decision:
         return Decision(

@@ -120,6 +120,7 @@ _PRESETS: dict[PresetName, Preset] = {
     "deepinfra": Preset(
         source="https://deepinfra.com/docs/openai_api",
         base_url="https://api.deepinfra.com/v1/openai",
+        batch_share=0.8,  # https://deepinfra.com/blog/batch-api, 2026-06-19: 20% less
         limit_field="max_tokens",
         drop=("logit_bias", "parallel_tool_calls", "store"),
     ),
@@ -135,6 +136,7 @@ _PRESETS: dict[PresetName, Preset] = {
         # Vertex AI: https://REGION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/REGION/endpoints/openapi.
         source="https://ai.google.dev/gemini-api/docs/openai",
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        batch_share=0.5,  # https://developers.googleblog.com/scale-your-ai-workloads-batch-mode-gemini-api, 2025-07-07
         developer=True,
         call_signatures=True,  # https://ai.google.dev/gemini-api/docs/thought-signatures, 2026-11-30
     ),
@@ -198,18 +200,13 @@ _PRESETS: dict[PresetName, Preset] = {
 PRESETS: dict[PresetName, Preset] = {name: replace(preset, name=name) for name, preset in _PRESETS.items()}
 
 
-def batch_share_of(preset: PresetName | None, base_url: str) -> float:
-    """Return what tokens cost in a batch, as a share of the list price. The preset says so, or else the host."""
-    if preset is not None:
-        return PRESETS[preset].batch_share
-    host = urlsplit(base_url).hostname
-    known = (each for each in PRESETS.values() if host is not None and urlsplit(each.base_url).hostname == host)
-    return next((each.batch_share for each in known), PLAIN.batch_share)
+_HOSTS = {urlsplit(each.base_url).hostname: each for each in PRESETS.values() if each.base_url.startswith("https://")}
+"""By the vendor's own host. Any server may run on this machine, so `localhost` stands for none."""
 
 
 def preset_of(preset: PresetName | None, base_url: str) -> Preset:
-    """Return the preset that a provider names. Without one: Google's for Google's addresses, `PLAIN` for all others."""
+    """Return the preset that a provider names. Without one: that of the host's vendor, and `PLAIN` for other hosts."""
     if preset is not None:
         return PRESETS[preset]
     host = urlsplit(base_url).hostname or ""
-    return PRESETS["google"] if host.endswith(".googleapis.com") else PLAIN
+    return PRESETS["google"] if host.endswith(".googleapis.com") else _HOSTS.get(host, PLAIN)

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from semroute.config.presets import PresetName, batch_share_of
+from semroute.config.presets import PresetName, preset_of
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
 from semroute.messages import (
@@ -100,6 +100,17 @@ def test_tools_count_as_the_json_that_is_sent() -> None:
         (None, "https://api.openai.com.example/v1", None, "0.005"),
         (None, "http://127.0.0.1:8000/v1", None, "0.005"),
         ("vllm", "https://api.openai.com/v1", None, "0.005"),
+        ("deepinfra", "", None, "0.004"),
+        (None, "https://api.deepinfra.com/v1/openai", None, "0.004"),
+        ("google", "", None, "0.0025"),
+        (
+            None,
+            "https://us-east1-aiplatform.googleapis.com/v1/projects/p/endpoints/openapi",
+            None,
+            "0.0025",
+        ),
+        ("together", "", None, "0.005"),  # only some of its models are cheaper
+        (None, "http://localhost:11434/v1", None, "0.005"),
         (None, "", None, "0.005"),
     ],
 )
@@ -108,4 +119,4 @@ def test_a_batch_costs_its_share_of_the_price(
 ) -> None:
     priced = Model(id="m", provider="p", name="n", input_price=Decimal(1), output_price=Decimal(4), batch_share=own)
     usage = Usage(input_tokens=1000, output_tokens=1000)
-    assert batch_cost_usd(priced, usage, batch_share_of(preset, address)) == Decimal(cost)
+    assert batch_cost_usd(priced, usage, preset_of(preset, address).batch_share) == Decimal(cost)
