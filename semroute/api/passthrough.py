@@ -7,7 +7,8 @@ other headers. The caller gets the body and media type of its answer.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
@@ -22,7 +23,8 @@ from semroute.api.error_responses import AnyRequest
 from semroute.api.fast_path import headers_of
 from semroute.api.idempotency_header import HEADER, once
 from semroute.api.origin_checks import SAFE
-from semroute.api.passthrough_call import Passage, Passed
+from semroute.api.passthrough_call import Passage, Passed, Reads
+from semroute.api.passthrough_owners import NextPage, Owners
 from semroute.api.request_bodies import Body, read_body, read_piece
 from semroute.caller import Caller
 from semroute.config.config import Config
@@ -70,61 +72,86 @@ async def upload(request: AnyRequest) -> Response[Any]:
     cast("Body | DecodedBody", request.receive).pass_on(settings.max_upload_bytes)
     body = Upload(_pieces(request), size)
     media = headers.get("content-type", JSON)
-    return _passed(request, caller, _choose(request, _config(request)), "/files", body, media)
+    provider = _choose(request, _config(request))
+    owners = _owners(request, caller, provider, "files")
+    return _passed(request, caller, provider, "/files", body, media, None if owners is None else owners.made)
 
 
 @get(["/v1/files", "/v1/batches"])
 async def listed(request: AnyRequest) -> Response[Any]:
-    """List the provider's files or batches."""
-    return await _simple(request, request.url.path.removeprefix("/v1"))
+    """List the provider's files or batches: those that the caller made, if keys are needed."""
+    return await _simple(request, request.url.path.removeprefix("/v1"), Owners.listed)
 
 
 @post("/v1/batches", status_code=200, direct=True)
 async def batch(request: AnyRequest) -> Response[Any]:
     """Pass on OpenAI's batch: many requests in a file, which the provider answers later."""
-    return await _simple(request, "/batches")
+    return await _simple(request, "/batches", Owners.made)
 
 
 @get(["/v1/files/{id_:str}", "/v1/batches/{id_:str}"])
 async def one(request: AnyRequest, id_: str) -> Response[Any]:
     """Return a file or a batch."""
-    return await _simple(request, f"/{request.url.path.split('/')[2]}/{_checked(id_)}")
+    return await _simple(request, f"/{request.url.path.split('/')[2]}/{_checked(id_)}", Owners.seen, id_)
 
 
 @get("/v1/files/{id_:str}/content")
 async def content(request: AnyRequest, id_: str) -> Response[Any]:
     """Return the content of a file, piece by piece."""
-    return await _simple(request, f"/files/{_checked(id_)}/content")
+    return await _simple(request, f"/files/{_checked(id_)}/content", None, id_)
 
 
 @delete("/v1/files/{id_:str}", status_code=200)
 async def remove(request: AnyRequest, id_: str) -> Response[Any]:
     """Delete a file."""
-    return await _simple(request, f"/files/{_checked(id_)}")
+    return await _simple(request, f"/files/{_checked(id_)}", Owners.forget, id_)
 
 
 @post("/v1/batches/{id_:str}/cancel", status_code=200)
 async def cancel(request: AnyRequest, id_: str) -> Response[Any]:
     """Cancel a batch."""
-    return await _simple(request, f"/batches/{_checked(id_)}/cancel")
+    return await _simple(request, f"/batches/{_checked(id_)}/cancel", Owners.seen, id_)
 
 
-async def _simple(request: AnyRequest, path: str) -> Response[Any]:
+async def _simple(
+    request: AnyRequest, path: str, reads: Callable[[Owners, bytes], Awaitable[bytes | NextPage]] | None, id_: str = ""
+) -> Response[Any]:
+    """Pass a call on. `reads`: what becomes of its answer, if keys are needed. `id_`: the file or batch it is about."""
     caller = await _admit(request)
     body = await read_body(request)
     if body:
         decode(body)
-    return _once(request, caller, _choose(request, _config(request)), path, body)
+    provider = _choose(request, _config(request))
+    owners = _owners(request, caller, provider, path.split("/")[1])
+    if owners is None:
+        return _once(request, caller, provider, path, body)
+    if id_:
+        await owners.require(id_)
+    elif body:
+        body = await owners.require_named(body)
+    return _once(request, caller, provider, path, body, None if reads is None else partial(reads, owners))
 
 
-def _once(request: AnyRequest, caller: Caller, provider: ProviderSettings, path: str, body: bytes) -> Response[Any]:
+def _owners(request: AnyRequest, caller: Caller, provider: ProviderSettings, kind: str) -> Owners | None:
+    """Who may see what. None: no keys are needed, so everybody may see everything."""
+    return Owners(request, caller, provider.id, kind) if caller.id else None
+
+
+def _once(
+    request: AnyRequest,
+    caller: Caller,
+    provider: ProviderSettings,
+    path: str,
+    body: bytes,
+    reads: Reads | None = None,
+) -> Response[Any]:
     """Pass a call on. A call that changes something is passed on once for each `Idempotency-Key`."""
     key = headers_of(request).get(HEADER)
     if key is None or request.method in SAFE:
-        return _passed(request, caller, provider, path, body)
+        return _passed(request, caller, provider, path, body, reads=reads)
 
     async def make(_: Receive) -> Response[Any]:
-        return _passed(request, caller, provider, path, body)
+        return _passed(request, caller, provider, path, body, reads=reads)
 
     asked = "\0".join((request.method, provider.id, path, request.url.query, ""))
     return once(request, caller, asked.encode("utf-8", "surrogateescape") + body, key, make)
@@ -201,13 +228,14 @@ def _passed(
     path: str,
     body: bytes | Upload,
     media: str = JSON,
+    reads: Reads | None = None,
 ) -> Response[Any]:
     ours: Settings = request.app.state.settings
     if ours.echo or settings.unavailable:
         raise NoModelError({settings.id: settings.unavailable or "an echo stands for every provider"})
     query = [(name, value) for name, value in parse_qsl(request.url.query) if name != PROVIDER]
     target = path + (f"?{urlencode(query)}" if query else "")
-    return Passed(request, Passage(request, caller, settings, path), target, body, media)
+    return Passed(request, Passage(request, caller, settings, path), target, body, media, reads)
 
 
 HANDLERS = (moderations, upload, listed, batch, one, content, remove, cancel)

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from typing import Any, cast
+from urllib.parse import parse_qsl, urlencode
 
 from litestar import Litestar, Response
 from litestar.exceptions import HTTPException
@@ -21,6 +22,7 @@ from semroute.api import error_responses, http_connection
 from semroute.api.accounting import Books
 from semroute.api.error_responses import AnyRequest, status_of
 from semroute.api.fast_path import encode_headers, headers_of
+from semroute.api.passthrough_owners import NextPage
 from semroute.api.streamed_responses import CallerGoneError, Presence
 from semroute.caller import Caller
 from semroute.config.presets import preset_of
@@ -32,6 +34,7 @@ from semroute.errors import (
     BudgetError,
     ForbiddenError,
     LimitError,
+    OversizedAnswerError,
     ProviderTimeoutError,
     RateLimitedError,
     SemrouteError,
@@ -53,10 +56,18 @@ STALL_S = 30.0
 """Seconds that a provider may send nothing after it began its answer."""
 SMALL_BYTES = 1024 * 1024
 """The most bytes of an answer whose tokens are counted. Longer answers are passed on unread."""
+READ_BYTES = 16 * 1024 * 1024
+"""The most bytes of an answer that says what somebody made, such as a list of files."""
+MAX_PAGES = 20
+"""How many pages of a list are looked at for one that holds something of the caller's."""
+OK = 200
 HELD: tuple[Kind, ...] = ("requests", "running")
 """The limits of a key that are enforced on calls that are passed on."""
 COUNTED_S = 90 * 86_400.0
 """Seconds for which the service remembers that a batch was counted."""
+
+Reads = Callable[[bytes], Awaitable[bytes | NextPage]]
+"""Gets a good answer whole, and returns what the caller gets of it."""
 
 log = logging.getLogger("semroute.api")
 
@@ -197,12 +208,23 @@ class Passage:
 class Passed(Response[Any]):
     """The answer to a call that is passed on. It goes out piece by piece."""
 
-    def __init__(self, request: AnyRequest, passage: Passage, target: str, body: bytes | Upload, media: str) -> None:
-        """`target`: path and query, which follow the provider's address. `media`: the media type of the body."""
+    def __init__(
+        self,
+        request: AnyRequest,
+        passage: Passage,
+        target: str,
+        body: bytes | Upload,
+        media: str,
+        reads: Reads | None = None,
+    ) -> None:
+        """`target`: path and query, which follow the provider's address. `media`: the media type of the body.
+
+        `reads`: gets a good answer whole, and returns what the caller gets.
+        """
         super().__init__(None)
         self._request = request
         self._passage = passage
-        self._target, self._body, self._media = target, body, media
+        self._target, self._body, self._media, self._reads = target, body, media, reads
         gateway: Gateway = request.app.state.gateway
         transport = cast("PassingTransport", gateway.serving.transport)
         self._provider = PassingProvider(passage.settings, transport)
@@ -255,26 +277,37 @@ class Passed(Response[Any]):
             await self._exchange(body, send)
 
     async def _exchange(self, body: bytes | Upload, send: Send) -> None:
-        async with await self._provider.ask(self._request.method, self._target, self._media, body) as answer:
-            first, ended = await self._small(answer)
-            await self._begin(answer, send)
-            await send({"type": "http.response.body", "body": first, "more_body": not ended})
-            while not ended:
-                piece = await self._read(answer)
-                ended = not piece
-                await send({"type": "http.response.body", "body": piece, "more_body": not ended})
+        for pages_left in reversed(range(MAX_PAGES)):
+            async with await self._provider.ask(self._request.method, self._target, self._media, body) as answer:
+                first, ended = await self._small(answer)
+                if ended and self._reads is not None and answer.status == OK:
+                    read = await self._reads(first)
+                    if isinstance(read, NextPage) and pages_left:
+                        self._target = _after(self._target, read.after)
+                        continue
+                    first = read.empty if isinstance(read, NextPage) else read
+                await self._begin(answer, send, len(first) if ended else None)
+                await send({"type": "http.response.body", "body": first, "more_body": not ended})
+                while not ended:
+                    piece = await self._read(answer)
+                    ended = not piece
+                    await send({"type": "http.response.body", "body": piece, "more_body": not ended})
+                return
 
     async def _small(self, answer: Answer) -> tuple[bytes, bool]:
         """Return the beginning of the answer, and whether that is all. Small JSON answers are read to count tokens."""
-        begun = bytearray()
-        if "json" not in answer.headers.get("content-type", "") or self._target.endswith("/content"):
+        begun, must = bytearray(), self._reads is not None and answer.status == OK
+        if not must and ("json" not in answer.headers.get("content-type", "") or self._target.endswith("/content")):
             return b"", False
-        while len(begun) <= SMALL_BYTES:
+        most = READ_BYTES if must else SMALL_BYTES
+        while len(begun) <= most:
             if not (piece := await self._read(answer)):
                 whole = bytes(begun)
                 await self._passage.read(whole)
                 return whole, True
             begun += piece
+        if must:
+            raise OversizedAnswerError(f"the provider's answer is over {READ_BYTES} bytes: ask for fewer with `limit`")
         return bytes(begun), False
 
     async def _read(self, answer: Answer) -> bytes:
@@ -284,15 +317,26 @@ class Passed(Response[Any]):
         except TimeoutError:
             raise ProviderTimeoutError(f"the provider sent nothing for {STALL_S:g} s") from None
 
-    async def _begin(self, answer: Answer, send: Send) -> None:
-        """Send the head. A browser must neither show nor run a file as if it were one of our pages."""
+    async def _begin(self, answer: Answer, send: Send, size: int | None) -> None:
+        """Send the head. A browser must neither show nor run a file as if it were one of our pages.
+
+        `size`: of the body; None: the provider knows.
+        """
         media = answer.headers.get("content-type", "")
         headers = {"content-type": media if media and media.isascii() else "application/octet-stream"}
-        if "content-length" in answer.headers and "content-encoding" not in answer.headers:
+        if size is not None:
+            headers["content-length"] = str(size)
+        elif "content-length" in answer.headers and "content-encoding" not in answer.headers:
             headers["content-length"] = answer.headers["content-length"]
         headers |= {"content-disposition": "attachment", "x-content-type-options": "nosniff", **self._passage.headers}
         self._begun = True
         await send({"type": "http.response.start", "status": answer.status, "headers": encode_headers(headers)})
+
+
+def _after(target: str, id_: str) -> str:
+    """The address of the page of a list that follows an id."""
+    path, _, query = target.partition("?")
+    return f"{path}?{urlencode([*(pair for pair in parse_qsl(query) if pair[0] != 'after'), ('after', id_)])}"
 
 
 async def _then(pieces: AsyncIterator[bytes], end: Callable[[], None]) -> AsyncIterator[bytes]:

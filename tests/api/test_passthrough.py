@@ -53,6 +53,11 @@ KEYS = {
     "routes only": Caller(scopes=("route",)),
     "slow": Caller(scopes=("route", "complete"), requests_per_minute=1),
     "one": Caller(scopes=("route", "complete"), concurrency=1),
+    "mine": Caller(scopes=("route", "complete")),
+    "theirs": Caller(scopes=("route", "complete")),
+    "ann": Caller(scopes=("route", "complete"), team="search"),
+    "bob": Caller(scopes=("route", "complete"), team="search"),
+    "eve": Caller(scopes=("route", "complete"), team="ads"),
     "admin": Caller(),
 }
 MAX_UPLOAD_BYTES = 8_000_000
@@ -63,7 +68,7 @@ class Served(NamedTuple):
     vendor: FilesVendor
     keys: dict[str, str]
 
-    def call(self, method: str, path: str, key: str = "plain", **more: Any) -> httpx.Response:
+    def call(self, method: str, path: str, key: str = "admin", **more: Any) -> httpx.Response:
         headers = {"authorization": f"Bearer {self.keys[key]}", **more.pop("headers", {})}
         return self.service.client.request(method, path, headers=headers, **more)
 
@@ -100,7 +105,7 @@ def test_a_file_is_uploaded_as_it_is_with_our_key_and_no_other_header(served: Se
     assert seen.headers["content-type"].startswith("multipart/form-data; boundary=")
     assert seen.headers["authorization"] == "Bearer sk-main-0123456789"
     assert seen.headers["openai-organization"] == "org-7"
-    assert served.keys["plain"] not in str(seen)
+    assert served.keys["admin"] not in str(seen)
     assert not {"cookie", "x-mine", "openai-beta", "x-forwarded-for"} & seen.headers.keys()
     assert not {"set-cookie", "x-their-account"} & {name.lower() for name in answer.headers}
     assert answer.headers["x-semroute-provider"] == "main"
@@ -143,7 +148,7 @@ def test_a_file_is_downloaded_in_pieces(served: Served) -> None:
     process = psutil.Process(served.service.process.pid)
     before = process.memory_info().rss
     with served.service.client.stream(
-        "GET", "/v1/files/file-large/content", headers={"authorization": f"Bearer {served.keys['plain']}"}
+        "GET", "/v1/files/file-large/content", headers={"authorization": f"Bearer {served.keys['admin']}"}
     ) as answer:
         size = sum(len(piece) for piece in answer.iter_bytes())
         grown = process.memory_info().rss - before
@@ -164,9 +169,10 @@ def test_a_download_that_is_cut_does_not_look_whole(served: Served) -> None:
 
 
 def test_a_caller_who_leaves_ends_the_call(served: Served) -> None:
-    headers = {"authorization": f"Bearer {served.keys['plain']}"}
+    headers = {"authorization": f"Bearer {served.keys['admin']}"}
     with served.service.client.stream("GET", "/v1/files/file-endless/content", headers=headers) as answer:
-        assert next(answer.iter_bytes())
+        pieces = answer.iter_bytes()  # without a name, it would be closed at once, and the call with it
+        assert next(pieces)
     assert served.vendor.gone.wait(60)
 
 
@@ -263,10 +269,10 @@ def test_a_key_with_limits_that_do_not_hold_there_needs_the_scope(served: Served
         ("GET", "/v1/files/file-1", {}),
         ("GET", "/v1/files/file-1/content", {}),
         ("DELETE", "/v1/files/file-1", {}),
-        ("POST", "/v1/batches", {"json": {}}),
+        ("POST", "/v1/batches", {"json": {"id": "file-1"}}),
         ("GET", "/v1/batches", {}),
-        ("GET", "/v1/batches/b", {}),
-        ("POST", "/v1/batches/b/cancel", {}),
+        ("GET", "/v1/batches/file-1", {}),
+        ("POST", "/v1/batches/file-1/cancel", {}),
     ]
     for key, allowed in (("plain", 1), ("admin", 1), ("allowed", 1), ("model", 0), ("money", 0), ("routes only", 0)):
         before = len(served.vendor.seen)
@@ -284,8 +290,10 @@ def test_limits_of_requests_count_these_calls_too(served: Served) -> None:
 
 def test_limits_of_requests_at_once_count_these_calls_too(served: Served) -> None:
     headers = {"authorization": f"Bearer {served.keys['one']}"}
+    make(served, "one", "file-endless")
     with served.service.client.stream("GET", "/v1/files/file-endless/content", headers=headers) as answer:
-        assert next(answer.iter_bytes())
+        pieces = answer.iter_bytes()  # without a name, it would be closed at once, and the call with it
+        assert next(pieces)
         limited = served.call("GET", "/v1/files", "one")
         assert (limited.status_code, limited.json()["error"]["code"]) == (429, "rate_limit_exceeded")
     assert until(lambda: served.call("GET", "/v1/files", "one").status_code == 200)
@@ -306,10 +314,11 @@ def test_limits_of_the_provider_count_these_calls_too(served: Served) -> None:
 
 
 def test_limits_of_the_provider_at_once_count_these_calls_too(served: Served) -> None:
-    headers = {"authorization": f"Bearer {served.keys['plain']}"}
+    headers = {"authorization": f"Bearer {served.keys['admin']}"}
     path = "/v1/files/file-endless/content?provider=single"
     with served.service.client.stream("GET", path, headers=headers) as answer:
-        assert next(answer.iter_bytes())
+        pieces = answer.iter_bytes()  # without a name, it would be closed at once, and the call with it
+        assert next(pieces)
         limited = served.call("GET", "/v1/files?provider=single")
         assert limited.status_code == 429
         assert "1 calls to its provider single are under way" in limited.json()["error"]["message"]
@@ -318,10 +327,12 @@ def test_limits_of_the_provider_at_once_count_these_calls_too(served: Served) ->
 
 @pytest.mark.parametrize("path", ["/v1/batches", "/v1/batches/b/cancel", "/v1/moderations"])
 def test_an_idempotency_key_sends_a_call_once(served: Served, path: str) -> None:
-    def call(key: str = "plain", *, query: str = "", **body: str) -> httpx.Response:
+    def call(key: str = "mine", *, query: str = "", **body: str) -> httpx.Response:
         headers = {"idempotency-key": f"once {path}"}
         return served.call("POST", path + query, key, json={"model": "x", **body}, headers=headers)
 
+    served.call("POST", "/v1/batches", "mine", json={"id": "b"})
+    served.call("POST", "/v1/batches?provider=other", "mine", json={"id": "b"})
     seen, first = len(served.vendor.seen), call()
     assert first.status_code == 200
     assert until(lambda: call().headers.get("idempotent-replayed") == "true")
@@ -426,3 +437,86 @@ def test_where_no_response_is_kept_a_second_turn_is_refused_by_name(served: Serv
         answer = served.call("POST", "/v1/responses", content=f'{{"model": "small", "input": "x", {body}}}')
         assert answer.status_code == 400
         assert "SEMROUTE_KEEP_RESPONSES_H is 0" in answer.json()["error"]["message"]
+
+
+# --- who made them ----------------------------------------------------------------------------------------------------
+
+
+def make(served: Served, key: str, id_: str, kind: str = "files", query: str = "") -> None:
+    form = {"content-type": "multipart/form-data; boundary=b"}
+    body = json.dumps({"id": id_}).encode()
+    sent = {"content": body, "headers": form} if kind == "files" else {"json": {"id": id_}}
+    assert served.call("POST", f"/v1/{kind}{query}", key, **sent).json()["id"] == id_
+
+
+@pytest.mark.parametrize("kind", ["files", "batches"])
+def test_a_key_sees_what_it_made_and_others_do_not(served: Served, kind: str) -> None:
+    make(served, "mine", "thing", kind)
+    calls = [("GET", f"/v1/{kind}/thing")]
+    calls += [("GET", "/v1/files/thing/content")] if kind == "files" else [("POST", "/v1/batches/thing/cancel")]
+    for method, path in calls:
+        before = len(served.vendor.seen)
+        refused = served.call(method, path, "theirs")
+        assert (refused.status_code, len(served.vendor.seen)) == (404, before)
+        assert refused.json()["error"]["message"].endswith("'thing'")
+        never = served.call(method, path.replace("thing", "other"), "theirs")
+        assert never.json()["error"]["message"] == refused.json()["error"]["message"].replace("thing", "other")
+        assert served.call(method, path, "mine").status_code == 200
+        assert served.call(method, path, "admin").status_code == 200
+        elsewhere = served.call(method, f"{path}?provider=other", "mine")
+        assert elsewhere.status_code == 404
+
+
+def test_a_team_shares_what_it_made(served: Served) -> None:
+    make(served, "ann", "shared")
+    assert served.call("GET", "/v1/files/shared", "bob").status_code == 200
+    assert served.call("GET", "/v1/files/shared", "eve").status_code == 404
+    assert served.call("GET", "/v1/files/shared", "mine").status_code == 404
+
+
+def test_a_file_that_is_deleted_is_forgotten(served: Served) -> None:
+    make(served, "mine", "gone-soon")
+    assert served.call("DELETE", "/v1/files/gone-soon", "theirs").status_code == 404
+    assert served.call("DELETE", "/v1/files/gone-soon", "mine").status_code == 200
+    assert served.call("GET", "/v1/files/gone-soon", "mine").status_code == 404
+
+
+def test_a_batch_names_the_callers_own_files_alone(served: Served) -> None:
+    make(served, "mine", "input")
+    body = {"input_file_id": "input", "endpoint": "/v1/responses"}
+    assert served.call("POST", "/v1/batches", "mine", json=body).status_code == 200
+    before = len(served.vendor.seen)
+    refused = served.call("POST", "/v1/batches", "theirs", json=body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (404, "input_file_id")
+    assert len(served.vendor.seen) == before
+    listed = served.call("POST", "/v1/batches", "theirs", json={"input_files": ["input"]})
+    assert (listed.status_code, listed.json()["error"]["param"]) == (404, "input_files")
+    make(served, "theirs", "own")
+    twice = b'{"input_file_id": "input", "input_file_id": "own"}'
+    served.call("POST", "/v1/batches", "theirs", content=twice, headers={"content-type": "application/json"})
+    assert served.vendor.last.body == b'{"input_file_id":"own"}'
+
+
+def test_what_a_batch_made_is_its_makers(served: Served) -> None:
+    make(served, "mine", "batch-outputs", "batches")
+    assert served.call("GET", "/v1/files/file-output", "mine").status_code == 404
+    assert served.call("GET", "/v1/batches/batch-outputs", "admin").status_code == 200
+    assert served.call("GET", "/v1/files/file-output/content", "mine").status_code == 200
+    assert served.call("GET", "/v1/files/file-output/content", "theirs").status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["files", "batches"])
+def test_a_list_holds_what_the_caller_made(served: Served, kind: str) -> None:
+    make(served, "eve", "file-2", kind)
+    make(served, "eve", "file-7", kind)
+    path = f"/v1/{kind}?limit=3"
+    assert [each["id"] for each in served.call("GET", path, "admin").json()["data"]] == ["file-1", "file-2", "file-3"]
+    first = served.call("GET", path, "eve").json()
+    ends = (first["first_id"], first["last_id"], first["has_more"])
+    assert ([each["id"] for each in first["data"]], *ends) == (["file-2"], "file-2", "file-2", True)
+    # The page that follows has nothing of this caller: the one after that is given.
+    last = served.call("GET", f"{path}&after=file-3", "eve").json()
+    assert ([each["id"] for each in last["data"]], last["has_more"]) == (["file-7"], False)
+    assert served.vendor.last.path == f"/v1/{kind}?limit=3&after=file-6"
+    nothing = served.call("GET", path, "bob")
+    assert (nothing.json()["data"], nothing.json()["has_more"], nothing.json()["last_id"]) == ([], False, None)

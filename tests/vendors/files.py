@@ -9,6 +9,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs
 
 from tests.vendors.server import ServerInThread
 
@@ -32,7 +33,16 @@ ANSWERS: dict[str, Any] = {
         "model": "gpt-x-2026-01-01",
         "usage": USAGE,
     },
+    "batches/batch-outputs": {
+        "id": "batch-outputs",
+        "object": "batch",
+        "status": "completed",
+        "output_file_id": "file-output",
+        "error_file_id": None,
+    },
 }
+LISTED = [f"file-{number}" for number in range(1, 8)]
+"""The files in the lists, three on a page."""
 
 
 class Seen(NamedTuple):
@@ -90,6 +100,12 @@ class FilesVendor(ServerInThread):
             self._endless(call)
         elif (body := ANSWERS.get(path.removeprefix("/v1/"))) is not None:
             self._send(call, 200, body)
+        else:
+            self._common(call, path, query, headers)
+
+    def _common(self, call: BaseHTTPRequestHandler, path: str, query: str, headers: dict[str, str]) -> None:
+        if call.command == "GET" and path in ("/v1/files", "/v1/batches"):
+            self._send(call, 200, _page(parse_qs(query).get("after", [""])[0]))
         elif path.endswith("/file-key"):
             message = f"got the key {headers.get('authorization')} at {self.url}"
             self._send(call, 401, {"error": {"message": message}})
@@ -97,8 +113,12 @@ class FilesVendor(ServerInThread):
             self._send(call, 429, {"error": {"message": "slow down"}}, more={"retry-after": "7"})
         elif path.endswith("/file-none"):
             self._send(call, 404, {"error": {"message": f"No such thing: {path}", "code": "gone", "type": "x"}})
+        elif call.command == "DELETE":
+            self._send(call, 200, {"id": path.rpartition("/")[2], "object": "file", "deleted": True})
         else:
             said = {"id": "file-1", "object": "file", "bytes": len(self.last.body)}
+            if b'"id"' in self.last.body:
+                said["id"] = json.loads(self.last.body)["id"]
             self._send(call, 200, said)
 
     def _send(
@@ -141,6 +161,14 @@ class FilesVendor(ServerInThread):
                 call.wfile.write(b"x" * 65536)
         except OSError:
             self.gone.set()
+
+
+def _page(after: str) -> dict[str, Any]:
+    start = LISTED.index(after) + 1 if after in LISTED else 0
+    ids = LISTED[start : start + 3]
+    data = [{"id": id_, "object": "file"} for id_ in ids]
+    more = start + 3 < len(LISTED)
+    return {"object": "list", "data": data, "first_id": ids[0], "last_id": ids[-1], "has_more": more}
 
 
 def _body(call: BaseHTTPRequestHandler, headers: dict[str, str]) -> bytes:
