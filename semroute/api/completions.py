@@ -30,11 +30,12 @@ from semroute.api.streamed_responses import (
 from semroute.caller import Caller
 from semroute.config.schema.resilience import STALL_S
 from semroute.config.schema.rules import SECRET_HEADERS
-from semroute.dialects import sse
+from semroute.dialects import registry, sse
 from semroute.dialects.description import Endpoint
 from semroute.dialects.dialect import ClientDialect
 from semroute.dialects.native.client import Native, NativeBody
 from semroute.dialects.registry import ENDPOINTS
+from semroute.dialects.shared.dropped import as_asked
 from semroute.dialects.shared.token_counts import MAX_TOKENS
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway.acting import Call, Chunks
@@ -109,7 +110,10 @@ async def answer(
 
     async def make(receive: Receive) -> Response[Any]:
         asked = body if memory is None else await memory.recall(body)
-        chat = with_headers(await read(asked, dialect, in_path), headers)
+        try:
+            chat = with_headers(await read(asked, dialect, in_path), headers)
+        except RequestError as error:
+            raise error if memory is None else memory.where_asked(error) from None
         return await _answer(request, caller, chat, dialect, receive, media_type, memory)
 
     return await make(request.receive) if key is None else once(request, caller, body, key, make)
@@ -151,6 +155,10 @@ class Memory(Protocol):
 
     async def recall(self, body: bytes) -> bytes:
         """Return the body with everything that it refers to. Raises `RequestError` and `StoreError`."""
+        ...
+
+    def where_asked(self, error: RequestError) -> RequestError:
+        """Return an error about that body as one about the body that the caller sent."""
         ...
 
     async def keep(self, answer: bytes, chat: ChatRequest) -> bytes:
@@ -320,7 +328,9 @@ def account_headers(call: Call) -> dict[str, str]:
         headers["x-semroute-cost-usd"] = f"{record.cost_usd:f}"
         headers["x-semroute-saved-usd"] = f"{record.saved_usd:f}"
     if made is not None and made.dropped:
-        headers["x-semroute-dropped"] = _header_text(", ".join(made.dropped))
+        asked = call.request
+        notes = as_asked(made.dropped, registry.dialect(asked.dialect).field_names, asked.raw)
+        headers["x-semroute-dropped"] = _header_text(", ".join(notes))
     if call.held:
         headers["x-semroute-held"] = call.held
     if record.decision.route is not None:

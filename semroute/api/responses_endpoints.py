@@ -25,7 +25,7 @@ from semroute.caller import Caller
 from semroute.dialects.responses.client import Responses, ResponsesBody
 from semroute.dialects.responses.compaction import Compact
 from semroute.dialects.responses.stored import as_items, closing, is_reference, item_id, listed, replayed
-from semroute.dialects.shared.body_parsing import problem
+from semroute.dialects.shared.body_parsing import moved, problem, shown
 from semroute.errors import NotFoundError, PayloadTooLargeError, RequestError, SemrouteError, StoreError
 from semroute.messages import LONG_BYTES, ChatRequest
 from semroute.settings import PREFIX, Settings
@@ -45,6 +45,7 @@ REFERS = (b'"previous_response_id"', b'"item_reference"')
 ESCAPED_LETTER = re.compile(rb"\\u00(?:5[Ff]|[67])")
 """JSON may spell the letters of these words like this. No library does, so a body that has one is decoded to be
 sure."""
+_ITEM = re.compile(r"input\[(\d+)\]")
 SETTING = f"{PREFIX}KEEP_RESPONSES_H"
 _dialect = Responses()
 _compact = Compact()
@@ -123,6 +124,8 @@ class Remembering:
         self._request = request
         self._ttl_s = settings.keep_responses_h * HOUR_S
         self._previous: str | None = None
+        self._places: dict[int, int] = {}
+        """Of the caller's own items, in the conversation that was built: where they stand in the caller's `input`."""
 
     @property
     def _owner(self) -> str:
@@ -145,7 +148,15 @@ class Remembering:
         before = None if previous is None else await self._before(previous, room)
         named = await self._found(items, room)
         self._make_room(body, before, named.values())
-        return await asyncio.to_thread(_built, fields, items, before, named)
+        built, self._places = await asyncio.to_thread(_built, fields, items, before, named)
+        return built
+
+    def where_asked(self, error: RequestError) -> RequestError:
+        """The same error at the place that the caller knows, which may stand further on in the whole conversation."""
+        param = error.param or ""
+        match = _ITEM.match(param)
+        place = None if match is None else self._places.get(int(match[1]))
+        return error if match is None or place is None else moved(error, f"input[{place}]{param[match.end() :]}")
 
     async def keep(self, answer: bytes, chat: ChatRequest) -> bytes:
         """Keep a whole answer, unless the request forbids it. Returns the answer, which says whether it was kept."""
@@ -204,8 +215,7 @@ class Remembering:
     async def _before(self, previous: object, room: int) -> KeptResponse:
         """Return an earlier response that has at most `room` bytes."""
         if not isinstance(previous, str):
-            got = type(previous).__name__
-            raise problem("previous_response_id", f"got {got}, expected the id of a response")
+            raise problem("previous_response_id", f"got {shown(previous)}, expected the id of a response")
         kept = await _find(self._request, previous, param="previous_response_id", max_bytes=room)
         self._previous = previous
         return kept
@@ -244,15 +254,22 @@ def _may_refer(body: bytes) -> bool:
     return any(word in body for word in REFERS) or ESCAPED_LETTER.search(body) is not None
 
 
-def _built(fields: dict[str, Any], items: list[Any], before: KeptResponse | None, named: Mapping[int, bytes]) -> bytes:
-    """Return a body with the conversation up to an earlier response, that response, and the items it names."""
+def _built(
+    fields: dict[str, Any], items: list[Any], before: KeptResponse | None, named: Mapping[int, bytes]
+) -> tuple[bytes, dict[int, int]]:
+    """Return a body with the conversation up to an earlier response, that response, and the items it names.
+
+    Also return where the caller's own items stood, by where they stand now.
+    """
     earlier: list[Any] = []
     if before is not None:
         said = (msgspec.json.decode(item) for _, item in before.output)
         earlier = [*msgspec.json.decode(before.asked), *replayed(said)]
+    places: dict[int, int] = {}
     for number, item in enumerate(items):
+        places[len(earlier)] = number
         earlier += replayed([msgspec.json.decode(named[number])]) if number in named else [item]
-    return msgspec.json.encode({**fields, "input": earlier})
+    return msgspec.json.encode({**fields, "input": earlier}), places
 
 
 class _KeptStream:
@@ -319,7 +336,7 @@ class _KeptStream:
 def _named(item: dict[str, Any], number: int) -> str:
     id_ = item.get("id")
     if not isinstance(id_, str):
-        raise problem(f"input[{number}].id", f"got {type(id_).__name__}, expected the id of an item")
+        raise problem(f"input[{number}].id", f"got {shown(id_)}, expected the id of an item")
     return id_
 
 

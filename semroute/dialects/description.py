@@ -11,6 +11,7 @@ from semroute.bases import Frozen
 from semroute.config.schema.providers import ProviderSettings
 from semroute.dialects.dialect import ClientDialect, ProviderDialect
 from semroute.dialects.shared.body_edits import BodyEdits
+from semroute.dialects.shared.dropped import FieldNames
 from semroute.dialects.shared.forwarded_headers import Header
 from semroute.dialects.shared.model_list import ModelList
 
@@ -62,6 +63,8 @@ class Dialect(Frozen, frozen=True, kw_only=True):
     names."""
     edits: BodyEdits = BodyEdits()
     """How to change a caller's own body, so that the rest of it reaches a provider unchanged."""
+    field_names: FieldNames = {}
+    """What callers call the fields that notes name as Chat Completions does."""
     headers: tuple[Header, ...] = ()
     """Headers of callers that are forwarded to a provider of this dialect."""
     drop_logprobs: Callable[[dict[str, Any]], None] | None = None

@@ -15,8 +15,10 @@ from semroute.config.dialects import ECHO, rules_of
 from semroute.config.schema.models import Model
 from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import FIRST_TOKEN_S, STALL_S, TEXT_STALL_S, TOTAL_S, Timeouts
+from semroute.dialects import registry
 from semroute.dialects.dialect import EventReader, ProviderDialect, WireRequest
 from semroute.dialects.registry import JOINED, provider_dialect
+from semroute.dialects.shared.dropped import as_asked
 from semroute.dialects.sse import Event
 from semroute.errors import (
     BadAnswerError,
@@ -155,7 +157,8 @@ class HttpProvider:
         except UNENCODABLE as error:
             raise UnsupportedError(f"the request cannot be written as JSON: {error}") from None
         if request.strict and wire.dropped:
-            raise UnsupportedError(f"{self._dialect.name} has no counterpart for: {', '.join(wire.dropped)}")
+            notes = as_asked(wire.dropped, registry.dialect(request.dialect).field_names, request.raw)
+            raise UnsupportedError(f"{self._dialect.name} has no counterpart for: {', '.join(notes)}")
         return wire
 
     async def _send(self, wire: WireRequest, model: Model, timeouts: Timeouts) -> Response:

@@ -161,7 +161,7 @@ def test_cache_marks_and_documents_reach_who_knows_them(client: anthropic.Anthro
         }
     ]
     raw = client.messages.with_raw_response.create(model="openai", max_tokens=99, messages=messages)
-    assert raw.headers["x-semroute-dropped"] == "cache mark"
+    assert raw.headers["x-semroute-dropped"] == "cache_control"
     file = world.vendors["openai"].last.body["messages"][0]["content"][0]
     assert file == {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"}}
     raw = client.messages.with_raw_response.create(model="responses", max_tokens=99, messages=messages)

@@ -143,7 +143,7 @@ def test_a_conversation_is_sent_in_turns() -> None:
             ]
         },
     }  # fmt: skip
-    assert notes == ("image of a system message", "image detail", "message name")
+    assert notes == ("image of a system message", "image_url.detail", "messages.name")
 
 
 def test_a_conversation_begins_with_the_user() -> None:
@@ -211,11 +211,15 @@ def test_what_a_family_of_models_lacks_is_noted() -> None:
     )
     tool = (Tool(name="f", cache="5m", strict=True),)
     body, notes = rendered(messages, model=LLAMA, tools=tool)
-    assert notes == ("cache mark", "is_error of a tool result", "strict tools")
+    assert notes == ("cache_control", "is_error", "tools.function.strict")
     call, result = body["messages"][1]["content"][0]["toolUse"], body["messages"][2]["content"][0]["toolResult"]
     assert call["toolUseId"] == result["toolUseId"] != "toolu/1"
     assert result["content"] == []
-    assert rendered(messages, model=NOVA, tools=tool)[1] == ("cache mark's ttl", "strict tools", "cache mark")
+    assert rendered(messages, model=NOVA, tools=tool)[1] == (
+        "cache_control.ttl",
+        "tools.function.strict",
+        "cache_control",
+    )
 
 
 # --- tools ------------------------------------------------------------------------------------------------------------
@@ -228,9 +232,9 @@ def test_what_a_family_of_models_lacks_is_noted() -> None:
         (CLAUDE, ToolChoice(mode="required"), {"any": {}}, ()),
         (CLAUDE, ToolChoice(mode="tool", name="f"), {"tool": {"name": "f"}}, ()),
         (NOVA, ToolChoice(mode="tool", name="f"), {"tool": {"name": "f"}}, ()),
-        (MISTRAL, ToolChoice(mode="tool", name="f"), {"any": {}}, ("tool choice: the model can be forced to call a tool, but not a certain one",)),
-        (LLAMA, ToolChoice(mode="required"), None, ("tool choice: the model cannot be forced",)),
-        (PROFILE, ToolChoice(mode="required"), None, ("tool choice: the model cannot be forced",)),
+        (MISTRAL, ToolChoice(mode="tool", name="f"), {"any": {}}, ("tool_choice: the model can be forced to call a tool, but not a certain one",)),
+        (LLAMA, ToolChoice(mode="required"), None, ("tool_choice: the model cannot be forced",)),
+        (PROFILE, ToolChoice(mode="required"), None, ("tool_choice: the model cannot be forced",)),
     ],
 )  # fmt: skip
 def test_a_tool_choice_is_said_where_the_model_takes_it(
@@ -244,7 +248,7 @@ def test_no_tools_are_offered_where_none_is_to_be_called() -> None:
     none = ToolChoice(mode="none")
     assert "toolConfig" not in rendered(tools=(TOOL,), tool_choice=none)[0]
     body, notes = rendered(CALLED, tools=(TOOL,), tool_choice=none)
-    assert (body["toolConfig"]["tools"][0]["toolSpec"]["name"], notes) == ("f", ("tool choice none",))
+    assert (body["toolConfig"]["tools"][0]["toolSpec"]["name"], notes) == ("f", ("tool_choice none",))
     body, notes = rendered(CALLED)
     assert body["toolConfig"]["tools"][0]["toolSpec"]["name"] == "f"
     assert notes == ("tools: those that the conversation calls are declared",)
@@ -259,7 +263,7 @@ def test_settings_are_sent_where_each_model_reads_them() -> None:
     body, notes = rendered(params=params, limit=50)
     assert body["inferenceConfig"] == {"maxTokens": 50, "temperature": 1.0, "stopSequences": ["END"]}
     assert body["additionalModelRequestFields"] == {"top_k": 4}
-    assert notes == ("top_p", "stop sequences of white space", "temperature 1.5: sent as 1")
+    assert notes == ("top_p", "stop: texts of white space alone", "temperature 1.5: sent as 1")
     body, notes = rendered(params=params, model=NOVA)
     assert body["inferenceConfig"] == {"maxTokens": 99, "temperature": 1.0, "topP": 0.5, "stopSequences": ["END", "\n"]}
     assert body["additionalModelRequestFields"] == {"inferenceConfig": {"topK": 4}}
@@ -272,7 +276,7 @@ def test_settings_are_sent_where_each_model_reads_them() -> None:
             frequency_penalty=1, presence_penalty=1, seed=0, n=2, logprobs=True, parallel_tool_calls=False, user="é", service_tier="scale"
         ),
         unread=("extra",),
-    )[1] == ("extra", "frequency_penalty", "presence_penalty", "seed", "n", "logprobs", "parallel_tool_calls", "service tier scale")  # fmt: skip
+    )[1] == ("extra", "frequency_penalty", "presence_penalty", "seed", "n", "logprobs", "parallel_tool_calls", "service_tier scale")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -286,14 +290,14 @@ def test_settings_are_sent_where_each_model_reads_them() -> None:
         (CLAUDE, Params(effort="none"), {"additionalModelRequestFields": {"thinking": {"type": "disabled"}}}, ()),
         (NOVA_2, Params(effort="minimal", max_tokens=9),
          {"additionalModelRequestFields": {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}, "inferenceConfig": {"maxTokens": 9}},
-         ("reasoning effort minimal: sent as low",)),
+         ("reasoning_effort minimal: sent as low",)),
         (NOVA_2, Params(effort="high", max_tokens=9, temperature=0, top_p=0.5),
          {"additionalModelRequestFields": {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "high"}}},
          ("max_tokens", "temperature", "top_p")),
         (NOVA_2, Params(effort="none"), {"additionalModelRequestFields": {"reasoningConfig": {"type": "disabled"}}}, ()),
         (NOVA_2, Params(thinking_tokens=-1), {}, ()),
-        (GPT, Params(effort="none"), {"additionalModelRequestFields": {"reasoning_effort": "low"}}, ("reasoning effort none: sent as low",)),
-        (LLAMA, Params(effort="low"), {}, ("reasoning effort: the model has no setting for it",)),
+        (GPT, Params(effort="none"), {"additionalModelRequestFields": {"reasoning_effort": "low"}}, ("reasoning_effort none: sent as low",)),
+        (LLAMA, Params(effort="low"), {}, ("reasoning_effort: the model has no setting for it",)),
     ],
 )  # fmt: skip
 def test_how_much_to_think_is_said_as_each_model_takes_it(
@@ -309,8 +313,8 @@ def test_thinking_forces_no_tool_and_needs_the_thoughts_before_the_last_call() -
         params=Params(effort="low"), tools=(TOOL,), tool_choice=ToolChoice(mode="required"), model=CLAUDE
     )
     assert "toolChoice" not in body["toolConfig"]
-    assert notes == ("tool choice: a model that thinks cannot be forced",)
-    lost = "reasoning effort: the thoughts before the last tool call came from another provider"
+    assert notes == ("tool_choice: a model that thinks cannot be forced",)
+    lost = "reasoning_effort: the thoughts before the last tool call came from another provider"
     assert lost in rendered(CALLED, params=Params(effort="low"), tools=(TOOL,))[1]
     thought = Thinking(text="hm", signature="s", origin="anthropic")
     kept = (*HI, turn("assistant", thought, *CALLED[1].parts), CALLED[2])

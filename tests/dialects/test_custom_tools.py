@@ -74,7 +74,7 @@ def test_every_tool_of_the_callers_is_declared(
 def test_what_openai_runs_itself_is_left_out_with_a_note() -> None:
     hosted = [{"type": "web_search"}, {"type": "shell", "environment": {"type": "container_auto"}}]
     request = asked(*hosted, {"type": "tool_search"}, {"type": "tool_search", "execution": "server"}, PATCH)
-    assert request.unread == ("web_search tool", "shell tool")
+    assert request.unread == ("tools web_search", "tools shell")
     assert [tool.name for tool in request.tools] == ["patch"]
 
 
@@ -422,4 +422,4 @@ def test_tools_that_claude_knows_are_described_to_others(receiver: str) -> None:
 def test_tools_that_anthropic_runs_are_no_functions() -> None:
     hosted = [{"type": "web_search_20250305", "name": "web_search"}, {"type": "bash", "name": "bash"}]
     body = {"max_tokens": 99, "messages": [{"role": "user", "content": "Go."}], "tools": hosted}
-    assert Anthropic().parse_request(body, "1").unread == ("web_search_20250305", "bash")
+    assert Anthropic().parse_request(body, "1").unread == ("tools web_search_20250305", "tools bash")

@@ -166,7 +166,7 @@ def test_a_provider_is_not_sent_the_thoughts_of_another(dialect: str) -> None:
     assert result == RESULTS[dialect]
     if dialect == "anthropic":
         assert call["content"] == [{"type": "tool_use", "id": "c", "name": "f", "input": {"x": 1}}]
-        assert notes[1:] == ("reasoning effort: the thoughts before the last tool call came from another provider",)
+        assert notes[1:] == ("reasoning_effort: the thoughts before the last tool call came from another provider",)
         assert "thinking" not in sent
         only_thought = {"role": "assistant", "content": whole["content"][:1]}
         assert sent_on(dialect, {"messages": [only_thought, result]})[0]["messages"] == [result]

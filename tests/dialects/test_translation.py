@@ -112,10 +112,10 @@ def test_everything_at_once_is_sent_or_noted() -> None:
     assert notes == {
         "openai": (
             "extra",
-            "cache mark",
+            "cache_control",
             "thinking in the conversation",
             "audio",
-            "is_error of a tool result",
+            "is_error",
             "search_result",
             "place of a tool result's file: sent as the user's",
             "citations",
@@ -124,30 +124,30 @@ def test_everything_at_once_is_sent_or_noted() -> None:
         ),
         "responses": (
             "extra",
-            "message name",
-            "cache mark's ttl",
+            "messages.name",
+            "cache_control.ttl",
             "thinking of another provider",
-            "cache mark",
+            "cache_control",
             "audio",
-            "is_error of a tool result",
+            "is_error",
             "search_result",
             "citations",
             "video",
         ),
         "anthropic": (
             "extra",
-            "message name",
+            "messages.name",
             "thinking of another provider",
             "audio",
-            "image detail",
+            "image_url.detail",
             "search_result",
             "place of a system message: sent at the start",
             "video",
         ),
         "gemini": (
             "extra",
-            "message name",
-            "cache mark",
+            "messages.name",
+            "cache_control",
             "thinking of another provider",
             "audio",
             "file of a tool result by address",
@@ -155,14 +155,14 @@ def test_everything_at_once_is_sent_or_noted() -> None:
             "place of a system message: sent at the start",
             "citations",
             "video",
-            "strict tools",
+            "tools.function.strict",
         ),
         "bedrock": (
             "extra",
-            "message name",
+            "messages.name",
             "thinking of another provider",
             "audio",
-            "image detail",
+            "image_url.detail",
             "image by address",
             "search_result",
             "place of a system message: sent at the start",
@@ -187,17 +187,17 @@ def test_settings_without_a_counterpart_are_noted() -> None:
     )  # fmt: skip
     assert rendered("openai", params=params)[1] == ("top_k", "n")
     assert rendered("responses", params=params)[1] == (
-        "frequency_penalty", "presence_penalty", "seed", "n", "top_k", "stop sequences",
+        "frequency_penalty", "presence_penalty", "seed", "n", "top_k", "stop",
     )  # fmt: skip
     assert rendered("gemini", params=params)[1] == (
         "user",
         "n",
         "parallel_tool_calls",
-        "stop sequences after the first 5",
+        "stop after the first 5",
     )
     assert rendered("anthropic", params=params)[1] == (
         "frequency_penalty", "presence_penalty", "seed", "n", "logprobs", "top_p",
-        "stop sequences of white space", "service tier flex", "temperature 1.5: sent as 1",
+        "stop: texts of white space alone", "service_tier flex", "temperature 1.5: sent as 1",
     )  # fmt: skip
     assert rendered("anthropic", params=params, model="claude-opus-5")[1][5:8] == ("temperature", "top_p", "top_k")
 
@@ -212,13 +212,13 @@ def test_settings_without_a_counterpart_are_noted() -> None:
          {"reasoning": {"effort": "low", "summary": "auto"}, "include": ["reasoning.encrypted_content"]}, ()),
         ("anthropic", "", Params(effort="xhigh", show_thinking=True),
          {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}},
-         ("reasoning effort xhigh: sent as high",)),
+         ("reasoning_effort xhigh: sent as high",)),
         ("anthropic", "", Params(effort="minimal"),
          {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
-         ("reasoning effort minimal: sent as low",)),
+         ("reasoning_effort minimal: sent as low",)),
         ("anthropic", "", Params(effort="none"), {"thinking": {"type": "disabled"}}, ()),
         ("anthropic", "claude-fable-5", Params(effort="none"), {"output_config": {"effort": "low"}},
-         ("reasoning effort none: the model always thinks, sent as low",)),
+         ("reasoning_effort none: the model always thinks, sent as low",)),
         ("anthropic", "claude-sonnet-4-5", Params(effort="low", max_tokens=9000, temperature=0.5),
          {"thinking": {"type": "enabled", "budget_tokens": 2048}}, ("temperature",)),
         ("anthropic", "claude-sonnet-4-5", Params(thinking_tokens=-1, max_tokens=9000),
@@ -226,11 +226,11 @@ def test_settings_without_a_counterpart_are_noted() -> None:
         ("anthropic", "claude-sonnet-4-5", Params(thinking_tokens=5000, max_tokens=9000),
          {"thinking": {"type": "enabled", "budget_tokens": 5000}}, ()),
         ("anthropic", "claude-sonnet-4-5", Params(effort="high", max_tokens=500), {},
-         ("reasoning effort: max_tokens 500 leaves no room for 1024 tokens of thinking",)),
+         ("reasoning_effort: max_tokens 500 leaves no room for 1024 tokens of thinking",)),
         ("gemini", "", Params(effort="high", show_thinking=True),
          {"generationConfig": {"thinkingConfig": {"thinkingBudget": 16384, "includeThoughts": True}}}, ()),
         ("gemini", "gemini-3-pro", Params(effort="max"), {"generationConfig": {"thinkingConfig": {"thinkingLevel": "high"}}},
-         ("reasoning effort max: sent as high",)),
+         ("reasoning_effort max: sent as high",)),
         ("gemini", "gemini-3-pro", Params(thinking_tokens=-1), {}, ()),
     ],
 )  # fmt: skip
@@ -244,7 +244,7 @@ def test_how_much_to_think_is_said_as_each_model_takes_it(
 
 
 def test_a_model_that_cannot_think_is_not_told_to() -> None:
-    note = "reasoning effort: the model's features lack `reasoning`"
+    note = "reasoning_effort: the model's features lack `reasoning`"
     assert rendered("openai", params=Params(effort="low"), plain=True)[1] == (note,)
     assert rendered("openai", params=Params(effort="none"), plain=True)[1] == ()
     assert (effort_of(Params()), budget_of(Params()), budget_of(Params(effort="low"))) == (None, None, 2048)
@@ -254,7 +254,7 @@ def test_thinking_needs_the_thoughts_before_the_last_call_and_forces_no_tool() -
     call, result = ToolCall(id="c", name="f", arguments="{}"), ToolResult(id="c", text="t")
     params, old = Params(effort="low", max_tokens=9000), "claude-sonnet-4-5"
     lost = (*HI, turn("assistant", call), turn("tool", result))
-    note = "reasoning effort: the thoughts before the last tool call came from another provider"
+    note = "reasoning_effort: the thoughts before the last tool call came from another provider"
     assert rendered("anthropic", lost, params=params, model=old)[1] == (note,)
     thought = Thinking(text="", signature="s", origin="anthropic", redacted=True)
     body, _ = rendered(
@@ -266,7 +266,7 @@ def test_thinking_needs_the_thoughts_before_the_last_call_and_forces_no_tool() -
     body, notes = rendered("anthropic", params=params, tools=(TOOL,), tool_choice=choice)
     assert (body["tool_choice"], notes) == (
         {"type": "auto"},
-        ("tool choice: a model that thinks cannot be forced",),
+        ("tool_choice: a model that thinks cannot be forced",),
     )
     only_results = (turn("tool", result),)
     assert rendered("anthropic", only_results, params=params, model=old)[1] == (note,)
@@ -369,10 +369,10 @@ def test_cache_marks_are_written_as_the_server_knows_them() -> None:
     assert shown == {
         "openai": (
             [{"type": "text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit"}}],
-            ("cache mark's ttl", "cache mark"),
+            ("cache_control.ttl", "cache_control"),
         ),
         "openrouter": ([{"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h"}}], ()),
-        "groq": ("a", ("cache mark",)),
+        "groq": ("a", ("cache_control",)),
     }
 
 
@@ -399,7 +399,7 @@ def test_a_server_is_not_sent_back_what_it_refuses_in_a_message(name: PresetName
     [sent] = json.loads(wire.body)["messages"]
     kept = set(said) - set(refused)
     assert sent.keys() == (kept - {"refusal"} if name == "mistral" else kept)
-    assert wire.dropped == tuple(f"message {field}" for field in refused)
+    assert wire.dropped == tuple(f"messages.{field}" for field in refused)
 
 
 SIGNED_CALL = {
@@ -495,7 +495,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("anthropic", {"messages": [{"role": "user", "content": [1]}]}, "expected an object"),
     ("anthropic", {"messages": [{"role": "user", "content": [{}]}]}, "expected the block's type"),
     ("anthropic", {"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "lacks what"),
-    ("anthropic", {**HEAD, "tools": [{"name": "f"}]}, "`input_schema`"),
+    ("anthropic", {**HEAD, "tools": [{"name": "f"}]}, "input_schema: got null"),
     ("anthropic", {**HEAD, "tool_choice": {"type": "x"}}, "expected one of auto, any, none, tool"),
     ("openai", {**HEAD, "tool_choice": "x"}, "expected one of auto, none, required"),
     ("openai", {**HEAD, "tools": [{"type": "function", "function": {}}]}, "function's name"),
@@ -508,7 +508,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("responses", {"input": [{"role": "user", "content": 1}]}, "expected text or a list of parts"),
     ("responses", {"input": [{"role": "user", "content": [{}]}]}, "expected the part's type"),
     ("responses", {"input": [{"type": "item_reference", "id": "x"}]}, "send the whole conversation"),
-    ("responses", {"input": [{"type": "function_call"}]}, "expected an item"),
+    ("responses", {"input": [{"type": "function_call"}]}, 'got an item of type "function_call"'),
     ("responses", {"input": "x", "background": True}, "in the background"),
     ("gemini", {"contents": []}, "at least one content"),
     ("gemini", {"contents": [{"role": "x", "parts": []}]}, "expected one of user, model"),
@@ -528,19 +528,19 @@ def test_a_wrong_body_is_refused_with_its_place(dialect: str, body: dict[str, An
         (
             {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": []}},
             ToolChoice(mode="required"),
-            ("tool choice allowed_tools",),
+            ("tool_choice allowed_tools",),
         ),
         (
             {"type": "allowed_tools", "mode": "required", "tools": []},
             ToolChoice(mode="required"),
-            ("tool choice allowed_tools",),
+            ("tool_choice allowed_tools",),
         ),
         (
             {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}},
             None,
-            ("tool choice allowed_tools",),
+            ("tool_choice allowed_tools",),
         ),
-        ({"type": "mcp", "server_label": "s"}, None, ("tool choice mcp",)),
+        ({"type": "mcp", "server_label": "s"}, None, ("tool_choice mcp",)),
     ],
 )
 def test_a_tool_choice_of_openais_own_is_left_to_openai(
@@ -643,9 +643,9 @@ def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
     )
     assert parsed.unread == (
         "container",
-        "web_search_20250305",
+        "tools web_search_20250305",
         "output_config.new",
-        "thinking.between_tools",
+        "thinking.type between_tools",
         "service_tier",
     )
     kinds = [part.kind for message in parsed.messages for part in message.parts if isinstance(part, Opaque)]
@@ -666,7 +666,7 @@ def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
         "1",
     )
     assert parsed.unread == (
-        "web_search tool", "tool choice web_search", "text.verbosity", "include file_search_call.results",
+        "tools web_search", "tool_choice web_search", "text.verbosity", "include file_search_call.results",
     )  # fmt: skip
     parsed = CLIENTS["openai"].parse_request(
         {
@@ -681,7 +681,7 @@ def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
         },
         "1",
     )  # fmt: skip
-    assert parsed.unread == ("custom tool", "tool choice new")
+    assert parsed.unread == ("tools custom", "tool_choice new")
     assert parsed.params.stop == ("END",)
     assert [part.signature for part in parsed.messages[0].parts if isinstance(part, ToolCall)] == ["s"]
     parsed = CLIENTS["gemini"].parse_request(
@@ -702,7 +702,7 @@ def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
         },
         "1",
     )  # fmt: skip
-    assert parsed.unread == ("generationConfig.speechConfig", "googleSearch")
+    assert parsed.unread == ("generationConfig.speechConfig", "tools.googleSearch")
     assert parsed.tools[0].parameters == {"type": "object", "anyOf": [{"type": ["string", "null"]}]}
     results = [part for part in parsed.messages[1].parts if isinstance(part, ToolResult)]
     assert [result.text for result in results] == ['{"a":1}', "{}"]

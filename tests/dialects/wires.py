@@ -13,12 +13,14 @@ from typing import Any
 
 from semroute.config.presets import PRESETS
 from semroute.config.schema.models import Model
+from semroute.dialects import registry
 from semroute.dialects.anthropic.provider import AnthropicProviderDialect
 from semroute.dialects.bedrock.provider import BedrockProviderDialect
 from semroute.dialects.dialect import ProviderDialect
 from semroute.dialects.gemini.provider import GeminiProviderDialect
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.dialects.responses.provider import ResponsesProviderDialect
+from semroute.dialects.shared.dropped import as_asked
 from semroute.errors import UnsupportedError
 from tests.dialects.test_round_trips import CLIENTS
 from tests.vendors.late_2026 import signature_of
@@ -163,7 +165,8 @@ def _sent(dialect: str, body: dict[str, Any], receiver: str) -> tuple[dict[str, 
     features: Any = ("tools", "json", "vision", "reasoning")
     model = Model(id="m", provider="p", name=name, features=features, max_output_tokens=65536)
     wire = provider.render_request(request, model)
-    return dict(_flat(json.loads(wire.body), "")), (*wire.dropped, *wire.adapted)
+    notes = as_asked((*wire.dropped, *wire.adapted), registry.dialect(dialect).field_names, request.raw)
+    return dict(_flat(json.loads(wire.body), "")), notes
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:

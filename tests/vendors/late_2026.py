@@ -66,7 +66,7 @@ def gemini(model: str, body: dict[str, Any]) -> str:
     config = body.get("generationConfig") or {}
     level = (config.get("thinkingConfig") or {}).get("thinkingLevel")
     if level is not None and level.upper() not in ("LOW", "MEDIUM", "HIGH"):
-        return f"thinking level {level} is not supported for this model"
+        return f"reasoning_effort {level} is not supported for this model"
     if any(name in config for name in ("temperature", "topP", "topK")):
         return "sampling parameters are deprecated"
     return "the last turn must be the user's" if body["contents"][-1]["role"] == "model" else ""

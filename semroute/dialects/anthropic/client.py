@@ -19,7 +19,7 @@ from semroute.dialects.anthropic.client_stream import AnthropicStream
 from semroute.dialects.anthropic.content import NAME, parse_cache, parse_content
 from semroute.dialects.anthropic.tools import known_tool
 from semroute.dialects.shared.alternating_turns import user_turn
-from semroute.dialects.shared.body_parsing import convert, objects, problem, unread_fields
+from semroute.dialects.shared.body_parsing import convert, object_at, objects, problem, shown, unread_fields
 from semroute.dialects.shared.error_kinds import document
 from semroute.dialects.shared.model_abilities import parse_effort
 from semroute.dialects.shared.refusal_errors import ANTHROPIC, own_fields, refused_body
@@ -149,7 +149,7 @@ def _messages(fields: MessagesBody) -> tuple[Message, ...]:
             case "system":
                 messages.append(Message(role="system", parts=parts))
             case other:
-                raise problem(f"{path}.role", f"got {other!r}, expected one of user, assistant, system")
+                raise problem(f"{path}.role", f"got {shown(other)}, expected one of user, assistant, system")
     return tuple(messages)
 
 
@@ -162,7 +162,7 @@ def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
             if (known := known_tool(tool)) is not None:
                 functions.append(known)
             else:
-                hosted.append(str(kind))
+                hosted.append(f"tools {kind}")
             continue
         match tool:
             case {"name": str(name), "input_schema": dict(schema)}:
@@ -175,8 +175,11 @@ def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
                         cache=parse_cache(tool),
                     )
                 )
+            case {"name": str()}:
+                got = shown(tool.get("input_schema"))
+                raise problem(f"tools[{number}].input_schema", f"got {got}, expected an object")
             case _:
-                raise problem(f"tools[{number}]", "expected a `name` and an `input_schema`")
+                raise problem(f"tools[{number}].name", f"got {shown(tool.get('name'))}, expected the tool's name")
     return tuple(functions), tuple(hosted)
 
 
@@ -185,13 +188,13 @@ def _tool_choice(choice: dict[str, Any] | None) -> ToolChoice | None:
         return None
     mode = _TOOL_MODES.get(str(choice.get("type")))
     if mode is None:
-        raise problem("tool_choice.type", f"got {choice.get('type')!r}, expected one of {', '.join(_TOOL_MODES)}")
+        raise problem("tool_choice.type", f"got {shown(choice.get('type'))}, expected one of {', '.join(_TOOL_MODES)}")
     return ToolChoice(mode=mode, name=str(choice.get("name") or "") if mode == "tool" else "")
 
 
 def _params(fields: MessagesBody) -> Params:
     output, thinking = fields.output_config or {}, fields.thinking or {}
-    schema = (output.get("format") or {}).get("schema")
+    schema = object_at(output.get("format"), "output_config.format").get("schema")
     effort = output.get("effort")
     kind = thinking.get("type")
     serial = (fields.tool_choice or {}).get("disable_parallel_tool_use")
@@ -216,7 +219,7 @@ def _unread_settings(fields: MessagesBody) -> list[str]:
     """Return the names of unknown settings inside the fields that are read."""
     unread = [f"output_config.{key}" for key in fields.output_config or {} if key not in ("effort", "format")]
     if (kind := (fields.thinking or {}).get("type")) not in (None, "enabled", "adaptive", "disabled"):
-        unread.append(f"thinking.{kind}")
+        unread.append(f"thinking.type {kind}")
     if fields.service_tier and fields.service_tier not in _TIERS:
         unread.append("service_tier")
     return unread

@@ -144,8 +144,14 @@ def error_body(
 ) -> bytes:
     """Render an error. `own` holds fields of the provider's own error, which replace ours."""
     kind = _ERROR_TYPES.get(trouble_of(error, status), "invalid_request_error")
-    body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": told(error, ANTHROPIC)[1], **own}}
+    message = told(error, ANTHROPIC, _dotted)[1]
+    body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message, **own}}
     return msgspec.json.encode({**body, "request_id": request_id} if request_id else body)
+
+
+def _dotted(path: str) -> str:
+    """A field's path as Anthropic writes it: `messages.0.content`."""
+    return path.replace("[", ".").replace("]", "")
 
 
 def streamed_error(request_id: str, error: SemrouteError, status: int) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from semroute.dialects.anthropic.models import reads_thoughts
-from semroute.dialects.shared.body_parsing import arguments_of, given, object_of, objects, problem, tool_result
+from semroute.dialects.shared.body_parsing import arguments_of, given, object_of, objects, problem, shown, tool_result
 from semroute.dialects.shared.data_urls import data_url, read_data_url, text_of, text_url
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.thinking import split_id, unseal
@@ -48,7 +48,7 @@ def parse_block(block: dict[str, Any], path: str = "content", index: int = 0) ->
     """Read one block. `index` is the number of tool calls before it. Raises `RequestError`."""
     kind = block.get("type")
     if not isinstance(kind, str):
-        raise problem(f"{path}.type", "expected the block's type, such as 'text'")
+        raise problem(f"{path}.type", f"got {shown(kind)}, expected the block's type, such as 'text'")
     part = _parse_known(kind, block, path, index)
     if part is None:
         raise problem(path, f"got a block of type {kind!r} that lacks what this type must hold")
@@ -169,7 +169,7 @@ def _render_thinking(part: Thinking, dropped: Dropped, model: str) -> Iterable[d
 
 
 def _render_image(part: Image, dropped: Dropped) -> dict[str, Any]:
-    dropped.add_given(**{"image detail": part.detail})
+    dropped.add_given(**{"image_url.detail": part.detail})
     return {"type": "image", "source": _render_source(part.url), **render_cache(part.cache)}
 
 

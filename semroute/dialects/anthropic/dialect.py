@@ -25,6 +25,16 @@ DIALECT = Dialect(
     models=AnthropicModelList(),
     provider=lambda provider: AnthropicProviderDialect(pinned_version(provider.headers)),
     telemetry_name="anthropic",
+    field_names={
+        "messages.tool_calls.id": ("messages.content.id",),
+        "parallel_tool_calls": ("tool_choice.disable_parallel_tool_use",),
+        "reasoning_effort": ("output_config.effort", "thinking.budget_tokens", "thinking.type"),
+        "response_format": ("output_config.format",),
+        "stop": ("stop_sequences",),
+        "tools.function": ("tools",),
+        "tools.function.parameters": ("tools.input_schema",),
+        "user": ("metadata.user_id",),
+    },
     edits=BodyEdits(add_turns=add_to_messages),
     headers=HEADERS,
 )

@@ -28,8 +28,8 @@ from semroute.dialects.shared.model_abilities import parse_effort
 from semroute.dialects.shared.thinking import is_sealed, unseal
 from semroute.messages import ChatRequest
 
-FORCED = "tool choice: the model cannot be forced"
-FORCED_THINKING = "tool choice: a model that thinks cannot be forced"
+FORCED = "tool_choice: the model cannot be forced"
+FORCED_THINKING = "tool_choice: a model that thinks cannot be forced"
 
 
 def suit(body: dict[str, Any], request: ChatRequest, model: Model, dropped: Dropped) -> None:
@@ -142,5 +142,5 @@ def _leave_room(body: dict[str, Any], max_tokens: int, dropped: Dropped) -> None
                 dropped.add(f"thinking: max_tokens {max_tokens} leaves no room for it")
                 del body["thinking"]
             else:
-                dropped.adapt(f"budget_tokens {budget_tokens}: sent as {half}")
+                dropped.adapt(f"thinking.budget_tokens {budget_tokens}: sent as {half}")
                 body["thinking"] = {**body["thinking"], "budget_tokens": half}

@@ -116,13 +116,13 @@ def _tool_choice(
 
 def _stop(params: Params, dropped: Dropped) -> list[str]:
     if any(not stop.strip() for stop in params.stop):
-        dropped.add("stop sequences of white space")
+        dropped.add("stop: texts of white space alone")
     return [stop for stop in params.stop if stop.strip()]
 
 
 def _tier(params: Params, dropped: Dropped) -> str | None:
     tier = _TIERS.get(params.service_tier)
-    dropped.add_given(**{f"service tier {params.service_tier}": bool(params.service_tier) and tier is None})
+    dropped.add_given(**{f"service_tier {params.service_tier}": bool(params.service_tier) and tier is None})
     return tier
 
 

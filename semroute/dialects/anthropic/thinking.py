@@ -20,7 +20,7 @@ from semroute.messages import ChatRequest, Effort, Message, Params, Thinking
 DEFAULT_MAX_TOKENS = 8192
 """Anthropic requires a limit. This is used if neither the caller nor the route files give one."""
 MIN_BUDGET_TOKENS = 1024
-LOST = "reasoning effort: the thoughts before the last tool call came from another provider"
+LOST = "reasoning_effort: the thoughts before the last tool call came from another provider"
 Spoken = tuple[dict[str, Any], Effort | None]
 """The fields `thinking` and `effort` of a request. An empty `thinking` is left out."""
 
@@ -49,14 +49,14 @@ def switched_off(traits: Traits, effort: Effort | None, dropped: Dropped) -> Spo
             and effort is not None
             and EFFORTS.index(effort) > EFFORTS.index(traits.off_up_to)
         ):
-            dropped.add(f"reasoning effort {effort}: sent as {traits.off_up_to}, as thinking is turned off")
+            dropped.add(f"reasoning_effort {effort}: sent as {traits.off_up_to}, as thinking is turned off")
             effort = traits.off_up_to
         return {"type": "disabled"}, effort
     if traits.off == "between_tools":
-        dropped.adapt("thinking turned off: sent as `between_tools`")
+        dropped.adapt("reasoning_effort none: sent as `between_tools`")
         return {"type": "between_tools"}, effort
     lowest = traits.efforts[0]
-    dropped.add(f"reasoning effort none: the model always thinks, sent as {lowest}")
+    dropped.add(f"reasoning_effort none: the model always thinks, sent as {lowest}")
     return {}, lowest
 
 
@@ -73,7 +73,7 @@ def _budget(request: ChatRequest, model: Model, origins: Collection[str], droppe
     budget_tokens = wanted if exact else min(wanted if wanted > 0 else max_tokens, max_tokens // 2)
     budget_tokens = max(MIN_BUDGET_TOKENS, budget_tokens)
     if budget_tokens >= max_tokens:
-        dropped.add(f"reasoning effort: max_tokens {max_tokens} leaves no room for {budget_tokens} tokens of thinking")
+        dropped.add(f"reasoning_effort: max_tokens {max_tokens} leaves no room for {budget_tokens} tokens of thinking")
         return {}
     if misses_thoughts(request.messages, origins):
         dropped.add(LOST)
@@ -104,7 +104,7 @@ def fitted(
     """Change a caller's settings for thinking to what the model accepts. They may be meant for another model."""
     if effort is not None and not traits.efforts:
         if thinking.get("type") != "adaptive":
-            dropped.add(f"reasoning effort {effort}")
+            dropped.add(f"reasoning_effort {effort}")
             effort = None
     elif effort is not None:
         effort = fitting_effort(effort, traits.efforts, dropped)
@@ -118,7 +118,7 @@ def fitted(
             tokens = budget if isinstance(budget, int) else BUDGETS["high"]
             wanted: Effort = next((each for each, limit in BUDGETS.items() if 0 < tokens <= limit), "max")
             effort = effort or fitting_effort(wanted, traits.efforts, Dropped())
-            dropped.add(f"budget_tokens {tokens}: sent as reasoning effort {effort}")
+            dropped.add(f"thinking.budget_tokens {tokens}: sent as effort {effort}")
             shown = {"display": thinking["display"]} if "display" in thinking else {"display": "summarized"}
             return {"type": "adaptive", **shown}, effort
         case "adaptive" if not traits.adaptive:
@@ -126,7 +126,7 @@ def fitted(
             if tokens >= max_tokens:
                 dropped.add(f"thinking: max_tokens {max_tokens} leaves no room for it")
                 return {}, None
-            dropped.adapt(f"adaptive thinking: sent as budget_tokens {tokens}")
+            dropped.adapt(f"thinking.type adaptive: sent as budget_tokens {tokens}")
             return {"type": "enabled", "budget_tokens": tokens}, None
     return thinking, effort
 

@@ -119,14 +119,14 @@ class Blocks:
         if cache is None:
             return []
         if not self._traits.cache or (after_tool and not self._traits.cache_tools):
-            self._dropped.add("cache mark")
+            self._dropped.add("cache_control")
             return []
         point = {"type": "default"}
         if cache != "5m":
             if self._traits.cache_ttl:
                 point["ttl"] = cache
             else:
-                self._dropped.add("cache mark's ttl")
+                self._dropped.add("cache_control.ttl")
         return [{"cachePoint": point}]
 
     def _block(self, part: Part) -> dict[str, Any] | None:
@@ -148,7 +148,7 @@ class Blocks:
         return None
 
     def _image(self, part: Image) -> dict[str, Any] | None:
-        self._dropped.add_given(**{"image detail": part.detail})
+        self._dropped.add_given(**{"image_url.detail": part.detail})
         inline = read_data_url(part.url)
         if inline is None:
             self._dropped.add("image by address")
@@ -197,5 +197,5 @@ class Blocks:
         content: list[dict[str, Any]] = [{"text": part.text}] if part.text.strip() else []
         content += [shown for each in part.media if (shown := self._block(each)) is not None]
         status = {"status": "error"} if part.is_error and self._traits.tells_errors else {}
-        self._dropped.add_given(**{"is_error of a tool result": part.is_error and not status})
+        self._dropped.add_given(**{"is_error": part.is_error and not status})
         return {"toolResult": {"toolUseId": part.id, "content": content, **status}}

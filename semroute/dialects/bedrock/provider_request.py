@@ -134,14 +134,14 @@ def _tools(
     if request.tool_choice is not None and request.tool_choice.mode == "none" and not forced:
         if not called and not answers:
             return {}
-        dropped.add_given(**{"tool choice none": bool(offered)})
+        dropped.add_given(**{"tool_choice none": bool(offered)})
     if not offered and (called or answers):
         dropped.add("tools: those that the conversation calls are declared")
         offered = [Tool(name=name) for name in called or ("tool",)]
     rendered: list[dict[str, Any]] = []
     for tool in offered:
         strict = tool.strict if traits.schemas else None
-        dropped.add_given(**{"strict tools": tool.strict and not strict})
+        dropped.add_given(**{"tools.function.strict": tool.strict and not strict})
         fields = given({"description": tool.description or None, "strict": strict})
         schema = {"json": tool.parameters or _ANY_OBJECT}
         rendered.append({"toolSpec": {"name": tool.name, **fields, "inputSchema": schema}})
@@ -165,7 +165,7 @@ def _tool_choice(
     if choice.mode == "required":
         return {"toolChoice": {"any": {}}}
     if traits.forced == "any":
-        dropped.add("tool choice: the model can be forced to call a tool, but not a certain one")
+        dropped.add("tool_choice: the model can be forced to call a tool, but not a certain one")
         return {"toolChoice": {"any": {}}}
     return {"toolChoice": {"tool": {"name": choice.name}}}
 
@@ -186,13 +186,13 @@ def _thought(request: ChatRequest, model: Model, traits: Traits, dropped: Droppe
     if effort is None:  # as much as the model likes
         return Thought()
     if not traits.thinking:
-        dropped.add("reasoning effort: the model has no setting for it")
+        dropped.add("reasoning_effort: the model has no setting for it")
         return Thought()
     if effort == "none" and traits.thinking == "reasoningConfig":
         return Thought(fields={"reasoningConfig": {"type": "disabled"}})
     level = _LEVELS.get(effort, "low")
     if level != effort:
-        dropped.add(f"reasoning effort {effort}: sent as {level}")
+        dropped.add(f"reasoning_effort {effort}: sent as {level}")
     if traits.thinking == "reasoning_effort":
         return Thought(on=True, fields={"reasoning_effort": level})
     config = {"type": "enabled", "maxReasoningEffort": level}
@@ -218,7 +218,7 @@ def _inference(
         dropped.add_given(max_tokens=limit, temperature=temperature is not None, top_p=top_p is not None)
         limit = temperature = top_p = None
     stop = [stop for stop in params.stop if (stop.strip() if traits.claude else stop)]
-    dropped.add_given(**{"stop sequences of white space": len(stop) < len(params.stop)})
+    dropped.add_given(**{"stop: texts of white space alone": len(stop) < len(params.stop)})
     inference = given({"maxTokens": limit, "temperature": temperature, "topP": top_p, "stopSequences": stop})
     return inference, {} if top_k is None else _nested(traits.top_k, top_k)
 
@@ -247,5 +247,5 @@ def _note_the_rest(params: Params, dropped: Dropped) -> None:
     dropped.add_given(
         logprobs=params.logprobs,
         parallel_tool_calls=params.parallel_tool_calls is False,
-        **{f"service tier {tier}": bool(tier) and tier not in ("auto", *_TIERS)},
+        **{f"service_tier {tier}": bool(tier) and tier not in ("auto", *_TIERS)},
     )

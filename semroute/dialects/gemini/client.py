@@ -14,8 +14,17 @@ from semroute.dialects.gemini.client_answer import answer, error_body
 from semroute.dialects.gemini.client_stream import GeminiStream
 from semroute.dialects.gemini.content import NAME, camel_case, camel_names, parse_part
 from semroute.dialects.shared.alternating_turns import user_turn
-from semroute.dialects.shared.body_parsing import convert, media_of, objects, problem, unread_fields
-from semroute.errors import SemrouteError
+from semroute.dialects.shared.body_parsing import (
+    convert,
+    media_of,
+    moved,
+    object_at,
+    objects,
+    problem,
+    shown,
+    unread_fields,
+)
+from semroute.errors import RequestError, SemrouteError
 from semroute.messages import (
     ChatRequest,
     Completion,
@@ -156,9 +165,11 @@ class CountedGemini(Gemini):
         inner = camel_names(body).get("generateContentRequest")
         if inner is None:
             return super().parse_request(body, request_id)
-        if not isinstance(inner, dict):
-            raise problem("generateContentRequest", f"got {type(inner).__name__}, expected an object")
-        return super().parse_request({**inner, "model": body.get("model", "auto")}, request_id)
+        fields = {**object_at(inner, "generateContentRequest"), "model": body.get("model", "auto")}
+        try:
+            return super().parse_request(fields, request_id)
+        except RequestError as error:
+            raise moved(error, f"generateContentRequest.{error.param}") from None
 
     def render_count(self, input_tokens: int) -> bytes:
         """Render the body of `countTokens`."""
@@ -174,7 +185,7 @@ def _messages(fields: GenerateContentBody) -> tuple[Message, ...]:
         messages.append(Message(role="system", parts=parts))
     for number, content in enumerate(fields.contents):
         if content.role not in ("user", "model", "function"):
-            raise problem(f"contents[{number}].role", f"got {content.role!r}, expected one of user, model")
+            raise problem(f"contents[{number}].role", f"got {shown(content.role)}, expected one of user, model")
         parts = _parts(content, f"contents[{number}].parts", ids)
         messages.append(Message(role="assistant", parts=parts) if content.role == "model" else user_turn(parts))
     return tuple(messages)
@@ -184,10 +195,10 @@ def _parts(content: _Content, path: str, ids: dict[str, list[str]]) -> tuple[Par
     """Read the parts of a content. `ids` are those of the calls without a result, by function name, oldest first."""
     parts: list[Part] = []
     calls = 0
-    for part in objects(content.parts, path):
+    for number, part in enumerate(objects(content.parts, path)):
         match part:
             case {"functionResponse": dict(response)}:
-                parts.append(_result(response, ids, path))
+                parts.append(_result(response, ids, f"{path}[{number}]"))
                 continue
         parsed = parse_part(part, calls, path)
         if isinstance(parsed, ToolCall):
@@ -220,13 +231,22 @@ def _tools(tools: list[Any] | None) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
     functions: list[Tool] = []
     hosted: list[str] = []
     for number, tool in enumerate(objects(tools, "tools")):
-        hosted += [kind for kind in tool if kind != "functionDeclarations"]
+        hosted += [f"tools.{kind}" for kind in tool if kind != "functionDeclarations"]
         declared = tool.get("functionDeclarations")
-        for function in objects(declared, f"tools[{number}].functionDeclarations"):
-            schema = function.get("parametersJsonSchema") or json_schema(function.get("parameters") or {})
-            name, description = str(function.get("name") or ""), str(function.get("description") or "")
-            functions.append(Tool(name=name, description=description, parameters=schema))
+        path = f"tools[{number}].functionDeclarations"
+        for place, function in enumerate(objects(declared, path)):
+            functions.append(_function(function, f"{path}[{place}]"))
     return tuple(functions), tuple(hosted)
+
+
+def _function(function: dict[str, Any], path: str) -> Tool:
+    name, own = function.get("name"), function.get("parametersJsonSchema")
+    if not isinstance(name, str):
+        raise problem(f"{path}.name", f"got {shown(name)}, expected the function's name")
+    schema = object_at(own, f"{path}.parametersJsonSchema") or json_schema(
+        object_at(function.get("parameters"), f"{path}.parameters")
+    )
+    return Tool(name=name, description=str(function.get("description") or ""), parameters=schema)
 
 
 def json_schema(schema: Any) -> Any:

@@ -11,7 +11,7 @@ from semroute.dialects.gemini.content import render_signature
 from semroute.dialects.shared.body_parsing import object_of
 from semroute.dialects.shared.error_kinds import Trouble, trouble_of
 from semroute.dialects.shared.refusal_errors import GEMINI, told
-from semroute.errors import SemrouteError
+from semroute.errors import RequestError, SemrouteError
 from semroute.messages import (
     Citation,
     Completion,
@@ -123,11 +123,19 @@ https://ai.google.dev/gemini-api/docs/troubleshooting, November 2026."""
 BAD_REQUEST = (400, "INVALID_ARGUMENT")
 
 
+_RPC = "type.googleapis.com/google.rpc"
+"""Details of errors. Source: https://cloud.google.com/apis/design/errors#error_details."""
+
+
 def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
     """Render an error in Google's form."""
-    details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": error.code, "domain": "semroute"}]
+    message = told(error, GEMINI)[1]
+    details: list[dict[str, Any]] = [{"@type": f"{_RPC}.ErrorInfo", "reason": error.code, "domain": "semroute"}]
+    if isinstance(error, RequestError) and error.param:
+        violation = {"field": error.param, "description": message.removeprefix(f"{error.param}: ")}
+        details.append({"@type": f"{_RPC}.BadRequest", "fieldViolations": [violation]})
     _, name = STATUSES.get(trouble_of(error, status), BAD_REQUEST)
-    return {"error": {"code": status, "message": told(error, GEMINI)[1], "status": name, "details": details}}
+    return {"error": {"code": status, "message": message, "status": name, "details": details}}
 
 
 def own_error(body: Any) -> dict[str, Any] | None:

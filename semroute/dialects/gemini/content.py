@@ -165,12 +165,12 @@ class Parts:
 
     def render(self, part: Part) -> dict[str, Any] | None:
         """Render one part. None: Gemini has no such part."""
-        self._dropped.add_given(**{"cache mark": getattr(part, "cache", None)})
+        self._dropped.add_given(**{"cache_control": getattr(part, "cache", None)})
         match part:
             case Text(text=text) | Refusal(text=text):
                 return {"text": text} if text else None
             case Image(url=url, detail=detail):
-                self._dropped.add_given(**{"image detail": detail})
+                self._dropped.add_given(**{"image_url.detail": detail})
                 return _media(url, "image/jpeg")
             case Document(url=url, cite=cite):
                 self._dropped.add_given(citations=cite)
@@ -194,7 +194,7 @@ class Parts:
 
     def _call(self, part: ToolCall, signature: str, *, first: bool) -> dict[str, Any]:
         """Render a call with its signature. Gemini signs the first of parallel calls, and needs no other signature."""
-        self._dropped.add_given(**{"cache mark": part.cache})
+        self._dropped.add_given(**{"cache_control": part.cache})
         self._names[part.id] = part.name
         signature = part.signature or signature or (SKIP_SIGNATURE if self._sign_calls and first else "")
         call = {"name": part.name, "args": object_of(part.arguments), **given({"id": part.id or None})}

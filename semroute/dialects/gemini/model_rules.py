@@ -59,7 +59,7 @@ def _thinking(thinking: dict[str, Any], traits: Traits, dropped: Dropped) -> dic
             continue
         rest = {field: value for field, value in thinking.items() if field != name}
         if not traits.levels:
-            dropped.adapt(f"thinking level {level}: sent as {BUDGETS[level]} tokens")
+            dropped.adapt(f"reasoning_effort {level}: sent as {BUDGETS[level]} tokens")
             return {**rest, budget: BUDGETS[level]}
         fitted = fitting_effort(level, traits.levels, dropped)
         return {**rest, name: fitted.upper() if str(written).isupper() else fitted}

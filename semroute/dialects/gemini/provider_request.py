@@ -81,7 +81,7 @@ def _contents(
 
 
 def _tool(tool: Tool, dropped: Dropped) -> dict[str, Any]:
-    dropped.add_given(**{"cache mark": tool.cache, "strict tools": tool.strict})
+    dropped.add_given(**{"cache_control": tool.cache, "tools.function.strict": tool.strict})
     says = any(tool.parameters.get(each) for each in ("properties", "allOf", "anyOf", "oneOf", "$ref"))
     parameters = tool.parameters if says else None  # Gemini refuses an empty object
     return {"name": tool.name, "description": tool.description, **given({"parametersJsonSchema": parameters})}
@@ -125,6 +125,6 @@ def _note_the_rest(request: ChatRequest, dropped: Dropped) -> None:
         n=params.n is not None and params.n > 1,
         parallel_tool_calls=params.parallel_tool_calls is False,
         **{
-            f"service tier {tier}": bool(tier) and tier not in ("auto", *_TIERS),
+            f"service_tier {tier}": bool(tier) and tier not in ("auto", *_TIERS),
         },
     )

@@ -18,7 +18,9 @@ from semroute.dialects.openai.content import parse_function
 from semroute.dialects.shared import fill_in_the_middle
 from semroute.dialects.shared.body_parsing import (
     convert,
+    message_of,
     problem,
+    shown,
     texts_of,
     unread_fields,
 )
@@ -117,7 +119,7 @@ class Ollama:
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """Render `{"error": "…"}`."""
-        return msgspec.json.encode({"error": str(error)})
+        return msgspec.json.encode({"error": message_of(error)})
 
 
 class OllamaGenerate(Ollama):
@@ -198,5 +200,5 @@ def _params(fields: _Asked) -> Params:
 def _tool(tool: dict[str, Any], path: str) -> Tool:
     function = tool.get("function")
     if not isinstance(function, dict):
-        raise problem(f"{path}.function", "expected a function with its name")
+        raise problem(f"{path}.function", f"got {shown(function)}, expected an object with the function's name")
     return parse_function(function, f"{path}.function")

@@ -8,6 +8,7 @@ import msgspec
 
 from semroute.dialects.ollama.client_answer import Said, account_of, now
 from semroute.dialects.ollama.content import render_call, render_logprobs, texts_of_parts
+from semroute.dialects.shared.body_parsing import message_of
 from semroute.errors import SemrouteError
 from semroute.messages import (
     ChatRequest,
@@ -69,7 +70,7 @@ class OllamaStream:
 
     def error(self, error: SemrouteError, status: int) -> bytes:
         """Render a line with the error. No line with `done` follows."""
-        return msgspec.json.encode({"error": str(error)}) + b"\n"
+        return msgspec.json.encode({"error": message_of(error)}) + b"\n"
 
     def _line(self, fields: dict[str, Any]) -> bytes:
         return msgspec.json.encode({"model": self._model, "created_at": now(), **fields}) + b"\n"

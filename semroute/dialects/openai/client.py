@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from semroute.decision import Decision
 from semroute.dialects.dialect import StreamRenderer
-from semroute.dialects.openai.client_answer import error_body, own_refusal, render_message
+from semroute.dialects.openai.client_answer import AskedIn, error_body, own_refusal, render_message
 from semroute.dialects.openai.client_stream import OpenAIStream
 from semroute.dialects.openai.content import (
     NAME,
@@ -125,6 +125,8 @@ class OpenAI:
     """The client side of OpenAI's dialect."""
 
     name = NAME
+    asked_in: ClassVar[AskedIn] = "messages"
+    """The field that holds what is asked, as errors name it."""
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError`, which names the field, what it got and what it expected."""
@@ -180,7 +182,7 @@ class OpenAI:
 
     def render_error(self, error: SemrouteError, status: int, request_id: str = "") -> bytes:
         """Render an error. A provider's own refusal in this dialect is passed on unchanged."""
-        return own_refusal(error) or msgspec.json.encode(error_body(error, status))
+        return own_refusal(error, self.asked_in) or msgspec.json.encode(error_body(error, status, self.asked_in))
 
 
 def _with_usage(raw: bytes, usage: Usage) -> bytes:
@@ -224,7 +226,7 @@ def _tools(tools: list[dict[str, Any]]) -> tuple[tuple[Tool, ...], tuple[str, ..
             case {"type": "custom", "custom": {"name": str(name)}}:
                 functions.append(function_of(name, tool["custom"]))
             case _:
-                hosted.append(f"{tool.get('type')} tool")
+                hosted.append(f"tools {tool.get('type')}")
     return tuple(functions), tuple(hosted)
 
 

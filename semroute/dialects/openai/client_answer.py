@@ -5,7 +5,8 @@ Source: https://platform.openai.com/docs/api-reference/chat/object.
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -78,28 +79,41 @@ _WORDS: dict[Trouble, tuple[str, str]] = {
 request's fault. Source: https://platform.openai.com/docs/guides/error-codes, November 2026."""
 
 
-def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
+AskedIn = Literal["messages", "input", "prompt"]
+"""The field in which an endpoint of OpenAI's takes what is asked."""
+
+
+def at_own_field(error: dict[str, Any], asked_in: AskedIn) -> dict[str, Any]:
+    """An error of OpenAI's, about what the caller asked: it stands in `asked_in`, whatever the provider was sent."""
+    param = error.get("param")
+    field = re.split(r"[.\[]", param, maxsplit=1)[0] if isinstance(param, str) else asked_in
+    return {**error, "param": asked_in} if field != asked_in and field in get_args(AskedIn) else error
+
+
+def error_body(error: SemrouteError, status: int, asked_in: AskedIn) -> dict[str, Any]:
     """Render an error in OpenAI's form."""
     known, message = refusal_errors.told(error, refusal_errors.OPENAI)
     if known is not None:
         fields = {"type": "invalid_request_error", "param": known.param, "code": known.codes[0]}
-        return {"error": {"message": message, **fields}}
+        return {"error": at_own_field({"message": message, **fields}, asked_in)}
     kind, code = _WORDS.get(trouble_of(error, status), ("invalid_request_error", ""))
     vendors = code and isinstance(error, ProviderError)
     param = error.param if isinstance(error, RequestError) else None
-    return {"error": {"message": str(error), "type": kind, "param": param, "code": code if vendors else error.code}}
+    return {"error": {"message": message, "type": kind, "param": param, "code": code if vendors else error.code}}
 
 
 def streamed_error_body(error: SemrouteError, status: int) -> dict[str, Any]:
-    """Render an error inside a stream. Fields of a provider's own error in OpenAI's form are passed on."""
-    ours, own = error_body(error, status)["error"], own_error(told_inside(error))
-    return {"error": {**ours, **refusal_errors.own_fields(own, error, refusal_errors.OPENAI)}}
+    """Render an error inside a stream of chat. Fields of a provider's own error in OpenAI's form are passed on."""
+    ours, own = error_body(error, status, "messages")["error"], own_error(told_inside(error))
+    return {"error": at_own_field({**ours, **refusal_errors.own_fields(own, error, refusal_errors.OPENAI)}, "messages")}
 
 
-def own_refusal(error: SemrouteError) -> bytes | None:
+def own_refusal(error: SemrouteError, asked_in: AskedIn) -> bytes | None:
     """Return the body of a provider's refusal, if it has OpenAI's form and the code that clients look for."""
     body = refusal_errors.refused_body(error)
-    return body if refusal_errors.own_fields(own_error(document(body)), error, refusal_errors.OPENAI) else None
+    own = refusal_errors.own_fields(own_error(document(body)), error, refusal_errors.OPENAI)
+    told = at_own_field(own, asked_in)
+    return body if told is own and own else msgspec.json.encode({"error": told}) if own else None
 
 
 def own_error(body: Any) -> dict[str, Any] | None:

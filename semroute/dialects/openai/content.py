@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from semroute.dialects.gemini.content import SKIP_SIGNATURE
-from semroute.dialects.shared.body_parsing import given, objects_of, problem
+from semroute.dialects.shared.body_parsing import given, objects_of, problem, shown
 from semroute.messages import (
     Alternative,
     CacheTtl,
@@ -57,7 +57,7 @@ def _parse_part(part: dict[str, Any], path: str) -> Part:
         case {"type": str(kind)}:
             return Opaque(kind=kind)
         case _:
-            raise problem(f"{path}.type", "expected the part's type, such as 'text'")
+            raise problem(f"{path}.type", f"got {shown(part.get('type'))}, expected the part's type, such as 'text'")
 
 
 def parse_cache(part: Mapping[str, Any]) -> CacheTtl | None:
@@ -89,19 +89,19 @@ def parse_tool_choice(choice: str | dict[str, Any] | None) -> tuple[ToolChoice |
             "type": "allowed_tools",
             "mode": "required",
         }:
-            return ToolChoice(mode="required"), ("tool choice allowed_tools",)
+            return ToolChoice(mode="required"), ("tool_choice allowed_tools",)
         case {"type": str(kind)} if kind != "function":
-            return None, (f"tool choice {kind}",)
+            return None, (f"tool_choice {kind}",)
         case _:
             expected = "expected one of auto, none, required, or a function's name"
-            raise problem("tool_choice", f"got {choice!r}, {expected}")
+            raise problem("tool_choice", f"got {shown(choice)}, {expected}")
 
 
 def parse_function(function: Mapping[str, Any], path: str) -> Tool:
     """Read the definition of a tool. Raises `RequestError`."""
     name = function.get("name")
     if not isinstance(name, str):
-        raise problem(f"{path}.name", "expected the function's name")
+        raise problem(f"{path}.name", f"got {shown(name)}, expected the function's name")
     parameters = function.get("parameters")
     return Tool(
         name=name,

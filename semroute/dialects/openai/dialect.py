@@ -66,6 +66,11 @@ DIALECT = Dialect(
     models=OpenAIModelList(),
     provider=_provider,
     edits=BodyEdits(add_turns=add_to_messages, add_instruction=_add_instruction, ask_for_json=_ask_for_json),
+    field_names={
+        "max_tokens": ("max_tokens", "max_completion_tokens"),
+        "user": ("user", "safety_identifier"),
+        "tools.function": ("tools.function", "functions"),
+    },
     headers=HEADERS,
     drop_logprobs=drop_logprobs,
 )

@@ -32,6 +32,7 @@ class Embeddings(OpenAI):
     """The client side of `/v1/embeddings`."""
 
     name = EMBEDDINGS
+    asked_in = "input"
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of two models cannot be compared."""

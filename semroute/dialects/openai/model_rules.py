@@ -72,7 +72,7 @@ def _refuse(body: dict[str, Any], fields: Iterable[str], dropped: Dropped) -> No
     for field in fields:
         value = body.pop(field, None)
         if value not in (None, 0, [], {}):
-            dropped.add("stop sequences" if field == "stop" else field)
+            dropped.add(field)
 
 
 def _fitted(asked: object, traits: Traits, dropped: Dropped) -> Effort | None:
@@ -95,7 +95,7 @@ def _for_tools(effort: Effort, traits: Traits, model: Model, dropped: Dropped) -
     if traits.chat_tools == "always" or effort == "none":
         return effort
     why = "the model reasons and calls tools at once only over `dialect: responses`"
-    dropped.add(f"reasoning effort {effort}: sent as none, as {why}")
+    dropped.add(f"reasoning_effort {effort}: sent as none, as {why}")
     return "none"
 
 
@@ -126,7 +126,7 @@ def _newer_fields(body: dict[str, Any], traits: Traits, dropped: Dropped) -> Non
     if not traits.cache_options and body.pop("prompt_cache_options", None) is not None:
         dropped.add("prompt_cache_options")
     if not traits.ultrafast and body.get("service_tier") == "ultrafast":
-        dropped.add("service tier ultrafast")
+        dropped.add("service_tier ultrafast")
         del body["service_tier"]
 
 

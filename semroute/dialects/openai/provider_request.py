@@ -106,9 +106,9 @@ def _mark(cache: CacheTtl | None, preset: Preset, dropped: Dropped, *, tool: boo
     if preset.cache == "cache_control":
         return {"cache_control": {"type": "ephemeral", **({"ttl": cache} if cache != "5m" else {})}}
     if preset.cache == "prompt_cache_breakpoint" and not tool:
-        dropped.add_given(**{"cache mark's ttl": cache != "5m"})
+        dropped.add_given(**{"cache_control.ttl": cache != "5m"})
         return {"prompt_cache_breakpoint": {"mode": "explicit"}}
-    dropped.add("cache mark")
+    dropped.add("cache_control")
     return {}
 
 
@@ -142,7 +142,7 @@ class _Messages:
 
     def _result(self, result: ToolResult) -> None:
         """Render a tool result. A tool message takes only text, so its files follow in a user message."""
-        self._dropped.add_given(**{"is_error of a tool result": result.is_error, "cache mark": result.cache})
+        self._dropped.add_given(**{"is_error": result.is_error, "cache_control": result.cache})
         self._rendered.append({"role": "tool", "tool_call_id": result.id, "content": result.text})
         self._media += result.media
 
@@ -184,7 +184,7 @@ class _Messages:
         return "\n".join(thought.text for thought in own), said
 
     def _call(self, part: ToolCall) -> dict[str, Any]:
-        self._dropped.add_given(**{"cache mark": part.cache})
+        self._dropped.add_given(**{"cache_control": part.cache})
         function = {"name": part.name, "arguments": part.arguments or "{}"}
         return {"id": part.id, "type": "function", "function": function, **render_signature(part.signature)}
 
@@ -237,7 +237,7 @@ def adapt(body: dict[str, Any], preset: Preset, model: Model, dropped: Dropped) 
             dropped.add(field)
     tier = body.get("service_tier")
     if preset.tiers and tier is not None and tier not in preset.tiers:
-        dropped.add_given(**{f"service tier {tier}": tier != "default"})
+        dropped.add_given(**{f"service_tier {tier}": tier != "default"})
         del body["service_tier"]
     body |= {name: body.pop(field) for field, name in preset.rename.items() if field in body}
     if not preset.json_schema and isinstance(body.get("messages"), list):
@@ -278,7 +278,7 @@ def _adapt_message(message: Any, preset: Preset, reasons: bool, dropped: Dropped
         message = _with_chunk(message, thought)
     refused = [field for field in preset.message_drop if field in message]
     if refused:
-        dropped.add_given(**{f"message {field}": _asks(field, message[field]) for field in refused})
+        dropped.add_given(**{f"messages.{field}": _asks(field, message[field]) for field in refused})
         message = {field: value for field, value in message.items() if field not in refused}
     if message.get("role") == "developer" and not preset.developer:
         message = {**message, "role": "system"}

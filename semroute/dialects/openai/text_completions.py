@@ -20,7 +20,7 @@ from semroute.dialects.openai.client import ChatBody, OpenAI, StreamOptions
 from semroute.dialects.openai.client_answer import error_body
 from semroute.dialects.openai.content import render_usage
 from semroute.dialects.shared import fill_in_the_middle
-from semroute.dialects.shared.body_parsing import convert, problem, unread_fields
+from semroute.dialects.shared.body_parsing import convert, problem, shown, unread_fields
 from semroute.errors import SemrouteError
 from semroute.messages import (
     ChatRequest,
@@ -91,6 +91,7 @@ class TextDialect(OpenAI):
     """The client side of `/v1/completions`, for one answer."""
 
     name = NAME
+    asked_in = "prompt"
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. The first prompt is the user's turn.
@@ -214,7 +215,7 @@ class TextStream:
 
     def error(self, error: SemrouteError, status: int) -> bytes:
         """Render an error event, on which clients raise. No `[DONE]` follows."""
-        return sse.render(msgspec.json.encode(error_body(error, status)))
+        return sse.render(msgspec.json.encode(error_body(error, status, "prompt")))
 
 
 def _prompts(prompt: str | list[Any] | None) -> list[str]:
@@ -224,7 +225,7 @@ def _prompts(prompt: str | list[Any] | None) -> list[str]:
     for number, text in enumerate(texts):
         path = "prompt" if isinstance(prompt, str) else f"prompt[{number}]"
         if not isinstance(text, str):
-            what = "tokens" if isinstance(text, int | list) else type(text).__name__
+            what = "tokens" if isinstance(text, int | list) else shown(text)
             raise problem(path, f"got {what}, expected text: each model counts tokens in its own way")
         if not text.strip():
             raise problem(path, "got an empty prompt, expected text")

@@ -13,7 +13,7 @@ from semroute.dialects.responses.client_answer import response_object
 from semroute.dialects.responses.client_stream import ResponsesStream
 from semroute.dialects.responses.content import NAME, parse_input
 from semroute.dialects.responses.tools import Toolbox
-from semroute.dialects.shared.body_parsing import convert, problem, unread_fields
+from semroute.dialects.shared.body_parsing import convert, object_at, problem, unread_fields
 from semroute.dialects.shared.model_abilities import parse_effort
 from semroute.messages import ChatRequest, Completion, Message, Params, Text
 from semroute.record import Record
@@ -60,6 +60,7 @@ class Responses(OpenAI):
     """
 
     name = NAME
+    asked_in = "input"
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError`, which names the field, what it got and what it expected."""
@@ -103,7 +104,7 @@ class Responses(OpenAI):
 
 
 def _params(fields: ResponsesBody) -> Params:
-    form = (fields.text or {}).get("format") or {}
+    form = object_at((fields.text or {}).get("format"), "text.format")
     reasoning = fields.reasoning or {}
     logprobs = fields.top_logprobs is not None or "message.output_text.logprobs" in (fields.include or ())
     return Params(

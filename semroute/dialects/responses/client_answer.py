@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from semroute.dialects.openai.client_answer import error_body
+from semroute.dialects.openai.client_answer import at_own_field, error_body
 from semroute.dialects.openai.content import render_function, render_logprobs, render_schema
 from semroute.dialects.responses.content import NAME, render_reasoning, render_text
 from semroute.dialects.responses.tools import Toolbox, render_call, render_tool_choice, toolbox_of
@@ -179,9 +179,9 @@ know."""
 
 def streamed_error(error: SemrouteError, status: int) -> dict[str, Any]:
     """Render the fields of an error. A provider's own error in OpenAI's form is passed on."""
-    ours, own = error_body(error, status)["error"], _own_error(told_inside(error))
+    ours, own = error_body(error, status, "input")["error"], _own_error(told_inside(error))
     code = _CODES.get(trouble_of(error, status), _BAD_REQUEST)
-    return {**ours, "code": code, **own_fields(own, error, OPENAI)}
+    return at_own_field({**ours, "code": code, **own_fields(own, error, OPENAI)}, "input")
 
 
 def _own_error(body: Any) -> dict[str, Any] | None:

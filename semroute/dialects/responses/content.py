@@ -10,7 +10,7 @@ import msgspec
 
 from semroute.dialects.openai.content import parse_cache, parse_citations, render_citation
 from semroute.dialects.responses.tools import Toolbox, output_of, parse_call
-from semroute.dialects.shared.body_parsing import objects, objects_of, problem, role_of, tool_result
+from semroute.dialects.shared.body_parsing import objects, objects_of, problem, role_of, shown, tool_result
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.thinking import SEAL, is_sealed, seal, unseal
 from semroute.messages import (
@@ -96,7 +96,8 @@ def _parse_item(item: dict[str, Any], path: str, toolbox: Toolbox) -> Message | 
         case {"type": str(kind)} if kind not in ("message", "function_call", "function_call_output"):
             return Message(role="assistant", parts=(Opaque(kind=kind),))
         case _:
-            raise problem(path, "expected an item with a `role` and `content`, or of another `type` with its fields")
+            kind = shown(item.get("type"))
+            raise problem(path, f"got an item of type {kind}, expected a `role` and `content`, or what that type holds")
 
 
 def seal_summary(text: str) -> str:
@@ -137,7 +138,7 @@ def _parse_content(content: object, path: str) -> tuple[Part, ...]:
     if isinstance(content, str):
         return (Text(text=content),)
     if not isinstance(content, list):
-        raise problem(path, f"got {type(content).__name__}, expected text or a list of parts")
+        raise problem(path, f"got {shown(content)}, expected text or a list of parts")
     return tuple(parse_content_part(part, f"{path}[{number}]") for number, part in enumerate(objects(content, path)))
 
 
@@ -158,7 +159,9 @@ def parse_content_part(part: dict[str, Any], path: str = "content") -> Part:
         case {"type": str(kind)}:
             return Opaque(kind=kind)
         case _:
-            raise problem(f"{path}.type", "expected the part's type, such as 'input_text'")
+            raise problem(
+                f"{path}.type", f"got {shown(part.get('type'))}, expected the part's type, such as 'input_text'"
+            )
 
 
 def _parse_output(id_: str, output: object, path: str) -> ToolResult:
@@ -168,7 +171,7 @@ def _parse_output(id_: str, output: object, path: str) -> ToolResult:
 def parse_reasoning(item: dict[str, Any]) -> Thinking:
     """Read a reasoning item. Its id becomes part of the signature, because OpenAI needs both back."""
     said = item.get("summary") or item.get("content") or []
-    text = "\n\n".join(str(each.get("text") or "") for each in said if isinstance(each, dict))
+    text = "\n\n".join(str(each.get("text") or "") for each in objects_of(said))
     thought = unseal(text, str(item.get("encrypted_content") or ""), NAME)
     if thought.origin != NAME:
         return thought
@@ -200,7 +203,7 @@ def render_input(messages: Iterable[Message], dropped: Dropped) -> list[dict[str
     """Render the items of a conversation. What Responses cannot express is noted."""
     items: list[dict[str, Any]] = []
     for message in messages:
-        dropped.add_given(**{"message name": message.name})
+        dropped.add_given(**{"messages.name": message.name})
         content: list[dict[str, Any]] | None = None
         for part in message.parts:
             block = _render_part(part, message.role, dropped)
@@ -217,7 +220,7 @@ def render_input(messages: Iterable[Message], dropped: Dropped) -> list[dict[str
 
 def render_cache(cache: CacheTtl | None, dropped: Dropped) -> dict[str, Any]:
     """Render the cache mark of a part."""
-    dropped.add_given(**{"cache mark's ttl": cache == "1h"})
+    dropped.add_given(**{"cache_control.ttl": cache == "1h"})
     return {"prompt_cache_breakpoint": {"mode": "explicit"}} if cache else {}
 
 
@@ -225,7 +228,7 @@ def _render_part(part: Part, role: Role, dropped: Dropped) -> dict[str, Any] | N
     match part:
         case Text(text=text, cache=cache):
             if role == "assistant":
-                dropped.add_given(**{"cache mark": cache})
+                dropped.add_given(**{"cache_control": cache})
                 return render_text(part)
             return {"type": "input_text", "text": text, **render_cache(cache, dropped)}
         case Refusal(text=text):
@@ -255,7 +258,7 @@ def _render_image(part: Image, dropped: Dropped) -> dict[str, Any]:
 
 
 def _render_item(part: Part, dropped: Dropped) -> dict[str, Any] | None:
-    dropped.add_given(**{"cache mark": getattr(part, "cache", None)})
+    dropped.add_given(**{"cache_control": getattr(part, "cache", None)})
     match part:
         case ToolCall(id=id_, name=name, arguments=arguments):
             return {"type": "function_call", "call_id": id_, "name": name, "arguments": arguments or "{}"}
@@ -270,7 +273,7 @@ def _render_item(part: Part, dropped: Dropped) -> dict[str, Any] | None:
 
 
 def _render_output(part: ToolResult, dropped: Dropped) -> str | list[dict[str, Any]]:
-    dropped.add_given(**{"is_error of a tool result": part.is_error})
+    dropped.add_given(**{"is_error": part.is_error})
     dropped.add_given(**{each.kind: True for each in part.media if isinstance(each, Opaque)})
     media = [shown for each in part.media if (shown := _render_part(each, "tool", dropped)) is not None]
     if not media:

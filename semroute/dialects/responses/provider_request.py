@@ -48,7 +48,7 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
 
 def _tool(tool: Tool, dropped: Dropped) -> dict[str, Any]:
     """Render a tool. It is strict only if the caller asked for that. In Responses the default is strict."""
-    dropped.add_given(**{"cache mark": tool.cache})
+    dropped.add_given(**{"cache_control": tool.cache})
     return {"type": "function", **render_function(tool), "strict": bool(tool.strict)}
 
 
@@ -71,5 +71,5 @@ def _note_the_rest(params: Params, dropped: Dropped) -> None:
     dropped.add_chat_sampling(params)
     dropped.add_given(
         top_k=params.top_k is not None,
-        **{"stop sequences": params.stop},
+        **{"stop": params.stop},
     )

@@ -17,7 +17,7 @@ import msgspec
 
 from semroute.bases import Frozen
 from semroute.dialects.openai.content import parse_function
-from semroute.dialects.shared.body_parsing import arguments_of, object_of, objects_of, problem
+from semroute.dialects.shared.body_parsing import arguments_of, object_of, objects_of, problem, shown
 from semroute.dialects.shared.custom_tools import COUNT, TEXT, arguments_for, function_of, object_schema, text_of
 from semroute.dialects.shared.thinking import signed_id, split_id
 from semroute.messages import ChatRequest, Tool, ToolCall, ToolChoice
@@ -162,7 +162,7 @@ class Toolbox:
                 made = msgspec.structs.replace(parsed, name=self.name(name, namespace), description=description)
             case "custom":
                 if not isinstance(name, str):
-                    raise problem(f"{path}.name", "expected the tool's name")
+                    raise problem(f"{path}.name", f"got {shown(name)}, expected the tool's name")
                 made = function_of(self.name(name, namespace), tool, about)
             case "local_shell" | "shell" | "apply_patch" | "tool_search" if _is_callers(tool):
                 name = kind
@@ -170,7 +170,7 @@ class Toolbox:
             case "tool_search":
                 return  # OpenAI would search for tools and load them later, but here all tools are declared at once
             case _:
-                self._hosted[f"{kind} tool"] = None
+                self._hosted[f"tools {kind}"] = None
                 return
         self._tools[made.name] = made
         self._origins[made.name] = Origin(kind, name, namespace)
@@ -291,7 +291,7 @@ def output_of(item: Mapping[str, Any]) -> tuple[str, Any, bool] | None:
     if kind == "tool_search_output" and isinstance(item.get("call_id"), str):
         found = ", ".join(str(tool.get("name") or tool.get("type")) for tool in objects_of(item.get("tools")))
         return split_id(str(id_))[0], f"These tools can be used now: {found or 'none'}", False
-    if kind not in OUTPUTS or not isinstance(id_, str):
+    if not isinstance(kind, str) or kind not in OUTPUTS or not isinstance(id_, str):
         return None
     id_, said = split_id(id_)[0], item.get("output")
     if kind == "shell_call_output" and not isinstance(said, str):

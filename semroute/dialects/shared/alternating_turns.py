@@ -39,7 +39,7 @@ def alternate(
     system: Content = []
     turns: list[Turn] = []
     for message in messages:
-        dropped.add_given(**{"message name": message.name})
+        dropped.add_given(**{"messages.name": message.name})
         content = render(message)
         if message.role == "system":
             if turns:

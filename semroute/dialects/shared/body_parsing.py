@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 
+from semroute.config.error_wording import got
 from semroute.config.error_wording import render as render_path
 from semroute.config.validate import Complaint, complaints
-from semroute.errors import RequestError
+from semroute.errors import RequestError, SemrouteError
 from semroute.json_errors import UNREADABLE
 from semroute.messages import CacheTtl, FinishReason, Media, Part, Role, Text, ToolCall, ToolResult
 
@@ -19,6 +21,9 @@ OURS = ("models", "strict")
 """Fields that only semroute knows. They are not sent to providers."""
 MINE = frozenset({"model", "stream", "metadata", *OURS})
 """Fields that semroute reads in bodies of every dialect."""
+_MISSING = re.compile(r"`(\w+)` is missing, ")
+_OF_YAML = (("a mapping", "an object"), (" (quote it)", ""))
+"""Words of messages about route files, and what JSON calls it."""
 
 
 def convert(value: Mapping[str, Any], body_type: type[Body]) -> Body:
@@ -27,8 +32,10 @@ def convert(value: Mapping[str, Any], body_type: type[Body]) -> Body:
         return msgspec.convert(value, body_type)
     except msgspec.ValidationError:
         place, message = _complaint(value, body_type)
-        path = render_path(place)
-        raise RequestError(f"{path}: {message}", param=path.removeprefix("$").removeprefix(".") or None) from None
+        if missing := _MISSING.match(message):
+            place, message = (*place, missing[1]), f"it is missing, {message[missing.end() :]}"
+        path = render_path(place).removeprefix("$").removeprefix(".")
+        raise problem(path, _as_json(message)) if path else RequestError(f"$: {_as_json(message)}") from None
 
 
 def _complaint(value: object, body_type: type[Any]) -> Complaint:
@@ -39,22 +46,45 @@ def _complaint(value: object, body_type: type[Any]) -> Complaint:
 
 
 def problem(path: str, message: str) -> RequestError:
-    """Make an error about one field of the body."""
+    """Make an error about one field of the body. `path`: in the caller's own names, such as `input[0].content`."""
     return RequestError(f"$.{path}: {message}", param=path)
+
+
+def moved(error: RequestError, path: str) -> RequestError:
+    """The same error at another place of the body."""
+    return problem(path, str(error).removeprefix(f"$.{error.param}: "))
+
+
+def message_of(error: SemrouteError, written: Callable[[str], str] = str) -> str:
+    """What an error says, with the field's path as a vendor's API writes it. `written`: turns our form into that."""
+    message, path = str(error), error.param if isinstance(error, RequestError) else None
+    here = f"$.{path}: "
+    return f"{written(path)}: {message.removeprefix(here)}" if path and message.startswith(here) else message
+
+
+def shown(value: object) -> str:
+    """A value of a body as messages show it: short, and a list or an object by its kind only."""
+    return _as_json(got(value))
+
+
+def _as_json(message: str) -> str:
+    for said, meant in _OF_YAML:
+        message = message.replace(said, meant)
+    return message
 
 
 def role_of(said: str, roles: Mapping[str, Role], path: str) -> Role:
     """Return the role of a message. `roles` are the dialect's. `path` is that of the message. Raises `RequestError`."""
     role = roles.get(said)
     if role is None:
-        raise problem(f"{path}.role", f"got {said!r}, expected one of {', '.join(roles)}")
+        raise problem(f"{path}.role", f"got {shown(said)}, expected one of {', '.join(roles)}")
     return role
 
 
 def refuse_auto(model: str, said: str) -> None:
     """Refuse to route embeddings: vectors of different models cannot be compared. `said` is what the caller wrote."""
     if model == "auto" or model.startswith("auto:"):
-        raise problem("model", f"got {said!r}, expected a model's id: embeddings are not routed")
+        raise problem("model", f"got {shown(said)}, expected a model's id: embeddings are not routed")
 
 
 def texts_of(value: str | list[str] | None) -> tuple[str, ...]:
@@ -78,12 +108,14 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None and value != []}
 
 
-def objects(value: Iterable[Any] | None, path: str) -> list[dict[str, Any]]:
-    """Return a list of objects. Raises `RequestError` if an item is not an object."""
+def objects(value: object, path: str) -> list[dict[str, Any]]:
+    """Return a list of objects, or an empty one for None. Raises `RequestError` if it is something else."""
+    if not isinstance(value, list | None):
+        raise problem(path, f"got {shown(value)}, expected a list")
     found: list[dict[str, Any]] = []
     for number, item in enumerate(value or ()):
         if not isinstance(item, dict):
-            raise problem(f"{path}[{number}]", f"got {type(item).__name__}, expected an object")
+            raise problem(f"{path}[{number}]", f"got {shown(item)}, expected an object")
         found.append(item)
     return found
 
@@ -91,6 +123,13 @@ def objects(value: Iterable[Any] | None, path: str) -> list[dict[str, Any]]:
 def objects_of(value: object) -> list[dict[str, Any]]:
     """Return the objects in a list. Anything else is left out."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def object_at(value: object, path: str) -> dict[str, Any]:
+    """An object; None: an empty one. Raises `RequestError` where it is something else."""
+    if not isinstance(value, dict | None):
+        raise problem(path, f"got {shown(value)}, expected an object")
+    return value or {}
 
 
 def tool_result(

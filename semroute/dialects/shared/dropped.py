@@ -1,10 +1,44 @@
-"""Notes about parts of a request that a dialect cannot express. Nothing is left out without a note."""
+"""Notes about parts of a request that a dialect cannot express. Nothing is left out without a note.
+
+A note about a field begins with its path, as Chat Completions calls it. Its value may follow, and after a colon what
+was sent instead. Callers are told their own names for the fields: see `as_asked`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from semroute.messages import Params
+
+FieldNames = Mapping[str, tuple[str, ...]]
+"""What a dialect calls the fields of Chat Completions. Of several names the first that a body holds counts."""
+_PATH = re.compile(r"[\w.]+")
+
+
+def as_asked(notes: Iterable[str], names: FieldNames, body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return notes with the caller's own names of the fields. `names`: of its dialect. `body`: what it sent."""
+    return tuple(dict.fromkeys(_PATH.sub(lambda path: _own(path[0], names, body), note, count=1) for note in notes))
+
+
+def _own(path: str, names: FieldNames, body: Mapping[str, Any]) -> str:
+    """Rename a field, or the one that it is a part of."""
+    head, rest = path, ""
+    while head and head not in names:
+        head, _, last = head.rpartition(".")
+        rest = f".{last}{rest}"
+    if not head:
+        return path
+    return next((name for name in names[head] if _holds(body, name)), names[head][0]) + rest
+
+
+def _holds(body: Any, path: str) -> bool:
+    for step in path.split("."):
+        if not isinstance(body, dict) or step not in body:
+            return False
+        body = body[step]
+    return True
 
 
 class Dropped:

@@ -91,7 +91,7 @@ _EVERY_SERVER = (
         _TODAY,
     ),
     Limit(("messages[].content[].image_url.url",), data_urls, _CHAT, _TODAY),
-    Limit(("response_format.json_schema.name",), label("the schema's name", _NAME, 64), _CHAT, _TODAY),
+    Limit(("response_format.json_schema.name",), label("response_format.json_schema.name", _NAME, 64), _CHAT, _TODAY),
     Limit(("max_tokens", "max_completion_tokens"), most_tokens, _CHAT, _TODAY),
 )
 
@@ -102,9 +102,9 @@ _IDS_OF_OPENAI = (
 
 _OPENAI = (
     *_IDS_OF_OPENAI,
-    Limit(("messages[].name",), label("message name", r"[^\s<|\\/>]+", 64), _CHAT, _TODAY),
+    Limit(("messages[].name",), label("messages.name", r"[^\s<|\\/>]+", 64), _CHAT, _TODAY),
     Limit(("tools",), first("tools", 128), "https://github.com/zed-industries/zed/issues/32946", _TODAY),
-    Limit(("stop",), first("stop sequences", 4), _CHAT, _TODAY),
+    Limit(("stop",), first("stop", 4), _CHAT, _TODAY),
     Limit(("metadata",), pairs(16, 64, 512), _CHAT, _TODAY),
     Limit(("temperature",), between("temperature", 0, 2), _CHAT, _TODAY),
     Limit(("top_p",), between("top_p", 0, 1), _CHAT, _TODAY),
@@ -118,20 +118,18 @@ SERVERS: dict[str, tuple[Limit, ...]] = {
     "openai": _OPENAI,
     "azure": _OPENAI,
     "openrouter": _IDS_OF_OPENAI,
-    "cerebras": (
-        Limit(("stop",), first("stop sequences", 4), "https://inference-docs.cerebras.ai/api-reference", _TODAY),
-    ),
+    "cerebras": (Limit(("stop",), first("stop", 4), "https://inference-docs.cerebras.ai/api-reference", _TODAY),),
     "deepseek": (
         Limit(
             ("stop",),
-            first("stop sequences", 16),
+            first("stop", 16),
             "https://api-docs.deepseek.com/api/create-chat-completion",
             _TODAY,
         ),
         Limit(("tools",), first("tools", 128), "https://api-docs.deepseek.com/api/create-chat-completion", _TODAY),
     ),
     "groq": (
-        Limit(("stop",), first("stop sequences", 4), "https://console.groq.com/docs/api-reference", _TODAY),
+        Limit(("stop",), first("stop", 4), "https://console.groq.com/docs/api-reference", _TODAY),
         Limit(("tools",), first("tools", 128), "https://console.groq.com/docs/api-reference", _TODAY),
     ),
     "mistral": (
@@ -178,7 +176,7 @@ DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
             _TODAY,
         ),
         Limit(("input[].content[].image_url", "input[].output[].image_url"), data_urls, _RESPONSES, _TODAY),
-        Limit(("text.format.name",), label("the schema's name", _NAME, 64), _RESPONSES, _TODAY),
+        Limit(("text.format.name",), label("response_format.json_schema.name", _NAME, 64), _RESPONSES, _TODAY),
         Limit(("metadata",), pairs(16, 64, 512), _RESPONSES, _TODAY),
         Limit(("max_output_tokens",), most_tokens, _RESPONSES, _TODAY),
         Limit(("max_output_tokens",), between("max_tokens", 16, None), _RESPONSES, _TODAY),
@@ -236,7 +234,7 @@ DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
             "https://ai.google.dev/gemini-api/docs/image-understanding",
             _TODAY,
         ),
-        Limit(("generationConfig.stopSequences",), first("stop sequences", 5), _GEMINI, _TODAY),
+        Limit(("generationConfig.stopSequences",), first("stop", 5), _GEMINI, _TODAY),
         Limit(("generationConfig.maxOutputTokens",), most_tokens, _GEMINI, _TODAY),
         Limit(("generationConfig.temperature",), between("temperature", 0, 2), _GEMINI, _TODAY),
         Limit(("generationConfig.topP",), between("top_p", 0, 1), _GEMINI, _TODAY),
@@ -279,7 +277,7 @@ DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
         ),
         Limit(
             ("inferenceConfig.stopSequences",),
-            first("stop sequences", 2500),
+            first("stop", 2500),
             _CONVERSE + "InferenceConfiguration.html",
             _TODAY,
         ),
@@ -293,6 +291,7 @@ DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
         Limit(("inferenceConfig.topP",), between("top_p", 0, 1), _CONVERSE + "InferenceConfiguration.html", _TODAY),
     ),
 }
+
 
 _CAPITAL = re.compile(r"(?<=[a-z])[A-Z]")
 
@@ -336,9 +335,10 @@ def _tree(receiver: Receiver, server: str) -> Node:
 
 
 def _spellings(receiver: Receiver, fields: Iterable[str]) -> Iterable[str]:
-    """Yield the paths. Google takes `inline_data` as well as `inlineData`, so Gemini's come in both spellings."""
-    for field in fields:
-        yield field
-        snake = _CAPITAL.sub(lambda match: f"_{match[0].lower()}", field)
-        if receiver == "gemini" and snake != field:
-            yield snake
+    """Return the paths. Gemini's come in both spellings."""
+    return [each for field in fields for each in spellings(field)] if receiver == "gemini" else fields
+
+
+def spellings(field: str) -> tuple[str, ...]:
+    """Return the names by which Google takes a field: `inline_data` as well as `inlineData`."""
+    return tuple(dict.fromkeys((field, _CAPITAL.sub(lambda match: f"_{match[0].lower()}", field))))

@@ -52,7 +52,7 @@ class Fitting:
         before = self._seen.get(id_, 0)
         self._seen[id_] = before + 1
         sent = form(f"{id_}#{before}") or shorten(f"{id_}#{before}", 40) if unique and before else form(id_)
-        sent = id_ if sent is None else self.rename(id_, sent, "tool call ids")
+        sent = id_ if sent is None else self.rename(id_, sent, "messages.tool_calls.id")
         self._waiting.setdefault(id_, deque()).append(sent)
         return sent
 
@@ -165,7 +165,7 @@ def names(pattern: str, chars: int) -> Rule:
     def rule(value: Any, fitting: Fitting) -> Any:
         if not isinstance(value, str) or (takes(value) and len(value) <= chars):
             return value
-        return fitting.rename(value, shorten(value, chars), "tool names")
+        return fitting.rename(value, shorten(value, chars), "tools.function.name")
 
     return rule
 
@@ -326,17 +326,17 @@ def object_schema(value: Any, fitting: Fitting) -> Any:
     schema = _resolved(value)
     merged: dict[str, Any] = {"type": "object", "properties": {}}
     merged |= {key: each for key, each in schema.items() if key not in (*_COMBINED, "type")}
-    required = list(schema.get("required") or ())
+    required = _names(schema.get("required"))
     for keyword in _COMBINED:
         branches = [_resolved({**each, "$defs": value.get("$defs")}) for each in objects_of(schema.get(keyword))]
         if not branches:
             continue
         for branch in branches:
-            merged["properties"] = {**(branch.get("properties") or {}), **merged["properties"]}
-        wanted = [list(branch.get("required") or ()) for branch in branches]
+            merged["properties"] = {**_object(branch.get("properties")), **_object(merged["properties"])}
+        wanted = [_names(branch.get("required")) for branch in branches]
         needed = wanted[0] if keyword != "allOf" else [name for each in wanted for name in each]
         required += [name for name in needed if keyword == "allOf" or all(name in each for each in wanted)]
-        fitting.dropped.add(f"`{keyword}` at the top of a tool's schema: sent as one object")
+        fitting.dropped.add(f"tools.function.parameters.{keyword}: sent as one object")
     if required:
         merged["required"] = list(dict.fromkeys(required))
     return merged
@@ -352,6 +352,14 @@ def _resolved(schema: Mapping[str, Any]) -> dict[str, Any]:
         found = found.get(step) if isinstance(found, dict) else None
     kept = {key: each for key, each in schema.items() if key != "$ref" and each is not None}
     return {**kept, **found} if isinstance(found, dict) else kept
+
+
+def _names(value: Any) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 # --- the caller's own names and ids, put back -------------------------------------------------------------------------

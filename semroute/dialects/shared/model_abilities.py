@@ -50,5 +50,5 @@ def fitting_effort(effort: Effort, allowed: Iterable[Effort], dropped: Dropped) 
     """Return the nearest allowed effort, and note it if it is not the one asked for."""
     found = nearest(effort, allowed)
     if found != effort:
-        dropped.add(f"reasoning effort {effort}: sent as {found}")
+        dropped.add(f"reasoning_effort {effort}: sent as {found}")
     return found

@@ -6,8 +6,10 @@ up. So a caller gets a refusal in the words of its own vendor, whichever vendor 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from semroute.dialects.shared.body_parsing import message_of
 from semroute.errors import (
     ContentPolicyError,
     ContextLengthError,
@@ -69,9 +71,12 @@ GEMINI: Words = {
 """Source: https://ai.google.dev/gemini-api/docs/troubleshooting."""
 
 
-def told(error: SemrouteError, words: Words) -> tuple[RefusalWords | None, str]:
-    """Return a vendor's words for an error, if it has any, and the message in these words."""
-    message = str(error)
+def told(error: SemrouteError, words: Words, written: Callable[[str], str] = str) -> tuple[RefusalWords | None, str]:
+    """Return a vendor's words for an error, if it has any, and the message in these words.
+
+    `written`: writes a field's path as that vendor does.
+    """
+    message = message_of(error, written)
     known = next((told for kind, told in words.items() if isinstance(error, kind)), None)
     if known is None or any(sign in message for sign in known.signs):
         return known, message

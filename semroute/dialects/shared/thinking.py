@@ -51,7 +51,7 @@ def wants_thinking(request: ChatRequest, model: Model, dropped: Dropped) -> bool
     if not asked or "reasoning" in model.features:
         return asked
     if effort != "none":
-        dropped.add("reasoning effort: the model's features lack `reasoning`")
+        dropped.add("reasoning_effort: the model's features lack `reasoning`")
     return False
 
 
