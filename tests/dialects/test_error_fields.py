@@ -114,6 +114,10 @@ TOLD: list[tuple[ClientDialect, dict[str, Any], str, str]] = [
     (OllamaGenerate(), {"prompt": "a", "images": 5}, "images", "got 5, expected a list"),
     (OllamaEmbeddings(), {"model": "m"}, "input", "got nothing, expected text or a list of texts"),
     (Native(), {"messages": [5]}, "$.messages[0]", "got 5, expected an object"),
+    (Native(), {"messages": [{"role": "user", "contnt": "a"}]}, "$.messages[0].content", "it is missing, expected "),
+    (OpenAI(), {"messages": [HI, {"role": "tool", "tool_call_id": "a"}]}, "messages[1].content", "it is missing, "),
+    (Anthropic(), {"messages": [{"role": "user"}]}, "messages.0.content", "it is missing, expected text or a list"),
+    (Gemini(), {"contents": [{"role": "user"}]}, "contents[0].parts", "it is missing, expected a list of parts"),
 ]
 
 

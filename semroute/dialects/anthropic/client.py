@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from semroute.decision import Decision
 from semroute.dialects.anthropic.client_answer import (
@@ -19,7 +20,15 @@ from semroute.dialects.anthropic.client_stream import AnthropicStream
 from semroute.dialects.anthropic.content import NAME, parse_cache, parse_content
 from semroute.dialects.anthropic.tools import known_tool
 from semroute.dialects.shared.alternating_turns import user_turn
-from semroute.dialects.shared.body_parsing import convert, object_at, objects, problem, shown, unread_fields
+from semroute.dialects.shared.body_parsing import (
+    MISSING_CONTENT,
+    convert,
+    object_at,
+    objects,
+    problem,
+    shown,
+    unread_fields,
+)
 from semroute.dialects.shared.error_kinds import document
 from semroute.dialects.shared.model_abilities import parse_effort
 from semroute.dialects.shared.refusal_errors import ANTHROPIC, own_fields, refused_body
@@ -45,7 +54,7 @@ _THINKING = {"adaptive": -1, "disabled": 0, "between_tools": 0}
 
 class _Message(msgspec.Struct):
     role: str
-    content: str | list[Any] | None = None
+    content: str | list[Any] | UnsetType | None = UNSET
 
 
 class MessagesBody(msgspec.Struct):
@@ -140,6 +149,8 @@ def _messages(fields: MessagesBody) -> tuple[Message, ...]:
         messages.append(Message(role="system", parts=parse_content(fields.system, "system")))
     for number, message in enumerate(fields.messages):
         path = f"messages[{number}]"
+        if message.content is UNSET:
+            raise problem(f"{path}.content", MISSING_CONTENT)
         parts = parse_content(message.content, f"{path}.content")
         match message.role:
             case "user":

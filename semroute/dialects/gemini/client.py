@@ -186,6 +186,8 @@ def _messages(fields: GenerateContentBody) -> tuple[Message, ...]:
     for number, content in enumerate(fields.contents):
         if content.role not in ("user", "model", "function"):
             raise problem(f"contents[{number}].role", f"got {shown(content.role)}, expected one of user, model")
+        if content.parts is None and content.role != "model":  # a model's own empty turn may come back
+            raise problem(f"contents[{number}].parts", "it is missing, expected a list of parts")
         parts = _parts(content, f"contents[{number}].parts", ids)
         messages.append(Message(role="assistant", parts=parts) if content.role == "model" else user_turn(parts))
     return tuple(messages)

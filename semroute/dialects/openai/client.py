@@ -6,6 +6,7 @@ import time
 from typing import Any, ClassVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from semroute.decision import Decision
 from semroute.dialects.dialect import StreamRenderer
@@ -23,7 +24,15 @@ from semroute.dialects.openai.content import (
     render_logprobs,
     render_usage,
 )
-from semroute.dialects.shared.body_parsing import convert, problem, role_of, texts_of, tool_result, unread_fields
+from semroute.dialects.shared.body_parsing import (
+    MISSING_CONTENT,
+    convert,
+    problem,
+    role_of,
+    texts_of,
+    tool_result,
+    unread_fields,
+)
 from semroute.dialects.shared.custom_tools import arguments_for, function_of
 from semroute.dialects.shared.model_abilities import parse_effort
 from semroute.errors import SemrouteError
@@ -73,7 +82,7 @@ class _ToolCall(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     role: str
-    content: str | list[dict[str, Any]] | None = None
+    content: str | list[dict[str, Any]] | UnsetType | None = UNSET
     name: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
@@ -193,7 +202,12 @@ def _with_usage(raw: bytes, usage: Usage) -> bytes:
 def _message(message: _Message, number: int) -> Message:
     path = f"messages[{number}]"
     role = role_of(message.role, ROLES, path)
-    parts = parse_content(message.content, f"{path}.content")
+    content = message.content
+    if content is UNSET:
+        if role != "assistant":
+            raise problem(f"{path}.content", MISSING_CONTENT)
+        content = None
+    parts = parse_content(content, f"{path}.content")
     name = message.name or ""
     if role == "tool":
         id_ = f"call_{number - 1}" if message.role == "function" else message.tool_call_id or ""

@@ -45,6 +45,9 @@ def _complaint(value: object, body_type: type[Any]) -> Complaint:
     return next((each for each in found if closed or not each.message.startswith("unknown key")), found[0])
 
 
+MISSING_CONTENT = "it is missing, expected text or a list of parts"
+
+
 def problem(path: str, message: str) -> RequestError:
     """Make an error about one field of the body. `path`: in the caller's own names, such as `input[0].content`."""
     return RequestError(f"$.{path}: {message}", param=path)
