@@ -19,6 +19,9 @@ from semroute.dialects import sse
 from semroute.errors import SemrouteError
 
 Result = TypeVar("Result")
+APART_S = 0.2
+"""Seconds between the two forms of an error. Google's older libraries for JavaScript, which are also inside of Gemini
+CLI, see an error only where it is all that one read gives them. Without a pause most reads would give both forms."""
 SETTLED_S = 0.02
 """Seconds that a request is under way before the first look whether its caller has gone."""
 HEAD = {
@@ -202,9 +205,11 @@ class EventStream(Response[Any]):
         except SemrouteError as error:
             if not line.begun:
                 return source.refusal(error)
-            # What follows the last event is sent on its own, because some libraries look for an error in each packet.
             event, end, last = source.failure(error).rpartition(sse.END)
             await line.send(event + end)
+            line.close()  # a keep-alive would come between
+            if end and last:
+                await asyncio.sleep(APART_S)
         await line.send(last, more=False)
         return None
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from litestar import Response
 
-from semroute.api.streamed_responses import EVENTS, EventStream, Presence
+from semroute.api.streamed_responses import APART_S, EVENTS, EventStream, Presence
 from semroute.dialects import sse
 from semroute.dialects.dialect import StreamRenderer
 from semroute.errors import SemrouteError, StreamBrokenError
@@ -33,11 +33,14 @@ class Waiting:
         self._enough = asyncio.Event()
         self.sent: list[bytes] = []
         """The pieces, each as it went out."""
+        self.sent_s: list[float] = []
+        """When, by the event loop's clock."""
 
     async def send(self, message: Any) -> None:
         if message["type"] != "http.response.body" or not message["body"]:
             return
         self.sent.append(message["body"])
+        self.sent_s.append(asyncio.get_running_loop().time())
         self._beats += 1
         if self._beats >= BEATS:
             self._enough.set()
@@ -84,6 +87,10 @@ class Waiting:
 
 
 async def sent(dialect: str, *, broken: bool = False) -> list[bytes]:
+    return (await served(dialect, broken=broken)).sent
+
+
+async def served(dialect: str, *, broken: bool) -> Waiting:
     source = Waiting(CLIENTS[dialect].stream(REQUEST, DECISION), broken=broken)
 
     async def receive() -> Any:
@@ -91,7 +98,7 @@ async def sent(dialect: str, *, broken: bool = False) -> list[bytes]:
 
     stream = EventStream(source, Presence(receive), keepalive_s=0.001)
     await stream.to_asgi_response(None, None)({"type": "http", "state": {}}, receive, source.send)
-    return source.sent
+    return source
 
 
 def as_google_reads(wire: bytes) -> list[bytes]:
@@ -132,6 +139,20 @@ async def test_gemini_raises_also_where_the_stream_was_kept_alive_before_it_brok
     assert event == bare + b"\n\n"  # its beginning is out
     assert bare.startswith(b'{"error":')
     assert as_google_reads(b"".join(pieces[:-1]))[-1].strip() == bare
+
+
+async def test_gemini_sends_the_bare_error_alone_and_so_late_that_a_client_has_read_what_came_before() -> None:
+    source = await served("gemini", broken=True)
+    assert source.sent[-1].startswith(b'{"error":')
+    assert source.sent[-2].endswith(sse.END)
+    assert source.sent_s[-1] - source.sent_s[-2] > APART_S / 2
+
+
+@pytest.mark.parametrize("dialect", sorted(set(DIALECTS) - {"gemini"}))
+async def test_the_others_send_an_error_without_a_pause(dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("semroute.api.streamed_responses.APART_S", 3600.0)
+    source = await served(dialect, broken=True)
+    assert b"cut" in source.sent[-1]
 
 
 async def test_other_dialects_are_kept_alive_with_comments() -> None:

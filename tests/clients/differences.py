@@ -31,9 +31,6 @@ KNOWN: dict[Place, str] = {
 """Differences that stay, each with the sentence that stands in the client's page."""
 
 NOT_YET: dict[Place, str] = {
-    Place(
-        "gemini_cli", "gemini", "", "break"
-    ): "its library names the cause only where the error comes in its own read",
     Place("langchain_js", "anthropic", "", "stream"): "it takes the tokens of input from `message_start`",
 }
 """Differences that should go. To hold semroute to one of these places, take its line out."""
