@@ -38,14 +38,21 @@ MODELS = {
 TOLD = "18 degrees"
 COMMAND = "printf '%s degrees' 18"
 """Prints `TOLD`, and does not hold it: whoever was told it has run this."""
-MARK = "[[ ## answer ## ]]"
+MARK = "[[ ## {} ## ]]"
 """DSPy asks for a line such as this before each field of an answer."""
+NEXT = ("next_thought", "next_tool_name", "next_tool_args")
+"""The fields in which DSPy's agents want to be told the next tool: one at a time, and `finish` as the last."""
+THOUGHT = ("I look ", "it up.")
+RESULTS = {"get_weather": TOLD, "get_time": "12:00"}
+"""What the tools of clients answer."""
 OWN_TOOLS = {
     "exec_command": {"cmd": COMMAND},  # Codex
     "run_shell_command": {"command": COMMAND, "description": "Counts."},  # Gemini CLI, Qwen Code
     "bash": {"command": COMMAND, "description": "Counts."},  # opencode, pi
 }
 """Tools that coding agents bring, and what they are called with."""
+STRUCTURED = ("structured_output",)
+"""How Qwen Code wants to be told a structured output. It offers this beside its other tools."""
 LAST_TOOLS = ("final_answer",)
 """How smolagents wants to be told an agent's answer."""
 UNKNOWN = {
@@ -132,26 +139,41 @@ class Scene(Vendor):
     def __init__(self, name: str, body: dict[str, Any]) -> None:
         self.name = name
         self.calls = self._called(body)
-        self.marked = MARK in json.dumps(body)
+        self.given = json.dumps(body)
 
     def _calls(self, body: dict[str, Any]) -> bool:
         return bool(self.calls)
 
     def _text(self, body: dict[str, Any]) -> tuple[str, ...]:
         said = {"tools": RESULT, "json": JSON_ANSWER}.get(self.name, GREETING)
-        return (f"{MARK}\n", *said, "\n\n[[ ## completed ## ]]") if self.marked else said
+        fields = {**dict(zip(NEXT, self._next(), strict=True)), "reasoning": THOUGHT, "answer": said}
+        wanted = {name: text for name, text in fields.items() if MARK.format(name) in self.given}
+        return _marked(wanted) if wanted else said
+
+    def _next(self) -> tuple[tuple[str, ...], ...]:
+        """A thought, a tool and its arguments: the first tool whose result the request does not hold."""
+        calls = [call for call in CALLS if RESULTS[call[0]] not in self.given]
+        name, arguments = calls[0] if calls else ("finish", ("{}",))
+        return THOUGHT, (name,), arguments
 
     def _called(self, body: dict[str, Any]) -> Any:
         """The tools that it calls, with pieces of their arguments: of those that a client offers, what fits."""
         offered = list(_offered(body.get("tools") or ()))
         if self.name == "json":
-            return [(name, JSON_ANSWER) for name in offered[:1]]
+            alone = offered if len(offered) == 1 else ()
+            return [(name, JSON_ANSWER) for name in offered if name in alone or name in STRUCTURED]
         if self.name != "tools":
             return []
         if TOLD in json.dumps(body):
             return [(name, (json.dumps({"answer": "".join(RESULT)}),)) for name in offered if name in LAST_TOOLS]
         own = [(name, (json.dumps(given),)) for name, given in OWN_TOOLS.items() if name in offered]
         return [call for call in CALLS if call[0] in offered] or own[:1]
+
+
+def _marked(fields: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Fields of an answer, as DSPy reads them."""
+    told = {**fields, "completed": ()}
+    return tuple(piece for name, said in told.items() for piece in (f"{MARK.format(name)}\n", *said, "\n\n"))
 
 
 def _offered(tools: Any) -> Iterator[str]:

@@ -42,12 +42,18 @@ def steps(make: Any) -> Any:
                 elif isinstance(piece, dspy.Prediction):
                     saw.usage = usage(piece)
 
+    async def tools(url: str, model: str, saw: Saw) -> None:
+        agent = dspy.ReAct("question -> answer", tools=[saw.get_weather, saw.get_time], max_iters=4)
+        with dspy.context(lm=make(url, model)):
+            done = await agent.acall(question=PROMPT)
+        saw.text = done.answer
+
     async def structured(url: str, model: str, saw: Saw) -> None:
         with dspy.context(lm=make(url, model), adapter=dspy.JSONAdapter()):
             done = await dspy.Predict("question -> city: str, population: int").acall(question=PROMPT)
         saw.value = {"city": done.city, "population": done.population}
 
-    return {"text": text, "stream": stream, "json": structured}
+    return {"text": text, "stream": stream, "tools": tools, "json": structured}
 
 
 play({"openai": steps(openai), "responses": steps(responses), "anthropic": steps(anthropic)})
