@@ -47,10 +47,14 @@ RESULTS = {"get_weather": TOLD, "get_time": "12:00"}
 """What the tools of clients answer."""
 OWN_TOOLS = {
     "exec_command": {"cmd": COMMAND},  # Codex
-    "run_shell_command": {"command": COMMAND, "description": "Counts."},  # Gemini CLI, Qwen Code
+    "grep_search": {"pattern": "degrees"},  # Gemini CLI, Qwen Code
     "bash": {"command": COMMAND, "description": "Counts."},  # opencode, pi
 }
-"""Tools that coding agents bring, and what they are called with."""
+"""Tools that coding agents bring, and what they are called with.
+
+Qwen Code 0.24.4 at times loses the output of a command that ends at once: its shell answers when the command has ended,
+which may be before the output has come. So it searches a file that holds `TOLD`.
+"""
 STRUCTURED = ("structured_output",)
 """How Qwen Code wants to be told a structured output. It offers this beside its other tools."""
 LAST_TOOLS = ("final_answer",)

@@ -22,6 +22,13 @@ from types import TracebackType
 from typing import Any
 
 PROMPT = "How warm is it in Paris?"
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "population": {"type": "integer"}},
+    "required": ["city", "population"],
+    "additionalProperties": False,
+}
+"""The schema of a structured output."""
 SCENES = {
     "text": "text",
     "stream": "text",
@@ -31,8 +38,10 @@ SCENES = {
     "continued": "text",
 }
 """The model of each step."""
-FAILING = {"break": ("stream",), "limited": ("text", "stream"), "unknown": ("text", "stream")}
+FAILING = {"break": ("stream", "json_stream"), "limited": ("text", "stream"), "unknown": ("text", "stream")}
 """The step that is taken with each model that fails: the first one that a client has."""
+FEW = ("limited", "unknown")
+"""What semroute deals with alike for every provider: slow clients play it with one provider."""
 
 
 @dataclass
@@ -78,12 +87,12 @@ class Raised:
         return error is None or not isinstance(error, KeyboardInterrupt)
 
 
-def play(wires: dict[str, Steps], failing: tuple[str, ...] = ()) -> None:
-    """Play every scene in every run; those that fail only in the runs of `failing`, where a client takes long."""
-    asyncio.run(_play(wires, failing))
+def play(wires: dict[str, Steps], few: tuple[str, ...] = ()) -> None:
+    """Play every scene in every run; of `FEW` only the runs that are named in `few`, where a client takes long."""
+    asyncio.run(_play(wires, few))
 
 
-async def _play(wires: dict[str, Steps], failing: tuple[str, ...]) -> None:
+async def _play(wires: dict[str, Steps], few: tuple[str, ...]) -> None:
     asked = json.loads(os.environ["PLAY"])
     for wire, steps in wires.items():
         for run in asked["runs"]:
@@ -91,7 +100,7 @@ async def _play(wires: dict[str, Steps], failing: tuple[str, ...]) -> None:
                 step = next(filter(steps.__contains__, choice), None)
                 if step is None or wire not in run["models"]:
                     continue
-                if scene in FAILING and failing and run["run"] not in failing:
+                if scene in FEW and few and run["run"] not in few:
                     continue
                 _forget(asked["stage"])
                 saw, begun = Saw(), time.monotonic()

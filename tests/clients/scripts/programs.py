@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 DEADLINE_S = 150
+SEARCHED = {"work/weather.txt": "18 degrees"}
+"""The file that a program finds where a model lets it search."""
 
 
 class ProgramFailed(Exception):
@@ -25,12 +27,11 @@ def run(command: list[str], files: dict[str, Any] | None = None, enough: str = "
     Some programs try again for a minute. Once one has printed the text `enough` twice, it is ended.
     """
     with tempfile.TemporaryDirectory() as home:
-        for name, content in (files or {}).items():
+        for name, content in {**SEARCHED, **(files or {})}.items():
             place = Path(home, name)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(content if isinstance(content, str) else json.dumps(content))
         work = Path(home, "work")
-        work.mkdir()
         place = {"cwd": work, "env": {**os.environ, "HOME": home, **environ}}
         if enough:
             return _until(enough, command, place)

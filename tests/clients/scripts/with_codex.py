@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from play import PROMPT, Saw, play
+from play import CITY, PROMPT, Saw, play
 from programs import ProgramFailed, lines, run
 
 CONFIG = """
@@ -38,4 +39,9 @@ def ask(url: str, model: str, saw: Saw, *options: str, **files: Any) -> None:
         raise ProgramFailed(failed)
 
 
-play({"responses": {"stream": ask, "tools": ask}}, failing=("direct", "anthropic"))
+def structured(url: str, model: str, saw: Saw) -> None:
+    ask(url, model, saw, "--output-schema", "../city.json", **{"city.json": CITY})
+    saw.value = json.loads(saw.text)
+
+
+play({"responses": {"stream": ask, "tools": ask, "json": structured}})

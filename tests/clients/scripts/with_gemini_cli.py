@@ -40,4 +40,4 @@ def ask(url: str, model: str, saw: Saw) -> None:
         raise ProgramFailed(failed)
 
 
-play({"gemini": {"stream": ask, "tools": ask}}, failing=("direct", "anthropic"))
+play({"gemini": {"stream": ask, "tools": ask}}, few=("direct", "anthropic"))

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from mistralai.client import Mistral
-from play import PROMPT, Saw, play
+from play import CITY, PROMPT, Saw, play
 
 
 def client(url: str) -> Mistral:
@@ -12,12 +12,6 @@ def client(url: str) -> Mistral:
 
 
 ASKED: Any = [{"role": "user", "content": PROMPT}]
-CITY = {
-    "type": "object",
-    "properties": {"city": {"type": "string"}, "population": {"type": "integer"}},
-    "required": ["city", "population"],
-    "additionalProperties": False,
-}
 
 
 def function(name: str, about: str, parameter: str) -> dict[str, Any]:

@@ -44,5 +44,5 @@ play(
         "anthropic": steps("anthropic-messages", ""),
         "gemini": steps("google-generative-ai", "/v1beta"),
     },
-    failing=("direct", "anthropic"),
+    few=("direct", "anthropic"),
 )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from play import PROMPT, Saw, play
+import json
+
+from play import CITY, PROMPT, Saw, play
 from programs import ProgramFailed, exported, lines, run
 
 SHELL = """
@@ -10,15 +12,16 @@ export OPENAI_MODEL=MODEL
 """
 SETTINGS = {
     "general": {"disableAutoUpdate": True, "disableUpdateNag": True},
+    "memory": {"enableManagedAutoMemory": False},  # it would ask once more, on its own account
     "privacy": {"usageStatisticsEnabled": False},
     "telemetry": {"enabled": False},
     "security": {"auth": {"selectedType": "openai"}},
 }
 
 
-def ask(url: str, model: str, saw: Saw) -> None:
+def ask(url: str, model: str, saw: Saw, *options: str) -> None:
     printed = run(
-        ["qwen", "--yolo", "--output-format", "stream-json", "--prompt", PROMPT],
+        ["qwen", "--yolo", "--output-format", "stream-json", *options, "--prompt", PROMPT],
         {".qwen/settings.json": SETTINGS},
         **exported(SHELL, URL=url, KEY="any", MODEL=model),
     )
@@ -29,10 +32,15 @@ def ask(url: str, model: str, saw: Saw) -> None:
                 saw.text = block["text"] if block["type"] == "text" else ""
         if event["type"] == "result":
             saw.usage = [event["usage"]["input_tokens"], event["usage"]["output_tokens"]]
+            saw.value = event.get("structured_result")
             failed = str(event.get("error") or event.get("result")) if event["is_error"] else ""
     saw.text = saw.text.partition("[API Error")[0]
     if failed:
         raise ProgramFailed(failed)
 
 
-play({"openai": {"stream": ask, "tools": ask}}, failing=("direct", "anthropic"))
+def structured(url: str, model: str, saw: Saw) -> None:
+    ask(url, model, saw, "--json-schema", json.dumps(CITY))
+
+
+play({"openai": {"stream": ask, "tools": ask, "json": structured}}, few=("direct", "anthropic"))

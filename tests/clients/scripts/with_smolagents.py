@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from play import PROMPT, Saw, play
+from play import CITY, PROMPT, Saw, play
 from smolagents import ChatMessage, LogLevel, OpenAIModel, Tool, ToolCallingAgent
 
 
@@ -12,12 +12,6 @@ def openai(url: str, model: str) -> Any:
 
 
 ASKED = [ChatMessage(role="user", content=PROMPT)]
-CITY = {
-    "type": "object",
-    "properties": {"city": {"type": "string"}, "population": {"type": "integer"}},
-    "required": ["city", "population"],
-    "additionalProperties": False,
-}
 
 
 def text(url: str, model: str, saw: Saw) -> None:
