@@ -635,7 +635,7 @@ def test_what_a_dialect_alone_knows_is_kept_apart() -> None:
                 {"role": "user", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]},
                 {"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "f"}}]},
                 {"role": "user", "content": [{"type": "document", "source": {"type": "text", "data": "x"}}]},
-                {"role": "assistant"},
+                {"role": "assistant", "content": []},
                 {"role": "system", "content": "late"},
             ],
         },

@@ -149,9 +149,7 @@ def _messages(fields: MessagesBody) -> tuple[Message, ...]:
         messages.append(Message(role="system", parts=parse_content(fields.system, "system")))
     for number, message in enumerate(fields.messages):
         path = f"messages[{number}]"
-        if message.content is UNSET:
-            raise problem(f"{path}.content", MISSING_CONTENT)
-        parts = parse_content(message.content, f"{path}.content")
+        parts = () if message.content is UNSET else parse_content(message.content, f"{path}.content")
         match message.role:
             case "user":
                 messages.append(user_turn(parts))
@@ -161,6 +159,8 @@ def _messages(fields: MessagesBody) -> tuple[Message, ...]:
                 messages.append(Message(role="system", parts=parts))
             case other:
                 raise problem(f"{path}.role", f"got {shown(other)}, expected one of user, assistant, system")
+        if message.content is UNSET:
+            raise problem(f"{path}.content", MISSING_CONTENT)
     return tuple(messages)
 
 
