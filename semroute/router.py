@@ -215,7 +215,7 @@ class Router:
 
     def match(self, texts: Sequence[str]) -> list[Match]:
         """Compare each text with the routes. Takes milliseconds, so do not call it on the event loop."""
-        return self._match(self.embedder.featurize(texts))
+        return self.match_features(self.embedder.featurize(texts))
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """Read everything from the embeddings of prompts: routes, exemplar tier, learned gains. Takes milliseconds, as
@@ -227,7 +227,9 @@ class Router:
         each = self._recent.featurize(texts)
         features = each[0] if len(each) == 1 else _join(each)
         tiers = self._tiers
-        chosen = [None] * len(each) if tiers is None else [tiers.choose_semantic(m) for m in tiers._match(features)]
+        chosen = (
+            [None] * len(each) if tiers is None else [tiers.choose_semantic(m) for m in tiers.match_features(features)]
+        )
         compared = self._compare(features)
         return [self._reading(*one) for one in zip(texts, features.vectors, compared, chosen, strict=True)]
 
@@ -271,7 +273,8 @@ class Router:
         """Turn a choice into a decision with a plan. `reading`: see `needs_reading`."""
         return decide(self.config, request, facts, choice, signals, reading=reading, gain=self.gain)
 
-    def _match(self, features: Features) -> list[Match]:
+    def match_features(self, features: Features) -> list[Match]:
+        """Compare texts that are embedded already with the routes."""
         return [match for match, _ in self._compare(features)]
 
     def _compare(self, features: Features) -> list[tuple[Match, Floats]]:
@@ -381,6 +384,7 @@ def _task(config: Config) -> Task:
         utterances=tuple(route.utterances for route in config.routes.values()),
         negatives=config.negatives,
         target=config.abstain.target_false_abstain,
+        descriptions=tuple(route.description for route in config.routes.values()),
     )
 
 

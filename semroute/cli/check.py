@@ -7,9 +7,11 @@ import datetime
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.table import Table
+from rich.text import Text
 
 from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar
 from semroute.config.check_shutdowns import check_lists
@@ -18,6 +20,11 @@ from semroute.config.load import read
 from semroute.config.problems import problem_at
 from semroute.errors import EmbedderError, Problem
 
+if TYPE_CHECKING:
+    from semroute.evaluation.outsiders import Border
+
+SHOWN_SHARE = 0.1
+"""Routes that take a smaller share of their border are left out of the table."""
 COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
 
@@ -26,15 +33,18 @@ def command(folder: Path | None, strict: bool, no_embed: bool, ask: bool, format
     """Show everything that is wrong in a folder."""
     folder = folder_of(folder)
     config, problems = read(folder)
+    borders: list[Border] = []
     if config is not None:
-        problems += _examine(folder, config, embed=not no_embed)
+        found, borders = _examine(folder, config, embed=not no_embed)
+        problems += found
         problems += _asked(config) if ask else []
     if as_json or format_ == "json":
-        print_json(_summary(folder, config, problems))
+        print_json(_summary(folder, config, problems, borders))
     elif format_ == "github":
         for problem in problems:
             click.echo(annotation(problem))
     else:
+        _show_borders(borders)
         _show(folder, config, problems)
     fatal = {"error", "warning"} if strict else {"error"}
     failed = any(problem.severity in fatal for problem in problems)
@@ -58,21 +68,23 @@ def _escape(text: str, more: str = "") -> str:
     return text
 
 
-def _examine(folder: Path, config: Config, *, embed: bool) -> list[Problem]:
+def _examine(folder: Path, config: Config, *, embed: bool) -> tuple[list[Problem], list[Border]]:
     # These imports load the embedding model, which the check of the files does not need.
     from semroute.evaluation.folder_checks import examine, leakage, unlearned
     from semroute.semantic.array_cache import Cache, default_folder
 
     found = [*leakage(folder, config), *unlearned(folder, config)]
+    borders: list[Border] = []
     if embed:
         try:
             with progress_bar("embedding utterances") as progress:
-                found += examine(config, Bar(progress), Cache(default_folder(os.environ)))
+                seen, borders = examine(config, Bar(progress), Cache(default_folder(os.environ)))
+            found += seen
         except EmbedderError as error:
             source = config.sources.get("embedder.model") or WrittenAt(file=str(folder), line=0)
             advice = "name a model that can be loaded here, or `bundled`"
             found.append(problem_at(source, str(error), "error", "embedder", advice))
-    return found
+    return found, borders
 
 
 def _asked(config: Config) -> list[Problem]:
@@ -89,7 +101,7 @@ def _asked(config: Config) -> list[Problem]:
     return found
 
 
-def _summary(folder: Path, config: Config | None, problems: list[Problem]) -> dict[str, Any]:
+def _summary(folder: Path, config: Config | None, problems: list[Problem], borders: list[Border]) -> dict[str, Any]:
     return {
         "ok": all(problem.severity != "error" for problem in problems),
         "folder": str(folder),
@@ -97,7 +109,25 @@ def _summary(folder: Path, config: Config | None, problems: list[Problem]) -> di
         "utterances": _utterances(config) if config else None,
         "models": len(config.models) if config else None,
         "problems": problems,
+        "borders": borders,
     }
+
+
+def _show_borders(borders: list[Border]) -> None:
+    """A table of the routes that take many of the everyday prompts that are nearest to them."""
+    wide = sorted((one for one in borders if one.taken >= SHOWN_SHARE * one.tried > 0), key=lambda one: -one.taken)
+    if not wide:
+        return
+    table = Table(
+        "route", "takes", "such as", "would help: more like", title="Everyday prompts at the border of a route"
+    )
+    for one in wide:
+        examples = "\n".join(f"{outsider.text} (near line {outsider.line})" for outsider in one.outsiders)
+        lonely = f"{one.loneliest} (line {one.loneliest_line})"
+        told = (f"{one.route}\n{one.file}:{one.line}", f"{one.taken} of {one.tried}", examples, lonely)
+        table.add_row(*map(Text, told))
+        table.add_section()
+    console.print(table)
 
 
 def _show(folder: Path, config: Config | None, problems: list[Problem]) -> None:

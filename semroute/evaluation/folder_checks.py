@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,10 +16,12 @@ from semroute.config.problems import nameless, problem_at
 from semroute.errors import EmbedderError, Problem, RequestError
 from semroute.evaluation.jsonl import numbered_lines
 from semroute.evaluation.lint import Corpus, lint
+from semroute.evaluation.outsiders import Border, borders, report
 from semroute.json_errors import UNREADABLE
 from semroute.router import Router, fixed_thresholds
 from semroute.routing.learned_gain import Gain
 from semroute.semantic.array_cache import Cache
+from semroute.semantic.background import open_background
 from semroute.semantic.gain_file import FILE, read_gain
 
 THRESHOLD_KEYS = {"tuned": "tuned.thresholds.{}", "route": "routes.{}.threshold", "abstain": "abstain.threshold"}
@@ -34,9 +37,15 @@ class _Row(msgspec.Struct):
     route: str | None = None
 
 
-def examine(
-    config: Config, progress: Callable[[int, int], None] | None = None, cache: Cache | None = None
-) -> list[Problem]:
+class Examined(NamedTuple):
+    """What only the embeddings show."""
+
+    problems: list[Problem]
+    borders: list[Border]
+    """Of each route: how well it tells in from out."""
+
+
+def examine(config: Config, progress: Callable[[int, int], None] | None = None, cache: Cache | None = None) -> Examined:
     """Find what only the embeddings show.
 
     This takes about 3 ms for each utterance that is not in the cache. Raises `EmbedderError`.
@@ -48,7 +57,14 @@ def examine(
         texts = [route.description for route in config.routes.values() if route.description.strip()]
         descriptions[described] = router.embedder.embed(texts)
     corpus = Corpus(config=config, vectors=router.vectors, descriptions=descriptions)
-    return [*_stale(config, router.embedder.fingerprint), *lint(corpus), *_thresholds(router)]
+    found = borders(router, open_background(router.embedder, cache)) if config.routes else []
+    problems = [
+        *_stale(config, router.embedder.fingerprint),
+        *lint(corpus),
+        *_thresholds(router),
+        *report(config, found),
+    ]
+    return Examined(problems, found)
 
 
 def leakage(folder: Path, config: Config) -> Iterator[Problem]:

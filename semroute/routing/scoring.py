@@ -1,7 +1,7 @@
 """Turn features into confidences: the arithmetic of a semantic decision. Pure: arrays in, arrays out.
 
 A `Head` is what was learnt from the route files (`semantic/head.py` trains it). A prompt's logits are linear in its
-vector and in a hashed bag of its word pieces. Four figures, the evidence, say whether it belongs to any route at all;
+vector and in a hashed bag of its word pieces. Five figures, the evidence, say whether it belongs to any route at all;
 the routes then share that probability:
 
     confidence of a route = P(in scope | evidence) x softmax(logits / temperature) of the route
@@ -46,7 +46,15 @@ EDGE = 999_983
 PROBED = 3
 """How many routes, of the largest logits, are searched for the nearest utterance. With 15,000 utterances, searching 5
 routes took a tenth of a millisecond."""
-EVIDENCE = ("largest logit", "log-sum-exp of the logits", "nearest utterance", "largest discriminant")
+EVIDENCE = (
+    "largest logit",
+    "log-sum-exp of the logits",
+    "nearest utterance",
+    "largest discriminant",
+    "log-sum-exp of the rivals",
+)
+NO_RIVAL = -30.0
+"""What stands for the rivals' logits where there is none: none explains anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,9 @@ class Head:
     """(routes, dim), L2-normalised: the mean direction of each route's utterances."""
     idf: Floats
     """(token ids,): how much a word piece says, by its id; a piece of a higher id, as much as the last."""
+    rivals: Floats
+    """(dim + 1, rivals): what a vector adds to the logits of everyday intents that are no route; the last row are the
+    offsets. A prompt that a rival explains better is likely out of scope."""
     gate: Doubles
     """(evidence + 1,): coefficients of the evidence and the intercept of the log-odds of being in scope."""
     temperature: Doubles
@@ -170,23 +181,33 @@ def best_routes(logits: Floats, count: int = PROBED) -> Ints:
     return np.argsort(-logits, axis=1, kind="stable")[:, :count]
 
 
-def evidence(logits: Floats, nearest: Floats, discriminant: Floats) -> Doubles:
-    """Return the evidence on whether prompts are in scope: float64 (n, 4), in the order of `EVIDENCE`.
+def evidence(logits: Floats, nearest: Floats, discriminant: Floats, rivals: Floats) -> Doubles:
+    """Return the evidence on whether prompts are in scope: float64 (n, 5), in the order of `EVIDENCE`.
 
     `logits` is float32 (n, routes); `nearest` (n,), the cosine with the nearest utterance of the best routes;
-    `discriminant` (n,), the largest of `discriminate` for the same routes.
+    `discriminant` (n,), the largest of `discriminate` for the same routes; `rivals` (n,), `together` of the rivals'
+    logits.
     """
     found = np.empty((len(logits), len(EVIDENCE)))
-    largest = logits.max(axis=1)
-    found[:, 0] = largest
-    found[:, 1] = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
+    found[:, 0] = logits.max(axis=1)
+    found[:, 1] = together(logits)
     found[:, 2] = nearest
     found[:, 3] = discriminant
+    found[:, 4] = rivals
     return found
 
 
+def together(logits: Floats) -> Floats:
+    """Return the log-sum-exp of each row: float32 (n,). Without columns, it is `NO_RIVAL`."""
+    if not logits.shape[1]:
+        return np.full(len(logits), NO_RIVAL, np.float32)
+    largest = logits.max(axis=1)
+    summed: Floats = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
+    return summed
+
+
 def in_scope(gate: Doubles, evidence: Doubles) -> Doubles:
-    """Return the probability that prompts belong to any route: float64 (n,), from evidence (n, 4)."""
+    """Return the probability that prompts belong to any route: float64 (n,), from evidence (n, 5)."""
     return sigmoid(evidence @ gate[:-1] + gate[-1])
 
 

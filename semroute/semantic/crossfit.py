@@ -2,7 +2,9 @@
 
 Each fold holds out some utterances of every route, and all utterances of some routes. Scored by a head that saw
 neither, the former are what in-scope prompts look like, the latter what near misses look like: prompts of a kind that
-has no route. The background texts of the fold are the far misses.
+has no route. Background prompts are near misses too if they are among the nearest to the utterances, and far misses
+else. They are held out by whole intents, and their own rivals do not count: what users send is rarely in the
+background.
 
 Utterances that repeat each other, except for a "please", are held out together, and one of them is tried. Beside its
 twin, each would look far more familiar than any prompt will.
@@ -14,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semroute.routing import scoring
 from semroute.routing.scoring import Doubles, Floats, Ints
@@ -39,7 +42,7 @@ SEED = 20
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """All texts that are fitted: the utterances first, ordered by route, then route names, background, negatives."""
+    """All texts that are fitted: utterances ordered by route, what routes are called, background, negatives."""
 
     vectors: Floats
     """(texts, dim), L2-normalised."""
@@ -50,6 +53,14 @@ class Rows:
     routes: int
     utterances: int
     """How many rows are utterances."""
+    intents: Ints
+    """(rows,): the intent of a background prompt; another number for every other row."""
+    rivals: Floats
+    """(rows,): `scoring.together` of the rivals' logits."""
+    strangers: Floats
+    """(rows,): the same without the rival of the row's own intent."""
+    near: NDArray[np.bool_]
+    """(rows,): whether a background prompt is a near miss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,9 @@ def deal_folds(rows: Rows) -> Iterator[Fold]:
     leads[: rows.utterances] = leaders(rows.vectors[: rows.utterances], rows.owners[: rows.utterances])
     alone = leads == np.arange(len(leads))
     fold_of = _deal(np.where(alone & (utterance | outside), rows.owners, -1), folds, chance)[leads]
+    # An intent is held out with the first of its prompts.
+    _, firsts, members = np.unique(rows.intents, return_index=True, return_inverse=True)
+    fold_of[outside] = fold_of[firsts[members]][outside]
     group_of = np.append(chance.permutation(rows.routes) % folds if rows.routes > 1 else [-1], -1)
     for fold in range(folds):
         left_out = group_of[rows.owners] == fold
@@ -108,23 +122,29 @@ def deal_folds(rows: Rows) -> Iterator[Fold]:
         if not known.any():
             continue
         trained &= known[rows.owners] | outside
-        near = np.flatnonzero(left_out & utterance)
+        held_out = (fold_of == fold) & outside
+        near = np.flatnonzero(left_out & utterance | held_out & rows.near)
         if len(near) > NEAR_MISSES:
             near = np.sort(chance.choice(near, NEAR_MISSES, replace=False))
         inside = np.flatnonzero((fold_of == fold) & alone & utterance & known[rows.owners])
-        far = np.flatnonzero((fold_of == fold) & outside)
+        far = np.flatnonzero(held_out & ~rows.near)
         present = np.unique(rows.owners[trained])
         yield Fold(np.flatnonzero(trained), (inside, near, far), present, int(known.sum()))
 
 
-def score(fold: Fold, features: Floats, owners: Ints, penalty: Floats) -> Floats:
+def score(fold: Fold, features: Floats, owners: Ints, penalty: Floats, fixed: Floats | None) -> Floats:
     """Train on one part of a fold, and score the other: float32 (rows tried, the fold's routes).
 
-    `features` and `penalty`: those of a `softmax.Basis`.
+    `features` and `penalty`: those of a `logistic_regression.Basis`; `fixed`: see `logistic_regression.fit`.
     """
     classes = np.searchsorted(fold.present, owners[fold.trained])
     coefficients, bias = logistic_regression.fit(
-        features[fold.trained], classes, len(fold.present), penalty, ITERATIONS
+        features[fold.trained],
+        classes,
+        len(fold.present),
+        penalty,
+        ITERATIONS,
+        fixed=None if fixed is None else fixed[fold.trained],
     )
     scored: Floats = features[np.concatenate(fold.tried)] @ coefficients + bias
     return scored[:, : fold.columns]
@@ -185,4 +205,5 @@ def _evidence(rows: Rows, fold: Fold, logits: Floats) -> Doubles:
         chunk = slice(start, start + CHUNK)
         by_route = np.maximum.reduceat(tried[chunk] @ vectors.T, starts, axis=1)
         nearest[chunk] = np.take_along_axis(by_route, best[chunk], axis=1).max(axis=1)
-    return scoring.evidence(logits, nearest, scoring.discriminate(discriminants, tried, best).max(axis=1))
+    towards = scoring.discriminate(discriminants, tried, best).max(axis=1)
+    return scoring.evidence(logits, nearest, towards, rows.strangers[np.concatenate(fold.tried)])

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 
-from semroute.routing.scoring import PROBED, Floats, Head, Ints
+from semroute.routing.scoring import NO_RIVAL, PROBED, Floats, Head, Ints
 
 
 class Near(NamedTuple):
@@ -46,6 +46,8 @@ class Matcher:
     def __init__(self, head: Head, vectors: Floats, owners: Ints) -> None:
         """`vectors`: of the utterances, float32 (n, dim), L2-normalised; `owners`: int64 (n,), the route of each."""
         self._head = head
+        self._rivals = np.ascontiguousarray(head.rivals[:-1])
+        self._rival_offsets = head.rivals[-1]
         self._index = Index(vectors, owners, head.prototypes)
         self._slopes = np.ascontiguousarray(head.discriminants[:, :-1])
         self._offsets: list[float] = head.discriminants[:, -1].tolist()
@@ -65,6 +67,7 @@ class Matcher:
             largest + math.log(np.add.reduce(np.exp(logits))),
             max(similarities),
             max(slope + self._offsets[route] for slope, route in zip(towards, routes, strict=True)),
+            self._explained(vector),
         )
         *weights, intercept = self._gate
         log_odds = sum(weight * one for weight, one in zip(weights, evidence, strict=True)) + intercept
@@ -74,6 +77,16 @@ class Matcher:
         shares /= np.add.reduce(shares)
         each = zip(routes, shares[routes].tolist(), similarities, utterances, strict=True)
         return RouteScores(in_scope, [Near(*near) for near in each], shares * np.float32(in_scope))
+
+    def _explained(self, vector: Floats) -> float:
+        """The log-sum-exp of the rivals' logits: how well everyday intents that are no route explain the prompt."""
+        if not len(self._rival_offsets):
+            return NO_RIVAL
+        logits = vector @ self._rivals
+        logits += self._rival_offsets
+        largest = float(np.maximum.reduce(logits))
+        logits -= np.float32(largest)
+        return largest + math.log(np.add.reduce(np.exp(logits, out=logits)))
 
 
 def _largest(logits: Floats, count: int) -> list[int]:

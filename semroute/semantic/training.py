@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from semroute.cpus import usable_cores
 from semroute.routing import scoring
 from semroute.routing.scoring import Floats, Head, Ints
-from semroute.semantic import calibration, crossfit, head, logistic_regression
+from semroute.semantic import background, calibration, crossfit, head, logistic_regression
 from semroute.semantic.array_cache import Arrays, Cache
 from semroute.semantic.embedder import Embedder, Features
 
@@ -25,7 +24,7 @@ Progress = Callable[[int, int], None]
 BATCH = 64
 FIT_WORK = 40
 """The work of one fit counts as the number of texts divided by this."""
-CODE = (scoring, calibration, crossfit, head, logistic_regression)
+CODE = (scoring, background, calibration, crossfit, head, logistic_regression)
 """Modules whose change makes trained heads stale."""
 
 
@@ -50,6 +49,8 @@ class Task:
     """Prompts that belong to no route."""
     target: float
     """Share of in-scope prompts that may abstain."""
+    descriptions: tuple[str, ...] = ()
+    """Of the routes, in their order. Empty ones say nothing."""
 
     @property
     def owners(self) -> Ints:
@@ -57,17 +58,18 @@ class Task:
         return np.repeat(np.arange(len(self.names)), [len(own) for own in self.utterances]).astype(np.int64)
 
     @property
-    def texts(self) -> list[str]:
-        """Return all texts to embed, in the order of `head.Material`."""
-        utterances = [utterance for own in self.utterances for utterance in own]
+    def calls(self) -> list[tuple[int, str]]:
+        """Return what routes are called, each with the route: all names, and descriptions where utterances are few."""
         names = [head.name_text(name) for name in self.names]
-        return [*utterances, *names, *head.background_texts(), *self.negatives]
+        described = enumerate(zip(self.descriptions, self.utterances, strict=False))
+        told = [(route, text) for route, (text, own) in described if text.strip() and len(own) <= head.FEW]
+        return [*enumerate(names), *told]
 
     def key(self, embedder: Embedder) -> str:
         """32 hexadecimal digits that change with everything a trained head depends on."""
         code = [Path(str(module.__file__)).read_bytes() for module in CODE]
-        told = [embedder.fingerprint, self.names, self.utterances, self.negatives, self.target]
-        parts = [*code, "\n".join(head.background_texts()).encode(), msgspec.json.encode(told)]
+        told = [embedder.fingerprint, self.names, self.utterances, self.negatives, self.target, self.descriptions]
+        parts = [*code, *background.digest_parts(), msgspec.json.encode(told)]
         digests = [hashlib.sha256(part).digest() for part in parts]
         return hashlib.sha256(b"".join(digests)).hexdigest()[:32]
 
@@ -88,13 +90,23 @@ def prepare(
         trained = _unpack(cache.read(key) or {}, len(task.owners), embedder.dim, len(task.names))
         if trained is not None:
             return trained
-    texts, owners = task.texts, task.owners
-    known = {**_background(embedder), **(known or {})}
-    work = _Work(len(texts) + max(1, len(texts) // FIT_WORK) * head.fits(len(owners)), progress)
-    material = head.Material(_featurize(texts, embedder, known, work), owners, len(task.negatives))
-    fitted = head.train(material, task.target, lambda: work.add(max(1, len(texts) // FIT_WORK)))
+    owners, calls = task.owners, task.calls
+    around = background.open_background(embedder, cache)
+    utterances = [utterance for own in task.utterances for utterance in own]
+    texts = [*utterances, *(text for _, text in calls), *task.negatives]
+    fit_work = max(1, (len(texts) + background.HARD + background.SPREAD) // FIT_WORK)
+    work = _Work(len(texts) + fit_work * head.fits(len(owners)), progress)
+    told = _featurize(texts, embedder, known or {}, work)
+    chosen = background.choose(around, told.vectors[: len(owners)], owners)
+    material = head.Material(
+        _with_background(told, len(texts) - len(task.negatives), around, chosen, embedder),
+        owners,
+        np.array([route for route, _ in calls], np.int64),
+        chosen.beside(around),
+    )
+    fitted = head.train(material, task.target, lambda: work.add(fit_work))
     work.finish()
-    trained = Trained(material.texts.vectors[: len(owners)].copy(), fitted)
+    trained = Trained(told.vectors[: len(owners)].copy(), fitted)
     if cache:
         cache.write(key, _pack(trained))
     return trained
@@ -113,16 +125,13 @@ class _Work:
         self.add(self._total)
 
 
-_BACKGROUNDS: WeakKeyDictionary[Embedder, dict[str, Floats]] = WeakKeyDictionary()
-
-
-def _background(embedder: Embedder) -> dict[str, Floats]:
-    """The vectors of the background, which every task of an embedder shares: a reload need not embed it again."""
-    if embedder not in _BACKGROUNDS:
-        texts = head.background_texts()
-        features = _featurize(texts, embedder, {}, _Work(len(texts), None))
-        _BACKGROUNDS[embedder] = dict(zip(texts, features.vectors, strict=True))
-    return _BACKGROUNDS[embedder]
+def _with_background(
+    told: Features, place: int, around: background.Background, chosen: background.Chosen, embedder: Embedder
+) -> Features:
+    """Put the chosen prompts of the background before the text at `place`."""
+    prompts = embedder.tokens([around.texts[row] for row in chosen.rows])
+    vectors = np.vstack((told.vectors[:place], around.vectors[chosen.rows], told.vectors[place:]))
+    return Features(vectors, [*told.tokens[:place], *prompts, *told.tokens[place:]])
 
 
 def _featurize(texts: Sequence[str], embedder: Embedder, known: Mapping[str, Floats], work: _Work) -> Features:
@@ -163,8 +172,10 @@ def _unpack(arrays: Arrays, utterances: int, dim: int, routes: int) -> Trained |
         "thresholds": (np.float64, (routes,)),
         "calibrated_on": (np.int64, (routes,)),
     }
-    idf = arrays.get("idf")
+    idf, rivals = arrays.get("idf"), arrays.get("rivals")
     if idf is None or idf.dtype != np.float32 or idf.ndim != 1 or not len(idf) or not np.isfinite(idf).all():
+        return None
+    if rivals is None or rivals.dtype != np.float32 or len(rivals) != dim + 1 or not np.isfinite(rivals).all():
         return None
     for name, (dtype, shape) in expected.items():
         array = arrays.get(name)

@@ -17,7 +17,8 @@ def head(routes: int = 3, dim: int = 4) -> Head:
         discriminants=chance.normal(size=(routes, dim + 1)).astype(np.float32),
         prototypes=np.eye(routes, dim, dtype=np.float32),
         idf=IDF,
-        gate=np.array([1.0, 0.0, 2.0, 0.0, -3.0]),
+        rivals=chance.normal(size=(dim + 1, 2)).astype(np.float32),
+        gate=np.array([1.0, 0.0, 2.0, 0.0, -0.5, -3.0]),
         temperature=np.ones(1),
         thresholds=np.full(routes, 0.5),
         calibrated_on=np.full(routes, 10),
@@ -97,15 +98,22 @@ def test_best_routes_come_first_and_ties_keep_their_order() -> None:
 
 def test_evidence_survives_large_logits() -> None:
     logits = np.array([[900, 899], [-900, -901]], np.float32)
-    found = scoring.evidence(logits, np.array([0.5, 0.1], np.float32), np.array([0.4, 0.2], np.float32))
+    found = scoring.evidence(
+        logits, np.array([0.5, 0.1], np.float32), np.array([0.4, 0.2], np.float32), np.array([900, -900], np.float32)
+    )
     np.testing.assert_allclose(found[:, 0], [900, -900])
     np.testing.assert_allclose(found[:, 1], [900 + np.log1p(np.exp(-1)), -900 + np.log1p(np.exp(-1))])
-    assert np.isfinite(scoring.in_scope(np.array([10.0, 10, 1, 1, 0]), found)).all()
+    assert np.isfinite(scoring.in_scope(np.array([10.0, 10, 1, 1, -1, 0]), found)).all()
 
 
 def test_more_evidence_makes_it_likelier_in_scope() -> None:
-    evidence = np.array([[1, 1, 0.2, 0.2], [1, 1, 0.8, 0.2], [3, 1, 0.8, 0.2]])
+    evidence = np.array([[1, 1, 0.2, 0.2, 9], [1, 1, 0.2, 0.2, 2], [1, 1, 0.8, 0.2, 2], [3, 1, 0.8, 0.2, 2]])
     assert (np.diff(scoring.in_scope(head().gate, evidence)) > 0).all()
+
+
+def test_without_rivals_nothing_is_explained() -> None:
+    assert scoring.together(np.zeros((2, 0), np.float32)).tolist() == [scoring.NO_RIVAL] * 2
+    np.testing.assert_allclose(scoring.together(np.array([[900, 900]], np.float32)), 900 + np.log(2))
 
 
 def test_shares_are_probabilities_and_keep_the_order_of_the_logits() -> None:

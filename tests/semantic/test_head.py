@@ -7,17 +7,20 @@ import numpy as np
 import pytest
 
 from semroute.routing import scoring
-from semroute.routing.scoring import Doubles, Floats, Head
+from semroute.routing.scoring import Doubles, Floats, Head, Ints
 from semroute.semantic import logistic_regression
 from semroute.semantic.array_cache import Cache
+from semroute.semantic.background import Rivals, fit_rivals
 from semroute.semantic.calibration import claim, fit_gate, fit_thresholds
 from semroute.semantic.embedder import FastEmbedEmbedder, Features
-from semroute.semantic.head import Material, background_texts, name_text, train
+from semroute.semantic.head import Material, name_text, train
 from semroute.semantic.matcher import Matcher
 from semroute.semantic.training import Task, Trained, prepare
 
 DIM = 48
 BACKGROUND = 60
+INTENTS = 20
+"""Kinds of prompts that the background of a `World` knows, beside its routes."""
 
 
 class World:
@@ -40,15 +43,22 @@ class World:
 
     def material(self, counts: Sequence[int], negatives: int = 0) -> Material:
         owners = np.repeat(np.arange(len(counts)), counts)
-        background = self.chance.integers(self.routes, self.routes + 20, size=BACKGROUND)
+        intents = self.chance.integers(INTENTS, size=BACKGROUND)
         parts = (
             self.draw(owners),
             self.draw(range(len(counts))),
-            self.draw(background),
+            self.draw(self.routes + intents),
             self.draw([self.routes + 30] * negatives),
         )
         texts = Features(np.vstack([part.vectors for part in parts]), [ids for part in parts for ids in part.tokens])
-        return Material(texts, owners.astype(np.int64), negatives)
+        return Material(texts, owners.astype(np.int64), np.arange(len(counts)), self.rivals(intents))
+
+    def rivals(self, intents: Ints) -> Rivals:
+        """Half of the intents compete with the routes, trained on prompts that nobody else sees."""
+        kinds = np.repeat(np.arange(INTENTS), 8)
+        weights = fit_rivals(self.draw(self.routes + kinds).vectors, kinds)
+        half = INTENTS // 2
+        return Rivals(weights[:, :half].copy(), intents, np.where(intents < half, intents, -1), intents < 4)
 
     @staticmethod
     def _unit(vectors: Doubles) -> Floats:
@@ -68,7 +78,8 @@ def judge(head: Head, material: Material, prompts: Features) -> tuple[Floats, Do
     )
     nearest = np.take_along_axis(by_route.T, best, axis=1)
     discriminants = scoring.discriminate(head.discriminants, prompts.vectors, best)
-    found = scoring.evidence(logits, nearest.max(axis=1), discriminants.max(axis=1))
+    explained = scoring.together(prompts.vectors @ head.rivals[:-1] + head.rivals[-1])
+    found = scoring.evidence(logits, nearest.max(axis=1), discriminants.max(axis=1), explained)
     # What is calibrated on many is what one prompt is asked.
     in_scope, shares = scoring.in_scope(head.gate, found), scoring.shares(logits, float(head.temperature[0]))
     np.testing.assert_allclose([one.in_scope for one in compared], in_scope, rtol=1e-3)
@@ -166,8 +177,10 @@ def test_names_of_routes_are_read_as_words() -> None:
 
 def test_thresholds_are_conformal_quantiles() -> None:
     scores, owners = np.linspace(0, 1, 199), np.zeros(199, np.int64)
-    # k = floor(.05 x 200) = 10: the tenth smallest.
+    # k = .05 x 200 = 10: the tenth smallest.
     assert fit_thresholds(scores, owners, 1, 0.05)[0] == pytest.approx(scores[9])
+    # k = .0525 x 200 = 10.5: half way to the next. k = floor would leave small sets of routes below their target.
+    assert fit_thresholds(scores, owners, 1, 0.0525)[0] == pytest.approx((scores[9] + scores[10]) / 2)
     # Too few for a quantile: nothing known in scope is turned away.
     assert fit_thresholds(scores[100:105], owners[:5], 1, 0.05)[0] == 0.5
     assert fit_thresholds(scores[:0], owners[:0], 2, 0.05).tolist() == [0.5, 0.5]
@@ -226,7 +239,8 @@ def test_utterances_that_repeat_each_other_are_not_tried_on_each_other() -> None
     vectors = once.texts.vectors[rows] + np.random.default_rng(0).normal(scale=0.01, size=(240, DIM))
     vectors = np.vstack((vectors / np.linalg.norm(vectors, axis=1, keepdims=True), once.texts.vectors[60:]))
     tokens = [*(once.texts.tokens[row] for row in rows), *once.texts.tokens[60:]]
-    repeated = Material(Features(vectors.astype(np.float32), tokens), np.repeat(np.arange(5), 48), once.negatives)
+    texts = Features(vectors.astype(np.float32), tokens)
+    repeated = Material(texts, np.repeat(np.arange(5), 48), once.called, once.rivals)
     heads = [train(material, 0.05) for material in (once, repeated)]
     assert heads[1].calibrated_on.sum() <= heads[0].calibrated_on.sum()
     abstained = []
@@ -237,11 +251,12 @@ def test_utterances_that_repeat_each_other_are_not_tried_on_each_other() -> None
 
 
 def test_a_gate_without_counterexamples_keeps_to_its_prior() -> None:
-    inside = np.random.default_rng(0).normal(size=(30, 4)) + 5
-    gate = fit_gate(inside, np.zeros(30, np.int64))
-    assert (gate[:-1] > 0).all()
+    inside = np.random.default_rng(0).normal(size=(30, 5)) + 5
+    gate = fit_gate(inside, np.zeros(30, np.int64), 3)
+    assert (gate[:-2] > 0).all()
+    assert gate[-2] < 0
     assert scoring.in_scope(gate, np.array([inside.mean(axis=0)]))[0] > 0.8
-    assert np.isfinite(fit_gate(np.zeros((0, 4)), np.zeros(0, np.int64))).all()
+    assert np.isfinite(fit_gate(np.zeros((0, 5)), np.zeros(0, np.int64), 3)).all()
 
 
 ROUTES = {
@@ -290,25 +305,20 @@ def embedder() -> FastEmbedEmbedder:
 
 
 @pytest.fixture(scope="module")
-def background(embedder: FastEmbedEmbedder) -> dict[str, Floats]:
-    """Embedded once for all tests."""
-    return dict(zip(background_texts(), embedder.embed(background_texts()), strict=True))
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module")
-def trained(embedder: FastEmbedEmbedder, folder: Path, background: dict[str, Floats]) -> Trained:
-    return prepare(TASK, embedder, Cache(folder), background)
+def trained(embedder: FastEmbedEmbedder, folder: Path) -> Trained:
+    return prepare(TASK, embedder, Cache(folder))
 
 
 def ask(trained: Trained, prompts: Features) -> tuple[list[str], list[bool]]:
     """The best route of each prompt, and whether it is taken."""
     texts = Features(trained.vectors, [])
-    logits, in_scope = judge(trained.head, Material(texts, TASK.owners, 0), prompts)
+    nothing = Rivals(trained.head.rivals, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool))
+    logits, in_scope = judge(trained.head, Material(texts, TASK.owners, np.zeros(0, np.int64), nothing), prompts)
     best = logits.argmax(axis=1)
     return [TASK.names[route] for route in best], (in_scope >= trained.head.thresholds[best]).tolist()
 
@@ -344,9 +354,9 @@ def test_a_trained_head_comes_from_the_cache(trained: Trained, embedder: FastEmb
     np.testing.assert_array_equal(again.vectors, trained.vectors)
 
 
-def test_progress_ends_where_it_said(embedder: FastEmbedEmbedder, background: dict[str, Floats]) -> None:
+def test_progress_ends_where_it_said(embedder: FastEmbedEmbedder) -> None:
     told: list[tuple[int, int]] = []
-    prepare(TASK, embedder, None, background, lambda done, total: told.append((done, total)))
+    prepare(TASK, embedder, progress=lambda done, total: told.append((done, total)))
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert told[-1][0] == told[-1][1]
 
@@ -364,20 +374,21 @@ def test_the_key_changes_with_all_that_training_depends_on(embedder: FastEmbedEm
         Task(TASK.names, TASK.utterances, (), 0.1),
         Task(TASK.names, (*TASK.utterances[:-1], ("another",)), (), 0.05),
         Task((*TASK.names[:-1], "renamed"), TASK.utterances, (), 0.05),
+        Task(TASK.names, TASK.utterances, (), 0.05, ("how much money there is",) + ("",) * 4),
     ]
     keys = [task.key(embedder) for task in tasks]
-    assert len({*keys, TASK.key(Other())}) == 6
+    assert len({*keys, TASK.key(Other())}) == 7
     assert TASK.key(embedder) == keys[0]
 
 
-def test_an_entry_of_another_shape_is_trained_anew(
-    embedder: FastEmbedEmbedder, tmp_path: Path, background: dict[str, Floats]
-) -> None:
+def test_an_entry_of_another_shape_is_trained_anew(embedder: FastEmbedEmbedder, tmp_path: Path) -> None:
     cache, task = Cache(tmp_path), Task(("only",), (("one", "two"),), (), 0.05)
     cache.write(task.key(embedder), {"vectors": np.zeros((1, 384), np.float32)})
-    assert prepare(task, embedder, cache, background).vectors.shape == (2, 384)
+    assert prepare(task, embedder, cache).vectors.shape == (2, 384)
     read = cache.read(task.key(embedder))
     assert read is not None
     assert read["vectors"].shape == (2, 384)
     cache.write(task.key(embedder), {**read, "idf": np.full(len(read["idf"]), np.nan, np.float32)})
-    assert np.isfinite(prepare(task, embedder, cache, background).head.idf).all()
+    assert np.isfinite(prepare(task, embedder, cache).head.idf).all()
+    cache.write(task.key(embedder), {**read, "rivals": read["rivals"][:-1]})
+    assert prepare(task, embedder, cache).head.rivals.shape == read["rivals"].shape

@@ -1,0 +1,242 @@
+"""The background: some ten thousand everyday prompts that belong to no particular route, sorted into intents.
+
+A router with a few routes must turn away prompts that it has never seen. The background says what these look like. Its
+intents are *rivals*: one classifier over all of them, trained once and shipped, gives each a logit. A prompt that a
+rival explains better than any route is out of scope.
+
+A rival may be what one of the routes is about. Then the user of that route means these prompts, and `choose` leaves the
+rival out: it is as near to the route as the route's own utterances are to each other.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semroute.errors import EmbedderError
+from semroute.routing.scoring import Floats, Ints
+from semroute.semantic import logistic_regression
+from semroute.semantic.array_cache import Arrays, Cache
+from semroute.semantic.embedder import Embedder
+
+FOLDER = Path(__file__).parent / "everyday"
+PROMPTS = FOLDER / "prompts.txt.gz"
+VECTORS = FOLDER / "vectors.npz"
+
+COST = 10.0
+"""C of the classifier of the rivals."""
+ITERATIONS = 25
+OTHERS_PROMPTS = 6
+"""How many prompts of each intent are embedded if the vectors that are shipped are those of another encoder."""
+OWN_SHARE = 0.35
+"""A rival is left out if this share of its prompts is as near to a route as half of the route's own utterances are to
+their nearest neighbour."""
+SAME = 0.8
+"""Cosine. A prompt this near to an utterance asks for the same, and is left out even if its rival stays."""
+HARD, SPREAD = 400, 400
+"""How many prompts the head is trained on: those nearest to the utterances, and others from all intents."""
+COMPARED = 40
+"""The most utterances of a route that the background is compared with."""
+CHUNK = 1024
+SEED = 11
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """The background as one embedder sees it."""
+
+    texts: tuple[str, ...]
+    intents: Ints
+    """(texts,): the intent of each, by its number."""
+    names: tuple[str, ...]
+    """Of the intents, such as `travel.traffic`."""
+    vectors: Floats
+    """(texts, dim), L2-normalised."""
+    rivals: Floats
+    """(dim + 1, intents): the logit of each intent is linear in a vector; the last row are the offsets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What of the background concerns a set of routes."""
+
+    rows: Ints
+    """Prompts to train on, by their places in the background, ascending."""
+    near: NDArray[np.bool_]
+    """Which of them are the ones nearest to the utterances."""
+    rivals: Ints
+    """Intents that compete with the routes, ascending."""
+
+    def beside(self, background: Background) -> Rivals:
+        """Return the rivals, and how the chosen prompts belong to them."""
+        intents = background.intents[self.rows]
+        places = np.minimum(np.searchsorted(self.rivals, intents), len(self.rivals) - 1)
+        own = np.where(self.rivals[places] == intents, places, -1) if len(self.rivals) else np.full(len(intents), -1)
+        return Rivals(np.ascontiguousarray(background.rivals[:, self.rivals]), intents, own, self.near)
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Everyday intents that compete with the routes, and the background prompts that a head is trained on."""
+
+    weights: Floats
+    """(dim + 1, rivals): the logit of each is linear in a vector; the last row are the offsets."""
+    intents: Ints
+    """(prompts,): the intent of each prompt."""
+    own: Ints
+    """(prompts,): the column of that intent in `weights`; -1: it is not among the rivals."""
+    near: NDArray[np.bool_]
+    """(prompts,): whether a prompt is a near miss rather than what people ask in general."""
+
+    def logits(self, vectors: Floats) -> Floats:
+        """Return the logit of each rival: float32 (n, rivals)."""
+        logits: Floats = vectors @ self.weights[:-1] + self.weights[-1]
+        return logits
+
+
+@cache
+def prompts() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the texts of the background, and the intent of each."""
+    lines = gzip.decompress(PROMPTS.read_bytes()).decode("utf-8").splitlines()
+    pairs = [line.split("\t", 1) for line in lines]
+    return tuple(text for _, text in pairs), tuple(intent for intent, _ in pairs)
+
+
+@cache
+def digest_parts() -> tuple[bytes, ...]:
+    """Return the bytes that what was trained with the background depends on."""
+    return PROMPTS.read_bytes(), VECTORS.read_bytes()
+
+
+_OPENED: WeakKeyDictionary[Embedder, Background] = WeakKeyDictionary()
+
+
+def open_background(embedder: Embedder, cache: Cache | None = None) -> Background:
+    """Read the background for an embedder. If the shipped vectors are those of another encoder, embed a part of it.
+
+    Every task of an embedder shares the result: a reload need not read it again. Raises `EmbedderError`.
+    """
+    if embedder not in _OPENED:
+        _OPENED[embedder] = _shipped(embedder) or _embedded(embedder, cache)
+    return _OPENED[embedder]
+
+
+def numbered(intents: tuple[str, ...]) -> Ints:
+    """Give each intent a number, in the order in which they come: int64 (texts,)."""
+    numbers = {intent: number for number, intent in enumerate(dict.fromkeys(intents))}
+    return np.array([numbers[intent] for intent in intents], np.int64)
+
+
+def _shipped(embedder: Embedder) -> Background | None:
+    """Read the vectors that are shipped. None: they are those of another encoder."""
+    try:
+        with np.load(VECTORS, allow_pickle=False) as archive:
+            if str(archive["fingerprint"]) != embedder.fingerprint:
+                return None
+            vectors = archive["quantised"].astype(np.float32)
+            rivals = archive["rivals"].astype(np.float32)
+        texts, intents = prompts()
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise EmbedderError(f"{FOLDER}: the background prompts cannot be read: {error}; reinstall semroute") from error
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Background(texts, numbered(intents), tuple(dict.fromkeys(intents)), vectors, rivals)
+
+
+def _embedded(embedder: Embedder, cache: Cache | None) -> Background:
+    """Embed some prompts of each intent, or take their vectors from the cache."""
+    texts, intents = _some(*prompts())
+    numbers = numbered(intents)
+    key = f"b{embedder.fingerprint}{OTHERS_PROMPTS:02x}"
+    found = _unpack(cache.read(key) if cache else None, len(texts), embedder.dim, int(numbers.max()) + 1)
+    if found is None:
+        started = time.monotonic()
+        vectors = embedder.embed(texts)
+        found = vectors, fit_rivals(vectors, numbers)
+        logger.info(
+            "the embedder %s is not the one that the background was made with: %d background prompts were embedded "
+            "in %.1f s, once for this embedder",
+            embedder.name,
+            len(texts),
+            time.monotonic() - started,
+        )
+        if cache:
+            cache.write(key, {"vectors": found[0], "rivals": found[1]})
+    return Background(texts, numbers, tuple(dict.fromkeys(intents)), *found)
+
+
+def _some(texts: tuple[str, ...], intents: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Take a few prompts of each intent."""
+    taken: dict[str, int] = {}
+    kept = []
+    for text, intent in zip(texts, intents, strict=True):
+        taken[intent] = taken.get(intent, 0) + 1
+        if taken[intent] <= OTHERS_PROMPTS:
+            kept.append((text, intent))
+    return tuple(text for text, _ in kept), tuple(intent for _, intent in kept)
+
+
+def _unpack(arrays: Arrays | None, texts: int, dim: int, intents: int) -> tuple[Floats, Floats] | None:
+    if arrays is None:
+        return None
+    vectors, rivals = arrays.get("vectors"), arrays.get("rivals")
+    if vectors is None or vectors.shape != (texts, dim) or rivals is None or rivals.shape != (dim + 1, intents):
+        return None
+    return vectors, rivals
+
+
+def fit_rivals(vectors: Floats, intents: Ints) -> Floats:
+    """Train the classifier of all intents: float32 (dim + 1, intents). Arguments as in `Background`."""
+    count = int(intents.max()) + 1
+    features = vectors.copy()
+    basis = logistic_regression.find_basis(features, count, COST)
+    fitted = logistic_regression.fit(basis.project(features), intents, count, basis.penalty, ITERATIONS)
+    return np.vstack(basis.weights(*fitted)).astype(np.float32)
+
+
+def choose(background: Background, vectors: Floats, owners: Ints) -> Chosen:
+    """Choose the rivals and the prompts that concern some routes.
+
+    `vectors`: of the utterances, float32 (n, dim), L2-normalised; `owners`: int64 (n,), the route of each, ascending.
+    """
+    near, own = compare(background, vectors, owners)
+    shared: NDArray[np.bool_] = np.logical_or.reduce(own, axis=1)
+    apart = ~shared
+    nearest = near.max(axis=1)
+    usable = np.flatnonzero(apart[background.intents] & (nearest < SAME))
+    usable = usable[np.argsort(-nearest[usable], kind="stable")]
+    spread = np.random.default_rng(SEED).permutation(usable[HARD:])[:SPREAD]
+    rows = np.sort(np.concatenate((usable[:HARD], spread)))
+    return Chosen(rows, np.isin(rows, usable[:HARD]), np.flatnonzero(apart))
+
+
+def compare(background: Background, vectors: Floats, owners: Ints) -> tuple[Floats, NDArray[np.bool_]]:
+    """Compare the background with some routes. Arguments as in `choose`.
+
+    Returns the cosine of each prompt with the nearest utterance of each route, float32 (texts, routes), and whether
+    an intent is what a route is about: (intents, routes).
+    """
+    routes = int(owners[-1]) + 1
+    near = np.empty((len(background.texts), routes), np.float32)
+    usual = np.full(routes, SAME, np.float32)
+    for route in range(routes):
+        utterances = vectors[owners == route]
+        utterances = utterances[:: -(-len(utterances) // COMPARED)]
+        near[:, route] = (background.vectors @ utterances.T).max(axis=1)
+        if len(utterances) > 1:
+            among = utterances @ utterances.T
+            np.fill_diagonal(among, -1)
+            usual[route] = np.median(among.max(axis=1))
+    shares = np.zeros((len(background.names), routes), np.float32)
+    np.add.at(shares, background.intents, near >= usual)
+    members = np.bincount(background.intents, minlength=len(background.names))
+    return near, shares / members[:, None] >= OWN_SHARE
