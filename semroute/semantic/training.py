@@ -102,7 +102,7 @@ def prepare(
         _with_background(told, len(texts) - len(task.negatives), around, chosen, embedder),
         owners,
         np.array([route for route, _ in calls], np.int64),
-        chosen.beside(around),
+        chosen.beside(around).with_negatives(told.vectors[len(texts) - len(task.negatives) :]),
     )
     fitted = head.train(material, task.target, lambda: work.add(fit_work))
     work.finish()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -63,12 +64,17 @@ def test_the_shipped_routes_are_quiet(semroute: Run) -> None:
     done = semroute("check", ROOT / "routes", "--strict", **KEYS)
     assert done.returncode == 0, done.stdout
     assert "12 routes, 288 utterances, 14 models; 0 errors, 0 warnings" in done.stdout
+    assert "Everyday prompts at the border of a route" in done.stdout
+    assert re.search(r"small-talk +│ \d+ of 100 │ .+ \(near line \d+\)", done.stdout)
 
 
 def test_what_only_the_meaning_shows_is_found(semroute: Run, folder: Path) -> None:
     done = semroute("check", folder, "--json")
     assert done.returncode == 0
-    problems = {problem["code"]: problem for problem in json.loads(done.stdout)["problems"]}
+    shown = json.loads(done.stdout)
+    assert [border["route"] for border in shown["borders"]] == ["used", "left", "weather"]
+    assert {"file", "line", "tried", "taken", "outsiders", "loneliest", "loneliest_line"} <= set(shown["borders"][0])
+    problems = {problem["code"]: problem for problem in shown["problems"]}
     assert set(problems) == {"collision", "misplaced", "unreachable", "leakage"}
     assert problems["collision"]["line"] == 18
     assert f"{folder}/all.yaml:9" in problems["collision"]["message"]
