@@ -385,7 +385,9 @@ def test_odd_requests_are_rendered_too() -> None:
         {"input": [{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}]}, "1"
     )
     assert said.messages[0].parts == (Refusal(text="no"),)
-    user = Anthropic().parse_request({"messages": [{"role": "user", "content": "a"}], "metadata": {"user_id": "u", "x": 1}}, "1")
+    user = Anthropic().parse_request(
+        {"messages": [{"role": "user", "content": "a"}], "metadata": {"user_id": "u", "x": 1}}, "1"
+    )
     sent = json.loads(PROVIDERS["anthropic"].render_request(user, Model(id="m", provider="p", name="c")).body)
     assert sent["metadata"] == {"user_id": "u"}
     plain = ChatRequest(
