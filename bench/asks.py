@@ -206,7 +206,7 @@ def ask_peer(asked: Sequence[Case]) -> Answers:
 
     router = Router.load(ROOT / "routes")
     routes = {name: route.utterances for name, route in router.config.routes.items()}
-    peer: Callable[[str], Any] = open_peer(routes, router.embedder)  # type: ignore[arg-type]  # it is fastembed's
+    peer: Callable[[str], Any] = open_peer(routes, router.embedder)
     answers: Answers = []
     for case in asked:
         started = time.perf_counter()

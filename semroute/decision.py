@@ -153,6 +153,9 @@ class Decision(Frozen, frozen=True, kw_only=True):
     """Who set the threshold. None: the prompt was not matched."""
     estimate: Estimate
     config_version: str
+    asks: tuple[str | None, ...] = ()
+    """Where each of several asks belongs, in the order of the prompt. None: to no route. Empty: there is only one
+    ask, or nothing was matched. `route` is that of the most demanding one."""
     rule: str | None = None
     """The rule that decided."""
     narrowed_by: tuple[str, ...] = ()

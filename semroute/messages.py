@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -362,3 +364,8 @@ class Chunk(Frozen, frozen=True, kw_only=True):
     """The data of the provider's event, for a caller of the same dialect."""
     event: str = ""
     """The name of that event. Empty: none."""
+
+
+def new_id() -> str:
+    """Make a request id. Ids are unique, sort by the time they were made, and are not secret."""
+    return f"{time.time_ns() // 1_000_000:012x}{random.getrandbits(64):016x}"

@@ -10,8 +10,7 @@ from semroute import Decision, Router
 from semroute.config.load import load
 from semroute.decision import Signals
 from semroute.errors import ConfigError, UnknownModelError, UnknownRouteError
-from semroute.messages import ChatRequest, Image, Message, Text, Tool
-from semroute.router import new_id
+from semroute.messages import ChatRequest, Image, Message, Text, Tool, new_id
 
 MODELS = """
 providers: {here: {dialect: echo}}

@@ -41,9 +41,8 @@ from semroute.errors import RequestError, SemrouteError
 from semroute.gateway.acting import Call, Chunks
 from semroute.gateway.gateway import Gateway
 from semroute.json_errors import UNREADABLE, why_unreadable
-from semroute.messages import LONG_BYTES, ChatRequest, Chunk
+from semroute.messages import LONG_BYTES, ChatRequest, Chunk, new_id
 from semroute.record import Record, served
-from semroute.router import new_id
 from semroute.routing.client_requests import session_of
 from semroute.routing.facts import DIAL, read_dial
 

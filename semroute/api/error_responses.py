@@ -40,7 +40,7 @@ from semroute.errors import (
     UnknownRouteError,
     UnsupportedError,
 )
-from semroute.router import new_id
+from semroute.messages import new_id
 
 log = logging.getLogger("semroute.api")
 SOON_S = 60.0

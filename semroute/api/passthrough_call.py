@@ -42,12 +42,11 @@ from semroute.errors import (
 )
 from semroute.execution.account_limits import AccountLimits
 from semroute.gateway.gateway import Gateway
-from semroute.messages import ChatRequest, Usage
+from semroute.messages import ChatRequest, Usage, new_id
 from semroute.providers.raw_forwarding import PassingProvider
 from semroute.providers.streamed_upload import PassingTransport, Upload
 from semroute.providers.transport import Response as Answer
 from semroute.record import Attempt, Outcome, Record
-from semroute.router import new_id
 from semroute.routing.pricing import batch_cost_usd, cost_usd
 
 TRANSFER_S = 3600.0

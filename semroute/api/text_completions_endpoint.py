@@ -23,8 +23,7 @@ from semroute.dialects.openai.text_completions import TextCompletions, TextCompl
 from semroute.errors import SemrouteError
 from semroute.gateway.acting import Call
 from semroute.gateway.gateway import Gateway
-from semroute.messages import ChatRequest, Completion
-from semroute.router import new_id
+from semroute.messages import ChatRequest, Completion, new_id
 
 AT_ONCE = 4
 """How many calls of one request run at the same time."""

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar
 from semroute.decision import Decision, Details
-from semroute.messages import ChatRequest, Message, Text
-from semroute.router import Router, new_id
+from semroute.messages import ChatRequest, Message, Text, new_id
+from semroute.router import Router
 from semroute.routing.decide import THRESHOLDS
 
 

@@ -22,6 +22,7 @@ from semroute.config.config import Draft
 from semroute.config.dialects import ECHO, rules_of
 from semroute.config.error_wording import listed, quote, words
 from semroute.config.presets import PRESETS
+from semroute.config.problems import check_pattern
 from semroute.config.problems import error as _error
 from semroute.config.problems import incomplete as _incomplete
 from semroute.config.problems import nameless as _nameless
@@ -51,6 +52,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *check_accounting(draft),
         *check_aliases(draft),
         *_check_routes(draft),
+        *_check_strip(draft),
         *_check_tuned(draft),
         *_check_utterances(draft),
         *check_rules(draft),
@@ -222,6 +224,12 @@ def _check_routes(draft: Draft) -> Iterator[Problem]:
         if (count := len(route.utterances)) < MIN_UTTERANCES and not _incomplete(draft, f"{key}.utterances"):
             message = f"got {count}, expected {MIN_UTTERANCES} utterances or more"
             yield _warning(draft, f"{key}.utterances", message, "few-utterances", "add some in the words of your users")
+
+
+def _check_strip(draft: Draft) -> Iterator[Problem]:
+    """Check the patterns of what is not the user's."""
+    for key, pattern in zip(_nameless(draft.sources, "strip"), draft.merged.strip, strict=False):
+        yield from check_pattern(draft, key, pattern)
 
 
 def _check_tuned(draft: Draft) -> Iterator[Problem]:

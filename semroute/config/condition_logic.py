@@ -97,13 +97,18 @@ def _implies_one(when: When, mine: list[When], part: When) -> bool:
             name in values and any(one <= wanted[0] for one in _allowed(name, values[name]))
             for name, wanted in _values([part]).items()
         )
-        and (not part.keywords or any(one.keywords and set(one.keywords) <= set(part.keywords) for one in mine))
-        and (part.regex is None or any(one.regex == part.regex for one in mine))
+        and (not part.keywords or any(_same_words(one, part) for one in mine))
+        and (part.regex is None or any((one.regex, one.look_at) == (part.regex, part.look_at) for one in mine))
         and (part.system is None or any(one.system == part.system for one in mine))
         and {trait for one in mine for trait in one.has} >= set(part.has)
         and (not part.any or any(one.any == part.any for one in mine) or any(implies(when, b) for b in part.any))
         and (part.not_ is None or any(one.not_ is not None and implies(part.not_, one.not_) for one in mine))
     )
+
+
+def _same_words(one: When, other: When) -> bool:
+    """Return whether the keywords of `other` are found wherever those of `one` are."""
+    return bool(one.keywords) and set(one.keywords) <= set(other.keywords) and one.look_at == other.look_at
 
 
 def _conjuncts(when: When) -> Iterator[When]:

@@ -68,7 +68,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     negatives: tuple[str, ...] = ()
     embedder: EmbedderSettings = EmbedderSettings()
     abstain: Abstain = Abstain()
-    route_on: RouteOn = "last_user"
+    route_on: RouteOn = "auto"
+    strip: tuple[str, ...] = ()
+    """Patterns of what is not the user's."""
     tuned: Tuned = Tuned()
     policy: Policy = Policy()
     baseline: str = ""

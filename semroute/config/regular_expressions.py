@@ -24,6 +24,9 @@ class Pattern(Protocol):
     def findall(self, text: str) -> list[str]:
         """Return each match."""
 
+    def sub(self, replacement: str, text: str) -> str:
+        """Replace each match."""
+
 
 @lru_cache(maxsize=4096)
 def compiled(pattern: str) -> Pattern:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from semroute.cpus import usable_cores
 from semroute.errors import OverloadedError
 from semroute.router import Router
+from semroute.routing.ask import Ask
 from semroute.routing.difficulty import Reading
 
 Result = TypeVar("Result")
@@ -26,7 +27,7 @@ TOGETHER = 8
 
 class _Prompt(NamedTuple):
     router: Router
-    text: str
+    ask: Ask
     reading: asyncio.Future[Reading]
 
 
@@ -55,11 +56,11 @@ class Readers:
         self._waiting: deque[_Prompt] = deque()
         self._working = 0
 
-    async def read(self, router: Router, text: str) -> Reading:
-        """Return what a router reads from a prompt. Raises `OverloadedError`."""
+    async def read(self, router: Router, ask: Ask) -> Reading:
+        """Return what a router reads from an ask. Raises `OverloadedError`."""
         self._require_room()
         loop = asyncio.get_running_loop()
-        prompt = _Prompt(router, text, loop.create_future())
+        prompt = _Prompt(router, ask, loop.create_future())
         self._waiting.append(prompt)
         self._start(loop)
         return await prompt.reading
@@ -102,7 +103,7 @@ class Readers:
             ]  # a prompt is done already if its caller has left
             if prompts:
                 self._free -= 1
-                work = partial(router.read, [prompt.text for prompt in prompts])
+                work = partial(router.read, [prompt.ask for prompt in prompts])
                 self._do(_Job(work, partial(self._answer, prompts, loop), loop))
 
     def _answer(

@@ -20,6 +20,7 @@ from semroute.gateway.serving import Serving
 from semroute.messages import ChatRequest
 from semroute.record import Attempt
 from semroute.router import Surroundings
+from semroute.routing.ask import Ask
 from semroute.routing.decide import Choice
 from semroute.routing.difficulty import Reading
 from semroute.routing.facts import Facts, read_facts
@@ -71,12 +72,12 @@ class Gathering(Surroundings):
     async def facts(self, request: ChatRequest) -> Facts:
         """Read the facts of the request. A long request is read in a thread. Raises `OverloadedError`."""
         if not request.long:
-            return read_facts(request, self._arrival.config.route_on)
+            return read_facts(request, self._arrival.config.route_on, self._arrival.config.strip)
         return await self._sources.readers.run(partial(self.router.read_facts, request))
 
-    async def reading(self, text: str) -> Reading:
-        """Read a prompt in a thread, together with other waiting prompts. Raises `OverloadedError`."""
-        return await self._sources.readers.read(self.router, text)
+    async def reading(self, ask: Ask) -> Reading:
+        """Read an ask in a thread, together with others that wait. Raises `OverloadedError`."""
+        return await self._sources.readers.read(self.router, ask)
 
     async def classified(self, semantic: Choice, request: ChatRequest, facts: Facts, reading: Reading) -> Choice:
         """Return the classifier's choice. If the classifier is not used or has no answer, return `semantic`."""

@@ -69,15 +69,25 @@ class Errand(Sign, frozen=True, kw_only=True):
     """Words in the system prompt, or in the last user turn."""
 
 
+class Template(Sign, frozen=True, kw_only=True):
+    """A sentence of a template that a client or a library writes around the user's ask."""
+
+    begins: Words
+    """How the sentence begins."""
+
+
 class Table(RouteFileStruct, frozen=True, kw_only=True):
     """The whole file."""
 
     session: tuple[SessionSign, ...]
     context: tuple[Context, ...]
     errand: tuple[Errand, ...]
+    template: tuple[Template, ...]
 
 
 KNOWN = msgspec.convert(tomllib.loads(TABLE.read_text("utf-8")), Table)
+TEMPLATES = tuple(one.begins for one in KNOWN.template)
+"""How the sentences of templates begin."""
 _PARTS = [(one, re.compile(one.part) if one.part else None) for one in KNOWN.session]
 _HEADERS = frozenset(one.header for one in KNOWN.session if one.header)
 _FIELDS = frozenset(one.field for one in KNOWN.session if one.field)

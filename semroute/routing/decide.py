@@ -8,7 +8,7 @@ forced route, a rule), then the semantic match (`choose_semantic`), which falls 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -23,7 +23,7 @@ from semroute.routing.difficulty import Reading, Standing, assess
 from semroute.routing.english_check import foreign
 from semroute.routing.facts import Facts
 from semroute.routing.learned_gain import Gain
-from semroute.routing.policy import Terms, make_plan, pinned_plan, resolve
+from semroute.routing.policy import Terms, expected_quality, make_plan, pinned_plan, resolve
 from semroute.routing.pricing import estimate
 from semroute.routing.rule_matching import aiming, incomparable, narrowing
 from semroute.routing.substitute import with_substitutes
@@ -108,6 +108,23 @@ def choose_classified(config: Config, label: str, semantic: Choice) -> Choice:
     if label in config.routes:
         return _on_route(config, label, "classifier", f"the classifier says {label}", compared=semantic.compared)
     return _default(config, "the classifier says that no route fits", semantic.compared)
+
+
+def most_demanding(config: Config, readings: Sequence[Reading]) -> Reading:
+    """Return the reading of the ask whose route needs the best model: that for which the route's first model has the
+    highest quality. Of equal ones the first counts. An ask that reaches no threshold counts only if no ask does.
+    """
+    if len(readings) == 1:
+        return readings[0]
+    routes = [choose_semantic(config, reading.match).route for reading in readings]
+    demand = [-1.0 if name is None else _quality(config, config.routes[name].models) for name in routes]
+    return replace(readings[demand.index(max(demand))], asks=tuple(routes))
+
+
+def _quality(config: Config, models: Sequence[str]) -> float:
+    """Return the quality of the first model that a route names."""
+    first = next(iter(resolve(models, config.models)), None)
+    return 0.0 if first is None else expected_quality(first, None, Standing())
 
 
 def choose_semantic(config: Config, match: Match, facts: Facts | None = None) -> Choice:
@@ -215,7 +232,7 @@ def decide(
         id=request.id,
         route=choice.route,
         reason=choice.reason,
-        explanation=choice.explanation + elsewhere,
+        explanation=choice.explanation + elsewhere + _asks_told(choice, reading),
         confidence=choice.compared.confidence,
         threshold=choice.compared.threshold,
         margin=choice.compared.margin,
@@ -228,6 +245,7 @@ def decide(
         threshold_from=choice.compared.threshold_from,
         estimate=estimate(first, policy, facts.input_tokens, facts.max_tokens),
         config_version=config.version,
+        asks=reading.asks if reading is not None and choice.reason == "semantic" else (),
         rule=choice.rule,
         narrowed_by=tuple(rule.name for rule in rules),
         not_compared=incomparable(config.rules, facts.metadata) if facts.metadata else (),
@@ -236,6 +254,14 @@ def decide(
         contributions=standing.contributions,
         cost_quality=plan.cost_quality,
     )
+
+
+def _asks_told(choice: Choice, reading: Reading | None) -> str:
+    """Name all asks of a prompt that has several. Empty: it has one."""
+    if reading is None or not reading.asks or choice.reason != "semantic":
+        return ""
+    each = ", ".join(name or "no route" for name in reading.asks)
+    return f"; the prompt asks for several things ({each}), and the most demanding one decides"
 
 
 def _policy(config: Config, request: ChatRequest, choice: Choice) -> Policy:

@@ -194,6 +194,8 @@ class Reading(Frozen, frozen=True, kw_only=True):
     """What each view of the prompt adds to the gains."""
     embedding: Floats = NONE
     """The prompt's vector: float32 (dim,)."""
+    asks: tuple[str | None, ...] = ()
+    """Where each of several asks belongs. None: to no route. Empty: there is only one ask."""
     scores: Floats = NONE
     """The confidence of every route, in the order of the configuration: float32 (routes,)."""
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 from semroute.bases import Frozen
 from semroute.config.error_wording import got
+from semroute.config.regular_expressions import compiled, encodable
 from semroute.config.schema.matching import RouteOn
 from semroute.config.schema.models import Feature
 from semroute.config.schema.rules import Harness
 from semroute.errors import RequestError
 from semroute.messages import ChatRequest, Message, Text, ToolResult
+from semroute.routing.ask import Ask, continued, find_ask
 from semroute.routing.client_requests import CLOSES, errand, system_text, typed
+from semroute.routing.follow_ups import says_nothing
 from semroute.routing.language_guess import guess_language, guess_script
 from semroute.routing.lexical_cues import looks_like_code
 from semroute.routing.pricing import estimate_input_tokens, estimate_text_tokens
 
+MAX_BACK = 8
+"""The most turns that are looked at for the ask that a turn follows up."""
 DIAL = "cost_quality"
 """The field of a request's body, or the key of its metadata, that is its dial."""
 DIAL_HEADER = "x-semroute-cost-quality"
@@ -26,10 +32,12 @@ DIAL_HEADER = "x-semroute-cost-quality"
 class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     """What rules and constraints look at."""
 
-    text: str
-    """The text that is matched against the utterances: the last user turn, or all of them. Empty: none has text."""
+    ask: Ask
+    """What is asked, and what of it is matched against the utterances."""
+    prompt: str
+    """The last user turn, or all of them: the ask and its material. Empty: none has text."""
     last_turn: str
-    """The last user turn. Its language counts."""
+    """What is asked in the last user turn. Its language counts."""
     input_tokens: int
     """Estimated, over the whole conversation."""
     max_tokens: int | None
@@ -52,6 +60,11 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
         """Of the input, and of the output where the request limits it."""
         return self.input_tokens + (self.max_tokens or 0)
 
+    @property
+    def text(self) -> str:
+        """What is asked. Empty: no user turn has text."""
+        return self.ask.text
+
     @cached_property
     def lowered(self) -> str:
         """Return `text` in lower case."""
@@ -59,14 +72,14 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def prompt_tokens(self) -> int:
-        """Estimate the tokens of `text`."""
-        return estimate_text_tokens(self.text)
+        """Estimate the tokens of `prompt`."""
+        return estimate_text_tokens(self.prompt)
 
     @cached_property
     def traits(self) -> frozenset[str]:
         """Return which of `code`, `images`, `tools`, `json` and `json_schema` the request has."""
         here = {
-            "code": looks_like_code(self.text),
+            "code": looks_like_code(self.prompt),
             "images": "vision" in self.needs,
             "tools": "tools" in self.needs,
             "json": "json" in self.needs,
@@ -95,24 +108,52 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
         return guess_language(self.text)
 
 
-def read_facts(request: ChatRequest, route_on: RouteOn = "last_user") -> Facts:
-    """Read the facts of a request once. `route_on`: the part of the conversation that is matched. Raises `RequestError`
-    for a bad dial.
+def read_facts(request: ChatRequest, route_on: RouteOn = "auto", strip: Sequence[str] = ()) -> Facts:
+    """Read the facts of a request once. `route_on`: the part of the conversation that is matched. `strip`: patterns of
+    what is not the user's. Raises `RequestError` for a bad dial.
     """
-    last = last_user_text(request)
+    turns = [message.role for message in request.messages].count("user")
+    last = stripped(last_user_text(request), strip)
+    ask, prompt = find_ask(last), last
+    last_turn = ask.text
+    if turns > 1 and route_on != "last_user":
+        every = [stripped(text, strip) for text in user_texts(request)]
+        if route_on == "conversation":
+            prompt = "\n".join(every)
+            ask = Ask(text=prompt, matched=(prompt,))
+        else:
+            ask = _continued(ask, every)
     return Facts(
-        text="\n".join(user_texts(request)) if route_on == "conversation" else last,
-        last_turn=last,
+        ask=ask,
+        prompt=prompt,
+        last_turn=last_turn,
         input_tokens=estimate_input_tokens(request),
         max_tokens=request.params.max_tokens,
         needs=_needs(request),
         metadata=request.metadata,
         headers=request.headers,
-        turns=[message.role for message in request.messages].count("user"),
+        turns=turns,
         json_schema=request.params.json_schema is not None,
         cost_quality=_dial(request),
         messages=request.messages,
     )
+
+
+def _continued(ask: Ask, turns: Sequence[str]) -> Ask:
+    """Return the ask of the last turn. If it says nothing by itself, it is read with the ask before it."""
+    earlier = turns[:-1]
+    for turn in reversed(earlier[-MAX_BACK:] if says_nothing(ask.text) else ()):
+        before = find_ask(turn)
+        if not says_nothing(before.text):
+            return continued(before, ask)
+    return ask
+
+
+def stripped(text: str, patterns: Sequence[str]) -> str:
+    """Return a text without what matches. A text of which nothing would be left stays as it is."""
+    for pattern in patterns:
+        text = compiled(pattern).sub("", encodable(text)).strip() or text
+    return text
 
 
 def _dial(request: ChatRequest) -> float | None:

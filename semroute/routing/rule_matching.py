@@ -38,21 +38,28 @@ def holds(when: When, facts: Facts) -> bool:
         and (not when.language or facts.language in when.language)
         and (not when.harness or facts.harness in when.harness)
         and (when.system is None or found(when.system, facts.system))
-        and (not when.keywords or _says(when.keywords, facts))
-        and (when.regex is None or found(when.regex, facts.text))
+        and (not when.keywords or _says(when, facts))
+        and (when.regex is None or found(when.regex, _looked_at(when, facts)))
         and (not when.all or all(holds(part, facts) for part in when.all))
         and (not when.any or any(holds(part, facts) for part in when.any))
         and (when.not_ is None or not holds(when.not_, facts))
     )
 
 
-def _says(words: tuple[str, ...], facts: Facts) -> bool:
-    """Return whether the text contains one of these words. Usually none does, and a search for plain letters shows that
-    fast.
+def _looked_at(when: When, facts: Facts) -> str:
+    return facts.prompt if when.look_at == "prompt" else facts.text
+
+
+def _says(when: When, facts: Facts) -> bool:
+    """Return whether the text contains one of the keywords. Usually none does, and a search for plain letters shows
+    that fast.
     """
-    if facts.text.isascii() and not any(_may_stand_in(facts.lowered, word) for word in words):
-        return False
-    return found(any_of(words), composed(facts.text))
+    text = _looked_at(when, facts)
+    if text.isascii():
+        lowered = facts.lowered if text is facts.text else text.lower()
+        if not any(_may_stand_in(lowered, word) for word in when.keywords):
+            return False
+    return found(any_of(when.keywords), composed(text))
 
 
 def _may_stand_in(lowered: str, word: str) -> bool:

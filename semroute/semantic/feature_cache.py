@@ -7,6 +7,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import numpy as np
+
 from semroute.semantic.embedder import Embedder, Features
 
 
@@ -44,3 +46,8 @@ class RecentFeatures:
                     self._kept.popitem(last=False)
             known |= made
         return [known[key] for key in keys]
+
+
+def join(each: Sequence[Features]) -> Features:
+    """The features of several texts together."""
+    return Features(np.concatenate([one.vectors for one in each]), [ids for one in each for ids in one.tokens])

@@ -14,6 +14,7 @@ from semroute.config.load import load
 from semroute.errors import OverloadedError
 from semroute.gateway import encoder_threads
 from semroute.gateway.encoder_threads import Readers
+from semroute.routing.ask import find_ask
 from semroute.routing.difficulty import Reading
 from semroute.semantic.embedder import FastEmbedEmbedder, Features
 
@@ -57,7 +58,7 @@ def holding(router: Router) -> tuple[Router, Held]:
 
 
 async def ask(pool: Readers, router: Router, texts: Sequence[str]) -> list[asyncio.Task[Reading]]:
-    asked = [asyncio.create_task(pool.read(router, text)) for text in texts]
+    asked = [asyncio.create_task(pool.read(router, find_ask(text))) for text in texts]
     await asyncio.sleep(0.05)
     return asked
 
@@ -129,7 +130,7 @@ async def test_an_error_reaches_all_who_asked_and_none_after(router: Router) -> 
     embedder.go.set()
     assert [type(error) for error in await asyncio.gather(*asked, return_exceptions=True)] == [RuntimeError] * 3
     embedder.error = None
-    assert len((await pool.read(held, "d")).embedding)
+    assert len((await pool.read(held, find_ask("d"))).embedding)
     pool.close()
 
 
@@ -139,7 +140,7 @@ async def test_too_many_are_turned_away(router: Router, monkeypatch: pytest.Monk
     pool = Readers(1)
     asked = await ask(pool, held, ["a", "b", "c"])
     with pytest.raises(OverloadedError, match="2 prompts are waiting"):
-        await pool.read(held, "d")
+        await pool.read(held, find_ask("d"))
     with pytest.raises(OverloadedError, match="2 prompts are waiting"):
         await pool.run(lambda: None)
     embedder.go.set()

@@ -32,7 +32,7 @@ def test_a_tool_result_keeps_the_turn_before_it() -> None:
     for result in (openai, anthropic):
         assert read_facts(request(ASKED, CALLED, result)).text == alone
         assert read_facts(request(ASKED, CALLED, result, CALLED, result)).text == alone
-    assert read_facts(request(ASKED, CALLED, openai, user("thanks"))).text == "thanks"
+    assert read_facts(request(ASKED, CALLED, openai, user("thanks")), "last_user").text == "thanks"
 
 
 def test_a_picture_in_a_tools_result_needs_a_model_that_sees() -> None:

@@ -10,7 +10,7 @@ from semroute.bases import RouteFileStruct
 from semroute.config.schema.values import Fraction, Name, Positive
 from semroute.decision import Tier
 
-RouteOn = Literal["last_user", "conversation"]
+RouteOn = Literal["auto", "last_user", "conversation"]
 
 
 class EmbedderSettings(RouteFileStruct, frozen=True, kw_only=True):

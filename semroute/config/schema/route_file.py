@@ -23,8 +23,12 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     abstain: Abstain | None = None
     """When no route is taken."""
     route_on: RouteOn | None = None
-    """Which text is matched: the last user turn (`last_user`) or all user turns (`conversation`). Not set:
-    `last_user`."""
+    """Which text is matched. `auto`: what is asked in the last user turn, with the ask before it if the turn says
+    nothing by itself, such as "and for Python?". `last_user`: the last user turn alone. `conversation`: all user turns.
+    Not set: `auto`."""
+    strip: tuple[Name, ...] = ()
+    """Regular expressions in RE2 syntax for what your clients write into the user's turn and the user did not. What
+    matches is left out before anything looks at the turn. The model still gets it."""
     tuned: Tuned | None = None
     """Thresholds that `semroute tune` found."""
     policy: Policy | None = None

@@ -19,6 +19,7 @@ NotEmpty = Meta(min_length=1)
 Trait = Literal["code", "images", "tools", "json", "json_schema"]
 Harness = Literal["title", "summary", "memory", "classifier"]
 """What a coding agent asks for itself: a title, a summary to go on from, notes for later, or a class of something."""
+LookAt = Literal["ask", "prompt"]
 Script = Literal[
     "latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "thai", "han", "kana", "hangul", "other"
 ]
@@ -77,9 +78,12 @@ class When(RouteFileStruct, frozen=True, kw_only=True, rename={"not_": "not"}):
     """What HTTP headers must be, by their names in lower case: a value, or one of a list. Rules cannot read keys and
     cookies."""
     keywords: Annotated[tuple[Name, ...], NotEmpty] = ()
-    """Words or phrases. The last user turn must hold one of them. Upper and lower case count as the same."""
+    """Words or phrases. The ask must hold one of them. Upper and lower case count as the same."""
     regex: Name | None = None
-    """A regular expression in RE2 syntax, found anywhere in the last user turn. `(?i)` in front ignores the case."""
+    """A regular expression in RE2 syntax, found anywhere in the ask. `(?i)` in front ignores the case."""
+    look_at: LookAt = "ask"
+    """Where `keywords` and `regex` are looked for: in what is asked (`ask`), or in the whole turn with what is pasted
+    into it (`prompt`). For what must not leave your machines, look at the prompt."""
     system: Name | None = None
     """A regular expression like `regex`, for the system prompt."""
     harness: Annotated[tuple[Harness, ...], NotEmpty] = ()
@@ -98,9 +102,9 @@ class When(RouteFileStruct, frozen=True, kw_only=True, rename={"not_": "not"}):
     has: Annotated[tuple[Trait, ...], NotEmpty] = ()
     """What the request must have: code, images, tools, JSON mode, a JSON Schema for the answer."""
     language: Annotated[tuple[Language, ...], NotEmpty] = ()
-    """The language of the last user turn, as ISO 639-1 codes such as `de`. It is guessed from frequent words."""
+    """The language of the ask, as ISO 639-1 codes such as `de`. It is guessed from frequent words."""
     script: Annotated[tuple[Script, ...], NotEmpty] = ()
-    """The script of most letters of the last user turn."""
+    """The script of most letters of the ask."""
     all: Annotated[tuple[When, ...], NotEmpty] = ()
     """Each of these holds."""
     any: Annotated[tuple[When, ...], NotEmpty] = ()

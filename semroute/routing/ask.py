@@ -1,0 +1,383 @@
+"""Find what of a prompt is asked. Pure, and bounded whatever the prompt's length.
+
+Most prompts are one sentence, which is the ask. Others hold a material as well: a text to translate, code to repair, a
+mail to answer. `segments.cut` tells by form what can only be material. Of the sentences that remain, each gets points
+for how an ask is worded (an imperative, a question, words such as "the text below") and for where it stands (first,
+last, beside the material). The best one is the ask, with what belongs to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from semroute.bases import Frozen
+from semroute.routing.ask_words import (
+    ANSWERS,
+    ASKED,
+    BEFORE_COMMA,
+    EMPTY,
+    LEADS,
+    MANNERS,
+    NEEDS_TEXT,
+    QUESTIONS,
+    VERBS,
+    WEIGHTS,
+    WORD,
+    points_at_text,
+    with_noun,
+)
+from semroute.routing.client_requests import TEMPLATES
+from semroute.routing.follow_ups import names_subject
+from semroute.routing.lexical_cues import looks_like_code
+from semroute.routing.segments import ASK_LABELS, GREETING, SIGN_OFF, TASKS, Segment, cut
+
+MAX_CHARS = 190
+"""Characters of an ask that are matched, where the prompt is longer than `PLAIN_CHARS`."""
+PLAIN_CHARS = 360
+"""A prompt of no more characters, without a sign of a material, is matched as it is."""
+MAX_ASKS = 4
+"""The most asks that are told apart in one prompt."""
+LEAST = 2.0
+"""The points from which a sentence is an ask."""
+CLEAR = 4.0
+"""The points from which an imperative at an end of a long prompt is what tells most."""
+BEHIND = 2.5
+"""How many points fewer than the best another sentence may have to be an ask as well."""
+NOUNS = {"code": "code", "log": "log", "data": "data", "table": "table", "mail": "email", "talk": "conversation"}
+
+MANY = 24
+"""Of more sentences, those in the middle of a paragraph are not looked at."""
+
+_LOOKED_AT = 2000
+LONG_WORDS = 35
+"""A sentence of more words is seldom an ask."""
+NAMED_CHARS = 80
+"""Characters behind an ask's colon, to the end of the line, that belong to the ask."""
+
+_STRUCTURED = re.compile(r"[\n:\"“„«<`>]|[.!?] |\s'")
+_OPENING = 240
+
+
+class Ask(Frozen, frozen=True, kw_only=True):
+    """What is asked, and where it stands in the prompt."""
+
+    text: str
+    """All that is asked. Rules, the complexity and the classifier look at it."""
+    matched: tuple[str, ...]
+    """What is matched with the routes: the ask, shortened where it is long; or each of several asks."""
+    spans: tuple[tuple[int, int], ...] = ()
+    """Where the asks stand in the prompt. Empty: all of the prompt is asked."""
+    before: str = ""
+    """The ask of an earlier turn that this one follows up. `text` begins with it. Empty: there is none."""
+
+
+class Sentence(NamedTuple):
+    """A sentence that may be an ask."""
+
+    segment: Segment
+    paragraph: int
+    points: float
+    marks: frozenset[str]
+    """The forms that it has."""
+    telling: int
+    """How many of its words tell something."""
+
+
+def find_ask(prompt: str) -> Ask:
+    """Find what is asked. A prompt that shows no material is asked as a whole."""
+    if len(prompt) <= PLAIN_CHARS and _STRUCTURED.search(prompt) is None:
+        return Ask(text=prompt, matched=(prompt,))
+    segments = cut(prompt)
+    sentences = score(prompt, segments)
+    if not sentences:
+        return _as_it_is(prompt)
+    best = max(sentences, key=lambda one: one.points)
+    apart = any(map(_material, segments))
+    if not apart and not _parted(prompt, best, sentences):
+        return _as_it_is(prompt) if len(prompt) <= PLAIN_CHARS else _told(prompt, best, sentences, segments)
+    if best.points >= LEAST:
+        return _asked(prompt, _belong(best, sentences, segments), sentences, segments)
+    if sum([one.segment.end - one.segment.start for one in sentences]) <= MAX_CHARS:
+        return _asked(prompt, sentences, sentences, segments)
+    return _told(prompt, best, sentences, segments)
+
+
+def continued(before: Ask, ask: Ask) -> Ask:
+    """Return an ask that says nothing by itself, with the ask before it."""
+    more = names_subject(ask.text)
+    return Ask(
+        text=f"{before.text}\n{ask.text}",
+        matched=(f"{before.matched[0]} {ask.text}",) if more else before.matched,
+        spans=ask.spans,
+        before=before.text,
+    )
+
+
+def score(prompt: str, segments: Sequence[Segment]) -> list[Sentence]:
+    """Give points to every sentence of prose."""
+    found: list[Sentence] = []
+    paragraph, label, begun = 0, "", False
+    many = sum(one.kind == "prose" for one in segments) > MANY
+    last = next((place for place in range(len(segments) - 1, -1, -1) if _content(segments[place])), -1)
+    for place, one in enumerate(segments):
+        if one.kind == "blank":
+            paragraph += 1
+            label = "" if label in ASK_LABELS and begun else label
+        elif one.kind == "label":
+            label = one.label
+        elif one.kind != "prose":
+            begun = True
+            label = "" if label in ASK_LABELS else label
+            paragraph += 1
+        else:
+            if many and _amid(segments, place):
+                begun = True
+                continue
+            words = [word.lower() for word in WORD.findall(prompt, one.start, min(one.end, one.start + _OPENING))]
+            if not words:
+                continue
+            text = prompt[one.start : one.end].strip()
+            if (not begun and GREETING.match(text)) or SIGN_OFF.match(text) or text.startswith(TEMPLATES):
+                continue
+            marks = _form(text, words) | _place(segments, place, not begun, place == last)
+            if label:
+                marks.add("labelled" if label not in ASK_LABELS else "tasked" if label in TASKS else "asked")
+            begun = True
+            telling = sum([word not in EMPTY for word in words])
+            if telling == 0 and "pointing" not in marks:
+                marks.add("empty")
+            total = sum([WEIGHTS[mark] for mark in marks])
+            found.append(Sentence(one, paragraph, total, frozenset(marks), telling))
+    return found
+
+
+def _material(one: Segment) -> bool:
+    return one.kind not in ("prose", "label", "blank")
+
+
+def _content(one: Segment) -> bool:
+    return one.kind not in ("blank", "label")
+
+
+def _amid(segments: Sequence[Segment], place: int) -> bool:
+    """Whether a sentence stands inside a long paragraph."""
+    around = segments[max(0, place - 2) : place + 3]
+    return len(around) == 5 and all(one.kind == "prose" for one in around)
+
+
+def _form(text: str, words: list[str]) -> set[str]:
+    """The forms of an ask that a sentence has."""
+    lead = _leading(text, words)
+    first = words[lead]
+    marks = {"lead"} if lead else set()
+    if (kind := _begins(first)) is not None:
+        marks.add(kind)
+    if ASKED.search(" ".join(words[:12])):
+        marks.add("asked-for")
+        if not NEEDS_TEXT.isdisjoint(words[:10]):
+            marks.add("verb-needs-text")
+    elif kind in (None, "question-word") and not NEEDS_TEXT.isdisjoint(words[1:]):
+        marks.add("verb-inside")
+    if points_at_text(words):
+        marks.add("pointing")
+    if text[-1] in "?:":
+        marks.add("question" if text[-1] == "?" else "colon")
+    if first in MANNERS or not ANSWERS.isdisjoint(words):
+        marks.add("manner")
+    if len(words) > LONG_WORDS:
+        marks.add("long")
+    return marks
+
+
+def _leading(text: str, words: list[str]) -> int:
+    """How many words stand before that with which the ask begins: "please", "from the text below, …"."""
+    lead = 0
+    if words[0] in BEFORE_COMMA and "," in text[:80]:
+        lead = min(len(WORD.findall(text[: text.index(",")])), len(words) - 1)
+    while lead < len(words) - 1 and words[lead] in LEADS:
+        lead += 1
+    return lead
+
+
+def _begins(word: str) -> str | None:
+    if word in NEEDS_TEXT:
+        return "verb-needs-text"
+    if word in VERBS:
+        return "verb"
+    return "question-word" if word in QUESTIONS else None
+
+
+def _place(segments: Sequence[Segment], place: int, first: bool, last: bool) -> set[str]:
+    """What a sentence's place says."""
+    marks: set[str] = set()
+    if first:
+        marks.add("first")
+    if last:
+        marks.add("last")
+    before = segments[place - 1].kind if place else "blank"
+    after = segments[place + 1].kind if place + 1 < len(segments) else "blank"
+    if before in ("blank", "label") and after == "blank":
+        marks.add("alone")
+    near = {segments[one].kind for one in (place - 2, place - 1, place + 1, place + 2) if 0 <= one < len(segments)}
+    if near - {"prose", "blank", "label", "unread"}:
+        marks.add("beside")
+    if not first and not last and before == after == "prose":
+        marks.add("amid")
+    return marks
+
+
+def _parted(prompt: str, best: Sentence, sentences: Sequence[Sentence]) -> bool:
+    """Whether prose alone is an ask and a material, by the form of the ask."""
+    if best.points < LEAST or len(sentences) < 2:
+        return False
+    if "asked" in best.marks or any("labelled" in one.marks for one in sentences):
+        return True
+    points_at = "pointing" in best.marks
+    if "verb-needs-text" in best.marks or points_at:
+        if points_at and best.marks & {"first", "last"} and best.marks & {"verb-needs-text", "verb", "question"}:
+            return len(prompt) > 2.5 * (best.segment.end - best.segment.start)
+        rest = sum(one.segment.end - one.segment.start for one in sentences if one.paragraph != best.paragraph)
+        return bool(rest) or (points_at and len(prompt) > PLAIN_CHARS) or "colon" in best.marks
+    return False
+
+
+def _as_it_is(prompt: str) -> Ask:
+    return Ask(text=prompt, matched=(shortened(prompt) if len(prompt) > PLAIN_CHARS else prompt,))
+
+
+def _told(prompt: str, best: Sentence, sentences: Sequence[Sentence], segments: Sequence[Segment]) -> Ask:
+    """The ask of a long prompt that shows no material: all of it, matched by the ask in it, or by what tells most."""
+    if best.points >= CLEAR and best.marks & {"first", "last"} and best.marks & {"verb", "verb-needs-text"}:
+        asked = _asked(prompt, _belong(best, sentences, segments), sentences, segments)
+        return Ask(text=prompt, matched=asked.matched)
+    return Ask(text=prompt, matched=(_most_telling(prompt, sentences),))
+
+
+def _most_telling(prompt: str, sentences: Sequence[Sentence]) -> str:
+    """The sentences with the most points, in their order, as many as are matched."""
+    room, kept = MAX_CHARS, set[int]()
+    for number in sorted(range(len(sentences)), key=lambda number: -sentences[number].points):
+        one = sentences[number].segment
+        if kept and one.end - one.start > room:
+            break
+        kept.add(number)
+        room -= one.end - one.start
+    return shortened(" ".join(_text(prompt, sentences[number]) for number in sorted(kept)))
+
+
+def _text(prompt: str, one: Sentence) -> str:
+    return prompt[one.segment.start : one.segment.end].strip()
+
+
+def _asked(
+    prompt: str,
+    asks: Sequence[Sentence],
+    sentences: Sequence[Sentence],
+    segments: Sequence[Segment],
+) -> Ask:
+    """The ask of a prompt with a material."""
+    spans = [_span(prompt, one) for one in asks]
+    texts = [prompt[start:end].strip() for start, end in spans]
+    tasks = [text for place, (text, one) in enumerate(zip(texts, asks, strict=True)) if _is_task(one, place)]
+    noun = _noun(prompt, segments)
+    each = tasks if 1 < len(tasks) <= MAX_ASKS else [" ".join(texts)]
+    matched = tuple(shortened(with_noun(text, noun)) for text in each)
+    return Ask(text=_own_words(prompt, asks, sentences, segments), matched=matched, spans=tuple(spans))
+
+
+def _own_words(
+    prompt: str, asks: Sequence[Sentence], sentences: Sequence[Sentence], segments: Sequence[Segment]
+) -> str:
+    """The asks, with what belongs to them where a fence, a quote or another form sets the material apart: the rest of
+    their paragraphs, and a paragraph at an end of the prompt beside the material.
+    """
+    taken = {id(one) for one in asks}
+    beside = {one.paragraph for one in sentences if "beside" in one.marks}
+    own = {one.paragraph for one in asks} | {
+        one.paragraph for one in sentences if one.marks & {"first", "last"} and one.paragraph in beside
+    }
+    apart = any(map(_material, segments))
+    texts: list[str] = []
+    behind_colon = -1
+    for one in sentences:
+        if id(one) in taken or (apart and one.paragraph in own and one.paragraph != behind_colon):
+            start, end = _span(prompt, one) if id(one) in taken else one.segment[:2]
+            texts.append(prompt[start:end].strip())
+        if "colon" in one.marks:
+            behind_colon = one.paragraph
+    return " ".join(texts)
+
+
+def _span(prompt: str, ask: Sentence) -> tuple[int, int]:
+    """Where an ask stands, with what it names behind a colon: "one of these topics: sport, politics"."""
+    start, end = ask.segment.start, ask.segment.end
+    if "colon" in ask.marks and prompt[end - 1] != "\n":
+        behind = prompt.find("\n", end)
+        if 0 < behind - end <= NAMED_CHARS:
+            end = behind
+    return start, end
+
+
+def _is_task(one: Sentence, place: int) -> bool:
+    """Whether a sentence asks for something of its own, instead of saying how to do it."""
+    return bool(one.marks & {"verb", "verb-needs-text"}) and (place == 0 or "manner" not in one.marks)
+
+
+def _noun(prompt: str, segments: Sequence[Segment]) -> str:
+    """What a material is called, by the form of most of it."""
+    sizes: dict[str, int] = {}
+    for one in segments:
+        kind = one.kind
+        if kind in ("block", "quote", "fence", "unread"):
+            inside = prompt[one.start : one.start + _LOOKED_AT].replace("`", "")
+            kind = "code" if looks_like_code(inside) else "prose"
+        if kind in NOUNS:
+            sizes[kind] = sizes.get(kind, 0) + one.end - one.start
+    if "code" in sizes and 3 * sizes["code"] >= sizes.get("data", 0):
+        sizes["code"] += sizes.pop("data", 0)
+    return NOUNS[max(sizes, key=sizes.__getitem__)] if sizes else "text"
+
+
+def _belong(best: Sentence, sentences: Sequence[Sentence], segments: Sequence[Segment]) -> list[Sentence]:
+    """The best sentence, those beside it that ask as well, and asks at the other end of the prompt."""
+    place = next(number for number, one in enumerate(sentences) if one is best)
+    first = last = place
+    while first and _beside(sentences[first - 1], best) and "colon" not in sentences[first - 1].marks:
+        first -= 1
+    while last + 1 < len(sentences) and "colon" not in sentences[last].marks and _beside(sentences[last + 1], best):
+        last += 1
+    return [
+        one
+        for number, one in enumerate(sentences)
+        if first <= number <= last or (_apart(one, best) and _between(segments, one, best))
+    ]
+
+
+def _beside(one: Sentence, best: Sentence) -> bool:
+    return one.paragraph == best.paragraph and one.points >= max(LEAST, best.points - BEHIND)
+
+
+def _between(segments: Sequence[Segment], one: Sentence, other: Sentence) -> bool:
+    """Whether a material that shows by its form stands between two sentences."""
+    start, end = sorted((one.segment.start, other.segment.start))
+    return any(start < segment.start < end and _material(segment) for segment in segments)
+
+
+def _apart(one: Sentence, best: Sentence) -> bool:
+    """Whether a sentence in another paragraph is asked as well."""
+    placed = one.marks & {"first", "last", "asked"} and not one.marks & {"labelled", "amid", "empty"}
+    worded = one.marks & {"pointing", "asked"} and one.marks & {"verb", "verb-needs-text", "question"}
+    return bool(placed and worded) and one.points >= max(LEAST, best.points - 1.5)
+
+
+def shortened(text: str) -> str:
+    """The head and the tail of a long ask."""
+    text = text[: MAX_CHARS * 8] + text[-MAX_CHARS * 8 :] if len(text) > MAX_CHARS * 16 else text
+    text = text.strip()
+    if len(text) <= MAX_CHARS:
+        return text
+    head = text[: MAX_CHARS * 2 // 3].rpartition(" ")[0] or text[: MAX_CHARS * 2 // 3]
+    tail = text[-MAX_CHARS // 3 :].partition(" ")[2] or text[-MAX_CHARS // 3 :]
+    return f"{head} {tail}"

@@ -1,0 +1,122 @@
+"""The words and the forms by which an ask is told from a material, and what each form counts. Pure, except that the
+list of words is read once.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+_WORDS = {
+    name: frozenset(words.split())
+    for name, words in tomllib.loads(Path(__file__).with_name("ask_words.toml").read_text("utf-8")).items()
+}
+NEEDS_TEXT = _WORDS["needs_text"]
+"""Words for work on a text that is given."""
+VERBS = _WORDS["verbs"]
+"""Other words with which an imperative begins."""
+QUESTIONS = _WORDS["questions"]
+LEADS = _WORDS["leads"]
+"""Words before an imperative."""
+EMPTY = _WORDS["empty"] | LEADS | QUESTIONS
+"""Words that say nothing about a subject."""
+FILLERS = EMPTY | _WORDS["answers"] | _WORDS["fillers"]
+"""Words of a turn that names no subject."""
+FOLLOWS, EARLIER = _WORDS["follows"], _WORDS["earlier"]
+HEADERS, HEADER_WORDS = _WORDS["headers"], _WORDS["header_words"]
+MANNERS, ANSWERS = _WORDS["manners"], _WORDS["answers"]
+BEFORE_COMMA = _WORDS["before_comma"]
+_POINTERS, _TEXTS, _BEHIND = _WORDS["pointers"], _WORDS["texts"], _WORDS["behind"]
+_ALONE = frozenset(("this", "these", "it", "that"))
+_NAMES_THEM = NEEDS_TEXT | VERBS | _BEHIND
+_OF_ANY_TEXT = (NEEDS_TEXT - _WORDS["of_some_texts"]) | _WORDS["of_any_text"] | _WORDS["languages"]
+
+WORD = re.compile("[^\\W\\d_]+(?:['\u2019][^\\W\\d_]+)?")
+ASKED = re.compile(
+    r"\b(?:can|could|would|will) (?:you|u|we|i|one)\b|\bi (?:need|want|would like|wish|am looking for|have to)\b"
+    r"|\bi'd (?:like|love|want)\b|\b(?:help me|help us|let's|lets|tell me|give me|show me|write me|make me|get me)\b"
+    r"|\b(?:need|want) (?:you )?(?:to|a|an|this|it)\b|\b(?:is|are) there\b|\b(?:kannst|können|könntest) (?:du|sie)\b"
+    r"|\b(?:peux tu|pouvez vous|puedes|podrías|puoi)\b|\bwork out\b|\bcome up with\b"
+    r"|\bi don't (?:have|understand|get)\b|\bhow (?:do|can|should|would|could)\b"
+)
+"""Ways to ask for something. For a sentence in lower case, without punctuation."""
+_POINTER = re.compile(
+    "(?i)\\b(?:the following|the above|the below|this|these|that|it)\\b(?P<then>[\\s,]+[\\w'\u2019]+)?"
+)
+_GENERIC = re.compile(r"(?i)\b(?:text|passage|content|input|document|material)\b")
+
+WEIGHTS = {
+    # How a sentence is worded.
+    "verb-needs-text": 3.0,
+    "verb": 2.0,
+    "verb-inside": 0.8,
+    "question-word": 0.7,
+    "question": 1.2,
+    "asked-for": 1.3,
+    "lead": 0.3,
+    "pointing": 2.0,
+    "colon": 1.2,
+    "long": -1.0,
+    "manner": 0.0,
+    "empty": -3.0,
+    # Where it stands.
+    "first": 1.7,
+    "last": 1.4,
+    "alone": 0.8,
+    "beside": 0.8,
+    "amid": -1.2,
+    "labelled": -1.8,
+    "asked": 5.0,
+    "tasked": 2.5,
+}
+"""The points of each form. Chosen on the half `dev` of `bench/asks.py`."""
+
+
+def points_at_text(words: list[str]) -> bool:
+    """Return whether words point at a material: "the text below", "this"."""
+    return not _POINTERS.isdisjoint(words) and any(
+        _points(words, place) for place, word in enumerate(words) if word in _POINTERS
+    )
+
+
+def _points(words: list[str], place: int) -> bool:
+    word, before, behind = words[place], words[place - 1] if place else "", words[place + 1 : place + 4]
+    if word in ("below", "above", "attached") or not _TEXTS.isdisjoint(behind):
+        return True
+    if word == "following":
+        return before == "the" or not behind or behind[0] in _NAMES_THEM
+    return word in _ALONE and (before in ("is", "are", "was") or not behind or behind[0] in _NAMES_THEM)
+
+
+def opens_ask(text: str) -> bool:
+    """Return whether the beginning of a line is worded as an ask: "Translate this to German:", "Why does it fail?"."""
+    words = [word.lower() for word in WORD.findall(text[:120])]
+    first = next((word for word in words if word not in LEADS), "")
+    if len(words) == 1:  # a verb, not a heading such as "Review:"
+        return first in NEEDS_TEXT and first not in HEADERS
+    return first in NEEDS_TEXT or first in VERBS or first in QUESTIONS or ASKED.search(" ".join(words)) is not None
+
+
+def with_noun(text: str, noun: str) -> str:
+    """Say what an ask points at: "why does this crash?" becomes "why does this code crash?".
+
+    `noun`: what the material is called. Work that is the same for any text, such as translating, keeps "text".
+    """
+    words = {word.lower() for word in WORD.findall(text)}
+    if not _OF_ANY_TEXT.isdisjoint(words):
+        noun = "text"
+    elif noun == "text" and not _WORDS["named_problem"].isdisjoint(words):
+        noun = "problem"
+    if noun != "text" and _GENERIC.search(text) is not None:
+        return _GENERIC.sub(noun, text, count=1)
+    for found in _POINTER.finditer(text):
+        after = found["then"] or ""
+        behind = [word.lower() for word in WORD.findall(text[found.end() - len(after) : found.end() + 40])[:2]]
+        if not behind or behind[0] in _NAMES_THEM or "," in after:
+            end = found.end() - len(after)
+            pointer = "this" if text[found.start() : end].lower() == "it" else text[found.start() : end]
+            return f"{text[: found.start()]}{pointer} {noun}{text[end:]}"
+        if not _TEXTS.isdisjoint(behind):
+            return text
+    return text

@@ -1,0 +1,49 @@
+"""Tell turns that say nothing by themselves, such as "yes, do it", "and for Python?" or "why?". Pure.
+
+Such a turn is read with the ask before it. A turn with a task and a subject of its own is taken as a change of topic.
+"""
+
+from __future__ import annotations
+
+from semroute.routing.ask_words import EARLIER, EMPTY, FILLERS, FOLLOWS, NEEDS_TEXT, QUESTIONS, VERBS, WORD
+
+MAX_CHARS = 80
+"""A longer turn says enough by itself."""
+MAX_WORDS = 10
+
+_OWNERS = frozenset(("i", "my", "me", "our", "we", "your"))
+
+
+def says_nothing(turn: str) -> bool:
+    """Whether a turn names no subject: it makes sense only with what was said before."""
+    if len(turn) > MAX_CHARS:
+        return False
+    words = [word.lower() for word in WORD.findall(turn)]
+    telling = [word for word in words if word not in FILLERS]
+    if not telling:
+        return True
+    if len(words) > MAX_WORDS or len(telling) > 2:
+        return False
+    return _hangs_on(words, telling)
+
+
+def names_subject(turn: str) -> bool:
+    """Whether a turn adds anything to the ask before it."""
+    return any(word.lower() not in FILLERS for word in WORD.findall(turn)) or any(map(str.isdigit, turn))
+
+
+def _hangs_on(words: list[str], telling: list[str]) -> bool:
+    """Whether a turn with one or two telling words hangs on what was said before."""
+    led = words[0] in FOLLOWS or words[:2] in (["what", "about"], ["how", "about"]) or "what about" in " ".join(words)
+    verb = next((word for word in words if word in VERBS or word in NEEDS_TEXT), "")
+    points = not EARLIER.isdisjoint(words)
+    if verb:
+        return points and len(telling) - (verb in telling) <= 1
+    if led or (points and len(telling) == 1):
+        return True
+    return (
+        len(words) <= 4
+        and words[0] not in QUESTIONS
+        and _OWNERS.isdisjoint(words)
+        and (len(words) <= 2 or any(word in EMPTY or word in EARLIER or word == "since" for word in words))
+    )
