@@ -113,6 +113,17 @@ class Flip(Frozen, frozen=True, kw_only=True):
     explanation: str
 
 
+class Piece(Frozen, frozen=True, kw_only=True):
+    """A piece of what the user wrote."""
+
+    text: str
+    """A long piece of material is shortened."""
+    asked: bool
+    """Whether it counted as ask. Otherwise it is material."""
+    earlier: bool = False
+    """Whether it is from an earlier turn, which this one follows up."""
+
+
 class Details(Frozen, frozen=True, kw_only=True):
     """Details that a decision has only if the request asks it to explain itself."""
 
@@ -120,6 +131,8 @@ class Details(Frozen, frozen=True, kw_only=True):
     """In the order of the prompt. Empty: nothing was compared."""
     flip: Flip | None
     """The smallest change. None: something else than confidence decided."""
+    pieces: tuple[Piece, ...] = ()
+    """What the user wrote, cut into asks and material, in order."""
 
 
 class Decision(Frozen, frozen=True, kw_only=True):

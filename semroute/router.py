@@ -40,7 +40,7 @@ from semroute.routing.decide import (
     needs_reading,
 )
 from semroute.routing.difficulty import Reading
-from semroute.routing.explain import explain
+from semroute.routing.explain import explain, told_apart
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.learned_gain import Gain
 from semroute.routing.scoring import Floats
@@ -170,15 +170,14 @@ class Router:
         return _at_once(self.decide_in(Surroundings(self, signals, time.perf_counter()), asked)).decision
 
     def route_many(self, requests: Iterable[Asked], signals: Signals = Signals()) -> list[Decision]:
-        """Decide as `route` does, for several requests. Their prompts are embedded together, which takes less time."""
+        """Decide as `route` does, for several requests, whose prompts are embedded together. That takes less time."""
         asked = [as_request(request, new_id()) for request in requests]
         started = time.perf_counter()
         every = [self.read_facts(request) for request in asked]
         readings = self.read([facts.ask for facts in every])
-        each = zip(asked, every, readings, strict=True)
         return [
             _at_once(self.decide_in(Surroundings(self, signals, started, facts, reading), request)).decision
-            for request, facts, reading in each
+            for request, facts, reading in zip(asked, every, readings, strict=True)
         ]
 
     async def decide_in(self, around: Surroundings, asked: ChatRequest) -> Decided:
@@ -220,7 +219,8 @@ class Router:
         details = explain(
             " ".join(facts.ask.matched), decision, self.match, lambda match: self.choose_semantic(match, facts).route
         )
-        return msgspec.structs.replace(decision, details=details)
+        pieces = told_apart(facts.prompt, facts.ask)
+        return msgspec.structs.replace(decision, details=msgspec.structs.replace(details, pieces=pieces))
 
     def match(self, texts: Sequence[str]) -> list[Match]:
         """Compare each text with the routes. Takes milliseconds, so do not call it on the event loop."""

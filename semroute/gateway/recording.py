@@ -10,13 +10,15 @@ from decimal import Decimal
 import msgspec
 
 from semroute.access.accounts import Accounts, Hold
-from semroute.decision import Decision
+from semroute.decision import Decision, Details
 from semroute.errors import BudgetError, ForbiddenError, LimitError
 from semroute.execution.sessions import SessionStore
 from semroute.gateway.gathering import Arrival
 from semroute.messages import ChatRequest, Chunk, Text, Usage
 from semroute.record import Attempt, Outcome, Record, cost_usd, served
 from semroute.routing.difficulty import Reading
+from semroute.routing.explain import told_apart
+from semroute.routing.facts import read_facts
 from semroute.routing.pricing import saved_usd
 from semroute.routing.scoring import Floats
 from semroute.routing.sticky import Remembered
@@ -174,6 +176,7 @@ class Account:
             )
         return msgspec.structs.replace(
             record,
+            decision=self._told(record.decision),
             attempts=attempts,
             error=error,
             embedding=_halves(reading.embedding) if keep.embedding else b"",
@@ -183,6 +186,17 @@ class Account:
             prompt=None if keep.content == "none" else prompt,
             answer=None if keep.content == "none" else "".join(self._answer),
         )
+
+    def _told(self, decision: Decision) -> Decision:
+        """With what counted as ask, where the log keeps the text as it is; else without any of its words."""
+        config = self._arrival.config
+        if config.log.content != "full":
+            return decision if decision.details is None else msgspec.structs.replace(decision, details=None)
+        if decision.details is not None or self.request.long:
+            return decision
+        facts = read_facts(self.request, config.route_on, config.strip)
+        pieces = told_apart(facts.prompt, facts.ask)
+        return msgspec.structs.replace(decision, details=Details(words=(), flip=None, pieces=pieces))
 
 
 def _halves(values: Floats) -> bytes:

@@ -7,10 +7,14 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from semroute.decision import Candidate, Decision, Details, Flip, Match, Word
+from semroute.decision import Candidate, Decision, Details, Flip, Match, Piece, Word
+from semroute.routing.ask import Ask
 
 MAX_PIECES = 32
 """The most matches for one prompt. Of a longer prompt, several words are left out at a time."""
+
+MAX_MATERIAL_CHARS = 400
+"""Characters of a piece of material that are shown: half of them from its head, half from its tail."""
 
 _WORD = re.compile(r"\S+")
 
@@ -35,6 +39,28 @@ def pieces(text: str) -> list[tuple[int, int]]:
     size = -(-len(spans) // MAX_PIECES) or 1
     groups = [spans[start : start + size] for start in range(0, len(spans), size)]
     return [(group[0][0], group[-1][1]) for group in groups]
+
+
+def told_apart(prompt: str, ask: Ask) -> tuple[Piece, ...]:
+    """Return a prompt cut into what counted as ask and what is material."""
+    told = [Piece(text=ask.before, asked=True, earlier=True)] if ask.before else []
+    place = 0
+    for start, end in ask.spans or ((0, len(prompt)),):
+        if prompt[place:start].strip():
+            told.append(Piece(text=_shown(prompt[place:start]), asked=False))
+        told.append(Piece(text=prompt[start:end], asked=True))
+        place = end
+    if prompt[place:].strip():
+        told.append(Piece(text=_shown(prompt[place:]), asked=False))
+    return tuple(told)
+
+
+def _shown(material: str) -> str:
+    left_out = len(material) - MAX_MATERIAL_CHARS
+    if left_out <= 0:
+        return material
+    half = MAX_MATERIAL_CHARS // 2
+    return f"{material[:half]} … {left_out:,} characters … {material[-half:]}"
 
 
 def smallest_flip(decision: Decision, choose: Choose) -> Flip | None:

@@ -15,6 +15,8 @@ from semroute.routing.ask_words import HEADER_WORDS, HEADERS, NEEDS_TEXT, opens_
 
 SIDE_CHARS = 2500
 """Characters that are read at the head of a long prompt, and as many at its tail."""
+MAX_LINES = 100
+"""The most lines that are read at the head, and as many at the tail."""
 _CODE_CHARS = 200
 """Characters of a line that are looked at for code."""
 MAX_BLOCKS = 64
@@ -110,15 +112,37 @@ SIGN_OFF = re.compile(
 
 def cut(text: str) -> list[Segment]:
     """Cut a prompt into segments: in order, without a gap."""
-    if len(text) <= 2 * SIDE_CHARS:
+    head, tail = _head(text), _tail(text)
+    if head >= tail:
         return list(_blocks(text, 0, len(text)))
-    head, tail = _edge(text, SIDE_CHARS), _edge(text, len(text) - SIDE_CHARS)
     segments = list(_blocks(text, 0, head))
     read = segments[-1].end
     if read < tail:
         segments.append(Segment(read, tail, "unread"))
         read = tail
     return segments + list(_blocks(text, read, len(text)))
+
+
+def _head(text: str) -> int:
+    """The end of what is read at the head."""
+    place = 0
+    for _ in range(MAX_LINES):
+        found = text.find("\n", place, SIDE_CHARS)
+        if found < 0:
+            return _edge(text, SIDE_CHARS) if len(text) > SIDE_CHARS else len(text)
+        place = found + 1
+    return place
+
+
+def _tail(text: str) -> int:
+    """The beginning of what is read at the tail."""
+    place = len(text)
+    for _ in range(MAX_LINES):
+        found = text.rfind("\n", max(0, len(text) - SIDE_CHARS), place)
+        if found < 0:
+            return _edge(text, len(text) - SIDE_CHARS) if len(text) > SIDE_CHARS else 0
+        place = found
+    return place + 1
 
 
 def _edge(text: str, near: int) -> int:
@@ -327,7 +351,7 @@ def _mails(text: str, kinds: list[Kind], lines: list[Segment]) -> None:
     opened: int | None = None
     headed = False
     for place, line in enumerate(lines):
-        if kinds[place] == "mail":
+        if line.kind == "mail":
             opened, headed = (place if opened is None else opened), True
         elif kinds[place] == "prose" and GREETING.match(text, line.start, line.end):
             opened = place if opened is None else opened
@@ -351,7 +375,7 @@ def _headed(kinds: list[Kind], lines: list[Segment], opened: int) -> None:
     end = last
     while last > opened and kinds[last - 1] == "prose":
         last -= 1
-    if last <= opened + 1 or kinds[last - 1] != "blank":
+    if last <= opened + 1 or kinds[last - 1] not in ("blank", "label"):
         last = end
     kinds[opened:last] = ["mail"] * (last - opened)
 

@@ -4,7 +4,7 @@ import { chip, h, meter, ms, percent, table, usd } from "./dom.js";
 
 /** Show where the request went and why, then the candidates, the words and the plan. */
 export function decisionParts(decision) {
-  return [headline(decision), candidates(decision), words(decision.details), difficulty(decision), plan(decision)];
+  return [headline(decision), candidates(decision), pieces(decision.details), words(decision.details), difficulty(decision), plan(decision)];
 }
 
 function headline(decision) {
@@ -41,9 +41,18 @@ function candidates(decision) {
   return h("div", {}, h("h3", {}, `Candidates${inScope}, margin ${decision.margin.toFixed(3)}`), shown);
 }
 
+/** Mark what was asked, and dim the material around it. */
+function pieces(details) {
+  if (!details?.pieces?.some((piece) => !piece.asked || piece.earlier)) return null;
+  const spans = details.pieces.map((piece) =>
+    h(piece.asked ? "mark" : "span", { title: piece.earlier ? "asked in an earlier turn" : piece.asked ? "asked" : "material" }, piece.text),
+  );
+  return h("div", {}, h("h3", {}, "What is asked"), h("p", { class: "pieces" }, spans.flatMap((span) => [span, " "])));
+}
+
 /** Colour the words by the confidence that each carried. A word is underlined if the decision changes without it. */
 function words(details) {
-  if (!details) return null;
+  if (!details || !(details.words.length || details.flip)) return null;
   const most = Math.max(...details.words.map((word) => Math.abs(word.effect)), 1e-9);
   const usual = mostFrequent(details.words.map((word) => word.route_without));
   const spans = details.words.map((word) => {

@@ -1,0 +1,188 @@
+"""What of a prompt is asked: by form alone, whatever is pasted around it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semroute.routing import ask as asks
+from semroute.routing import segments
+from semroute.routing.ask import MAX_CHARS, PLAIN_CHARS, find_ask
+from semroute.routing.ask_words import with_noun
+from semroute.routing.segments import SIDE_CHARS, cut
+
+LETTER = (
+    "Hi team,\n\nour order 88213 should have been here last Thursday. Please cancel my order and send me a refund.\n\n"
+    "Best regards,\nDana Whitfield"
+)
+REPORT = (
+    "The council voted on Tuesday to close the old bridge. Shop owners fear for their trade.\n\nWork begins in March. "
+    "Write to the mayor if you disagree. The fund holds two million euros, and more may come from the province."
+)
+CODE = "def total(rows):\n    result = 0\n    for row in rows:\n        result += row.price\n    return reslt"
+LOG = "2026-11-02 08:14:09 WARN connection lost\n2026-11-02 08:14:12 ERROR could not connect: timeout"
+TABLE = "| month | orders |\n|---|---|\n| May | 310 |\n| June | 295 |"
+TALK = "Anna: Can you write a poem?\nBen: I would rather not.\nAnna: Then solve 3x = 9.\nBen: Three."
+MATERIALS = {"letter": LETTER, "report": REPORT, "code": CODE, "log": LOG, "table": TABLE, "talk": TALK}
+ASK = "Please summarise the following in two sentences."
+SHAPES = {
+    "before": f"{ASK}\n\n{{}}",
+    "behind": f"{{}}\n\n{ASK}",
+    "fenced": f"{ASK}\n\n```\n{{}}\n```",
+    "fenced before it": f"```\n{{}}\n```\n{ASK}",
+    "tagged": f"<document>\n{{}}\n</document>\n\n{ASK}",
+    "labelled": f"{ASK}\n\nText:\n{{}}",
+    "greeted": f"Hi, I need some help here.\n\n{{}}\n\n{ASK}",
+    "context and question": f"Context:\n{{}}\n\nQuestion: {ASK}",
+}
+
+
+@pytest.mark.parametrize("material", MATERIALS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_ask_is_found_around_any_material(shape: str, material: str) -> None:
+    prompt = SHAPES[shape].format(MATERIALS[material])
+    found = find_ask(prompt)
+    assert [prompt[start:end].strip() for start, end in found.spans] == [ASK]
+    assert len(found.matched) == 1 and "summarise the following" in found.matched[0]
+    assert len(found.matched[0]) < 70
+
+
+@pytest.mark.parametrize("material", MATERIALS)
+def test_a_quote_is_material(material: str) -> None:
+    for quoted in ("> " + MATERIALS[material].replace("\n", "\n> "), f'"{MATERIALS[material]}"'):
+        assert find_ask(f"{ASK}\n\n{quoted}").text == ASK
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "why was I charged twice this month",
+        "Hi, I bought the blender three weeks ago and it already stopped working. What are my options?",
+        "From this job ad return only: title, salary, location, remote yes/no.",
+        "what does 'carpe diem' mean",
+        'is "affect" or "effect" right here, and why',
+        "",
+        "   ",
+        "?",
+    ],
+)
+def test_a_short_prompt_without_a_material_is_asked_as_it_stands(prompt: str) -> None:
+    found = find_ask(prompt)
+    assert (found.text, found.matched, found.spans) == (prompt, (prompt,), ())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "matched"),
+    [
+        (f"Why does this crash?\n\n{CODE}", "Why does this code crash?"),
+        (f"Fix this\n\n{CODE}", "Fix this code"),
+        (f"Fix this:\n\n{REPORT}", "Fix this text:"),
+        (f"What is wrong here, and what does it mean?\n\n{LOG}", "What is wrong here, and what does this log mean?"),
+        (f"Reply to this, please.\n\n{LETTER}", "Reply to this email, please."),
+        (f"Translate this into French.\n\n{CODE}", "Translate this text into French."),
+    ],
+)
+def test_an_ask_names_what_it_points_at(prompt: str, matched: str) -> None:
+    assert find_ask(prompt).matched == (matched,)
+
+
+def test_a_word_that_names_something_is_left_alone() -> None:
+    for text in ("Explain this function.", "Why is the sky blue?", "Tell me about that old bridge.", ""):
+        assert with_noun(text, "code") == text
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        f"Translate the text below into Spanish. Then write a short poem about it.\n\n{REPORT}",
+        f"1. Translate the text below into Spanish.\n2. Write a short poem about it.\n\n```\n{LETTER}\n```",
+        f"- Translate the text below into Spanish\n- Write a short poem about it\n\n<text>\n{TALK}\n</text>",
+    ],
+)
+def test_several_asks_are_told_apart(prompt: str) -> None:
+    first, second = find_ask(prompt).matched
+    assert "into Spanish" in first and "poem" in second
+
+
+def test_how_an_answer_should_be_is_no_ask_of_its_own() -> None:
+    found = find_ask(f"Summarise the text below. Keep it under 100 words. Return only JSON.\n\n{REPORT}")
+    assert len(found.matched) == 1
+    assert find_ask(f"Fix the code below. Explain your reasoning step by step.\n\n{CODE}").matched[0].startswith("Fix")
+
+
+def test_what_templates_write_is_not_the_users() -> None:
+    prompt = (
+        "Use the following pieces of context to answer the question at the end. If you don't know the answer, just say "
+        f"that you don't know.\n\n{REPORT}\n\nQuestion: how do volcanoes erupt?\nHelpful Answer:"
+    )
+    assert find_ask(prompt).text == "how do volcanoes erupt?"
+    assert find_ask(f"<source>{REPORT}</source>\n<user_query>\nhow do volcanoes erupt?\n</user_query>").text == (
+        "how do volcanoes erupt?"
+    )
+
+
+def test_own_words_beside_a_fence_belong_to_the_ask() -> None:
+    prompt = f"Rewrite the code below in Go:\n```python\n{CODE}\n```\nIt must use at most 1 MB, without locks."
+    assert "without locks" in find_ask(prompt).text
+    assert "reslt" not in find_ask(prompt).text
+
+
+def test_a_long_prompt_without_a_material_is_matched_by_what_tells_most() -> None:
+    story = "It was late. " * 60 + "The pump failed again and nobody knew why."
+    found = find_ask(story)
+    assert found.text == story
+    assert len(found.matched[0]) <= MAX_CHARS
+    assert "pump failed" in found.matched[0]
+    assert len(find_ask("word " * 5000).matched[0]) <= MAX_CHARS
+
+
+FORMS = st.sampled_from(
+    [*MATERIALS.values(), ASK, "```", "~~~\n", "<a>", "</a>", '"', "'", "“", "> ", "\n", "\n\n", "Text:", "Question: ", "---"]
+    + ["{", "[", "a,b,c", "\t", "From: me\n", "Hi,\n", "Thanks,\n", "Ann: hi\n", "你好。", "  ", "x" * 500, "1. ", "\r\n", "\x00"]
+)
+PROMPTS = st.lists(FORMS | st.text(max_size=12), max_size=30).map("".join)
+
+
+@given(PROMPTS, st.integers(1, 60))
+def test_segments_lose_no_character(text: str, times: int) -> None:
+    prompt = text * times
+    pieces = cut(prompt)
+    assert "".join(prompt[one.start : one.end] for one in pieces) == prompt
+    assert all(one.start < one.end for one in pieces)
+
+
+@given(PROMPTS)
+def test_an_ask_stands_in_its_prompt(prompt: str) -> None:
+    found = find_ask(prompt)
+    assert all(0 <= start < end <= len(prompt) for start, end in found.spans)
+    assert found.matched and (found.text in prompt or found.spans)
+    assert all(len(text) <= max(PLAIN_CHARS, MAX_CHARS + 10) + 20 for text in found.matched)
+
+
+@pytest.mark.parametrize("piece", ["a\n", "<a>", '"a ', "> ", "a: ", "```\n", "{\n", "- a\n", "From: \n", "Hi,\n", "Do it. ", "\t"])
+def test_work_is_bounded_whatever_a_prompt_holds(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines and sentences are looked at one by one: as many of them for a prompt ten times as long."""
+
+    def steps(length: int) -> int:
+        count = 0
+
+        def counted(name: str, owner: object) -> None:
+            original = getattr(owner, name)
+
+            def step(*args: object) -> object:
+                nonlocal count
+                count += 1
+                return original(*args)
+
+            monkeypatch.setattr(owner, name, step)
+
+        counted("_line", segments)
+        counted("_block", segments)
+        counted("_form", asks)
+        find_ask(piece * (length // len(piece)))
+        monkeypatch.undo()
+        return count
+
+    assert steps(20 * SIDE_CHARS) <= 1.1 * steps(4 * SIDE_CHARS) + 50
+    assert steps(20 * SIDE_CHARS) < 1500
