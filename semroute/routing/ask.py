@@ -10,30 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from semroute.bases import Frozen
-from semroute.routing.ask_words import (
-    ANSWERS,
-    ASKED,
-    BEFORE_COMMA,
-    EMPTY,
-    LEADS,
-    MANNERS,
-    NEEDS_TEXT,
-    QUESTIONS,
-    VERBS,
-    WEIGHTS,
-    WORD,
-    points_at_text,
-    with_noun,
-)
-from semroute.routing.client_requests import TEMPLATES
+from semroute.routing.ask_sentences import Sentence, score
+from semroute.routing.ask_words import as_matched
 from semroute.routing.follow_ups import names_subject
 from semroute.routing.lexical_cues import looks_like_code
-from semroute.routing.segments import ASK_LABELS, GREETING, SIGN_OFF, TASKS, Segment, cut
+from semroute.routing.segments import Segment, cut, is_material
 
-MAX_CHARS = 190
+MAX_CHARS = 160
 """Characters of an ask that are matched, where the prompt is longer than `PLAIN_CHARS`."""
 PLAIN_CHARS = 360
 """A prompt of no more characters, without a sign of a material, is matched as it is."""
@@ -46,18 +31,14 @@ CLEAR = 4.0
 BEHIND = 2.5
 """How many points fewer than the best another sentence may have to be an ask as well."""
 NOUNS = {"code": "code", "log": "log", "data": "data", "table": "table", "mail": "email", "talk": "conversation"}
-
-MANY = 24
-"""Of more sentences, those in the middle of a paragraph are not looked at."""
-
-_LOOKED_AT = 2000
-LONG_WORDS = 35
-"""A sentence of more words is seldom an ask."""
+"""What a material of a kind is called. Of any other kind it is a text."""
+REST_BYTES = 80
+"""Bytes of UTF-8 in other paragraphs that are a material to an ask that stands apart."""
 NAMED_CHARS = 80
 """Characters behind an ask's colon, to the end of the line, that belong to the ask."""
 
 _STRUCTURED = re.compile(r"[\n:\"“„«<`>]|[.!?] |\s'")
-_OPENING = 240
+_LOOKED_AT = 2000
 
 
 class Ask(Frozen, frozen=True, kw_only=True):
@@ -73,18 +54,6 @@ class Ask(Frozen, frozen=True, kw_only=True):
     """The ask of an earlier turn that this one follows up. `text` begins with it. Empty: there is none."""
 
 
-class Sentence(NamedTuple):
-    """A sentence that may be an ask."""
-
-    segment: Segment
-    paragraph: int
-    points: float
-    marks: frozenset[str]
-    """The forms that it has."""
-    telling: int
-    """How many of its words tell something."""
-
-
 def find_ask(prompt: str) -> Ask:
     """Find what is asked. A prompt that shows no material is asked as a whole."""
     if len(prompt) <= PLAIN_CHARS and _STRUCTURED.search(prompt) is None:
@@ -94,7 +63,7 @@ def find_ask(prompt: str) -> Ask:
     if not sentences:
         return _as_it_is(prompt)
     best = max(sentences, key=lambda one: one.points)
-    apart = any(map(_material, segments))
+    apart = any(map(is_material, segments))
     if not apart and not _parted(prompt, best, sentences):
         return _as_it_is(prompt) if len(prompt) <= PLAIN_CHARS else _told(prompt, best, sentences, segments)
     if best.points >= LEAST:
@@ -115,123 +84,14 @@ def continued(before: Ask, ask: Ask) -> Ask:
     )
 
 
-def score(prompt: str, segments: Sequence[Segment]) -> list[Sentence]:
-    """Give points to every sentence of prose."""
-    found: list[Sentence] = []
-    paragraph, label, begun = 0, "", False
-    many = sum(one.kind == "prose" for one in segments) > MANY
-    last = next((place for place in range(len(segments) - 1, -1, -1) if _content(segments[place])), -1)
-    for place, one in enumerate(segments):
-        if one.kind == "blank":
-            paragraph += 1
-            label = "" if label in ASK_LABELS and begun else label
-        elif one.kind == "label":
-            label = one.label
-        elif one.kind != "prose":
-            begun = True
-            label = "" if label in ASK_LABELS else label
-            paragraph += 1
-        else:
-            if many and _amid(segments, place):
-                begun = True
-                continue
-            words = [word.lower() for word in WORD.findall(prompt, one.start, min(one.end, one.start + _OPENING))]
-            if not words:
-                continue
-            text = prompt[one.start : one.end].strip()
-            if (not begun and GREETING.match(text)) or SIGN_OFF.match(text) or text.startswith(TEMPLATES):
-                continue
-            marks = _form(text, words) | _place(segments, place, not begun, place == last)
-            if label:
-                marks.add("labelled" if label not in ASK_LABELS else "tasked" if label in TASKS else "asked")
-            begun = True
-            telling = sum([word not in EMPTY for word in words])
-            if telling == 0 and "pointing" not in marks:
-                marks.add("empty")
-            total = sum([WEIGHTS[mark] for mark in marks])
-            found.append(Sentence(one, paragraph, total, frozenset(marks), telling))
-    return found
-
-
-def _material(one: Segment) -> bool:
-    return one.kind not in ("prose", "label", "blank")
-
-
-def _content(one: Segment) -> bool:
-    return one.kind not in ("blank", "label")
-
-
-def _amid(segments: Sequence[Segment], place: int) -> bool:
-    """Whether a sentence stands inside a long paragraph."""
-    around = segments[max(0, place - 2) : place + 3]
-    return len(around) == 5 and all(one.kind == "prose" for one in around)
-
-
-def _form(text: str, words: list[str]) -> set[str]:
-    """The forms of an ask that a sentence has."""
-    lead = _leading(text, words)
-    first = words[lead]
-    marks = {"lead"} if lead else set()
-    if (kind := _begins(first)) is not None:
-        marks.add(kind)
-    if ASKED.search(" ".join(words[:12])):
-        marks.add("asked-for")
-        if not NEEDS_TEXT.isdisjoint(words[:10]):
-            marks.add("verb-needs-text")
-    elif kind in (None, "question-word") and not NEEDS_TEXT.isdisjoint(words[1:]):
-        marks.add("verb-inside")
-    if points_at_text(words):
-        marks.add("pointing")
-    if text[-1] in "?:":
-        marks.add("question" if text[-1] == "?" else "colon")
-    if first in MANNERS or not ANSWERS.isdisjoint(words):
-        marks.add("manner")
-    if len(words) > LONG_WORDS:
-        marks.add("long")
-    return marks
-
-
-def _leading(text: str, words: list[str]) -> int:
-    """How many words stand before that with which the ask begins: "please", "from the text below, …"."""
-    lead = 0
-    if words[0] in BEFORE_COMMA and "," in text[:80]:
-        lead = min(len(WORD.findall(text[: text.index(",")])), len(words) - 1)
-    while lead < len(words) - 1 and words[lead] in LEADS:
-        lead += 1
-    return lead
-
-
-def _begins(word: str) -> str | None:
-    if word in NEEDS_TEXT:
-        return "verb-needs-text"
-    if word in VERBS:
-        return "verb"
-    return "question-word" if word in QUESTIONS else None
-
-
-def _place(segments: Sequence[Segment], place: int, first: bool, last: bool) -> set[str]:
-    """What a sentence's place says."""
-    marks: set[str] = set()
-    if first:
-        marks.add("first")
-    if last:
-        marks.add("last")
-    before = segments[place - 1].kind if place else "blank"
-    after = segments[place + 1].kind if place + 1 < len(segments) else "blank"
-    if before in ("blank", "label") and after == "blank":
-        marks.add("alone")
-    near = {segments[one].kind for one in (place - 2, place - 1, place + 1, place + 2) if 0 <= one < len(segments)}
-    if near - {"prose", "blank", "label", "unread"}:
-        marks.add("beside")
-    if not first and not last and before == after == "prose":
-        marks.add("amid")
-    return marks
-
-
 def _parted(prompt: str, best: Sentence, sentences: Sequence[Sentence]) -> bool:
     """Whether prose alone is an ask and a material, by the form of the ask."""
     if best.points < LEAST or len(sentences) < 2:
         return False
+    if best.marks & {"first", "last"} and best.marks & {"verb", "verb-needs-text", "pointing"}:
+        rest = [_text(prompt, one) for one in sentences if one.paragraph != best.paragraph]
+        if len("".join(rest).encode("utf-8", "replace")) > REST_BYTES:
+            return True
     if "asked" in best.marks or any("labelled" in one.marks for one in sentences):
         return True
     points_at = "pointing" in best.marks
@@ -283,7 +143,7 @@ def _asked(
     tasks = [text for place, (text, one) in enumerate(zip(texts, asks, strict=True)) if _is_task(one, place)]
     noun = _noun(prompt, segments)
     each = tasks if 1 < len(tasks) <= MAX_ASKS else [" ".join(texts)]
-    matched = tuple(shortened(with_noun(text, noun)) for text in each)
+    matched = tuple(shortened(as_matched(text, noun)) for text in each)
     return Ask(text=_own_words(prompt, asks, sentences, segments), matched=matched, spans=tuple(spans))
 
 
@@ -298,7 +158,7 @@ def _own_words(
     own = {one.paragraph for one in asks} | {
         one.paragraph for one in sentences if one.marks & {"first", "last"} and one.paragraph in beside
     }
-    apart = any(map(_material, segments))
+    apart = any(map(is_material, segments))
     texts: list[str] = []
     behind_colon = -1
     for one in sentences:
@@ -315,7 +175,7 @@ def _span(prompt: str, ask: Sentence) -> tuple[int, int]:
     start, end = ask.segment.start, ask.segment.end
     if "colon" in ask.marks and prompt[end - 1] != "\n":
         behind = prompt.find("\n", end)
-        if 0 < behind - end <= NAMED_CHARS:
+        if 0 < behind - end <= NAMED_CHARS and prompt[end:behind].isascii():
             end = behind
     return start, end
 
@@ -362,7 +222,7 @@ def _beside(one: Sentence, best: Sentence) -> bool:
 def _between(segments: Sequence[Segment], one: Sentence, other: Sentence) -> bool:
     """Whether a material that shows by its form stands between two sentences."""
     start, end = sorted((one.segment.start, other.segment.start))
-    return any(start < segment.start < end and _material(segment) for segment in segments)
+    return any(start < segment.start < end and is_material(segment) for segment in segments)
 
 
 def _apart(one: Sentence, best: Sentence) -> bool:

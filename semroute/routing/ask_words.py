@@ -26,6 +26,9 @@ FILLERS = EMPTY | _WORDS["answers"] | _WORDS["fillers"]
 FOLLOWS, EARLIER = _WORDS["follows"], _WORDS["earlier"]
 HEADERS, HEADER_WORDS = _WORDS["headers"], _WORDS["header_words"]
 MANNERS, ANSWERS = _WORDS["manners"], _WORDS["answers"]
+LANGUAGES = _WORDS["languages"]
+HELP = frozenset(("help", "question", "questions", "favour", "favor"))
+"""A sentence of such words and of those that say nothing only opens a conversation."""
 BEFORE_COMMA = _WORDS["before_comma"]
 _POINTERS, _TEXTS, _BEHIND = _WORDS["pointers"], _WORDS["texts"], _WORDS["behind"]
 _ALONE = frozenset(("this", "these", "it", "that"))
@@ -37,7 +40,7 @@ ASKED = re.compile(
     r"\b(?:can|could|would|will) (?:you|u|we|i|one)\b|\bi (?:need|want|would like|wish|am looking for|have to)\b"
     r"|\bi'd (?:like|love|want)\b|\b(?:help me|help us|let's|lets|tell me|give me|show me|write me|make me|get me)\b"
     r"|\b(?:need|want) (?:you )?(?:to|a|an|this|it)\b|\b(?:is|are) there\b|\b(?:kannst|können|könntest) (?:du|sie)\b"
-    r"|\b(?:peux tu|pouvez vous|puedes|podrías|puoi)\b|\bwork out\b|\bcome up with\b"
+    r"|\b(?:peux tu|pouvez vous|puedes|podrías|puoi)\b|\bplease$|\bwork out\b|\bcome up with\b"
     r"|\bi don't (?:have|understand|get)\b|\bhow (?:do|can|should|would|could)\b"
 )
 """Ways to ask for something. For a sentence in lower case, without punctuation."""
@@ -45,6 +48,13 @@ _POINTER = re.compile(
     "(?i)\\b(?:the following|the above|the below|this|these|that|it)\\b(?P<then>[\\s,]+[\\w'\u2019]+)?"
 )
 _GENERIC = re.compile(r"(?i)\b(?:text|passage|content|input|document|material)\b")
+
+_CALLED = re.compile(
+    r"(?i)\b(?:(?:the (?:following|above|given|attached)|this|these)"
+    r" (text|passage|email|code|table|log|data|conversation|document|article|problem|message)"
+    r"|the (text|passage|email|code|table|log|data|conversation|document|article|problem|message) (?:below|above))\b"
+)
+"""A material that an ask points at and names."""
 
 WEIGHTS = {
     # How a sentence is worded.
@@ -60,9 +70,13 @@ WEIGHTS = {
     "long": -1.0,
     "manner": 0.0,
     "empty": -3.0,
+    "statement": -1.5,
     # Where it stands.
     "first": 1.7,
     "last": 1.4,
+    "opening": 1.2,
+    "closing": 0.9,
+    "introduced": 1.5,
     "alone": 0.8,
     "beside": 0.8,
     "amid": -1.2,
@@ -98,10 +112,13 @@ def opens_ask(text: str) -> bool:
     return first in NEEDS_TEXT or first in VERBS or first in QUESTIONS or ASKED.search(" ".join(words)) is not None
 
 
-def with_noun(text: str, noun: str) -> str:
-    """Say what an ask points at: "why does this crash?" becomes "why does this code crash?".
+def as_matched(text: str, noun: str) -> str:
+    """Reword an ask about a material in the short way in which utterances are written.
 
-    `noun`: what the material is called. Work that is the same for any text, such as translating, keeps "text".
+    It says what it points at: "Why does this crash?" becomes "Why does this code crash". Work that is the same for any
+    text needs no such word: "Translate the text below into French:" becomes "Translate into French".
+
+    `noun`: what the material is called, by its form.
     """
     words = {word.lower() for word in WORD.findall(text)}
     if not _OF_ANY_TEXT.isdisjoint(words):
@@ -109,7 +126,15 @@ def with_noun(text: str, noun: str) -> str:
     elif noun == "text" and not _WORDS["named_problem"].isdisjoint(words):
         noun = "problem"
     if noun != "text" and _GENERIC.search(text) is not None:
-        return _GENERIC.sub(noun, text, count=1)
+        named = _GENERIC.sub(noun, text, count=1)
+    else:
+        named = _with_noun(text, noun)
+    short = _CALLED.sub(lambda found: f"this {found[1] or found[2]}", named).replace(" this text", "")
+    return short.rstrip(" .:-\n") or text
+
+
+def _with_noun(text: str, noun: str) -> str:
+    """Put a noun behind the first word that points and names nothing."""
     for found in _POINTER.finditer(text):
         after = found["then"] or ""
         behind = [word.lower() for word in WORD.findall(text[found.end() - len(after) : found.end() + 40])[:2]]

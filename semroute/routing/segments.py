@@ -90,7 +90,7 @@ _CODE = re.compile(
 _SYMBOLS = re.compile(r"=>|->|::|==|!=|&&|\|\||\+\+|\$\{|\$\(")
 _WEAK = re.compile(r"\t| {2,}\S|\s*[.#]?[\w-]+\s*\{|\s*#\s|[\w.-]+:\s*\S{0,80}$|\s*- [\w.-]+:\s")
 """Begins a line that is code or data only beside others."""
-_OPENING = re.compile(r"(?:tl;dr )?[^\n:?.!;{}()=]{3,200}[:?.!][ \t]+(?=\S)")
+_OPENING = re.compile(r"(?:tl;dr )?[^\n:?.!;{}()=]{3,200}?(?:[:?.!]| [-–—])[ \t]+(?=\S)")
 """The sentence at the beginning of a line that goes on."""
 _LABEL = re.compile(r"(?:#{1,6}[ \t]*)?\*{0,2}(?P<words>[A-Za-z][\w' ]{1,30}?)\*{0,2}[ \t]*:\*{0,2}[ \t]*")
 _SPEAKER = re.compile(r"\**(?P<who>[A-ZÀ-Ý][\w.'’-]*(?: [A-Z][\w.'’-]*){0,2})\**(?: \([^)\n]{1,20}\))?: ")
@@ -108,6 +108,11 @@ SIGN_OFF = re.compile(
     r"|mit freundlichen gr[üu][ßs]+e?n?|viele gr[üu][ßs]+e"
     r"|cordialement|saludos(?: cordiales)?|sent from my \w+)[,.!]?\s*$"
 )
+
+
+def is_material(one: Segment) -> bool:
+    """Return whether a segment can only be material, by its form."""
+    return one.kind not in ("prose", "label", "blank")
 
 
 def cut(text: str) -> list[Segment]:
@@ -354,7 +359,7 @@ def _mails(text: str, kinds: list[Kind], lines: list[Segment]) -> None:
         if line.kind == "mail":
             opened, headed = (place if opened is None else opened), True
         elif kinds[place] == "prose" and GREETING.match(text, line.start, line.end):
-            opened = place if opened is None else opened
+            opened = opened if headed else place
         elif kinds[place] == "prose" and opened is not None and SIGN_OFF.match(text, line.start, line.end):
             last = place
             while last + 1 < len(lines) and last < place + 4 and kinds[last + 1] == "prose":

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semroute.routing import ask as asks
-from semroute.routing import segments
+from semroute.routing import ask_sentences, segments
 from semroute.routing.ask import MAX_CHARS, PLAIN_CHARS, find_ask
-from semroute.routing.ask_words import with_noun
+from semroute.routing.ask_words import as_matched
 from semroute.routing.segments import SIDE_CHARS, cut
 
 LETTER = (
@@ -44,7 +43,7 @@ def test_the_ask_is_found_around_any_material(shape: str, material: str) -> None
     prompt = SHAPES[shape].format(MATERIALS[material])
     found = find_ask(prompt)
     assert [prompt[start:end].strip() for start, end in found.spans] == [ASK]
-    assert len(found.matched) == 1 and "summarise the following" in found.matched[0]
+    assert len(found.matched) == 1 and found.matched[0] == "Please summarise in two sentences"
     assert len(found.matched[0]) < 70
 
 
@@ -77,10 +76,10 @@ def test_a_short_prompt_without_a_material_is_asked_as_it_stands(prompt: str) ->
     [
         (f"Why does this crash?\n\n{CODE}", "Why does this code crash?"),
         (f"Fix this\n\n{CODE}", "Fix this code"),
-        (f"Fix this:\n\n{REPORT}", "Fix this text:"),
+        (f"Fix this:\n\n{REPORT}", "Fix"),
         (f"What is wrong here, and what does it mean?\n\n{LOG}", "What is wrong here, and what does this log mean?"),
-        (f"Reply to this, please.\n\n{LETTER}", "Reply to this email, please."),
-        (f"Translate this into French.\n\n{CODE}", "Translate this text into French."),
+        (f"Reply to this, please.\n\n{LETTER}", "Reply to this email, please"),
+        (f"Translate this into French.\n\n{CODE}", "Translate into French"),
     ],
 )
 def test_an_ask_names_what_it_points_at(prompt: str, matched: str) -> None:
@@ -88,8 +87,8 @@ def test_an_ask_names_what_it_points_at(prompt: str, matched: str) -> None:
 
 
 def test_a_word_that_names_something_is_left_alone() -> None:
-    for text in ("Explain this function.", "Why is the sky blue?", "Tell me about that old bridge.", ""):
-        assert with_noun(text, "code") == text
+    for text in ("Explain this function", "Why is the sky blue?", "Tell me about that old bridge", ""):
+        assert as_matched(text, "code") == text
 
 
 @pytest.mark.parametrize(
@@ -138,8 +137,41 @@ def test_a_long_prompt_without_a_material_is_matched_by_what_tells_most() -> Non
 
 
 FORMS = st.sampled_from(
-    [*MATERIALS.values(), ASK, "```", "~~~\n", "<a>", "</a>", '"', "'", "“", "> ", "\n", "\n\n", "Text:", "Question: ", "---"]
-    + ["{", "[", "a,b,c", "\t", "From: me\n", "Hi,\n", "Thanks,\n", "Ann: hi\n", "你好。", "  ", "x" * 500, "1. ", "\r\n", "\x00"]
+    [
+        *MATERIALS.values(),
+        *(
+            ASK,
+            "```",
+            "~~~\n",
+            "<a>",
+            "</a>",
+            '"',
+            "'",
+            "“",
+            "> ",
+            "\n",
+            "\n\n",
+            "Text:",
+            "Question: ",
+            "---",
+            "{",
+            "[",
+        ),
+        *(
+            "a,b,c",
+            "\t",
+            "From: me\n",
+            "Hi,\n",
+            "Thanks,\n",
+            "Ann: hi\n",
+            "你好。",
+            "  ",
+            "x" * 500,
+            "1. ",
+            "\r\n",
+            "\0",
+        ),
+    ]
 )
 PROMPTS = st.lists(FORMS | st.text(max_size=12), max_size=30).map("".join)
 
@@ -160,7 +192,9 @@ def test_an_ask_stands_in_its_prompt(prompt: str) -> None:
     assert all(len(text) <= max(PLAIN_CHARS, MAX_CHARS + 10) + 20 for text in found.matched)
 
 
-@pytest.mark.parametrize("piece", ["a\n", "<a>", '"a ', "> ", "a: ", "```\n", "{\n", "- a\n", "From: \n", "Hi,\n", "Do it. ", "\t"])
+@pytest.mark.parametrize(
+    "piece", ["a\n", "<a>", '"a ', "> ", "a: ", "```\n", "{\n", "- a\n", "From: \n", "Hi,\n", "Do it. ", "\t"]
+)
 def test_work_is_bounded_whatever_a_prompt_holds(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines and sentences are looked at one by one: as many of them for a prompt ten times as long."""
 
@@ -179,7 +213,7 @@ def test_work_is_bounded_whatever_a_prompt_holds(piece: str, monkeypatch: pytest
 
         counted("_line", segments)
         counted("_block", segments)
-        counted("_form", asks)
+        counted("_form", ask_sentences)
         find_ask(piece * (length // len(piece)))
         monkeypatch.undo()
         return count
