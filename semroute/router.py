@@ -227,14 +227,15 @@ class Router:
         return self.match_features(self.embedder.featurize(texts))
 
     def read(self, prompts: Sequence[str | Ask]) -> list[Reading]:
-        """Read everything from the embeddings of prompts: routes, exemplar tier, learned gains. Takes milliseconds, as
-        `match`.
+        """Read everything from the embeddings of asks: routes, exemplar tier, learned gains. Takes milliseconds.
 
-        A prompt that was read before, by this router or the one before a reload, is not embedded again. Reading several
-        together is faster than one after the other, with the same results.
+        An ask that was read before, by this router or the one before a reload, is not embedded again. Reading several
+        together is faster, with the same results.
         """
         asks = [find_ask(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
         texts = [text for ask in asks for text in ask.matched]
+        if not texts:
+            return []
         each = self._recent.featurize(texts)
         features = each[0] if len(each) == 1 else join(each)
         tiers = self._tiers

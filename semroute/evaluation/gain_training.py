@@ -19,6 +19,7 @@ from semroute.evaluation.gain_fit import Fitted, Labels, fit
 from semroute.evaluation.jsonl import read_lines
 from semroute.evaluation.strong_share import SHARES, share_errors
 from semroute.router import Router
+from semroute.routing.ask import find_ask
 from semroute.routing.learned_gain import behind_best, picked, threshold_for_share
 from semroute.routing.pricing import estimate, estimate_text_tokens
 from semroute.semantic.gain_file import FILE, save_gain
@@ -166,18 +167,19 @@ def _labels(router: Router, labels: Sequence[Label], progress: Callable[[int, in
     for row, label in enumerate(labels):
         for model, value in qualities(label).items():
             quality[row, models.index(model)] = value
+    asked = [find_ask(label.prompt).matched[0] for label in labels]
     vectors = np.empty((len(labels), router.embedder.dim), dtype=np.float32)
     for start in range(0, len(labels), BATCH):
-        batch = labels[start : start + BATCH]
-        vectors[start : start + len(batch)] = router.embedder.embed([label.prompt for label in batch])
+        batch = asked[start : start + BATCH]
+        vectors[start : start + len(batch)] = router.embedder.embed(batch)
         if progress is not None:
             progress(start + len(batch), len(labels))
     routes: list[str | None] = [label.route or label.category for label in labels]
     unrouted = [row for row, route in enumerate(routes) if route is None]
-    for row, match in zip(unrouted, router.match([labels[row].prompt for row in unrouted]), strict=True):
+    for row, match in zip(unrouted, router.match([asked[row] for row in unrouted]), strict=True):
         routes[row] = match.candidates[0].route if match.candidates else None
     return Labels(
-        texts=tuple(label.prompt for label in labels),
+        texts=tuple(asked),
         vectors=vectors,
         quality=quality,
         routes=tuple(routes),

@@ -89,14 +89,14 @@ def _parted(prompt: str, best: Sentence, sentences: Sequence[Sentence]) -> bool:
     if best.points < LEAST or len(sentences) < 2:
         return False
     if best.marks & {"first", "last"} and best.marks & {"verb", "verb-needs-text", "pointing"}:
-        rest = [_text(prompt, one) for one in sentences if one.paragraph != best.paragraph]
-        if len("".join(rest).encode("utf-8", "replace")) > REST_BYTES:
+        others = "".join(_text(prompt, one) for one in sentences if one.paragraph != best.paragraph)
+        if len(others.encode("utf-8", "replace")) > REST_BYTES:
             return True
     if "asked" in best.marks or any("labelled" in one.marks for one in sentences):
         return True
     points_at = "pointing" in best.marks
     if "verb-needs-text" in best.marks or points_at:
-        if points_at and best.marks & {"first", "last"} and best.marks & {"verb-needs-text", "verb", "question"}:
+        if points_at and ("verb-needs-text" in best.marks or "first" in best.marks):
             return len(prompt) > 2.5 * (best.segment.end - best.segment.start)
         rest = sum(one.segment.end - one.segment.start for one in sentences if one.paragraph != best.paragraph)
         return bool(rest) or (points_at and len(prompt) > PLAIN_CHARS) or "colon" in best.marks

@@ -55,6 +55,11 @@ _CALLED = re.compile(
     r"|the (text|passage|email|code|table|log|data|conversation|document|article|problem|message) (?:below|above))\b"
 )
 """A material that an ask points at and names."""
+_THEN = re.compile(r"(?i)^(?:(?:\d{1,2}[.)]|[-*\u2022]|then|also|and|next|first|finally|lastly|after that)[, ]+)+")
+"""What only says in which order things are asked."""
+_DANGLING = re.compile(r"(?i) (?:of|about|from|in|on|to|with|for|by|than)$")
+FEWEST_BLANKS = 2
+"""An ask with fewer blanks keeps the word for its text: "fix this text"."""
 
 WEIGHTS = {
     # How a sentence is worded.
@@ -129,8 +134,9 @@ def as_matched(text: str, noun: str) -> str:
         named = _GENERIC.sub(noun, text, count=1)
     else:
         named = _with_noun(text, noun)
-    short = _CALLED.sub(lambda found: f"this {found[1] or found[2]}", named).replace(" this text", "")
-    return short.rstrip(" .:-\n") or text
+    named = _THEN.sub("", _CALLED.sub(lambda found: f"this {found[1] or found[2]}", named))
+    short = _DANGLING.sub("", named.replace(" this text", "").rstrip(" .:-\n"))
+    return short if short.count(" ") >= FEWEST_BLANKS else named.rstrip(" .:-\n") or text
 
 
 def _with_noun(text: str, noun: str) -> str:

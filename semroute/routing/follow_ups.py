@@ -10,7 +10,9 @@ from semroute.routing.ask_words import EARLIER, EMPTY, FILLERS, FOLLOWS, NEEDS_T
 MAX_CHARS = 80
 """A longer turn says enough by itself."""
 MAX_WORDS = 10
+SHORT_WORDS = 4
 
+_ABOUT = (["what", "about"], ["how", "about"], ["what", "if"])
 _OWNERS = frozenset(("i", "my", "me", "our", "we", "your"))
 
 
@@ -34,15 +36,16 @@ def names_subject(turn: str) -> bool:
 
 def _hangs_on(words: list[str], telling: list[str]) -> bool:
     """Whether a turn with one or two telling words hangs on what was said before."""
-    led = words[0] in FOLLOWS or words[:2] in (["what", "about"], ["how", "about"]) or "what about" in " ".join(words)
+    led = words[0] in FOLLOWS or words[:2] in _ABOUT or "what about" in " ".join(words)
     verb = next((word for word in words if word in VERBS or word in NEEDS_TEXT), "")
     points = not EARLIER.isdisjoint(words)
     if verb:
-        return points and len(telling) - (verb in telling) <= 1
-    if led or (points and len(telling) == 1):
+        others = len(telling) - (verb in telling)
+        return others == 0 or (others == 1 and (points or ("the" in words and len(words) <= SHORT_WORDS)))
+    if led or (points and (len(telling) == 1 or len(words) <= SHORT_WORDS)):
         return True
     return (
-        len(words) <= 4
+        len(words) <= SHORT_WORDS
         and words[0] not in QUESTIONS
         and _OWNERS.isdisjoint(words)
         and (len(words) <= 2 or any(word in EMPTY or word in EARLIER or word == "since" for word in words))

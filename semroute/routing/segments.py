@@ -55,6 +55,9 @@ _BLOCK = re.compile(
 _CLOSING = {"“": "”", "„": "“”", "«": "»", "‘": "’", '"': '"', "'": "'", "”": "”"}
 _ENDS_QUOTE = {marks: re.compile(rf"(?<=\S)[{marks}](?=[\s.,;:!?)]|$)") for marks in {*_CLOSING.values()}}
 MAX_QUOTED = 20_000
+"""Characters in which the end of a quote is looked for."""
+SHORT_QUOTE_CHARS = 60
+"""A quote of fewer characters belongs to the sentence that goes on behind it."""
 
 _LINE = re.compile(
     r"(?P<blank>\s*$)"
@@ -199,16 +202,13 @@ def _block(text: str, opens: re.Match[str], none: set[str]) -> Segment | None:
 
 
 def _in_sentence(text: str, start: int, end: int) -> bool:
-    """Whether a quote belongs to the sentence around it, and is nothing that the sentence asks to work on."""
+    """Return whether a quote belongs to the sentence around it, and is nothing that the sentence asks to work on."""
     before, after = text[max(0, start - 200) : start].rpartition("\n")[2], text[end : end + 20].partition("\n")[0]
-    if end - start < 60 and before.strip() and any(map(str.isalpha, after)):
-        return True
-    around = before.strip()[-1:].isalpha() or before.rstrip()[-1:] in (",", ";")
-    return (
-        around
-        and any(map(str.isalpha, after))
-        and not (opens_ask(before) and not NEEDS_TEXT.isdisjoint(before.lower().split()))
-    )
+    goes_on = any(map(str.isalpha, after))
+    if not before.strip() or before.rstrip().endswith((":", ".", "?", "!")):
+        return end - start < SHORT_QUOTE_CHARS and goes_on
+    works_on_it = opens_ask(before) and not NEEDS_TEXT.isdisjoint(before.lower().split())
+    return (end - start < SHORT_QUOTE_CHARS and goes_on) or not works_on_it
 
 
 def _tagged(text: str, opens: re.Match[str], tag: str, none: set[str]) -> Segment | None:

@@ -30,7 +30,7 @@ def as_request(asked: Asked, request_id: str, *, explain: bool = False) -> ChatR
     elif isinstance(asked, ChatRequest):
         request = asked
     elif isinstance(asked, Sequence) and all(isinstance(one, Mapping) for one in asked):
-        messages = [dict(one) for one in asked]
+        messages = [{**one} for one in asked if isinstance(one, Mapping)]
         parse = (Anthropic if any(map(_is_anthropics, messages)) else OpenAI)().parse_request
         request = parse({"model": "auto", "messages": messages}, request_id)
     else:
