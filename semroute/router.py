@@ -229,8 +229,7 @@ class Router:
     def read(self, prompts: Sequence[str | Ask]) -> list[Reading]:
         """Read everything from the embeddings of asks: routes, exemplar tier, learned gains. Takes milliseconds.
 
-        An ask that was read before, by this router or the one before a reload, is not embedded again. Reading several
-        together is faster, with the same results.
+        An ask that was read before is not embedded again, even after a reload. Several together are read faster.
         """
         asks = [find_ask(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
         texts = [text for ask in asks for text in ask.matched]

@@ -243,6 +243,18 @@ def test_a_pattern_that_re2_does_not_know_is_an_error(read_files: Read) -> None:
     assert line.startswith("error: x.yaml:1 $.rules[0].when.any[0].regex: got a pattern that RE2 refuses")
 
 
+def test_a_pattern_of_what_clients_add_is_checked(read_files: Read) -> None:
+    (line,) = said(read_files(x="strip: ['^Today', '(?=x)']"))
+    assert line.startswith("error: x.yaml:1 $.strip[1]: got a pattern that RE2 refuses")
+
+
+def test_words_of_the_prompt_are_not_those_of_the_ask() -> None:
+    for condition in ({"keywords": ["a"]}, {"regex": "a"}):
+        of_prompt = when(**condition, look_at="prompt")
+        assert implies(of_prompt, of_prompt) and not implies(of_prompt, when(**condition))
+        assert not implies(when(**condition), of_prompt)
+
+
 def test_a_header_that_rules_never_see_is_an_error(read_files: Read) -> None:
     (line,) = said(read_files(x="rules: [{name: r, models: [small], when: {not: {headers: {Authorization: x}}}}]"))
     assert line == (

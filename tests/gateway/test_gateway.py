@@ -17,6 +17,7 @@ from semroute.gateway.gateway import Gateway
 from semroute.gateway.serving import InService, Serving
 from semroute.messages import ChatRequest, Message, Text
 from semroute.providers.transport import Transport
+from semroute.record import Record
 from semroute.stores.memory import MemoryState
 
 ROUTES = """
@@ -51,3 +52,26 @@ async def test_of_a_refused_request_no_conversation_is_remembered(
     await gateway.aclose()
     await transport.aclose()
     assert (await sessions.get("k\0mine") is None) is (error is not None)
+
+
+PASTED = "Translate the mail below into Greek.\n\n```\nplease cancel my order\n```"
+
+
+@pytest.mark.parametrize("explain", [False, True])
+@pytest.mark.parametrize(("content", "logged"), [("none", False), ("hash", False), ("redacted", False), ("full", True)])
+async def test_the_log_holds_words_of_a_prompt_only_where_it_keeps_texts(
+    tmp_path: Path, content: str, logged: bool, explain: bool
+) -> None:
+    (tmp_path / "routes.yaml").write_text(f"{ROUTES}log: {{content: {content}}}\n")
+    transport, records = Transport(), list[Record]()
+    in_service = InService(Serving.open(Router.load(tmp_path), transport, echo=True))
+    gateway = Gateway(in_service, records.append, accounts=Accounts(MemoryState()), sessions=Sessions())
+    message = Message(role="user", parts=(Text(text=PASTED),))
+    call = await gateway.open(ChatRequest(id="r", messages=(message,), explain=explain), Caller(id="k"))
+    await call.complete()
+    await gateway.aclose()
+    await transport.aclose()
+    (record,) = records
+    details = record.decision.details
+    asked = None if details is None else [piece.text.strip() for piece in details.pieces if piece.asked]
+    assert asked == (["Translate the mail below into Greek."] if logged else None)

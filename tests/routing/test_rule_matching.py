@@ -378,3 +378,29 @@ KEYWORDS = {
 @pytest.mark.parametrize(("keyword", "text"), KEYWORDS)
 def test_a_keyword_is_a_whole_word_in_any_script(keyword: str, text: str) -> None:
     assert holds(when(keywords=[keyword]), facts(text=text)) is KEYWORDS[keyword, text]
+
+
+PASTED = "Translate the mail below into Greek.\n\n```\nplease refund ORDER-77 now, def f(): return 1;\n```"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ({"keywords": ["translate"]}, True),
+        ({"keywords": ["refund"]}, False),
+        ({"regex": "ORDER-[0-9]+"}, False),
+        ({"keywords": ["refund"], "look_at": "prompt"}, True),
+        ({"regex": "ORDER-[0-9]+", "look_at": "prompt"}, True),
+        ({"keywords": ["chargeback"], "look_at": "prompt"}, False),
+        ({"any": [{"regex": "ORDER-[0-9]+", "look_at": "prompt"}, {"keywords": ["never"]}]}, True),
+        ({"all": [{"regex": "ORDER-[0-9]+"}, {"keywords": ["refund"], "look_at": "prompt"}]}, False),
+        ({"has": ["code"]}, True),
+        ({"prompt_tokens": {"gt": 20}}, True),
+        ({"language": ["en"]}, True),
+    ],
+    ids=str,
+)
+def test_words_are_looked_for_in_the_ask_unless_a_rule_wants_the_prompt(
+    written: dict[str, Any], expected: bool
+) -> None:
+    assert holds(when(**written), facts(PASTED)) is expected
