@@ -113,16 +113,16 @@ def read_facts(request: ChatRequest, route_on: RouteOn = "auto", strip: Sequence
     what is not the user's. Raises `RequestError` for a bad dial.
     """
     turns = [message.role for message in request.messages].count("user")
-    last = stripped(last_user_text(request), strip)
+    last = last_user_text(request)
+    if strip:
+        last = stripped(last, strip)
     ask, prompt = find_ask(last), last
     last_turn = ask.text
-    if turns > 1 and route_on != "last_user":
-        every = [stripped(text, strip) for text in user_texts(request)]
-        if route_on == "conversation":
-            prompt = "\n".join(every)
-            ask = Ask(text=prompt, matched=(prompt,))
-        else:
-            ask = _continued(ask, every)
+    if route_on == "conversation":
+        prompt = "\n".join(stripped(text, strip) for text in user_texts(request))
+        ask = Ask(text=prompt, matched=(prompt,))
+    elif turns > 1 and route_on == "auto" and says_nothing(last_turn):
+        ask = _continued(ask, [stripped(text, strip) for text in user_texts(request)])
     return Facts(
         ask=ask,
         prompt=prompt,
@@ -140,9 +140,8 @@ def read_facts(request: ChatRequest, route_on: RouteOn = "auto", strip: Sequence
 
 
 def _continued(ask: Ask, turns: Sequence[str]) -> Ask:
-    """Return the ask of the last turn. If it says nothing by itself, it is read with the ask before it."""
-    earlier = turns[:-1]
-    for turn in reversed(earlier[-MAX_BACK:] if says_nothing(ask.text) else ()):
+    """Return an ask that says nothing by itself, with the ask before it. `turns`: all of the user's."""
+    for turn in reversed(turns[-MAX_BACK - 1 : -1]):
         before = find_ask(turn)
         if not says_nothing(before.text):
             return continued(before, ask)
