@@ -54,7 +54,7 @@ def test_long_names_are_told_apart_by_their_ends() -> None:
 
 
 def test_each_entry_says_where_it_is_known_from() -> None:
-    for entry in (*KNOWN.session, *KNOWN.context, *KNOWN.errand):
+    for entry in (*KNOWN.session, *KNOWN.context, *KNOWN.errand, *KNOWN.template):
         assert entry.source
         assert isinstance(entry.seen, datetime.date)
     assert all(sum(map(bool, (one.header, one.field, one.metadata))) == 1 for one in KNOWN.session)
