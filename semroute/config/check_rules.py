@@ -57,6 +57,8 @@ def _check_when(draft: Draft, key: str, when: When) -> Iterator[Problem]:
     yield from _check_bounds(draft, key, when)
     if when.regex is not None:
         yield from check_pattern(draft, f"{key}.regex", when.regex)
+    if when.look_at != "ask" and when.regex is None and not when.keywords:
+        yield error(draft, f"{key}.look_at", "has no effect here, expected it beside `keywords` or `regex`")
     if when.system is not None:
         yield from check_pattern(draft, f"{key}.system", when.system)
     for number, word in enumerate(when.keywords):

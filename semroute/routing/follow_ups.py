@@ -13,6 +13,8 @@ MAX_WORDS = 10
 SHORT_WORDS = 4
 
 _ABOUT = (["what", "about"], ["how", "about"], ["what", "if"])
+_CHANGES = frozenset(("instead", "too", "also", "else", "again", "same"))
+"""Words that only make sense beside what was said. "It" does without: "will it rain tomorrow"."""
 _OWNERS = frozenset(("i", "my", "me", "our", "we", "your"))
 
 
@@ -42,7 +44,9 @@ def _hangs_on(words: list[str], telling: list[str]) -> bool:
     if verb:
         others = len(telling) - (verb in telling)
         return others == 0 or (others == 1 and (points or ("the" in words and len(words) <= SHORT_WORDS)))
-    if led or (points and (len(telling) == 1 or len(words) <= SHORT_WORDS)):
+    if led or (points and len(telling) == 1):
+        return True
+    if not _CHANGES.isdisjoint(words) and len(words) <= SHORT_WORDS:
         return True
     return (
         len(words) <= SHORT_WORDS

@@ -35,7 +35,11 @@ EACH: dict[str, Any] = {
 """An example of each condition. A new condition needs one, and `condition_logic` has to know it."""
 
 
-@pytest.mark.parametrize("name", [field.encode_name for field in msgspec.structs.fields(When)])
+CONDITIONS = {field.encode_name for field in msgspec.structs.fields(When)} - {"look_at"}
+"""`look_at` only says where `keywords` and `regex` look."""
+
+
+@pytest.mark.parametrize("name", sorted(CONDITIONS))
 def test_no_condition_is_taken_to_hold_always(name: str) -> None:
     assert not implies(when(), when(**{name: EACH[name]}))
 
@@ -246,6 +250,13 @@ def test_a_pattern_that_re2_does_not_know_is_an_error(read_files: Read) -> None:
 def test_a_pattern_of_what_clients_add_is_checked(read_files: Read) -> None:
     (line,) = said(read_files(x="strip: ['^Today', '(?=x)']"))
     assert line.startswith("error: x.yaml:1 $.strip[1]: got a pattern that RE2 refuses")
+
+
+def test_a_place_to_look_at_without_words_to_look_for_is_an_error(read_files: Read) -> None:
+    (line,) = said(read_files(x="rules: [{name: r, models: [small], when: {look_at: prompt, has: [code]}}]"))
+    assert (
+        line == "error: x.yaml:1 $.rules[0].when.look_at: has no effect here, expected it beside `keywords` or `regex`"
+    )
 
 
 def test_words_of_the_prompt_are_not_those_of_the_ask() -> None:

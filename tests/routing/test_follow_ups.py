@@ -20,7 +20,7 @@ CHANGE = (
     "write a poem about the sea|what is the capital of mongolia|how do vaccines work|I was charged twice this month|"
     "now write me a cover letter|ok thanks. what is the derivative of ln x?|tell me a joke|why is the sky blue|"
     "fix the null pointer exception in my java class|sql query for average order value|cancel my subscription please|"
-    "and now a python script that sorts files|" + "yes, do it " * 20
+    "and now a python script that sorts files|will it rain tomorrow|" + "yes, do it " * 20
 )
 
 
