@@ -94,7 +94,6 @@ _SYMBOLS = re.compile(r"=>|->|::|==|!=|&&|\|\||\+\+|\$\{|\$\(")
 _WEAK = re.compile(r"\t| {2,}\S|\s*[.#]?[\w-]+\s*\{|\s*#\s|[\w.-]+:\s*\S{0,80}$|\s*- [\w.-]+:\s")
 """Begins a line that is code or data only beside others."""
 _OPENING = re.compile(r"(?:tl;dr )?[^\n:?.!;{}()=]{3,200}?(?:[:?.!]| [-–—])[ \t]+(?=\S)")
-"""The sentence at the beginning of a line that goes on."""
 _LABEL = re.compile(r"(?:#{1,6}[ \t]*)?\*{0,2}(?P<words>[A-Za-z][\w' ]{1,30}?)\*{0,2}[ \t]*:\*{0,2}[ \t]*")
 _SPEAKER = re.compile(r"\**(?P<who>[A-ZÀ-Ý][\w.'’-]*(?: [A-Z][\w.'’-]*){0,2})\**(?: \([^)\n]{1,20}\))?: ")
 _SENTENCE = re.compile(r"[.!?…。!?:]+[\"'”’)\]]*(?=\s|$)[ \t\r\n]*|[。!?]|\n")
@@ -219,7 +218,10 @@ def _tagged(text: str, opens: re.Match[str], tag: str, none: set[str]) -> Segmen
         return None
     if tag.lower() in ASK_LABELS:
         return Segment(opens.start(), opens.end(), "label", tag.lower())
-    return Segment(opens.start(), closes + len(closing), "block", tag.lower())
+    start, end = opens.start(), closes + len(closing)
+    if end - start < SHORT_QUOTE_CHARS and text[text.rfind("\n", 0, start) + 1 : start].strip():
+        return None  # such as "<b>twice</b>" in a sentence
+    return Segment(start, end, "block", tag.lower())
 
 
 def _lines(text: str, start: int, end: int) -> Iterator[Segment]:

@@ -60,6 +60,7 @@ def test_a_quote_is_material(material: str) -> None:
         "Hi, I bought the blender three weeks ago and it already stopped working. What are my options?",
         "From this job ad return only: title, salary, location, remote yes/no.",
         "what does 'carpe diem' mean",
+        "why was I charged <b>twice</b>?",
         'is "affect" or "effect" right here, and why',
         "",
         "   ",
@@ -76,7 +77,7 @@ def test_a_short_prompt_without_a_material_is_asked_as_it_stands(prompt: str) ->
     [
         (f"Why does this crash?\n\n{CODE}", "Why does this code crash?"),
         (f"Fix this\n\n{CODE}", "Fix this code"),
-        (f"Fix this:\n\n{REPORT}", "Fix"),
+        (f"Fix this:\n\n{REPORT}", "Fix this text"),
         (f"What is wrong here, and what does it mean?\n\n{LOG}", "What is wrong here, and what does this log mean?"),
         (f"Reply to this, please.\n\n{LETTER}", "Reply to this email, please"),
         (f"Translate this into French.\n\n{CODE}", "Translate into French"),
