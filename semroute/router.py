@@ -25,7 +25,7 @@ from semroute.config.folder import RouteFiles, read_files
 from semroute.config.load import load_files
 from semroute.config.schema.matching import Tuned
 from semroute.config.schema.routes import Route
-from semroute.decision import Candidate, Decision, Match, Nearest, Signals, ThresholdSource, Tier
+from semroute.decision import Candidate, Decision, Match, Nearest, Signals, Tier
 from semroute.dialects.native.conversation import Asked, as_request
 from semroute.messages import ChatRequest, new_id
 from semroute.routing import model_aliases

@@ -88,7 +88,7 @@ def test_a_conversation_may_have_the_form_of_either_api(router: Router) -> None:
         (3, "got int, expected a prompt"),
         ([1], "got a list of int, expected a prompt"),
         ([], "got an empty list"),
-        ([{"role": "poet", "content": "hi"}], r"\$\.messages\[0\]\.role: got 'poet'"),
+        ([{"role": "poet", "content": "hi"}], r"\$\.messages\[0\]\.role: got \"poet\""),
         ([{"content": "hi"}], r"messages\[0\]"),
     ],
 )
