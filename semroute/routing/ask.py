@@ -20,6 +20,8 @@ from semroute.routing.segments import Segment, cut, is_material
 
 MAX_CHARS = 160
 """Characters of an ask that are matched, where the prompt is longer than `PLAIN_CHARS`."""
+TOLD_CHARS = 110
+"""Characters that are matched of a long prompt in which nothing is asked in so many words."""
 PLAIN_CHARS = 360
 """A prompt of no more characters, without a sign of a material, is matched as it is."""
 MAX_ASKS = 4
@@ -104,7 +106,7 @@ def _parted(prompt: str, best: Sentence, sentences: Sequence[Sentence]) -> bool:
 
 
 def _as_it_is(prompt: str) -> Ask:
-    return Ask(text=prompt, matched=(shortened(prompt) if len(prompt) > PLAIN_CHARS else prompt,))
+    return Ask(text=prompt, matched=(shortened(prompt, TOLD_CHARS) if len(prompt) > PLAIN_CHARS else prompt,))
 
 
 def _told(prompt: str, best: Sentence, sentences: Sequence[Sentence], segments: Sequence[Segment]) -> Ask:
@@ -117,14 +119,14 @@ def _told(prompt: str, best: Sentence, sentences: Sequence[Sentence], segments: 
 
 def _most_telling(prompt: str, sentences: Sequence[Sentence]) -> str:
     """The sentences with the most points, in their order, as many as are matched."""
-    room, kept = MAX_CHARS, set[int]()
+    room, kept = TOLD_CHARS, set[int]()
     for number in sorted(range(len(sentences)), key=lambda number: -sentences[number].points):
         one = sentences[number].segment
         if kept and one.end - one.start > room:
             break
         kept.add(number)
         room -= one.end - one.start
-    return shortened(" ".join(_text(prompt, sentences[number]) for number in sorted(kept)))
+    return shortened(" ".join(_text(prompt, sentences[number]) for number in sorted(kept)), TOLD_CHARS)
 
 
 def _text(prompt: str, one: Sentence) -> str:
@@ -232,12 +234,12 @@ def _apart(one: Sentence, best: Sentence) -> bool:
     return bool(placed and worded) and one.points >= max(LEAST, best.points - 1.5)
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, most: int = MAX_CHARS) -> str:
     """The head and the tail of a long ask."""
-    text = text[: MAX_CHARS * 8] + text[-MAX_CHARS * 8 :] if len(text) > MAX_CHARS * 16 else text
+    text = text[: most * 8] + text[-most * 8 :] if len(text) > most * 16 else text
     text = text.strip()
-    if len(text) <= MAX_CHARS:
+    if len(text) <= most:
         return text
-    head = text[: MAX_CHARS * 2 // 3].rpartition(" ")[0] or text[: MAX_CHARS * 2 // 3]
-    tail = text[-MAX_CHARS // 3 :].partition(" ")[2] or text[-MAX_CHARS // 3 :]
+    head = text[: most * 2 // 3].rpartition(" ")[0] or text[: most * 2 // 3]
+    tail = text[-most // 3 :].partition(" ")[2] or text[-most // 3 :]
     return f"{head} {tail}"
