@@ -145,7 +145,7 @@ def _asked(
     tasks = [text for place, (text, one) in enumerate(zip(texts, asks, strict=True)) if _is_task(one, place)]
     noun = _noun(prompt, segments)
     each = tasks if 1 < len(tasks) <= MAX_ASKS else [" ".join(texts)]
-    matched = tuple(shortened(as_matched(text, noun)) for text in each)
+    matched = tuple(as_matched(shortened(text), noun) for text in each)
     return Ask(text=_own_words(prompt, asks, sentences, segments), matched=matched, spans=tuple(spans))
 
 
