@@ -42,7 +42,7 @@ their nearest neighbour."""
 SAME = 0.8
 """Cosine. A prompt this near to an utterance asks for the same, and is left out even if its rival stays."""
 HARD, SPREAD = 100, 400
-"""How many prompts the head of a few routes is trained on: those nearest to the utterances, and others of all intents."""
+"""How many prompts train the head of a few routes: those nearest to the utterances, and others of all intents."""
 MANY = 100
 """So many routes are near misses of each other, and are about most of what people ask every day. Their head is trained
 on `LEAST` prompts of the farther half alone. Between none and `MANY` routes, all numbers are in proportion. Chosen on
