@@ -7,7 +7,7 @@ The prompts are written here, in `bench/background/*.txt`: `> name` begins an in
 `(a|b)` takes either, `{city}` takes a filler of `slots.txt`. A seeded draw takes some prompts of each intent. A prompt
 that the evaluation file of the shipped routes holds, or one almost like it, is left out, so that the file still judges.
 
-The result lies in `semroute/semantic/background/`. The same encoder gives the same bytes. Run this again whenever the
+The result lies in `semroute/semantic/everyday/`. The same encoder gives the same bytes. Run this again whenever the
 embedded model or a template changes.
 """
 

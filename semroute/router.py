@@ -42,9 +42,9 @@ from semroute.routing.decide import (
 from semroute.routing.difficulty import Reading
 from semroute.routing.explain import explain, told_apart
 from semroute.routing.facts import Facts, read_facts
+from semroute.routing.fixed_thresholds import fixed_thresholds
 from semroute.routing.learned_gain import Gain
 from semroute.routing.scoring import Floats
-from semroute.routing.thresholds import fixed_thresholds
 from semroute.semantic import calibration
 from semroute.semantic.array_cache import Cache, default_folder
 from semroute.semantic.embedder import Embedder, Features, open_embedder
@@ -216,9 +216,8 @@ class Router:
 
     def explain(self, decision: Decision, facts: Facts) -> Decision:
         """Add `details` to a decision. Matches the prompt once for each word, so do not call it on the event loop."""
-        details = explain(
-            " ".join(facts.ask.matched), decision, self.match, lambda match: self.choose_semantic(match, facts).route
-        )
+        matched = " ".join(facts.ask.matched)
+        details = explain(matched, decision, self.match, lambda match: self.choose_semantic(match, facts).route)
         pieces = told_apart(facts.prompt, facts.ask)
         return msgspec.structs.replace(decision, details=msgspec.structs.replace(details, pieces=pieces))
 
@@ -238,14 +237,9 @@ class Router:
         each = self._recent.featurize(texts)
         features = each[0] if len(each) == 1 else join(each)
         tiers = self._tiers
-        chosen = (
-            [None] * len(each) if tiers is None else [tiers.choose_semantic(m) for m in tiers.match_features(features)]
-        )
+        chosen = [None] * len(each) if tiers is None else [*map(tiers.choose_semantic, tiers.match_features(features))]
         compared = self._compare(features)
-        readings = [self._reading(*one) for one in zip(texts, features.vectors, compared, chosen, strict=True)]
-        if len(readings) == len(asks):
-            return readings
-        of_each = iter(readings)
+        of_each = map(self._reading, texts, features.vectors, compared, chosen)
         return [most_demanding(self.config, [next(of_each) for _ in ask.matched]) for ask in asks]
 
     def _reading(self, text: str, vector: Floats, compared: tuple[Match, Floats], tier: Choice | None) -> Reading:

@@ -219,6 +219,7 @@ async def test_litestar_answers_a_request_past_its_layers() -> None:
     scope |= {"query_string": b"", "root_path": "", "scheme": "http", "server": ("x", 80), "client": None}
     limits = BodyLimits(RequestPlaces(9, 9_000, 9_000), 9_000, 9.0)
     service = Service(bodies=limits, route_handlers=[handler], openapi_config=None)
+    scope["litestar_app"] = service
     await service._answer(service._direct["GET", "/direct"], scope, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[1]["body"] == b'{"path":"/direct","app":"Service"}'

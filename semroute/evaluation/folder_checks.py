@@ -19,8 +19,8 @@ from semroute.evaluation.lint import Corpus, lint
 from semroute.evaluation.outsiders import Border, borders, report
 from semroute.json_errors import UNREADABLE
 from semroute.router import Router
+from semroute.routing.fixed_thresholds import fixed_thresholds
 from semroute.routing.learned_gain import Gain
-from semroute.routing.thresholds import fixed_thresholds
 from semroute.semantic.array_cache import Cache
 from semroute.semantic.background import open_background
 from semroute.semantic.gain_file import FILE, read_gain
