@@ -124,7 +124,7 @@ def _of_each_kind(taken: list[Outsider]) -> list[Outsider]:
 
 
 def report(config: Config, found: list[Border]) -> list[Problem]:
-    """Return a warning for each route that takes too much of its border."""
+    """Return a hint for each route that takes too much of its border."""
     return [_problem(config, border) for border in found if border.taken > TAKEN * max(border.tried, 1)]
 
 
@@ -138,7 +138,7 @@ def _problem(config: Config, border: Border) -> Problem:
         "write those that it should not take under `negatives`, and more utterances like "
         f"{quote(border.loneliest)} at line {border.loneliest_line}, which stands alone"
     )
-    return problem_at(_written(config, f"routes.{border.route}"), message, "warning", "open-border", advice)
+    return problem_at(_written(config, f"routes.{border.route}"), message, "info", "open-border", advice)
 
 
 def _written(config: Config, key: str) -> WrittenAt:

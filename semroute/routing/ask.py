@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from semroute.bases import Frozen
 from semroute.routing.ask_sentences import Sentence, score
-from semroute.routing.ask_words import as_matched
+from semroute.routing.ask_words import LISTED, MAX_ASKS, READ_CHARS, as_matched, in_turn
 from semroute.routing.follow_ups import names_subject
 from semroute.routing.lexical_cues import looks_like_code
 from semroute.routing.segments import Segment, cut, is_material
@@ -24,8 +24,6 @@ TOLD_CHARS = 110
 """Characters that are matched of a long prompt in which nothing is asked in so many words."""
 PLAIN_CHARS = 360
 """A prompt of no more characters, without a sign of a material, is matched as it is."""
-MAX_ASKS = 4
-"""The most asks that are told apart in one prompt."""
 LEAST = 2.0
 """The points from which a sentence is an ask."""
 CLEAR = 4.0
@@ -59,8 +57,10 @@ class Ask(Frozen, frozen=True, kw_only=True):
 def find_ask(prompt: str) -> Ask:
     """Find what is asked. A prompt that shows no material is asked as a whole."""
     if len(prompt) <= PLAIN_CHARS and _STRUCTURED.search(prompt) is None:
-        return Ask(text=prompt, matched=(prompt,))
+        return _as_it_is(prompt)
     segments = cut(prompt)
+    if (listed := _listed(prompt, segments)) is not None:
+        return listed
     sentences = score(prompt, segments)
     if not sentences:
         return _as_it_is(prompt)
@@ -73,6 +73,19 @@ def find_ask(prompt: str) -> Ask:
     if sum([one.segment.end - one.segment.start for one in sentences]) <= MAX_CHARS:
         return _asked(prompt, sentences, sentences, segments)
     return _told(prompt, best, sentences, segments)
+
+
+def _listed(prompt: str, segments: Sequence[Segment]) -> Ask | None:
+    """The asks of a list that is the first or the last paragraph: "1. Summarise the mail", "2. Draft an answer"."""
+    head = prompt[:READ_CHARS].strip().partition("\n\n")[0]
+    tail = prompt[-READ_CHARS:].strip().rpartition("\n\n")[2]
+    for text in (head, tail):
+        if LISTED.search(text) is not None and (each := in_turn(text)):
+            start = prompt.index(text)
+            noun = _noun(prompt, segments)
+            matched = tuple(as_matched(shortened(one), noun) for one in each)
+            return Ask(text=text, matched=matched, spans=((start, start + len(text)),))
+    return None
 
 
 def continued(before: Ask, ask: Ask) -> Ask:
@@ -106,7 +119,10 @@ def _parted(prompt: str, best: Sentence, sentences: Sequence[Sentence]) -> bool:
 
 
 def _as_it_is(prompt: str) -> Ask:
-    return Ask(text=prompt, matched=(shortened(prompt, TOLD_CHARS) if len(prompt) > PLAIN_CHARS else prompt,))
+    if len(prompt) > PLAIN_CHARS:
+        return Ask(text=prompt, matched=(shortened(prompt, TOLD_CHARS),))
+    each = in_turn(prompt)
+    return Ask(text=prompt, matched=tuple(as_matched(text, "text") for text in each) or (prompt,))
 
 
 def _told(prompt: str, best: Sentence, sentences: Sequence[Sentence], segments: Sequence[Segment]) -> Ask:
@@ -142,7 +158,12 @@ def _asked(
     """The ask of a prompt with a material."""
     spans = [_span(prompt, one) for one in asks]
     texts = [prompt[start:end].strip() for start, end in spans]
-    tasks = [text for place, (text, one) in enumerate(zip(texts, asks, strict=True)) if _is_task(one, place)]
+    tasks = [
+        task
+        for place, (text, one) in enumerate(zip(texts, asks, strict=True))
+        if _is_task(one, place)
+        for task in in_turn(text) or [text]
+    ]
     noun = _noun(prompt, segments)
     each = tasks if 1 < len(tasks) <= MAX_ASKS else [" ".join(texts)]
     matched = tuple(as_matched(shortened(text), noun) for text in each)

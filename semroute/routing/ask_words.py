@@ -58,6 +58,19 @@ _CALLED = re.compile(
 _THEN = re.compile(r"(?i)^(?:(?:\d{1,2}[.)]|[-*\u2022]|then|also|and|next|first|finally|lastly|after that)[, ]+)+")
 """What only says in which order things are asked."""
 _DANGLING = re.compile(r"(?i) (?:of|about|from|in|on|to|with|for|by|than)$")
+_NEXT = re.compile(
+    r"(?i)(?:[.;!?]|,? and|,)\s(?:then|also|after that|afterwards|next|finally|additionally)\b,?\s"
+    r"|(?:^|\n)(?:\d{1,2}[.)]|[-*\u2022])\s"
+)
+"""What stands between asks that are named one after the other."""
+LISTED = re.compile(r"(?m)^(?:\d{1,2}[.)]|[-*\u2022])\s.*\n+(?:\d{1,2}[.)]|[-*\u2022])\s")
+"""Two items of a list."""
+_PREPARING = frozenset(["read", "look", "take", "open", "go", "think", "consider", "have", "see", "use", "start"])
+"""Words with which a step begins that is no task of its own."""
+MAX_ASKS = 4
+"""The most asks that are told apart in one prompt."""
+READ_CHARS = 1000
+"""Characters of a text that are searched for several asks."""
 FEWEST_BLANKS = 2
 """An ask with fewer blanks keeps the word for its text: "fix this text"."""
 
@@ -115,6 +128,26 @@ def opens_ask(text: str) -> bool:
     if len(words) == 1:  # a verb, not a heading such as "Review:"
         return first in NEEDS_TEXT and first not in HEADERS
     return first in NEEDS_TEXT or first in VERBS or first in QUESTIONS or ASKED.search(" ".join(words)) is not None
+
+
+def in_turn(text: str) -> list[str]:
+    """Return the asks that a text names one after the other: "Summarise it, and then write a poem.", or a list.
+
+    Empty: there are no such words, or what they stand between are not all imperatives.
+    """
+    pieces = [piece.strip() for piece in _NEXT.split(text[:READ_CHARS])]
+    pieces = [piece for piece in pieces if piece]
+    if pieces and pieces[0].endswith(":"):  # "Please do this:" opens a list of asks, "Summarise my day:" has a material
+        if _is_imperative(pieces[0]):
+            return []
+        del pieces[0]
+    return pieces if 1 < len(pieces) <= MAX_ASKS and all(map(_is_imperative, pieces)) else []
+
+
+def _is_imperative(text: str) -> bool:
+    words = [word.lower() for word in WORD.findall(text[:120])]
+    first = next((word for word in words if word not in LEADS), "")
+    return (first in NEEDS_TEXT or first in VERBS) and first not in MANNERS | _PREPARING
 
 
 def as_matched(text: str, noun: str) -> str:

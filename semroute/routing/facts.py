@@ -17,7 +17,7 @@ from semroute.errors import RequestError
 from semroute.messages import ChatRequest, Message, Text, ToolResult
 from semroute.routing.ask import Ask, continued, find_ask
 from semroute.routing.client_requests import CLOSES, errand, system_text, typed
-from semroute.routing.follow_ups import says_nothing
+from semroute.routing.follow_ups import names_subject, says_nothing
 from semroute.routing.language_guess import guess_language, guess_script
 from semroute.routing.lexical_cues import looks_like_code
 from semroute.routing.pricing import estimate_input_tokens, estimate_text_tokens
@@ -141,11 +141,14 @@ def read_facts(request: ChatRequest, route_on: RouteOn = "auto", strip: Sequence
 
 def _continued(ask: Ask, turns: Sequence[str]) -> Ask:
     """Return an ask that says nothing by itself, with the ask before it. `turns`: all of the user's."""
+    nearest: Ask | None = None
     for turn in reversed(turns[-MAX_BACK - 1 : -1]):
         before = find_ask(turn)
         if not says_nothing(before.text):
             return continued(before, ask)
-    return ask
+        if nearest is None and names_subject(before.text):  # "fix this loop: …"
+            nearest = before
+    return ask if nearest is None else continued(nearest, ask)
 
 
 def stripped(text: str, patterns: Sequence[str]) -> str:

@@ -72,7 +72,7 @@ def test_route_says_where_and_why(semroute: Run, folder: Path) -> None:
 def test_a_long_prompt_is_explained_in_a_table_that_fits(semroute: Run, folder: Path) -> None:
     done = semroute("route", "--routes", folder, "--explain", "I was charged twice this month " * 150)
     assert done.returncode == 0, done.stderr
-    assert "…" in done.stdout
+    assert done.stdout.count("charged") > 1
     assert len(done.stdout.splitlines()) < 60
 
 

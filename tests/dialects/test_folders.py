@@ -14,6 +14,7 @@ from semroute.config.dialects import DIALECTS
 ROOT = Path(semroute.dialects.__file__).parent
 FOLDERS = {**{name: ROOT / name for name in DIALECTS}, "toy": Path(__file__).with_name("toy")}
 EXTRAS = {
+    "native/conversation.py": "Only programs that import semroute ask a Router, in either of two forms.",
     "anthropic/api_versions.py": "Only Anthropic's API has versions by date that callers choose.",
     "anthropic/thinking.py": "Bedrock tells Claude of thinking in Anthropic's words too.",
     "bedrock/event_stream.py": "Only AWS streams frames with checksums.",

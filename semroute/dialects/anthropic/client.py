@@ -159,7 +159,7 @@ def _messages(fields: MessagesBody) -> tuple[Message, ...]:
                 messages.append(Message(role="system", parts=parts))
             case other:
                 raise problem(f"{path}.role", f"got {shown(other)}, expected one of user, assistant, system")
-        if message.content is UNSET:
+        if message.content is UNSET and message.role != "assistant":
             raise problem(f"{path}.content", MISSING_CONTENT)
     return tuple(messages)
 
