@@ -105,6 +105,39 @@ def test_several_asks_are_told_apart(prompt: str) -> None:
     assert "into Spanish" in first and "poem" in second
 
 
+@pytest.mark.parametrize(
+    ("prompt", "asks"),
+    [
+        ("First explain the theorem, then write a proof.", ("explain the theorem", "write a proof")),
+        ("Write a haiku about rain. Then translate it to French.", ("Write a haiku about rain", "translate to French")),
+        ("Summarise the mail and then draft an answer", ("Summarise the mail", "draft an answer")),
+        ("1. Translate this to German\n2. Write a poem\n\nThe sea is blue.", ("Translate to German", "Write a poem")),
+        (
+            f"Do these things:\n- summarise the mail\n- draft an answer\n\n{LETTER}",
+            ("summarise the mail", "draft an answer"),
+        ),
+        (f"{REPORT}\n\n- summarise this\n- list the dates", ("summarise this text", "list the dates")),
+    ],
+)
+def test_asks_in_a_row_are_told_apart(prompt: str, asks: tuple[str, ...]) -> None:
+    assert find_ask(prompt).matched == asks
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Read the report and then summarise it",
+        "I ate and then slept.",
+        "go to the shop, then tell me the price",
+        "Translate to French, also keep the tone",
+        "Summarise my day:\n- wrote a report\n- fixed a bug",
+        "Fix the grammar. Make it shorter.",
+    ],
+)
+def test_a_step_on_the_way_is_no_ask_of_its_own(prompt: str) -> None:
+    assert len(find_ask(prompt).matched) == 1
+
+
 def test_how_an_answer_should_be_is_no_ask_of_its_own() -> None:
     found = find_ask(f"Summarise the text below. Keep it under 100 words. Return only JSON.\n\n{REPORT}")
     assert len(found.matched) == 1

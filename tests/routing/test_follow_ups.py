@@ -67,6 +67,11 @@ def test_several_follow_ups_lead_back_to_one_ask() -> None:
     assert facts("yes", "no").text == "no"
 
 
+def test_an_ask_that_says_little_beside_its_material_is_followed_up_as_well() -> None:
+    assert facts("fix this loop: for i in range(3) print(i)", "looks good, commit it").ask.before == "fix this loop:"
+    assert facts("hi", "thanks", "yes").ask.before == ""
+
+
 def test_the_ask_before_a_follow_up_is_that_of_a_turn_with_a_material() -> None:
     found = facts("Translate the text below into Greek.\n\n```\nplease cancel my order\n```", "and into Latin?")
     assert found.text == "Translate the text below into Greek.\nand into Latin?"
