@@ -39,6 +39,8 @@ NAMED_CHARS = 80
 
 _STRUCTURED = re.compile(r"[\n:\"“„«<`>]|[.!?] |\s'")
 _LOOKED_AT = 2000
+_TOLD = frozenset(("verb", "verb-needs-text", "question-word"))
+"""Forms of an ask that is seldom the material's own."""
 
 
 class Ask(Frozen, frozen=True, kw_only=True):
@@ -59,12 +61,12 @@ def find_ask(prompt: str) -> Ask:
     if len(prompt) <= PLAIN_CHARS and _STRUCTURED.search(prompt) is None:
         return _as_it_is(prompt)
     segments = cut(prompt)
-    if (listed := _listed(prompt, segments)) is not None:
-        return listed
     sentences = score(prompt, segments)
-    if not sentences:
+    best = max(sentences, key=lambda one: one.points, default=None)
+    if (listed := _listed(prompt, best, segments)) is not None:
+        return listed
+    if best is None:
         return _as_it_is(prompt)
-    best = max(sentences, key=lambda one: one.points)
     apart = any(map(is_material, segments))
     if not apart and not _parted(prompt, best, sentences):
         return _as_it_is(prompt) if len(prompt) <= PLAIN_CHARS else _told(prompt, best, sentences, segments)
@@ -75,16 +77,20 @@ def find_ask(prompt: str) -> Ask:
     return _told(prompt, best, sentences, segments)
 
 
-def _listed(prompt: str, segments: Sequence[Segment]) -> Ask | None:
-    """The asks of a list that is the first or the last paragraph: "1. Summarise the mail", "2. Draft an answer"."""
+def _listed(prompt: str, best: Sentence | None, segments: Sequence[Segment]) -> Ask | None:
+    """The asks of a list that is the first or the last paragraph: "1. Summarise the mail", "2. Draft an answer".
+
+    None: there is no such list, or it belongs to the material, because something is asked elsewhere. A question behind
+    a list with which the prompt begins may be the material's own.
+    """
     head = prompt[:READ_CHARS].strip().partition("\n\n")[0]
     tail = prompt[-READ_CHARS:].strip().rpartition("\n\n")[2]
-    for text in (head, tail):
+    for text, start in ((head, prompt.find(head)), (tail, prompt.rfind(tail))):
         if LISTED.search(text) is not None and (each := in_turn(text)):
-            start = prompt.index(text)
-            noun = _noun(prompt, segments)
-            matched = tuple(as_matched(shortened(one), noun) for one in each)
-            return Ask(text=text, matched=matched, spans=((start, start + len(text)),))
+            end = start + len(text)
+            elsewhere = best is not None and best.points >= LEAST and not start <= best.segment.start < end
+            if best is None or not elsewhere or (text is head and best.marks.isdisjoint(_TOLD)):
+                return Ask(text=text, matched=_matched(prompt, each, segments), spans=((start, end),))
     return None
 
 
@@ -121,7 +127,7 @@ def _parted(prompt: str, best: Sentence, sentences: Sequence[Sentence]) -> bool:
 def _as_it_is(prompt: str) -> Ask:
     if len(prompt) > PLAIN_CHARS:
         return Ask(text=prompt, matched=(shortened(prompt, TOLD_CHARS),))
-    each = in_turn(prompt)
+    each = [] if LISTED.search(prompt) is not None else in_turn(prompt)  # a list was looked at by itself
     return Ask(text=prompt, matched=tuple(as_matched(text, "text") for text in each) or (prompt,))
 
 
@@ -164,10 +170,14 @@ def _asked(
         if _is_task(one, place)
         for task in in_turn(text) or [text]
     ]
-    noun = _noun(prompt, segments)
-    each = tasks if 1 < len(tasks) <= MAX_ASKS else [" ".join(texts)]
-    matched = tuple(as_matched(shortened(text), noun) for text in each)
+    matched = _matched(prompt, tasks if 1 < len(tasks) <= MAX_ASKS else [" ".join(texts)], segments)
     return Ask(text=_own_words(prompt, asks, sentences, segments), matched=matched, spans=tuple(spans))
+
+
+def _matched(prompt: str, asks: Sequence[str], segments: Sequence[Segment]) -> tuple[str, ...]:
+    """Asks as they are matched. What they point at is called by the form of the material."""
+    noun = _noun(prompt, segments)
+    return tuple(as_matched(shortened(text), noun) for text in asks)
 
 
 def _own_words(

@@ -124,6 +124,27 @@ def test_asks_in_a_row_are_told_apart(prompt: str, asks: tuple[str, ...]) -> Non
 
 
 @pytest.mark.parametrize(
+    ("prompt", "ask"),
+    [
+        ("Translate this to German:\n\nHi all, the plan:\n\n- write the report\n- fix the bug", "Translate to German"),
+        ("Summarise the mail below.\n\nPlease do by May:\n\n1. Draft a plan\n2. Cut it", "Summarise the mail below"),
+        (
+            "- write the report\n- fix the bug\n\nTranslate the list above to German.",
+            "Translate the list above to German",
+        ),
+    ],
+)
+def test_a_list_in_the_material_is_not_asked(prompt: str, ask: str) -> None:
+    (matched,) = find_ask(prompt).matched
+    assert ask in matched
+
+
+def test_a_question_in_the_material_does_not_hide_a_list_of_asks() -> None:
+    prompt = "Do these things:\n- summarise the mail\n- draft an answer\n\nHi Ann, can we move the meeting?"
+    assert find_ask(prompt).matched == ("summarise the mail", "draft an answer")
+
+
+@pytest.mark.parametrize(
     "prompt",
     [
         "Read the report and then summarise it",
