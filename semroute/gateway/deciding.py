@@ -41,6 +41,7 @@ async def decide(
         arrival,
         sized(decided.request, decided.facts),
         decided.decision,
+        decided.facts,
         decided.reading,
         gathering.attempts,
     )

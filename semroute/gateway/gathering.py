@@ -124,12 +124,12 @@ class Gathering(Surroundings):
         """Add `details` to the decision. It takes many matches, so it runs in a thread. Raises `OverloadedError`."""
         return await self._sources.readers.run(partial(self.router.explain, decision, facts))
 
-    def left_off(self) -> tuple[ChatRequest, Decision, Reading] | None:
+    def left_off(self) -> tuple[ChatRequest, Decision, Facts, Reading] | None:
         """Return how far a failed decision came. None: it called no model, so it cost nothing."""
         if not self.attempts or self._left_off is None:
             return None
         request, facts, choice, reading = self._left_off
-        return request, self.router.decide(request, facts, choice, Signals(), reading), reading
+        return request, self.router.decide(request, facts, choice, Signals(), reading), facts, reading
 
 
 def sized(request: ChatRequest, facts: Facts) -> ChatRequest:

@@ -18,7 +18,7 @@ from semroute.messages import ChatRequest, Chunk, Text, Usage
 from semroute.record import Attempt, Outcome, Record, cost_usd, served
 from semroute.routing.difficulty import Reading
 from semroute.routing.explain import told_apart
-from semroute.routing.facts import read_facts
+from semroute.routing.facts import Facts
 from semroute.routing.pricing import saved_usd
 from semroute.routing.scoring import Floats
 from semroute.routing.sticky import Remembered
@@ -75,6 +75,7 @@ class Account:
         arrival: Arrival,
         request: ChatRequest,
         decision: Decision,
+        facts: Facts,
         reading: Reading,
         attempts: list[Attempt],
     ) -> None:
@@ -91,6 +92,7 @@ class Account:
         """Whether the log may hold the answer."""
         self._recorder = recorder
         self._arrival = arrival
+        self._facts = facts
         self._reading = reading
         self._ended: float | None = None
         self._outcome: Outcome = "running"
@@ -189,13 +191,11 @@ class Account:
 
     def _told(self, decision: Decision) -> Decision:
         """With what counted as ask, where the log keeps the text as it is; else without any of its words."""
-        config = self._arrival.config
-        if config.log.content != "full":
+        if self._arrival.config.log.content != "full":
             return decision if decision.details is None else msgspec.structs.replace(decision, details=None)
         if decision.details is not None or self.request.long:
             return decision
-        facts = read_facts(self.request, config.route_on, config.strip)
-        pieces = told_apart(facts.prompt, facts.ask)
+        pieces = told_apart(self._facts.prompt, self._facts.ask)
         return msgspec.structs.replace(decision, details=Details(words=(), flip=None, pieces=pieces))
 
 
