@@ -11,6 +11,7 @@ rival out: it is as near to the route as the route's own utterances are to each 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import logging
 import time
 from dataclasses import dataclass
@@ -134,9 +135,9 @@ def prompts() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 @cache
-def digest_parts() -> tuple[bytes, ...]:
-    """Return the bytes that what was trained with the background depends on."""
-    return PROMPTS.read_bytes(), VECTORS.read_bytes()
+def digest() -> bytes:
+    """Return a digest of the background. It changes with everything that a head trained with it depends on."""
+    return hashlib.sha256(hashlib.sha256(PROMPTS.read_bytes()).digest() + VECTORS.read_bytes()).digest()
 
 
 _OPENED: WeakKeyDictionary[Embedder, Background] = WeakKeyDictionary()

@@ -69,7 +69,7 @@ class Task:
         """32 hexadecimal digits that change with everything a trained head depends on."""
         code = [Path(str(module.__file__)).read_bytes() for module in CODE]
         told = [embedder.fingerprint, self.names, self.utterances, self.negatives, self.target, self.descriptions]
-        parts = [*code, *background.digest_parts(), msgspec.json.encode(told)]
+        parts = [*code, background.digest(), msgspec.json.encode(told)]
         digests = [hashlib.sha256(part).digest() for part in parts]
         return hashlib.sha256(b"".join(digests)).hexdigest()[:32]
 
