@@ -23,7 +23,7 @@ _ANTHROPIC = frozenset(
 def as_request(asked: Asked, request_id: str, *, explain: bool = False) -> ChatRequest:
     """Read what a program asks. A request stays as it is, but for `explain`.
 
-    Raises `RequestError` for what is none of the three, or for messages that cannot be read.
+    Raises `RequestError` for anything else, and for messages that cannot be read.
     """
     if isinstance(asked, str):
         request = ChatRequest(id=request_id, messages=(Message(role="user", parts=(Text(text=asked),)),))
