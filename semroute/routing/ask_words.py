@@ -55,15 +55,17 @@ _CALLED = re.compile(
     r"|the (text|passage|email|code|table|log|data|conversation|document|article|problem|message) (?:below|above))\b"
 )
 """A material that an ask points at and names."""
-_THEN = re.compile(r"(?i)^(?:(?:\d{1,2}[.)]|[-*\u2022]|then|also|and|next|first|finally|lastly|after that)[, ]+)+")
+_ITEM = r"(?:\d{1,2}[.)]|[-*\u2022])"
+"""What stands before an item of a list."""
+_THEN = re.compile(rf"(?i)^(?:(?:{_ITEM}|then|also|and|next|first|finally|lastly|after that)[, ]+)+")
 """What only says in which order things are asked."""
 _DANGLING = re.compile(r"(?i) (?:of|about|from|in|on|to|with|for|by|than)$")
 _NEXT = re.compile(
     r"(?i)(?:[.;!?]|,? and|,)\s(?:then|also|after that|afterwards|next|finally|additionally)\b,?\s"
-    r"|(?:^|\n)(?:\d{1,2}[.)]|[-*\u2022])\s"
+    rf"|(?:^|\n){_ITEM}\s"
 )
 """What stands between asks that are named one after the other."""
-LISTED = re.compile(r"(?m)^(?:\d{1,2}[.)]|[-*\u2022])\s.*\n+(?:\d{1,2}[.)]|[-*\u2022])\s")
+LISTED = re.compile(rf"(?m)^{_ITEM}\s.*\n+{_ITEM}\s")
 """Two items of a list."""
 _PREPARING = frozenset(["read", "look", "take", "open", "go", "think", "consider", "have", "see", "use", "start"])
 """Words with which a step begins that is no task of its own."""
@@ -123,11 +125,16 @@ def _points(words: list[str], place: int) -> bool:
 
 def opens_ask(text: str) -> bool:
     """Return whether the beginning of a line is worded as an ask: "Translate this to German:", "Why does it fail?"."""
-    words = [word.lower() for word in WORD.findall(text[:120])]
-    first = next((word for word in words if word not in LEADS), "")
+    words, first = _opening(text)
     if len(words) == 1:  # a verb, not a heading such as "Review:"
         return first in NEEDS_TEXT and first not in HEADERS
     return first in NEEDS_TEXT or first in VERBS or first in QUESTIONS or ASKED.search(" ".join(words)) is not None
+
+
+def _opening(text: str) -> tuple[list[str], str]:
+    """Return the words at the beginning of a text, and the one with which an ask would begin. Empty: there is none."""
+    words = [word.lower() for word in WORD.findall(text[:120])]
+    return words, next((word for word in words if word not in LEADS), "")
 
 
 def in_turn(text: str) -> list[str]:
@@ -145,8 +152,7 @@ def in_turn(text: str) -> list[str]:
 
 
 def _is_imperative(text: str) -> bool:
-    words = [word.lower() for word in WORD.findall(text[:120])]
-    first = next((word for word in words if word not in LEADS), "")
+    _, first = _opening(text)
     return (first in NEEDS_TEXT or first in VERBS) and first not in MANNERS | _PREPARING
 
 
