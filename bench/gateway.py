@@ -28,6 +28,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import yaml
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -94,6 +95,17 @@ def take_turns(targets: dict[str, Target], seconds: float, rounds: int, console:
     return {name: {figure: statistics.median(each) for figure, each in own.items()} for name, own in taken.items()}
 
 
+def put_behind_stub(folder: Path, stub_port: int) -> None:
+    """Write the shipped routes to `folder`, with the stub as the only model of each."""
+    for file in (Path(__file__).resolve().parent.parent / "routes").glob("*.yaml"):
+        if file.name not in {"models.yaml", "rules.yaml"}:
+            content = yaml.safe_load(file.read_text("utf-8"))
+            for route in content["routes"]:
+                route["models"] = ["stub"]
+            (folder / file.name).write_text(json.dumps(content), "utf-8")  # JSON is YAML
+    (folder / "models.yaml").write_text(ROUTES.format(port=stub_port))
+
+
 @contextlib.contextmanager
 def shipped(stub_port: int, workers: int = 1) -> Iterator[int]:
     """Run the service with the shipped routes, with the stub behind every model.
@@ -101,12 +113,7 @@ def shipped(stub_port: int, workers: int = 1) -> Iterator[int]:
     As shipped, it writes its log to a file.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for file in (Path(__file__).resolve().parent.parent / "routes").glob("*.yaml"):
-            if file.name not in {"models.yaml", "rules.yaml"}:
-                text = file.read_text("utf-8")
-                lines = [("    models: [stub]" if "models:" in line else line) for line in text.splitlines()]
-                (Path(folder) / file.name).write_text("\n".join(lines), "utf-8")
-        (Path(folder) / "models.yaml").write_text(ROUTES.format(port=stub_port))
+        put_behind_stub(Path(folder), stub_port)
         database = f"sqlite:///{folder}/semroute.db"
         with semroute(Path(folder), workers=str(workers), database_url=database, log_level="warning") as (port, _):
             yield port
