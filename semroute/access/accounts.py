@@ -1,4 +1,4 @@
-"""Budgets and limits. They are reserved before a call and settled after it."""
+"""Budgets and limits. What a call may cost is reserved before it is made. At the end, what was spent is counted."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from msgspec.structs import replace
 
 from semroute.access.meters import KINDS, Kind, Meter, budget_meter, meters, thrift
 from semroute.access.permissions import barred, concerns
-from semroute.access.reservations import Ask, most, took
-from semroute.bases import Frozen
+from semroute.access.reservations import Ask, call, most, took
 from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.decision import Decision, Signals
@@ -36,16 +35,30 @@ PAUSES_S = (0.05, 0.15, 0.3)
 hold."""
 
 
-class Hold(Frozen, frozen=True, kw_only=True):
-    """What one request may reserve, and what it will be charged to. It exists before anything is reserved."""
+class Hold:
+    """What one request has reserved, and what it will be charged to. It exists before anything is reserved.
 
-    request_id: str
-    meters: tuple[Meter, ...]
-    """All meters that apply to the request."""
-    claimed: frozenset[str]
-    """The counters that are reserved, as far as is known. Until the state has answered: all of them."""
-    more: int = 0
-    """The number of further reservations for the request."""
+    Each further reservation has a name of its own and never changes. So the state may get them in any order.
+    """
+
+    def __init__(self, request_id: str, meters: tuple[Meter, ...]) -> None:
+        """`meters`: all that apply to the request."""
+        self.request_id = request_id
+        self.meters = meters
+        self.reserved: dict[str, int] | None = None
+        """How much is reserved, by counter. None: not known, because the state has not answered yet."""
+        self.more = 0
+        """The number of further reservations. Each may have reached the state."""
+
+    def further(self, number: int) -> str:
+        """Return the name of a further reservation."""
+        return f"{self.request_id}:{number}"
+
+    def reserve(self, amounts: Mapping[str, int], sign: int = 1) -> None:
+        """Note that more is reserved. `sign`: -1 if less is."""
+        reserved = self.reserved = self.reserved or {}
+        for counter, amount in amounts.items():
+            reserved[counter] = reserved.get(counter, 0) + sign * amount
 
 
 class Accounts:
@@ -97,8 +110,7 @@ class Accounts:
         Always call `settle` later, whatever happens to the request. Only that frees all that it holds.
         """
         found = tuple(meters(config, caller, route, self._clock()))
-        counters = frozenset(meter.counter for meter in found)
-        return Hold(request_id=request_id, meters=found, claimed=counters) if found else None
+        return Hold(request_id, found) if found else None
 
     async def admit(
         self,
@@ -109,63 +121,100 @@ class Accounts:
         hold: Hold | None,
         *,
         kinds: Collection[Kind] = KINDS,
-    ) -> tuple[Hold | None, Decision]:
-        """Reserve what a request may cost. A model without budget leaves the plan. `kinds`: the kinds of meters to use.
+    ) -> Decision:
+        """Reserve what the first call of a request may cost. `kinds`: the kinds of meters to use.
 
-        Reserves the most that the request can cost: the estimated input, and the output that `max_tokens` allows, else
-        the model's `max_output_tokens`, else what the policy expects. Raises `BudgetError`, `LimitError`, and
-        `ForbiddenError` for a route that the key does not allow.
+        Reserves the most that an answer of the plan's first model can cost: the estimated input, and the output that
+        `max_tokens` allows, else the model's `max_output_tokens`, else what the policy expects. If a budget has no room
+        for that model, it leaves the plan, and the next one that fits is the first. `top_up` reserves what other models
+        cost. Raises `BudgetError` and `LimitError` if no model fits, and `ForbiddenError` for a route that the key does
+        not allow.
         """
         now = self._clock()
         if not caller.may_take(decision.route):
             message = f"the key {caller.id} may not use route {decision.route!r}, only {', '.join(caller.routes)}"
             raise ForbiddenError(message)
         if hold is None:
-            return None, decision
+            return decision
         applying = [meter for meter in hold.meters if meter.kind in kinds]
         before, pauses = await self._before(applying, now), iter(PAUSES_S)
-        while applying:
-            called = _callable(ask, decision)
-            chosen = tuple(meter for meter in applying if meter.models is None or meter.models & called)
-            wants = [_want(m, most(m, config, ask, decision), m.past(before.get(m.counter, 0), now)) for m in chosen]
-            verdict = await self._state.reserve(hold.request_id, wants, HOLD_S)
-            self._note(verdict.levels)
+        while True:
+            amounts = {meter.counter: most(meter, config, ask, decision, *decision.plan[:1]) for meter in applying}
+            chosen = [meter for meter in applying if amounts[meter.counter]]
+            verdict = await self._claim(hold.request_id, chosen, amounts, before, now)
             if verdict.refused is None:
-                return replace(hold, claimed=frozenset(meter.counter for meter in chosen)), decision
+                hold.reserve({meter.counter: amounts[meter.counter] for meter in chosen})
+                return decision
             refusing = next(meter for meter in chosen if meter.counter == verdict.refused)
-            left = tuple(model for model in decision.plan if not refusing.measures(model))
-            if left in ((), decision.plan):
-                amount = most(refusing, config, ask, decision)
-                if _only_held(refusing, verdict, amount) and (pause_s := next(pauses, None)) is not None:
-                    await self._sleep(pause_s)
-                    continue
-                raise self._refusal(refusing, verdict, before.get(refusing.counter, 0), amount, now)
-            decision = _without(decision, refusing, left)
-        return replace(hold, claimed=frozenset()), decision
+            costs = [most(refusing, config, ask, decision, model) for model in decision.plan]
+            room = refusing.limit - refusing.past(before.get(verdict.refused, 0), now) - verdict.levels[verdict.refused]
+            fitting = next((place for place, cost in enumerate(costs) if not cost or cost <= room), None)
+            if fitting:
+                decision = without(decision, refusing, decision.plan[:fitting])
+                continue
+            amount = min(costs, default=amounts[verdict.refused])
+            if _only_held(refusing, verdict, amount) and (pause_s := next(pauses, None)) is not None:
+                await self._sleep(pause_s)
+                continue
+            raise self._refusal(refusing, verdict, before.get(verdict.refused, 0), amount, now)
 
-    async def more(self, config: Config, hold: Hold, ask: Ask, decision: Decision, model: str) -> bool:
-        """Reserve what one more answer of a model may cost, as a further reservation of the hold.
+    async def top_up(
+        self, config: Config, hold: Hold, ask: Ask, decision: Decision, model: str, beside: Sequence[str] = ()
+    ) -> Meter | None:
+        """Reserve what is missing for one more call. Returns the budget or limit without room. None: there is room.
 
-        Returns whether there is room for it.
+        The hold must cover what the request has spent (`ask.spent`), the calls under way `beside` this one, and this
+        one. All that is missing is one further reservation, or nothing is reserved. If enough is reserved already, the
+        state is not asked.
         """
-        now, alone = self._clock(), replace(decision, plan=(model,))
-        priced = [meter for meter in hold.meters if meter.kind in ("usd", "tokens") and meter.measures(model)]
+        now, reserved = self._clock(), hold.reserved or {}
+        missing: dict[str, int] = {}
+        for meter in hold.meters:
+            if meter.kind in ("usd", "tokens") and call(meter, config, ask, decision, model):
+                short = most(meter, config, ask, decision, *beside, model) - reserved.get(meter.counter, 0)
+                if short > 0:
+                    missing[meter.counter] = short
+        if not missing:
+            return None
+        chosen = [meter for meter in hold.meters if meter.counter in missing]
+        hold.more += 1
+        name, granted = hold.further(hold.more), False
+        hold.reserve(missing)  # another call of this request may ask before the state answers
         try:
-            before = await self._before(priced, now)
-            wants = [_want(m, most(m, config, ask, alone), m.past(before.get(m.counter, 0), now)) for m in priced]
-            return not wants or (await self._state.reserve(_further(hold), wants, HOLD_S)).refused is None
+            before = await self._before(chosen, now)
+            verdict = await self._claim(name, chosen, missing, before, now)
+            granted = verdict.refused is None
         except StoreError:
-            return False
+            return chosen[0]
+        finally:
+            if not granted:
+                hold.reserve(missing, -1)
+        return next((meter for meter in chosen if meter.counter == verdict.refused), None)
+
+    async def _claim(
+        self, name: str, chosen: Sequence[Meter], amounts: Mapping[str, int], before: Mapping[str, int], now: float
+    ) -> Verdict:
+        """Reserve an amount of each meter, or nothing. `before`: the levels of the minute before."""
+        if not chosen:
+            return Verdict(None, {})
+        wants = [
+            Want(m.counter, amounts[m.counter], m.limit - m.past(before.get(m.counter, 0), now), m.ends + GRACE_S)
+            for m in chosen
+        ]
+        verdict = await self._state.reserve(name, wants, HOLD_S)
+        self._note(verdict.levels)
+        return verdict
 
     async def settle(self, hold: Hold, record: Record) -> None:
         """Free what was reserved, and count what was spent. For a refused request, that is the cost of deciding."""
         spent = {meter.counter: (_spent(meter, record), meter.ends + GRACE_S) for meter in hold.meters}
-        named = {name: each for name, each in spent.items() if each[0] or name in hold.claimed}
+        reserved = spent if hold.reserved is None else hold.reserved
+        named = {name: each for name, each in spent.items() if each[0] or name in reserved}
         nothing = {meter.counter: (0, meter.ends + GRACE_S) for meter in hold.meters}
         try:
             await self._state.settle(hold.request_id, named, ended=record.ended)
             for number in range(1, hold.more + 1):
-                await self._state.settle(_further(replace(hold, more=number)), nothing)
+                await self._state.settle(hold.further(number), nothing)
         except StoreError as error:
             log.error("%s: could not count what the request spent: %s", record.request_id, error)
 
@@ -197,14 +246,12 @@ class Accounts:
         if meter.kind == "running":
             wait_s = max(1, math.ceil(self._frees_in_s()))
             return LimitError(
-                f"the limit of {meter.limit} {meter.name} is reached: try again when one of them has ended",
+                f"{meter.title} is reached: try again when one of them has ended",
                 retry_after_s=wait_s,
             )
         wait_s = max(1, math.ceil(meter.wait_s(level, before, amount, now)))
         if meter.kind != "usd":
-            return LimitError(
-                f"the limit of {meter.limit} {meter.name} is used up: try again in {wait_s} s", retry_after_s=wait_s
-            )
+            return LimitError(f"{meter.title} is used up: try again in {wait_s} s", retry_after_s=wait_s)
         if _only_held(meter, verdict, amount):
             wait_s = max(1, math.ceil(self._frees_in_s()))
         ends = datetime.datetime.fromtimestamp(meter.ends, datetime.UTC)
@@ -241,17 +288,6 @@ class Accounts:
         self._levels |= {name: (level, now) for name, level in levels.items()}
 
 
-def _further(hold: Hold) -> str:
-    """Return the name of the last further reservation."""
-    return f"{hold.request_id}:{hold.more}"
-
-
-def _callable(ask: Ask, decision: Decision) -> set[str]:
-    """Return the models that may cost something: those of the plan, a judge, and those that deciding called."""
-    judge = ask.policy.cascade.checks.judge if ask.policy.cascade is not None else None
-    return {*decision.plan, *(call.model for call in ask.spent), *([judge.model] if judge is not None else [])}
-
-
 def _only_held(meter: Meter, verdict: Verdict, amount: int) -> bool:
     """Return whether a budget lacks room only because of what requests under way hold.
 
@@ -261,19 +297,18 @@ def _only_held(meter: Meter, verdict: Verdict, amount: int) -> bool:
     return meter.kind == "usd" and spent + amount <= meter.limit < verdict.levels[meter.counter] + amount
 
 
-def _want(meter: Meter, amount: int, past: int) -> Want:
-    return Want(meter.counter, amount, meter.limit - past, meter.ends + GRACE_S)
-
-
 def _spent(meter: Meter, record: Record) -> int:
     if meter.kind == "requests":
         return 0 if record.outcome == "refused" else 1
     return sum(took(meter, attempt) for attempt in record.attempts)
 
 
-def _without(decision: Decision, meter: Meter, left: tuple[str, ...]) -> Decision:
-    gone = dict.fromkeys((model for model in decision.plan if model not in left), f"{meter.name} has no room for it")
-    return replace(decision, plan=left, model=left[0], rejected={**decision.rejected, **gone})
+def without(decision: Decision, meter: Meter, models: Collection[str]) -> Decision:
+    """Return the decision without models that a budget or limit has no room for. At least one must be left."""
+    left = tuple(model for model in decision.plan if model not in models)
+    details = tuple(entry for entry in decision.plan_details if entry.model not in models)
+    gone = dict.fromkeys(models, f"{meter.title} has no room for it")
+    return replace(decision, plan=left, plan_details=details, model=left[0], rejected={**decision.rejected, **gone})
 
 
 def _reported(meter: Meter, levels: Mapping[str, int]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Meter(Frozen, frozen=True, kw_only=True):
     limit: int
     """10^-12 USD, requests or tokens."""
     name: str
-    """The name of the budget or limit in messages."""
+    """The name of the budget, or what a limit counts. See `title`."""
     soft: float = 1.0
     """The share of the limit above which the choice moves toward cheaper models."""
     begins: float = 0.0
@@ -37,6 +37,11 @@ class Meter(Frozen, frozen=True, kw_only=True):
     """The models that it measures, with their deployments. None: all models."""
     previous: str | None = None
     """The counter of the minute before. It counts in part, by how much of this minute is left. None: there is none."""
+
+    @property
+    def title(self) -> str:
+        """Return what messages call it."""
+        return self.name if self.kind == "usd" else f"the limit of {self.limit} {self.name}"
 
     def measures(self, model: str) -> bool:
         """Return whether calls of a model count."""

@@ -1,4 +1,4 @@
-"""Calculate the most that a request may spend, which is reserved before any model is called. Pure."""
+"""Calculate the most that a call may spend, which is reserved before the call is made. Pure."""
 
 from __future__ import annotations
 
@@ -26,30 +26,34 @@ class Ask(Frozen, frozen=True, kw_only=True):
     request: ChatRequest
     policy: Policy = Policy()
     spent: Sequence[Attempt] = ()
-    """The calls that deciding needed."""
+    """The calls that were made for it so far. Before the first answer, these are the calls that deciding needed."""
+
+    @property
+    def said_tokens(self) -> int:
+        """Return the tokens of streamed answers that broke. A model that continues the answer gets them as input."""
+        broke = [attempt for attempt in self.spent if attempt.status == "failed" and attempt.first_token_ms is not None]
+        return sum(attempt.usage.output_tokens for attempt in broke)
 
 
-def most(meter: Meter, config: Config, ask: Ask, decision: Decision) -> int:
-    """Return the most that a request may take of a meter.
+def most(meter: Meter, config: Config, ask: Ask, decision: Decision, *models: str) -> int:
+    """Return the most that a request has taken of a meter when these models have answered, one call each.
 
-    One model of the plan answers, and models that failed before it cost nothing. So the dearest model counts. If
-    answers are checked, several models may be asked. Then as many of the dearest models count together. Further answers
-    (a hedged call, a stream that another model continues) are reserved when they begin.
+    It is what the request spent so far, and the most that each of these calls may cost. If answers are checked, the
+    grading of each answer counts as well.
     """
     if meter.kind in ("requests", "running"):
         return 1
+    calls = sum(call(meter, config, ask, decision, model) for model in models)
+    return calls + sum(took(meter, attempt) for attempt in ask.spent)
+
+
+def call(meter: Meter, config: Config, ask: Ask, decision: Decision, model_id: str) -> int:
+    """Return the most that one answer of a model may take of a meter for USD or tokens, with its grading."""
     amount = _tokens if meter.kind == "tokens" else _pico
-    models = [config.models[model_id] for model_id in decision.plan]
-    usages = [(model, _usage(model, ask, decision)) for model in models]
-    calls = sorted((amount(model, usage) for model, usage in usages if meter.measures(model.id)), reverse=True)
-    times = _times(ask, len(models))
-    total, cascade = sum(calls[:times]), ask.policy.cascade
-    if cascade is not None:
-        if cascade.max_cost_usd is not None and meter.kind == "usd":
-            total = min(total, to_pico(cascade.max_cost_usd) + max(calls, default=0))
-        judges = (_judged(cascade.checks, meter, config, model, usage, amount) for model, usage in usages)
-        total += sum(sorted(judges, reverse=True)[:times])
-    return total + sum(took(meter, attempt) for attempt in ask.spent)
+    model, cascade = config.models[model_id], ask.policy.cascade
+    usage = _usage(model, ask, decision)
+    total = amount(model, usage) if meter.measures(model_id) else 0
+    return total if cascade is None else total + _judged(cascade.checks, meter, config, model, usage, amount)
 
 
 def took(meter: Meter, attempt: Attempt) -> int:
@@ -61,17 +65,12 @@ def took(meter: Meter, attempt: Attempt) -> int:
     return attempt.usage.input_tokens + attempt.usage.output_tokens if meter.kind == "tokens" else 0
 
 
-def _times(ask: Ask, models: int) -> int:
-    """Return how many models of the plan may cost something."""
-    cascade = ask.policy.cascade
-    return 1 if cascade is None else min(cascade.max_escalations + 1, models)
-
-
 def _usage(model: Model, ask: Ask, decision: Decision) -> Usage:
     estimate = decision.estimate
     params = ask.request.params
-    each = params.max_tokens or model.max_output_tokens or estimate.output_tokens
-    return _dearest(model, estimate.input_tokens, min(each * max(1, params.n or 1), MAX_TOKENS))
+    asked, limit = params.max_tokens, model.max_output_tokens
+    each = min(asked, limit) if asked and limit else asked or limit or estimate.output_tokens
+    return _dearest(model, estimate.input_tokens + ask.said_tokens, min(each * max(1, params.n or 1), MAX_TOKENS))
 
 
 def _dearest(model: Model, input_tokens: int, output_tokens: int) -> Usage:

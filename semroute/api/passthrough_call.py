@@ -108,7 +108,7 @@ class Passage:
         if accounts is not None:
             self._hold = accounts.open(self._config, self._caller, self.id, None)
             ask, decision = Ask(request=self._chat), self._decision()
-            self._hold, _ = await accounts.admit(self._config, self._caller, ask, decision, self._hold, kinds=HELD)
+            await accounts.admit(self._config, self._caller, ask, decision, self._hold, kinds=HELD)
         self._begin_at_account()
         self._asked = True
 

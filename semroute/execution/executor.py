@@ -22,8 +22,8 @@ from semroute.execution.deployments import BusyError
 from semroute.execution.faults import fault_of, left, refusal
 from semroute.execution.grading import CallModel
 from semroute.execution.hedging import BEATEN, FLOOR_S, Race, Timer
-from semroute.execution.model_call import Work, call_model
-from semroute.messages import ChatRequest, Completion, Usage
+from semroute.execution.model_call import Room, Work, call_model
+from semroute.messages import ChatRequest, Completion
 from semroute.record import Attempt
 
 Result = TypeVar("Result", covariant=True)
@@ -98,6 +98,8 @@ class Execution(Generic[Result]):
         self._skipped: dict[str, str] = {}
         self._lanes = 0
         """How many models are being tried at the same time."""
+        self._calling: list[Model] = []
+        """The models that are being called, or for which budgets are asked."""
         self._latest = (self.pending[0], now)
         """The model that was called last, and since when its silence counts. A pause before a retry does not count."""
 
@@ -117,23 +119,24 @@ class Execution(Generic[Result]):
         self._lanes += 1
         try:
             while (model := await self._next()) is not None:
-                if self._work.room is not None and not await self._affordable(model, self._work.room):
-                    continue
+                self._calling.append(model)
                 try:
-                    return await self._persist(model)
+                    if self._work.room is None or await self._affordable(model, self._work.room):
+                        return await self._persist(model)
                 except ProviderError as error:
                     self._failed(model, error)
+                finally:
+                    self._calling.remove(model)
             raise self._exhausted()
         finally:
             self._lanes -= 1
 
-    async def _affordable(self, model: Model, room: Callable[[Model], Awaitable[bool]]) -> bool:
-        """Return whether budgets have room for a call. One answer is reserved already. Others need room."""
-        spent = any(attempt.purpose == "answer" and attempt.usage != Usage() for attempt in self._attempts)
-        if (self._lanes == 1 and not spent) or await room(model):
-            return True
-        self._skipped[model.id] = "no budget has room for one more answer"
-        return False
+    async def _affordable(self, model: Model, room: Room, *, again: bool = False) -> bool:
+        """Return whether budgets have room for a call. `again`: whether the model was called before."""
+        why = await room(model, [other for other in self._calling if other is not model])
+        if why and not again:
+            self._skipped[model.id] = why
+        return not why
 
     def _failed(self, model: Model, error: ProviderError) -> None:
         """Note a failure, and keep only the models that may be tried after it. If none may, raise the failure."""
@@ -225,6 +228,8 @@ class Execution(Generic[Result]):
         )
         deployment = self._work.deployments.of(model)
         if wait_s is None or deployment.broken(self._clock.now()) is not None:
+            return False
+        if self._work.room is not None and not await self._affordable(model, self._work.room, again=True):
             return False
         self._latest = (model, self._clock.now() + wait_s)  # a pause does not count as silence
         await self._clock.sleep(wait_s)

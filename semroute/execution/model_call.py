@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import field
@@ -33,6 +33,13 @@ MAX_COUNTED_CHARS = 65_536
 """Characters of an answer that are kept to count its tokens. Only its end shows whether the provider counts them."""
 
 
+Room = Callable[[Model, Sequence[Model]], Awaitable[str]]
+"""Reserves what is missing for a call to a model, beside calls to other models that are under way.
+
+Returns why a budget has no room for the call. Empty: there is room.
+"""
+
+
 class Work(Frozen, frozen=True, kw_only=True):
     """What is to be done: a request, the models to try, their providers, and the rules."""
 
@@ -52,9 +59,8 @@ class Work(Frozen, frozen=True, kw_only=True):
     """Counts tokens that a provider does not report."""
     contract: Contract | None = None
     """What each whole answer must fulfil. None: there is no contract."""
-    room: Callable[[Model], Awaitable[bool]] | None = None
-    """Reserves the cost of one more answer, in addition to the one that is reserved already. None: no budget applies,
-    or everything that the request may cost is reserved."""
+    room: Room | None = None
+    """None: no budget applies."""
 
     @property
     def goes_on(self) -> bool:

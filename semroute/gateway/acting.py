@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from semroute.access.accounts import without
 from semroute.access.meters import KINDS, Kind
 from semroute.access.permissions import refusal
 from semroute.access.reservations import Ask
@@ -107,7 +108,7 @@ class Call:
         account, means, serving = self.account, self._means, self._arrival.serving
         if self._cascade is None:
             return await first_answer(work, account.attempts)
-        judging = one_model_caller(msgspec.structs.replace(work, contract=None))
+        judging = one_model_caller(msgspec.structs.replace(work, contract=None, room=None))  # paid with the answer
         grader = Grader(judging, self._arrival.config.models, serving.transport, means.examiner, means.judges)
         return await cascade.first_passing(self._cascade, work, one_model_caller(work), grader, account.attempts)
 
@@ -116,9 +117,8 @@ class Call:
         account, accounts = self.account, self._arrival.accounts
         config, caller = self._arrival.config, self._arrival.caller
         if accounts is not None:
-            ask = Ask(request=self.request, policy=self._policy, spent=tuple(account.attempts))
-            admitted = await accounts.admit(config, caller, ask, account.decision, account.hold, kinds=kinds)
-            account.hold, account.decision = admitted
+            ask, hold = self._ask(), account.hold
+            account.decision = await accounts.admit(config, caller, ask, account.decision, hold, kinds=kinds)
         decision = account.decision
         if not decision.plan and (forbidden := refusal(config, caller, decision.rejected)) is not None:
             raise forbidden
@@ -146,16 +146,30 @@ class Call:
             sent_tokens=facts.input_tokens if request.long else 0,
             count_tokens=serving.router.embedder.count_tokens,
             contract=contract,
-            room=self._room if self.account.hold is not None and self._cascade is None else None,
+            room=self._room if self.account.hold is not None else None,
         )
 
-    async def _room(self, model: Model) -> bool:
-        """Reserve one more answer. A hedged call needs one, and a model that continues a broken stream."""
+    def _ask(self) -> Ask:
+        return Ask(request=self.request, policy=self._policy, spent=tuple(self.account.attempts))
+
+    async def _room(self, model: Model, beside: Sequence[Model]) -> str:
+        """Reserve what is missing for a call. Returns why a budget has no room for it. Empty: there is room.
+
+        A model without room leaves the plan, unless it was called before.
+        """
         account, accounts = self.account, self._arrival.accounts
         assert accounts is not None and account.hold is not None
-        account.hold = hold = msgspec.structs.replace(account.hold, more=account.hold.more + 1)
-        ask = Ask(request=self.request, policy=self._policy)
-        return await accounts.more(self._arrival.config, hold, ask, account.decision, model.id)
+        if not beside and not account.attempts and model.id == account.decision.model:
+            return ""  # this call is what was reserved
+        others = [other.id for other in beside]
+        config, decision = self._arrival.config, account.decision
+        meter = await accounts.top_up(config, account.hold, self._ask(), decision, model.id, others)
+        if meter is None:
+            return ""
+        decision = account.decision  # another call of this request may have changed it meanwhile
+        if model.id in decision.plan[1:] and all(attempt.model != model.id for attempt in account.attempts):
+            account.decision = without(decision, meter, (model.id,))
+        return f"{meter.title} has no room for it"
 
     def _no_model(self, rejected: dict[str, str]) -> SemrouteError:
         """Return the error for an empty plan. Either no model suits the request, or none can be called just now."""

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import datetime
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -15,8 +18,9 @@ from semroute.config.schema.policies import Policy
 from semroute.config.schema.routes import Default
 from semroute.config.schema.service import Budget
 from semroute.errors import BudgetError, LimitError
-from semroute.messages import ChatRequest
+from semroute.messages import ChatRequest, Params
 from semroute.record import Attempt, Record
+from semroute.stores.interfaces import State, Verdict, Want
 from semroute.stores.memory import MemoryState
 from tests.access.test_reservations import CONFIG as AMOUNTS
 from tests.access.test_reservations import ONE, ask, decision
@@ -35,6 +39,11 @@ CONFIG = Config(
         Budget(name="large", usd=Decimal(4), model="large"),
     ),
 )
+
+
+def budget(ones: int) -> Budget:
+    """A budget for so many calls of the small model."""
+    return Budget(name="all", usd=Decimal(ones * ONE).scaleb(-12))
 
 
 NO_BUDGETS = Config(providers={}, models={}, routes={}, default=Default(models=()))
@@ -128,31 +137,124 @@ async def test_no_sixty_seconds_hold_more_than_the_limit() -> None:
     assert await served(12) == 5
 
 
-async def test_one_more_answer_is_reserved_when_it_begins_and_freed_with_the_rest() -> None:
+async def test_a_hold_is_topped_up_by_what_is_missing_and_freed_as_a_whole() -> None:
     state = MemoryState(lambda: NOW)
     accounts = Accounts(state, clock=lambda: NOW)
-    config = replace(AMOUNTS, budgets=(Budget(name="all", usd=Decimal(12 * ONE).scaleb(-12)),))
+    config = replace(AMOUNTS, budgets=(budget(8),))
     asked, chosen = ask(Policy()), decision()
-    opened = accounts.open(config, Caller(), asked.request.id, None)
-    hold, _ = await accounts.admit(config, Caller(), asked, chosen, opened)
+    hold = accounts.open(config, Caller(), asked.request.id, None)
+    assert await accounts.admit(config, Caller(), asked, chosen, hold) == chosen
     assert hold is not None
-    (counter,) = (meter.counter for meter in hold.meters)
-    assert await state.levels([counter]) == {counter: 4 * ONE}
-    for number, (model, room) in enumerate([("large", True), ("middle", True), ("large", False), ("small", True)], 1):
-        hold = replace(hold, more=number)
-        assert await accounts.more(config, hold, asked, chosen, model) is room
-    assert await state.levels([counter]) == {counter: (4 + 4 + 2 + 1) * ONE}
+    (meter,) = hold.meters
+
+    async def held() -> int:
+        return (await state.levels([meter.counter]))[meter.counter] // ONE
+
+    assert await held() == 1  # small is the first of the plan
+    steps: list[tuple[str, list[str], Meter | None, int]] = [
+        ("small", [], None, 1),  # once more, as the first try cost nothing
+        ("middle", [], None, 2),
+        ("small", [], None, 2),
+        ("large", ["middle"], None, 6),
+        ("middle", ["middle", "large"], None, 8),
+        ("small", ["middle", "large", "middle"], meter, 8),
+        ("large", [], None, 8),
+    ]
+    for model, beside, refusing, reserved in steps:
+        assert await accounts.top_up(config, hold, asked, chosen, model, beside) == refusing
+        assert await held() == reserved
     attempts = [Attempt(model=name, status="ok", latency_ms=1, cost_usd=Decimal(ONE).scaleb(-12)) for name in "ab"]
+    after_both = replace(asked, spent=tuple(attempts))
+    assert await accounts.top_up(config, hold, after_both, chosen, "large") is None
+    assert await accounts.top_up(config, hold, after_both, chosen, "large", ["large"]) == meter
     record = Record(request_id="1", decision=chosen, attempts=tuple(attempts), outcome="ok", overhead_ms=0)
     await accounts.settle(hold, record)
-    assert await state.levels([counter]) == {counter: 2 * ONE}
+    assert await held() == 2
+
+
+async def test_a_top_up_that_its_caller_did_not_wait_for_is_freed_with_the_rest() -> None:
+    state = MemoryState(lambda: NOW)
+    config, asked, chosen = replace(AMOUNTS, budgets=(budget(8),)), ask(Policy()), decision()
+
+    class Deaf:
+        """The answers of this state do not arrive."""
+
+        async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
+            verdict = await state.reserve(hold, wants, lease_s)
+            if ":" in hold:
+                await asyncio.Event().wait()
+            return verdict
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(state, name)
+
+    accounts = Accounts(cast(State, Deaf()), clock=lambda: NOW)
+    hold = accounts.open(config, Caller(), asked.request.id, None)
+    await accounts.admit(config, Caller(), asked, chosen, hold)
+    assert hold is not None
+    asking = asyncio.create_task(accounts.top_up(config, hold, asked, chosen, "large"))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    counter = hold.meters[0].counter
+    assert await state.levels([counter]) == {counter: 4 * ONE}
+    assert hold.reserved == {counter: ONE}  # whatever the state has, only this is sure
+    record = Record(request_id="1", decision=chosen, attempts=(), outcome="cancelled", overhead_ms=0)
+    await accounts.settle(hold, record)
+    assert await state.levels([counter]) == {counter: 0}
+
+
+@pytest.mark.parametrize(
+    ("room", "plan", "left"),
+    [
+        (4, ("large", "middle", "small"), ("large", "middle", "small")),
+        (3, ("large", "middle", "small"), ("middle", "small")),
+        (1, ("middle", "small", "large"), ("small", "large")),
+        (1, ("small", "large"), ("small", "large")),
+        (0, ("large", "small"), None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["usd", "tokens"])
+async def test_the_first_model_that_fits_is_the_first_of_the_plan(
+    kind: str, room: int, plan: tuple[str, ...], left: tuple[str, ...] | None
+) -> None:
+    tokens = {"large": 4 * ONE, "middle": 2 * ONE, "small": ONE}
+    models = {name: replace(model, max_output_tokens=tokens[name] - 100) for name, model in AMOUNTS.models.items()}
+    config, caller, asked = replace(AMOUNTS, budgets=(budget(room),)), Caller(), ask(Policy())
+    if kind == "tokens":
+        config = replace(AMOUNTS, models=models)
+        caller = Caller(id="k1", tokens_per_minute=room * ONE)
+        asked = Ask(request=replace(asked.request, params=Params()))
+    accounts = Accounts(MemoryState(lambda: NOW), clock=lambda: NOW)
+    hold = accounts.open(config, caller, "1", None)
+    asking = accounts.admit(config, caller, asked, replace(decision(), plan=plan, model=plan[0]), hold)
+    if left is None:
+        with pytest.raises(BudgetError if kind == "usd" else LimitError):
+            await asking
+        return
+    admitted = await asking
+    assert (admitted.plan, admitted.model) == (left, left[0])
+    name = "the budget all" if kind == "usd" else f"the limit of {room * ONE} tokens a minute of key k1"
+    assert admitted.rejected == {model: f"{name} has no room for it" for model in plan if model not in left}
+
+
+async def test_a_model_that_costs_nothing_fits_every_budget() -> None:
+    free = replace(AMOUNTS.models["small"], id="free", input_price=Decimal(0), output_price=Decimal(0))
+    config = replace(AMOUNTS, models={**AMOUNTS.models, "free": free}, budgets=(budget(1),))
+    state = MemoryState(lambda: NOW)
+    accounts = Accounts(state, clock=lambda: NOW)
+    hold = accounts.open(config, Caller(), "1", None)
+    assert hold is not None
+    await state.settle("before", {hold.meters[0].counter: (2 * ONE, NOW + 1)})  # more than the limit
+    admitted = await accounts.admit(config, Caller(), ask(Policy()), replace(decision(), plan=("large", "free")), hold)
+    assert admitted.plan == ("free",)
 
 
 @pytest.mark.parametrize(("cost", "leaves"), [(1, True), (2, True), (1, False)])
 async def test_room_that_others_only_hold_is_waited_for(cost: int, leaves: bool) -> None:
     """Of 5 the first request holds 4, as much as the second wants. It spends 1, or 2, or goes on for long."""
     pauses: list[float] = []
-    config = replace(AMOUNTS, budgets=(Budget(name="all", usd=Decimal(5 * ONE).scaleb(-12)),))
+    config, plan = replace(AMOUNTS, budgets=(budget(5),)), replace(decision(), plan=("large",))
     first, second = (Ask(request=replace(ask(Policy()).request, id=name)) for name in ("first", "second"))
 
     async def sleep(seconds: float) -> None:
@@ -165,12 +267,12 @@ async def test_room_that_others_only_hold_is_waited_for(cost: int, leaves: bool)
 
     accounts = Accounts(MemoryState(lambda: NOW), clock=lambda: NOW, sleep=sleep)
     opened = [accounts.open(config, Caller(), name, None) for name in ("first", "second")]
-    held, _ = await accounts.admit(config, Caller(), first, decision(), opened[0])
-    assert held is not None
+    held = opened[0]
+    await accounts.admit(config, Caller(), first, plan, held)
     if leaves and cost == 1:
-        await accounts.admit(config, Caller(), second, decision(), opened[1])
+        await accounts.admit(config, Caller(), second, plan, opened[1])
         assert pauses == [0.05, 0.15]
         return
     with pytest.raises(BudgetError, match="has no room for this request"):
-        await accounts.admit(config, Caller(), second, decision(), opened[1])
+        await accounts.admit(config, Caller(), second, plan, opened[1])
     assert pauses == ([0.05, 0.15] if leaves else [0.05, 0.15, 0.3])

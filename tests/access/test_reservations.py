@@ -60,46 +60,55 @@ def decision() -> Decision:
     )
 
 
-def reserved(policy: Policy, meter: Meter = USD, **how: object) -> int:
-    return most(meter, CONFIG, ask(policy, **how), decision())  # type: ignore[arg-type]  # a test's own words
+def reserved(policy: Policy, *models: str, meter: Meter = USD, **how: object) -> int:
+    return most(meter, CONFIG, ask(policy, **how), decision(), *models)  # type: ignore[arg-type]  # a test's own words
 
 
-def test_one_model_answers_and_the_dearest_counts() -> None:
-    assert reserved(Policy()) == reserved(Policy(), stream=True) == 4 * ONE
-
-
-@pytest.mark.parametrize("stream", [StreamPolicy(), StreamPolicy(on_break="error", hold=20)])
 @pytest.mark.parametrize("hedge_after_ms", ["auto", 100, None])
-def test_what_may_come_on_top_is_not_reserved_beforehand(stream: StreamPolicy, hedge_after_ms: Any) -> None:
-    assert reserved(Policy(stream=stream, hedge_after_ms=hedge_after_ms), stream=True) == 4 * ONE
+@pytest.mark.parametrize("stream", [False, True])
+def test_each_call_counts_for_itself(hedge_after_ms: Any, stream: bool) -> None:
+    policy = Policy(hedge_after_ms=hedge_after_ms, stream=StreamPolicy(hold=20))
+    assert [reserved(policy, name, stream=stream) for name in ("small", "middle", "large")] == [ONE, 2 * ONE, 4 * ONE]
+    assert reserved(policy, "small", "large", stream=stream) == 5 * ONE
+    assert reserved(policy) == 0
 
 
-def test_escalations_count_as_far_as_they_may_go() -> None:
-    assert reserved(Policy(cascade=Cascade(max_escalations=0))) == 4 * ONE
-    assert reserved(Policy(cascade=Cascade(max_escalations=1))) == 6 * ONE
-    assert reserved(Policy(cascade=Cascade())) == 7 * ONE
-    bounded = Cascade(max_cost_usd=Decimal(ONE).scaleb(-12))
-    assert reserved(Policy(cascade=bounded)) == 5 * ONE
+def test_escalations_do_not_count_before_they_are_made() -> None:
+    assert reserved(Policy(cascade=Cascade(max_escalations=2)), "small") == ONE
 
 
-def test_judges_count() -> None:
+def test_the_grading_of_an_answer_counts_with_it() -> None:
     judge = Checks(judge=Judge(model="small", rubric="good"))
     graded = (INPUT + OUTPUT + 2 * GRADE_TOKENS) * 10**6
-    assert reserved(Policy(cascade=Cascade(checks=judge, max_escalations=1))) == 6 * ONE + 2 * graded
+    assert reserved(Policy(cascade=Cascade(checks=judge)), "large") == 4 * ONE + graded
     itself = Checks(min_certainty=0.5)
-    assert reserved(Policy(cascade=Cascade(checks=itself, max_escalations=0))) == 4 * ONE + 4 * graded
-    of_small = Meter(counter="usd", kind="usd", limit=1, name="", models=frozenset({"small"}))
-    assert reserved(Policy(cascade=Cascade(checks=judge)), of_small) == ONE + 3 * graded
+    assert reserved(Policy(cascade=Cascade(checks=itself)), "large") == 4 * ONE + 4 * graded
+    of_small = replace(USD, models=frozenset({"small"}))
+    assert reserved(Policy(cascade=Cascade(checks=judge)), "large", meter=of_small) == graded
+    assert reserved(Policy(cascade=Cascade(checks=judge)), "small", meter=of_small) == ONE + graded
 
 
-def test_what_deciding_took_counts() -> None:
-    call = Attempt(model="small", status="ok", latency_ms=1, cost_usd=Decimal("0.5"), usage=Usage(input_tokens=7))
-    assert reserved(Policy(), spent=(call,)) == 4 * ONE + 5 * 10**11
+def test_what_was_spent_before_counts() -> None:
+    spent = Attempt(model="small", status="ok", latency_ms=1, cost_usd=Decimal("0.5"), usage=Usage(input_tokens=7))
+    assert reserved(Policy(), "large", spent=(spent,)) == 4 * ONE + 5 * 10**11
     tokens = Meter(counter="tpm", kind="tokens", limit=1, name="")
-    assert reserved(Policy(), tokens, spent=(call,)) == INPUT + OUTPUT + 7
-    of_large = Meter(counter="usd", kind="usd", limit=1, name="", models=frozenset({"large"}))
-    assert took(of_large, call) == 0
-    assert reserved(Policy(), Meter(counter="rpm", kind="requests", limit=1, name=""), spent=(call,)) == 1
+    assert reserved(Policy(), "large", meter=tokens, spent=(spent,)) == INPUT + OUTPUT + 7
+    of_large = replace(USD, models=frozenset({"large"}))
+    assert took(of_large, spent) == 0
+    assert reserved(Policy(), "large", meter=replace(USD, kind="requests"), spent=(spent,)) == 1
+
+
+def test_a_model_that_continues_an_answer_gets_its_text_as_input() -> None:
+    broken = Attempt(model="x", status="failed", latency_ms=2, first_token_ms=1, usage=Usage(output_tokens=5))
+    assert reserved(Policy(), "small", spent=(broken,)) == ONE + 5 * 10**6
+    assert reserved(Policy(), "small", spent=(replace(broken, first_token_ms=None),)) == ONE
+
+
+def test_no_model_gives_more_than_it_can() -> None:
+    config = replace(CONFIG, models={"small": replace(CONFIG.models["small"], max_output_tokens=4)})
+    assert most(USD, config, ask(Policy()), decision(), "small") == (INPUT + 4) * 10**6
+    config = replace(CONFIG, models={"small": replace(CONFIG.models["small"], max_output_tokens=4000)})
+    assert most(USD, config, ask(Policy()), decision(), "small") == ONE
 
 
 @pytest.mark.parametrize(("n", "answers"), [(None, 1), (-3, 1), (1, 1), (5, 5)])
@@ -107,10 +116,10 @@ def test_each_of_several_answers_is_reserved(n: int | None, answers: int) -> Non
     asked = ask(Policy())
     asked = replace(asked, request=replace(asked.request, params=Params(max_tokens=OUTPUT, n=n)))
     dearest = 4 * (INPUT + answers * OUTPUT) * 10**6
-    assert most(USD, CONFIG, asked, decision()) == dearest
+    assert most(USD, CONFIG, asked, decision(), "large") == dearest
 
 
 def test_what_is_reserved_fits_a_counter_of_64_bits() -> None:
     asked = ask(Policy())
     asked = replace(asked, request=replace(asked.request, params=Params(max_tokens=10**9, n=10**30)))
-    assert most(USD, CONFIG, asked, decision()) < 2**63
+    assert most(USD, CONFIG, asked, decision(), "large") < 2**63

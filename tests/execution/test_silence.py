@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from semroute.execution.clock import Clock
 from semroute.execution.deployments import Deployments
 from semroute.execution.executor import Execution
 from semroute.execution.model_call import Work
-from semroute.messages import ChatRequest, Params, Usage
+from semroute.messages import ChatRequest, Params
 from semroute.record import Attempt
 from tests.execution.rig import rig
 from tests.providers.fault_server import FaultServer
@@ -221,35 +221,33 @@ async def test_who_was_beaten_in_its_own_time_has_not(provider: FaultServer) -> 
 
 
 async def test_a_race_is_run_only_where_budgets_have_room() -> None:
-    watched, asked_for = Watched(), list[str]()
+    watched, asked_for = Watched(), list[tuple[str, list[str]]]()
 
-    async def room(model: Model) -> bool:
-        asked_for.append(model.id)
-        return model.id != "dear"
+    async def room(model: Model, beside: Sequence[Model]) -> str:
+        asked_for.append((model.id, [other.id for other in beside]))
+        return "the budget has no room for it" if model.id == "dear" else ""
 
     asked, providers = execution(watched, "silent", "dear", "ok", room=room)
     assert await asked.result() == "ok"
     assert [name for name, _ in providers.called] == ["silent", "ok"]
-    assert asked_for == ["dear", "ok"]
+    assert asked_for == [("silent", []), ("dear", ["silent"]), ("ok", ["silent"])]
 
 
-async def test_a_call_after_one_that_cost_nothing_needs_no_further_room() -> None:
-    async def room(model: Model) -> bool:
-        raise AssertionError(model.id)
+async def test_budgets_are_asked_before_each_call_also_of_the_same_model() -> None:
+    asked_for, left = list[str](), 2
+
+    async def room(model: Model, beside: Sequence[Model]) -> str:
+        nonlocal left
+        assert not beside
+        asked_for.append(model.id)
+        left -= 1
+        return "" if left >= 0 else "the budget all has no room for it"
 
     asked, providers = execution(Watched(), "closes-0", "ok", room=room)
-    assert await asked.result() == "ok"
-    assert len(providers.called) > 1
-
-
-async def test_a_call_after_one_that_cost_something_does() -> None:
-    async def room(model: Model) -> bool:
-        return False
-
-    asked, _ = execution(Watched(), "closes-0", "ok", room=room)
-    asked._attempts.append(Attempt(model="x", status="failed", latency_ms=1, usage=Usage(output_tokens=1)))
-    with pytest.raises(Exception, match="no budget has room for one more answer"):
+    with pytest.raises(PlanExhaustedError, match="closes-0: closed; ok: not called, the budget all has no room for it"):
         await asked.result()
+    assert asked_for == ["closes-0", "closes-0", "closes-0", "ok"]
+    assert [name for name, _ in providers.called] == ["closes-0"] * 2
 
 
 # --- calls again ------------------------------------------------------------------------------------------------------

@@ -109,8 +109,8 @@ class Process:
     def __init__(self, state: ResilientState, line: Line) -> None:
         self.state = state
         self.line = line
-        self.running: dict[str, int] = {}
-        """What its requests hold, as far as they know."""
+        self.running: dict[str, list[int]] = {}
+        """What its requests hold, as far as they know: at first, and on top. 0: there was no room for more."""
         self.unwritten = 0
         """What a crash may lose."""
         self.stale = -1
@@ -157,7 +157,7 @@ class Fleet(RuleBasedStateMachine):
         return {COUNTER: (total, END)}
 
     def under_way(self) -> int:
-        return sum(sum(process.running.values()) for process in self.processes)
+        return sum(sum(amounts) for process in self.processes for amounts in process.running.values())
 
     which = st.integers(0, 1)
     amounts = st.integers(1, 25)
@@ -171,9 +171,48 @@ class Fleet(RuleBasedStateMachine):
         if self.calm:
             assert (verdict.refused is None) == fits, (verdict, self.spent, self.under_way())
         if verdict.refused is None:
-            process.running[hold] = amount
+            process.running[hold] = [amount]
         else:
             self.run(process.state.settle(hold, {}))
+
+    @rule(which=which, place=st.integers(0, 100), amount=amounts)
+    def ask_for_more(self, which: int, place: int, amount: int) -> None:
+        """Top up a hold, as before a call to a dearer model."""
+        process, fits = self.processes[which], self.spent + self.under_way() + amount <= LIMIT
+        if not process.running:
+            return
+        hold = sorted(process.running)[place % len(process.running)]
+        name = f"{hold}:{len(process.running[hold])}"
+        verdict = self.run(process.state.reserve(name, [Want(COUNTER, amount, LIMIT, END)], HOLD_S))
+        if self.calm:
+            assert (verdict.refused is None) == fits, (verdict, self.spent, self.under_way())
+        process.running[hold].append(amount if verdict.refused is None else 0)
+
+    @rule(which=which, place=st.integers(0, 100), amount=amounts, steps=st.integers(0, 4))
+    def ask_for_more_and_leave(self, which: int, place: int, amount: int, steps: int) -> None:
+        process = self.processes[which]
+        if not process.running:
+            return
+        hold = sorted(process.running)[place % len(process.running)]
+        name = f"{hold}:{len(process.running[hold])}"
+
+        async def leave() -> None:
+            asking = asyncio.ensure_future(process.state.reserve(name, [Want(COUNTER, amount, LIMIT, END)], HOLD_S))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+        self.run(leave())
+        process.running[hold].append(0)
+        self.settle(process, hold, 0)
+
+    def settle(self, process: Process, hold: str, amount: int) -> None:
+        """Count what a request spent, and free all that it holds."""
+        further = range(1, len(process.running.pop(hold)))
+        self.run(process.state.settle(hold, {COUNTER: (amount, END)}, ended=self.clock.now))
+        for number in further:
+            self.run(process.state.settle(f"{hold}:{number}", {COUNTER: (0, END)}))
 
     @rule(which=which, amount=amounts, steps=st.integers(0, 4))
     def ask_and_leave(self, which: int, amount: int, steps: int) -> None:
@@ -197,11 +236,11 @@ class Fleet(RuleBasedStateMachine):
         if not process.running:
             return
         hold = sorted(process.running)[place % len(process.running)]
-        amount = round(process.running.pop(hold) * share)
+        amount = round(sum(process.running[hold]) * share)
         self.clock.now += 0.5
         self.spent += amount
         self.logged.append((self.clock.now, amount))
-        self.run(process.state.settle(hold, {COUNTER: (amount, END)}, ended=self.clock.now))
+        self.settle(process, hold, amount)
         if process.state.error is not None:
             process.unwritten += amount
 
@@ -253,8 +292,8 @@ class Fleet(RuleBasedStateMachine):
             owed._lock = None
 
     def stop(self, process: Process) -> None:
-        for hold in process.running:
-            self.run(process.state.settle(hold, {COUNTER: (0, END)}))
+        for hold in [*process.running]:
+            self.settle(process, hold, 0)
         self.run(process.state.aclose())
 
     def empty(self) -> None:
