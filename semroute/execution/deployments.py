@@ -39,6 +39,10 @@ class BusyError(Exception):
     """A deployment has no room now, and it makes no sense to wait. `str(error)` says why."""
 
 
+class PausedError(BusyError):
+    """The provider wants no calls for longer than a caller should wait."""
+
+
 class Probes(Protocol):
     """Decides which of several processes that call the same deployment may send a probe."""
 
@@ -127,7 +131,7 @@ class Deployment:
         if self._account is not None and (reason := self._account.full(tokens, now)) is not None:
             return reason
         if now < self._not_before:
-            return _pausing(self._not_before - now)
+            return f"it asked to wait another {self._not_before - now:.1f} s"
         for resource, bucket in self._buckets:
             if bucket.wait_s(_amount(resource, 1, tokens), now) > 0:
                 return f"its limit of {bucket.capacity:g} {resource} a minute is used up"
@@ -234,12 +238,10 @@ class Deployment:
     async def queue(self, tokens: int, timeout_s: float, longest_pause_s: float = LONGEST_BLOCK_S) -> None:
         """Wait until a call with this many tokens may begin: first come, first served.
 
-        Begin the call without awaiting anything before. Raises `BusyError` if the queue is full, the breaker opens, it
-        takes longer than `timeout_s`, or the provider asked for a longer pause than `longest_pause_s`.
+        Begin the call without awaiting anything before. Raises `BusyError` if the queue is full, the breaker opens, or
+        it takes longer than `timeout_s`, and `PausedError` if the provider wants a longer pause than `longest_pause_s`.
         """
-        pause_s = self._not_before - self.clock.now()
-        if pause_s > longest_pause_s:
-            raise BusyError(_pausing(pause_s))
+        self._heed(tokens, longest_pause_s)
         account = self._account
         if self._queued >= self._limits.queue:
             raise BusyError(f"{self._queued} requests are waiting for it already")
@@ -255,6 +257,7 @@ class Deployment:
                 while not self.ready(tokens, now := self.clock.now()):
                     if (reason := self.broken(now)) is not None:
                         raise BusyError(reason)
+                    self._heed(tokens, longest_pause_s)
                     await self._change(self.wait_s(tokens, now))
         except TimeoutError:
             raise BusyError(f"it had no room within {timeout_s:.1f} s") from None
@@ -262,6 +265,13 @@ class Deployment:
             self._queued -= 1
             if account is not None:
                 account.queued -= 1
+
+    def _heed(self, tokens: int, longest_s: float) -> None:
+        """Raise `PausedError` if the provider's answers tell that it takes no such call for longer than this."""
+        now = self.clock.now()
+        waits = [bucket.wait_s(_amount(resource, 1, tokens), now) for resource, bucket in self._told.items()]
+        if (pause_s := max(0.0, self._not_before - now, *waits)) > longest_s:
+            raise PausedError(f"it asked to wait another {pause_s:.1f} s")
 
     async def _change(self, wait_s: float) -> None:
         """Sleep until the rate limits leave room. If they do already, wait until a call ends."""
@@ -275,11 +285,6 @@ class Deployment:
 
 def _amount(resource: Resource, requests: int, tokens: int) -> int:
     return requests if resource == "requests" else tokens
-
-
-def _pausing(pause_s: float) -> str:
-    """Say how long a provider still wants no calls."""
-    return f"it asked to wait another {pause_s:.1f} s"
 
 
 class Deployments:

@@ -16,10 +16,17 @@ from msgspec.structs import replace
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import FIRST_TOKEN_S, STALL_S, TOTAL_S, Then, Timeouts
-from semroute.errors import NoModelError, PlanExhaustedError, ProviderConnectionError, ProviderError, SemrouteError
+from semroute.errors import (
+    NoModelError,
+    PlanExhaustedError,
+    ProviderConnectionError,
+    ProviderError,
+    RateLimitedError,
+    SemrouteError,
+)
 from semroute.execution.backoff import pause
-from semroute.execution.deployments import BusyError
-from semroute.execution.faults import fault_of, left, refusal
+from semroute.execution.deployments import BusyError, PausedError
+from semroute.execution.faults import fault_of, later_s, left, refusal
 from semroute.execution.grading import CallModel
 from semroute.execution.hedging import BEATEN, FLOOR_S, Race, Timer
 from semroute.execution.model_call import Room, Work, call_model
@@ -96,6 +103,8 @@ class Execution(Generic[Result]):
         self._discard = discard
         self._failures: list[tuple[Model, ProviderError]] = []
         self._skipped: dict[str, str] = {}
+        self._paused = 0
+        """How many models were skipped because their providers want a pause that is too long."""
         self._lanes = 0
         """How many models are being tried at the same time."""
         self._calling: list[Model] = []
@@ -181,6 +190,7 @@ class Execution(Generic[Result]):
                 return await self._cleared(model)
             except BusyError as error:
                 reason = str(error)
+                self._paused += isinstance(error, PausedError)
         self._skipped[model.id] = reason
         return False
 
@@ -365,7 +375,12 @@ class Execution(Generic[Result]):
                 why = "the deadline has passed" if late else "the budget of attempts is used up"
                 self._skipped = dict.fromkeys((model.id for model in self._work.plan), why)
             retry_after_s = self._work.deployments.retry_after_s(model.id for model in self._work.plan)
-            return NoModelError(self._skipped, retry_after_s=retry_after_s)
+            none = NoModelError(self._skipped, retry_after_s=retry_after_s)
+            if self._paused < len(self._skipped):
+                return none
+            limited = RateLimitedError(str(none))
+            limited.retry_after_s = retry_after_s
+            return limited
         told = [f"{model.id}: {error}" for model, error in self._failures]
         told += [f"{model_id}: not called, {reason}" for model_id, reason in self._skipped.items()]
         told += [
@@ -375,18 +390,10 @@ class Execution(Generic[Result]):
         refused = refusal(failures, skipped=bool(self._skipped))
         if refused is not None:
             return refused
+        # If no failed model can recover, the models that were skipped say when another try may help.
+        calls, longest_s = Counter(attempt.model for attempt in self._attempts), self._work.policy.retry.max_wait_s
+        retry_after_s = later_s(self._failures, calls, longest_s)
+        if retry_after_s is None and not any(error.retryable for error in failures):
+            retry_after_s = self._work.deployments.retry_after_s(self._skipped) or None
         message = f"every model of the plan failed: {'; '.join(told)}"
-        return PlanExhaustedError(message, last=failures[-1], retry_after_s=self._later_s())
-
-    def _later_s(self) -> float | None:
-        """Return the seconds after which another try may help. None: not known.
-
-        This is the shortest pause that a provider asked for and that was too long to wait for. If no failed model can
-        recover, the models that were skipped count.
-        """
-        calls = Counter(attempt.model for attempt in self._attempts)
-        asked = (error.retry_after_s for model, error in self._failures if calls[model.id] == 1)
-        later_s = min((wait_s for wait_s in asked if wait_s is not None), default=None)
-        if later_s is None and not any(error.retryable for _, error in self._failures):
-            return self._work.deployments.retry_after_s(self._skipped) or None
-        return later_s
+        return PlanExhaustedError(message, last=failures[-1], retry_after_s=retry_after_s)

@@ -194,6 +194,17 @@ def refusal(failures: Sequence[ProviderError], *, skipped: bool = False) -> Prov
     return next((error for kind in _TELLING for error in failures if isinstance(error, kind)), None)
 
 
+def later_s(
+    failures: Iterable[tuple[Model, ProviderError]], calls: Mapping[str, int], longest_s: float
+) -> float | None:
+    """Return the shortest pause that a provider asked for and that nobody waited for. None: there is none.
+
+    `calls`: how many calls each model got. `longest_s`: pauses that are longer are never waited for.
+    """
+    asked = ((error.retry_after_s, calls.get(model.id, 0)) for model, error in failures)
+    return min((s for s, times in asked if s is not None and (times == 1 or s > longest_s)), default=None)
+
+
 def larger(models: Iterable[Model], failed: Model, request: ChatRequest) -> list[Model]:
     """Return the models that may have room for a request which was too long for one model.
 

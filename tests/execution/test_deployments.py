@@ -8,7 +8,7 @@ from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import BreakerSettings, RateLimits
 from semroute.dialects.dialect import CHAT, EMBEDDINGS
 from semroute.execution.clock import Clock
-from semroute.execution.deployments import LONGEST_BLOCK_S, BusyError, Deployment, Deployments
+from semroute.execution.deployments import LONGEST_BLOCK_S, BusyError, Deployment, Deployments, PausedError
 from semroute.providers.rate_limit_headers import RateLimit, RateLimitState
 
 
@@ -221,3 +221,27 @@ def test_a_provider_without_models_keeps_its_account_when_the_files_are_read_aga
     assert deployments.account("alone", limits) is account
     deployments.keep([], {"alone": RateLimits(rpm=3)})
     assert deployments.account("alone", limits) is not account
+
+
+async def test_nobody_waits_for_long_for_what_a_provider_says_it_takes() -> None:
+    hands = Hands()
+    known = deployment(hands)
+    known.learn(RateLimitState(limits=(RateLimit(resource="tokens", remaining=0, limit=1000, reset_s=120),)))
+    with pytest.raises(PausedError, match=r"it asked to wait another 60\.0 s"):
+        await known.queue(500, 600, 5)
+    assert hands.now == 0
+    await known.queue(25, 600, 5)
+    assert round(hands.now, 2) == 3
+    await known.queue(500, 600, 100)  # a route may be more patient
+    assert round(hands.now, 2) == 60
+
+
+async def test_who_waits_hears_of_a_pause_that_the_provider_asks_for_meanwhile() -> None:
+    known = deployment(Hands(), concurrency=1)
+    permit = known.begin(1)
+    waiting = asyncio.create_task(known.queue(1, 600, 5))
+    await asyncio.sleep(0)
+    known.learn(RateLimitState(retry_after_s=30))
+    permit.end("neither")
+    with pytest.raises(PausedError, match=r"it asked to wait another 30\.0 s"):
+        await waiting

@@ -19,6 +19,7 @@ from semroute.errors import (
     ProviderModelError,
     ProviderRequestError,
     ProviderTimeoutError,
+    RateLimitedError,
     StreamBrokenError,
 )
 from semroute.execution import model_call, streaming
@@ -99,7 +100,7 @@ async def test_retry_after_is_kept_within_the_deadline(provider: FaultServer) ->
         assert (error.retry_after_s, error.retryable, now) == (31, True, 3)
         # Nor does the next request wait for what the last one was told.
         error = await execution.error("retry-after-31", policy=policy(deadline_s=60))
-        assert isinstance(error, NoModelError)
+        assert isinstance(error, RateLimitedError)
         assert "it asked to wait another 31.0 s" in str(error)
         assert (error.retry_after_s, now) == (31, 3)
         # A route that says so waits longer.

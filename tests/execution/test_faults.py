@@ -4,6 +4,7 @@ from typing import get_args
 
 import pytest
 
+from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import FaultName, OnError
 from semroute.errors import (
     ContentPolicyError,
@@ -20,7 +21,7 @@ from semroute.errors import (
     RateLimitedError,
 )
 from semroute.execution import faults
-from semroute.execution.faults import FAULTS, fault_of, name_of
+from semroute.execution.faults import FAULTS, fault_of, later_s, name_of
 
 
 def every(kind: type[ProviderError] = ProviderError) -> list[type[ProviderError]]:
@@ -79,3 +80,25 @@ def test_a_route_changes_single_cells() -> None:
 
 def test_the_page_has_a_line_for_each_class() -> None:
     assert len(faults.markdown().splitlines()) == len(FAULTS) + 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ([("a", 30, 1)], 30),
+        ([("a", 30, 3)], 30),  # two tries before did not say how long
+        ([("a", 2, 3)], None),  # it was waited for, and did not help
+        ([("a", 2, 1), ("b", 1, 2), ("c", None, 1)], 2),
+        ([("a", 60, 1), ("b", 40, 2)], 40),
+        ([], None),
+    ],
+)
+def test_a_caller_hears_of_the_shortest_pause_that_nobody_waited_for(
+    asked: list[tuple[str, float | None, int]], expected: float | None
+) -> None:
+    failures = []
+    for name, wait_s, _ in asked:
+        error = RateLimitedError("slow down")
+        error.retry_after_s = wait_s
+        failures.append((Model(id=name, provider="p", name=name), error))
+    assert later_s(failures, {name: calls for name, _, calls in asked}, 5) == expected
