@@ -32,7 +32,7 @@ from semroute.errors import (
 )
 from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Completion, Part, Text, Thinking
 from semroute.providers import call_context, rate_limit_headers
-from semroute.providers.address_redaction import SOMEWHERE, place_of
+from semroute.providers.error_redaction import SOMEWHERE, place_of
 from semroute.providers.answer_reader import Reader, noted
 from semroute.providers.bad_answers import told_apart
 from semroute.providers.echo import EchoProvider

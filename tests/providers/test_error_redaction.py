@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from semroute.providers.address_redaction import SOMEWHERE, place_of
+from semroute.providers.error_redaction import SOMEWHERE, place_of
 
 
 @pytest.mark.parametrize(
