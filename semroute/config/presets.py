@@ -67,7 +67,9 @@ class Preset(Frozen, frozen=True, kw_only=True):
     """How earlier thoughts go back to the model. Empty: not at all. `reasoning_content`: in this field of each message
     of the assistant, because the server refuses a tool loop without it. `chunks`: among the content of the message."""
     call_signatures: bool = False
-    """It signs calls of tools in `extra_content`, and wants this back. No other server is sent that field."""
+    """It signs calls of tools in `extra_content`, and wants this back."""
+    own_fields: tuple[str, ...] = ()
+    """Those of `PRIVATE_FIELDS` that it takes back."""
     of_openai: bool = False
     """It knows the newer fields of OpenAI, such as `prompt_cache_options`."""
     tiers: tuple[str, ...] = ()
@@ -78,9 +80,18 @@ class Preset(Frozen, frozen=True, kw_only=True):
     """`completion_tokens` does not include the reasoning tokens."""
 
 
+PRIVATE_FIELDS = frozenset({"extra_content", "reasoning_details", "provider_specific_fields", "thinking_blocks"})
+"""Fields that one vendor adds to the messages of its answers, and that callers send back: Google's, OpenRouter's, and
+two of LiteLLM's. Sources: https://ai.google.dev/gemini-api/docs/thought-signatures,
+https://openrouter.ai/docs/use-cases/reasoning-tokens, https://docs.litellm.ai/docs/reasoning_content, 2026-11-30."""
 _ANSWERED = ("annotations", "reasoning_content")
 
-PLAIN = Preset(source="https://platform.openai.com/docs/api-reference/chat", developer=True, of_openai=True)
+PLAIN = Preset(
+    source="https://platform.openai.com/docs/api-reference/chat",
+    developer=True,
+    of_openai=True,
+    own_fields=("provider_specific_fields", "thinking_blocks"),  # it may be LiteLLM, which has no preset
+)
 """The preset of a server about which nothing is known."""
 
 _PRESETS: dict[PresetName, Preset] = {
@@ -138,6 +149,7 @@ _PRESETS: dict[PresetName, Preset] = {
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         batch_share=0.5,  # https://developers.googleblog.com/scale-your-ai-workloads-batch-mode-gemini-api, 2025-07-07
         developer=True,
+        own_fields=("extra_content",),
         call_signatures=True,  # https://ai.google.dev/gemini-api/docs/thought-signatures, 2026-11-30
     ),
     "groq": Preset(
@@ -175,6 +187,7 @@ _PRESETS: dict[PresetName, Preset] = {
         base_url="https://openrouter.ai/api/v1",
         limit_field="max_tokens",
         cache="cache_control",
+        own_fields=("reasoning_details",),
         of_openai=True,  # https://openrouter.ai/docs/client-sdks/go/models/components/promptcacheoptions.md, 2026-11-30
     ),
     "together": Preset(

@@ -414,6 +414,21 @@ def test_callers_of_the_servers_own_dialect_learn_the_same() -> None:
     assert (said["stop_reason"], said["x"]) == ("tool_use", 1)
 
 
+def test_each_of_several_choices_ends_as_it_holds() -> None:
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    text, calls = {"content": "x"}, {"tool_calls": [call]}
+    for first, second in ((text, calls), (calls, text), (calls, calls), (text, text)):
+        ends = ["tool_calls" if said is calls else "stop" for said in (first, second)]
+        choices = [{"index": place, "delta": said} for place, said in enumerate((first, second))]
+        ended = [{"index": place, "delta": {}, "finish_reason": "stop"} for place in range(2)]
+        events = [{"id": "c1", "object": "chat.completion.chunk", "choices": each} for each in (choices, ended)]
+        last = told("openai", events, n=2)[-1]
+        assert [choice["finish_reason"] for choice in last["choices"]] == ends
+        whole = {"choices": [{"message": said, "finish_reason": "stop"} for said in (first, second)], "x": 1}
+        raw = json.loads(PROVIDERS["openai"].parse_completion(json.dumps(whole).encode()).raw)
+        assert [choice["finish_reason"] for choice in raw["choices"]] == ends
+
+
 def test_a_stream_that_calls_tools_ends_so() -> None:
     call = {"index": 0.0, "id": "c", "function": {"name": "f", "arguments": "{}"}}
     events = [chunk({"content": "Let me look."}), chunk({"tool_calls": [call]}), chunk({}, "stop")]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from semroute.config.presets import PRESETS, Preset, PresetName, preset_of
+from semroute.config.presets import PLAIN, PRESETS, Preset, PresetName, preset_of
 from semroute.config.schema.models import Model
 from semroute.config.schema.providers import ProviderSettings
 from semroute.dialects.openai.client import OpenAI
@@ -400,6 +400,26 @@ def test_a_server_is_not_sent_back_what_it_refuses_in_a_message(name: PresetName
     kept = set(said) - set(refused)
     assert sent.keys() == (kept - {"refusal"} if name == "mistral" else kept)
     assert wire.dropped == tuple(f"messages.{field}" for field in refused)
+
+
+@pytest.mark.parametrize("preset", [PLAIN, *PRESETS.values()], ids=lambda preset: preset.name or "plain")
+def test_no_server_gets_the_private_fields_of_another(preset: Preset) -> None:
+    private = {
+        "extra_content": {"google": {"thought_signature": "s"}},
+        "reasoning_details": [{"type": "reasoning.text", "text": "x"}],
+        "provider_specific_fields": {"x": 1},
+        "thinking_blocks": [{"type": "thinking", "thinking": "x"}],
+    }
+    call = {"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}, **private}
+    raw = {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [call], **private}]}
+    wire = OpenAIProviderDialect(preset).render_request(
+        OpenAI().parse_request(raw, "1"), Model(id="m", provider="p", name="m")
+    )
+    said = json.loads(wire.body)["messages"][-1]
+    own = {"google": ["extra_content"], "openrouter": ["reasoning_details"]}
+    expected = own.get(preset.name, [] if preset.name else ["provider_specific_fields", "thinking_blocks"])
+    for place in (said, said["tool_calls"][0]):
+        assert [name for name in private if name in place] == expected
 
 
 SIGNED_CALL = {

@@ -145,22 +145,22 @@ def parse_signature(extra_content: object) -> str:
             return ""
 
 
-def without_signatures(messages: list[Any]) -> list[Any]:
-    """Remove the field from messages and from their calls. Many servers refuse it."""
+def without(fields: frozenset[str], messages: list[Any]) -> list[Any]:
+    """Remove fields from messages and from their calls."""
     return [
-        _unsigned(message)
-        if isinstance(message, dict) and ("tool_calls" in message or SIGNATURE_FIELD in message)
+        _without(fields, message)
+        if isinstance(message, dict) and ("tool_calls" in message or not fields.isdisjoint(message))
         else message
         for message in messages
     ]
 
 
-def _unsigned(said: Any) -> Any:
+def _without(fields: frozenset[str], said: Any) -> Any:
     if not isinstance(said, dict):
         return said
-    said = {name: value for name, value in said.items() if name != SIGNATURE_FIELD}
+    said = {name: value for name, value in said.items() if name not in fields}
     if isinstance(calls := said.get("tool_calls"), list):
-        said["tool_calls"] = [_unsigned(call) for call in calls]
+        said["tool_calls"] = [_without(fields, call) for call in calls]
     return said
 
 

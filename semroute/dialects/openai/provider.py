@@ -115,6 +115,9 @@ class OpenAIProviderDialect:
         parts = parts_of(choice.message or ChatSaid())
         logprobs = parse_logprobs(choice.logprobs.content) if choice.logprobs is not None else ()
         reason, body = ended_by(finish_reason_of(choice.finish_reason or "stop"), body, calls=has_calls(parts))
+        for place, other in enumerate(answer.choices[1:], 1):
+            calls = has_calls(parts_of(other.message or ChatSaid()))
+            body = ended_by(finish_reason_of(other.finish_reason or "stop"), body, calls=calls, index=place)[1]
         completion = self._completion(answer, parts, reason, body)
         if choice.message is not None and isinstance(choice.message.content, list):
             completion = msgspec.structs.replace(completion, dialect="", raw=b"")  # OpenAI's clients expect text

@@ -197,13 +197,13 @@ def usage_of(said: object, preset: Preset) -> Usage | None:
     )
 
 
-def ended_by(said: FinishReason, data: bytes, *, calls: bool) -> tuple[FinishReason, bytes]:
-    """Correct the finish reason by what the answer holds. Return it, and the server's own data with it."""
+def ended_by(said: FinishReason, data: bytes, *, calls: bool, index: int = 0) -> tuple[FinishReason, bytes]:
+    """Correct the finish reason of a choice by what it holds. Return it, and the server's own data with it."""
     reason = as_said(said, calls=calls)
     if reason == said:
         return said, data
     answer = msgspec.json.decode(data)
-    for choice in answer["choices"]:
-        if choice.get("index", 0) == 0:
+    for place, choice in enumerate(answer["choices"]):
+        if choice.get("index", 0 if "delta" in choice else place) == index:
             choice["finish_reason"] = reason
     return reason, msgspec.json.encode(answer)

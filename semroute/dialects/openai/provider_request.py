@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from semroute.config.presets import Preset
+from semroute.config.presets import PRIVATE_FIELDS, Preset
 from semroute.config.schema.models import Model
 from semroute.dialects.gemini.models import traits_of as gemini_traits
 from semroute.dialects.openai.content import (
@@ -16,7 +16,7 @@ from semroute.dialects.openai.content import (
     render_schema,
     render_signature,
     with_signatures,
-    without_signatures,
+    without,
 )
 from semroute.dialects.shared.body_parsing import given
 from semroute.dialects.shared.dropped import Dropped
@@ -260,9 +260,8 @@ def _asks(field: str, value: object) -> bool:
 
 
 def _adapt_messages(messages: list[Any], preset: Preset, model: Model, dropped: Dropped) -> list[Any]:
-    if not preset.call_signatures:
-        messages = without_signatures(messages)
-    elif gemini_traits(model.name).signs_calls:
+    messages = without(PRIVATE_FIELDS.difference(preset.own_fields), messages)  # many servers refuse these
+    if preset.call_signatures and gemini_traits(model.name).signs_calls:
         messages = with_signatures(messages)
     if preset.developer and not preset.message_drop and not preset.thoughts:
         return messages  # as they are: most servers take all forms

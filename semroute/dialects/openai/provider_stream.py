@@ -62,6 +62,8 @@ class OpenAIStreamParser:
         """Ids of the calls, by the index that the parser gives them."""
         self._places: dict[int, int] = {}
         """The index that the parser gives a call, by the server's index."""
+        self._calling: set[int] = set()
+        """Choices other than the first that call tools."""
         self._closed: set[int] = set()
         """Choices that have ended. Later events, such as usage, do not open them again."""
         self._said = False
@@ -90,11 +92,13 @@ class OpenAIStreamParser:
         if piece.choices is None and piece.usage is None and refuses(data):
             raise streamed_error(data)
         said_reason: FinishReason | None = None
-        first = ChoicePiece()
+        first, raw = ChoicePiece(), event.data
         for choice in piece.choices or ():
             reason = self._follow(choice)
             if choice.index == 0:
                 first, said_reason = choice, reason
+            else:
+                raw = self._beside(choice, reason, raw)
         self._anew = self._anew or (first.delta is not None and type(first.delta.content) is list)
         whole = first.message is not None and not self._said and not parts_of(first.delta or ChatSaid())
         said = first.message if whole else first.delta
@@ -102,7 +106,7 @@ class OpenAIStreamParser:
         if said is not None and (said.tool_calls or said.function_call is not None):
             parts = tuple(self._numbered(part) for part in parts)
         self._said = self._said or bool(parts)
-        finish_reason, raw = said_reason, event.data
+        finish_reason = said_reason
         if said_reason is not None:
             finish_reason, raw = ended_by(said_reason, raw, calls=bool(self._ids))
         return Chunk(
@@ -116,6 +120,15 @@ class OpenAIStreamParser:
             dialect="" if whole or self._anew else "openai",  # clients could not read the server's own event
             raw=b"" if whole or self._anew else raw,
         )
+
+    def _beside(self, choice: ChoicePiece, reason: FinishReason | None, raw: bytes) -> bytes:
+        """Return the event with the right finish reason for a choice that is not the first."""
+        said = choice.delta or choice.message
+        if said is not None and (said.tool_calls or said.function_call is not None):
+            self._calling.add(choice.index)
+        if reason is None:
+            return raw
+        return ended_by(reason, raw, calls=choice.index in self._calling, index=choice.index)[1]
 
     def _numbered(self, part: Part) -> Part:
         """Give each call its own index.
