@@ -1,14 +1,58 @@
-"""Find a provider's address in error texts, in all forms that other programs write. No caller may see it."""
+"""Hide what no caller may see of a provider's errors: addresses, keys, accounts, and the pages of proxies.
+
+The provider's own address is known from the route files, and is found in all forms that other programs write. Other
+addresses are found by their form: proxies and gateways name the machines behind them.
+"""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import urlsplit
 
+from semroute.dialects.shared.error_bodies import PAGE
+
+HIDDEN = "[hidden]"
+"""What an error says in place of what is found by its form."""
 SOMEWHERE = "the provider"
 """What an error says in place of the address."""
 _PORTS = {"http": 80, "https": 443}
 _ANY_IP = r"(?:\d{1,3}\.){3}\d{1,3}"
+
+# Each repetition has a limit, so that the search in a text never takes long.
+_TLD = r"(?:local|localdomain|internal|intranet|lan|corp|home|svc)"
+_IPV6 = r"(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4}|::1"
+_ADDRESSES = re.compile(
+    # a URL whose host is an IP address, an inner name or a single word, or has a port
+    r"\b(?:https?|grpcs?|wss?|tcp|udp|dns|redis|postgres(?:ql)?):(?:\\?/){2,3}(?:[^\s/@\"'<>\\]{1,200}@)?"
+    rf"(?:{_ANY_IP}|\[[0-9a-f:.%]{{2,60}}\]|[\w-]{{1,63}}(?![\w.-])|(?:[\w-]{{1,63}}\.){{1,8}}(?:{_TLD}(?![\w.-])"
+    r"|[a-z][\w-]{1,62}:\d{2,5}))(?:[^\s\"'<>\\]|\\/){0,500}"
+    rf"|(?<![\w.]){_ANY_IP}:\d{{1,5}}\b"
+    # an IP address of a private network
+    r"|(?<![\w.])(?:(?:10|127)(?:\.\d{1,3}){3}|(?:192\.168|169\.254|172\.(?:1[6-9]|2\d|3[01])"
+    r"|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7]))(?:\.\d{1,3}){2})(?![\w.]\d)"
+    rf"|(?<![\w:.])(?:\[(?:{_IPV6})\](?::\d{{1,5}})?|(?:{_IPV6})(?![\w:]))"
+    # a name with a port, and an inner name
+    r"|(?<![\w.-])(?:localhost(?::\d{1,5})?|(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}:\d{2,5})\b"
+    rf"|(?<![\w.-])(?:[\w-]{{1,63}}\.){{1,8}}{_TLD}\b(?![\w-]|\.\w)(?::\d{{1,5}})?"
+    r"|(?:(?<=\bto )|(?<=\bat )|(?<=\btcp )|(?<=\bhost )|(?<=\blookup )|(?<=\bupstream )|(?<=@))[a-z][\w-]{0,62}"
+    r":\d{2,5}\b|(?<=[\"'(])[a-z][\w-]{0,62}:\d{4,5}(?=[\"')\\])"
+    r"|\bhost=(?:(?P<quote>\\?['\"])[\w.:-]{1,200}(?P=quote)|[\w.:-]{1,200})(?:,\s?port=\d{1,5})?",
+    re.IGNORECASE,
+)
+_KEYS = re.compile(
+    r"\b(?:sk|rk|pk)-[\w*.-]{8,300}|\b(?:gsk_|xai-|hf_|r8_|fw_|nvapi-|pplx-|tgp_v1_|csk-)[\w*-]{8,300}"
+    r"|\bAIza[\w*-]{16,200}|\b(?:AKIA|ASIA)[A-Z0-9]{12,40}|\b[Bb]earer\s{1,3}[\w.~+/=*-]{8,2000}"
+    r"|\beyJ[\w-]{8,2000}\.[\w-]{8,2000}(?:\.[\w-]{0,2000})?"
+    # an account: OpenAI's organizations and projects, AWS's names, Google's projects
+    r"|\b(?:org-|proj_|acct_)[A-Za-z0-9]{12,64}\b|\barn:aws[\w-]{0,20}:[\w:/.*@+=-]{1,300}|(?<=\bprojects/)[\w-]{1,64}"
+)
+_ACCOUNTS = re.compile(
+    r"\b((?:account|project|organi[sz]ation|tenant|subscription)(?:[ _]?(?:id|number))?"
+    r"[\\'\"`]{0,2}\s{0,2}[:=#]?\s{0,2}[\\'\"`]{0,2})(?=[\w-]{0,64}\d)[\w-]{6,64}",
+    re.IGNORECASE,
+)
+_PAGE = re.compile(r"<(?:!doctype|html|head|body)\b.*", re.IGNORECASE | re.DOTALL)
+_PAGE_IN_JSON = re.compile(r"<(?:!doctype|html|head|body)\b(?:[^\"\\]|\\.)*", re.IGNORECASE | re.DOTALL)
 
 
 def place_of(base_url: str) -> re.Pattern[str] | None:
@@ -27,9 +71,20 @@ def place_of(base_url: str) -> re.Pattern[str] | None:
         return None
     name = rf"(?<![\w.-])\[?{re.escape(host)}\]?(?![\w-]|\.\w)"
     scheme = r"https?://(?:[^\s/@]{0,200}@)?"
-    # Each repetition has a limit, so that the search in a text never takes long.
     at_port = rf"(?:['\"]?[\s,]{{0,3}}:?[\s(]{{0,3}}(?:port)?[\s=:]{{0,3}}\b{port}\b)"
     path = rf"(?:{re.escape(url.path)})?" if url.path else ""
     alone = rf"|{name}" if "." in host or ":" in host else ""
     found = rf"{scheme}{name}{at_port}?{path}|(?:{name}|\b{_ANY_IP}){at_port}{path}{alone}"
     return re.compile(found, re.IGNORECASE)
+
+
+def redacted(text: str, place: re.Pattern[str] | None = None, *, is_json: bool = False) -> str:
+    """Return an error without what no caller may see. `place`: finds the provider's own address.
+
+    `is_json`: whether the text is a JSON document, which it then stays.
+    """
+    text = (_PAGE_IN_JSON if is_json else _PAGE).sub(PAGE, text)
+    if place is not None:
+        text = place.sub(SOMEWHERE, text)
+    text = _KEYS.sub(HIDDEN, _ADDRESSES.sub(HIDDEN, text))
+    return _ACCOUNTS.sub(rf"\1{HIDDEN}", text)

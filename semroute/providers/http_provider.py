@@ -32,10 +32,10 @@ from semroute.errors import (
 )
 from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Completion, Part, Text, Thinking
 from semroute.providers import call_context, rate_limit_headers
-from semroute.providers.error_redaction import SOMEWHERE, place_of
 from semroute.providers.answer_reader import Reader, noted
 from semroute.providers.bad_answers import told_apart
 from semroute.providers.echo import EchoProvider
+from semroute.providers.error_redaction import place_of, redacted
 from semroute.providers.provider import Provider
 from semroute.providers.transport import (
     MAX_ANSWER_BYTES,
@@ -50,6 +50,9 @@ from semroute.providers.transport import (
 FINISHED_GRACE_S = 5.0
 """Seconds that a stream may take, after its finish reason, to send its usage and close."""
 MAX_ERROR_BYTES = 64 * 1024
+"""How many bytes of an error are read, to tell what it means."""
+MAX_QUOTED_BYTES = 16 * 1024
+"""How long an error may be that a caller gets in the provider's own words."""
 PART_BYTES = 8192
 """How many bytes of a stream are cut into events before other tasks get their turn."""
 EVENTS = 32
@@ -216,20 +219,17 @@ class HttpProvider:
         raise error
 
     def _told(self, error: ProviderError) -> ProviderError:
-        """Return the same error with its exact type, without our key and address if the provider quoted them."""
+        """Return the same error with its exact type, without what no caller may see of a provider."""
         error = told_apart(error)
         message, body = str(error), error.body
-        if (
-            body is not None and len(body) > MAX_ERROR_BYTES
-        ):  # nobody reads such an error, and the search would take long
+        if body is not None and len(body) > MAX_QUOTED_BYTES:  # nobody reads it, and the search would take long
             body = None
         for secret in (*self._hidden, *self._transport.secrets):
             message = message.replace(secret, "***")
             body = body.replace(secret.encode(), b"***") if body is not None else None
-        if self._place is not None:
-            message = self._place.sub(SOMEWHERE, message)
-            # Latin-1 turns any bytes into text and back without loss.
-            body = self._place.sub(SOMEWHERE, body.decode("latin-1")).encode("latin-1") if body is not None else None
+        message = redacted(message, self._place)
+        if body is not None:  # Latin-1 turns any bytes into text and back without loss
+            body = redacted(body.decode("latin-1"), self._place, is_json=True).encode("latin-1")
         if (message, body) == (str(error), error.body):
             return error
         clean = type(error)(message, status=error.status, body=body)

@@ -259,6 +259,8 @@ def test_refusals_are_the_providers_own_and_tell_nothing_of_ours(served: Served)
     assert "got the key" in key.text
     assert "sk-main" not in key.text
     assert served.vendor.url.split("/")[2] not in key.text
+    inner = served.call("GET", "/v1/files/file-inner")
+    assert (inner.status_code, inner.json()["error"]["message"]) == (409, "locked by [hidden] for [hidden]")
 
 
 def test_a_key_with_limits_that_do_not_hold_there_needs_the_scope(served: Served) -> None:

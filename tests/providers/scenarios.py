@@ -127,6 +127,19 @@ async def quotes_address(exchange: Exchange) -> None:
     await exchange.answer(exchange.argument, failure(text))
 
 
+INNER = 'upstream http://gpu-7.internal:9000/v1 of account 123456789012: <html lang="en"><h1>nginx</h1></html>'
+
+
+async def quotes_inner(exchange: Exchange) -> None:
+    """An error that names what is behind the provider: with a status, or with 200 and inside a stream."""
+    if exchange.argument == 200 and exchange.seen.streamed:
+        await exchange.start_events()
+        await exchange.event(chunk(exchange.seen.model, {"content": WORDS[0]}))
+        await exchange.event(failure(INNER, "server_error"))
+        return await exchange.end_events()
+    await exchange.answer(exchange.argument, failure(INNER, "server_error"))
+
+
 async def empty_body(exchange: Exchange) -> None:
     await exchange.answer(200, b"")
 
@@ -360,6 +373,7 @@ PLAIN: dict[str, Scenario] = {
     "malformed-json": malformed_json,
     "quotes-key": quotes_key,
     "quotes-address": quotes_address,
+    "quotes-inner": quotes_inner,
     "huge": huge,
     "hang": hang,
     "reset": reset,

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
@@ -333,6 +334,19 @@ async def test_the_address_of_a_provider_is_not_passed_on(provider: HttpProvider
     assert "No route to the provider" in shown
     assert "127.0.0.1" not in shown
     assert not re.search(r"[Pp]ort \d|:\d{3,5}\b", shown)
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 404, 429, 502])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_is_behind_a_provider_is_not_passed_on(provider: HttpProvider, status: int, stream: bool) -> None:
+    with pytest.raises(ProviderError) as caught:
+        if stream:
+            await collect(provider, f"quotes-inner-{status}", PATIENT)
+        else:
+            await provider.complete(request(), model(f"quotes-inner-{status}"), PATIENT)
+    said = "upstream [hidden] of account [hidden]: an HTML page"
+    assert str(caught.value).endswith(said)
+    assert json.loads(caught.value.body or b"")["error"]["message"] == said
 
 
 @pytest.mark.parametrize("said", ["text", "a tool call"])

@@ -109,6 +109,8 @@ class FilesVendor(ServerInThread):
         elif path.endswith("/file-key"):
             message = f"got the key {headers.get('authorization')} at {self.url}"
             self._send(call, 401, {"error": {"message": message}})
+        elif path.endswith("/file-inner"):
+            self._send(call, 409, {"error": {"message": "locked by http://store-3.internal:9000 for sk-inner-0123456"}})
         elif path.endswith("/file-busy"):
             self._send(call, 429, {"error": {"message": "slow down"}}, more={"retry-after": "7"})
         elif path.endswith("/file-none"):
