@@ -108,4 +108,4 @@ async def _make(request: AnyRequest, running: Running, answer: Answer) -> bool:
     if isinstance(response, EventStream) and not running.abandoned.is_set():
         running.farewell = response.farewell
     await response.to_asgi_response(None, request)(request.scope, receive, send)
-    return running.status == 200 and (not isinstance(response, EventStream | Passed) or response.whole)
+    return running.status // 100 == 2 and (not isinstance(response, EventStream | Passed) or response.whole)

@@ -59,7 +59,6 @@ READ_BYTES = 16 * 1024 * 1024
 """The most bytes of an answer that says what somebody made, such as a list of files."""
 MAX_PAGES = 20
 """How many pages of a list are looked at for one that holds something of the caller's."""
-OK = 200
 HELD: tuple[Kind, ...] = ("requests", "running")
 """The limits of a key that are enforced on calls that are passed on."""
 COUNTED_S = 90 * 86_400.0
@@ -143,10 +142,13 @@ class Passage:
         if self._ended:
             return
         self._ended = True
-        if self._account is not None:  # the tokens of a batch were spent long before
-            usage = Usage() if self._told is None or self._told.batch else self._told.usage
+        late = self._told is not None and bool(self._told.batch)  # the tokens of a batch were spent long before
+        if self._account is not None:
+            usage = Usage() if self._told is None or late else self._told.usage
             now = self._deployments.clock.now()
             self._account.finish_alone(usage.input_tokens + usage.output_tokens, now)
+        if self._hold is not None and late:
+            self._hold.meters = tuple(meter for meter in self._hold.meters if meter.kind != "tokens")
         latency_ms = (time.perf_counter() - self._started) * 1000
         failed = str(error) if isinstance(error, SemrouteError) else None
         usage, model = Usage() if self._told is None else self._told.usage, self._model()
@@ -279,7 +281,7 @@ class Passed(Response[Any]):
         for pages_left in reversed(range(MAX_PAGES)):
             async with await self._provider.ask(self._request.method, self._target, self._media, body) as answer:
                 first, ended = await self._small(answer)
-                if ended and self._reads is not None and answer.status == OK:
+                if ended and self._reads is not None:
                     read = await self._reads(first)
                     if isinstance(read, NextPage) and pages_left:
                         self._target = _after(self._target, read.after)
@@ -295,7 +297,7 @@ class Passed(Response[Any]):
 
     async def _small(self, answer: Answer) -> tuple[bytes, bool]:
         """Return the beginning of the answer, and whether that is all. Small JSON answers are read to count tokens."""
-        begun, must = bytearray(), self._reads is not None and answer.status == OK
+        begun, must = bytearray(), self._reads is not None
         if not must and ("json" not in answer.headers.get("content-type", "") or self._target.endswith("/content")):
             return b"", False
         most = READ_BYTES if must else SMALL_BYTES

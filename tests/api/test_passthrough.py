@@ -53,6 +53,7 @@ KEYS = {
     "routes only": Caller(scopes=("route",)),
     "slow": Caller(scopes=("route", "complete"), requests_per_minute=1),
     "one": Caller(scopes=("route", "complete"), concurrency=1),
+    "tokens": Caller(scopes=("route", "complete"), tokens_per_minute=1000),
     "mine": Caller(scopes=("route", "complete")),
     "theirs": Caller(scopes=("route", "complete")),
     "ann": Caller(scopes=("route", "complete"), team="search"),
@@ -288,6 +289,24 @@ def test_limits_of_requests_count_these_calls_too(served: Served) -> None:
     assert served.call("GET", "/v1/files", "slow").status_code == 200
     limited = served.call("GET", "/v1/files", "slow")
     assert (limited.status_code, limited.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+
+
+def test_the_tokens_of_a_batch_do_not_count_as_tokens_of_the_minute(served: Served) -> None:
+    make(served, "tokens", "batch-late", "batches")
+    assert served.call("GET", "/v1/batches/batch-late", "tokens").json()["usage"] == USAGE
+    chat = {"model": "small", "messages": [{"role": "user", "content": "x"}], "max_tokens": 500}
+    assert served.call("POST", "/v1/chat/completions", "tokens", json=chat).status_code == 502  # this vendor has none
+
+
+def test_a_vendor_may_say_created(served: Served) -> None:
+    def create() -> httpx.Response:
+        body = {"id": "batch-new", "metadata": "created"}
+        return served.call("POST", "/v1/batches", "mine", json=body, headers={"idempotency-key": "created"})
+
+    first = create()
+    assert first.status_code == 201
+    assert until(lambda: create().headers.get("idempotent-replayed") == "true")
+    assert served.call("GET", "/v1/batches/batch-new", "mine").status_code == 200  # it is known to be the caller's
 
 
 def test_limits_of_requests_at_once_count_these_calls_too(served: Served) -> None:

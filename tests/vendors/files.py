@@ -33,6 +33,7 @@ ANSWERS: dict[str, Any] = {
         "model": "gpt-x-2026-01-01",
         "usage": USAGE,
     },
+    "batches/batch-late": {"id": "batch-late", "object": "batch", "status": "completed", "model": "x", "usage": USAGE},
     "batches/batch-outputs": {
         "id": "batch-outputs",
         "object": "batch",
@@ -121,7 +122,7 @@ class FilesVendor(ServerInThread):
             said = {"id": "file-1", "object": "file", "bytes": len(self.last.body)}
             if b'"id"' in self.last.body:
                 said["id"] = json.loads(self.last.body)["id"]
-            self._send(call, 200, said)
+            self._send(call, 201 if b'"created"' in self.last.body else 200, said)
 
     def _send(
         self,
