@@ -10,6 +10,7 @@ from semroute.config.config import Config
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Checks, Policy
 from semroute.decision import Decision
+from semroute.dialects.dialect import EMBEDDINGS, endpoint_of
 from semroute.dialects.shared.token_counts import MAX_TOKENS
 from semroute.messages import ChatRequest, Usage
 from semroute.record import Attempt
@@ -70,6 +71,8 @@ def _usage(model: Model, ask: Ask, decision: Decision) -> Usage:
     params = ask.request.params
     asked, limit = params.max_tokens, model.max_output_tokens
     each = min(asked, limit) if asked and limit else asked or limit or estimate.output_tokens
+    if endpoint_of(ask.request) == EMBEDDINGS:
+        each = 0
     return _dearest(model, estimate.input_tokens + ask.said_tokens, min(each * max(1, params.n or 1), MAX_TOKENS))
 
 

@@ -119,6 +119,14 @@ def test_each_of_several_answers_is_reserved(n: int | None, answers: int) -> Non
     assert most(USD, CONFIG, asked, decision(), "large") == dearest
 
 
+@pytest.mark.parametrize("dialect", ["embeddings", "gemini_embeddings"])
+def test_an_embedding_has_no_output(dialect: str) -> None:
+    asked = ask(Policy())
+    asked = replace(asked, request=replace(asked.request, dialect=dialect, params=Params()))
+    config = replace(CONFIG, models={"small": replace(CONFIG.models["small"], max_output_tokens=4000)})
+    assert most(USD, config, asked, decision(), "small") == INPUT * 10**6
+
+
 def test_what_is_reserved_fits_a_counter_of_64_bits() -> None:
     asked = ask(Policy())
     asked = replace(asked, request=replace(asked.request, params=Params(max_tokens=10**9, n=10**30)))
