@@ -31,7 +31,7 @@ HTTP status codes are chosen in `api/error_responses.py` alone.
         │   └── UnsendableError       a key, a header or an address that HTTP cannot carry; nothing was sent
         ├── NoPlaceError              all our connections to providers are in use; nothing was sent
         ├── ProviderTimeoutError      a deadline passed
-        ├── RateLimitedError          429
+        ├── RateLimitedError          429, or the provider wants no calls for a while
         ├── ProviderServerError       408, 409, 425, 5xx
         ├── ProviderAuthError         401, 402, 403: our key is refused, or our account may not do this
         ├── ProviderModelError        the provider does not know the model
@@ -278,7 +278,7 @@ class ProviderTimeoutError(ProviderError):
 
 
 class RateLimitedError(ProviderError):
-    """The provider answered with 429: too many requests."""
+    """The provider answered with 429, or asked for a pause before. During the pause it is not called."""
 
     code = "provider_rate_limited"
 
