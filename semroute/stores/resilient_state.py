@@ -311,7 +311,7 @@ class ResilientState(Reach):
             if found == epoch:
                 break
             epoch = found  # another process was first
-        await self._remember(epoch)
+        self._owed.epoch = epoch  # a request that leaves must not end this halfway, so nothing is awaited from here on
         payments = self._owed.fix(epoch)
         self._owed.forget(counted if told is None else self._owed.before(payments, since))
         self._owed.keep(payments)
@@ -325,6 +325,7 @@ class ResilientState(Reach):
                 "the shared state came back empty: restored %d counters from this process and the decision log",
                 len(spent),
             )
+        await self._remember(epoch)
 
     async def _refill_some(self, lost: Sequence[str]) -> None:
         """Fill counters that a state lost, though it is not empty."""

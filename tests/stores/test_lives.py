@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import redis.asyncio
@@ -260,3 +261,35 @@ def test_a_long_outage_is_summed_up_by_the_minute() -> None:
     assert len(owed) < FINE_S + 100 + 5
     assert owed.of("usd:all") == owed.sums(math.inf)["usd:all"][0] == 6000
     assert owed.sums(NOW + 5990)["usd:all"][0] == 5990
+
+
+@pytest.mark.parametrize("turns", range(1, 14))
+async def test_who_leaves_while_an_empty_state_is_filled_loses_nothing(
+    clock: Clock, tmp_path: Path, turns: int
+) -> None:
+    class Store:
+        """A state that can be emptied."""
+
+        state = MemoryState(clock)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.state, name)
+
+    async def known(before: float) -> dict[str, tuple[int, float]]:
+        return {}
+
+    store = Store()
+    process = ResilientState(cast(SharedState, store), clock, file=tmp_path / "owed", known=known)
+    await process.start()
+    await process.reserve("r1", want())
+    await process.settle("r1", {"usd:all": (10, END)})
+    store.state = MemoryState(clock, epoch=0)
+    asking = asyncio.create_task(process.reserve("r2", want()))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await process.settle("r2", {"usd:all": (0, END)})
+    for _ in range(3):
+        await process.look()
+    assert await process.levels(["usd:all"]) == {"usd:all": 10}

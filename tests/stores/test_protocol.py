@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import msgspec
 import pytest
 import redis
 from hypothesis import HealthCheck, Phase, settings
@@ -28,6 +29,7 @@ from semroute.stores.redis import RedisState
 from semroute.stores.resilient_state import ResilientState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import SqliteDatabase
+from semroute.stores.unpaid_spend import Payment
 from tests.stores.conftest import NOW, Clock
 
 Result = TypeVar("Result")
@@ -111,8 +113,6 @@ class Process:
         self.line = line
         self.running: dict[str, list[int]] = {}
         """What its requests hold, as far as they know: at first, and on top. 0: there was no room for more."""
-        self.unwritten = 0
-        """What a crash may lose."""
         self.stale = -1
         """The epoch of the state that it does not know to be gone."""
 
@@ -241,8 +241,6 @@ class Fleet(RuleBasedStateMachine):
         self.spent += amount
         self.logged.append((self.clock.now, amount))
         self.settle(process, hold, amount)
-        if process.state.error is not None:
-            process.unwritten += amount
 
     @rule(which=which, amount=amounts)
     def ask_and_answer(self, which: int, amount: int) -> None:
@@ -261,7 +259,6 @@ class Fleet(RuleBasedStateMachine):
         self.clock.now += 0.5
         self.run(process.state.look())
         assert process.state._owed.write()
-        process.unwritten = 0
 
     @rule(which=which, place=st.integers(0, 100))
     def arrive_late(self, which: int, place: int) -> None:
@@ -284,9 +281,11 @@ class Fleet(RuleBasedStateMachine):
             self.processes[which] = self.start(process.line)  # what it sent is still on the way
 
     def crash(self, process: Process) -> None:
-        self.lost += process.unwritten
-        self.calm = self.calm and not process.running
+        """What it owes and has not written down yet is lost."""
         owed = process.state._owed
+        written = msgspec.json.decode(owed._written, type=dict[str, Payment]).values()
+        self.lost += max(0, owed.of(COUNTER) - sum(payment.spent.get(COUNTER, (0, END))[0] for payment in written))
+        self.calm = self.calm and not process.running
         if owed._lock is not None:  # the system does it for the dead
             os.close(owed._lock)
             owed._lock = None
