@@ -32,7 +32,7 @@ HTTP status codes are chosen in `api/error_responses.py` alone.
         ├── NoPlaceError              all our connections to providers are in use; nothing was sent
         ├── ProviderTimeoutError      a deadline passed
         ├── RateLimitedError          429, or the provider wants no calls for a while
-        ├── ProviderServerError       408, 409, 425, 5xx
+        ├── ProviderServerError       408, 409, 424, 425, 498, 499, 5xx
         ├── ProviderAuthError         401, 402, 403: our key is refused, or our account may not do this
         ├── ProviderModelError        the provider does not know the model
         ├── ProviderRequestError      400, 404, 413, 422: the request is refused, and nothing says why
@@ -284,7 +284,7 @@ class RateLimitedError(ProviderError):
 
 
 class ProviderServerError(ProviderError):
-    """The provider answered with 408, 409, 425 or 5xx."""
+    """The provider answered with 408, 409, 424, 425, 498, 499 or 5xx."""
 
     code = "provider_server_error"
 

@@ -430,7 +430,7 @@ def test_an_error_inside_a_stream_is_raised(
     ("status", "body", "error_type"),
     [
         (429, "{}", RateLimitedError),
-        *((status, "{}", ProviderServerError) for status in (408, 409, 425, 500, 502, 503, 529)),
+        *((status, "{}", ProviderServerError) for status in (408, 409, 424, 425, 498, 499, 500, 502, 503, 524, 529)),
         *((status, "{}", ProviderAuthError) for status in (401, 402, 403)),
         (404, '{"error": {"message": "x", "code": "model_not_found"}}', ProviderModelError),
         (404, '{"error": {"message": "model \\"x\\" not found, try pulling it first"}}', ProviderModelError),

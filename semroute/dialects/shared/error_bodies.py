@@ -26,6 +26,13 @@ from semroute.json_errors import UNREADABLE, why_unreadable
 MAX_MESSAGE_CHARS = 300
 MAX_SNIPPET_CHARS = 80
 OVERLOADED = refusals.MEANINGS["overloaded"].status
+TRANSIENT = frozenset({408, 409, 424, 425, 498, 499})
+"""Statuses below 500 that are the server's fault. A later try may succeed.
+
+424: TGI and Bedrock had a fault while the model wrote. 498: Groq has no room in its tier `flex`. 499: a proxy in front of
+the provider lost the connection. Sources: https://console.groq.com/docs/errors,
+https://github.com/huggingface/text-generation-inference/blob/main/router/src/server.rs (read on 2026-11-30).
+"""
 MAX_DEPTH = 16
 """The most levels of nested objects that are read. Gateways quote the errors of the vendors behind them."""
 MAX_SAID = 40
@@ -282,7 +289,7 @@ def _by_status(status: int, failure: Failure) -> type[ProviderError]:
     """Return the class of an error that the table does not know, by its status."""
     if status == 429:
         return RateLimitedError
-    if status in (408, 409, 425) or 500 <= status < 600:
+    if status in TRANSIENT or 500 <= status < 600:
         return ProviderServerError
     if status in (401, 402, 403):  # 402: our account is empty. Like a refused key, this is not the caller's fault.
         return ProviderAuthError
