@@ -17,6 +17,14 @@ OPENING = b"data: "
 END = b"\n\n"
 """The end of an event."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+DONE = b"[DONE]"
+"""The last event of OpenAI's streams."""
+NOTHING = frozenset({b"", DONE, b"DONE"})
+"""Data of events that say nothing. Proxies send them in every dialect, and Gemini ends streams by `DONE`.
+
+Sources: https://github.com/zed-industries/zed/pull/61627, https://github.com/googleapis/java-genai/issues/1084, read on
+2026-11-30.
+"""
 WHOLE_STARTS = (b"{", b"[", b"<")
 """First bytes of bodies that are not streams of events: an answer, a list of pieces of one, an HTML page."""
 

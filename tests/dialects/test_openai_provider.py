@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semroute.config.schema.models import Model
+from semroute.dialects.gemini.content import call_id
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.dialects.sse import Event
 from semroute.errors import (
@@ -227,13 +228,13 @@ def test_a_completion_is_read_and_kept() -> None:
                     {"id": "b", "function": {"name": "g"}},
                 ]
             },
-            (ToolCall(id="a", name="f", arguments="{}"), ToolCall(id="b", name="g", index=1)),
+            (ToolCall(id="a", name="f", arguments="{}"), ToolCall(id="b", name="g", arguments="{}", index=1)),
         ),
         (
             {"tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]},
-            (ToolCall(name="f", arguments='{"a":1}'),),
+            (ToolCall(id=call_id("f", "chatcmpl-1", 0), name="f", arguments='{"a":1}'),),
         ),
-        ({"tool_calls": [{"id": "x", "function": None}]}, (ToolCall(id="x"),)),
+        ({"tool_calls": [{"id": "x", "function": None}]}, (ToolCall(id="x", arguments="{}"),)),
         ({"function_call": {"name": "f", "arguments": "{}"}}, (ToolCall(name="f", arguments="{}"),)),
     ],
 )
@@ -354,8 +355,11 @@ def test_a_stream_is_read_piece_by_piece() -> None:
             {"tool_calls": [{"index": 1, "id": "a", "function": {"name": "f", "arguments": ""}}]},
             (ToolCall(id="a", name="f", index=1),),
         ),
-        ({"tool_calls": [{"index": 0, "function": {"arguments": '{"a'}}]}, (ToolCall(arguments='{"a'),)),
-        ({"function_call": {"arguments": "{"}}, (ToolCall(arguments="{"),)),
+        (
+            {"tool_calls": [{"index": 0, "function": {"arguments": '{"a'}}]},
+            (ToolCall(id=call_id("", "chatcmpl-1", 0), arguments='{"a'),),
+        ),
+        ({"function_call": {"arguments": "{"}}, (ToolCall(id=call_id("", "chatcmpl-1", 0), arguments="{"),)),
     ],
 )
 def test_a_delta_may_hold_more_than_text(delta: dict[str, Any], parts: tuple[Part, ...]) -> None:

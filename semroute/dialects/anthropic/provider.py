@@ -11,11 +11,9 @@ from semroute.dialects.anthropic.api_versions import FIRST, HEADERS, VERSION_HEA
 from semroute.dialects.anthropic.content import NAME
 from semroute.dialects.anthropic.model_rules import suit
 from semroute.dialects.anthropic.provider_answer import (
-    CALLS,
-    ENDED,
-    FINISH_REASONS,
     Counts,
     decode_answer,
+    ended_by,
     marked,
     parts_of,
     refusal_of,
@@ -26,7 +24,7 @@ from semroute.dialects.anthropic.provider_answer import (
 from semroute.dialects.anthropic.provider_request import render_body
 from semroute.dialects.anthropic.provider_stream import AnthropicStreamParser
 from semroute.dialects.dialect import WireRequest
-from semroute.dialects.shared.body_parsing import MINE, as_said, has_calls
+from semroute.dialects.shared.body_parsing import MINE, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (
     answered_error,
@@ -93,13 +91,13 @@ class AnthropicProviderDialect:
         if answer.content is None:
             raise no_answer(body, f"expected a message, got one without content: {snippet(body)}")
         parts = (*parts_of(answer.content, thinker_of(answer.model)), *refusal_of(answer.stop_details))
-        reason = FINISH_REASONS.get(answer.stop_reason or "", "stop")
+        reason, word = ended_by(answer.stop_reason, calls=has_calls(parts))
         usage = read_counts(answer.usage, Counts)
-        if answer.stop_reason == ENDED and has_calls(parts):
-            body = msgspec.json.encode({**msgspec.json.decode(body), "stop_reason": CALLS})
+        if word != answer.stop_reason:
+            body = msgspec.json.encode({**msgspec.json.decode(body), "stop_reason": word})
         return Completion(
             parts=parts,
-            finish_reason=as_said(reason, calls=has_calls(parts)),
+            finish_reason=reason,
             usage=usage_of(usage),
             model=answer.model or "",
             id=answer.id or "",

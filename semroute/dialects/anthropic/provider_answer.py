@@ -13,6 +13,8 @@ import msgspec
 
 from semroute.dialects.anthropic.content import NAME, parse_citation
 from semroute.dialects.anthropic.models import family_of
+from semroute.dialects.shared.body_parsing import as_said
+from semroute.dialects.shared.finish_reasons import finish_reason_of
 from semroute.dialects.shared.json_output import ANSWER_TOOL
 from semroute.dialects.shared.thinking import seal
 from semroute.dialects.shared.token_counts import Count
@@ -41,6 +43,12 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
+}
+_OWN_WORDS: dict[FinishReason, str] = {
+    "stop": ENDED,
+    "length": "max_tokens",
+    "tool_calls": CALLS,
+    "content_filter": "refusal",
 }
 
 
@@ -115,6 +123,17 @@ def block_parts(block: Block, index: int, thinker: str) -> tuple[Part, ...]:
             return (ToolCall(id=block.id or "", name=block.name or "", arguments=json_text(block.input), index=index),)
         case kind:
             return (Opaque(kind=kind),)
+
+
+def ended_by(word: str | None, *, calls: bool) -> tuple[FinishReason, str | None]:
+    """Return why an answer ended, and Anthropic's own word for it. Other servers have other words.
+
+    Raises `BadAnswerError` if the provider broke the answer off.
+    """
+    known = FINISH_REASONS.get(word or ENDED)
+    reason = as_said(known or finish_reason_of(word or ""), calls=calls)
+    keeps = word and known is not None and not (word == ENDED and calls)
+    return reason, word if keeps else _OWN_WORDS[reason]
 
 
 def json_text(value: object) -> str:

@@ -8,14 +8,12 @@ import msgspec
 
 from semroute.dialects.anthropic.content import NAME, parse_citation
 from semroute.dialects.anthropic.provider_answer import (
-    CALLS,
-    ENDED,
-    FINISH_REASONS,
     Answer,
     Block,
     Counts,
     StopDetails,
     block_parts,
+    ended_by,
     json_text,
     marked,
     newer,
@@ -24,7 +22,6 @@ from semroute.dialects.anthropic.provider_answer import (
     tier_of,
     usage_of,
 )
-from semroute.dialects.shared.body_parsing import as_said
 from semroute.dialects.shared.error_bodies import (
     refuses,
     streamed_error,
@@ -32,7 +29,7 @@ from semroute.dialects.shared.error_bodies import (
 )
 from semroute.dialects.shared.json_output import ANSWER_TOOL
 from semroute.dialects.shared.token_counts import read_counts
-from semroute.dialects.sse import Event
+from semroute.dialects.sse import NOTHING, Event
 from semroute.json_errors import UNREADABLE
 from semroute.messages import (
     Chunk,
@@ -86,6 +83,8 @@ class AnthropicStreamParser:
         try:
             piece = _decode_piece(event.data)
         except UNREADABLE as error:
+            if event.data.strip() in NOTHING:
+                return None
             raise unreadable(event.data, "an event of a message", error) from error
         if piece.type == "error" or event.name == "error" or (not piece.type and refuses(event.data)):
             raise streamed_error(event.data)
@@ -103,16 +102,18 @@ class AnthropicStreamParser:
             case "message_delta":
                 fields = self._close(piece.delta or _Delta(), piece.usage)
             case "message_stop":
-                self._finished = True
+                fields = self._stop()
         raw = self._passed_on(event.data, piece, fields)
         return Chunk(**fields, model=self._model, id=self._id, dialect=NAME, raw=raw, event=event.name)
 
     def _passed_on(self, raw: bytes, piece: _Piece, fields: dict[str, Any]) -> bytes:
         """Return the event as callers of this dialect get it."""
         delta = piece.delta
-        if delta is not None and delta.stop_reason == ENDED and self._calls:
-            said = msgspec.json.decode(raw)
-            return msgspec.json.encode({**said, "delta": {**said["delta"], "stop_reason": CALLS}})
+        if delta is not None and delta.stop_reason is not None:
+            _, word = ended_by(delta.stop_reason, calls=self._calls > 0)
+            if word != delta.stop_reason:
+                said = msgspec.json.decode(raw)
+                return msgspec.json.encode({**said, "delta": {**said["delta"], "stop_reason": word}})
         if self._thinker and (piece.content_block is not None or (delta is not None and delta.signature)):
             return marked(raw, fields["parts"])
         return raw
@@ -123,13 +124,14 @@ class AnthropicStreamParser:
         self._usage = read_counts(message.usage, Counts) or self._usage
 
     def _begin(self, block: Block) -> tuple[Part, ...]:
+        before = self._end()  # some servers do not end a block before they begin the next one
         self._open, self._has_arguments = block, False
         if block.type == "tool_use" and block.name != ANSWER_TOOL:
             self._calls += 1
-            return (ToolCall(id=block.id or "", name=block.name or "", index=self._calls - 1),)
+            return (*before, ToolCall(id=block.id or "", name=block.name or "", index=self._calls - 1))
         if block.type == "tool_use":
-            return ()
-        return block_parts(block, 0, self._thinker)
+            return before
+        return (*before, *block_parts(block, 0, self._thinker))
 
     def _delta(self, delta: _Delta) -> tuple[Part, ...]:
         if delta.text:
@@ -161,6 +163,14 @@ class AnthropicStreamParser:
             return (Text(text=arguments),) if block.input else ()
         return (ToolCall(arguments=arguments, index=self._calls - 1),)
 
+    def _stop(self) -> dict[str, Any]:
+        """End the answer. Some servers have not said why it ended."""
+        if self._finished:
+            return {}
+        self._finished = True
+        reason, _ = ended_by(None, calls=self._calls > 0)
+        return {"parts": self._end(), "finish_reason": reason}
+
     def _close(self, delta: _Delta, said: object) -> dict[str, Any]:
         usage = read_counts(said, Counts)
         if usage is not None:
@@ -168,10 +178,10 @@ class AnthropicStreamParser:
         if delta.stop_reason is None:
             return {"usage": usage_of(self._usage)}
         self._finished = True
-        reason = FINISH_REASONS.get(delta.stop_reason, "stop")
+        reason, _ = ended_by(delta.stop_reason, calls=self._calls > 0)
         return {
-            "parts": refusal_of(delta.stop_details),
-            "finish_reason": as_said(reason, calls=self._calls > 0),
+            "parts": (*self._end(), *refusal_of(delta.stop_details)),
+            "finish_reason": reason,
             "stop_sequence": delta.stop_sequence,
             "usage": usage_of(self._usage),
             "service_tier": tier_of(self._usage),

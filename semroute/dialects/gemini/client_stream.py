@@ -65,7 +65,8 @@ class GeminiStream:
             if isinstance(part, ToolCall):
                 before = self._calls.get(part.index, part)
                 arguments = before.arguments + part.arguments if part.index in self._calls else part.arguments
-                self._calls[part.index] = msgspec.structs.replace(before, arguments=arguments)
+                name = before.name + part.name if before is not part else before.name
+                self._calls[part.index] = msgspec.structs.replace(before, name=name, arguments=arguments)
         said = tuple([part for part in chunk.parts if not isinstance(part, ToolCall)])
         candidate = render_candidate(said, None, chunk.logprobs)
         return self._event(candidate) if candidate["content"]["parts"] or "citationMetadata" in candidate else b""

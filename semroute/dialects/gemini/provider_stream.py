@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from semroute.dialects.gemini.provider_answer import AnswerReader, decode
 from semroute.dialects.shared.error_bodies import streamed_error
-from semroute.dialects.sse import Event
+from semroute.dialects.sse import NOTHING, Event
+from semroute.errors import BadAnswerError
 from semroute.messages import (
     Chunk,
 )
@@ -23,7 +24,12 @@ class GeminiStreamParser:
 
     def event(self, event: Event) -> Chunk | None:
         """Return the chunk in an event. Raises a `ProviderError` for an error or malformed data."""
-        answer = decode(event.data, event.data)
+        try:
+            answer = decode(event.data, event.data)
+        except BadAnswerError:
+            if event.data.strip() in NOTHING:
+                return None
+            raise
         if answer.error is not None:
             raise streamed_error(event.data)
         return self._reader.read(answer, event.data)

@@ -221,13 +221,13 @@ def _logprob(token: Alternative) -> dict[str, Any]:
     return {"token": token.token, "logprob": token.logprob, "bytes": list(encoded)}
 
 
-def parse_logprobs(tokens: Iterable[Any] | None) -> tuple[TokenLogprob, ...]:
-    """Read log-probabilities. Malformed ones are left out."""
+def parse_logprobs(tokens: object) -> tuple[TokenLogprob, ...]:
+    """Read a list of log-probabilities. Malformed ones are left out."""
     found: list[TokenLogprob] = []
-    for each in tokens or ():
+    for each in _list(tokens):
         match each:
             case {"token": str(token), "logprob": float() | int() as logprob, **more}:
-                top = parse_logprobs(_list(more.get("top_logprobs")))
+                top = parse_logprobs(more.get("top_logprobs"))
                 alternatives = tuple(Alternative(token=other.token, logprob=other.logprob) for other in top)
                 found.append(TokenLogprob(token=token, logprob=logprob, top=alternatives))
     return tuple(found)

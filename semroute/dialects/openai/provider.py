@@ -12,16 +12,17 @@ from semroute.config.presets import PLAIN, Preset
 from semroute.config.schema.models import Model
 from semroute.dialects.dialect import EMBEDDINGS, ENDPOINTS, WireRequest, endpoint_of
 from semroute.dialects.gemini.embeddings import openai_body
-from semroute.dialects.openai.content import parse_logprobs
 from semroute.dialects.openai.model_rules import carried, suit_chat
 from semroute.dialects.openai.provider_answer import (
+    OWN_WORDS,
     ChatAnswer,
     ChatSaid,
     decode_answer,
     ended_by,
-    finish_reason_of,
+    logprobs_of,
     parts_of,
     usage_of,
+    whole_parts_of,
 )
 from semroute.dialects.openai.provider_request import HEADERS, adapt, render_body
 from semroute.dialects.openai.provider_stream import OpenAIStreamParser
@@ -34,6 +35,7 @@ from semroute.dialects.shared.error_bodies import (
     unreadable,
 )
 from semroute.dialects.shared.field_limits import fitted
+from semroute.dialects.shared.finish_reasons import finish_reason_of
 from semroute.dialects.shared.forwarded_headers import travelling
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.sse import EventParser
@@ -112,15 +114,16 @@ class OpenAIProviderDialect:
         if not answer.choices:
             raise no_answer(body, f"expected a completion, got one without choices: {snippet(body)}")
         choice = answer.choices[0]
-        parts = parts_of(choice.message or ChatSaid())
-        logprobs = parse_logprobs(choice.logprobs.content) if choice.logprobs is not None else ()
-        reason, body = ended_by(finish_reason_of(choice.finish_reason or "stop"), body, calls=has_calls(parts))
+        parts, odd = whole_parts_of(choice.message or ChatSaid(), answer.id or "")
+        said = choice.finish_reason or "stop"
+        logprobs = logprobs_of(choice.logprobs) if choice.logprobs is not None else ()
+        reason, body = ended_by(finish_reason_of(said), body, calls=has_calls(parts))
         for place, other in enumerate(answer.choices[1:], 1):
             calls = has_calls(parts_of(other.message or ChatSaid()))
             body = ended_by(finish_reason_of(other.finish_reason or "stop"), body, calls=calls, index=place)[1]
         completion = self._completion(answer, parts, reason, body)
-        if choice.message is not None and isinstance(choice.message.content, list):
-            completion = msgspec.structs.replace(completion, dialect="", raw=b"")  # OpenAI's clients expect text
+        if (odd or said not in OWN_WORDS) and len(answer.choices) == 1:  # of several choices, one could be rendered
+            completion = msgspec.structs.replace(completion, dialect="", raw=b"")
         return msgspec.structs.replace(completion, logprobs=logprobs) if logprobs else completion
 
     def _completion(self, answer: ChatAnswer, parts: tuple[Part, ...], reason: FinishReason, body: bytes) -> Completion:

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from semroute.config.presets import Preset
-from semroute.dialects.openai.content import parse_citations, parse_signature
+from semroute.dialects.gemini.content import call_id
+from semroute.dialects.openai.content import parse_citations, parse_logprobs, parse_signature
 from semroute.dialects.shared.body_parsing import as_said
 from semroute.dialects.shared.custom_tools import arguments_for
 from semroute.dialects.shared.token_counts import Count, InputDetails, OutputDetails, read_counts
-from semroute.errors import BadAnswerError
 from semroute.messages import (
     FinishReason,
     Opaque,
@@ -20,19 +20,13 @@ from semroute.messages import (
     Refusal,
     Text,
     Thinking,
+    TokenLogprob,
     ToolCall,
     Usage,
 )
 
-_FINISH_REASONS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
+OWN_WORDS = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
+"""The finish reasons of OpenAI itself, which its clients know."""
 
 
 class _Function(msgspec.Struct):
@@ -46,9 +40,12 @@ class _Custom(msgspec.Struct):
     input: str = ""
 
 
-class _Call(msgspec.Struct):
+class CallSaid(msgspec.Struct):
+    """A call of a tool, or a piece of one."""
+
     index: int | None = None
     id: str | None = None
+    type: str | None = None
     function: _Function | None = None
     custom: _Custom | None = None
     """A call of a tool that takes plain text."""
@@ -71,17 +68,12 @@ class ChatSaid(msgspec.Struct):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[CallSaid] | CallSaid | None = None
+    """A list. TGI before version 3 sends one call, without a list."""
     function_call: _Function | None = None
     """The form of `tool_calls` until 2023."""
     audio: Any = None
     annotations: Any = None
-
-
-class Logprobs(msgspec.Struct):
-    """Log-probabilities."""
-
-    content: list[Any] | None = None
 
 
 class ChatChoice(msgspec.Struct):
@@ -89,7 +81,7 @@ class ChatChoice(msgspec.Struct):
 
     message: ChatSaid | None = None
     finish_reason: str | None = None
-    logprobs: Logprobs | None = None
+    logprobs: Any = None
 
 
 class _Usage(msgspec.Struct):
@@ -99,6 +91,14 @@ class _Usage(msgspec.Struct):
     completion_tokens_details: OutputDetails | None = None
     prompt_cache_hit_tokens: Count | None = None
     """DeepSeek's name for the cached tokens."""
+
+
+class GroqSaid(msgspec.Struct):
+    """What only Groq says. Source: https://console.groq.com/docs/api-reference, 2026-11-30."""
+
+    usage: Any = None
+    """The usage of a stream, also if nobody asked for it."""
+    error: Any = None
 
 
 class ChatAnswer(msgspec.Struct):
@@ -131,9 +131,9 @@ def parts_of(said: ChatSaid) -> tuple[Part, ...]:
     if said.refusal:
         parts.append(Refusal(text=said.refusal))
     if said.tool_calls:
-        parts += [_tool_call(call, position) for position, call in enumerate(said.tool_calls)]
+        parts += [_tool_call(call, position) for position, call in enumerate(calls_of(said))]
     elif said.function_call is not None:
-        parts.append(_tool_call(_Call(function=said.function_call), 0))
+        parts.append(_tool_call(CallSaid(function=said.function_call), 0))
     if said.audio:
         parts.append(Opaque(kind="audio"))
     return tuple(parts)
@@ -156,7 +156,47 @@ def _texts(said: ChatSaid) -> tuple[Text, ...]:
     return (Text(text=text, citations=citations),) if text or citations else ()
 
 
-def _tool_call(call: _Call, position: int) -> ToolCall:
+def whole_parts_of(said: ChatSaid, answer: str) -> tuple[tuple[Part, ...], bool]:
+    """Return the parts of a whole message, and whether OpenAI's clients could not read the message itself.
+
+    A call without an id of its own gets one that is made from `answer`, the id of the answer.
+    """
+    parts, taken = parts_of(said), set[str]()
+    odd = isinstance(said.content, list) or isinstance(said.tool_calls, CallSaid)
+    if not said.tool_calls:
+        return parts, odd
+    fixed: list[Part] = []
+    for part in parts:
+        if isinstance(part, ToolCall):
+            id_ = part.id if part.id and part.id not in taken else call_id(part.name, answer, part.index)
+            part = msgspec.structs.replace(part, id=id_, arguments=part.arguments or "{}")
+            taken.add(id_)
+        fixed.append(part)
+    odd = odd or tuple(fixed) != parts or not all([_has_own_form(call) for call in calls_of(said)])
+    return tuple(fixed), odd
+
+
+def _has_own_form(call: CallSaid) -> bool:
+    return call.type is not None and tells_arguments_as_text(call)
+
+
+def logprobs_of(said: Any) -> tuple[TokenLogprob, ...]:
+    """Return the log-probabilities of a choice. Those in another form than OpenAI's, as of Together, are left out."""
+    return parse_logprobs(said.get("content")) if isinstance(said, dict) else ()
+
+
+def calls_of(said: ChatSaid) -> list[CallSaid]:
+    """Return the calls of a message or delta, without those in the form until 2023."""
+    calls = said.tool_calls
+    return [calls] if isinstance(calls, CallSaid) else calls or []
+
+
+def tells_arguments_as_text(call: CallSaid) -> bool:
+    """Whether a call has its arguments as JSON text, as OpenAI's clients expect."""
+    return call.function is None or not isinstance(call.function.arguments, dict)
+
+
+def _tool_call(call: CallSaid, position: int) -> ToolCall:
     function = call.function or _Function()
     if call.custom is not None:
         function = _Function(name=call.custom.name, arguments=arguments_for(call.custom.input))
@@ -168,13 +208,6 @@ def _tool_call(call: _Call, position: int) -> ToolCall:
         index=position if call.index is None else call.index,
         signature=parse_signature(call.extra_content),
     )
-
-
-def finish_reason_of(reason: str) -> FinishReason:
-    """Return why an answer ended. Raises `BadAnswerError` if the provider broke it off."""
-    if reason == "error":
-        raise BadAnswerError("the provider broke the answer off with finish_reason 'error'")
-    return _FINISH_REASONS.get(reason, "stop")
 
 
 def usage_of(said: object, preset: Preset) -> Usage | None:

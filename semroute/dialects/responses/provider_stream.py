@@ -23,7 +23,7 @@ from semroute.dialects.shared.error_bodies import (
     streamed_error,
     unreadable,
 )
-from semroute.dialects.sse import Event
+from semroute.dialects.sse import NOTHING, Event
 from semroute.json_errors import UNREADABLE
 from semroute.messages import (
     Chunk,
@@ -90,6 +90,8 @@ class ResponsesStreamParser:
         try:
             piece = _decode_piece(event.data)
         except UNREADABLE as error:
+            if event.data.strip() in NOTHING:
+                return None
             raise unreadable(event.data, "an event of a response", error) from error
         if piece.type == "error" or event.name == "error" or (not piece.type and refuses(event.data)):
             raise streamed_error(event.data)

@@ -29,7 +29,7 @@ OVERLOADED = refusals.MEANINGS["overloaded"].status
 TRANSIENT = frozenset({408, 409, 424, 425, 498, 499})
 """Statuses below 500 that are the server's fault. A later try may succeed.
 
-424: TGI and Bedrock had a fault while the model wrote. 498: Groq has no room in its tier `flex`. 499: a proxy in front of
+424: TGI and Bedrock had a fault while the model wrote. 498: Groq has no room in its tier `flex`. 499: a proxy before
 the provider lost the connection. Sources: https://console.groq.com/docs/errors,
 https://github.com/huggingface/text-generation-inference/blob/main/router/src/server.rs (read on 2026-11-30).
 """
@@ -58,7 +58,7 @@ _NO_CODES = frozenset({"error", "none", "null", "<nil>", "unknown", "unknown_err
 _REFUSED = re.compile(r"invalid|bad_?request|unprocessable|unsupported|not_?found|permission|forbidden", re.IGNORECASE)
 _SERVER = re.compile(
     r"server|internal|overload|unavail|time.?out|timed|api_?error|upstream|connection|engine|exception|fail|busy|gateway"
-    r"|network|capacity|abort|cancel|crash|stream|unknown",
+    r"|network|capacity|abort|cancel|crash|stream|unknown|^(incomplete_)?generation$",
     re.IGNORECASE,
 )
 
