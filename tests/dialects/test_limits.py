@@ -48,12 +48,16 @@ ODD_NAMES = (LONG, f"{LONG}2", "files.read:all", "files/read all", "1st", "über
 EVERY = pytest.mark.parametrize("receiver", PROVIDERS)
 
 
+OTHERS = {name: OpenAIProviderDialect(PRESETS[name]) for name in ("cerebras", "deepseek", "xai")}
+"""Servers of OpenAI's dialect with limits of their own."""
+
+
 def sent(receiver: str, body: Mapping[str, Any], client: str = "openai", **model: Any) -> tuple[Any, WireRequest]:
     """What a receiver is sent for the body of a client's request."""
     request = CLIENTS[client].parse_request(dict(body), "1")
     name = MODELS.get(receiver, "mistral-large")
     features: Any = ("tools", "json", "vision", "reasoning")
-    wire = PROVIDERS[receiver].render_request(
+    wire = (PROVIDERS | OTHERS)[receiver].render_request(
         request, Model(id="m", provider="p", name=name, features=features, **model)
     )
     return json.loads(wire.body), wire
@@ -252,6 +256,16 @@ STOPS = [f"stop {number}" for number in range(20)]
             "metadata", {"k" * 64: "v" * 512, "n": "1"} | {str(n): "v" for n in range(14)}, "metadata: sent in the provider's form",
         ),
         ("openai", "openai", {"metadata": {"n": "1"}}, "metadata", {"n": "1"}, None),
+        ("openai", "openai", {"n": 500}, "n", 128, "n 500: sent as 128"),
+        ("openai", "openai", {"stop": ["", "END"]}, "stop", ["END"], "stop: an empty text"),
+        ("openai", "openai", {"stop": ""}, "stop", None, "stop: an empty text"),
+        ("gemini", "openai", {"stop": ["", "END"]}, "generationConfig.stopSequences", ["END"], "stop: an empty text"),
+        ("gemini", "openai", {"seed": 2**40}, "generationConfig.seed", 2**31 - 1, "seed 1.09951e+12: sent as 2.14748e+09"),
+        ("mistral", "openai", {"seed": -5}, "random_seed", 0, "seed -5: sent as 0"),
+        ("xai", "openai", {"stop": STOPS}, "stop", STOPS[:4], "stop after the first 4"),
+        ("xai", "openai", {"top_logprobs": 20, "logprobs": True}, "top_logprobs", 8, "top_logprobs 20: sent as 8"),
+        ("cerebras", "openai", {"temperature": 2.0}, "temperature", 1.5, "temperature 2: sent as 1.5"),
+        ("deepseek", "gemini", {"generationConfig": {"temperature": 2.5}}, "temperature", 2, "temperature 2.5: sent as 2"),
     ],
 )  # fmt: skip
 def test_what_is_too_long_too_many_or_out_of_range_is_sent_as_it_is_taken(
@@ -260,9 +274,43 @@ def test_what_is_too_long_too_many_or_out_of_range_is_sent_as_it_is_taken(
     base: dict[str, Any] = {"contents": [{"parts": [{"text": "Hi"}]}]} if client == "gemini" else {"messages": HI}
     document, wire = sent(receiver, {**base, **({"max_tokens": 99} if client == "anthropic" else {}), **body}, client)
     for step in field.split("."):
-        document = document[step]
+        document = document.get(step)
     assert re.fullmatch(expected, document) if isinstance(expected, str) else document == expected
     assert (*wire.dropped, *wire.adapted) == ((note,) if note else ())
+
+
+@EVERY
+def test_of_two_tools_with_one_name_the_first_is_sent(receiver: str) -> None:
+    tools = [{"type": "function", "function": {"name": name, "description": f"{n}"}} for n, name in enumerate("fgf")]
+    document, wire = sent(receiver, {"messages": HI, "tools": tools})
+    assert found(document, "description") == ["0", "1"]
+    assert wire.dropped == ("tools: only the first of two with the same name",)
+
+
+def test_mistral_gets_turns_in_the_order_that_it_takes() -> None:
+    """A caller of Anthropic says a tool's result and more in one turn."""
+    call = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "c", "content": "r"}
+    turns = [
+        *HI,
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result, {"type": "text", "text": "And?"}]},
+    ]
+    document, wire = sent("mistral", {"max_tokens": 9, "messages": turns}, "anthropic")
+    assert [turn["role"] for turn in document["messages"]] == ["user", "assistant", "tool", "assistant", "user"]
+    assert "messages: a turn of the assistant follows a tool's result" in wire.adapted
+    document, wire = sent("mistral", {"messages": [*HI, {"role": "assistant", "content": ""}, *HI]})
+    assert document["messages"] == [*HI, *HI]
+    document, wire = sent("mistral", {"messages": [*HI, {"role": "assistant", "content": "It is"}]})
+    assert document["messages"][-1] == {"role": "assistant", "content": "It is", "prefix": True}
+    document, wire = sent("mistral", conversation(("call_1", "f")))
+    assert [turn["role"] for turn in document["messages"]] == ["user", "assistant", "tool"]
+
+
+def test_claude_on_bedrock_gets_no_white_space_at_the_end() -> None:
+    document, wire = sent("bedrock", {"messages": [*HI, {"role": "assistant", "content": "It is \n"}]})
+    assert document["messages"][-1]["content"] == [{"text": "It is"}]
+    assert wire.adapted == ("white space at the end of the last turn: left out",)
 
 
 def test_more_tools_than_are_taken_are_left_out_with_a_note() -> None:

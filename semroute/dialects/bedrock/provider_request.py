@@ -97,14 +97,24 @@ def _messages(
     system, alternating = alternate(messages, render, dropped)
     turns: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in alternating]
     turns = turns or [{"role": "user", "content": [{"text": OPENING}]}]
-    if traits.claude is not None and not traits.claude.prefill and turns[-1]["role"] == "assistant":
-        dropped.add(GO_ON_NOTE)
-        turns.append({"role": "user", "content": [{"text": GO_ON}]})
+    if traits.claude is not None and turns[-1]["role"] == "assistant":
+        _end_in_text(turns[-1]["content"], dropped)
+        if not traits.claude.prefill:
+            dropped.add(GO_ON_NOTE)
+            turns.append({"role": "user", "content": [{"text": GO_ON}]})
     for turn in turns:
         kinds = {kind for block in turn["content"] for kind in block}
         if "document" in kinds and "text" not in kinds:
             turn["content"].append({"text": READ_THIS})
     return system, turns
+
+
+def _end_in_text(content: list[dict[str, Any]], dropped: Dropped) -> None:
+    """Remove white space from the end of a last turn that Claude continues. It refuses it there."""
+    text = content[-1].get("text")
+    if isinstance(text, str) and text != text.rstrip():
+        dropped.adapt("white space at the end of the last turn: left out")
+        content[-1]["text"] = text.rstrip()
 
 
 def _system(blocks: list[dict[str, Any]], dropped: Dropped) -> list[dict[str, Any]]:

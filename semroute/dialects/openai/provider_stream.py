@@ -91,7 +91,7 @@ class OpenAIStreamParser:
     def event(self, event: Event) -> Chunk | None:
         """Return the chunk in an event, if any. Raises a `ProviderError` for an error or malformed data."""
         data = event.data.strip()
-        if data in NOTHING:
+        if data[:1] != b"{" and data in NOTHING:
             return None
         try:
             piece = decode_piece(data)

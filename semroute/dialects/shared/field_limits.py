@@ -34,6 +34,7 @@ from semroute.dialects.shared.fitting import (
     pairs,
     tree,
 )
+from semroute.dialects.shared.list_rules import filled, mistral_order, unique
 from semroute.messages import ChatRequest
 
 Receiver = Literal["openai", "responses", "anthropic", "gemini", "bedrock"]
@@ -56,7 +57,9 @@ _RESPONSES = "https://platform.openai.com/docs/api-reference/responses/create"
 _MESSAGES = "https://platform.claude.com/docs/en/api/messages"
 _GEMINI = "https://ai.google.dev/api/generate-content"
 _CONVERSE = "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_"
+_XAI = "https://docs.x.ai/docs/api-reference"
 _TODAY = "2026-11-29"
+_LATER = "2026-11-30"
 
 _NAME = r"[a-zA-Z0-9_-]+"
 _CALL_IDS = ("messages[].tool_calls[].id",)
@@ -93,6 +96,13 @@ _EVERY_SERVER = (
     Limit(("messages[].content[].image_url.url",), data_urls, _CHAT, _TODAY),
     Limit(("response_format.json_schema.name",), label("response_format.json_schema.name", _NAME, 64), _CHAT, _TODAY),
     Limit(("max_tokens", "max_completion_tokens"), most_tokens, _CHAT, _TODAY),
+    Limit(("stop",), filled("stop"), _CHAT, _LATER),
+    Limit(
+        ("tools",),
+        unique("tools", "function", "name"),
+        "https://github.com/liliMozi/openhanako/issues/789",  # DeepSeek
+        _LATER,
+    ),
 )
 
 _IDS_OF_OPENAI = (
@@ -111,6 +121,7 @@ _OPENAI = (
     Limit(("top_logprobs",), between("top_logprobs", 0, 20), _CHAT, _TODAY),
     Limit(("frequency_penalty",), between("frequency_penalty", -2, 2), _CHAT, _TODAY),
     Limit(("presence_penalty",), between("presence_penalty", -2, 2), _CHAT, _TODAY),
+    Limit(("n",), between("n", 1, 128), _CHAT, _LATER),
 )
 
 SERVERS: dict[str, tuple[Limit, ...]] = {
@@ -118,7 +129,15 @@ SERVERS: dict[str, tuple[Limit, ...]] = {
     "openai": _OPENAI,
     "azure": _OPENAI,
     "openrouter": _IDS_OF_OPENAI,
-    "cerebras": (Limit(("stop",), first("stop", 4), "https://inference-docs.cerebras.ai/api-reference", _TODAY),),
+    "cerebras": (
+        Limit(("stop",), first("stop", 4), "https://inference-docs.cerebras.ai/api-reference", _TODAY),
+        Limit(
+            ("temperature",),
+            between("temperature", 0, 1.5),
+            "https://inference-docs.cerebras.ai/api-reference/chat-completions",
+            _LATER,
+        ),
+    ),
     "deepseek": (
         Limit(
             ("stop",),
@@ -127,10 +146,23 @@ SERVERS: dict[str, tuple[Limit, ...]] = {
             _TODAY,
         ),
         Limit(("tools",), first("tools", 128), "https://api-docs.deepseek.com/api/create-chat-completion", _TODAY),
+        Limit(
+            ("temperature",),
+            between("temperature", 0, 2),
+            "https://api-docs.deepseek.com/api/create-chat-completion",
+            _LATER,
+        ),
+        Limit(
+            ("top_logprobs",),
+            between("top_logprobs", 0, 20),
+            "https://api-docs.deepseek.com/api/create-chat-completion",
+            _LATER,
+        ),
     ),
     "groq": (
         Limit(("stop",), first("stop", 4), "https://console.groq.com/docs/api-reference", _TODAY),
         Limit(("tools",), first("tools", 128), "https://console.groq.com/docs/api-reference", _TODAY),
+        Limit(("temperature",), between("temperature", 0, 2), "https://console.groq.com/docs/api-reference", _LATER),
     ),
     "mistral": (
         Limit(
@@ -147,6 +179,14 @@ SERVERS: dict[str, tuple[Limit, ...]] = {
         ),
         Limit(("temperature",), between("temperature", 0, 1.5), "https://docs.mistral.ai/api/#tag/chat", _TODAY),
         Limit(("top_p",), between("top_p", 0, 1), "https://docs.mistral.ai/api/#tag/chat", _TODAY),
+        Limit(("random_seed",), between("seed", 0, None), "https://docs.mistral.ai/api/#tag/chat", _LATER),
+        Limit(("messages",), mistral_order, "https://github.com/avante-corp/avante.nvim/pull/2695", _LATER),
+    ),
+    "xai": (
+        Limit(("stop",), first("stop", 4), _XAI, _LATER),
+        Limit(("tools",), first("tools", 128), _XAI, _LATER),
+        Limit(("temperature",), between("temperature", 0, 2), _XAI, _LATER),
+        Limit(("top_logprobs",), between("top_logprobs", 0, 8), _XAI, _LATER),
     ),
 }
 """Limits of servers of the `openai` dialect, by preset. A server without a preset may be OpenAI itself."""
@@ -166,6 +206,7 @@ DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
             _TODAY,
         ),
         Limit(("input[]",), ids("item", chars=64), "https://github.com/decolua/9router/issues/393", _TODAY),
+        Limit(("tools",), unique("tools", "name"), _RESPONSES, _LATER),
         Limit(("tools[].parameters",), object_schema, _RESPONSES, _TODAY),
         Limit(("user",), digest("user", 64), "https://github.com/maximhq/bifrost/pull/1000", _TODAY),
         Limit(("safety_identifier",), digest("safety_identifier", 64), _RESPONSES, _TODAY),
@@ -191,6 +232,7 @@ DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
             "https://github.com/home-assistant/core/issues/147760",
             _TODAY,
         ),
+        Limit(("tools",), unique("tools", "name"), "https://github.com/anthropics/claude-code/issues/10687", _LATER),
         Limit(
             ("messages[].content[].id",),
             ids("call", _NAME),
@@ -228,6 +270,10 @@ DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
             _TODAY,
         ),
         Limit(("tools[].functionDeclarations[].parametersJsonSchema",), object_schema, _GEMINI, _TODAY),
+        Limit(("tools[].functionDeclarations",), unique("tools", "name"), _GEMINI, _LATER),
+        Limit(("generationConfig.stopSequences",), filled("stop"), _GEMINI, _LATER),
+        Limit(("generationConfig.seed",), between("seed", -(2**31), 2**31 - 1), _GEMINI, _LATER),
+        Limit(("generationConfig.candidateCount",), between("n", 1, 8), _GEMINI, _LATER),
         Limit(
             ("contents[].parts[].inlineData", "contents[].parts[].functionResponse.parts[].inlineData"),
             media("mimeType", "mime_type"),
@@ -250,6 +296,12 @@ DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
             names(_NAME, 64),
             _CONVERSE + "ToolSpecification.html",
             _TODAY,
+        ),
+        Limit(
+            ("toolConfig.tools",),
+            unique("tools", "toolSpec", "name"),
+            _CONVERSE + "ToolConfiguration.html",
+            _LATER,
         ),
         Limit(
             ("messages[].content[].toolUse.toolUseId",),
