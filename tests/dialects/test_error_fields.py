@@ -96,6 +96,42 @@ TOLD: list[tuple[ClientDialect, dict[str, Any], str, str]] = [
         "got 5, expected a list",
     ),
     (
+        Gemini(),
+        {"contents": [TURN], "generation_config": {"top_k": "x"}},
+        "generation_config.top_k",
+        'got "x", expected ',
+    ),
+    (
+        Gemini(),
+        {"contents": [TURN], "generation_config": {"thinkingConfig": {"thinking_budget": "x"}}},
+        "generation_config.thinkingConfig.thinking_budget",
+        'got "x", expected ',
+    ),
+    (
+        Gemini(),
+        {"contents": [TURN], "tools": [{"function_declarations": [{"name": "f"}, {}]}]},
+        "tools[0].function_declarations[1].name",
+        "got null, expected the function's name",
+    ),
+    (
+        Gemini(),
+        {"contents": [TURN], "system_instruction": {"parts": [5]}},
+        "system_instruction.parts[0]",
+        "got 5, expected an object",
+    ),
+    (
+        Gemini(),
+        {"contents": [{"parts": [{"text": "a"}, {"function_response": {"name": "f", "parts": [5]}}]}]},
+        "contents[0].parts[1].function_response.parts[0]",
+        "got 5, expected an object",
+    ),
+    (
+        CountedGemini(),
+        {"generate_content_request": {"contents": [TURN], "generation_config": {"top_k": "x"}}},
+        "generate_content_request.generation_config.top_k",
+        'got "x", expected ',
+    ),
+    (
         CountedGemini(),
         {"generateContentRequest": {"contents": [{"parts": [5]}]}},
         "generateContentRequest.contents[0].parts[0]",

@@ -12,7 +12,7 @@ import msgspec
 from semroute.decision import Decision
 from semroute.dialects.gemini.client_answer import answer, error_body
 from semroute.dialects.gemini.client_stream import GeminiStream
-from semroute.dialects.gemini.content import NAME, camel_case, camel_names, parse_part
+from semroute.dialects.gemini.content import NAME, as_written, camel_case, camel_names, parse_part
 from semroute.dialects.shared.alternating_turns import user_turn
 from semroute.dialects.shared.body_parsing import (
     convert,
@@ -119,28 +119,31 @@ class Gemini:
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError`, which names the field, what it got and what it expected."""
         raw = {key: value for key, value in body.items() if key not in ("model", "stream")}
-        body = camel_case(body)
-        fields = convert(body, GenerateContentBody)
-        if not fields.contents:
-            raise problem("contents", "got an empty list, expected at least one content")
-        tools, hosted = _tools(fields.tools)
-        config = body.get("generationConfig") or {}
-        unread_config = [f"generationConfig.{name}" for name in unread_fields(config, _Config.__struct_fields__)]
-        return ChatRequest(
-            id=request_id,
-            messages=_messages(fields),
-            model=fields.model,
-            models=tuple(fields.models or ()),
-            tools=tools,
-            tool_choice=_tool_choice(fields.toolConfig),
-            params=_params(fields),
-            stream=fields.stream,
-            strict=fields.strict,
-            metadata=fields.metadata or {},
-            dialect=NAME,
-            raw=raw,
-            unread=(*unread_fields(body, GenerateContentBody.__struct_fields__), *unread_config, *hosted),
-        )
+        read = camel_case(body)
+        try:
+            fields = convert(read, GenerateContentBody)
+            if not fields.contents:
+                raise problem("contents", "got an empty list, expected at least one content")
+            tools, hosted = _tools(fields.tools)
+            config = read.get("generationConfig") or {}
+            unread_config = [f"generationConfig.{name}" for name in unread_fields(config, _Config.__struct_fields__)]
+            return ChatRequest(
+                id=request_id,
+                messages=_messages(fields),
+                model=fields.model,
+                models=tuple(fields.models or ()),
+                tools=tools,
+                tool_choice=_tool_choice(fields.toolConfig),
+                params=_params(fields),
+                stream=fields.stream,
+                strict=fields.strict,
+                metadata=fields.metadata or {},
+                dialect=NAME,
+                raw=raw,
+                unread=(*unread_fields(read, GenerateContentBody.__struct_fields__), *unread_config, *hosted),
+            )
+        except RequestError as error:
+            raise as_written(error, body) from None
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
         """Render a whole answer. A provider's body in this dialect is passed on unchanged."""
@@ -169,7 +172,7 @@ class CountedGemini(Gemini):
         try:
             return super().parse_request(fields, request_id)
         except RequestError as error:
-            raise moved(error, f"generateContentRequest.{error.param}") from None
+            raise as_written(moved(error, f"generateContentRequest.{error.param}"), body) from None
 
     def render_count(self, input_tokens: int) -> bytes:
         """Render the body of `countTokens`."""

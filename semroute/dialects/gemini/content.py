@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from semroute.dialects.shared.body_parsing import arguments_of, given, object_of, objects_of
+from semroute.dialects.shared.body_parsing import arguments_of, given, moved, object_of, objects_of
 from semroute.dialects.shared.data_urls import data_url, read_data_url
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.thinking import SEAL, is_sealed, seal, unseal
+from semroute.errors import RequestError
 from semroute.messages import Document, Image, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 
 NAME: Final = "gemini"
@@ -45,6 +46,21 @@ def camel_case(value: Any) -> Any:
 def camel_names(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields with their names in camel case."""
     return {_UNDERSCORE.sub(lambda match: match[1].upper(), key): each for key, each in fields.items()}
+
+
+def as_written(error: RequestError, body: Mapping[str, Any]) -> RequestError:
+    """Return the same error, with the path of its field as the caller wrote it, which may be in snake case."""
+    steps: list[str] = []
+    place: Any = body
+    for step in (error.param or "").split("."):
+        name, bracket, numbers = step.partition("[")
+        if isinstance(place, dict):
+            name = next((key for key in place if name in (key, *camel_names({key: None}))), name)
+            place = place.get(name)
+        for number in re.findall(r"\d+", numbers):
+            place = place[int(number)] if isinstance(place, list) and int(number) < len(place) else None
+        steps.append(f"{name}{bracket}{numbers}")
+    return moved(error, ".".join(steps)) if error.param else error
 
 
 def render_signature(thought: Thinking) -> str:

@@ -14,10 +14,10 @@ import msgspec
 
 from semroute.dialects.dialect import GEMINI_EMBEDDINGS
 from semroute.dialects.gemini.client import Gemini
-from semroute.dialects.gemini.content import NAME, camel_case
+from semroute.dialects.gemini.content import NAME, as_written, camel_case
 from semroute.dialects.shared.body_parsing import OURS, given, objects, problem, refuse_auto
 from semroute.dialects.shared.dropped import Dropped
-from semroute.errors import BadAnswerError, UnsupportedError
+from semroute.errors import BadAnswerError, RequestError, UnsupportedError
 from semroute.json_errors import UNREADABLE
 from semroute.messages import ChatRequest, Completion, Message, Text
 from semroute.record import Record
@@ -37,15 +37,19 @@ class GeminiEmbeddings(Gemini):
 
     def parse_request(self, body: dict[str, Any], request_id: str) -> ChatRequest:
         """Read a caller's body. Raises `RequestError`, also for `auto`: vectors of two models cannot be compared."""
-        body = camel_case(body)
+        written, body = body, camel_case(body)
         model = str(body.get("model") or "")
         refuse_auto(model or "auto", model)  # a request without a model asks to be routed
         if self._batch and not body.get("requests"):
             raise problem("requests", "got none, expected at least one request with its `content`")
-        requests = objects(body.get("requests"), "requests") if self._batch else [body]
-        asked = [
-            _parse(request, f"requests[{number}]." if self._batch else "") for number, request in enumerate(requests)
-        ]
+        try:
+            requests = objects(body.get("requests"), "requests") if self._batch else [body]
+            asked = [
+                _parse(request, f"requests[{number}]." if self._batch else "")
+                for number, request in enumerate(requests)
+            ]
+        except RequestError as error:
+            raise as_written(error, written) from None
         models, strict = body.get("models"), body.get("strict")
         return ChatRequest(
             id=request_id,
