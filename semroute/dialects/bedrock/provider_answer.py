@@ -122,6 +122,7 @@ _STATUSES = {
     "InternalFailure": 500,
     "ServiceUnavailableException": 503,
     "ServiceUnavailable": 503,
+    "ResourceNotFoundException": 404,
     "ValidationException": 400,
     "AccessDeniedException": 403,
     "UnrecognizedClientException": 403,

@@ -65,7 +65,7 @@ class GeminiStream:
             if isinstance(part, ToolCall):
                 before = self._calls.get(part.index, part)
                 arguments = before.arguments + part.arguments if part.index in self._calls else part.arguments
-                name = before.name + part.name if before is not part else before.name
+                name = before.name if part.id or before is part else before.name + part.name  # it may come in pieces
                 self._calls[part.index] = msgspec.structs.replace(before, name=name, arguments=arguments)
         said = tuple([part for part in chunk.parts if not isinstance(part, ToolCall)])
         candidate = render_candidate(said, None, chunk.logprobs)

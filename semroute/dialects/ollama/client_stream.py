@@ -50,7 +50,7 @@ class OllamaStream:
                 begun = self._calls.get(part.index, ToolCall(index=part.index))
                 self._calls[part.index] = ToolCall(
                     id=begun.id or part.id,
-                    name=begun.name + part.name,
+                    name=begun.name + part.name if not part.id else begun.name or part.name,  # it may come in pieces
                     arguments=begun.arguments + part.arguments,
                     index=part.index,
                     signature=begun.signature or part.signature,

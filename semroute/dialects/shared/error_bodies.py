@@ -40,8 +40,19 @@ MAX_SAID = 40
 
 _TEXT_KEYS = ("message", "Message", "error", "errors", "detail", "details", "msg", "reason", "raw", "metadata",
               "innererror", "error_message", "error_msg", "errorMessage", "description", "title", "response",
-              "exception")  # fmt: skip
-_CODE_KEYS = ("code", "type", "status", "status_code", "reason", "error_type", "error_code", "errorCode", "__type")
+              "exception", "base_resp", "status_msg")  # fmt: skip
+_CODE_KEYS = (
+    "code",
+    "type",
+    "status",
+    "status_code",
+    "statusCode",
+    "reason",
+    "error_type",
+    "error_code",
+    "errorCode",
+    "__type",
+)
 _WAIT_KEYS = ("retryDelay", "retry_after", "retry_after_seconds")
 PAGE = "an HTML page"
 _ADDRESS = re.compile(
