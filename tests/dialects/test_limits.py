@@ -307,6 +307,29 @@ def test_mistral_gets_turns_in_the_order_that_it_takes() -> None:
     assert [turn["role"] for turn in document["messages"]] == ["user", "assistant", "tool"]
 
 
+@pytest.mark.parametrize(("receiver", "mark"), [("anthropic", "cache_control"), ("bedrock", "cachePoint")])
+def test_of_many_marks_for_the_cache_the_last_four_are_sent(receiver: str, mark: str) -> None:
+    def texts(letter: str, count: int) -> list[dict[str, Any]]:
+        marked = {"cache_control": {"type": "ephemeral"}}
+        return [{"type": "text", "text": f"{letter}{number}", **marked} for number in range(count)]
+
+    own = {"type": "tool_use", "id": "c", "name": "f", "input": {"cache_control": "mine"}}
+    turns = [{"role": "user", "content": texts("u", 3)}, {"role": "assistant", "content": [own]}, *HI]
+    body = {"max_tokens": 9, "system": texts("s", 3), "messages": turns}
+    document, wire = sent(receiver, body, "anthropic")
+    assert str(document).count(f"'{mark}': {{") == 4
+    shown = [
+        each for each in ("s0", "s1", "s2", "u0", "u1", "u2") if re.search(rf"'{each}'[^'a-z]*'{mark}'", str(document))
+    ]
+    assert shown == ["s2", "u0", "u1", "u2"]
+    assert found(document, "input") == [{"cache_control": "mine"}]
+    assert "cache_control: only the last 4 marks" in wire.dropped
+    few, wire = sent(
+        receiver, {**body, "system": "s", "messages": [{"role": "user", "content": texts("u", 4)}]}, "anthropic"
+    )
+    assert (str(few).count(f"'{mark}': {{"), wire.dropped) == (4, ())
+
+
 def test_claude_on_bedrock_gets_no_white_space_at_the_end() -> None:
     document, wire = sent("bedrock", {"messages": [*HI, {"role": "assistant", "content": "It is \n"}]})
     assert document["messages"][-1]["content"] == [{"text": "It is"}]

@@ -34,7 +34,7 @@ from semroute.dialects.shared.fitting import (
     pairs,
     tree,
 )
-from semroute.dialects.shared.list_rules import filled, mistral_order, unique
+from semroute.dialects.shared.list_rules import MARKS, MOST_MARKS, fewer_marks, filled, mistral_order, unique
 from semroute.messages import ChatRequest
 
 Receiver = Literal["openai", "responses", "anthropic", "gemini", "bedrock"]
@@ -367,10 +367,12 @@ def fitted(
     contain the model's name.
     """
     fitting = Fitting(dropped, model, request.input_tokens)
-    body = fit(body, _tree(receiver, server), fitting)
+    encoded = msgspec.json.encode(fit(body, _tree(receiver, server), fitting))
+    if receiver in MARKS and encoded.count(MARKS[receiver]) > MOST_MARKS:
+        encoded = fewer_marks(encoded, dropped)
     return WireRequest(
         path=path,
-        body=msgspec.json.encode(body),
+        body=encoded,
         headers=headers or {},
         dropped=tuple(dropped.notes),
         adapted=tuple(dropped.adapted),

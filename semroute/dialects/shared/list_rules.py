@@ -1,9 +1,13 @@
-"""Rules of `field_limits.py` for whole lists: what may not come twice, be empty, or stand at its place."""
+"""Rules of `field_limits.py` for whole lists: what may not come twice or too often, be empty, or stand at its place."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
+from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.fitting import Fitting, Rule
 
 BRIDGE = "Understood."
@@ -70,3 +74,47 @@ def mistral_order(value: Any, fitting: Fitting) -> Any:
         kept[-1] = {**last, "prefix": True}
         changed = True
     return kept if changed else value
+
+
+# --- marks for a prompt's cache ---------------------------------------------------------------------------------------
+
+MARKS = {"anthropic": b'"cache_control"', "bedrock": b'"cachePoint"'}
+"""How providers that limit them write a mark."""
+MOST_MARKS = 4
+"""Sources: https://platform.claude.com/docs/en/build-with-claude/prompt-caching,
+https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html, 2026-11-30."""
+_ORDER = ("tools", "toolConfig", "system", "messages")
+"""The order in which a prompt is read."""
+_CALLERS_OWN = ("input", "input_schema", "inputSchema")
+
+
+def fewer_marks(encoded: bytes, dropped: Dropped) -> bytes:
+    """Return a body without its first marks for the cache, if it has too many. The last ones cover the most."""
+    body: dict[str, Any] = msgspec.json.decode(encoded)
+    marked = [place for key in _ORDER for place in _marked(body.get(key))]
+    most = MOST_MARKS - ("cache_control" in body)
+    if len(marked) <= most:
+        return encoded
+    dropped.add(f"cache_control: only the last {most} marks")
+    for place, mark in marked[:-most]:
+        if isinstance(place, dict):
+            del place[mark]
+        else:
+            place.remove(mark)
+    return msgspec.json.encode(body)
+
+
+def _marked(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each object with a mark, and each list with a block that is one, in order."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if key not in _CALLERS_OWN:
+                yield from _marked(each)
+        if "cache_control" in value:
+            yield value, "cache_control"
+    elif isinstance(value, list):
+        for each in value:
+            if isinstance(each, dict) and "cachePoint" in each:
+                yield value, each
+            else:
+                yield from _marked(each)
