@@ -38,7 +38,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     ends: FinishReason = "stop"
     usage: Usage | None = COUNTED
     source: str = ""
-    """Where such a stream is shown. Empty: it is a variation of the others."""
+    """The vendor's page about its streams, or a report of such a one. Empty: it is a variation of the others."""
 
 
 def piece(delta: dict[str, Any], finish: str | None = None, choice: dict[str, Any] | None = None, **more: Any) -> Any:
@@ -263,7 +263,6 @@ STREAMS: dict[str, Stream] = {
         ],
         calls=SUM,
         ends="tool_calls",
-        source="https://github.com/huggingface/text-generation-inference/blob/v2.4.0/router/src/lib.rs",
     ),
     "azure": Stream(
         events=[

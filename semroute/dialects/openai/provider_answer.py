@@ -69,7 +69,7 @@ class ChatSaid(msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[CallSaid] | CallSaid | None = None
-    """A list. TGI before version 3 sends one call, without a list."""
+    """A list. Some servers send one call without a list."""
     function_call: _Function | None = None
     """The form of `tool_calls` until 2023."""
     audio: Any = None
