@@ -135,8 +135,10 @@ class OpenAIStream:
         self._id, self._passed = chunk.id or self._id, chunk.raw
         if self._totals:
             return sse.render(chunk.raw)
-        if chunk.usage is not None and (event := msgspec.json.decode(chunk.raw)).get("usage"):
-            self._last = chunk.raw if event.get("choices") == [] else msgspec.json.encode({**event, "choices": []})
+        if chunk.usage is not None:
+            event = msgspec.json.decode(chunk.raw)
+            if event.get("usage"):  # Groq tells it in a field of its own
+                self._last = chunk.raw if event.get("choices") == [] else msgspec.json.encode({**event, "choices": []})
             if is_late or not event.get("choices"):
                 return b""
             event.pop("usage", None)
