@@ -681,7 +681,7 @@ def test_fragments_of_a_name_are_joined_where_calls_are_told_whole() -> None:
 
 # --- servers that speak Anthropic's dialect ---------------------------------------------------------------------------
 
-START = {"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": [], "usage": {"input_tokens": 10, "output_tokens": 0}}}  # fmt: skip
+START: dict[str, Any] = {"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": [], "usage": {"input_tokens": 10, "output_tokens": 0}}}  # fmt: skip
 STOP = {"type": "message_stop"}
 
 
