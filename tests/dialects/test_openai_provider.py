@@ -1,4 +1,5 @@
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -383,6 +384,19 @@ def test_calls_that_share_an_index_are_told_apart_by_their_ids(pieces: list[Any]
         chunk = parser.event(piece({"tool_calls": [call]}))
         got += [part.index for part in chunk.parts if isinstance(part, ToolCall)] if chunk else []
     assert got == indexes
+
+
+def test_many_calls_in_one_event_take_time_in_proportion_to_their_number() -> None:
+    def cpu_s(count: int) -> float:
+        calls = [{"index": 0, "id": f"c{number}", "function": {"name": "f"}} for number in range(count)]
+        event, parser = piece({"tool_calls": calls}), DIALECT.stream_parser()
+        begun = time.process_time()
+        chunk = parser.event(event)
+        assert chunk is not None and len(chunk.parts) == count
+        return time.process_time() - begun
+
+    few = min(cpu_s(500) for _ in range(5))
+    assert min(cpu_s(5000) for _ in range(3)) < 30 * few
 
 
 def test_a_choice_without_a_delta_is_tolerated() -> None:
