@@ -40,11 +40,11 @@ _ADDRESSES = re.compile(
     re.IGNORECASE,
 )
 _KEYS = re.compile(
-    r"\b(?:sk|rk|pk)-[\w*.-]{8,300}|\b(?:gsk_|xai-|hf_|r8_|fw_|nvapi-|pplx-|tgp_v1_|csk-)[\w*-]{8,300}"
+    r"\b(?:sk|rk|pk)-(?=[\w.-]{0,60}[\d*])[\w*.-]{8,300}|\b(?:gsk_|xai-|hf_|r8_|fw_|nvapi-|pplx-|tgp_v1_|csk-)[\w*-]{8,300}"
     r"|\bAIza[\w*-]{16,200}|\b(?:AKIA|ASIA)[A-Z0-9]{12,40}|\b[Bb]earer\s{1,3}[\w.~+/=*-]{8,2000}"
     r"|\beyJ[\w-]{8,2000}\.[\w-]{8,2000}(?:\.[\w-]{0,2000})?"
     # an account: OpenAI's organizations and projects, AWS's names, Google's projects
-    r"|\b(?:org-|proj_|acct_)[A-Za-z0-9]{12,64}\b|\barn:aws[\w-]{0,20}:[\w:/.*@+=-]{1,300}|(?<=\bprojects/)[\w-]{1,64}"
+    r"|\b(?:org-|proj_|acct_)(?=[A-Za-z]{0,64}\d)[A-Za-z0-9]{12,64}\b|\barn:aws[\w-]{0,20}:[\w:/.*@+=-]{1,300}|(?<=\bprojects/)[\w-]{1,64}"
 )
 _ACCOUNTS = re.compile(
     r"\b((?:account|project|organi[sz]ation|tenant|subscription)(?:[ _]?(?:id|number))?"

@@ -140,6 +140,7 @@ def test_a_page_inside_json_leaves_it_json() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "ask your org-administrators about sk-learn-helpers",
         "see https://platform.openai.com/account/api-keys for help",
         "https://docs.example.com/errors#context_length",
         "Rate limit reached for gpt-6 on tokens per min (TPM): Limit 30000, Used 29000",
