@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import StreamPolicy, Timeouts
-from semroute.errors import ProviderError, ProviderRequestError, SemrouteError
+from semroute.errors import ProviderError, ProviderRequestError, SemrouteError, UnsupportedError
 from semroute.execution.backoff import pause
 from semroute.execution.continuation_request import Seam, continuation
 from semroute.execution.executor import Execution
@@ -109,7 +109,7 @@ class ContinuedStream:
             request = continuation(work.request, said, prefill=True)
             try:
                 return await stream_model(replace(work, request=request), model, timeouts, attempts)
-            except ProviderRequestError:
+            except (ProviderRequestError, UnsupportedError):
                 pass
         request = continuation(work.request, said, prefill=False)
         return await stream_model(replace(work, request=request), model, timeouts, attempts)

@@ -519,7 +519,7 @@ async def test_a_model_without_prefill_is_asked_in_words(execution: Rig) -> None
 
 async def test_a_refused_prefill_is_asked_in_words(execution: Rig) -> None:
     await execution.ask("long-cut-40", "no-prefill", stream=True)
-    assert [how for _, how in execution.account] == ["provider_stream_broken", "provider_refused_request", "ok"]
+    assert [how for _, how in execution.account] == ["provider_stream_broken", "provider_unsupported", "ok"]
 
 
 async def test_the_model_that_broke_is_asked_last(execution: Rig) -> None:
