@@ -119,14 +119,12 @@ def typed(text: str) -> str:
     if CLOSES not in text:  # as in most
         return text
     start, end = whole = _inside(text, 0, len(text))
-    while True:
-        start, end = _inside(text, start, end)
-        if (after := _after_block(text, start, end)) is not None:
-            start = after
-        elif (before := _before_block(text, start, end)) is not None:
-            end = before
-        else:
-            return text[start:end] if (start, end) != whole else text
+    # Looking at the end again after each block at the beginning, or the other way round, would take quadratic time.
+    while (after := _after_block(text, start, end)) is not None:
+        start, end = _inside(text, after, end)
+    while (before := _before_block(text, start, end)) is not None:
+        start, end = _inside(text, start, before)
+    return text[start:end] if (start, end) != whole else text
 
 
 def _inside(text: str, start: int, end: int) -> tuple[int, int]:

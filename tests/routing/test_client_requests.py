@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from typing import Any
 
 import msgspec
@@ -76,6 +77,19 @@ def test_many_blocks_take_time_in_proportion_to_their_length() -> None:
     block = "<system-reminder>x</system-reminder>"
     assert typed(block * 50_000 + "hello" + block * 50_000) == "hello"
     assert typed("<system-reminder>" * 100_000) == "<system-reminder>" * 100_000
+
+
+def test_a_block_without_an_end_is_looked_for_once() -> None:
+    """Else each block at the other end would take a search of the whole text."""
+    block = "<environment_context>x</environment_context>"
+
+    def cpu_s(count: int) -> float:
+        begun = time.process_time()
+        assert typed("<system-reminder> hello " + block * count) == "<system-reminder> hello"
+        return time.process_time() - begun
+
+    few = min(cpu_s(500) for _ in range(5))
+    assert min(cpu_s(5000) for _ in range(3)) < 30 * few
 
 
 def user(*texts: str) -> Message:
