@@ -19,6 +19,8 @@ MAX_LINES = 100
 """The most lines that are read at the head, and as many at the tail."""
 _CODE_CHARS = 200
 """Characters of a line that are looked at for code."""
+MAX_LABELS = 8
+"""The most labels that are looked for in a line, one after another."""
 MAX_BLOCKS = 64
 """The most fences, tags and quotes that are looked for in a prompt."""
 QUOTED_CHARS = 12
@@ -96,7 +98,7 @@ _WEAK = re.compile(r"\t| {2,}\S|\s*[.#]?[\w-]+\s*\{|\s*#\s|[\w.-]+:\s*\S{0,80}$|
 _OPENING = re.compile(r"(?:tl;dr )?[^\n:?.!;{}()=]{3,200}?(?:[:?.!]| [-–—])[ \t]+(?=\S)")
 _LABEL = re.compile(r"(?:#{1,6}[ \t]*)?\*{0,2}(?P<words>[A-Za-z][\w' ]{1,30}?)\*{0,2}[ \t]*:\*{0,2}[ \t]*")
 _SPEAKER = re.compile(r"\**(?P<who>[A-ZÀ-Ý][\w.'’-]*(?: [A-Z][\w.'’-]*){0,2})\**(?: \([^)\n]{1,20}\))?: ")
-_SENTENCE = re.compile(r"[.!?…。!?:]+[\"'”’)\]]*(?=\s|$)[ \t\r\n]*|[。!?]|\n")
+_SENTENCE = re.compile(r"(?<![.!?…。!?:])[.!?…。!?:]++[\"'”’)\]]*+(?=\s|$)[ \t\r\n]*|[。!?]|\n")
 _SHORTENED = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|fig|approx|inc|ltd|bzw|z\.b|\w)|^\s*\d{1,2})\.\s*$", re.I
 )
@@ -248,8 +250,7 @@ def _joined(text: str, run: list[Segment]) -> Iterator[Segment]:
 
 def _kinds(text: str, start: int, end: int) -> list[Segment]:
     """The kind of each line, by its form and that of its neighbours."""
-    lines: list[Segment] = []
-    place = start
+    lines, place = list[Segment](), start
     while place < end:
         found = text.find("\n", place, end)
         after = end if found < 0 else found + 1
@@ -258,7 +259,7 @@ def _kinds(text: str, start: int, end: int) -> list[Segment]:
     return _settled(text, lines)
 
 
-def _line(text: str, start: int, end: int) -> Iterator[Segment]:
+def _line(text: str, start: int, end: int, labels: int = MAX_LABELS) -> Iterator[Segment]:
     opening = _OPENING.match(text, start, end)
     if opening is not None and opens_ask(opening[0]):
         yield Segment(start, opening.end(), "prose", "ask")
@@ -267,14 +268,12 @@ def _line(text: str, start: int, end: int) -> Iterator[Segment]:
     kind = shape.lastgroup if shape is not None else None
     if kind in ("blank", "mail", "log", "table", "data", "quote"):
         yield Segment(start, end, kind)  # type: ignore[arg-type]  # a group of the pattern
-    elif kind == "chat":
-        yield Segment(start, end, "talk")
-    elif kind == "rule":
-        yield Segment(start, end, "label", "---")
-    elif (label := _label(text, start, end)) is not None:
+    elif kind in ("chat", "rule"):
+        yield Segment(start, end, "talk") if kind == "chat" else Segment(start, end, "label", "---")
+    elif labels and (label := _label(text, start, end)) is not None:
         yield label
         if text[label.end : end].strip():
-            yield from _line(text, label.end, end)
+            yield from _line(text, label.end, end, labels - 1)
         elif label.end < end:
             yield Segment(label.end, end, "blank")
     else:
@@ -389,12 +388,13 @@ def _headed(kinds: list[Kind], lines: list[Segment], opened: int) -> None:
 
 def _sentences(text: str, line: Segment) -> Iterator[Segment]:
     start = line.start
-    for stop in _SENTENCE.finditer(text, line.start, line.end):
-        if stop.end() >= line.end:
+    for stop in _SENTENCE.finditer(text[line.start : line.end]):
+        end = line.start + stop.end()
+        if end >= line.end:
             break
-        if _SHORTENED.search(text, max(start, stop.start() - 8), stop.end()):
+        if _SHORTENED.search(text, max(start, line.start + stop.start() - 8), end):
             continue
-        yield Segment(start, stop.end(), "prose")
-        start = stop.end()
+        yield Segment(start, end, "prose")
+        start = end
     if start < line.end:
         yield Segment(start, line.end, "prose")

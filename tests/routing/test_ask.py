@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -275,3 +277,35 @@ def test_work_is_bounded_whatever_a_prompt_holds(piece: str, monkeypatch: pytest
 
     assert steps(20 * SIDE_CHARS) <= 1.1 * steps(4 * SIDE_CHARS) + 50
     assert steps(20 * SIDE_CHARS) < 1500
+
+
+def test_a_line_of_many_labels_is_read() -> None:
+    """Reading label by label, as deep as there are labels, would raise `RecursionError`."""
+    prompt = "ask:" * 1250
+    assert "".join(prompt[one.start : one.end] for one in cut(prompt)) == prompt
+    assert find_ask(prompt).matched
+
+
+@pytest.mark.parametrize("piece", ["!", "?!", ".", "…"])
+def test_a_run_of_marks_takes_time_in_proportion_to_its_length(piece: str) -> None:
+    def cpu_s(length: int) -> float:
+        prompt = piece * (length // len(piece)) + "x"
+        begun = time.process_time()
+        segments.cut(prompt)
+        return time.process_time() - begun
+
+    short = min(cpu_s(SIDE_CHARS // 25) for _ in range(9))
+    assert min(cpu_s(SIDE_CHARS) for _ in range(3)) < 75 * short
+
+
+@pytest.mark.parametrize(
+    ("line", "sentences"),
+    [
+        ("Why?! Tell me.", ["Why?! ", "Tell me."]),
+        ('He said "no!" Then he left.', ['He said "no!" ', "Then he left."]),
+        ("はい。!! Go on.now.", ["はい。!! ", "Go on.now."]),
+        ("一。二。three", ["一。", "二。", "three"]),
+    ],
+)
+def test_a_sentence_ends_with_all_its_marks(line: str, sentences: list[str]) -> None:
+    assert [line[one.start : one.end] for one in cut(line)] == sentences
