@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,8 @@ import msgspec
 from semroute.bases import Frozen
 from semroute.caller import Caller
 from semroute.stores.interfaces import MAX_USD, Database, Row
+
+log = logging.getLogger("semroute.access")
 
 _KEY = re.compile(r"sr-([0-9a-f]{12})-[A-Za-z0-9_-]{20,}")
 MAX_AUDITED = 10_000
@@ -79,7 +82,7 @@ class KeyRing:
     def take(self, rows: list[Row]) -> None:
         """Replace the keys by those stored in these rows."""
         if rows != self._rows:
-            self._keys = {key.caller.id: key for key in map(_key, rows)}
+            self._keys = {key.caller.id: key for key in _keys(rows)}
             self._rows = rows
             self.seen = self.seen or bool(rows)
             self._strangers.clear()
@@ -114,7 +117,7 @@ class KeyStore:
 
     def all(self) -> list[Key]:
         """Return all keys, oldest first, including expired and revoked ones."""
-        return [_key(row) for row in self.rows()]
+        return [*_keys(self.rows())]
 
     def named(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Add to each row of statistics by key the key's `name`. Empty: the key has none."""
@@ -191,9 +194,19 @@ def _encode(caller: Caller) -> str:
     return msgspec.json.encode(caller).decode()
 
 
+def _keys(rows: Iterable[Row]) -> Iterator[Key]:
+    """Read keys as they are stored. One that was damaged by hand lets nobody in, and the others go on."""
+    for number, row in enumerate(rows, 1):
+        try:
+            yield _key(row)
+        except (TypeError, ValueError, msgspec.MsgspecError) as error:
+            log.error("key %d of the database, oldest first, cannot be read, so it lets nobody in: %s", number, error)
+
+
 def _key(row: Row) -> Key:
-    digest, stored, created_at, expires_at, revoked_at = row
+    digest, stored, created_at, *ends = row
     caller = msgspec.json.decode(stored, type=Caller)
+    expires_at, revoked_at = (None if end is None else float(end) for end in ends)
     return Key(
         digest=bytes(digest),
         caller=msgspec.structs.replace(

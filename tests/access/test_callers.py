@@ -176,6 +176,29 @@ def test_a_rotated_key_keeps_its_id_and_a_revoked_one_ends() -> None:
         access.caller(new)
 
 
+@pytest.mark.parametrize("damage", ["caller = '{'", "digest = 'text'", "expires_at = 'tomorrow'"])
+def test_a_damaged_key_lets_nobody_in_and_harms_no_other(damage: str) -> None:
+    database, clock = SqliteDatabase(), Clock()
+    migrate(database)
+    keys, ring = KeyStore(database, clock), KeyRing()
+    damaged, caller = keys.create(Caller(name="damaged"))
+    kept, _ = keys.create(Caller(name="kept"))
+    ended, other = keys.create(Caller(name="ended"))
+    ring.refresh(keys)
+    with database.transaction() as session:
+        session.run(f"UPDATE keys SET {damage} WHERE id = ?", (caller.id,))
+    keys.revoke(other.id)
+
+    ring.refresh(keys)
+
+    access = Access(Settings(access="keys"), ring, clock)
+    assert access.caller(kept).name == "kept"
+    for token in (damaged, ended):
+        with pytest.raises(AccessError):
+            access.caller(token)
+    assert {key.caller.name for key in keys.all()} == {"kept", "ended"}
+
+
 def test_the_audit_log_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("semroute.access.api_keys.MAX_AUDITED", 3)
     clock = Clock()
