@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -149,6 +150,27 @@ return text
 """
 
 
+Asked = ParamSpec("Asked")
+Result = TypeVar("Result")
+MISREAD = (TypeError, ValueError, LookupError)
+"""What reading an answer raises that is none of Redis's, or of another form. redis-py raises the same."""
+
+
+def _understood(
+    ask: Callable[Asked, Coroutine[Any, Any, Result]],
+) -> Callable[Asked, Coroutine[Any, Any, Result]]:
+    """Make a method raise `StoreError` for answers that make no sense: something else may listen at the address."""
+
+    @wraps(ask)
+    async def asked(*arguments: Asked.args, **options: Asked.kwargs) -> Result:
+        try:
+            return await ask(*arguments, **options)
+        except MISREAD as error:
+            raise StoreError(f"Redis: got an answer that makes no sense: {error}") from error
+
+    return asked
+
+
 class RedisState(SharedState):
     """A `State`."""
 
@@ -169,6 +191,7 @@ class RedisState(SharedState):
         self._levels, self._smooth = register(_LEVELS), register(_SMOOTH)
         self._beat, self._refill, self._reset = register(_BEAT), register(_REFILL), register(_RESET)
 
+    @_understood
     async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
         """Hold an amount of each counter, or nothing if one has no room."""
         arguments: list[Any] = [self._clock(), hold, lease_s, owner_of(hold) or ""]
@@ -186,6 +209,7 @@ class RedisState(SharedState):
             whole=refused >= 0,
         )
 
+    @_understood
     async def count(
         self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
     ) -> dict[str, int] | None:
@@ -199,16 +223,19 @@ class RedisState(SharedState):
             return None
         return {names[place]: int(amount) for place, amount in zip(grown[::2], grown[1::2], strict=True)}
 
+    @_understood
     async def beat(self, owner: str) -> Beats:
         """Say that an owner lives."""
         epoch, found = await _asked(self._beat(keys=[PREFIX + EPOCH], args=[owner]))
         owners = {name.decode(): int(count) for name, count in zip(found[::2], found[1::2], strict=True)}
         return Beats(owners, int(epoch))
 
+    @_understood
     async def release(self, owner: str) -> None:
         """Free all that an owner holds, and forget the owner."""
         await _asked(self._redis.hdel(f"{PREFIX}owners", owner))
 
+    @_understood
     async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
         """Count what is known to be spent, and mark the state as not empty."""
         arguments: list[Any] = [epoch, round(EPOCH_S), self._clock()]
@@ -217,6 +244,7 @@ class RedisState(SharedState):
         keys = [PREFIX + before + name for name in spent for before in (BASE, "")]
         return int(await _asked(self._refill(keys=keys, args=arguments)))
 
+    @_understood
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
         """Return what counters have reached, held amounts included."""
         if not counters:
@@ -224,33 +252,41 @@ class RedisState(SharedState):
         levels = await _asked(self._levels(keys=[PREFIX + name for name in counters], args=[self._clock()]))
         return dict(zip(counters, map(int, levels), strict=True))
 
+    @_understood
     async def reset(self, counter: str) -> int:
         """Forget what was spent."""
         return int(await _asked(self._reset(keys=[PREFIX + counter], args=[])))
 
+    @_understood
     async def get(self, key: str) -> bytes | None:
         """Return a value. None: there is none, or it has expired."""
-        return cast("bytes | None", await _asked(self._redis.get(PREFIX + key)))
+        return _bytes(await _asked(self._redis.get(PREFIX + key)))
 
+    @_understood
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return those of the values that exist, by key."""
         if not keys:
             return {}
         values = await _asked(self._redis.mget([PREFIX + key for key in keys]))
-        return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+        found = zip(keys, map(_bytes, values), strict=True)
+        return {key: value for key, value in found if value is not None}
 
+    @_understood
     async def put(self, key: str, value: bytes, ttl_s: float) -> None:
         """Set a value for some time."""
         await _asked(self._redis.set(PREFIX + key, value, px=max(1, round(ttl_s * 1000))))
 
+    @_understood
     async def put_new(self, key: str, value: bytes, ttl_s: float) -> bool:
         """Set a value unless there is one. Returns whether it was set."""
         return bool(await _asked(self._redis.set(PREFIX + key, value, px=max(1, round(ttl_s * 1000)), nx=True)))
 
+    @_understood
     async def delete(self, key: str) -> None:
         """Forget a value."""
         await _asked(self._redis.delete(PREFIX + key))
 
+    @_understood
     async def smooth(self, key: str, value: float, weight: float, ttl_s: float) -> float:
         """Move an average toward a value, and return the average."""
         arguments: list[str | int | float] = [repr(value), weight, max(1, round(ttl_s * 1000))]
@@ -264,6 +300,12 @@ class RedisState(SharedState):
 def _mark(hold: str) -> str:
     """Return the key that marks a hold as settled."""
     return f"{PREFIX}settled:{hold}"
+
+
+def _bytes(value: object) -> bytes | None:
+    if value is None or isinstance(value, bytes):
+        return value
+    raise TypeError(f"expected bytes, got {type(value).__name__}")
 
 
 async def _asked(answer: Awaitable[Any]) -> Any:

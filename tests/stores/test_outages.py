@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,42 @@ async def test_limits_hold_while_the_shared_state_can_only_be_read(redis_server:
     await state.aclose()
     assert await again.levels(["usd:all"]) == {"usd:all": 1000}
     await again.aclose()
+
+
+GARBAGE = {
+    "ok": b"+OK\r\n",
+    "a number": b":1\r\n",
+    "no values": b"*0\r\n",
+    "another script's": b"*2\r\n$1\r\nx\r\n*1\r\n:1\r\n",
+    "a broken length": b"$abc\r\n",
+    "a web server's": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "bytes": b"\x00\xff\xfe\r\n",
+}
+
+
+@pytest.mark.parametrize("reply", GARBAGE.values(), ids=GARBAGE.keys())
+async def test_what_answers_like_no_redis_counts_as_away(reply: bytes, clock: Clock) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while asked := await reader.read(65_536):
+            writer.write(b"+OK\r\n" * asked.count(b"\r\nCLIENT\r\n") or reply)  # a greeting, then all else
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    shared = RedisState(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", clock)
+    for ask in (shared.beat("a" * 16), shared.reserve("r", want(10), 60), shared.levels(["usd:all"])):
+        with pytest.raises(StoreError, match="Redis"):
+            await ask
+    for value in (shared.get("a"), shared.get_many(["a", "b"])):
+        with suppress(StoreError):
+            assert isinstance(await value, bytes | dict)
+
+    state = ResilientState(shared, clock)
+    await state.start()
+
+    assert state.error is not None
+    assert await spend(state, range(10), limit=50) == 5  # this process alone enforces limits
+    await state.aclose()
+    server.close()
 
 
 def test_postgres_restarts_while_the_log_is_written(postgres: PostgresServer) -> None:
