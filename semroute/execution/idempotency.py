@@ -19,6 +19,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -76,8 +77,7 @@ class MemoryAnswers:
     """Keeps answers in this process. Above `max_bytes`, it drops the oldest first."""
 
     def __init__(self, max_bytes: int = MAX_BYTES, now: Callable[[], float] = time.monotonic) -> None:
-        self._max_bytes = max_bytes
-        self._now = now
+        self._max_bytes, self._now = max_bytes, now
         self._kept: OrderedDict[str, tuple[float, Saved]] = OrderedDict()
         self._bytes = 0
 
@@ -271,8 +271,7 @@ class SharedAnswers:
         poll_s: float = POLL_S,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._state = state
-        self._now = now
+        self._state, self._now = state, now
         self._lease_s, self._poll_s = lease_s, poll_s
         self._renewing: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
 
@@ -287,7 +286,9 @@ class SharedAnswers:
             found = await self._state.get(name)
             if found == encoded:
                 break
-            saved = None if found is None else msgspec.msgpack.decode(found, type=Saved)
+            saved = None
+            with suppress(msgspec.MsgspecError):  # another version wrote it: it is waited for like a mark
+                saved = None if found is None else msgspec.msgpack.decode(found, type=Saved)
             if saved is not None and (saved.status or saved.fingerprint != running.fingerprint):
                 return saved
             if running.abandoned.is_set():
@@ -297,7 +298,7 @@ class SharedAnswers:
             elif found is not None and self._now() - since >= 2 * self._lease_s:
                 await self._state.delete(name)
                 continue
-            if saved is not None:
+            if found is not None:
                 await asyncio.sleep(self._poll_s)
         await self._stop(key)
         stop = asyncio.Event()
@@ -346,8 +347,7 @@ class Idempotency:
     """Gives each key one answer."""
 
     def __init__(self, answers: Answers | None = None, ttl_s: float = TTL_S) -> None:
-        self._answers = answers or MemoryAnswers()
-        self._ttl_s = ttl_s
+        self._answers, self._ttl_s = answers or MemoryAnswers(), ttl_s
         self._held = HeldBytes()
         self._running: dict[str, Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()

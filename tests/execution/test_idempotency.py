@@ -323,6 +323,18 @@ class Deaf(MemoryState):
         return done
 
 
+async def test_an_entry_that_cannot_be_read_is_waited_for_like_a_mark() -> None:
+    state, now, maker = MemoryState(), 0.0, Maker()
+    maker.go.set()
+    await state.put("answer:k", b"\xc1", 60)
+    idempotency = Idempotency(SharedAnswers(state, lease_s=10, poll_s=0.001, now=lambda: now))
+    waiting = asyncio.create_task(body(idempotency.follow("k", "f", maker)))
+    await asyncio.sleep(0.01)
+    assert not maker.made and not waiting.done()
+    now = 20.0
+    assert await waiting == b"answer 1"
+
+
 async def test_a_claim_whose_answer_was_lost_is_known_again() -> None:
     maker = Maker()
     maker.go.set()
