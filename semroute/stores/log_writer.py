@@ -21,6 +21,10 @@ log = logging.getLogger("semroute.log")
 INTERVAL_S = 0.5
 """Seconds between two commits. A crash can lose the records since the last one, and those being handed on."""
 MAX_BATCH = 1000
+MAX_BATCH_CHARS = 8 * 1024 * 1024
+"""Characters of prompts and answers in one commit, unless one record has more."""
+MAX_CHARS = 128 * 1024 * 1024
+"""Characters of prompts and answers that may wait. With more, the queue is full, however few records there are."""
 RETRY_S = 0.5
 PRUNE_EVERY_S = 60.0
 
@@ -78,6 +82,7 @@ class LogWriter:
         self._wake = threading.Condition()
         self._urgent = self._closing = False
         self._taken = self._done = 0
+        self._taken_chars = self._done_chars = 0
         self.overflown = 0
         """How many records were lost because the queue was full."""
         self.refused = 0
@@ -103,20 +108,25 @@ class LogWriter:
         """Return whether a record was lost within the last seconds."""
         return self._lost_at is not None and self._monotonic() - self._lost_at < seconds
 
+    @property
+    def _full(self) -> bool:
+        """Return whether as much waits as may."""
+        return self.waiting >= self._limits().queue or self._taken_chars - self._done_chars >= MAX_CHARS
+
     def put(self, record: Record) -> bool:
         """Queue a record. False: the queue is full, so the record is dropped."""
-        waiting = self._taken - self._done
-        if waiting and waiting >= (limits := self._limits()).queue and limits.when_full != "slow":
+        if self._taken != self._done and self._full and self._limits().when_full != "slow":
             self.overflown += 1
             self._lost_at = self._monotonic()
             return False
         self._taken += 1
+        self._taken_chars += _chars(record)
         self._queue.append(record)
         return True
 
     async def room(self) -> None:
         """Wait while the queue is full, if the settings say that a full queue slows requests."""
-        while self._taken - self._done >= self._limits().queue and self._limits().when_full == "slow":  # noqa: ASYNC110 - the thread that writes has no loop to set an event on
+        while self._full and self._limits().when_full == "slow":  # noqa: ASYNC110 - the thread that writes has no loop to set an event on
             await asyncio.sleep(INTERVAL_S / 10)
 
     def flush(self, timeout_s: float = 10.0) -> bool:
@@ -151,7 +161,12 @@ class LogWriter:
                 return
 
     def _batch(self) -> list[Record]:
-        return [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
+        batch: list[Record] = []
+        chars = 0
+        while self._queue and len(batch) < MAX_BATCH and chars < MAX_BATCH_CHARS:
+            batch.append(self._queue.popleft())
+            chars += _chars(batch[-1])
+        return batch
 
     def _write(self, batch: list[Record], closing: bool, *, again: bool = False) -> bool:
         """Commit records, however long it takes. False: the service ends, and they cannot be written."""
@@ -175,7 +190,7 @@ class LogWriter:
             log.warning("the decision log can be written again")
             self.error = None
         self.written += len(batch)
-        self._finish(len(batch))
+        self._finish(batch)
         return True
 
     def _sort_out(self, batch: list[Record], closing: bool, again: bool, error: Exception) -> bool:
@@ -186,12 +201,13 @@ class LogWriter:
         log.error("the decision log cannot keep the record %s, which is lost: %s", batch[0].request_id, error)
         self.refused += 1
         self._lost_at = self._monotonic()
-        self._finish(1)
+        self._finish(batch)
         return True
 
-    def _finish(self, count: int) -> None:
+    def _finish(self, batch: list[Record]) -> None:
         with self._wake:
-            self._done += count
+            self._done += len(batch)
+            self._done_chars += sum(map(_chars, batch))
             self._wake.notify_all()
 
     def _prune(self) -> None:
@@ -206,3 +222,7 @@ class LogWriter:
                 log.info("deleted %d records that were over the limits of the decision log", deleted)
         except Exception as error:  # noqa: BLE001 - the thread must go on writing records
             log.warning("cannot delete old records from the decision log: %s", error)
+
+
+def _chars(record: Record) -> int:
+    return len(record.prompt or "") + len(record.answer or "")

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio
+from msgspec.structs import replace
 
 from semroute.config.schema.service import LogSettings
 from semroute.errors import StoreError
 from semroute.record import Record
+from semroute.stores import log_writer
 from semroute.stores.decision_log import SqlLog
 from semroute.stores.interfaces import Query, SharedState, State, Want
 from semroute.stores.log_writer import LogWriter
@@ -208,6 +210,22 @@ def test_a_full_queue_drops_and_counts() -> None:
     sink.go.set()
     assert writer.close()
     assert len(sink.records) == 5
+
+
+def test_a_queue_of_long_texts_is_full_with_fewer_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_writer, "MAX_CHARS", 10_000)
+    monkeypatch.setattr(log_writer, "MAX_BATCH_CHARS", 2000)
+    sink = Slow()
+    writer = LogWriter(sink, LogSettings)
+    long = [replace(record(number), prompt="p" * 600, answer="a" * 400) for number in range(20)]
+    assert [writer.put(each) for each in long] == [True] * 10 + [False] * 10
+    sink.go.set()
+    assert writer.flush()
+    assert writer.put(long[10])
+    assert writer.close()
+    assert [each.request_id for each in sink.records] == [each.request_id for each in long[:11]]
+    assert len(sink.again) >= 5  # no commit holds much more than its share
+    assert writer.overflown == 10
 
 
 async def test_a_full_queue_slows_requests_where_it_should() -> None:
