@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import gc
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -36,6 +37,7 @@ from semroute.api import (
     text_completions_endpoint,
 )
 from semroute.api.accounting import Books, kept_content
+from semroute.api.background_work import keep_going
 from semroute.api.fast_path import Service
 from semroute.api.openapi_page import ReferencePage
 from semroute.api.origin_checks import Gate
@@ -155,10 +157,10 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         threads=max(1, usable_cores() // settings.workers),
     )
     await books.state.start()
-    shared = [admin.show(gateway, books)] if settings.workers > 1 else []
+    works: list[Callable[[], Awaitable[None]]] = [partial(admin.show, gateway, books)] if settings.workers > 1 else []
     if settings.shared:
         exchange = Exchange(books.state, deployments, lambda: in_service.config().models.values())
-        shared.append(exchange.run())
+        works.append(exchange.run)
 
     def swap(router: Router) -> None:
         in_service.serving = Serving.open(_kept(router), transport, echo=settings.echo, deployments=deployments)
@@ -174,8 +176,8 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     gc.collect()
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # objects that exist by now stay; looking through them again and again would stop everything for 0.1 s
-    works = (reloader.watch(), books.watch(), books.state.run(), responses_endpoints.sweep(books), *shared)
-    watching = {asyncio.create_task(work) for work in works}
+    works += [reloader.watch, books.watch, books.state.run, partial(responses_endpoints.sweep, books)]
+    watching = {asyncio.create_task(keep_going(work)) for work in works}
     try:
         yield
     finally:
