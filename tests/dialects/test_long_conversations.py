@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 
 from semroute.config.schema.models import Model
 from semroute.dialects.ollama.client import Ollama
-from semroute.messages import ChatRequest, Message, Part, Text, Thinking, ToolCall, ToolResult
-from tests.dialects.test_round_trips import CLIENTS, PROVIDERS
+from semroute.messages import ChatRequest, Chunk, Message, Part, Text, Thinking, ToolCall, ToolResult
+from tests.dialects.test_round_trips import CLIENTS, DECISION, PROVIDERS, RECORD
 
 SHORT, LONG = 100, 400
 MODEL = Model(id="m", provider="p", name="m")
@@ -144,6 +145,30 @@ def test_a_models_calls_are_read_in_proportion_to_their_number(dialect: str) -> 
     answer = PROVIDERS[dialect].parse_completion(json.dumps(ANSWERS[dialect](3)).encode())
     assert [part.index for part in answer.parts if isinstance(part, ToolCall)] == [0, 1, 2]
     assert_linear(taken)
+
+
+@pytest.mark.parametrize("kind", ["many calls at once", "many pieces beside a long call"])
+@pytest.mark.parametrize("dialect", CLIENTS)
+def test_streamed_calls_are_written_in_proportion_to_their_number(dialect: str, kind: str) -> None:
+    """Measured in processor time: joining bytes, and reading JSON, are steps of any length."""
+
+    def taken(length: int) -> float:
+        renderer = CLIENTS[dialect].stream(ChatRequest(id="1", messages=(), stream=True), DECISION)
+        begun = ToolCall(id="a", name="f", arguments='{"a": "' + "a" * 50 * length, index=0)
+        if kind == "many calls at once":
+            rest = [
+                Chunk(parts=tuple(ToolCall(id=f"c{i}", name="f", arguments="{}", index=i) for i in range(1, length)))
+            ]
+        else:
+            rest = [Chunk(parts=(ToolCall(id="c", name="f", arguments="1", index=1),)) for _ in range(length)]
+        before = time.process_time()
+        for chunk in (Chunk(parts=(begun,)), *rest):
+            renderer.chunk(chunk)
+        renderer.end(RECORD)
+        return time.process_time() - before
+
+    short = min(taken(300) for _ in range(5))
+    assert min(taken(3000) for _ in range(3)) < 30 * short
 
 
 def test_results_without_ids_are_matched_in_proportion_to_their_number() -> None:

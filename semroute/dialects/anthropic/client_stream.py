@@ -5,6 +5,8 @@ Source: https://platform.claude.com/docs/en/build-with-claude/streaming.
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -70,8 +72,12 @@ class AnthropicStream:
         self._index = -1
         self._kind: tuple[str, int] | None = None
         self._arguments = ""
+        self._is_whole: bool | None = None
+        """Whether the arguments of the open call are complete. None: more has come since that was looked at."""
         self._thought = Thinking()
         self._waiting: dict[int, list[ToolCall]] = {}
+        self._order: list[int] = []
+        """The indexes of the waiting calls, as a heap."""
         self._usage = Usage()
         self._finish_reason: FinishReason | None = None
         self._stop_sequence: str | None = None
@@ -178,19 +184,29 @@ class AnthropicStream:
     def _tool_call(self, call: ToolCall) -> bytes:
         if self._kind is None or self._kind[0] != "tool_use" or self._kind[1] == call.index:
             return self._tool_piece(call)
+        if call.index not in self._waiting:
+            heapq.heappush(self._order, call.index)
         self._waiting.setdefault(call.index, []).append(call)
-        events = b""
-        while self._waiting and _is_complete(self._arguments):
-            for waiting in self._waiting.pop(min(self._waiting)):
-                events += self._tool_piece(waiting)
-        return events
+        return b"".join(self._waited())
+
+    def _waited(self, *, all_: bool = False) -> Iterator[bytes]:
+        """Send calls that wait, in order, while the open one is complete. `all_`: send them in any case."""
+        while self._order and (all_ or self._complete):
+            for call in self._waiting.pop(heapq.heappop(self._order)):
+                yield self._tool_piece(call)
+
+    @property
+    def _complete(self) -> bool:
+        if self._is_whole is None:
+            self._is_whole = _is_complete(self._arguments)
+        return self._is_whole
 
     def _tool_piece(self, call: ToolCall) -> bytes:
         block = {"type": "tool_use", "id": signed_id(call), "name": call.name, "input": {}}
         opened = self._open("tool_use", block, call.index)
-        self._arguments += call.arguments
         if not call.arguments:
             return opened
+        self._arguments, self._is_whole = self._arguments + call.arguments, None
         return opened + self._delta({"type": "input_json_delta", "partial_json": call.arguments})
 
     def _open(self, kind: str, block: dict[str, Any], index: int = 0) -> bytes:
@@ -198,7 +214,7 @@ class AnthropicStream:
         if self._kind == (kind, index):
             return b""
         closing = self._close() if kind == "tool_use" else self._flush()
-        self._kind, self._arguments = (kind, index), ""
+        self._kind, self._arguments, self._is_whole = (kind, index), "", None
         self._index += 1
         return closing + _event({"type": "content_block_start", "index": self._index, "content_block": block})
 
@@ -217,11 +233,7 @@ class AnthropicStream:
 
     def _flush(self) -> bytes:
         """Send the waiting calls and close the open block."""
-        events = b""
-        while self._waiting:
-            for call in self._waiting.pop(min(self._waiting)):
-                events += self._tool_piece(call)
-        return events + self._close()
+        return b"".join(self._waited(all_=True)) + self._close()
 
 
 def _event(data: dict[str, Any]) -> bytes:
