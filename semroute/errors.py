@@ -226,13 +226,15 @@ class ProviderError(SemrouteError):
     """One call to one model failed.
 
     `status` is the status of the provider's answer, or None if it did not answer. `body` is the provider's own error
-    body, for a caller of the same dialect. `retry_after_s` is how long the provider asks to wait. `execution/faults.py`
-    says what follows from each error.
+    body, for a caller of the same dialect. `retry_after_s` is how long the provider asks to wait. `written_by_model`
+    means that only the text that the model wrote is wrong, which any caller can bring about. `execution/faults.py` says
+    what follows from each error.
     """
 
     code = "provider_error"
     retryable = True
     retry_after_s: float | None = None
+    written_by_model = False
 
     def __init__(self, message: str, *, status: int | None = None, body: bytes | None = None) -> None:
         super().__init__(message)

@@ -57,7 +57,8 @@ class Fault(Frozen, frozen=True, kw_only=True):
     then: Then = "next"
     """What happens after the last of these calls."""
     ours: bool = True
-    """Whether the deployment's circuit breaker counts it. Failures that the request may have caused do not count."""
+    """Whether the deployment's circuit breaker counts it. Failures that the request may have caused do not count, nor
+    answers that a provider breaks off because of what the model wrote."""
     alarm: bool = False
     """Whether somebody must act. Then it is logged as an error."""
 
@@ -149,14 +150,14 @@ def name_of(error: ProviderError) -> FaultName:
 def fault_of(error: ProviderError, changes: Mapping[FaultName, OnError]) -> Fault:
     """Return the line of the table for a failure, with the changes of a route."""
     name = name_of(error)
-    fault, change = FAULTS[name], changes.get(name)
-    if change is None:
+    fault, change = FAULTS[name], changes.get(name, OnError())
+    if change == OnError() and not error.written_by_model:
         return fault
     return Fault(
         seen_as=fault.seen_as,
         retries=fault.retries if change.retries is None else change.retries,
         then=change.then or fault.then,
-        ours=fault.ours,
+        ours=fault.ours and not error.written_by_model,
         alarm=fault.alarm,
     )
 

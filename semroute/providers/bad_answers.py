@@ -22,7 +22,7 @@ def told_apart(error: ProviderError) -> ProviderError:
     if type(error) not in (BadAnswerError, MalformedChunkError) or error.body is None or error.status is not None:
         return error
     told = _kind(error.body)(str(error), body=error.body)
-    told.retry_after_s = error.retry_after_s
+    told.retry_after_s, told.written_by_model = error.retry_after_s, error.written_by_model
     return told
 
 

@@ -233,7 +233,7 @@ class HttpProvider:
         if (message, body) == (str(error), error.body):
             return error
         clean = type(error)(message, status=error.status, body=body)
-        clean.retry_after_s = error.retry_after_s
+        clean.retry_after_s, clean.written_by_model = error.retry_after_s, error.written_by_model
         return clean
 
 

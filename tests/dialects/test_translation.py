@@ -786,8 +786,9 @@ def test_a_stream_that_fails_says_how() -> None:
         ({"promptFeedback": {"blockReason": "SAFETY"}}, ContentPolicyError),
         ({"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL"}]}, BadAnswerError),
     ):
-        with pytest.raises(error_type):
+        with pytest.raises(error_type) as caught:
             PROVIDERS["gemini"].stream_parser().event(Event(data=json.dumps(answer).encode()))
+        assert caught.value.written_by_model == (error_type is BadAnswerError)
 
 
 BODIES = {

@@ -6,7 +6,9 @@ import pytest
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import FaultName, OnError
+from semroute.dialects.shared.error_bodies import broken_off
 from semroute.errors import (
+    BadAnswerError,
     ContentPolicyError,
     EmptyAnswerError,
     ErrorAnswerError,
@@ -22,6 +24,7 @@ from semroute.errors import (
 )
 from semroute.execution import faults
 from semroute.execution.faults import FAULTS, fault_of, later_s, name_of
+from semroute.providers.bad_answers import told_apart
 
 
 def every(kind: type[ProviderError] = ProviderError) -> list[type[ProviderError]]:
@@ -39,6 +42,16 @@ def test_every_error_has_a_class(kind: type[ProviderError]) -> None:
 
 def test_only_these_end_a_plan_at_once() -> None:
     assert {kind for kind in every() if fault_of(kind("x"), {}).then == "fail"} == {NoPlaceError, ContentPolicyError}
+
+
+@pytest.mark.parametrize("change", [{}, {"malformed": OnError(retries=3)}])
+def test_what_a_model_wrote_is_not_the_deployments_fault(change: dict[FaultName, OnError]) -> None:
+    body = b'{"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL"}]}'
+    error = told_apart(broken_off("x", body))
+    assert name_of(error) == "malformed"
+    assert not fault_of(error, change).ours
+    assert fault_of(told_apart(BadAnswerError("x", body=body)), change).ours
+    assert fault_of(error, change).retries == (3 if change else FAULTS["malformed"].retries)
 
 
 def test_retries_are_for_what_may_pass() -> None:

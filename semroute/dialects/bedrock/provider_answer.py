@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from semroute.dialects.shared.error_bodies import broken_off
 from semroute.dialects.shared.json_output import ANSWER_TOOL
 from semroute.dialects.shared.token_counts import Count, read_counts
-from semroute.errors import BadAnswerError
 from semroute.json_errors import UNREADABLE
 from semroute.messages import FinishReason, Part, Text, ToolCall, Usage
 
@@ -60,7 +60,7 @@ def as_text(part: Part) -> Part:
 def finish_reason_of(reason: str, raw: bytes) -> FinishReason:
     """Return why an answer ended. Raises `BadAnswerError` if the model broke it off."""
     if reason in _FAILED:
-        raise BadAnswerError(f"the model broke the answer off: {reason}", body=raw)
+        raise broken_off(f"the model broke the answer off: {reason}", raw)
     return _FINISH_REASONS.get(reason, "stop")
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from semroute.dialects.gemini.content import NAME, parse_part
-from semroute.dialects.shared.error_bodies import describe, no_answer
+from semroute.dialects.shared.error_bodies import broken_off, describe, no_answer
 from semroute.dialects.shared.token_counts import Count, read_counts
-from semroute.errors import BadAnswerError, ContentPolicyError
+from semroute.errors import ContentPolicyError
 from semroute.json_errors import UNREADABLE
 from semroute.messages import (
     Alternative,
@@ -92,7 +92,7 @@ class AnswerReader:
         if not reason or reason == "FINISH_REASON_UNSPECIFIED":
             return None
         if reason in _FAILED:
-            raise BadAnswerError(f"Gemini broke the answer off: {reason} {candidate.finishMessage or ''}", body=raw)
+            raise broken_off(f"Gemini broke the answer off: {reason} {candidate.finishMessage or ''}", raw)
         self.finished = True
         return "tool_calls" if self._calls and reason == "STOP" else _FINISH_REASONS.get(reason, "stop")
 

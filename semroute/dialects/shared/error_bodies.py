@@ -224,6 +224,13 @@ def unreadable(body: bytes, expected: str, error: Exception) -> ProviderError:
     return no_answer(body, f"expected {expected}, got {describe(body, error)}")
 
 
+def broken_off(message: str, body: bytes) -> BadAnswerError:
+    """Return the error for an answer that the provider broke off because of what the model wrote."""
+    error = BadAnswerError(message, body=body)
+    error.written_by_model = True
+    return error
+
+
 def refuses(data: bytes) -> bool:
     """Whether data without a piece of an answer is an error, although it does not say so."""
     return _refuses(read_failure(data))
