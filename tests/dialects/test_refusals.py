@@ -29,7 +29,7 @@ from semroute.errors import (
     ProviderRequestError,
     ProviderServerError,
 )
-from semroute.execution.faults import FAULTS, name_of
+from semroute.execution.faults import FAULTS, fault_of, name_of
 from semroute.providers.bad_answers import told_apart
 
 DIALECTS: dict[str, ProviderDialect] = {
@@ -125,6 +125,22 @@ def test_a_refusal_with_status_200_is_the_same(said: Said) -> None:
         DIALECTS[said.dialect].parse_completion(json.dumps(json.loads(said.body)).encode())
     name = name_of(told_apart(caught.value))
     assert name == FAULT_OF[said.means] or (name, said.means) == ("error_body", "overloaded")
+
+
+@pytest.mark.parametrize("code", ["invalid_prompt", "invalid_base64_image", "server_error", "rate_limit_exceeded"])
+def test_a_response_that_failed_fails_for_the_same_reason_as_its_stream(code: str) -> None:
+    response = {
+        "object": "response",
+        "status": "failed",
+        "output": [],
+        "error": {"code": code, "message": "It failed."},
+    }
+    streamed = raised("responses", Event(data=json.dumps({"type": "response.failed", "response": response}).encode()))
+    with pytest.raises(ProviderError) as caught:
+        DIALECTS["responses"].parse_completion(json.dumps(response).encode())
+    whole = told_apart(caught.value)
+    assert fault_of(whole, {}).ours == fault_of(streamed, {}).ours
+    assert fault_of(whole, {}).ours == (code == "server_error")
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from semroute.config.schema.models import Model
 from semroute.dialects.dialect import COMPACT, WireRequest, refuse_embeddings
 from semroute.dialects.openai.model_rules import LOGPROBS, carried, suit_responses
@@ -78,7 +80,7 @@ class ResponsesProviderDialect:
         except UNREADABLE as error:
             raise unreadable(body, "a response", error) from error
         if answer.error:
-            raise no_answer(body)
+            raise no_answer(msgspec.json.encode({"error": answer.error}))  # its `status` would count as a code
         if answer.output is None:
             raise no_answer(body, f"expected a response, got one without output: {snippet(body)}")
         parts, logprobs = parts_of(answer.output)
