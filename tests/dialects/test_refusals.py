@@ -127,7 +127,7 @@ def test_a_refusal_with_status_200_is_the_same(said: Said) -> None:
     assert name == FAULT_OF[said.means] or (name, said.means) == ("error_body", "overloaded")
 
 
-@pytest.mark.parametrize("code", ["invalid_prompt", "invalid_base64_image", "server_error", "rate_limit_exceeded"])
+@pytest.mark.parametrize("code", ["invalid_prompt", "failed_to_download_image", "server_error", "rate_limit_exceeded"])
 def test_a_response_that_failed_fails_for_the_same_reason_as_its_stream(code: str) -> None:
     response = {
         "object": "response",

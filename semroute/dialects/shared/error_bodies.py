@@ -66,7 +66,10 @@ _ADDRESS = re.compile(
 """Addresses and host names, which proxies write into their pages."""
 _NO_CODES = frozenset({"error", "none", "null", "<nil>", "unknown", "unknown_error", "true", "false"})
 """Values in the place of a code that mean nothing."""
-_REFUSED = re.compile(r"invalid|bad_?request|unprocessable|unsupported|not_?found|permission|forbidden", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"invalid|bad_?request|unprocessable|unsupported|not_?found|permission|forbidden|image", re.IGNORECASE
+)
+"""In a code: the request is at fault, such as by the address of its picture (`failed_to_download_image`)."""
 _SERVER = re.compile(
     r"server|internal|overload|unavail|time.?out|timed|api_?error|upstream|connection|engine|exception|fail|busy|gateway"
     r"|network|capacity|abort|cancel|crash|stream|unknown|^(incomplete_)?generation$",
