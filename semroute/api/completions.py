@@ -41,7 +41,7 @@ from semroute.errors import RequestError, SemrouteError
 from semroute.gateway.acting import Call, Chunks
 from semroute.gateway.gateway import Gateway
 from semroute.json_errors import UNREADABLE, why_unreadable
-from semroute.messages import LONG_BYTES, ChatRequest, Chunk, new_id
+from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Text, new_id
 from semroute.record import Record, served
 from semroute.routing.client_requests import session_of
 from semroute.routing.facts import DIAL, read_dial
@@ -49,6 +49,10 @@ from semroute.routing.facts import DIAL, read_dial
 MAX_DEPTH = 128
 """How deeply a body may be nested. Code that walks through deeper bodies could raise `RecursionError`."""
 MAX_HEADER_CHARS = 1000
+MANY_PARTS = 256
+"""A piece of a stream with more parts, sources or log-probabilities is written in a thread."""
+LONG_STREAM_PARTS = 4096
+"""After a stream with more of them, its end is written in a thread, because it may repeat them."""
 COST_TRAILER = "x-semroute-cost-trailer"
 """A request header that asks for a comment at the end of the stream with its cost."""
 KNOWN_EARLY = ("x-semroute-decision", "x-semroute-route", "x-semroute-held")
@@ -178,6 +182,8 @@ class Streamed:
         self._call = call
         self._renderer = dialect.stream(call.request, call.account.decision)
         self._chunks: Chunks | None = None
+        self._parts = 0
+        self._last: bytes | None = None
 
     async def open(self) -> None:
         """Wait for the first content. Raises `SemrouteError`."""
@@ -192,12 +198,17 @@ class Streamed:
         """Yield the answer except its last event. Raises `SemrouteError` if the answer breaks off."""
         assert self._chunks is not None
         async for chunk in self._chunks:
-            yield self._renderer.chunk(chunk)
+            parts = _parts_of(chunk)
+            self._parts += parts
+            render = self._renderer.chunk
+            yield render(chunk) if parts <= MANY_PARTS else await asyncio.to_thread(render, chunk)
+        if self._parts > LONG_STREAM_PARTS:
+            self._last = await asyncio.to_thread(self._renderer.end, self._call.account.record)
 
     def end(self) -> bytes:
         """Return the last event of a whole answer."""
         record = self._call.account.record
-        last = self._renderer.end(record)
+        last = self._renderer.end(record) if self._last is None else self._last
         # The dialects have no field for the cost, so it is a comment. Not every client accepts one, so a request must
         # ask for it.
         if COST_TRAILER in self._call.request.headers and self._renderer.keep_alive == sse.KEEP_ALIVE:
@@ -285,6 +296,11 @@ def _deeper(document: Any, levels: int) -> bool:
         if not level:
             return False
     return True
+
+
+def _parts_of(chunk: Chunk) -> int:
+    """Count what takes time to write."""
+    return len(chunk.parts) + len(chunk.logprobs) + sum([len(p.citations) for p in chunk.parts if type(p) is Text])
 
 
 def _header_text(text: str) -> str:

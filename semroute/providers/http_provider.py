@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import NoReturn
 
@@ -55,6 +55,8 @@ MAX_QUOTED_BYTES = 16 * 1024
 """How long an error may be that a caller gets in the provider's own words."""
 PART_BYTES = 8192
 """How many bytes of a stream are cut into events before other tasks get their turn."""
+LONG_EVENT_BYTES = 64 * 1024
+"""An event of more bytes is read in a thread. It may hold thousands of calls."""
 EVENTS = 32
 """How many events of a stream are passed on before other tasks get their turn."""
 UNENCODABLE = (ValueError, OverflowError, RecursionError)
@@ -131,11 +133,14 @@ class HttpProvider:
                         count += 1
                         if count % EVENTS == 0 or event is None:  # a read does not wait if enough has come already
                             await asyncio.sleep(0)
-                        if event is not None and (chunk := reader.chunk(event)) is not None:
+                        if event is not None and (chunk := await _chunk(reader, event)) is not None:
                             watch.saw(chunk, finished=reader.finished)
                             yield chunk
                     data = await _read(response, watch)
-                for chunk in reader.ending(events.close(), body, self._dialect):
+                rest: Iterable[Chunk] = reader.ending(events.close(), body, self._dialect)
+                if body is not None and len(body) > LONG_EVENT_BYTES:
+                    rest = await asyncio.to_thread(list, rest)
+                for chunk in rest:
                     yield chunk
             finally:
                 response.close()
@@ -235,6 +240,10 @@ class HttpProvider:
         clean = type(error)(message, status=error.status, body=body)
         clean.retry_after_s, clean.written_by_model = error.retry_after_s, error.written_by_model
         return clean
+
+
+async def _chunk(reader: Reader, event: Event) -> Chunk | None:
+    return await asyncio.to_thread(reader.chunk, event) if len(event.data) > LONG_EVENT_BYTES else reader.chunk(event)
 
 
 def _fed(events: EventReader, data: bytes) -> Iterator[Event | None]:

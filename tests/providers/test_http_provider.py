@@ -1,6 +1,7 @@
 import asyncio
 import json
 import re
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
@@ -17,6 +18,7 @@ from semroute.dialects.anthropic.provider import AnthropicProviderDialect
 from semroute.dialects.dialect import WireRequest
 from semroute.dialects.gemini.provider import GeminiProviderDialect
 from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.openai.provider_stream import OpenAIStreamParser
 from semroute.dialects.registry import provider_dialect
 from semroute.errors import (
     BadAnswerError,
@@ -98,6 +100,29 @@ async def gone(server: FaultServer) -> bool:
 async def test_a_whole_answer_arrives(provider: HttpProvider, scenario: str) -> None:
     completion = await provider.complete(request(), model(scenario), PATIENT)
     assert (completion.text, completion.usage, completion.finish_reason) == (TEXT, USAGE, "stop")
+
+
+@pytest.mark.parametrize("scenario", ["ok", "whole-answer"])
+@pytest.mark.parametrize("long_bytes", [1, 100_000])
+async def test_long_pieces_of_a_stream_are_read_in_a_thread(
+    provider: HttpProvider, scenario: str, long_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here: set[bool] = set()
+
+    def noted(name: str, owner: Any) -> None:
+        original = getattr(owner, name)
+
+        def read(*arguments: Any) -> Any:
+            here.add(threading.current_thread() is threading.main_thread())
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, read)
+
+    noted("parse_completion", OpenAIProviderDialect)
+    noted("event", OpenAIStreamParser)
+    monkeypatch.setattr(http_provider, "LONG_EVENT_BYTES", long_bytes)
+    assert text_of(await collect(provider, scenario)) == TEXT
+    assert here == {long_bytes > 1}
 
 
 async def test_the_provider_is_sent_the_key_and_the_headers(provider: HttpProvider, server: FaultServer) -> None:
