@@ -109,8 +109,8 @@ class Supervisor:
         self._slots = [Slot(number, clock()) for number in range(1, len(listening) + 1)]
         self._workers: dict[Worker, Slot] = {}
         self._retiring: list[Worker] = []
-        self._replacing: deque[Slot] = deque()
-        """Slots whose workers are still to be replaced by new ones."""
+        self._replacing: deque[int] = deque()
+        """The numbers of the workers that are still to be replaced by new ones."""
         self._coming: tuple[Slot, Slot] | None = None
         """The slot of a new worker that is starting, and the slot of the worker that it will replace."""
         self._served = False
@@ -153,7 +153,7 @@ class Supervisor:
                     self._on(*event)
                 elif event == signal.SIGHUP:
                     log.info("SIGHUP: each worker is replaced by a new one")
-                    self._replacing = deque(self._slots)
+                    self._replacing = deque(slot.number for slot in self._slots)
                 event = self.events.get_nowait()
         return False
 
@@ -219,8 +219,9 @@ class Supervisor:
         self._kill_late(now)
         self._absent = tuple(slot.number for slot in self._slots if slot.absent(now))
         if self._replacing and self._coming is None and not self._retiring:
-            old = self._replacing.popleft()
-            self._coming = Slot(old.number, now), old
+            number = self._replacing.popleft()
+            old = next(slot for slot in self._slots if slot.number == number)
+            self._coming = Slot(number, now), old
             self._start(self._coming[0], now)
         if self._open and not self._workers and all(slot.due > now for slot in self._slots):
             # No worker is there or about to come, so callers are refused at once instead of waiting.

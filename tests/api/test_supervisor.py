@@ -142,6 +142,21 @@ def test_sighup_replaces_every_worker_one_after_the_other(tmp_path: Path) -> Non
         assert not set(before) & set(after)
 
 
+def test_a_second_sighup_while_workers_are_replaced_replaces_them_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "semroute.workers")
+    with supervised(partial(small, tmp_path), 2) as (supervisor, running):
+        seen = {str(pid(tmp_path, 1))}
+        supervisor.events.put(signal.SIGHUP)
+        assert until(lambda: caplog.text.count("SIGHUP") == 1)
+        supervisor.events.put(signal.SIGHUP)  # no worker starts that fast
+        for _ in range(2):
+            assert until(lambda: read(tmp_path / "pid-1") not in ({""} | seen) or running.done())
+            seen.add(read(tmp_path / "pid-1"))
+        assert not running.done()
+
+
 def test_new_workers_that_cannot_start_replace_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with supervised(partial(small, tmp_path), 1) as (supervisor, _):
         before = pid(tmp_path, 1)
