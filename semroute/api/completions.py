@@ -41,7 +41,7 @@ from semroute.errors import RequestError, SemrouteError
 from semroute.gateway.acting import Call, Chunks
 from semroute.gateway.gateway import Gateway
 from semroute.json_errors import UNREADABLE, why_unreadable
-from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Text, new_id
+from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Text, ToolCall, new_id
 from semroute.record import Record, served
 from semroute.routing.client_requests import session_of
 from semroute.routing.facts import DIAL, read_dial
@@ -50,7 +50,8 @@ MAX_DEPTH = 128
 """How deeply a body may be nested. Code that walks through deeper bodies could raise `RecursionError`."""
 MAX_HEADER_CHARS = 1000
 MANY_PARTS = 256
-"""A piece of a stream with more parts, sources or log-probabilities is written in a thread."""
+"""A piece of a stream with more parts, sources or log-probabilities is written in a thread. After more calls than this,
+every piece is, because calls may wait for each other."""
 LONG_STREAM_PARTS = 4096
 """After a stream with more of them, its end is written in a thread, because it may repeat them."""
 COST_TRAILER = "x-semroute-cost-trailer"
@@ -182,7 +183,7 @@ class Streamed:
         self._call = call
         self._renderer = dialect.stream(call.request, call.account.decision)
         self._chunks: Chunks | None = None
-        self._parts = 0
+        self._parts = self._calls = 0
         self._last: bytes | None = None
 
     async def open(self) -> None:
@@ -200,9 +201,10 @@ class Streamed:
         async for chunk in self._chunks:
             parts = _parts_of(chunk)
             self._parts += parts
+            self._calls += sum([1 for part in chunk.parts if type(part) is ToolCall and part.name])
             render = self._renderer.chunk
-            yield render(chunk) if parts <= MANY_PARTS else await asyncio.to_thread(render, chunk)
-        if self._parts > LONG_STREAM_PARTS:
+            yield render(chunk) if max(parts, self._calls) <= MANY_PARTS else await asyncio.to_thread(render, chunk)
+        if self._parts > LONG_STREAM_PARTS or self._calls > MANY_PARTS:
             self._last = await asyncio.to_thread(self._renderer.end, self._call.account.record)
 
     def end(self) -> bytes:

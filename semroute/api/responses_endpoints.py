@@ -7,8 +7,8 @@ import contextlib
 import hashlib
 import logging
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from typing import Any, cast
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast
 
 import msgspec
 from litestar import Response, delete, get, post
@@ -30,6 +30,8 @@ from semroute.errors import NotFoundError, PayloadTooLargeError, RequestError, S
 from semroute.messages import LONG_BYTES, ChatRequest
 from semroute.settings import PREFIX, Settings
 from semroute.stores.response_store import KeptResponse
+
+Result = TypeVar("Result")
 
 SWEEP_EVERY_S = 600.0
 """Seconds between two deletions of expired responses. They happen even if no new responses are kept."""
@@ -160,7 +162,10 @@ class Remembering:
 
     async def keep(self, answer: bytes, chat: ChatRequest) -> bytes:
         """Keep a whole answer, unless the request forbids it. Returns the answer, which says whether it was kept."""
-        return msgspec.json.encode(await self._keep(msgspec.json.decode(answer), chat)) if self._told(chat) else answer
+        if not self._told(chat):
+            return answer
+        response = await _aside(answer, msgspec.json.decode, answer)
+        return await _aside(answer, msgspec.json.encode, await self._keep(response, chat))
 
     def keeping(self, source: StreamSource, chat: ChatRequest) -> StreamSource:
         """Return the same stream. Its answer is kept before its last event is sent."""
@@ -168,8 +173,10 @@ class Remembering:
 
     async def closed(self, events: bytes, chat: ChatRequest) -> bytes:
         """Pass on events of a stream. If one of them ends it, keep the response in that event."""
-        ending = closing(events)
-        return events if ending is None else ending.render(await self._keep(ending.response, chat))
+        ending = await _aside(events, closing, events)
+        if ending is None:
+            return events
+        return await _aside(events, ending.render, await self._keep(ending.response, chat))
 
     def _told(self, chat: ChatRequest) -> bool:
         return self._may_keep and (self._previous is not None or self._keeps(chat))
@@ -247,6 +254,11 @@ class Remembering:
                 f"{settings.max_body_bytes}"
             )
         cast("Body | DecodedBody", self._request.receive).make_room(size)
+
+
+async def _aside(data: bytes, work: Callable[[Any], Result], argument: Any) -> Result:
+    """Do work on data, in a thread if the data is long."""
+    return await asyncio.to_thread(work, argument) if len(data) > LONG_BYTES else work(argument)
 
 
 def _may_refer(body: bytes) -> bool:

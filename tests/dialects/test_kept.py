@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from semroute.dialects import sse
@@ -52,10 +53,11 @@ def test_items_are_listed_page_by_page() -> None:
     assert (nothing["data"], nothing["first_id"], nothing["has_more"]) == ([], None, False)
 
 
-def test_the_event_that_ends_a_stream_is_found_behind_others() -> None:
-    def event(kind: str, **fields: Any) -> bytes:
-        return sse.render(json.dumps({"type": kind, **fields}).encode(), kind)
+def event(kind: str, **fields: Any) -> bytes:
+    return sse.render(json.dumps({"type": kind, **fields}).encode(), kind)
 
+
+def test_the_event_that_ends_a_stream_is_found_behind_others() -> None:
     before = event("response.output_item.done")
     ending = closing(before + event("response.incomplete", response={"id": "r"}, sequence_number=4))
     assert ending is not None
@@ -68,3 +70,17 @@ def test_the_event_that_ends_a_stream_is_found_behind_others() -> None:
     assert closing(before) is None
     assert closing(event("response.output_text.delta", delta="response.completed")) is None
     assert closing(b"data: response.completed\n\n") is None
+
+
+def test_many_events_before_the_end_take_time_in_proportion_to_their_number() -> None:
+    def cpu_s(count: int) -> float:
+        before = event("response.output_item.done", item={"type": "function_call", "arguments": "a" * 500}) * count
+        events = before + event("response.completed", response={"id": "r"})
+        begun = time.process_time()
+        ending = closing(events)
+        taken = time.process_time() - begun
+        assert ending is not None and ending.before == before
+        return taken
+
+    few = min(cpu_s(300) for _ in range(5))
+    assert min(cpu_s(6000) for _ in range(3)) < 60 * few

@@ -96,14 +96,17 @@ def closing(events: bytes) -> Ending | None:
     """Read the events that end a stream. None: none of these events ends it."""
     if not any(mark in events for mark in _MARKS):
         return None
-    before = b""
+    before: list[bytes] = []
     for event in sse.EventParser().feed(events):
+        if not any(mark in event.data for mark in _MARKS):
+            before.append(sse.render(event.data, event.name))
+            continue
         try:
             data = msgspec.json.decode(event.data)
         except UNREADABLE:
             return None
         match data:
             case {"type": kind, "response": dict(response)} if kind in ENDS:
-                return Ending(before, event.name, data, response)
-        before += sse.render(event.data, event.name)
+                return Ending(b"".join(before), event.name, data, response)
+        before.append(sse.render(event.data, event.name))
     return None
