@@ -224,10 +224,16 @@ class Supervisor:
             self._coming = Slot(number, now), old
             self._start(self._coming[0], now)
         if self._open and not self._workers and all(slot.due > now for slot in self._slots):
-            # No worker is there or about to come, so callers are refused at once instead of waiting.
-            self._open = False
-            for listening in self._listening:
-                with contextlib.suppress(OSError):  # the socket was not listening
+            self._refuse_callers()
+
+    def _refuse_callers(self) -> None:
+        """Refuse callers at once instead of letting them wait: no worker is there or about to come."""
+        self._open = False
+        for listening in self._listening:
+            # A socket that does not listen must be left alone. Linux would refuse to shut it down, and yet mark it:
+            # when it listens again, nothing could be read from any caller.
+            if listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                with contextlib.suppress(OSError):  # not every system can
                     listening.shutdown(socket.SHUT_RDWR)
 
     def _start(self, slot: Slot, now: float) -> None:

@@ -22,7 +22,7 @@ import pytest
 from semroute.api import worker_schedule, workers
 from semroute.api.worker_pipe import Good, Lifeline
 from semroute.api.workers import Supervisor
-from tests.service import until
+from tests.service import free_port, until
 
 Target = Callable[[int, list[socket.socket], Connection], None]
 
@@ -34,6 +34,28 @@ def small(folder: Path, number: int, listening: list[socket.socket], pipe: Conne
         lifeline.fail("the files are broken")
         sys.exit(3)
     asyncio.run(_serve(folder, number, lifeline))
+
+
+def answering(folder: Path, number: int, listening: list[socket.socket], pipe: Connection) -> None:
+    """A worker that sends back what it reads, unless a file says that it cannot start."""
+    lifeline = Lifeline.take(pipe)
+    (folder / "tries").write_text(str(int(read(folder / "tries") or 0) + 1))
+    if (folder / "broken").exists():
+        sys.exit(3)
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(100))
+        await writer.drain()
+        writer.close()
+
+    async def serve() -> None:
+        leave = asyncio.Event()
+        async with await asyncio.start_server(echo, sock=listening[number - 1]):
+            lifeline.beat(lambda: True, leave.set, lambda _: None)
+            (folder / f"pid-{number}").write_text(str(os.getpid()))
+            await leave.wait()
+
+    asyncio.run(serve())
 
 
 async def _serve(folder: Path, number: int, lifeline: Lifeline) -> None:
@@ -58,6 +80,8 @@ def read(path: Path) -> str:
 @contextmanager
 def supervised(target: Target, count: int) -> Iterator[tuple[Supervisor, Future[bool]]]:
     listening = [socket.socket() for _ in range(count)]
+    for each in listening:
+        each.bind(("127.0.0.1", free_port()))  # a port that is not named is lost when a socket is shut down
     supervisor = Supervisor(target, listening, drain_s=1, good=Good())
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(supervisor.keep)
@@ -97,6 +121,36 @@ def test_one_that_cannot_start_leaves_the_others_alone_and_is_told_of(
     said = [record.getMessage() for record in caplog.records if "worker 2" in record.getMessage()]
     assert len(said) == 1
     assert said[0].startswith("worker 2 could not start: the files are broken; it is started again in ")
+
+
+def test_callers_are_answered_again_after_no_worker_could_start_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_schedule, "PAUSES_S", (0.2, 0.2))
+    with supervised(partial(answering, tmp_path), 1) as (supervisor, running):
+        listening = supervisor._listening[0]
+        first = pid(tmp_path, 1)
+        address = listening.getsockname()
+        assert asked(address) == b"hello"
+        (tmp_path / "broken").touch()
+        os.kill(first, signal.SIGKILL)
+        tries = int(read(tmp_path / "tries"))
+        assert until(lambda: int(read(tmp_path / "tries") or 0) >= tries + 3)
+        assert asked(address) == b""  # refused at once
+        (tmp_path / "broken").unlink()
+        pid(tmp_path, 1, str(first))
+        assert asked(address) == b"hello"
+        assert not running.done()
+
+
+def asked(address: tuple[str, int]) -> bytes:
+    """What a worker answers. Empty: nothing."""
+    try:
+        with socket.create_connection(address, timeout=30) as caller:
+            caller.sendall(b"hello")
+            return caller.recv(100)
+    except OSError:
+        return b""
 
 
 def test_one_that_is_killed_starts_again_from_what_another_knew(tmp_path: Path) -> None:
