@@ -45,9 +45,9 @@ log = logging.getLogger("semroute.providers")
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_HEADER_BYTES = 32 * 1024
-PIECES = 4
-"""How many pieces of an answer are read before other tasks get their turn."""
 READ_SIZE = 16 * 1024  # bytes to read at once; once twice as many wait here, reading stops
+TURN_BYTES = 4 * READ_SIZE
+"""How many bytes of an answer are read before other tasks get their turn."""
 INTERIM = (100, 102, 103)
 """Statuses of interim answers. The head of the real answer follows them."""
 
@@ -89,6 +89,7 @@ class Response:
         self._content = content
         self._connection = connection
         self._host = host
+        self._turn_bytes = 0
         self.status = message.code
         self.headers: Mapping[str, str] = message.headers
         self.raw_headers: Iterable[tuple[bytes, bytes]] = message.raw_headers
@@ -98,9 +99,14 @@ class Response:
     async def read(self) -> bytes:
         """Return the next decompressed bytes; empty at the end. Raises `ProviderError` if the body is cut off."""
         try:
-            return await self._content.read(READ_SIZE)
+            data = await self._content.read(READ_SIZE)
         except FAILURES as error:
             raise translate(error, self._host, in_body=True) from None
+        self._turn_bytes += len(data)
+        if self._turn_bytes >= TURN_BYTES:  # the next decompressed bytes may be there at once
+            self._turn_bytes = 0
+            await asyncio.sleep(0)
+        return data
 
     async def aread(self, limit_bytes: int = MAX_ANSWER_BYTES) -> bytes:
         """Return the whole body. Raises `OversizedAnswerError` past the limit."""
@@ -109,8 +115,6 @@ class Response:
         while piece := await self.read():
             pieces.append(piece)
             read_bytes += len(piece)
-            if len(pieces) % PIECES == 0:  # the next decompressed piece may be there at once
-                await asyncio.sleep(0)
             if read_bytes > limit_bytes:
                 raise OversizedAnswerError(f"the answer is over {limit_bytes} bytes")
         return b"".join(pieces)
