@@ -16,7 +16,7 @@ from rich.text import Text
 from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar
 from semroute.config.check_shutdowns import check_lists
 from semroute.config.config import Config, WrittenAt
-from semroute.config.load import read
+from semroute.config.load import read_to_check
 from semroute.config.problems import problem_at
 from semroute.errors import EmbedderError, Problem
 
@@ -32,12 +32,12 @@ GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
 def command(folder: Path | None, strict: bool, no_embed: bool, ask: bool, format_: str, as_json: bool) -> None:
     """Show everything that is wrong in a folder."""
     folder = folder_of(folder)
-    config, problems = read(folder)
+    problems, config, sound = read_to_check(folder)
     borders: list[Border] = []
-    if config is not None:
-        found, borders = _examine(folder, config, embed=not no_embed)
+    if sound is not None:
+        found, borders = _examine(folder, sound, embed=not no_embed)
         problems += found
-        problems += _asked(config) if ask else []
+        problems += _asked(sound) if ask else []
     if as_json or format_ == "json":
         print_json(_summary(folder, config, problems, borders))
     elif format_ == "github":
@@ -45,7 +45,7 @@ def command(folder: Path | None, strict: bool, no_embed: bool, ask: bool, format
             click.echo(annotation(problem))
     else:
         _show_borders(borders)
-        _show(folder, config, problems)
+        _show(folder, config, problems, "" if config is not None or no_embed else _left_out(sound))
     fatal = {"error", "warning"} if strict else {"error"}
     failed = any(problem.severity in fatal for problem in problems)
     sys.exit(1 if failed else 0)
@@ -130,7 +130,13 @@ def _show_borders(borders: list[Border]) -> None:
     console.print(table)
 
 
-def _show(folder: Path, config: Config | None, problems: list[Problem]) -> None:
+def _left_out(sound: Config | None) -> str:
+    """Say what the errors kept from the check of meaning."""
+    compared = "not compared, because of the errors" if sound is None else "compared without the parts that have errors"
+    return f" (the utterances were {compared})"
+
+
+def _show(folder: Path, config: Config | None, problems: list[Problem], note: str) -> None:
     for problem in problems:
         console.print(f"[{COLOURS[problem.severity]}]{problem.severity}[/]", end=" ", highlight=False)
         console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
@@ -140,12 +146,9 @@ def _show(folder: Path, config: Config | None, problems: list[Problem]) -> None:
         for severity, n in counts.items()
         if n or severity != "info"
     )
-    holds = (
-        f": {len(config.routes)} routes, {_utterances(config)} utterances, {len(config.models)} models"
-        if config
-        else ""
-    )
-    console.print(f"{folder}{holds}; {found}", markup=False, highlight=False)
+    if config is not None:
+        found = f"{len(config.routes)} routes, {_utterances(config)} utterances, {len(config.models)} models; {found}"
+    console.print(f"{folder}: {found}{note}", markup=False, highlight=False)
 
 
 def _utterances(config: Config) -> int:

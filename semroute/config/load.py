@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec.structs import asdict, replace
 
@@ -26,6 +27,7 @@ from semroute.config.schema.policies import Policy
 from semroute.config.schema.providers import ProviderEntry, ProviderSettings
 from semroute.config.schema.routes import Default
 from semroute.config.schema.service import LogSettings
+from semroute.config.sound_parts import sound_parts
 from semroute.config.yaml_documents import parse
 from semroute.decision import TIERS, Tier
 from semroute.errors import ConfigError, Problem
@@ -48,7 +50,9 @@ def load_files(
     files: RouteFiles, environ: Mapping[str, str] = os.environ, *, today: datetime.date | None = None
 ) -> Config:
     """Build the configuration from files that have been read. Raises `ConfigError`, as `load` does."""
-    config, problems = _parse(files, environ, today=today)
+    day = _day(today)
+    draft, problems = _parse(files, environ, day)
+    config = _whole(draft, problems, files.version, day)
     if config is None:
         raise ConfigError([problem for problem in problems if problem.severity == "error"])
     return config
@@ -61,23 +65,58 @@ def read(
 
     `environ`: the variables that `${VAR}` can name. `today`: the day that the age of prices is measured against.
     """
-    return _parse(read_files(folder), environ, today=today)
+    files, day = read_files(folder), _day(today)
+    draft, problems = _parse(files, environ, day)
+    return _whole(draft, problems, files.version, day), problems
 
 
-def _parse(
-    files: RouteFiles, environ: Mapping[str, str], *, today: datetime.date | None
-) -> tuple[Config | None, list[Problem]]:
+class CheckedFolder(NamedTuple):
+    """A folder as `semroute check` sees it."""
+
+    problems: list[Problem]
+    config: Config | None
+    """None: a problem is an error."""
+    sound: Config | None
+    """The configuration, or else what is left of it without the parts that have errors: enough to compare routes, not
+    to serve. None: too little is left.
+    """
+
+
+def read_to_check(
+    folder: Path, environ: Mapping[str, str] = os.environ, *, today: datetime.date | None = None
+) -> CheckedFolder:
+    """Return the problems of a folder, and what of it further checks can look at."""
+    files, day = read_files(folder), _day(today)
+    draft, problems = _parse(files, environ, day)
+    config = _whole(draft, problems, files.version, day)
+    if config is not None:
+        return CheckedFolder(problems, config, config)
+    left = sound_parts(draft, problems)
+    sound = None if left is None or left.merged.default is None else _config(left, left.merged.default, "", day)
+    return CheckedFolder(problems, None, sound)
+
+
+def _day(today: datetime.date | None) -> datetime.date:
+    return today or datetime.datetime.now(datetime.UTC).date()
+
+
+def _parse(files: RouteFiles, environ: Mapping[str, str], today: datetime.date) -> tuple[Draft, list[Problem]]:
+    """Return what the files say, and every problem in the order of the files."""
     folder, problems = Path(files.folder), list(files.problems)
     documents = [parse(str(folder / name), data, environ) for name, data in files.texts.items()]
     draft, found = merge(str(folder), documents, whole=not files.problems)
     draft = located(draft, environ)
     problems += found
-    today = today or datetime.datetime.now(datetime.UTC).date()
     problems += check(draft, today=today)
     problems.sort(key=lambda problem: (problem.file, problem.line))
+    return draft, problems
+
+
+def _whole(draft: Draft, problems: list[Problem], version: str, today: datetime.date) -> Config | None:
+    """Return the configuration. None: a problem is an error."""
     if draft.merged.default is None or any(problem.severity == "error" for problem in problems):
-        return None, problems
-    return _config(draft, draft.merged.default, files.version, today), problems
+        return None
+    return _config(draft, draft.merged.default, version, today)
 
 
 def _base_url(entry: ProviderEntry) -> str:
@@ -100,7 +139,7 @@ def _config(draft: Draft, default: Default, version: str, today: datetime.date) 
         },
         models=models,
         default=default,
-        baseline=merged.baseline or max(default.models, key=lambda id_: _price(models[id_])),
+        baseline=merged.baseline or max(default.models, key=lambda id_: _price(models[id_]), default=""),
         budgets=merged.budgets,
         log=merged.log or LogSettings(),
         cors=merged.cors,

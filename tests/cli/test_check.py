@@ -86,6 +86,23 @@ def test_what_only_the_meaning_shows_is_found(semroute: Run, folder: Path) -> No
     assert all(problem["severity"] == "warning" and problem["suggestion"] for problem in problems.values())
 
 
+def test_an_error_hides_no_finding_of_meaning(semroute: Run, folder: Path) -> None:
+    wrong = "      - Is a storm  coming\n    models: [smal]\n"
+    (folder / "all.yaml").write_text(BAD.replace("    models: [small]\n", wrong, 1))
+    done = semroute("check", folder, "--json")
+    assert done.returncode == 1
+    shown = json.loads(done.stdout)
+    assert [border["route"] for border in shown["borders"]] == ["used", "left", "weather"]
+    problems = {problem["code"]: problem for problem in shown["problems"]}
+    assert set(problems) == {"config", "ambiguous", "collision", "misplaced", "unreachable", "leakage"}
+    assert (problems["config"]["line"], problems["ambiguous"]["line"], problems["collision"]["line"]) == (16, 31, 19)
+    assert f"which `used` has too, at {folder}/all.yaml:15" in problems["ambiguous"]["message"]
+    last = semroute("check", folder).stdout.splitlines()[-1]
+    assert last.startswith(f"{folder}: 2 errors, ")
+    assert last.endswith(" warnings (the utterances were compared without the parts that have errors)")
+    assert semroute("check", folder, "--no-embed").stdout.endswith("2 errors, 1 warning\n")
+
+
 def test_a_row_that_is_a_negative_measures_memory_too(semroute: Run, folder: Path) -> None:
     (folder / "more.yaml").write_text("negatives: [new, old]\n")
     found = json.loads(semroute("check", folder, "--no-embed", "--json").stdout)["problems"]
