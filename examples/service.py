@@ -33,7 +33,7 @@ def service(routes: Path, log: IO[str], *options: str, **environ: str) -> Iterat
     command = [sys.executable, "-m", "semroute", "serve", "--routes", str(routes), "--port", "0", *options]
     process = subprocess.Popen(command, env={**clean, **settings}, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    first = process.stderr.readline()  # `semroute: 3 routes, 2 models, on http://127.0.0.1:PORT (look: ...)`
+    first = process.stderr.readline()  # `semroute: 3 routes, 2 models, on http://127.0.0.1:PORT (page: ...)`
     log.write(first)
     if " on http" not in first:
         raise RuntimeError(f"the service did not start: {first}{process.stderr.read()}")

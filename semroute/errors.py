@@ -121,7 +121,7 @@ class RequestError(SemrouteError):
 
 
 class UnknownModelError(RequestError):
-    """The request names a model that the registry does not hold."""
+    """The request names a model that is not in the route files."""
 
     code = "model_not_found"
 

@@ -167,51 +167,52 @@ class Router:
         Raises `RequestError` for messages that cannot be read, and for names that do not exist.
         """
         asked = as_request(request, new_id(), explain=explain)
-        return _at_once(self.decide_in(Surroundings(self, signals, time.perf_counter()), asked)).decision
+        return _at_once(self.decide_in(DecisionInputs(self, signals, time.perf_counter()), asked)).decision
 
     def route_many(self, requests: Iterable[Asked], signals: Signals = Signals()) -> list[Decision]:
-        """Decide as `route` does, for several requests, whose prompts are embedded together. That takes less time."""
+        """Decide several requests as `route` does. Their prompts are embedded together, which takes less time."""
         asked = [as_request(request, new_id()) for request in requests]
         started = time.perf_counter()
         every = [self.read_facts(request) for request in asked]
         readings = self.read([facts.ask for facts in every])
         return [
-            _at_once(self.decide_in(Surroundings(self, signals, started, facts, reading), request)).decision
+            _at_once(self.decide_in(DecisionInputs(self, signals, started, facts, reading), request)).decision
             for request, facts, reading in zip(asked, every, readings, strict=True)
         ]
 
-    async def decide_in(self, around: Surroundings, asked: ChatRequest) -> Decided:
-        """The one sequence of a decision, for whoever asks. It waits only for what `around` gives.
+    async def decide_in(self, inputs: DecisionInputs, asked: ChatRequest) -> Decided:
+        """Run all steps of a decision. The library and the service both use this method.
 
-        Raises `UnknownModelError` and `UnknownRouteError` where the request names what does not exist.
+        `inputs`: gives the facts that the steps need. The coroutine waits only for these. Raises `UnknownModelError`
+        and `UnknownRouteError` if the request names a model or a route that does not exist.
         """
         config = self.config
         request = model_aliases.resolved(config, asked) if config.aliases else asked
-        facts = await around.facts(request)
+        facts = await inputs.facts(request)
         choice = choose_static(config, request, facts)
-        reading = await around.reading(facts.ask) if needs_reading(config, request, facts, choice) else Reading()
+        reading = await inputs.reading(facts.ask) if needs_reading(config, request, facts, choice) else Reading()
         if choice is None:
             choice = choose_semantic(config, reading.match, facts)
             if config.classifier is not None:
-                choice = await around.classified(choice, request, facts, reading)
+                choice = await inputs.classified(choice, request, facts, reading)
         if request.session:
-            choice = await around.continued(choice, facts)
-        signals, why_cheap = await around.signals(choice, facts)
+            choice = await inputs.continued(choice, facts)
+        signals, why_cheap = await inputs.signals(choice, facts)
         decision = decide(config, request, facts, choice, signals, reading=reading, gain=self.gain)
         decision = msgspec.structs.replace(
             decision,
             thrift=signals.thrift,
             explanation=decision.explanation
             + (model_aliases.told(asked, request) if request is not asked else "")
-            + (f"; {why_cheap}, so the choice leans to cheap" if why_cheap else ""),
-            latency_ms=(time.perf_counter() - around.started) * 1000,
+            + (f"; {why_cheap}, so cheaper models are preferred" if why_cheap else ""),
+            latency_ms=(time.perf_counter() - inputs.started) * 1000,
         )
         if request.explain:
-            decision = await around.explained(decision, facts)
+            decision = await inputs.explained(decision, facts)
         return Decided(request, facts, choice, reading, signals, decision)
 
     def read_facts(self, request: ChatRequest) -> Facts:
-        """What the decision looks at."""
+        """Return the facts of a request."""
         return read_facts(request, self.config.route_on, self.config.strip)
 
     def explain(self, decision: Decision, facts: Facts) -> Decision:
@@ -226,9 +227,10 @@ class Router:
         return self.match_features(self.embedder.featurize(texts))
 
     def read(self, prompts: Sequence[str | Ask]) -> list[Reading]:
-        """Read everything from the embeddings of asks: routes, exemplar tier, learned gains. Takes milliseconds.
+        """Embed asks, and return all that the embeddings say: routes, exemplar tier, learned gains. Takes milliseconds.
 
-        An ask that was read before is not embedded again, even after a reload. Several together are read faster.
+        An ask that was read before is not embedded again, even after a reload. Several asks together take less time
+        than one by one.
         """
         asks = [find_ask(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
         texts = [text for ask in asks for text in ask.matched]
@@ -313,8 +315,8 @@ class Router:
         )
 
 
-class Surroundings:
-    """What a decision asks of its surroundings. This one has no service around it: it waits for nothing."""
+class DecisionInputs:
+    """The inputs of one decision. This class takes them from its arguments. The service has a class of its own."""
 
     def __init__(
         self,
@@ -332,45 +334,45 @@ class Surroundings:
         self._reading = reading
 
     async def facts(self, request: ChatRequest) -> Facts:
-        """What the decision looks at."""
+        """Return the facts of a request."""
         return self._facts or self.router.read_facts(request)
 
     async def reading(self, ask: Ask) -> Reading:
-        """What the embedding of an ask tells."""
+        """Return what the embedding of an ask says."""
         return self._reading or self.router.read([ask])[0]
 
     async def classified(self, semantic: Choice, request: ChatRequest, facts: Facts, reading: Reading) -> Choice:
-        """The choice of a classifier, where there is one that knows better than the semantic one."""
+        """Return the classifier's choice. Return the semantic one if there is no classifier, as here."""
         return semantic
 
     async def continued(self, choice: Choice, facts: Facts) -> Choice:
-        """The choice with the route and the model that the conversation is on."""
+        """Return the choice with the route and the model of the conversation. Here no conversation is remembered."""
         return choice
 
     async def signals(self, choice: Choice, facts: Facts) -> tuple[Signals, str]:
-        """The facts of the moment, and why the choice leans to cheap models. Empty: it does not."""
+        """Return the facts of the moment, and why cheaper models are preferred. Empty: they are not."""
         return self._signals, ""
 
     async def explained(self, decision: Decision, facts: Facts) -> Decision:
-        """The decision with `details`."""
+        """Return the decision with `details`."""
         return self.router.explain(decision, facts)
 
 
 class Decided(NamedTuple):
-    """A decision, and what it was made of."""
+    """A decision, and all that it was made from."""
 
     request: ChatRequest
-    """With the names that there are here."""
+    """The request with its aliases replaced."""
     facts: Facts
     choice: Choice
     reading: Reading
-    """Empty where the prompt was not read."""
+    """Empty: the prompt was not embedded."""
     signals: Signals
     decision: Decision
 
 
 def _at_once(steps: Coroutine[Any, Any, Result]) -> Result:
-    """The result of a coroutine that waits for nothing."""
+    """Return the result of a coroutine that waits for nothing."""
     try:
         steps.send(None)
     except StopIteration as ended:

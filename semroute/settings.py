@@ -139,8 +139,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def _check_sharing(self) -> None:
         if self.workers > 1 and self.database_url == "memory:" and not self.state_url:
             raise SettingsError(
-                f"{self.workers} workers cannot share memory: set {PREFIX}DATABASE_URL to a file or a server, or "
-                f"{PREFIX}STATE_URL to a Redis"
+                f"{self.workers} workers need a store that all can use: set {PREFIX}DATABASE_URL to a file or a "
+                f"server, or {PREFIX}STATE_URL to a Redis"
             )
 
 

@@ -83,7 +83,7 @@ def thrift(levels: Sequence[tuple[Meter, int]]) -> tuple[float, str | None]:
         if meter.kind == "usd" and meter.limit > 0 and meter.soft < 1 and meter.models is None:
             slid = (level / meter.limit - meter.soft) / (1 - meter.soft)
             if slid > farthest[0]:
-                farthest = min(slid, 1.0), f"{meter.name} is spent to {100 * level / meter.limit:.0f}%"
+                farthest = min(slid, 1.0), f"{100 * level / meter.limit:.0f}% of {meter.name} is spent"
     return farthest
 
 

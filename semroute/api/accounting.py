@@ -188,7 +188,7 @@ class Books:
         except StoreError as error:
             if known is None:
                 raise
-            log.error("the database is away, so the service starts with the keys read last: %s", error)
+            log.error("the database is unavailable, so the service starts with the keys read last: %s", error)
             self.trouble = str(error)
             self.ring.take(known)
         self._lifeline.keep(keys=self.ring.rows)
@@ -229,7 +229,7 @@ class Books:
             found.append(f"the database cannot be used, so the keys read last stay valid: {self.trouble}")
         found += self._lifeline.notes
         if self.state.error is not None:
-            found.append(f"the shared state is away, so this process alone enforces limits: {self.state.error}")
+            found.append(f"the shared state is unavailable, so this process alone enforces limits: {self.state.error}")
         return found
 
     async def aclose(self) -> None:
@@ -260,6 +260,9 @@ def _lost(writer: LogWriter) -> list[str]:
 def kept_content(settings: LogSettings) -> LogSettings:
     """Return the log's settings. If the libraries for redaction are missing, hashes replace redacted texts."""
     if settings.content == "redacted" and not can_redact():
-        log.error("`log.content: redacted` needs %s: hashes are kept instead", how_to_install("redact"))
+        log.error(
+            "`log.content: redacted` needs missing libraries (%s): texts are logged as hashes",
+            how_to_install("redact"),
+        )
         return LogSettings(**{**{f: getattr(settings, f) for f in settings.__struct_fields__}, "content": "hash"})
     return settings

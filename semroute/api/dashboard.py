@@ -48,6 +48,6 @@ async def part(name: str) -> Response[bytes]:
 
 def _file(name: str) -> Response[bytes]:
     if name not in _FILES:
-        raise NotFoundError(f"there is no file {name!r} of the page")
+        raise NotFoundError(f"/ui has no file {name!r}")
     content, kind = _FILES[name]
     return Response(content, media_type=kind, headers=_HEADERS)

@@ -216,7 +216,7 @@ def _number(parameters: Any, name: str) -> Decimal | None:
     except ArithmeticError:
         raise RequestError(f"{name}: got {text!r}, expected a number", param=name) from None
     if not number.is_finite() or number.copy_abs() > 10**6:
-        raise RequestError(f"{name}: got {text!r}, expected a number to a million", param=name)
+        raise RequestError(f"{name}: got {text!r}, expected a number up to 1,000,000", param=name)
     return number
 
 

@@ -77,7 +77,7 @@ class DecodedBody:
         """Accept a body that is passed on piece by piece. Raises `MediaTypeError` if it is compressed."""
         if decoders_of(self._encodings):
             named = self._encodings.decode("latin-1")[:40]
-            raise MediaTypeError(f"content-encoding: got {named!r}, expected none: files are passed on as they come")
+            raise MediaTypeError(f"content-encoding: got {named!r}, expected none: files are passed on unchanged")
         self._body.pass_on(max_bytes)
         self._is_read = True  # there is nothing to unpack
 

@@ -39,7 +39,7 @@ DIRECT = "direct"
 
 
 class Service(Litestar):
-    """An application that calls direct handlers itself, and in which each request has a place."""
+    """An application that calls direct handlers itself, and limits how many requests run at once."""
 
     failure = ""
     """Why the application cannot start, if the reason is not a defect. This says more than a traceback. Empty: it can

@@ -260,7 +260,7 @@ class Connection(HttpToolsProtocol):
     def _refuse_late(self) -> None:
         self._late = None
         if self.cycle is None or (self._in_head and self.cycle.response_complete):
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"The head was not complete after {HEAD_S:g} seconds.")
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"The request headers were not complete after {HEAD_S:g} seconds.")
         elif self.cycle.response_complete:
             self._close()
         else:  # part of a head came while an earlier request was being answered
@@ -269,7 +269,7 @@ class Connection(HttpToolsProtocol):
     def _refuse_large(self) -> None:
         self._refuse(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            f"The head is over the limit of {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers.",
+            f"The request headers are over the limit of {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers.",
         )
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:

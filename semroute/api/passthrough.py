@@ -62,7 +62,7 @@ async def upload(request: AnyRequest) -> Response[Any]:
     caller, headers = await _admit(request), headers_of(request)
     if HEADER in headers:
         raise RequestError(
-            f"{HEADER}: a file is passed on piece by piece, so no key can tell two uploads apart: send it without one",
+            f"{HEADER}: uploads are passed on in pieces, so they cannot be repeated: leave out this header",
             param=HEADER,
         )
     settings: Settings = request.app.state.settings

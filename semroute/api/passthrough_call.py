@@ -335,7 +335,7 @@ class Passed(Response[Any]):
 
 
 def _after(target: str, id_: str) -> str:
-    """The address of the page of a list that follows an id."""
+    """Return the address of the page that follows an id in a list."""
     path, _, query = target.partition("?")
     return f"{path}?{urlencode([*(pair for pair in parse_qsl(query) if pair[0] != 'after'), ('after', id_)])}"
 

@@ -106,7 +106,7 @@ async def forget(request: AnyRequest, id_: str) -> Response[bytes]:
 async def sweep(books: Books) -> None:
     """Delete expired responses now and then. Runs until it is cancelled."""
     while True:
-        with contextlib.suppress(StoreError):  # the books report a database that is away
+        with contextlib.suppress(StoreError):  # the books report a database that is unavailable
             await books.ask(books.responses.sweep)
         await asyncio.sleep(SWEEP_EVERY_S)
 
@@ -154,7 +154,9 @@ class Remembering:
         return built
 
     def where_asked(self, error: RequestError) -> RequestError:
-        """The same error at the place that the caller knows, which may stand further on in the whole conversation."""
+        """Return the error with the place in the caller's own body. In the whole conversation that place may be further
+        on.
+        """
         param = error.param or ""
         match = _ITEM.match(param)
         place = None if match is None else self._places.get(int(match[1]))
@@ -191,7 +193,7 @@ class Remembering:
     async def _put(self, response: dict[str, Any], chat: ChatRequest) -> bool:
         """Keep a response, and return whether that worked. If it fails, the caller still gets the answer.
 
-        After a failure nothing is kept for a while, so that no answer waits for a database that is away.
+        After a failure nothing is kept for a while, so that no answer waits for a database that is unavailable.
         """
         books: Books = self._request.app.state.books
         now = asyncio.get_running_loop().time

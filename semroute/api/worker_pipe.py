@@ -1,7 +1,7 @@
 """The messages between a worker and its supervisor, over a pipe.
 
 The supervisor begins with the last good state, so that a worker can start while the route files are broken or the
-database is away. From then on the worker sends messages, and the supervisor answers each sign of life:
+database is unavailable. From then on the worker sends messages, and the supervisor answers each sign of life:
 
 supervisor  Begin(good)         Notes(notes)
 worker                   Beat                 Good …   Beat   Failed

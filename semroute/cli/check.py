@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from semroute.evaluation.outsiders import Border
 
 SHOWN_SHARE = 0.1
-"""Routes that take a smaller share of their border are left out of the table."""
+"""A route that takes a smaller share of the prompts at its border is left out of the table."""
 COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
 
@@ -114,13 +114,11 @@ def _summary(folder: Path, config: Config | None, problems: list[Problem], borde
 
 
 def _show_borders(borders: list[Border]) -> None:
-    """A table of the routes that take many of the everyday prompts that are nearest to them."""
+    """Show a table of the routes that take many of the nearest everyday prompts."""
     wide = sorted((one for one in borders if one.taken >= SHOWN_SHARE * one.tried > 0), key=lambda one: -one.taken)
     if not wide:
         return
-    table = Table(
-        "route", "takes", "such as", "would help: more like", title="Everyday prompts at the border of a route"
-    )
+    table = Table("route", "takes", "such as", "add utterances like", title="Everyday prompts that a route takes")
     for one in wide:
         examples = "\n".join(f"{outsider.text} (near line {outsider.line})" for outsider in one.outsiders)
         lonely = f"{one.loneliest} (line {one.loneliest_line})"

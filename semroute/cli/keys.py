@@ -101,7 +101,7 @@ def _store(opened: Callable[[str], Database] = open_database) -> Iterator[KeySto
     if url == MEMORY:
         raise SettingsError(
             f"{settings_module.variable('database_url')}: got {MEMORY}, but keys in memory end with the command: "
-            "expected a database, as the service uses it"
+            "expected the database of the service"
         )
     database = opened(url)
     try:

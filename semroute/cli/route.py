@@ -69,7 +69,7 @@ def _show_plan(decision: Decision) -> None:
         wants = f", wants {decision.wants}" if decision.wants else ""
         console.print(f"difficulty {decision.difficulty:.2f}{wants}: {parts}", highlight=False)
     if decision.narrowed_by:
-        console.print(f"narrowed by: {', '.join(decision.narrowed_by)}", highlight=False)
+        console.print(f"models were left out by rules: {', '.join(decision.narrowed_by)}", highlight=False)
 
 
 BAR = 24
@@ -81,7 +81,7 @@ WORDS = 48
 def _show_details(decision: Decision, details: Details) -> None:
     """Show a bar for each word: green speaks for the best candidate, red against it."""
     if details.flip is not None:
-        console.print(f"smallest change: {details.flip.explanation}.", markup=False, highlight=False)
+        console.print(f"what would have changed it: {details.flip.explanation}.", markup=False, highlight=False)
     if not details.words:
         return
     best = decision.candidates[0].route
@@ -128,7 +128,7 @@ def _show(decision: Decision, router: Router) -> None:
         _show_details(decision, decision.details)
     console.print(f"plan: {', then '.join(decision.plan) or 'none'}", markup=False, highlight=False)
     for left_out, reason in decision.rejected.items():
-        console.print(f"not {left_out}: {reason}", markup=False, highlight=False)
+        console.print(f"left out: {left_out}, {reason}", markup=False, highlight=False)
     for provider in router.config.providers.values():
         models = [m for m in decision.plan if router.config.models[m].provider == provider.id]
         if models and provider.unavailable:

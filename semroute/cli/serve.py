@@ -24,8 +24,8 @@ from semroute.telemetry.logs import configure
 
 SERVED: dict[Openness, str] = {
     "keys": "every call needs a key",
-    "loopback": "there is no key: programs on this machine may do everything, and others are refused",
-    "insecure": "everyone who can reach the service may ask for answers without a key; everything else needs a key",
+    "loopback": "programs on this machine may do everything without a key, and all others are refused",
+    "insecure": "everyone who can reach the service may ask for answers without a key, and all else needs a key",
 }
 
 
@@ -54,8 +54,8 @@ def command(
     settings = msgspec.structs.replace(settings, port=listening[0].getsockname()[1])
     where = f"http://{settings.host}:{settings.port}"
     answers = "an echo for every model" if settings.echo else f"{len(config.models)} models"
-    _say(settings, f"{len(config.routes)} routes, {answers}, on {where} (look: {where}/ui, docs: {where}/schema)")
-    _say(settings, f"access: {settings.access}: {SERVED[cast('Openness', settings.access)]}")
+    _say(settings, f"{len(config.routes)} routes, {answers}, on {where} (page: {where}/ui, endpoints: {where}/schema)")
+    _say(settings, f"access is {settings.access}: {SERVED[cast('Openness', settings.access)]}")
     if not settings.echo and (told := uncallable(config)):
         _say(settings, told)
     serve(settings, listening, files)

@@ -76,7 +76,7 @@ def impossible(when: When) -> str | None:
         if part.any and all(impossible(When(all=(_without_any(when), branch))) for branch in part.any):
             return "no branch of `any` can hold"
         if part.not_ is not None and implies(_without_not(when), part.not_):
-            return "`not` denies what the other conditions say"
+            return "`not` excludes all that the other conditions require"
     return None
 
 

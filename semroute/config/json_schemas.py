@@ -86,7 +86,7 @@ def _check_references(schema: Any, draft: type[Validator]) -> None:
             try:
                 led_to = resolver.lookup(reference)
             except _NOT_TO_BE_READ:
-                raise SchemaFaultError(f"it refers to what is not in it: {_cut(reference)}") from None
+                raise SchemaFaultError(f"got a reference that leads nowhere: {_cut(reference)}") from None
             _check(led_to.contents, f"{name} {_cut(reference)}", draft)
             pending.append((known.create_resource(led_to.contents), led_to.resolver))
 

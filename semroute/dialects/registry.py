@@ -21,7 +21,7 @@ def _load(name: str) -> Dialect:
     found = import_module(f"semroute.dialects.{name}.dialect").DIALECT
     assert isinstance(found, Dialect), f"semroute/dialects/{name}/dialect.py: expected DIALECT to be a Dialect"
     provides = found.provider is not None
-    assert provides == table.DIALECTS[name].providers, f"{name}: `providers` of its line and its folder disagree"
+    assert provides == table.DIALECTS[name].providers, f"{name}: its `provider` contradicts config/dialects.py"
     return found
 
 

@@ -43,7 +43,7 @@ class Examined(NamedTuple):
 
     problems: list[Problem]
     borders: list[Border]
-    """Of each route: how well it tells in from out."""
+    """For each route, what it takes of the prompts at its border."""
 
 
 def examine(config: Config, progress: Callable[[int, int], None] | None = None, cache: Cache | None = None) -> Examined:

@@ -142,7 +142,7 @@ def _report_collisions(places: _Places, collisions: list[tuple[float, int, int]]
             "warning",
             f"{quote(places.texts[b])} of `{places.name(b)}` collides with {quote(places.texts[a])} of "
             f"`{places.name(a)}` at {places.where(a)} (similarity {similarity:.2f}){others}",
-            "word both so that they differ, move one, or merge the routes",
+            "reword one of them, move it to the other route, or merge the routes",
         )
 
 
@@ -212,7 +212,7 @@ def _uniform(corpus: Corpus, places: _Places) -> Iterator[Problem]:
                 "uniform",
                 "warning",
                 f"the {n} utterances of `{name}` are all alike (mean similarity {mean:.2f})",
-                "vary length, words and what is asked for, as your users do",
+                "add utterances that differ in length, in words and in what they ask for, as those of your users do",
             )
 
 
@@ -228,9 +228,9 @@ def _unreached(places: _Places, scores: Floats) -> Iterator[Problem]:
             f"routes.{name}",
             "unreachable",
             "warning",
-            f"each of the {len(own)} utterances of `{name}` looks more like another route when it is held out, "
-            f"most often like `{places.names[winner]}`",
-            "give it more utterances that are alike, or merge the routes",
+            f"each of the {len(own)} utterances of `{name}` looks more like another route than like the rest of "
+            f"its own, most often like `{places.names[winner]}`",
+            "add utterances that resemble each other, or merge the routes",
         )
 
 
@@ -248,5 +248,5 @@ def _descriptions(corpus: Corpus, places: _Places) -> Iterator[Problem]:
                 "warning",
                 f"the description of `{name}` fits the utterances of `{places.names[other]}` better "
                 f"(similarity {likeness[number, other]:.2f}, its own {likeness[number, number]:.2f})",
-                "describe what the utterances ask for, or correct them",
+                "describe what its utterances ask for, or correct the utterances",
             )

@@ -1,7 +1,7 @@
-"""Find what a router takes although it may belong to no route: everyday prompts of the background.
+"""Find everyday prompts of the background that a route takes although they may belong to no route.
 
-A route that takes many of them cannot tell its own prompts from others. The ones nearest to it show which negatives
-would help, and its own utterances that stand alone show which utterances would.
+A route that takes many of them is too wide. The nearest of them would help as negatives. Utterances like the one that
+resembles the rest of its route least would help as well.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from semroute.semantic.embedder import Features
 Flags = NDArray[np.bool_]
 
 NEAREST = 100
-"""The border of a route: so many background prompts, the nearest to its utterances, are tried."""
+"""How many background prompts are tried for each route: those nearest to its utterances. They are the border of the
+route."""
 TAKEN = 0.4
 """A route that takes a larger share of its border is reported. The widest of the shipped routes take .35."""
 SHOWN = 3
-"""How many prompts are named."""
+"""How many of the prompts are shown."""
 
 
 class Outsider(Frozen, frozen=True, kw_only=True):
@@ -46,24 +47,24 @@ class Outsider(Frozen, frozen=True, kw_only=True):
 
 
 class Border(Frozen, frozen=True, kw_only=True):
-    """How well a route tells in from out."""
+    """How many prompts at its border a route takes."""
 
     route: str
     file: str
     line: int
     tried: int
-    """How many background prompts were tried: those nearest to the route that it is not itself about."""
+    """How many background prompts were tried: the nearest ones, without those that the route is itself about."""
     taken: int
     """How many of them the route takes."""
     outsiders: tuple[Outsider, ...]
-    """The nearest of those that it takes."""
+    """The nearest of the prompts that it takes."""
     loneliest: str
-    """The utterance that is least like the rest of the route: more of its kind would help most."""
+    """The utterance that is least like the rest of the route. More utterances of its kind would help most."""
     loneliest_line: int
 
 
 def borders(router: Router, background: Background) -> list[Border]:
-    """Try each route on the background prompts that are nearest to it, without those of what it is about."""
+    """Try the background prompts at the border of each route, without those that the route is about."""
     routes = router.config.routes.values()
     owners = np.repeat(np.arange(len(routes)), [len(route.utterances) for route in routes]).astype(np.int64)
     _, own = compare(background, router.vectors, owners)
@@ -75,8 +76,8 @@ def borders(router: Router, background: Background) -> list[Border]:
 
 
 def _border(router: Router, background: Background, number: int, own: Flags, likeness: Floats) -> Border:
-    """`own`: (texts,), the prompts of what the route is about; `likeness`: (utterances of the route,), of each to the
-    others.
+    """`own`: (texts,), whether a prompt is what the route is about. `likeness`: (utterances of the route,), how much
+    each resembles the others.
     """
     config, name = router.config, tuple(router.config.routes)[number]
     first = sum(len(route.utterances) for route in [*config.routes.values()][:number])
@@ -118,7 +119,7 @@ def _border(router: Router, background: Background, number: int, own: Flags, lik
 
 
 def _of_each_kind(taken: list[Outsider]) -> list[Outsider]:
-    """The nearest prompt of each kind: a second one of the same kind says little more."""
+    """Return the nearest prompt of each kind, because a second one of a kind shows little more."""
     first = {outsider.intent: outsider for outsider in reversed(taken)}
     return [outsider for outsider in taken if first[outsider.intent] is outsider][:SHOWN]
 
@@ -131,12 +132,12 @@ def report(config: Config, found: list[Border]) -> list[Problem]:
 def _problem(config: Config, border: Border) -> Problem:
     examples = ", ".join(f"{quote(one.text)} (near line {one.line})" for one in border.outsiders)
     message = (
-        f"`{border.route}` cannot tell in from out: of the {border.tried} everyday prompts that are nearest to it and "
-        f"not its own, it takes {border.taken}, such as {examples}"
+        f"`{border.route}` takes prompts that are not about it: {border.taken} of the {border.tried} nearest everyday "
+        f"prompts, such as {examples}"
     )
     advice = (
-        "write those that it should not take under `negatives`, and more utterances like "
-        f"{quote(border.loneliest)} at line {border.loneliest_line}, which stands alone"
+        "add those that it should not take to `negatives`, and add utterances like "
+        f"{quote(border.loneliest)} (line {border.loneliest_line}), which no other utterance resembles"
     )
     return problem_at(_written(config, f"routes.{border.route}"), message, "info", "open-border", advice)
 

@@ -107,7 +107,7 @@ class _Desk:
     async def ask(self, question: bytes, limit_s: float) -> Mended:
         """Return the reply. If the caller leaves, the process still finishes the check, and is then free again."""
         if self._waiting >= self._most:
-            return _unchecked(f"it was not checked: {self._most} other answers wait for that")
+            return _unchecked(f"it was not checked: {self._most} other answers are waiting to be checked")
         self._waiting += 1
         told = asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question, limit_s)
         told.add_done_callback(self._done)
@@ -127,7 +127,7 @@ class _Desk:
     def _answer(self, question: bytes, limit_s: float) -> Mended:
         """Ask the process, and wait for its reply. Blocking."""
         if self._closed:
-            return _unchecked("it was not checked: the service ends")
+            return _unchecked("it was not checked: the service is stopping")
         try:
             process = self._process = self._process or _start()
             with contextlib.suppress(BrokenPipeError):  # the process is gone, and the missing reply shows it

@@ -248,7 +248,7 @@ class Deployment:
         if account is not None and account.queued >= account.limits.queue:
             raise BusyError(f"{account.queued} requests are waiting for its provider {account.provider} already")
         if self.wait_s(tokens, self.clock.now()) >= timeout_s:
-            raise BusyError(self.full(tokens, self.clock.now()) or "it has no room in time")
+            raise BusyError(self.full(tokens, self.clock.now()) or "its limits leave no room before the deadline")
         self._queued += 1
         if account is not None:
             account.queued += 1
@@ -260,7 +260,7 @@ class Deployment:
                     self._heed(tokens, longest_pause_s)
                     await self._change(self.wait_s(tokens, now))
         except TimeoutError:
-            raise BusyError(f"it had no room within {timeout_s:.1f} s") from None
+            raise BusyError(f"its limits left no room within {timeout_s:.1f} s") from None
         finally:
             self._queued -= 1
             if account is not None:

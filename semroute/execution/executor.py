@@ -372,7 +372,7 @@ class Execution(Generic[Result]):
         if not self._failures:
             if not self._skipped:
                 late = self._left_s() <= SHORTEST_CALL_S
-                why = "the deadline has passed" if late else "the budget of attempts is used up"
+                why = "the deadline has passed" if late else "all allowed attempts were made"
                 self._skipped = dict.fromkeys((model.id for model in self._work.plan), why)
             retry_after_s = self._work.deployments.retry_after_s(model.id for model in self._work.plan)
             none = NoModelError(self._skipped, retry_after_s=retry_after_s)
@@ -383,9 +383,7 @@ class Execution(Generic[Result]):
             return limited
         told = [f"{model.id}: {error}" for model, error in self._failures]
         told += [f"{model_id}: not called, {reason}" for model_id, reason in self._skipped.items()]
-        told += [
-            f"{model.id}: not called, the deadline or the budget of attempts was used up" for model in self.pending
-        ]
+        told += [f"{model.id}: not called, because no time or no attempt was left" for model in self.pending]
         failures = [error for _, error in self._failures]
         refused = refusal(failures, skipped=bool(self._skipped))
         if refused is not None:

@@ -208,8 +208,8 @@ class Running:
     def not_kept(self) -> IdempotencyError:
         """Return the error that says that the start of the answer is gone."""
         return IdempotencyError(
-            f"the answer for this idempotency key is over {self._max_bytes} bytes, or there are too many such answers: "
-            "its start is no longer held, so only a caller who keeps up gets it"
+            f"the answer for this idempotency key cannot be repeated: it is over {self._max_bytes} bytes, or too many "
+            "answers are held already, so its start was dropped. Send the request again with a new key"
         )
 
     def join(self) -> None:

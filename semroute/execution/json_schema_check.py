@@ -67,7 +67,7 @@ def _validator(schema: bytes) -> Validator:
 
 
 def _is_shallow(document: Any) -> bool:
-    """Whether a document has fewer than `SHALLOW` levels."""
+    """Return whether a document has fewer than `SHALLOW` levels."""
     level = [document]
     for _ in range(SHALLOW):
         level = [inner for value in level for inner in _inside(value)]

@@ -19,7 +19,7 @@ from semroute.gateway.encoder_threads import Readers
 from semroute.gateway.serving import Serving
 from semroute.messages import ChatRequest
 from semroute.record import Attempt
-from semroute.router import Surroundings
+from semroute.router import DecisionInputs
 from semroute.routing.ask import Ask
 from semroute.routing.decide import Choice
 from semroute.routing.difficulty import Reading
@@ -55,7 +55,7 @@ class Sources(NamedTuple):
     sessions: SessionStore
 
 
-class Gathering(Surroundings):
+class Gathering(DecisionInputs):
     """The facts for one decision in the service.
 
     If the decision fails after it called a model, `left_off` tells how far it came.

@@ -190,7 +190,9 @@ class Account:
         )
 
     def _told(self, decision: Decision) -> Decision:
-        """With what counted as ask, where the log keeps the text as it is; else without any of its words."""
+        """Return the decision for the log. If the log keeps the text as it is, the decision keeps its asks. Otherwise
+        it keeps no words of the text.
+        """
         if self._arrival.config.log.content != "full":
             return decision if decision.details is None else msgspec.structs.replace(decision, details=None)
         if decision.details is not None or self.request.long:

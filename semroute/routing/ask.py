@@ -1,9 +1,9 @@
-"""Find what of a prompt is asked. Pure, and bounded whatever the prompt's length.
+"""Find what a prompt asks for. Pure, and bounded whatever the prompt's length.
 
-Most prompts are one sentence, which is the ask. Others hold a material as well: a text to translate, code to repair, a
-mail to answer. `segments.cut` tells by form what can only be material. Of the sentences that remain, each gets points
-for how an ask is worded (an imperative, a question, words such as "the text below") and for where it stands (first,
-last, beside the material). The best one is the ask, with what belongs to it.
+Most prompts are one sentence, which is the ask. Other prompts also hold a material: a text to translate, code to
+repair, a mail to answer. `segments.cut` finds by its form what can only be material. Each of the other sentences gets
+points for its wording (an imperative, a question, words such as "the text below") and for its place (first, last,
+beside the material). The best sentence is the ask, together with what belongs to it.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from semroute.routing.lexical_cues import looks_like_code
 from semroute.routing.segments import Segment, cut, is_material
 
 MAX_CHARS = 160
-"""Characters of an ask that are matched, where the prompt is longer than `PLAIN_CHARS`."""
+"""How many characters of an ask are matched, if the prompt is longer than `PLAIN_CHARS`."""
 TOLD_CHARS = 110
-"""Characters that are matched of a long prompt in which nothing is asked in so many words."""
+"""How many characters of a long prompt are matched if nothing in it is worded as an ask."""
 PLAIN_CHARS = 360
-"""A prompt of no more characters, without a sign of a material, is matched as it is."""
+"""A prompt of up to this many characters that shows no material is matched as it is."""
 LEAST = 2.0
-"""The points from which a sentence is an ask."""
+"""A sentence with at least this many points is an ask."""
 CLEAR = 4.0
-"""The points from which an imperative at an end of a long prompt is what tells most."""
+"""An imperative at either end of a long prompt is matched if it has at least this many points."""
 BEHIND = 2.5
-"""How many points fewer than the best another sentence may have to be an ask as well."""
+"""A second sentence is an ask as well if it has at most this many points less than the best one."""
 NOUNS = {"code": "code", "log": "log", "data": "data", "table": "table", "mail": "email", "talk": "conversation"}
-"""What a material of a kind is called. Of any other kind it is a text."""
+"""The noun for each kind of material. All other kinds are called a text."""
 REST_BYTES = 80
-"""Bytes of UTF-8 in other paragraphs that are a material to an ask that stands apart."""
+"""If other paragraphs have at least this many bytes of UTF-8, they can be the material of an ask that stands apart."""
 NAMED_CHARS = 80
-"""Characters behind an ask's colon, to the end of the line, that belong to the ask."""
+"""How many characters after the colon of an ask, up to the end of the line, belong to the ask."""
 
 _STRUCTURED = re.compile(r"[\n:\"“„«<`>]|[.!?] |\s'")
 _LOOKED_AT = 2000
 _TOLD = frozenset(("verb", "verb-needs-text", "question-word"))
-"""Forms of an ask that is seldom the material's own."""
+"""Forms of an ask that a material seldom has."""
 
 
 class Ask(Frozen, frozen=True, kw_only=True):
-    """What is asked, and where it stands in the prompt."""
+    """What a prompt asks for, and where in the prompt that stands."""
 
     text: str
-    """All that is asked. Rules, the complexity and the classifier look at it."""
+    """All asks as one text. Rules, the complexity and the classifier look at it."""
     matched: tuple[str, ...]
-    """What is matched with the routes: the ask, shortened where it is long; or each of several asks."""
+    """The texts that are matched with the routes: the ask, shortened if it is long, or each of several asks."""
     spans: tuple[tuple[int, int], ...] = ()
-    """Where the asks stand in the prompt. Empty: all of the prompt is asked."""
+    """The places of the asks in the prompt. Empty: the whole prompt is the ask."""
     before: str = ""
-    """The ask of an earlier turn that this one follows up. `text` begins with it. Empty: there is none."""
+    """The ask of an earlier turn, if this one follows it up. `text` begins with it. Empty: this turn stands alone."""
 
 
 def find_ask(prompt: str) -> Ask:
-    """Find what is asked. A prompt that shows no material is asked as a whole."""
+    """Find the ask. If a prompt shows no material, all of it is the ask."""
     if len(prompt) <= PLAIN_CHARS and _STRUCTURED.search(prompt) is None:
         return _as_it_is(prompt)
     segments = cut(prompt)
@@ -78,10 +78,10 @@ def find_ask(prompt: str) -> Ask:
 
 
 def _listed(prompt: str, best: Sentence | None, segments: Sequence[Segment]) -> Ask | None:
-    """The asks of a list that is the first or the last paragraph: "1. Summarise the mail", "2. Draft an answer".
+    """Return the asks of a list in the first or the last paragraph: "1. Summarise the mail", "2. Draft an answer".
 
-    None: there is no such list, or it belongs to the material, because something is asked elsewhere. A question behind
-    a list with which the prompt begins may be the material's own.
+    None: there is no such list. Or the list belongs to the material, because the prompt asks for something elsewhere.
+    If a question follows a list at the start of a prompt, it may belong to the material too.
     """
     head = prompt[:READ_CHARS].strip().partition("\n\n")[0]
     tail = prompt[-READ_CHARS:].strip().rpartition("\n\n")[2]
@@ -95,7 +95,7 @@ def _listed(prompt: str, best: Sentence | None, segments: Sequence[Segment]) -> 
 
 
 def continued(before: Ask, ask: Ask) -> Ask:
-    """Return an ask that says nothing by itself, with the ask before it."""
+    """Return an ask that makes no sense alone, with the earlier ask before it."""
     more = names_subject(ask.text)
     return Ask(
         text=f"{before.text}\n{ask.text}",
@@ -106,7 +106,7 @@ def continued(before: Ask, ask: Ask) -> Ask:
 
 
 def _parted(prompt: str, best: Sentence, sentences: Sequence[Sentence]) -> bool:
-    """Whether prose alone is an ask and a material, by the form of the ask."""
+    """Return whether plain prose holds both an ask and a material, by the form of the ask."""
     if best.points < LEAST or len(sentences) < 2:
         return False
     if best.marks & {"first", "last"} and best.marks & {"verb", "verb-needs-text", "pointing"}:
@@ -132,7 +132,9 @@ def _as_it_is(prompt: str) -> Ask:
 
 
 def _told(prompt: str, best: Sentence, sentences: Sequence[Sentence], segments: Sequence[Segment]) -> Ask:
-    """The ask of a long prompt that shows no material: all of it, matched by the ask in it, or by what tells most."""
+    """Return the ask of a long prompt without a visible material: the whole prompt. Only its ask is matched, or else
+    the sentences with the most points.
+    """
     if best.points >= CLEAR and best.marks & {"first", "last"} and best.marks & {"verb", "verb-needs-text"}:
         asked = _asked(prompt, _belong(best, sentences, segments), sentences, segments)
         return Ask(text=prompt, matched=asked.matched)
@@ -140,7 +142,7 @@ def _told(prompt: str, best: Sentence, sentences: Sequence[Sentence], segments: 
 
 
 def _most_telling(prompt: str, sentences: Sequence[Sentence]) -> str:
-    """The sentences with the most points, in their order, as many as are matched."""
+    """Return the sentences with the most points, in the order of the prompt, as many as fit."""
     room, kept = TOLD_CHARS, set[int]()
     for number in sorted(range(len(sentences)), key=lambda number: -sentences[number].points):
         one = sentences[number].segment
@@ -161,7 +163,7 @@ def _asked(
     sentences: Sequence[Sentence],
     segments: Sequence[Segment],
 ) -> Ask:
-    """The ask of a prompt with a material."""
+    """Return the ask of a prompt that holds a material."""
     spans = [_span(prompt, one) for one in asks]
     texts = [prompt[start:end].strip() for start, end in spans]
     tasks = [
@@ -175,7 +177,7 @@ def _asked(
 
 
 def _matched(prompt: str, asks: Sequence[str], segments: Sequence[Segment]) -> tuple[str, ...]:
-    """Asks as they are matched. What they point at is called by the form of the material."""
+    """Return the texts to match. If an ask points at the material, its noun is added."""
     noun = _noun(prompt, segments)
     return tuple(as_matched(shortened(text), noun) for text in asks)
 
@@ -183,8 +185,10 @@ def _matched(prompt: str, asks: Sequence[str], segments: Sequence[Segment]) -> t
 def _own_words(
     prompt: str, asks: Sequence[Sentence], sentences: Sequence[Sentence], segments: Sequence[Segment]
 ) -> str:
-    """The asks, with what belongs to them where a fence, a quote or another form sets the material apart: the rest of
-    their paragraphs, and a paragraph at an end of the prompt beside the material.
+    """Return the asks with what belongs to them.
+
+    If a fence, a quote or another form marks the material, the rest of each ask's paragraph belongs to it. So does a
+    paragraph at either end of the prompt beside the material.
     """
     taken = {id(one) for one in asks}
     beside = {one.paragraph for one in sentences if "beside" in one.marks}
@@ -204,7 +208,7 @@ def _own_words(
 
 
 def _span(prompt: str, ask: Sentence) -> tuple[int, int]:
-    """Where an ask stands, with what it names behind a colon: "one of these topics: sport, politics"."""
+    """Return the place of an ask, with what follows its colon: "one of these topics: sport, politics"."""
     start, end = ask.segment.start, ask.segment.end
     if "colon" in ask.marks and prompt[end - 1] != "\n":
         behind = prompt.find("\n", end)
@@ -214,12 +218,12 @@ def _span(prompt: str, ask: Sentence) -> tuple[int, int]:
 
 
 def _is_task(one: Sentence, place: int) -> bool:
-    """Whether a sentence asks for something of its own, instead of saying how to do it."""
+    """Return whether a sentence is a task, and not only a wish about how to do one."""
     return bool(one.marks & {"verb", "verb-needs-text"}) and (place == 0 or "manner" not in one.marks)
 
 
 def _noun(prompt: str, segments: Sequence[Segment]) -> str:
-    """What a material is called, by the form of most of it."""
+    """Return the noun for the material, by the form of most of it."""
     sizes: dict[str, int] = {}
     for one in segments:
         kind = one.kind
@@ -234,7 +238,7 @@ def _noun(prompt: str, segments: Sequence[Segment]) -> str:
 
 
 def _belong(best: Sentence, sentences: Sequence[Sentence], segments: Sequence[Segment]) -> list[Sentence]:
-    """The best sentence, those beside it that ask as well, and asks at the other end of the prompt."""
+    """Return the best sentence, the asks beside it, and the asks at the other end of the prompt."""
     place = next(number for number, one in enumerate(sentences) if one is best)
     first = last = place
     while first and _beside(sentences[first - 1], best) and "colon" not in sentences[first - 1].marks:
@@ -253,20 +257,20 @@ def _beside(one: Sentence, best: Sentence) -> bool:
 
 
 def _between(segments: Sequence[Segment], one: Sentence, other: Sentence) -> bool:
-    """Whether a material that shows by its form stands between two sentences."""
+    """Return whether a segment that can only be material stands between two sentences."""
     start, end = sorted((one.segment.start, other.segment.start))
     return any(start < segment.start < end and is_material(segment) for segment in segments)
 
 
 def _apart(one: Sentence, best: Sentence) -> bool:
-    """Whether a sentence in another paragraph is asked as well."""
+    """Return whether a sentence in another paragraph is an ask too."""
     placed = one.marks & {"first", "last", "asked"} and not one.marks & {"labelled", "amid", "empty"}
     worded = one.marks & {"pointing", "asked"} and one.marks & {"verb", "verb-needs-text", "question"}
     return bool(placed and worded) and one.points >= max(LEAST, best.points - 1.5)
 
 
 def shortened(text: str, most: int = MAX_CHARS) -> str:
-    """The head and the tail of a long ask."""
+    """Return a long ask cut to its head and tail."""
     text = text[: most * 8] + text[-most * 8 :] if len(text) > most * 16 else text
     text = text.strip()
     if len(text) <= most:

@@ -1,4 +1,4 @@
-"""Give points to the sentences of a prompt, for how they are worded and for where they stand. Pure."""
+"""Give points to the sentences of a prompt, by their wording and their place. Pure."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from semroute.routing.client_requests import TEMPLATES
 from semroute.routing.segments import ASK_LABELS, GREETING, SIGN_OFF, TASKS, Segment
 
 MANY = 24
-"""Of more sentences, those in the middle of a paragraph are not looked at."""
+"""If a paragraph has more sentences, those in its middle are skipped."""
 EDGE_SENTENCES = 3
-"""How many sentences of the first and of the last paragraph stand at an end of the prompt."""
+"""How many sentences at the start and at the end of a prompt count as its ends."""
 LONG_WORDS = 35
-"""A sentence of more words is seldom an ask."""
+"""A longer sentence, in words, is seldom an ask."""
 LANGUAGE_WORDS = 6
-"""A sentence of no more words that names a language asks for it: "in German please"."""
+"""A sentence of up to this many words that names a language is an ask: "in German please"."""
 _READ_CHARS = 240
-"""Characters of a sentence that are looked at."""
+"""How many characters of a sentence are read."""
 _ENDS = {"?": "question", ":": "colon", "-": "colon", "\u2013": "colon", "\u2014": "colon"}
 _WORDED = frozenset(("verb", "verb-needs-text", "question-word", "question", "asked-for"))
 
@@ -45,9 +45,9 @@ class Sentence(NamedTuple):
     paragraph: int
     points: float
     marks: frozenset[str]
-    """The forms that it has."""
+    """The forms of an ask that it has."""
     number: int
-    """Its place among the sentences."""
+    """Its number among the sentences."""
 
 
 def score(prompt: str, segments: Sequence[Segment]) -> list[Sentence]:
@@ -86,7 +86,7 @@ def score(prompt: str, segments: Sequence[Segment]) -> list[Sentence]:
 
 
 def _at_edge(one: Sentence, sentences: Sequence[Sentence]) -> Sentence:
-    """Give points for sentences near this one: it stands in a short first or last paragraph, or behind a sentence that
+    """Give points for the neighbours: the sentence is in a short first or last paragraph, or follows a sentence that
     points at the material, such as "Below is a report.".
     """
     marks = set[str]()
@@ -108,13 +108,13 @@ def _content(one: Segment) -> bool:
 
 
 def _amid(segments: Sequence[Segment], place: int) -> bool:
-    """Whether a sentence stands inside a long paragraph."""
+    """Return whether a sentence is in the middle of a long paragraph."""
     around = segments[max(0, place - 2) : place + 3]
     return len(around) == 5 and all(one.kind == "prose" for one in around)
 
 
 def _form(text: str, words: list[str]) -> set[str]:
-    """The forms of an ask that a sentence has."""
+    """Return the forms of an ask that a sentence has."""
     lead = _leading(text, words)
     first = words[lead]
     marks = {"lead"} if lead else set()
@@ -136,7 +136,7 @@ def _form(text: str, words: list[str]) -> set[str]:
 
 
 def _against(first: str, words: list[str], marks: set[str]) -> set[str]:
-    """What speaks against an ask of its own."""
+    """Return the forms that an ask seldom has."""
     against = set[str]()
     if first in MANNERS or not ANSWERS.isdisjoint(words):
         against.add("manner")
@@ -150,7 +150,7 @@ def _against(first: str, words: list[str], marks: set[str]) -> set[str]:
 
 
 def _leading(text: str, words: list[str]) -> int:
-    """How many words stand before that with which the ask begins: "please", "from the text below, …"."""
+    """Return how many words come before the first word of the ask: "please", "from the text below, …"."""
     lead = 0
     if words[0] in BEFORE_COMMA and "," in text[:80]:
         lead = min(len(WORD.findall(text[: text.index(",")])), len(words) - 1)
@@ -168,7 +168,7 @@ def _begins(word: str) -> str | None:
 
 
 def _place(segments: Sequence[Segment], place: int, first: bool, last: bool) -> set[str]:
-    """What a sentence's place says."""
+    """Return the forms that follow from a sentence's place."""
     marks: set[str] = set()
     if first:
         marks.add("first")

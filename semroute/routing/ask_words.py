@@ -1,5 +1,6 @@
-"""The words and the forms by which an ask is told from a material, and what each form counts. Pure, except that the
-list of words is read once.
+"""The words and forms that tell an ask from a material, and the points of each form.
+
+Pure, except that the list of words is read once.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ _WORDS = {
     for name, words in tomllib.loads(Path(__file__).with_name("ask_words.toml").read_text("utf-8")).items()
 }
 NEEDS_TEXT = _WORDS["needs_text"]
-"""Words for work on a text that is given."""
+"""Verbs for work on a given text."""
 VERBS = _WORDS["verbs"]
-"""Other words with which an imperative begins."""
+"""Other verbs that begin an imperative."""
 QUESTIONS = _WORDS["questions"]
 LEADS = _WORDS["leads"]
-"""Words before an imperative."""
+"""Words that may stand before an imperative."""
 EMPTY = _WORDS["empty"] | LEADS | QUESTIONS
-"""Words that say nothing about a subject."""
+"""Words that name no subject."""
 FILLERS = EMPTY | _WORDS["answers"] | _WORDS["fillers"]
-"""Words of a turn that names no subject."""
+"""Words of turns that name no subject."""
 FOLLOWS, EARLIER = _WORDS["follows"], _WORDS["earlier"]
 HEADERS, HEADER_WORDS = _WORDS["headers"], _WORDS["header_words"]
 MANNERS, ANSWERS = _WORDS["manners"], _WORDS["answers"]
 LANGUAGES = _WORDS["languages"]
 HELP = frozenset(("help", "question", "questions", "favour", "favor"))
-"""A sentence of such words and of those that say nothing only opens a conversation."""
+"""Greetings. A sentence of greetings and of words without a subject only opens a conversation."""
 BEFORE_COMMA = _WORDS["before_comma"]
 _POINTERS, _TEXTS, _BEHIND = _WORDS["pointers"], _WORDS["texts"], _WORDS["behind"]
 _ALONE = frozenset(("this", "these", "it", "that"))
@@ -43,7 +44,7 @@ ASKED = re.compile(
     r"|\b(?:peux tu|pouvez vous|puedes|podrías|puoi)\b|\bplease$|\bwork out\b|\bcome up with\b"
     r"|\bi don't (?:have|understand|get)\b|\bhow (?:do|can|should|would|could)\b"
 )
-"""Ways to ask for something. For a sentence in lower case, without punctuation."""
+"""Phrases that ask for something. They are searched for in sentences in lower case, without punctuation."""
 _POINTER = re.compile(
     "(?i)\\b(?:the following|the above|the below|this|these|that|it)\\b(?P<then>[\\s,]+[\\w'\u2019]+)?"
 )
@@ -54,27 +55,27 @@ _CALLED = re.compile(
     r" (text|passage|email|code|table|log|data|conversation|document|article|problem|message)"
     r"|the (text|passage|email|code|table|log|data|conversation|document|article|problem|message) (?:below|above))\b"
 )
-"""A material that an ask points at and names."""
+"""An ask that points at its material and names it."""
 _ITEM = r"(?:\d{1,2}[.)]|[-*\u2022])"
-"""What stands before an item of a list."""
+"""The mark before an item of a list."""
 _THEN = re.compile(rf"(?i)^(?:(?:{_ITEM}|then|also|and|next|first|finally|lastly|after that)[, ]+)+")
-"""What only says in which order things are asked."""
+"""Words that only give an order of tasks."""
 _DANGLING = re.compile(r"(?i) (?:of|about|from|in|on|to|with|for|by|than)$")
 _NEXT = re.compile(
     r"(?i)(?:[.;!?]|,? and|,)\s(?:then|also|after that|afterwards|next|finally|additionally)\b,?\s"
     rf"|(?:^|\n){_ITEM}\s"
 )
-"""What stands between asks that are named one after the other."""
+"""Words between two asks in a row."""
 LISTED = re.compile(rf"(?m)^{_ITEM}\s.*\n+{_ITEM}\s")
 """Two items of a list."""
 _PREPARING = frozenset(["read", "look", "take", "open", "go", "think", "consider", "have", "see", "use", "start"])
-"""Words with which a step begins that is no task of its own."""
+"""Words that begin a step which is no task of its own."""
 MAX_ASKS = 4
-"""The most asks that are told apart in one prompt."""
+"""The most asks that are separated in one prompt."""
 READ_CHARS = 1000
-"""Characters of a text that are searched for several asks."""
+"""How many characters of a text are searched for several asks."""
 FEWEST_BLANKS = 2
-"""An ask with fewer blanks keeps the word for its text: "fix this text"."""
+"""A shorter ask, in blanks, keeps its word for the material: "fix this text"."""
 
 WEIGHTS = {
     # How a sentence is worded.
@@ -104,7 +105,7 @@ WEIGHTS = {
     "asked": 5.0,
     "tasked": 2.5,
 }
-"""The points of each form. Chosen on the half `dev` of `bench/asks.py`."""
+"""The points of each form. They were chosen on the half `dev` of `bench/asks.py`."""
 
 
 def points_at_text(words: list[str]) -> bool:
@@ -124,7 +125,7 @@ def _points(words: list[str], place: int) -> bool:
 
 
 def opens_ask(text: str) -> bool:
-    """Return whether the beginning of a line is worded as an ask: "Translate this to German:", "Why does it fail?"."""
+    """Return whether the start of a line is worded as an ask: "Translate this to German:", "Why does it fail?"."""
     words, first = _opening(text)
     if len(words) == 1:  # a verb, not a heading such as "Review:"
         return first in NEEDS_TEXT and first not in HEADERS
@@ -132,15 +133,16 @@ def opens_ask(text: str) -> bool:
 
 
 def _opening(text: str) -> tuple[list[str], str]:
-    """Return the words at the beginning of a text, and the one with which an ask would begin. Empty: there is none."""
+    """Return the first words of a text, and the word with which an ask would begin. Empty: there is none."""
     words = [word.lower() for word in WORD.findall(text[:120])]
     return words, next((word for word in words if word not in LEADS), "")
 
 
 def in_turn(text: str) -> list[str]:
-    """Return the asks that a text names one after the other: "Summarise it, and then write a poem.", or a list.
+    """Return the asks that a text names one after the other, as in "Summarise it, and then write a poem.", or in a
+    list.
 
-    Empty: there are no such words, or what they stand between are not all imperatives.
+    Empty: the text has no word between asks, or one of its parts is no imperative.
     """
     pieces = [piece.strip() for piece in _NEXT.split(text[:READ_CHARS])]
     pieces = [piece for piece in pieces if piece]
@@ -157,12 +159,12 @@ def _is_imperative(text: str) -> bool:
 
 
 def as_matched(text: str, noun: str) -> str:
-    """Reword an ask about a material in the short way in which utterances are written.
+    """Reword an ask about a material in the short form that utterances have.
 
-    It says what it points at: "Why does this crash?" becomes "Why does this code crash". Work that is the same for any
-    text needs no such word: "Translate the text below into French:" becomes "Translate into French".
+    The result names the material: "Why does this crash?" becomes "Why does this code crash". Work that is the same for
+    every text needs no noun: "Translate the text below into French:" becomes "Translate into French".
 
-    `noun`: what the material is called, by its form.
+    `noun`: the noun for the material.
     """
     words = {word.lower() for word in WORD.findall(text)}
     if not _OF_ANY_TEXT.isdisjoint(words):
@@ -179,7 +181,7 @@ def as_matched(text: str, noun: str) -> str:
 
 
 def _with_noun(text: str, noun: str) -> str:
-    """Put a noun behind the first word that points and names nothing."""
+    """Put a noun after the first word that points at the material without naming it."""
     for found in _POINTER.finditer(text):
         after = found["then"] or ""
         behind = [word.lower() for word in WORD.findall(text[found.end() - len(after) : found.end() + 40])[:2]]

@@ -111,8 +111,10 @@ def choose_classified(config: Config, label: str, semantic: Choice) -> Choice:
 
 
 def most_demanding(config: Config, readings: Sequence[Reading]) -> Reading:
-    """Return the reading of the ask whose route needs the best model: that for which the route's first model has the
-    highest quality. Of equal ones the first counts. An ask that reaches no threshold counts only if no ask does.
+    """Return the reading of the ask whose route needs the best model: the route whose first model has the highest
+    quality.
+
+    If several are equal, the first one counts. An ask that reaches no threshold counts only if no ask reaches one.
     """
     if len(readings) == 1:
         return readings[0]

@@ -318,7 +318,7 @@ def _by_gain(offers: Sequence[Offer], learned: Sequence[Offer], standing: Standi
         pick = max(by_cost, key=lambda offer: standing.gains[_name(offer)])
     behind = best - standing.gains[_name(by_cost[0])]
     side = "under" if behind < threshold else "at or over"
-    why = f"gain of the best over the cheapest {behind:.3f}, {side} the threshold {threshold:.3f}"
+    why = f"the best model is expected to gain {behind:.3f} over the cheapest, {side} the threshold {threshold:.3f}"
     better = standing.gains[_name(pick)]
 
     def rank(offer: Offer) -> int:
@@ -326,7 +326,7 @@ def _by_gain(offers: Sequence[Offer], learned: Sequence[Offer], standing: Standi
             return 0
         return 1 if _known(offer, standing) and standing.gains[_name(offer)] >= better else 2
 
-    notes = (why, "gains no less", "not known to gain as much")
+    notes = (why, "expected to be at least as good", "not expected to be as good")
     return [_noted(offer, notes[rank(offer)]) for offer in sorted(offers, key=rank)]
 
 

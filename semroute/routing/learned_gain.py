@@ -1,7 +1,7 @@
-"""The learned gain: how much better each model's answer to a prompt is likely to be than the cheapest one's.
+"""The learned gain: how much better each model's answer to a prompt is likely to be than that of the cheapest model.
 
-A linear function of three views of the prompt (its embedding, its words, its length and figures) plus a prior of the
-routes it resembles. `semroute train` fits it; here it is only applied. Pure: arrays in, numbers out.
+It is a linear function of three views of the prompt (its embedding, its words, its length and figures), plus a prior of
+the routes that it resembles. `semroute train` fits it, and this module only applies it. Pure: arrays in, numbers out.
 """
 
 from __future__ import annotations
@@ -189,7 +189,9 @@ class Gain(Frozen, frozen=True, kw_only=True, dict=True, eq=False):
 
     @cached_property
     def _known_threshold(self) -> Callable[[tuple[int, ...], float | None, float | None], float]:
-        """`_threshold`, which remembers. Its memory goes with this gain; what it holds does not lead back here."""
+        """As `_threshold`, but remembers the results. The memory ends with this gain, and nothing in it refers back to
+        this gain.
+        """
         return lru_cache(MAX_THRESHOLDS)(partial(_threshold, self.calibration))
 
 

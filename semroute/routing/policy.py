@@ -224,7 +224,9 @@ def _side_by_side(offers: list[Offer], how: str, terms: Terms) -> list[Offer]:
 def _with_room_first(offers: list[Offer], full: Mapping[str, str]) -> list[Offer]:
     """Put models whose limits leave no room behind the others."""
     waiting = [
-        one.because(f"after those with room: {full[one.model.id]}; {one.why}") for one in offers if one.model.id in full
+        one.because(f"after the others, because {full[one.model.id]}; {one.why}")
+        for one in offers
+        if one.model.id in full
     ]
     return [*(one for one in offers if one.model.id not in full), *waiting] if waiting else offers
 
@@ -302,11 +304,11 @@ def _staying(offers: list[Offer], stays_on: str, terms: Terms) -> list[Offer]:
     if home is None or asked or (terms.standing.rule is not None and home.quality < offers[0].quality):
         return offers
     others = (offer for offer in offers if offer is not home)
-    return [home.because(f"the conversation is on it; {home.why}"), *others]
+    return [home.because(f"the conversation already uses it; {home.why}"), *others]
 
 
 _ORDERS: dict[str, tuple[Key, str]] = {
-    "ordered": (lambda o: (o.place,), "the order given"),
+    "ordered": (lambda o: (o.place,), "the order of the list"),
     "cheapest": (lambda o: (o.cost_usd, -o.quality, o.place), "cost"),
     "fastest": (lambda o: (math.inf if o.latency_ms is None else o.latency_ms, o.cost_usd, o.place), "latency"),
     "best": (lambda o: (-o.quality, o.cost_usd, o.place), "quality"),

@@ -82,7 +82,7 @@ def cost_usd(model: Model, usage: Usage) -> Decimal:
 
 
 def batch_cost_usd(model: Model, usage: Usage, otherwise: float) -> Decimal:
-    """What the same tokens cost in a batch. `otherwise`: the share of the list price where the model has none."""
+    """Return the cost of tokens in a batch. `otherwise`: the share of the list price if the model states none."""
     share = otherwise if model.batch_share is None else model.batch_share
     return cost_usd(model, usage) * Decimal(str(share))
 

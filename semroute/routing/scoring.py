@@ -24,9 +24,9 @@ LEXICAL_DIM = 1024
 """Buckets of the hashed bag of word pieces, a power of 2. From 512, 1,024 and 2,048 on CLINC150's validation split: 512
 loses .2 points with 100 utterances a route, 2,048 gains .1."""
 LEXICAL_WEIGHT = 0.3
-"""The weight of the lexical logits beside those of the vector. From .2, .3 and .4 on CLINC150's validation split and
-subsets of
-its training split: .4 is .1 points better with 100 utterances a route, .3 as much better with 5 and 10."""
+"""The weight of the lexical logits beside those of the vector. Chosen from .2, .3 and .4 on CLINC150's validation split
+and subsets of its training split: with 100 utterances a route .4 is better by .1 points, and with 5 and 10 .3 is better
+by as much."""
 SHRINKAGE = 0.8
 """How far the covariance of the utterances is shrunk towards a multiple of the identity. From .1, .3, .5 and .8 on the
 same sets, by how
@@ -44,7 +44,7 @@ PAIR = 1_000_003
 EDGE = 999_983
 """The id for begin and end. No word piece has it."""
 PROBED = 3
-"""How many routes, of the largest logits, are searched for the nearest utterance. With 15,000 utterances, searching 5
+"""The nearest utterance is searched in this many routes: those with the largest logits. With 15,000 utterances, 5
 routes took a tenth of a millisecond."""
 EVIDENCE = (
     "largest logit",
@@ -54,7 +54,7 @@ EVIDENCE = (
     "log-sum-exp of the rivals",
 )
 NO_RIVAL = -30.0
-"""What stands for the rivals' logits where there is none: none explains anything."""
+"""The value for the rivals if there is none: then none explains the prompt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Cut a prompt into segments by its form: prose, quotes, fences, code, tables, mails and so on. Pure.
 
-The segments stand in the order of the prompt and lose no character of it. A long prompt is read at its head and its
-tail only: what is between is one segment. Every pattern runs over one line, and a look for the end of a block starts
-where the block begins, so that the time is linear to what is read.
+The segments keep the order of the prompt and all of its characters. Of a long prompt only the head and the tail are
+read. What lies between is one segment. The work is linear in what is read: each pattern reads one line, and the search
+for the end of a block starts at its beginning.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from semroute.routing.ask_words import HEADER_WORDS, HEADERS, NEEDS_TEXT, opens_ask
 
 SIDE_CHARS = 2500
-"""Characters that are read at the head of a long prompt, and as many at its tail."""
+"""How many characters are read at the head of a long prompt, and as many at its tail."""
 MAX_LINES = 100
 """The most lines that are read at the head, and as many at the tail."""
 _CODE_CHARS = 200
@@ -24,7 +24,7 @@ MAX_LABELS = 8
 MAX_BLOCKS = 64
 """The most fences, tags and quotes that are looked for in a prompt."""
 QUOTED_CHARS = 12
-"""A quote of fewer characters is a word or a name that belongs to its sentence."""
+"""A shorter quote, in characters, is a word or a name of its sentence."""
 
 Kind = Literal[
     "prose", "label", "blank", "code", "log", "data", "table", "mail", "talk", "quote", "fence", "block", "unread"
@@ -38,7 +38,7 @@ class Segment(NamedTuple):
     end: int
     kind: Kind
     label: str = ""
-    """Of a block: its tag. Of a label: its words, in lower case."""
+    """The tag of a block. The words of a label, in lower case."""
 
 
 TASKS = frozenset(("task", "instruction", "instructions", "prompt", "your task"))
@@ -47,7 +47,7 @@ ASK_LABELS = TASKS.union(
     ("user_message", "userrequest", "userquery", "user_prompt", "follow up input", "follow up question"),
     ("user question", "user query", "user request", "my question"),
 )
-"""Words before what is asked, such as in "Question: why?", and tags around it."""
+"""Labels and tags before an ask, as in "Question: why?"."""
 
 _BLOCK = re.compile(
     r"(?m:^[ \t]*(?P<fence>`{3,}|~{3,}))"
@@ -57,9 +57,9 @@ _BLOCK = re.compile(
 _CLOSING = {"“": "”", "„": "“”", "«": "»", "‘": "’", '"': '"', "'": "'", "”": "”"}
 _ENDS_QUOTE = {marks: re.compile(rf"(?<=\S)[{marks}](?=[\s.,;:!?)]|$)") for marks in {*_CLOSING.values()}}
 MAX_QUOTED = 20_000
-"""Characters in which the end of a quote is looked for."""
+"""Within how many characters a quote must end."""
 SHORT_QUOTE_CHARS = 60
-"""A quote of fewer characters belongs to the sentence that goes on behind it."""
+"""A shorter quote, in characters, belongs to the sentence that goes on after it."""
 
 _LINE = re.compile(
     r"(?P<blank>\s*$)"
@@ -94,7 +94,7 @@ _CODE = re.compile(
 )
 _SYMBOLS = re.compile(r"=>|->|::|==|!=|&&|\|\||\+\+|\$\{|\$\(")
 _WEAK = re.compile(r"\t| {2,}\S|\s*[.#]?[\w-]+\s*\{|\s*#\s|[\w.-]+:\s*\S{0,80}$|\s*- [\w.-]+:\s")
-"""Begins a line that is code or data only beside others."""
+"""The start of a line that is code or data only if its neighbours are."""
 _OPENING = re.compile(r"(?:tl;dr )?[^\n:?.!;{}()=]{3,200}?(?:[:?.!]| [-–—])[ \t]+(?=\S)")
 _LABEL = re.compile(r"(?:#{1,6}[ \t]*)?\*{0,2}(?P<words>[A-Za-z][\w' ]{1,30}?)\*{0,2}[ \t]*:\*{0,2}[ \t]*")
 _SPEAKER = re.compile(r"\**(?P<who>[A-ZÀ-Ý][\w.'’-]*(?: [A-Z][\w.'’-]*){0,2})\**(?: \([^)\n]{1,20}\))?: ")
@@ -120,7 +120,7 @@ def is_material(one: Segment) -> bool:
 
 
 def cut(text: str) -> list[Segment]:
-    """Cut a prompt into segments: in order, without a gap."""
+    """Cut a prompt into segments, in order and without gaps."""
     head, tail = _head(text), _tail(text)
     if head >= tail:
         return list(_blocks(text, 0, len(text)))
@@ -133,7 +133,7 @@ def cut(text: str) -> list[Segment]:
 
 
 def _head(text: str) -> int:
-    """The end of what is read at the head."""
+    """Return the end of the head."""
     place = 0
     for _ in range(MAX_LINES):
         found = text.find("\n", place, SIDE_CHARS)
@@ -144,7 +144,7 @@ def _head(text: str) -> int:
 
 
 def _tail(text: str) -> int:
-    """The beginning of what is read at the tail."""
+    """Return the start of the tail."""
     place = len(text)
     for _ in range(MAX_LINES):
         found = text.rfind("\n", max(0, len(text) - SIDE_CHARS), place)
@@ -155,7 +155,7 @@ def _tail(text: str) -> int:
 
 
 def _edge(text: str, near: int) -> int:
-    """The end of a line near a place, else of a sentence, else the place."""
+    """Return the end of a line near a place, or else the end of a sentence, or else the place itself."""
     for mark in ("\n", ". ", " "):
         found = text.find(mark, near, near + 300)
         if found >= 0:
@@ -164,7 +164,7 @@ def _edge(text: str, near: int) -> int:
 
 
 def _blocks(text: str, start: int, end: int) -> Iterator[Segment]:
-    """The segments of a part. The last block may end behind the part."""
+    """Return the segments of a part. The last block may end after the part."""
     place, searched, none = start, start, set[str]()
     for _ in range(MAX_BLOCKS):
         opens = _BLOCK.search(text, searched, end)
@@ -182,7 +182,7 @@ def _blocks(text: str, start: int, end: int) -> Iterator[Segment]:
 
 
 def _block(text: str, opens: re.Match[str], none: set[str]) -> Segment | None:
-    """The block that begins here. None: it has no end, or it is a part of a sentence. `none`: what ends nowhere."""
+    """Return the block that begins here. None: there is none. `none`: openings that have no end."""
     start = opens.start(opens.lastgroup or 0)
     if fence := opens["fence"]:
         closes = text.find(f"\n{fence[0] * 3}", opens.end())
@@ -203,7 +203,7 @@ def _block(text: str, opens: re.Match[str], none: set[str]) -> Segment | None:
 
 
 def _in_sentence(text: str, start: int, end: int) -> bool:
-    """Return whether a quote belongs to the sentence around it, and is nothing that the sentence asks to work on."""
+    """Return whether a quote is only a part of its sentence, and not the material that the sentence asks about."""
     before, after = text[max(0, start - 200) : start].rpartition("\n")[2], text[end : end + 20].partition("\n")[0]
     goes_on = any(map(str.isalpha, after))
     if not before.strip() or before.rstrip().endswith((":", ".", "?", "!")):
@@ -227,7 +227,7 @@ def _tagged(text: str, opens: re.Match[str], tag: str, none: set[str]) -> Segmen
 
 
 def _lines(text: str, start: int, end: int) -> Iterator[Segment]:
-    """The segments of a part without blocks: lines of one kind that follow each other are one, prose is sentences."""
+    """Return the segments of a part without blocks: neighbouring lines of one kind, and single sentences."""
     run: list[Segment] = []
     for line in _kinds(text, start, end):
         if run and run[0].kind != line.kind:
@@ -286,7 +286,7 @@ _HEADER_WORDS = HEADER_WORDS | HEADERS
 
 
 def _label(text: str, start: int, end: int) -> Segment | None:
-    """The words at the beginning of a line that name what follows, such as "Text:"."""
+    """Return the words at the start of a line that name what follows, such as "Text:"."""
     found = _LABEL.match(text, start, end)
     if found is None:
         return None
@@ -306,7 +306,7 @@ def _label(text: str, start: int, end: int) -> Segment | None:
 
 
 def _settled(text: str, lines: list[Segment]) -> list[Segment]:
-    """Take lines that look like prose, but stand among others of one kind, for that kind."""
+    """Give lines that look like prose the kind of the lines around them."""
     kinds: list[Kind] = [line.kind for line in lines]
     weak = [line.kind == "prose" and line.label == "weak" for line in lines]
     speakers = [_SPEAKER.match(text, line.start, line.end) if line.kind == "prose" else None for line in lines]
@@ -331,13 +331,13 @@ def _settled(text: str, lines: list[Segment]) -> list[Segment]:
 
 
 def _like_data(text: str, lines: list[Segment], weak: list[bool], place: int) -> bool:
-    """Whether a line is one of several settings, such as in YAML."""
+    """Return whether a line is one of several settings, such as in YAML."""
     near = [one for one in (place - 1, place + 1) if 0 <= one < len(lines) and weak[one]]
     return bool(near) and all(":" in text[lines[one].start : lines[one].end] for one in (place, near[0]))
 
 
 def _fill(kinds: list[Kind], lines: list[Segment]) -> None:
-    """Take a few lines of prose or none between two lines of the same kind for that kind."""
+    """Give a few lines of prose, or none, between two lines of one kind that kind."""
     last: dict[Kind, int] = {}
     for place, kind in enumerate(kinds):
         if kind in ("code", "data", "log", "table", "quote", "talk"):
@@ -353,7 +353,7 @@ def _fill(kinds: list[Kind], lines: list[Segment]) -> None:
 
 
 def _mails(text: str, kinds: list[Kind], lines: list[Segment]) -> None:
-    """Take what stands between a mail's head, or its greeting, and its end for a mail."""
+    """Mark a mail: from its headers or its greeting to its end."""
     opened: int | None = None
     headed = False
     for place, line in enumerate(lines):
@@ -374,7 +374,7 @@ def _mails(text: str, kinds: list[Kind], lines: list[Segment]) -> None:
 
 
 def _headed(kinds: list[Kind], lines: list[Segment], opened: int) -> None:
-    """A mail with a head but without an end: all but a last paragraph of prose."""
+    """Mark a mail with headers but no end: all of it except a last paragraph of prose."""
     last = len(lines)
     while last > opened and kinds[last - 1] == "blank":
         last -= 1

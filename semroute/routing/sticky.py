@@ -1,11 +1,12 @@
-"""Keep a conversation where it is, unless its subject clearly changes. Pure.
+"""Keep a conversation on its route and model, unless its subject clearly changes. Pure.
 
 A change is clear if another route leads the conversation's own by `CLEAR_MARGIN`, and the turn says something of its
 own. "thanks", "ok" and "why?" match small talk with much confidence, but do not end a conversation about code. Staying
-costs a few tokens, but leaving costs the provider's cache of all that was said. So a turn of fewer than
-`TELLING_TOKENS` goes only to a route with better models: "fix my bug" leaves small talk, "lol" does not leave coding.
+costs a few tokens. Leaving costs the provider's cache of all that was said. So a turn of fewer than `TELLING_TOKENS`
+goes only to a route with better models: "fix my bug" leaves small talk, but "lol" does not leave coding.
+
 Of 70 turns that only follow up, 48 lead by this margin on a shipped route, and one of these has that many tokens. Of
-the held-out prompts that are taken, 74% are clear.
+the held-out prompts that a route takes, 74% are clear.
 """
 
 from __future__ import annotations

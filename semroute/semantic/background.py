@@ -1,11 +1,12 @@
 """The background: some ten thousand everyday prompts that belong to no particular route, sorted into intents.
 
-A router with a few routes must turn away prompts that it has never seen. The background says what these look like. Its
-intents are *rivals*: one classifier over all of them, trained once and shipped, gives each a logit. A prompt that a
-rival explains better than any route is out of scope.
+A router with a few routes must turn away prompts that it has never seen. The background shows what such prompts look
+like. Each of its intents is a *rival* of the routes. One classifier over all intents is trained once and shipped. It
+gives each rival a logit. If a rival explains a prompt better than any route does, the prompt is out of scope.
 
-A rival may be what one of the routes is about. Then the user of that route means these prompts, and `choose` leaves the
-rival out: it is as near to the route as the route's own utterances are to each other.
+A route may be about the same thing as a rival. Then the user of that route wants these prompts, and `choose` leaves the
+rival out. A rival counts as such if its prompts are as near to the route as the route's own utterances are to each
+other.
 """
 
 from __future__ import annotations
@@ -33,28 +34,30 @@ PROMPTS = FOLDER / "prompts.txt.gz"
 VECTORS = FOLDER / "vectors.npz"
 
 COST = 10.0
-"""C of the classifier of the rivals."""
+"""The parameter C of the classifier of all intents."""
 ITERATIONS = 25
 OTHERS_PROMPTS = 6
-"""How many prompts of each intent are embedded if the vectors that are shipped are those of another encoder."""
+"""How many prompts of each intent are embedded for another encoder, because no vectors are shipped for it."""
 OWN_SHARE = 0.35
 """A rival is left out if this share of its prompts is as near to a route as half of the route's own utterances are to
 their nearest neighbour."""
 SAME = 0.8
-"""Cosine. A prompt this near to an utterance asks for the same, and is left out even if its rival stays."""
+"""Cosine. A background prompt this near to an utterance asks for the same thing. It is left out even if its rival
+stays."""
 HARD, SPREAD = 100, 400
-"""How many prompts train the head of a few routes: those nearest to the utterances, and others of all intents."""
+"""How many background prompts train the head of a few routes: the nearest to the utterances, and others of all
+intents."""
 MANY = 100
-"""So many routes are near misses of each other, and are about most of what people ask every day. Their head is trained
-on `LEAST` prompts of the farther half alone. Between none and `MANY` routes, all numbers are in proportion. Chosen on
-CLINC150's validation split: with 150 routes of 10 utterances, 500 prompts cost .007 of AUROC."""
+"""With this many routes or more, the routes are near misses of each other, and cover most of what people ask every day.
+Then only `LEAST` prompts train the head, all of the farther half. With fewer routes, all numbers grow in proportion.
+Chosen on CLINC150's validation split: with 150 routes of 10 utterances, 500 prompts cost .007 of AUROC."""
 LEAST = 100
 """The least number of background prompts that a head is trained on."""
 COMPARED = 40
-"""The most utterances of a route that the background is compared with."""
+"""How many utterances of each route are compared with the background, at most."""
 NEGATIVE_SLOPE, NEGATIVE_OFFSET = 20.0, -8.0
-"""The logit of a negative is linear in the cosine: 12 for its own text and 8 for a paraphrase, where all other rivals
-together have 7 or 8 for most prompts."""
+"""The logit of a negative is linear in the cosine. It is 12 for the negative's own text and 8 for a paraphrase. For
+most prompts, all other rivals together have 7 or 8."""
 SEED = 11
 
 logger = logging.getLogger(__name__)
@@ -62,32 +65,32 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """The background as one embedder sees it."""
+    """The background, embedded by one embedder."""
 
     texts: tuple[str, ...]
     intents: Ints
-    """(texts,): the intent of each, by its number."""
+    """(texts,): the number of each text's intent."""
     names: tuple[str, ...]
-    """Of the intents, such as `travel.traffic`."""
+    """The names of the intents, such as `travel.traffic`."""
     vectors: Floats
     """(texts, dim), L2-normalised."""
     rivals: Floats
-    """(dim + 1, intents): the logit of each intent is linear in a vector; the last row are the offsets."""
+    """(dim + 1, intents): weights that turn a vector into the logit of each intent. The last row are the offsets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What of the background concerns a set of routes."""
+    """The part of the background that concerns a set of routes."""
 
     rows: Ints
-    """Prompts to train on, by their places in the background, ascending."""
+    """The prompts to train on, as row numbers of the background, ascending."""
     near: NDArray[np.bool_]
-    """Which of them are the ones nearest to the utterances."""
+    """For each of them, whether it is among the nearest to the utterances."""
     rivals: Ints
-    """Intents that compete with the routes, ascending."""
+    """The intents that compete with the routes, ascending."""
 
     def beside(self, background: Background) -> Rivals:
-        """Return the rivals, and how the chosen prompts belong to them."""
+        """Return the rivals, and which rival each chosen prompt belongs to."""
         intents = background.intents[self.rows]
         places = np.minimum(np.searchsorted(self.rivals, intents), len(self.rivals) - 1)
         own = np.where(self.rivals[places] == intents, places, -1) if len(self.rivals) else np.full(len(intents), -1)
@@ -96,19 +99,20 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Rivals:
-    """Everyday intents that compete with the routes, and the background prompts that a head is trained on."""
+    """The rivals of a set of routes, and the background prompts that a head is trained on."""
 
     weights: Floats
-    """(dim + 1, rivals): the logit of each is linear in a vector; the last row are the offsets."""
+    """(dim + 1, rivals): weights that turn a vector into the logit of each rival. The last row are the offsets."""
     intents: Ints
     """(prompts,): the intent of each prompt."""
     own: Ints
-    """(prompts,), and then the negatives: the column of that intent in `weights`; -1: it is not among the rivals."""
+    """The column of `weights` for each prompt, and after the prompts for each negative. -1: its intent is not among the
+    rivals."""
     near: NDArray[np.bool_]
-    """(prompts,): whether a prompt is a near miss rather than what people ask in general."""
+    """(prompts,): whether a prompt is a near miss. Otherwise it is something that people ask in general."""
 
     def with_negatives(self, vectors: Floats) -> Rivals:
-        """Make each of the route files' negatives a rival: what is like it should not be taken.
+        """Make each negative of the route files a rival, because no route should take what is like it.
 
         `vectors`: of the negatives, float32 (n, dim), L2-normalised.
         """
@@ -128,7 +132,7 @@ class Rivals:
 
 @cache
 def prompts() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the texts of the background, and the intent of each."""
+    """Return the texts of the background and the intent of each text."""
     lines = gzip.decompress(PROMPTS.read_bytes()).decode("utf-8").splitlines()
     pairs = [line.split("\t", 1) for line in lines]
     return tuple(text for _, text in pairs), tuple(intent for intent, _ in pairs)
@@ -136,7 +140,7 @@ def prompts() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 @cache
 def digest() -> bytes:
-    """Return a digest of the background. It changes with everything that a head trained with it depends on."""
+    """Return a digest of all that a head takes from the background. It changes when any of that changes."""
     return hashlib.sha256(hashlib.sha256(PROMPTS.read_bytes()).digest() + VECTORS.read_bytes()).digest()
 
 
@@ -144,9 +148,9 @@ _OPENED: WeakKeyDictionary[Embedder, Background] = WeakKeyDictionary()
 
 
 def open_background(embedder: Embedder, cache: Cache | None = None) -> Background:
-    """Read the background for an embedder. If the shipped vectors are those of another encoder, embed a part of it.
+    """Read the background for an embedder. If no vectors are shipped for its encoder, embed a part of the prompts.
 
-    Every task of an embedder shares the result: a reload need not read it again. Raises `EmbedderError`.
+    The result is kept for the embedder, so a reload does not read it again. Raises `EmbedderError`.
     """
     if embedder not in _OPENED:
         _OPENED[embedder] = _shipped(embedder) or _embedded(embedder, cache)
@@ -160,7 +164,7 @@ def numbered(intents: tuple[str, ...]) -> Ints:
 
 
 def _shipped(embedder: Embedder) -> Background | None:
-    """Read the vectors that are shipped. None: they are those of another encoder."""
+    """Read the shipped vectors. None: they were made with another encoder."""
     try:
         with np.load(VECTORS, allow_pickle=False) as archive:
             if str(archive["fingerprint"]) != embedder.fingerprint:
@@ -175,7 +179,7 @@ def _shipped(embedder: Embedder) -> Background | None:
 
 
 def _embedded(embedder: Embedder, cache: Cache | None) -> Background:
-    """Embed some prompts of each intent, or take their vectors from the cache."""
+    """Embed some prompts of each intent, or take the vectors from the cache."""
     texts, intents = _some(*prompts())
     numbers = numbered(intents)
     key = f"b{embedder.fingerprint}{OTHERS_PROMPTS:02x}"
@@ -185,11 +189,11 @@ def _embedded(embedder: Embedder, cache: Cache | None) -> Background:
         vectors = embedder.embed(texts)
         found = vectors, fit_rivals(vectors, numbers)
         logger.info(
-            "the embedder %s is not the one that the background was made with: %d background prompts were embedded "
-            "in %.1f s, once for this embedder",
-            embedder.name,
+            "embedded %d background prompts in %.1f s with the embedder %s: semroute ships their vectors for the "
+            "bundled one only",
             len(texts),
             time.monotonic() - started,
+            embedder.name,
         )
         if cache:
             cache.write(key, {"vectors": found[0], "rivals": found[1]})
@@ -197,7 +201,7 @@ def _embedded(embedder: Embedder, cache: Cache | None) -> Background:
 
 
 def _some(texts: tuple[str, ...], intents: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Take a few prompts of each intent."""
+    """Return a few prompts of each intent."""
     taken: dict[str, int] = {}
     kept = []
     for text, intent in zip(texts, intents, strict=True):

@@ -41,10 +41,11 @@ TEMPERATURE_PRIOR = 5.0
 NO_THRESHOLD = 0.5
 """The threshold if little or nothing could be cross-fitted."""
 OWN_PLACE = 5
-"""A route whose own threshold would be the fifth smallest of its scores, or a later one, has one: with 5%, from 99. The
-share that abstains then scatters by 2 points; by the smallest of 19, by 5."""
+"""A route has a threshold of its own if that would be at least the fifth smallest of its scores. With a target of 5%
+that takes 99 scores. The share that abstains then varies by 2 points. With the smallest of 19 scores it would vary by
+5."""
 SOME, FEW = -1, -2
-"""Groups of the other routes: those with enough scores for a threshold, and those with too few."""
+"""The groups of all other routes: those with enough scores for a threshold, and those with too few."""
 
 
 def fit_gate(evidence: Doubles, kinds: Ints, routes: int) -> Doubles:
@@ -99,7 +100,7 @@ def _logistic(design: Doubles, target: Doubles, weights: Doubles, prior: Doubles
 
 
 def fit_temperature(logits: list[Floats], owners: list[Ints]) -> float:
-    """The temperature at which the shares of in-scope rows are probabilities (Guo et al. 2017)."""
+    """Return the temperature at which the shares of in-scope rows are probabilities (Guo et al. 2017)."""
     losses = 0.5 * TEMPERATURE_PRIOR * np.log(TEMPERATURES / TYPICAL_TEMPERATURE) ** 2
     for rows, right in zip(logits, owners, strict=True):
         if rows.shape[1] < 2:
@@ -110,12 +111,15 @@ def fit_temperature(logits: list[Floats], owners: list[Ints]) -> float:
 
 
 def fit_thresholds(in_scope: Doubles, owners: Ints, routes: int, target: float) -> Doubles:
-    """How likely in scope a prompt must be for each route, so that `target` of its own abstain: float64 (routes,).
+    """Return how likely a prompt of each route must be in scope, so that the share `target` of its prompts abstains:
+    float64 (routes,).
 
-    `in_scope` are the probabilities of cross-fitted utterances (n,), `owners` their routes. Split conformal
-    (Vovk et al. 2005; Angelopoulos and Bates 2021), by groups of routes: below the k-th smallest of a group's n scores,
-    k = target (n + 1), a further prompt of the same kind falls with probability k / (n + 1). Between two scores, the
-    threshold lies as far along as k does.
+    `in_scope`: the probabilities of cross-fitted utterances (n,). `owners`: their routes.
+
+    The method is split conformal prediction (Vovk et al. 2005; Angelopoulos and Bates 2021) by groups of routes. Take
+    the k-th smallest of a group's n scores, with k = target (n + 1). A further prompt of the same kind falls below it
+    with probability k / (n + 1). If k lies between two whole numbers, the threshold lies between the two scores in
+    proportion.
     """
     groups = _groups(np.bincount(owners, minlength=routes), target)
     thresholds = np.empty(routes)
@@ -126,10 +130,10 @@ def fit_thresholds(in_scope: Doubles, owners: Ints, routes: int, target: float) 
 
 
 def _groups(calibrated_on: Ints, target: float) -> Ints:
-    """Routes of one number share a threshold: int64 (routes,).
+    """Return a group for each route: int64 (routes,). The routes of a group share a threshold.
 
-    A route with enough scores is a group of its own. The others form two groups, because the larger of them would
-    almost decide a common threshold: those with few scores share one of their own.
+    A route with enough scores is a group of its own. All other routes form two groups, because routes with more scores
+    would almost decide a common threshold alone.
     """
     places = _place(calibrated_on, target)
     return np.where(places >= OWN_PLACE, np.arange(len(places)), np.where(places >= 1, SOME, FEW))
@@ -158,19 +162,18 @@ def claim(calibrated_on: Ints, target: float) -> str:
     own = calibrated_on[groups >= 0]
     kept, broken = [], []
     if len(own):
-        kept.append(f"for {_routes(len(own))} each by itself{_scatter(int(own.min()), target)}")
+        kept.append(f"for {_routes(len(own))} one by one{_scatter(int(own.min()), target)}")
     for group in (SOME, FEW):
         members, scores = int((groups == group).sum()), int(calibrated_on[groups == group].sum())
         if members and _place(np.array(scores), target) >= 1:
             kept.append(f"for {_routes(members)} together{_scatter(scores, target)}")
         elif members:
             needed = int(np.ceil(1 / target)) - 1
-            told = f"{scores} utterances could be cross-fitted, {target:.0%} takes at least {needed}"
-            broken.append(f"nothing is promised for {_routes(members)}: {told}")
+            told = f"they have {scores} utterances to calibrate on, and {target:.0%} needs at least {needed}"
+            broken.append(f"no share can be promised for {_routes(members)}: {told}")
     promise = (
-        f"on average at most {target:.1%} of prompts like the utterances fall below their threshold, "
-        f"{' and '.join(kept)} (split conformal on {calibrated_on.sum()} utterances, each scored by a head that had "
-        "not seen it)"
+        f"on average, at most {target:.1%} of the prompts of a route stay below its threshold: {' and '.join(kept)} "
+        f"(split conformal on {calibrated_on.sum()} utterances, each scored by a head that was trained without it)"
     )
     return "; ".join([promise, *broken] if kept else broken)
 

@@ -1,13 +1,13 @@
-"""Score utterances by heads that have not seen them, to learn how the final head scores prompts.
+"""Score utterances with heads that have not seen them, to learn how the final head scores new prompts.
 
-Each fold holds out some utterances of every route, and all utterances of some routes. Scored by a head that saw
-neither, the former are what in-scope prompts look like, the latter what near misses look like: prompts of a kind that
-has no route. Background prompts are near misses too if they are among the nearest to the utterances, and far misses
-else. They are held out by whole intents, and their own rivals do not count: what users send is rarely in the
-background.
+Each fold holds out some utterances of every route, and all utterances of some routes. A head is trained on the rest.
+Held-out utterances of routes that the head knows are scored as prompts in scope. Utterances of routes that it does not
+know are scored as near misses: prompts of a kind that has no route. Background prompts are near misses if they are
+among the nearest to the utterances, and far misses otherwise. They are held out by whole intents, and their own rivals
+do not count, because what users send is rarely in the background.
 
-Utterances that repeat each other, except for a "please", are held out together, and one of them is tried. Beside its
-twin, each would look far more familiar than any prompt will.
+Utterances that repeat each other, except for a "please", are held out together, and one of them is scored. Beside its
+twin, it would look far more familiar than any real prompt.
 """
 
 from __future__ import annotations
@@ -33,23 +33,26 @@ ITERATIONS = 20
 NEAR_MISSES = 1000
 """The most near misses scored in a fold."""
 TWINS = 0.92
-"""Utterances of one route above this similarity repeat each other. From .9, .92 and .95 on subsets of CLINC150: nine
-tenths of what a "please", a "now" or a capital makes of an utterance are above .92, three quarters above .95; with five
-variants of each utterance, the rest made 29% of prompts abstain instead of 12%."""
+"""Utterances of one route that are more similar than this repeat each other. Chosen from .9, .92 and .95 on subsets of
+CLINC150. If an utterance only gets a "please", a "now" or a capital, nine tenths of the results are above .92, and
+three quarters above .95. With five such variants of each utterance, the others made 29% of prompts abstain instead of
+12%."""
 CHUNK = 512
 SEED = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """All texts that are fitted: utterances ordered by route, what routes are called, background, negatives."""
+    """All texts that take part in fitting, in this order: utterances by route, names and descriptions of routes,
+    background prompts, negatives.
+    """
 
     vectors: Floats
     """(texts, dim), L2-normalised."""
     texts: Ints
-    """(rows,): where each row's vector is; an utterance's is where the row is."""
+    """(rows,): the row of `vectors` for each text. For an utterance it is the same row."""
     owners: Ints
-    """The route of each; the number of routes for background and negatives."""
+    """The route of each text. Background prompts and negatives have the number of routes instead."""
     routes: int
     utterances: int
     """How many rows are utterances."""
@@ -65,26 +68,26 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """The rows that one head is trained on, and those that it is tried on."""
+    """The rows that one head is trained on, and the rows that it then scores."""
 
     trained: Ints
     """Row numbers."""
     tried: tuple[Ints, Ints, Ints]
     """Row numbers by kind: IN_SCOPE, NEAR_MISS, FAR_MISS."""
     present: Ints
-    """The classes among the trained rows, ascending: routes, and the background."""
+    """The classes of the trained rows, ascending: routes and the background."""
     columns: int
-    """How many of these are routes."""
+    """How many of these classes are routes."""
 
 
 @dataclass(frozen=True, slots=True)
 class CrossFitted:
-    """Rows scored by heads that had not seen them."""
+    """The scores of rows by heads that had not seen them."""
 
     logits: list[Floats]
-    """Of each fold's in-scope rows: (rows, the fold's routes)."""
+    """For each fold, the logits of its in-scope rows: (rows, routes of the fold)."""
     owners: list[Ints]
-    """Of the same rows: the column of the right route."""
+    """For the same rows, the column of the right route."""
     routes: Ints
     """(in-scope rows of all folds,): the route of each."""
     evidence: Doubles
@@ -99,9 +102,7 @@ def fold_count(utterances: int) -> int:
 
 
 def deal_folds(rows: Rows) -> Iterator[Fold]:
-    """Deal utterances, routes and background to the folds. There are fewer folds if nothing would be left to train
-    on.
-    """
+    """Assign utterances, routes and background to folds. There are fewer if one would have nothing to train on."""
     folds = fold_count(rows.utterances)
     chance = np.random.default_rng(SEED)
     utterance = np.arange(len(rows.owners)) < rows.utterances
@@ -133,9 +134,9 @@ def deal_folds(rows: Rows) -> Iterator[Fold]:
 
 
 def score(fold: Fold, features: Floats, owners: Ints, penalty: Floats, fixed: Floats | None) -> Floats:
-    """Train on one part of a fold, and score the other: float32 (rows tried, the fold's routes).
+    """Train a head on the one part of a fold, and score the other part: float32 (scored rows, routes of the fold).
 
-    `features` and `penalty`: those of a `logistic_regression.Basis`; `fixed`: see `logistic_regression.fit`.
+    `features` and `penalty`: those of a `logistic_regression.Basis`. `fixed`: see `logistic_regression.fit`.
     """
     classes = np.searchsorted(fold.present, owners[fold.trained])
     coefficients, bias = logistic_regression.fit(
@@ -194,7 +195,7 @@ def _deal(owners: Ints, folds: int, chance: np.random.Generator) -> Ints:
 
 
 def _evidence(rows: Rows, fold: Fold, logits: Floats) -> Doubles:
-    """Return the evidence that a decision would find with the utterances that the head was trained on."""
+    """Return the evidence that a decision would have with the utterances that the head was trained on."""
     sources = fold.trained[fold.trained < rows.utterances]
     _, starts, owners = np.unique(rows.owners[sources], return_index=True, return_inverse=True)
     vectors, tried = rows.vectors[sources], rows.vectors[rows.texts[np.concatenate(fold.tried)]]

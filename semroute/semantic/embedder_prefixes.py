@@ -1,7 +1,7 @@
 """Prefixes for models that were trained with them. fastembed adds none itself.
 
-Utterances are prompts too: both sides begin alike, as each model's card has it for texts of one kind. Models that want
-a prefix only where questions are compared with documents, such as BGE, get none.
+Utterances are prompts too, so both get the same prefix, as each model's card says for texts of one kind. Models that
+want a prefix only for questions that are compared with documents, such as BGE, get none.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Prefixes(NamedTuple):
     """Utterances."""
 
     def tokens(self, count: Callable[[str], int]) -> int:
-        """How many tokens the longer one has. `count`: those of a text, without special ones."""
+        """Return the tokens of the longer prefix. `count`: counts the tokens of a text, without special ones."""
         return max(map(count, self))
 
 

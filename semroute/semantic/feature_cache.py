@@ -13,10 +13,10 @@ from semroute.semantic.embedder import Embedder, Features
 
 
 class RecentFeatures:
-    """What an embedder said of the texts asked for last. Safe to call from several threads.
+    """Keeps the features of recent texts. Safe to call from several threads.
 
-    - `size`: how many texts are kept, the least recently asked for dropped first; 0 keeps none. One takes about 2 KB
-      with the embedded model: its vector and its tokens, under a digest of the text, which itself is not kept.
+    `size`: how many texts are kept. The least recently used ones are dropped first. 0 keeps none. With the embedded
+    model one text takes about 2 KB: its vector and its tokens, under a digest of the text. The text itself is not kept.
     """
 
     def __init__(self, embedder: Embedder, size: int) -> None:
@@ -29,7 +29,7 @@ class RecentFeatures:
         return len(self._kept)
 
     def featurize(self, texts: Sequence[str]) -> list[Features]:
-        """The features of each text: vectors (1, dim), not to be written to."""
+        """Return the features of each text: vectors (1, dim). Do not write to them."""
         keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
         with self._lock:
             known = {key: self._kept[key] for key in keys if key in self._kept}
@@ -49,5 +49,5 @@ class RecentFeatures:
 
 
 def join(each: Sequence[Features]) -> Features:
-    """The features of several texts together."""
+    """Return the features of several texts as one."""
     return Features(np.concatenate([one.vectors for one in each]), [ids for one in each for ids in one.tokens])

@@ -1,7 +1,7 @@
-"""Where the learned gain is kept: one file beside the route files, of plain arrays, that cannot run code when read.
+"""The file of the learned gain, beside the route files. It holds plain arrays, so reading it cannot run code.
 
 The file is a NumPy archive (`.npz`, read with `allow_pickle=False`). It holds its own SHA-256 and the fingerprint of
-the embedder it was made with: a file that was altered, or that belongs to another embedder, is not used.
+its embedder. A file that was changed, or that belongs to another embedder, is not used.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Multinomial logistic regression, small enough to read: L-BFGS (Liu and Nocedal 1989) in float32, preconditioned.
+"""Multinomial logistic regression by L-BFGS (Liu and Nocedal 1989) in float32, with a preconditioner.
 
-scikit-learn's solver gives the same weights; here one rotation of the features serves all cross-fitting folds, the
-problem is so well scaled that 15 to 40 passes suffice, and 25 MB of dependency stay away.
+scikit-learn's solver gives the same weights. This code rotates the features once for all folds, needs only 15 to 40
+passes because the problem is well scaled, and saves 25 MB of dependencies.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 MEMORY = 8
 """Steps that L-BFGS remembers."""
 BIAS_PENALTY = 1e-3
-"""Only keeps the bias of a class without rows in place."""
+"""Keeps the bias of a class without rows in place."""
 BACKTRACKS = 20
 CHUNK = 1024
 ARMIJO = 1e-4
@@ -27,7 +27,7 @@ ARMIJO = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """Coordinates in which the curvature of the loss is about the same in all directions."""
+    """Coordinates in which the loss curves about equally in all directions."""
 
     mean: Floats
     """(features,)"""
@@ -50,10 +50,10 @@ class Basis:
 
 
 def find_basis(features: Floats, classes: int, cost: float) -> Basis:
-    """The basis for `features`, float32 (n, features): a root of the inverse of the expected curvature.
+    """Return the basis for `features`, float32 (n, features): a root of the inverse of the expected curvature.
 
-    `cost` is C, as scikit-learn counts it: the loss is the sum over rows plus |weights|^2 / (2 C). The curvature of the
-    softmax is bounded by that of its features (Böhning 1992), 1 / classes of it on average.
+    `cost` is C as scikit-learn counts it: the loss is the sum over rows plus |weights|^2 / (2 C). The curvature of the
+    softmax is at most that of its features (Böhning 1992), and on average 1 / classes of it.
     """
     ridge = np.float32(1 / cost)
     mean = features.mean(axis=0)

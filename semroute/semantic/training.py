@@ -1,4 +1,4 @@
-"""Make what a router matches with from routes and an embedder, from the cache or by training."""
+"""Train what a router matches prompts with, or take it from the cache."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ CODE = (scoring, background, calibration, crossfit, head, logistic_regression)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Trained:
-    """What prompts are matched with."""
+    """The trained state of a router."""
 
     vectors: Floats
-    """Of the utterances, in order: float32 (n, dim), L2-normalised."""
+    """The vectors of the utterances, in order: float32 (n, dim), L2-normalised."""
     head: Head
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Task:
-    """What is trained on."""
+    """All that training depends on."""
 
     names: tuple[str, ...]
-    """Of the routes."""
+    """The names of the routes."""
     utterances: tuple[tuple[str, ...], ...]
-    """Of each route, one at least."""
+    """The utterances of each route, at least one."""
     negatives: tuple[str, ...]
     """Prompts that belong to no route."""
     target: float
-    """Share of in-scope prompts that may abstain."""
+    """The share of in-scope prompts that may abstain."""
     descriptions: tuple[str, ...] = ()
-    """Of the routes, in their order. Empty ones say nothing."""
+    """The descriptions of the routes, in their order. Empty: the route has none."""
 
     @property
     def owners(self) -> Ints:
@@ -59,7 +59,9 @@ class Task:
 
     @property
     def calls(self) -> list[tuple[int, str]]:
-        """Return what routes are called, each with the route: all names, and descriptions where utterances are few."""
+        """Return the texts that say what a route is about, each with its route: all names, and descriptions if
+        utterances are few.
+        """
         names = [head.name_text(name) for name in self.names]
         described = enumerate(zip(self.descriptions, self.utterances, strict=False))
         told = [(route, text) for route, (text, own) in described if text.strip() and len(own) <= head.FEW]
@@ -81,9 +83,9 @@ def prepare(
     known: Mapping[str, Floats] | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Take the trained state of a task from the cache, or train, and put it there.
+    """Take the trained state of a task from the cache, or else train and fill the cache.
 
-    `known`: vectors of texts that need no embedding. Raises `EmbedderError`.
+    `known`: vectors of texts that need not be embedded. Raises `EmbedderError`.
     """
     key = task.key(embedder) if cache else ""
     if cache:
@@ -128,7 +130,7 @@ class _Work:
 def _with_background(
     told: Features, place: int, around: background.Background, chosen: background.Chosen, embedder: Embedder
 ) -> Features:
-    """Put the chosen prompts of the background before the text at `place`."""
+    """Insert the chosen prompts of the background before the text at `place`."""
     prompts = embedder.tokens([around.texts[row] for row in chosen.rows])
     vectors = np.vstack((told.vectors[:place], around.vectors[chosen.rows], told.vectors[place:]))
     return Features(vectors, [*told.tokens[:place], *prompts, *told.tokens[place:]])

@@ -6,11 +6,11 @@ _WORD_CHARS = 100  # how far a cut may move to meet white space; WordPiece itsel
 
 
 def bound_text(text: str, side_chars: int) -> str:
-    """Give the head and the tail of a long text, joined by a newline; a short text as it is.
+    """Return the head and the tail of a long text, joined by a newline. A short text stays as it is.
 
-    Head and tail have at most `side_chars` characters each. A cut inside a word drops what it left of the word, up to
-    100 characters; without white space (Chinese, base64) nothing is dropped. White space at the ends of a long text
-    does not count.
+    Head and tail have at most `side_chars` characters each. If a cut falls inside a word, the rest of the word is
+    dropped, up to 100 characters. In text without white space (Chinese, base64) nothing is dropped. White space at the
+    ends of a long text does not count.
     """
     if len(text) <= 2 * side_chars:
         return text
@@ -27,6 +27,6 @@ def bound_text(text: str, side_chars: int) -> str:
 
 
 def _up_to_space(end: str) -> str:
-    """Drop a word that a cut left unfinished; without white space there is no telling, and all stays."""
+    """Drop a word that a cut left unfinished. Without white space nothing is dropped, because no word can be told."""
     words = end.rsplit(maxsplit=1)
     return end[: -len(words[-1])] if words and len(words[-1]) < len(end) else end

@@ -33,8 +33,8 @@ STATE_S = 2.0
 def open_database(url: str, *, at_once: bool = True, answer_s: float | None = None, durable: bool = True) -> Database:
     """Open a database and bring its tables to the newest version. Raises `SettingsError` and `StoreError`.
 
-    `at_once`: False opens the database when it is first used, so it may be away until then. `answer_s`: the longest
-    time that it may take to answer.
+    `at_once`: False opens the database when it is first used, so it may be unavailable until then. `answer_s`: the
+    longest time that it may take to answer.
     """
     return _migrating(connect(url, answer_s=answer_s), at_once)
 
@@ -66,8 +66,9 @@ def open_state(
     """Open the shared state: in Redis if there is an address for it, or else beside the decision log.
 
     Beside a SQLite log it gets a second file, so that a reservation never waits for a commit of the log. `at_once`: as
-    for `open_database`. `folder`: where to write down what is owed to a state that is away. If the log is a file, the
-    default is its folder. `known`: reads from the log what was spent. Raises `SettingsError` and `StoreError`.
+    for `open_database`. `folder`: where to write down what is owed to a state that is unavailable. If the log is a
+    file, the default is its folder. `known`: reads from the log what was spent. Raises `SettingsError` and
+    `StoreError`.
     """
     shared = patient(_open_shared(state_url, database_url, clock, at_once), STATE_S)
     return ResilientState(shared, clock, file=_owed_file(state_url, database_url, folder), known=known)
@@ -105,7 +106,7 @@ def _owed_file(state_url: str, database_url: str, folder: Path | None) -> Path |
 
 
 def connect(url: str, *, durable: bool = True, answer_s: float | None = None) -> Database:
-    """Open a database and leave its tables as they are. Raises `SettingsError`, but nothing yet if it is away.
+    """Open a database and leave its tables as they are. Raises `SettingsError`, but nothing yet if it is unavailable.
 
     `answer_s`: the longest time that it may take to answer. None: the default of its module.
     """

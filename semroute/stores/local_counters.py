@@ -27,7 +27,7 @@ class _Told(NamedTuple):
 
 
 class Alone:
-    """Counters as this process knows them. While the shared state is away, these enforce the limits."""
+    """Counters as this process knows them. While the shared state is unavailable, these enforce the limits."""
 
     def __init__(self, clock: Callable[[], float], owes: Callable[[str], int]) -> None:
         """`owes`: returns how much was spent of a counter that the shared state has not counted yet."""

@@ -244,7 +244,7 @@ def _stdout(process: subprocess.Popen[bytes]) -> IO[bytes]:
 
 def main() -> None:
     """Run the process."""
-    # If the database is away, its library warns again and again. The service reports it once.
+    # If the database is unavailable, its library warns again and again. The service reports it once.
     logging.basicConfig(format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     logging.disable(logging.WARNING)
     answers = os.dup(1)

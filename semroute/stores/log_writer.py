@@ -145,7 +145,11 @@ class LogWriter:
         self._thread.join(timeout_s)
         if self.waiting:
             self.refused += self.waiting
-            log.error("%d records of the decision log are lost: %s", self.waiting, self.error or "no time to write")
+            log.error(
+                "%d records of the decision log are lost: %s",
+                self.waiting,
+                self.error or "the service stopped first",
+            )
         return not self.waiting
 
     def _run(self) -> None:

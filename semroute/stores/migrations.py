@@ -97,7 +97,7 @@ def _is_newest(database: Database, migrations: tuple[tuple[str, ...], ...]) -> b
     try:
         with database.transaction(write=False) as session:
             return session.run("SELECT version FROM schema_version") == [(len(migrations),)]
-    except StoreError:  # there is no such table yet, or the database is away, which the next call reports
+    except StoreError:  # there is no such table yet, or the database is unavailable, which the next call reports
         return False
 
 
@@ -128,7 +128,7 @@ def migrate(database: Database, migrations: tuple[tuple[str, ...], ...] = MIGRAT
 class Migrating:
     """A `Database` that is migrated to the newest version when it is first used.
 
-    So a process can start while its database is away, and use it as soon as it is there.
+    So a process can start while its database is unavailable, and use it as soon as it is there.
     """
 
     def __init__(self, database: Database) -> None:

@@ -19,7 +19,7 @@ from semroute.errors import RefusedValueError, StoreError
 from semroute.stores.connection_cutoff import Cutoff
 from semroute.stores.interfaces import Row, Session
 
-# If the server is away, the pool warns twice a second. The code that uses the database reports it once.
+# If the server is unavailable, the pool warns twice a second. The code that uses the database reports it once.
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 WAIT_S = 1.0
@@ -29,7 +29,7 @@ CONNECT_S = 2
 ANSWER_S = 30.0
 """Seconds that a whole transaction may take."""
 RETRY_S = 0.5
-"""Seconds before a server that was away is tried again. Only one thread tries; the others fail at once."""
+"""Seconds before a server that was unavailable is tried again. Only one thread tries; the others fail at once."""
 KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 """How soon the operating system notices that the server's machine is gone: seconds, and a number of probes."""
 
@@ -116,7 +116,7 @@ class PostgresDatabase:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """While the server is away, let one thread at a time try it. Others raise `StoreError`."""
+        """While the server is unavailable, let one thread at a time try it. Others raise `StoreError`."""
         if not self._away:
             yield
             return
@@ -201,7 +201,9 @@ def _fileno(connection: psycopg.Connection[Any]) -> int:
 
 
 def _away(error: psycopg.OperationalError) -> bool:
-    """Return whether the server is away. False: a single statement was too slow, or conflicts with another one."""
+    """Return whether the server is unavailable. False: a single statement was too slow, or conflicts with another
+    one.
+    """
     return error.sqlstate is None or (error.sqlstate[:2] in ("08", "53", "57") and error.sqlstate != "57014")
 
 

@@ -1,7 +1,8 @@
 """Find out which of the processes that share a state still live.
 
 Each process says once a second that it lives, and counts in how many of its looks the others said nothing. It counts
-looks, not seconds. So no process is taken for dead because of a clock, or because the state was away for all of them.
+looks, not seconds. So no process is taken for dead because of a clock, or because the state was unavailable for all of
+them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A shared state that may be away. Meanwhile the process goes on alone. It reports its spend when the state is back."""
+"""A shared state that may be unavailable. Meanwhile the process goes on alone. It reports its spend when the state is
+back.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,8 @@ class ResilientState(Reach):
     """A `State` over a shared one.
 
     Call `run` in a task. It says that this process lives, and finds out whether the shared state is there. While that
-    is away, this process alone enforces limits, from the levels it last saw. The state counts as back when all that was
-    spent meanwhile is paid, that is, counted by it.
+    is unavailable, this process alone enforces limits, from the levels it last saw. The state counts as back when all
+    that was spent meanwhile is paid, that is, counted by it.
     """
 
     def __init__(
@@ -122,9 +124,11 @@ class ResilientState(Reach):
         return levels if levels is not None else {name: self._alone.level(name) for name in counters}
 
     async def reset(self, counter: str) -> int:
-        """Forget what was spent. Returns how much that was. Raises `StoreError` while the shared state is away."""
+        """Forget what was spent. Returns how much that was. Raises `StoreError` while the shared state is
+        unavailable.
+        """
         if self.error is not None:
-            raise StoreError(f"the shared state is away: {self.error}")
+            raise StoreError(f"the shared state is unavailable: {self.error}")
         spent = await self._shared.reset(counter)
         self._alone.forget(counter)
         return spent
@@ -136,10 +140,10 @@ class ResilientState(Reach):
         return self._owners.frees_in_s()
 
     async def start(self) -> None:
-        """Take over what dead processes owe, and look at the shared state. If that is away, go on without it."""
+        """Take over what dead processes owe, and look at the shared state. If that is unavailable, go on without it."""
         if taken := await asyncio.to_thread(self._owed.take_over):
             log.warning(
-                "took over %d payments to the shared state that an earlier process wrote down but did not make", taken
+                "took over %d amounts that an earlier process spent and the shared state has not counted yet", taken
             )
         await self.look()
         await asyncio.to_thread(self._owed.write)
@@ -157,7 +161,7 @@ class ResilientState(Reach):
             await do()
 
     async def look(self) -> None:
-        """Say that this process lives, release dead processes, and use a state again that was away."""
+        """Say that this process lives, release dead processes, and use a state again that was unavailable."""
         try:
             epoch, now = self._owed.epoch, self._clock()
             self._alone.note(now)
@@ -194,12 +198,12 @@ class ResilientState(Reach):
         written = await asyncio.to_thread(self._owed.close)
         if self._owed and written:
             log.warning(
-                "the shared state is away: %d payments to it are written to %s, and the next process makes them",
+                "the shared state is unavailable: %d amounts that it must still count are in %s for the next process",
                 len(self._owed),
                 self._owed.path,
             )
         elif self._owed:
-            log.error("the shared state is away, so this spend is never counted: %s", self._owed.sums(math.inf))
+            log.error("the shared state is unavailable, so this spend is never counted: %s", self._owed.sums(math.inf))
         await self._shared.aclose()
 
     # --- the shared state ---

@@ -1,4 +1,4 @@
-"""Give up in time on a shared state that hangs, and treat it as one that is away."""
+"""Give up in time on a shared state that hangs, and treat it as one that is unavailable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask a shared state that may be away. Meanwhile the process keeps small values by itself."""
+"""Ask a shared state that may be unavailable. Meanwhile the process keeps small values by itself."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Reach:
         return mean if mean is not None else await self._local.smooth(key, value, weight, ttl_s)
 
     async def _try(self, ask: Callable[[], Awaitable[Result]]) -> Result | None:
-        """Ask the shared state, and return its answer. None: it is away."""
+        """Ask the shared state, and return its answer. None: it is unavailable."""
         if self.error is not None:
             return None
         try:
@@ -67,7 +67,9 @@ class Reach:
 
     def _gone(self, error: StoreError) -> None:
         if self.error is None:
-            log.error("the shared state is away, so this process alone enforces limits until it is back: %s", error)
+            log.error(
+                "the shared state is unavailable, so this process alone enforces limits until it is back: %s", error
+            )
         self.error = str(error)
 
 

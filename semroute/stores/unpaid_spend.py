@@ -1,4 +1,4 @@
-"""What a process spent while the shared state was away. It is owed until the state has counted it.
+"""What a process spent while the shared state was unavailable. It is owed until the state has counted it.
 
 Each payment has a name, and the shared state counts a name once, so a payment whose answer was lost may be repeated.
 A file beside the database keeps the payments for the next process. Its owner locks a second file for as long as it
@@ -168,7 +168,7 @@ class Owed:
                 self._payments[name] = Payment(self.epoch, payment.spent, payment.ended)
 
     def remember(self, epoch: int) -> None:
-        """Note the epoch of the state, also for processes that start while it is away. Blocking."""
+        """Note the epoch of the state, also for processes that start while it is unavailable. Blocking."""
         self.epoch = epoch
         if self._file is not None:
             with contextlib.suppress(OSError):  # without the file, the epoch counts as not known
@@ -193,7 +193,11 @@ class Owed:
                 _replace(path, packed)
         except OSError as error:
             if not self._complained:
-                log.error("the shared state is away, and what is owed to it cannot be written to %s: %s", path, error)
+                log.error(
+                    "the shared state is unavailable, and what it must still count is not in %s: %s",
+                    path,
+                    error,
+                )
             self._complained = True
             return False
         self._written, self._complained = packed, False

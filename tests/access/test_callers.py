@@ -143,7 +143,7 @@ def test_a_key_that_is_set_is_needed_and_makes_nobody_an_admin(host: str, admin_
 
 
 def test_workers_that_share_nothing_are_refused() -> None:
-    with pytest.raises(SettingsError, match="2 workers cannot share memory"):
+    with pytest.raises(SettingsError, match="2 workers need a store that all can use"):
         Settings(workers=2, database_url="memory:").decided()
 
 

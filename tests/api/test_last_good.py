@@ -155,7 +155,7 @@ async def test_a_worker_starts_and_serves_while_its_servers_hang(
             assert (await client.post("/feedback", json={"decision": "a", "score": 1})).status_code == 503
             assert (await client.get("/health/live")).is_success
             assert "the database cannot be used" in await warnings(client)
-            while "the shared state is away" not in await warnings(client):  # noqa: ASYNC110 - what the processes exchange finds it out
+            while "the shared state is unavailable" not in await warnings(client):  # noqa: ASYNC110 - what the processes exchange finds it out
                 await asyncio.sleep(0.1)
         await is_well_again(client)
         assert (await client.get("/decisions")).is_success

@@ -84,7 +84,7 @@ Do = Callable[[Books], Awaitable[None]]
     [
         ("bodies", "semroute.db", spoil_log, mend_log, "the decision log cannot be written"),
         ("keys", "semroute.db", spoil_keys, mend_keys, "the database cannot be used"),
-        ("entries", "semroute-state.db", spoil_state, mend_state, "the shared state is away"),
+        ("entries", "semroute-state.db", spoil_state, mend_state, "the shared state is unavailable"),
     ],
 )
 async def test_what_is_away_is_told_of_until_it_is_back(

@@ -226,7 +226,7 @@ CALLS: dict[str, dict[str, Any]] = {
 
 
 def test_the_start_and_the_health_say_who_is_served(service: Service) -> None:
-    assert service.log.count("access: loopback: there is no key") == 1
+    assert service.log.count("access is loopback: programs on this machine") == 1
     assert service.client.get("/health/ready").json()["access"] == "loopback"
 
 

@@ -144,5 +144,5 @@ def test_a_conversation_stays_on_the_model_that_answered_also_under_a_policy_tha
     first, second = asked(), asked()
     assert (first["route"], first["plan"]) == ("cheap", ["status-500", "ok"])
     assert (second["reason"], second["plan"]) == ("sticky", ["ok", "status-500"])
-    assert second["plan_details"][0]["why"].startswith("the conversation is on it; ")  # type: ignore[index]  # a list
+    assert second["plan_details"][0]["why"].startswith("the conversation already uses it; ")  # type: ignore[index]  # a list
     assert asked(cost_quality=0)["plan"] == ["status-500", "ok"]

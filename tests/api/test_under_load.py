@@ -165,7 +165,7 @@ def test_postgres_and_redis_go_away_and_no_request_notices(
                 assert load.more(), load.failed
                 redis_server.stop_process()
                 assert load.more(), load.failed
-                assert until(lambda: "the shared state is away" in warnings())
+                assert until(lambda: "the shared state is unavailable" in warnings())
                 postgres.stop_process()
                 assert load.more(), load.failed
                 assert until(lambda: "the decision log cannot be written" in warnings())

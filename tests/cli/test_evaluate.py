@@ -79,7 +79,7 @@ def test_the_promise_of_the_thresholds_is_printed(semroute: Run, rows: Path) -> 
 @pytest.mark.parametrize(
     ("added", "claim"),
     [
-        ("", "used for 1 of 2 routes; nothing is promised"),
+        ("", "used for 1 of 2 routes; no share can be promised"),
         ("abstain: {threshold: 0.7}", ""),
         ("tuned: {thresholds: {weather: 0.5}}", ""),
     ],

@@ -168,7 +168,10 @@ LANGUAGES = ", ".join(f'"{code}"' for code in get_args(Language))
         ("{headers: {x: []}}", ".headers.x: got an empty list, expected a string or a list that is not empty"),
         ("{regex: ''}", '.regex: got "", expected a string that is not empty'),
         ("{language: [german]}", f'.language[0]: got "german", expected one of {LANGUAGES}'),
-        ("{not: {}}", ": got conditions that never hold together: `not` denies what the other conditions say"),
+        (
+            "{not: {}}",
+            ": got conditions that never hold together: `not` excludes all that the other conditions require",
+        ),
     ],
 )
 def test_conditions_that_say_nothing_are_errors(read_files: Read, conditions: str, complaint: str) -> None:

@@ -63,7 +63,7 @@ def test_a_pause_that_was_asked_for_is_kept_but_not_for_ever() -> None:
     hands = Hands()
     known = deployment(hands)
     known.learn(RateLimitState(retry_after_s=7))
-    assert known.full(1, 0) == "it asked to wait another 7.0 s"
+    assert known.full(1, 0) == "its provider asked semroute to wait another 7.0 s"
     assert known.wait_s(1, 0) == 7
     known.learn(RateLimitState(retry_after_s=86400))
     assert known.wait_s(1, 0) == LONGEST_BLOCK_S

@@ -123,8 +123,11 @@ def test_a_pattern_that_re2_does_not_know_still_holds() -> None:
         ({"$ref": "#"}, "refers to itself without end"),
         ({"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}, "refers to itself without end"),
         ({"$dynamicAnchor": "x", "allOf": [{"$dynamicRef": "#x"}]}, "refers to itself without end"),
-        ({"$ref": "http://127.0.0.1:9/schema.json"}, "refers to what is not in it: http://127.0.0.1:9/schema.json"),
-        ({"$ref": "file:///etc/hostname"}, "refers to what is not in it: file:///etc/hostname"),
+        (
+            {"$ref": "http://127.0.0.1:9/schema.json"},
+            "got a reference that leads nowhere: http://127.0.0.1:9/schema.json",
+        ),
+        ({"$ref": "file:///etc/hostname"}, "got a reference that leads nowhere: file:///etc/hostname"),
     ],
 )
 def test_a_reference_ends(schema: dict[str, Any], said: str) -> None:
@@ -221,7 +224,10 @@ async def test_who_waits_is_bounded() -> None:
     checker = Examiner()
     asked = [checker.failures(Checks(json_schema={}), answer("1")) for _ in range(check_processes.MAX_WAITING + 2)]
     told = await asyncio.gather(*asked)
-    assert told[-2:] == [[f"it was not checked: {check_processes.MAX_WAITING} other answers wait for that"]] * 2
+    assert (
+        told[-2:]
+        == [[f"it was not checked: {check_processes.MAX_WAITING} other answers are waiting to be checked"]] * 2
+    )
     assert told[:-2] == [[]] * check_processes.MAX_WAITING
     await checker.aclose()
 

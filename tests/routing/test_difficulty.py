@@ -226,7 +226,7 @@ def test_of_several_models_the_cheapest_that_is_good_enough() -> None:
     )
     assert order(stand) == ["middle", "large", "small"]
     whys = [one.why for one in prefer(OFFERS, stand, dialled=False)]
-    assert whys[1:] == ["gains no less; w", "not known to gain as much; w"]
+    assert whys[1:] == ["expected to be at least as good; w", "not expected to be as good; w"]
 
 
 def test_without_a_threshold_or_with_the_requests_dial_the_order_stays() -> None:

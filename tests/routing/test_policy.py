@@ -239,7 +239,7 @@ def test_a_deployment_with_room_comes_first_and_a_model_without_any_last(full: t
         terms = Terms(policy=Policy(), facts=facts(), signals=signals, seed=str(seed))
         made = make_plan((SMALL, main, LARGE), registry, terms)
         assert ids(made) == [*sorted({"m", "m@q"} - {*full}), *full, "large", "small"]
-        assert made.entries[-1].why == "after those with room: it is full; first by the order given"
+        assert made.entries[-1].why == "after the others, because it is full; first by the order of the list"
         assert ids(pinned_plan((main,), registry, terms))[1:] == [*full]
 
 

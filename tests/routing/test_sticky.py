@@ -170,7 +170,7 @@ def planned(select: Any, stays_on: str | None, text: str = "hello", signals: Sig
 def test_the_conversations_model_comes_first_however_models_are_selected(select: str, on: str) -> None:
     plan, without = planned(select, on), planned(select, None)
     assert plan.models[0].id == on
-    assert plan.entries[0].why.startswith("the conversation is on it; ")
+    assert plan.entries[0].why.startswith("the conversation already uses it; ")
     others = [one.id for one in without.models if one.id != on]
     assert [one.id for one in plan.models[1:]] == others
 

@@ -134,7 +134,7 @@ def test_another_embedder_embeds_a_part_once_and_says_so(tmp_path: Path, caplog:
         made = open_background(first, Cache(tmp_path))
     expected = sum(min(background.OTHERS_PROMPTS, count) for count in np.bincount(numbered(prompts()[1])).tolist())
     assert first.embedded == len(made.texts) == expected
-    assert "the embedder directions is not the one that the background was made with" in caplog.text
+    assert "with the embedder directions: semroute ships their vectors for the bundled one only" in caplog.text
     caplog.clear()
     again = open_background(second, Cache(tmp_path))
     assert second.embedded == 0

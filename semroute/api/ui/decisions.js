@@ -103,7 +103,7 @@ function attempts(record) {
         ["latency", (row) => ms(row.latency_ms), true],
         [
           "error",
-          (row) => `${row.error ?? row.escalated ?? row.ungraded ?? ""}${row.served_anyway ? " (served anyway)" : ""}`,
+          (row) => `${row.error ?? row.escalated ?? row.ungraded ?? ""}${row.served_anyway ? " (sent although it failed a check)" : ""}`,
         ],
       ],
       record.attempts,

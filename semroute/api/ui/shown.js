@@ -8,7 +8,7 @@ export function decisionParts(decision) {
 }
 
 function headline(decision) {
-  const chips = [decision.reason, ...decision.narrowed_by.map((rule) => `narrowed by ${rule}`)];
+  const chips = [decision.reason, ...decision.narrowed_by.map((rule) => `rule ${rule} left models out`)];
   if (decision.rule) chips.push(`rule ${decision.rule}`);
   if (decision.thrift) chips.push(`budget: ${percent(decision.thrift)} toward cheap`);
   return h(
@@ -72,9 +72,9 @@ function words(details) {
   return h(
     "div",
     {},
-    h("h3", {}, "What the words carried"),
+    h("h3", {}, "How much each word counted"),
     h("p", { class: "words" }, spans.flatMap((span) => [span, " "])),
-    details.flip ? h("p", { class: "small" }, `Smallest change: ${details.flip.explanation}.`) : null,
+    details.flip ? h("p", { class: "small" }, `What would have changed it: ${details.flip.explanation}.`) : null,
   );
 }
 

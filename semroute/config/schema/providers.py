@@ -43,7 +43,7 @@ class ProviderEntry(RouteFileStruct, frozen=True, kw_only=True):
 
 
 def not_installed(extra: str) -> str:
-    """What to do about an extra that is missing."""
+    """Say which extra is missing, and how to install it."""
     return f"the extra `{extra}` is not installed ({how_to_install(extra)})"
 
 
