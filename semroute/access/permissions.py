@@ -11,7 +11,7 @@ from semroute.errors import ForbiddenError
 from semroute.messages import ChatRequest
 from semroute.routing.decide import AUTO
 from semroute.routing.policy import deployed
-from semroute.stores.interfaces import Within
+from semroute.stores.interfaces import LogScope
 
 MAX_NAMES = 20
 """How many names a message lists."""
@@ -69,11 +69,11 @@ def check_names(config: Config, caller: Caller, request: ChatRequest) -> None:
         raise error
 
 
-def within(config: Config, caller: Caller) -> Within | None:
+def within(config: Config, caller: Caller) -> LogScope | None:
     """Return the part of the log that a caller may read. None: all of it."""
     if not caller.restricted:
         return None
-    return Within(
+    return LogScope(
         key=caller.id,
         routes=caller.routes or None,
         models=tuple(sorted(usable(config, caller))) if caller.models else None,

@@ -40,13 +40,13 @@ from semroute.api.accounting import Books, kept_content
 from semroute.api.background_work import keep_going
 from semroute.api.fast_path import Service
 from semroute.api.openapi_page import ReferencePage
-from semroute.api.origin_checks import Gate
+from semroute.api.origin_checks import OriginGate
 from semroute.api.request_bodies import BodyLimits
 from semroute.api.worker_pipe import Lifeline
 from semroute.config.load import default_folder
 from semroute.cpus import usable_cores
 from semroute.errors import SemrouteError
-from semroute.execution.breaker_sync import Exchange
+from semroute.execution.breaker_sync import BreakerSync
 from semroute.execution.idempotency import Idempotency, SharedAnswers
 from semroute.execution.sessions import SharedSessions
 from semroute.gateway.gateway import Gateway
@@ -159,7 +159,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     await books.state.start()
     works: list[Callable[[], Awaitable[None]]] = [partial(admin.show, gateway, books)] if settings.workers > 1 else []
     if settings.shared:
-        exchange = Exchange(books.state, deployments, lambda: in_service.config().models.values())
+        exchange = BreakerSync(books.state, deployments, lambda: in_service.config().models.values())
         works.append(exchange.run)
 
     def swap(router: Router) -> None:
@@ -172,7 +172,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     access = Access(settings, books.ring)
     app.state.books, app.state.access = books, access
     app.state.refusals = guards.Refusals()
-    app.gate = Gate(access, lambda: in_service.config().cors)
+    app.gate = OriginGate(access, lambda: in_service.config().cors)
     gc.collect()
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # objects that exist by now stay; looking through them again and again would stop everything for 0.1 s

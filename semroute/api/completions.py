@@ -100,7 +100,7 @@ async def answer(
     in_path: Mapping[str, Any] = MappingProxyType({}),
     *,
     media_type: str = EVENTS,
-    memory: Memory | None = None,
+    memory: AnswerMemory | None = None,
 ) -> Response[Any]:
     """Serve one completion in the caller's dialect, streamed or whole. Each `Idempotency-Key` is served once.
 
@@ -130,14 +130,14 @@ async def _answer(
     dialect: ClientDialect,
     receive: Receive,
     media_type: str,
-    memory: Memory | None,
+    memory: AnswerMemory | None,
 ) -> Response[Any]:
     gateway: Gateway = request.app.state.gateway
     call = await gateway.open(chat, caller)
     books: Books = request.app.state.books
     books.trace(chat.id, chat.headers)
     if chat.stream:
-        source: StreamSource = Streamed(request, call, dialect, media_type)
+        source: StreamSource = CallStream(request, call, dialect, media_type)
         source = source if memory is None else memory.keeping(source, chat)
         return EventStream(source, Presence(receive), request.app.state.keepalive_s)
     try:
@@ -154,7 +154,7 @@ async def _answer(
         return Response(b"", status_code=CLIENT_CLOSED_REQUEST, headers=account_headers(call))
 
 
-class Memory(Protocol):
+class AnswerMemory(Protocol):
     """A caller's earlier answers. They are kept from one request to the next."""
 
     async def recall(self, body: bytes) -> bytes:
@@ -174,7 +174,7 @@ class Memory(Protocol):
         ...
 
 
-class Streamed:
+class CallStream:
     """A call as the `StreamSource` of a stream."""
 
     def __init__(self, request: AnyRequest, call: Call, dialect: ClientDialect, media_type: str) -> None:

@@ -15,7 +15,7 @@ from semroute.api.completions import read
 from semroute.api.error_responses import AnyRequest
 from semroute.api.fast_path import Rendered
 from semroute.api.request_bodies import read_body
-from semroute.api.responses_endpoints import Remembering
+from semroute.api.responses_endpoints import ResponseMemory
 from semroute.dialects.anthropic.client import Anthropic, MessagesBody
 from semroute.dialects.dialect import ClientDialect
 from semroute.dialects.responses.client import Responses, ResponsesBody
@@ -36,14 +36,14 @@ async def messages(request: AnyRequest) -> Response[bytes]:
 @post("/v1/responses/input_tokens", status_code=200, operation_class=openapi.reads(ResponsesBody), direct=True)
 async def responses(request: AnyRequest) -> Response[bytes]:
     """Estimate how many tokens a Responses request sends. No model is called."""
-    return Rendered(_responses.render_count(await count(request, _responses, memory=Remembering(request))), {})
+    return Rendered(_responses.render_count(await count(request, _responses, memory=ResponseMemory(request))), {})
 
 
 async def count(
     request: AnyRequest,
     dialect: ClientDialect,
     in_path: Mapping[str, Any] = MappingProxyType({}),
-    memory: Remembering | None = None,
+    memory: ResponseMemory | None = None,
 ) -> int:
     """Read a request and estimate its tokens. Raises `ForbiddenError` for names that the key may not use."""
     caller = await guards.admitted(request, "complete")

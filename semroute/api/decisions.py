@@ -23,7 +23,7 @@ from semroute.dialects.shared.body_parsing import convert
 from semroute.errors import ForbiddenError, NotFoundError, RequestError
 from semroute.gateway.gateway import Gateway
 from semroute.stores.decision_log import MAX_PAGE
-from semroute.stores.interfaces import Query, Within
+from semroute.stores.interfaces import LogScope, Query
 from semroute.stores.rollups import DIMENSIONS, day_of
 
 MAX_DAYS = 30
@@ -35,7 +35,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 _TEXTS = ("route", "model", "key", "team", "feature", "outcome", "error", "label")
 
 
-class Reset(RouteFileStruct, frozen=True, kw_only=True):
+class ResetBody(RouteFileStruct, frozen=True, kw_only=True):
     """The body of `POST /admin/budgets/reset`, which may be empty."""
 
     counter: str = ""
@@ -107,7 +107,7 @@ async def reset_budget(request: AnyRequest) -> Response[bytes]:
     """Set what was spent of a budget to 0. `counter`, in the query or the body, names it as in `GET /budgets`."""
     books: Books = request.app.state.books
     gateway: Gateway = request.app.state.gateway
-    counter = request.query_params.get("counter") or convert(decode(await request.body() or b"{}"), Reset).counter
+    counter = request.query_params.get("counter") or convert(decode(await request.body() or b"{}"), ResetBody).counter
     if not await books.reset(gateway.serving.router.config, await _callers(books), counter):
         got = f"got {counter!r}" if counter else "is missing"
         raise RequestError(f"counter: {got}, expected one that GET /budgets names", param="counter")
@@ -121,7 +121,7 @@ async def audit(request: AnyRequest) -> Response[bytes]:
     return _json({"audit": await books.ask(books.keys.audited)})
 
 
-def _within(request: AnyRequest) -> Within | None:
+def _within(request: AnyRequest) -> LogScope | None:
     gateway: Gateway = request.app.state.gateway
     return within(gateway.serving.router.config, guards.caller_of(request))
 

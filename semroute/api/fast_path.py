@@ -29,7 +29,7 @@ from litestar.types import (
 from semroute.api import error_responses, http_connection, path_aliases
 from semroute.api.decompression import CONTENT_ENCODING, DecodedBody
 from semroute.api.error_responses import AnyRequest
-from semroute.api.origin_checks import Gate, preflight, readable
+from semroute.api.origin_checks import OriginGate, preflight, readable
 from semroute.api.request_bodies import Body, BodyLimits
 from semroute.errors import RequestError
 
@@ -44,7 +44,7 @@ class Service(Litestar):
     failure = ""
     """Why the application cannot start, if the reason is not a defect. This says more than a traceback. Empty: it can
     start."""
-    gate: Gate | None = None
+    gate: OriginGate | None = None
     """Checks which requests are let in. None: the application has not started."""
 
     def __init__(self, *, bodies: BodyLimits, **options: Any) -> None:

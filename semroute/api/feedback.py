@@ -45,7 +45,7 @@ PAGE = """<!doctype html><meta charset="utf-8">
 <button>Send</button></form>"""
 
 
-class Given(RouteFileStruct, frozen=True, kw_only=True):
+class FeedbackBody(RouteFileStruct, frozen=True, kw_only=True):
     """The body of `POST /feedback`. Give at least one of its last four fields. It replaces earlier feedback."""
 
     decision: str = ""
@@ -69,7 +69,7 @@ class LinkRequest(RouteFileStruct, frozen=True, kw_only=True):
 @post("/feedback", guards=[guards.caller], status_code=200)
 async def feedback(request: AnyRequest) -> dict[str, str]:
     """Record how good an answer was, or which route was the right one."""
-    given = convert(decode(await _body(request)), Given)
+    given = convert(decode(await _body(request)), FeedbackBody)
     if not given.decision:
         raise RequestError(
             "`decision`: missing, expected the id in the answer's header x-semroute-decision", param="decision"
@@ -101,11 +101,11 @@ async def linked(request: AnyRequest, token: str) -> Response[str]:
     """Record feedback by a signed link, as a form or as JSON without `decision`."""
     decision = _decision_of(request, token)
     if request.headers.get("content-type", "").startswith("application/json"):
-        given = convert(decode(await _body(request)), Given)
+        given = convert(decode(await _body(request)), FeedbackBody)
     else:
         await _body(request)
         form = {name: str(value) for name, value in (await request.form()).items() if value}
-        given = convert(form, Given)
+        given = convert(form, FeedbackBody)
     await _take(request, decision, given)
     return Response(f"<!doctype html><p>Thank you.</p><!-- {html.escape(decision)} -->", media_type=MediaType.HTML)
 
@@ -149,7 +149,7 @@ def _config(request: AnyRequest) -> Config:
     return gateway.serving.router.config
 
 
-async def _take(request: AnyRequest, decision: str, given: Given, caller: Caller | None = None) -> None:
+async def _take(request: AnyRequest, decision: str, given: FeedbackBody, caller: Caller | None = None) -> None:
     """Record feedback. `caller`: the owner of the key that allows it. None: a link allows it."""
     books: Books = request.app.state.books
     config = _config(request)

@@ -56,7 +56,7 @@ def of(scope: Any) -> Connection | None:
     return found
 
 
-class Unread:
+class SlowReaders:
     """The connections of a process whose callers do not take their answers."""
 
     def __init__(self, at_most: int = MAX_UNREAD) -> None:
@@ -80,11 +80,13 @@ class Unread:
 class Connection(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, *, max_connections: int = MAX_CONNECTIONS, unread: Unread | None = None, **options: Any) -> None:
+    def __init__(
+        self, *, max_connections: int = MAX_CONNECTIONS, unread: SlowReaders | None = None, **options: Any
+    ) -> None:
         """`unread`: shared by all connections of a process."""
         super().__init__(**options)
         self._max_connections = max_connections
-        self._all_unread = Unread() if unread is None else unread
+        self._all_unread = SlowReaders() if unread is None else unread
         self._in_head, self._unread_bytes = True, 0
         self._late: asyncio.TimerHandle | None = None
         self._unsent: asyncio.TimerHandle | None = None

@@ -12,7 +12,7 @@ from litestar.types import Message, Receive, Scope, Send
 
 from semroute.api import error_responses, guards, http_connection
 from semroute.api.error_responses import AnyRequest
-from semroute.api.passthrough_call import Passed
+from semroute.api.passthrough_call import PassthroughAnswer
 from semroute.api.streamed_responses import CallerGoneError, EventStream, Presence
 from semroute.caller import Caller
 from semroute.errors import IdempotencyError, RequestError
@@ -41,10 +41,10 @@ def once(request: AnyRequest, caller: Caller, body: bytes, key: str, answer: Ans
     async def make(running: Running) -> bool:
         return await _make(request, running, answer)
 
-    return Followed(idempotency.follow(scope, hashlib.sha256(body).hexdigest(), make), request)
+    return SharedAnswer(idempotency.follow(scope, hashlib.sha256(body).hexdigest(), make), request)
 
 
-class Followed(Response[Any]):
+class SharedAnswer(Response[Any]):
     """An answer that is made once for several callers, in a task of its own."""
 
     def __init__(self, running: Running, request: AnyRequest) -> None:
@@ -108,4 +108,5 @@ async def _make(request: AnyRequest, running: Running, answer: Answer) -> bool:
     if isinstance(response, EventStream) and not running.abandoned.is_set():
         running.farewell = response.farewell
     await response.to_asgi_response(None, request)(request.scope, receive, send)
-    return running.status // 100 == 2 and (not isinstance(response, EventStream | Passed) or response.whole)
+    kept = not isinstance(response, EventStream | PassthroughAnswer) or response.whole
+    return running.status // 100 == 2 and kept

@@ -55,7 +55,7 @@ Found = Mapping[bytes, bytes]
 """The headers by name. A header that was sent twice has both values, so it matches nothing."""
 
 
-class Gate:
+class OriginGate:
     """Decides which requests are let in."""
 
     def __init__(self, access: Access, cors: Callable[[], Cors | None]) -> None:

@@ -23,8 +23,8 @@ from semroute.api.error_responses import AnyRequest
 from semroute.api.fast_path import headers_of
 from semroute.api.idempotency_header import HEADER, once
 from semroute.api.origin_checks import SAFE
-from semroute.api.passthrough_call import Passage, Passed, Reads
-from semroute.api.passthrough_owners import NextPage, Owners
+from semroute.api.passthrough_call import PassthroughAccount, PassthroughAnswer, Reads
+from semroute.api.passthrough_owners import NextPage, OwnFiles
 from semroute.api.request_bodies import Body, read_body, read_piece
 from semroute.caller import Caller
 from semroute.config.config import Config
@@ -80,19 +80,19 @@ async def upload(request: AnyRequest) -> Response[Any]:
 @get(["/v1/files", "/v1/batches"])
 async def listed(request: AnyRequest) -> Response[Any]:
     """List the provider's files or batches: those that the caller made, if keys are needed."""
-    return await _simple(request, request.url.path.removeprefix("/v1"), Owners.listed)
+    return await _simple(request, request.url.path.removeprefix("/v1"), OwnFiles.listed)
 
 
 @post("/v1/batches", status_code=200, direct=True)
 async def batch(request: AnyRequest) -> Response[Any]:
     """Pass on OpenAI's batch: many requests in a file, which the provider answers later."""
-    return await _simple(request, "/batches", Owners.made)
+    return await _simple(request, "/batches", OwnFiles.made)
 
 
 @get(["/v1/files/{id_:str}", "/v1/batches/{id_:str}"])
 async def one(request: AnyRequest, id_: str) -> Response[Any]:
     """Return a file or a batch."""
-    return await _simple(request, f"/{request.url.path.split('/')[2]}/{_checked(id_)}", Owners.seen, id_)
+    return await _simple(request, f"/{request.url.path.split('/')[2]}/{_checked(id_)}", OwnFiles.seen, id_)
 
 
 @get("/v1/files/{id_:str}/content")
@@ -104,17 +104,20 @@ async def content(request: AnyRequest, id_: str) -> Response[Any]:
 @delete("/v1/files/{id_:str}", status_code=200)
 async def remove(request: AnyRequest, id_: str) -> Response[Any]:
     """Delete a file."""
-    return await _simple(request, f"/files/{_checked(id_)}", Owners.forget, id_)
+    return await _simple(request, f"/files/{_checked(id_)}", OwnFiles.forget, id_)
 
 
 @post("/v1/batches/{id_:str}/cancel", status_code=200)
 async def cancel(request: AnyRequest, id_: str) -> Response[Any]:
     """Cancel a batch."""
-    return await _simple(request, f"/batches/{_checked(id_)}/cancel", Owners.seen, id_)
+    return await _simple(request, f"/batches/{_checked(id_)}/cancel", OwnFiles.seen, id_)
 
 
 async def _simple(
-    request: AnyRequest, path: str, reads: Callable[[Owners, bytes], Awaitable[bytes | NextPage]] | None, id_: str = ""
+    request: AnyRequest,
+    path: str,
+    reads: Callable[[OwnFiles, bytes], Awaitable[bytes | NextPage]] | None,
+    id_: str = "",
 ) -> Response[Any]:
     """Pass a call on. `reads`: what becomes of its answer, if keys are needed. `id_`: the file or batch it is about."""
     caller = await _admit(request)
@@ -132,9 +135,9 @@ async def _simple(
     return _once(request, caller, provider, path, body, None if reads is None else partial(reads, owners))
 
 
-def _owners(request: AnyRequest, caller: Caller, provider: ProviderSettings, kind: str) -> Owners | None:
+def _owners(request: AnyRequest, caller: Caller, provider: ProviderSettings, kind: str) -> OwnFiles | None:
     """Who may see what. None: no keys are needed, so everybody may see everything."""
-    return Owners(request, caller, provider.id, kind) if caller.id else None
+    return OwnFiles(request, caller, provider.id, kind) if caller.id else None
 
 
 def _once(
@@ -235,7 +238,7 @@ def _passed(
         raise NoModelError({settings.id: settings.unavailable or "an echo stands for every provider"})
     query = [(name, value) for name, value in parse_qsl(request.url.query) if name != PROVIDER]
     target = path + (f"?{urlencode(query)}" if query else "")
-    return Passed(request, Passage(request, caller, settings, path), target, body, media, reads)
+    return PassthroughAnswer(request, PassthroughAccount(request, caller, settings, path), target, body, media, reads)
 
 
 HANDLERS = (moderations, upload, listed, batch, one, content, remove, cancel)

@@ -70,7 +70,7 @@ Reads = Callable[[bytes], Awaitable[bytes | NextPage]]
 log = logging.getLogger("semroute.api")
 
 
-class Passage:
+class PassthroughAccount:
     """The accounting of one call that is passed on."""
 
     def __init__(self, request: AnyRequest, caller: Caller, settings: ProviderSettings, path: str) -> None:
@@ -206,13 +206,13 @@ class Passage:
         )
 
 
-class Passed(Response[Any]):
+class PassthroughAnswer(Response[Any]):
     """The answer to a call that is passed on. It goes out piece by piece."""
 
     def __init__(
         self,
         request: AnyRequest,
-        passage: Passage,
+        passage: PassthroughAccount,
         target: str,
         body: bytes | Upload,
         media: str,

@@ -34,7 +34,7 @@ class NextPage(NamedTuple):
     """What the caller gets if no further page is looked at."""
 
 
-class Owners:
+class OwnFiles:
     """What one caller may see of a provider's files or batches."""
 
     def __init__(self, request: AnyRequest, caller: Caller, provider: str, kind: str) -> None:

@@ -62,13 +62,13 @@ async def responses(request: AnyRequest) -> Response[Any]:
     The answer is kept for some hours, so that the next request can name it as its `previous_response_id`. With
     `store: false` it is not kept.
     """
-    return await answer(request, _dialect, memory=Remembering(request))
+    return await answer(request, _dialect, memory=ResponseMemory(request))
 
 
 @post("/v1/responses/compact", status_code=200, operation_class=openapi.reads(ResponsesBody), direct=True)
 async def compact(request: AnyRequest) -> Response[Any]:
     """Shorten a conversation so that it can be continued. `model` is `auto`, `auto:<route>` or a model id."""
-    return await answer(request, _compact, memory=Remembering(request, keeps=False))
+    return await answer(request, _compact, memory=ResponseMemory(request, keeps=False))
 
 
 @get("/v1/responses/{id_:str}")
@@ -116,7 +116,7 @@ def owner_of(request: AnyRequest, caller: Caller) -> str:
     return hashlib.sha256(guards.identity(request, caller).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-class Remembering:
+class ResponseMemory:
     """The memory for one request: finds what it builds on, and keeps its answer."""
 
     def __init__(self, request: AnyRequest, *, keeps: bool = True) -> None:
@@ -289,7 +289,7 @@ def _built(
 class _KeptStream:
     """A stream whose answer is kept before its last event is sent, because the next request may come at once."""
 
-    def __init__(self, source: StreamSource, memory: Remembering, chat: ChatRequest) -> None:
+    def __init__(self, source: StreamSource, memory: ResponseMemory, chat: ChatRequest) -> None:
         self.media_type = source.media_type
         self._source = source
         self._memory = memory

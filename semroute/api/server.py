@@ -20,8 +20,8 @@ from pathlib import Path
 
 from uvicorn import Config, Server
 
-from semroute.api.http_connection import Connection, Unread
-from semroute.api.worker_pipe import Good, Lifeline
+from semroute.api.http_connection import Connection, SlowReaders
+from semroute.api.worker_pipe import LastGood, Lifeline
 from semroute.api.workers import Supervisor
 from semroute.config.folder import RouteFiles
 from semroute.errors import SettingsError
@@ -68,13 +68,13 @@ def serve(settings: Settings, listening: list[socket.socket], files: RouteFiles 
     _export(settings)
     _allow_files(FILES_PER_CONNECTION * settings.max_connections)
     if settings.workers == 1:
-        _serve_here(settings, listening, Lifeline(Good(files=files)))
+        _serve_here(settings, listening, Lifeline(LastGood(files=files)))
         return
     # The workers inherit this folder and add up their counts in it. It must be empty at the start.
     os.environ[MULTIPROCESS] = tempfile.mkdtemp(prefix="semroute-metrics-")
     configure(settings.log_level, settings.log_format)
     target = functools.partial(work, settings)
-    supervisor = Supervisor(target, listening, drain_s=settings.drain_s, good=Good(files=files))
+    supervisor = Supervisor(target, listening, drain_s=settings.drain_s, good=LastGood(files=files))
     if not supervisor.run():
         sys.exit(FAILED)
 
@@ -121,7 +121,7 @@ def _server(settings: Settings, lifeline: Lifeline, listening: list[socket.socke
         lifeline.beat(lambda: server.started, functools.partial(setattr, server, "should_exit", True), stand_in.of)
         return importlib.import_module(APP).create_app(lifeline=lifeline)
 
-    connect = functools.partial(Connection, max_connections=settings.max_connections, unread=Unread())
+    connect = functools.partial(Connection, max_connections=settings.max_connections, unread=SlowReaders())
     server = Server(
         Config(
             create,

@@ -12,7 +12,7 @@ from litestar.types import Receive
 
 from semroute.api import error_responses, guards, openapi
 from semroute.api.accounting import Books
-from semroute.api.completions import Streamed, account_headers, asked_for, read, with_headers
+from semroute.api.completions import CallStream, account_headers, asked_for, read, with_headers
 from semroute.api.error_responses import AnyRequest, status_of
 from semroute.api.fast_path import Rendered, headers_of
 from semroute.api.idempotency_header import HEADER, once
@@ -52,7 +52,7 @@ async def _answer(request: AnyRequest, caller: Caller, chats: list[ChatRequest],
     books.trace(chats[0].id, chats[0].headers)
     dialect = TextCompletions(chats)
     if chats[0].stream:
-        streams = _Several([Streamed(request, call, dialect, EVENTS) for call in calls])
+        streams = _Several([CallStream(request, call, dialect, EVENTS) for call in calls])
         return EventStream(streams, Presence(receive), request.app.state.keepalive_s)
     try:
         with Presence(receive):
@@ -99,7 +99,7 @@ class _Several:
 
     media_type = EVENTS
 
-    def __init__(self, sources: list[Streamed]) -> None:
+    def __init__(self, sources: list[CallStream]) -> None:
         self._sources = sources
         self._current = sources[0]
 

@@ -28,7 +28,7 @@ BEAT_S = 0.2
 """Seconds between two signs of life."""
 
 
-class Good(Frozen, frozen=True, kw_only=True, tag=True):
+class LastGood(Frozen, frozen=True, kw_only=True, tag=True):
     """The last good state: what a worker started from, or has read since."""
 
     files: RouteFiles | None = None
@@ -54,7 +54,7 @@ class Failed(Frozen, frozen=True, kw_only=True, tag=True):
 class Begin(Frozen, frozen=True, kw_only=True, tag=True):
     """The first message of the supervisor."""
 
-    good: Good
+    good: LastGood
 
 
 class Notes(Frozen, frozen=True, kw_only=True, tag=True):
@@ -66,7 +66,7 @@ class Notes(Frozen, frozen=True, kw_only=True, tag=True):
     """The numbers of the workers whose callers another worker must accept."""
 
 
-Said = Good | Beat | Failed
+Said = LastGood | Beat | Failed
 Told = Begin | Notes
 
 encode = msgspec.msgpack.Encoder().encode
@@ -77,8 +77,8 @@ _decode_told: msgspec.msgpack.Decoder[Told] = msgspec.msgpack.Decoder(Told)
 class Lifeline:
     """A worker's end of the pipe. A process that serves alone has no pipe, and tells nobody."""
 
-    def __init__(self, good: Good | None = None, pipe: Connection | None = None) -> None:
-        self.good = good or Good()
+    def __init__(self, good: LastGood | None = None, pipe: Connection | None = None) -> None:
+        self.good = good or LastGood()
         """The last good state to start from."""
         self.notes: tuple[str, ...] = ()
         """What is wrong with other workers just now."""
@@ -90,12 +90,12 @@ class Lifeline:
     def take(cls, pipe: Connection) -> Lifeline:
         """Take one end of a pipe. Blocking: waits for the supervisor's first message."""
         first = _decode_told.decode(pipe.recv_bytes())
-        return cls(first.good if isinstance(first, Begin) else Good(), pipe)
+        return cls(first.good if isinstance(first, Begin) else LastGood(), pipe)
 
     def keep(self, *, files: RouteFiles | None = None, keys: list[Row] | None = None) -> None:
         """Note what is good, for workers that start later. Never waits: the next sign of life sends it."""
         good = self.good
-        self.good = Good(
+        self.good = LastGood(
             files=files or good.files, keys=good.keys if keys is None else keys, keyed=good.keyed or bool(keys)
         )
         self._untold = True

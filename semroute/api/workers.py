@@ -22,7 +22,7 @@ from multiprocessing.context import SpawnProcess
 import msgspec
 
 from semroute.api import worker_schedule
-from semroute.api.worker_pipe import Beat, Begin, Failed, Good, Notes, Said, decode_said, encode
+from semroute.api.worker_pipe import Beat, Begin, Failed, LastGood, Notes, Said, decode_said, encode
 from semroute.api.worker_schedule import Slot
 
 log = logging.getLogger("semroute.workers")
@@ -91,7 +91,7 @@ class Supervisor:
         listening: list[socket.socket],
         *,
         drain_s: float,
-        good: Good,
+        good: LastGood,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`listening`: a socket for each worker. `good`: what the first workers may start from. `drain_s`: how long
@@ -161,7 +161,7 @@ class Supervisor:
         now = self._clock()
         slot = self._workers.get(worker)
         match said:
-            case Good():
+            case LastGood():
                 self.good = said
             case Failed(reason=reason):
                 worker.said = reason

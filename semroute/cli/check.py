@@ -35,7 +35,7 @@ def command(folder: Path | None, strict: bool, no_embed: bool, ask: bool, format
     problems, config, sound = read_to_check(folder)
     borders: list[Border] = []
     if sound is not None:
-        found, borders = _examine(folder, sound, embed=not no_embed)
+        found, borders = _check_further(folder, sound, embed=not no_embed)
         problems += found
         problems += _asked(sound) if ask else []
     if as_json or format_ == "json":
@@ -68,9 +68,9 @@ def _escape(text: str, more: str = "") -> str:
     return text
 
 
-def _examine(folder: Path, config: Config, *, embed: bool) -> tuple[list[Problem], list[Border]]:
+def _check_further(folder: Path, config: Config, *, embed: bool) -> tuple[list[Problem], list[Border]]:
     # These imports load the embedding model, which the check of the files does not need.
-    from semroute.evaluation.folder_checks import examine, leakage, unlearned
+    from semroute.evaluation.folder_checks import check_meaning, leakage, unlearned
     from semroute.semantic.array_cache import Cache, default_folder
 
     found = [*leakage(folder, config), *unlearned(folder, config)]
@@ -78,7 +78,7 @@ def _examine(folder: Path, config: Config, *, embed: bool) -> tuple[list[Problem
     if embed:
         try:
             with progress_bar("embedding utterances") as progress:
-                seen, borders = examine(config, Bar(progress), Cache(default_folder(os.environ)))
+                seen, borders = check_meaning(config, Bar(progress), Cache(default_folder(os.environ)))
             found += seen
         except EmbedderError as error:
             source = config.sources.get("embedder.model") or WrittenAt(file=str(folder), line=0)

@@ -38,7 +38,7 @@ class _Row(msgspec.Struct):
     route: str | None = None
 
 
-class Examined(NamedTuple):
+class MeaningFindings(NamedTuple):
     """What only the embeddings show."""
 
     problems: list[Problem]
@@ -46,7 +46,9 @@ class Examined(NamedTuple):
     """For each route, what it takes of the prompts at its border."""
 
 
-def examine(config: Config, progress: Callable[[int, int], None] | None = None, cache: Cache | None = None) -> Examined:
+def check_meaning(
+    config: Config, progress: Callable[[int, int], None] | None = None, cache: Cache | None = None
+) -> MeaningFindings:
     """Find what only the embeddings show.
 
     This takes about 3 ms for each utterance that is not in the cache. Raises `EmbedderError`.
@@ -65,7 +67,7 @@ def examine(config: Config, progress: Callable[[int, int], None] | None = None, 
         *_thresholds(router),
         *report(config, found),
     ]
-    return Examined(problems, found)
+    return MeaningFindings(problems, found)
 
 
 def leakage(folder: Path, config: Config) -> Iterator[Problem]:
@@ -104,7 +106,7 @@ def unlearned(folder: Path, config: Config) -> Iterator[Problem]:
     policies |= {f"routes.{route.name}.policy": route.policy for route in config.routes.values()}
     gain = None
     if (folder / FILE).is_file():
-        with suppress(EmbedderError):  # the log says so, and `examine`
+        with suppress(EmbedderError):  # the log says so, and `check_meaning`
             gain = read_gain(folder / FILE)
     for key, policy in policies.items():
         if policy is None or policy.difficulty is None or policy.difficulty.by != "learned":

@@ -46,7 +46,7 @@ def failures(checks: Checks, answer: Completion) -> list[str]:
     return [reason for check in made for reason in check(checks, answer)]
 
 
-class Mended(msgspec.Struct, frozen=True):
+class RepairedJson(msgspec.Struct, frozen=True):
     """The JSON document in an answer, and why it fails the checks."""
 
     text: str
@@ -55,10 +55,10 @@ class Mended(msgspec.Struct, frozen=True):
     """Why the checks' schema cannot be used, so that the answer is not checked. Empty: it was."""
 
 
-def mended(checks: Checks, answer: Completion) -> Mended:
+def mended(checks: Checks, answer: Completion) -> RepairedJson:
     """Check the JSON document in an answer, as `failures` does. A code fence or further text may surround it."""
     text = json_in(answer.text)
-    return Mended(text, failures(checks, replace(answer, parts=(Text(text=text),))))
+    return RepairedJson(text, failures(checks, replace(answer, parts=(Text(text=text),))))
 
 
 def takes_time(checks: Checks, answer: Completion) -> bool:

@@ -82,7 +82,7 @@ class Breaker:
         self._opener: str | None = None
         """The caller whose failure opened it in this process. None: another process opened it, or nothing did yet."""
         self._window = Window(settings.window_s)
-        self._callers = Callers(settings.window_s)
+        self._callers = CallerOutcomes(settings.window_s)
 
     def state(self, now: float) -> State:
         """Return the state, as the module describes it."""
@@ -152,7 +152,7 @@ class Breaker:
         return calls >= self.settings.min_calls and failures >= self.settings.error_ratio * calls
 
 
-class Callers:
+class CallerOutcomes:
     """Remembers how the last call of each caller ended."""
 
     def __init__(self, window_s: float) -> None:

@@ -33,7 +33,7 @@ LATENCY_S = 600.0
 COUNTER_S = 86_400.0
 
 
-class News(Frozen, frozen=True, kw_only=True):
+class BreakerNews(Frozen, frozen=True, kw_only=True):
     """News of a breaker that opened or closed."""
 
     id: str
@@ -43,7 +43,7 @@ class News(Frozen, frozen=True, kw_only=True):
     """When the next probe is due, in seconds since 1970."""
 
 
-class Exchange:
+class BreakerSync:
     """The exchange between one process and all others with the same shared state. Run `run` in a task.
 
     It also serves as the `Probes` of the process's deployments.
@@ -114,11 +114,11 @@ class Exchange:
         is_open = deployment.breaker.state(now) != "closed"
         if is_open != self._told.get(key, False) or (is_open and said is None):
             probe_at = self._wall() + deployment.breaker.opens_in_s(now)
-            value = msgspec.json.encode(News(id=uuid.uuid4().hex, open=is_open, probe_at=probe_at))
+            value = msgspec.json.encode(BreakerNews(id=uuid.uuid4().hex, open=is_open, probe_at=probe_at))
             self._told[key], self._heard[key] = is_open, value
             await self._state.put(key, value, KEEP_S)
         elif said is not None and said != self._heard.get(key):
-            news = msgspec.json.decode(said, type=News)
+            news = msgspec.json.decode(said, type=BreakerNews)
             self._told[key], self._heard[key] = news.open, said
             if news.open and not is_open:
                 # The clocks of machines differ.

@@ -26,7 +26,7 @@ from msgspec.structs import replace
 
 from semroute.config.json_schemas import SchemaFaultError, usable
 from semroute.config.schema.policies import Checks
-from semroute.execution.answer_quality import Mended, failures, mended, takes_time
+from semroute.execution.answer_quality import RepairedJson, failures, mended, takes_time
 from semroute.messages import Completion
 
 log = logging.getLogger("semroute.checks")
@@ -45,7 +45,7 @@ READY = b"ready"
 """The first message of a process."""
 
 
-class Question(msgspec.Struct, frozen=True):
+class CheckRequest(msgspec.Struct, frozen=True):
     """A question to a process."""
 
     checks: Checks
@@ -55,11 +55,11 @@ class Question(msgspec.Struct, frozen=True):
     limit_s: float
 
 
-_decode_question = msgspec.json.Decoder(Question).decode
-_decode_reply = msgspec.msgpack.Decoder(Mended).decode
+_decode_question = msgspec.json.Decoder(CheckRequest).decode
+_decode_reply = msgspec.msgpack.Decoder(RepairedJson).decode
 
 
-class Examiner:
+class AnswerChecker:
     """Checks answers, on one event loop. Call `aclose` at the end."""
 
     def __init__(self, limit_s: float = LIMIT_S) -> None:
@@ -73,17 +73,17 @@ class Examiner:
             return failures(checks, answer)
         return (await self._ask(checks, answer, mends=False)).reasons
 
-    async def mended(self, checks: Checks, answer: Completion) -> Mended:
+    async def mended(self, checks: Checks, answer: Completion) -> RepairedJson:
         """Do the same as `answer_quality.mended`. An answer that cannot be checked in time fails."""
         if not takes_time(checks, answer):
             return mended(checks, answer)
         return await self._ask(checks, answer, mends=True)
 
-    async def _ask(self, checks: Checks, answer: Completion, *, mends: bool) -> Mended:
+    async def _ask(self, checks: Checks, answer: Completion, *, mends: bool) -> RepairedJson:
         # The process neither asks judges nor calls back, and it does not need the provider's own body.
         checks, answer = replace(checks, judge=None, callback=None), replace(answer, raw=b"")
         desk = self._short if len(answer.text) < LONG_CHARS else self._long
-        reply = await desk.ask(_packed(Question(checks, answer, mends, self._limit_s)), self._limit_s)
+        reply = await desk.ask(_packed(CheckRequest(checks, answer, mends, self._limit_s)), self._limit_s)
         if reply.schema_fault:
             raise SchemaFaultError(reply.schema_fault)
         return reply
@@ -104,7 +104,7 @@ class _Desk:
         self._waiting = 0
         self._closed = False
 
-    async def ask(self, question: bytes, limit_s: float) -> Mended:
+    async def ask(self, question: bytes, limit_s: float) -> RepairedJson:
         """Return the reply. If the caller leaves, the process still finishes the check, and is then free again."""
         if self._waiting >= self._most:
             return _unchecked(f"it was not checked: {self._most} other answers are waiting to be checked")
@@ -124,7 +124,7 @@ class _Desk:
     def _done(self, _: object) -> None:
         self._waiting -= 1
 
-    def _answer(self, question: bytes, limit_s: float) -> Mended:
+    def _answer(self, question: bytes, limit_s: float) -> RepairedJson:
         """Ask the process, and wait for its reply. Blocking."""
         if self._closed:
             return _unchecked("it was not checked: the service is stopping")
@@ -151,7 +151,7 @@ class _Desk:
         return _kill(process)
 
 
-def _packed(question: Question) -> bytes:
+def _packed(question: CheckRequest) -> bytes:
     """Raises `SchemaFaultError` where JSON cannot say what the schema holds."""
     try:
         return msgspec.json.encode(question)  # MessagePack has no room for the longest numbers
@@ -160,8 +160,8 @@ def _packed(question: Question) -> bytes:
         raise
 
 
-def _unchecked(reason: str) -> Mended:
-    return Mended("", [reason])
+def _unchecked(reason: str) -> RepairedJson:
+    return RepairedJson("", [reason])
 
 
 def _start() -> subprocess.Popen[bytes]:
@@ -217,9 +217,9 @@ def main() -> None:
             if question.mends:
                 reply = mended(question.checks, question.answer)
             else:
-                reply = Mended("", failures(question.checks, question.answer))
+                reply = RepairedJson("", failures(question.checks, question.answer))
         except SchemaFaultError as error:
-            reply = Mended("", [], schema_fault=str(error))
+            reply = RepairedJson("", [], schema_fault=str(error))
         signal.setitimer(signal.ITIMER_PROF, 0)
         with contextlib.suppress(BrokenPipeError):  # the service is gone
             _send(replies, msgspec.msgpack.encode(reply))

@@ -15,7 +15,7 @@ _STRING = re.compile(r"\"(?:\\.|[^\"\\\n])*+\"", re.DOTALL)
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
-class Block(NamedTuple):
+class CodeBlock(NamedTuple):
     """The text between two fences."""
 
     language: str
@@ -23,7 +23,7 @@ class Block(NamedTuple):
     code: str
 
 
-def blocks(text: str) -> list[Block]:
+def blocks(text: str) -> list[CodeBlock]:
     """Return the fenced code in a text, in order. A fence that is not closed reaches to the end of the text.
 
     Fences within one line do not count.
@@ -33,7 +33,7 @@ def blocks(text: str) -> list[Block]:
         head, line_end, code = piece.partition("\n")
         if line_end:
             language = _LANGUAGE.match(head[:MAX_LANGUAGE_CHARS].lstrip(" \t"))
-            found.append(Block(language[0].lower() if language else "", code))
+            found.append(CodeBlock(language[0].lower() if language else "", code))
     return found
 
 

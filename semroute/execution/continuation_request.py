@@ -95,7 +95,7 @@ def _meant(said: str, more: str, length: int) -> bool:
     return length > 1 and repeated[0].isalnum() and starts_a_word and ends_a_word
 
 
-class Seam:
+class AnswerJoiner:
     """Joins a continuation to the text before it. It holds back the start while that may still be a repetition."""
 
     def __init__(self, said: str) -> None:

@@ -131,7 +131,7 @@ class Deployment:
         if self._account is not None and (reason := self._account.full(tokens, now)) is not None:
             return reason
         if now < self._not_before:
-            return f"it asked to wait another {self._not_before - now:.1f} s"
+            return f"its provider asked semroute to wait another {self._not_before - now:.1f} s"
         for resource, bucket in self._buckets:
             if bucket.wait_s(_amount(resource, 1, tokens), now) > 0:
                 return f"its limit of {bucket.capacity:g} {resource} a minute is used up"
@@ -271,7 +271,7 @@ class Deployment:
         now = self.clock.now()
         waits = [bucket.wait_s(_amount(resource, 1, tokens), now) for resource, bucket in self._told.items()]
         if (pause_s := max(0.0, self._not_before - now, *waits)) > longest_s:
-            raise PausedError(f"it asked to wait another {pause_s:.1f} s")
+            raise PausedError(f"its provider asked semroute to wait another {pause_s:.1f} s")
 
     async def _change(self, wait_s: float) -> None:
         """Sleep until the rate limits leave room. If they do already, wait until a call ends."""

@@ -14,9 +14,9 @@ from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Callback, Checks, Judge, JudgeError
 from semroute.errors import NoModelError, PlanExhaustedError, ProviderError
 from semroute.execution.answer_quality import wording
-from semroute.execution.check_processes import Examiner
+from semroute.execution.check_processes import AnswerChecker
 from semroute.execution.json_repair import json_in
-from semroute.execution.judge_health import Judges, UngradedError
+from semroute.execution.judge_health import JudgeHealth, UngradedError
 from semroute.json_errors import UNREADABLE, why_unreadable
 from semroute.messages import ChatRequest, Completion, Message, Params, Text
 from semroute.providers.transport import Transport, encode_headers
@@ -64,15 +64,15 @@ class Grader:
         call: CallModel,
         models: Mapping[str, Model],
         transport: Transport | None,
-        examiner: Examiner,
-        judges: Judges | None = None,
+        examiner: AnswerChecker,
+        judges: JudgeHealth | None = None,
     ) -> None:
         """`models`: all models, by id. `transport`: carries callbacks. `examiner`: runs the checks that need no call.
 
         `judges`: know which judges failed. None: only this grader knows it.
         """
         self._examiner = examiner
-        self._judges = judges or Judges()
+        self._judges = judges or JudgeHealth()
         self._call = call
         self._models = models
         self._transport = transport

@@ -18,7 +18,7 @@ class UngradedError(Exception):
         self.judge = judge
 
 
-class Judges:
+class JudgeHealth:
     """Knows the judges that failed, and how many grades each must still give. Each process has its own."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from semroute.config.schema.routes import JsonContract
 from semroute.dialects import registry
 from semroute.dialects.shared.json_output import instruction
 from semroute.errors import ChecksFailedError
-from semroute.execution.check_processes import Examiner
+from semroute.execution.check_processes import AnswerChecker
 from semroute.messages import ChatRequest, Completion, JsonSchema, Message, Part, Text, ToolCall
 
 NAME = "answer"
@@ -20,7 +20,7 @@ NAME = "answer"
 class Contract:
     """The output contract of a route, and the checks for it."""
 
-    def __init__(self, wanted: JsonContract, examiner: Examiner) -> None:
+    def __init__(self, wanted: JsonContract, examiner: AnswerChecker) -> None:
         self._wanted = wanted
         self._examiner = examiner
 

@@ -10,7 +10,7 @@ from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import StreamPolicy, Timeouts
 from semroute.errors import ProviderError, ProviderRequestError, SemrouteError, UnsupportedError
 from semroute.execution.backoff import pause
-from semroute.execution.continuation_request import Seam, continuation
+from semroute.execution.continuation_request import AnswerJoiner, continuation
 from semroute.execution.executor import Execution
 from semroute.execution.faults import fault_of, left
 from semroute.execution.model_call import Work
@@ -116,7 +116,7 @@ class ContinuedStream:
 
     async def _joined(self) -> AsyncIterator[Chunk]:
         """Yield the rest of the answer without repetitions, and at its end the usage of all calls."""
-        seam = Seam("".join(self._said))
+        seam = AnswerJoiner("".join(self._said))
         ended: Chunk | None = None
         async for chunk in self._stream:
             parts = _without_repetition(chunk.parts, seam)
@@ -135,7 +135,7 @@ class ContinuedStream:
         return chunk
 
 
-def _without_repetition(parts: tuple[Part, ...], seam: Seam) -> tuple[Part, ...]:
+def _without_repetition(parts: tuple[Part, ...], seam: AnswerJoiner) -> tuple[Part, ...]:
     joined = [Text(text=seam.feed(part.text)) if isinstance(part, Text) else part for part in parts]
     return tuple(part for part in joined if not isinstance(part, Text) or part.text)
 

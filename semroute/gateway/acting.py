@@ -15,15 +15,15 @@ from semroute.config.schema.models import Model
 from semroute.dialects.dialect import CHAT
 from semroute.errors import ContextLengthError, NoModelError, ProviderError, RequestError, SemrouteError
 from semroute.execution import cascade
-from semroute.execution.check_processes import Examiner
+from semroute.execution.check_processes import AnswerChecker
 from semroute.execution.executor import first_answer, one_model_caller
 from semroute.execution.grading import Grader
-from semroute.execution.judge_health import Judges
+from semroute.execution.judge_health import JudgeHealth
 from semroute.execution.model_call import Work
 from semroute.execution.output_contract import Contract
 from semroute.execution.stream_recovery import ContinuedStream, first_stream
 from semroute.execution.streaming import OpenStream
-from semroute.gateway.gathering import Arrival
+from semroute.gateway.gathering import RequestContext
 from semroute.gateway.recording import Account
 from semroute.messages import Chunk, Completion
 from semroute.router import Decided
@@ -33,16 +33,16 @@ from semroute.routing.policy import is_too_long
 class Means(NamedTuple):
     """What all calls share."""
 
-    examiner: Examiner
+    examiner: AnswerChecker
     """Runs the checks of answers."""
-    judges: Judges
+    judges: JudgeHealth
     """Knows which judges of answers failed recently."""
 
 
 class Call:
     """One request with its decision. Use one of `decided`, `complete` and `stream`, once."""
 
-    def __init__(self, means: Means, arrival: Arrival, decided: Decided, account: Account) -> None:
+    def __init__(self, means: Means, arrival: RequestContext, decided: Decided, account: Account) -> None:
         self.account = account
         """The account of the request: the decision, whose plan budgets may shorten, and the record so far."""
         self.request = account.request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from semroute.dialects.dialect import EMBEDDINGS
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
-from semroute.gateway.gathering import Arrival, Gathering, Sources, sized
+from semroute.gateway.gathering import FactSources, Gathering, RequestContext, sized
 from semroute.gateway.recording import Account, Recorder
 from semroute.messages import ChatRequest
 from semroute.router import Decided
@@ -13,7 +13,7 @@ from semroute.routing.model_aliases import meant
 
 
 async def decide(
-    request: ChatRequest, arrival: Arrival, sources: Sources, recorder: Recorder
+    request: ChatRequest, arrival: RequestContext, sources: FactSources, recorder: Recorder
 ) -> tuple[Decided, Account]:
     """Decide, and open the account of the request.
 
@@ -48,7 +48,7 @@ async def decide(
     return decided, account
 
 
-def _require_model(request: ChatRequest, arrival: Arrival) -> None:
+def _require_model(request: ChatRequest, arrival: RequestContext) -> None:
     """Raise `RequestError` if the request for embeddings uses an alias that stands for a choice among models."""
     target = meant(arrival.config, request.model)
     if target != request.model and target.partition(":")[0] == AUTO:

@@ -39,7 +39,7 @@ class _Job(NamedTuple):
     loop: asyncio.AbstractEventLoop
 
 
-class Readers:
+class EncoderThreads:
     """Reads prompts in threads, so that the event loop does not wait. It needs a running event loop.
 
     If a thread is free, it reads a prompt at once. Waiting prompts are shared evenly among the threads.

@@ -11,13 +11,13 @@ import msgspec
 from semroute.access.accounts import Accounts
 from semroute.caller import Caller
 from semroute.dialects.dialect import endpoint_of
-from semroute.execution.check_processes import Examiner
-from semroute.execution.judge_health import Judges
+from semroute.execution.check_processes import AnswerChecker
+from semroute.execution.judge_health import JudgeHealth
 from semroute.execution.sessions import Sessions, SessionStore
 from semroute.gateway.acting import Call, Means
 from semroute.gateway.deciding import decide
-from semroute.gateway.encoder_threads import Readers
-from semroute.gateway.gathering import Arrival, Sources
+from semroute.gateway.encoder_threads import EncoderThreads
+from semroute.gateway.gathering import FactSources, RequestContext
 from semroute.gateway.recording import Recorder
 from semroute.gateway.serving import InService, Serving
 from semroute.messages import ChatRequest
@@ -52,9 +52,9 @@ class Gateway:
         self.recorder = Recorder(on_record, accounts, sessions)
         self._in_service = in_service
         self._room = room
-        self._readers = Readers(threads)
-        self._sources = Sources(self._readers, sessions)
-        self._means = Means(Examiner(), Judges())
+        self._readers = EncoderThreads(threads)
+        self._sources = FactSources(self._readers, sessions)
+        self._means = Means(AnswerChecker(), JudgeHealth())
 
     @property
     def serving(self) -> Serving:
@@ -76,7 +76,7 @@ class Gateway:
         if serving.priced_on != today:
             serving = self._in_service.price_on(today)
         config, endpoint = serving.router.config, endpoint_of(request)
-        arrival = Arrival(
+        arrival = RequestContext(
             serving=serving,
             config=config,
             endpoint=endpoint,

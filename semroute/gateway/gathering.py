@@ -15,7 +15,7 @@ from semroute.execution.deployments import Deployments
 from semroute.execution.executor import one_model_caller
 from semroute.execution.model_call import Work
 from semroute.execution.sessions import SessionStore
-from semroute.gateway.encoder_threads import Readers
+from semroute.gateway.encoder_threads import EncoderThreads
 from semroute.gateway.serving import Serving
 from semroute.messages import ChatRequest
 from semroute.record import Attempt
@@ -27,7 +27,7 @@ from semroute.routing.facts import Facts, read_facts
 from semroute.routing.sticky import stick
 
 
-class Arrival(NamedTuple):
+class RequestContext(NamedTuple):
     """The circumstances of one request: who sent it, when, and what is in service for it."""
 
     serving: Serving
@@ -48,10 +48,10 @@ class Arrival(NamedTuple):
     """The same moment by `time.perf_counter()`."""
 
 
-class Sources(NamedTuple):
+class FactSources(NamedTuple):
     """Where the facts come from."""
 
-    readers: Readers
+    readers: EncoderThreads
     sessions: SessionStore
 
 
@@ -61,7 +61,7 @@ class Gathering(DecisionInputs):
     If the decision fails after it called a model, `left_off` tells how far it came.
     """
 
-    def __init__(self, arrival: Arrival, sources: Sources) -> None:
+    def __init__(self, arrival: RequestContext, sources: FactSources) -> None:
         super().__init__(arrival.serving.router, Signals(), arrival.started)
         self.attempts: list[Attempt] = []
         """The calls to models that the decision needed."""

@@ -13,7 +13,7 @@ from semroute.access.accounts import Accounts, Hold
 from semroute.decision import Decision, Details
 from semroute.errors import BudgetError, ForbiddenError, LimitError
 from semroute.execution.sessions import SessionStore
-from semroute.gateway.gathering import Arrival
+from semroute.gateway.gathering import RequestContext
 from semroute.messages import ChatRequest, Chunk, Text, Usage
 from semroute.record import Attempt, Outcome, Record, cost_usd, served
 from semroute.routing.difficulty import Reading
@@ -72,7 +72,7 @@ class Account:
     def __init__(
         self,
         recorder: Recorder,
-        arrival: Arrival,
+        arrival: RequestContext,
         request: ChatRequest,
         decision: Decision,
         facts: Facts,

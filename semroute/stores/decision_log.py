@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from semroute.record import Record
 from semroute.stores import log_rows, rollups
-from semroute.stores.interfaces import Database, Feedback, Noted, Query, Row, Session, Within, to_pico
+from semroute.stores.interfaces import Database, Feedback, JudgedRequest, LogScope, Query, Row, Session, to_pico
 from semroute.stores.log_entries import LogEntry, entries
 
 MAX_PAGE = 500
@@ -87,7 +87,7 @@ class SqlLog:
         with self.database.transaction(write=False) as session:
             return [log_rows.summary(row) for row in session.run(sql, (*values, limit))]
 
-    def read(self, id_: str, within: Within | None = None) -> dict[str, Any] | None:
+    def read(self, id_: str, within: LogScope | None = None) -> dict[str, Any] | None:
         """Return one whole record. None: no record that may be seen has this id."""
         seen, values = _seen(within, "d.")
         with self.database.transaction(write=False) as session:
@@ -157,7 +157,9 @@ class SqlLog:
             row = (rollups.RESET, rollups.day_of(at), counter, rollups.TOTALS["cost"], amount)
             session.run_many(rollups.UPSERT, [row])
 
-    def feed_back(self, id_: str, feedback: Feedback, at: float, within: Within | None = None) -> Noted | None:
+    def feed_back(
+        self, id_: str, feedback: Feedback, at: float, within: LogScope | None = None
+    ) -> JudgedRequest | None:
         """Add feedback to a record. A field not given stays as it was. None: no such record may be seen."""
         seen, values = _seen(within)
         with self.database.transaction() as session:
@@ -173,7 +175,7 @@ class SqlLog:
             changes = _changes(found[0], feedback)
             session.run_many(rollups.UPSERT, _feedback_cells(session, found[0], changes))
         _, _, tier, route, *_ = found[0]
-        return Noted(route or "", tier, changes["misroutes"] > 0)
+        return JudgedRequest(route or "", tier, changes["misroutes"] > 0)
 
     def prune(self, *, before: float | None, max_bytes: int | None) -> int:
         """Delete records older than a moment, and the oldest ones if the log is too large. Returns how many.
@@ -298,7 +300,7 @@ def _feedback_cells(session: Session, record: Row, changes: dict[str, int]) -> l
     )
 
 
-def _seen(within: Within | None, table: str = "") -> tuple[str, list[str]]:
+def _seen(within: LogScope | None, table: str = "") -> tuple[str, list[str]]:
     """Return the SQL condition for what may be seen, and its values."""
     if within is None:
         return "", []

@@ -88,7 +88,7 @@ class Database(Protocol):
 # --- the decision log -------------------------------------------------------------------------------------------------
 
 
-class Within(Frozen, frozen=True, kw_only=True):
+class LogScope(Frozen, frozen=True, kw_only=True):
     """The part of the log that one key may see: its own records, and those of some routes and models."""
 
     key: str
@@ -121,7 +121,7 @@ class Query(Frozen, frozen=True, kw_only=True):
     before: str | None = None
     """The last id on the page before. Only older records follow."""
     limit: int = 50
-    within: Within | None = None
+    within: LogScope | None = None
     """The part of the log to look in. None: all of it."""
 
 
@@ -135,7 +135,7 @@ class Feedback(Frozen, frozen=True, kw_only=True):
     comment: str | None = None
 
 
-class Noted(NamedTuple):
+class JudgedRequest(NamedTuple):
     """The request that feedback was given to."""
 
     route: str

@@ -12,7 +12,7 @@ MOMENTS = 5
 """How many reports of the shared state are remembered, one for each second."""
 
 
-class Held(NamedTuple):
+class HeldAmounts(NamedTuple):
     """What one request of this process holds."""
 
     wants: Sequence[Want]
@@ -26,14 +26,14 @@ class _Told(NamedTuple):
     """The number of the answer that reported it."""
 
 
-class Alone:
+class LocalCounters:
     """Counters as this process knows them. While the shared state is unavailable, these enforce the limits."""
 
     def __init__(self, clock: Callable[[], float], owes: Callable[[str], int]) -> None:
         """`owes`: returns how much was spent of a counter that the shared state has not counted yet."""
         self._clock = clock
         self._owes = owes
-        self.held: dict[str, Held] = {}
+        self.held: dict[str, HeldAmounts] = {}
         """What the requests under way hold, by the name of the hold."""
         self._sums: dict[str, int] = {}
         """What the requests under way hold, by counter."""
@@ -56,12 +56,12 @@ class Alone:
     def begin(self, hold: str, wants: Sequence[Want], *, shared: bool) -> None:
         """Note that a request holds something."""
         self.end(hold)
-        self.held[hold] = Held(wants, shared)
+        self.held[hold] = HeldAmounts(wants, shared)
         for want in wants:
             self._sums[want.counter] = self._sums.get(want.counter, 0) + want.amount
             self._ends[want.counter] = want.expires_at
 
-    def end(self, hold: str) -> Held | None:
+    def end(self, hold: str) -> HeldAmounts | None:
         """Note that a request holds nothing any more. Returns what it held."""
         held = self.held.pop(hold, None)
         for want in held.wants if held is not None else ():

@@ -22,7 +22,7 @@ class PackedBody(Frozen, frozen=True, kw_only=True):
     attempts: msgspec.Raw
 
 
-class Gist(Frozen, frozen=True, kw_only=True):
+class DecisionSummary(Frozen, frozen=True, kw_only=True):
     """The parts of a decision that rows and rollups need."""
 
     route: str | None
@@ -31,7 +31,7 @@ class Gist(Frozen, frozen=True, kw_only=True):
     config_version: str
 
 
-class Planned(Frozen, frozen=True, kw_only=True):
+class PlannedModel(Frozen, frozen=True, kw_only=True):
     """The parts of a planned model that rows and rollups need."""
 
     model: str
@@ -41,10 +41,10 @@ class Planned(Frozen, frozen=True, kw_only=True):
 class PlanEvidence(Frozen, frozen=True, kw_only=True):
     """The plan of a decision. It is read only if an answer failed a check."""
 
-    plan_details: tuple[Planned, ...] = ()
+    plan_details: tuple[PlannedModel, ...] = ()
 
 
-class Who(Frozen, frozen=True, kw_only=True):
+class CallerSummary(Frozen, frozen=True, kw_only=True):
     """The parts of a caller that rows and rollups need."""
 
     id: str
@@ -62,7 +62,7 @@ class PackedRecord(Frozen, frozen=True, kw_only=True):
     overhead_ms: float
     at: float
     latency_ms: float
-    caller: Who
+    caller: CallerSummary
     tier: str
     feature: str
     saved_usd: Decimal
@@ -79,7 +79,7 @@ class LogEntry(NamedTuple):
     """A record that is about to be written."""
 
     sent: PackedRecord
-    gist: Gist
+    gist: DecisionSummary
     attempts: tuple[Attempt, ...]
     model: str | None
     first_token_ms: float | None
@@ -120,7 +120,7 @@ class LogEntry(NamedTuple):
 
 pack = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[PackedRecord]).decode
-_decode_gist = msgspec.msgpack.Decoder(Gist).decode
+_decode_gist = msgspec.msgpack.Decoder(DecisionSummary).decode
 _decode_plan = msgspec.msgpack.Decoder(PlanEvidence).decode
 _decode_attempts = msgspec.msgpack.Decoder(tuple[Attempt, ...]).decode
 _decode_names = msgspec.msgpack.Decoder(list[str]).decode

@@ -37,26 +37,26 @@ HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals held back from the process. A stop often signals all processes, but this one must first write the rest."""
 
 
-class Open(msgspec.Struct, frozen=True, tag=True):
+class OpenOrder(msgspec.Struct, frozen=True, tag=True):
     """The first order. The address is not on the command line, because all users of the machine can read that."""
 
     url: str
 
 
-class Take(msgspec.Struct, frozen=True, tag=True):
+class TakeOrder(msgspec.Struct, frozen=True, tag=True):
     """Records of the next commit. This order has no answer."""
 
     records: msgspec.Raw
     """A packed list of `Record`s. It is unpacked at the commit, so that the answer can report a bad record."""
 
 
-class Commit(msgspec.Struct, frozen=True, tag=True):
+class CommitOrder(msgspec.Struct, frozen=True, tag=True):
     """Write the records taken so far. `again`: the last try may have written them already."""
 
     again: bool
 
 
-class Prune(msgspec.Struct, frozen=True, tag=True):
+class PruneOrder(msgspec.Struct, frozen=True, tag=True):
     """Delete records that are too old or too many."""
 
     before: float | None
@@ -72,7 +72,7 @@ class OrderResult(msgspec.Struct, frozen=True):
     deleted: int = 0
 
 
-Order = Open | Take | Commit | Prune
+Order = OpenOrder | TakeOrder | CommitOrder | PruneOrder
 _decode_order: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
 _decode_answer = msgspec.msgpack.Decoder(OrderResult)
 
@@ -92,12 +92,12 @@ class LogProcess:
         """Append all records or none. Raises `StoreError`, or anything else if a record cannot be kept."""
         chunks = (batch[first : first + CHUNK] for first in range(0, len(batch), CHUNK))
         # All are packed before any is sent, so the process gets nothing of a batch that cannot be packed.
-        takes = [_packed(Take(msgspec.Raw(pack(chunk)))) for chunk in chunks]
-        self._ask(*takes, _packed(Commit(again)), within_s=self._answer_s)
+        takes = [_packed(TakeOrder(msgspec.Raw(pack(chunk)))) for chunk in chunks]
+        self._ask(*takes, _packed(CommitOrder(again)), within_s=self._answer_s)
 
     def prune(self, *, before: float | None, max_bytes: int | None) -> int:
         """Delete records that are too old or too many. Returns how many. Raises `StoreError`."""
-        return self._ask(_packed(Prune(before, max_bytes)), within_s=PRUNE_S).deleted
+        return self._ask(_packed(PruneOrder(before, max_bytes)), within_s=PRUNE_S).deleted
 
     def close(self) -> None:
         """Let the process finish its orders and end. If it is still busy after `CLOSE_S`, kill it."""
@@ -143,7 +143,7 @@ def _start(database_url: str) -> subprocess.Popen[bytes]:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     with contextlib.suppress(OSError):  # the process is gone already: the next order finds out
-        _send(_stdin(process), _packed(Open(database_url)))
+        _send(_stdin(process), _packed(OpenOrder(database_url)))
     return process
 
 
@@ -170,7 +170,7 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     return process.wait()
 
 
-class Scribe:
+class RecordWriter:
     """The work of the process."""
 
     def __init__(self) -> None:
@@ -185,26 +185,26 @@ class Scribe:
             if answer is not None:
                 with contextlib.suppress(BrokenPipeError):  # the service that asked is gone
                     _send(answers, _packed(answer))
-        if self._taken and (error := self._answer(Commit(again=True)).error) is not None:
+        if self._taken and (error := self._answer(CommitOrder(again=True)).error) is not None:
             log.error("the last records of the decision log are lost: %s", error)
         if self._log is not None:
             self._log.database.close()
 
     def _obey(self, order: Order) -> OrderResult | None:
         match order:
-            case Open(url):
+            case OpenOrder(url):
                 self._url = url
-            case Take(records):
+            case TakeOrder(records):
                 self._taken.append(records)
-            case Commit() | Prune():
+            case CommitOrder() | PruneOrder():
                 return self._answer(order)
         return None
 
-    def _answer(self, order: Commit | Prune) -> OrderResult:
+    def _answer(self, order: CommitOrder | PruneOrder) -> OrderResult:
         taken, self._taken = self._taken, []
         try:
             self._log = self._log or SqlLog(connect(self._url))
-            if isinstance(order, Prune):
+            if isinstance(order, PruneOrder):
                 return OrderResult(deleted=self._log.prune(before=order.before, max_bytes=order.max_bytes))
             batch = [entry for packed in taken for entry in unpack(packed)]
             self._log.append(batch, again=order.again)
@@ -250,7 +250,7 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)  # what a library prints must not look like an answer
     with open(answers, "wb", buffering=0) as stream:  # noqa: PTH123 - a descriptor is no path
-        Scribe().follow(sys.stdin.buffer, stream)
+        RecordWriter().follow(sys.stdin.buffer, stream)
 
 
 if __name__ == "__main__":

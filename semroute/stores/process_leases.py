@@ -22,7 +22,7 @@ class _Seen:
         """Whether it said anything since this process began to listen."""
 
 
-class Owners:
+class ProcessLeases:
     """All owners, as one of them sees them."""
 
     def __init__(self, mine: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from semroute.stores.unpaid_spend import Spent
 
 
-class Recent:
+class RecentCounts:
     """What requests spent, by the state's epoch and the second in which they ended."""
 
     def __init__(self) -> None:

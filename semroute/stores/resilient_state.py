@@ -15,11 +15,11 @@ from pathlib import Path
 
 from semroute.errors import RefusedValueError, StoreError
 from semroute.stores.interfaces import HOLD_S, SETTLED_S, SharedState, Verdict, Want, filled_to, new_epoch
-from semroute.stores.local_counters import Alone
-from semroute.stores.process_leases import LOOK_S, Owners
-from semroute.stores.recent_counts import Recent
-from semroute.stores.state_fallback import Reach, done
-from semroute.stores.unpaid_spend import Owed, Spent
+from semroute.stores.local_counters import LocalCounters
+from semroute.stores.process_leases import LOOK_S, ProcessLeases
+from semroute.stores.recent_counts import RecentCounts
+from semroute.stores.state_fallback import FallbackValues, done
+from semroute.stores.unpaid_spend import Spent, UnpaidSpend
 
 Known = Callable[[float], Awaitable[Spent | None]]
 """Returns, by counter, what requests spent that ended before a moment, by the decision log. None: it cannot tell."""
@@ -42,7 +42,7 @@ REFILL_AGAIN = 5
 """How many looks after a refill the state is refilled again."""
 
 
-class ResilientState(Reach):
+class ResilientState(FallbackValues):
     """A `State` over a shared one.
 
     Call `run` in a task. It says that this process lives, and finds out whether the shared state is there. While that
@@ -61,14 +61,14 @@ class ResilientState(Reach):
         """`file`: where to write down what is owed. `known`: what to fill an empty state from."""
         super().__init__(shared, clock)
         self._owner = secrets.token_hex(8)
-        self._owners = Owners(self._owner)
-        self._owed = Owed(self._owner, file)
+        self._owners = ProcessLeases(self._owner)
+        self._owed = UnpaidSpend(self._owner, file)
         self._known = known
-        self._alone = Alone(clock, self._owed.of)
+        self._alone = LocalCounters(clock, self._owed.of)
         self._refilling = asyncio.Lock()
         self._refill_in = 0
         """How many looks remain until the state is refilled again. 0: no refill is due."""
-        self._recent = Recent()
+        self._recent = RecentCounts()
         self._lost_holds = False
         """Whether the state came back empty and does not know yet what is held."""
 

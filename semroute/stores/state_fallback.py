@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 log = logging.getLogger("semroute.state")
 
 
-class Reach:
+class FallbackValues:
     """The part of a `State` that holds values, over a shared one."""
 
     def __init__(self, shared: SharedState, clock: Callable[[], float]) -> None:

@@ -46,7 +46,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Payment]).decode
 
 
-class Owed:
+class UnpaidSpend:
     """The payments that are still to be made."""
 
     def __init__(self, owner: str, file: Path | None = None) -> None:

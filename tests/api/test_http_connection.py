@@ -30,10 +30,10 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 
 @contextlib.contextmanager
-def serving(app: Any, unread: http_connection.Unread | None = None, **limits: Any) -> Iterator[int]:
+def serving(app: Any, unread: http_connection.SlowReaders | None = None, **limits: Any) -> Iterator[int]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        protocol: Any = partial(http_connection.Connection, unread=unread or http_connection.Unread(), **limits)
+        protocol: Any = partial(http_connection.Connection, unread=unread or http_connection.SlowReaders(), **limits)
         config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],))
@@ -136,7 +136,7 @@ def ended(wire: socket.socket) -> bool:
     return True
 
 
-class Watched(http_connection.Unread):
+class Watched(http_connection.SlowReaders):
     """Counts the callers who were slow, and are no more."""
 
     over = 0
@@ -175,7 +175,7 @@ def test_who_takes_an_answer_slowly_but_steadily_gets_it(monkeypatch: pytest.Mon
 def test_of_too_many_unread_answers_the_oldest_goes() -> None:
     app = App()
     app.streams = True
-    with serving(app, http_connection.Unread(2)) as port, contextlib.ExitStack() as stack:
+    with serving(app, http_connection.SlowReaders(2)) as port, contextlib.ExitStack() as stack:
         wires = []
         for number in range(1, 4):
             wires.append(stack.enter_context(open_to(port, WHOLE, small=True)))

@@ -15,7 +15,7 @@ from litestar.testing import AsyncTestClient
 
 from semroute.access.api_keys import KeyRing, KeyStore
 from semroute.api.app import create_app
-from semroute.api.worker_pipe import Good, Lifeline
+from semroute.api.worker_pipe import LastGood, Lifeline
 from semroute.caller import Caller
 from semroute.config.folder import read_files
 from semroute.settings import Settings
@@ -48,7 +48,7 @@ class Place:
         keys = KeyRing()
         keys.refresh(KeyStore(database))
         database.close()
-        self.good = Good(files=read_files(self.routes), keys=keys.rows)
+        self.good = LastGood(files=read_files(self.routes), keys=keys.rows)
         """What the worker knew that is no more."""
 
     @asynccontextmanager

@@ -11,7 +11,7 @@ import pytest
 from litestar.types import HTTPScope
 
 from semroute.access.callers import Access
-from semroute.api.origin_checks import Gate
+from semroute.api.origin_checks import OriginGate
 from semroute.config.schema.service import Cors
 from semroute.errors import ForbiddenError, MediaTypeError
 from semroute.settings import Settings
@@ -43,7 +43,7 @@ def refusal(
         "client": (client, 50_000),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in sent],
     }
-    gate = Gate(Access(settings), lambda: cors)
+    gate = OriginGate(Access(settings), lambda: cors)
     found = gate.look(cast("HTTPScope", scope))
     try:
         gate.check(cast("HTTPScope", scope), found, welcome=gate.welcomes(found))

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from semroute.api import worker_schedule, workers
-from semroute.api.worker_pipe import Good, Lifeline
+from semroute.api.worker_pipe import LastGood, Lifeline
 from semroute.api.workers import Supervisor
 from tests.service import free_port, until
 
@@ -82,7 +82,7 @@ def supervised(target: Target, count: int) -> Iterator[tuple[Supervisor, Future[
     listening = [socket.socket() for _ in range(count)]
     for each in listening:
         each.bind(("127.0.0.1", free_port()))  # a port that is not named is lost when a socket is shut down
-    supervisor = Supervisor(target, listening, drain_s=1, good=Good())
+    supervisor = Supervisor(target, listening, drain_s=1, good=LastGood())
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(supervisor.keep)
         try:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from semroute.config.load import load
-from semroute.evaluation.folder_checks import Examined, examine
+from semroute.evaluation.folder_checks import MeaningFindings, check_meaning
 from semroute.evaluation.outsiders import NEAREST, SHOWN
 
 MODELS = """
@@ -25,18 +25,18 @@ ROUTES = """routes:
 """
 
 
-def examined(folder: Path, more: str = "", routes: str = ROUTES) -> Examined:
+def examined(folder: Path, more: str = "", routes: str = ROUTES) -> MeaningFindings:
     (folder / "models.yaml").write_text(MODELS)
     (folder / "routes.yaml").write_text(f"{routes}    models: [small]\n{more}")
-    return examine(load(folder, {}))
+    return check_meaning(load(folder, {}))
 
 
 @pytest.fixture(scope="module")
-def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Examined:
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> MeaningFindings:
     return examined(tmp_path_factory.mktemp("calibrated"))
 
 
-def test_a_route_is_tried_on_what_is_nearest_and_not_its_own(calibrated: Examined) -> None:
+def test_a_route_is_tried_on_what_is_nearest_and_not_its_own(calibrated: MeaningFindings) -> None:
     (border,) = calibrated.borders
     assert (border.route, border.tried, border.line) == ("trains", NEAREST, 2)
     assert border.taken < NEAREST / 2
@@ -44,7 +44,7 @@ def test_a_route_is_tried_on_what_is_nearest_and_not_its_own(calibrated: Examine
     assert all(outsider.intent != "travel.train" for outsider in border.outsiders)
 
 
-def test_the_utterance_that_stands_alone_is_named(calibrated: Examined) -> None:
+def test_the_utterance_that_stands_alone_is_named(calibrated: MeaningFindings) -> None:
     (border,) = calibrated.borders
     assert border.loneliest == "a refrigerator keeps milk cold"
     assert border.loneliest_line == 9

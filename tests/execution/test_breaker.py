@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semroute.config.schema.resilience import BreakerSettings
-from semroute.execution.breaker import CALLERS, Breaker, Callers
+from semroute.execution.breaker import CALLERS, Breaker, CallerOutcomes
 
 SETTINGS = BreakerSettings(failures=3, error_ratio=0.5, window_s=10, min_calls=10, probe_s=5)
 
@@ -126,7 +126,7 @@ def test_what_all_callers_get_counts_almost_at_once() -> None:
 
 
 def test_callers_that_are_remembered_are_bounded() -> None:
-    callers = Callers(10)
+    callers = CallerOutcomes(10)
     for number in range(10 * CALLERS):
         callers.note(str(number), 0, served=True)
     assert len(callers._last) == CALLERS

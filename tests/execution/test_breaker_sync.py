@@ -8,7 +8,7 @@ from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import BreakerSettings, RateLimits
 from semroute.errors import StoreError
 from semroute.execution.breaker import DEFERRALS
-from semroute.execution.breaker_sync import Exchange
+from semroute.execution.breaker_sync import BreakerSync
 from semroute.execution.deployments import Deployment, Deployments
 from semroute.stores.memory import MemoryState
 from tests.execution.rig import rig
@@ -25,7 +25,7 @@ class Process:
 
     def __init__(self, state: MemoryState, hands: Hands, model: Model = MODEL) -> None:
         self.deployments = Deployments(hands.clock)
-        self.exchange = Exchange(state, self.deployments, lambda: [model], wall=lambda: hands.now)
+        self.exchange = BreakerSync(state, self.deployments, lambda: [model], wall=lambda: hands.now)
         self.deployment: Deployment = self.deployments.of(model)
         self._hands = hands
 
@@ -168,7 +168,7 @@ async def test_a_model_that_another_process_probes_is_left_for_the_next(faults: 
     state = MemoryState(lambda: hands.now)
     async with rig(faults, Deployments(hands.clock)) as execution:
         shaky = execution.model("status-500", breaker=BreakerSettings(failures=1, probe_s=10))
-        process = Exchange(state, execution.deployments, lambda: [shaky], wall=lambda: hands.now)
+        process = BreakerSync(state, execution.deployments, lambda: [shaky], wall=lambda: hands.now)
         execution.deployments.of(shaky).begin(1).end("fault")
         await process.once()
         hands.now += 10

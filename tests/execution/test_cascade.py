@@ -28,13 +28,13 @@ from semroute.errors import (
 )
 from semroute.execution import cascade
 from semroute.execution.answer_quality import code_error, failures
-from semroute.execution.check_processes import Examiner
+from semroute.execution.check_processes import AnswerChecker
 from semroute.execution.classifier import NO_ROUTE, RouteClassifier
 from semroute.execution.code_fences import unfenced
 from semroute.execution.deployments import Deployments
 from semroute.execution.executor import one_model_caller
 from semroute.execution.grading import Grader
-from semroute.execution.judge_health import STEADY, Judges, UngradedError
+from semroute.execution.judge_health import STEADY, JudgeHealth, UngradedError
 from semroute.execution.model_call import Work
 from semroute.execution.output_contract import Contract, put
 from semroute.messages import (
@@ -58,7 +58,7 @@ from tests.routing.build import ALL, DEFAULT_POLICY, LARGE, MIDDLE, SMALL, confi
 
 MODELS = {one.id: one for one in ALL}
 BAD, GOOD = "nope", "a good answer"
-EXAMINER = Examiner()
+EXAMINER = AnswerChecker()
 DEEP = f'{{"more": {"[" * 25_000}{"]" * 25_000}}}'
 
 
@@ -98,7 +98,7 @@ class Run:
         self.attempts: list[Attempt] = []
         self.clock = clock
         self.deployments = Deployments()
-        self.judges = Judges()
+        self.judges = JudgeHealth()
         self.models: Sequence[Model] = ALL
         self.asked = request(stream=True)
 
@@ -329,7 +329,7 @@ async def test_what_is_asked_after_a_judge_that_is_down_is_still_asked(verdicts:
 
 async def test_a_judge_that_is_down_is_told_once_and_again_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("WARNING", "semroute.checks")
-    judges = Judges()
+    judges = JudgeHealth()
 
     async def asked(said: Any) -> None:
         run = Run(small=GOOD, large=said)

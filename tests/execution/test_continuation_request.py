@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semroute.execution.continuation_request import INSTRUCTION, Seam, continuation, overlap
+from semroute.execution.continuation_request import INSTRUCTION, AnswerJoiner, continuation, overlap
 from semroute.messages import ChatRequest, Message, Params, Text
 
 SAID = "The quick brown fox jumps over"
 
 
 def join(said: str, *pieces: str) -> str:
-    seam = Seam(said)
+    seam = AnswerJoiner(said)
     return said + "".join(seam.feed(piece) for piece in pieces) + seam.close()
 
 

@@ -227,7 +227,7 @@ async def test_nobody_waits_for_long_for_what_a_provider_says_it_takes() -> None
     hands = Hands()
     known = deployment(hands)
     known.learn(RateLimitState(limits=(RateLimit(resource="tokens", remaining=0, limit=1000, reset_s=120),)))
-    with pytest.raises(PausedError, match=r"it asked to wait another 60\.0 s"):
+    with pytest.raises(PausedError, match=r"its provider asked semroute to wait another 60\.0 s"):
         await known.queue(500, 600, 5)
     assert hands.now == 0
     await known.queue(25, 600, 5)
@@ -243,5 +243,5 @@ async def test_who_waits_hears_of_a_pause_that_the_provider_asks_for_meanwhile()
     await asyncio.sleep(0)
     known.learn(RateLimitState(retry_after_s=30))
     permit.end("neither")
-    with pytest.raises(PausedError, match=r"it asked to wait another 30\.0 s"):
+    with pytest.raises(PausedError, match=r"its provider asked semroute to wait another 30\.0 s"):
         await waiting

@@ -101,7 +101,7 @@ async def test_retry_after_is_kept_within_the_deadline(provider: FaultServer) ->
         # Nor does the next request wait for what the last one was told.
         error = await execution.error("retry-after-31", policy=policy(deadline_s=60))
         assert isinstance(error, RateLimitedError)
-        assert "it asked to wait another 31.0 s" in str(error)
+        assert "its provider asked semroute to wait another 31.0 s" in str(error)
         assert (error.retry_after_s, now) == (31, 3)
         # A route that says so waits longer.
         patient = Retry(max_wait_s=40)

@@ -17,7 +17,7 @@ from semroute.config.json_schemas import SchemaFaultError
 from semroute.config.schema.policies import Callback, Checks, Judge
 from semroute.execution import check_processes, code_fences
 from semroute.execution.answer_quality import SHORT_CHARS, code_error, failures, takes_time
-from semroute.execution.check_processes import Examiner
+from semroute.execution.check_processes import AnswerChecker
 from semroute.execution.json_repair import json_in
 from semroute.execution.json_schema_check import schema_error
 from semroute.messages import Completion, Text
@@ -152,7 +152,7 @@ def doubling(depth: int) -> dict[str, Any]:
 
 
 async def test_a_check_without_end_is_ended_and_the_next_one_made() -> None:
-    checker = Examiner(limit_s=0.3)
+    checker = AnswerChecker(limit_s=0.3)
     endless = Checks(json_schema=doubling(40))
     slow = [checker.failures(endless, answer("1")) for _ in range(2)]
     assert await asyncio.gather(*slow) == [["it takes over 0.3 s to check"]] * 2
@@ -161,7 +161,7 @@ async def test_a_check_without_end_is_ended_and_the_next_one_made() -> None:
 
 
 async def test_deep_code_ends_no_worker() -> None:
-    checker = Examiner()
+    checker = AnswerChecker()
     for opening in ("-", "not ", "(", "[", "{1:", "lambda:", "f(", "x if y else ", "a=", "(yield ", "-(", "a:"):
         text = f"```python\n{opening * 50_000}\n```"
         assert len(await checker.failures(Checks(code_parses=True), answer(text))) == 1, opening
@@ -196,7 +196,7 @@ for hard in (4 * MEMORY_BYTES, MEMORY_BYTES - 4096):
     ],
 )
 async def test_an_invalid_schema_is_told_and_ends_no_process(schema: dict[Any, Any]) -> None:
-    checker = Examiner()
+    checker = AnswerChecker()
     assert await checker.failures(Checks(json_schema={"maximum": 10**400}), answer("1")) == []
     process = checker._short._process
     with pytest.raises(SchemaFaultError, match=r"^\$|refers to"):
@@ -209,7 +209,7 @@ async def test_an_invalid_schema_is_told_and_ends_no_process(schema: dict[Any, A
 
 
 async def test_a_caller_who_leaves_leaves_the_process_in_order() -> None:
-    checker = Examiner()
+    checker = AnswerChecker()
     long = answer("x" * (SHORT_CHARS + 1))
     asked = asyncio.create_task(checker.failures(Checks(json=True), long))
     await asyncio.sleep(0)
@@ -221,7 +221,7 @@ async def test_a_caller_who_leaves_leaves_the_process_in_order() -> None:
 
 
 async def test_who_waits_is_bounded() -> None:
-    checker = Examiner()
+    checker = AnswerChecker()
     asked = [checker.failures(Checks(json_schema={}), answer("1")) for _ in range(check_processes.MAX_WAITING + 2)]
     told = await asyncio.gather(*asked)
     assert (
@@ -233,7 +233,7 @@ async def test_who_waits_is_bounded() -> None:
 
 
 async def test_a_process_that_was_killed_is_replaced() -> None:
-    checker, checks = Examiner(), Checks(json_schema={"type": "integer"})
+    checker, checks = AnswerChecker(), Checks(json_schema={"type": "integer"})
     assert await checker.failures(checks, answer("1")) == []
     process = checker._short._process
     assert process is not None
@@ -245,7 +245,7 @@ async def test_a_process_that_was_killed_is_replaced() -> None:
 
 
 async def test_the_process_says_what_the_function_says() -> None:
-    checker = Examiner()
+    checker = AnswerChecker()
     filler = "lorem ipsum " * 400
     for text in (json.dumps({"a": filler}), filler, f"```python\n{filler}\n```", f"I'm not sure. {filler}"):
         checks = Checks(json=True, code_parses=True, no_hedging=True, contains=("ipsum",), regex="sure")

@@ -13,7 +13,7 @@ from semroute import Router
 from semroute.config.load import load
 from semroute.errors import OverloadedError
 from semroute.gateway import encoder_threads
-from semroute.gateway.encoder_threads import Readers
+from semroute.gateway.encoder_threads import EncoderThreads
 from semroute.routing.ask import find_ask
 from semroute.routing.difficulty import Reading
 from semroute.semantic.embedder import FastEmbedEmbedder, Features
@@ -57,7 +57,7 @@ def holding(router: Router) -> tuple[Router, Held]:
     return Router(router.config, embedder, router._trained), embedder
 
 
-async def ask(pool: Readers, router: Router, texts: Sequence[str]) -> list[asyncio.Task[Reading]]:
+async def ask(pool: EncoderThreads, router: Router, texts: Sequence[str]) -> list[asyncio.Task[Reading]]:
     asked = [asyncio.create_task(pool.read(router, find_ask(text))) for text in texts]
     await asyncio.sleep(0.05)
     return asked
@@ -65,7 +65,7 @@ async def ask(pool: Readers, router: Router, texts: Sequence[str]) -> list[async
 
 async def test_what_waits_is_read_together_and_tells_the_same(router: Router) -> None:
     held, embedder = holding(router)
-    pool = Readers(1)
+    pool = EncoderThreads(1)
     texts = ["why was I charged", "a hotel please", "hello there", "book me something nice for the weekend"]
     asked = await ask(pool, held, texts)
     embedder.go.set()
@@ -80,7 +80,7 @@ async def test_what_waits_is_read_together_and_tells_the_same(router: Router) ->
 async def sizes_read(router: Router, threads: int, prompts: int) -> list[int]:
     """How many prompts were read together, call by call, where all came at once."""
     held, embedder = holding(router)
-    pool = Readers(threads)
+    pool = EncoderThreads(threads)
     asked = await ask(pool, held, [f"prompt {number}" for number in range(prompts)])
     embedder.go.set()
     await asyncio.gather(*asked)
@@ -99,7 +99,7 @@ async def test_one_thread_takes_no_more_than_a_few(router: Router) -> None:
 
 async def test_who_has_left_is_not_read(router: Router) -> None:
     held, embedder = holding(router)
-    pool = Readers(1)
+    pool = EncoderThreads(1)
     asked = await ask(pool, held, ["a", "b", "c"])
     asked[1].cancel()
     await asyncio.sleep(0)
@@ -113,7 +113,7 @@ async def test_a_new_router_reads_its_own(router: Router) -> None:
     held, embedder = holding(router)
     other, its_embedder = holding(router)
     its_embedder.go.set()
-    pool = Readers(1)
+    pool = EncoderThreads(1)
     asked = await ask(pool, held, ["a", "b"]) + await ask(pool, other, ["c", "d"])
     embedder.go.set()
     await asyncio.gather(*asked)
@@ -124,7 +124,7 @@ async def test_a_new_router_reads_its_own(router: Router) -> None:
 
 async def test_an_error_reaches_all_who_asked_and_none_after(router: Router) -> None:
     held, embedder = holding(router)
-    pool = Readers(1)
+    pool = EncoderThreads(1)
     asked = await ask(pool, held, ["a", "b", "c"])
     embedder.error = RuntimeError("out of memory")
     embedder.go.set()
@@ -137,7 +137,7 @@ async def test_an_error_reaches_all_who_asked_and_none_after(router: Router) -> 
 async def test_too_many_are_turned_away(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder_threads, "MAX_WAITING", 2)
     held, embedder = holding(router)
-    pool = Readers(1)
+    pool = EncoderThreads(1)
     asked = await ask(pool, held, ["a", "b", "c"])
     with pytest.raises(OverloadedError, match="2 prompts are waiting"):
         await pool.read(held, find_ask("d"))
@@ -150,7 +150,7 @@ async def test_too_many_are_turned_away(router: Router, monkeypatch: pytest.Monk
 
 
 async def test_what_no_thread_has_begun_is_cancelled_at_the_end() -> None:
-    pool, go, begun = Readers(1), threading.Event(), threading.Event()
+    pool, go, begun = EncoderThreads(1), threading.Event(), threading.Event()
 
     def hold() -> str:
         begun.set()

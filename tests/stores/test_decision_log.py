@@ -18,7 +18,7 @@ from semroute.messages import Usage
 from semroute.record import Attempt, Outcome, Record
 from semroute.stores import log_rows, rollups
 from semroute.stores.decision_log import SqlLog
-from semroute.stores.interfaces import Database, Feedback, Noted, Query, Within
+from semroute.stores.interfaces import Database, Feedback, JudgedRequest, LogScope, Query
 from semroute.stores.migrations import MIGRATIONS, migrate
 from tests.stores.conftest import NOW
 
@@ -223,7 +223,7 @@ def test_a_misroute_counts_where_the_request_went_first(log: SqlLog) -> None:
     assert [row["escalated"] for row in log.page(Query())] == [False, False, False, True, True]
     for number in (1, 4):  # the first counts already
         noted = log.feed_back(record(number).request_id, Feedback(score=0), NOW)
-        assert noted == Noted("billing", "complex", misrouted=number == 4)
+        assert noted == JudgedRequest("billing", "complex", misrouted=number == 4)
     assert shares(log, "tier") == {"complex": (1, 0.5), "moderate": (2, round(2 / 3, 6))}
 
 
@@ -429,7 +429,7 @@ def test_a_key_sees_its_own_records_and_those_of_its_routes_and_models(log: SqlL
         (("coding",), ("large",), [5, 3]),
         (("coding",), (), [5]),
     ):
-        within = Within(key="k2", routes=routes, models=models)
+        within = LogScope(key="k2", routes=routes, models=models)
         assert ids(log.page(Query(within=within))) == seen
         assert ids(log.page(Query(within=within, outcome="ok", limit=1))) == seen[:1]
         for number in range(1, 6):

@@ -33,7 +33,7 @@ from semroute.stores.process_leases import SILENT_LOOKS
 from semroute.stores.redis import RedisState
 from semroute.stores.resilient_state import ResilientState
 from semroute.stores.sqlite import SqliteDatabase
-from semroute.stores.unpaid_spend import FINE_S, Owed
+from semroute.stores.unpaid_spend import FINE_S, UnpaidSpend
 from tests.access.test_reservations import decision
 from tests.stores.conftest import NOW, Clock
 from tests.stores.servers import RedisServer
@@ -255,7 +255,7 @@ def test_the_log_tells_what_each_budget_has_spent() -> None:
 
 
 def test_a_long_outage_is_summed_up_by_the_minute() -> None:
-    owed = Owed("owner")
+    owed = UnpaidSpend("owner")
     for second in range(6000):
         owed.add({"usd:all": (1, END)}, NOW + second)
     assert len(owed) < FINE_S + 100 + 5

@@ -23,7 +23,17 @@ from semroute.stores import log_process
 from semroute.stores.connect import open_database
 from semroute.stores.decision_log import SqlLog
 from semroute.stores.interfaces import Query
-from semroute.stores.log_process import HELD_BACK, Commit, LogProcess, Open, Order, OrderResult, Prune, Scribe, Take
+from semroute.stores.log_process import (
+    HELD_BACK,
+    CommitOrder,
+    LogProcess,
+    OpenOrder,
+    Order,
+    OrderResult,
+    PruneOrder,
+    RecordWriter,
+    TakeOrder,
+)
 from semroute.stores.log_writer import LogWriter
 from tests.service import until
 from tests.stores.conftest import NOW
@@ -201,29 +211,34 @@ def test_what_was_taken_is_written_when_the_service_is_gone(sink: LogProcess, wr
 
 @pytest.mark.parametrize("cut", [0, 3, 100], ids=["whole", "in a length", "in a record"])
 def test_orders_that_end_early_are_written_as_far_as_they_came_whole(url: str, written: SqlLog, cut: int) -> None:
-    orders = packed(Open(url), take(batch(1, 65)), take(batch(65, 101)))
+    orders = packed(OpenOrder(url), take(batch(1, 65)), take(batch(65, 101)))
     if cut:
         orders += packed(take(batch(101, 150)))[:cut]
     answers = io.BytesIO()
-    Scribe().follow(io.BytesIO(orders), answers)
+    RecordWriter().follow(io.BytesIO(orders), answers)
     assert numbers(written) == list(range(1, 101))
     assert answers.getvalue() == b""
 
 
 def test_records_that_nobody_asks_for_any_more_are_missed_aloud(caplog: pytest.LogCaptureFixture) -> None:
-    Scribe().follow(io.BytesIO(packed(Open("mysql://sam:secret@host/x"), take(batch(1, 3)))), io.BytesIO())
+    RecordWriter().follow(io.BytesIO(packed(OpenOrder("mysql://sam:secret@host/x"), take(batch(1, 3)))), io.BytesIO())
     [line] = caplog.messages
     assert "are lost: SEMROUTE_DATABASE_URL: got 'mysql:'" in line
     assert "secret" not in line
 
 
 def test_an_order_that_cannot_be_followed_is_answered_and_the_next_ones_are_followed(url: str, written: SqlLog) -> None:
-    broken = Take(msgspec.Raw(msgspec.msgpack.encode([7])))
+    broken = TakeOrder(msgspec.Raw(msgspec.msgpack.encode([7])))
     answers = io.BytesIO()
     orders = packed(
-        Open(url), broken, Commit(again=False), take(batch(1, 3)), Commit(again=False), Prune(NOW + 1, None)
+        OpenOrder(url),
+        broken,
+        CommitOrder(again=False),
+        take(batch(1, 3)),
+        CommitOrder(again=False),
+        PruneOrder(NOW + 1, None),
     )
-    Scribe().follow(io.BytesIO(orders), answers)
+    RecordWriter().follow(io.BytesIO(orders), answers)
     answers.seek(0)
     told = [
         msgspec.msgpack.decode(answers.read(int.from_bytes(answers.read(4), "big")), type=OrderResult) for _ in range(3)
@@ -236,15 +251,17 @@ def test_an_order_that_cannot_be_followed_is_answered_and_the_next_ones_are_foll
 
 
 def test_no_orders_are_no_work() -> None:
-    Scribe().follow(io.BytesIO(), io.BytesIO())
+    RecordWriter().follow(io.BytesIO(), io.BytesIO())
 
 
 def test_an_answer_that_nobody_hears_ends_nothing(url: str, written: SqlLog) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    orders = packed(Open(url), take(batch(1, 3)), Commit(again=False), Prune(NOW - 5, None), take(batch(3, 5)))
+    orders = packed(
+        OpenOrder(url), take(batch(1, 3)), CommitOrder(again=False), PruneOrder(NOW - 5, None), take(batch(3, 5))
+    )
     with open(writer, "wb", buffering=0) as answers:  # noqa: PTH123 - a descriptor is no path
-        Scribe().follow(io.BytesIO(orders), answers)
+        RecordWriter().follow(io.BytesIO(orders), answers)
     assert numbers(written) == [1, 2, 3, 4]
 
 
@@ -328,8 +345,8 @@ def test_what_a_library_prints_is_no_answer(url: str, tmp_path: Path, monkeypatc
     sink.close()
 
 
-def take(records: list[Record]) -> Take:
-    return Take(msgspec.Raw(msgspec.msgpack.encode(records)))
+def take(records: list[Record]) -> TakeOrder:
+    return TakeOrder(msgspec.Raw(msgspec.msgpack.encode(records)))
 
 
 def packed(*orders: Order) -> bytes:

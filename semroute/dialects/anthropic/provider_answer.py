@@ -76,7 +76,7 @@ class Block(msgspec.Struct):
     input: Any = None
 
 
-class Answer(msgspec.Struct):
+class AnthropicAnswer(msgspec.Struct):
     """A whole body, or the message that a stream starts with."""
 
     id: str | None = None
@@ -90,7 +90,7 @@ class Answer(msgspec.Struct):
     error: Any = None
 
 
-decode_answer = msgspec.json.Decoder(Answer, strict=False).decode
+decode_answer = msgspec.json.Decoder(AnthropicAnswer, strict=False).decode
 
 
 def parts_of(blocks: list[Block], thinker: str) -> tuple[Part, ...]:

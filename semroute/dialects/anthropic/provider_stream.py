@@ -8,7 +8,7 @@ import msgspec
 
 from semroute.dialects.anthropic.content import NAME, parse_citation
 from semroute.dialects.anthropic.provider_answer import (
-    Answer,
+    AnthropicAnswer,
     Block,
     Counts,
     StopDetails,
@@ -53,7 +53,7 @@ class _Delta(msgspec.Struct):
 
 class _Piece(msgspec.Struct):
     type: str = ""
-    message: Answer | None = None
+    message: AnthropicAnswer | None = None
     content_block: Block | None = None
     delta: _Delta | None = None
     usage: Any = None
@@ -91,7 +91,7 @@ class AnthropicStreamParser:
         fields: dict[str, Any] = {}
         match piece.type:
             case "message_start":
-                self._start(piece.message or Answer())
+                self._start(piece.message or AnthropicAnswer())
                 fields = {"usage": usage_of(self._usage)}
             case "content_block_start":
                 fields = {"parts": self._begin(piece.content_block or Block())}
@@ -118,7 +118,7 @@ class AnthropicStreamParser:
             return marked(raw, fields["parts"])
         return raw
 
-    def _start(self, message: Answer) -> None:
+    def _start(self, message: AnthropicAnswer) -> None:
         self._id, self._model = message.id or "", message.model or ""
         self._thinker = thinker_of(message.model)
         self._usage = read_counts(message.usage, Counts) or self._usage

@@ -49,7 +49,7 @@ class ChoicePiece(msgspec.Struct):
     """Moonshot tells the usage here. Source: https://platform.moonshot.ai/docs/api/chat, 2026-11-30."""
 
 
-class Piece(msgspec.Struct):
+class ChatEvent(msgspec.Struct):
     """One event."""
 
     id: str | None = None
@@ -62,7 +62,7 @@ class Piece(msgspec.Struct):
     x_groq: GroqSaid | None = None
 
 
-decode_piece = msgspec.json.Decoder(Piece, strict=False).decode
+decode_piece = msgspec.json.Decoder(ChatEvent, strict=False).decode
 
 
 class OpenAIStreamParser:
@@ -157,7 +157,7 @@ class OpenAIStreamParser:
         self._anew = self._anew or bool(empty) or first.finish_reason not in OWN_WORDS
         return (*parts, *empty), *ended_by(reason, raw, calls=bool(self._calls))
 
-    def _usage_elsewhere(self, piece: Piece, first: ChoicePiece) -> Any:
+    def _usage_elsewhere(self, piece: ChatEvent, first: ChoicePiece) -> Any:
         """Return the usage that Moonshot tells in the choice, and Groq in a field of its own."""
         if piece.x_groq is not None and piece.x_groq.error:
             raise streamed_error(msgspec.json.encode({"error": piece.x_groq.error}))
@@ -184,7 +184,7 @@ def _unreadable(data: bytes, error: Exception) -> ProviderError:
     return MalformedChunkError(f"expected a chunk of a completion, got {describe(data, error)}", body=data)
 
 
-def _raise_error(piece: Piece, name: str, data: bytes) -> None:
+def _raise_error(piece: ChatEvent, name: str, data: bytes) -> None:
     """Raise the error in an event, if it is one. An event without choices may be one, although it does not say so."""
     if piece.error or piece.object == "error" or name == "error":
         raise streamed_error(data)

@@ -37,7 +37,7 @@ class _Incomplete(msgspec.Struct):
     reason: str | None = None
 
 
-class Answer(msgspec.Struct):
+class ResponsesAnswer(msgspec.Struct):
     """A `response`."""
 
     id: str | None = None
@@ -50,7 +50,7 @@ class Answer(msgspec.Struct):
     error: Any = None
 
 
-decode_answer = msgspec.json.Decoder(Answer, strict=False).decode
+decode_answer = msgspec.json.Decoder(ResponsesAnswer, strict=False).decode
 
 
 def parts_of(output: list[dict[str, Any]]) -> tuple[tuple[Part, ...], tuple[TokenLogprob, ...]]:
@@ -84,7 +84,7 @@ def _said(block: object) -> tuple[Part, ...]:
             return ()
 
 
-def finish_reason_of(answer: Answer, has_calls: bool) -> FinishReason:
+def finish_reason_of(answer: ResponsesAnswer, has_calls: bool) -> FinishReason:
     """Return why an answer ended."""
     incomplete = answer.incomplete_details
     if answer.status == "incomplete" and incomplete is not None:

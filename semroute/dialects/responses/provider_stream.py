@@ -15,7 +15,7 @@ import msgspec
 
 from semroute.dialects.openai.content import parse_citations, parse_logprobs
 from semroute.dialects.responses.content import NAME, parse_reasoning
-from semroute.dialects.responses.provider_answer import Answer, finish_reason_of, usage_of
+from semroute.dialects.responses.provider_answer import ResponsesAnswer, finish_reason_of, usage_of
 from semroute.dialects.responses.tools import KINDS, Toolbox, parse_call
 from semroute.dialects.shared.body_parsing import objects_of
 from semroute.dialects.shared.error_bodies import (
@@ -66,7 +66,7 @@ class _Piece(msgspec.Struct):
     output_index: int = 0
     annotation: dict[str, Any] | None = None
     item: dict[str, Any] | None = None
-    response: Answer | None = None
+    response: ResponsesAnswer | None = None
 
 
 _decode_piece = msgspec.json.Decoder(_Piece, strict=False).decode
@@ -123,7 +123,7 @@ class ResponsesStreamParser:
                 return tuple(told.all(piece.response.output or []))
         return ()
 
-    def _response(self, kind: str, answer: Answer) -> dict[str, Any]:
+    def _response(self, kind: str, answer: ResponsesAnswer) -> dict[str, Any]:
         self._id, self._model = answer.id or self._id, answer.model or self._model
         if kind == "response.failed":
             raise streamed_error(msgspec.json.encode({"error": answer.error or {"message": "the response failed"}}))
