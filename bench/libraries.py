@@ -33,6 +33,8 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -51,6 +53,7 @@ from semroute.execution.json_schema_check import schema_error
 from semroute.providers.transport import Transport, encode_headers
 from semroute.routing.english_check import foreign
 from semroute.routing.language_guess import guess_language
+from semroute.semantic.logistic_regression import find_basis, fit
 from semroute.stores.migrations import MIGRATIONS, migrate
 from semroute.stores.sqlite import SqliteDatabase
 
@@ -500,6 +503,41 @@ def charts() -> list[Row]:
     return rows
 
 
+# --- semantic ---------------------------------------------------------------------------------------------------------
+
+
+def regression() -> list[Row]:
+    """Fit a logistic regression to 1,500 vectors of 50 classes, as for the head of a router."""
+    linear = library("sklearn.linear_model")
+    chance = np.random.default_rng(1)
+    owners = np.repeat(np.arange(50), 30)
+    vectors = chance.normal(size=(50, 384))[owners] + chance.normal(scale=1.5, size=(1500, 384))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    def ours() -> NDArray[np.float32]:
+        basis = find_basis(vectors, 50, cost=10.0)
+        coefficients, bias = fit(basis.project(vectors.copy()), owners, 50, basis.penalty, iterations=40)
+        weights, offsets = basis.weights(coefficients, bias)
+        scores: NDArray[np.float32] = vectors @ weights + offsets
+        return scores
+
+    def theirs() -> NDArray[np.float32]:
+        model = linear.LogisticRegression(C=10.0, tol=1e-3, max_iter=200).fit(vectors, owners)
+        scores: NDArray[np.float32] = model.decision_function(vectors)
+        return scores
+
+    sides: dict[str, Callable[[], object]] = {OURS: ours, "scikit-learn": theirs}
+    rows = timed("a fit", sides)
+    same = (ours().argmax(axis=1) == theirs().argmax(axis=1)).mean()
+    rows.append(Row("same class", "both", 100 * float(same), "%"))
+    return rows + imported(
+        {
+            OURS: "import semroute.semantic.logistic_regression",
+            "scikit-learn": "from sklearn.linear_model import LogisticRegression",
+        }
+    )
+
+
 # --- stores -----------------------------------------------------------------------------------------------------------
 
 _SPEND = (
@@ -585,6 +623,7 @@ CASES = {
     "schema": Case(("jsonschema-rs",), json_schema),
     "yaml": Case(("ruamel.yaml",), yaml),
     "charts": Case(("pygal",), charts),
+    "regression": Case(("scikit-learn",), regression),
     "sql": Case(("sqlalchemy",), sql),
 }
 

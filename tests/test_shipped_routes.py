@@ -13,7 +13,7 @@ from semroute import Router
 from semroute.config.jsonschema import json_schema
 from semroute.config.load import read
 from semroute.dialects.registry import provider_dialect
-from semroute.evaluation.measure import evaluate, read_rows
+from semroute.evaluation.measure import decide_rows, measure, read_rows
 from semroute.messages import ChatRequest, Message, Text
 from tests.conftest import ROOT
 
@@ -78,7 +78,7 @@ def test_the_evaluation_file_is_held_out(router: Router) -> None:
 
 
 def test_they_decide_well(router: Router) -> None:
-    evaluation = evaluate(router, read_rows(Path(FOLDER / "eval.jsonl"), router.config.routes))
+    evaluation = measure(decide_rows(router, read_rows(Path(FOLDER / "eval.jsonl"), router.config.routes)))
     assert evaluation.accuracy is not None
     assert evaluation.accuracy >= 0.7
     assert evaluation.in_scope_accuracy is not None

@@ -2,6 +2,9 @@
 
 While a worker is dead, hangs or cannot start, the others accept its callers, who wait at a socket that the supervisor
 keeps open.
+
+uvicorn 0.54 has a supervisor too. But it stops the whole service if one worker fails to start, and it gives all workers
+one socket, so that the worker that wakes first takes all waiting callers.
 """
 
 from __future__ import annotations

@@ -16,10 +16,9 @@ from semroute.cli.output import console, print_json
 from semroute.evaluation.report_page import COLUMNS, cells, page
 from semroute.stores.connect import open_to_read, shown
 from semroute.stores.decision_log import SqlLog
-from semroute.stores.rollups import DIMENSIONS, day_of
+from semroute.stores.rollups import day_of
 
 DEFAULT = ("model", "tier", "route", "key", "day")
-BY = (*DIMENSIONS[1:], "day")
 
 
 def command(by: tuple[str, ...], days: int, file: Path | None, as_json: bool) -> None:

@@ -132,11 +132,6 @@ def decide_rows(router: Router, rows: Sequence[Row], progress: Progress | None =
     return outcomes
 
 
-def evaluate(router: Router, rows: Sequence[Row], progress: Progress | None = None) -> Evaluation:
-    """Decide and measure."""
-    return measure(decide_rows(router, rows, progress), claim=router.threshold_claim)
-
-
 def measure(outcomes: Sequence[Outcome], folds: int | None = None, claim: str = "") -> Evaluation:
     """Return the figures of decisions.
 

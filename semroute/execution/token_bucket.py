@@ -1,4 +1,8 @@
-"""A token bucket: the arithmetic of a rate limit. It reads no clock."""
+"""A token bucket: the arithmetic of a rate limit. It reads no clock.
+
+A library's limiter waits by itself. Here a call that must wait may go to another model, and the level also follows the
+provider's headers and what other processes spend.
+"""
 
 from __future__ import annotations
 

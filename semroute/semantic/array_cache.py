@@ -3,6 +3,8 @@
 An entry is a file of its own: a line that names format and key, the SHA-256 of the rest, and a NumPy archive without
 pickles. An entry that is damaged, cut off or under a wrong name is not used. If the folder cannot be written,
 nothing is kept. Neither is an error.
+
+The caches of joblib and diskcache keep pickles, which can run code when they are read.
 """
 
 from __future__ import annotations

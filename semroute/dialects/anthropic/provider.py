@@ -33,7 +33,7 @@ from semroute.dialects.shared.error_bodies import (
     unreadable,
 )
 from semroute.dialects.shared.field_limits import fitted
-from semroute.dialects.shared.forwarded_headers import travelling
+from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.shared.token_counts import read_counts
 from semroute.dialects.sse import EventParser
@@ -72,7 +72,7 @@ class AnthropicProviderDialect:
             dropped = Dropped(request.unread)
             body = render_body(request, model, dropped)
         body |= {"model": model.name, "stream": request.stream}
-        headers = travelling(request, NAME, HEADERS, dropped)
+        headers = headers_to_forward(request, NAME, HEADERS, dropped)
         said = headers.pop(VERSION_HEADER, FIRST)
         version = self._version or said
         keep_to_version(body, version, dropped)

@@ -20,7 +20,7 @@ from semroute.dialects.shared.body_parsing import OURS
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import answered_error
 from semroute.dialects.shared.field_limits import fitted
-from semroute.dialects.shared.forwarded_headers import travelling
+from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.shared.token_counts import read_counts
 from semroute.dialects.sse import EventParser
@@ -62,7 +62,7 @@ class GeminiProviderDialect:
         suit(body, traits, dropped)
         call = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         path = f"/models/{quote(model.name, safe='')}:{call}"
-        headers = travelling(request, NAME, HEADERS, dropped)
+        headers = headers_to_forward(request, NAME, HEADERS, dropped)
         return fitted(NAME, body, request, model, dropped, path=path, headers=headers)
 
     def _embeddings(self, request: ChatRequest, model: Model) -> WireRequest:

@@ -36,7 +36,7 @@ from semroute.dialects.shared.error_bodies import (
 )
 from semroute.dialects.shared.field_limits import fitted
 from semroute.dialects.shared.finish_reasons import finish_reason_of
-from semroute.dialects.shared.forwarded_headers import travelling
+from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.sse import EventParser
 from semroute.errors import ProviderError
@@ -87,7 +87,7 @@ class OpenAIProviderDialect:
         adapt(body, self._preset, model, dropped)
         suit_chat(body, self._preset.name, model, dropped)
         path = _path(self._preset.path, model.name, self._api_version)
-        headers = travelling(request, self.name, HEADERS, dropped)
+        headers = headers_to_forward(request, self.name, HEADERS, dropped)
         return fitted("openai", body, request, model, dropped, path=path, server=self._preset.name, headers=headers)
 
     def _embeddings(self, request: ChatRequest, model: Model) -> WireRequest:

@@ -23,7 +23,7 @@ from semroute.dialects.shared.error_bodies import (
     unreadable,
 )
 from semroute.dialects.shared.field_limits import fitted
-from semroute.dialects.shared.forwarded_headers import travelling
+from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.sse import EventParser
 from semroute.errors import ProviderError
 from semroute.json_errors import UNREADABLE
@@ -62,7 +62,7 @@ class ResponsesProviderDialect:
         body |= {"model": model.name, "stream": request.stream}
         if request.params.logprobs:
             body["include"] = list(dict.fromkeys((*(body.get("include") or ()), LOGPROBS)))
-        headers = travelling(request, NAME, HEADERS, dropped)
+        headers = headers_to_forward(request, NAME, HEADERS, dropped)
         suit_responses(body, model, dropped)
         return fitted(NAME, body, request, model, dropped, path="/responses", headers=headers)
 

@@ -35,7 +35,7 @@ class Header(Frozen, frozen=True):
     """The header holds a list. If the provider's own headers have it too, both lists are sent as one."""
 
 
-STAYS: dict[str, str] = {
+NOT_FORWARDED: dict[str, str] = {
     "authorization": "it is a key for semroute: the provider gets the key in the route files",
     "x-api-key": "likewise",
     "api-key": "likewise",
@@ -60,7 +60,9 @@ def _pattern(takes: str) -> re.Pattern[str]:
     return re.compile(takes, re.ASCII)
 
 
-def travelling(request: ChatRequest, dialect: str, headers: Sequence[Header], dropped: Dropped) -> dict[str, str]:
+def headers_to_forward(
+    request: ChatRequest, dialect: str, headers: Sequence[Header], dropped: Dropped
+) -> dict[str, str]:
     """Return the caller's headers to forward to a provider of this dialect. Note values that cannot go on."""
     found: dict[str, str] = {}
     if request.dialect == dialect and request.headers:

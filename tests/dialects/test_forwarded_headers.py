@@ -11,7 +11,7 @@ import pytest
 from semroute.dialects.anthropic.provider import AnthropicProviderDialect
 from semroute.dialects.dialect import WireRequest
 from semroute.dialects.registry import DIALECTS
-from semroute.dialects.shared.forwarded_headers import STAYS
+from semroute.dialects.shared.forwarded_headers import NOT_FORWARDED
 from semroute.messages import ChatRequest
 from tests.dialects.test_round_trips import CLIENTS, PROVIDERS, model_of
 
@@ -43,7 +43,7 @@ def sent(client: str, receiver: str, headers: dict[str, str]) -> WireRequest:
 @pytest.mark.parametrize("client", BODIES)
 @pytest.mark.parametrize("receiver", [*BODIES, "bedrock"])
 def test_a_header_goes_on_to_a_provider_of_the_same_dialect_and_to_no_other(client: str, receiver: str) -> None:
-    headers = {**VALUES, **dict.fromkeys(STAYS, "x"), "x-other": "x"}
+    headers = {**VALUES, **dict.fromkeys(NOT_FORWARDED, "x"), "x-other": "x"}
     wire = sent(client, receiver, headers)
     meant = {header.name for header in DIALECTS[client].headers} if client == receiver else set()
     assert wire.headers == {name: VALUES[name] for name in meant}
@@ -53,7 +53,7 @@ def test_a_header_goes_on_to_a_provider_of_the_same_dialect_and_to_no_other(clie
 def test_every_header_of_the_table_has_a_value_here_and_stays_nowhere_else() -> None:
     names = {header.name for each in DIALECTS.values() for header in each.headers}
     assert names == VALUES.keys()
-    assert not names & STAYS.keys()
+    assert not names & NOT_FORWARDED.keys()
 
 
 @pytest.mark.parametrize(
