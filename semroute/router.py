@@ -40,7 +40,7 @@ from semroute.routing.decide import (
     needs_reading,
 )
 from semroute.routing.difficulty import Reading
-from semroute.routing.explain import explain, told_apart
+from semroute.routing.explain import ask_and_material, explain
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.fixed_thresholds import fixed_thresholds
 from semroute.routing.learned_gain import Gain
@@ -187,7 +187,7 @@ class Router:
         and `UnknownRouteError` if the request names a model or a route that does not exist.
         """
         config = self.config
-        request = model_aliases.resolved(config, asked) if config.aliases else asked
+        request = model_aliases.resolve_aliases(config, asked) if config.aliases else asked
         facts = await inputs.facts(request)
         choice = choose_static(config, request, facts)
         reading = await inputs.reading(facts.ask) if needs_reading(config, request, facts, choice) else Reading()
@@ -203,7 +203,7 @@ class Router:
             decision,
             thrift=signals.thrift,
             explanation=decision.explanation
-            + (model_aliases.told(asked, request) if request is not asked else "")
+            + (model_aliases.describe_alias(asked, request) if request is not asked else "")
             + (f"; {why_cheap}, so cheaper models are preferred" if why_cheap else ""),
             latency_ms=(time.perf_counter() - inputs.started) * 1000,
         )
@@ -219,7 +219,7 @@ class Router:
         """Add `details` to a decision. Matches the prompt once for each word, so do not call it on the event loop."""
         matched = " ".join(facts.ask.matched)
         details = explain(matched, decision, self.match, lambda match: self.choose_semantic(match, facts).route)
-        pieces = told_apart(facts.prompt, facts.ask)
+        pieces = ask_and_material(facts.prompt, facts.ask)
         return msgspec.structs.replace(decision, details=msgspec.structs.replace(details, pieces=pieces))
 
     def match(self, texts: Sequence[str]) -> list[Match]:

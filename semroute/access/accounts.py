@@ -13,7 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from semroute.access.meters import KINDS, Kind, Meter, budget_meter, meters, thrift
-from semroute.access.permissions import barred, concerns
+from semroute.access.permissions import barred, may_see_budget
 from semroute.access.reservations import Ask, call, most, took
 from semroute.caller import Caller
 from semroute.config.config import Config
@@ -221,7 +221,9 @@ class Accounts:
     async def report(self, config: Config, keys: Sequence[Caller], reader: Caller = Caller()) -> list[dict[str, Any]]:
         """Return each budget that the reader may see, and how much of it is spent."""
         now = self._clock()
-        found = [budget_meter(config, budget, now) for budget in config.budgets if concerns(config, reader, budget)]
+        found = [
+            budget_meter(config, budget, now) for budget in config.budgets if may_see_budget(config, reader, budget)
+        ]
         no_budgets = Config(providers={}, models={}, default=config.default, routes={})
         for caller in [key for key in keys if not reader.restricted or key.id == reader.id]:
             found += [meter for meter in meters(no_budgets, caller, None, now) if meter.kind == "usd"]

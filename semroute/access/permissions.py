@@ -10,14 +10,14 @@ from semroute.config.schema.service import Budget
 from semroute.errors import ForbiddenError
 from semroute.messages import ChatRequest
 from semroute.routing.decide import AUTO
-from semroute.routing.policy import deployed
+from semroute.routing.policy import with_deployments
 from semroute.stores.interfaces import LogScope
 
 MAX_NAMES = 20
 """How many names a message lists."""
 
 
-def usable(config: Config, caller: Caller) -> frozenset[str]:
+def usable_models(config: Config, caller: Caller) -> frozenset[str]:
     """Return the ids of the models that a caller may use, including deployments.
 
     A key for some routes may use the models of those routes and the default models. A prompt that no route matches goes
@@ -31,7 +31,7 @@ def usable(config: Config, caller: Caller) -> frozenset[str]:
     return frozenset(m.id for m in found if (m.id in named or m.group in named) and caller.may_use(m.id, m.group))
 
 
-def takeable(config: Config, caller: Caller) -> list[str]:
+def usable_routes(config: Config, caller: Caller) -> list[str]:
     """Return the names of the routes that a caller may use."""
     return [name for name in config.routes if caller.may_take(name)]
 
@@ -40,13 +40,13 @@ def barred(config: Config, caller: Caller) -> dict[str, str]:
     """Return the models that a caller may not use, each with the reason."""
     if not caller.restricted:
         return {}
-    may = usable(config, caller)
+    may = usable_models(config, caller)
     return {id_: f"the key {caller.id} may not use it" for id_ in config.models if id_ not in may}
 
 
 def refusal(config: Config, caller: Caller, models: Iterable[str]) -> ForbiddenError | None:
     """Return the error if a caller may use none of these models. None: the key allows at least one."""
-    wanted, may = list(models), usable(config, caller)
+    wanted, may = list(models), usable_models(config, caller)
     if not caller.restricted or not wanted or not may.isdisjoint(wanted):
         return None
     return ForbiddenError(f"the key {caller.id} may not use {_listed(wanted)}, only {_listed(sorted(may)) or 'none'}")
@@ -64,28 +64,28 @@ def check_names(config: Config, caller: Caller, request: ChatRequest) -> None:
     else:
         asked = {request.model, *request.models}
         named = [model for model in config.models.values() if model.id in asked or model.name in asked]
-    error = refusal(config, caller, [one.id for model in named for one in deployed(model, config.models)])
+    error = refusal(config, caller, [one.id for model in named for one in with_deployments(model, config.models)])
     if error is not None:
         raise error
 
 
-def within(config: Config, caller: Caller) -> LogScope | None:
+def log_scope(config: Config, caller: Caller) -> LogScope | None:
     """Return the part of the log that a caller may read. None: all of it."""
     if not caller.restricted:
         return None
     return LogScope(
         key=caller.id,
         routes=caller.routes or None,
-        models=tuple(sorted(usable(config, caller))) if caller.models else None,
+        models=tuple(sorted(usable_models(config, caller))) if caller.models else None,
     )
 
 
-def concerns(config: Config, caller: Caller, budget: Budget) -> bool:
+def may_see_budget(config: Config, caller: Caller, budget: Budget) -> bool:
     """Return whether a caller may see how much of a budget is spent."""
     if not caller.restricted:
         return True
     if budget.route is not None or budget.model is not None:
-        return budget.route in takeable(config, caller) or budget.model in usable(config, caller)
+        return budget.route in usable_routes(config, caller) or budget.model in usable_models(config, caller)
     return (budget.key is not None and budget.key in (caller.id, caller.name)) or (
         budget.team is not None and budget.team == caller.team
     )

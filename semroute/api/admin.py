@@ -8,7 +8,7 @@ from typing import Any
 from litestar import Response, get, head, post
 
 from semroute.access.callers import Access
-from semroute.access.permissions import takeable, usable
+from semroute.access.permissions import usable_models, usable_routes
 from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.error_responses import AnyRequest
@@ -29,7 +29,7 @@ them."""
 async def routes(request: AnyRequest) -> dict[str, Any]:
     """List the routes in service that the caller's key may use."""
     config, caller = _config(request), guards.caller_of(request)
-    may = usable(config, caller)
+    may = usable_models(config, caller)
     described = [
         {
             "name": route.name,
@@ -38,7 +38,7 @@ async def routes(request: AnyRequest) -> dict[str, Any]:
             "models": [model for model in route.models if model in may],
             "threshold": config.abstain.threshold if route.threshold is None else route.threshold,
         }
-        for route in map(config.routes.__getitem__, takeable(config, caller))
+        for route in map(config.routes.__getitem__, usable_routes(config, caller))
     ]
     default = [model for model in config.default.models if model in may]
     return {"config_version": config.version, "routes": described, "default": default}

@@ -18,7 +18,7 @@ from semroute.api import error_responses, guards, openapi
 from semroute.api.accounting import Books
 from semroute.api.error_responses import AnyRequest, status_of
 from semroute.api.fast_path import Rendered, headers_of
-from semroute.api.idempotency_header import HEADER, once
+from semroute.api.idempotency_header import HEADER, answer_once
 from semroute.api.request_bodies import CLIENT_CLOSED_REQUEST, read_body
 from semroute.api.streamed_responses import (
     EVENTS,
@@ -120,7 +120,7 @@ async def answer(
             raise error if memory is None else memory.where_asked(error) from None
         return await _answer(request, caller, chat, dialect, receive, media_type, memory)
 
-    return await make(request.receive) if key is None else once(request, caller, body, key, make)
+    return await make(request.receive) if key is None else answer_once(request, caller, body, key, make)
 
 
 async def _answer(

@@ -20,7 +20,7 @@ from semroute.dialects.anthropic.client import Anthropic, MessagesBody
 from semroute.dialects.dialect import ClientDialect
 from semroute.dialects.responses.client import Responses, ResponsesBody
 from semroute.gateway.gateway import Gateway
-from semroute.routing.model_aliases import resolved
+from semroute.routing.model_aliases import resolve_aliases
 from semroute.routing.pricing import estimate_input_tokens
 
 _anthropic = Anthropic()
@@ -51,5 +51,5 @@ async def count(
     chat = await read(body if memory is None else await memory.recall(body), dialect, in_path)
     gateway: Gateway = request.app.state.gateway
     config = gateway.serving.router.config
-    check_names(config, caller, resolved(config, chat))
+    check_names(config, caller, resolve_aliases(config, chat))
     return await asyncio.to_thread(estimate_input_tokens, chat) if chat.long else estimate_input_tokens(chat)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from litestar import MediaType, Response, get, post
 
-from semroute.access.permissions import usable, within
+from semroute.access.permissions import log_scope, usable_models
 from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.completions import decode
@@ -123,7 +123,7 @@ async def audit(request: AnyRequest) -> Response[bytes]:
 
 def _within(request: AnyRequest) -> LogScope | None:
     gateway: Gateway = request.app.state.gateway
-    return within(gateway.serving.router.config, guards.caller_of(request))
+    return log_scope(gateway.serving.router.config, guards.caller_of(request))
 
 
 def _own_part(request: AnyRequest, by: str) -> frozenset[str] | None:
@@ -136,7 +136,7 @@ def _own_part(request: AnyRequest, by: str) -> frozenset[str] | None:
     if by == "route" and not caller.models:
         return frozenset(caller.routes)
     if by == "model" and not caller.routes:
-        return usable(config, caller)
+        return usable_models(config, caller)
     some = " and ".join(kind for kind, names in (("routes", caller.routes), ("models", caller.models)) if names)
     instead = {"routes": "by=route", "models": "by=model"}.get(some, "a key without these limits")
     raise ForbiddenError(

@@ -149,7 +149,7 @@ class Rendered(Response[bytes]):
             "status": 200,
             "headers": encode_headers(self._fields),
         }
-        body, connection = self.content, http_connection.of(scope)
+        body, connection = self.content, http_connection.connection_of(scope)
         if len(body) <= PIECE_BYTES and connection is not None and connection.send_whole(send, head, body):
             return
         await send(head)

@@ -13,7 +13,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from litestar import MediaType, Response, get, post
 from msgspec import Meta
 
-from semroute.access.permissions import takeable, within
+from semroute.access.permissions import log_scope, usable_routes
 from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.completions import decode
@@ -83,7 +83,7 @@ async def link(request: AnyRequest) -> dict[str, Any]:
     """Make a link for an end user without a key to say how good one answer was. It works for 30 days."""
     decision = convert(decode(await _body(request)), LinkRequest).decision
     books: Books = request.app.state.books
-    if (seen := within(_config(request), guards.caller_of(request))) is not None:
+    if (seen := log_scope(_config(request), guards.caller_of(request))) is not None:
         await _when_there(request, decision, lambda: books.log.read(decision, seen))
     expires = int(time.time()) + LINK_S
     return {"path": f"/feedback/{links(_secret(request)).dumps(decision)}", "expires": expires}
@@ -156,12 +156,12 @@ async def _take(request: AnyRequest, decision: str, given: FeedbackBody, caller:
     score = {"up": 1.0, "down": 0.0}.get(given.thumbs or "", given.score)
     if score is None and given.label is None and given.comment is None:
         raise RequestError("the body: expected at least one of `thumbs`, `score`, `label` and `comment`, got none")
-    routes = takeable(config, caller or Caller())
+    routes = usable_routes(config, caller or Caller())
     if given.label is not None and given.label not in routes:
         listed = f" ({', '.join(routes)})" if caller is not None else ""
         raise RequestError(f"label: got {given.label!r}, expected a route{listed}", param="label")
     said = Feedback(score=score, label=given.label, comment=given.comment)
-    seen = within(config, caller) if caller is not None else None
+    seen = log_scope(config, caller) if caller is not None else None
     noted = await _when_there(request, decision, lambda: books.log.feed_back(decision, said, time.time(), seen))
     if noted.misrouted and books.metrics is not None:
         books.metrics.misroute(noted.route, noted.tier)

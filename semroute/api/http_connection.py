@@ -50,7 +50,7 @@ CONNECTION = "connection"
 """The key under `state` of a request's scope for its `Connection`."""
 
 
-def of(scope: Any) -> Connection | None:
+def connection_of(scope: Any) -> Connection | None:
     """Return the connection of a request. None: another server runs it, such as that of a test."""
     found: Connection | None = scope["state"].get(CONNECTION)
     return found

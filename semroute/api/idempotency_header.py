@@ -27,7 +27,7 @@ Answer = Callable[[Receive], Awaitable[Response[Any]]]
 """Makes the answer to a request. It stops when `receive` says that the caller has gone."""
 
 
-def once(request: AnyRequest, caller: Caller, body: bytes, key: str, answer: Answer) -> Response[Any]:
+def answer_once(request: AnyRequest, caller: Caller, body: bytes, key: str, answer: Answer) -> Response[Any]:
     """Return the one answer for a key.
 
     Raises `RequestError` if the key is not valid, and `IdempotencyError` if it was used for another request.
@@ -81,7 +81,7 @@ class SharedAnswer(Response[Any]):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         except IdempotencyError as error:
             if running.farewell is None:  # the head announced more bytes than come
-                if (caller := http_connection.of(scope)) is not None:
+                if (caller := http_connection.connection_of(scope)) is not None:
                     caller.abort()
                 return
             last = running.farewell(error)

@@ -8,7 +8,7 @@ from typing import Any
 from litestar import get
 from msgspec.structs import replace
 
-from semroute.access.permissions import takeable, usable
+from semroute.access.permissions import usable_models, usable_routes
 from semroute.api import guards
 from semroute.api.error_responses import AnyRequest, dialect_of
 from semroute.caller import Caller
@@ -20,7 +20,7 @@ from semroute.dialects.shared.model_list import Listed
 from semroute.errors import UnknownModelError
 from semroute.gateway.gateway import Gateway
 from semroute.routing.decide import AUTO
-from semroute.routing.model_aliases import meant, whole_names
+from semroute.routing.model_aliases import alias_target, whole_names
 
 
 @get(["/v1/models", "/v1beta/models"], guards=[guards.known])
@@ -38,7 +38,7 @@ async def model(request: AnyRequest, name: str) -> dict[str, Any]:
     """Return one model."""
     wanted = name.removeprefix("/")
     gateway: Gateway = request.app.state.gateway
-    target = meant(gateway.serving.router.config, wanted)
+    target = alias_target(gateway.serving.router.config, wanted)
     found = next((replace(model, id=wanted) for model in _listed(request) if model.id == target), None)
     if found is None:
         raise UnknownModelError(f"model {wanted!r} does not exist; see /v1/models", param="model")
@@ -52,10 +52,10 @@ def _listed(request: AnyRequest) -> list[Listed]:
 
 def listed(config: Config, caller: Caller) -> list[Listed]:
     """Return what a caller may name."""
-    may = usable(config, caller)
+    may = usable_models(config, caller)
     real = [model for model in config.models.values() if model.id in may]
     virtual = [(AUTO, "Routes each request by its intent.")]
-    virtual += [(f"{AUTO}:{name}", config.routes[name].description) for name in takeable(config, caller)]
+    virtual += [(f"{AUTO}:{name}", config.routes[name].description) for name in usable_routes(config, caller)]
     found = [*(_virtual(id_, about, real) for id_, about in virtual), *map(_real, real)]
     known = {model.id: model for model in found}
     named = ((alias, known.get(config.aliases[alias])) for alias in whole_names(config.aliases))

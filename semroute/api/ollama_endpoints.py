@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from litestar import Response, get, head, post
 
-from semroute.access.permissions import takeable, usable
+from semroute.access.permissions import usable_models, usable_routes
 from semroute.api import guards, openapi
 from semroute.api.completions import answer, decode
 from semroute.api.error_responses import AnyRequest
@@ -28,7 +28,7 @@ from semroute.dialects.ollama.client_stream import LINES
 from semroute.errors import RequestError, UnknownModelError
 from semroute.gateway.gateway import Gateway
 from semroute.routing.decide import AUTO
-from semroute.routing.model_aliases import meant, whole_names
+from semroute.routing.model_aliases import alias_target, whole_names
 
 SPOKEN = "0.13.0"
 """The version of Ollama whose calls are served. Some clients refuse older ones."""
@@ -110,15 +110,15 @@ def _config(request: AnyRequest) -> Config:
 
 
 def _names(config: Config, caller: Caller) -> list[str]:
-    may = usable(config, caller)
-    routes = [f"{AUTO}:{name}" for name in takeable(config, caller)]
+    may = usable_models(config, caller)
+    routes = [f"{AUTO}:{name}" for name in usable_routes(config, caller)]
     return [AUTO, *routes, *(id_ for id_ in config.models if id_ in may)]
 
 
 def _find(request: AnyRequest, name: str) -> str:
     """Return what a name stands for, if the caller may use it. Raises `UnknownModelError`."""
     config = _config(request)
-    found = meant(config, name)
+    found = alias_target(config, name)
     if found not in _names(config, guards.caller_of(request)):
         raise UnknownModelError(f"model {name!r} does not exist; see /api/tags", param="model")
     return name

@@ -21,7 +21,7 @@ from semroute.api.completions import decode
 from semroute.api.decompression import DecodedBody
 from semroute.api.error_responses import AnyRequest
 from semroute.api.fast_path import headers_of
-from semroute.api.idempotency_header import HEADER, once
+from semroute.api.idempotency_header import HEADER, answer_once
 from semroute.api.origin_checks import SAFE
 from semroute.api.passthrough_call import PassthroughAccount, PassthroughAnswer, Reads
 from semroute.api.passthrough_owners import NextPage, OwnFiles
@@ -31,7 +31,7 @@ from semroute.config.config import Config
 from semroute.config.schema.providers import ProviderSettings
 from semroute.errors import ForbiddenError, NoModelError, NotFoundError, PayloadTooLargeError, RequestError
 from semroute.gateway.gateway import Gateway
-from semroute.providers.raw_forwarding import takes
+from semroute.providers.raw_forwarding import can_pass_on
 from semroute.providers.streamed_upload import Upload
 from semroute.settings import Settings
 
@@ -157,7 +157,7 @@ def _once(
         return _passed(request, caller, provider, path, body, reads=reads)
 
     asked = "\0".join((request.method, provider.id, path, request.url.query, ""))
-    return once(request, caller, asked.encode("utf-8", "surrogateescape") + body, key, make)
+    return answer_once(request, caller, asked.encode("utf-8", "surrogateescape") + body, key, make)
 
 
 async def _pieces(request: AnyRequest) -> AsyncIterator[bytes]:
@@ -193,7 +193,7 @@ def _choose(request: AnyRequest, config: Config) -> ProviderSettings:
     named = request.query_params.get(PROVIDER) or request.headers.get(NAMES)
     if named:
         return _named(config, named)
-    able = [provider for provider in config.providers.values() if takes(provider)]
+    able = [provider for provider in config.providers.values() if can_pass_on(provider)]
     chosen = [provider for provider in able if provider.passthrough] or able
     here = [provider for provider in chosen if not provider.unavailable] or chosen
     if len(here) == 1:
@@ -208,8 +208,8 @@ def _choose(request: AnyRequest, config: Config) -> ProviderSettings:
 
 def _named(config: Config, id_: str) -> ProviderSettings:
     provider = config.providers.get(id_)
-    if provider is None or not takes(provider):
-        able = ", ".join(each.id for each in config.providers.values() if takes(each)) or "none"
+    if provider is None or not can_pass_on(provider):
+        able = ", ".join(each.id for each in config.providers.values() if can_pass_on(each)) or "none"
         raise NotFoundError(
             f"the provider {id_[:100]!r} does not take files, batches and moderations, expected one that does: {able}",
             param=PROVIDER,

@@ -29,7 +29,7 @@ from semroute.config.presets import preset_of
 from semroute.config.schema.models import Model
 from semroute.config.schema.providers import ProviderSettings
 from semroute.decision import Decision, Estimate
-from semroute.dialects.openai.passthrough_usage import ReportedUsage, told
+from semroute.dialects.openai.passthrough_usage import ReportedUsage, reported_usage
 from semroute.errors import (
     BudgetError,
     ForbiddenError,
@@ -126,7 +126,7 @@ class PassthroughAccount:
 
     async def read(self, answer: bytes) -> None:
         """Count the tokens in an answer. The tokens of a batch are counted once, however many callers look at it."""
-        found = told(answer)
+        found = reported_usage(answer)
         if found is None or not found.batch or await self._is_new(found.batch):
             self._told = found
 
@@ -265,7 +265,7 @@ class PassthroughAnswer(Response[Any]):
         if not self._begun:
             answer = error_responses.render(self._request, error, status_of(error), self._passage.headers)
             await answer.to_asgi_response(None, self._request)(scope, receive, send)
-        elif (caller := http_connection.of(scope)) is not None:
+        elif (caller := http_connection.connection_of(scope)) is not None:
             caller.abort()  # the part that was sent must not look complete
 
     async def _pass(self, receive: Receive, send: Send) -> None:

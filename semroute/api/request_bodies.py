@@ -59,7 +59,7 @@ class Body:
             return await self._receive()
         state = self._scope["state"]
         self._place = place = self._limits.places.take(state.get("caller") or NOBODY)
-        connection = http_connection.of(self._scope)
+        connection = http_connection.connection_of(self._scope)
         if connection is None or not connection.has_all_of(self._scope):
             self._begin(place)
             return await self._next()

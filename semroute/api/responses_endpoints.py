@@ -25,7 +25,7 @@ from semroute.caller import Caller
 from semroute.dialects.responses.client import Responses, ResponsesBody
 from semroute.dialects.responses.compaction import Compact
 from semroute.dialects.responses.stored import as_items, closing, is_reference, item_id, listed, replayed
-from semroute.dialects.shared.body_parsing import moved, problem, shown
+from semroute.dialects.shared.body_parsing import error_moved_to, problem, shown
 from semroute.errors import NotFoundError, PayloadTooLargeError, RequestError, SemrouteError, StoreError
 from semroute.messages import LONG_BYTES, ChatRequest
 from semroute.settings import PREFIX, Settings
@@ -160,7 +160,9 @@ class ResponseMemory:
         param = error.param or ""
         match = _ITEM.match(param)
         place = None if match is None else self._places.get(int(match[1]))
-        return error if match is None or place is None else moved(error, f"input[{place}]{param[match.end() :]}")
+        return (
+            error if match is None or place is None else error_moved_to(error, f"input[{place}]{param[match.end() :]}")
+        )
 
     async def keep(self, answer: bytes, chat: ChatRequest) -> bytes:
         """Keep a whole answer, unless the request forbids it. Returns the answer, which says whether it was kept."""

@@ -176,7 +176,7 @@ class EventStream(Response[Any]):
 
     async def _serve(self, request: Any, scope: Scope, receive: Receive, send: Send) -> None:
         source = self._source
-        if (caller := http_connection.of(scope)) is not None:
+        if (caller := http_connection.connection_of(scope)) is not None:
             caller.be_patient(source.patience_s)
         line = _KeptAlive(send, self._keepalive_s, source)
         instead: Response[bytes] | None = None

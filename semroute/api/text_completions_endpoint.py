@@ -15,7 +15,7 @@ from semroute.api.accounting import Books
 from semroute.api.completions import CallStream, account_headers, asked_for, read, with_headers
 from semroute.api.error_responses import AnyRequest, status_of
 from semroute.api.fast_path import Rendered, headers_of
-from semroute.api.idempotency_header import HEADER, once
+from semroute.api.idempotency_header import HEADER, answer_once
 from semroute.api.request_bodies import CLIENT_CLOSED_REQUEST, read_body
 from semroute.api.streamed_responses import EVENTS, CallerGoneError, EventStream, Presence
 from semroute.caller import Caller
@@ -42,7 +42,7 @@ async def completions(request: AnyRequest) -> Response[Any]:
         chat = with_headers(await read(body, _dialect), headers)
         return await _answer(request, caller, split(chat, new_id), receive)
 
-    return await make(request.receive) if key is None else once(request, caller, body, key, make)
+    return await make(request.receive) if key is None else answer_once(request, caller, body, key, make)
 
 
 async def _answer(request: AnyRequest, caller: Caller, chats: list[ChatRequest], receive: Receive) -> Response[Any]:

@@ -22,7 +22,7 @@ EXTRA = "bedrock"
 _HOST = re.compile(r"https?://(?:[^/]*\.)?bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")
 
 
-def located(draft: Draft, environ: Mapping[str, str]) -> Draft:
+def with_regions(draft: Draft, environ: Mapping[str, str]) -> Draft:
     """Return the draft with a region and an address for each Bedrock provider, where they are known."""
     entries = draft.merged.providers
     ids = [id_ for id_, entry in entries.items() if rules_of(entry.dialect).aws]

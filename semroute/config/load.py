@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from msgspec.structs import asdict, replace
 
-from semroute.config.bedrock_region import located
+from semroute.config.bedrock_region import with_regions
 from semroute.config.check_aliases import specific_first
 from semroute.config.check_config import check
 from semroute.config.config import Config, Draft
@@ -105,7 +105,7 @@ def _parse(files: RouteFiles, environ: Mapping[str, str], today: datetime.date) 
     folder, problems = Path(files.folder), list(files.problems)
     documents = [parse(str(folder / name), data, environ) for name, data in files.texts.items()]
     draft, found = merge(str(folder), documents, whole=not files.problems)
-    draft = located(draft, environ)
+    draft = with_regions(draft, environ)
     problems += found
     problems += check(draft, today=today)
     problems.sort(key=lambda problem: (problem.file, problem.line))

@@ -79,7 +79,7 @@ def misread(pattern: str) -> Misread | None:
     return None
 
 
-def found(pattern: str, text: str) -> bool:
+def contains_match(pattern: str, text: str) -> bool:
     """Return whether a text contains a pattern. Lone surrogates, which UTF-8 cannot hold, count as `?`."""
     return compiled(pattern).search(encodable(text)) is not None
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 from msgspec.structs import replace
 
-from semroute.config.regular_expressions import found
+from semroute.config.regular_expressions import contains_match
 from semroute.config.schema.policies import Checks
 from semroute.execution.code_fences import FENCE, blocks, unbalanced, unfenced
 from semroute.execution.json_repair import json_in
@@ -97,7 +97,7 @@ def _ended(checks: Checks, answer: Completion) -> Iterator[str]:
 
 def _willing(checks: Checks, answer: Completion) -> Iterator[str]:
     text = answer.text.strip().replace("\u2019", "'")
-    if checks.no_refusal and (answer.finish_reason == "content_filter" or found(REFUSALS, text[:400])):
+    if checks.no_refusal and (answer.finish_reason == "content_filter" or contains_match(REFUSALS, text[:400])):
         yield "it declines"
     if checks.no_hedging and hedges(text):
         yield "it says that it may be wrong"
@@ -119,7 +119,7 @@ def _form(checks: Checks, answer: Completion) -> Iterator[str]:
 
 def _wording(checks: Checks, answer: Completion) -> Iterator[str]:
     folded = answer.text.casefold()
-    if checks.regex is not None and not found(checks.regex, answer.text.strip()):
+    if checks.regex is not None and not contains_match(checks.regex, answer.text.strip()):
         yield "it does not match the regex"
     yield from (f"it lacks {text!r}" for text in checks.contains if text.casefold() not in folded)
     yield from (f"it holds {text!r}" for text in checks.forbids if text.casefold() in folded)

@@ -26,7 +26,7 @@ from semroute.errors import (
     ProviderModelError,
     SemrouteError,
 )
-from semroute.execution.faults import fault_of, left, refusal
+from semroute.execution.faults import fault_of, models_left, refusal
 from semroute.execution.grading import UNANSWERED, CallModel, Grader
 from semroute.execution.model_call import Work
 from semroute.messages import ChatRequest, Completion
@@ -111,7 +111,7 @@ def _usual(policy: Policy) -> JudgeError:
 def _left(pending: list[Model], unanswering: Model, error: SemrouteError, work: Work) -> list[Model]:
     """Return the models that may be asked after one that gave no answer."""
     then = fault_of(error, work.policy.on_error).then if isinstance(error, ProviderError) else "next"
-    return left(then, pending, unanswering, work.request)
+    return models_left(then, pending, unanswering, work.request)
 
 
 def _unanswered(errors: list[SemrouteError]) -> SemrouteError:

@@ -26,7 +26,7 @@ from semroute.errors import (
 )
 from semroute.execution.backoff import pause
 from semroute.execution.deployments import BusyError, PausedError
-from semroute.execution.faults import fault_of, later_s, left, refusal
+from semroute.execution.faults import fault_of, later_s, models_left, refusal
 from semroute.execution.grading import CallModel
 from semroute.execution.hedging import BEATEN, FLOOR_S, Race, Timer
 from semroute.execution.model_call import Room, Work, call_model
@@ -153,7 +153,7 @@ class Execution(Generic[Result]):
         if then == "fail":
             raise error
         self._failures.append((model, error))
-        self.pending[:] = left(then, self.pending, model, self._work.request)
+        self.pending[:] = models_left(then, self.pending, model, self._work.request)
 
     def _then(self, error: ProviderError) -> Then:
         """Return which models may be asked after a failure."""

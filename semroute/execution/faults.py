@@ -162,7 +162,7 @@ def fault_of(error: ProviderError, changes: Mapping[FaultName, OnError]) -> Faul
     )
 
 
-def left(then: Then, models: Iterable[Model], failed: Model, request: ChatRequest) -> list[Model]:
+def models_left(then: Then, models: Iterable[Model], failed: Model, request: ChatRequest) -> list[Model]:
     """Return which models may still be asked after one that failed.
 
     If the caller named the models itself, `elsewhere` leaves none out.
@@ -173,7 +173,7 @@ def left(then: Then, models: Iterable[Model], failed: Model, request: ChatReques
         case "elsewhere":
             return [model for model in models if request.models or model.provider != failed.provider]
         case "larger":
-            return larger(models, failed, request)
+            return with_larger_window(models, failed, request)
         case "fail":
             return []
 
@@ -206,7 +206,7 @@ def later_s(
     return min((s for s, times in asked if s is not None and (times == 1 or s > longest_s)), default=None)
 
 
-def larger(models: Iterable[Model], failed: Model, request: ChatRequest) -> list[Model]:
+def with_larger_window(models: Iterable[Model], failed: Model, request: ChatRequest) -> list[Model]:
     """Return the models that may have room for a request which was too long for one model.
 
     Models with a larger window come first. Models whose window is not stated come next, because it may be large. Other

@@ -24,7 +24,7 @@ from jsonschema.validators import extend
 from referencing.jsonschema import EMPTY_REGISTRY
 
 from semroute.config.json_schemas import MAX_MESSAGE_CHARS, SchemaFaultError, draft_of, place_of, usable
-from semroute.config.regular_expressions import found
+from semroute.config.regular_expressions import contains_match
 
 MAX_PROBLEMS = 100
 """The most problems that are compared to find the one to report."""
@@ -98,7 +98,7 @@ def _linear(kind: type[Validator]) -> Any:
 def _matches(pattern: str, text: str) -> bool:
     """Return whether a pattern matches, by RE2. If RE2 does not know the syntax, Python's `re` decides."""
     try:
-        return found(pattern, text)
+        return contains_match(pattern, text)
     except ValueError:
         return re.search(pattern, text) is not None
 

@@ -26,7 +26,7 @@ class Contract:
 
     def asked(self, request: ChatRequest, model: Model) -> ChatRequest:
         """Return the request in the form in which a model keeps the contract. It asks for one answer only."""
-        return put(_alone(request), model, self._wanted)
+        return ask_for_contract(_alone(request), model, self._wanted)
 
     async def kept(self, request: ChatRequest, asked: ChatRequest, answer: Completion) -> Completion:
         """Return the answer, or the document in it. Raises `ChecksFailedError` if neither keeps the contract.
@@ -75,7 +75,7 @@ def _saying(answer: Completion, text: str) -> Completion:
     return replace(answer, parts=tuple(parts), logprobs=(), dialect="", raw=b"")
 
 
-def put(request: ChatRequest, model: Model, contract: JsonContract) -> ChatRequest:
+def ask_for_contract(request: ChatRequest, model: Model, contract: JsonContract) -> ChatRequest:
     """Return the request in the form in which a model keeps the contract.
 
     If the caller asks for a schema of its own, that schema stays. If it only asks for JSON, the contract's schema is

@@ -12,7 +12,7 @@ from semroute.errors import ProviderError, ProviderRequestError, SemrouteError, 
 from semroute.execution.backoff import pause
 from semroute.execution.continuation_request import AnswerJoiner, continuation
 from semroute.execution.executor import Execution
-from semroute.execution.faults import fault_of, left
+from semroute.execution.faults import fault_of, models_left
 from semroute.execution.model_call import Work
 from semroute.execution.streaming import OpenStream, stream_model
 from semroute.messages import Chunk, Part, Text, Usage, total
@@ -74,7 +74,7 @@ class ContinuedStream:
         then = fault_of(broken, self._work.policy.on_error).then
         if not failed.only_text or then == "fail":
             raise broken
-        others = left(then, self._pending, failed.model, self._work.request)
+        others = models_left(then, self._pending, failed.model, self._work.request)
         again = [failed.model] if broken.retryable and failed.model not in self._broke else []
         plan = (*others, *again)
         if not plan:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from semroute.config.regular_expressions import found
+from semroute.config.regular_expressions import contains_match
 
 _QUOTED = re.compile(r'"[^"\n]{1,300}"|\u201c[^\u201d\n]{1,300}\u201d')
 _AM = r"\b(?:i(?:'m| am)|we(?:'re| are))"
@@ -76,4 +76,4 @@ HEDGES = f"(?i){'|'.join(_HEDGES)}"
 
 def hedges(text: str) -> bool:
     """Return whether a text says that it may be wrong."""
-    return found(HEDGES, _QUOTED.sub('""', text.replace("\u2019", "'")))
+    return contains_match(HEDGES, _QUOTED.sub('""', text.replace("\u2019", "'")))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from semroute.dialects.dialect import EMBEDDINGS
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
-from semroute.gateway.gathering import FactSources, Gathering, RequestContext, sized
+from semroute.gateway.gathering import FactSources, Gathering, RequestContext, with_input_size
 from semroute.gateway.recording import Account, Recorder
 from semroute.messages import ChatRequest
 from semroute.router import Decided
 from semroute.routing.decide import AUTO
-from semroute.routing.model_aliases import meant
+from semroute.routing.model_aliases import alias_target
 
 
 async def decide(
@@ -39,7 +39,7 @@ async def decide(
     account = Account(
         recorder,
         arrival,
-        sized(decided.request, decided.facts),
+        with_input_size(decided.request, decided.facts),
         decided.decision,
         decided.facts,
         decided.reading,
@@ -50,7 +50,7 @@ async def decide(
 
 def _require_model(request: ChatRequest, arrival: RequestContext) -> None:
     """Raise `RequestError` if the request for embeddings uses an alias that stands for a choice among models."""
-    target = meant(arrival.config, request.model)
+    target = alias_target(arrival.config, request.model)
     if target != request.model and target.partition(":")[0] == AUTO:
         told = f"model {request.model!r} is an alias of {target}"
         raise RequestError(f"{told}, expected a model's id: embeddings are not routed", param="model")

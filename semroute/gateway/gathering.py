@@ -90,7 +90,7 @@ class Gathering(DecisionInputs):
         if accounts is not None and await accounts.exhausted(config, caller, model.id):
             return semantic
         work = Work(
-            request=sized(request, facts),
+            request=with_input_size(request, facts),
             plan=(model,),
             providers=serving.providers,
             policy=semantic.policy,
@@ -132,7 +132,7 @@ class Gathering(DecisionInputs):
         return request, self.router.decide(request, facts, choice, Signals(), reading), facts, reading
 
 
-def sized(request: ChatRequest, facts: Facts) -> ChatRequest:
+def with_input_size(request: ChatRequest, facts: Facts) -> ChatRequest:
     """Add the size of the input to a request that sets `max_tokens`: a model's window must hold both."""
     if facts.max_tokens is None:
         return request

@@ -17,7 +17,7 @@ from semroute.gateway.gathering import RequestContext
 from semroute.messages import ChatRequest, Chunk, Text, Usage
 from semroute.record import Attempt, Outcome, Record, cost_usd, served
 from semroute.routing.difficulty import Reading
-from semroute.routing.explain import told_apart
+from semroute.routing.explain import ask_and_material
 from semroute.routing.facts import Facts
 from semroute.routing.pricing import saved_usd
 from semroute.routing.scoring import Floats
@@ -197,7 +197,7 @@ class Account:
             return decision if decision.details is None else msgspec.structs.replace(decision, details=None)
         if decision.details is not None or self.request.long:
             return decision
-        pieces = told_apart(self._facts.prompt, self._facts.ask)
+        pieces = ask_and_material(self._facts.prompt, self._facts.ask)
         return msgspec.structs.replace(decision, details=Details(words=(), flip=None, pieces=pieces))
 
 

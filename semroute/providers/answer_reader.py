@@ -16,7 +16,7 @@ from semroute.json_errors import UNREADABLE
 from semroute.messages import Chunk, Completion
 
 
-def noted(completion: Completion, wire: WireRequest) -> Completion:
+def with_notes(completion: Completion, wire: WireRequest) -> Completion:
     """Add to a whole answer what only the request knows, and translate names back into the caller's own."""
     if wire.dropped or wire.adapted or wire.model:
         notes = (*wire.dropped, *wire.adapted)

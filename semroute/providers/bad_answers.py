@@ -17,7 +17,7 @@ from semroute.errors import (
 from semroute.json_errors import UNREADABLE
 
 
-def told_apart(error: ProviderError) -> ProviderError:
+def classify_bad_answer(error: ProviderError) -> ProviderError:
     """Return the same error with the type that its body shows."""
     if type(error) not in (BadAnswerError, MalformedChunkError) or error.body is None or error.status is not None:
         return error

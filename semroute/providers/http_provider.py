@@ -32,8 +32,8 @@ from semroute.errors import (
 )
 from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Completion, Part, Text, Thinking
 from semroute.providers import call_context, rate_limit_headers
-from semroute.providers.answer_reader import Reader, noted
-from semroute.providers.bad_answers import told_apart
+from semroute.providers.answer_reader import Reader, with_notes
+from semroute.providers.bad_answers import classify_bad_answer
 from semroute.providers.echo import EchoProvider
 from semroute.providers.error_redaction import place_of, redacted
 from semroute.providers.provider import Provider
@@ -112,7 +112,7 @@ class HttpProvider:
                 raise ProviderTimeoutError(f"no answer within {total_s:g} s") from None
             parse = partial(self._dialect.parse_completion, body)
             completion = await asyncio.to_thread(parse) if len(body) > LONG_BYTES else parse()
-            return noted(completion, wire)
+            return with_notes(completion, wire)
         except ProviderError as error:
             raise self._told(error) from None
 
@@ -225,7 +225,7 @@ class HttpProvider:
 
     def _told(self, error: ProviderError) -> ProviderError:
         """Return the same error with its exact type, without what no caller may see of a provider."""
-        error = told_apart(error)
+        error = classify_bad_answer(error)
         message, body = str(error), error.body
         if body is not None and len(body) > MAX_QUOTED_BYTES:  # nobody reads it, and the search would take long
             body = None

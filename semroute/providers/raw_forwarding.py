@@ -22,7 +22,7 @@ _REFUSED = frozenset({400, 404, 405, 409, 413, 415, 422})
 """Statuses that mean a fault in the request itself."""
 
 
-def takes(provider: ProviderSettings) -> bool:
+def can_pass_on(provider: ProviderSettings) -> bool:
     """Return whether calls can be passed on to a provider at all."""
     fixed = provider.preset in ("azure", "bedrock")  # these presets use other paths
     return rules_of(provider.dialect).of_openai and not fixed and provider.passthrough is not False

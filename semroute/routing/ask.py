@@ -94,7 +94,7 @@ def _listed(prompt: str, best: Sentence | None, segments: Sequence[Segment]) -> 
     return None
 
 
-def continued(before: Ask, ask: Ask) -> Ask:
+def with_earlier_ask(before: Ask, ask: Ask) -> Ask:
     """Return an ask that makes no sense alone, with the earlier ask before it."""
     more = names_subject(ask.text)
     return Ask(

@@ -114,7 +114,7 @@ def session_of(headers: Mapping[str, str], body: Mapping[str, Any], metadata: Ma
     return ""
 
 
-def typed(text: str) -> str:
+def typed_text(text: str) -> str:
     """Return what the user typed: the text without the blocks that a client put before and behind it."""
     if CLOSES not in text:  # as in most
         return text

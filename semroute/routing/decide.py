@@ -25,7 +25,7 @@ from semroute.routing.facts import Facts
 from semroute.routing.learned_gain import Gain
 from semroute.routing.policy import Terms, expected_quality, make_plan, pinned_plan, resolve
 from semroute.routing.pricing import estimate
-from semroute.routing.rule_matching import aiming, incomparable, narrowing
+from semroute.routing.rule_matching import incomparable, narrowing_rules, targeting_rule
 from semroute.routing.substitute import with_substitutes
 
 AUTO = "auto"
@@ -85,7 +85,7 @@ def choose_static(config: Config, request: ChatRequest, facts: Facts) -> Choice 
     asks_for_share = request.model.startswith(SHARED) and strong_share(config, request) is not None
     if request.models or not (request.model == AUTO or asks_for_share):
         return _pinned(config, request)
-    if config.rules and (rule := aiming(config.rules, facts)) is not None:
+    if config.rules and (rule := targeting_rule(config.rules, facts)) is not None:
         because = f"rule {rule.name} holds"
         if rule.route is not None:
             return _on_route(config, rule.route, "rule", because, rule=rule.name)
@@ -207,7 +207,7 @@ def decide(
 
     `reading`: what the prompt's embedding says. None: it was not needed. `gain`: what was learned. None: nothing.
     """
-    rules = narrowing(config.rules, facts) if config.rules else ()
+    rules = narrowing_rules(config.rules, facts) if config.rules else ()
     policy = _policy(config, request, choice)
     models = resolve(choice.models, config.models)
     asked_by_name = choice.reason == "pinned" and choice.route is None

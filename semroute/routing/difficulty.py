@@ -26,7 +26,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from semroute.bases import Frozen
-from semroute.config.regular_expressions import compiled, encodable, found
+from semroute.config.regular_expressions import compiled, contains_match, encodable
 from semroute.config.schema.policies import Difficulty
 from semroute.decision import TIERS, Match, Tier
 from semroute.routing.facts import Facts
@@ -149,7 +149,7 @@ def _wordings(head: str) -> dict[str, float]:
     for word in words:
         if word in _SINGLE:
             counts[_SINGLE[word]] = counts.get(_SINGLE[word], 0) + 1
-    if not _LEADS.isdisjoint(words) and found(_ASKED, head):
+    if not _LEADS.isdisjoint(words) and contains_match(_ASKED, head):
         counts["reasoning"] = counts.get("reasoning", 0) + _FULL["reasoning"]
     for word in _PHRASES.keys() & words:
         for phrase, name in _PHRASES[word]:

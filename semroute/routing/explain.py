@@ -41,7 +41,7 @@ def pieces(text: str) -> list[tuple[int, int]]:
     return [(group[0][0], group[-1][1]) for group in groups]
 
 
-def told_apart(prompt: str, ask: Ask) -> tuple[Piece, ...]:
+def ask_and_material(prompt: str, ask: Ask) -> tuple[Piece, ...]:
     """Return a prompt cut into what counted as ask and what is material."""
     told = [Piece(text=ask.before, asked=True, earlier=True)] if ask.before else []
     place = 0

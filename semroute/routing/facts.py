@@ -15,8 +15,8 @@ from semroute.config.schema.models import Feature
 from semroute.config.schema.rules import Harness
 from semroute.errors import RequestError
 from semroute.messages import ChatRequest, Message, Text, ToolResult
-from semroute.routing.ask import Ask, continued, find_ask
-from semroute.routing.client_requests import CLOSES, errand, system_text, typed
+from semroute.routing.ask import Ask, find_ask, with_earlier_ask
+from semroute.routing.client_requests import CLOSES, errand, system_text, typed_text
 from semroute.routing.follow_ups import names_subject, says_nothing
 from semroute.routing.language_guess import guess_language, guess_script
 from semroute.routing.lexical_cues import looks_like_code
@@ -115,14 +115,14 @@ def read_facts(request: ChatRequest, route_on: RouteOn = "auto", strip: Sequence
     turns = [message.role for message in request.messages].count("user")
     last = last_user_text(request)
     if strip:
-        last = stripped(last, strip)
+        last = without_patterns(last, strip)
     ask, prompt = find_ask(last), last
     last_turn = ask.text
     if route_on == "conversation":
-        prompt = "\n".join(stripped(text, strip) for text in user_texts(request))
+        prompt = "\n".join(without_patterns(text, strip) for text in user_texts(request))
         ask = Ask(text=prompt, matched=(prompt,))
     elif turns > 1 and route_on == "auto" and says_nothing(last_turn):
-        ask = _continued(ask, [stripped(text, strip) for text in user_texts(request)])
+        ask = _continued(ask, [without_patterns(text, strip) for text in user_texts(request)])
     return Facts(
         ask=ask,
         prompt=prompt,
@@ -145,13 +145,13 @@ def _continued(ask: Ask, turns: Sequence[str]) -> Ask:
     for turn in reversed(turns[-MAX_BACK - 1 : -1]):
         before = find_ask(turn)
         if not says_nothing(before.text):
-            return continued(before, ask)
+            return with_earlier_ask(before, ask)
         if nearest is None and names_subject(before.text):  # "fix this loop: …"
             nearest = before
-    return ask if nearest is None else continued(nearest, ask)
+    return ask if nearest is None else with_earlier_ask(nearest, ask)
 
 
-def stripped(text: str, patterns: Sequence[str]) -> str:
+def without_patterns(text: str, patterns: Sequence[str]) -> str:
     """Return a text without the parts that match. If nothing would be left, the text stays as it is."""
     for pattern in patterns:
         text = compiled(pattern).sub("", encodable(text)).strip() or text
@@ -215,8 +215,8 @@ def _is_users(message: Message) -> bool:
 def _typed(message: Message) -> str:
     """Return what the user typed in a turn."""
     if len(message.parts) == 1 and isinstance(only := message.parts[0], Text):  # as most are
-        return (typed(only.text) if CLOSES in only.text else only.text).strip()
-    each = (typed(part.text) for part in message.parts if isinstance(part, Text))
+        return (typed_text(only.text) if CLOSES in only.text else only.text).strip()
+    each = (typed_text(part.text) for part in message.parts if isinstance(part, Text))
     return "\n".join(text for text in each if text).strip()
 
 

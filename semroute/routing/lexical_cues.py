@@ -6,7 +6,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from semroute.config.regular_expressions import escape, found
+from semroute.config.regular_expressions import contains_match, escape
 
 MAX_CHARS = 8000
 """Characters at the head of a text that semroute's own patterns read."""
@@ -59,7 +59,7 @@ def _borders(letter: str) -> bool:
 
 
 def _unspaced(letter: str) -> bool:
-    return not letter.isascii() and found(f"[{_UNSPACED}]", letter)
+    return not letter.isascii() and contains_match(f"[{_UNSPACED}]", letter)
 
 
 _CODE = "|".join(
@@ -86,4 +86,4 @@ _CODE = "|".join(
 
 def looks_like_code(text: str) -> bool:
     """Return whether a text holds program code, or an error message of a program."""
-    return found(_CODE, text[:MAX_CHARS])
+    return contains_match(_CODE, text[:MAX_CHARS])

@@ -15,24 +15,24 @@ MAX_CHARS = 256
 """Characters. A longer name is not looked up."""
 
 
-def meant(config: Config, name: str) -> str:
+def alias_target(config: Config, name: str) -> str:
     """Return what a name stands for. `auto` and the ids of models stand for themselves."""
     if name == AUTO or name.startswith(f"{AUTO}:") or name in config.models or len(name) > MAX_CHARS:
         return name
     return next((target for alias, target in config.aliases.items() if _fits(alias, name)), name)
 
 
-def resolved(config: Config, request: ChatRequest) -> ChatRequest:
+def resolve_aliases(config: Config, request: ChatRequest) -> ChatRequest:
     """Replace the aliases in a request by the names that they stand for."""
     if not config.aliases:
         return request
-    model, models = meant(config, request.model), tuple(meant(config, name) for name in request.models)
+    model, models = alias_target(config, request.model), tuple(alias_target(config, name) for name in request.models)
     if (model, models) == (request.model, request.models):
         return request
     return replace(request, model=model, models=models)
 
 
-def told(asked: ChatRequest, resolved: ChatRequest) -> str:
+def describe_alias(asked: ChatRequest, resolved: ChatRequest) -> str:
     """Say in words which alias was used. Empty: none."""
     if asked is resolved:
         return ""

@@ -23,7 +23,7 @@ from semroute.routing.difficulty import Standing, prefer
 from semroute.routing.facts import Facts
 from semroute.routing.load_balancing import balanced
 from semroute.routing.pricing import Offer, estimate
-from semroute.routing.rule_matching import excluded
+from semroute.routing.rule_matching import exclusion_reason
 
 TIER_QUALITY: dict[Tier, float] = {"simple": 0.6, "moderate": 0.75, "complex": 0.9}
 """The quality of a model whose entry states none."""
@@ -67,7 +67,7 @@ def make_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Ter
     heads: list[Offer] = []
     siblings: dict[str, list[Offer]] = {}
     for place, model in enumerate(models):
-        each = deployed(model, registry) if model.deployments else (model,)
+        each = with_deployments(model, registry) if model.deployments else (model,)
         kept = [offer for one in each if (offer := _offer(one, place, terms, rejected))]
         if kept:
             head, *others = kept if len(kept) == 1 else _side_by_side(kept, model.balance, terms)
@@ -100,7 +100,7 @@ def pinned_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: T
     rejected: dict[str, str] = {}
     for place, model in enumerate(models):
         kept: list[Offer] = []
-        for one in deployed(model, registry):
+        for one in with_deployments(model, registry):
             if reason := terms.signals.why_not(one.id) or _narrowed(one, terms):
                 rejected[one.id] = reason
             else:
@@ -117,7 +117,7 @@ def resolve(ids: Iterable[str], registry: Mapping[str, Model]) -> tuple[Model, .
     return tuple(registry[model_id] for model_id in dict.fromkeys(ids))
 
 
-def deployed(model: Model, registry: Mapping[str, Model]) -> tuple[Model, ...]:
+def with_deployments(model: Model, registry: Mapping[str, Model]) -> tuple[Model, ...]:
     """Return a model and its further deployments."""
     if not model.deployments:
         return (model,)
@@ -127,7 +127,7 @@ def deployed(model: Model, registry: Mapping[str, Model]) -> tuple[Model, ...]:
 # --- hard constraints -------------------------------------------------------------------------------------------------
 
 
-def unfit(model: Model, facts: Facts) -> str | None:
+def unfit_reason(model: Model, facts: Facts) -> str | None:
     """Return why a model cannot serve the request, or None if it can."""
     missing = [need for need in facts.needs if need not in model.features]
     if missing:
@@ -139,11 +139,11 @@ def unfit(model: Model, facts: Facts) -> str | None:
 
 
 def is_too_long(reason: str) -> bool:
-    """Return whether a reason of `unfit` is that the request is longer than the model's window."""
+    """Return whether a reason of `unfit_reason` is that the request is longer than the model's window."""
     return reason.startswith(_NEEDS)
 
 
-def barred(offer: Offer, policy: Policy) -> str | None:
+def broken_constraint(offer: Offer, policy: Policy) -> str | None:
     """Return which constraint of the policy a model breaks, or None."""
     model = offer.model
     missing = [feature for feature in policy.requires if feature not in model.features]
@@ -166,7 +166,7 @@ def _names(regions: Sequence[str]) -> str:
 
 
 def _narrowed(model: Model, terms: Terms) -> str | None:
-    return next((reason for rule in terms.narrowing if (reason := excluded(model, rule))), None)
+    return next((reason for rule in terms.narrowing if (reason := exclusion_reason(model, rule))), None)
 
 
 # --- what is expected of a model --------------------------------------------------------------------------------------
@@ -174,12 +174,12 @@ def _narrowed(model: Model, terms: Terms) -> str | None:
 
 def _offer(model: Model, place: int, terms: Terms, rejected: dict[str, str]) -> Offer | None:
     """Estimate a model for the request. None: it must not be used, and `rejected` says why."""
-    reason = terms.signals.why_not(model.id) or unfit(model, terms.facts)
+    reason = terms.signals.why_not(model.id) or unfit_reason(model, terms.facts)
     if reason is None and terms.narrowing:
         reason = _narrowed(model, terms)
     if reason is None:
         offer = _priced(model, place, terms)
-        reason = barred(offer, terms.policy)
+        reason = broken_constraint(offer, terms.policy)
         if reason is None:
             return offer
     rejected[model.id] = reason

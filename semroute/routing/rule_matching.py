@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from semroute.config.error_wording import got
-from semroute.config.regular_expressions import found
+from semroute.config.regular_expressions import contains_match
 from semroute.config.schema.models import Model
 from semroute.config.schema.rules import Compare, Only, Rule, Wanted, When, left_out
 from semroute.routing.facts import Facts, number
@@ -17,12 +17,12 @@ MAX_TOLD = 10
 """The most conditions that a decision lists as not comparable."""
 
 
-def aiming(rules: Iterable[Rule], facts: Facts) -> Rule | None:
+def targeting_rule(rules: Iterable[Rule], facts: Facts) -> Rule | None:
     """Return the first rule that holds and names a target, or None. `rules` are sorted by priority."""
     return next((rule for rule in rules if rule.targets and holds(rule.when, facts)), None)
 
 
-def narrowing(rules: Iterable[Rule], facts: Facts) -> tuple[Rule, ...]:
+def narrowing_rules(rules: Iterable[Rule], facts: Facts) -> tuple[Rule, ...]:
     """Return all rules that hold and leave out models."""
     return tuple(rule for rule in rules if rule.only is not None and holds(rule.when, facts))
 
@@ -37,9 +37,9 @@ def holds(when: When, facts: Facts) -> bool:
         and (not when.script or facts.script in when.script)
         and (not when.language or facts.language in when.language)
         and (not when.harness or facts.harness in when.harness)
-        and (when.system is None or found(when.system, facts.system))
+        and (when.system is None or contains_match(when.system, facts.system))
         and (not when.keywords or _says(when, facts))
-        and (when.regex is None or found(when.regex, _looked_at(when, facts)))
+        and (when.regex is None or contains_match(when.regex, _looked_at(when, facts)))
         and (not when.all or all(holds(part, facts) for part in when.all))
         and (not when.any or any(holds(part, facts) for part in when.any))
         and (when.not_ is None or not holds(when.not_, facts))
@@ -59,7 +59,7 @@ def _says(when: When, facts: Facts) -> bool:
         lowered = facts.lowered if text is facts.text else text.lower()
         if not any(_may_stand_in(lowered, word) for word in when.keywords):
             return False
-    return found(any_of(when.keywords), composed(text))
+    return contains_match(any_of(when.keywords), composed(text))
 
 
 def _may_stand_in(lowered: str, word: str) -> bool:
@@ -68,15 +68,15 @@ def _may_stand_in(lowered: str, word: str) -> bool:
 
 def _numbers_hold(when: When, facts: Facts) -> bool:
     return (
-        (when.input_tokens is None or within(when.input_tokens, facts.input_tokens))
-        and (when.turns is None or within(when.turns, facts.turns))
-        and (when.max_tokens is None or within(when.max_tokens, facts.max_tokens))
-        and (when.prompt_tokens is None or within(when.prompt_tokens, facts.prompt_tokens))
+        (when.input_tokens is None or is_within(when.input_tokens, facts.input_tokens))
+        and (when.turns is None or is_within(when.turns, facts.turns))
+        and (when.max_tokens is None or is_within(when.max_tokens, facts.max_tokens))
+        and (when.prompt_tokens is None or is_within(when.prompt_tokens, facts.prompt_tokens))
         and (when.retrieval_score is None or _equals(when.retrieval_score, facts.metadata.get(RETRIEVAL_SCORE)))
     )
 
 
-def within(bounds: Compare, value: float | None) -> bool:
+def is_within(bounds: Compare, value: float | None) -> bool:
     """Return whether a number meets all bounds that are given. None meets no bound."""
     return (
         value is not None
@@ -95,7 +95,7 @@ def _equals(wanted: Wanted, value: object) -> bool:
 def _is(wanted: Wanted, value: object) -> bool:
     """Return whether a single value is the wanted one. `true` is not 1."""
     if isinstance(wanted, Compare):
-        return within(wanted, number(value))
+        return is_within(wanted, number(value))
     if isinstance(wanted, tuple):
         return any(_is(one, value) for one in wanted)
     return wanted == value and isinstance(wanted, bool) == isinstance(value, bool)
@@ -149,7 +149,7 @@ def _kind(value: object) -> str:
     return "a number" if isinstance(value, int | float) else ""
 
 
-def excluded(model: Model, rule: Rule) -> str | None:
+def exclusion_reason(model: Model, rule: Rule) -> str | None:
     """Return why a narrowing rule leaves a model out, or None if it does not."""
     allowed = left_out(rule.only or Only(), {model.id, model.group}, model)
     return None if allowed is None else f"rule {rule.name} allows only {allowed}"

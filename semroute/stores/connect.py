@@ -22,7 +22,7 @@ from semroute.stores.migrations import Migrating
 from semroute.stores.resilient_state import Known, ResilientState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import BUSY_S, SqliteDatabase
-from semroute.stores.state_deadline import patient
+from semroute.stores.state_deadline import with_deadline
 
 MEMORY = "memory:"
 STATE_THREADS = 8
@@ -70,7 +70,7 @@ def open_state(
     file, the default is its folder. `known`: reads from the log what was spent. Raises `SettingsError` and
     `StoreError`.
     """
-    shared = patient(_open_shared(state_url, database_url, clock, at_once), STATE_S)
+    shared = with_deadline(_open_shared(state_url, database_url, clock, at_once), STATE_S)
     return ResilientState(shared, clock, file=_owed_file(state_url, database_url, folder), known=known)
 
 

@@ -122,7 +122,7 @@ class SqlLog:
         if by in ("model", "tier") and not counts[""].get(rollups.TOTALS["cost"]):
             del counts[""]  # no row for requests without an answer if they cost nothing
         total = sum(metrics.get(0, 0) for metrics in counts.values())
-        shown = rollups.limited(counts) if by == "feature" else counts
+        shown = rollups.limit_values(counts) if by == "feature" else counts
         rows = [rollups.row(str(value), metrics, total) for value, metrics in shown.items()]
         if by == "day":
             return sorted(rows, key=lambda row: int(row["value"]))

@@ -23,7 +23,7 @@ _NO_QUOTES = str.maketrans("\"'", "  ")
 _TOKEN = re.compile(r"\b(?:sk|pk|rk|sr|gsk|xai|hf|tok|key|ghp|glpat|xox[a-z]|AIza)[-_A-Za-z0-9]{16,}\b")
 
 
-def kept(text: str | None, content: Content) -> str | None:
+def text_to_keep(text: str | None, content: Content) -> str | None:
     """Return a text as the log may keep it. Redaction takes a millisecond, so do not call this on the event loop."""
     if text is None or content == "none":
         return None

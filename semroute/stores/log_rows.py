@@ -14,7 +14,7 @@ from semroute.bases import Frozen
 from semroute.decision import Decision
 from semroute.record import Attempt
 from semroute.stores.interfaces import to_usd
-from semroute.stores.log_content import kept
+from semroute.stores.log_content import text_to_keep
 from semroute.stores.log_entries import LogEntry, pack
 
 COLUMNS = tuple(
@@ -129,7 +129,7 @@ def block_row(name: str, members: Sequence[LogEntry]) -> tuple[str, bytes]:
 def body_row(name: str, entry: LogEntry) -> tuple[Any, ...]:
     """Return the row of `bodies`: what does not compress, and the name of the block with the rest."""
     sent = entry.sent
-    prompt, answer = kept(sent.prompt, sent.content), kept(sent.answer, sent.content)
+    prompt, answer = text_to_keep(sent.prompt, sent.content), text_to_keep(sent.answer, sent.content)
     return sent.request_id, b"", name, sent.embedding or None, sent.scores or None, prompt, answer
 
 

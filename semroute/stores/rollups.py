@@ -210,7 +210,7 @@ def _totals(entry: LogEntry) -> Totals:
     )
 
 
-def limited(counts: Mapping[str, Counter[int]]) -> Mapping[str, Counter[int]]:
+def limit_values(counts: Mapping[str, Counter[int]]) -> Mapping[str, Counter[int]]:
     """Keep the `MAX_FEATURES` most frequent values and the empty one, and sum up the rest."""
     if len(counts) <= MAX_FEATURES + 2:
         return counts

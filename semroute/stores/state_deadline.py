@@ -22,7 +22,7 @@ LONGEST = 5
 """While other calls are answered, one call may take this many times the time for an answer."""
 
 
-def patient(state: SharedState, answer_s: float) -> SharedState:
+def with_deadline(state: SharedState, answer_s: float) -> SharedState:
     """Wrap a state so that its calls raise `StoreError` when it has been silent for `answer_s`.
 
     A thousand calls at once may take longer than that, one after the other. As long as any of them is answered, the

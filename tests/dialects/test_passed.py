@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from semroute.dialects.openai.passthrough_usage import ReportedUsage, told
+from semroute.dialects.openai.passthrough_usage import ReportedUsage, reported_usage
 from semroute.messages import Usage
 
 BATCH = {"id": "b", "object": "batch", "model": "m"}
@@ -34,8 +34,8 @@ SPENT = Usage(input_tokens=9, cached_tokens=4, output_tokens=2)
     ],
 )
 def test_tokens_are_read_where_they_are_told(body: Any, found: ReportedUsage | None) -> None:
-    assert told(json.dumps(body).encode()) == found
+    assert reported_usage(json.dumps(body).encode()) == found
 
 
 def test_what_is_no_json_tells_nothing() -> None:
-    assert told(b"<html>") is None
+    assert reported_usage(b"<html>") is None

@@ -30,7 +30,7 @@ from semroute.errors import (
     ProviderServerError,
 )
 from semroute.execution.faults import FAULTS, fault_of, name_of
-from semroute.providers.bad_answers import told_apart
+from semroute.providers.bad_answers import classify_bad_answer
 
 DIALECTS: dict[str, ProviderDialect] = {
     "openai": OpenAIProviderDialect(),
@@ -123,7 +123,7 @@ def test_a_refusal_inside_a_stream_is_the_same(said: Said) -> None:
 def test_a_refusal_with_status_200_is_the_same(said: Said) -> None:
     with pytest.raises(ProviderError) as caught:
         DIALECTS[said.dialect].parse_completion(json.dumps(json.loads(said.body)).encode())
-    name = name_of(told_apart(caught.value))
+    name = name_of(classify_bad_answer(caught.value))
     assert name == FAULT_OF[said.means] or (name, said.means) == ("error_body", "overloaded")
 
 
@@ -138,7 +138,7 @@ def test_a_response_that_failed_fails_for_the_same_reason_as_its_stream(code: st
     streamed = raised("responses", Event(data=json.dumps({"type": "response.failed", "response": response}).encode()))
     with pytest.raises(ProviderError) as caught:
         DIALECTS["responses"].parse_completion(json.dumps(response).encode())
-    whole = told_apart(caught.value)
+    whole = classify_bad_answer(caught.value)
     assert fault_of(whole, {}).ours == fault_of(streamed, {}).ours
     assert fault_of(whole, {}).ours == (code == "server_error")
 

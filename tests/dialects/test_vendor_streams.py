@@ -18,7 +18,7 @@ from semroute.dialects.sse import Event, EventParser
 from semroute.errors import ProviderError
 from semroute.execution.faults import name_of
 from semroute.messages import Chunk, FinishReason, Text, Thinking, ToolCall, Usage
-from semroute.providers.bad_answers import told_apart
+from semroute.providers.bad_answers import classify_bad_answer
 from tests.dialects.test_round_trips import CLIENTS, DECISION, PROVIDERS, RECORD
 
 HEAD: dict[str, Any] = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
@@ -591,7 +591,7 @@ def test_an_answer_that_a_server_breaks_off_is_a_fault_with_a_name(name: str) ->
     parser.event(Event(data=json.dumps(piece({"content": "Twel"})).encode()))
     with pytest.raises(ProviderError) as caught:
         parser.event(Event(data=json.dumps(broken).encode()))
-    assert name_of(told_apart(caught.value)) == fault
+    assert name_of(classify_bad_answer(caught.value)) == fault
 
 
 # --- whole answers ----------------------------------------------------------------------------------------------------

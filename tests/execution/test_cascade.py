@@ -36,7 +36,7 @@ from semroute.execution.executor import one_model_caller
 from semroute.execution.grading import Grader
 from semroute.execution.judge_health import STEADY, JudgeHealth, UngradedError
 from semroute.execution.model_call import Work
-from semroute.execution.output_contract import Contract, put
+from semroute.execution.output_contract import Contract, ask_for_contract
 from semroute.messages import (
     ChatRequest,
     Chunk,
@@ -494,28 +494,30 @@ def openai(**fields: Any) -> ChatRequest:
 
 
 def test_a_contract_is_a_parameter_where_the_model_knows_json() -> None:
-    asked = put(openai(), LARGE, JsonContract(json_schema=SCHEMA))
+    asked = ask_for_contract(openai(), LARGE, JsonContract(json_schema=SCHEMA))
     assert asked.raw["response_format"]["json_schema"]["schema"] == SCHEMA
     assert asked.params.json_schema is not None
     assert asked.params.json_schema.document == SCHEMA
-    assert put(openai(), LARGE, JsonContract()).raw["response_format"] == {"type": "json_object"}
-    assert put(request(), LARGE, JsonContract()).params.json_output
+    assert ask_for_contract(openai(), LARGE, JsonContract()).raw["response_format"] == {"type": "json_object"}
+    assert ask_for_contract(request(), LARGE, JsonContract()).params.json_output
 
 
 def test_a_contract_is_told_in_words_where_it_does_not() -> None:
     plain = Model(id="m", provider="p", name="m", features=())
-    asked = put(openai(), plain, JsonContract(json_schema=SCHEMA))
+    asked = ask_for_contract(openai(), plain, JsonContract(json_schema=SCHEMA))
     assert "response_format" not in asked.raw
     assert '"required":["name"]' in asked.raw["messages"][0]["content"]
-    assert put(request(), plain, JsonContract()).messages[0].role == "system"
+    assert ask_for_contract(request(), plain, JsonContract()).messages[0].role == "system"
 
 
 def test_the_callers_own_schema_stands_and_mere_json_gets_the_routes() -> None:
     own = openai(params=Params(json_output=True, json_schema=JsonSchema(document={"type": "object"})))
-    assert put(own, LARGE, JsonContract(json_schema=SCHEMA)) is own
+    assert ask_for_contract(own, LARGE, JsonContract(json_schema=SCHEMA)) is own
     mere = openai(params=Params(json_output=True))
-    assert put(mere, LARGE, JsonContract()) is mere
-    assert put(mere, LARGE, JsonContract(json_schema=SCHEMA)).raw["response_format"]["type"] == "json_schema"
+    assert ask_for_contract(mere, LARGE, JsonContract()) is mere
+    assert (
+        ask_for_contract(mere, LARGE, JsonContract(json_schema=SCHEMA)).raw["response_format"]["type"] == "json_schema"
+    )
 
 
 # --- a classifier -----------------------------------------------------------------------------------------------------

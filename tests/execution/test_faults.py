@@ -24,7 +24,7 @@ from semroute.errors import (
 )
 from semroute.execution import faults
 from semroute.execution.faults import FAULTS, fault_of, later_s, name_of
-from semroute.providers.bad_answers import told_apart
+from semroute.providers.bad_answers import classify_bad_answer
 
 
 def every(kind: type[ProviderError] = ProviderError) -> list[type[ProviderError]]:
@@ -47,10 +47,10 @@ def test_only_these_end_a_plan_at_once() -> None:
 @pytest.mark.parametrize("change", [{}, {"malformed": OnError(retries=3)}])
 def test_what_a_model_wrote_is_not_the_deployments_fault(change: dict[FaultName, OnError]) -> None:
     body = b'{"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL"}]}'
-    error = told_apart(broken_off("x", body))
+    error = classify_bad_answer(broken_off("x", body))
     assert name_of(error) == "malformed"
     assert not fault_of(error, change).ours
-    assert fault_of(told_apart(BadAnswerError("x", body=body)), change).ours
+    assert fault_of(classify_bad_answer(BadAnswerError("x", body=body)), change).ours
     assert fault_of(error, change).retries == (3 if change else FAULTS["malformed"].retries)
 
 

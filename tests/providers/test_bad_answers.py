@@ -11,7 +11,7 @@ from semroute.errors import (
     ProviderError,
     StreamBrokenError,
 )
-from semroute.providers.bad_answers import told_apart
+from semroute.providers.bad_answers import classify_bad_answer
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from semroute.providers.bad_answers import told_apart
     ],
 )
 def test_answers_that_are_none_are_told_apart(body: bytes, kind: type[ProviderError]) -> None:
-    told = told_apart(BadAnswerError("what it was", body=body))
+    told = classify_bad_answer(BadAnswerError("what it was", body=body))
     assert (type(told), str(told), told.body) == (kind, "what it was", body)
 
 
@@ -41,4 +41,4 @@ def test_answers_that_are_none_are_told_apart(body: bytes, kind: type[ProviderEr
     [BadAnswerError("over the limit"), BadAnswerError("x", status=307, body=b"<a>"), StreamBrokenError("x", body=b"")],
 )
 def test_the_others_stay_what_they_are(error: ProviderError) -> None:
-    assert told_apart(error) is error
+    assert classify_bad_answer(error) is error

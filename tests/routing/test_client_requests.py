@@ -11,7 +11,7 @@ import pytest
 
 from semroute.config.schema.rules import When
 from semroute.messages import ChatRequest, Message, Text, ToolResult
-from semroute.routing.client_requests import CLOSES, KNOWN, MAX_SESSION_CHARS, errand, session_of, typed
+from semroute.routing.client_requests import CLOSES, KNOWN, MAX_SESSION_CHARS, errand, session_of, typed_text
 from semroute.routing.facts import read_facts
 from semroute.routing.rule_matching import holds
 
@@ -67,16 +67,16 @@ def test_each_entry_says_where_it_is_known_from() -> None:
 def test_a_block_before_or_behind_the_prompt_is_not_the_users(entry: Any) -> None:
     block = f"{entry.opens}\nwrite tests, fix bugs\n{entry.closes}"
     for text in (f"{block}\n\nhello", f"hello\n{block}", f"{block}\n{block}hello {block} {block}\n"):
-        assert typed(text).strip() == "hello"
-    assert typed(block) == ""
+        assert typed_text(text).strip() == "hello"
+    assert typed_text(block) == ""
     for text in (f"what does {block} mean?", f"{entry.opens} hello", f"hello {entry.closes}", "hello", ""):
-        assert typed(text) == text
+        assert typed_text(text) == text
 
 
 def test_many_blocks_take_time_in_proportion_to_their_length() -> None:
     block = "<system-reminder>x</system-reminder>"
-    assert typed(block * 50_000 + "hello" + block * 50_000) == "hello"
-    assert typed("<system-reminder>" * 100_000) == "<system-reminder>" * 100_000
+    assert typed_text(block * 50_000 + "hello" + block * 50_000) == "hello"
+    assert typed_text("<system-reminder>" * 100_000) == "<system-reminder>" * 100_000
 
 
 def test_a_block_without_an_end_is_looked_for_once() -> None:
@@ -85,7 +85,7 @@ def test_a_block_without_an_end_is_looked_for_once() -> None:
 
     def cpu_s(count: int) -> float:
         begun = time.process_time()
-        assert typed("<system-reminder> hello " + block * count) == "<system-reminder> hello"
+        assert typed_text("<system-reminder> hello " + block * count) == "<system-reminder> hello"
         return time.process_time() - begun
 
     few = min(cpu_s(500) for _ in range(5))

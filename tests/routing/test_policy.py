@@ -12,7 +12,7 @@ from semroute.config.schema.rules import Only
 from semroute.decision import Signals
 from semroute.messages import JsonSchema, Params, Tool
 from semroute.routing.difficulty import Standing
-from semroute.routing.policy import Plan, Terms, deployed, make_plan, pinned_plan, resolve
+from semroute.routing.policy import Plan, Terms, make_plan, pinned_plan, resolve, with_deployments
 from tests.routing.build import ALL, DEFAULT_POLICY, LARGE, MIDDLE, SMALL, facts, model, rule
 
 REGISTRY = {one.id: one for one in ALL}
@@ -215,7 +215,7 @@ def test_deployments_stand_side_by_side_and_are_drawn_by_the_requests_id() -> No
     )
     others = [replace(main, id=id_, group="m", deployments=()) for id_ in ("m@q", "m@q#2")]
     registry = {one.id: one for one in (main, *others)} | REGISTRY
-    assert [one.id for one in deployed(main, registry)] == ["m", "m@q", "m@q#2"]
+    assert [one.id for one in with_deployments(main, registry)] == ["m", "m@q", "m@q#2"]
 
     def made(seed: str) -> Plan:
         return make_plan((main, LARGE), registry, Terms(policy=Policy(), facts=facts(), signals=Signals(), seed=seed))

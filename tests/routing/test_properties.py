@@ -19,7 +19,7 @@ from semroute.messages import ChatRequest, Image, Message, Params, Text, Tool
 from semroute.routing.decide import choose_semantic, choose_static, decide
 from semroute.routing.difficulty import Standing
 from semroute.routing.facts import read_facts
-from semroute.routing.policy import expected_quality, unfit
+from semroute.routing.policy import expected_quality, unfit_reason
 from semroute.routing.pricing import estimate
 from tests.routing.build import config, route, rule
 
@@ -140,7 +140,7 @@ def test_no_plan_holds_a_model_that_breaks_a_hard_constraint(
     for id_ in decision.plan:
         one = by_id[id_]
         assert id_ not in now.unavailable
-        assert unfit(one, facts) is None
+        assert unfit_reason(one, facts) is None
         assert set(policy.requires) <= set(one.features)
         assert not policy.regions or set(policy.regions) & set(one.regions)
         quality = expected_quality(one, decision.route, Standing())

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from semroute.config.regular_expressions import compiled, encodable, found
+from semroute.config.regular_expressions import compiled, contains_match, encodable
 from semroute.config.schema.rules import Language, Only, When
 from semroute.decision import Match, Signals
 from semroute.errors import RequestError
@@ -16,7 +16,7 @@ from semroute.routing.decide import choose_semantic, choose_static, decide
 from semroute.routing.facts import Facts, read_facts
 from semroute.routing.language_guess import guess_language, guess_script
 from semroute.routing.lexical_cues import any_of, looks_like_code
-from semroute.routing.rule_matching import aiming, excluded, holds, incomparable, narrowing
+from semroute.routing.rule_matching import exclusion_reason, holds, incomparable, narrowing_rules, targeting_rule
 from tests.routing.build import LARGE, SMALL, config, facts, model, request, rule
 
 
@@ -180,9 +180,9 @@ def test_the_first_target_by_priority_wins_and_every_narrowing_applies() -> None
     third = rule("third", only=Only(tiers=("complex",)))
     never = rule("never", when(turns={"gt": 99}), only=Only(tiers=("simple",)))
     rules = (never, third, first, second)
-    assert aiming(rules, facts()) == first
-    assert narrowing(rules, facts()) == (third, second)
-    assert (aiming((never, third), facts()), narrowing((never,), facts())) == (None, ())
+    assert targeting_rule(rules, facts()) == first
+    assert narrowing_rules(rules, facts()) == (third, second)
+    assert (targeting_rule((never, third), facts()), narrowing_rules((never,), facts())) == (None, ())
 
 
 @pytest.mark.parametrize(
@@ -198,13 +198,13 @@ def test_the_first_target_by_priority_wins_and_every_narrowing_applies() -> None
     ],
 )
 def test_narrowing_says_what_it_allows(only: Only | None, reason: str | None) -> None:
-    assert excluded(SMALL, rule(only=only)) == reason
+    assert exclusion_reason(SMALL, rule(only=only)) == reason
 
 
 def test_narrowing_to_a_model_keeps_its_deployments_and_narrowing_by_region_looks_at_each() -> None:
     deployment = model("large@eu", group="large", regions=("eu",))
-    assert excluded(deployment, rule(only=Only(models=("large",), regions=("eu",)))) is None
-    assert excluded(LARGE, rule(only=Only(regions=("eu",)))) is not None
+    assert exclusion_reason(deployment, rule(only=Only(models=("large",), regions=("eu",)))) is None
+    assert exclusion_reason(LARGE, rule(only=Only(regions=("eu",)))) is not None
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def test_narrowing_to_a_model_keeps_its_deployments_and_narrowing_by_region_look
 
 def test_a_catastrophic_pattern_takes_linear_time() -> None:
     started = time.process_time()
-    assert not found(r"(a+)+$", "a" * 20_000 + "b")
+    assert not contains_match(r"(a+)+$", "a" * 20_000 + "b")
     assert time.process_time() - started < 5  # a backtracking engine would need longer than the universe has had
 
 
@@ -223,7 +223,7 @@ def test_what_re2_does_not_know_is_a_value_error(pattern: str) -> None:
 
 
 def test_lone_surrogates_do_no_harm() -> None:
-    assert found("x", "\ud800x")
+    assert contains_match("x", "\ud800x")
     assert encodable("\ud800x") == "?x"
 
 
@@ -243,7 +243,7 @@ def test_lone_surrogates_do_no_harm() -> None:
     ],
 )
 def test_a_keyword_is_a_whole_word(word: str, text: str, expected: bool) -> None:
-    assert found(any_of((word,)), text) is expected
+    assert contains_match(any_of((word,)), text) is expected
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from semroute.stores.log_content import can_redact, kept, redact, without_prompt
+from semroute.stores.log_content import can_redact, redact, text_to_keep, without_prompt
 
 TEXT = """Mail bob.smith@example.com, card 4111 1111 1111 1111, phone +1 (555) 123-4567, SSN 123-45-6789.
 key sk-proj-abcdefGHIJ1234567890abcd and ghp_abcdefghijklmnopqrstuvwxyz0123456789, AKIAIOSFODNN7EXAMPLE
@@ -16,10 +16,10 @@ def merge_sorted_lists(first_list, second_list), die Wirtschaftswissenschaften, 
 
 
 def test_what_is_kept_is_what_was_asked_for() -> None:
-    assert kept("hello", "none") is None
-    assert kept(None, "full") is None
-    assert kept("hello", "full") == "hello"
-    assert kept("hello", "hash") == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    assert text_to_keep("hello", "none") is None
+    assert text_to_keep(None, "full") is None
+    assert text_to_keep("hello", "full") == "hello"
+    assert text_to_keep("hello", "hash") == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 
 
 def test_redaction_hides_keys_mails_cards_and_numbers() -> None:
@@ -39,7 +39,7 @@ def test_redaction_hides_keys_mails_cards_and_numbers() -> None:
     )
     assert [secret for secret in secrets if secret in redacted] == []
     assert TEXT.partition("Nothing else")[2] in redacted
-    assert kept(TEXT, "redacted") == redacted
+    assert text_to_keep(TEXT, "redacted") == redacted
 
 
 def test_an_error_does_not_quote_the_prompt() -> None:
@@ -57,7 +57,7 @@ def test_an_error_does_not_quote_the_prompt() -> None:
 def test_the_time_to_redact_does_not_grow_with_the_text(piece: str) -> None:
     def cpu_s(size: int) -> float:
         begun = time.process_time()
-        kept(piece * (size // len(piece)), "redacted")
+        text_to_keep(piece * (size // len(piece)), "redacted")
         return time.process_time() - begun
 
     cpu_s(100)
@@ -68,6 +68,6 @@ def test_long_texts_are_redacted_at_both_ends_and_lines_wherever_a_secret_stands
     secret = "ghp_abcdefghijklmnopqrstuvwxyz0123456789"
     for place in range(700, 1300, 50):
         assert secret not in redact("x " * (place // 2) + secret + " y" * 1000)
-    kept_of_it = kept("a" * 500_000 + " " + secret, "redacted") or ""
+    kept_of_it = text_to_keep("a" * 500_000 + " " + secret, "redacted") or ""
     assert len(kept_of_it) < 17_000
     assert secret not in kept_of_it

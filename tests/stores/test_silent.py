@@ -21,7 +21,7 @@ from semroute.stores.redis import RedisState
 from semroute.stores.resilient_state import ResilientState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import SqliteDatabase
-from semroute.stores.state_deadline import patient
+from semroute.stores.state_deadline import with_deadline
 from tests.service import until
 from tests.stores.conftest import NOW, Clock
 from tests.stores.proxy import Proxy
@@ -60,7 +60,7 @@ async def hanging(request: pytest.FixtureRequest) -> AsyncIterator[tuple[SharedS
         else:
             shared = SqlState(Migrating(PostgresDatabase(through, answer_s=ANSWER_S)), threads=2)
             await shared.levels(["usd:all"])  # migrates
-        state = patient(shared, ANSWER_S)
+        state = with_deadline(shared, ANSWER_S)
         yield state, server.hanging if how == "stops" else lambda: _swallowing(proxy), proxy
         await state.aclose()
 
@@ -105,7 +105,7 @@ class Slow(MemoryState):
 
 
 async def test_a_state_that_answers_one_after_the_other_does_not_hang() -> None:
-    state = patient(Slow(), 1.0)
+    state = with_deadline(Slow(), 1.0)
     assert set(await asyncio.gather(*(state.get("a") for _ in range(40)))) == {None}
     await state.aclose()
 
@@ -169,7 +169,7 @@ def _answers(database: PostgresDatabase) -> bool:
 
 async def test_a_file_that_another_process_has_locked_counts_as_away(tmp_path: Path, clock: Clock) -> None:
     database = Migrating(SqliteDatabase(tmp_path / "state.db", busy_s=0.3))
-    state = ResilientState(patient(SqlState(database, clock), ANSWER_S), clock)
+    state = ResilientState(with_deadline(SqlState(database, clock), ANSWER_S), clock)
     assert (await state.reserve("r1", WANTS, 60)).refused is None
     with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

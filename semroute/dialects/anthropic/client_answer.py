@@ -13,8 +13,8 @@ import msgspec
 
 from semroute.dialects.anthropic.content import NAME
 from semroute.dialects.shared.body_parsing import object_of
-from semroute.dialects.shared.error_kinds import Trouble, told_inside, trouble_of
-from semroute.dialects.shared.refusal_errors import ANTHROPIC, own_fields, told
+from semroute.dialects.shared.error_kinds import Trouble, error_in_stream, error_kind
+from semroute.dialects.shared.refusal_errors import ANTHROPIC, in_vendors_words, own_fields
 from semroute.dialects.shared.thinking import seal, signed_id
 from semroute.errors import SemrouteError
 from semroute.messages import (
@@ -143,8 +143,8 @@ def error_body(
     error: SemrouteError, status: int, request_id: str, own: Mapping[str, Any] = MappingProxyType({})
 ) -> bytes:
     """Render an error. `own` holds fields of the provider's own error, which replace ours."""
-    kind = _ERROR_TYPES.get(trouble_of(error, status), "invalid_request_error")
-    message = told(error, ANTHROPIC, _dotted)[1]
+    kind = _ERROR_TYPES.get(error_kind(error, status), "invalid_request_error")
+    message = in_vendors_words(error, ANTHROPIC, _dotted)[1]
     body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message, **own}}
     return msgspec.json.encode({**body, "request_id": request_id} if request_id else body)
 
@@ -156,7 +156,7 @@ def _dotted(path: str) -> str:
 
 def streamed_error(request_id: str, error: SemrouteError, status: int) -> bytes:
     """Render the data of an error event. Fields of a provider's own error in Anthropic's form are passed on."""
-    own = own_fields(own_error(told_inside(error)), error, ANTHROPIC)
+    own = own_fields(own_error(error_in_stream(error)), error, ANTHROPIC)
     return error_body(error, status, request_id, own)
 
 

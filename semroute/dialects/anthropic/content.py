@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from semroute.dialects.anthropic.models import reads_thoughts
-from semroute.dialects.shared.body_parsing import arguments_of, given, object_of, objects, problem, shown, tool_result
+from semroute.dialects.shared.body_parsing import (
+    arguments_of,
+    object_of,
+    objects,
+    problem,
+    shown,
+    tool_result,
+    without_empty,
+)
 from semroute.dialects.shared.data_urls import data_url, read_data_url, text_of, text_url
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.thinking import split_id, unseal
@@ -186,7 +194,7 @@ def _render_document(part: Document) -> dict[str, Any]:
         source: dict[str, Any] = {"type": "text", "media_type": "text/plain", "data": text_of(inline)}
     else:
         source = _render_source(part.url)
-    fields = given({"title": part.name or None, "citations": {"enabled": True} if part.cite else None})
+    fields = without_empty({"title": part.name or None, "citations": {"enabled": True} if part.cite else None})
     return {"type": "document", "source": source, **fields, **render_cache(part.cache)}
 
 

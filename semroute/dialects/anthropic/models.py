@@ -97,7 +97,7 @@ _FAMILY = re.compile(r"(?:opus|sonnet|haiku|fable|mythos)-\d{1,2}(?!\d)(?:-\d(?!
 @lru_cache(1024)
 def traits_of(name: str) -> Traits:
     """Return the traits of a model by its name. An unknown name gets those of the oldest generation."""
-    return model_abilities.of(LINES, name, _OLDEST)
+    return model_abilities.first_match(LINES, name, _OLDEST)
 
 
 def family_of(name: str) -> str:

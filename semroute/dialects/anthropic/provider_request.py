@@ -10,7 +10,7 @@ from semroute.dialects.anthropic.model_rules import FORCED, FORCED_THINKING
 from semroute.dialects.anthropic.models import Traits, traits_of
 from semroute.dialects.anthropic.thinking import is_on, max_tokens_of, sampling_of, thinking_of
 from semroute.dialects.shared.alternating_turns import GO_ON, GO_ON_NOTE, alternate
-from semroute.dialects.shared.body_parsing import given
+from semroute.dialects.shared.body_parsing import without_empty
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.json_output import way_to_json
 from semroute.messages import ChatRequest, Message, Params, Tool, ToolChoice, ToolMode
@@ -38,7 +38,7 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
     if effort is not None:
         output["effort"] = effort
     _note_the_rest(params, dropped)
-    return given(
+    return without_empty(
         {
             "max_tokens": max_tokens_of(params, model),
             "system": system[0]["text"] if [*map(set, system)] == [{"type", "text"}] else system,
@@ -88,7 +88,7 @@ def _end_in_text(content: list[dict[str, Any]], dropped: Dropped) -> None:
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
-    fields = given({"description": tool.description or None, "strict": tool.strict})
+    fields = without_empty({"description": tool.description or None, "strict": tool.strict})
     schema = tool.parameters or {"type": "object", "properties": {}}
     return {"name": tool.name, **fields, "input_schema": schema, **render_cache(tool.cache)}
 

@@ -16,7 +16,7 @@ from semroute.dialects.anthropic.thinking import is_on, max_tokens_of, sampling_
 from semroute.dialects.bedrock.content import CLAUDE_ORIGINS, Blocks
 from semroute.dialects.bedrock.models import Traits, traits_of
 from semroute.dialects.shared.alternating_turns import GO_ON, GO_ON_NOTE, OPENING, alternate, has_results
-from semroute.dialects.shared.body_parsing import given
+from semroute.dialects.shared.body_parsing import without_empty
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.json_output import way_to_json
 from semroute.dialects.shared.thinking import effort_of, wants_thinking
@@ -66,9 +66,11 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
     if tools:
         tools |= _tool_choice(request.tool_choice, way.tool, traits, thought, dropped)
     inference, fields = _inference(params, model, traits, thought, dropped)
-    output = given({"textFormat": _text_format(way.schema) if way.schema else None, "effort": thought.effort or None})
+    output = without_empty(
+        {"textFormat": _text_format(way.schema) if way.schema else None, "effort": thought.effort or None}
+    )
     _note_the_rest(params, dropped)
-    return given(
+    return without_empty(
         {
             "messages": messages,
             "system": system,
@@ -152,7 +154,7 @@ def _tools(
     for tool in offered:
         strict = tool.strict if traits.schemas else None
         dropped.add_given(**{"tools.function.strict": tool.strict and not strict})
-        fields = given({"description": tool.description or None, "strict": strict})
+        fields = without_empty({"description": tool.description or None, "strict": strict})
         schema = {"json": tool.parameters or _ANY_OBJECT}
         rendered.append({"toolSpec": {"name": tool.name, **fields, "inputSchema": schema}})
         rendered += blocks.cache_point(tool.cache, after_tool=True)
@@ -229,7 +231,7 @@ def _inference(
         limit = temperature = top_p = None
     stop = [stop for stop in params.stop if (stop.strip() if traits.claude else stop)]
     dropped.add_given(**{"stop: texts of white space alone": len(stop) < len(params.stop)})
-    inference = given({"maxTokens": limit, "temperature": temperature, "topP": top_p, "stopSequences": stop})
+    inference = without_empty({"maxTokens": limit, "temperature": temperature, "topP": top_p, "stopSequences": stop})
     return inference, {} if top_k is None else _nested(traits.top_k, top_k)
 
 
@@ -247,7 +249,7 @@ def _sampling(params: Params, traits: Traits, dropped: Dropped) -> dict[str, Any
 
 def _text_format(schema: JsonSchema) -> dict[str, Any]:
     document = msgspec.json.encode(schema.document).decode()
-    fields = given({"schema": document, "name": schema.name, "description": schema.description or None})
+    fields = without_empty({"schema": document, "name": schema.name, "description": schema.description or None})
     return {"type": "json_schema", "structure": {"jsonSchema": fields}}
 
 

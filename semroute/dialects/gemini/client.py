@@ -16,8 +16,8 @@ from semroute.dialects.gemini.content import NAME, as_written, camel_case, camel
 from semroute.dialects.shared.alternating_turns import user_turn
 from semroute.dialects.shared.body_parsing import (
     convert,
+    error_moved_to,
     media_of,
-    moved,
     object_at,
     objects,
     problem,
@@ -172,7 +172,7 @@ class CountedGemini(Gemini):
         try:
             return super().parse_request(fields, request_id)
         except RequestError as error:
-            raise as_written(moved(error, f"generateContentRequest.{error.param}"), body) from None
+            raise as_written(error_moved_to(error, f"generateContentRequest.{error.param}"), body) from None
 
     def render_count(self, input_tokens: int) -> bytes:
         """Render the body of `countTokens`."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from semroute.dialects.gemini.content import render_signature
 from semroute.dialects.shared.body_parsing import object_of
-from semroute.dialects.shared.error_kinds import Trouble, trouble_of
-from semroute.dialects.shared.refusal_errors import GEMINI, told
+from semroute.dialects.shared.error_kinds import Trouble, error_kind
+from semroute.dialects.shared.refusal_errors import GEMINI, in_vendors_words
 from semroute.errors import RequestError, SemrouteError
 from semroute.messages import (
     Citation,
@@ -129,12 +129,12 @@ _RPC = "type.googleapis.com/google.rpc"
 
 def error_body(error: SemrouteError, status: int) -> dict[str, Any]:
     """Render an error in Google's form."""
-    message = told(error, GEMINI)[1]
+    message = in_vendors_words(error, GEMINI)[1]
     details: list[dict[str, Any]] = [{"@type": f"{_RPC}.ErrorInfo", "reason": error.code, "domain": "semroute"}]
     if isinstance(error, RequestError) and error.param:
         violation = {"field": error.param, "description": message.removeprefix(f"{error.param}: ")}
         details.append({"@type": f"{_RPC}.BadRequest", "fieldViolations": [violation]})
-    _, name = STATUSES.get(trouble_of(error, status), BAD_REQUEST)
+    _, name = STATUSES.get(error_kind(error, status), BAD_REQUEST)
     return {"error": {"code": status, "message": message, "status": name, "details": details}}
 
 

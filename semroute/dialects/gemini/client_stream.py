@@ -16,7 +16,7 @@ from semroute.dialects.gemini.client_answer import (
     render_piece,
 )
 from semroute.dialects.gemini.content import NAME
-from semroute.dialects.shared.error_kinds import told_inside, trouble_of
+from semroute.dialects.shared.error_kinds import error_in_stream, error_kind
 from semroute.errors import SemrouteError
 from semroute.messages import (
     ChatRequest,
@@ -83,9 +83,9 @@ class GeminiStream:
 
         Google's older libraries for JavaScript raise only on the bare JSON. Libraries of others raise on the event.
         """
-        number, _ = STATUSES.get(trouble_of(error, status), BAD_REQUEST)
+        number, _ = STATUSES.get(error_kind(error, status), BAD_REQUEST)
         ours = error_body(error, status)["error"] | {"code": number}
-        told = msgspec.json.encode({"error": own_error(told_inside(error)) or ours})
+        told = msgspec.json.encode({"error": own_error(error_in_stream(error)) or ours})
         return sse.render(told) + told
 
     def _event(self, candidate: dict[str, Any], usage: Usage | None = None) -> bytes:

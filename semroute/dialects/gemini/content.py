@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from semroute.dialects.shared.body_parsing import arguments_of, given, moved, object_of, objects_of
+from semroute.dialects.shared.body_parsing import arguments_of, error_moved_to, object_of, objects_of, without_empty
 from semroute.dialects.shared.data_urls import data_url, read_data_url
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.thinking import SEAL, is_sealed, seal, unseal
@@ -60,7 +60,7 @@ def as_written(error: RequestError, body: Mapping[str, Any]) -> RequestError:
         for number in re.findall(r"\d+", numbers):
             place = place[int(number)] if isinstance(place, list) and int(number) < len(place) else None
         steps.append(f"{name}{bracket}{numbers}")
-    return moved(error, ".".join(steps)) if error.param else error
+    return error_moved_to(error, ".".join(steps)) if error.param else error
 
 
 def render_signature(thought: Thinking) -> str:
@@ -213,7 +213,7 @@ class Parts:
         self._dropped.add_given(**{"cache_control": part.cache})
         self._names[part.id] = part.name
         signature = part.signature or signature or (SKIP_SIGNATURE if self._sign_calls and first else "")
-        call = {"name": part.name, "args": object_of(part.arguments), **given({"id": part.id or None})}
+        call = {"name": part.name, "args": object_of(part.arguments), **without_empty({"id": part.id or None})}
         return {"functionCall": call, **({"thoughtSignature": signature} if signature else {})}
 
     def _result(self, part: ToolResult) -> dict[str, Any]:
@@ -227,7 +227,7 @@ class Parts:
                 inline.append(shown)
             else:
                 self._dropped.add(each.kind if isinstance(each, Opaque) else "file of a tool result by address")
-        result = {"name": name, "response": answer, **given({"id": part.id or None, "parts": inline})}
+        result = {"name": name, "response": answer, **without_empty({"id": part.id or None, "parts": inline})}
         return {"functionResponse": result}
 
 

@@ -15,7 +15,7 @@ import msgspec
 from semroute.dialects.dialect import GEMINI_EMBEDDINGS
 from semroute.dialects.gemini.client import Gemini
 from semroute.dialects.gemini.content import NAME, as_written, camel_case
-from semroute.dialects.shared.body_parsing import OURS, given, objects, problem, refuse_auto
+from semroute.dialects.shared.body_parsing import OURS, objects, problem, refuse_auto, without_empty
 from semroute.dialects.shared.dropped import Dropped
 from semroute.errors import BadAnswerError, RequestError, UnsupportedError
 from semroute.json_errors import UNREADABLE
@@ -101,7 +101,9 @@ def openai_body(request: ChatRequest, dropped: Dropped) -> dict[str, Any]:
     if len(sizes) > 1:
         raise UnsupportedError("OpenAI's embeddings have one size for all texts of a request")
     dropped.add_given(**{name: next((each[name] for each in asked if each.get(name)), None) for name in _SETTINGS})
-    return given({"input": [text_of(each) for each in asked], "dimensions": sizes.pop(), "encoding_format": "float"})
+    return without_empty(
+        {"input": [text_of(each) for each in asked], "dimensions": sizes.pop(), "encoding_format": "float"}
+    )
 
 
 def gemini_body(request: ChatRequest, model_name: str, dropped: Dropped) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def gemini_body(request: ChatRequest, model_name: str, dropped: Dropped) -> dict
     if not all(isinstance(text, str) for text in texts):
         raise UnsupportedError("Gemini's embeddings take text, not tokens")
     dropped.add_given(user=request.raw.get("user"))
-    size = given({"outputDimensionality": request.raw.get("dimensions")})
+    size = without_empty({"outputDimensionality": request.raw.get("dimensions")})
     return {"requests": [{"model": model, "content": {"parts": [{"text": text}]}, **size} for text in texts]}
 
 

@@ -42,4 +42,4 @@ _UNKNOWN = Traits(sampling=True, prefill=True, signs_calls=False)
 @lru_cache(1024)
 def traits_of(name: str) -> Traits:
     """Return the traits of a model by its name. An unknown model gets levels, and refuses nothing."""
-    return model_abilities.of(LINES, name, _UNKNOWN)
+    return model_abilities.first_match(LINES, name, _UNKNOWN)

@@ -8,7 +8,7 @@ from semroute.config.schema.models import Model
 from semroute.dialects.gemini.content import Parts
 from semroute.dialects.gemini.models import traits_of
 from semroute.dialects.shared.alternating_turns import alternate
-from semroute.dialects.shared.body_parsing import given
+from semroute.dialects.shared.body_parsing import without_empty
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.forwarded_headers import Header
 from semroute.dialects.shared.json_output import instruction
@@ -36,7 +36,7 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
     form, told = _form(request, model)
     if told:
         system.append({"text": told})
-    config = given(
+    config = without_empty(
         {
             "maxOutputTokens": params.max_tokens,
             "temperature": params.temperature,
@@ -53,7 +53,7 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
         }
     )
     _note_the_rest(request, dropped)
-    return given(
+    return without_empty(
         {
             "systemInstruction": {"parts": system} if system else None,
             "contents": contents,
@@ -84,12 +84,12 @@ def _tool(tool: Tool, dropped: Dropped) -> dict[str, Any]:
     dropped.add_given(**{"cache_control": tool.cache, "tools.function.strict": tool.strict})
     says = any(tool.parameters.get(each) for each in ("properties", "allOf", "anyOf", "oneOf", "$ref"))
     parameters = tool.parameters if says else None  # Gemini refuses an empty object
-    return {"name": tool.name, "description": tool.description, **given({"parametersJsonSchema": parameters})}
+    return {"name": tool.name, "description": tool.description, **without_empty({"parametersJsonSchema": parameters})}
 
 
 def _tool_config(choice: ToolChoice) -> dict[str, Any]:
     names = [choice.name] if choice.mode == "tool" else []
-    return {"functionCallingConfig": given({"mode": _MODES[choice.mode], "allowedFunctionNames": names})}
+    return {"functionCallingConfig": without_empty({"mode": _MODES[choice.mode], "allowedFunctionNames": names})}
 
 
 def _form(request: ChatRequest, model: Model) -> tuple[dict[str, Any], str]:
@@ -100,7 +100,7 @@ def _form(request: ChatRequest, model: Model) -> tuple[dict[str, Any], str]:
     if request.tools and not traits_of(model.name).levels:
         return {}, instruction(params.json_schema)
     schema = params.json_schema.document if params.json_schema else None
-    return given({"responseMimeType": "application/json", "responseJsonSchema": schema}), ""
+    return without_empty({"responseMimeType": "application/json", "responseJsonSchema": schema}), ""
 
 
 def _thinking(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str, Any] | None:

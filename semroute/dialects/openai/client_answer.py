@@ -13,7 +13,7 @@ import msgspec
 from semroute.dialects.openai.content import render_citation, render_signature
 from semroute.dialects.shared import refusal_errors
 from semroute.dialects.shared.custom_tools import text_of
-from semroute.dialects.shared.error_kinds import Trouble, document, told_inside, trouble_of
+from semroute.dialects.shared.error_kinds import Trouble, document, error_in_stream, error_kind
 from semroute.errors import ProviderError, RequestError, SemrouteError
 from semroute.messages import Part, Refusal, Text, Thinking, ToolCall
 
@@ -92,11 +92,11 @@ def at_own_field(error: dict[str, Any], asked_in: AskedIn) -> dict[str, Any]:
 
 def error_body(error: SemrouteError, status: int, asked_in: AskedIn) -> dict[str, Any]:
     """Render an error in OpenAI's form."""
-    known, message = refusal_errors.told(error, refusal_errors.OPENAI)
+    known, message = refusal_errors.in_vendors_words(error, refusal_errors.OPENAI)
     if known is not None:
         fields = {"type": "invalid_request_error", "param": known.param, "code": known.codes[0]}
         return {"error": at_own_field({"message": message, **fields}, asked_in)}
-    kind, code = _WORDS.get(trouble_of(error, status), ("invalid_request_error", ""))
+    kind, code = _WORDS.get(error_kind(error, status), ("invalid_request_error", ""))
     vendors = code and isinstance(error, ProviderError)
     param = error.param if isinstance(error, RequestError) else None
     return {"error": {"message": message, "type": kind, "param": param, "code": code if vendors else error.code}}
@@ -104,7 +104,7 @@ def error_body(error: SemrouteError, status: int, asked_in: AskedIn) -> dict[str
 
 def streamed_error_body(error: SemrouteError, status: int) -> dict[str, Any]:
     """Render an error inside a stream of chat. Fields of a provider's own error in OpenAI's form are passed on."""
-    ours, own = error_body(error, status, "messages")["error"], own_error(told_inside(error))
+    ours, own = error_body(error, status, "messages")["error"], own_error(error_in_stream(error))
     return {"error": at_own_field({**ours, **refusal_errors.own_fields(own, error, refusal_errors.OPENAI)}, "messages")}
 
 

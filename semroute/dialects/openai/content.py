@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from semroute.dialects.gemini.content import SKIP_SIGNATURE
-from semroute.dialects.shared.body_parsing import given, objects_of, problem, shown
+from semroute.dialects.shared.body_parsing import objects_of, problem, shown, without_empty
 from semroute.messages import (
     Alternative,
     CacheTtl,
@@ -113,7 +113,7 @@ def parse_function(function: Mapping[str, Any], path: str) -> Tool:
 
 def render_function(tool: Tool) -> dict[str, Any]:
     """Render the definition of a tool."""
-    fields = given({"description": tool.description or None, "strict": tool.strict})
+    fields = without_empty({"description": tool.description or None, "strict": tool.strict})
     return {"name": tool.name, **fields, "parameters": tool.parameters or {"type": "object", "properties": {}}}
 
 
@@ -202,7 +202,7 @@ def parse_flag(value: object) -> bool | None:
 
 def render_schema(schema: JsonSchema) -> dict[str, Any]:
     """Render the schema of a response format of type `json_schema`."""
-    fields = given({"description": schema.description or None, "strict": schema.strict})
+    fields = without_empty({"description": schema.description or None, "strict": schema.strict})
     return {"name": schema.name, **fields, "schema": schema.document}
 
 

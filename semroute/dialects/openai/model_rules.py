@@ -140,7 +140,7 @@ def _put(body: dict[str, Any], name: str, value: object) -> None:
 # --- from one of the two dialects to the other ------------------------------------------------------------------------
 
 
-def carried(request: ChatRequest, *, to: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def carried_fields(request: ChatRequest, *, to: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the fields to copy into a body of the other dialect, and the names of fields that are still left out.
 
     `to` is the dialect of the new body.

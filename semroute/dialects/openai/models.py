@@ -179,4 +179,4 @@ SERVERS: dict[str, tuple[Line[Traits], ...]] = {
 @lru_cache(1024)
 def traits_of(server: str, name: str) -> Traits:
     """Return the traits of a model by its name. A model without a line refuses nothing."""
-    return model_abilities.of(SERVERS.get(server, ()), name, Traits())
+    return model_abilities.first_match(SERVERS.get(server, ()), name, Traits())

@@ -33,7 +33,7 @@ class ReportedUsage(Frozen, frozen=True, kw_only=True):
     """The id of the batch that took these tokens. Empty: this call took them."""
 
 
-def told(answer: bytes) -> ReportedUsage | None:
+def reported_usage(answer: bytes) -> ReportedUsage | None:
     """Read the usage in an answer. None: there is none, or none yet because a batch is still running."""
     try:
         body = msgspec.json.decode(answer)

@@ -12,7 +12,7 @@ from semroute.config.presets import PLAIN, Preset
 from semroute.config.schema.models import Model
 from semroute.dialects.dialect import EMBEDDINGS, ENDPOINTS, WireRequest, endpoint_of
 from semroute.dialects.gemini.embeddings import openai_body
-from semroute.dialects.openai.model_rules import carried, suit_chat
+from semroute.dialects.openai.model_rules import carried_fields, suit_chat
 from semroute.dialects.openai.provider_answer import (
     OWN_WORDS,
     ChatAnswer,
@@ -71,7 +71,7 @@ class OpenAIProviderDialect:
             dropped = Dropped()
             body = {key: value for key, value in request.raw.items() if key not in OURS}
         else:
-            fields, unread = carried(request, to=self.name) if self._preset.of_openai else ({}, request.unread)
+            fields, unread = carried_fields(request, to=self.name) if self._preset.of_openai else ({}, request.unread)
             dropped = Dropped(unread)
             body = render_body(request, model, self._preset, dropped) | fields
         options = body.pop("stream_options", None)

@@ -18,7 +18,7 @@ from semroute.dialects.openai.content import (
     with_signatures,
     without,
 )
-from semroute.dialects.shared.body_parsing import given
+from semroute.dialects.shared.body_parsing import without_empty
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.forwarded_headers import NAMES, Header
 from semroute.dialects.shared.json_output import instruction
@@ -60,7 +60,7 @@ def render_body(request: ChatRequest, model: Model, preset: Preset, dropped: Dro
     effort = effort_of(params) if wants_thinking(request, model, dropped) else None
     dropped.add_given(top_k=params.top_k is not None, n=params.n is not None and params.n > 1)
     choice = request.tool_choice if request.tools else None
-    return given(
+    return without_empty(
         {
             "messages": _Messages(preset, model, dropped).render(request),
             "tools": [_tool(tool, preset, dropped) for tool in request.tools],
@@ -164,7 +164,7 @@ class _Messages:
             "reasoning_content": thinking or None,
             "tool_calls": calls,
         }
-        return {**turn, **given(fields)}
+        return {**turn, **without_empty(fields)}
 
     def _thoughts(self, parts: tuple[Part, ...]) -> tuple[str, tuple[Part, ...]]:
         """Return the text for `reasoning_content`, and the parts of the content. Some servers take thoughts there."""

@@ -9,7 +9,7 @@ from semroute.dialects.openai.client_answer import at_own_field, error_body
 from semroute.dialects.openai.content import render_function, render_logprobs, render_schema
 from semroute.dialects.responses.content import NAME, render_reasoning, render_text
 from semroute.dialects.responses.tools import Toolbox, render_call, render_tool_choice, toolbox_of
-from semroute.dialects.shared.error_kinds import Trouble, told_inside, trouble_of
+from semroute.dialects.shared.error_kinds import Trouble, error_in_stream, error_kind
 from semroute.dialects.shared.refusal_errors import OPENAI, own_fields
 from semroute.errors import SemrouteError
 from semroute.messages import (
@@ -179,8 +179,8 @@ know."""
 
 def streamed_error(error: SemrouteError, status: int) -> dict[str, Any]:
     """Render the fields of an error. A provider's own error in OpenAI's form is passed on."""
-    ours, own = error_body(error, status, "input")["error"], _own_error(told_inside(error))
-    code = _CODES.get(trouble_of(error, status), _BAD_REQUEST)
+    ours, own = error_body(error, status, "input")["error"], _own_error(error_in_stream(error))
+    code = _CODES.get(error_kind(error, status), _BAD_REQUEST)
     return at_own_field({**ours, "code": code, **own_fields(own, error, OPENAI)}, "input")
 
 

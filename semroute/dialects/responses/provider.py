@@ -8,7 +8,7 @@ import msgspec
 
 from semroute.config.schema.models import Model
 from semroute.dialects.dialect import COMPACT, WireRequest, refuse_embeddings
-from semroute.dialects.openai.model_rules import LOGPROBS, carried, suit_responses
+from semroute.dialects.openai.model_rules import LOGPROBS, carried_fields, suit_responses
 from semroute.dialects.openai.provider_request import HEADERS
 from semroute.dialects.responses.content import NAME, keep_own_thoughts
 from semroute.dialects.responses.provider_answer import decode_answer, finish_reason_of, parts_of, usage_of
@@ -53,7 +53,7 @@ class ResponsesProviderDialect:
             body = {key: value for key, value in request.raw.items() if key not in OURS}
             keep_own_thoughts(body, dropped)
         else:
-            fields, unread = carried(request, to=NAME)
+            fields, unread = carried_fields(request, to=NAME)
             dropped = Dropped(unread)
             body = render_body(request, model, dropped)
             if (verbosity := fields.pop("verbosity", None)) is not None:

@@ -12,7 +12,7 @@ from semroute.dialects.openai.content import render_function, render_schema
 from semroute.dialects.openai.model_rules import LOGPROBS
 from semroute.dialects.responses.content import render_input
 from semroute.dialects.responses.tools import render_tool_choice
-from semroute.dialects.shared.body_parsing import given
+from semroute.dialects.shared.body_parsing import without_empty
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.thinking import effort_of, wants_thinking
 from semroute.messages import (
@@ -27,7 +27,7 @@ def render_body(request: ChatRequest, model: Model, dropped: Dropped) -> dict[st
     params = request.params
     _note_the_rest(params, dropped)
     choice = request.tool_choice if request.tools else None
-    return given(
+    return without_empty(
         {
             "input": render_input(request.messages, dropped),
             "tools": [_tool(tool, dropped) for tool in request.tools],
@@ -63,7 +63,7 @@ def _reasoning(request: ChatRequest, model: Model, dropped: Dropped) -> dict[str
     if not wants_thinking(request, model, dropped):
         return {"include": include}
     summary = "auto" if request.params.show_thinking else None
-    reasoning = given({"effort": effort_of(request.params), "summary": summary})
+    reasoning = without_empty({"effort": effort_of(request.params), "summary": summary})
     return {"reasoning": reasoning or None, "include": [*include, "reasoning.encrypted_content"]}
 
 

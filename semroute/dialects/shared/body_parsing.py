@@ -53,7 +53,7 @@ def problem(path: str, message: str) -> RequestError:
     return RequestError(f"$.{path}: {message}", param=path)
 
 
-def moved(error: RequestError, path: str) -> RequestError:
+def error_moved_to(error: RequestError, path: str) -> RequestError:
     """The same error at another place of the body."""
     return problem(path, str(error).removeprefix(f"$.{error.param}: "))
 
@@ -106,7 +106,7 @@ def unread_fields(body: Mapping[str, Any], read: tuple[str, ...]) -> tuple[str, 
     return tuple(name for name, value in body.items() if name not in known and value not in (None, False, [], {}))
 
 
-def given(values: Mapping[str, Any]) -> dict[str, Any]:
+def without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out values that are None or an empty list."""
     return {key: value for key, value in values.items() if value is not None and value != []}
 

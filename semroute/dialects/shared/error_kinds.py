@@ -70,7 +70,7 @@ _BY_STATUS: dict[int, Trouble] = {
 }
 
 
-def trouble_of(error: SemrouteError, status: int) -> Trouble:
+def error_kind(error: SemrouteError, status: int) -> Trouble:
     """Return the word for an error that a caller gets with this HTTP status."""
     cause = cause_of(error)
     if isinstance(cause, RateLimitedError | ProviderServerError | BadAnswerError) and (said := _said(cause)):
@@ -86,7 +86,7 @@ def cause_of(error: SemrouteError) -> SemrouteError:
     return error.last if isinstance(error, PlanExhaustedError) else error
 
 
-def told_inside(error: SemrouteError) -> Any:
+def error_in_stream(error: SemrouteError) -> Any:
     """Return the JSON of a provider's error in a stream. None: there is none, or it does not concern the caller."""
     ours = ProviderAuthError | ProviderModelError
     return document(error.body) if isinstance(error, ProviderError) and not isinstance(error, ours) else None

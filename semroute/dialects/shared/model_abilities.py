@@ -29,7 +29,7 @@ class Line(Frozen, Generic[Abilities], frozen=True):
     """The day on which the source was read, as YYYY-MM-DD."""
 
 
-def of(lines: Iterable[Line[Abilities]], name: str, unknown: Abilities) -> Abilities:
+def first_match(lines: Iterable[Line[Abilities]], name: str, unknown: Abilities) -> Abilities:
     """Return what the first matching line says, or `unknown` if no line matches."""
     return next((line.abilities for line in lines if re.search(line.pattern, name)), unknown)
 

@@ -71,7 +71,9 @@ GEMINI: Words = {
 """Source: https://ai.google.dev/gemini-api/docs/troubleshooting."""
 
 
-def told(error: SemrouteError, words: Words, written: Callable[[str], str] = str) -> tuple[RefusalWords | None, str]:
+def in_vendors_words(
+    error: SemrouteError, words: Words, written: Callable[[str], str] = str
+) -> tuple[RefusalWords | None, str]:
     """Return a vendor's words for an error, if it has any, and the message in these words.
 
     `written`: writes a field's path as that vendor does.
@@ -91,7 +93,7 @@ def own_fields(own: dict[str, Any] | None, error: SemrouteError, words: Words) -
     """
     if own is None:
         return {}
-    known, _ = told(error, words)
+    known, _ = in_vendors_words(error, words)
     if known is None:
         return own
     said = own.get("code") in known.codes if known.codes else any(sign in own["message"] for sign in known.signs)
