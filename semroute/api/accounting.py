@@ -261,7 +261,7 @@ def kept_content(settings: LogSettings) -> LogSettings:
     """Return the log's settings. If the libraries for redaction are missing, hashes replace redacted texts."""
     if settings.content == "redacted" and not can_redact():
         log.error(
-            "`log.content: redacted` needs missing libraries (%s): texts are logged as hashes",
+            "`log.content: redacted` needs libraries that are not installed, so texts are logged as hashes: %s",
             how_to_install("redact"),
         )
         return LogSettings(**{**{f: getattr(settings, f) for f in settings.__struct_fields__}, "content": "hash"})

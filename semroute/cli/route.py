@@ -128,7 +128,7 @@ def _show(decision: Decision, router: Router) -> None:
         _show_details(decision, decision.details)
     console.print(f"plan: {', then '.join(decision.plan) or 'none'}", markup=False, highlight=False)
     for left_out, reason in decision.rejected.items():
-        console.print(f"left out: {left_out}, {reason}", markup=False, highlight=False)
+        console.print(f"left out: {left_out} ({reason})", markup=False, highlight=False)
     for provider in router.config.providers.values():
         models = [m for m in decision.plan if router.config.models[m].provider == provider.id]
         if models and provider.unavailable:

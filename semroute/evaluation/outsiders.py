@@ -137,7 +137,7 @@ def _problem(config: Config, border: Border) -> Problem:
     )
     advice = (
         "add those that it should not take to `negatives`, and add utterances like "
-        f"{quote(border.loneliest)} (line {border.loneliest_line}), which no other utterance resembles"
+        f"{quote(border.loneliest)} (line {border.loneliest_line}), which resembles the others least"
     )
     return problem_at(_written(config, f"routes.{border.route}"), message, "info", "open-border", advice)
 

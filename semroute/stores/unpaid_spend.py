@@ -194,7 +194,7 @@ class UnpaidSpend:
         except OSError as error:
             if not self._complained:
                 log.error(
-                    "the shared state is unavailable, and what it must still count is not in %s: %s",
+                    "cannot write to %s what the shared state, which is unavailable now, must still count: %s",
                     path,
                     error,
                 )
