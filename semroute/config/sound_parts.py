@@ -5,7 +5,7 @@ What remains can be matched and compared. It cannot serve requests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -54,18 +54,20 @@ class _Wrong:
     """Knows what the errors name."""
 
     def __init__(self, draft: Draft, problems: Iterable[Problem]) -> None:
-        self._draft = draft
-        self._places = [(problem.file, problem.path) for problem in problems if problem.severity == "error"]
+        self._sources = draft.sources
+        errors = (problem for problem in problems if problem.severity == "error")
+        self._places = {(error.file, path) for error in errors for path in _with_parents(error.path)}
 
     def has(self, key: str) -> bool:
         """Return whether an error names this key of the draft's sources, or a part of it."""
-        source = self._draft.sources.get(key)
-        if source is None:
-            return False
-        inside = (f"{source.path}.", f"{source.path}[")
-        return any(
-            file == source.file and (path == source.path or path.startswith(inside)) for file, path in self._places
-        )
+        source = self._sources.get(key)
+        return source is not None and (source.file, source.path) in self._places
+
+
+def _with_parents(path: str) -> Iterator[str]:
+    """Yield a path, and every beginning of it that may be the path of something around it."""
+    yield path
+    yield from (path[:place] for place, character in enumerate(path) if character in ".[")
 
 
 def _sound_route(route: Route, wrong: _Wrong, sources: dict[str, WrittenAt]) -> Route:
