@@ -29,7 +29,7 @@ MANY = 24
 EDGE_SENTENCES = 3
 """How many sentences at the start and at the end of a prompt count as its ends."""
 LONG_WORDS = 35
-"""A longer sentence, in words, is seldom an ask."""
+"""A sentence with more words than this is seldom an ask."""
 LANGUAGE_WORDS = 6
 """A sentence of up to this many words that names a language is an ask: "in German please"."""
 _READ_CHARS = 240

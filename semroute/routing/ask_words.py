@@ -75,7 +75,7 @@ MAX_ASKS = 4
 READ_CHARS = 1000
 """How many characters of a text are searched for several asks."""
 FEWEST_BLANKS = 2
-"""A shorter ask, in blanks, keeps its word for the material: "fix this text"."""
+"""An ask with fewer blanks than this keeps its noun for the material: "fix this text"."""
 
 WEIGHTS = {
     # How a sentence is worded.
@@ -181,7 +181,7 @@ def as_matched(text: str, noun: str) -> str:
 
 
 def _with_noun(text: str, noun: str) -> str:
-    """Put a noun after the first word that points at the material without naming it."""
+    """Insert a noun after the first word that points at the material without naming it."""
     for found in _POINTER.finditer(text):
         after = found["then"] or ""
         behind = [word.lower() for word in WORD.findall(text[found.end() - len(after) : found.end() + 40])[:2]]

@@ -306,7 +306,7 @@ def _label(text: str, start: int, end: int) -> Segment | None:
 
 
 def _settled(text: str, lines: list[Segment]) -> list[Segment]:
-    """Give lines that look like prose the kind of the lines around them."""
+    """Give lines that look like prose the kind of the lines around them, if these are of one kind."""
     kinds: list[Kind] = [line.kind for line in lines]
     weak = [line.kind == "prose" and line.label == "weak" for line in lines]
     speakers = [_SPEAKER.match(text, line.start, line.end) if line.kind == "prose" else None for line in lines]
@@ -337,7 +337,7 @@ def _like_data(text: str, lines: list[Segment], weak: list[bool], place: int) ->
 
 
 def _fill(kinds: list[Kind], lines: list[Segment]) -> None:
-    """Give a few lines of prose, or none, between two lines of one kind that kind."""
+    """Give a few lines of prose the kind of the lines before and after them, if these are of one kind."""
     last: dict[Kind, int] = {}
     for place, kind in enumerate(kinds):
         if kind in ("code", "data", "log", "table", "quote", "talk"):

@@ -26,10 +26,9 @@ from semroute.semantic.crossfit import IN_SCOPE, Rows
 from semroute.semantic.embedder import Features
 
 COST, COST_OF_MANY, MANY = 10.0, 30.0, 6000
-"""C of the regression, and C for more than `MANY` utterances. From 5, 10 and 30 on CLINC150's validation split: with
-15,000
-utterances, 30 is .2 points better than 10; with 5 to 40 a route there is no telling, and on the few wide routes of this
-repository 10 is better."""
+"""The parameter C of the regression, and C for more than `MANY` utterances. Chosen from 5, 10 and 30 on CLINC150's
+validation split: with 15,000 utterances, 30 is .2 points better than 10. With 5 to 40 utterances a route there is no
+clear difference. On the few wide routes of this repository, 10 is better."""
 RIVAL_WEIGHT = 0.5
 """The weight of the rivals' logit in the class of the background. Chosen from 0, .5 and 1 on the validation split of
 CLINC150: for near misses of 4, 8 and 16 routes they give .944, .953 and .952 of AUROC, and for 150 routes with 5
@@ -40,7 +39,8 @@ to it."""
 FEW = 30
 """A route with more utterances than this does not use its description."""
 ITERATIONS = 25
-"""Few utterances converge in 20; for 15,000, 40 changed no figure by more than .1 points."""
+"""The most passes of the regression. Few utterances converge in 20. For 15,000 utterances, 40 changed no figure by more
+than .1 points."""
 
 
 def name_text(name: str) -> str:

@@ -90,7 +90,7 @@ class Matcher:
 
 
 def _largest(logits: Floats, count: int) -> list[int]:
-    """Return the places of the largest, the largest first. Of equal ones, the earlier comes first."""
+    """Return the places of the largest values, the largest first. If two are equal, the earlier place comes first."""
     values, places = logits.tolist(), []
     for _ in range(min(count, len(values))):
         place = values.index(max(values))
