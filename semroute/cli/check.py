@@ -21,7 +21,7 @@ from semroute.config.problems import problem_at
 from semroute.errors import EmbedderError, Problem
 
 if TYPE_CHECKING:
-    from semroute.evaluation.outsiders import Border
+    from semroute.evaluation.route_borders import Border
 
 SHOWN_SHARE = 0.1
 """A route that takes a smaller share of the prompts at its border is left out of the table."""

@@ -16,7 +16,7 @@ from semroute.config.problems import nameless, problem_at
 from semroute.errors import EmbedderError, Problem, RequestError
 from semroute.evaluation.jsonl import numbered_lines
 from semroute.evaluation.lint import Corpus, lint
-from semroute.evaluation.outsiders import Border, borders, report
+from semroute.evaluation.route_borders import Border, borders, report
 from semroute.json_errors import UNREADABLE
 from semroute.router import Router
 from semroute.routing.fixed_thresholds import fixed_thresholds

@@ -6,7 +6,7 @@ import pytest
 
 from semroute.config.load import load
 from semroute.evaluation.folder_checks import MeaningFindings, check_meaning
-from semroute.evaluation.outsiders import NEAREST, SHOWN
+from semroute.evaluation.route_borders import NEAREST, SHOWN
 
 MODELS = """
 providers: {here: {dialect: echo}}
