@@ -169,7 +169,7 @@ def claim(calibrated_on: Ints, target: float) -> str:
             kept.append(f"for {_routes(members)} together{_scatter(scores, target)}")
         elif members:
             needed = int(np.ceil(1 / target)) - 1
-            told = f"they have {scores} utterances to calibrate on, and {target:.0%} needs at least {needed}"
+            told = f"there are {scores} utterances to calibrate on, and {target:.0%} needs at least {needed}"
             broken.append(f"no share can be promised for {_routes(members)}: {told}")
     promise = (
         f"on average, at most {target:.1%} of the prompts of a route stay below its threshold: {' and '.join(kept)} "

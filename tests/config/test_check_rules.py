@@ -60,9 +60,9 @@ def test_no_condition_is_taken_to_hold_always(name: str) -> None:
         ({"script": ["han"], "any": [{"script": ["thai"]}, {"script": ["greek"]}]}, "no branch of `any`"),
         ({"all": [{"any": [{"turns": {"gt": 5}}]}], "turns": {"lt": 3}}, "no branch of `any`"),
         ({"input_tokens": {"lt": 0}}, "no number meets all bounds of `input_tokens`"),
-        ({"turns": {"gt": 5}, "not": {"turns": {"gt": 1}}}, "`not` denies"),
-        ({"has": ["code"], "all": [{"not": {"has": ["code"]}}]}, "`not` denies"),
-        ({"not": {}}, "`not` denies"),
+        ({"turns": {"gt": 5}, "not": {"turns": {"gt": 1}}}, "`not` excludes"),
+        ({"has": ["code"], "all": [{"not": {"has": ["code"]}}]}, "`not` excludes"),
+        ({"not": {}}, "`not` excludes"),
     ],
     ids=str,
 )

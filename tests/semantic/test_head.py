@@ -208,16 +208,16 @@ def test_what_is_promised_can_be_told() -> None:
     assert claim(np.array([19, 80]), 0.05) == (
         "on average, at most 5.0% of the prompts of a route stay below its threshold: for 2 routes "
         "together, give or take 2.2 points (split conformal on 99 utterances, each scored by a head that was "
-        "seen it)"
+        "trained without it)"
     )
     both = claim(np.array([99, 400, 19]), 0.05)
     assert "for 2 routes one by one, give or take 2.2 points and for 1 route together" in both
     unequal = claim(np.array([200, 2]), 0.05)
-    assert unequal.startswith("on average at most 5.0%")
+    assert unequal.startswith("on average, at most 5.0%")
     assert unequal.endswith(
-        "; no share can be promised for 1 route: they have 2 utterances to calibrate on, and 5% needs at least 19"
+        "; no share can be promised for 1 route: there are 2 utterances to calibrate on, and 5% needs at least 19"
     )
-    assert claim(np.array([9, 9]), 0.05).startswith("no share can be promised for 2 routes: they have 18 utterances")
+    assert claim(np.array([9, 9]), 0.05).startswith("no share can be promised for 2 routes: there are 18 utterances")
     assert "for 2 routes together" in claim(np.array([10, 9]), 0.05)
 
 
