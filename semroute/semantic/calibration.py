@@ -173,7 +173,7 @@ def claim(calibrated_on: Ints, target: float) -> str:
             broken.append(f"no share can be promised for {_routes(members)}: {told}")
     promise = (
         f"on average, at most {target:.1%} of the prompts of a route stay below its threshold: {' and '.join(kept)} "
-        f"(split conformal on {calibrated_on.sum()} utterances, each scored by a head that was trained without it)"
+        f"(split conformal on {calibrated_on.sum()} utterances, each scored by a classifier trained without it)"
     )
     return "; ".join([promise, *broken] if kept else broken)
 

@@ -207,7 +207,7 @@ def test_the_thresholds_keep_what_is_promised(counts: list[int]) -> None:
 def test_what_is_promised_can_be_told() -> None:
     assert claim(np.array([19, 80]), 0.05) == (
         "on average, at most 5.0% of the prompts of a route stay below its threshold: for 2 routes "
-        "together, give or take 2.2 points (split conformal on 99 utterances, each scored by a head that was "
+        "together, give or take 2.2 points (split conformal on 99 utterances, each scored by a classifier "
         "trained without it)"
     )
     both = claim(np.array([99, 400, 19]), 0.05)
