@@ -95,7 +95,7 @@ def test_a_prompt_is_decided_and_answered(service: Service, page: Page) -> None:
     expect(page.get_by_text("billing → ok")).to_be_visible()
     expect(page.get_by_text("nearest: “why was I charged twice this month”")).to_be_visible()
     expect(page.locator(".words > span")).to_have_text(["why", "was", "I", "charged", "<b>twice</b>", "this", "month?"])
-    expect(page.get_by_text("Smallest change: ")).to_be_visible()
+    expect(page.get_by_text("What would have changed it: ")).to_be_visible()
     page.get_by_label("model", exact=True).fill("auto:coding")
     page.get_by_role("button", name="Decide and answer").click()
     expect(page.get_by_text("coding → status-500")).to_be_visible()
