@@ -62,7 +62,7 @@ def test_a_route_that_takes_everything_is_told_with_the_nearest_of_each_kind(tmp
     assert (told.file, told.line, told.severity) == (str(tmp_path / "routes.yaml"), 2, "info")
     assert f'"{border.outsiders[0].text}" (near line {border.outsiders[0].line})' in told.message
     assert "`negatives`" in told.suggestion
-    assert '"a refrigerator keeps milk cold" at line 9' in told.suggestion
+    assert '"a refrigerator keeps milk cold" (line 9)' in told.suggestion
 
 
 def test_negatives_close_the_border(tmp_path: Path) -> None:
