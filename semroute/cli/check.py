@@ -146,7 +146,7 @@ def _show(folder: Path, config: Config | None, problems: list[Problem], note: st
     )
     if config is not None:
         found = f"{len(config.routes)} routes, {_utterances(config)} utterances, {len(config.models)} models; {found}"
-    console.print(f"{folder}: {found}{note}", markup=False, highlight=False)
+    console.print(f"{folder}: {found}{note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _utterances(config: Config) -> int:
