@@ -71,7 +71,7 @@ def test_negatives_are_cross_validated_too(semroute: Run, tmp_path: Path) -> Non
 
 def test_the_promise_of_the_thresholds_is_printed(semroute: Run, rows: Path) -> None:
     done = semroute("eval", rows, "--routes", ROOT / "routes")
-    assert "calibrated thresholds: on average at most 5.0% of prompts" in " ".join(done.stdout.split())
+    assert "calibrated thresholds: on average, at most 5.0% of the prompts" in " ".join(done.stdout.split())
     done = semroute("route", "why was I charged twice", "--routes", ROOT / "routes", "--explain")
     assert "split conformal on" in " ".join(done.stdout.split())
 
