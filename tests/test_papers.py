@@ -46,6 +46,13 @@ def test_contributing_tells_of_the_tasks_that_there_are() -> None:
     assert told == set(tasks) == {"check", "test", "docs", "lock"}
 
 
+def test_tasks_use_the_environment_that_is_active() -> None:
+    """By itself, poe prefers a folder `.venv`."""
+    poe = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["poe"]
+    assert poe["executor"] == {"type": "simple"}
+    assert "the environment that is active" in (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+
+
 def test_hooks_use_the_tools_that_are_installed() -> None:
     (repository,) = read_yaml(".pre-commit-config.yaml")["repos"]
     assert repository["repo"] == "local"
