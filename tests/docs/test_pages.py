@@ -316,6 +316,8 @@ def test_each_claim_of_the_comparison_links_to_the_page_that_shows_it() -> None:
         about, ours, *peers = [cell.strip() for cell in row.strip("|").split("|")]
         assert re.search(r"\]\(docs/pages/[^)]+\)", ours), f"{about}: the claim has no link"
         assert len(peers) == 5
+        bare = [peer for peer in peers if len(peer) > 1 and not re.search(r"\]\(https://[^)]+\)", peer)]
+        assert bare == [], f"{about}: a claim about a peer has no link"
 
 
 def test_pictures_are_small() -> None:
