@@ -40,9 +40,8 @@ def command(file: Path, output: Path | None, models: tuple[str, ...], force: boo
     output.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (output / name).write_text(text, "utf-8")
-    console.print(
-        f"{target}: {len(imported.routes)} routes. Next: semroute check {output}", markup=False, highlight=False
-    )
+    count = "1 route" if len(imported.routes) == 1 else f"{len(imported.routes)} routes"
+    console.print(f"wrote {count} to {target}. Next: semroute check {output}", markup=False, highlight=False)
 
 
 def _check(output: Path, files: dict[str, str]) -> None:

@@ -27,7 +27,8 @@ def test_without_a_folder_it_is_printed(semroute: Run, file: Path) -> None:
 
 def test_a_new_folder_can_be_used_at_once(semroute: Run, file: Path) -> None:
     folder = file.parent / "routes"
-    assert semroute("import", file, "--output", folder).returncode == 0
+    done = semroute("import", file, "--output", folder)
+    assert (done.returncode, done.stdout.split(" to ")[0]) == (0, "wrote 1 route"), done.stdout
     assert semroute("check", folder, "--no-embed").returncode == 0
     assert semroute("import", file, "--output", folder).returncode == 2
     assert semroute("import", file, "--output", folder, "--force").returncode == 0
