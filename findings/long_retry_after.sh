@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A 429 with a long Retry-After: two libraries of one make do opposite things.
+# Two libraries do opposite things after a 429 with a long Retry-After.
 #
-# openai 3.57.0 gives up at once where `retry-after` is above 120 seconds: one call, RateLimitError, though retries are
-# left. anthropic 2.14.0, which is generated from the same templates, waits it out, however long it is. So a gateway that
-# passes a provider's `retry-after: 200` on ends the one caller's request, and holds the other's for minutes.
+# openai 3.57.0 gives up at once if `retry-after` is above 120 seconds. It makes one call and raises RateLimitError, although
+# it has retries left. anthropic 2.14.0 is generated from the same templates, but waits, however long it is. If a gateway
+# passes on a provider's `retry-after: 200`, the request of one caller ends, and that of the other waits for minutes.
 #
 # Seen:
 #   openai 3.57.0: retry-after 1: 3 calls, RateLimitError

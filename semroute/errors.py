@@ -20,7 +20,7 @@ HTTP status codes are chosen in `api/error_responses.py` alone.
     │   ├── PayloadTooLargeError  the body is over the limit
     │   └── SlowCallerError       the caller did not send the body or take the answer in time
     ├── StoreError                a database or the shared state cannot be used
-    │   └── RefusedValueError     the database does not take a value, now or later
+    │   └── RefusedValueError     the database can never store one of the values
     ├── OverloadedError           more requests at once than the service takes
     ├── NoModelError              no model of the plan can be called
     ├── PlanExhaustedError        every model of the plan was called, and failed
@@ -171,7 +171,7 @@ class StoreError(SemrouteError):
 
 
 class RefusedValueError(StoreError):
-    """The database does not take a value, now or later."""
+    """The database can never store one of the values."""
 
     code = "value_refused"
     retryable = False
@@ -292,7 +292,7 @@ class ProviderServerError(ProviderError):
 
 
 class ProviderAuthError(ProviderError):
-    """The provider refuses *our* key: never the caller's fault."""
+    """The provider refuses the service's own key. This is never the caller's fault."""
 
     code = "provider_auth"
     retryable = False

@@ -53,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     insecure: bool = False
     """Serve everyone who can reach the service, while there is no key for callers."""
     api_key: str = ""
-    """A key for callers, sent as `Authorization: Bearer …`. Empty: none."""
+    """A key for callers, who send it as `Authorization: Bearer …`. Empty: none."""
     admin_key: str = ""
     """A key that may do everything. Empty: none."""
     database_url: str = "sqlite:///semroute.db"
@@ -69,28 +69,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, Meta(ge=1)] = 10_000_000
     """The largest body of a request. A larger one is refused with status 413."""
     max_bodies_bytes: Annotated[int, Meta(ge=1)] = 64_000_000
-    """How many bytes all bodies under way in one process may take together. A body that finds no room gets status 503
-    and `Retry-After`. The limit is never less than `max_body_bytes`."""
+    """How many bytes all bodies in one process may take together. If there is no room for a body, its request gets
+    status 503 and `Retry-After`. The limit is never less than `max_body_bytes`."""
     keep_responses_h: Annotated[float, Meta(ge=0, le=8760)] = 24.0
-    """How many hours answers of `/v1/responses` are kept, for requests that build on them; 0 keeps none."""
+    """How many hours answers of `/v1/responses` are kept, so that later requests can refer to them; 0 keeps none."""
     max_upload_bytes: Annotated[int, Meta(ge=1)] = 512_000_000
-    """The largest file at `/v1/files`. A larger one is refused with status 413. A file is never held whole."""
+    """The largest file at `/v1/files`. A larger one is refused with status 413. A file is never whole in memory."""
     receive_s: Annotated[float, Meta(gt=0)] = 30.0
     """How many seconds a caller may take to send a body. After that the answer is status 408."""
     max_running: Annotated[int, Meta(ge=1)] = 2048
     """How many requests each process handles at once. Further ones get status 503 and `Retry-After`. If there are
     several keys, one key gets at most half of the places."""
     max_connections: Annotated[int, Meta(ge=1)] = 8192
-    """How many connections callers may have to each process. A further one takes the place of an idle one."""
+    """How many connections callers may have to each process. A further one takes the place of an idle one,
+    or gets status 503 if none is idle."""
     keepalive_s: Annotated[float, Meta(gt=0)] = 15.0
-    """How many seconds a stream may be silent. After that it sends something that keeps the connection alive: a
-    comment, or white space in Gemini's format. It sends its headers then, too, if they were not sent before."""
+    """How many seconds a stream may be silent. After that, semroute sends something that keeps the connection alive: a
+    comment, or white space in Gemini's format. If the headers were not sent before, it sends them first."""
     drain_s: Annotated[int, Meta(ge=1)] = 30
     """How many seconds a stop waits for running requests."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged. Prompts, answers and keys never are."""
     log_format: Literal["text", "json"] = "text"
-    """`text`: lines for people. `json`: an object a line, with request ids."""
+    """`text`: lines for people. `json`: one JSON object on each line, with request ids."""
 
     def __repr__(self) -> str:
         """Show the settings without the keys."""

@@ -28,7 +28,7 @@ METHODS = (*_streams, "countTokens", *_embeddings)
 )
 async def gemini(request: AnyRequest, call: str) -> Response[Any]:
     """Gemini's `MODEL:generateContent`, `MODEL:streamGenerateContent`, `MODEL:countTokens`, `MODEL:embedContent` and
-    `MODEL:batchEmbedContents`; MODEL as in `/v1beta/models`.
+    `MODEL:batchEmbedContents`. `/v1beta/models` lists what MODEL can be.
     """
     model, _, method = call.removeprefix("/").rpartition(":")
     if method in _streams:

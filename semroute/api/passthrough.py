@@ -85,7 +85,7 @@ async def listed(request: AnyRequest) -> Response[Any]:
 
 @post("/v1/batches", status_code=200, direct=True)
 async def batch(request: AnyRequest) -> Response[Any]:
-    """Pass on OpenAI's batch: many requests in a file, which the provider answers later."""
+    """Pass on OpenAI's batch. Its file holds many requests, which the provider answers later."""
     return await _simple(request, "/batches", OwnFiles.made)
 
 

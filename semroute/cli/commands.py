@@ -47,8 +47,8 @@ def group() -> None:
 def demo(**given: Any) -> None:
     """Show decisions and answers offline, and exit.
 
-    Starts the service with an echo for every model, sends it real prompts, and shows what came of them. It needs no
-    key and no network, and costs nothing.
+    Starts the service offline, sends it some prompts, and shows the decisions and the answers. An echo answers instead
+    of every model, so this needs no key and no network, and costs nothing.
     """
     run("demo", given)
 
@@ -65,7 +65,7 @@ Examples:
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8000]")
 @click.option("--workers", type=click.IntRange(min=1), help="Number of processes, about 0.3 GB each.  [default: 1]")
-@click.option("--echo", is_flag=True, help="Answer with an echo for every model: no key, no network, no cost.")
+@click.option("--echo", is_flag=True, help="Let an echo answer instead of every model: no key, no network, no cost.")
 @click.option(
     "--insecure", is_flag=True, help="Serve callers without a key, even if other machines can reach the service."
 )
@@ -73,7 +73,7 @@ def serve(**given: Any) -> None:
     """Run the service.
 
     Each option has an environment variable, such as SEMROUTE_PORT for --port. The option overrides the variable. Ctrl-C
-    or SIGTERM lets the requests under way finish, then stops the service.
+    or SIGTERM stops the service after the running requests have ended.
     """
     run("serve", given)
 
@@ -87,7 +87,9 @@ Examples:
   semroute route --json - < prompt.txt""",
 )
 @click.argument("text")
-@click.option("--plan", is_flag=True, help="Show each model of the plan: why, its cost in USD, its latency.")
+@click.option(
+    "--plan", is_flag=True, help="Show each model of the plan: why it is there, its cost in USD and its latency."
+)
 @click.option("--cost-quality", type=SHARE, help="The dial, from 0 (cheapest) to 1 (best).")
 @click.option(
     "--model",
@@ -97,7 +99,7 @@ Examples:
     help="auto, auto:ROUTE, or the id of a model, as in a request.",
 )
 @routes_option
-@click.option("--explain", is_flag=True, help="Show the words that carried the decision, and what would change it.")
+@click.option("--explain", is_flag=True, help="Show how much each word counted, and what would change the decision.")
 @json_option
 def route(**given: Any) -> None:
     """Show where a prompt goes, and why.
@@ -156,11 +158,23 @@ Examples:
     "--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Number of folds of the cross-validation."
 )
 @click.option("--html", type=OutputFile(), help="Write a report with charts to this file.")
-@click.option("--min-accuracy", type=SHARE, help="Exit with 1 below this share, from 0 to 1.")
-@click.option("--min-in-scope-accuracy", type=SHARE, help="Exit with 1 below this share.")
-@click.option("--min-oos-recall", type=SHARE, help="Exit with 1 below this share.")
-@click.option("--min-oos-auroc", type=SHARE, help="Exit with 1 below this figure, from 0 to 1.")
-@click.option("--max-ece", type=SHARE, help="Exit with 1 above this calibration error, from 0 to 1.")
+@click.option("--min-accuracy", type=SHARE, help="Exit with 1 if a smaller share of the decisions is right.")
+@click.option(
+    "--min-in-scope-accuracy",
+    type=SHARE,
+    help="Exit with 1 if the best route is right for a smaller share of the prompts that have a route.",
+)
+@click.option(
+    "--min-oos-recall",
+    type=SHARE,
+    help="Exit with 1 if a smaller share of the prompts without a route goes to the default.",
+)
+@click.option(
+    "--min-oos-auroc",
+    type=SHARE,
+    help="Exit with 1 if prompts with and without a route are told apart less well than this (OOS AUROC).",
+)
+@click.option("--max-ece", type=SHARE, help="Exit with 1 if the calibration error (ECE) is larger than this.")
 @json_option
 def evaluate(**given: Any) -> None:
     """Measure the decisions on labelled prompts.
@@ -183,11 +197,11 @@ def evaluate(**given: Any) -> None:
 @routes_option
 @json_option
 def train(**given: Any) -> None:
-    """Learn from graded answers what needs a strong model.
+    """Learn from graded answers which prompts need a strong model.
 
     LABELS holds a JSON object on each line: {"prompt": "...", "quality": {"MODEL": 0 to 1, ...}}, or {"prompt": "...",
-    "winner": "MODEL", "loser": "MODEL"}. "route" and "cost": {"MODEL": USD} may be added. The result is written beside
-    the routes. A policy with `difficulty: {by: learned}` uses it. Exits with 1 if there was nothing to learn.
+    "winner": "MODEL", "loser": "MODEL"}. "route" and "cost": {"MODEL": USD} may be added. The result is written to the
+    routes folder. Policies with `difficulty: {by: learned}` use it. Exits with 1 if there was nothing to learn.
     """
     run("train", given)
 
@@ -304,7 +318,7 @@ def export(**given: Any) -> None:
 
 @group.command("init", epilog="Example:  semroute init routes && semroute check routes")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Overwrite files of these names.")
+@click.option("--force", is_flag=True, help="Overwrite these files if they exist.")
 def init(**given: Any) -> None:
     """Write a commented starter folder.
 
@@ -317,6 +331,6 @@ def init(**given: Any) -> None:
 def schema() -> None:
     """Print the JSON Schema of route files.
 
-    An editor that knows the schema completes and checks keys.
+    Editors use the schema to complete and check keys.
     """
     run("schema", {})

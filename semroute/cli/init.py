@@ -12,13 +12,13 @@ from semroute.config.jsonschema import json_schema
 
 MODELS = """\
 # yaml-language-server: $schema=./schema.json
-# Who answers. A key comes from the environment; a provider whose key is unset is skipped.
+# Providers serve models. Their keys come from the environment. If a key is not set, its provider is skipped.
 providers:
   openai: {dialect: responses, base_url: https://api.openai.com/v1, api_key: "${OPENAI_API_KEY}"}
   # Any server that speaks OpenAI's dialect: Groq, Mistral, vLLM, Ollama, …
   local: {dialect: openai, base_url: http://localhost:11434/v1}
 
-# The names on the left are yours. Prices are USD per 1M tokens.
+# The ids on the left are yours. Prices are in USD for one million tokens.
 models:
   small: {provider: openai, name: gpt-6-luna, tier: simple, input_price: 0.10, output_price: 0.50,
           quality: 0.74, context_tokens: 272000, features: [tools, json, vision, reasoning]}
@@ -26,18 +26,18 @@ models:
           quality: 0.93, context_tokens: 272000, features: [tools, json, vision, reasoning]}
   # offline: {provider: local, name: "llama3.2", tier: simple}
 
-# Nothing matched with confidence: fail toward the strong model.
+# Prompts that match no route with confidence go to the strong model.
 default:
   models: [large]
 """
 
 ROUTES = """\
 # yaml-language-server: $schema=./schema.json
-# Intents: what a prompt may be about, and which models serve it, in the order in which they are tried.
+# A route is an intent: what a prompt may be about, and the models that serve it, in the order in which they are tried.
 routes:
   - name: billing
     description: Invoices, refunds and payment problems.
-    # Ten or more, as varied as your users: short and long, questions and orders, with and without typos.
+    # Example prompts. Write ten or more, as varied as your users: short and long, questions and orders, with typos.
     utterances:
       - why was I charged twice this month
       - I want my money back
@@ -66,7 +66,7 @@ routes:
       - write a dockerfile for a small flask app
     models: [large, small]
 
-# Decided before anything is embedded; the first rule that holds wins.
+# Rules are tried before a prompt is matched with routes. The first rule that holds decides.
 rules:
   - {name: long-documents, when: {input_tokens: {gt: 50000}}, models: [large]}
 """

@@ -154,7 +154,7 @@ def _router_notes(router: dict[str, Any]) -> Iterator[str]:
     if kind == "fastembed" and name:
         yield f"its encoder was fastembed's {name}: `embedder: {{model: {name}}}` uses it here too"
     elif kind:
-        yield f"its encoder was {_kind(kind, name)}: here the embedded model is used"
+        yield f"its encoder was {_kind(kind, name)}: semroute uses its own embedding model instead"
     sparse, model = router.get("sparse_encoder"), router.get("model")
     if isinstance(sparse, dict):
         named = _kind(sparse.get("type"), sparse.get("name"))

@@ -64,7 +64,7 @@ class Fault(Frozen, frozen=True, kw_only=True):
 
 
 FAULTS: dict[FaultName, Fault] = {
-    "rate_limited": Fault(seen_as="429; a `Retry-After` is kept where time allows", retries=2, ours=False),
+    "rate_limited": Fault(seen_as="429; semroute waits for its `Retry-After` if there is time", retries=2, ours=False),
     "overloaded": Fault(seen_as="503, 529", retries=2),
     "server_error": Fault(seen_as="408, 409, 424, 425, 498, 499, other 5xx; also inside a stream", retries=2),
     "timeout": Fault(

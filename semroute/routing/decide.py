@@ -146,7 +146,7 @@ def choose_semantic(config: Config, match: Match, facts: Facts | None = None) ->
         candidates=match.candidates,
     )
     if facts is not None and unreadable(config, facts.last_turn, best):
-        return _default(config, "the prompt is not in English, the only language of the embedded model", compared)
+        return _default(config, "the prompt is not in English, the only language that the embedder reads", compared)
     digits = 2 if round(best.confidence, 2) != round(best.threshold, 2) else 4
     confidence, threshold = f"{best.confidence:.{digits}f}", f"{best.threshold:.{digits}f}"
     reached = f"{threshold}, {THRESHOLDS[best.threshold_from]}"

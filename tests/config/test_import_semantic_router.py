@@ -69,7 +69,7 @@ def test_both_generations_are_read_in_both_formats(file: str) -> None:
 def test_what_cannot_be_carried_over_stands_as_comments() -> None:
     text = render(read_semantic_router("x.json", json.dumps(OLD)), "x\n.json", ["m"])
     assert "# Imported from x .json, a file of semantic-router." in text
-    assert "# its encoder was openai text-embedding-3-small: here the embedded model is used" in text
+    assert "# its encoder was openai text-embedding-3-small: semroute uses its own embedding model instead" in text
     assert "# score_threshold 0.3 is not carried over" in text
     new = render(read_semantic_router("x.json", json.dumps(NEW)), "x.json", ["m"])
     assert "`embedder: {model: BAAI/bge-small-en-v1.5}` uses it here too" in new

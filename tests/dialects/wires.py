@@ -116,13 +116,14 @@ CASES = (
 def page() -> str:
     """The whole page."""
     lines = [
-        "# What is sent to whom",
+        "# Fields by model",
         "",
-        "Each section shows a field that a caller sends, and what each model is sent because of it. What a model would",
-        "be sent without the field too is left out: so `nothing` means that the field changes nothing. `told` is the",
-        "note in the header `x-semroute-dropped`. Behind a model stands its provider's dialect, if it has several.",
+        "Each section shows one field that a caller sends, and what semroute sends to each model because of it. The",
+        "rest of the body is left out. `nothing` means that the field changes nothing for this model. The column",
+        "`note` holds the header `x-semroute-dropped`, which the caller gets. If a model can be reached in several",
+        "dialects, the dialect of its provider follows its name.",
         "",
-        f"This page is made of the cases in `tests/dialects/wires.py`. `{COMMAND}` writes it anew.",
+        f"This page is made from the cases in `tests/dialects/wires.py`. `{COMMAND}` writes it.",
     ]
     for case in CASES:
         lines += [
@@ -132,7 +133,7 @@ def page() -> str:
             f"A caller sends `{json.dumps(case.fields)}`{_beside(case)}, in the dialect `{case.dialect}`.",
             "",
         ]
-        lines += ["| models | are sent | told |", "|---|---|---|"]
+        lines += ["| models | what is sent | note |", "|---|---|---|"]
         rows: dict[tuple[str, str], list[str]] = {}
         for receiver in RECEIVERS:
             rows.setdefault(outcome(case, receiver), []).append(receiver)

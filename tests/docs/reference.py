@@ -145,8 +145,8 @@ def settings() -> str:
         yield CACHE_DIR
 
     intro = (
-        "The service reads these environment variables once, when it starts. Options of `semroute serve` come before "
-        "them. What is routed where stands in the [route files](route-files.md)."
+        "The service reads these environment variables once, when it starts. Options of `semroute serve` override "
+        "them. The [route files](route-files.md) say what is routed where."
     )
     return page("Settings", intro, body())
 
@@ -165,8 +165,8 @@ def commands() -> str:
                 yield from _command(command, context, name)
 
     intro = (
-        "`semroute COMMAND --help` prints the same. Exit codes: 0 all is well, 1 the thing that was checked is bad, "
-        "2 the command was used wrongly. With `--json` a command prints JSON."
+        "`semroute COMMAND --help` prints the same. The exit code is 0 if all is well, 1 if the thing that was checked "
+        "is bad, and 2 if the command was used wrongly. With `--json` a command prints JSON."
     )
     return page("Command line", intro, body())
 

@@ -35,7 +35,7 @@ class EmbedderSettings(RouteFileStruct, frozen=True, kw_only=True):
 
 
 class Abstain(RouteFileStruct, frozen=True, kw_only=True):
-    """When no route is taken."""
+    """When a prompt goes to no route."""
 
     threshold: Fraction | None = None
     """The confidence that a route needs, for routes without a threshold of their own. Not set: semroute calibrates
@@ -56,9 +56,9 @@ class Tuned(RouteFileStruct, frozen=True, kw_only=True):
 
 
 class TierExemplars(RouteFileStruct, frozen=True, kw_only=True):
-    """What requests of a tier look like, for policies with `difficulty: {by: exemplars}`.
+    """Example prompts of a tier, for policies with `difficulty: {by: exemplars}`.
 
-    Tiers are matched in the same way as routes.
+    A prompt is matched with tiers in the same way as with routes.
     """
 
     tier: Tier

@@ -73,7 +73,7 @@ class ModelEntry(RouteFileStruct, frozen=True, kw_only=True):
     name: str
     """The provider's own name for the model."""
     tier: Tier = "moderate"
-    """How demanding a request it is meant for."""
+    """How demanding the requests are that it is meant for."""
     input_price: Price = Decimal(0)
     """USD per 1M input tokens."""
     cached_input_price: Price | None = None

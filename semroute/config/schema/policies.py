@@ -128,7 +128,7 @@ class Policy(RouteFileStruct, frozen=True, kw_only=True):
     regions: tuple[Name, ...] = ()
     """Leave out models outside of these regions. Empty: any region."""
     difficulty: Difficulty | None = None
-    """Put the models first that suit how hard the request is. Not set: difficulty does not count."""
+    """Begin with models that are just strong enough for the request. Not set: difficulty does not count."""
     cascade: Cascade | None = None
     """Check answers, and ask the next model when one fails. Not set: the first answer is taken."""
     timeouts: Timeouts = Timeouts()

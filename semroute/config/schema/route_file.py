@@ -21,14 +21,14 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     embedder: EmbedderSettings | None = None
     """Which model turns text into vectors."""
     abstain: Abstain | None = None
-    """When no route is taken."""
+    """When a prompt goes to no route."""
     route_on: RouteOn | None = None
     """Which text is matched. `auto`: what is asked in the last user turn, with the ask before it if the turn says
     nothing by itself, such as "and for Python?". `last_user`: the last user turn alone. `conversation`: all user turns.
     Not set: `auto`."""
     strip: tuple[Name, ...] = ()
-    """Regular expressions in RE2 syntax for what your clients write into the user's turn and the user did not. What
-    matches is left out before anything looks at the turn. The model still gets it."""
+    """Regular expressions in RE2 syntax for text that your clients add to the user's turn. semroute ignores what they
+    match. The model still gets it."""
     tuned: Tuned | None = None
     """Thresholds that `semroute tune` found."""
     policy: Policy | None = None
@@ -55,10 +55,10 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = ()
     """The intents."""
     rules: tuple[Rule, ...] = ()
-    """Rules are tried before any embedding: the highest priority first, equal ones in this order."""
+    """The rules. They are tried before any embedding: the highest priority first, equal ones in this order."""
     negatives: tuple[Name, ...] = ()
-    """Prompts that belong to no route. They make the border of the routes sharper."""
+    """Prompts that belong to no route. They and similar prompts go to the default."""
     tiers: tuple[TierExemplars, ...] = ()
-    """What requests of each tier look like."""
+    """Example prompts of each tier, for `difficulty: {by: exemplars}`."""
     classifier: Classifier | None = None
     """A small model that names the route of a request."""

@@ -15,9 +15,9 @@ MAX_ROUTE_NAME = 128
 
 
 class JsonContract(RouteFileStruct, frozen=True, kw_only=True):
-    """The promise that a program can read the answer. A model without the feature `json` is asked for JSON in words.
+    """Every answer is JSON that fits a schema. A model without the feature `json` is asked for JSON in words.
 
-    An answer that breaks the promise is not sent, and the next model is asked. A stream is held back until it is whole.
+    An answer that does not fit is not sent, and the next model is asked. A stream is held back until it is whole.
     """
 
     json_schema: dict[str, Any] | None = None
@@ -34,7 +34,7 @@ class Route(RouteFileStruct, frozen=True, kw_only=True):
     models: Annotated[tuple[str, ...], Meta(min_length=1)]
     """Model ids, tried in this order unless the policy says otherwise."""
     description: str = ""
-    """One sentence for people."""
+    """One sentence that says what the route is about. If the route has at most 30 utterances, it counts as one, too."""
     threshold: Fraction | None = None
     """The confidence that this route needs. Not set: as `abstain` says."""
     policy: Policy | None = None

@@ -72,18 +72,18 @@ class When(RouteFileStruct, frozen=True, kw_only=True, rename={"not_": "not"}):
     """The conditions of a rule; all that are given must hold."""
 
     metadata: dict[str, Wanted] = {}
-    """What keys of the request's metadata must be: a value, one of a list of values, or within bounds such as `{gte:
-    3}`. A text that is a number counts as that number. If the request has a list, one of its elements must match."""
+    """What the request's metadata must hold. For each key: a value, a list of values, or bounds such as `{gte: 3}`. A
+    text that is a number counts as that number. If the request has a list, one of its elements must match."""
     headers: dict[str, str | Annotated[tuple[str, ...], NotEmpty]] = {}
-    """What HTTP headers must be, by their names in lower case: a value, or one of a list. Rules cannot read keys and
-    cookies."""
+    """What HTTP headers must hold. For each name, in lower case: a value, or a list of values. Rules cannot read keys
+    and cookies."""
     keywords: Annotated[tuple[Name, ...], NotEmpty] = ()
     """Words or phrases. The ask must hold one of them. Upper and lower case count as the same."""
     regex: Name | None = None
     """A regular expression in RE2 syntax, found anywhere in the ask. `(?i)` in front ignores the case."""
     look_at: LookAt = "ask"
     """Where `keywords` and `regex` are looked for: in what is asked (`ask`), or in the whole turn with what is pasted
-    into it (`prompt`). For what must not leave your machines, look at the prompt."""
+    into it (`prompt`). If something must not leave your machines, look at the prompt."""
     system: Name | None = None
     """A regular expression like `regex`, for the system prompt."""
     harness: Annotated[tuple[Harness, ...], NotEmpty] = ()
@@ -114,7 +114,7 @@ class When(RouteFileStruct, frozen=True, kw_only=True, rename={"not_": "not"}):
 
 
 class Only(RouteFileStruct, frozen=True, kw_only=True):
-    """The models that remain. They must meet all of these, also when a request names them."""
+    """Which models remain. A model must meet all of these, even if a request names it."""
 
     models: Annotated[tuple[str, ...], NotEmpty] = ()
     """Model ids."""
@@ -132,7 +132,7 @@ class Rule(RouteFileStruct, frozen=True, kw_only=True):
     """Rules are tried before any embedding.
 
     Of the rules that hold and have a target, the one with the highest priority decides. Every rule that holds and has
-    `only` also narrows the models, no matter what decides.
+    `only` also leaves out other models, whatever decides.
     """
 
     name: Name
@@ -150,7 +150,7 @@ class Rule(RouteFileStruct, frozen=True, kw_only=True):
     tier: Tier | None = None
     """The target: all models of this tier."""
     only: Only | None = None
-    """Narrows the models. It may stand alone or beside a target."""
+    """Leaves out all models but these. It may stand alone or beside a target."""
 
     @property
     def targets(self) -> bool:

@@ -39,7 +39,7 @@ class LogSettings(RouteFileStruct, frozen=True, kw_only=True):
     """What is kept of prompts and answers. `none`: nothing. `hash`: their SHA-256. `redacted`: the text without
     keys, e-mail addresses, card numbers and the like. `full`: the text."""
     embedding: bool = True
-    """Keep the embedding of the matched text. With it, decisions can be replayed without the text."""
+    """Keep the embedding of the matched text. Exports hold it, so prompts can be compared without their text."""
     keep_days: Annotated[int, Meta(ge=1)] | None = None
     """Delete records that are older. Not set: keep them. Statistics stay."""
     keep_mb: Annotated[int, Meta(ge=1)] | None = None

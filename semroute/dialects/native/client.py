@@ -21,7 +21,7 @@ from semroute.record import Record
 
 
 class NativeBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The body of `/route` and `/complete`: `prompt` or `messages`, the rest as you like."""
+    """The body of `/route` and `/complete`: `prompt` or `messages`. All other fields are optional."""
 
     prompt: str | None = None
     """One user turn."""

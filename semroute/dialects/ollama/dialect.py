@@ -25,13 +25,13 @@ DIALECT = Dialect(
             path="/api/embed",
             client=OllamaEmbeddings(),
             body=OllamaEmbedBody,
-            about="Ollama's embeddings, by a model that is named.",
+            about="Ollama's embeddings, by the model that the request names.",
         ),
         Endpoint(
             path="/api/embeddings",
             client=OllamaEmbedding(),
             body=OllamaEmbedBody,
-            about="The same in the older form: one vector.",
+            about="Ollama's older embeddings: one vector for one text.",
         ),
     ),
 )
