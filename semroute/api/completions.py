@@ -50,8 +50,8 @@ MAX_DEPTH = 128
 """How deeply a body may be nested. Code that walks through deeper bodies could raise `RecursionError`."""
 MAX_HEADER_CHARS = 1000
 MANY_PARTS = 256
-"""A piece of a stream with more parts, sources or log-probabilities is written in a thread. After more calls than this,
-every piece is, because calls may wait for each other."""
+"""An answer, or a piece of a stream, with more parts is written in a thread. Of a piece, sources and log-probabilities
+count as well. After more calls than this, every piece is, because calls may wait for each other."""
 LONG_STREAM_PARTS = 4096
 """After a stream with more of them, its end is written in a thread, because it may repeat them."""
 COST_TRAILER = "x-semroute-cost-trailer"
@@ -144,7 +144,8 @@ async def _answer(
         with Presence(receive):
             completion = await call.complete()
         render = partial(dialect.render_completion, completion, call.account.record, chat)
-        body = await asyncio.to_thread(render) if chat.long or len(completion.raw) > LONG_BYTES else render()
+        much = chat.long or len(completion.raw) > LONG_BYTES or len(completion.parts) > MANY_PARTS
+        body = await asyncio.to_thread(render) if much else render()
         if memory is not None:
             body = await memory.keep(body, chat)
         return Rendered(body, account_headers(call))

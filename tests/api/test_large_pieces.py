@@ -11,6 +11,7 @@ from litestar.testing import AsyncTestClient
 
 from semroute.api import completions
 from semroute.api.app import create_app
+from semroute.dialects.anthropic.client import Anthropic
 from semroute.dialects.anthropic.client_stream import AnthropicStream
 from semroute.settings import Settings
 
@@ -36,21 +37,24 @@ async def test_what_takes_long_is_written_in_a_thread(
     settings = Settings(routes=str(tmp_path), database_url="memory:", api_key="k", metrics=False, decision_log=False)
     seen = dict[str, set[bool]]()
 
-    def noted(name: str) -> None:
-        original = getattr(AnthropicStream, name)
+    def noted(owner: type, name: str) -> None:
+        original = getattr(owner, name)
 
         def written(*arguments: Any) -> Any:
             seen.setdefault(name, set()).add(on_a_loop())
             return original(*arguments)
 
-        monkeypatch.setattr(AnthropicStream, name, written)
+        monkeypatch.setattr(owner, name, written)
 
     monkeypatch.setattr(completions, "MANY_PARTS", most)
     monkeypatch.setattr(completions, "LONG_STREAM_PARTS", most)
-    noted("chunk")
-    noted("end")
+    noted(AnthropicStream, "chunk")
+    noted(AnthropicStream, "end")
+    noted(Anthropic, "render_completion")
     async with AsyncTestClient(create_app(settings)) as client:
         answer = await client.post("/v1/messages", json=ASKED, headers={"x-api-key": "k"})
-    assert "message_stop" in answer.text
+        whole = await client.post("/v1/messages", json={**ASKED, "stream": False}, headers={"x-api-key": "k"})
+    assert "message_stop" in answer.text and whole.status_code == 200
+    assert seen["render_completion"] == {here}
     assert seen["end"] == {here}
     assert here in seen["chunk"]
