@@ -36,7 +36,7 @@ def test_the_report_is_written_and_a_gate_fails(semroute: Run, rows: Path, tmp_p
     assert "ece" not in done.stderr
     assert "FPR at 95% TPR" in done.stdout
     assert "semroute: some.jsonl" in html.read_text("utf-8")
-    assert "Calibrated thresholds: on average at most 5.0% of prompts like the utterances" in html.read_text("utf-8")
+    assert "Calibrated thresholds: on average, at most 5.0% of the prompts of a route" in html.read_text("utf-8")
 
 
 def test_colons_are_printed_as_they_are(semroute: Run, tmp_path: Path) -> None:
