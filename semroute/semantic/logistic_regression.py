@@ -1,7 +1,8 @@
 """Multinomial logistic regression by L-BFGS (Liu and Nocedal 1989) in float32, with a preconditioner.
 
-scikit-learn's solver gives the same weights. This code rotates the features once for all folds, needs only 15 to 40
-passes because the problem is well scaled, and saves 25 MB of dependencies.
+scikit-learn 1.9 finds the same classes for 1,500 vectors of 50 classes. It takes 2.7 times as long, and 109 MB more
+memory (2026-11-30, `bench/libraries.py regression`). This code also rotates the features once for all folds, and needs
+only 15 to 40 passes because the problem is well scaled.
 """
 
 from __future__ import annotations
