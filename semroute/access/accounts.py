@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from semroute.access.meters import KINDS, Kind, Meter, budget_meter, meters, thrift
 from semroute.access.permissions import barred, may_see_budget
-from semroute.access.reservations import Ask, call, most, took
+from semroute.access.reservations import CostBasis, call, most, took
 from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.decision import Decision, Signals
@@ -116,7 +116,7 @@ class Accounts:
         self,
         config: Config,
         caller: Caller,
-        ask: Ask,
+        basis: CostBasis,
         decision: Decision,
         hold: Hold | None,
         *,
@@ -139,14 +139,14 @@ class Accounts:
         applying = [meter for meter in hold.meters if meter.kind in kinds]
         before, pauses = await self._before(applying, now), iter(PAUSES_S)
         while True:
-            amounts = {meter.counter: most(meter, config, ask, decision, *decision.plan[:1]) for meter in applying}
+            amounts = {meter.counter: most(meter, config, basis, decision, *decision.plan[:1]) for meter in applying}
             chosen = [meter for meter in applying if amounts[meter.counter]]
             verdict = await self._claim(hold.request_id, chosen, amounts, before, now)
             if verdict.refused is None:
                 hold.reserve({meter.counter: amounts[meter.counter] for meter in chosen})
                 return decision
             refusing = next(meter for meter in chosen if meter.counter == verdict.refused)
-            costs = [most(refusing, config, ask, decision, model) for model in decision.plan]
+            costs = [most(refusing, config, basis, decision, model) for model in decision.plan]
             room = refusing.limit - refusing.past(before.get(verdict.refused, 0), now) - verdict.levels[verdict.refused]
             fitting = next((place for place, cost in enumerate(costs) if not cost or cost <= room), None)
             if fitting:
@@ -159,19 +159,19 @@ class Accounts:
             raise self._refusal(refusing, verdict, before.get(verdict.refused, 0), amount, now)
 
     async def top_up(
-        self, config: Config, hold: Hold, ask: Ask, decision: Decision, model: str, beside: Sequence[str] = ()
+        self, config: Config, hold: Hold, basis: CostBasis, decision: Decision, model: str, beside: Sequence[str] = ()
     ) -> Meter | None:
         """Reserve what is missing for one more call. Returns the budget or limit without room. None: there is room.
 
-        The hold must cover what the request has spent (`ask.spent`), the calls under way `beside` this one, and this
+        The hold must cover what the request has spent (`basis.spent`), the calls under way `beside` this one, and this
         one. All that is missing is one further reservation, or nothing is reserved. If enough is reserved already, the
         state is not asked.
         """
         now, reserved = self._clock(), hold.reserved or {}
         missing: dict[str, int] = {}
         for meter in hold.meters:
-            if meter.kind in ("usd", "tokens") and call(meter, config, ask, decision, model):
-                short = most(meter, config, ask, decision, *beside, model) - reserved.get(meter.counter, 0)
+            if meter.kind in ("usd", "tokens") and call(meter, config, basis, decision, model):
+                short = most(meter, config, basis, decision, *beside, model) - reserved.get(meter.counter, 0)
                 if short > 0:
                     missing[meter.counter] = short
         if not missing:

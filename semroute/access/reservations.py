@@ -10,7 +10,7 @@ from semroute.config.config import Config
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Checks, Policy
 from semroute.decision import Decision
-from semroute.dialects.dialect import EMBEDDINGS, endpoint_of
+from semroute.dialects.protocols import EMBEDDINGS, endpoint_of
 from semroute.dialects.shared.token_counts import MAX_TOKENS
 from semroute.messages import ChatRequest, Usage
 from semroute.record import Attempt
@@ -21,8 +21,8 @@ GRADE_TOKENS = 200
 """Tokens that a judge may answer. Its instructions, besides request and answer, take about as many."""
 
 
-class Ask(Frozen, frozen=True, kw_only=True):
-    """What a request asks for."""
+class CostBasis(Frozen, frozen=True, kw_only=True):
+    """What the cost of a request is calculated from."""
 
     request: ChatRequest
     policy: Policy = Policy()
@@ -36,7 +36,7 @@ class Ask(Frozen, frozen=True, kw_only=True):
         return sum(attempt.usage.output_tokens for attempt in broke)
 
 
-def most(meter: Meter, config: Config, ask: Ask, decision: Decision, *models: str) -> int:
+def most(meter: Meter, config: Config, basis: CostBasis, decision: Decision, *models: str) -> int:
     """Return the most that a request has taken of a meter when these models have answered, one call each.
 
     It is what the request spent so far, and the most that each of these calls may cost. If answers are checked, the
@@ -44,15 +44,15 @@ def most(meter: Meter, config: Config, ask: Ask, decision: Decision, *models: st
     """
     if meter.kind in ("requests", "running"):
         return 1
-    calls = sum(call(meter, config, ask, decision, model) for model in models)
-    return calls + sum(took(meter, attempt) for attempt in ask.spent)
+    calls = sum(call(meter, config, basis, decision, model) for model in models)
+    return calls + sum(took(meter, attempt) for attempt in basis.spent)
 
 
-def call(meter: Meter, config: Config, ask: Ask, decision: Decision, model_id: str) -> int:
+def call(meter: Meter, config: Config, basis: CostBasis, decision: Decision, model_id: str) -> int:
     """Return the most that one answer of a model may take of a meter for USD or tokens, with its grading."""
     amount = _tokens if meter.kind == "tokens" else _pico
-    model, cascade = config.models[model_id], ask.policy.cascade
-    usage = _usage(model, ask, decision)
+    model, cascade = config.models[model_id], basis.policy.cascade
+    usage = _usage(model, basis, decision)
     total = amount(model, usage) if meter.measures(model_id) else 0
     return total if cascade is None else total + _judged(cascade.checks, meter, config, model, usage, amount)
 
@@ -66,14 +66,14 @@ def took(meter: Meter, attempt: Attempt) -> int:
     return attempt.usage.input_tokens + attempt.usage.output_tokens if meter.kind == "tokens" else 0
 
 
-def _usage(model: Model, ask: Ask, decision: Decision) -> Usage:
+def _usage(model: Model, basis: CostBasis, decision: Decision) -> Usage:
     estimate = decision.estimate
-    params = ask.request.params
+    params = basis.request.params
     asked, limit = params.max_tokens, model.max_output_tokens
     each = min(asked, limit) if asked and limit else asked or limit or estimate.output_tokens
-    if endpoint_of(ask.request) == EMBEDDINGS:
+    if endpoint_of(basis.request) == EMBEDDINGS:
         each = 0
-    return _dearest(model, estimate.input_tokens + ask.said_tokens, min(each * max(1, params.n or 1), MAX_TOKENS))
+    return _dearest(model, estimate.input_tokens + basis.said_tokens, min(each * max(1, params.n or 1), MAX_TOKENS))
 
 
 def _dearest(model: Model, input_tokens: int, output_tokens: int) -> Usage:

@@ -32,8 +32,8 @@ from semroute.config.schema.resilience import STALL_S
 from semroute.config.schema.rules import SECRET_HEADERS
 from semroute.dialects import registry, sse
 from semroute.dialects.description import Endpoint
-from semroute.dialects.dialect import ClientDialect
 from semroute.dialects.native.client import Native, NativeBody
+from semroute.dialects.protocols import ClientDialect
 from semroute.dialects.registry import ENDPOINTS
 from semroute.dialects.shared.dropped import as_asked
 from semroute.dialects.shared.token_counts import MAX_TOKENS

@@ -17,7 +17,7 @@ from semroute.api.fast_path import Rendered
 from semroute.api.request_bodies import read_body
 from semroute.api.responses_endpoints import ResponseMemory
 from semroute.dialects.anthropic.client import Anthropic, MessagesBody
-from semroute.dialects.dialect import ClientDialect
+from semroute.dialects.protocols import ClientDialect
 from semroute.dialects.responses.client import Responses, ResponsesBody
 from semroute.gateway.gateway import Gateway
 from semroute.routing.model_aliases import resolve_aliases

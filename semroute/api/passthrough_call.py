@@ -17,7 +17,7 @@ from litestar.types import Receive, Scope, Send
 
 from semroute.access.accounts import Hold
 from semroute.access.meters import Kind
-from semroute.access.reservations import Ask
+from semroute.access.reservations import CostBasis
 from semroute.api import error_responses, http_connection
 from semroute.api.accounting import Books
 from semroute.api.error_responses import AnyRequest, status_of
@@ -106,8 +106,8 @@ class PassthroughAccount:
         accounts = self._recorder.accounts
         if accounts is not None:
             self._hold = accounts.open(self._config, self._caller, self.id, None)
-            ask, decision = Ask(request=self._chat), self._decision()
-            await accounts.admit(self._config, self._caller, ask, decision, self._hold, kinds=HELD)
+            basis, decision = CostBasis(request=self._chat), self._decision()
+            await accounts.admit(self._config, self._caller, basis, decision, self._hold, kinds=HELD)
         self._begin_at_account()
         self._asked = True
 

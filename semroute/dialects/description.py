@@ -9,7 +9,7 @@ import msgspec
 
 from semroute.bases import Frozen
 from semroute.config.schema.providers import ProviderSettings
-from semroute.dialects.dialect import ClientDialect, ProviderDialect
+from semroute.dialects.protocols import ClientDialect, ProviderDialect
 from semroute.dialects.shared.body_edits import BodyEdits
 from semroute.dialects.shared.dropped import FieldNames
 from semroute.dialects.shared.forwarded_headers import Header

@@ -8,8 +8,8 @@ from importlib import import_module
 from semroute.config import dialects as table
 from semroute.config.schema.providers import ProviderSettings
 from semroute.dialects.description import Dialect, Endpoint
-from semroute.dialects.dialect import ProviderDialect
 from semroute.dialects.openai.model_list import OpenAIModelList
+from semroute.dialects.protocols import ProviderDialect
 from semroute.dialects.shared.model_list import ModelList
 
 _NOT_SPOKEN = Dialect()

@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import RateLimits
 from semroute.decision import Signals
-from semroute.dialects.dialect import CHAT
+from semroute.dialects.protocols import CHAT
 from semroute.execution.account_limits import AccountLimits, buckets_of
 from semroute.execution.breaker import Breaker, CircuitBreaker
 from semroute.execution.clock import CLOCK, Clock

@@ -10,9 +10,9 @@ import msgspec
 from semroute.access.accounts import without
 from semroute.access.meters import KINDS, Kind
 from semroute.access.permissions import refusal
-from semroute.access.reservations import Ask
+from semroute.access.reservations import CostBasis
 from semroute.config.schema.models import Model
-from semroute.dialects.dialect import CHAT
+from semroute.dialects.protocols import CHAT
 from semroute.errors import ContextLengthError, NoModelError, ProviderError, RequestError, SemrouteError
 from semroute.execution import cascade
 from semroute.execution.check_processes import AnswerChecker
@@ -117,8 +117,8 @@ class Call:
         account, accounts = self.account, self._arrival.accounts
         config, caller = self._arrival.config, self._arrival.caller
         if accounts is not None:
-            ask, hold = self._ask(), account.hold
-            account.decision = await accounts.admit(config, caller, ask, account.decision, hold, kinds=kinds)
+            basis, hold = self._basis(), account.hold
+            account.decision = await accounts.admit(config, caller, basis, account.decision, hold, kinds=kinds)
         decision = account.decision
         if not decision.plan and (forbidden := refusal(config, caller, decision.rejected)) is not None:
             raise forbidden
@@ -149,8 +149,8 @@ class Call:
             room=self._room if self.account.hold is not None else None,
         )
 
-    def _ask(self) -> Ask:
-        return Ask(request=self.request, policy=self._policy, spent=tuple(self.account.attempts))
+    def _basis(self) -> CostBasis:
+        return CostBasis(request=self.request, policy=self._policy, spent=tuple(self.account.attempts))
 
     async def _room(self, model: Model, beside: Sequence[Model]) -> str:
         """Reserve what is missing for a call. Returns why a budget has no room for it. Empty: there is room.
@@ -163,7 +163,7 @@ class Call:
             return ""  # this call is what was reserved
         others = [other.id for other in beside]
         config, decision = self._arrival.config, account.decision
-        meter = await accounts.top_up(config, account.hold, self._ask(), decision, model.id, others)
+        meter = await accounts.top_up(config, account.hold, self._basis(), decision, model.id, others)
         if meter is None:
             return ""
         decision = account.decision  # another call of this request may have changed it meanwhile

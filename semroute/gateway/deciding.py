@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semroute.dialects.dialect import EMBEDDINGS
+from semroute.dialects.protocols import EMBEDDINGS
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
 from semroute.gateway.gathering import FactSources, Gathering, RequestContext, with_input_size
 from semroute.gateway.recording import Account, Recorder

@@ -10,7 +10,7 @@ import msgspec
 
 from semroute.access.accounts import Accounts
 from semroute.caller import Caller
-from semroute.dialects.dialect import endpoint_of
+from semroute.dialects.protocols import endpoint_of
 from semroute.execution.check_processes import AnswerChecker
 from semroute.execution.judge_health import JudgeHealth
 from semroute.execution.sessions import Sessions, SessionStore

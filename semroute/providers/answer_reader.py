@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from msgspec.structs import replace
 
-from semroute.dialects.dialect import ProviderDialect, StreamParser, WireRequest
+from semroute.dialects.protocols import ProviderDialect, StreamParser, WireRequest
 from semroute.dialects.shared.error_bodies import describe
 from semroute.dialects.shared.fitting import Restorer
 from semroute.dialects.sse import Event

@@ -10,7 +10,7 @@ import msgspec
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import Timeouts
-from semroute.dialects.dialect import refuse_embeddings
+from semroute.dialects.protocols import refuse_embeddings
 from semroute.messages import ChatRequest, Chunk, Completion, FinishReason, Text, Usage
 
 MAX_ECHO_CHARS = 400

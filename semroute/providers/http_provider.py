@@ -16,7 +16,7 @@ from semroute.config.schema.models import Model
 from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import FIRST_TOKEN_S, STALL_S, TEXT_STALL_S, TOTAL_S, Timeouts
 from semroute.dialects import registry
-from semroute.dialects.dialect import EventReader, ProviderDialect, WireRequest
+from semroute.dialects.protocols import EventReader, ProviderDialect, WireRequest
 from semroute.dialects.registry import JOINED, provider_dialect
 from semroute.dialects.shared.dropped import as_asked
 from semroute.dialects.sse import Event

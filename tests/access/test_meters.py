@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from semroute.access.accounts import Accounts
 from semroute.access.meters import Kind, Meter, meters, period, thrift
-from semroute.access.reservations import Ask
+from semroute.access.reservations import CostBasis
 from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.config.schema.policies import Policy
@@ -120,7 +120,7 @@ async def test_no_sixty_seconds_hold_more_than_the_limit() -> None:
     async def served(count: int) -> int:
         done = 0
         for _ in range(count):
-            ask = Ask(request=ChatRequest(id=f"{now}-{done}", messages=(), dialect="openai"))
+            ask = CostBasis(request=ChatRequest(id=f"{now}-{done}", messages=(), dialect="openai"))
             hold = accounts.open(NO_BUDGETS, caller, ask.request.id, None)
             try:
                 await accounts.admit(NO_BUDGETS, caller, ask, decision(), hold, kinds=DECIDED)
@@ -224,7 +224,7 @@ async def test_the_first_model_that_fits_is_the_first_of_the_plan(
     if kind == "tokens":
         config = replace(AMOUNTS, models=models)
         caller = Caller(id="k1", tokens_per_minute=room * ONE)
-        asked = Ask(request=replace(asked.request, params=Params()))
+        asked = CostBasis(request=replace(asked.request, params=Params()))
     accounts = Accounts(MemoryState(lambda: NOW), clock=lambda: NOW)
     hold = accounts.open(config, caller, "1", None)
     asking = accounts.admit(config, caller, asked, replace(decision(), plan=plan, model=plan[0]), hold)
@@ -255,7 +255,7 @@ async def test_room_that_others_only_hold_is_waited_for(cost: int, leaves: bool)
     """Of 5 the first request holds 4, as much as the second wants. It spends 1, or 2, or goes on for long."""
     pauses: list[float] = []
     config, plan = replace(AMOUNTS, budgets=(budget(5),)), replace(decision(), plan=("large",))
-    first, second = (Ask(request=replace(ask(Policy()).request, id=name)) for name in ("first", "second"))
+    first, second = (CostBasis(request=replace(ask(Policy()).request, id=name)) for name in ("first", "second"))
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)

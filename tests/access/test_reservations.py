@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from semroute.access.meters import Meter
-from semroute.access.reservations import GRADE_TOKENS, Ask, most, took
+from semroute.access.reservations import GRADE_TOKENS, CostBasis, most, took
 from semroute.config.config import Config
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Cascade, Checks, Judge, Policy
@@ -35,11 +35,11 @@ ONE = (INPUT + OUTPUT) * 10**6
 """10^-12 USD that the small model takes."""
 
 
-def ask(policy: Policy, *, stream: bool = False, spent: tuple[Attempt, ...] = ()) -> Ask:
+def ask(policy: Policy, *, stream: bool = False, spent: tuple[Attempt, ...] = ()) -> CostBasis:
     message = Message(role="user", parts=(Text(text="Hi"),))
     params = Params(max_tokens=OUTPUT)
     request = ChatRequest(id="1", messages=(message,), params=params, stream=stream, dialect="openai")
-    return Ask(request=request, policy=policy, spent=spent)
+    return CostBasis(request=request, policy=policy, spent=spent)
 
 
 def decision() -> Decision:

@@ -11,7 +11,7 @@ from litestar import Response
 
 from semroute.api.streamed_responses import APART_S, EVENTS, EventStream, Presence
 from semroute.dialects import sse
-from semroute.dialects.dialect import StreamRenderer
+from semroute.dialects.protocols import StreamRenderer
 from semroute.errors import SemrouteError, StreamBrokenError
 from semroute.messages import Chunk, Text
 from tests.dialects.test_going_on import DIALECTS, REQUEST

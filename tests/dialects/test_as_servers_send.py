@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from semroute.dialects.dialect import ProviderDialect
+from semroute.dialects.protocols import ProviderDialect
 from semroute.dialects.sse import Event
 from semroute.messages import Chunk, Refusal, Text, Thinking, ToolCall, Usage
 from tests.dialects.test_round_trips import CLIENTS, DECISION, PROVIDERS, RECORD

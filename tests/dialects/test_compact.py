@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from semroute.dialects.dialect import CHAT, COMPACT, endpoint_of
+from semroute.dialects.protocols import CHAT, COMPACT, endpoint_of
 from semroute.dialects.responses.client import Responses
 from semroute.dialects.responses.compaction import Compact
 from semroute.dialects.shared.summarization import INSTRUCTION

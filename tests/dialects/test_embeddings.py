@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from semroute.dialects.dialect import EMBEDDINGS, endpoint_of
 from semroute.dialects.gemini.embeddings import GeminiEmbeddings, vectors_of
 from semroute.dialects.openai.embeddings import Embeddings
+from semroute.dialects.protocols import EMBEDDINGS, endpoint_of
 from semroute.errors import BadAnswerError, RequestError, UnsupportedError
 from semroute.messages import ChatRequest, Completion
 from tests.dialects.test_round_trips import PROVIDERS, RECORD, model_of

@@ -9,7 +9,6 @@ import pytest
 
 from semroute.config.schema.models import Model
 from semroute.dialects.anthropic.client import Anthropic
-from semroute.dialects.dialect import ClientDialect
 from semroute.dialects.gemini.client import CountedGemini, Gemini
 from semroute.dialects.gemini.embeddings import GeminiEmbeddings
 from semroute.dialects.native.client import Native
@@ -18,6 +17,7 @@ from semroute.dialects.ollama.embeddings import OllamaEmbeddings
 from semroute.dialects.openai.client import OpenAI
 from semroute.dialects.openai.embeddings import Embeddings
 from semroute.dialects.openai.text_completions import TextDialect
+from semroute.dialects.protocols import ClientDialect
 from semroute.dialects.responses.client import Responses
 from semroute.dialects.responses.compaction import Compact
 from semroute.errors import ContextLengthError, RequestError, UnsupportedError

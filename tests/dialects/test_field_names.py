@@ -14,9 +14,9 @@ from semroute.config.presets import PRESETS
 from semroute.config.schema.models import Model
 from semroute.dialects import registry
 from semroute.dialects.anthropic.provider import AnthropicProviderDialect
-from semroute.dialects.dialect import ProviderDialect
 from semroute.dialects.gemini.provider import GeminiProviderDialect
 from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.protocols import ProviderDialect
 from semroute.dialects.responses.provider import ResponsesProviderDialect
 from semroute.dialects.shared.dropped import as_asked
 from tests.dialects.wires import HI

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from semroute.dialects.anthropic.provider import AnthropicProviderDialect
-from semroute.dialects.dialect import WireRequest
+from semroute.dialects.protocols import WireRequest
 from semroute.dialects.registry import DIALECTS
 from semroute.dialects.shared.forwarded_headers import NOT_FORWARDED
 from semroute.messages import ChatRequest

@@ -15,8 +15,8 @@ import pytest
 
 from semroute.config.presets import PRESETS
 from semroute.config.schema.models import Model
-from semroute.dialects.dialect import ProviderDialect, WireRequest
 from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.protocols import ProviderDialect, WireRequest
 from semroute.dialects.shared.field_limits import DIALECTS, SERVERS
 from semroute.dialects.shared.fitting import Restorer
 from semroute.messages import ChatRequest, Chunk, Completion, Image, Message, Params, Text, Tool, ToolCall

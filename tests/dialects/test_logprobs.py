@@ -9,12 +9,12 @@ import pytest
 
 from semroute.config.schema.models import Model
 from semroute.dialects.anthropic.client import Anthropic
-from semroute.dialects.dialect import ClientDialect, ProviderDialect
 from semroute.dialects.gemini.client import Gemini
 from semroute.dialects.gemini.provider import GeminiProviderDialect
 from semroute.dialects.native.client import Native
 from semroute.dialects.openai.client import OpenAI
 from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.protocols import ClientDialect, ProviderDialect
 from semroute.dialects.registry import dialect
 from semroute.dialects.responses.client import Responses
 from semroute.dialects.responses.provider import ResponsesProviderDialect

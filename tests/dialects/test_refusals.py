@@ -14,9 +14,9 @@ from semroute.config.regular_expressions import compiled
 from semroute.config.schema.resilience import FaultName
 from semroute.dialects.anthropic.provider import AnthropicProviderDialect
 from semroute.dialects.bedrock.provider import BedrockProviderDialect
-from semroute.dialects.dialect import ProviderDialect
 from semroute.dialects.gemini.provider import GeminiProviderDialect
 from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.protocols import ProviderDialect
 from semroute.dialects.responses.provider import ResponsesProviderDialect
 from semroute.dialects.shared import error_bodies, refusals
 from semroute.dialects.shared.refusals import MEANINGS, REFUSALS, Name

@@ -17,11 +17,11 @@ from semroute.decision import Decision, Estimate
 from semroute.dialects.anthropic.client import Anthropic
 from semroute.dialects.anthropic.provider import AnthropicProviderDialect
 from semroute.dialects.bedrock.provider import BedrockProviderDialect
-from semroute.dialects.dialect import ClientDialect, ProviderDialect
 from semroute.dialects.gemini.client import Gemini
 from semroute.dialects.gemini.provider import GeminiProviderDialect
 from semroute.dialects.openai.client import OpenAI
 from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.protocols import ClientDialect, ProviderDialect
 from semroute.dialects.responses.client import Responses
 from semroute.dialects.responses.provider import ResponsesProviderDialect
 from semroute.dialects.sse import EventParser

@@ -15,10 +15,10 @@ import pytest
 from semroute.config.presets import PRESETS
 from semroute.config.schema.models import Model
 from semroute.dialects.anthropic import models as anthropic_models
-from semroute.dialects.dialect import ProviderDialect
 from semroute.dialects.gemini import models as gemini_models
 from semroute.dialects.openai import models as openai_models
 from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.protocols import ProviderDialect
 from semroute.dialects.shared.model_abilities import Line, nearest
 from semroute.dialects.shared.thinking import split_id
 from semroute.dialects.sse import Event

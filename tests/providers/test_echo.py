@@ -3,7 +3,7 @@ from msgspec.structs import replace
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import Timeouts
-from semroute.dialects.dialect import EMBEDDINGS
+from semroute.dialects.protocols import EMBEDDINGS
 from semroute.errors import UnsupportedError
 from semroute.messages import ChatRequest, Message, Params, Role, Text, Usage
 from semroute.providers.echo import MAX_ECHO_CHARS, EchoProvider

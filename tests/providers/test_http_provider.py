@@ -15,10 +15,10 @@ from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import Timeouts
 from semroute.config.schema.routes import Default
 from semroute.dialects.anthropic.provider import AnthropicProviderDialect
-from semroute.dialects.dialect import WireRequest
 from semroute.dialects.gemini.provider import GeminiProviderDialect
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.dialects.openai.provider_stream import OpenAIStreamParser
+from semroute.dialects.protocols import WireRequest
 from semroute.dialects.registry import provider_dialect
 from semroute.errors import (
     BadAnswerError,

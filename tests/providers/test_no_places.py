@@ -12,9 +12,9 @@ from bench.fault_cases import ADDRESSES, CASES, DEFAULTS
 from semroute.config.schema.models import Model
 from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import Timeouts
-from semroute.dialects.dialect import ClientDialect
 from semroute.dialects.native.client import Native
 from semroute.dialects.openai.provider import OpenAIProviderDialect
+from semroute.dialects.protocols import ClientDialect
 from semroute.errors import PlanExhaustedError, ProviderError, SemrouteError
 from semroute.messages import ChatRequest, Message, Text
 from semroute.providers.http_provider import HttpProvider

@@ -16,7 +16,7 @@ import redis.asyncio
 
 from semroute.access.accounts import Accounts
 from semroute.access.budget_recovery import spent_by_log
-from semroute.access.reservations import Ask
+from semroute.access.reservations import CostBasis
 from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.config.schema.routes import Default
@@ -75,7 +75,7 @@ async def test_a_key_whose_places_the_dead_hold_is_told_when_they_are_free(clock
     shared = MemoryState(clock)
     dead, living = (ResilientState(shared, clock) for _ in range(2))
     accounts = Accounts(living, clock, frees_in_s=living.frees_in_s)
-    caller, ask = Caller(id="k1", concurrency=1), Ask(request=ChatRequest(id="r", messages=()))
+    caller, ask = Caller(id="k1", concurrency=1), CostBasis(request=ChatRequest(id="r", messages=()))
     await dead.start()
     await dead.reserve("r1", [Want("running:k1", 1, 1, END)])
     await living.start()

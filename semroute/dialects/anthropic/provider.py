@@ -23,7 +23,7 @@ from semroute.dialects.anthropic.provider_answer import (
 )
 from semroute.dialects.anthropic.provider_request import render_body
 from semroute.dialects.anthropic.provider_stream import AnthropicStreamParser
-from semroute.dialects.dialect import WireRequest
+from semroute.dialects.protocols import WireRequest
 from semroute.dialects.shared.body_parsing import MINE, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (

@@ -22,7 +22,7 @@ from semroute.dialects.bedrock.provider_answer import (
 )
 from semroute.dialects.bedrock.provider_request import render_body
 from semroute.dialects.bedrock.provider_stream import BedrockStreamParser
-from semroute.dialects.dialect import WireRequest
+from semroute.dialects.protocols import WireRequest
 from semroute.dialects.shared.body_parsing import as_said, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (

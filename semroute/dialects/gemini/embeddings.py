@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from semroute.dialects.dialect import GEMINI_EMBEDDINGS
 from semroute.dialects.gemini.client import Gemini
 from semroute.dialects.gemini.content import NAME, as_written, camel_case
+from semroute.dialects.protocols import GEMINI_EMBEDDINGS
 from semroute.dialects.shared.body_parsing import OURS, objects, problem, refuse_auto, without_empty
 from semroute.dialects.shared.dropped import Dropped
 from semroute.errors import BadAnswerError, RequestError, UnsupportedError

@@ -8,7 +8,6 @@ from urllib.parse import quote
 import msgspec
 
 from semroute.config.schema.models import Model
-from semroute.dialects.dialect import EMBEDDINGS, WireRequest, endpoint_of
 from semroute.dialects.gemini.content import NAME, keep_own_thoughts
 from semroute.dialects.gemini.embeddings import gemini_body
 from semroute.dialects.gemini.model_rules import suit
@@ -16,6 +15,7 @@ from semroute.dialects.gemini.models import traits_of
 from semroute.dialects.gemini.provider_answer import AnswerReader, UsageMetadata, decode, usage_of
 from semroute.dialects.gemini.provider_request import HEADERS, render_body
 from semroute.dialects.gemini.provider_stream import GeminiStreamParser
+from semroute.dialects.protocols import EMBEDDINGS, WireRequest, endpoint_of
 from semroute.dialects.shared.body_parsing import OURS
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import answered_error

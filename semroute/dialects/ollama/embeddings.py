@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from semroute.dialects.dialect import EMBEDDINGS
 from semroute.dialects.ollama.client import Ollama, named
 from semroute.dialects.ollama.client_answer import nanoseconds
+from semroute.dialects.protocols import EMBEDDINGS
 from semroute.dialects.shared.body_parsing import (
     convert,
     problem,

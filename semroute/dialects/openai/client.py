@@ -9,7 +9,6 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from semroute.decision import Decision
-from semroute.dialects.dialect import StreamRenderer
 from semroute.dialects.openai.client_answer import AskedIn, error_body, own_refusal, render_message
 from semroute.dialects.openai.client_stream import OpenAIStream
 from semroute.dialects.openai.content import (
@@ -24,6 +23,7 @@ from semroute.dialects.openai.content import (
     render_logprobs,
     render_usage,
 )
+from semroute.dialects.protocols import StreamRenderer
 from semroute.dialects.shared.body_parsing import (
     MISSING_CONTENT,
     convert,

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from semroute.dialects.dialect import EMBEDDINGS
 from semroute.dialects.gemini.embeddings import openai_answer
 from semroute.dialects.openai.client import OpenAI
 from semroute.dialects.openai.content import NAME
+from semroute.dialects.protocols import EMBEDDINGS
 from semroute.dialects.shared.body_parsing import convert, refuse_auto
 from semroute.messages import ChatRequest, Completion, Message, Text
 from semroute.record import Record

@@ -10,7 +10,6 @@ import msgspec
 
 from semroute.config.presets import PLAIN, Preset
 from semroute.config.schema.models import Model
-from semroute.dialects.dialect import EMBEDDINGS, ENDPOINTS, WireRequest, endpoint_of
 from semroute.dialects.gemini.embeddings import openai_body
 from semroute.dialects.openai.model_rules import carried_fields, suit_chat
 from semroute.dialects.openai.provider_answer import (
@@ -26,6 +25,7 @@ from semroute.dialects.openai.provider_answer import (
 )
 from semroute.dialects.openai.provider_request import HEADERS, adapt, render_body
 from semroute.dialects.openai.provider_stream import OpenAIStreamParser
+from semroute.dialects.protocols import EMBEDDINGS, ENDPOINTS, WireRequest, endpoint_of
 from semroute.dialects.shared.body_parsing import OURS, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from semroute.dialects.dialect import COMPACT
+from semroute.dialects.protocols import COMPACT
 from semroute.dialects.responses.client import Responses
 from semroute.dialects.responses.client_answer import render_usage
 from semroute.dialects.responses.content import NAME, seal_summary

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import msgspec
 
 from semroute.config.schema.models import Model
-from semroute.dialects.dialect import COMPACT, WireRequest, refuse_embeddings
 from semroute.dialects.openai.model_rules import LOGPROBS, carried_fields, suit_responses
 from semroute.dialects.openai.provider_request import HEADERS
+from semroute.dialects.protocols import COMPACT, WireRequest, refuse_embeddings
 from semroute.dialects.responses.content import NAME, keep_own_thoughts
 from semroute.dialects.responses.provider_answer import decode_answer, finish_reason_of, parts_of, usage_of
 from semroute.dialects.responses.provider_request import render_body

@@ -14,7 +14,7 @@ import msgspec
 
 from semroute.bases import Frozen
 from semroute.config.schema.models import Model
-from semroute.dialects.dialect import CHAT, WireRequest
+from semroute.dialects.protocols import CHAT, WireRequest
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.fitting import (
     Fitting,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from semroute.dialects.dialect import ENDPOINTS, refuse_embeddings
+from semroute.dialects.protocols import ENDPOINTS, refuse_embeddings
 from semroute.messages import ChatRequest, Message, Text
 
 INSTRUCTION = """\

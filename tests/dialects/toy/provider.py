@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from semroute.config.schema.models import Model
-from semroute.dialects.dialect import WireRequest, refuse_embeddings
+from semroute.dialects.protocols import WireRequest, refuse_embeddings
 from semroute.dialects.shared.error_bodies import answered_error, no_answer
 from semroute.errors import ProviderError
 from semroute.json_errors import UNREADABLE
