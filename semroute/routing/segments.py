@@ -1,8 +1,7 @@
 """Cut a prompt into segments by its form: prose, quotes, fences, code, tables, mails and so on. Pure.
 
 The segments keep the order of the prompt and all of its characters. Of a long prompt only the head and the tail are
-read. What lies between is one segment. The work is linear in what is read: each pattern reads one line, and the search
-for the end of a block starts at its beginning.
+read. What lies between is one segment. The work is linear in the length of what is read.
 """
 
 from __future__ import annotations
@@ -98,7 +97,8 @@ _WEAK = re.compile(r"\t| {2,}\S|\s*[.#]?[\w-]+\s*\{|\s*#\s|[\w.-]+:\s*\S{0,80}$|
 _OPENING = re.compile(r"(?:tl;dr )?[^\n:?.!;{}()=]{3,200}?(?:[:?.!]| [-–—])[ \t]+(?=\S)")
 _LABEL = re.compile(r"(?:#{1,6}[ \t]*)?\*{0,2}(?P<words>[A-Za-z][\w' ]{1,30}?)\*{0,2}[ \t]*:\*{0,2}[ \t]*")
 _SPEAKER = re.compile(r"\**(?P<who>[A-ZÀ-Ý][\w.'’-]*(?: [A-Z][\w.'’-]*){0,2})\**(?: \([^)\n]{1,20}\))?: ")
-_SENTENCE = re.compile(r"(?<![.!?…。!?:])[.!?…。!?:]++[\"'”’)\]]*+(?=\s|$)[ \t\r\n]*|[。!?]|\n")
+_STOP = r"[.!?…。\uff01\uff1f:]"
+_SENTENCE = re.compile(rf"(?<!{_STOP}){_STOP}++[\"'”’)\]]*+(?=\s|$)[ \t\r\n]*|[。\uff01\uff1f]|\n")
 _SHORTENED = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|fig|approx|inc|ltd|bzw|z\.b|\w)|^\s*\d{1,2})\.\s*$", re.I
 )

@@ -305,6 +305,8 @@ def test_a_run_of_marks_takes_time_in_proportion_to_its_length(piece: str) -> No
         ('He said "no!" Then he left.', ['He said "no!" ', "Then he left."]),
         ("はい。!! Go on.now.", ["はい。!! ", "Go on.now."]),
         ("一。二。three", ["一。", "二。", "three"]),
+        ("一\uff01二\uff1f three", ["一\uff01", "二\uff1f ", "three"]),
+        ("open http://host/a?b=c!d now", ["open http://host/a?b=c!d now"]),
     ],
 )
 def test_a_sentence_ends_with_all_its_marks(line: str, sentences: list[str]) -> None:
