@@ -23,7 +23,6 @@ import numpy as np
 from semroute.config.config import Config
 from semroute.config.folder import RouteFiles, read_files
 from semroute.config.load import load_files
-from semroute.config.schema.matching import Tuned
 from semroute.config.schema.routes import Route
 from semroute.decision import Candidate, Decision, Match, Nearest, Signals, Tier
 from semroute.dialects.native.conversation import Asked, as_request
@@ -52,6 +51,7 @@ from semroute.semantic.feature_cache import RecentFeatures, join
 from semroute.semantic.gain_file import load_gain
 from semroute.semantic.matcher import Matcher, Near
 from semroute.semantic.training import Progress, Task, Trained, prepare
+from semroute.semantic.tuned_thresholds import without_stale
 
 Result = TypeVar("Result")
 
@@ -74,9 +74,7 @@ class Router:
         `tiers`: a router whose routes are the exemplar tiers. `gain`: what `semroute train` learned. `recent`: the
         embedder's memory of prompts, from an earlier router.
         """
-        # Thresholds count only for the encoder with which they were found.
-        fits = config.tuned.encoder in ("", embedder.fingerprint)
-        self.config = config if fits else msgspec.structs.replace(config, tuned=Tuned())
+        self.config = without_stale(config, embedder)
         self.embedder = embedder
         self.gain = gain
         self._tiers = tiers

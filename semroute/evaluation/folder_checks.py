@@ -23,7 +23,9 @@ from semroute.routing.fixed_thresholds import fixed_thresholds
 from semroute.routing.learned_gain import Gain
 from semroute.semantic.array_cache import Cache
 from semroute.semantic.background import open_background
+from semroute.semantic.embedder import Embedder
 from semroute.semantic.gain_file import FILE, read_gain
+from semroute.semantic.tuned_thresholds import ADVICE, stale
 
 THRESHOLD_KEYS = {"tuned": "tuned.thresholds.{}", "route": "routes.{}.threshold", "abstain": "abstain.threshold"}
 """The key of a threshold in the route files, by who set the threshold."""
@@ -62,7 +64,7 @@ def check_meaning(
     corpus = Corpus(config=config, vectors=router.vectors, descriptions=descriptions)
     found = borders(router, open_background(router.embedder, cache)) if config.routes else []
     problems = [
-        *_stale(config, router.embedder.fingerprint),
+        *_stale(config, router.embedder),
         *lint(corpus),
         *_thresholds(router),
         *report(config, found),
@@ -139,16 +141,11 @@ def _rows(file: Path) -> Iterator[tuple[int, _Row]]:
                 yield number, msgspec.json.decode(line, type=_Row)
 
 
-def _stale(config: Config, encoder: str) -> Iterator[Problem]:
-    """Warn of thresholds that were tuned with another encoder. They do not count."""
-    if config.tuned.encoder in ("", encoder):
-        return
-    source = config.sources.get("tuned.encoder") or WrittenAt(file="routes", line=0)
-    message = (
-        f"the tuned thresholds do not count: they were found with the encoder {config.tuned.encoder}, "
-        f"but the one in use is {encoder}"
-    )
-    yield problem_at(source, message, "warning", "stale-thresholds", "run `semroute tune` again, or delete the file")
+def _stale(config: Config, embedder: Embedder) -> Iterator[Problem]:
+    """Warn of thresholds that were tuned with another embedder. They do not count."""
+    if message := stale(config, embedder):
+        source = config.sources.get("tuned.encoder") or WrittenAt(file="routes", line=0)
+        yield problem_at(source, message, "warning", "stale-thresholds", ADVICE)
 
 
 def _thresholds(router: Router) -> Iterator[Problem]:

@@ -65,7 +65,10 @@ def load_gain(config: Config, embedder: Embedder, data: bytes | None = None) -> 
     try:
         gain = read_gain(path, data)
         if gain.encoder != embedder.fingerprint:
-            raise EmbedderError(f"{path}: made with another embedder ({gain.encoder}, not {embedder.fingerprint})")
+            raise EmbedderError(
+                f"{path}: made with another embedded model ({gain.encoder}) than {embedder.name} "
+                f"({embedder.fingerprint}), whose vectors mean something else"
+            )
     except EmbedderError as error:
         log.warning("%s: the file is not used, and the stronger model comes first; run `semroute train` again", error)
         return None

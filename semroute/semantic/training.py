@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +28,8 @@ FIT_WORK = 40
 """The work of one fit counts as the number of texts divided by this."""
 CODE = (scoring, background, calibration, crossfit, head, logistic_regression)
 """Modules whose change makes trained heads stale."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ def prepare(
         trained = _unpack(cache.read(key) or {}, len(task.owners), embedder.dim, len(task.names))
         if trained is not None:
             return trained
+    started = time.monotonic()
     owners, calls = task.owners, task.calls
     around = background.open_background(embedder, cache)
     utterances = [utterance for own in task.utterances for utterance in own]
@@ -111,6 +116,14 @@ def prepare(
     trained = Trained(told.vectors[: len(owners)].copy(), fitted)
     if cache:
         cache.write(key, _pack(trained))
+        logger.info(
+            "%d utterances were learned from in %.1f s: the cache had nothing for these routes, this version of "
+            "semroute and the embedder %s (%s)",
+            len(owners),
+            time.monotonic() - started,
+            embedder.name,
+            embedder.fingerprint,
+        )
     return trained
 
 

@@ -77,9 +77,16 @@ def test_too_little_is_refused(semroute: Run, folder: Path) -> None:
     assert "expected at least 43" in done.stderr
 
 
-def test_thresholds_of_another_encoder_do_not_count(semroute: Run, folder: Path) -> None:
+def test_thresholds_of_another_encoder_do_not_count(
+    semroute: Run, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (folder / "tuned.yaml").write_text("tuned: {encoder: other, thresholds: {coding: 0.01}}\n")
-    assert Router.load(folder).route("why does this loop never end").threshold_from != "tuned"
+    router = Router.load(folder)
+    assert router.route("why does this loop never end").threshold_from != "tuned"
+    (told,) = (record.getMessage() for record in caplog.records if "thresholds" in record.getMessage())
+    assert told.startswith(f"{folder}/tuned.yaml:1: the tuned thresholds do not count: they were found with another")
+    assert f"(other), and bundled ({router.embedder.fingerprint})" in told
+    assert told.endswith("run `semroute tune` again, or delete the file")
     problems = json.loads(semroute("check", folder, "--json").stdout)["problems"]
     (stale,) = (problem for problem in problems if problem["code"] == "stale-thresholds")
     assert (stale["file"], stale["line"]) == (f"{folder}/tuned.yaml", 1)

@@ -161,7 +161,8 @@ def test_another_embedders_file_is_not_used(trained: Path, caplog: pytest.LogCap
         count_tokens = router.embedder.count_tokens
 
     assert load_gain(router.config, Other()) is None
-    assert "made with another embedder" in caplog.text
+    assert "made with another embedded model" in caplog.text
+    assert "run `semroute train` again" in caplog.text
 
 
 def test_labels_without_a_signal_are_said_to_hold_none(

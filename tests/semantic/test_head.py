@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -379,6 +380,22 @@ def test_the_key_changes_with_all_that_training_depends_on(embedder: FastEmbedEm
     keys = [task.key(embedder) for task in tasks]
     assert len({*keys, TASK.key(Other())}) == 7
     assert TASK.key(embedder) == keys[0]
+
+
+def test_the_log_says_why_a_start_trains(
+    embedder: FastEmbedEmbedder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = Task(("only",), (("one", "two"),), (), 0.05)
+    with caplog.at_level(logging.INFO, "semroute.semantic.training"):
+        prepare(task, embedder, Cache(tmp_path))
+        (told,) = (record.getMessage() for record in caplog.records)
+        prepare(task, embedder, Cache(tmp_path))
+    assert told.startswith("2 utterances were learned from in ")
+    assert told.endswith(
+        f"the cache had nothing for these routes, this version of semroute and the embedder bundled "
+        f"({embedder.fingerprint})"
+    )
+    assert len(caplog.records) == 1
 
 
 def test_an_entry_of_another_shape_is_trained_anew(embedder: FastEmbedEmbedder, tmp_path: Path) -> None:
