@@ -213,6 +213,12 @@ def test_the_meanings_are_all_there() -> None:
         "With this model the header x-beta is no longer supported",
         "The model card was removed from the request",
         "#/stop_sequences/0: expected maxLength: 40, actual: 52, please reformat your input and try again.",
+        "The value is not supported for us-east-1",
+        "The field is not supported in API-version 2024-05-01",
+        "The model output is not available",
+        "The tool_result content must be a string",
+        "'response_format.type' must be a string",
+        "Extra usage is not enabled for this model",
     ],
 )
 def test_words_that_only_stand_near_each_other_mean_nothing(text: str) -> None:
@@ -259,6 +265,28 @@ def test_a_model_that_is_unknown_or_gone_is_told_in_many_words(text: str) -> Non
 def test_words_whose_body_nobody_quoted_are_known(text: str, fault: FaultName) -> None:
     body = json.dumps({"message": text}).encode()
     assert name_of(DIALECTS["bedrock"].parse_error(400, {}, body)) == fault
+
+
+def test_a_country_that_is_not_served_is_no_missing_feature() -> None:
+    body = json.dumps({"error": {"message": "This service is not supported in your country/region"}}).encode()
+    for dialect in DIALECTS.values():
+        assert name_of(dialect.parse_error(400, {}, body)) == "forbidden"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Logprobs are not supported with this model",
+        "Images are not supported by the `llama-3` model",
+        "top_k is not supported for your requested model",
+        "Audio is unsupported for model: gpt-5-mini",
+        "Audio is not supported by models/gemini-9",
+    ],
+)
+def test_a_feature_that_the_model_lacks_is_told_in_many_words(text: str) -> None:
+    body = json.dumps({"error": {"message": text, "type": "invalid_request_error"}}).encode()
+    for dialect in DIALECTS.values():
+        assert name_of(dialect.parse_error(400, {}, body)) == "unsupported"
 
 
 # --- what is in no table ----------------------------------------------------------------------------------------------
