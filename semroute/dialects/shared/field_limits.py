@@ -47,9 +47,9 @@ class Limit(Frozen, frozen=True):
     """Paths of the fields. `[]` stands for each item of a list."""
     rule: Rule
     source: str
-    """A page of the documentation, or a report that quotes the provider."""
-    seen: str
-    """The day on which the source was read, as YYYY-MM-DD."""
+    """A page, a version of a vendor's package, a report that quotes the vendor, or one of the two words below."""
+    seen: str = ""
+    """The day on which the source was read, as YYYY-MM-DD. A limit that is not confirmed has none."""
 
 
 _CHAT = "https://platform.openai.com/docs/api-reference/chat/create"
@@ -57,7 +57,14 @@ _RESPONSES = "https://platform.openai.com/docs/api-reference/responses/create"
 _MESSAGES = "https://platform.claude.com/docs/en/api/messages"
 _GEMINI = "https://ai.google.dev/api/generate-content"
 _CONVERSE = "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_"
-_XAI = "https://docs.x.ai/docs/api-reference"
+_DEEPSEEK = "https://api-docs.deepseek.com/api/create-chat-completion"
+_CEREBRAS = "https://github.com/Cerebras/cerebras-cloud-sdk-python: 1.91.0"
+_GROQ = "https://github.com/groq/groq-python: 1.7.0"
+_XAI = "https://github.com/xai-org/xai-sdk-python: 1.21.0"
+_CODE = "public code"
+"""Clients look for the vendor's words, or their tests quote them."""
+_UNCONFIRMED = "not confirmed"
+"""Nobody here has read it anywhere."""
 _TODAY = "2026-11-29"
 _LATER = "2026-11-30"
 
@@ -96,13 +103,8 @@ _EVERY_SERVER = (
     Limit(("messages[].content[].image_url.url",), data_urls, _CHAT, _TODAY),
     Limit(("response_format.json_schema.name",), label("response_format.json_schema.name", _NAME, 64), _CHAT, _TODAY),
     Limit(("max_tokens", "max_completion_tokens"), most_tokens, _CHAT, _TODAY),
-    Limit(("stop",), filled("stop"), _CHAT, _LATER),
-    Limit(
-        ("tools",),
-        unique("tools", "function", "name"),
-        "https://github.com/liliMozi/openhanako/issues/789",  # DeepSeek
-        _LATER,
-    ),
+    Limit(("stop",), filled("stop"), _UNCONFIRMED),
+    Limit(("tools",), unique("tools", "function", "name"), _CODE, _LATER),
 )
 
 _IDS_OF_OPENAI = (
@@ -121,7 +123,7 @@ _OPENAI = (
     Limit(("top_logprobs",), between("top_logprobs", 0, 20), _CHAT, _TODAY),
     Limit(("frequency_penalty",), between("frequency_penalty", -2, 2), _CHAT, _TODAY),
     Limit(("presence_penalty",), between("presence_penalty", -2, 2), _CHAT, _TODAY),
-    Limit(("n",), between("n", 1, 128), _CHAT, _LATER),
+    Limit(("n",), between("n", 1, 128), _UNCONFIRMED),
 )
 
 SERVERS: dict[str, tuple[Limit, ...]] = {
@@ -131,38 +133,23 @@ SERVERS: dict[str, tuple[Limit, ...]] = {
     "openrouter": _IDS_OF_OPENAI,
     "cerebras": (
         Limit(("stop",), first("stop", 4), "https://inference-docs.cerebras.ai/api-reference", _TODAY),
-        Limit(
-            ("temperature",),
-            between("temperature", 0, 1.5),
-            "https://inference-docs.cerebras.ai/api-reference/chat-completions",
-            _LATER,
-        ),
+        Limit(("temperature",), between("temperature", 0, 2), _CEREBRAS, _LATER),
     ),
     "deepseek": (
-        Limit(
-            ("stop",),
-            first("stop", 16),
-            "https://api-docs.deepseek.com/api/create-chat-completion",
-            _TODAY,
-        ),
-        Limit(("tools",), first("tools", 128), "https://api-docs.deepseek.com/api/create-chat-completion", _TODAY),
+        Limit(("stop",), first("stop", 16), _DEEPSEEK, _TODAY),
+        Limit(("tools",), first("tools", 128), _DEEPSEEK, _TODAY),
         Limit(
             ("temperature",),
             between("temperature", 0, 2),
-            "https://api-docs.deepseek.com/api/create-chat-completion",
+            "https://rdrr.io/cran/tidyllm/man/deepseek_chat.html",
             _LATER,
         ),
-        Limit(
-            ("top_logprobs",),
-            between("top_logprobs", 0, 20),
-            "https://api-docs.deepseek.com/api/create-chat-completion",
-            _LATER,
-        ),
+        Limit(("top_logprobs",), between("top_logprobs", 0, 20), _UNCONFIRMED),
     ),
     "groq": (
-        Limit(("stop",), first("stop", 4), "https://console.groq.com/docs/api-reference", _TODAY),
-        Limit(("tools",), first("tools", 128), "https://console.groq.com/docs/api-reference", _TODAY),
-        Limit(("temperature",), between("temperature", 0, 2), "https://console.groq.com/docs/api-reference", _LATER),
+        Limit(("stop",), first("stop", 4), _GROQ, _LATER),
+        Limit(("tools",), first("tools", 128), _GROQ, _LATER),
+        Limit(("temperature",), between("temperature", 0, 2), _GROQ, _LATER),
     ),
     "mistral": (
         Limit(
@@ -179,7 +166,7 @@ SERVERS: dict[str, tuple[Limit, ...]] = {
         ),
         Limit(("temperature",), between("temperature", 0, 1.5), "https://docs.mistral.ai/api/#tag/chat", _TODAY),
         Limit(("top_p",), between("top_p", 0, 1), "https://docs.mistral.ai/api/#tag/chat", _TODAY),
-        Limit(("random_seed",), between("seed", 0, None), "https://docs.mistral.ai/api/#tag/chat", _LATER),
+        Limit(("random_seed",), between("seed", 0, None), _UNCONFIRMED),
         Limit(("messages",), mistral_order, "https://github.com/avante-corp/avante.nvim/pull/2695", _LATER),
     ),
     "xai": (
@@ -206,7 +193,7 @@ DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
             _TODAY,
         ),
         Limit(("input[]",), ids("item", chars=64), "https://github.com/decolua/9router/issues/393", _TODAY),
-        Limit(("tools",), unique("tools", "name"), _RESPONSES, _LATER),
+        Limit(("tools",), unique("tools", "name"), _UNCONFIRMED),
         Limit(("tools[].parameters",), object_schema, _RESPONSES, _TODAY),
         Limit(("user",), digest("user", 64), "https://github.com/maximhq/bifrost/pull/1000", _TODAY),
         Limit(("safety_identifier",), digest("safety_identifier", 64), _RESPONSES, _TODAY),
@@ -232,7 +219,7 @@ DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
             "https://github.com/home-assistant/core/issues/147760",
             _TODAY,
         ),
-        Limit(("tools",), unique("tools", "name"), "https://github.com/anthropics/claude-code/issues/10687", _LATER),
+        Limit(("tools",), unique("tools", "name"), _CODE, _LATER),
         Limit(
             ("messages[].content[].id",),
             ids("call", _NAME),
@@ -270,10 +257,15 @@ DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
             _TODAY,
         ),
         Limit(("tools[].functionDeclarations[].parametersJsonSchema",), object_schema, _GEMINI, _TODAY),
-        Limit(("tools[].functionDeclarations",), unique("tools", "name"), _GEMINI, _LATER),
-        Limit(("generationConfig.stopSequences",), filled("stop"), _GEMINI, _LATER),
-        Limit(("generationConfig.seed",), between("seed", -(2**31), 2**31 - 1), _GEMINI, _LATER),
-        Limit(("generationConfig.candidateCount",), between("n", 1, 8), _GEMINI, _LATER),
+        Limit(("tools[].functionDeclarations",), unique("tools", "name"), _CODE, _LATER),
+        Limit(("generationConfig.stopSequences",), filled("stop"), _UNCONFIRMED),
+        Limit(
+            ("generationConfig.seed",),
+            between("seed", -(2**31), 2**31 - 1),
+            "https://github.com/googleapis/google-cloud-python: google-ai-generativelanguage 0.12.1",
+            _LATER,
+        ),
+        Limit(("generationConfig.candidateCount",), between("n", 1, 8), _UNCONFIRMED),
         Limit(
             ("contents[].parts[].inlineData", "contents[].parts[].functionResponse.parts[].inlineData"),
             media("mimeType", "mime_type"),
@@ -297,12 +289,7 @@ DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
             _CONVERSE + "ToolSpecification.html",
             _TODAY,
         ),
-        Limit(
-            ("toolConfig.tools",),
-            unique("tools", "toolSpec", "name"),
-            _CONVERSE + "ToolConfiguration.html",
-            _LATER,
-        ),
+        Limit(("toolConfig.tools",), unique("tools", "toolSpec", "name"), _UNCONFIRMED),
         Limit(
             ("messages[].content[].toolUse.toolUseId",),
             ids("call", _NAME, 64),

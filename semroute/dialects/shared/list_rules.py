@@ -52,7 +52,9 @@ def mistral_order(value: Any, fitting: Fitting) -> Any:
     """Bring messages into an order that Mistral takes.
 
     It refuses a turn of the user after a tool's result, an assistant's turn that says nothing, and a last turn of the
-    assistant that is not marked as the start of the answer.
+    assistant that is not marked as the start of the answer. Sources, read on 2026-11-30:
+    https://github.com/avante-corp/avante.nvim/pull/2695, https://github.com/OpenHands/OpenHands/issues/8685,
+    https://github.com/huggingface/smolagents/issues/757.
     """
     if not isinstance(value, list):
         return value
@@ -81,7 +83,7 @@ def mistral_order(value: Any, fitting: Fitting) -> Any:
 MARKS = {"anthropic": b'"cache_control"', "bedrock": b'"cachePoint"'}
 """How providers that limit them write a mark."""
 MOST_MARKS = 4
-"""Sources: https://platform.claude.com/docs/en/build-with-claude/prompt-caching,
+"""Sources: https://github.com/continuedev/continue/pull/6937, which quotes Anthropic;
 https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html, 2026-11-30."""
 _ORDER = ("tools", "toolConfig", "system", "messages")
 """The order in which a prompt is read."""
