@@ -112,7 +112,10 @@ def _messages(
 
 
 def _end_in_text(content: list[dict[str, Any]], dropped: Dropped) -> None:
-    """Remove white space from the end of a last turn that Claude continues. It refuses it there."""
+    """Remove white space from the end of a last turn that Claude continues. It refuses it there.
+
+    Source: public code, which looks for "final assistant content cannot end with trailing whitespace", 2026-11-30.
+    """
     text = content[-1].get("text")
     if isinstance(text, str) and text != text.rstrip():
         dropped.adapt("white space at the end of the last turn: left out")

@@ -57,8 +57,8 @@ class _ContentPart(msgspec.Struct):
     type: str = ""
     text: str | None = None
     thinking: str | list[_ContentPart] | None = None
-    """Thoughts of Mistral's models, which are part of the content. Source: https://docs.mistral.ai/api/#tag/chat,
-    2026-11-30."""
+    """Thoughts of Mistral's models, which are part of the content. Source: the package mistralai
+    3.7.0, `ThinkChunk`, 2026-11-30."""
 
 
 class ChatSaid(msgspec.Struct):
@@ -94,7 +94,7 @@ class _Usage(msgspec.Struct):
 
 
 class GroqSaid(msgspec.Struct):
-    """What only Groq says. Source: https://console.groq.com/docs/api-reference, 2026-11-30."""
+    """What only Groq says. Source: the package groq 1.7.0, `XGroq`, 2026-11-30."""
 
     usage: Any = None
     """The usage of a stream, also if nobody asked for it."""

@@ -46,7 +46,7 @@ class ChoicePiece(msgspec.Struct):
     finish_reason: str | None = None
     logprobs: Any = None
     usage: Any = None
-    """Moonshot tells the usage here. Source: https://platform.moonshot.ai/docs/api/chat, 2026-11-30."""
+    """Moonshot tells the usage here. Source: public code, whose tests quote such a stream, 2026-11-30."""
 
 
 class ChatEvent(msgspec.Struct):

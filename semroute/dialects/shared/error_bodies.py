@@ -30,8 +30,8 @@ TRANSIENT = frozenset({408, 409, 424, 425, 498, 499})
 """Statuses below 500 that are the server's fault. A later try may succeed.
 
 424: TGI and Bedrock had a fault while the model wrote. 498: Groq has no room in its tier `flex`. 499: a proxy before
-the provider lost the connection. Sources: https://console.groq.com/docs/errors,
-https://github.com/huggingface/text-generation-inference/blob/main/router/src/server.rs (read on 2026-11-30).
+the provider lost the connection. Sources, read on 2026-11-30: https://console.groq.com/docs/errors,
+https://console.groq.com/docs/flex-processing. Bedrock: the package botocore 1.44.8; TGI: a copy of its router.
 """
 MAX_DEPTH = 16
 """The most levels of nested objects that are read. Gateways quote the errors of the vendors behind them."""

@@ -23,16 +23,17 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 }
 """A word that is not here means `stop`, such as `eos` of Together and TGI, or `end_turn` of Anthropic.
 
-Mistral says `model_length`, and Zhipu `sensitive` and `model_context_window_exceeded`. Sources:
-https://docs.mistral.ai/api, https://docs.z.ai/api-reference/llm/chat-completion, read on 2026-11-30.
+Mistral says `model_length` and Together `eos`, by the types of their packages mistralai 3.7.0 and together 3.1.1.
+Bedrock's words are those of botocore 1.44.8. Zhipu says `sensitive` and `model_context_window_exceeded`, by the code of
+its clients. All were read on 2026-11-30.
 """
 _BROKEN_OFF = frozenset({"error", "network_error", "insufficient_system_resource", "abort", "aborted", "cancelled"})
 """Words of a server that could not finish: Zhipu's `network_error`, DeepSeek's `insufficient_system_resource`, and
-`abort` of vLLM and SGLang. Source: https://api-docs.deepseek.com/api/create-chat-completion, read on 2026-11-30."""
+`abort` of vLLM and SGLang. The first two were read in the code of clients on 2026-11-30. `abort` is not confirmed."""
 
 
 def finish_reason_of(word: str) -> FinishReason:
     """Return why an answer ended. Raises `BadAnswerError` if the provider broke it off."""
-    if word in _BROKEN_OFF:
+    if word.lower() in _BROKEN_OFF:
         raise BadAnswerError(f"the provider broke the answer off with finish_reason {word!r}")
     return _FINISH_REASONS.get(word.lower(), "stop")
