@@ -380,7 +380,7 @@ def test_an_upload_with_an_idempotency_key_is_refused_before_it_is_sent(served: 
     seen = len(served.vendor.seen)
     answer = served.call("POST", "/v1/files", files={"file": b"x"}, headers={"idempotency-key": "upload"})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "idempotency-key")
-    assert "send it without one" in answer.json()["error"]["message"]
+    assert "leave out this header" in answer.json()["error"]["message"]
     assert len(served.vendor.seen) == seen
 
 

@@ -223,10 +223,10 @@ def test_new_workers_that_cannot_start_replace_nobody(tmp_path: Path, caplog: py
 def test_workers_end_when_their_supervisor_is_gone(tmp_path: Path) -> None:
     script = f"""
 import functools, pathlib, socket
-from semroute.api.worker_pipe import Good
+from semroute.api.worker_pipe import LastGood
 from semroute.api.workers import Supervisor
 from tests.api.test_supervisor import small
-Supervisor(functools.partial(small, pathlib.Path({str(tmp_path)!r})), [socket.socket()], drain_s=1, good=Good()).keep()
+Supervisor(functools.partial(small, pathlib.Path({str(tmp_path)!r})), [socket.socket()], drain_s=1, good=LastGood()).keep()
 """
     process = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
     worker = pid(tmp_path, 1)
