@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
@@ -25,6 +25,8 @@ EPOCH = "semroute:epoch"
 EPOCH_S = 10 * 365 * 86_400.0
 BASE = "semroute:base:"
 """The prefix of a counter's name under which a state keeps how much of it came from `refill`."""
+FILLED = "semroute:filled:"
+"""The prefix of a counter's name under which a state keeps the moment from `refill`, in whole seconds."""
 _RANDOM_BITS = 20
 
 Row = tuple[Any, ...]
@@ -258,11 +260,20 @@ class SharedState(State, Protocol):
         return await self.count(hold, spent, keep_s=SETTLED_S, epoch=0) or {}
 
     async def count(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
+        self,
+        hold: str,
+        spent: Mapping[str, tuple[int, float]],
+        *,
+        keep_s: float,
+        epoch: int,
+        ended: float = math.inf,
+        known: Collection[str] = (),
     ) -> dict[str, int] | None:
-        """Settle a hold in a state of this epoch. None: the state has another epoch, so nothing is done. Epoch 0: any.
+        """Settle a hold in a state of this epoch. Epoch 0: any.
 
-        `keep_s`: how long the state remembers that the hold was settled.
+        None: nothing is done, because the state has another epoch, or lost one of the `known` counters. `keep_s`: how
+        long the state remembers that the hold was settled. `ended`: when the request ended. A counter that a later
+        moment was given to by `refill` contains this spend already.
         """
 
     async def beat(self, owner: str) -> Beats:
@@ -271,9 +282,11 @@ class SharedState(State, Protocol):
     async def release(self, owner: str) -> None:
         """Free all that an owner holds, and forget the owner."""
 
-    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
+    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]], *, since: int = 0) -> int:
         """Count what is known to be spent, and mark the state as not empty. Returns its epoch: the first call sets it.
 
         A state of another epoch is left as it is. If a counter is filled several times, the largest amount counts, in
-        addition to all that was counted otherwise. So several processes may safely do this.
+        addition to all that was counted otherwise. So several processes may safely do this. `since`: the amounts
+        contain all requests that ended before this moment. 0: that is not known. If a state that is not empty lacked a
+        counter, the beats of all owners start again from 0, so that all of them make their holds again.
         """

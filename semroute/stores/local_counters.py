@@ -53,6 +53,10 @@ class LocalCounters:
         """Return whether the shared state had this counter."""
         return counter in self._told
 
+    def heard(self, counter: str) -> int:
+        """Return what the shared state last reported as spent of a counter that it had."""
+        return self._told[counter].spent
+
     def begin(self, hold: str, wants: Sequence[Want], *, shared: bool) -> None:
         """Note that a request holds something."""
         self.end(hold)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from semroute.stores.interfaces import Beats, SharedState, Verdict, Want, owner_of
 
@@ -19,6 +20,8 @@ class _Counter:
         """The amount spent. None: nothing was ever counted."""
         self.base = 0
         """How much of `spent` came from `refill`."""
+        self.filled = 0
+        """The latest moment from `refill`."""
         self.expires_at = expires_at
         self.holds: dict[str, tuple[int, float]] = {}
 
@@ -66,11 +69,18 @@ class MemoryState(SharedState):
         return Verdict(None, levels, spent)
 
     async def count(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
+        self,
+        hold: str,
+        spent: Mapping[str, tuple[int, float]],
+        *,
+        keep_s: float,
+        epoch: int,
+        ended: float = math.inf,
+        known: Collection[str] = (),
     ) -> dict[str, int] | None:
-        """Free a hold and count what was spent, in a state of this epoch."""
+        """Free a hold and count what was spent, in a state of this epoch that has the known counters."""
         now = self._now()
-        if epoch not in (0, self._epoch):
+        if epoch not in (0, self._epoch) or any(self._spent(name) is None for name in known):
             return None
         if hold in self._settled:
             return {}
@@ -80,7 +90,8 @@ class MemoryState(SharedState):
         for name, (amount, expires_at) in spent.items():
             if amount:
                 counter = self._counters.setdefault(name, _Counter(expires_at))
-                grown[name] = counter.spent = (counter.spent or 0) + amount
+                if ended >= counter.filled:
+                    grown[name] = counter.spent = (counter.spent or 0) + amount
         return grown if self._epoch else {}
 
     async def beat(self, owner: str) -> Beats:
@@ -95,17 +106,18 @@ class MemoryState(SharedState):
         for counter in self._counters.values():
             counter.holds = {hold: held for hold, held in counter.holds.items() if owner_of(hold) != owner}
 
-    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
+    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]], *, since: int = 0) -> int:
         """Count what is known to be spent, and mark the state as not empty."""
         if self._epoch not in (0, epoch):
             return self._epoch
         for name, (amount, expires_at) in spent.items():
             counter = self._counters.setdefault(name, _Counter(expires_at))
-            grown = (
-                amount if counter.spent is None else max(0, amount - (counter.base if self._epoch else counter.spent))
-            )
-            counter.spent = (counter.spent or 0) + grown
-            counter.base = max(counter.base, amount)
+            if counter.spent is None:
+                counter.spent, counter.base = 0, 0
+                if self._epoch:  # its holds may be lost, too: each owner makes them again
+                    self._owners = dict.fromkeys(self._owners, 0)
+            counter.spent += max(0, amount - (counter.base if self._epoch else counter.spent))
+            counter.base, counter.filled = max(counter.base, amount), max(counter.filled, since)
         self._epoch = self._epoch or epoch
         return self._epoch
 
@@ -166,6 +178,10 @@ class MemoryState(SharedState):
     def _free(self, hold: str) -> None:
         for counter in self._counters.values():
             counter.holds.pop(hold, None)
+
+    def _spent(self, name: str) -> int | None:
+        counter = self._counters.get(name)
+        return counter.spent if counter else None
 
     def _level(self, name: str, now: float, but: str = "") -> int:
         counter = self._counters.get(name)

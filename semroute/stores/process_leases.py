@@ -7,6 +7,8 @@ them.
 
 from __future__ import annotations
 
+import math
+
 from semroute.stores.interfaces import Beats
 
 LOOK_S = 1.0
@@ -27,13 +29,20 @@ class ProcessLeases:
 
     def __init__(self, mine: str) -> None:
         self._mine = mine
-        self._count = 0
+        self._count: float = 0
         self._others: dict[str, _Seen] = {}
 
     def forgotten(self, beats: Beats) -> bool:
         """Return whether the state forgot this owner and its holds since the last look."""
         before, self._count = self._count, beats.owners.get(self._mine, 0)
         return self._count <= before
+
+    def known(self, beats: Beats) -> bool:
+        """Return whether the state still knows this owner, so that it cannot have been emptied since the last look."""
+        if 0 < self._count < beats.owners.get(self._mine, 0):
+            return True
+        self._count = math.inf  # until the next look, more beats must not look as if the state had kept the first ones
+        return False
 
     def silent(self, beats: Beats) -> list[str]:
         """Count one look. Returns the owners that have been silent for too long."""

@@ -23,6 +23,14 @@ class RecentCounts:
             if amount:
                 sums[counter] = sums.get(counter, (0, 0.0))[0] + amount, end
 
+    def since(self, epoch: int, moment: int) -> Spent:
+        """Return what a state of this epoch counted for requests that ended since a moment."""
+        sums: Spent = {}
+        for spent in [spent for (of, second), spent in self._spent.items() if of == epoch and second >= moment]:
+            for counter, (amount, end) in spent.items():
+                sums[counter] = sums.get(counter, (0, 0.0))[0] + amount, end
+        return sums
+
     def keep(self, epoch: int, since: float) -> None:
         """Forget what ended before a moment. The state still has this epoch, so that is never owed again."""
         self._spent = {key: spent for key, spent in self._spent.items() if key[0] != epoch or key[1] >= since}

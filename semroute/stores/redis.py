@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -14,7 +16,20 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from semroute.errors import StoreError
-from semroute.stores.interfaces import BASE, EPOCH, EPOCH_S, OWNER_CHARS, Beats, SharedState, Verdict, Want, owner_of
+from semroute.stores.interfaces import (
+    BASE,
+    EPOCH,
+    EPOCH_S,
+    FILLED,
+    OWNER_CHARS,
+    Beats,
+    SharedState,
+    Verdict,
+    Want,
+    owner_of,
+)
+
+log = logging.getLogger("semroute.state")
 
 PREFIX = "{semroute}:"
 """The prefix of all keys. Its braces put them in one hash slot, so that the scripts also work on a cluster."""
@@ -77,19 +92,27 @@ end
 return {{refused, levels, spents}}
 """
 )
-# KEYS: the mark of the hold, then counters. ARGV: hold, seconds that the mark stays, now, epoch, then amount and
-# expires_at for each counter. Answers false if the state has another epoch; an ARGV epoch of 0 fits any state. The
-# amounts of an empty state mean nothing, so they are left out.
+# KEYS: the mark of the hold, then counters. ARGV: hold, seconds that the mark stays, now, epoch, ended or '', then
+# amount, expires_at and known for each counter. Answers false if the state has another epoch or lost a known counter;
+# an ARGV epoch of 0 fits any state. The amounts of an empty state mean nothing, so they are left out. A new counter
+# gets a base of 0. So a counter without a base has lost it.
 _SETTLE = f"""
-local epoch = redis.call('GET', '{PREFIX}{EPOCH}')
+local epoch, ended = redis.call('GET', '{PREFIX}{EPOCH}'), tonumber(ARGV[5])
 if ARGV[4] ~= '0' and ARGV[4] ~= epoch then return false end
+for i = 2, #KEYS do
+  if ARGV[3 * i + 2] == '1' and redis.call('EXISTS', KEYS[i]) == 0 then return false end
+end
 if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[2]) then return {{}} end
 local now, grown = tonumber(ARGV[3]), {{}}
+local function filled(name) return tonumber(redis.call('GET', '{PREFIX}{FILLED}' .. name) or '0') end
 for i = 2, #KEYS do
   redis.call('HDEL', KEYS[i] .. ':holds', ARGV[1])
-  if ARGV[2 * i + 1] ~= '0' then
-    redis.call('INCRBY', KEYS[i], ARGV[2 * i + 1])
-    redis.call('EXPIRE', KEYS[i], math.max(1, math.ceil(tonumber(ARGV[2 * i + 2]) - now)))
+  local amount, name = ARGV[3 * i], string.sub(KEYS[i], {len(PREFIX) + 1})
+  if amount ~= '0' and not (ended and ended < filled(name)) then
+    local seconds = math.max(1, math.ceil(tonumber(ARGV[3 * i + 1]) - now))
+    local spent = redis.call('INCRBY', KEYS[i], amount)
+    redis.call('EXPIRE', KEYS[i], seconds)
+    if spent == tonumber(amount) then redis.call('SET', '{PREFIX}{BASE}' .. name, '0', 'NX', 'EX', seconds) end
     grown[#grown + 1] = i - 2
     grown[#grown + 1] = redis.call('GET', KEYS[i])
   end
@@ -112,23 +135,34 @@ redis.call('HINCRBY', OWNERS, ARGV[1], 1)
 return {redis.call('GET', EPOCH) or '0', redis.call('HGETALL', OWNERS)}
 """
 )
-# KEYS: for each counter, the key of what earlier refills gave it, then the counter. ARGV: epoch, seconds that it stays,
-# now, then amount and expires_at for each counter.
+# KEYS: for each counter, the keys of its base (what earlier refills gave it) and of its moment, then the counter. ARGV:
+# epoch, seconds that it stays, now, moment, then amount and expires_at for each counter. If only the base is lost, an
+# earlier refill may have given as much, so nothing is added. If a counter is lost, its holds may be lost, too: all
+# owners count as having said nothing yet, so each makes its holds again.
 _REFILL = (
     _LEVEL
     + """
 local epoch = redis.call('GET', EPOCH)
 if epoch and epoch ~= ARGV[1] then return epoch end
-for i = 2, #KEYS, 2 do
-  local base, name, amount = KEYS[i - 1], KEYS[i], ARGV[i + 2]
-  local before, left = tonumber(redis.call('GET', base) or '0'), tonumber(ARGV[i + 3]) - tonumber(ARGV[3])
-  if not epoch then before = tonumber(redis.call('GET', name) or '0') end
-  local seconds = math.max(1, math.ceil(left))
-  if redis.call('EXISTS', name) == 0 then redis.call('SET', name, amount, 'EX', seconds)
-  elseif tonumber(amount) > before then
-    redis.call('INCRBY', name, string.format('%.0f', tonumber(amount) - before))
+local since, lost = tonumber(ARGV[4]), false
+for i = 3, #KEYS, 3 do
+  local base, filled, name, amount = KEYS[i - 2], KEYS[i - 1], KEYS[i], ARGV[i / 3 * 2 + 3]
+  local seconds = math.max(1, math.ceil(tonumber(ARGV[i / 3 * 2 + 4]) - tonumber(ARGV[3])))
+  local spent, before = redis.call('GET', name), redis.call('GET', base)
+  if not epoch then before = spent end
+  if not spent then
+    lost = true
+    redis.call('SET', name, amount, 'EX', seconds)
+  elseif before and tonumber(amount) > tonumber(before) then
+    redis.call('INCRBY', name, string.format('%.0f', tonumber(amount) - tonumber(before)))
   end
-  if tonumber(amount) > before or not epoch then redis.call('SET', base, amount, 'EX', seconds) end
+  if not epoch or not spent or not before or tonumber(amount) > tonumber(before) then
+    redis.call('SET', base, amount, 'EX', seconds)
+  end
+  if since > tonumber(redis.call('GET', filled) or '0') then redis.call('SET', filled, ARGV[4], 'EX', seconds) end
+end
+if epoch and lost then
+  for _, owner in ipairs(redis.call('HKEYS', OWNERS)) do redis.call('HSET', OWNERS, owner, 0) end
 end
 redis.call('SET', EPOCH, ARGV[1], 'NX', 'EX', ARGV[2])
 return redis.call('GET', EPOCH)
@@ -190,6 +224,7 @@ class RedisState(SharedState):
         self._reserve, self._settle = register(_RESERVE), register(_SETTLE)
         self._levels, self._smooth = register(_LEVELS), register(_SMOOTH)
         self._beat, self._refill, self._reset = register(_BEAT), register(_REFILL), register(_RESET)
+        self._policy_checked = False
 
     @_understood
     async def reserve(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
@@ -211,12 +246,19 @@ class RedisState(SharedState):
 
     @_understood
     async def count(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
+        self,
+        hold: str,
+        spent: Mapping[str, tuple[int, float]],
+        *,
+        keep_s: float,
+        epoch: int,
+        ended: float = math.inf,
+        known: Collection[str] = (),
     ) -> dict[str, int] | None:
-        """Free a hold and count what was spent, in a state of this epoch."""
-        arguments: list[Any] = [hold, round(keep_s), self._clock(), epoch]
-        for amount, expires_at in spent.values():
-            arguments += [amount, expires_at]
+        """Free a hold and count what was spent, in a state of this epoch that has the known counters."""
+        arguments: list[Any] = [hold, round(keep_s), self._clock(), epoch, "" if ended == math.inf else ended]
+        for name, (amount, expires_at) in spent.items():
+            arguments += [amount, expires_at, int(name in known)]
         names = [*spent]
         grown = await _asked(self._settle(keys=[_mark(hold), *(PREFIX + name for name in names)], args=arguments))
         if grown is None:
@@ -227,8 +269,26 @@ class RedisState(SharedState):
     async def beat(self, owner: str) -> Beats:
         """Say that an owner lives."""
         epoch, found = await _asked(self._beat(keys=[PREFIX + EPOCH], args=[owner]))
+        if not self._policy_checked:
+            self._policy_checked = True
+            await self._check_policy()
         owners = {name.decode(): int(count) for name, count in zip(found[::2], found[1::2], strict=True)}
         return Beats(owners, int(epoch))
+
+    async def _check_policy(self) -> None:
+        """Warn if Redis may drop counters when its memory is full."""
+        try:
+            found = await _asked(self._redis.config_get("maxmemory*"))
+        except StoreError:  # many hosted services forbid the question
+            return
+        policy, limit = found.get("maxmemory-policy", "noeviction"), found.get("maxmemory", "0")
+        if policy != "noeviction" and limit != "0":
+            log.warning(
+                "Redis may drop what budgets have counted when its memory is full: got maxmemory-policy %s with "
+                "maxmemory %s, expected noeviction",
+                policy,
+                limit,
+            )
 
     @_understood
     async def release(self, owner: str) -> None:
@@ -236,12 +296,12 @@ class RedisState(SharedState):
         await _asked(self._redis.hdel(f"{PREFIX}owners", owner))
 
     @_understood
-    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
+    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]], *, since: int = 0) -> int:
         """Count what is known to be spent, and mark the state as not empty."""
-        arguments: list[Any] = [epoch, round(EPOCH_S), self._clock()]
+        arguments: list[Any] = [epoch, round(EPOCH_S), self._clock(), since]
         for amount, expires_at in spent.values():
             arguments += [amount, expires_at]
-        keys = [PREFIX + before + name for name in spent for before in (BASE, "")]
+        keys = [PREFIX + before + name for name in spent for before in (BASE, FILLED, "")]
         return int(await _asked(self._refill(keys=keys, args=arguments)))
 
     @_understood

@@ -14,8 +14,9 @@ from itertools import repeat
 from pathlib import Path
 
 from semroute.errors import RefusedValueError, StoreError
-from semroute.stores.interfaces import HOLD_S, SETTLED_S, SharedState, Verdict, Want, filled_to, new_epoch
+from semroute.stores.interfaces import HOLD_S, SETTLED_S, Beats, SharedState, Verdict, Want, filled_to, new_epoch
 from semroute.stores.local_counters import LocalCounters
+from semroute.stores.lost_counters import Knowledge
 from semroute.stores.process_leases import LOOK_S, ProcessLeases
 from semroute.stores.recent_counts import RecentCounts
 from semroute.stores.state_fallback import FallbackValues, done
@@ -38,6 +39,8 @@ KEPT_S = 5.0
 """Seconds for which counted spend is kept to count it again: `RECENT_S`, 1 s of rounding, and clock differences."""
 OLD = 1
 """The epoch for a state that an older semroute left without one."""
+PROBE = "probe"
+"""The name of a claim that only asks whether counters are lost."""
 REFILL_AGAIN = 5
 """How many looks after a refill the state is refilled again."""
 
@@ -80,7 +83,7 @@ class ResilientState(FallbackValues):
             # Noted before the state is asked, so that `settle` also frees it if the caller leaves meanwhile.
             self._alone.begin(hold, wants, shared=True)
             asked, epoch = self._alone.answers, self._owed.epoch
-            verdict = await self._try(lambda: self._reserve_there(hold, wants, lease_s))
+            verdict = await self._try(lambda: self._reserve_there(self._name(hold), wants, lease_s))
             if verdict is not None:
                 self._hear(verdict.spent, asked, epoch)
                 if verdict.refused is not None:
@@ -102,9 +105,11 @@ class ResilientState(FallbackValues):
             return {}
         wants = held.wants if held is not None else ()
         name, all_named = self._name(hold), {want.counter: (0, want.expires_at) for want in wants} | dict(spent)
-        grown, asked, epoch = None, self._alone.answers, self._owed.epoch
+        grown, asked, epoch, known = None, self._alone.answers, self._owed.epoch, self._known_of(spent)
         try:
-            grown = await self._try(lambda: self._shared.count(name, all_named, keep_s=SETTLED_S, epoch=epoch))
+            grown = await self._try(
+                lambda: self._shared.count(name, all_named, keep_s=SETTLED_S, epoch=epoch, known=known)
+            )
         finally:
             self._alone.end(hold)
             if grown is None:
@@ -112,7 +117,7 @@ class ResilientState(FallbackValues):
             else:
                 self._counted(epoch, ended, all_named)
         if grown is None:
-            if self.error is None:  # the state came back empty
+            if self.error is None:  # the state came back empty or lost a counter
                 await self._try(lambda: done(self._take_up()))
             return {}
         self._hear(grown, asked, epoch)
@@ -170,7 +175,7 @@ class ResilientState(FallbackValues):
                 if self._owed.epoch != epoch:
                     pass  # a request found that out meanwhile
                 elif beats.epoch != epoch or not epoch or self._owed.outdated():
-                    await self._refill(beats.epoch)
+                    await self._refill(beats)
                 else:
                     self._recent.keep(epoch, now - KEPT_S)
                     await self._refill_later()
@@ -208,21 +213,20 @@ class ResilientState(FallbackValues):
 
     # --- the shared state ---
 
-    async def _reserve_there(self, hold: str, wants: Sequence[Want], lease_s: float) -> Verdict:
-        name = self._name(hold)
+    async def _reserve_there(self, name: str, wants: Sequence[Want], lease_s: float) -> Verdict:
         claims = [want._replace(known=self._alone.knows(want.counter)) for want in wants]
         verdict = await self._shared.reserve(name, claims, lease_s)
         if verdict.whole:
             return verdict
         async with self._refilling:  # many requests find out together
+            knowledge = self._knowledge(claims)
             verdict = await self._shared.reserve(name, claims, lease_s)
             if not verdict.whole:
                 beats = await self._shared.beat(self._owner)
                 if beats.epoch and beats.epoch == self._owed.epoch:
-                    lost = [want.counter for want in claims if want.known and want.counter not in verdict.spent]
-                    await self._refill_some(lost)
+                    await self._restore(knowledge, [name for name in knowledge.heard if name not in verdict.spent])
                 else:
-                    await self._refill(beats.epoch)
+                    await self._refill(beats)
                 verdict = await self._shared.reserve(name, wants, lease_s)
         if not verdict.whole:
             raise StoreError("the shared state lost its data, and lost it again after it was filled: try again later")
@@ -251,11 +255,17 @@ class ResilientState(FallbackValues):
 
     async def _pay(self) -> None:
         """Make the payments that are owed. If only the answer to one was lost, it still counts once."""
+        probed = None
         while (payment := self._owed.first()) is not None:
             (name, owed), asked = payment, self._alone.answers
             epoch, spent = owed.epoch or self._owed.epoch, owed.spent
+            known = self._known_of(spent)
             try:
-                grown = await self._shared.count(name, spent, keep_s=PAID_S, epoch=epoch)
+                grown = await self._shared.count(name, spent, keep_s=PAID_S, epoch=epoch, ended=owed.ended, known=known)
+                if grown is None and known and name != probed:
+                    probed = name
+                    await self._probe({counter: spent[counter] for counter in known})
+                    continue
                 if grown is None:
                     raise StoreError("the shared state came back empty during a payment")
                 self._hear(grown, asked, epoch)
@@ -286,17 +296,22 @@ class ResilientState(FallbackValues):
         """Take up a state after a request found that it has another epoch."""
         epoch = self._owed.epoch
         async with self._refilling:
-            if self._owed.epoch == epoch:
-                await self._refill((await self._shared.beat(self._owner)).epoch)
+            if self._owed.epoch == epoch and (beats := await self._shared.beat(self._owner)).epoch != epoch:
+                await self._refill(beats)
         await self._pay()
 
-    async def _refill(self, epoch: int) -> None:
-        """Take up a state with another epoch than before. 0: it is empty.
+    async def _refill(self, beats: Beats) -> None:
+        """Take up a state with another epoch than before. 0: it is empty, or lost its epoch alone.
 
         The epoch names a moment. For requests that ended before it, the state gets one sum for each counter, from the
         log or from what the lost state last reported. For later requests, each process owes again what the lost state
         had counted for it.
         """
+        epoch = beats.epoch
+        if not epoch and self._owners.known(beats) and self._owed.epoch:
+            epoch = await self._shared.refill(self._owed.epoch, {})
+            if epoch == self._owed.epoch:
+                return
         first, empty = not self._owed.epoch, not epoch
         if first and epoch and (not self._owed or filled_to(epoch) == math.inf):
             await self._remember(epoch)
@@ -331,16 +346,30 @@ class ResilientState(FallbackValues):
             )
         await self._remember(epoch)
 
-    async def _refill_some(self, lost: Sequence[str]) -> None:
-        """Fill counters that a state lost, though it is not empty."""
+    # --- a state that lost single counters ---
+
+    def _known_of(self, spent: Mapping[str, tuple[int, float]]) -> list[str]:
+        """Return those counters of a payment that the state must have, unless it lost them."""
         now = self._clock()
-        told = await self._told(now - RECENT_S)
-        self._alone.note(now)
-        spent = self._alone.at_least(told or {}, {}, now)
-        spent = {counter: spent[counter] for counter in lost if counter in spent}
-        await self._shared.refill(self._owed.epoch, spent)
+        return [name for name, (amount, end) in spent.items() if amount and end > now and self._alone.knows(name)]
+
+    async def _probe(self, spent: Mapping[str, tuple[int, float]]) -> None:
+        """Restore those of these counters that are lost. No room is ever enough for the claim, so nothing is held."""
+        wants = [Want(counter, 0, -1, end) for counter, (_, end) in spent.items()]
+        await self._reserve_there(self._name(PROBE), wants, HOLD_S)
+
+    def _knowledge(self, claims: Sequence[Want]) -> Knowledge:
+        since = int(self._clock() - RECENT_S)
+        heard = {name: (self._alone.heard(name), end) for name, _, _, end, _ in claims if self._alone.knows(name)}
+        return Knowledge(since, heard, self._recent.since(self._owed.epoch, since), self._owed.sums(since))
+
+    async def _restore(self, knowledge: Knowledge, lost: Sequence[str]) -> None:
+        """Fill counters that a state lost, though it is not empty."""
+        by_log, by_report = knowledge.restored(lost, await self._told(knowledge.since) or {})
+        await self._shared.refill(self._owed.epoch, by_report)
+        await self._shared.refill(self._owed.epoch, by_log, since=knowledge.since)
         log.warning(
-            "the shared state lost %d counters: restored them from this process and the decision log", len(spent)
+            "the shared state lost %d counters: restored them from this process and the decision log", len(lost)
         )
 
     async def _remember(self, epoch: int) -> None:

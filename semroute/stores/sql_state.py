@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,6 +14,7 @@ from semroute.stores.interfaces import (
     BASE,
     EPOCH,
     EPOCH_S,
+    FILLED,
     OWNER_CHARS,
     Beats,
     Database,
@@ -66,10 +68,17 @@ class SqlState(SharedState):
         return await self._run(_reserve, hold, wants, lease_s)
 
     async def count(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
+        self,
+        hold: str,
+        spent: Mapping[str, tuple[int, float]],
+        *,
+        keep_s: float,
+        epoch: int,
+        ended: float = math.inf,
+        known: Collection[str] = (),
     ) -> dict[str, int] | None:
-        """Free a hold and count what was spent, in a state of this epoch."""
-        return await self._run(_settle, hold, spent, keep_s, epoch)
+        """Free a hold and count what was spent, in a state of this epoch that has the known counters."""
+        return await self._run(_settle, hold, spent, keep_s, epoch, ended, known)
 
     async def beat(self, owner: str) -> Beats:
         """Say that an owner lives."""
@@ -79,9 +88,9 @@ class SqlState(SharedState):
         """Free all that an owner holds, and forget the owner."""
         await self._run(_release, owner)
 
-    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
+    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]], *, since: int = 0) -> int:
         """Count what is known to be spent, and mark the state as not empty."""
-        return await self._run(_refill, epoch, spent)
+        return await self._run(_refill, epoch, spent, since)
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
         """Return what counters have reached, held amounts included."""
@@ -178,21 +187,42 @@ def _reserve(session: Session, now: float, hold: str, wants: Sequence[Want], lea
 
 
 def _settle(
-    session: Session, now: float, hold: str, spent: Mapping[str, tuple[int, float]], keep_s: float, epoch: int
+    session: Session,
+    now: float,
+    hold: str,
+    spent: Mapping[str, tuple[int, float]],
+    keep_s: float,
+    epoch: int,
+    ended: float,
+    known: Collection[str],
 ) -> dict[str, int] | None:
     session.lock([f"hold:{hold}", *spent])
-    if epoch and session.run("SELECT spent FROM counters WHERE name = ?", (EPOCH,)) != [(epoch,)]:
-        return None
+    if epoch or known:
+        there = _amounts(session, [EPOCH, *known])
+        if epoch not in (0, there.pop(EPOCH, None)) or len(there) < len(known):
+            return None
     if session.run("SELECT 1 FROM settled WHERE hold = ?", (hold,)):
         return {}
     session.run("INSERT INTO settled (hold, expires_at) VALUES (?, ?)", (hold, now + keep_s))
     session.run("DELETE FROM holds WHERE hold = ?", (hold,))
-    rows = [(name, amount, end) for name, (amount, end) in sorted(spent.items()) if amount]
+    filled = _amounts(session, [FILLED + name for name in spent]) if ended < math.inf and spent else {}
+    rows = [
+        (name, amount, end)
+        for name, (amount, end) in sorted(spent.items())
+        if amount and ended >= filled.get(FILLED + name, 0)
+    ]
     if not rows:
         return {}
     sql = _SPEND.format(rows=", ".join(["(?, ?, ?)"] * len(rows)))
     grown = session.run(sql, [*(value for row in rows for value in row), EPOCH])
     return {name: int(amount) for name, amount, whole in grown if whole}  # the level of an empty state means nothing
+
+
+def _amounts(session: Session, names: Sequence[str]) -> dict[str, int]:
+    """Return what was spent of those counters that exist."""
+    marks = ", ".join("?" * len(names))
+    rows = session.run(f"SELECT name, spent FROM counters WHERE name IN ({marks})", names)
+    return {name: int(amount) for name, amount in rows}
 
 
 def _levels(session: Session, now: float, counters: Sequence[str]) -> dict[str, int]:
@@ -203,7 +233,7 @@ def _levels(session: Session, now: float, counters: Sequence[str]) -> dict[str, 
 def _beat(session: Session, now: float, owner: str) -> Beats:
     owners = _owners(session, now)
     owners[owner] = owners.get(owner, 0) + 1
-    session.run(_PUT, (OWNERS, json.dumps(owners).encode(), now + OWNERS_S))
+    _put_owners(session, now, owners)
     holders = {name: 0 for (name,) in session.run(_HOLDERS)}
     return Beats({**holders, **owners}, _counted(session, now, [EPOCH]).level(EPOCH))
 
@@ -211,7 +241,7 @@ def _beat(session: Session, now: float, owner: str) -> Beats:
 def _release(session: Session, now: float, owner: str) -> None:
     owners = _owners(session, now)
     owners.pop(owner, None)
-    session.run(_PUT, (OWNERS, json.dumps(owners).encode(), now + OWNERS_S))
+    _put_owners(session, now, owners)
     session.run(f"DELETE FROM holds WHERE substr(hold, 1, {OWNER_CHARS + 1}) = ?", (f"{owner}/",))
 
 
@@ -222,19 +252,30 @@ def _owners(session: Session, now: float) -> dict[str, int]:
     return dict(json.loads(found)) if found else {}
 
 
-def _refill(session: Session, now: float, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
+def _put_owners(session: Session, now: float, owners: Mapping[str, int]) -> None:
+    session.run(_PUT, (OWNERS, json.dumps(owners).encode(), now + OWNERS_S))
+
+
+def _refill(session: Session, now: float, epoch: int, spent: Mapping[str, tuple[int, float]], since: int) -> int:
     session.lock([EPOCH, *spent])
     empty = not session.run("SELECT 1 FROM counters WHERE name = ?", (EPOCH,))
     session.run(_MARK, (EPOCH, epoch, now + EPOCH_S))
     [[marked]] = session.run("SELECT spent FROM counters WHERE name = ?", (EPOCH,))
     if int(marked) != epoch:
         return int(marked)
-    before = _counted(session, now, [each for name in spent for each in (name, BASE + name)]).spent if spent else {}
+    before = _amounts(session, [prefix + name for name in spent for prefix in ("", BASE, FILLED)]) if spent else {}
+    if not empty and not before.keys() >= spent.keys():  # their holds may be lost, too: each owner makes them again
+        _put_owners(session, now, dict.fromkeys(_owners(session, now), 0))
     for name, (amount, end) in sorted(spent.items()):
-        base = before.get(BASE + name, 0)
-        grown = max(0, amount - (before.get(name, 0) if empty else base))
-        session.run(_FILL, (name, grown if name in before else amount, end))
-        session.run(_FILL, (BASE + name, max(0, amount - base), end))
+        base, filled = before.get(BASE + name, 0), before.get(FILLED + name, 0)
+        if name not in before:
+            session.run(_FILL, (name, amount, end))
+            session.run(_FILL, (BASE + name, amount - base, end))
+        else:
+            session.run(_FILL, (name, max(0, amount - (before[name] if empty else base)), end))
+            session.run(_FILL, (BASE + name, max(0, amount - base), end))
+        if since > filled:
+            session.run(_FILL, (FILLED + name, since - filled, end))
     return epoch
 
 

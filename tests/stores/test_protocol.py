@@ -7,8 +7,9 @@ more examples than a run of the suite has time for.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -20,12 +21,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from semroute.errors import StoreError
-from semroute.stores.interfaces import HOLD_S, Beats, SharedState, Verdict, Want
+from semroute.stores.interfaces import BASE, EPOCH, HOLD_S, Beats, SharedState, Verdict, Want
 from semroute.stores.memory import MemoryState
 from semroute.stores.migrations import migrate
 from semroute.stores.postgres import PostgresDatabase
 from semroute.stores.process_leases import SILENT_LOOKS
-from semroute.stores.redis import RedisState
+from semroute.stores.redis import PREFIX, RedisState
 from semroute.stores.resilient_state import ResilientState
 from semroute.stores.sql_state import SqlState
 from semroute.stores.sqlite import SqliteDatabase
@@ -35,6 +36,12 @@ from tests.stores.conftest import NOW, Clock
 Result = TypeVar("Result")
 
 COUNTER, LIMIT, END = "usd:all", 300, NOW + 40 * 86_400
+LOST = {
+    "counter": [COUNTER],
+    "counter and base": [COUNTER, BASE + COUNTER],
+    "counter and holds": [COUNTER, f"{COUNTER}:holds"],
+    "epoch": [EPOCH],
+}
 EXAMPLES = {"memory": 40, "sqlite": 10, "redis": 10, "postgres": 3}
 
 
@@ -73,9 +80,18 @@ class Line:
         return await self._send(lambda: self._store.state.reserve(hold, wants, lease_s))
 
     async def count(
-        self, hold: str, spent: Mapping[str, tuple[int, float]], *, keep_s: float, epoch: int
+        self,
+        hold: str,
+        spent: Mapping[str, tuple[int, float]],
+        *,
+        keep_s: float,
+        epoch: int,
+        ended: float = math.inf,
+        known: Collection[str] = (),
     ) -> dict[str, int] | None:
-        return await self._send(lambda: self._store.state.count(hold, spent, keep_s=keep_s, epoch=epoch))
+        return await self._send(
+            lambda: self._store.state.count(hold, spent, keep_s=keep_s, epoch=epoch, ended=ended, known=known)
+        )
 
     async def levels(self, counters: Sequence[str]) -> dict[str, int]:
         return await self._send(lambda: self._store.state.levels(counters))
@@ -86,8 +102,8 @@ class Line:
     async def release(self, owner: str) -> None:
         await self._send(lambda: self._store.state.release(owner))
 
-    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]]) -> int:
-        return await self._send(lambda: self._store.state.refill(epoch, spent))
+    async def refill(self, epoch: int, spent: Mapping[str, tuple[int, float]], *, since: int = 0) -> int:
+        return await self._send(lambda: self._store.state.refill(epoch, spent, since=since))
 
     async def aclose(self) -> None:
         """The state is for the next example too."""
@@ -97,14 +113,23 @@ class Line:
 
 
 class Store:
-    """A back end, and how to empty it."""
+    """A back end, how to empty it, and how to make it lose single counters."""
 
-    def __init__(self, state: SharedState, empty: Callable[[], SharedState]) -> None:
+    def __init__(
+        self,
+        state: SharedState,
+        empty: Callable[[], SharedState],
+        lose: Callable[[SharedState, Sequence[str]], object],
+    ) -> None:
         self.state = state
         self._empty = empty
+        self._lose = lose
 
     def empty(self) -> None:
         self.state = self._empty()
+
+    def lose(self, names: Sequence[str]) -> None:
+        self._lose(self.state, names)
 
 
 class Process:
@@ -269,6 +294,8 @@ class Fleet(RuleBasedStateMachine):
     def fault(self, which: int, kind: str, seconds: int) -> None:
         if kind == "clock":
             self.store_clock.now += seconds
+        elif kind != "empty" and not self.whole():
+            pass  # nobody may be left who knows that the counter was there
         elif kind == "empty":
             self.empty()
         else:
@@ -279,6 +306,33 @@ class Fleet(RuleBasedStateMachine):
                 self.lost += sum(spent[COUNTER][0] for spent in process.state._recent._spent.values() if spent)
             self.crash(process) if kind == "crash" else self.stop(process)
             self.processes[which] = self.start(process.line)  # what it sent is still on the way
+
+    def whole(self) -> bool:
+        """Whether the state has its epoch and the counter."""
+        verdict = self.run(self.store.state.reserve("probe", [Want(COUNTER, 0, -1, END)], 1))
+        return verdict.whole and COUNTER in verdict.spent
+
+    @rule(what=st.sampled_from(sorted(LOST)))
+    def lose(self, what: str) -> None:
+        """The state loses single counters, as a Redis that evicts them. Every process knew that they were there."""
+        states = [process.state for process in self.processes]
+        if not all(state._alone.knows(COUNTER) and state._owners._count > 0 for state in states) or not self.whole():
+            return
+        if any(process.line.late for process in self.processes):
+            return
+        if what != "epoch":
+            # What one process spent just now may be neither in the log nor known to the process that finds out.
+            recent = sum(amount for when, amount in self.logged if when > self.clock.now - 2)
+            self.lost += recent
+            self.calm = self.calm and not recent and not self.under_way()
+        self.store.lose(LOST[what])
+
+    def find_out(self) -> None:
+        """The next claim finds out that a counter is lost."""
+        self.calls += 1
+        for process in self.processes:
+            self.run(process.state.reserve(f"call-{self.calls}", [Want(COUNTER, 0, None, END)], HOLD_S))
+            self.run(process.state.settle(f"call-{self.calls}", {COUNTER: (0, END)}))
 
     def crash(self, process: Process) -> None:
         """What it owes and has not written down yet is lost."""
@@ -318,6 +372,9 @@ class Fleet(RuleBasedStateMachine):
             for _ in range(SILENT_LOOKS + 2):
                 for which in range(2):
                     self.look(which)
+            self.find_out()
+        for which in range(2):
+            self.look(which)
         assert all(process.state.error is None for process in self.processes)
         told, running = self.run(self.store.state.levels([COUNTER]))[COUNTER], self.under_way()
         assert self.spent - self.lost <= told - running <= self.spent, (told, running, self.spent, self.lost)
@@ -354,7 +411,7 @@ def test_what_is_told_is_what_was_spent(
 
 def _open(kind: str, clock: Clock, request: pytest.FixtureRequest) -> tuple[Store, Callable[[], None]]:
     if kind == "memory":
-        return Store(MemoryState(clock), lambda: MemoryState(clock, epoch=0)), lambda: None
+        return Store(MemoryState(clock), lambda: MemoryState(clock, epoch=0), _forget), lambda: None
     if kind == "redis":
         url = request.getfixturevalue("redis_server").new_database()
         client, shared = redis.Redis.from_url(url), RedisState(url, clock)
@@ -363,7 +420,7 @@ def _open(kind: str, clock: Clock, request: pytest.FixtureRequest) -> tuple[Stor
             client.flushdb()
             return shared
 
-        return Store(shared, flush), client.close
+        return Store(shared, flush, lambda _, names: client.delete(*(PREFIX + name for name in names))), client.close
     database = (
         SqliteDatabase() if kind == "sqlite" else PostgresDatabase(request.getfixturevalue("postgres").new_database())
     )
@@ -376,4 +433,16 @@ def _open(kind: str, clock: Clock, request: pytest.FixtureRequest) -> tuple[Stor
                 session.run(f"DELETE FROM {table}")
         return state
 
-    return Store(state, empty), lambda: None
+    def lose(_: SharedState, names: Sequence[str]) -> None:
+        with database.transaction() as session:
+            session.run_many("DELETE FROM counters WHERE name = ?", [(name,) for name in names])
+
+    return Store(state, empty, lose), lambda: None
+
+
+def _forget(state: SharedState, names: Sequence[str]) -> None:
+    assert isinstance(state, MemoryState)
+    for name in names:
+        state._counters.pop(name, None)
+        if name == EPOCH:
+            state._epoch = 0
