@@ -154,6 +154,10 @@ OWNER_CHARS = 16
 """The length of an owner's name, in hexadecimal digits."""
 
 
+LOST_BEATS = 1 << 20
+"""How far the beats of all owners jump when a state lost a counter: their holds may be lost, too."""
+
+
 def owner_of(hold: str) -> str | None:
     """Return who made a hold. None: an older semroute made it and named no owner. Such a hold ends by itself."""
     return hold[:OWNER_CHARS] if hold[OWNER_CHARS : OWNER_CHARS + 1] == "/" else None
@@ -288,5 +292,5 @@ class SharedState(State, Protocol):
         A state of another epoch is left as it is. If a counter is filled several times, the largest amount counts, in
         addition to all that was counted otherwise. So several processes may safely do this. `since`: the amounts
         contain all requests that ended before this moment. 0: that is not known. If a state that is not empty lacked a
-        counter, the beats of all owners start again from 0, so that all of them make their holds again.
+        counter, the beats of all owners jump by `LOST_BEATS`.
         """

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from semroute.stores.interfaces import Beats, SharedState, Verdict, Want, owner_of
+from semroute.stores.interfaces import LOST_BEATS, Beats, SharedState, Verdict, Want, owner_of
 
 SWEEP_S = 60.0
 MAX_BYTES = 64 * 1024 * 1024
@@ -115,7 +115,7 @@ class MemoryState(SharedState):
             if counter.spent is None:
                 counter.spent, counter.base = 0, 0
                 if self._epoch:  # its holds may be lost, too: each owner makes them again
-                    self._owners = dict.fromkeys(self._owners, 0)
+                    self._owners = {owner: beats + LOST_BEATS for owner, beats in self._owners.items()}
             counter.spent += max(0, amount - (counter.base if self._epoch else counter.spent))
             counter.base, counter.filled = max(counter.base, amount), max(counter.filled, since)
         self._epoch = self._epoch or epoch

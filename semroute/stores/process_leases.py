@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from semroute.stores.interfaces import Beats
+from semroute.stores.interfaces import LOST_BEATS, Beats
 
 LOOK_S = 1.0
 SILENT_LOOKS = 6
@@ -33,9 +33,9 @@ class ProcessLeases:
         self._others: dict[str, _Seen] = {}
 
     def forgotten(self, beats: Beats) -> bool:
-        """Return whether the state forgot this owner and its holds since the last look."""
+        """Return whether the state forgot this owner or may have lost its holds since the last look."""
         before, self._count = self._count, beats.owners.get(self._mine, 0)
-        return self._count <= before
+        return self._count <= before or self._count >= before + LOST_BEATS
 
     def known(self, beats: Beats) -> bool:
         """Return whether the state still knows this owner, so that it cannot have been emptied since the last look."""

@@ -21,6 +21,7 @@ from semroute.stores.interfaces import (
     EPOCH,
     EPOCH_S,
     FILLED,
+    LOST_BEATS,
     OWNER_CHARS,
     Beats,
     SharedState,
@@ -137,11 +138,11 @@ return {redis.call('GET', EPOCH) or '0', redis.call('HGETALL', OWNERS)}
 )
 # KEYS: for each counter, the keys of its base (what earlier refills gave it) and of its moment, then the counter. ARGV:
 # epoch, seconds that it stays, now, moment, then amount and expires_at for each counter. If only the base is lost, an
-# earlier refill may have given as much, so nothing is added. If a counter is lost, its holds may be lost, too: all
-# owners count as having said nothing yet, so each makes its holds again.
+# earlier refill may have given as much, so nothing is added. If a counter is lost, its holds may be lost, too: the
+# beats of all owners jump, so each makes its holds again.
 _REFILL = (
     _LEVEL
-    + """
+    + f"""
 local epoch = redis.call('GET', EPOCH)
 if epoch and epoch ~= ARGV[1] then return epoch end
 local since, lost = tonumber(ARGV[4]), false
@@ -162,7 +163,7 @@ for i = 3, #KEYS, 3 do
   if since > tonumber(redis.call('GET', filled) or '0') then redis.call('SET', filled, ARGV[4], 'EX', seconds) end
 end
 if epoch and lost then
-  for _, owner in ipairs(redis.call('HKEYS', OWNERS)) do redis.call('HSET', OWNERS, owner, 0) end
+  for _, owner in ipairs(redis.call('HKEYS', OWNERS)) do redis.call('HINCRBY', OWNERS, owner, {LOST_BEATS}) end
 end
 redis.call('SET', EPOCH, ARGV[1], 'NX', 'EX', ARGV[2])
 return redis.call('GET', EPOCH)
@@ -186,7 +187,7 @@ return text
 
 Asked = ParamSpec("Asked")
 Result = TypeVar("Result")
-MISREAD = (TypeError, ValueError, LookupError)
+MISREAD = (TypeError, ValueError, LookupError, AttributeError)
 """What reading an answer raises that is none of Redis's, or of another form. redis-py raises the same."""
 
 
@@ -269,17 +270,18 @@ class RedisState(SharedState):
     async def beat(self, owner: str) -> Beats:
         """Say that an owner lives."""
         epoch, found = await _asked(self._beat(keys=[PREFIX + EPOCH], args=[owner]))
+        owners = {name.decode(): int(count) for name, count in zip(found[::2], found[1::2], strict=True)}
+        beats = Beats(owners, int(epoch))
         if not self._policy_checked:
             self._policy_checked = True
             await self._check_policy()
-        owners = {name.decode(): int(count) for name, count in zip(found[::2], found[1::2], strict=True)}
-        return Beats(owners, int(epoch))
+        return beats
 
     async def _check_policy(self) -> None:
         """Warn if Redis may drop counters when its memory is full."""
         try:
             found = await _asked(self._redis.config_get("maxmemory*"))
-        except StoreError:  # many hosted services forbid the question
+        except (StoreError, *MISREAD):  # many hosted services forbid the question, and a proxy may answer otherwise
             return
         policy, limit = found.get("maxmemory-policy", "noeviction"), found.get("maxmemory", "0")
         if policy != "noeviction" and limit != "0":

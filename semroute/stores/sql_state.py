@@ -15,6 +15,7 @@ from semroute.stores.interfaces import (
     EPOCH,
     EPOCH_S,
     FILLED,
+    LOST_BEATS,
     OWNER_CHARS,
     Beats,
     Database,
@@ -265,7 +266,7 @@ def _refill(session: Session, now: float, epoch: int, spent: Mapping[str, tuple[
         return int(marked)
     before = _amounts(session, [prefix + name for name in spent for prefix in ("", BASE, FILLED)]) if spent else {}
     if not empty and not before.keys() >= spent.keys():  # their holds may be lost, too: each owner makes them again
-        _put_owners(session, now, dict.fromkeys(_owners(session, now), 0))
+        _put_owners(session, now, {name: count + LOST_BEATS for name, count in _owners(session, now).items()})
     for name, (amount, end) in sorted(spent.items()):
         base, filled = before.get(BASE + name, 0), before.get(FILLED + name, 0)
         if name not in before:
