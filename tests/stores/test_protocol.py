@@ -316,11 +316,17 @@ class Fleet(RuleBasedStateMachine):
     def lose(self, what: str) -> None:
         """The state loses single counters, as a Redis that evicts them. Every process knew that they were there."""
         states = [process.state for process in self.processes]
-        if not all(state._alone.knows(COUNTER) and state._owners._count > 0 for state in states) or not self.whole():
+        if not all(state._alone.knows(COUNTER) for state in states) or not self.whole():
             return
         if any(process.line.late for process in self.processes):
             return
-        if what != "epoch":
+        if what == "epoch":
+            # Just after the state was emptied, not every process can tell that only the epoch is missing.
+            if any(process.state._owed.epoch == process.stale for process in self.processes):
+                return
+            if not all(0 < state._owners._count < math.inf for state in states):
+                return
+        else:
             # What one process spent just now may be neither in the log nor known to the process that finds out.
             recent = sum(amount for when, amount in self.logged if when > self.clock.now - 2)
             self.lost += recent
