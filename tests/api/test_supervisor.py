@@ -226,7 +226,8 @@ import functools, pathlib, socket
 from semroute.api.worker_pipe import LastGood
 from semroute.api.workers import Supervisor
 from tests.api.test_supervisor import small
-Supervisor(functools.partial(small, pathlib.Path({str(tmp_path)!r})), [socket.socket()], drain_s=1, good=LastGood()).keep()
+target = functools.partial(small, pathlib.Path({str(tmp_path)!r}))
+Supervisor(target, [socket.socket()], drain_s=1, good=LastGood()).keep()
 """
     process = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
     worker = pid(tmp_path, 1)
