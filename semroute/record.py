@@ -141,7 +141,12 @@ def served(attempts: tuple[Attempt, ...]) -> Attempt | None:
 
 def escalated(attempts: tuple[Attempt, ...]) -> bool:
     """Return whether one of the answers failed a check."""
-    return any([attempt.escalated is not None for attempt in attempts])
+    return any([attempt.escalated is not None and not _only_ungraded(attempt) for attempt in attempts])
+
+
+def _only_ungraded(attempt: Attempt) -> bool:
+    """Return whether its answer was not served because nothing graded it. It failed no check then."""
+    return attempt.ungraded is not None and (attempt.escalated or "").startswith(attempt.ungraded)
 
 
 def first_answer(attempts: tuple[Attempt, ...]) -> str | None:

@@ -227,6 +227,24 @@ def test_a_misroute_counts_where_the_request_went_first(log: SqlLog) -> None:
     assert shares(log, "tier") == {"complex": (1, 0.5), "moderate": (2, round(2 / 3, 6))}
 
 
+@pytest.mark.parametrize(
+    ("escalated", "ungraded", "misroutes"),
+    [
+        ("judge could not grade it: status 500", "judge could not grade it: status 500", 0),
+        ("judge gave no grade: got {} (at most 1 escalations are allowed)", "judge gave no grade: got {}", 0),
+        ("judge gives 0.2, expected 0.5", "small could not grade it: status 500", 1),
+        ("it declines", None, 1),
+    ],
+)
+def test_an_answer_that_nothing_graded_is_no_misroute(
+    log: SqlLog, escalated: str, ungraded: str | None, misroutes: int
+) -> None:
+    first = Attempt(model="small", status="ok", latency_ms=5, escalated=escalated, ungraded=ungraded)
+    log.write([record(1, attempts=(first, Attempt(model="large", status="ok", latency_ms=9)), tier="complex")])
+    (row,) = log.stats("all", DAY, DAY)
+    assert (row["misroutes"], row["escalation_rate"]) == (misroutes, 1.0)
+
+
 def test_all_of_a_tier_may_have_gone_wrong(log: SqlLog) -> None:
     first = Attempt(model="small", status="ok", latency_ms=5, escalated="it declines")
     entry = PlanEntry(model="small", why="", tier="simple", quality=0.5, cost_usd=Decimal(0), latency_ms=None)
