@@ -77,7 +77,8 @@ def command(folder: Path, force: bool) -> None:
     files = {"models.yaml": MODELS, "routes.yaml": ROUTES, "schema.json": json.dumps(json_schema(), indent=2) + "\n"}
     there = [name for name in files if (folder / name).exists()]
     if there and not force:
-        raise click.UsageError(f"{folder} has {', '.join(there)} already; --force overwrites")
+        advice = "name another folder, or overwrite them with --force"
+        raise click.UsageError(f"{folder} has {', '.join(there)} already; {advice}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():

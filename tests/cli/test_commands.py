@@ -112,7 +112,7 @@ def test_check_is_content_with_what_init_writes(semroute: Run, folder: Path) -> 
 def test_init_does_not_overwrite(semroute: Run, folder: Path) -> None:
     again = semroute("init", folder)
     assert again.returncode == 2
-    assert "--force" in again.stderr
+    assert "has models.yaml, routes.yaml, schema.json already; name another folder, or overwrite" in again.stderr
     assert semroute("init", folder, "--force").returncode == 0
 
 

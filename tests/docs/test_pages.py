@@ -206,6 +206,11 @@ def test_the_route_that_is_shown_fits_the_starter_folder_and_the_shipped_one(tmp
         assert checked.exit_code == 0, checked.output
 
 
+def test_the_starter_folder_of_the_readme_is_not_in_a_checkout_already() -> None:
+    (folder,) = re.findall(r"`semroute init (\S+)`", README.read_text("utf-8"))
+    assert not (ROOT / folder).exists()
+
+
 # --- names and tables -------------------------------------------------------------------------------------------------
 
 
