@@ -13,7 +13,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar
+from semroute.cli.output import Bar, console, counted, folder_of, print_json, progress_bar
 from semroute.config.check_shutdowns import check_lists
 from semroute.config.config import Config, WrittenAt
 from semroute.config.load import read_to_check
@@ -145,7 +145,8 @@ def _show(folder: Path, config: Config | None, problems: list[Problem], note: st
         if n or severity != "info"
     )
     if config is not None:
-        found = f"{len(config.routes)} routes, {_utterances(config)} utterances, {len(config.models)} models; {found}"
+        held = {"route": len(config.routes), "utterance": _utterances(config), "model": len(config.models)}
+        found = f"{', '.join(counted(n, what) for what, n in held.items())}; {found}"
     console.print(f"{folder}: {found}{note}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -49,6 +49,11 @@ def folder_of(routes: Path | None) -> Path:
     return routes or (Path(named) if named else default_folder())
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun: `1 route`, `2 routes`."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document, indented."""
     encoded = msgspec.json.Encoder(decimal_format="number").encode(value)

@@ -103,6 +103,14 @@ def test_an_error_hides_no_finding_of_meaning(semroute: Run, folder: Path) -> No
     assert semroute("check", folder, "--no-embed").stdout.endswith("2 errors, 1 warning\n")
 
 
+def test_one_route_with_one_model_is_not_told_in_the_plural(semroute: Run, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(
+        "providers: {here: {dialect: echo}}\nmodels: {small: {provider: here, name: small-1}}\n"
+        "default: {models: [small]}\nroutes: [{name: leave, utterances: [how much leave is left], models: [small]}]\n"
+    )
+    assert ": 1 route, 1 utterance, 1 model; 0 errors, " in semroute("check", tmp_path, "--no-embed").stdout
+
+
 def test_a_row_that_is_a_negative_measures_memory_too(semroute: Run, folder: Path) -> None:
     (folder / "more.yaml").write_text("negatives: [new, old]\n")
     found = json.loads(semroute("check", folder, "--no-embed", "--json").stdout)["problems"]
