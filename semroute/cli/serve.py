@@ -13,7 +13,7 @@ import msgspec
 from semroute import settings as settings_module
 from semroute.access.api_keys import KeyStore
 from semroute.api.server import listen, serve
-from semroute.cli.output import errors, folder_of
+from semroute.cli.output import counted, errors, folder_of
 from semroute.config.config import Config
 from semroute.config.folder import read_files
 from semroute.config.load import load_files
@@ -52,13 +52,24 @@ def command(
     _open_stores(settings)
     listening = listen(settings)
     settings = msgspec.structs.replace(settings, port=listening[0].getsockname()[1])
-    where = f"http://{settings.host}:{settings.port}"
-    answers = "an echo for every model" if settings.echo else f"{len(config.models)} models"
-    _say(settings, f"{len(config.routes)} routes, {answers}, on {where} (page: {where}/ui, endpoints: {where}/schema)")
-    _say(settings, f"access is {settings.access}: {SERVED[cast('Openness', settings.access)]}")
-    if not settings.echo and (told := uncallable(config)):
-        _say(settings, told)
+    for line in lines_at_start(settings, config, files.folder):
+        _say(settings, line)
     serve(settings, listening, files)
+
+
+def lines_at_start(settings: Settings, config: Config, folder: str) -> list[str]:
+    """Return what a start says: the address, who is served, the folder of the routes, and which models cannot be."""
+    where = f"http://{settings.host}:{settings.port}"
+    answers = "an echo for every model" if settings.echo else counted(len(config.models), "model")
+    routes = counted(len(config.routes), "route")
+    lines = [
+        f"{routes}, {answers}, on {where} (page: {where}/ui, endpoints: {where}/schema)",
+        f"access is {settings.access}: {SERVED[cast('Openness', settings.access)]}",
+        f"the route files are in {Path(folder).resolve()}",
+    ]
+    if not settings.echo and (told := uncallable(config)):
+        lines.append(told)
+    return lines
 
 
 def uncallable(config: Config) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from semroute.cli.serve import uncallable
+from semroute.cli.serve import lines_at_start, uncallable
 from semroute.config.load import load
+from semroute.settings import Settings
 
 ROUTES = """
 providers:
@@ -40,3 +41,15 @@ def test_the_start_tells_of_models_without_a_key(
         monkeypatch.setenv(name, "sk-0123456789")
     (tmp_path / "all.yaml").write_text(ROUTES)
     assert uncallable(load(tmp_path)) == told
+
+
+def test_the_start_tells_which_folder_it_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "routes").mkdir()
+    (tmp_path / "routes" / "all.yaml").write_text(ROUTES)
+    monkeypatch.chdir(tmp_path)
+    address, access, folder = lines_at_start(
+        Settings(echo=True, port=81, access="keys"), load(Path("routes")), "routes"
+    )
+    assert address.startswith("0 routes, an echo for every model, on http://127.0.0.1:81 (page: ")
+    assert folder == f"the route files are in {tmp_path}/routes"
+    assert access == "access is keys: every call needs a key"
