@@ -757,6 +757,34 @@ SPEAKERS: dict[str, Stream] = {
         calls=BOTH,
         ends="tool_calls",
     ),
+    "calls by turns": Stream(
+        events=[
+            START,
+            ADD,
+            CLOCK,
+            delta(0, type="input_json_delta", partial_json=HALVES[0]),
+            delta(1, type="input_json_delta", partial_json="{}"),
+            delta(0, type="input_json_delta", partial_json=HALVES[1]),
+            ended(0),
+            ended(1),
+            closing("tool_use"),
+            STOP,
+        ],
+        calls=BOTH,
+        ends="tool_calls",
+    ),
+    "all blocks with one index": Stream(
+        events=[
+            START,
+            {**CLOCK, "index": 0},
+            ADD,
+            delta(0, type="input_json_delta", partial_json=WHOLE),
+            closing("tool_use"),
+            STOP,
+        ],
+        calls=[*reversed(BOTH)],
+        ends="tool_calls",
+    ),
     "no reason for the end": Stream(
         events=[START, CLOCK, ended(1), closing(None), STOP],
         calls=[("clock", {})],
@@ -798,3 +826,52 @@ def test_an_event_that_says_nothing_breaks_no_stream(dialect: str, data: bytes) 
     Sources: https://github.com/zed-industries/zed/pull/61627, https://github.com/googleapis/java-genai/issues/1084.
     """
     assert PROVIDERS[dialect].stream_parser().event(Event(data=data)) is None
+
+
+# --- servers that speak the other dialects ----------------------------------------------------------------------------
+
+
+def learned_of(dialect: str, events: list[dict[str, Any]], names: list[str] | None = None) -> Learned:
+    parser = PROVIDERS[dialect].stream_parser()
+    named = names or [str(event.get("type") or "") for event in events]
+    read = [Event(data=json.dumps(event).encode(), name=name) for event, name in zip(events, named, strict=True)]
+    chunks = [chunk for event in read if (chunk := parser.event(event)) is not None]
+    assert parser.finished
+    return Learned(chunks)
+
+
+@pytest.mark.parametrize("by_turns", [True, False])
+def test_calls_of_a_response_are_told_apart_by_their_ids_where_all_have_one_index(by_turns: bool) -> None:
+    def item(state: str, id_: str, name: str, arguments: str) -> dict[str, Any]:
+        said = {"type": "function_call", "id": f"fc_{id_}", "call_id": id_, "name": name, "arguments": arguments}
+        return {"type": f"response.output_item.{state}", "output_index": 0, "item": said}
+
+    def arguments(id_: str, text: str) -> dict[str, Any]:
+        kind = "response.function_call_arguments.delta"
+        return {"type": kind, "output_index": 0, "item_id": f"fc_{id_}", "delta": text}
+
+    begin = [item("added", "a", "add", ""), item("added", "b", "clock", "")]
+    pieces = [arguments("a", HALVES[0]), arguments("b", "{}"), arguments("a", HALVES[1])]
+    ends = [item("done", "a", "add", WHOLE), item("done", "b", "clock", "{}")]
+    parted = [begin[0], pieces[0], pieces[2], ends[0], begin[1], pieces[1], ends[1]]
+    usage = {"input_tokens": 10, "output_tokens": 5}
+    response = {"id": "r", "status": "completed", "output": [end["item"] for end in ends], "usage": usage}
+    completed = {"type": "response.completed", "response": response}
+    learned = learned_of("responses", [*((*begin, *pieces, *ends) if by_turns else parted), completed])
+    assert (learned.called, learned.ids, learned.ends) == (BOTH, ["a", "b"], ["tool_calls"])
+
+
+def test_calls_by_turns_of_converse_are_told_apart_by_their_blocks() -> None:
+    def begin(index: int, id_: str, name: str) -> tuple[str, dict[str, Any]]:
+        return "contentBlockStart", {"contentBlockIndex": index, "start": {"toolUse": {"toolUseId": id_, "name": name}}}
+
+    def arguments(index: int, text: str) -> tuple[str, dict[str, Any]]:
+        return "contentBlockDelta", {"contentBlockIndex": index, "delta": {"toolUse": {"input": text}}}
+
+    events: list[tuple[str, dict[str, Any]]] = [
+        *(begin(0, "a", "add"), begin(1, "b", "clock"), arguments(0, HALVES[0]), arguments(0, HALVES[1])),
+        *(("contentBlockStop", {"contentBlockIndex": 1}), ("contentBlockStop", {"contentBlockIndex": 0})),
+        ("messageStop", {"stopReason": "tool_use"}),
+    ]
+    learned = learned_of("bedrock", [event for _, event in events], [name for name, _ in events])
+    assert (learned.called, learned.ids) == (BOTH, ["a", "b"])

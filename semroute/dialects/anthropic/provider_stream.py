@@ -53,10 +53,20 @@ class _Delta(msgspec.Struct):
 
 class _Piece(msgspec.Struct):
     type: str = ""
+    index: int | None = None
     message: AnthropicAnswer | None = None
     content_block: Block | None = None
     delta: _Delta | None = None
     usage: Any = None
+
+
+class _Open(msgspec.Struct):
+    """A block that has begun and not ended."""
+
+    block: Block
+    call: int
+    """The number of the call, if it is one."""
+    has_arguments: bool = False
 
 
 _decode_piece = msgspec.json.Decoder(_Piece, strict=False).decode
@@ -69,8 +79,10 @@ class AnthropicStreamParser:
         self._finished = False
         self._usage = Counts()
         self._calls = 0
-        self._open: Block | None = None
-        self._has_arguments = False
+        self._open: dict[int, _Open] = {}
+        """The open blocks, by index. Some servers begin a block before the one before it has ended."""
+        self._last = 0
+        """The index of the block that began last."""
         self._id = self._model = self._thinker = ""
 
     @property
@@ -94,11 +106,11 @@ class AnthropicStreamParser:
                 self._start(piece.message or AnthropicAnswer())
                 fields = {"usage": usage_of(self._usage)}
             case "content_block_start":
-                fields = {"parts": self._begin(piece.content_block or Block())}
+                fields = {"parts": self._begin(piece.content_block or Block(), piece.index)}
             case "content_block_delta":
-                fields = {"parts": self._delta(piece.delta or _Delta())}
+                fields = {"parts": self._delta(piece.delta or _Delta(), piece.index)}
             case "content_block_stop":
-                fields = {"parts": self._end()}
+                fields = {"parts": self._end(self._last if piece.index is None else piece.index)}
             case "message_delta":
                 fields = self._close(piece.delta or _Delta(), piece.usage)
             case "message_stop":
@@ -123,17 +135,18 @@ class AnthropicStreamParser:
         self._thinker = thinker_of(message.model)
         self._usage = read_counts(message.usage, Counts) or self._usage
 
-    def _begin(self, block: Block) -> tuple[Part, ...]:
-        before = self._end()  # some servers do not end a block before they begin the next one
-        self._open, self._has_arguments = block, False
+    def _begin(self, block: Block, index: int | None) -> tuple[Part, ...]:
+        self._last = self._last if index is None else index
+        before = self._end(self._last)  # some servers give all blocks one index, and do not end them
+        opened = self._open[self._last] = _Open(block, self._calls)
         if block.type == "tool_use" and block.name != ANSWER_TOOL:
             self._calls += 1
-            return (*before, ToolCall(id=block.id or "", name=block.name or "", index=self._calls - 1))
+            return (*before, ToolCall(id=block.id or "", name=block.name or "", index=opened.call))
         if block.type == "tool_use":
             return before
         return (*before, *block_parts(block, 0, self._thinker))
 
-    def _delta(self, delta: _Delta) -> tuple[Part, ...]:
+    def _delta(self, delta: _Delta, index: int | None) -> tuple[Part, ...]:
         if delta.text:
             return (Text(text=delta.text),)
         if delta.thinking:
@@ -142,26 +155,30 @@ class AnthropicStreamParser:
             return (Thinking(signature=delta.signature, origin=NAME, model=self._thinker),)
         if delta.citation is not None:
             return (Text(text="", citations=(parse_citation(delta.citation),)),)
-        return self._arguments(delta.partial_json)
+        return self._arguments(delta.partial_json, index)
 
-    def _arguments(self, piece: str | None) -> tuple[Part, ...]:
-        block = self._open
-        if not piece or block is None or block.type != "tool_use":
+    def _arguments(self, piece: str | None, index: int | None) -> tuple[Part, ...]:
+        opened = self._open.get(self._last if index is None else index)
+        if not piece or opened is None or opened.block.type != "tool_use":
             return ()
-        self._has_arguments = True
-        if block.name == ANSWER_TOOL:
+        opened.has_arguments = True
+        if opened.block.name == ANSWER_TOOL:
             return (Text(text=piece),)
-        return (ToolCall(arguments=piece, index=self._calls - 1),)
+        return (ToolCall(arguments=piece, index=opened.call),)
 
-    def _end(self) -> tuple[Part, ...]:
+    def _end(self, index: int) -> tuple[Part, ...]:
         """End a block. A call without arguments has sent none, but other dialects need an empty object."""
-        block, self._open = self._open, None
-        if block is None or block.type != "tool_use" or self._has_arguments:
+        opened = self._open.pop(index, None)
+        if opened is None or opened.block.type != "tool_use" or opened.has_arguments:
             return ()
-        arguments = json_text(block.input)  # some servers send arguments with the start
-        if block.name == ANSWER_TOOL:
-            return (Text(text=arguments),) if block.input else ()
-        return (ToolCall(arguments=arguments, index=self._calls - 1),)
+        arguments = json_text(opened.block.input)  # some servers send arguments with the start
+        if opened.block.name == ANSWER_TOOL:
+            return (Text(text=arguments),) if opened.block.input else ()
+        return (ToolCall(arguments=arguments, index=opened.call),)
+
+    def _end_all(self) -> tuple[Part, ...]:
+        """End the blocks that the server has not ended."""
+        return tuple([part for index in tuple(self._open) for part in self._end(index)])
 
     def _stop(self) -> dict[str, Any]:
         """End the answer. Some servers have not said why it ended."""
@@ -169,7 +186,7 @@ class AnthropicStreamParser:
             return {}
         self._finished = True
         reason, _ = ended_by(None, calls=self._calls > 0)
-        return {"parts": self._end(), "finish_reason": reason}
+        return {"parts": self._end_all(), "finish_reason": reason}
 
     def _close(self, delta: _Delta, said: object) -> dict[str, Any]:
         usage = read_counts(said, Counts)
@@ -180,7 +197,7 @@ class AnthropicStreamParser:
         self._finished = True
         reason, _ = ended_by(delta.stop_reason, calls=self._calls > 0)
         return {
-            "parts": (*self._end(), *refusal_of(delta.stop_details)),
+            "parts": (*self._end_all(), *refusal_of(delta.stop_details)),
             "finish_reason": reason,
             "stop_sequence": delta.stop_sequence,
             "usage": usage_of(self._usage),

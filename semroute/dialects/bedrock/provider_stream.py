@@ -43,11 +43,20 @@ class _Delta(msgspec.Struct):
 
 
 class _Piece(msgspec.Struct):
+    contentBlockIndex: int = 0
     start: _Start | None = None
     delta: _Delta | None = None
     stopReason: str | None = None
     usage: Any = None
     serviceTier: Tier | None = None
+
+
+class _Open(msgspec.Struct):
+    """A call that has begun and not ended."""
+
+    name: str
+    number: int
+    has_arguments: bool = False
 
 
 _decode_piece = msgspec.json.Decoder(_Piece, strict=False).decode
@@ -59,8 +68,8 @@ class BedrockStreamParser:
     def __init__(self) -> None:
         self._finished = False
         self._calls = 0
-        self._open: _Call | None = None
-        self._has_arguments = False
+        self._open: dict[int, _Open] = {}
+        """The open calls, by the index of their block."""
 
     @property
     def finished(self) -> bool:
@@ -79,11 +88,11 @@ class BedrockStreamParser:
         fields: dict[str, Any] = {}
         match event.name:
             case "contentBlockStart":
-                fields = {"parts": self._begin(piece.start or _Start())}
+                fields = {"parts": self._begin(piece.start or _Start(), piece.contentBlockIndex)}
             case "contentBlockDelta":
-                fields = {"parts": self._delta(piece.delta or _Delta())}
+                fields = {"parts": self._delta(piece.delta or _Delta(), piece.contentBlockIndex)}
             case "contentBlockStop":
-                fields = {"parts": self._end()}
+                fields = {"parts": self._end(piece.contentBlockIndex)}
             case "messageStop":
                 reason = finish_reason_of(piece.stopReason or "", event.data)
                 self._finished = True
@@ -92,16 +101,17 @@ class BedrockStreamParser:
                 fields = {"usage": usage_of(piece.usage), "service_tier": tier_of(piece.serviceTier)}
         return Chunk(**fields, dialect=NAME, raw=event.data, event=event.name)
 
-    def _begin(self, start: _Start) -> tuple[Part, ...]:
-        self._open, self._has_arguments = start.toolUse, False
-        if self._open is None:
+    def _begin(self, start: _Start, index: int) -> tuple[Part, ...]:
+        call = start.toolUse
+        if call is None:
             return ()
-        if self._open.name == ANSWER_TOOL:
+        opened = self._open[index] = _Open(call.name, self._calls)
+        if call.name == ANSWER_TOOL:
             return ()
         self._calls += 1
-        return (ToolCall(id=self._open.toolUseId, name=self._open.name, index=self._calls - 1),)
+        return (ToolCall(id=call.toolUseId, name=call.name, index=opened.number),)
 
-    def _delta(self, delta: _Delta) -> tuple[Part, ...]:
+    def _delta(self, delta: _Delta, index: int) -> tuple[Part, ...]:
         if delta.text:
             return (Text(text=delta.text),)
         if delta.reasoningContent is not None:
@@ -109,16 +119,17 @@ class BedrockStreamParser:
             return (thought,) if thought is not None else ()
         if delta.citation is not None:
             return (Text(text="", citations=(parse_citation(delta.citation),)),)
-        if delta.toolUse is None or not delta.toolUse.input or self._open is None:
+        opened = self._open.get(index)
+        if delta.toolUse is None or not delta.toolUse.input or opened is None:
             return ()
-        self._has_arguments = True
-        if self._open.name == ANSWER_TOOL:
+        opened.has_arguments = True
+        if opened.name == ANSWER_TOOL:
             return (Text(text=delta.toolUse.input),)
-        return (ToolCall(arguments=delta.toolUse.input, index=self._calls - 1),)
+        return (ToolCall(arguments=delta.toolUse.input, index=opened.number),)
 
-    def _end(self) -> tuple[Part, ...]:
+    def _end(self, index: int) -> tuple[Part, ...]:
         """End a block. A call without arguments has sent none, but other dialects need an empty object."""
-        call, self._open = self._open, None
-        if call is None or call.name == ANSWER_TOOL or self._has_arguments:
+        opened = self._open.pop(index, None)
+        if opened is None or opened.name == ANSWER_TOOL or opened.has_arguments:
             return ()
-        return (ToolCall(arguments="{}", index=self._calls - 1),)
+        return (ToolCall(arguments="{}", index=opened.number),)

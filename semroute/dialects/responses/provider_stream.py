@@ -44,6 +44,7 @@ _DELTAS: dict[str, Kind] = {
     "response.function_call_arguments.delta": "arguments",
 }
 _DONE: dict[str, Kind] = {kind.replace(".delta", ".done"): what for kind, what in _DELTAS.items()}
+_OF_CALLS = frozenset(name for name, kind in (_DELTAS | _DONE).items() if kind == "arguments")
 _BLOCKS: dict[str, tuple[Kind, str]] = {
     "output_text": ("text", "text"),
     "refusal": ("refusal", "refusal"),
@@ -66,6 +67,7 @@ class _Piece(msgspec.Struct):
     output_index: int = 0
     annotation: dict[str, Any] | None = None
     item: dict[str, Any] | None = None
+    item_id: str = ""
     response: ResponsesAnswer | None = None
 
 
@@ -104,6 +106,8 @@ class ResponsesStreamParser:
 
     def _parts(self, piece: _Piece) -> tuple[Part, ...]:
         told, item, part = self._told, piece.output_index, piece.summary_index or piece.content_index
+        if piece.type in _OF_CALLS:
+            item, part = told.number(item, piece.item_id), 0
         if (kind := _DELTAS.get(piece.type)) is not None:
             return told.piece(kind, item, part, piece.delta or "")
         if (kind := _DONE.get(piece.type)) is not None:
@@ -138,7 +142,10 @@ class ResponsesStreamParser:
 
 
 class ResponseFollower:
-    """Knows what one response has sent so far. `item` and `part` are indices: of an item, and of a part in it."""
+    """Knows what one response has sent so far. `item` and `part` are indices: of an item, and of a part in it.
+
+    Some servers give all items one index. So calls are numbered here, and found by their ids first.
+    """
 
     def __init__(self) -> None:
         self._chars: Counter[tuple[Kind, int, int]] = Counter()
@@ -146,16 +153,24 @@ class ResponseFollower:
         self._parted: set[tuple[int, int]] = set()
         self._cited: set[tuple[int, int]] = set()
         self._signed: set[str] = set()
-        self._calls: dict[int, int] = {}
-        self._call_ids: set[str] = set()
+        self._calls: dict[str, int] = {}
+        """The number of each call, by its id and by that of its item."""
+        self._latest: dict[int, int] = {}
+        """The number of the call that began last at each index."""
+        self._begun = 0
 
     @property
     def has_calls(self) -> bool:
         """Whether a function was called."""
-        return bool(self._calls)
+        return self._begun > 0
+
+    def number(self, item: int, *ids: object) -> int:
+        """Return the number of a call. `ids`: those that may be its own, or its item's."""
+        known = next((self._calls[id_] for id_ in ids if isinstance(id_, str) and id_ in self._calls), None)
+        return self._latest.get(item, 0) if known is None else known
 
     def piece(self, kind: Kind, item: int, part: int, text: str) -> tuple[Part, ...]:
-        """Return the next piece of a text."""
+        """Return the next piece of a text. `item`: if it is that of arguments, the number of their call."""
         if not text:
             return ()
         self._chars[kind, item, part] += len(text)
@@ -168,7 +183,7 @@ class ResponseFollower:
             case "thought":
                 return (Thinking(text=text),)
             case "arguments":
-                return (ToolCall(arguments=text, index=self._calls.get(item, 0)),)
+                return (ToolCall(arguments=text, index=item),)
 
     def whole(self, kind: Kind, item: int, part: int, text: str) -> tuple[Part, ...]:
         """Return what is new in a text that comes whole."""
@@ -186,10 +201,10 @@ class ResponseFollower:
     def begin(self, item: int, said: dict[str, Any]) -> tuple[Part, ...]:
         """Begin an item. A call has its id and name here."""
         match said:
-            case {"type": str(kind), "call_id": str(id_)} if kind in KINDS and id_ not in self._call_ids:
-                self._call_ids.add(id_)
-                name = str(said.get("name") or KINDS[kind])
-                return (ToolCall(id=id_, name=name, index=self._calls.setdefault(item, len(self._calls))),)
+            case {"type": str(kind), "call_id": str(id_)} if kind in KINDS and id_ not in self._calls:
+                number, self._begun = self._begun, self._begun + 1
+                self._latest[item] = self._calls[id_] = self._calls[str(said.get("id") or id_)] = number
+                return (ToolCall(id=id_, name=str(said.get("name") or KINDS[kind]), index=number),)
             case {"type": str(kind)} if kind not in ("message", "reasoning") and not (
                 kind in KINDS and isinstance(said.get("call_id"), str)
             ):
@@ -220,11 +235,11 @@ class ResponseFollower:
                     yield from self.block(item, number, block)
             case {"type": "function_call", "arguments": str(arguments)}:
                 yield from self.begin(item, said)
-                if item in self._calls:
-                    yield from self.whole("arguments", item, 0, arguments)
+                if said.get("call_id") in self._calls:
+                    yield from self.whole("arguments", self._calls[said["call_id"]], 0, arguments)
             case {"type": str(kind)} if kind in KINDS and (call := parse_call(said, Toolbox({}))) is not None:
                 yield from self.begin(item, said)
-                yield from self.whole("arguments", item, 0, call.arguments)
+                yield from self.whole("arguments", self._calls[call.id], 0, call.arguments)
             case {"type": "reasoning"}:
                 for number, block in enumerate(_blocks(said)):
                     yield from self.block(item, number, block)
