@@ -875,3 +875,31 @@ def test_calls_by_turns_of_converse_are_told_apart_by_their_blocks() -> None:
     ]
     learned = learned_of("bedrock", [event for _, event in events], [name for name, _ in events])
     assert (learned.called, learned.ids) == (BOTH, ["a", "b"])
+
+
+def test_events_of_gemini_without_an_answer_break_no_stream() -> None:
+    events: list[dict[str, Any]] = [
+        {},
+        {"responseId": "r", "modelVersion": "m"},
+        {"candidates": [], "responseId": "r"},
+        {"candidates": [{"content": {"parts": [{"text": "Twelve."}]}, "finishReason": "STOP"}]},
+    ]
+    assert learned_of("gemini", events).text == "Twelve."
+
+
+def test_of_several_candidates_the_first_is_told() -> None:
+    events = [
+        {"candidates": [{"index": 0, "content": {"parts": [{"text": "Twel"}]}}]},
+        {"candidates": [{"index": 1, "content": {"parts": [{"text": "Ten."}]}, "finishReason": "STOP"}]},
+        {"candidates": [{"index": 0, "content": {"parts": [{"text": "ve."}]}, "finishReason": "STOP"}]},
+    ]
+    learned = learned_of("gemini", events)
+    assert (learned.text, learned.ends) == ("Twelve.", ["stop"])
+    whole = {"candidates": [events[1]["candidates"][0], {"index": 2, "content": {"parts": [{"text": "No."}]}}]}
+    assert PROVIDERS["gemini"].parse_completion(json.dumps(whole).encode()).text == "Ten."
+
+
+@pytest.mark.parametrize("alive", [{"type": "ping"}, {}, {"object": "ping", "choices": None}])
+def test_what_a_proxy_sends_to_keep_a_stream_alive_reaches_no_caller(alive: dict[str, Any]) -> None:
+    parser = PROVIDERS["openai"].stream_parser()
+    assert parser.event(Event(data=json.dumps(alive).encode())) is None

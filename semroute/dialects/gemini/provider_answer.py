@@ -52,6 +52,8 @@ class AnswerReader:
     def __init__(self) -> None:
         self.finished = False
         self._calls = 0
+        self._index: int | None = None
+        """Which of several answers is read: the first that came."""
 
     def read(self, answer: _Answer, raw: bytes) -> Chunk:
         """Return the chunk in a piece. Raises a `ProviderError` if the piece says that there is no answer."""
@@ -62,7 +64,7 @@ class AnswerReader:
             raise ContentPolicyError(f"Gemini blocked the prompt: {reason}", body=raw)
         if not answer.candidates and answer.usageMetadata is None:
             raise no_answer(raw, "expected an answer, got one without candidates")
-        candidate = answer.candidates[0] if answer.candidates else _Candidate()
+        candidate = self._one(answer.candidates or [])
         usage = read_counts(answer.usageMetadata, UsageMetadata)
         return Chunk(
             parts=self._parts(candidate, answer.responseId or ""),
@@ -75,6 +77,12 @@ class AnswerReader:
             dialect=NAME,
             raw=raw,
         )
+
+    def _one(self, candidates: list[_Candidate]) -> _Candidate:
+        """Return the candidate that is read. An event of a stream may hold any of them."""
+        if self._index is None and candidates:
+            self._index = min([each.index or 0 for each in candidates])
+        return next((each for each in candidates if (each.index or 0) == self._index), _Candidate())
 
     def _parts(self, candidate: _Candidate, turn: str) -> tuple[Part, ...]:
         parts: list[Part] = []
@@ -153,6 +161,8 @@ class _LogprobsResult(msgspec.Struct):
 
 
 class _Candidate(msgspec.Struct):
+    index: int | None = None
+    """Which of several answers it is."""
     content: _Content | None = None
     finishReason: str | None = None
     finishMessage: str | None = None
@@ -186,6 +196,11 @@ class _Answer(msgspec.Struct):
     responseId: str | None = None
     embeddings: list[Any] | None = None
     error: Any = None
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it holds no more than who answers. In a stream, more may follow."""
+        return not self.candidates and self.usageMetadata is None and self.promptFeedback is None
 
 
 _decoder = msgspec.json.Decoder(_Answer, strict=False)

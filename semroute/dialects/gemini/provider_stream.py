@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from semroute.dialects.gemini.provider_answer import AnswerReader, decode
-from semroute.dialects.shared.error_bodies import streamed_error
+from semroute.dialects.shared.error_bodies import refuses, streamed_error
 from semroute.dialects.sse import NOTHING, Event
 from semroute.errors import BadAnswerError
 from semroute.messages import (
@@ -32,4 +32,6 @@ class GeminiStreamParser:
             raise
         if answer.error is not None:
             raise streamed_error(event.data)
+        if answer.says_nothing and not refuses(event.data):
+            return None
         return self._reader.read(answer, event.data)

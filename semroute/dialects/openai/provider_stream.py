@@ -97,8 +97,9 @@ class OpenAIStreamParser:
             piece = decode_piece(data)
         except UNREADABLE as error:
             raise _unreadable(data, error) from error
-        if not piece.choices or piece.error or piece.object == "error" or event.name == "error":
-            _raise_error(piece, event.name, data)
+        odd = not piece.choices or piece.error or piece.object == "error" or event.name == "error"
+        if odd and _says_nothing(piece, event.name, data):
+            return None
         said_reason: FinishReason | None = None
         first, raw = ChoicePiece(), event.data
         for choice in piece.choices or ():
@@ -184,12 +185,17 @@ def _unreadable(data: bytes, error: Exception) -> ProviderError:
     return MalformedChunkError(f"expected a chunk of a completion, got {describe(data, error)}", body=data)
 
 
-def _raise_error(piece: ChatEvent, name: str, data: bytes) -> None:
-    """Raise the error in an event, if it is one. An event without choices may be one, although it does not say so."""
+def _says_nothing(piece: ChatEvent, name: str, data: bytes) -> bool:
+    """Return whether an event says nothing, such as `{"type": "ping"}` of a proxy. OpenAI's clients cannot read it.
+
+    Raises the error in an event, if it is one. An event without choices may be one, although it does not say so.
+    """
     if piece.error or piece.object == "error" or name == "error":
         raise streamed_error(data)
-    if piece.choices is None and piece.usage is None and refuses(data):
+    empty = piece.choices is None and piece.usage is None
+    if empty and refuses(data):
         raise streamed_error(data)
+    return empty and piece.x_groq is None
 
 
 class _Begun(msgspec.Struct):
