@@ -19,6 +19,7 @@ from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.dialects.protocols import ProviderDialect
 from semroute.dialects.responses.provider import ResponsesProviderDialect
 from semroute.dialects.shared import error_bodies, refusals
+from semroute.dialects.shared.error_bodies import answered_error
 from semroute.dialects.shared.refusals import MEANINGS, REFUSALS, Name
 from semroute.dialects.sse import Event
 from semroute.errors import (
@@ -354,7 +355,9 @@ def test_an_event_that_does_not_call_itself_an_error_is_read_as_one(data: bytes)
     ],
 )
 def test_an_answer_that_speaks_of_errors_is_none(event: bytes) -> None:
-    assert DIALECTS["openai"].stream_parser().event(Event(data=event)) is not None
+    parser = DIALECTS["openai"].stream_parser()
+    parser.event(Event(data=event))  # it raises nothing
+    assert not parser.finished
 
 
 def test_an_answer_without_content_is_no_refusal() -> None:
@@ -436,3 +439,54 @@ def test_a_pause_in_words(text: str, seconds: float | None) -> None:
 def test_a_pause_is_read_in_the_body_and_its_fields() -> None:
     for body in ({"error": {"message": "m", "retry_after": 7}}, {"error": {"details": [{"retryDelay": "7s"}]}}):
         assert DIALECTS["openai"].parse_error(429, {}, json.dumps(body).encode()).retry_after_s == 7
+
+
+QUOTED = [
+    (400, "Invalid value: 'explain to me: rate limit exceeded'. Supported values are: 'text'."),
+    (400, "messages.0.content: Input should be a valid list; got 'my insufficient balance at the bank'"),
+    (400, "Error parsing tool call arguments: unexpected token in 'the error is: invalid api key'"),
+    (400, "Invalid 'messages[0].name': \"what's the maximum context length of it\" does not match the pattern"),
+    (400, "Invalid 'tools[0].function.name': 'content_policy_check'"),
+    (400, 'tools.0.custom.description: "Says whether it is an invalid api key" is too short'),
+    (400, "Invalid value: \u201cexplain the rate limit exceeded error\u201d"),
+    (400, "Invalid value: \u300cexplain the rate limit exceeded error\u300d"),
+    (400, "Invalid value: \u00bbwhat is an invalid api key\u00ab"),
+    (400, "Invalid value: 'tell me what it's about when the rate limit exceeded err"),
+    (422, "[{'type': 'missing', 'loc': ('body', 'role'), 'input': {'content': 'rate limit reached, wait 9s'}}]"),
+    (400, 'Value error, got "{\\"content\\": \\"your credit balance is too low\\"}"'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "message"), QUOTED)
+def test_what_an_error_quotes_of_the_request_says_nothing_about_us(status: int, message: str) -> None:
+    """Otherwise a caller could open breakers, and raise alarms, by the text of a prompt."""
+    body = json.dumps({"error": {"message": message, "type": "invalid_request_error"}}).encode()
+    error = answered_error(status, {}, body)
+    assert (type(error), error.status, error.retry_after_s) == (ProviderRequestError, status, None)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Error code: 400 - {'error': {'message': \"This model's maximum context length is 8192 tokens.\"}}",
+        'AzureException - {"error": {"message": "This model\'s maximum context length is 8192 tokens."}}',
+        'upstream said: error: "This model has a maximum context length of 8192 tokens"',
+        "You've asked for too much, it's over the model's maximum context length, which can't be raised.",
+    ],
+)
+def test_what_an_error_quotes_of_another_error_is_read(message: str) -> None:
+    assert isinstance(answered_error(400, {}, json.dumps({"error": {"message": message}}).encode()), ContextLengthError)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Internal Server Error: content_filter service unavailable",
+        "The server had an error: the content management policy service timed out",
+        "Internal error: invalid api key for the cache backend",
+        "Account check failed, the service for insufficient balance is down",
+    ],
+)
+def test_a_server_whose_own_parts_fail_refuses_nothing(message: str) -> None:
+    error = answered_error(500, {}, json.dumps({"error": {"message": message, "type": "server_error"}}).encode())
+    assert (type(error), error.status) == (ProviderServerError, 500)

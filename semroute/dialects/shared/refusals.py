@@ -103,6 +103,19 @@ _DECIDE: dict[int, frozenset[str]] = {
 }
 """Statuses that are clear by themselves, with the meanings that words may still give them."""
 _OF_5XX = _ALL - {"rate_limited", "overloaded"}
+_OURS: frozenset[str] = frozenset({"account", "policy", "region", "key"})
+_OWN_FAULT = re.compile(
+    r"\b(?:unavailable|timed?.?out|down|had an error|internal error|connection|backend|crash(?:ed)?|unreachable)\b"
+)
+"""Words of a server that speaks of its own parts, such as its content filter. It refuses nothing then."""
+_QUOTED = re.compile(
+    r"(?P<of>\\?[\"']?(?<![\w.])(?:message|msg|error|details?|reason|description|title|template|exception)\\?[\"']?\s?[:=]\s?)?"
+    r"(?<!\w)(?P<mark>[\"'`])(?P<said>(?:(?!(?P=mark)).|(?<=\w)(?P=mark)(?=\w))*)(?P=mark)(?!\w)"
+    r"|“[^”]*”|«[^»]*»|»[^«]*«|「[^」]*」|『[^』]*』"
+    r"|(?:(?<=value: )|(?<=input: )|(?<=\bgot ))[\"'`].*\Z",
+    re.DOTALL,
+)
+"""Text in quotes, of which the last may be cut off. `of`: it is the message of another error."""
 
 
 def meaning(status: int | None, codes: Iterable[str], texts: Iterable[str]) -> Meaning | None:
@@ -111,16 +124,22 @@ def meaning(status: int | None, codes: Iterable[str], texts: Iterable[str]) -> M
     lowered = [code.lower().rpartition("#")[2].partition(":")[0] for code in codes]  # AWS: `com.amazon#Name:https://…`
     said = _plain("\n".join((*lowered, *texts)))
     found = {_CODES[code] for code in lowered if code in _CODES}
+    unclear = _OURS if status is not None and status >= 500 and _OWN_FAULT.search(said) else frozenset()
     for name, meant in MEANINGS.items():
-        if name in decide and (name in found or _WORDS[name].search(said)):
+        if name in decide and (name in found or (name not in unclear and _WORDS[name].search(said))):
             return meant
     return None
 
 
 def _plain(text: str) -> str:
-    """Return the text in lower case, with single spaces and plain quotes."""
+    """Return the text in lower case, with single spaces and plain quotes, without what it quotes of the request."""
     text = encodable(text[:MAX_CHARS]).lower().replace("%20", " ").replace("\u2019", "'")
-    return re.sub(r"[ \t\r\f\v]+", " ", text)
+    return without_quotes(re.sub(r"[ \t\r\f\v]+", " ", text))
+
+
+def without_quotes(text: str) -> str:
+    """Return the text without quoted sentences. They may be the caller's, unless they are another error's message."""
+    return _QUOTED.sub(lambda quote: quote[0] if quote["of"] or quote[0].count(" ") < 2 else "''", text)
 
 
 # --- when to ask again ------------------------------------------------------------------------------------------------
@@ -136,7 +155,7 @@ _FACTORS_S = {"ms": 0.001, "mil": 0.001, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 def wait_s(texts: Iterable[str]) -> float | None:
     """Return how long an error asks to wait, as in `Please try again in 1m2.5s`. None: it does not say."""
-    found = _WAIT.search("\n".join(texts)[:MAX_CHARS])
+    found = _WAIT.search(without_quotes("\n".join(texts)[:MAX_CHARS]))
     if found is None:
         return None
     seconds = sum(float(number) * _FACTORS_S[unit.lower()] for number, unit in _PIECE.findall(found[1]))
