@@ -19,7 +19,7 @@ from semroute.dialects import registry
 from semroute.dialects.protocols import EventReader, ProviderDialect, WireRequest
 from semroute.dialects.registry import JOINED, provider_dialect
 from semroute.dialects.shared.dropped import as_asked
-from semroute.dialects.sse import Event
+from semroute.dialects.sse import BYTE_ORDER_MARK, Event
 from semroute.errors import (
     BadAnswerError,
     ProviderAuthError,
@@ -105,7 +105,7 @@ class HttpProvider:
                     try:
                         if response.status != 200:
                             await self._raise_error(response)
-                        body = await response.aread()
+                        body = (await response.aread()).removeprefix(BYTE_ORDER_MARK)
                     finally:
                         response.close()
             except TimeoutError:
@@ -125,7 +125,7 @@ class HttpProvider:
             response, body = await self._begin(wire, model, timeouts, watch)
             try:
                 data = await _first(response, watch) if body is None else b""
-                if data.lstrip()[:1] in events.whole_starts:
+                if data.removeprefix(BYTE_ORDER_MARK).lstrip()[:1] in events.whole_starts:
                     body, data = await _rest(data, response, watch), b""
                 count = 0
                 while data:
@@ -205,7 +205,7 @@ class HttpProvider:
                         await self._raise_error(response)
                     content_type = response.headers.get("content-type", "").lower()
                     is_whole = "json" in content_type or "html" in content_type  # other unusual types are let through
-                    return response, await response.aread() if is_whole else None
+                    return response, (await response.aread()).removeprefix(BYTE_ORDER_MARK) if is_whole else None
                 except BaseException:
                     await response.aclose()
                     raise
@@ -215,7 +215,7 @@ class HttpProvider:
     async def _raise_error(self, response: Response) -> NoReturn:
         """Say what an answer of another status than 200 means."""
         try:
-            body = await response.aread(MAX_ERROR_BYTES)
+            body = (await response.aread(MAX_ERROR_BYTES)).removeprefix(BYTE_ORDER_MARK)
         except ProviderError:  # the body is too long or cut off, but the status still tells the kind of failure
             body = b""
         error = self._dialect.parse_error(response.status, response.headers, body)
@@ -352,7 +352,7 @@ async def _rest(begun: bytes, response: Response, watch: _Watch) -> bytes:
         size += len(data)
         if size > MAX_ANSWER_BYTES:
             raise BadAnswerError(f"the answer is over {MAX_ANSWER_BYTES} bytes")
-    return b"".join(pieces)
+    return b"".join(pieces).removeprefix(BYTE_ORDER_MARK)
 
 
 class UnavailableProvider:

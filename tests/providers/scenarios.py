@@ -321,6 +321,21 @@ async def whole_untyped(exchange: Exchange) -> None:
     await exchange.answer(200, b" \n" + encode(completion(exchange.seen.model)), "text/plain")
 
 
+async def marked(exchange: Exchange) -> None:
+    """A whole answer after a byte order mark, as .NET writes it."""
+    await exchange.answer(200, b"\xef\xbb\xbf" + encode(completion(exchange.seen.model)))
+
+
+async def marked_untyped(exchange: Exchange) -> None:
+    """As before, and calls it plain text."""
+    await exchange.answer(200, b"\xef\xbb\xbf" + encode(completion(exchange.seen.model)), "text/plain")
+
+
+async def marked_error(exchange: Exchange) -> None:
+    """An error after a byte order mark."""
+    await exchange.answer(400, b'\xef\xbb\xbf{"error": {"message": "prompt is too long: 9 tokens > 8 maximum"}}')
+
+
 async def crlf_sse(exchange: Exchange) -> None:
     """Events with CRLF, comments and a byte order mark."""
     await exchange.start_events()
@@ -399,6 +414,9 @@ PLAIN: dict[str, Scenario] = {
     "redirect": redirect,
     "whole-answer": whole_answer,
     "whole-untyped": whole_untyped,
+    "marked": marked,
+    "marked-untyped": marked_untyped,
+    "marked-error": marked_error,
     "crlf-sse": crlf_sse,
     "split-bytes": split_bytes,
     "tools": tools,

@@ -22,6 +22,7 @@ from semroute.dialects.protocols import WireRequest
 from semroute.dialects.registry import provider_dialect
 from semroute.errors import (
     BadAnswerError,
+    ContextLengthError,
     EmptyAnswerError,
     ErrorAnswerError,
     HtmlAnswerError,
@@ -96,7 +97,7 @@ async def gone(server: FaultServer) -> bool:
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scenario", ["ok", "gzip"])
+@pytest.mark.parametrize("scenario", ["ok", "gzip", "marked"])
 async def test_a_whole_answer_arrives(provider: HttpProvider, scenario: str) -> None:
     completion = await provider.complete(request(), model(scenario), PATIENT)
     assert (completion.text, completion.usage, completion.finish_reason) == (TEXT, USAGE, "stop")
@@ -247,6 +248,7 @@ ANY_CALL: list[tuple[str, type[ProviderError], str]] = [
     ("empty-body", MalformedAnswerError, "got nothing"),
     ("malformed-json", MalformedAnswerError, "no complete JSON"),
     ("bad-gzip", MalformedAnswerError, "cannot be decompressed"),
+    ("marked-error", ContextLengthError, "^status 400: prompt is too long"),
     ("redirect", BadAnswerError, "^status 307: a redirect, which is not followed$"),
     ("reset", ProviderConnectionError, "^the provider closed the connection before it answered$"),
     ("close", ProviderConnectionError, "closed the connection before it answered"),
@@ -295,7 +297,7 @@ async def test_a_broken_stream_gives_what_came_and_then_the_error(
     assert len(got) == chunks
 
 
-@pytest.mark.parametrize("scenario", ["whole-answer", "whole-untyped"])
+@pytest.mark.parametrize("scenario", ["whole-answer", "whole-untyped", "marked", "marked-untyped"])
 async def test_a_whole_answer_is_taken_where_a_stream_was_asked_for(provider: HttpProvider, scenario: str) -> None:
     [chunk] = await collect(provider, scenario)
     assert (text_of([chunk]), chunk.finish_reason, chunk.usage) == (TEXT, "stop", USAGE)
