@@ -27,6 +27,8 @@ def test_most_are_told_and_few_are_told_wrongly(name: str, precision: float, rec
         "We can't be certain of that.",
         "That I can't say.",
         "I remain uncertain about this.",
+        "I'd need to double-check, but probably Paris.",
+        "Paris. Hard to say without more context.",
     ],
 )
 def test_an_answer_that_may_be_wrong_hedges(text: str) -> None:

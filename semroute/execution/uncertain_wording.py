@@ -43,7 +43,7 @@ _HEDGES = (
     r"\bi (?:have|had) (?:some|my|serious) doubts|\bi doubt that (?:my|this)",
     r"\bi (?:certainly|surely) (?:don't|do not)\b|\b(?:haven't|have not) (?:a|the (?:faintest"
     r"|foggiest)) (?:clue|idea)",
-    r"\bi(?:'d| would) need (?:to (?:see|know)|more|further|additional|some more)",
+    r"\bi(?:'d| would) need (?:to (?:see|know|(?:double-?)?check|verify|confirm)|more|further|additional|some more)",
     # I may be wrong
     r"\bi (?:may|might|could) (?:well )?(?:be (?:wrong|mistaken|missing|off\b|misremembering|out of date)"
     r"|have (?:misunderstood|misread|mixed|missed|this|it|that|got))",
@@ -62,6 +62,7 @@ _HEDGES = (
     # it cannot be known
     r"\bit(?:'s| is| would be) (?:hard|difficult|impossible|not possible|tough) (?:for me )?"
     r"to (?:say|tell|know|determine|judge|be (?:sure|certain)|answer)\b",
+    r"(?:^|[.!?] )\W*(?:hard|difficult|impossible|tough) to (?:say|tell|know|judge)\b",
     r"\bit(?:'s| is) (?:not (?:entirely |quite )?(?:clear|known)|unclear|uncertain|not certain)(?: to me)? "
     r"(?:from|that|whether|if|based|given|in the)\b",
     r"\b(?:context|text|passage|documents?|information|article|excerpt|sources?)(?: provided| given)? "
