@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import msgspec
-
 from semroute.access.accounts import Accounts
 from semroute.access.api_keys import KeyRing, KeyStore
 from semroute.access.budget_recovery import spent_by_log
@@ -164,7 +162,7 @@ class Books:
                 self._lifeline.keep(keys=rows)
                 if self.ring.seen and not before:
                     log.warning("the first key was made: from now on every call needs a key")
-        except (StoreError, msgspec.MsgspecError) as error:
+        except StoreError as error:
             if self.trouble is None:
                 log.warning("cannot read the keys from the database, so the keys read last stay valid: %s", error)
             self.trouble = str(error)

@@ -200,9 +200,9 @@ class CallStream:
         """Yield the answer except its last event. Raises `SemrouteError` if the answer breaks off."""
         assert self._chunks is not None
         async for chunk in self._chunks:
-            parts = _parts_of(chunk)
+            parts, calls = _counts(chunk)
             self._parts += parts
-            self._calls += sum([1 for part in chunk.parts if type(part) is ToolCall and part.name])
+            self._calls += calls
             render = self._renderer.chunk
             yield render(chunk) if max(parts, self._calls) <= MANY_PARTS else await asyncio.to_thread(render, chunk)
         if self._parts > LONG_STREAM_PARTS or self._calls > MANY_PARTS:
@@ -301,9 +301,15 @@ def _deeper(document: Any, levels: int) -> bool:
     return True
 
 
-def _parts_of(chunk: Chunk) -> int:
-    """Count what takes time to write."""
-    return len(chunk.parts) + len(chunk.logprobs) + sum([len(p.citations) for p in chunk.parts if type(p) is Text])
+def _counts(chunk: Chunk) -> tuple[int, int]:
+    """Count what takes time to write, and the tool calls that begin."""
+    parts, calls = len(chunk.parts) + len(chunk.logprobs), 0
+    for part in chunk.parts:
+        if type(part) is Text:
+            parts += len(part.citations)
+        elif type(part) is ToolCall and part.name:
+            calls += 1
+    return parts, calls
 
 
 def _header_text(text: str) -> str:

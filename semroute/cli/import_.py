@@ -11,7 +11,7 @@ import click
 from msgspec.structs import replace
 
 from semroute.cli.init import MODELS
-from semroute.cli.output import console
+from semroute.cli.output import console, counted
 from semroute.config.import_semantic_router import read_semantic_router, render
 from semroute.config.jsonschema import json_schema
 from semroute.config.load import read
@@ -40,8 +40,11 @@ def command(file: Path, output: Path | None, models: tuple[str, ...], force: boo
     output.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (output / name).write_text(text, "utf-8")
-    count = "1 route" if len(imported.routes) == 1 else f"{len(imported.routes)} routes"
-    console.print(f"wrote {count} to {target}. Next: semroute check {output}", markup=False, highlight=False)
+    console.print(
+        f"wrote {counted(len(imported.routes), 'route')} to {target}. Next: semroute check {output}",
+        markup=False,
+        highlight=False,
+    )
 
 
 def _check(output: Path, files: dict[str, str]) -> None:

@@ -188,7 +188,7 @@ return text
 Asked = ParamSpec("Asked")
 Result = TypeVar("Result")
 MISREAD = (TypeError, ValueError, LookupError, AttributeError)
-"""What reading an answer raises that is none of Redis's, or of another form. redis-py raises the same."""
+"""The errors that redis-py and this module raise when a server answers in a form that Redis would not use."""
 
 
 def _understood(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +21,7 @@ from semroute.providers.transport import Transport
 from semroute.record import Record
 from semroute.stores.interfaces import State, Verdict, Want, to_pico
 from semroute.stores.memory import MemoryState
+from tests.gateway.test_leaving import leave_at_any_await
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import PROMPT_TOKENS, TEXT, WORDS
 
@@ -192,17 +192,6 @@ async def test_a_call_that_continues_a_broken_stream_is_reserved(rig: Rig) -> No
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_who_leaves_at_any_await_of_a_fallback_leaves_nothing_held(rig: Rig, stream: bool) -> None:
-    left = 0
-    for turns in (*range(20), *(int(20 * 1.3**power) for power in range(25))):
-        asking = asyncio.ensure_future(rig.answer("down", "dear", ones=10_000, stream=stream))
-        for _ in range(turns):
-            if not asking.done():
-                await asyncio.sleep(0)
-        finished = asking.done()
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
-        left += asking.cancelled()
-        if finished:
-            break
+    left = await leave_at_any_await(lambda: rig.answer("down", "dear", ones=10_000, stream=stream))
     assert left > 5
     await rig.books()
