@@ -16,7 +16,8 @@ from semroute.api.passthrough_call import PassthroughAnswer
 from semroute.api.streamed_responses import CallerGoneError, EventStream, Presence
 from semroute.caller import Caller
 from semroute.errors import IdempotencyError, RequestError
-from semroute.execution.idempotency import Idempotency, Running
+from semroute.execution.idempotency import Idempotency
+from semroute.execution.running_answer import Running
 
 HEADER = "idempotency-key"
 MAX_KEY_CHARS = 255
@@ -68,10 +69,7 @@ class SharedAnswer(Response[Any]):
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         running = self._running
         if not await running.head():
-            error = IdempotencyError(
-                "the idempotency key was used for another request: send a new key with each request"
-            )
-            refusal = error_responses.on_semroute_error(self._request, error).to_asgi_response(None, self._request)
+            refusal = error_responses.answer_to(self._request, running.error).to_asgi_response(None, self._request)
             await refusal(scope, receive, send)
             return
         await send({"type": "http.response.start", "status": running.status, "headers": list(running.headers)})

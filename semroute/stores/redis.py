@@ -187,6 +187,10 @@ return text
 
 Asked = ParamSpec("Asked")
 Result = TypeVar("Result")
+BROKEN = (OSError, RuntimeError)
+"""The errors of a connection that is gone. uvloop 0.23 raises `RuntimeError` for a write to a connection that the other
+side has reset. redis-py 8.1 does not notice the reset of a connection that rests, and passes that error on.
+"""
 MISREAD = (TypeError, ValueError, LookupError, AttributeError)
 """The errors that redis-py and this module raise when a server answers in a form that Redis would not use."""
 
@@ -218,6 +222,7 @@ class RedisState(SharedState):
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 1),
+            retry_on_error=[*BROKEN],
             health_check_interval=15,
         )
         self._redis: Any = redis.asyncio.Redis.from_pool(pool)
@@ -375,7 +380,7 @@ async def _asked(answer: Awaitable[Any]) -> Any:
     asked_to_end = task.cancelling() if task is not None else 0
     try:
         found = await answer
-    except (RedisError, OSError) as error:
+    except (RedisError, *BROKEN) as error:
         raise StoreError(f"Redis: {error or type(error).__name__}") from error
     if task is not None and task.cancelling() > asked_to_end:
         # redis-py 8.1 writes within `asyncio.wait_for`. On Python 3.11 that loses a cancellation that comes just as it

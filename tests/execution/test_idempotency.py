@@ -7,17 +7,8 @@ import msgspec
 import pytest
 
 from semroute.errors import IdempotencyError
-from semroute.execution.idempotency import (
-    AHEAD_BYTES,
-    MAX_ANSWER_BYTES,
-    MAX_SHARED_BYTES,
-    HeldBytes,
-    Idempotency,
-    MemoryAnswers,
-    Running,
-    Saved,
-    SharedAnswers,
-)
+from semroute.execution.idempotency import MAX_SHARED_BYTES, Idempotency, MemoryAnswers, SharedAnswers
+from semroute.execution.running_answer import AHEAD_BYTES, MAX_ANSWER_BYTES, HeldBytes, Running, Saved
 from semroute.stores.memory import MemoryState
 
 
@@ -88,7 +79,24 @@ async def test_a_key_belongs_to_one_request() -> None:
     await body(running)
     other = idempotency.follow("k", "another", maker)
     assert not await other.head()
+    assert isinstance(other.error, IdempotencyError)
     assert maker.made == 1
+
+
+class BrokenState(MemoryState):
+    """Fails in a way that no store should."""
+
+    async def put_new(self, key: str, value: bytes, ttl_s: float) -> bool:
+        raise RuntimeError("broken")
+
+
+async def test_followers_are_told_why_there_is_no_answer() -> None:
+    """A defect is not told as a key that was used before, because the caller could do nothing about it."""
+    idempotency = Idempotency(SharedAnswers(BrokenState()))
+    running = idempotency.follow("k", "f", Maker())
+    assert not await running.head()
+    assert str(running.error) == "broken"
+    running.leave()
 
 
 async def test_it_is_given_up_when_the_last_follower_leaves() -> None:

@@ -1,8 +1,10 @@
-"""A TCP proxy that can swallow what goes through it, as a network that is cut without a word."""
+"""A TCP proxy. It can swallow what goes through it, as a network that is cut without a word, or reset connections."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -37,6 +39,17 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def reset(self) -> None:
+        """Reset all connections, as a server does that stops before it has read what was sent to it."""
+        self._run(self._reset())
+
+    async def _reset(self) -> None:
+        at_once = struct.pack("ii", 1, 0)  # close without a word of goodbye
+        for writer in self._writers:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            writer.transport.abort()
+        self._writers.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)

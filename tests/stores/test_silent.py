@@ -1,4 +1,4 @@
-"""Servers that hang, and networks that swallow: nobody waits for them for long, and nobody waits twice."""
+"""Servers that hang, networks that swallow and connections that are reset: nobody waits for long, or twice."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from semroute.errors import StoreError
 from semroute.stores.connection_cutoff import Cutoff
@@ -193,3 +194,21 @@ def test_only_who_is_late_is_cut_off() -> None:
         cutoff.look()
         assert (late(), in_time()) == (True, False)
     assert asked == ["late"]
+
+
+def test_a_connection_that_was_reset_while_it_rested_is_replaced(redis_server: RedisServer) -> None:
+    """On uvloop, which the service runs on: it raises `RuntimeError` there, which redis-py passes on."""
+
+    async def ask() -> None:
+        with Proxy(redis_server.port) as proxy:
+            state = RedisState(_behind(proxy, redis_server.new_database(), redis_server.port))
+            for key in map(str, range(20)):
+                assert await state.put_new(key, b"v", 60)
+                await asyncio.to_thread(proxy.reset)
+                assert await state.get(key) == b"v"
+                await asyncio.to_thread(proxy.reset)
+                assert (await state.reserve(key, WANTS, 60)).refused is None
+                await asyncio.to_thread(proxy.reset)
+            await state.aclose()
+
+    uvloop.run(ask())
