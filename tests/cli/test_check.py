@@ -63,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
 def test_the_shipped_routes_are_quiet(semroute: Run) -> None:
     done = semroute("check", ROOT / "routes", "--strict", **KEYS)
     assert done.returncode == 0, done.stdout
-    assert "12 routes, 291 utterances, 14 models; 0 errors, 0 warnings" in done.stdout
+    assert "12 routes, 500 utterances, 14 models; 0 errors, 0 warnings" in done.stdout
     assert "Everyday prompts that a route takes" in done.stdout
     assert re.search(r"small-talk +│ \d+ of 100 │ .+ \(near line \d+\)", done.stdout)
 

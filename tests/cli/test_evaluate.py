@@ -53,7 +53,7 @@ def test_without_a_file_the_utterances_are_cross_validated(semroute: Run) -> Non
     done = semroute("eval", "--routes", ROOT / "routes", "--json", "--min-in-scope-accuracy", "0.5")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert (report["n"], report["folds"], report["n_out_of_scope"]) == (291, 5, 0)
+    assert (report["n"], report["folds"], report["n_out_of_scope"]) == (500, 5, 0)
     assert report["oos_auroc"] is None
     assert "split conformal on" in report["threshold_claim"]
 
