@@ -39,6 +39,10 @@ NAMED_CHARS = 80
 
 _STRUCTURED = re.compile(r"[\n:\"“„«<`>]|[.!?] |\s'")
 _LOOKED_AT = 2000
+_MARKS = re.compile(r"(?m)^(?:[ \t]*> ?|`{3}.*\n?|</?[\w-]+>\s*)|^[ \t]*[\"\u201c\u201e\u00ab](?=\S)")
+"""What encloses a fence, a quote or a tag."""
+_CHOICES = re.compile(r"[\w' /-]+(?:, ?[\w' /-]+)*(?:,|(?:,? (?:or|and|oder|und|ou|o|y|e) [\w' /-]+))\.?\s*")
+"""A list of choices: "sport, politics or weather"."""
 _TOLD = frozenset(("verb", "verb-needs-text", "question-word"))
 """Forms of an ask that a material seldom has."""
 
@@ -212,7 +216,7 @@ def _span(prompt: str, ask: Sentence) -> tuple[int, int]:
     start, end = ask.segment.start, ask.segment.end
     if "colon" in ask.marks and prompt[end - 1] != "\n":
         behind = prompt.find("\n", end)
-        if 0 < behind - end <= NAMED_CHARS and prompt[end:behind].isascii():
+        if 0 < behind - end <= NAMED_CHARS and _CHOICES.fullmatch(prompt, end, behind):
             end = behind
     return start, end
 
@@ -226,15 +230,24 @@ def _noun(prompt: str, segments: Sequence[Segment]) -> str:
     """Return the noun for the material, by the form of most of it."""
     sizes: dict[str, int] = {}
     for one in segments:
-        kind = one.kind
+        kind: str = one.kind
         if kind in ("block", "quote", "fence", "unread"):
-            inside = prompt[one.start : one.start + _LOOKED_AT].replace("`", "")
-            kind = "code" if looks_like_code(inside) else "prose"
+            kind = _kind_inside(prompt[one.start : min(one.end, one.start + _LOOKED_AT)])
         if kind in NOUNS:
             sizes[kind] = sizes.get(kind, 0) + one.end - one.start
     if "code" in sizes and 3 * sizes["code"] >= sizes.get("data", 0):
         sizes["code"] += sizes.pop("data", 0)
     return NOUNS[max(sizes, key=sizes.__getitem__)] if sizes else "text"
+
+
+def _kind_inside(text: str) -> str:
+    """Return the kind of most of what a fence, a quote or a tag encloses."""
+    sizes: dict[str, int] = {}
+    for one in cut(_MARKS.sub("", text)):
+        if one.kind not in ("blank", "label"):
+            sizes[one.kind] = sizes.get(one.kind, 0) + one.end - one.start
+    kind = max(sizes, key=sizes.__getitem__, default="prose")
+    return "code" if kind in ("prose", "quote") and looks_like_code(text.replace("`", "")) else kind
 
 
 def _belong(best: Sentence, sentences: Sequence[Sentence], segments: Sequence[Segment]) -> list[Sentence]:

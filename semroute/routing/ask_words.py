@@ -50,6 +50,10 @@ _POINTER = re.compile(
 )
 _GENERIC = re.compile(r"(?i)\b(?:text|passage|content|input|document|material)\b")
 
+_WORK_OUT = re.compile(r"(?i)\bwork (?:\w+ )?out\b")
+_ALONG = re.compile(r"\s*(\w+) by \1\b")
+"""Words behind a pointing word that do not name a material: "walk me through this line by line"."""
+_THE_FOLLOWING = re.compile(r"(?i)\bthe (?:following|above|below)\b")
 _CALLED = re.compile(
     r"(?i)\b(?:(?:the (?:following|above|given|attached)|this|these)"
     r" (text|passage|email|code|table|log|data|conversation|document|article|problem|message)"
@@ -109,7 +113,9 @@ WEIGHTS = {
 
 
 def points_at_text(words: list[str]) -> bool:
-    """Return whether words point at a material: "the text below", "this"."""
+    """Return whether words point at a material: "the text below", "this", "the names here"."""
+    if len(words) > 1 and words[-1] == "here" and words[-2] not in _WORDS["at_places"]:
+        return True
     return not _POINTERS.isdisjoint(words) and any(
         _points(words, place) for place, word in enumerate(words) if word in _POINTERS
     )
@@ -121,7 +127,8 @@ def _points(words: list[str], place: int) -> bool:
         return True
     if word == "following":
         return before == "the" or not behind or behind[0] in _NAMES_THEM
-    return word in _ALONE and (before in ("is", "are", "was") or not behind or behind[0] in _NAMES_THEM)
+    step_by_step = behind[1:2] == ["by"] and behind[0] == behind[-1]
+    return word in _ALONE and (before in ("is", "are", "was") or not behind or behind[0] in _NAMES_THEM or step_by_step)
 
 
 def opens_ask(text: str) -> bool:
@@ -162,22 +169,29 @@ def as_matched(text: str, noun: str) -> str:
     """Reword an ask about a material in the short form that utterances have.
 
     The result names the material: "Why does this crash?" becomes "Why does this code crash". Work that is the same for
-    every text needs no noun: "Translate the text below into French:" becomes "Translate into French".
+    every text needs no noun: "Translate the text below into French:" becomes "Translate into French", and "Is the text
+    below true?" becomes "Is this true?".
 
     `noun`: the noun for the material.
     """
     words = {word.lower() for word in WORD.findall(text)}
     if not _OF_ANY_TEXT.isdisjoint(words):
         noun = "text"
-    elif noun == "text" and not _WORDS["named_problem"].isdisjoint(words):
+    elif noun == "text" and (not _WORDS["named_problem"].isdisjoint(words) or _WORK_OUT.search(text) is not None):
         noun = "problem"
     if noun != "text" and _GENERIC.search(text) is not None:
         named = _GENERIC.sub(noun, text, count=1)
     else:
         named = _with_noun(text, noun)
     named = _THEN.sub("", _CALLED.sub(lambda found: f"this {found[1] or found[2]}", named))
-    short = _DANGLING.sub("", named.replace(" this text", "").rstrip(" .:-\n"))
-    return short if short.count(" ") >= FEWEST_BLANKS else named.rstrip(" .:-\n") or text
+    named = named.rstrip(" .:-\n") or text
+    first = _opening(named)[1]
+    if first in NEEDS_TEXT:
+        short = _DANGLING.sub("", named.replace(" this text", ""))
+        return short if short.count(" ") >= FEWEST_BLANKS else named
+    if first in VERBS or not (NEEDS_TEXT | _WORDS["of_any_text"]).isdisjoint(words):
+        return named
+    return _THE_FOLLOWING.sub("this", named.replace(" this text", " this"))
 
 
 def _with_noun(text: str, noun: str) -> str:
@@ -185,7 +199,7 @@ def _with_noun(text: str, noun: str) -> str:
     for found in _POINTER.finditer(text):
         after = found["then"] or ""
         behind = [word.lower() for word in WORD.findall(text[found.end() - len(after) : found.end() + 40])[:2]]
-        if not behind or behind[0] in _NAMES_THEM or "," in after:
+        if not behind or behind[0] in _NAMES_THEM or "," in after or _ALONG.match(text, found.end() - len(after)):
             end = found.end() - len(after)
             pointer = "this" if text[found.start() : end].lower() == "it" else text[found.start() : end]
             return f"{text[: found.start()]}{pointer} {noun}{text[end:]}"

@@ -94,7 +94,7 @@ _CODE = re.compile(
 _SYMBOLS = re.compile(r"=>|->|::|==|!=|&&|\|\||\+\+|\$\{|\$\(")
 _WEAK = re.compile(r"\t| {2,}\S|\s*[.#]?[\w-]+\s*\{|\s*#\s|[\w.-]+:\s*\S{0,80}$|\s*- [\w.-]+:\s")
 """The start of a line that is code or data only if its neighbours are."""
-_OPENING = re.compile(r"(?:tl;dr )?[^\n:?.!;{}()=]{3,200}?(?:[:?.!]| [-–—])[ \t]+(?=\S)")
+_OPENING = re.compile(r"(?! {0,3}>)(?:tl;dr )?[^\n:?.!;{}()=]{3,200}?(?:[:?.!]| [-–—])[ \t]+(?=\S)")
 _LABEL = re.compile(r"(?:#{1,6}[ \t]*)?\*{0,2}(?P<words>[A-Za-z][\w' ]{1,30}?)\*{0,2}[ \t]*:\*{0,2}[ \t]*")
 _SPEAKER = re.compile(r"\**(?P<who>[A-ZÀ-Ý][\w.'’-]*(?: [A-Z][\w.'’-]*){0,2})\**(?: \([^)\n]{1,20}\))?: ")
 _STOP = r"[.!?…。\uff01\uff1f:]"

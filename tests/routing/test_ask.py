@@ -49,6 +49,66 @@ def test_the_ask_is_found_around_any_material(shape: str, material: str) -> None
     assert len(found.matched[0]) < 70
 
 
+JSON = '{\n  "orders": [\n    {"id": 1, "total": 54.0},\n    {"id": 2, "total": 12.5}\n  ],\n  "paid": true\n}'
+SQL = "SELECT c.name, SUM(o.total) AS spent\nFROM customers c\nLEFT JOIN orders o ON o.customer = c.id\nGROUP BY c.id;"
+
+
+@pytest.mark.parametrize("wrap", ["```\n{}\n```", "<input>\n{}\n</input>", "> {}", '"{}"'])
+@pytest.mark.parametrize(("material", "noun"), [(JSON, "data"), (SQL, "code"), (CODE, "code"), (REPORT, "")])
+def test_the_noun_is_that_of_what_is_enclosed(material: str, noun: str, wrap: str) -> None:
+    inside = material.replace("\n", "\n> ") if wrap.startswith(">") else material
+    found = find_ask(
+        "What is odd about this?\n\n" + wrap.format(inside.replace('"', "'") if wrap[0] == '"' else inside)
+    )
+    assert found.matched == (f"What is odd about this {noun}".rstrip() + "?",)
+
+
+@pytest.mark.parametrize(
+    ("ask", "matched"),
+    [
+        ("What does the text below boil down to?", "What does this text boil down to?"),  # a verb for work on texts
+        ("Is the following even legal?", "Is this even legal?"),
+        ("Is the text below positive or negative?", "Is this positive or negative?"),
+        ("Could you walk me through this piece by piece?", "Could you walk me through this piece by piece?"),
+        ("Put this text in simpler words.", "Put this text in simpler words"),
+        ("Translate the text below into French.", "Translate into French"),
+    ],
+)
+def test_a_question_keeps_its_grammar(ask: str, matched: str) -> None:
+    assert find_ask(f"{ask}\n\n{REPORT}").matched == (matched,)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        "What are the key takeaways here?",
+        "Which towns are named here?",
+        "Can you tighten up the wording? Keep my tone.",
+    ],
+)
+def test_words_that_only_a_text_has_point_at_one(ask: str) -> None:
+    for prompt in (f"{ask} {REPORT}", f"{ask}\n\n{REPORT}", f"{REPORT}\n\n{ask}"):
+        assert find_ask(prompt).text in (ask, ask.removesuffix(" Keep my tone."))
+
+
+def test_a_place_is_no_text() -> None:
+    prompt = "Hi, I need some help here.\n\n" + REPORT + "\n\nIs this legal?"
+    assert find_ask(prompt).matched == ("Is this legal?",)
+
+
+def test_choices_after_a_colon_belong_to_the_ask() -> None:
+    choices = "Tag this with one of these topics: sport, politics or weather"
+    assert find_ask(f"{choices}\n\n{REPORT}").matched == (choices.replace(" this", "", 1),)
+    for line in ("Anna: So, are we agreed?", "SELECT c.name, SUM(o.total) AS spent", "[10:02] mika: is it down?"):
+        found = find_ask(f"Write a title for this: {line}\n{TALK}")
+        assert found.matched == ("Write a title for this conversation",), line
+
+
+def test_a_quoted_question_below_a_sentence_is_not_asked() -> None:
+    quote = "On Tue, 3 Nov, Oskar wrote:\n> Can we move the review to Friday? I travel.\n> The numbers are not in."
+    assert find_ask(f"Invent a sequel to the following.\n\nHere it is: {quote}\n\nOk.").text.startswith("Invent")
+
+
 @pytest.mark.parametrize("material", MATERIALS)
 def test_a_quote_is_material(material: str) -> None:
     for quoted in ("> " + MATERIALS[material].replace("\n", "\n> "), f'"{MATERIALS[material]}"'):
