@@ -214,6 +214,12 @@ class Params(Frozen, frozen=True, kw_only=True):
     """Such as `auto`, `default`, `flex` or `priority`. Empty: not given."""
 
 
+CHAT = "chat"
+"""The endpoint of requests for an answer."""
+EMBEDDINGS = "embeddings"
+"""The endpoint of requests for embeddings. Also the dialect of those requests in OpenAI's form."""
+COMPACT = "compact"
+"""The endpoint of requests to shorten a conversation. Also the dialect of those requests."""
 LONG_MESSAGES = 1000
 LONG_BYTES = 256 * 1024
 """Longer bodies are read and written in a thread, so that other requests go on meanwhile."""
@@ -248,6 +254,8 @@ class ChatRequest(Frozen, frozen=True, kw_only=True):
     """Estimated tokens of the whole conversation. 0: not counted yet."""
     cost_quality: float | None = None
     """The dial, from 0 (cheapest) to 1 (best). None: the metadata, the header or the policy decides."""
+    endpoint: str = CHAT
+    """What is asked for: `CHAT`, `EMBEDDINGS` or `COMPACT`."""
     dialect: str = ""
     """The dialect of `raw`."""
     raw: dict[str, Any] = {}

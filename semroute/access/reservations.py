@@ -10,9 +10,8 @@ from semroute.config.config import Config
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Checks, Policy
 from semroute.decision import Decision
-from semroute.dialects.protocols import EMBEDDINGS, endpoint_of
 from semroute.dialects.shared.token_counts import MAX_TOKENS
-from semroute.messages import ChatRequest, Usage
+from semroute.messages import EMBEDDINGS, ChatRequest, Usage
 from semroute.record import Attempt
 from semroute.routing.pricing import cost_usd
 from semroute.stores.interfaces import to_pico
@@ -71,7 +70,7 @@ def _usage(model: Model, basis: CostBasis, decision: Decision) -> Usage:
     params = basis.request.params
     asked, limit = params.max_tokens, model.max_output_tokens
     each = min(asked, limit) if asked and limit else asked or limit or estimate.output_tokens
-    if endpoint_of(basis.request) == EMBEDDINGS:
+    if basis.request.endpoint == EMBEDDINGS:
         each = 0
     return _dearest(model, estimate.input_tokens + basis.said_tokens, min(each * max(1, params.n or 1), MAX_TOKENS))
 

@@ -10,19 +10,8 @@ from semroute.config.schema.models import Model
 from semroute.decision import Decision
 from semroute.dialects.sse import Event
 from semroute.errors import ProviderError, SemrouteError, UnsupportedError
-from semroute.messages import ChatRequest, Chunk, Completion
+from semroute.messages import CHAT, EMBEDDINGS, ChatRequest, Chunk, Completion
 from semroute.record import Record
-
-CHAT = "chat"
-"""The endpoint of requests for an answer, in any dialect."""
-EMBEDDINGS = "embeddings"
-"""The endpoint of requests for embeddings. Also the dialect of those requests in OpenAI's form."""
-GEMINI_EMBEDDINGS = "gemini_embeddings"
-"""The dialect of requests for embeddings in Gemini's form."""
-COMPACT = "compact"
-"""The endpoint of requests to shorten a conversation. Also the dialect of those requests."""
-ENDPOINTS = {EMBEDDINGS: EMBEDDINGS, GEMINI_EMBEDDINGS: EMBEDDINGS, COMPACT: COMPACT}
-"""The endpoint, by dialect, of requests that do not ask for an answer."""
 
 
 class WireRequest(Frozen, frozen=True, kw_only=True):
@@ -46,14 +35,9 @@ class WireRequest(Frozen, frozen=True, kw_only=True):
     """`CHAT`, `EMBEDDINGS` or `COMPACT`."""
 
 
-def endpoint_of(request: ChatRequest) -> str:
-    """Return the endpoint of a request: `CHAT`, `EMBEDDINGS` or `COMPACT`."""
-    return ENDPOINTS.get(request.dialect, CHAT)
-
-
 def refuse_embeddings(request: ChatRequest, dialect: str) -> None:
     """Raise `UnsupportedError` if a request asks for embeddings. Dialects without embeddings call this."""
-    if endpoint_of(request) == EMBEDDINGS:
+    if request.endpoint == EMBEDDINGS:
         raise UnsupportedError(f"the {dialect} dialect has no embeddings")
 
 

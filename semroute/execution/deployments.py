@@ -16,12 +16,12 @@ from typing import Literal, Protocol
 from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import RateLimits
 from semroute.decision import Signals
-from semroute.dialects.protocols import CHAT
 from semroute.execution.account_limits import AccountLimits, buckets_of
 from semroute.execution.breaker import Breaker, CircuitBreaker
 from semroute.execution.clock import CLOCK, Clock
 from semroute.execution.hedging import Silences
 from semroute.execution.token_bucket import Bucket
+from semroute.messages import CHAT
 from semroute.providers.rate_limit_headers import RateLimitState, Resource
 
 SAMPLES = 64

@@ -12,7 +12,6 @@ from semroute.access.meters import KINDS, Kind
 from semroute.access.permissions import refusal
 from semroute.access.reservations import CostBasis
 from semroute.config.schema.models import Model
-from semroute.dialects.protocols import CHAT
 from semroute.errors import ContextLengthError, NoModelError, ProviderError, RequestError, SemrouteError
 from semroute.execution import cascade
 from semroute.execution.check_processes import AnswerChecker
@@ -25,7 +24,7 @@ from semroute.execution.stream_recovery import ContinuedStream, first_stream
 from semroute.execution.streaming import OpenStream
 from semroute.gateway.gathering import RequestContext
 from semroute.gateway.recording import Account
-from semroute.messages import Chunk, Completion
+from semroute.messages import CHAT, Chunk, Completion
 from semroute.router import Decided
 from semroute.routing.policy import is_too_long
 
@@ -52,7 +51,7 @@ class Call:
         self.timeouts = self._policy.timeouts
         """The deadlines of each call to a model."""
         # Only a chat has an answer in text, which can be checked.
-        is_chat = arrival.endpoint == CHAT
+        is_chat = account.request.endpoint == CHAT
         self._cascade = self._policy.cascade if is_chat else None
         route = arrival.config.routes.get(decided.decision.route or "")
         self._output = route.output if route is not None and is_chat else None

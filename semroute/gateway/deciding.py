@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from semroute.dialects.protocols import EMBEDDINGS
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
 from semroute.gateway.gathering import FactSources, Gathering, RequestContext, with_input_size
 from semroute.gateway.recording import Account, Recorder
-from semroute.messages import ChatRequest
+from semroute.messages import EMBEDDINGS, ChatRequest
 from semroute.router import Decided
 from semroute.routing.decide import AUTO
 from semroute.routing.model_aliases import alias_target
@@ -20,7 +19,7 @@ async def decide(
     If deciding fails after it called a model, the failure is recorded. Raises `RequestError` for names that do not
     exist, and `OverloadedError`.
     """
-    if arrival.config.aliases and arrival.endpoint == EMBEDDINGS:
+    if arrival.config.aliases and request.endpoint == EMBEDDINGS:
         _require_model(request, arrival)
     gathering = Gathering(arrival, sources)
     try:

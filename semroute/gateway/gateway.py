@@ -10,7 +10,6 @@ import msgspec
 
 from semroute.access.accounts import Accounts
 from semroute.caller import Caller
-from semroute.dialects.protocols import endpoint_of
 from semroute.execution.check_processes import AnswerChecker
 from semroute.execution.judge_health import JudgeHealth
 from semroute.execution.sessions import Sessions, SessionStore
@@ -75,12 +74,11 @@ class Gateway:
         serving = self._in_service.serving
         if serving.priced_on != today:
             serving = self._in_service.price_on(today)
-        config, endpoint = serving.router.config, endpoint_of(request)
+        config = serving.router.config
         arrival = RequestContext(
             serving=serving,
             config=config,
-            endpoint=endpoint,
-            deployments=serving.deployments.at(endpoint),
+            deployments=serving.deployments.at(request.endpoint),
             accounts=self.recorder.accounts if config.budgets or caller.bounded else None,
             caller=caller,
             session=f"{caller.id}\0{request.session}" if request.session else "",

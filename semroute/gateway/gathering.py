@@ -33,8 +33,6 @@ class RequestContext(NamedTuple):
     serving: Serving
     config: Config
     """The configuration of `serving`."""
-    endpoint: str
-    """What the request asks for: `CHAT`, `EMBEDDINGS` or `COMPACT`."""
     deployments: Deployments
     """The deployments for this endpoint."""
     accounts: Accounts | None

@@ -363,7 +363,7 @@ def test_a_models_name_stands_in_the_path(model: str, path: str) -> None:
     assert dialect.render_request(ChatRequest(id="1", messages=HI, stream=True), chosen).path == f"{path}-stream"
     assert (dialect.headers("k"), dialect.headers(None)) == ({"authorization": "Bearer k"}, {})
     with pytest.raises(UnsupportedError):
-        dialect.render_request(ChatRequest(id="1", messages=(), dialect="embeddings", raw={}), chosen)
+        dialect.render_request(ChatRequest(id="1", messages=(), endpoint="embeddings", raw={}), chosen)
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

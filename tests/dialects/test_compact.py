@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from semroute.dialects.protocols import CHAT, COMPACT, endpoint_of
 from semroute.dialects.responses.client import Responses
 from semroute.dialects.responses.compaction import Compact
 from semroute.dialects.shared.summarization import INSTRUCTION
 from semroute.errors import BadAnswerError
-from semroute.messages import ChatRequest, Completion, Text, ToolCall, Usage
+from semroute.messages import CHAT, COMPACT, ChatRequest, Completion, Text, ToolCall, Usage
 from tests.dialects.test_round_trips import PROVIDERS, RECORD, model_of
 
 SAID: list[Any] = [
@@ -33,7 +32,7 @@ def answered(text: str) -> Completion:
 
 def test_what_is_asked_of_the_model_takes_no_part_in_routing() -> None:
     request = asked()
-    assert (request.stream, endpoint_of(request)) == (False, COMPACT)
+    assert (request.stream, request.endpoint) == (False, COMPACT)
     assert INSTRUCTION not in str(request.messages)
 
 

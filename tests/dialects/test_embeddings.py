@@ -9,9 +9,8 @@ import pytest
 
 from semroute.dialects.gemini.embeddings import GeminiEmbeddings, vectors_of
 from semroute.dialects.openai.embeddings import Embeddings
-from semroute.dialects.protocols import EMBEDDINGS, endpoint_of
 from semroute.errors import BadAnswerError, RequestError, UnsupportedError
-from semroute.messages import ChatRequest, Completion
+from semroute.messages import EMBEDDINGS, ChatRequest, Completion
 from tests.dialects.test_round_trips import PROVIDERS, RECORD, model_of
 
 TEXT = {"parts": [{"text": "a"}, {"text": "b"}]}
@@ -28,7 +27,7 @@ def batch(*requests: Any) -> ChatRequest:
 
 def sent(receiver: str, request: ChatRequest) -> Any:
     wire = PROVIDERS[receiver].render_request(request, model_of(receiver))
-    assert wire.endpoint == endpoint_of(request) == EMBEDDINGS
+    assert wire.endpoint == request.endpoint == EMBEDDINGS
     return json.loads(wire.body), wire.dropped
 
 

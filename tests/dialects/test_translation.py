@@ -773,7 +773,7 @@ def test_what_is_no_answer_is_refused(dialect: str) -> None:
             provider.stream_parser().event(Event(data=data))
     assert provider.headers(None) == {} or dialect == "anthropic"
     if dialect != "gemini":
-        request = ChatRequest(id="1", messages=(), dialect="embeddings", raw={})
+        request = ChatRequest(id="1", messages=(), endpoint="embeddings", raw={})
         with pytest.raises(UnsupportedError):
             provider.render_request(request, Model(id="m", provider="p", name="m"))
 

@@ -6,9 +6,9 @@ import pytest
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import BreakerSettings, RateLimits
-from semroute.dialects.protocols import CHAT, EMBEDDINGS
 from semroute.execution.clock import Clock
 from semroute.execution.deployments import LONGEST_BLOCK_S, BusyError, Deployment, Deployments, PausedError
+from semroute.messages import CHAT, EMBEDDINGS
 from semroute.providers.rate_limit_headers import RateLimit, RateLimitState
 
 

@@ -3,9 +3,8 @@ from msgspec.structs import replace
 
 from semroute.config.schema.models import Model
 from semroute.config.schema.resilience import Timeouts
-from semroute.dialects.protocols import EMBEDDINGS
 from semroute.errors import UnsupportedError
-from semroute.messages import ChatRequest, Message, Params, Role, Text, Usage
+from semroute.messages import EMBEDDINGS, ChatRequest, Message, Params, Role, Text, Usage
 from semroute.providers.echo import MAX_ECHO_CHARS, EchoProvider
 
 MODEL = Model(id="small", provider="local", name="gpt-x")
@@ -68,7 +67,7 @@ async def test_a_request_without_a_users_text_is_answered_too() -> None:
 
 async def test_an_echo_has_no_vectors() -> None:
     with pytest.raises(UnsupportedError, match="the echo dialect has no embeddings"):
-        await ECHO.complete(replace(request(("user", "Hi")), dialect=EMBEDDINGS), MODEL, Timeouts())
+        await ECHO.complete(replace(request(("user", "Hi")), endpoint=EMBEDDINGS), MODEL, Timeouts())
 
 
 async def test_the_echo_speaks_json_where_that_is_asked_for() -> None:

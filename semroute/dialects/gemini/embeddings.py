@@ -14,14 +14,15 @@ import msgspec
 
 from semroute.dialects.gemini.client import Gemini
 from semroute.dialects.gemini.content import NAME, as_written, camel_case
-from semroute.dialects.protocols import GEMINI_EMBEDDINGS
 from semroute.dialects.shared.body_parsing import OURS, objects, problem, refuse_auto, without_empty
 from semroute.dialects.shared.dropped import Dropped
 from semroute.errors import BadAnswerError, RequestError, UnsupportedError
 from semroute.json_errors import UNREADABLE
-from semroute.messages import ChatRequest, Completion, Message, Text
+from semroute.messages import EMBEDDINGS, ChatRequest, Completion, Message, Text
 from semroute.record import Record
 
+GEMINI_EMBEDDINGS = "gemini_embeddings"
+"""The dialect of requests for embeddings in Gemini's form."""
 _SETTINGS = ("taskType", "title", "autoTruncate", "documentOcr", "audioTrackExtraction")
 """Settings that OpenAI's embeddings do not have."""
 
@@ -58,6 +59,7 @@ class GeminiEmbeddings(Gemini):
             models=tuple(models) if isinstance(models, list) and all(isinstance(each, str) for each in models) else (),
             strict=strict is True,
             metadata=metadata if isinstance(metadata := body.get("metadata"), dict) else {},
+            endpoint=EMBEDDINGS,
             dialect=GEMINI_EMBEDDINGS,
             raw={"requests": asked},
         )

@@ -15,7 +15,7 @@ from semroute.dialects.gemini.models import traits_of
 from semroute.dialects.gemini.provider_answer import AnswerReader, UsageMetadata, decode, usage_of
 from semroute.dialects.gemini.provider_request import HEADERS, render_body
 from semroute.dialects.gemini.provider_stream import GeminiStreamParser
-from semroute.dialects.protocols import EMBEDDINGS, WireRequest, endpoint_of
+from semroute.dialects.protocols import WireRequest
 from semroute.dialects.shared.body_parsing import OURS
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import answered_error
@@ -26,6 +26,7 @@ from semroute.dialects.shared.token_counts import read_counts
 from semroute.dialects.sse import EventParser
 from semroute.errors import ProviderError
 from semroute.messages import (
+    EMBEDDINGS,
     ChatRequest,
     Completion,
     Opaque,
@@ -46,7 +47,7 @@ class GeminiProviderDialect:
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """Render a request. A caller's own Gemini body is kept, so that fields unknown here reach the provider."""
-        if endpoint_of(request) == EMBEDDINGS:
+        if request.endpoint == EMBEDDINGS:
             return self._embeddings(request, model)
         request = as_chat(request, self.name)
         traits = traits_of(model.name)

@@ -8,13 +8,13 @@ import msgspec
 
 from semroute.dialects.ollama.client import Ollama, named
 from semroute.dialects.ollama.client_answer import nanoseconds
-from semroute.dialects.protocols import EMBEDDINGS
 from semroute.dialects.shared.body_parsing import (
     convert,
     problem,
     refuse_auto,
 )
 from semroute.messages import (
+    EMBEDDINGS,
     ChatRequest,
     Completion,
     Message,
@@ -49,6 +49,7 @@ class OllamaEmbeddings(Ollama):
             id=request_id,
             messages=(Message(role="user", parts=tuple(Text(text=text) for text in texts)),),
             model=model,
+            endpoint=EMBEDDINGS,
             dialect=EMBEDDINGS,
             raw={"model": model, "input": given, "encoding_format": "float", **size},
         )

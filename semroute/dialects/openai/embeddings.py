@@ -12,9 +12,8 @@ import msgspec
 from semroute.dialects.gemini.embeddings import openai_answer
 from semroute.dialects.openai.client import OpenAI
 from semroute.dialects.openai.content import NAME
-from semroute.dialects.protocols import EMBEDDINGS
 from semroute.dialects.shared.body_parsing import convert, refuse_auto
-from semroute.messages import ChatRequest, Completion, Message, Text
+from semroute.messages import EMBEDDINGS, ChatRequest, Completion, Message, Text
 from semroute.record import Record
 
 
@@ -47,6 +46,7 @@ class Embeddings(OpenAI):
             models=tuple(fields.models or ()),
             strict=fields.strict,
             metadata=fields.metadata or {},
+            endpoint=EMBEDDINGS,
             dialect=EMBEDDINGS,
             raw=body,
         )

@@ -25,7 +25,7 @@ from semroute.dialects.openai.provider_answer import (
 )
 from semroute.dialects.openai.provider_request import HEADERS, adapt, render_body
 from semroute.dialects.openai.provider_stream import OpenAIStreamParser
-from semroute.dialects.protocols import EMBEDDINGS, ENDPOINTS, WireRequest, endpoint_of
+from semroute.dialects.protocols import WireRequest
 from semroute.dialects.shared.body_parsing import OURS, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (
@@ -41,7 +41,7 @@ from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.sse import EventParser
 from semroute.errors import ProviderError
 from semroute.json_errors import UNREADABLE
-from semroute.messages import ChatRequest, Completion, FinishReason, Opaque, Part
+from semroute.messages import CHAT, EMBEDDINGS, ChatRequest, Completion, FinishReason, Opaque, Part
 
 
 class OpenAIProviderDialect:
@@ -63,8 +63,8 @@ class OpenAIProviderDialect:
 
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """Render a request. A caller's own OpenAI body is kept, so that fields unknown here reach the provider."""
-        if request.dialect in ENDPOINTS:
-            if endpoint_of(request) == EMBEDDINGS:
+        if request.endpoint != CHAT:
+            if request.endpoint == EMBEDDINGS:
                 return self._embeddings(request, model)
             request = as_chat(request, self.name)
         if request.dialect == self.name:

@@ -12,12 +12,11 @@ from typing import Any
 
 import msgspec
 
-from semroute.dialects.protocols import COMPACT
 from semroute.dialects.responses.client import Responses
 from semroute.dialects.responses.client_answer import render_usage
 from semroute.dialects.responses.content import NAME, seal_summary
 from semroute.errors import BadAnswerError
-from semroute.messages import ChatRequest, Completion, ToolChoice
+from semroute.messages import COMPACT, ChatRequest, Completion, ToolChoice
 from semroute.record import Record
 
 
@@ -33,7 +32,7 @@ class Compact(Responses):
         params = msgspec.structs.replace(chat.params, json_output=False, json_schema=None)
         # Providers require that the conversation's tools are declared, but none may be called now.
         choice = ToolChoice(mode="none") if chat.tools else None
-        return msgspec.structs.replace(chat, dialect=COMPACT, params=params, tool_choice=choice)
+        return msgspec.structs.replace(chat, endpoint=COMPACT, dialect=COMPACT, params=params, tool_choice=choice)
 
     def render_completion(self, completion: Completion, record: Record, request: ChatRequest) -> bytes:
         """Render a whole answer. A provider's body in this dialect is passed on unchanged.

@@ -9,7 +9,7 @@ import msgspec
 from semroute.config.schema.models import Model
 from semroute.dialects.openai.model_rules import LOGPROBS, carried_fields, suit_responses
 from semroute.dialects.openai.provider_request import HEADERS
-from semroute.dialects.protocols import COMPACT, WireRequest, refuse_embeddings
+from semroute.dialects.protocols import WireRequest, refuse_embeddings
 from semroute.dialects.responses.content import NAME, keep_own_thoughts
 from semroute.dialects.responses.provider_answer import decode_answer, finish_reason_of, parts_of, usage_of
 from semroute.dialects.responses.provider_request import render_body
@@ -28,6 +28,7 @@ from semroute.dialects.sse import EventParser
 from semroute.errors import ProviderError
 from semroute.json_errors import UNREADABLE
 from semroute.messages import (
+    COMPACT,
     ChatRequest,
     Completion,
 )
@@ -46,7 +47,7 @@ class ResponsesProviderDialect:
     def render_request(self, request: ChatRequest, model: Model) -> WireRequest:
         """Render a request. A caller's own Responses body is kept, so that fields unknown here reach the provider."""
         refuse_embeddings(request, self.name)
-        if request.dialect == COMPACT:
+        if request.endpoint == COMPACT:
             return self._compact(request, model)
         if request.dialect == NAME:
             dropped = Dropped()

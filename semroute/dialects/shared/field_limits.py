@@ -14,7 +14,7 @@ import msgspec
 
 from semroute.bases import Frozen
 from semroute.config.schema.models import Model
-from semroute.dialects.protocols import CHAT, WireRequest
+from semroute.dialects.protocols import WireRequest
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.fitting import (
     Fitting,
@@ -35,7 +35,7 @@ from semroute.dialects.shared.fitting import (
     tree,
 )
 from semroute.dialects.shared.list_rules import MARKS, MOST_MARKS, fewer_marks, filled, mistral_order, unique
-from semroute.messages import ChatRequest
+from semroute.messages import CHAT, ChatRequest
 
 Receiver = Literal["openai", "responses", "anthropic", "gemini", "bedrock"]
 

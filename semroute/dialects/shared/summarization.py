@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from semroute.dialects.protocols import ENDPOINTS, refuse_embeddings
-from semroute.messages import ChatRequest, Message, Text
+from semroute.dialects.protocols import refuse_embeddings
+from semroute.messages import CHAT, ChatRequest, Message, Text
 
 INSTRUCTION = """\
 Summarize the conversation so far for somebody who goes on with it and can read nothing else of it.
@@ -18,7 +18,7 @@ def as_chat(request: ChatRequest, dialect: str) -> ChatRequest:
 
     The instruction is added here, after routing, so that it does not influence the route.
     """
-    if request.dialect not in ENDPOINTS:  # the most common case
+    if request.endpoint == CHAT:  # the most common case
         return request
     refuse_embeddings(request, dialect)
     return msgspec.structs.replace(
