@@ -1,4 +1,8 @@
-"""Serve requests. Each one goes through four phases: gathering, deciding, acting and recording."""
+"""Serve requests. Each one goes through four phases: gathering, deciding, acting and recording.
+
+This file opens a request, which takes the first two phases: the Router decides, based on the facts that `gathering`
+collects. The other phases have files of their own.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,21 @@ import msgspec
 
 from semroute.access.accounts import Accounts
 from semroute.caller import Caller
+from semroute.config.config import Config
+from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
 from semroute.execution.check_processes import AnswerChecker
 from semroute.execution.judge_health import JudgeHealth
 from semroute.execution.sessions import Sessions, SessionStore
 from semroute.gateway.acting import Call, Means
-from semroute.gateway.deciding import decide
 from semroute.gateway.encoder_threads import EncoderThreads
-from semroute.gateway.gathering import FactSources, RequestContext
-from semroute.gateway.recording import Recorder
+from semroute.gateway.gathering import FactSources, Gathering, RequestContext, with_input_size
+from semroute.gateway.recording import Account, Recorder
 from semroute.gateway.serving import InService, Serving
-from semroute.messages import ChatRequest
+from semroute.messages import EMBEDDINGS, ChatRequest
 from semroute.record import Record
+from semroute.router import Decided
+from semroute.routing.decide import AUTO
+from semroute.routing.model_aliases import alias_target
 
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _DAY_S = 86_400
@@ -85,11 +93,51 @@ class Gateway:
             at=at,
             started=started,
         )
-        decided, account = await decide(request, arrival, self._sources, self.recorder)
+        decided, account = await self._decide(request, arrival)
         return Call(self._means, arrival, decided, account)
+
+    async def _decide(self, request: ChatRequest, arrival: RequestContext) -> tuple[Decided, Account]:
+        """Let the Router decide on the facts that are gathered, and open the account of the request.
+
+        If deciding fails after it called a model, the failure is recorded.
+        """
+        if arrival.config.aliases and request.endpoint == EMBEDDINGS:
+            _require_model(request, arrival.config)
+        gathering = Gathering(arrival, self._sources)
+        try:
+            decided = await arrival.serving.router.decide_in(gathering, request)
+        except (UnknownModelError, UnknownRouteError) as error:
+            if not arrival.caller.restricted:
+                raise
+            # A key that may use only some routes or models is not told which others there are.
+            raise type(error)(f"{str(error).rpartition('; ')[0]}; see /v1/models", param=error.param) from None
+        except BaseException as error:
+            if (left_off := gathering.left_off()) is not None:
+                account = Account(self.recorder, arrival, *left_off, gathering.attempts)
+                account.begin()
+                account.fail(error)
+            raise
+        account = Account(
+            self.recorder,
+            arrival,
+            with_input_size(decided.request, decided.facts),
+            decided.decision,
+            decided.facts,
+            decided.reading,
+            gathering.attempts,
+        )
+        return decided, account
 
     async def aclose(self) -> None:
         """Wait until the threads have finished, all costs are counted, and all sessions are stored."""
         await self.recorder.written()
         self._readers.close()
         await self._means.examiner.aclose()
+
+
+def _require_model(request: ChatRequest, config: Config) -> None:
+    """Raise `RequestError` if the request for embeddings uses an alias that stands for a choice among models."""
+    target = alias_target(config, request.model)
+    if target != request.model and target.partition(":")[0] == AUTO:
+        told = f"model {request.model!r} is an alias of {target}"
+        raise RequestError(f"{told}, expected a model's id: embeddings are not routed", param="model")
