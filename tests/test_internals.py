@@ -31,10 +31,9 @@ from tokenizers import Tokenizer
 from yaml.nodes import Node
 from yarl import URL
 
-from semroute.access.capacity import RequestPlaces
 from semroute.api.fast_path import DIRECT, Service
 from semroute.api.http_connection import Connection
-from semroute.api.request_bodies import BodyLimits
+from semroute.api.request_intake import BodyLimits, RequestPlaces
 from semroute.config.yaml_documents import TAG, _Loader, _plain_tag
 from semroute.semantic.embedder import FastEmbedEmbedder
 from semroute.settings import MULTIPROCESS

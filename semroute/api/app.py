@@ -19,7 +19,6 @@ from threadpoolctl import threadpool_limits
 from semroute import __version__, reload
 from semroute import settings as settings_module
 from semroute.access.callers import Access
-from semroute.access.capacity import RequestPlaces
 from semroute.api import (
     admin,
     completions,
@@ -41,7 +40,7 @@ from semroute.api.background_work import keep_going
 from semroute.api.fast_path import Service
 from semroute.api.openapi_page import ReferencePage
 from semroute.api.origin_checks import OriginGate
-from semroute.api.request_bodies import BodyLimits
+from semroute.api.request_intake import BodyLimits, RequestPlaces
 from semroute.api.worker_pipe import Lifeline
 from semroute.config.load import default_folder
 from semroute.cpus import usable_cores

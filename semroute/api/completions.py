@@ -19,7 +19,7 @@ from semroute.api.accounting import Books
 from semroute.api.error_responses import AnyRequest, status_of
 from semroute.api.fast_path import Rendered, headers_of
 from semroute.api.idempotency_header import HEADER, answer_once
-from semroute.api.request_bodies import CLIENT_CLOSED_REQUEST, read_body
+from semroute.api.request_intake import CLIENT_CLOSED_REQUEST, read_body
 from semroute.api.streamed_responses import (
     EVENTS,
     CallerGoneError,

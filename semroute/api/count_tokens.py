@@ -14,7 +14,7 @@ from semroute.api import guards, openapi
 from semroute.api.completions import read
 from semroute.api.error_responses import AnyRequest
 from semroute.api.fast_path import Rendered
-from semroute.api.request_bodies import read_body
+from semroute.api.request_intake import read_body
 from semroute.api.responses_endpoints import ResponseMemory
 from semroute.dialects.anthropic.client import Anthropic, MessagesBody
 from semroute.dialects.protocols import ClientDialect

@@ -18,7 +18,7 @@ import brotli
 from litestar.types import HTTPScope
 
 from semroute.api.error_responses import ENCODINGS, EncodingError
-from semroute.api.request_bodies import Body
+from semroute.api.request_intake import Body
 from semroute.errors import MediaTypeError, PayloadTooLargeError, RequestError
 
 if sys.version_info >= (3, 14):

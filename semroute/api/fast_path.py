@@ -30,7 +30,7 @@ from semroute.api import error_responses, http_connection, path_aliases
 from semroute.api.decompression import CONTENT_ENCODING, DecodedBody
 from semroute.api.error_responses import AnyRequest
 from semroute.api.origin_checks import OriginGate, preflight, readable
-from semroute.api.request_bodies import Body, BodyLimits
+from semroute.api.request_intake import Body, BodyLimits
 from semroute.errors import RequestError
 
 PIECE_BYTES = 64 * 1024

@@ -5,7 +5,7 @@
   application, this looks like a caller who leaves.
 - There are at most `max_connections`. A further one takes the place of one without a request under way.
 
-`semroute.api.request_bodies` limits how long a body may take, and answers in the form that the caller's client reads.
+`semroute.api.request_intake` limits how long a body may take, and answers in the form that the caller's client reads.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from semroute.api import guards, openapi
 from semroute.api.completions import answer, decode
 from semroute.api.error_responses import AnyRequest
 from semroute.api.fast_path import Rendered
-from semroute.api.request_bodies import read_body
+from semroute.api.request_intake import read_body
 from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.dialects.ollama.client import (

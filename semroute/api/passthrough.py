@@ -25,7 +25,7 @@ from semroute.api.idempotency_header import HEADER, answer_once
 from semroute.api.origin_checks import SAFE
 from semroute.api.passthrough_call import PassthroughAccount, PassthroughAnswer, Reads
 from semroute.api.passthrough_owners import NextPage, OwnFiles
-from semroute.api.request_bodies import Body, read_body, read_piece
+from semroute.api.request_intake import Body, read_body, read_piece
 from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.config.schema.providers import ProviderSettings

@@ -19,7 +19,7 @@ from semroute.api.completions import answer, decode
 from semroute.api.decompression import DecodedBody
 from semroute.api.error_responses import AnyRequest
 from semroute.api.fast_path import Rendered
-from semroute.api.request_bodies import Body
+from semroute.api.request_intake import Body
 from semroute.api.streamed_responses import StreamSource
 from semroute.caller import Caller
 from semroute.dialects.responses.client import Responses, ResponsesBody

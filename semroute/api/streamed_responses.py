@@ -14,7 +14,7 @@ from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receiv
 
 from semroute.api import http_connection
 from semroute.api.fast_path import encode_headers
-from semroute.api.request_bodies import CLIENT_CLOSED_REQUEST
+from semroute.api.request_intake import CLIENT_CLOSED_REQUEST
 from semroute.dialects import sse
 from semroute.errors import SemrouteError
 

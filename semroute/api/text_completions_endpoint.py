@@ -16,7 +16,7 @@ from semroute.api.completions import CallStream, account_headers, asked_for, rea
 from semroute.api.error_responses import AnyRequest, status_of
 from semroute.api.fast_path import Rendered, headers_of
 from semroute.api.idempotency_header import HEADER, answer_once
-from semroute.api.request_bodies import CLIENT_CLOSED_REQUEST, read_body
+from semroute.api.request_intake import CLIENT_CLOSED_REQUEST, read_body
 from semroute.api.streamed_responses import EVENTS, CallerGoneError, EventStream, Presence
 from semroute.caller import Caller
 from semroute.dialects.openai.text_completions import TextCompletions, TextCompletionsBody, TextDialect, split

@@ -14,9 +14,8 @@ import brotli
 import pytest
 from litestar.types import HTTPScope
 
-from semroute.access.capacity import RequestPlaces
 from semroute.api.decompression import MAX_MEMBERS, PIECE_BYTES, DecodedBody
-from semroute.api.request_bodies import NOBODY, Body, BodyLimits
+from semroute.api.request_intake import NOBODY, Body, BodyLimits, RequestPlaces
 from semroute.errors import LimitError, OverloadedError, PayloadTooLargeError, RequestError
 from tests.service import Service
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from semroute.access.capacity import FREE_BYTES, RequestPlaces
+from semroute.api.request_intake import FREE_BYTES, RequestPlaces
 from semroute.caller import Caller
 from semroute.errors import LimitError, OverloadedError
 
