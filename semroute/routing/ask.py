@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from semroute.bases import Frozen
 from semroute.routing.ask_sentences import Sentence, score
-from semroute.routing.ask_words import LISTED, MAX_ASKS, READ_CHARS, as_matched, in_turn
+from semroute.routing.ask_words import ITEM, as_matched, is_imperative
 from semroute.routing.follow_ups import names_subject
 from semroute.routing.lexical_cues import looks_like_code
 from semroute.routing.segments import Segment, cut, is_material
@@ -37,6 +37,18 @@ REST_BYTES = 80
 NAMED_CHARS = 80
 """How many characters after the colon of an ask, up to the end of the line, belong to the ask."""
 
+MAX_ASKS = 4
+"""The most asks that are separated in one prompt."""
+READ_CHARS = 1000
+"""How many characters of a text are searched for several asks."""
+
+_NEXT = re.compile(
+    r"(?i)(?:[.;!?]|,? and|,)\s(?:then|also|after that|afterwards|next|finally|additionally)\b,?\s"
+    rf"|(?:^|\n){ITEM}\s"
+)
+"""Words between two asks in a row."""
+LISTED = re.compile(rf"(?m)^{ITEM}\s.*\n+{ITEM}\s")
+"""Two items of a list."""
 _STRUCTURED = re.compile(r"[\n:\"“„«<`>]|[.!?] |\s'")
 _LOOKED_AT = 2000
 _MARKS = re.compile(r"(?m)^(?:[ \t]*> ?|`{3}.*\n?|</?[\w-]+>\s*)|^[ \t]*[\"\u201c\u201e\u00ab](?=\S)")
@@ -90,12 +102,27 @@ def _listed(prompt: str, best: Sentence | None, segments: Sequence[Segment]) -> 
     head = prompt[:READ_CHARS].strip().partition("\n\n")[0]
     tail = prompt[-READ_CHARS:].strip().rpartition("\n\n")[2]
     for text, start in ((head, prompt.find(head)), (tail, prompt.rfind(tail))):
-        if LISTED.search(text) is not None and (each := in_turn(text)):
+        if LISTED.search(text) is not None and (each := _in_turn(text)):
             end = start + len(text)
             elsewhere = best is not None and best.points >= LEAST and not start <= best.segment.start < end
             if best is None or not elsewhere or (text is head and best.marks.isdisjoint(_TOLD)):
                 return Ask(text=text, matched=_matched(prompt, each, segments), spans=((start, end),))
     return None
+
+
+def _in_turn(text: str) -> list[str]:
+    """Return the asks that a text names one after the other, as in "Summarise it, and then write a poem.", or in a
+    list.
+
+    Empty: the text has no word between asks, or one of its parts is no imperative.
+    """
+    pieces = [piece.strip() for piece in _NEXT.split(text[:READ_CHARS])]
+    pieces = [piece for piece in pieces if piece]
+    if pieces and pieces[0].endswith(":"):  # "Please do this:" opens a list of asks, "Summarise my day:" has a material
+        if is_imperative(pieces[0]):
+            return []
+        del pieces[0]
+    return pieces if 1 < len(pieces) <= MAX_ASKS and all(map(is_imperative, pieces)) else []
 
 
 def with_earlier_ask(before: Ask, ask: Ask) -> Ask:
@@ -131,7 +158,7 @@ def _parted(prompt: str, best: Sentence, sentences: Sequence[Sentence]) -> bool:
 def _as_it_is(prompt: str) -> Ask:
     if len(prompt) > PLAIN_CHARS:
         return Ask(text=prompt, matched=(shortened(prompt, TOLD_CHARS),))
-    each = [] if LISTED.search(prompt) is not None else in_turn(prompt)  # a list was looked at by itself
+    each = [] if LISTED.search(prompt) is not None else _in_turn(prompt)  # a list was looked at by itself
     return Ask(text=prompt, matched=tuple(as_matched(text, "text") for text in each) or (prompt,))
 
 
@@ -174,7 +201,7 @@ def _asked(
         task
         for place, (text, one) in enumerate(zip(texts, asks, strict=True))
         if _is_task(one, place)
-        for task in in_turn(text) or [text]
+        for task in _in_turn(text) or [text]
     ]
     matched = _matched(prompt, tasks if 1 < len(tasks) <= MAX_ASKS else [" ".join(texts)], segments)
     return Ask(text=_own_words(prompt, asks, sentences, segments), matched=matched, spans=tuple(spans))

@@ -60,24 +60,13 @@ _CALLED = re.compile(
     r"|the (text|passage|email|code|table|log|data|conversation|document|article|problem|message) (?:below|above))\b"
 )
 """An ask that points at its material and names it."""
-_ITEM = r"(?:\d{1,2}[.)]|[-*\u2022])"
+ITEM = r"(?:\d{1,2}[.)]|[-*\u2022])"
 """The mark before an item of a list."""
-_THEN = re.compile(rf"(?i)^(?:(?:{_ITEM}|then|also|and|next|first|finally|lastly|after that)[, ]+)+")
+_THEN = re.compile(rf"(?i)^(?:(?:{ITEM}|then|also|and|next|first|finally|lastly|after that)[, ]+)+")
 """Words that only give an order of tasks."""
 _DANGLING = re.compile(r"(?i) (?:of|about|from|in|on|to|with|for|by|than)$")
-_NEXT = re.compile(
-    r"(?i)(?:[.;!?]|,? and|,)\s(?:then|also|after that|afterwards|next|finally|additionally)\b,?\s"
-    rf"|(?:^|\n){_ITEM}\s"
-)
-"""Words between two asks in a row."""
-LISTED = re.compile(rf"(?m)^{_ITEM}\s.*\n+{_ITEM}\s")
-"""Two items of a list."""
 _PREPARING = frozenset(["read", "look", "take", "open", "go", "think", "consider", "have", "see", "use", "start"])
 """Words that begin a step which is no task of its own."""
-MAX_ASKS = 4
-"""The most asks that are separated in one prompt."""
-READ_CHARS = 1000
-"""How many characters of a text are searched for several asks."""
 FEWEST_BLANKS = 2
 """An ask with fewer blanks than this keeps its noun for the material: "fix this text"."""
 
@@ -145,22 +134,8 @@ def _opening(text: str) -> tuple[list[str], str]:
     return words, next((word for word in words if word not in LEADS), "")
 
 
-def in_turn(text: str) -> list[str]:
-    """Return the asks that a text names one after the other, as in "Summarise it, and then write a poem.", or in a
-    list.
-
-    Empty: the text has no word between asks, or one of its parts is no imperative.
-    """
-    pieces = [piece.strip() for piece in _NEXT.split(text[:READ_CHARS])]
-    pieces = [piece for piece in pieces if piece]
-    if pieces and pieces[0].endswith(":"):  # "Please do this:" opens a list of asks, "Summarise my day:" has a material
-        if _is_imperative(pieces[0]):
-            return []
-        del pieces[0]
-    return pieces if 1 < len(pieces) <= MAX_ASKS and all(map(_is_imperative, pieces)) else []
-
-
-def _is_imperative(text: str) -> bool:
+def is_imperative(text: str) -> bool:
+    """Return whether a text begins with a task of its own."""
     _, first = _opening(text)
     return (first in NEEDS_TEXT or first in VERBS) and first not in MANNERS | _PREPARING
 
