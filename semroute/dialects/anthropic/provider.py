@@ -24,6 +24,7 @@ from semroute.dialects.anthropic.provider_answer import (
 from semroute.dialects.anthropic.provider_request import render_body
 from semroute.dialects.anthropic.provider_stream import AnthropicStreamParser
 from semroute.dialects.protocols import WireRequest
+from semroute.dialects.shared.answer_fields import read_counts
 from semroute.dialects.shared.body_parsing import MINE, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (
@@ -35,7 +36,6 @@ from semroute.dialects.shared.error_bodies import (
 from semroute.dialects.shared.field_limits import fitted
 from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.shared.summarization import as_chat
-from semroute.dialects.shared.token_counts import read_counts
 from semroute.dialects.sse import EventParser
 from semroute.errors import ProviderError
 from semroute.json_errors import UNREADABLE

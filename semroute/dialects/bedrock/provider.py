@@ -23,7 +23,8 @@ from semroute.dialects.bedrock.provider_answer import (
 from semroute.dialects.bedrock.provider_request import render_body
 from semroute.dialects.bedrock.provider_stream import BedrockStreamParser
 from semroute.dialects.protocols import WireRequest
-from semroute.dialects.shared.body_parsing import as_said, has_calls
+from semroute.dialects.shared.answer_fields import as_said
+from semroute.dialects.shared.body_parsing import has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (
     answered_error,

@@ -11,7 +11,7 @@ import msgspec
 
 from semroute.dialects.bedrock.content import NAME, parse_citation, parse_thought
 from semroute.dialects.bedrock.provider_answer import Tier, finish_reason_of, kind_of, meant_by, tier_of, usage_of
-from semroute.dialects.shared.body_parsing import as_said
+from semroute.dialects.shared.answer_fields import as_said
 from semroute.dialects.shared.error_bodies import (
     streamed_error,
     unreadable,

@@ -26,6 +26,7 @@ from semroute.dialects.openai.provider_answer import (
 from semroute.dialects.openai.provider_request import HEADERS, adapt, render_body
 from semroute.dialects.openai.provider_stream import OpenAIStreamParser
 from semroute.dialects.protocols import WireRequest
+from semroute.dialects.shared.answer_fields import finish_reason_of
 from semroute.dialects.shared.body_parsing import OURS, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (
@@ -35,7 +36,6 @@ from semroute.dialects.shared.error_bodies import (
     unreadable,
 )
 from semroute.dialects.shared.field_limits import fitted
-from semroute.dialects.shared.finish_reasons import finish_reason_of
 from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.sse import EventParser

@@ -14,7 +14,7 @@ from semroute.config.error_wording import render as render_path
 from semroute.config.validate import Complaint, complaints
 from semroute.errors import RequestError, SemrouteError
 from semroute.json_errors import UNREADABLE
-from semroute.messages import CacheTtl, FinishReason, Media, Part, Role, Text, ToolCall, ToolResult
+from semroute.messages import CacheTtl, Media, Part, Role, Text, ToolCall, ToolResult
 
 Body = TypeVar("Body")
 OURS = ("models", "strict")
@@ -151,13 +151,6 @@ def media_of(parts: Iterable[Part | None]) -> tuple[Media, ...]:
 def has_calls(parts: Iterable[Part]) -> bool:
     """Whether any part is a tool call."""
     return any([isinstance(part, ToolCall) for part in parts])
-
-
-def as_said(reason: FinishReason, *, calls: bool) -> FinishReason:
-    """Correct the finish reason. Some servers say `stop` after tool calls, or `tool_calls` without any."""
-    if reason in ("stop", "tool_calls"):
-        return "tool_calls" if calls else "stop"
-    return reason
 
 
 def arguments_of(value: object) -> str:
